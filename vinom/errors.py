@@ -1,0 +1,125 @@
+"""
+Every error vinom raises on purpose, sorted by who must act.
+
+Nothing here knows a protocol; `Code` is the one closed list of reasons that
+players, tools and logs ever see, whatever carried them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class Code(StrEnum):
+    """
+    Why something was refused. Closed: clients may switch on it.
+
+    The text beside each member is what the reference page prints.
+    """
+
+    BAD_MESSAGE = "bad_message"  #: not JSON, or not one of the messages
+    BAD_FIELD = "bad_field"  #: a field is missing, of the wrong type or out of range
+    TOO_LONG = "too_long"  #: a message above the size limit; the line is closed
+    UNKNOWN_TYPE = "unknown_type"  #: no message has this type
+    PROTOCOL_UNSUPPORTED = "protocol_unsupported"  #: see details min and max
+    PLAINTEXT_REFUSED = "plaintext_refused"  #: use TLS on this address
+    HELLO_FIRST = "hello_first"  #: say hello before anything else
+    HELLO_TWICE = "hello_twice"  #: this line already said hello
+    TIMEOUT = "timeout"  #: nothing was heard in time
+    NAME_REFUSED = "name_refused"  #: empty, too long, or not printable
+    UNAUTHORIZED = "unauthorized"  #: credentials are wrong, expired or needed
+    UNKNOWN_PLAYER_KEY = "unknown_player_key"  #: say hello with a name instead
+    RATE_LIMITED = "rate_limited"  #: too many messages; see details retry_after
+    TOO_MANY_CONNECTIONS = "too_many_connections"  #: from this address
+    UNKNOWN_GAME = "unknown_game"  #: see details games
+    BAD_OPTIONS = "bad_options"  #: the game refuses these options
+    BAD_LOADOUT = "bad_loadout"  #: the game refuses this loadout
+    ALREADY_QUEUED = "already_queued"  #: cancel first
+    NOT_QUEUED = "not_queued"  #: nothing to cancel
+    ALREADY_IN_MATCH = "already_in_match"  #: one match at a time
+    REPLACED = "replaced"  #: the same player said hello on a newer line
+    DRAINING = "draining"  #: this node takes no new matches
+    BUSY = "busy"  #: no room now; see details retry_after
+    UNAVAILABLE = "unavailable"  #: shared storage does not answer; try again
+    NO_SUCH_MATCH = "no_such_match"  #: it ended, or never was
+    NO_SUCH_PLAYER = "no_such_player"  #: not in this match or queue
+    # What a game server answers.
+    BAD_PACKET = "bad_packet"  #: a packet that breaks the layout
+    BAD_TOKEN = "bad_token"  #: forged, malformed or for another realm
+    TOKEN_EXPIRED = "token_expired"  #: ask the lobby for a new one
+    TOKEN_USED = "token_used"  #: resume with the resume token, or ask the lobby
+    WRONG_MATCH = "wrong_match"  #: this game server does not host that match
+    WRONG_SEAT = "wrong_seat"  #: the ticket of this connection is for another seat
+    SEAT_TAKEN = "seat_taken"  #: a newer connection holds this seat
+    BAD_ACTION = "bad_action"  #: not an action of this game
+    REJECTED = "rejected"  #: the game said no; see details reason
+    # Why a match is over.
+    FINISHED = "finished"  #: played to its end
+    VOID = "void"  #: too few came; those present are queued again
+    CRASHED = "crashed"  #: the game failed
+    LOST = "lost"  #: its game server died
+    KICKED = "kicked"  #: an operator removed the player
+    ENDED = "ended"  #: an operator ended the match
+    TIME_LIMIT = "time_limit"  #: it ran beyond its game's limit
+    SHUTDOWN = "shutdown"  #: the server stops
+    INTERNAL = "internal"  #: our mistake; it is in our log
+
+
+class VinomError(Exception):
+    """Root of every error vinom raises on purpose."""
+
+
+class PeerError(VinomError):
+    """The peer broke the protocol: drop that peer, keep serving."""
+
+
+class Refused(VinomError):
+    """
+    A player asked for what it may not have now; tell it, keep the line.
+
+    :ivar code: why, from the closed list.
+    :ivar details: facts a program can use (names and numbers, never secrets).
+    """
+
+    def __init__(
+        self, code: Code, message: str, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details: Mapping[str, Any] = details or {}
+
+
+class Rejected(VinomError):
+    """
+    A game says no to an action; the state stays as it was.
+
+    :ivar code: the game's own short reason, for example ``"wall"``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Unreadable(VinomError):
+    """A stored state or file is of a shape this version cannot read."""
+
+
+class Misconfigured(VinomError):
+    """
+    The operator or game author must change something.
+
+    The message is one sentence that names the field and the fix.
+    """
+
+
+class StoreUnavailable(VinomError):
+    """Shared storage did not answer; whether the call took effect is unknown."""
+
+
+class NoCapacity(VinomError):
+    """There is no game server to be had; wait for one, or try again later."""

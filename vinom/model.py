@@ -1,0 +1,153 @@
+"""The values that several rooms of the house hand to each other."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+from attrs.validators import ge, in_, instance_of, le, max_len, min_len
+
+_PORT = [instance_of(int), ge(1), le(65535)]
+
+
+@attrs.frozen
+class Player:
+    """
+    Somebody who said hello.
+
+    :ivar player_id: public; proof of nothing.
+    :ivar name: what other players see, 1 to 32 printable characters.
+    """
+
+    player_id: str = attrs.field(validator=[instance_of(str), min_len(1), max_len(64)])
+    name: str = attrs.field(validator=[instance_of(str), min_len(1), max_len(32)])
+
+
+@attrs.frozen
+class QueueEntry:
+    """
+    One lone player's (later: one lobby's) wish to play.
+
+    :ivar entry_id: public name of the wish.
+    :ivar options: canonical JSON; only entries with equal text meet.
+    :ivar loadouts: canonical JSON, one per player.
+    :ivar since: start of the wait, seconds since the Unix epoch.
+    :ivar suspended: its player is disconnected: keeps its place, unmatchable.
+    """
+
+    entry_id: str
+    players: tuple[Player, ...] = attrs.field(validator=min_len(1))
+    game: str
+    since: float
+    options: bytes = b"{}"
+    loadouts: tuple[bytes, ...] = ()
+    suspended: bool = False
+
+
+@attrs.frozen
+class SeatPlan:
+    """
+    Who sits where in a match.
+
+    :ivar loadout: canonical JSON, as queued.
+    """
+
+    player_id: str
+    name: str
+    loadout: bytes = b"{}"
+    team: int | None = None
+
+
+@attrs.frozen
+class MatchPlan:
+    """
+    Everything a room needs to start, and all that a recording needs with it.
+
+    :ivar game: the game's name as players ask for it.
+    :ivar options: canonical JSON.
+    :ivar seats: a seat's number is its index.
+    :ivar seed: 64 bits of chance for the game.
+    """
+
+    match_id: str
+    game: str
+    seats: tuple[SeatPlan, ...] = attrs.field(validator=min_len(1))
+    seed: int = attrs.field(validator=[ge(0), le((1 << 64) - 1)])
+    options: bytes = b"{}"
+
+
+@attrs.frozen
+class Ticket:
+    """
+    What lets a stranger's handshake in: a price, not a proof (decision 2).
+
+    :ivar label: 26 base32 characters in lower case, 128 random bits.
+    :ivar expires_at: seconds since the Unix epoch.
+    """
+
+    label: str = attrs.field(validator=[min_len(26), max_len(26)])
+    match_id: str
+    seat: int = attrs.field(validator=ge(0))
+    expires_at: float
+
+
+@attrs.frozen
+class Placement:
+    """
+    Where a match is played: a game server that has bound its port.
+
+    :ivar host: what players are told (name or address).
+    :ivar server: the game server's label inside the realm.
+    :ivar certificate: the trust anchor players verify it with, PEM.
+    """
+
+    server: str
+    host: str
+    port: int = attrs.field(validator=_PORT)
+    certificate: str
+
+
+#: How a match can be over: codes of `vinom.errors.Code`.
+EndReason = Literal[
+    "finished", "void", "crashed", "lost", "ended", "time_limit", "shutdown"
+]
+
+
+@attrs.frozen
+class MatchEnd:
+    """
+    What is known about a match that is over.
+
+    :ivar reason: one of `EndReason`.
+    :ivar outcome: JSON-like ``{round, places, scores}``, if a round was ended.
+    :ivar present: the seats that were connected at the end.
+    :ivar version: the last state's version.
+    :ivar view_hash: of the last public view, 16 hexadecimal digits.
+    :ivar report: where the crash report is, for operators.
+    """
+
+    match_id: str
+    reason: str = attrs.field(
+        validator=in_(
+            ("finished", "void", "crashed", "lost", "ended", "time_limit", "shutdown")
+        )
+    )
+    outcome: dict[str, Any] | None = None
+    present: tuple[int, ...] = ()
+    version: int = 0
+    view_hash: str = ""
+    report: str = ""
+
+
+@attrs.frozen
+class Exit:
+    """
+    How a game process ended.
+
+    :ivar status: exit code; ``None`` if a signal ended it or it is unknown.
+    :ivar signal: number of that signal.
+    """
+
+    pid: int
+    status: int | None = None
+    signal: int | None = None

@@ -1,0 +1,1 @@
+"""Thin Twisted adapters, one kind of transport each."""

@@ -1,0 +1,1 @@
+"""Options, settings, wiring: the only place that builds things."""
