@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import ge, in_, instance_of, le, max_len, min_len
+from attrs.validators import and_, ge, in_, instance_of, le, max_len, min_len
 
 _PORT = [instance_of(int), ge(1), le(65535)]
 
@@ -19,8 +19,10 @@ class Player:
     :ivar name: what other players see, 1 to 32 printable characters.
     """
 
-    player_id: str = attrs.field(validator=[instance_of(str), min_len(1), max_len(64)])
-    name: str = attrs.field(validator=[instance_of(str), min_len(1), max_len(32)])
+    player_id: str = attrs.field(
+        validator=and_(instance_of(str), min_len(1), max_len(64))
+    )
+    name: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(32)))
 
 
 @attrs.frozen
