@@ -60,6 +60,7 @@ class Code(StrEnum):
     VOID = "void"  #: too few came; those present are queued again
     CRASHED = "crashed"  #: the game failed
     LOST = "lost"  #: its game server died
+    ABANDONED = "abandoned"  #: every player left, or stayed away too long
     KICKED = "kicked"  #: an operator removed the player
     ENDED = "ended"  #: an operator ended the match
     TIME_LIMIT = "time_limit"  #: it ran beyond its game's limit

@@ -253,8 +253,13 @@ class Game(Generic[S, A]):
         """Tell how the latest round ended; ``None`` while it is played."""
         return None
 
-    def bot(self, view: Any, seat: int, chance: Chance) -> A | None:
-        """Choose an action from what *seat* may see; ``None`` is to wait."""
+    def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> A | None:
+        """
+        Choose an action from what *seat* may see; ``None`` is to wait.
+
+        *view* and *setup* are what a client has decoded from MessagePack:
+        dicts, lists, strings and numbers.
+        """
         return None
 
     def migrate(self, old: Any, schema: int) -> S:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 from attrs.validators import and_, ge, in_, instance_of, le, max_len, min_len
@@ -111,7 +111,14 @@ class Placement:
 
 #: How a match can be over: codes of `vinom.errors.Code`.
 EndReason = Literal[
-    "finished", "void", "crashed", "lost", "ended", "time_limit", "shutdown"
+    "finished",
+    "void",
+    "abandoned",
+    "crashed",
+    "lost",
+    "ended",
+    "time_limit",
+    "shutdown",
 ]
 
 
@@ -129,11 +136,7 @@ class MatchEnd:
     """
 
     match_id: str
-    reason: str = attrs.field(
-        validator=in_(
-            ("finished", "void", "crashed", "lost", "ended", "time_limit", "shutdown")
-        )
-    )
+    reason: str = attrs.field(validator=in_(get_args(EndReason)))
     outcome: dict[str, Any] | None = None
     present: tuple[int, ...] = ()
     version: int = 0
