@@ -7,6 +7,7 @@ players, tools and logs ever see, whatever carried them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -124,3 +125,19 @@ class StoreUnavailable(VinomError):
 
 class NoCapacity(VinomError):
     """There is no game server to be had; wait for one, or try again later."""
+
+
+_FIELD_AT = re.compile(r"at `(?:\$|key in \$)\.?([^`]*)`$")
+_FIELD_NAMED = re.compile(r"(?:required|unknown) field `([^`]*)`")
+
+
+def field_of(problem: str) -> str | None:
+    """
+    Find the field that a msgspec validation message is about.
+
+    :returns: a dotted path from the root, or ``None`` if the root is at fault.
+    """
+    at = _FIELD_AT.search(problem)
+    named = _FIELD_NAMED.search(problem)
+    path = [found.group(1) for found in (at, named) if found and found.group(1)]
+    return ".".join(path) or None
