@@ -1,0 +1,65 @@
+"""What players may be called, and how their wishes are made comparable."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import msgspec
+from msgspec import MsgspecError, Struct
+
+from vinom.errors import Code, Refused, field_of
+from vinom.game import Game
+
+#: Longest name, in characters, after it was made canonical.
+NAME_LENGTH = 32
+
+
+def clean_name(name: str) -> str:
+    """
+    Make a name fit to be shown to other players.
+
+    Names that look the same become the same text (Unicode NFC), and outer and
+    repeated spaces go.
+
+    :raises Refused: it is empty, longer than `NAME_LENGTH` or not printable.
+    """
+    cleaned = unicodedata.normalize("NFC", " ".join(name.split()))
+    if not 1 <= len(cleaned) <= NAME_LENGTH or not cleaned.isprintable():
+        raise Refused(
+            Code.NAME_REFUSED,
+            f"a name has 1 to {NAME_LENGTH} printable characters",
+            {"field": "data.name"},
+        )
+    return cleaned
+
+
+def canonical_options(game: Game[Any, Any], options: bytes) -> bytes:
+    """
+    Write options so that equal wishes are equal texts.
+
+    Defaults are filled in and fields sorted.
+
+    :raises Refused: the game does not take them.
+    """
+    return _canonical(game.options, options, Code.BAD_OPTIONS, "data.options")
+
+
+def canonical_loadout(game: Game[Any, Any], loadout: bytes) -> bytes:
+    """
+    Write a loadout with its defaults filled in.
+
+    :raises Refused: the game does not take it.
+    """
+    return _canonical(game.loadout, loadout, Code.BAD_LOADOUT, "data.loadout")
+
+
+def _canonical(kind: type[Struct], text: bytes, code: Code, root: str) -> bytes:
+    try:
+        value = msgspec.json.decode(text, type=kind)
+        return msgspec.json.encode(value, order="sorted")
+    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        field = field_of(str(error))
+        raise Refused(
+            code, str(error), {"field": f"{root}.{field}" if field else root}
+        ) from None
