@@ -1,0 +1,246 @@
+"""
+Who may cost us a handshake: shape, cookie, ticket (decisions 1 and 2).
+
+Everything a stranger can make us do is here: reading three dozen bytes, one
+HMAC, two dictionary look-ups. No OpenSSL object is made before `Admit`.
+Source: docs/protocol/udp-handshake.rst.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+import attrs
+
+from vinom.errors import PeerError
+from vinom.model import Ticket
+from vinom.wire.cookies import CookieKeys
+from vinom.wire.records import (
+    ClientHello,
+    hello_verify_request,
+    is_client_hello,
+    parse_client_hello,
+)
+
+#: Where a datagram came from: host and port, as Twisted hands it out.
+Address = tuple[str, int]
+
+_LABEL = 26
+
+
+@attrs.frozen
+class Drop:
+    """
+    Answer nothing.
+
+    :ivar reason: a word for counters.
+    """
+
+    reason: str
+
+
+@attrs.frozen
+class Answer:
+    """Send this back, once; it is never longer than what was received."""
+
+    datagram: bytes
+
+
+@attrs.frozen
+class Admit:
+    """
+    Begin a handshake.
+
+    :ivar ticket: what the client showed; ``None`` for one without server name.
+    """
+
+    ticket: Ticket | None
+    hello: ClientHello
+
+
+Verdict = Drop | Answer | Admit
+
+
+@attrs.define
+class _Allowance:
+    """A bucket of tries that fills up again with time."""
+
+    left: float
+    since: float
+
+    def take(self, now: float, rate: float, burst: float) -> bool:
+        left = min(burst, self.left + max(0.0, now - self.since) * rate)
+        self.since = now
+        self.left = left - 1 if left >= 1 else left
+        return left >= 1
+
+
+@attrs.define
+class _Shown:
+    """A ticket, and who has shown it."""
+
+    ticket: Ticket
+    tries: dict[str, _Allowance] = attrs.field(factory=dict)
+
+
+class Admission:
+    """
+    Judge datagrams from addresses without an association.
+
+    Times are seconds since the Unix epoch.
+
+    :param domain: ``<server>.<realm>``; the ticket is the label before it.
+    :param entropy: gives that many random bytes.
+    :param tries: handshakes at once for one ticket from one address.
+    :param tries_rate: how many of these come back per second.
+    :param nameless: handshakes at once for clients that send no server name,
+        all of them together.
+    :param nameless_rate: how many of these come back per second.
+    :param leeway: how far the clock that set an expiry may be behind, seconds.
+    :ivar outcomes: how many datagrams were judged how, by word.
+    """
+
+    #: Addresses remembered per ticket. When more come (an observer who has
+    #: seen it and owns many) the oldest is forgotten: nobody is locked out.
+    ADDRESSES = 64
+
+    def __init__(
+        self,
+        domain: str,
+        now: float,
+        *,
+        entropy: Callable[[int], bytes] = os.urandom,
+        cookie_period: float = 300.0,
+        tries: float = 8.0,
+        tries_rate: float = 0.5,
+        nameless: float = 8.0,
+        nameless_rate: float = 1.0,
+        leeway: float = 30.0,
+    ) -> None:
+        self._suffix = b"." + domain.encode("ascii").lower()
+        self._cookies = CookieKeys(now, entropy, cookie_period)
+        self._tries, self._tries_rate = tries, tries_rate
+        self._nameless_burst, self._nameless_rate = nameless, nameless_rate
+        self._nameless = _Allowance(nameless, now)
+        self._leeway = leeway
+        self._shown: dict[bytes, _Shown] = {}
+        self._of_match: dict[str, set[bytes]] = {}
+        self.outcomes: Counter[str] = Counter()
+
+    def add_ticket(self, ticket: Ticket) -> None:
+        """From now on a client that shows *ticket* gets a handshake."""
+        label = ticket.label.encode("ascii").lower()
+        self._shown[label] = _Shown(ticket)
+        self._of_match.setdefault(ticket.match_id, set()).add(label)
+
+    def remove_match(self, match_id: str) -> None:
+        """Forget all tickets of a match that is over."""
+        for label in self._of_match.pop(match_id, ()):
+            self._shown.pop(label, None)
+
+    @property
+    def tickets(self) -> int:
+        """How many tickets are known."""
+        return len(self._shown)
+
+    def judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
+        """Say what a datagram from an unproven address deserves."""
+        verdict = self._judge(datagram, address, now)
+        if isinstance(verdict, Drop):
+            self.outcomes[verdict.reason] += 1
+        elif isinstance(verdict, Answer):
+            self.outcomes["cookie_asked"] += 1
+        else:
+            self.outcomes["admitted"] += 1
+        return verdict
+
+    def _judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
+        if not is_client_hello(datagram):
+            return _JUNK
+        try:
+            hello = parse_client_hello(datagram)
+        except PeerError:
+            return _BAD_HELLO
+        bound = _bound(hello, address)
+        if not hello.cookie:
+            return self._ask(hello, bound, now)
+        if not self._cookies.is_good(hello.cookie, bound, now):
+            # It may be an honest client that was slow, or that we restarted
+            # under: a new cookie costs no more than the first did.
+            return self._ask(hello, bound, now)
+        if hello.server_name is None:
+            if self._nameless.take(now, self._nameless_rate, self._nameless_burst):
+                return Admit(None, hello)
+            return _NAMELESS
+        return self._judge_name(hello, hello.server_name.lower(), address, now)
+
+    def _ask(self, hello: ClientHello, bound: bytes, now: float) -> Verdict:
+        return Answer(
+            hello_verify_request(hello.sequence, self._cookies.make(bound, now))
+        )
+
+    def _judge_name(
+        self, hello: ClientHello, name: bytes, address: Address, now: float
+    ) -> Verdict:
+        if name[_LABEL:] != self._suffix:
+            return _UNKNOWN_NAME
+        label = name[:_LABEL]
+        shown = self._shown.get(label)
+        if shown is None:
+            return _UNKNOWN_TICKET
+        if now >= shown.ticket.expires_at + self._leeway:
+            self._forget(label, shown.ticket)
+            return _EXPIRED_TICKET
+        source = source_of(address[0])
+        allowance = shown.tries.get(source)
+        if allowance is None:
+            if len(shown.tries) >= self.ADDRESSES:
+                del shown.tries[next(iter(shown.tries))]
+            allowance = shown.tries[source] = _Allowance(self._tries, now)
+        if not allowance.take(now, self._tries_rate, self._tries):
+            return _TOO_MANY
+        return Admit(shown.ticket, hello)
+
+    def _forget(self, label: bytes, ticket: Ticket) -> None:
+        del self._shown[label]
+        labels = self._of_match.get(ticket.match_id)
+        if labels is not None:
+            labels.discard(label)
+            if not labels:
+                del self._of_match[ticket.match_id]
+
+
+_JUNK = Drop("junk")
+_BAD_HELLO = Drop("bad_hello")
+_NAMELESS = Drop("no_server_name")
+_UNKNOWN_NAME = Drop("unknown_server_name")
+_UNKNOWN_TICKET = Drop("unknown_ticket")
+_EXPIRED_TICKET = Drop("expired_ticket")
+_TOO_MANY = Drop("too_many_handshakes")
+
+
+def source_of(host: str) -> str:
+    """
+    Name who is behind an address: limits count an IPv6 /64 as one.
+
+    An IPv4 address in IPv6 clothes is the same source without them.
+    """
+    if ":" not in host:
+        return host
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    if packed[:12] == _MAPPED:
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return packed[:8].hex() + "/64"
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def _bound(hello: ClientHello, address: Address) -> bytes:
+    """What a cookie is bound to; no two pairs of address and hello are equal."""
+    host, port = address
+    family = b"6" if ":" in host else b"4"
+    return b"%s%s|%d|%s" % (family, host.encode("ascii"), port, hello.parameters)

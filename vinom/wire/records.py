@@ -1,0 +1,242 @@
+"""
+DTLS records and the one handshake message that we read ourselves.
+
+Everything here looks at plaintext that anybody may have sent; nothing keeps
+state. Layouts: RFC 6347, sections 4.1 to 4.3; docs/protocol/udp-handshake.rst.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from vinom.errors import PeerError
+
+#: Type, version, epoch, sequence number, length.
+RECORD_HEADER = 13
+#: Type, length, message number, fragment offset, fragment length.
+HANDSHAKE_HEADER = 12
+
+CHANGE_CIPHER_SPEC = 20
+ALERT = 21
+HANDSHAKE = 22
+APPLICATION_DATA = 23
+
+_CLIENT_HELLO = 1
+_HELLO_VERIFY_REQUEST = 3
+_SERVER_NAME = 0
+_HOST_NAME = 0
+_DTLS_1_0 = b"\xfe\xff"
+_NO_EPOCH = b"\0\0"
+
+#: Where a ClientHello's random is, when the hello starts the datagram.
+_RANDOM = slice(RECORD_HEADER + HANDSHAKE_HEADER + 2, RECORD_HEADER + 46)
+
+
+@attrs.frozen
+class ClientHello:
+    """
+    What admission needs of a client's first message.
+
+    :ivar sequence: the record's number, 6 bytes as on the wire.
+    :ivar cookie: what we sent before; empty in a first hello.
+    :ivar parameters: everything that must be equal in the first and the second
+        hello (version, random, session, suites, compression).
+    :ivar server_name: as sent, or ``None``.
+    """
+
+    sequence: bytes
+    random: bytes
+    cookie: bytes
+    parameters: bytes
+    server_name: bytes | None
+
+
+class _Cursor:
+    """Read length-prefixed fields of one message; never past its end."""
+
+    __slots__ = ("_data", "_end", "_place")
+
+    def __init__(self, data: bytes, place: int, end: int) -> None:
+        self._data, self._place, self._end = data, place, end
+
+    @property
+    def place(self) -> int:
+        return self._place
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._place == self._end
+
+    def take(self, size: int) -> bytes:
+        start = self._place
+        if start + size > self._end:
+            raise PeerError("a field runs past the end")
+        self._place = start + size
+        return self._data[start : start + size]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size))
+
+    def vector(self, width: int, least: int = 0, most: int = 0xFFFF) -> bytes:
+        """Take what a length of *width* bytes announces."""
+        size = self.number(width)
+        if not least <= size <= most:
+            raise PeerError(f"a field of {size} bytes")
+        return self.take(size)
+
+
+def is_client_hello(datagram: bytes) -> bool:
+    """Does it look like the start of a handshake? Reads three fields, no more."""
+    return (
+        len(datagram) > RECORD_HEADER
+        and datagram[0] == HANDSHAKE
+        and datagram[3:5] == _NO_EPOCH
+        and datagram[RECORD_HEADER] == _CLIENT_HELLO
+    )
+
+
+def random_of(hello: bytes) -> bytes:
+    """The random of a datagram that `is_client_hello`; shorter if it is cut."""
+    return hello[_RANDOM]
+
+
+def parse_client_hello(datagram: bytes) -> ClientHello:
+    """
+    Read a datagram that is one whole ClientHello and nothing else.
+
+    A hello in fragments is refused: OpenSSL's ``DTLSv1_listen`` wants it whole,
+    and putting fragments together for strangers would be state.
+
+    :raises PeerError: it is anything else.
+    """
+    outer = _Cursor(datagram, 0, len(datagram))
+    if outer.number(1) != HANDSHAKE:
+        raise PeerError("not a handshake record")
+    if outer.take(2)[:1] != b"\xfe":
+        raise PeerError("not DTLS")
+    if outer.take(2) != _NO_EPOCH:
+        raise PeerError("an encrypted record from a stranger")
+    sequence = outer.take(6)
+    if outer.number(2) != len(datagram) - RECORD_HEADER:
+        raise PeerError("more or less than one record")
+    if outer.number(1) != _CLIENT_HELLO:
+        raise PeerError("not a ClientHello")
+    size = outer.number(3)
+    # The second hello is message 1, and a stack may count on from there.
+    outer.take(2)
+    if outer.number(3) != 0 or outer.number(3) != size:
+        raise PeerError("a ClientHello in fragments")
+    if size != len(datagram) - outer.place:
+        raise PeerError("more or less than one message")
+    return _read_hello(datagram, outer.place, sequence)
+
+
+def _read_hello(datagram: bytes, start: int, sequence: bytes) -> ClientHello:
+    cursor = _Cursor(datagram, start, len(datagram))
+    if cursor.take(2)[:1] != b"\xfe":
+        raise PeerError("not DTLS")
+    random = cursor.take(32)
+    cursor.vector(1, most=32)
+    before_cookie = cursor.place
+    cookie = cursor.vector(1)
+    after_cookie = cursor.place
+    suites = cursor.vector(2, least=2)
+    if len(suites) % 2:
+        raise PeerError("half a cipher suite")
+    cursor.vector(1, least=1)
+    parameters = datagram[start:before_cookie] + datagram[after_cookie : cursor.place]
+    name = None
+    if not cursor.is_at_end:
+        extensions = cursor.vector(2)
+        name = _read_server_name(extensions)
+        if not cursor.is_at_end:
+            raise PeerError("bytes after the extensions")
+    return ClientHello(sequence, random, cookie, parameters, name)
+
+
+def _read_server_name(extensions: bytes) -> bytes | None:
+    """Find the host name among *extensions*; every one of them must be whole."""
+    cursor = _Cursor(extensions, 0, len(extensions))
+    found: bytes | None = None
+    while not cursor.is_at_end:
+        kind = cursor.number(2)
+        body = cursor.vector(2)
+        if kind != _SERVER_NAME:
+            continue
+        if found is not None:
+            raise PeerError("two server names")
+        names = _Cursor(body, 0, len(body))
+        # A list in form; since RFC 6066 it has exactly one host name.
+        if names.number(2) != len(body) - 2 or names.number(1) != _HOST_NAME:
+            raise PeerError("not a host name")
+        found = names.vector(2, least=1, most=255)
+        if not names.is_at_end:
+            raise PeerError("two server names")
+    return found
+
+
+def hello_verify_request(sequence: bytes, cookie: bytes) -> bytes:
+    """
+    Ask a stranger to say hello again with *cookie*.
+
+    Record and message carry DTLS 1.0's number whatever is negotiated later
+    (RFC 6347, 4.2.1), and the record the number of the hello it answers.
+    """
+    body = _DTLS_1_0 + bytes((len(cookie),)) + cookie
+    size = len(body).to_bytes(3)
+    message = bytes((_HELLO_VERIFY_REQUEST,)) + size + bytes(5) + size + body
+    return (
+        bytes((HANDSHAKE,))
+        + _DTLS_1_0
+        + _NO_EPOCH
+        + sequence
+        + len(message).to_bytes(2)
+        + message
+    )
+
+
+def is_one_record(datagram: bytes) -> bool:
+    """Is there exactly one record in it, going by the first one's length?"""
+    return int.from_bytes(datagram[11:13]) + RECORD_HEADER == len(datagram)
+
+
+def without_plaintext_alerts(datagram: bytes) -> bytes:
+    """
+    Leave out alerts that nobody vouches for, and a tail that is no record.
+
+    During a handshake OpenSSL would believe them, so that anybody who can spoof
+    an address could end it.
+    """
+    kept = []
+    place, end = 0, len(datagram)
+    while place + RECORD_HEADER <= end:
+        size = RECORD_HEADER + int.from_bytes(datagram[place + 11 : place + 13])
+        if place + size > end:
+            break
+        is_plain = datagram[place + 3 : place + 5] == _NO_EPOCH
+        if not (is_plain and datagram[place] == ALERT):
+            kept.append(datagram[place : place + size])
+        place += size
+    return kept[0] if len(kept) == 1 else b"".join(kept)
+
+
+def cut_datagrams(flight: bytes, mtu: int) -> list[bytes]:
+    """
+    Cut what OpenSSL wrote into datagrams of whole records.
+
+    A memory BIO keeps no borders, so a flight comes out in one piece.
+
+    :param mtu: longest datagram, bytes; a longer record still goes alone.
+    """
+    if len(flight) <= mtu:
+        return [flight]
+    datagrams = []
+    start = place = 0
+    while place < len(flight):
+        size = RECORD_HEADER + int.from_bytes(flight[place + 11 : place + 13])
+        if place > start and place + size - start > mtu:
+            datagrams.append(flight[start:place])
+            start = place
+        place += size
+    datagrams.append(flight[start:])
+    return datagrams

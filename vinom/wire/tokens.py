@@ -1,0 +1,187 @@
+"""
+Connect tokens: the signed proof that a player has a seat in a match.
+
+A token is a JWS in compact form, signed with Ed25519. Whoever verifies one
+holds public keys only and cannot mint. Source: docs/protocol/tokens.rst.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated
+
+import attrs
+import jwt
+import msgspec
+from attrs.validators import and_, ge, instance_of, le, max_len, min_len
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from cryptography.hazmat.primitives.serialization import (
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from msgspec import Meta, Struct
+
+from vinom.errors import Code, Misconfigured, Refused
+
+#: Longest token accepted, characters: it has to fit a JOIN in one datagram.
+LONGEST_TOKEN = 800
+
+#: What the header's ``typ`` says, so that no other JWT of the same keys passes.
+_TYPE = "vinom-connect+jwt"
+_ALGORITHM = "EdDSA"
+
+_ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+@attrs.frozen
+class Claims:
+    """
+    What a connect token says; never which process hosts the match.
+
+    :ivar expires_at: seconds since the Unix epoch.
+    :ivar token_id: names this token, so that it can be used up.
+    """
+
+    realm: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(253)))
+    match_id: str = attrs.field(
+        validator=and_(instance_of(str), min_len(1), max_len(64))
+    )
+    player_id: str = attrs.field(
+        validator=and_(instance_of(str), min_len(1), max_len(64))
+    )
+    seat: int = attrs.field(validator=[instance_of(int), ge(0), le(255)])
+    expires_at: float
+    token_id: str = attrs.field(
+        validator=and_(instance_of(str), min_len(1), max_len(64))
+    )
+
+
+class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
+    """The claims as they are signed, under their registered names."""
+
+    iss: Annotated[str, Meta(min_length=1, max_length=253)]
+    sub: _ShortText
+    jti: _ShortText
+    exp: Annotated[int, Meta(ge=0)]
+    match: _ShortText
+    seat: Annotated[int, Meta(ge=0, le=255)]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Payload).decode
+
+
+class TokenSigner:
+    """
+    Mint connect tokens with one private key.
+
+    :param key_id: names the key among the verifiers' keys.
+    :param private_pem: Ed25519 private key, PEM.
+    :raises Misconfigured: that is not such a key.
+    """
+
+    def __init__(self, key_id: str, private_pem: bytes) -> None:
+        self.key_id = key_id
+        self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
+        self._key = _private_key(key_id, private_pem)
+
+    def sign(self, claims: Claims) -> str:
+        """Make the token that says *claims*; its expiry is in whole seconds."""
+        payload = _Payload(
+            iss=claims.realm,
+            sub=claims.player_id,
+            jti=claims.token_id,
+            exp=math.ceil(claims.expires_at),
+            match=claims.match_id,
+            seat=claims.seat,
+        )
+        return self._jws.encode(
+            _encode(payload),
+            self._key,
+            algorithm=_ALGORITHM,
+            headers={"kid": self.key_id, "typ": _TYPE},
+        )
+
+
+class TokenVerifier:
+    """
+    Check connect tokens with the public keys of one deployment.
+
+    :param keys: key id to Ed25519 public key, PEM; several while keys rotate.
+    :param realm: tokens of any other realm are refused.
+    :param leeway: how far the signer's clock may be behind ours, seconds.
+    :raises Misconfigured: one of the keys is none.
+    """
+
+    def __init__(
+        self, keys: Mapping[str, bytes], realm: str, leeway: float = 30.0
+    ) -> None:
+        self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
+        self._keys = {name: _public_key(name, pem) for name, pem in keys.items()}
+        self._realm = realm
+        self._leeway = leeway
+
+    def verify(self, token: str, now: float) -> Claims:
+        """
+        Return what *token* says, if one of our keys signed it.
+
+        :param now: seconds since the Unix epoch.
+        :raises Refused: ``bad_token`` or ``token_expired``.
+        """
+        payload = self._open(token)
+        if payload.iss != self._realm:
+            raise Refused(Code.BAD_TOKEN, "the token is for another realm")
+        if now >= payload.exp + self._leeway:
+            raise Refused(
+                Code.TOKEN_EXPIRED, "the token is expired", {"expired_at": payload.exp}
+            )
+        return Claims(
+            realm=payload.iss,
+            match_id=payload.match,
+            player_id=payload.sub,
+            seat=payload.seat,
+            expires_at=float(payload.exp),
+            token_id=payload.jti,
+        )
+
+    def _open(self, token: str) -> _Payload:
+        if len(token) > LONGEST_TOKEN:
+            raise Refused(Code.BAD_TOKEN, "the token is too long")
+        try:
+            header = self._jws.get_unverified_header(token)
+            # Only this exact header is ever made: nothing in it is negotiated.
+            if header.get("typ") != _TYPE or header.get("alg") != _ALGORITHM:
+                raise Refused(Code.BAD_TOKEN, "not a connect token")
+            key = self._keys.get(header.get("kid", ""))
+            if key is None:
+                raise Refused(Code.BAD_TOKEN, "the token's key is not known here")
+            signed = self._jws.decode(token, key, algorithms=[_ALGORITHM])
+            return _decode(signed)
+        except (jwt.PyJWTError, msgspec.MsgspecError, ValueError) as error:
+            # What exactly is wrong helps nobody but a forger.
+            raise Refused(Code.BAD_TOKEN, "the token is not valid") from error
+
+
+def _private_key(key_id: str, pem: bytes) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise Misconfigured(f"token key {key_id!r} is no private key in PEM") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Misconfigured(f"token key {key_id!r} is not an Ed25519 private key")
+    return key
+
+
+def _public_key(key_id: str, pem: bytes) -> Ed25519PublicKey:
+    # Parsed once: doing it per token costs more than the signature.
+    try:
+        key = load_pem_public_key(pem)
+    except ValueError as error:
+        raise Misconfigured(f"token key {key_id!r} is no public key in PEM") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise Misconfigured(f"token key {key_id!r} is not an Ed25519 public key")
+    return key
