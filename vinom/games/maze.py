@@ -1,0 +1,240 @@
+"""
+Maze: collect more points than the others, then dance.
+
+Two to four players start in the corners of a perfect maze. Every cell holds
+1 point, about one in ten holds 5, and those sit nearer the centre; who enters
+a cell takes its points. The game is over when all are taken or time is up;
+the highest score wins, equal scores share, and the winners may dance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Annotated, Any
+
+import attrs
+from msgspec import Meta, Struct, field
+
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.games.maze_map import (
+    BITS,
+    STEPS,
+    Direction,
+    carve,
+    deal_corners,
+    strew,
+    way_to_points,
+)
+
+Cell = tuple[int, int]
+
+
+class MazeOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The size of the maze, and how long it is open.
+
+    :ivar rows: 2 to 64.
+    :ivar cols: 2 to 64.
+    :ivar minutes: of match time, at most 30.
+    """
+
+    rows: Annotated[int, Meta(ge=2, le=64)] = 10
+    cols: Annotated[int, Meta(ge=2, le=64)] = 20
+    minutes: Annotated[float, Meta(gt=0, le=30)] = 5.0
+
+
+class Move(Struct, frozen=True, forbid_unknown_fields=True, tag="move"):
+    """
+    Go to the next cell.
+
+    :ivar from_: ``[row, col]`` where the mover believes to be; on the wire it
+        is called ``from``. Elsewhere the move is refused, so a delayed one
+        never applies twice.
+    """
+
+    direction: Direction
+    from_: Cell = field(name="from")
+
+
+class Dance(Struct, frozen=True, forbid_unknown_fields=True, tag="dance"):
+    """Dance; for winners."""
+
+
+class MazeSetup(Struct, frozen=True):
+    """
+    What never changes.
+
+    :ivar walls: one text per row, one hexadecimal digit per cell: the sum of
+        its *open* sides, up 1, right 2, down 4, left 8.
+    :ivar starts: ``[row, col]`` of each seat.
+    :ivar ends_at: match time at which the game is over, seconds.
+    """
+
+    rows: int
+    cols: int
+    walls: tuple[str, ...]
+    starts: tuple[Cell, ...]
+    ends_at: float
+
+
+class MazeView(Struct, frozen=True):
+    """
+    What everybody sees.
+
+    :ivar at: ``[row, col]`` of each seat.
+    :ivar points: one digit per cell, row by row: what it still holds.
+    :ivar left: the sum of these.
+    :ivar winners: seats with the highest score, once it is over.
+    :ivar dancing: winners that dance.
+    """
+
+    at: tuple[Cell, ...]
+    scores: tuple[int, ...]
+    points: str
+    left: int
+    over: bool
+    winners: tuple[int, ...]
+    dancing: tuple[int, ...]
+
+
+@attrs.frozen
+class MazeState:
+    """A moment in a maze; the fields are those of the setup and the view."""
+
+    rows: int
+    cols: int
+    walls: tuple[str, ...]
+    starts: tuple[Cell, ...]
+    ends_at: float
+    at: tuple[Cell, ...]
+    scores: tuple[int, ...]
+    points: str
+    left: int
+    over: bool = False
+    winners: tuple[int, ...] = ()
+    dancing: tuple[int, ...] = ()
+
+
+class Maze(Game[MazeState, Move | Dance]):
+    """The rules."""
+
+    name = "maze"
+    actions = Move | Dance
+    options = MazeOptions
+    seats = (2, 4)
+    linger = 10.0
+    time_limit = 31 * 60.0
+
+    def start(self, table: Table) -> MazeState:
+        """Carve the maze, deal the corners, strew the points."""
+        rows, cols = table.options.rows, table.options.cols
+        walls, chance = carve(rows, cols, table.chance)
+        starts, chance = deal_corners(rows, cols, len(table.seats), chance)
+        points, _ = strew(rows, cols, starts, chance)
+        left = sum(map(int, points))
+        state = MazeState(
+            rows=rows,
+            cols=cols,
+            walls=walls,
+            starts=starts,
+            ends_at=table.options.minutes * 60.0,
+            at=starts,
+            scores=(0,) * len(starts),
+            points=points,
+            left=left,
+        )
+        # Four players in four cells leave nothing to collect.
+        return state if left else _finish(state)
+
+    def act(
+        self, s: MazeState, seat: int, action: Move | Dance, now: float
+    ) -> MazeState | Step[MazeState]:
+        """Move, or dance."""
+        if isinstance(action, Move):
+            return self._move(s, seat, action)
+        return self._dance(s, seat)
+
+    def deadline(self, s: MazeState) -> float | None:
+        """The maze closes at its time."""
+        return None if s.over else s.ends_at
+
+    def advance(self, s: MazeState, now: float) -> MazeState:
+        """Time is up."""
+        return _finish(s)
+
+    def setup(self, s: MazeState) -> MazeSetup:
+        """Show the walls and the time."""
+        return MazeSetup(s.rows, s.cols, s.walls, s.starts, s.ends_at)
+
+    def view(self, s: MazeState, audience: Hashable) -> MazeView:
+        """Show everything that changes; a maze has no secrets."""
+        return MazeView(s.at, s.scores, s.points, s.left, s.over, s.winners, s.dancing)
+
+    def outcome(self, s: MazeState) -> Outcome | None:
+        """Rank by score; equal scores share a place."""
+        if not s.over:
+            return None
+        ranks = sorted(set(s.scores), reverse=True)
+        places = tuple(
+            tuple(seat for seat, score in enumerate(s.scores) if score == rank)
+            for rank in ranks
+        )
+        return Outcome(round=1, places=places, scores=s.scores)
+
+    def bot(
+        self, view: Any, seat: int, chance: Chance, setup: Any
+    ) -> Move | Dance | None:
+        """Walk to the nearest points; dance if that was enough."""
+        if view["over"]:
+            wins = seat in view["winners"] and seat not in view["dancing"]
+            return Dance() if wins else None
+        row, col = view["at"][seat]
+        direction = way_to_points(
+            tuple(setup["walls"]), view["points"], row * setup["cols"] + col, chance
+        )
+        if direction is None:
+            return None
+        return Move(direction, (row, col))
+
+    def _move(self, s: MazeState, seat: int, move: Move) -> MazeState:
+        if s.over:
+            raise Rejected("over", "the game is over")
+        if s.at[seat] != move.from_:
+            raise Rejected("not_there", f"you are at {list(s.at[seat])}")
+        row, col = move.from_
+        if not int(s.walls[row][col], 16) & BITS[move.direction]:
+            raise Rejected("wall", "a wall is there")
+        down, right = STEPS[move.direction]
+        row, col = row + down, col + right
+        at = (*s.at[:seat], (row, col), *s.at[seat + 1 :])
+        cell = row * s.cols + col
+        taken = int(s.points[cell])
+        if not taken:
+            return attrs.evolve(s, at=at)
+        score = s.scores[seat] + taken
+        moved = attrs.evolve(
+            s,
+            at=at,
+            scores=(*s.scores[:seat], score, *s.scores[seat + 1 :]),
+            points=f"{s.points[:cell]}0{s.points[cell + 1 :]}",
+            left=s.left - taken,
+        )
+        return moved if moved.left else _finish(moved)
+
+    def _dance(self, s: MazeState, seat: int) -> MazeState | Step[MazeState]:
+        if not s.over:
+            raise Rejected("not_over", "dance when it is over")
+        if seat not in s.winners:
+            raise Rejected("not_a_winner", "dancing is for winners")
+        if seat in s.dancing:
+            return s
+        dancing = tuple(sorted((*s.dancing, seat)))
+        return Step(
+            attrs.evolve(s, dancing=dancing), (Event("danced", {"seat": seat}),)
+        )
+
+
+def _finish(s: MazeState) -> MazeState:
+    best = max(s.scores)
+    winners = tuple(seat for seat, score in enumerate(s.scores) if score == best)
+    return attrs.evolve(s, over=True, winners=winners)

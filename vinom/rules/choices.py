@@ -1,0 +1,60 @@
+"""What players choose before a game: options and loadouts, read and made equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from vinom.errors import Code, Refused
+from vinom.game import Game
+
+
+def read_options(game: Game[Any, Any], text: bytes) -> Struct:
+    """
+    Read a game's options from JSON; an empty object is all defaults.
+
+    :raises Refused: `Code.BAD_OPTIONS`, naming the field.
+    """
+    return _read(game.options, text, Code.BAD_OPTIONS)
+
+
+def read_loadout(game: Game[Any, Any], text: bytes) -> Struct:
+    """
+    Read what one player brings from JSON; an empty object is all defaults.
+
+    :raises Refused: `Code.BAD_LOADOUT`, naming the field.
+    """
+    return _read(game.loadout, text, Code.BAD_LOADOUT)
+
+
+def canonical_options(game: Game[Any, Any], text: bytes) -> bytes:
+    """
+    Write options so that equal choices are equal bytes, defaults filled in.
+
+    :raises Refused: `Code.BAD_OPTIONS`, naming the field.
+    """
+    return msgspec.json.encode(read_options(game, text), order="sorted")
+
+
+def canonical_loadout(game: Game[Any, Any], text: bytes) -> bytes:
+    """
+    Write a loadout so that equal choices are equal bytes, defaults filled in.
+
+    :raises Refused: `Code.BAD_LOADOUT`, naming the field.
+    """
+    return msgspec.json.encode(read_loadout(game, text), order="sorted")
+
+
+def field_of(error: Exception) -> str:
+    """Find the field that a msgspec error names: ``"$.from[0]"`` is ``"from[0]"``."""
+    _, found, path = str(error).rpartition(" - at `$")
+    return path.rstrip("`").lstrip(".") if found else ""
+
+
+def _read(kind: type[Struct], text: bytes, code: Code) -> Struct:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(code, str(error), {"field": field_of(error)}) from error

@@ -1,0 +1,190 @@
+"""
+One game being played, on match time alone: what a room and a replay share.
+
+`Play` calls the game, keeps its state and counts its versions. It knows no
+connection and no clock; whatever reaches the game passes through here and is
+recorded, so that a recording plays to the same states.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from msgspec import Struct
+
+from vinom.errors import Code, Refused, Rejected, VinomError
+from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
+from vinom.model import MatchPlan
+from vinom.rules.choices import read_loadout, read_options
+from vinom.rules.frozen import ensure_frozen, ensure_frozen_type
+
+
+class GameFault(VinomError):
+    """A game broke the rules for games; its room ends."""
+
+
+class Recorded(Struct, frozen=True, array_like=True, gc=False):
+    """
+    One thing that reached a game.
+
+    :ivar kind: "act", "tick", "advance", "dropped", "returned" or "left".
+    :ivar time: match time, seconds.
+    :ivar seat: whose; -1 if nobody's.
+    :ivar data: the action; for a tick its ``(seat, action)`` pairs.
+    """
+
+    kind: str
+    time: float
+    seat: int = -1
+    data: Any = None
+
+
+def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
+    """
+    Lay out what a game starts from.
+
+    :raises Refused: the plan's options, a loadout, or the number of its seats
+        is not what the game takes.
+    """
+    fewest, most = game.seats
+    if not fewest <= len(plan.seats) <= most:
+        raise Refused(
+            Code.BAD_OPTIONS,
+            f"{plan.game} takes {fewest} to {most} players, not {len(plan.seats)}",
+        )
+    return Table(
+        seats=tuple(
+            Seat(seat.name, read_loadout(game, seat.loadout), seat.team)
+            for seat in plan.seats
+        ),
+        options=read_options(game, plan.options),
+        chance=Chance(plan.seed),
+    )
+
+
+@attrs.define(eq=False)
+class Play:
+    """
+    The current state of one game; every method lets the game's errors through.
+
+    :ivar version: 0 before `begin`, then +1 per change of state.
+    :ivar time: match time of the latest call, seconds; never goes back.
+    :ivar due: match time at which the game wants `advance`.
+    :ivar events: what happened and was not yet taken by the caller.
+    :ivar record: called with all that reaches the game; an error of its own
+        ends the recording, never the game.
+    """
+
+    game: Game[Any, Any]
+    record: Callable[[Recorded], None] | None = None
+    state: Any = attrs.field(default=None, init=False)
+    version: int = attrs.field(default=0, init=False)
+    time: float = attrs.field(default=0.0, init=False)
+    ticks: int = attrs.field(default=0, init=False)
+    due: float | None = attrs.field(default=None, init=False)
+    outcome: Outcome | None = attrs.field(default=None, init=False)
+    events: list[Event] = attrs.field(factory=list, init=False)
+    _proven: type | None = attrs.field(default=None, init=False)
+    _asks_deadline: bool = attrs.field(default=False, init=False)
+    _asks_outcome: bool = attrs.field(default=False, init=False)
+
+    def lay(self, table: Table) -> None:
+        """Make the first state, which nobody sees before `begin`."""
+        kind = type(self.game)
+        self._asks_deadline = kind.deadline is not Game.deadline
+        self._asks_outcome = kind.outcome is not Game.outcome
+        self._take(self.game.start(table), 0.0)
+        ensure_frozen(self.state)
+        self.version = 0
+
+    def begin(self) -> None:
+        """Match time starts: the first state becomes version 1."""
+        self.version = 1
+
+    def act(self, seat: int, action: Any, time: float) -> None:
+        """
+        One seat acts.
+
+        :raises Rejected: the game says no; nothing has changed.
+        """
+        try:
+            result = self.game.act(self.state, seat, action, time)
+        except Rejected:
+            raise
+        except BaseException:
+            self._note(Recorded("act", time, seat, action))
+            raise
+        if self.record is not None:
+            self._note(Recorded("act", time, seat, action))
+        self._take(result, time)
+
+    def tick(self, inputs: tuple[tuple[int, Any], ...], time: float) -> None:
+        """One fixed step, with what arrived since the one before."""
+        self._note(Recorded("tick", time, -1, inputs))
+        self.ticks += 1
+        self._take(self.game.tick(self.state, inputs, self.ticks), time)
+
+    def advance(self, time: float) -> None:
+        """
+        The game's deadline has come.
+
+        :raises GameFault: the game names no later one.
+        """
+        before = self.due
+        self._note(Recorded("advance", time))
+        self._take(self.game.advance(self.state, time), time)
+        if before is not None and self.due is not None and self.due <= before:
+            raise GameFault(
+                f"deadline() stays at {self.due} after advance() at {time}; "
+                f"it must name a later time or None"
+            )
+
+    def seat_dropped(self, seat: int, time: float) -> None:
+        """A seat lost its connection."""
+        self._note(Recorded("dropped", time, seat))
+        self._take(self.game.dropped(self.state, seat, time), time)
+
+    def seat_returned(self, seat: int, time: float) -> None:
+        """A dropped seat came back."""
+        self._note(Recorded("returned", time, seat))
+        self._take(self.game.returned(self.state, seat, time), time)
+
+    def seat_left(self, seat: int, time: float) -> None:
+        """A seat is gone for good."""
+        self._note(Recorded("left", time, seat))
+        self._take(self.game.left(self.state, seat, time), time)
+
+    def _note(self, recorded: Recorded) -> None:
+        if self.record is None:
+            return
+        try:
+            self.record(recorded)
+        except Exception:
+            self.record = None
+
+    def _take(self, result: Any, time: float) -> None:
+        """Make what the game answered the current state."""
+        if type(result) is Step:
+            self.events.extend(result.events)
+            state = result.state
+        else:
+            state = result
+        self.time = time
+        if state is self.state:
+            return
+        if type(state) is not self._proven:
+            if state is None:
+                raise GameFault("the game returned no state; is a return missing?")
+            ensure_frozen_type(type(state))
+            self._proven = type(state)
+        self.state = state
+        self.version += 1
+        if self._asks_deadline:
+            self.due = self.game.deadline(state)
+            if self.due is not None and not math.isfinite(self.due):
+                raise GameFault(f"deadline() is {self.due}; use None for never")
+        if self._asks_outcome:
+            self.outcome = self.game.outcome(state)

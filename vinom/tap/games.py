@@ -1,0 +1,82 @@
+"""Find games: installed ones by entry point, others by ``package.module:Class``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from vinom.errors import Misconfigured
+from vinom.game import Game
+
+#: The entry point group under which packages offer games.
+GROUP = "vinom.games"
+
+
+def load_games(extra: Sequence[str] = ()) -> dict[str, Game[Any, Any]]:
+    """
+    Load every installed game, and those that were asked for by class.
+
+    A game asked for by class replaces an installed one of the same name.
+
+    :param extra: specs of the form ``package.module:Class``.
+    :raises Misconfigured: a game cannot be loaded; says which and why.
+    """
+    installed = sorted((entry.name, entry.value) for entry in entry_points(group=GROUP))
+    games = _by_name((value for _, value in installed), {})
+    return games | _by_name(extra, {})
+
+
+def load_game(spec: str) -> Game[Any, Any]:
+    """
+    Make the game that ``package.module:Class`` names.
+
+    :raises Misconfigured: it cannot be imported or is not a game.
+    """
+    module_name, colon, class_name = spec.partition(":")
+    if not (module_name and colon and class_name):
+        raise Misconfigured(f"game {spec!r} must look like package.module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise Misconfigured(
+            f"game {spec!r}: cannot import {module_name}: {error}"
+        ) from error
+    cls = getattr(module, class_name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Game)):
+        raise Misconfigured(
+            f"game {spec!r}: {class_name} in {module_name} is not a subclass of "
+            f"vinom.game.Game"
+        )
+    if not hasattr(cls, "actions"):
+        raise Misconfigured(f"game {spec!r}: {class_name}.actions is missing")
+    fewest, most = cls.seats
+    if not 1 <= fewest <= most:
+        raise Misconfigured(
+            f"game {spec!r}: seats {cls.seats} must be 1 or more, fewest first"
+        )
+    try:
+        return cls()
+    except Exception as error:
+        raise Misconfigured(f"game {spec!r}: cannot be made: {error}") from error
+
+
+def name_of(game: Game[Any, Any]) -> str:
+    """Tell how players ask for a game."""
+    return game.name or type(game).__name__.lower()
+
+
+def _by_name(
+    specs: Iterable[str], games: dict[str, Game[Any, Any]]
+) -> dict[str, Game[Any, Any]]:
+    for spec in specs:
+        game = load_game(spec)
+        name = name_of(game)
+        if name in games:
+            raise Misconfigured(
+                f"game {spec!r}: the name {name!r} is taken by "
+                f"{type(games[name]).__module__}:{type(games[name]).__qualname__}"
+            )
+        games[name] = game
+    return games
