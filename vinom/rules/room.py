@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Hashable
-from enum import Enum
 from math import inf
 from typing import Any, Literal
 
@@ -17,11 +16,34 @@ import attrs
 import msgspec
 
 from vinom.errors import Code, Refused, Rejected
-from vinom.game import Event, Game, Outcome
+from vinom.game import Game, Outcome
 from vinom.model import MatchEnd, MatchPlan
 from vinom.rules.choices import field_of
 from vinom.rules.frozen import fingerprint
 from vinom.rules.play import GameFault, Play, Recorded, table_of
+from vinom.rules.room_effects import (
+    Closed,
+    Effect,
+    Emitted,
+    RoundOver,
+    Started,
+    outcome_facts,
+)
+from vinom.rules.room_seats import Presence, RoomSeats
+from vinom.rules.room_time import AWAY_PATIENCE, JOIN_PATIENCE, Due, RoomTime
+from vinom.rules.room_views import Views
+
+__all__ = [
+    "Closed",
+    "Effect",
+    "Emitted",
+    "Recorded",
+    "Room",
+    "RoundOver",
+    "Started",
+    "longest_life",
+    "outcome_facts",
+]
 
 #: At most this many ticks are caught up at once; then match time slips.
 MOST_TICKS = 5
@@ -29,71 +51,12 @@ MOST_TICKS = 5
 MOST_ADVANCES = 1000
 #: Inputs of one seat that may wait for the next tick.
 MOST_WAITING = 32
-#: How long a match waits, in all, while nobody is connected, seconds.
-AWAY_PATIENCE = 30.0
-#: How long a match waits for its players to come, seconds.
-JOIN_PATIENCE = 10.0
 
 # A game may raise anything, and may even ask to exit: that is its own end only.
 _GAME_ERRORS = (Exception, SystemExit)
 
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
-
-class _Presence(Enum):
-    """How one seat is connected."""
-
-    AWAITED = "awaited"
-    PRESENT = "present"
-    DROPPED = "dropped"
-    LEFT = "left"
-
-
-_PRESENT = _Presence.PRESENT
-
-
-@attrs.frozen
-class Started:
-    """Match time runs."""
-
-
-@attrs.frozen
-class Emitted:
-    """
-    The game told something once.
-
-    :ivar version: of the state that it belongs to.
-    """
-
-    event: Event
-    version: int
-
-
-@attrs.frozen
-class RoundOver:
-    """A round has an outcome; the room goes on for its game's linger."""
-
-    outcome: Outcome
-
-
-@attrs.frozen
-class Closed:
-    """
-    The room is over; nothing follows.
-
-    :ivar report: what went wrong with the game, for its author.
-    """
-
-    end: MatchEnd
-    report: str | None = None
-
-
-Effect = Started | Emitted | RoundOver | Closed
-
-
-def outcome_facts(outcome: Outcome) -> dict[str, Any]:
-    """Write an outcome as messages carry it: ``{round, places, scores}``."""
-    return attrs.asdict(outcome)
+_PRESENT = Presence.PRESENT
 
 
 def longest_life(game: Game[Any, Any]) -> float:
@@ -109,30 +72,20 @@ class Room:
     Before play starts the version is 0 and there is no view.
 
     :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
-    :ivar slipped: match time lost because ticks came too late, seconds.
     """
 
     plan: MatchPlan
     game: Game[Any, Any]
     phase: Literal["gathering", "playing", "over", "closed"]
-    slipped: float
     _play: Play
-    _presence: list[_Presence]
+    _time: RoomTime
+    _views: Views
+    _seats: RoomSeats
     _effects: list[Effect]
-    _patience_ends: float
-    _zero: float
-    _paused_at: float | None
-    _away_left: float
-    _linger_ends: float
-    _alarm_at: float
-    _armed_due: float | None
-    _ended: Outcome | None
-    _last_outcome: Outcome | None
     _waiting: list[tuple[int, Any]]
-    _views: dict[Hashable, bytes]
-    _views_version: int
-    _one_audience: bool
-    _setup: bytes | None
+    _armed_for: float | None
+    _outcome: Outcome | None
+    _ended: Outcome | None
     _read_action: Callable[[bytes], Any]
 
     def __init__(
@@ -146,29 +99,21 @@ class Room:
         """
         Open a room and lay its table.
 
+        :param record: see `vinom.rules.play.Play`.
         :raises Refused: the options, a loadout or the number of seats is not
             what the game takes.
         """
         table = table_of(plan, game)
         self.plan, self.game = plan, game
         self.phase = "gathering"
-        self.slipped = 0.0
         self._play = Play(game, record)
-        self._presence = [_Presence.AWAITED] * len(plan.seats)
+        self._time = RoomTime(limit=game.time_limit, alarm_at=now + join_patience)
+        self._views = Views(game)
+        self._seats = RoomSeats([Presence.AWAITED] * len(plan.seats))
         self._effects = []
-        self._patience_ends = now + join_patience
-        self._zero = now
-        self._paused_at = None
-        self._away_left = AWAY_PATIENCE
-        self._linger_ends = inf
-        self._alarm_at = self._patience_ends
-        self._armed_due = None
-        self._ended = None
-        self._last_outcome = None
         self._waiting = []
-        self._views, self._views_version = {}, 0
-        self._one_audience = type(game).audience is Game.audience
-        self._setup = None
+        self._armed_for = None
+        self._outcome = self._ended = None
         self._read_action = msgspec.msgpack.Decoder(game.actions).decode
         try:
             self._play.lay(table)
@@ -187,21 +132,26 @@ class Room:
         """The game's current state, which nobody can change."""
         return self._play.state
 
+    @property
+    def slipped(self) -> float:
+        """Tell how much match time was lost because ticks came too late, seconds."""
+        return self._time.slipped
+
     def match_time(self, now: float) -> float:
         """Tell the match time, seconds; it stops while nobody could play."""
-        if self.phase in ("gathering", "closed"):
+        if self.phase == "closed":
             return self._play.time
-        if self._paused_at is not None:
-            now = self._paused_at
-        return max(self._play.time, now - self._zero)
+        return max(self._play.time, self._time.match_time(now))
 
     def deadline(self) -> float | None:
         """When to call `alarm` next."""
-        return None if self._alarm_at == inf else self._alarm_at
+        return None if self.phase == "closed" else self._time.alarm_at
 
     def present(self) -> tuple[int, ...]:
         """Name the seats that are connected now."""
-        return tuple(seat for seat, how in enumerate(self._presence) if how is _PRESENT)
+        return tuple(
+            seat for seat, how in enumerate(self._seats.presence) if how is _PRESENT
+        )
 
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
@@ -210,10 +160,8 @@ class Room:
 
     def audience_of(self, seat: int | None) -> Hashable:
         """Tell which view a seat sees; a spectator is ``None``."""
-        if self._one_audience:
-            return "all"
         try:
-            return self.game.audience(self._play.state, seat)
+            return self._views.audience_of(self._play.state, seat)
         except _GAME_ERRORS as error:
             self._crash(error)
             return None
@@ -226,33 +174,21 @@ class Room:
         closed then).
         """
         play = self._play
-        if play.version != self._views_version:
-            self._views = {}
-            self._views_version = play.version
-        encoded = self._views.get(audience)
-        if encoded is None:
-            if play.version == 0:
-                return b""
-            try:
-                encoded = _encode(self.game.view(play.state, audience))
-            except _GAME_ERRORS as error:
-                # Kept first: closing asks for the public view's hash.
-                self._views[audience] = encoded = b""
-                self._crash(error)
-            else:
-                self._views[audience] = encoded
-        return encoded
+        if play.version == 0:
+            return b""
+        try:
+            return self._views.show(play.state, play.version, audience)
+        except _GAME_ERRORS as error:
+            self._crash(error)
+            return b""
 
     def setup(self) -> bytes:
         """Show what never changes: MessagePack, empty if there is nothing."""
-        if self._setup is None:
-            self._setup = b""
-            try:
-                shown = self.game.setup(self._play.state)
-                self._setup = b"" if shown is None else _encode(shown)
-            except _GAME_ERRORS as error:
-                self._crash(error)
-        return self._setup
+        try:
+            return self._views.setup(self._play.state)
+        except _GAME_ERRORS as error:
+            self._crash(error)
+            return b""
 
     def view_hash(self) -> str:
         """Name the public view: sha256, its first 16 hexadecimal digits."""
@@ -280,18 +216,18 @@ class Room:
 
         :raises Rejected: not now, or the game says no; nothing has changed.
         """
-        if now >= self._alarm_at:
+        if now >= self._time.alarm_at:
             self.alarm(now)
         phase = self.phase
         if phase == "gathering" or phase == "closed":
             raise Rejected(f"room_{phase}", f"the room is {phase}")
-        if self._presence[seat] is not _PRESENT:
+        if self._seats.presence[seat] is not _PRESENT:
             raise Rejected("not_seated", f"seat {seat} is not connected")
         if self.game.tick_hz:
             self._keep_for_tick(seat, action)
             return
         play = self._play
-        time = now - self._zero
+        time = now - self._time.zero
         try:
             play.act(seat, action, time if time > play.time else play.time)
         except Rejected:
@@ -299,10 +235,11 @@ class Room:
         except _GAME_ERRORS as error:
             self._crash(error)
         else:
+            # Most inputs change nothing but the state.
             if (
                 play.events
-                or play.outcome is not self._last_outcome
-                or play.due != self._armed_due
+                or play.outcome is not self._outcome
+                or play.due != self._armed_for
             ):
                 self._after_change(now)
 
@@ -312,170 +249,137 @@ class Room:
 
         :raises Refused: the room is closed, or the seat was given up.
         """
-        self._catch_up(now)
-        how = self._presence[seat]
+        self.alarm(now)
+        how = self._seats.presence[seat]
         if self.phase == "closed":
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
-        if how is _Presence.LEFT:
+        if how is Presence.LEFT:
             raise Refused(Code.WRONG_SEAT, "this seat was given up")
-        self._presence[seat] = _PRESENT
+        self._seats.presence[seat] = _PRESENT
         if self.phase == "gathering":
             self._start_if_complete(now)
         elif how is not _PRESENT:
-            self._resume(now)
+            self._time.resume(now)
             self._tell_game(self._play.seat_returned, seat, now)
 
     def drop(self, seat: int, now: float) -> None:
         """A seat's connection was lost; the seat is kept."""
-        self._catch_up(now)
-        if self.phase == "closed" or self._presence[seat] is not _PRESENT:
+        self.alarm(now)
+        if self.phase == "closed" or self._seats.presence[seat] is not _PRESENT:
             return
-        self._presence[seat] = _Presence.DROPPED
+        self._seats.presence[seat] = Presence.DROPPED
         if self.phase != "gathering":
             self._tell_game(self._play.seat_dropped, seat, now)
             self._pause_if_empty(now)
 
     def leave(self, seat: int, now: float) -> None:
         """A seat's player is gone for good."""
-        self._catch_up(now)
-        if self.phase == "closed" or self._presence[seat] is _Presence.LEFT:
+        self.alarm(now)
+        if self.phase == "closed" or self._seats.presence[seat] is Presence.LEFT:
             return
-        self._presence[seat] = _Presence.LEFT
+        self._seats.presence[seat] = Presence.LEFT
         if self.phase == "gathering":
-            staying = sum(how is not _Presence.LEFT for how in self._presence)
-            if staying < self.game.seats[0]:
-                self.close("void", now)
+            if self._seats.staying() < self.game.seats[0]:
+                self._close("void")
             else:
                 self._start_if_complete(now)
             return
         self._tell_game(self._play.seat_left, seat, now)
-        if all(how is _Presence.LEFT for how in self._presence):
-            self.close(self._quiet_end(), now)
+        if not self._seats.staying():
+            self._close(self._quiet_end())
         else:
             self._pause_if_empty(now)
 
     def close(self, reason: str, now: float) -> None:
         """End the match, for one of the reasons of `vinom.model.EndReason`."""
-        if self.phase != "closed":
-            self._close(reason, None)
+        self.alarm(now)
+        self._close(reason)
 
     def alarm(self, now: float) -> None:
         """Do what has become due; harmless if nothing has."""
         ticks, advances = MOST_TICKS, MOST_ADVANCES
         try:
-            while now >= self._alarm_at:
-                # The alarm is the earliest of all, so equal means "this one".
-                if self.phase == "gathering":
-                    self._patience_is_over(now)
-                elif self._alarm_at == self._linger_ends:
-                    self._close("finished", None)
-                elif self._paused_at is not None:
-                    self._close(self._quiet_end(), None)
-                elif self._alarm_at == self._zero + self.game.time_limit:
-                    over = self.phase == "over"
-                    self._close("finished" if over else "time_limit", None)
-                elif self._tick_comes_first():
-                    if ticks:
+            while now >= self._time.alarm_at:
+                match self._time.alarm_for:
+                    case Due.DEADLINE:
+                        advances -= 1
+                        self._run_deadline(now, advances)
+                    case Due.TICK:
                         ticks -= 1
-                        self._run_tick(now)
-                    else:
-                        self._slip(now)
-                else:
-                    advances -= 1
-                    if not advances:
-                        raise GameFault(
-                            f"more than {MOST_ADVANCES} deadlines at one moment"
-                        )
-                    self._run_deadline(now)
+                        self._run_tick(now, ticks)
+                    case Due.PATIENCE:
+                        self._patience_is_over(now)
+                    case Due.TIME_LIMIT:
+                        over = self.phase == "over"
+                        self._close("finished" if over else "time_limit")
+                    case Due.LINGER | Due.AWAY:
+                        self._close(self._quiet_end())
+                    case Due.NOTHING:
+                        return
         except _GAME_ERRORS as error:
             self._crash(error)
 
     # Time.
 
-    def _catch_up(self, now: float) -> None:
-        if now >= self._alarm_at:
-            self.alarm(now)
-
-    def _arm(self) -> None:
-        """Find the earliest thing that becomes due."""
-        self._armed_due = due = self._play.due
-        if self._paused_at is not None:
-            self._alarm_at = min(self._paused_at + self._away_left, self._linger_ends)
-            return
-        first = self.game.time_limit
-        if due is not None and due < first:
-            first = due
-        if self.game.tick_hz:
-            first = min(first, self._next_tick())
-        self._alarm_at = min(self._zero + first, self._linger_ends)
-
-    def _next_tick(self) -> float:
-        return (self._play.ticks + 1) / self.game.tick_hz
-
-    def _tick_comes_first(self) -> bool:
-        if not self.game.tick_hz:
-            return False
-        return self._play.due is None or self._next_tick() < self._play.due
-
-    def _run_tick(self, now: float) -> None:
-        inputs, self._waiting = tuple(self._waiting), []
-        self._play.tick(inputs, max(self._next_tick(), self._play.time))
-        self._after_change(now)
-
-    def _run_deadline(self, now: float) -> None:
-        # The game sees the time it asked for, however late the alarm came:
-        # a replay then needs no clock. It never sees time go back.
+    def _run_deadline(self, now: float, more: int) -> None:
+        if more <= 0:
+            raise GameFault(f"more than {MOST_ADVANCES} deadlines at one moment")
+        # The game sees the time it asked for, however late the alarm came,
+        # but never sees time go back.
         self._play.advance(max(self._play.due or 0.0, self._play.time))
         self._after_change(now)
 
-    def _slip(self, now: float) -> None:
-        period = 1.0 / self.game.tick_hz
-        late = now + period - (self._zero + self._next_tick())
-        self._zero += late
-        self.slipped += late
-        self._arm()
+    def _run_tick(self, now: float, more: int) -> None:
+        at = self._next_tick() or 0.0
+        if more < 0:
+            self._time.slip(now, at, 1.0 / self.game.tick_hz)
+            self._arm()
+            return
+        inputs, self._waiting = tuple(self._waiting), []
+        self._play.tick(inputs, max(at, self._play.time))
+        self._after_change(now)
+
+    def _next_tick(self) -> float | None:
+        hz = self.game.tick_hz
+        return (self._play.ticks + 1) / hz if hz else None
+
+    def _arm(self) -> None:
+        self._armed_for = self._play.due
+        self._time.arm(self._play.due, self._next_tick())
 
     def _pause_if_empty(self, now: float) -> None:
-        if self.phase != "closed" and _PRESENT not in self._presence:
-            self._paused_at = now
+        if self.phase != "closed" and self._seats.is_empty():
+            self._time.pause(now)
             self._arm()
-
-    def _resume(self, now: float) -> None:
-        if self._paused_at is not None:
-            away = now - self._paused_at
-            self._away_left -= away
-            self._zero += away
-            self._paused_at = None
-            self._arm()
-
-    # Play.
 
     def _keep_for_tick(self, seat: int, action: Any) -> None:
         if sum(whose == seat for whose, _ in self._waiting) >= MOST_WAITING:
             raise Rejected("too_many", "too many inputs for one tick")
         self._waiting.append((seat, action))
 
+    # Play.
+
     def _start_if_complete(self, now: float) -> None:
-        if all(how in (_PRESENT, _Presence.LEFT) for how in self._presence):
+        if self._seats.is_complete():
             self._start(now)
 
     def _patience_is_over(self, now: float) -> None:
         if len(self.present()) >= self.game.seats[0]:
             self._start(now)
         else:
-            self._close("void", None)
+            self._close("void")
 
     def _start(self, now: float) -> None:
         self.phase = "playing"
-        self._zero = now
+        self._time.start(now)
         self._play.begin()
         self._effects.append(Started())
         self._after_change(now)
-        for seat, how in enumerate(self._presence):
-            if how is _Presence.LEFT:
+        for seat, how in enumerate(self._seats.presence):
+            if how is Presence.LEFT:
                 self._tell_game(self._play.seat_left, seat, now)
             elif how is not _PRESENT:
-                self._presence[seat] = _Presence.DROPPED
+                self._seats.presence[seat] = Presence.DROPPED
                 self._tell_game(self._play.seat_dropped, seat, now)
 
     def _tell_game(
@@ -498,34 +402,35 @@ class Room:
             self._effects += [Emitted(event, version) for event in play.events]
             play.events.clear()
         outcome = play.outcome
-        if outcome is not self._last_outcome:
-            self._last_outcome = outcome
+        if outcome is not self._outcome:
+            self._outcome = outcome
             if outcome is None:
-                self.phase, self._linger_ends = "playing", inf
+                self.phase, self._time.linger_ends = "playing", inf
             elif self._ended is None or outcome.round > self._ended.round:
                 self._ended = outcome
                 self.phase = "over"
-                self._linger_ends = now + self.game.linger
+                self._time.linger_ends = now + self.game.linger
                 self._effects.append(RoundOver(outcome))
         self._arm()
 
     # The end.
 
     def _quiet_end(self) -> str:
-        """Name the end of a room whose players are gone."""
+        """Name the end of a room that nobody needs any more."""
         return "abandoned" if self._ended is None else "finished"
 
     def _crash(self, error: BaseException) -> None:
-        if self.phase != "closed":
-            about = (
-                f"match {self.plan.match_id}, game {self.plan.game}, "
-                f"version {self.version}, match time {self._play.time:.3f} s\n\n"
-            )
-            self._close("crashed", about + "".join(traceback.format_exception(error)))
+        about = (
+            f"match {self.plan.match_id}, game {self.plan.game}, "
+            f"version {self.version}, match time {self._play.time:.3f} s\n\n"
+        )
+        self._close("crashed", about + "".join(traceback.format_exception(error)))
 
-    def _close(self, reason: str, report: str | None) -> None:
+    def _close(self, reason: str, report: str | None = None) -> None:
+        if self.phase == "closed":
+            return
         self.phase = "closed"
-        self._alarm_at = inf
+        self._time.stop()
         self._waiting.clear()
         end = MatchEnd(
             match_id=self.plan.match_id,

@@ -1,0 +1,58 @@
+"""What comes out of a room, for its caller to act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from vinom.game import Event, Outcome
+from vinom.model import MatchEnd
+
+
+@attrs.frozen
+class Started:
+    """Match time runs."""
+
+
+@attrs.frozen
+class Emitted:
+    """
+    The game told something once.
+
+    :ivar version: of the state that it belongs to.
+    """
+
+    event: Event
+    version: int
+
+
+@attrs.frozen
+class RoundOver:
+    """A round has an outcome; the room goes on for its game's linger."""
+
+    outcome: Outcome
+
+
+@attrs.frozen
+class Closed:
+    """
+    The room is over; nothing follows.
+
+    :ivar report: what went wrong with the game, for its author.
+    """
+
+    end: MatchEnd
+    report: str | None = None
+
+
+Effect = Started | Emitted | RoundOver | Closed
+
+
+def outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    """Write an outcome as messages carry it: ``{round, places, scores}``."""
+    return {
+        "round": outcome.round,
+        "places": [list(seats) for seats in outcome.places],
+        "scores": list(outcome.scores),
+    }

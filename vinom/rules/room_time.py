@@ -1,0 +1,106 @@
+"""
+When a room's things become due: match time laid over the caller's clock.
+
+Match time starts when play starts, stops while nobody is connected, and slips
+when ticks come too late to be caught up.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+
+import attrs
+
+#: How long a match waits, in all, while nobody is connected, seconds.
+AWAY_PATIENCE = 30.0
+#: How long a match waits for its players to come, seconds.
+JOIN_PATIENCE = 10.0
+
+
+class Due(Enum):
+    """What an alarm is for."""
+
+    PATIENCE = "patience"
+    DEADLINE = "deadline"
+    TICK = "tick"
+    TIME_LIMIT = "time_limit"
+    LINGER = "linger"
+    AWAY = "away"
+    NOTHING = "nothing"
+
+
+@attrs.define(eq=False)
+class RoomTime:
+    """
+    One room's time. ``now`` is seconds on the caller's clock.
+
+    :ivar limit: longest match, seconds of match time.
+    :ivar alarm_at: the earliest thing that is due, on the caller's clock.
+    :ivar alarm_for: which thing that is.
+    :ivar zero: the caller's clock at match time 0.
+    :ivar linger_ends: when the room closes after a round.
+    :ivar slipped: match time lost to late ticks so far, seconds.
+    """
+
+    limit: float
+    alarm_at: float
+    alarm_for: Due = Due.PATIENCE
+    zero: float = inf
+    linger_ends: float = inf
+    slipped: float = 0.0
+    _paused_at: float | None = None
+    _away_left: float = AWAY_PATIENCE
+
+    def start(self, now: float) -> None:
+        """Match time is 0 now."""
+        self.zero = now
+
+    def stop(self) -> None:
+        """Nothing is due any more."""
+        self.alarm_at, self.alarm_for = inf, Due.NOTHING
+
+    def match_time(self, now: float) -> float:
+        """Tell the match time; before `start` it is 0."""
+        if self._paused_at is not None:
+            now = self._paused_at
+        return now - self.zero if self.zero != inf else 0.0
+
+    def pause(self, now: float) -> None:
+        """Nobody is connected: match time stops."""
+        if self._paused_at is None:
+            self._paused_at = now
+
+    def resume(self, now: float) -> None:
+        """Somebody is connected again: match time goes on."""
+        if self._paused_at is not None:
+            away = now - self._paused_at
+            self._away_left -= away
+            self.zero += away
+            self._paused_at = None
+
+    def slip(self, now: float, tick_at: float, period: float) -> None:
+        """Give up catching up: the tick due at *tick_at* comes a period from now."""
+        late = now + period - (self.zero + tick_at)
+        self.zero += late
+        self.slipped += late
+
+    def arm(self, deadline: float | None, tick_at: float | None) -> None:
+        """
+        Find the earliest thing that becomes due; a game's own wish comes first.
+
+        :param deadline: the game's, in match time.
+        :param tick_at: the next tick's, in match time.
+        """
+        if self._paused_at is not None:
+            at, what = self._paused_at + self._away_left, Due.AWAY
+        else:
+            first, what = self.limit, Due.TIME_LIMIT
+            if tick_at is not None and tick_at <= first:
+                first, what = tick_at, Due.TICK
+            if deadline is not None and deadline <= first:
+                first, what = deadline, Due.DEADLINE
+            at = self.zero + first
+        if self.linger_ends < at:
+            at, what = self.linger_ends, Due.LINGER
+        self.alarm_at, self.alarm_for = at, what

@@ -1,0 +1,61 @@
+"""What a room shows: each view of a state encoded once, however many look."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import attrs
+import msgspec
+
+from vinom.game import Game
+
+#: Sets and dicts in a fixed order: equal views are equal bytes, in any process.
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+@attrs.define(eq=False, init=False)
+class Views:
+    """
+    The MessagePack that goes out, kept until the state changes.
+
+    Errors of the game pass through; what failed once then stays empty.
+    """
+
+    _game: Game[Any, Any]
+    _one_audience: bool
+    _version: int
+    _shown: dict[Hashable, bytes]
+    _setup: bytes | None
+
+    def __init__(self, game: Game[Any, Any]) -> None:
+        self._game = game
+        self._one_audience = type(game).audience is Game.audience
+        self._version, self._shown = 0, {}
+        self._setup = None
+
+    def audience_of(self, state: Any, seat: int | None) -> Hashable:
+        """Tell which view a seat sees; a spectator is ``None``."""
+        if self._one_audience:
+            return "all"
+        return self._game.audience(state, seat)
+
+    def show(self, state: Any, version: int, audience: Hashable) -> bytes:
+        """Show one version's state to an audience."""
+        if version != self._version:
+            self._version, self._shown = version, {}
+        encoded = self._shown.get(audience)
+        if encoded is None:
+            # Kept before the call: after a failure nobody asks again.
+            self._shown[audience] = b""
+            encoded = self._shown[audience] = _encode(self._game.view(state, audience))
+        return encoded
+
+    def setup(self, state: Any) -> bytes:
+        """Show what never changes; empty if there is nothing."""
+        if self._setup is None:
+            self._setup = b""
+            shown = self._game.setup(state)
+            if shown is not None:
+                self._setup = _encode(shown)
+        return self._setup
