@@ -1,0 +1,302 @@
+"""
+UDP ports that wear one end of DTLS.
+
+The server's port collects what one turn of the reactor brings and hands it on in
+one piece, so that many inputs make one broadcast; the client's port hands on at
+once, because it has one peer.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from twisted.internet.error import MessageLengthError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from vinom.wire.admission import Address
+from vinom.wire.dtls import (
+    Association,
+    ClientEvent,
+    DtlsClient,
+    DtlsServer,
+    ServerEvent,
+)
+
+#: Passes one datagram on.
+Pass = Callable[[bytes, Address], None]
+
+
+class IDatagramFilter(Protocol):
+    """
+    Stands between a port and the network, in tests and for trying bad networks.
+
+    It calls *pass_on* for each datagram as often as it likes, now or later.
+    """
+
+    def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
+        """A datagram came from *address*."""
+
+    def outgoing(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
+        """A datagram is to go to *address*."""
+
+
+class _Alarm:
+    """
+    Call something when a deadline has come that mostly moves away.
+
+    Moving it away costs nothing: the old call happens and finds that it is early.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        deadline: Callable[[], float | None],
+        ring: Callable[[], None],
+    ) -> None:
+        self._clock, self._deadline, self._ring = clock, deadline, ring
+        self._call: IDelayedCall | None = None
+        self._at = 0.0
+
+    def arm(self) -> None:
+        """The deadline may have changed."""
+        deadline = self._deadline()
+        if deadline is None:
+            return
+        if self._call is not None:
+            if self._at <= deadline:
+                return
+            self._call.cancel()
+        self._at = deadline
+        delay = max(0.0, deadline - self._clock.seconds())
+        self._call = self._clock.callLater(delay, self._due)
+
+    def _due(self) -> None:
+        self._call = None
+        deadline = self._deadline()
+        if deadline is not None and deadline <= self._clock.seconds():
+            self._ring()
+        self.arm()
+
+    def stop(self) -> None:
+        """Forget it."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+
+class DatagramPort(DatagramProtocol):
+    """
+    Serve the peers of one UDP port.
+
+    :param server: is fed, asked and emptied here and nowhere else.
+    :param deliver: gets the events of one reactor turn; what it sends by `send`
+        meanwhile leaves in the same turn.
+    :param worn: a filter between this port and the network.
+    :ivar unsendable: datagrams that the operating system did not take.
+    """
+
+    transport: IUDPTransport
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        server: DtlsServer,
+        deliver: Callable[[list[ServerEvent]], None],
+        worn: IDatagramFilter | None = None,
+    ) -> None:
+        self._clock = clock
+        self._server = server
+        self._deliver = deliver
+        self._worn = worn
+        self._alarm = _Alarm(clock, server.deadline, self._ring)
+        self._turn: IDelayedCall | None = None
+        self._write: Pass = self._drop
+        self.unsendable = 0
+
+    def startProtocol(self) -> None:
+        self._write = writer_of(self.transport)
+
+    def stopProtocol(self) -> None:
+        self._write = self._drop
+        self._alarm.stop()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def datagramReceived(self, datagram: bytes, address: Address) -> None:
+        if self._worn is None:
+            self._take(datagram, address)
+        else:
+            self._worn.incoming(datagram, address, self._take)
+
+    def _take(self, datagram: bytes, address: Address) -> None:
+        self._server.receive(datagram, address, self._clock.seconds())
+        self._wake()
+
+    def send(self, association: Association, payload: bytes) -> None:
+        """
+        Seal *payload* for one peer; it leaves before this turn is over.
+
+        :raises ValueError: it is empty or longer than the peer's ``max_payload``.
+        """
+        self._server.send(association, payload)
+        self._wake()
+
+    def close(self, association: Association) -> None:
+        """Say close_notify to one peer; makes no event."""
+        self._server.close(association, self._clock.seconds())
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._turn is None:
+            self._turn = self._clock.callLater(0, self._take_turn)
+
+    def _take_turn(self) -> None:
+        # Set until the end, so that what is sent meanwhile wakes nobody.
+        try:
+            self.flush()
+        finally:
+            self._turn = None
+            self._alarm.arm()
+
+    def flush(self) -> None:
+        """Deliver and send what there is, now; for somebody about to exit."""
+        while events := self._server.take_events():
+            self._deliver(events)
+        for datagram, address in self._server.take_datagrams():
+            if self._worn is None:
+                self._put(datagram, address)
+            else:
+                self._worn.outgoing(datagram, address, self._put)
+
+    def _put(self, datagram: bytes, address: Address) -> None:
+        try:
+            self._write(datagram, address)
+        except OSError:
+            # A full buffer or an unreachable address: to the peer it is one
+            # more lost datagram, and the next one may pass.
+            self.unsendable += 1
+
+    def _drop(self, datagram: bytes, address: Address) -> None:
+        """The port is not open."""
+
+    def _ring(self) -> None:
+        self._server.alarm(self._clock.seconds())
+        self._wake()
+
+
+class ClientPort(DatagramProtocol):
+    """
+    Play on one server: a connected UDP socket around a `DtlsClient`.
+
+    :param host: the server's address, not a name.
+    :param deliver: gets the events, as they come.
+    :param refused: called each time the operating system says that nobody
+        listens there (ICMP); a restarted server's port looks like that.
+    :param worn: a filter between this port and the network.
+    """
+
+    transport: IUDPTransport
+    noisy = False
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        client: DtlsClient,
+        host: str,
+        port: int,
+        deliver: Callable[[list[ClientEvent]], None],
+        refused: Callable[[], None],
+        worn: IDatagramFilter | None = None,
+    ) -> None:
+        self._clock = clock
+        self._client = client
+        self._address = (host, port)
+        self._deliver = deliver
+        self._refused = refused
+        self._worn = worn
+        self._alarm = _Alarm(clock, client.deadline, self._ring)
+        self._is_stopped = False
+
+    def startProtocol(self) -> None:
+        self.transport.connect(*self._address)
+        self._client.start(self._clock.seconds())
+        self.flush()
+
+    def stopProtocol(self) -> None:
+        self._is_stopped = True
+        self._alarm.stop()
+
+    def connectionRefused(self) -> None:
+        self._refused()
+
+    def datagramReceived(self, datagram: bytes, address: Address) -> None:
+        if self._worn is None:
+            self._take(datagram, address)
+        else:
+            self._worn.incoming(datagram, address, self._take)
+
+    def _take(self, datagram: bytes, address: Address) -> None:
+        if self._is_stopped:
+            return
+        self._client.receive(datagram, self._clock.seconds())
+        self.flush()
+
+    def send(self, payload: bytes) -> None:
+        """Seal *payload*; `flush` sends it (as does the next datagram)."""
+        self._client.send(payload)
+
+    def close(self) -> None:
+        """Say close_notify and close the socket."""
+        if self._is_stopped:
+            return
+        self._client.close(self._clock.seconds())
+        self.flush()
+        self._is_stopped = True
+        self._alarm.stop()
+        self.transport.stopListening()
+
+    def flush(self) -> None:
+        """Deliver and send what there is."""
+        while events := self._client.take_events():
+            self._deliver(events)
+        for datagram in self._client.take_datagrams():
+            if self._worn is None:
+                self._put(datagram, self._address)
+            else:
+                self._worn.outgoing(datagram, self._address, self._put)
+        if not self._is_stopped:
+            self._alarm.arm()
+
+    def _put(self, datagram: bytes, address: Address) -> None:
+        if self._is_stopped:
+            return
+        # What fails here is as good as lost on the way.
+        with suppress(OSError, MessageLengthError):
+            self.transport.write(datagram, address)
+
+    def _ring(self) -> None:
+        self._client.alarm(self._clock.seconds())
+        self.flush()
+
+
+def writer_of(transport: IUDPTransport) -> Pass:
+    """
+    Find the cheapest way to send through an unconnected UDP port.
+
+    Twisted's own `write` looks at each address whether it is one; ours come from
+    the socket. Transports without a socket (in memory) are written to.
+    """
+    handle = getattr(transport, "getHandle", None)
+    if handle is not None:
+        bound = handle()
+        if isinstance(bound, socket.socket):
+            return bound.sendto  # type: ignore[return-value]  # its result is unused
+    return transport.write

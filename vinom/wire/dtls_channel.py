@@ -1,0 +1,250 @@
+"""
+OpenSSL behind datagram borders: one end of one DTLS association.
+
+A memory BIO is a stream, so what comes out is cut at record headers; OpenSSL
+repeats lost flights by its own timer on the real clock (first after a second),
+so the last flight is kept here and repeated sooner, on the caller's clock.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from OpenSSL import SSL
+
+from vinom.wire.records import (
+    cut_datagrams,
+    is_one_record,
+    without_plaintext_alerts,
+)
+
+#: Longest datagram looked at, bytes. Longer ones are nobody's DTLS flight.
+LONGEST_DATAGRAM = 2048
+
+#: Longest plaintext of a record in such a datagram.
+_ROOM = LONGEST_DATAGRAM
+
+#: First repetition of an unanswered flight, seconds; then doubled each time.
+FIRST_RESEND = 0.25
+_LAST_RESEND = 2.0
+
+#: A flight that is asked for is not repeated more often than this, seconds:
+#: otherwise every spoofed datagram would be answered with a kilobyte.
+_RESEND_GAP = 0.1
+
+
+class ChannelClosed(Exception):
+    """The peer sent its close_notify; earlier payloads of the datagram are in."""
+
+
+class ChannelBroken(Exception):
+    """
+    OpenSSL gave up; what it wants to tell the peer is in `flush`.
+
+    :ivar is_mistrust: because of the peer's certificate.
+    """
+
+    def __init__(self, error: SSL.Error) -> None:
+        super().__init__(str(error))
+        self.is_mistrust = "certificate verify failed" in str(error)
+
+
+class Channel:
+    """
+    One OpenSSL connection, fed and emptied in datagrams.
+
+    Times are seconds on the caller's clock.
+
+    :param mtu: longest datagram to send, bytes.
+    :ivar is_finished: payloads can pass.
+    :ivar max_payload: longest payload of one record, bytes; 0 before that.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_delay",
+        "_flight",
+        "_flight_at",
+        "_mtu",
+        "_resend_at",
+        "is_finished",
+        "max_payload",
+    )
+
+    def __init__(self, context: SSL.Context, mtu: int) -> None:
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_ciphertext_mtu(mtu)
+        self._mtu = mtu
+        self._flight: list[bytes] = []
+        self._flight_at = 0.0
+        self._delay = FIRST_RESEND
+        self._resend_at: float | None = None
+        self.is_finished = False
+        self.max_payload = 0
+
+    @property
+    def connection(self) -> SSL.Connection:
+        """OpenSSL's object, to ask it things; feed it only through us."""
+        return self._connection
+
+    def open_as_client(self, server_name: str, now: float) -> list[bytes]:
+        """Begin; returns the first flight."""
+        self._connection.set_connect_state()
+        self._connection.set_tlsext_host_name(server_name.encode("ascii"))
+        self._step()
+        return self._keep(now)
+
+    def open_as_server(self, hello: bytes, now: float) -> list[bytes]:
+        """
+        Answer a ClientHello whose cookie was checked; returns our flight.
+
+        :raises ChannelBroken: the hello asks for what we do not have.
+        """
+        self._connection.set_accept_state()
+        self._connection.bio_write(hello)
+        try:
+            self._connection.DTLSv1_listen()
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+        self._step()
+        return self._keep(now)
+
+    def handshake(self, datagram: bytes, now: float) -> list[bytes]:
+        """
+        Feed a datagram of the handshake; returns what to send.
+
+        Afterwards `is_finished` says whether it was the last one.
+
+        :raises ChannelBroken: OpenSSL gave up on the peer.
+        """
+        datagram = without_plaintext_alerts(datagram)
+        if not datagram:
+            return []
+        before = self._connection.get_state_string()
+        self._connection.bio_write(datagram)
+        self._step()
+        if self._connection.get_state_string() != before:
+            self._delay = FIRST_RESEND
+        return self._keep(now)
+
+    def _step(self) -> None:
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+        self.is_finished = True
+        self.max_payload = self._connection.get_cleartext_mtu()
+
+    def _keep(self, now: float) -> list[bytes]:
+        """Take what OpenSSL wrote; keep it in case it gets lost."""
+        flight = self.flush()
+        if flight:
+            self._flight = flight
+            self._flight_at = now
+        if self.is_finished:
+            # Whoever finishes last cannot know whether its flight arrived, and
+            # whoever finishes first needs no answer: the timer stops for both.
+            self._resend_at = None
+        elif flight:
+            self._resend_at = now + self._delay
+        return flight
+
+    def receive(self, datagram: bytes, payloads: list[bytes]) -> None:
+        """
+        Open the records of a datagram into *payloads*.
+
+        What was not sealed by the peer, or was seen before, adds nothing.
+
+        :raises ChannelClosed: the peer said close_notify.
+        :raises ChannelBroken: OpenSSL gave up on the peer.
+        """
+        connection = self._connection
+        connection.bio_write(datagram)
+        self.drain(payloads, is_one_record(datagram))
+
+    def drain(self, payloads: list[bytes], is_one: bool = False) -> None:
+        """
+        Take payloads out of records that were fed already; see `receive`.
+
+        :param is_one: there is only one record, so the first payload is all.
+        """
+        recv = self._connection.recv
+        try:
+            while True:
+                payloads.append(recv(_ROOM))
+                if is_one:
+                    return
+        except SSL.WantReadError:
+            return
+        except SSL.ZeroReturnError:
+            raise ChannelClosed from None
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+
+    def send(self, payload: bytes) -> None:
+        """
+        Seal *payload* as one record; `flush` hands it out.
+
+        :raises ValueError: it is empty or longer than ``max_payload``.
+        :raises ChannelBroken: OpenSSL cannot any more.
+        """
+        if not 0 < len(payload) <= self.max_payload:
+            raise ValueError(
+                f"payload of {len(payload)} bytes, limit {self.max_payload}"
+            )
+        try:
+            self._connection.send(payload)
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+
+    def close(self) -> list[bytes]:
+        """Say close_notify, if there is somebody to say it to."""
+        if self.is_finished:
+            # Broken before: then it is over without a word.
+            with suppress(SSL.Error):
+                self._connection.shutdown()
+        return self.flush()
+
+    def flush(self) -> list[bytes]:
+        """Take what is to be sent, in datagrams of whole records."""
+        try:
+            wrote = self._connection.bio_read(self._mtu)
+            if len(wrote) == self._mtu:
+                wrote += self._read_rest()
+        except SSL.WantReadError:
+            return []
+        return cut_datagrams(wrote, self._mtu)
+
+    def _read_rest(self) -> bytes:
+        rest = b""
+        try:
+            while True:
+                rest += self._connection.bio_read(16 * 1024)
+        except SSL.WantReadError:
+            return rest
+
+    def deadline(self) -> float | None:
+        """When to call `resend_due`; ``None`` when nothing waits for an answer."""
+        return self._resend_at
+
+    def resend_due(self, now: float) -> list[bytes]:
+        """Repeat the last flight if it was unanswered for too long."""
+        if self._resend_at is None or now < self._resend_at:
+            return []
+        self._delay = min(2 * self._delay, _LAST_RESEND)
+        self._resend_at = now + self._delay
+        self._flight_at = now
+        return self._flight
+
+    def resend_asked(self, now: float) -> list[bytes]:
+        """Repeat the last flight because the peer seems to have missed it."""
+        if now < self._flight_at + _RESEND_GAP:
+            return []
+        self._flight_at = now
+        return self._flight
+
+    def forget_flight(self) -> None:
+        """The peer has it."""
+        self._flight = []

@@ -1,0 +1,95 @@
+"""
+OpenSSL's settings for both ends of a DTLS association.
+
+Kept here so that everything that was found out the hard way is in one place
+(decision 1 of the design).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from vinom.errors import Misconfigured
+
+#: DTLS 1.2 as it is on the wire; pyOpenSSL has no name for it.
+_DTLS_1_2 = 0xFEFD
+
+#: Forward secrecy and authenticated encryption, with any kind of certificate.
+#: Every stack we know (OpenSSL, GnuTLS, mbedTLS) has one of these.
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def server_context(certificate: bytes, key: bytes) -> SSL.Context:
+    """
+    Prepare the server's end.
+
+    :param certificate: leaf and chain, PEM.
+    :param key: the leaf's private key, PEM.
+    :raises Misconfigured: they cannot be read or do not belong together.
+    """
+    context = _context(SSL.DTLS_SERVER_METHOD)
+    # Nothing is kept for a client that does not play: no tickets (an encrypted
+    # blob per handshake) and no session cache.
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # The cookie was checked before a connection was made (`Admission`).
+    # OpenSSL still has to be told to expect message number 1, and
+    # `DTLSv1_listen` with callbacks that agree is how.
+    context.set_cookie_generate_callback(lambda _connection: b"unused")
+    context.set_cookie_verify_callback(lambda _connection, _cookie: True)
+    try:
+        leaf, *chain = x509.load_pem_x509_certificates(certificate)
+        private = load_pem_private_key(key, password=None)
+        if not isinstance(private, EllipticCurvePrivateKey | RSAPrivateKey):
+            raise ValueError("neither an elliptic curve nor an RSA key")
+        context.use_certificate(leaf)
+        for issuer in chain:
+            context.add_extra_chain_cert(issuer)
+        context.use_privatekey(private)
+        context.check_privatekey()
+    except (ValueError, TypeError, SSL.Error) as error:
+        raise Misconfigured(
+            "the game server's certificate and key must be PEM and belong together"
+        ) from error
+    return context
+
+
+@lru_cache(maxsize=16)
+def client_context(authority: bytes) -> SSL.Context:
+    """
+    Prepare the client's end; many clients of one process share it.
+
+    :param authority: the trust anchors, PEM.
+    :raises Misconfigured: they cannot be read.
+    """
+    context = _context(SSL.DTLS_CLIENT_METHOD)
+    context.set_verify(SSL.VERIFY_PEER)
+    store = context.get_cert_store()
+    try:
+        anchors = x509.load_pem_x509_certificates(authority)
+    except ValueError as error:
+        raise Misconfigured("the game server's trust anchor must be PEM") from error
+    if store is not None:
+        for anchor in anchors:
+            store.add_cert(crypto.X509.from_cryptography(anchor))
+    return context
+
+
+def _context(method: int) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(_DTLS_1_2)
+    context.set_options(
+        # The path's MTU is ours to say: a memory BIO has nothing to ask.
+        SSL.OP_NO_QUERY_MTU
+        # A second handshake inside an association is work for a stranger's wish.
+        | SSL.OP_NO_RENEGOTIATION
+        | SSL.OP_NO_COMPRESSION
+    )
+    context.set_cipher_list(_CIPHERS)
+    return context

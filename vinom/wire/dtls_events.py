@@ -1,0 +1,38 @@
+"""What happens to DTLS associations, on either end."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct
+
+#: The end it happened to: an `Association`, or the `DtlsClient`.
+End = TypeVar("End")
+
+#: Why an association is over. ``closed``: the peer said so; ``idle``: nothing was
+#: heard; ``replaced``: the same address finished a newer handshake; ``failed``:
+#: OpenSSL gave up; ``timeout``: the handshake took too long;
+#: ``certificate``: it is not the server we asked for.
+Ending = Literal["closed", "idle", "replaced", "failed", "timeout", "certificate"]
+
+
+# Structs of msgspec, because one of these is made for every record: a frozen
+# attrs class takes five times as long.
+class Connected(Struct, Generic[End], frozen=True):
+    """The handshake is finished; payloads may be sent."""
+
+    association: End
+
+
+class Received(Struct, Generic[End], frozen=True, gc=False):
+    """One record's payload arrived: unharmed, never twice, in any order."""
+
+    association: End
+    payload: bytes
+
+
+class Disconnected(Struct, Generic[End], frozen=True):
+    """The association is over; nothing more comes of it or reaches it."""
+
+    association: End
+    reason: Ending
