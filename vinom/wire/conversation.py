@@ -18,6 +18,7 @@ from automat import TypeMachineBuilder
 from vinom.errors import Code, Refused
 from vinom.wire.messages import (
     Asked,
+    MatchFound,
     Push,
     RequestId,
     Welcome,
@@ -100,21 +101,25 @@ class Talk:
     """
     Facts shared by all states; ``outbox`` is what the caller must act on.
 
+    :ivar ends_at_match: `MatchFound` is the last thing said.
     :ivar held: requests that wait for the one at work.
     """
 
+    ends_at_match: bool = False
     outbox: list[Send | Work | HangUp] = attrs.field(factory=list)
     held: deque[Asked] = attrs.field(factory=deque)
     _at_work: RequestId = None
-    _early: list[bytes] = attrs.field(factory=list)
+    _early: list[Push] = attrs.field(factory=list)
 
     def take_outbox(self) -> list[Send | Work | HangUp]:
         """Take what must be done, in order."""
         outbox, self.outbox = self.outbox, []
         return outbox
 
-    def say(self, push: Push, id: RequestId = None) -> None:
+    def say(self, push: Push, id: RequestId = None) -> bool:
+        """Say it; is there more to say after it?"""
         self.outbox.append(Send(encode_push(push, id)))
+        return not (self.ends_at_match and isinstance(push, MatchFound))
 
     def fail(self, refusal: Refused, id: RequestId = None) -> None:
         self.outbox.append(
@@ -160,11 +165,11 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
         inputs: ConversationInputs, talk: Talk, welcome: Welcome, news: Sequence[Push]
     ) -> None:
         talk.say(welcome, talk._at_work)
-        for push in news:
-            talk.say(push)
-        talk.outbox.extend(Send(message) for message in talk._early)
-        talk._early.clear()
-        inputs._freed()
+        early, talk._early = talk._early, []
+        for push in (*news, *early):
+            if not talk.say(push):
+                return inputs.finished()
+        return inputs._freed()
 
     @checking.upon(ConversationInputs.refused).to(greeting)
     def turn_away(_: ConversationInputs, talk: Talk, refusal: Refused) -> None:
@@ -177,7 +182,7 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
     @checking.upon(ConversationInputs.told).loop()
     def keep_for_later(_: ConversationInputs, talk: Talk, push: Push) -> None:
         # The welcome comes first.
-        talk._early.append(encode_push(push))
+        talk._early.append(push)
 
     @idle.upon(ConversationInputs.request_arrived).to(working)
     def work(_: ConversationInputs, talk: Talk, asked: Asked) -> None:
@@ -213,8 +218,9 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
     for known in (idle, working):
 
         @known.upon(ConversationInputs.told).loop()
-        def tell(_: ConversationInputs, talk: Talk, push: Push) -> None:
-            talk.say(push)
+        def tell(inputs: ConversationInputs, talk: Talk, push: Push) -> None:
+            if not talk.say(push):
+                inputs.finished()
 
         known.upon(ConversationInputs.overdue).loop().returns(None)
 

@@ -1,0 +1,243 @@
+"""One player's line to the lobby: feed the machine, do what it asks, hang up."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.model import Player
+from vinom.rules.limits import TokenBucket
+from vinom.wire.conversation import HangUp, Send, Talk, Work, open_conversation
+from vinom.wire.messages import (
+    Hello,
+    MatchEnded,
+    MatchFound,
+    Push,
+    QueueStatus,
+    Request,
+    Unusable,
+    Welcome,
+    decode_request,
+)
+
+
+class Line(Protocol):
+    """
+    What carries a conversation: a TCP line, later a WebSocket.
+
+    :ivar host: the peer's address.
+    :ivar ends_at_match: `MatchFound` is the last thing said on it.
+    """
+
+    host: str
+    ends_at_match: bool
+
+    def send(self, message: bytes) -> None:
+        """Send one message."""
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+
+
+@attrs.frozen
+class Bounds:
+    """
+    What one conversation may cost. Times: seconds.
+
+    :ivar hello_seconds: time for a hello.
+    :ivar idle_seconds: silence after which one who waits for nothing is sent away.
+    :ivar rate: messages a second.
+    :ivar burst: messages at once.
+    """
+
+    hello_seconds: float = 10.0
+    idle_seconds: float = 600.0
+    rate: float = 10.0
+    burst: float = 30.0
+
+
+class Desk(Protocol):
+    """Who serves the requests: the lobby."""
+
+    async def greet(
+        self, conversation: Conversation, hello: Hello
+    ) -> tuple[Player, Welcome, list[Push]]:
+        """Answer a hello; fails with `Refused`."""
+
+    async def serve(self, player: Player, request: Request) -> Push:
+        """Answer any other request; fails with `Refused`."""
+
+    def lost(self, conversation: Conversation) -> None:
+        """A conversation is over."""
+
+
+class Conversation:
+    """
+    Carry one conversation.
+
+    :ivar host: the peer's address.
+    :ivar player: who it is, once that is known.
+    :ivar is_open: can it still be told something?
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, desk: Desk, line: Line, clock: IReactorTime, bounds: Bounds
+    ) -> None:
+        self.host = line.host
+        self.player: Player | None = None
+        self._desk, self._line, self._clock, self._bounds = desk, line, clock, bounds
+        self._bucket = TokenBucket(bounds.rate, bounds.burst)
+        self._talk = Talk(ends_at_match=line.ends_at_match)
+        self._inputs = open_conversation(self._talk)
+        self._is_waiting = False
+        self.is_open = True
+        self._refusals = 0
+        self._heard = clock.seconds()
+        self._alarm: IDelayedCall | None = clock.callLater(
+            bounds.hello_seconds, self._overdue
+        )
+
+    # What the line tells.
+
+    def received(self, message: bytes) -> None:
+        """One whole message came."""
+        if not self.is_open:
+            return
+        self._heard = now = self._clock.seconds()
+        try:
+            if not self._bucket.take(now):
+                raise self._too_fast(now)
+            self._refusals = 0
+            asked = decode_request(message)
+        except Unusable as refusal:
+            self._inputs.misunderstood(refusal, refusal.id)
+        except Refused as refusal:
+            self._inputs.misunderstood(refusal, None)
+            if self._refusals > self._bounds.burst:
+                self._inputs.ended(refusal)
+        else:
+            if isinstance(asked.request, Hello):
+                self._inputs.hello_arrived(asked)
+            else:
+                self._inputs.request_arrived(asked)
+        self._flush()
+
+    def lost(self) -> None:
+        """The line is closed."""
+        self._inputs.lost()
+        self._over()
+
+    # What the rest of the node tells.
+
+    def tell(self, push: Push) -> None:
+        """Tell the player what happened; `MatchFound` may end the line."""
+        self._note(push)
+        self._inputs.told(push)
+        self._flush()
+
+    def warn(self, refusal: Refused) -> None:
+        """Tell the player what went wrong."""
+        self._inputs.warned(refusal)
+        self._flush()
+
+    def end(self, refusal: Refused) -> None:
+        """Say why, and hang up."""
+        self._inputs.ended(refusal)
+        self._flush()
+
+    def _too_fast(self, now: float) -> Refused:
+        self._refusals += 1
+        return Refused(
+            Code.RATE_LIMITED,
+            "too many messages",
+            {"retry_after": round(self._bucket.wait(now), 3)},
+        )
+
+    def _flush(self) -> None:
+        while outbox := self._talk.take_outbox():
+            for item in outbox:
+                match item:
+                    case Send(message):
+                        self._line.send(message)
+                    case Work(asked):
+                        self._start(asked.request)
+                    case HangUp():
+                        self._line.close()
+                        self._over()
+
+    def _start(self, request: Request) -> None:
+        Deferred.fromCoroutine(self._work(request)).addErrback(
+            lambda failure: self._log.failure("conversation failed", failure)
+        )
+
+    async def _work(self, request: Request) -> None:
+        try:
+            if isinstance(request, Hello):
+                await self._greet(request)
+            else:
+                assert self.player is not None
+                push = await self._desk.serve(self.player, request)
+                self._note(push)
+                self._inputs.answered(push)
+        except Refused as refusal:
+            self._inputs.refused(refusal)
+        except StoreUnavailable as error:
+            self._log.error("storage does not answer: {error}", error=error)
+            self._inputs.refused(Refused(Code.UNAVAILABLE, "try again in a moment"))
+        except Exception:
+            self._log.failure("a request failed: {request}", request=type(request))
+            self._inputs.refused(Refused(Code.INTERNAL, "our mistake; it is noted"))
+        self._flush()
+
+    async def _greet(self, hello: Hello) -> None:
+        player, welcome, news = await self._desk.greet(self, hello)
+        self.player = player
+        for push in news:
+            self._note(push)
+        self._inputs.admitted(welcome, news)
+        if self.is_open:
+            self._rearm(self._bounds.idle_seconds)
+
+    def _note(self, push: Push) -> None:
+        """Remember whether this player waits for something."""
+        if isinstance(push, QueueStatus):
+            self._is_waiting = push.state != "idle"
+        elif isinstance(push, MatchFound | MatchEnded):
+            self._is_waiting = False
+
+    def _overdue(self) -> None:
+        self._alarm = None
+        if self.player is None:
+            self._inputs.overdue()
+            self._flush()
+            return
+        quiet = self._clock.seconds() - self._heard
+        if self._is_waiting:
+            self._rearm(self._bounds.idle_seconds)
+        elif quiet >= self._bounds.idle_seconds:
+            self.end(Refused(Code.TIMEOUT, "nothing was heard for long"))
+        else:
+            self._rearm(self._bounds.idle_seconds - quiet)
+
+    def _rearm(self, delay: float) -> None:
+        self._disarm()
+        # A thousandth more, so that rounding never wakes us just too early.
+        self._alarm = self._clock.callLater(delay + 0.001, self._overdue)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _over(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._disarm()
+            self._desk.lost(self)

@@ -1,0 +1,413 @@
+"""
+The matchmaker: keeps the queue, finds tables, and starts their matches.
+
+A player's entry follows its presence: suspended while the player is away,
+matchable again when it is back, and gone when it stayed away too long.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.game import Game
+from vinom.interfaces import IEntryStore
+from vinom.model import MatchPlan, Player, QueueEntry
+from vinom.rules.matchmaking import Proposal, Rules, explain, position, propose
+from vinom.rules.names import canonical_loadout, canonical_options
+from vinom.services.presence import Presence
+from vinom.services.sessions import Sessions
+from vinom.wire.messages import QueueStatus
+
+#: How soon a step is tried again when storage did not answer, seconds.
+_RETRY_SECONDS = 1.0
+
+
+class Matchmaker(Service):
+    """
+    First come, first served.
+
+    :param fill_seconds: how long the oldest entry waits for a full table.
+    :param away_seconds: how long a disconnected player keeps its place.
+    :param status_seconds: how often waiting players hear of a new position.
+    """
+
+    name = "matchmaker"
+    _log = Logger()
+
+    def __init__(
+        self,
+        entries: IEntryStore,
+        sessions: Sessions,
+        presence: Presence,
+        games: Mapping[str, Game[Any, Any]],
+        clock: IReactorTime,
+        entropy: Callable[[int], bytes],
+        *,
+        fill_seconds: float = 5.0,
+        away_seconds: float = 10.0,
+        status_seconds: float = 2.0,
+    ) -> None:
+        self._entries, self._sessions, self._presence = entries, sessions, presence
+        self._games, self._clock, self._entropy = games, clock, entropy
+        self._rules = Rules(
+            {name: game.seats for name, game in games.items()}, fill_seconds
+        )
+        self._away_seconds, self._status_seconds = away_seconds, status_seconds
+        self._forming: set[str] = set()
+        self._away: dict[str, IDelayedCall] = {}
+        self._told: dict[str, int] = {}
+        self._next_round: IDelayedCall | None = None
+        self._next_status: IDelayedCall | None = None
+        self._is_in_round = self._is_round_due = False
+        sessions.follow(self)
+
+    def stopService(self) -> None:
+        """Stop matching; entries stay where they are."""
+        Service.stopService(self)
+        for call in (self._next_round, self._next_status, *self._away.values()):
+            if call is not None and call.active():
+                call.cancel()
+        self._away.clear()
+
+    # What players ask.
+
+    async def join(
+        self, player: Player, game: str, options: bytes, loadout: bytes
+    ) -> QueueStatus:
+        """
+        Put a player in the queue.
+
+        :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`,
+            `ALREADY_QUEUED`, `ALREADY_IN_MATCH` or `DRAINING`.
+        """
+        plugin = self._games.get(game)
+        if plugin is None:
+            raise Refused(
+                Code.UNKNOWN_GAME,
+                "no such game here",
+                {"field": "data.game", "games": sorted(self._games)},
+            )
+        entry = QueueEntry(
+            entry_id=b32encode(self._entropy(10)).decode().lower(),
+            players=(player,),
+            game=game,
+            since=self._clock.seconds(),
+            options=canonical_options(plugin, options),
+            loadouts=(canonical_loadout(plugin, loadout),),
+        )
+        if self._sessions.is_draining:
+            raise Refused(Code.DRAINING, "this node takes no new matches")
+        if player.player_id in self._forming:
+            raise Refused(Code.ALREADY_QUEUED, "you are being matched; cancel first")
+        if await self._sessions.is_in_match(player.player_id):
+            raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
+        if not await self._entries.add(entry):
+            raise Refused(Code.ALREADY_QUEUED, "cancel first")
+        # The line may have closed, and the node begun to drain, meanwhile.
+        if not self._presence.is_here(player.player_id):
+            self.player_lost(player.player_id)
+        self._ask_for_round(0.0)
+        return await self._status(entry)
+
+    async def cancel(self, player_id: str) -> QueueStatus:
+        """
+        Take a player out of the queue, or out of a match that has no place yet.
+
+        :raises Refused: `NOT_QUEUED`, or `ALREADY_IN_MATCH` when it is too late.
+        """
+        entry = await self._entries.entry_of(player_id)
+        if entry is not None and await self._entries.remove(entry.entry_id):
+            self._told.pop(player_id, None)
+            self._ask_for_status()
+            return QueueStatus("idle")
+        if self._sessions.withdraw(player_id):
+            return QueueStatus("idle")
+        if player_id in self._forming or await self._sessions.is_in_match(player_id):
+            raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
+        raise Refused(Code.NOT_QUEUED, "nothing to cancel")
+
+    # What the lobby tells.
+
+    def player_lost(self, player_id: str) -> None:
+        """A player's line is gone: keep its place for a while."""
+        self._told.pop(player_id, None)
+        self._expect_back(player_id, self._away_seconds)
+        self._run(self._settle(player_id))
+
+    async def player_back(self, player_id: str) -> QueueStatus | None:
+        """A player said hello: gives its place in the queue, if it has one."""
+        call = self._away.pop(player_id, None)
+        if call is not None:
+            call.cancel()
+        await self._settle(player_id)
+        entry = await self._entries.entry_of(player_id)
+        if entry is None:
+            return None
+        self._ask_for_round(0.0)
+        return await self._status(entry)
+
+    # What sessions tell.
+
+    def put_back(self, entries: Sequence[QueueEntry]) -> None:
+        """Their match could not be: they wait again, from when they first came."""
+        self._run(self._put_back(entries))
+
+    def match_opened(self, plan: MatchPlan) -> None:
+        """Whoever is in a match does not wait any more."""
+        players = {seat.player_id for seat in plan.seats} - self._forming
+        if players:
+            self._run(self._drop_entries(players))
+
+    def draining(self) -> None:
+        """Nobody will be matched: say so to all who wait."""
+        self._run(self._dismiss_all())
+
+    # What operators ask.
+
+    async def explain(self, player_id: str) -> dict[str, Any]:
+        """
+        Say what a player waits for.
+
+        :raises Refused: `NO_SUCH_PLAYER`: it waits for nothing and plays nowhere.
+        """
+        facts: dict[str, Any] = {
+            "player_id": player_id,
+            "connected": self._presence.is_here(player_id),
+        }
+        waiting = await self._entries.waiting()
+        for entry in waiting:
+            if any(player.player_id == player_id for player in entry.players):
+                now = self._clock.seconds()
+                return facts | explain(entry, waiting, self._rules, now)
+        for match in self._sessions.matches():
+            if any(seat["player_id"] == player_id for seat in match["players"]):
+                return facts | {
+                    "state": match["state"],
+                    "game": match["game"],
+                    "match_id": match["match_id"],
+                    "why": "a game server is being made ready"
+                    if match["state"] == "forming"
+                    else "it has a seat in this match",
+                }
+        raise Refused(Code.NO_SUCH_PLAYER, "in no queue and no match of this node")
+
+    async def counts(self) -> dict[str, Any]:
+        """How many wait for each game and the longest wait, for metrics."""
+        waiting = await self._entries.waiting()
+        games = dict.fromkeys(self._games, 0)
+        for entry in waiting:
+            games[entry.game] = games.get(entry.game, 0) + len(entry.players)
+        longest = self._clock.seconds() - waiting[0].since if waiting else 0.0
+        return {
+            "waiting": games,
+            "suspended": sum(entry.suspended for entry in waiting),
+            "longest_wait": max(0.0, longest),
+        }
+
+    # Rounds of matchmaking.
+
+    def _ask_for_round(self, delay: float) -> None:
+        """
+        See soon who can play.
+
+        Never at once: what arrived in one turn of the reactor is matched
+        together, and answers go out before the news that they cause.
+        """
+        if self._is_in_round:
+            self._is_round_due = True
+            return
+        at = self._clock.seconds() + delay
+        if self._next_round is not None and self._next_round.active():
+            if self._next_round.getTime() <= at:
+                return
+            self._next_round.cancel()
+        self._next_round = self._clock.callLater(delay, self._start_round)
+
+    def _start_round(self) -> None:
+        self._next_round = None
+        self._is_in_round, self._is_round_due = True, False
+
+        def over(_: object) -> None:
+            self._is_in_round = False
+            if self._is_round_due:
+                self._ask_for_round(0.0)
+
+        Deferred.fromCoroutine(self._round()).addErrback(self._retry_round).addBoth(
+            over
+        )
+
+    def _retry_round(self, failure: Any) -> None:
+        self._log.failure("a round of matchmaking failed", failure)
+        self._clock.callLater(_RETRY_SECONDS, self._ask_for_round, 0.0)
+
+    async def _round(self) -> None:
+        now = self._clock.seconds()
+        proposals = propose(await self._entries.waiting(), self._rules, now)
+        for proposal in proposals.ready:
+            await self._start(proposal)
+        if proposals.ready:
+            self._ask_for_status()
+        if proposals.deadline is not None:
+            self._is_in_round = False
+            # A thousandth more, so that rounding never wakes us just too early.
+            self._ask_for_round(max(0.0, proposals.deadline - now) + 0.001)
+
+    async def _start(self, proposal: Proposal) -> None:
+        players = {p.player_id for entry in proposal.entries for p in entry.players}
+        self._forming |= players
+        try:
+            claimed = await self._entries.claim(
+                [entry.entry_id for entry in proposal.entries]
+            )
+            if not claimed:
+                # Somebody went in between; the others are still there.
+                self._is_round_due = True
+                return
+            for player_id in players:
+                self._told.pop(player_id, None)
+            await self._open(proposal)
+        finally:
+            self._forming -= players
+
+    async def _open(self, proposal: Proposal) -> None:
+        try:
+            started = await self._sessions.start_match(
+                proposal.game, proposal.options, proposal.entries, self.put_back
+            )
+        except Refused as refusal:
+            self._dismiss(proposal.entries, refusal)
+        except StoreUnavailable:
+            # If the match was opened after all, putting back finds that out.
+            await self._put_back(proposal.entries)
+            raise
+        else:
+            if not started:
+                await self._put_back(proposal.entries)
+
+    async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
+        for entry in entries:
+            if self._sessions.is_draining:
+                self._dismiss([entry], Refused(Code.DRAINING, "the server stops"))
+                continue
+            await self._put_one_back(entry)
+        self._ask_for_round(0.0)
+        self._ask_for_status()
+
+    async def _put_one_back(self, entry: QueueEntry) -> None:
+        for player in entry.players:
+            if await self._sessions.is_in_match(player.player_id):
+                return
+        here = all(self._presence.is_here(p.player_id) for p in entry.players)
+        again = attrs.evolve(entry, suspended=not here)
+        if not await self._entries.add(again):
+            return
+        for player in entry.players:
+            if self._presence.is_here(player.player_id):
+                self._presence.tell(player.player_id, await self._status(again))
+            else:
+                self.player_lost(player.player_id)
+
+    # Players who are away.
+
+    def _expect_back(self, player_id: str, seconds: float) -> None:
+        call = self._away.pop(player_id, None)
+        if call is not None:
+            call.cancel()
+        self._away[player_id] = self._clock.callLater(
+            seconds, self._stayed_away, player_id
+        )
+
+    def _stayed_away(self, player_id: str) -> None:
+        del self._away[player_id]
+        if not self._presence.is_here(player_id):
+            self._sessions.withdraw(player_id)
+            self._run(self._drop_entries({player_id}), retry=player_id)
+
+    async def _settle(self, player_id: str) -> None:
+        """Make a player's entry follow its presence, which may change meanwhile."""
+        while True:
+            entry = await self._entries.entry_of(player_id)
+            if entry is None:
+                return
+            here = self._presence.is_here(player_id)
+            if entry.suspended == (not here):
+                return
+            if here:
+                await self._entries.resume(entry.entry_id)
+            else:
+                await self._entries.suspend(entry.entry_id)
+
+    async def _drop_entries(self, players: set[str]) -> None:
+        for player_id in players:
+            entry = await self._entries.entry_of(player_id)
+            if entry is not None:
+                await self._entries.remove(entry.entry_id)
+        self._ask_for_round(0.0)
+        self._ask_for_status()
+
+    async def _dismiss_all(self) -> None:
+        refusal = Refused(Code.DRAINING, "this node takes no new matches")
+        for entry in await self._entries.waiting():
+            if await self._entries.remove(entry.entry_id):
+                self._dismiss([entry], refusal)
+
+    def _dismiss(self, entries: Sequence[QueueEntry], refusal: Refused) -> None:
+        """These will not be matched; tell them so."""
+        for entry in entries:
+            for player in entry.players:
+                self._told.pop(player.player_id, None)
+                self._presence.warn(player.player_id, refusal)
+                self._presence.tell(player.player_id, QueueStatus("idle"))
+
+    # What waiting players hear.
+
+    async def _status(self, entry: QueueEntry) -> QueueStatus:
+        place = position(entry, await self._entries.waiting())
+        for player in entry.players:
+            self._told[player.player_id] = place
+        waited = max(0.0, self._clock.seconds() - entry.since)
+        return QueueStatus("waiting", entry.game, place, round(waited, 3))
+
+    def _ask_for_status(self) -> None:
+        if self._next_status is None:
+            self._next_status = self._clock.callLater(
+                self._status_seconds, self._start_status
+            )
+
+    def _start_status(self) -> None:
+        self._next_status = None
+        self._run(self._tell_positions())
+
+    async def _tell_positions(self) -> None:
+        """Tell everybody whose position changed, in one walk of the queue."""
+        now = self._clock.seconds()
+        places: dict[tuple[str, bytes], int] = {}
+        for entry in await self._entries.waiting():
+            wish = (entry.game, entry.options)
+            places[wish] = place = places.get(wish, 0) + 1
+            for player in entry.players:
+                told = self._told.get(player.player_id)
+                if told is not None and told != place:
+                    self._told[player.player_id] = place
+                    waited = round(max(0.0, now - entry.since), 3)
+                    self._presence.tell(
+                        player.player_id,
+                        QueueStatus("waiting", entry.game, place, waited),
+                    )
+
+    def _run(self, work: Any, retry: str | None = None) -> None:
+        def failed(failure: Any) -> None:
+            self._log.failure("matchmaking step failed", failure)
+            if retry is not None:
+                self._expect_back(retry, _RETRY_SECONDS)
+
+        Deferred.fromCoroutine(work).addErrback(failed)

@@ -1,0 +1,533 @@
+"""
+Sessions: from agreed players to seats in a running match, and to its end.
+
+A match is *forming* until a game server listens for it, then *placed*, then
+*playing*. Its players are told of it only when it is placed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.errors import Code, Refused, StoreUnavailable, VinomError
+from vinom.game import Game
+from vinom.interfaces import IMatchStore
+from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
+from vinom.rules.seats import seat_of, seat_plans
+from vinom.services.minting import Mint
+from vinom.services.presence import Presence
+from vinom.wire.messages import MatchEnded, MatchFound, Push, QueueStatus, SeatName
+
+#: Puts entries whose match could not be back to where they waited.
+PutBack = Callable[[Sequence[QueueEntry]], None]
+
+
+class Hosting(Protocol):
+    """What sessions ask of `vinom.services.fleet.Fleet`."""
+
+    def host(
+        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any
+    ) -> Deferred[Placement]:
+        """Find the match a game server that listens; cancelling withdraws."""
+
+    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
+        """Let one more handshake in."""
+
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a seat's player for good."""
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        """End a match."""
+
+
+class Follower(Protocol):
+    """Who must know what becomes of sessions: the matchmaker."""
+
+    def match_opened(self, plan: MatchPlan) -> None:
+        """These players are in a match now."""
+
+    def draining(self) -> None:
+        """No new matches from here on."""
+
+
+@attrs.define(eq=False)
+class _Match:
+    """
+    A match of this node that is not over.
+
+    :ivar hosting: while it is forming: the fleet's answer.
+    :ivar verdict: why it is over, if it never gets a place.
+    :ivar withdrawn: players who gave up while it was forming.
+    :ivar placed: whom to tell that it is placed (an outside matchmaker).
+    """
+
+    plan: MatchPlan
+    since: float
+    entries: tuple[QueueEntry, ...] = ()
+    put_back: PutBack | None = None
+    hosting: Deferred[Placement] | None = None
+    placement: Placement | None = None
+    is_playing: bool = False
+    is_over: bool = False
+    verdict: str = "lost"
+    withdrawn: set[str] = attrs.field(factory=set)
+    seat_states: dict[int, str] = attrs.field(factory=dict)
+    placed: Deferred[list[MatchFound]] | None = None
+
+    @property
+    def state(self) -> Literal["forming", "placed", "playing"]:
+        if self.placement is None:
+            return "forming"
+        return "playing" if self.is_playing else "placed"
+
+
+class Sessions(Service):
+    """
+    Start matches, give seats, bring players back, and see matches to their end.
+
+    :param mint: makes ids, tickets and tokens.
+    :param memory_seconds: how long the end of a match is remembered.
+    """
+
+    name = "sessions"
+    _log = Logger()
+
+    def __init__(
+        self,
+        fleet: Hosting,
+        matches: IMatchStore,
+        presence: Presence,
+        games: Mapping[str, Game[Any, Any]],
+        mint: Mint,
+        clock: IReactorTime,
+        memory_seconds: float = 600.0,
+    ) -> None:
+        self._fleet, self._matches, self._presence = fleet, matches, presence
+        self._games, self._mint, self._clock = games, mint, clock
+        self._memory_seconds = memory_seconds
+        self._live: dict[str, _Match] = {}
+        self._followers: list[Follower] = []
+        self._drained: list[Deferred[None]] = []
+        self._ended: dict[str, int] = {}
+        self.is_draining = False
+
+    def follow(self, follower: Follower) -> None:
+        """Tell *follower* of what happens from now on."""
+        self._followers.append(follower)
+
+    # Starting.
+
+    async def start_match(
+        self,
+        game: str,
+        options: bytes,
+        entries: Sequence[QueueEntry],
+        put_back: PutBack,
+    ) -> bool:
+        """
+        Start a match for claimed entries; players are told when it is placed.
+
+        :returns: ``False`` if one of the players is in another match.
+        """
+        seats = seat_plans(entries, self._games[game].teams)
+        match = await self._open(game, options, seats)
+        if match is None:
+            return False
+        match.entries, match.put_back = tuple(entries), put_back
+        for seat in seats:
+            self._presence.tell(seat.player_id, QueueStatus("matched", game))
+        self._host(match)
+        return True
+
+    async def start_seats(
+        self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
+    ) -> list[MatchFound]:
+        """
+        Start a match that somebody else made; gives what each seat needs.
+
+        :raises Refused: `ALREADY_IN_MATCH`, `DRAINING`, or `UNAVAILABLE` if no
+            game server was to be had.
+        """
+        match = await self._open(game, options, seats)
+        if match is None:
+            raise Refused(Code.ALREADY_IN_MATCH, "a player is in another match")
+
+        def withdraw(_: Deferred[list[MatchFound]]) -> None:
+            if match.hosting is not None:
+                match.hosting.cancel()
+
+        placed: Deferred[list[MatchFound]] = Deferred(withdraw)
+        match.placed = placed
+        self._host(match)
+        found: list[MatchFound] = await placed
+        return found
+
+    async def _open(
+        self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
+    ) -> _Match | None:
+        if self.is_draining:
+            raise Refused(Code.DRAINING, "this node takes no new matches")
+        plan = self._mint.plan(game, options, seats)
+        if not await self._matches.open(plan):
+            return None
+        match = _Match(plan, self._clock.seconds())
+        self._live[plan.match_id] = match
+        for follower in self._followers:
+            follower.match_opened(plan)
+        return match
+
+    def _host(self, match: _Match) -> None:
+        now = self._clock.seconds()
+        tickets = [
+            self._mint.ticket(match.plan.match_id, seat, now)
+            for seat in range(len(match.plan.seats))
+        ]
+        match.hosting = self._fleet.host(match.plan, tickets, self)
+        match.hosting.addCallback(
+            lambda placement: Deferred.fromCoroutine(
+                self._place(match, placement, tickets)
+            )
+        ).addErrback(lambda failure: self._not_placed(match, failure))
+
+    async def _place(
+        self, match: _Match, placement: Placement, tickets: list[Ticket]
+    ) -> None:
+        match_id = match.plan.match_id
+        if match_id not in self._live:
+            return
+        # From here on nobody can withdraw: the room is there.
+        match.hosting = None
+        if self._mint.is_stale(tickets[0], self._clock.seconds()):
+            # It waited long for a game server.
+            tickets = [await self._new_ticket(match_id, t.seat) for t in tickets]
+        if not await self._matches.place(match_id, placement):
+            return
+        match.placement = placement
+        found = [self._found(match.plan, placement, ticket) for ticket in tickets]
+        self._log.info(
+            "match {match_id} of {game} is at {host}:{port}",
+            match_id=match_id,
+            game=match.plan.game,
+            host=placement.host,
+            port=placement.port,
+        )
+        if match.placed is not None:
+            match.placed.callback(found)
+            match.placed = None
+        for seat, push in zip(match.plan.seats, found, strict=True):
+            # One who is not here gets it with the next hello.
+            self._presence.tell(seat.player_id, push)
+
+    def _not_placed(self, match: _Match, failure: Failure) -> Deferred[None]:
+        if match.hosting is None:
+            # There is a room, of which we could not tell anybody.
+            self._fleet.close_room(match.plan.match_id, "ended")
+        match.hosting = None
+        if not failure.check(CancelledError):
+            self._log.failure(
+                "no game server for match {match_id}",
+                failure,
+                match_id=match.plan.match_id,
+            )
+        end = MatchEnd(
+            match.plan.match_id,
+            match.verdict,
+            present=tuple(
+                number
+                for number, seat in enumerate(match.plan.seats)
+                if seat.player_id not in match.withdrawn
+            ),
+        )
+        return Deferred.fromCoroutine(self._finish(end))
+
+    def _withdraw(self, match: _Match, verdict: str) -> bool:
+        """Give up a match that is forming; ``False`` if it is too late."""
+        if match.hosting is None:
+            return False
+        match.verdict = verdict
+        match.hosting.cancel()
+        return True
+
+    # Coming back, and giving up.
+
+    async def rejoin(self, player_id: str) -> Push | None:
+        """
+        Tell a player where its running match is, with a new ticket and token.
+
+        :returns: `MatchFound`; `QueueStatus` "matched" while the match has no
+            place or its game server does not answer; ``None`` without a match.
+        """
+        running = await self._matches.match_of(player_id)
+        if running is None:
+            return None
+        plan, placement = running
+        seat = seat_of(plan.seats, player_id)
+        assert seat is not None
+        if placement is None:
+            return QueueStatus("matched", plan.game)
+        try:
+            ticket = await self._new_ticket(plan.match_id, seat)
+        except StoreUnavailable:
+            raise
+        except VinomError as error:
+            # Its end is under way; the player hears of it on this line.
+            self._log.info(
+                "no way back into match {match_id}: {error}",
+                match_id=plan.match_id,
+                error=error,
+                player_id=player_id,
+            )
+            return QueueStatus("matched", plan.game)
+        return self._found(plan, placement, ticket)
+
+    async def last_end(self, player_id: str) -> MatchEnded | None:
+        """How this player's latest match ended, while that is remembered."""
+        end = await self._matches.last_end(player_id)
+        if end is None:
+            return None
+        return MatchEnded(end.match_id, end.reason, end.outcome)
+
+    def withdraw(self, player_id: str) -> bool:
+        """
+        A player gives up before its match has a place; the others wait again.
+
+        :returns: ``False`` if there is nothing to give up (any more).
+        """
+        for match in self._live.values():
+            if (
+                match.hosting is not None
+                and match.put_back is not None
+                and seat_of(match.plan.seats, player_id) is not None
+            ):
+                match.withdrawn.add(player_id)
+                return self._withdraw(match, "void")
+        return False
+
+    async def is_in_match(self, player_id: str) -> bool:
+        """Has this player a match, forming or running?"""
+        return await self._matches.match_of(player_id) is not None
+
+    # What operators do.
+
+    async def kick(self, match_id: str, player_id: str) -> None:
+        """
+        Remove a player from its match for good.
+
+        :raises Refused: `NO_SUCH_MATCH` or `NO_SUCH_PLAYER`.
+        """
+        match = self._find(match_id)
+        seat = seat_of(match.plan.seats, player_id)
+        if seat is None or match.seat_states.get(seat) == "left":
+            raise Refused(Code.NO_SUCH_PLAYER, "no such player in this match")
+        if match.hosting is None:
+            self._fleet.kick(match_id, seat)
+            await self._release(match, seat)
+        else:
+            match.withdrawn.add(player_id)
+            self._withdraw(match, "void")
+        self._presence.tell(player_id, MatchEnded(match_id, Code.KICKED.value))
+
+    async def end(self, match_id: str) -> None:
+        """
+        End a match.
+
+        :raises Refused: `NO_SUCH_MATCH`.
+        """
+        match = self._find(match_id)
+        if not self._withdraw(match, "ended"):
+            self._fleet.close_room(match_id, "ended")
+
+    def matches(self) -> list[dict[str, Any]]:
+        """Every match of this node, oldest first, as operators see it."""
+        now = self._clock.seconds()
+        return [
+            {
+                "match_id": match_id,
+                "game": match.plan.game,
+                "state": match.state,
+                "age": round(max(0.0, now - match.since), 3),
+                "host": match.placement.host if match.placement else None,
+                "port": match.placement.port if match.placement else None,
+                "server": match.placement.server if match.placement else None,
+                "players": [
+                    {
+                        "seat": number,
+                        "player_id": seat.player_id,
+                        "name": seat.name,
+                        "state": match.seat_states.get(number, "absent"),
+                    }
+                    for number, seat in enumerate(match.plan.seats)
+                ],
+            }
+            for match_id, match in self._live.items()
+        ]
+
+    def status(self) -> dict[str, Any]:
+        """Matches by state, and how those that are over ended."""
+        states = {"forming": 0, "placed": 0, "playing": 0}
+        for match in self._live.values():
+            states[match.state] += 1
+        return {**states, "draining": self.is_draining, "ended": dict(self._ended)}
+
+    def drain(self) -> Deferred[None]:
+        """Take no new matches; fires when no match runs."""
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        if not self.is_draining:
+            self.is_draining = True
+            for follower in self._followers:
+                follower.draining()
+            for match in tuple(self._live.values()):
+                self._withdraw(match, "shutdown")
+        self._check_drained()
+        return drained
+
+    # What the fleet tells (IMatchWatch).
+
+    def started(self, match_id: str) -> None:
+        """Match time runs."""
+        if (match := self._live.get(match_id)) is not None:
+            match.is_playing = True
+
+    def seat_changed(self, match_id: str, seat: int, state: str) -> None:
+        """A seat's connection changed; one who left for good may queue again."""
+        match = self._live.get(match_id)
+        if match is None:
+            return
+        match.seat_states[seat] = state
+        if state == "left":
+            Deferred.fromCoroutine(self._release(match, seat)).addErrback(
+                lambda failure: self._log.failure(
+                    "seat not released", failure, match_id=match_id
+                )
+            )
+
+    def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
+        """A round has an outcome; the room may go on."""
+        self._log.info(
+            "match {match_id}: round over, {outcome}",
+            match_id=match_id,
+            outcome=outcome,
+        )
+
+    def ended(self, end: MatchEnd) -> None:
+        """The room is closed, or its process is gone."""
+        Deferred.fromCoroutine(self._finish(end)).addErrback(
+            lambda failure: self._log.failure(
+                "end of match not recorded", failure, match_id=end.match_id
+            )
+        )
+
+    async def _finish(self, end: MatchEnd) -> None:
+        match = self._live.get(end.match_id)
+        if match is None or match.is_over:
+            return
+        match.is_over = True
+        await self._surely(
+            lambda: self._matches.end(end, self._clock.seconds() + self._memory_seconds)
+        )
+        del self._live[end.match_id]
+        self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
+        self._log.info(
+            "match {match_id} is over: {reason}",
+            match_id=end.match_id,
+            reason=end.reason,
+        )
+        again = self._who_waits_again(match, end)
+        for number, seat in enumerate(match.plan.seats):
+            if (
+                seat.player_id not in again
+                and seat.player_id not in match.withdrawn
+                and match.seat_states.get(number) != "left"
+            ):
+                told = MatchEnded(end.match_id, end.reason, end.outcome)
+                self._presence.tell(seat.player_id, told)
+        if match.put_back is not None and again:
+            match.put_back(
+                [
+                    entry
+                    for entry in match.entries
+                    if all(player.player_id in again for player in entry.players)
+                ]
+            )
+        if match.placed is not None:
+            placed, match.placed = match.placed, None
+            placed.errback(
+                Refused(
+                    Code.UNAVAILABLE,
+                    "the match could not be placed",
+                    {"reason": end.reason},
+                )
+            )
+        self._check_drained()
+
+    def _who_waits_again(self, match: _Match, end: MatchEnd) -> set[str]:
+        """Those who came to a match that could not be go to the queue's front."""
+        if end.reason != "void" or match.put_back is None or self.is_draining:
+            return set()
+        return {match.plan.seats[seat].player_id for seat in end.present}
+
+    async def _release(self, match: _Match, seat: int) -> None:
+        match.seat_states[seat] = "left"
+        player_id = match.plan.seats[seat].player_id
+        await self._surely(
+            lambda: self._matches.release(match.plan.match_id, player_id)
+        )
+
+    async def _surely(self, step: Callable[[], Deferred[bool]]) -> None:
+        """Try until the store answers: a player must not stay in a past match."""
+        while True:
+            try:
+                await step()
+            except StoreUnavailable as error:
+                self._log.error("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+            else:
+                return
+
+    async def _new_ticket(self, match_id: str, seat: int) -> Ticket:
+        ticket = self._mint.ticket(match_id, seat, self._clock.seconds())
+        await self._fleet.add_ticket(ticket)
+        return ticket
+
+    def _found(
+        self, plan: MatchPlan, placement: Placement, ticket: Ticket
+    ) -> MatchFound:
+        player_id = plan.seats[ticket.seat].player_id
+        token, expires_at = self._mint.token(ticket, player_id, self._clock.seconds())
+        return MatchFound(
+            match_id=plan.match_id,
+            game=plan.game,
+            host=placement.host,
+            port=placement.port,
+            server_name=self._mint.server_name(ticket, placement.server),
+            certificate=placement.certificate,
+            token=token,
+            seat=ticket.seat,
+            players=tuple(
+                SeatName(number, seat.name, seat.player_id)
+                for number, seat in enumerate(plan.seats)
+            ),
+            expires_at=expires_at,
+        )
+
+    def _find(self, match_id: str) -> _Match:
+        match = self._live.get(match_id)
+        if match is None:
+            raise Refused(Code.NO_SUCH_MATCH, "it ended, or never was")
+        return match
+
+    def _check_drained(self) -> None:
+        if self.is_draining and not self._live:
+            drained, self._drained = self._drained, []
+            for waiting in drained:
+                waiting.callback(None)
