@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from msgspec import Struct
 
-from vinom.errors import Code, Refused, Rejected, VinomError
+from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
 from vinom.model import MatchPlan
 from vinom.rules.choices import read_loadout, read_options
@@ -156,6 +156,29 @@ class Play:
         """A seat is gone for good."""
         self._note(Recorded("left", time, seat))
         self._take(self.game.left(self.state, seat, time), time)
+
+    def repeat(self, recorded: Recorded) -> None:
+        """
+        Do again what was recorded.
+
+        :raises Unreadable: nothing of this kind is ever recorded.
+        """
+        time, seat = recorded.time, recorded.seat
+        match recorded.kind:
+            case "act":
+                self.act(seat, recorded.data, time)
+            case "tick":
+                self.tick(recorded.data, time)
+            case "advance":
+                self.advance(time)
+            case "dropped":
+                self.seat_dropped(seat, time)
+            case "returned":
+                self.seat_returned(seat, time)
+            case "left":
+                self.seat_left(seat, time)
+            case other:
+                raise Unreadable(f"nothing recorded is called {other!r}")
 
     def _note(self, recorded: Recorded) -> None:
         if self.record is None:
