@@ -30,7 +30,7 @@ class Association:
 
     address: Address
     ticket: Ticket | None
-    owner: object = attrs.field(default=None, init=False)
+    owner: object = attrs.field(default=None, init=False, repr=False)
     max_payload: int = attrs.field(default=0, init=False)
     is_open: bool = attrs.field(default=False, init=False)
     channel: Channel = attrs.field(kw_only=True, repr=False)

@@ -1,0 +1,246 @@
+"""
+Other people's DTLS stacks shake hands with a real port on loopback.
+
+Each test is skipped where its program is not installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, TestCase
+
+from tests.support.certificates import Leaf, authority, leaf, new_authority
+from tests.support.dtls import DOMAIN, LABEL
+from vinom.model import Ticket
+from vinom.net.datagrams import DatagramPort
+from vinom.wire.admission import Admission
+from vinom.wire.dtls import Connected, Disconnected, DtlsServer, Received, ServerEvent
+
+NAME = f"{LABEL}.{DOMAIN}"
+GODOT = Path(__file__).with_name("godot")
+
+
+class Program(ProcessProtocol):
+    """A child process whose output is kept, and whose standard input is ours."""
+
+    def __init__(self) -> None:
+        self.output = b""
+        self.ended: Deferred[int | None] = Deferred()
+        self._awaited: list[tuple[bytes, Deferred[None]]] = []
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data
+        for text, deferred in list(self._awaited):
+            if text in self.output:
+                self._awaited.remove((text, deferred))
+                deferred.callback(None)
+
+    errReceived = outReceived
+
+    def printed(self, text: bytes) -> Deferred[None]:
+        """Fires when the output has *text*; fails when the program ends first."""
+        deferred: Deferred[None] = Deferred()
+        if text in self.output:
+            deferred.callback(None)
+        else:
+            self._awaited.append((text, deferred))
+        return deferred
+
+    def processEnded(self, reason: Failure) -> None:
+        for text, deferred in self._awaited:
+            deferred.errback(AssertionError(f"{text!r} is not in {self.output!r}"))
+        code = 0 if reason.check(ProcessDone) else reason.value.exitCode
+        self.ended.callback(code)
+
+
+class ForeignClientTests(TestCase):
+    """What players with an engine of their own rely on."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.listen(leaf(DOMAIN))
+        self.anchor = self.mktemp()
+        Path(self.anchor).write_bytes(authority().anchor)
+
+    def listen(self, certificate: Leaf) -> None:
+        """Serve on a free port; the latest one is what clients dial."""
+        admission = Admission(DOMAIN, time.time())
+        admission.add_ticket(Ticket(LABEL, "m1", 0, time.time() + 60))
+        self.server = DtlsServer(certificate.certificate, certificate.key, admission)
+        self.events: list[ServerEvent] = []
+        self.disconnected: Deferred[None] = Deferred()
+        self.datagrams = DatagramPort(reactor, self.server, self.echo)
+        port = reactor.listenUDP(0, self.datagrams, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.port = port.getHost().port
+
+    def echo(self, events: list[ServerEvent]) -> None:
+        self.events += events
+        for event in events:
+            if isinstance(event, Received):
+                self.datagrams.send(event.association, event.payload)
+            elif isinstance(event, Disconnected) and not self.disconnected.called:
+                self.disconnected.callback(None)
+
+    def start(self, *command: str) -> Program:
+        executable = shutil.which(command[0])
+        if executable is None:
+            raise SkipTest(f"{command[0]} is not installed")
+        program = Program()
+        # Godot writes beneath its home.
+        home = self.mktemp()
+        os.mkdir(home)
+        process = reactor.spawnProcess(
+            program,
+            executable,
+            command,
+            env={"PATH": os.environ["PATH"], "HOME": os.path.abspath(home)},
+        )
+
+        def end() -> Deferred[int | None] | None:
+            if process.pid is None:
+                return None
+            process.signalProcess("KILL")
+            return program.ended
+
+        self.addCleanup(end)
+        return program
+
+    def openssl(self, name: str = NAME, anchor: str | None = None) -> Program:
+        return self.start(
+            "openssl", "s_client", "-dtls1_2", "-connect", f"127.0.0.1:{self.port}",
+            "-servername", name, "-verify_hostname", name, "-verify_return_error",
+            "-CAfile", anchor or self.anchor, "-quiet", "-no_ign_eof",
+        )  # fmt: skip
+
+    def gnutls(self, name: str = NAME, anchor: str | None = None) -> Program:
+        return self.start(
+            "gnutls-cli", "--udp", "--sni-hostname", name, "--verify-hostname", name,
+            "--x509cafile", anchor or self.anchor, "-p", str(self.port), "127.0.0.1",
+        )  # fmt: skip
+
+    def godot(self, name: str = NAME, anchor: str | None = None) -> Program:
+        return self.start(
+            "godot3-server", "--no-window", "--script", str(GODOT / "handshake.gd"),
+            "127.0.0.1", str(self.port), name, anchor or self.anchor, "hello",
+        )  # fmt: skip
+
+    def assert_played(self) -> None:
+        connected = [each for each in self.events if isinstance(each, Connected)]
+        self.assertEqual(len(connected), 1, self.events)
+        ticket = connected[0].association.ticket
+        assert ticket is not None
+        self.assertEqual(ticket.label, LABEL)
+        self.assertEqual(
+            b"".join(e.payload for e in self.events if isinstance(e, Received)).strip(),
+            b"hello",
+        )
+
+    async def assert_refuses(self, program: Program) -> None:
+        """It ends by itself, and the server never got anything from it."""
+        code = await program.ended
+        self.assertNotEqual(code, 0, program.output)
+        # What it said last may still be on its way through the reactor.
+        await deferLater(reactor, 0.0)
+        self.assertFalse([e for e in self.events if isinstance(e, Received)])
+
+    def other_anchor(self) -> str:
+        path = self.mktemp()
+        Path(path).write_bytes(new_authority().anchor)
+        return path
+
+    async def test_openssl(self) -> None:
+        """
+        OpenSSL's client verifies chain and name, and talks both ways.
+        """
+        program = self.openssl()
+        program.transport.write(b"hello\n")
+        await program.printed(b"hello\n")
+        program.transport.closeStdin()
+        self.assertEqual(await program.ended, 0, program.output)
+        await self.disconnected
+        self.assert_played()
+
+    async def test_openssl_refuses_a_stranger(self) -> None:
+        """
+        A server that another authority signed is not believed.
+        """
+        await self.assert_refuses(self.openssl(anchor=self.other_anchor()))
+
+    async def test_openssl_refuses_a_wrong_name(self) -> None:
+        """
+        Another game server's certificate is not believed.
+        """
+        self.listen(leaf("s2.game.vinom"))
+        await self.assert_refuses(self.openssl())
+
+    async def test_gnutls(self) -> None:
+        """
+        GnuTLS's client verifies chain and name, and talks both ways.
+        """
+        program = self.gnutls()
+        await program.printed(b"Handshake was completed")
+        program.transport.write(b"hello\n")
+        await program.printed(b"\nhello\n")
+        program.transport.closeStdin()
+        self.assertEqual(await program.ended, 0, program.output)
+        await self.disconnected
+        self.assertIn(b"The certificate is trusted", program.output)
+        self.assert_played()
+
+    async def test_gnutls_refuses_a_stranger(self) -> None:
+        """
+        A server that another authority signed is not believed.
+        """
+        await self.assert_refuses(self.gnutls(anchor=self.other_anchor()))
+
+    async def test_gnutls_refuses_a_wrong_name(self) -> None:
+        """
+        Another game server's certificate is not believed.
+        """
+        self.listen(leaf("s2.game.vinom"))
+        await self.assert_refuses(self.gnutls())
+
+    async def test_godot(self) -> None:
+        """
+        A Godot 3 game verifies chain and name (mbedTLS), and talks both ways.
+        """
+        program = self.godot()
+        self.assertEqual(await program.ended, 0, program.output)
+        self.assertIn(b"echo hello", program.output)
+        await self.disconnected
+        self.assert_played()
+
+    async def test_godot_refuses_a_stranger(self) -> None:
+        """
+        A server that another authority signed is not believed.
+        """
+        await self.assert_refuses(self.godot(anchor=self.other_anchor()))
+
+    async def test_godot_refuses_a_wrong_name(self) -> None:
+        """
+        Another game server's certificate is not believed.
+        """
+        self.listen(leaf("s2.game.vinom"))
+        await self.assert_refuses(self.godot())
+
+    async def test_unknown_ticket(self) -> None:
+        """
+        A stranger gets a cookie and then silence; no handshake is begun.
+        """
+        program = self.openssl(name=f"{'z' * 26}.{DOMAIN}")
+        while not self.server.admission.outcomes["unknown_ticket"]:
+            await deferLater(reactor, 0.01)
+        self.assertEqual(self.server.handshakes, 0)
+        self.assertNotIn(b"hello", program.output)
