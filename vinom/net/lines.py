@@ -1,0 +1,305 @@
+"""
+Lobby lines over TCP: plain or TLS, told apart by the first byte, on one port.
+
+Protocols here only cut, pass on and clean up; what is said is decided above.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol as Shape
+from typing import cast
+
+import attrs
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IDelayedCall,
+    IOpenSSLServerConnectionCreator,
+    IPushProducer,
+    IReactorTime,
+    ISystemHandle,
+    ITCPTransport,
+    ITransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.errors import Code
+from vinom.rules.limits import NetworkCounts, is_loopback
+from vinom.wire.lines import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
+from vinom.wire.messages import encode_failure
+
+
+class Listener(Shape):
+    """Who hears what comes over a line."""
+
+    def received(self, message: bytes) -> None:
+        """One whole message came."""
+
+    def lost(self) -> None:
+        """The line is closed."""
+
+
+@attrs.frozen
+class LineBounds:
+    """
+    What one line, and one network, may cost. Times: seconds.
+
+    :ivar line_limit: longest message in, bytes.
+    :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar first_byte_seconds: time to begin.
+    :ivar stuck_seconds: how long a peer may not read what is sent to it.
+    :ivar close_seconds: how long a closed line waits for the peer to close too.
+    """
+
+    line_limit: int = LINE_LIMIT
+    per_network: int = 256
+    first_byte_seconds: float = 10.0
+    stuck_seconds: float = 20.0
+    close_seconds: float = 2.0
+
+
+@attrs.frozen
+class Lines:
+    """
+    What all lines of one port share.
+
+    :ivar open: starts a conversation on a line.
+    :ivar tls: how to speak TLS; ``None`` is plain only.
+    :ivar allow_plaintext: also from other machines.
+    """
+
+    open: Callable[[LineProtocol], Listener]
+    clock: IReactorTime
+    tls: IOpenSSLServerConnectionCreator | None = None
+    allow_plaintext: bool = False
+    bounds: LineBounds = attrs.field(factory=LineBounds)
+    connections: NetworkCounts = attrs.field(init=False)
+
+    @connections.default
+    def _none_yet(self) -> NetworkCounts:
+        return NetworkCounts(self.bounds.per_network)
+
+
+@implementer(IPushProducer)
+class LineProtocol(Protocol):
+    """
+    Carry one conversation: messages are lines.
+
+    :ivar host: the peer's address.
+    :ivar ends_at_match: a lone player's line is closed when a match is found.
+    """
+
+    ends_at_match = True
+
+    def __init__(self, lines: Lines, host: str, is_tls: bool) -> None:
+        self.host = host
+        self._lines, self._is_tls = lines, is_tls
+        self._reader = LineReader(lines.bounds.line_limit)
+        self._listener: Listener | None = None
+        self._is_closing = False
+        self._alarm: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        # Told when the peer does not read: it is not to fill our memory.
+        cast(IConsumer, self.transport).registerProducer(self, True)
+        self._listener = self._lines.open(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_closing:
+            return
+        self._reader.receive(data)
+        try:
+            while not self._is_closing:
+                line = self._reader.next_line()
+                if line is None or self._listener is None:
+                    return
+                self._listener.received(line)
+        except LineTooLong as error:
+            limit = self._lines.bounds.line_limit
+            self.send(encode_failure(Code.TOO_LONG, str(error), {"limit": limit}))
+            self.close()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_closing = True
+        self._disarm()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.lost()
+
+    # What the conversation asks.
+
+    def send(self, message: bytes) -> None:
+        """Send one message."""
+        if self.transport is not None and not self._is_closing:
+            self.transport.write(message + b"\n")
+
+    def close(self) -> None:
+        """Close when everything is sent; a peer that does not read gets 2 s."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        # Twisted keeps a connection open as long as it has a producer.
+        cast(IConsumer, self.transport).unregisterProducer()
+        cast(IPushProducer, self.transport).resumeProducing()
+        close_gently(self.transport, self._is_tls)
+        self._arm(self._lines.bounds.close_seconds)
+
+    # What the transport asks (IPushProducer).
+
+    def pauseProducing(self) -> None:
+        """The peer does not read what it asked for: stop hearing it, for a while."""
+        if not self._is_closing:
+            cast(IPushProducer, self.transport).pauseProducing()
+            self._arm(self._lines.bounds.stuck_seconds)
+
+    def resumeProducing(self) -> None:
+        """The peer reads again."""
+        if not self._is_closing:
+            self._disarm()
+            cast(IPushProducer, self.transport).resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is over; `connectionLost` says so too."""
+
+    def _arm(self, delay: float) -> None:
+        self._disarm()
+        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        cast(ITCPTransport, self.transport).abortConnection()
+
+
+class FirstByteProtocol(Protocol):
+    """Find out by a connection's first byte what it speaks, and stand aside."""
+
+    _log = Logger()
+
+    def __init__(self, lines: Lines, address: IAddress | None) -> None:
+        self._lines, self._address = lines, address
+        self._host: str = getattr(address, "host", "")
+        self._inner: Protocol | None = None
+        self._alarm: IDelayedCall | None = None
+        self._is_counted = self._is_refused = False
+
+    def connectionMade(self) -> None:
+        watch_for_death(self.transport)
+        clock, bounds = self._lines.clock, self._lines.bounds
+        if self._lines.connections.enter(self._host):
+            self._is_counted = True
+            self._alarm = clock.callLater(bounds.first_byte_seconds, self._give_up)
+        else:
+            # In the clear, whatever it speaks: TLS would cost us a handshake.
+            self._refuse(Code.TOO_MANY_CONNECTIONS, "too many from your address")
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._inner is None and not self._is_refused:
+            self._choose(data[0])
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._disarm()
+        if self._is_counted:
+            self._is_counted = False
+            self._lines.connections.leave(self._host)
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.connectionLost(reason)
+
+    def _choose(self, first: int) -> None:
+        self._disarm()
+        lines = self._lines
+        if first == TLS_HANDSHAKE and lines.tls is not None:
+            factory = ServerFactory.forProtocol(
+                lambda: LineProtocol(lines, self._host, is_tls=True)
+            )
+            tls = TLSMemoryBIOFactory(lines.tls, False, factory, lines.clock)
+            self._become(tls.buildProtocol(self._address))
+        elif lines.allow_plaintext or is_loopback(self._host):
+            self._become(LineProtocol(lines, self._host, is_tls=False))
+        else:
+            self._refuse(Code.PLAINTEXT_REFUSED, "use TLS on this address")
+
+    def _become(self, inner: Protocol) -> None:
+        assert self.transport is not None
+        self._inner = inner
+        inner.makeConnection(self.transport)
+
+    def _refuse(self, code: Code, why: str) -> None:
+        self._log.info("refused {host}: {code}", host=self._host, code=code.value)
+        self._is_refused = True
+        assert self.transport is not None
+        self.transport.write(encode_failure(code, why) + b"\n")
+        close_gently(self.transport, is_tls=False)
+        delay = self._lines.bounds.close_seconds
+        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        cast(ITCPTransport, self.transport).abortConnection()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+
+class LineFactory(ServerFactory):
+    """Give every connection of a port its line."""
+
+    noisy = False
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def buildProtocol(self, addr: IAddress | None) -> FirstByteProtocol:
+        protocol = FirstByteProtocol(self._lines, addr)
+        protocol.factory = self
+        return protocol
+
+
+def close_gently(transport: ITransport | None, is_tls: bool) -> None:
+    """
+    Close our half first; what still comes is read, and ignored by the caller.
+
+    Closing over unread bytes resets the connection, and that can take the last
+    message away from the peer. TLS's own farewell does the same by itself.
+    """
+    if not is_tls and ITCPTransport.providedBy(transport):
+        transport.loseWriteConnection()
+    elif transport is not None:
+        transport.loseConnection()
+
+
+def watch_for_death(transport: ITransport | None) -> None:
+    """
+    Have the kernel find out within half a minute that a quiet peer is gone.
+
+    Players wait without a word, so silence says nothing (source: tcp(7)).
+    """
+    if not ITCPTransport.providedBy(transport):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    handle = cast(socket.socket, cast(ISystemHandle, transport).getHandle())
+    for name, value in (
+        ("TCP_KEEPIDLE", 15),  # seconds
+        ("TCP_KEEPINTVL", 5),  # seconds
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 20_000),  # milliseconds
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            handle.setsockopt(socket.IPPROTO_TCP, option, value)
