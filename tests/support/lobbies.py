@@ -1,0 +1,163 @@
+"""A whole lobby on a virtual clock, with everything in memory."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from msgspec import Struct, json
+from twisted.internet.task import Clock
+
+from tests.support.fleets import MemoryFleet
+from vinom.game import Game
+from vinom.services.conversation import Bounds, Conversation
+from vinom.services.identity import Identity
+from vinom.services.lobby import Lobby
+from vinom.services.matchmaker import Matchmaker
+from vinom.services.minting import Mint
+from vinom.services.presence import Presence
+from vinom.services.sessions import Sessions
+from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.wire.tokens import TokenSigner, TokenVerifier
+
+REALM = "game.vinom"
+_KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+_PRIVATE = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+_PUBLIC = _KEY.public_key().public_bytes(
+    Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+)
+
+
+class SizeOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something to disagree about."""
+
+    size: int = 10
+
+
+class Duel(Game[Any, Any]):
+    """For the lobby a game is no more than this."""
+
+    name = "duel"
+    options = SizeOptions
+    seats = (2, 2)
+
+
+class Party(Game[Any, Any]):
+    """A game of two to four."""
+
+    name = "party"
+    options = SizeOptions
+    seats = (2, 4)
+
+
+class MemoryLine:
+    """A line whose other end is the test."""
+
+    def __init__(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> None:
+        self.host, self.ends_at_match = host, ends_at_match
+        self.sent: list[dict[str, Any]] = []
+        self.is_closed = False
+        self.conversation: Conversation
+
+    def send(self, message: bytes) -> None:
+        assert not self.is_closed, "said something on a closed line"
+        self.sent.append(json.decode(message))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def ask(self, kind: str, id: object = None, **data: Any) -> list[dict[str, Any]]:
+        """Send one request; gives what was said since."""
+        asked = {"type": kind, "data": data} | ({} if id is None else {"id": id})
+        self.conversation.received(json.encode(asked))
+        return self.heard()
+
+    def heard(self) -> list[dict[str, Any]]:
+        """Take what was said since the last time."""
+        sent, self.sent = self.sent, []
+        return sent
+
+    def hang_up(self) -> None:
+        """The player closes the line."""
+        self.is_closed = True
+        self.conversation.lost()
+
+
+class LobbyWorld:
+    """Everything between a line and the fleet."""
+
+    def __init__(self, seed: int = 1, **parts: Any) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000.0)
+        self.entropy = random.Random(seed).randbytes
+        now = self.clock.seconds
+        self.games = {"duel": Duel(), "party": Party()}
+        self.fleet = parts.get("fleet") or MemoryFleet()
+        self.entries = parts.get("entries") or MemoryEntryStore()
+        self.matches = parts.get("matches") or MemoryMatchStore(now)
+        self.players = MemoryPlayerStore(now)
+        self.presence = Presence()
+        self.verifier = TokenVerifier({"k": _PUBLIC}, REALM)
+        mint = Mint(REALM, TokenSigner("k", _PRIVATE), self.entropy)
+        self.identity = Identity(
+            self.players,
+            self.entropy,
+            now,
+            guests=parts.get("guests", "loopback"),
+            checkers=parts.get("checkers", ()),
+        )
+        self.sessions = Sessions(
+            self.fleet, self.matches, self.presence, self.games, mint, self.clock
+        )
+        self.matchmaker = Matchmaker(
+            self.entries,
+            self.sessions,
+            self.presence,
+            self.games,
+            self.clock,
+            self.entropy,
+        )
+        self.lobby = Lobby(
+            self.identity,
+            self.presence,
+            self.matchmaker,
+            self.sessions,
+            self.games,
+            self.clock,
+            parts.get("bounds", Bounds()),
+        )
+
+    def line(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> MemoryLine:
+        """Open a line that said nothing yet."""
+        line = MemoryLine(host, ends_at_match)
+        line.conversation = self.lobby.open(line)
+        return line
+
+    def hello(self, name: str, **line: Any) -> tuple[MemoryLine, dict[str, Any]]:
+        """Open a line and say hello; gives it and the welcome's data."""
+        opened = self.line(**line)
+        said = opened.ask("hello", protocol=1, name=name)
+        return opened, said[0]["data"]
+
+    def back(self, key: str) -> tuple[MemoryLine, list[dict[str, Any]]]:
+        """Come back with a player key; gives what follows the welcome."""
+        line = self.line()
+        said = line.ask("hello", protocol=1, player_key=key)
+        assert said[0]["type"] == "welcome", said
+        return line, said[1:]
+
+    def queued(
+        self, name: str, game: str = "party", **wish: Any
+    ) -> tuple[MemoryLine, dict[str, Any]]:
+        """Say hello and queue; what was said is taken."""
+        line, welcome = self.hello(name)
+        said = line.ask("queue", game=game, **wish)
+        assert said[0]["type"] == "queue_status", said
+        return line, welcome
