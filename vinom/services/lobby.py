@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -70,6 +71,10 @@ class Lobby(Service):
         for conversation in tuple(self._conversations):
             conversation.end(Refused(Code.SHUTDOWN, "the server stops"))
 
+    def drain(self) -> Deferred[None]:
+        """No new matches; fires when none runs any more."""
+        return self._sessions.drain()
+
     def counts(self) -> dict[str, int]:
         """How many lines and known players there are, for metrics."""
         return {"lines": len(self._conversations), "players": len(self._presence)}
@@ -89,6 +94,8 @@ class Lobby(Service):
             older.end(Refused(Code.REPLACED, "you said hello on another line"))
         try:
             news = await self._news(player)
+            if not conversation.is_open:
+                raise Refused(Code.TIMEOUT, "the line closed during the hello")
         except BaseException:
             self._leave(player.player_id, conversation)
             raise
