@@ -96,9 +96,14 @@ class Play:
         kind = type(self.game)
         self._asks_deadline = kind.deadline is not Game.deadline
         self._asks_outcome = kind.outcome is not Game.outcome
-        self._take(self.game.start(table), 0.0)
-        ensure_frozen(self.state)
-        self.version = 0
+        result = self.game.start(table)
+        # Later states are proven by their type only; one look at the values
+        # of the first finds a list where a tuple is declared.
+        ensure_frozen(result.state if type(result) is Step else result)
+        try:
+            self._take(result, 0.0)
+        finally:
+            self.version = 0
 
     def begin(self) -> None:
         """Match time starts: the first state becomes version 1."""

@@ -1,0 +1,278 @@
+"""Small games that do one thing, right or wrong, for tests of what hosts them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Literal
+
+import attrs
+from msgspec import Struct
+
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+
+
+class Say(Struct, frozen=True, tag="say"):
+    """Do what the word says."""
+
+    word: str
+
+
+class Quiet(Struct, frozen=True, tag="quiet"):
+    """Do nothing."""
+
+
+@attrs.frozen
+class Tale:
+    """Everything that reached the game, in order."""
+
+    lines: tuple[str, ...] = ()
+    rounds: int = 0
+    over: bool = False
+    wake_at: float | None = None
+
+
+class TaleView(Struct, frozen=True):
+    """All of it."""
+
+    lines: tuple[str, ...]
+
+
+class Teller(Game[Tale, Say | Quiet]):
+    """
+    Writes down what reaches it, and obeys a few words: "no" is rejected,
+    "boom" fails, "exit" asks to exit, "tell" emits an event, "end" and "again"
+    end and begin a round, "wake 3.5" sets a deadline.
+    """
+
+    name = "teller"
+    actions = Say | Quiet
+    seats = (2, 3)
+    linger = 4.0
+    time_limit = 100.0
+
+    def start(self, table: Table) -> Tale:
+        return Tale()
+
+    def act(
+        self, s: Tale, seat: int, action: Say | Quiet, now: float
+    ) -> Tale | Step[Tale]:
+        if isinstance(action, Quiet):
+            return s
+        s = attrs.evolve(s, lines=(*s.lines, f"{now:.1f} {seat} {action.word}"))
+        match action.word.split():
+            case ["no"]:
+                raise Rejected("no", "I will not")
+            case ["boom"]:
+                raise ZeroDivisionError("boom")
+            case ["exit"]:
+                raise SystemExit(3)
+            case ["tell"]:
+                return Step(s, (Event("told", {"by": seat}), Event("psst", to=seat)))
+            case ["end"]:
+                return attrs.evolve(s, over=True, rounds=s.rounds + 1)
+            case ["again"]:
+                return attrs.evolve(s, over=False)
+            case ["wake", at]:
+                return attrs.evolve(s, wake_at=float(at))
+            case ["nothing"]:
+                return None  # what a game does that forgets its return
+        return s
+
+    def deadline(self, s: Tale) -> float | None:
+        return s.wake_at
+
+    def advance(self, s: Tale, now: float) -> Tale:
+        return self._noted(attrs.evolve(s, wake_at=None), now, "woke")
+
+    def dropped(self, s: Tale, seat: int, now: float) -> Tale:
+        return self._noted(s, now, f"{seat} dropped")
+
+    def returned(self, s: Tale, seat: int, now: float) -> Tale:
+        return self._noted(s, now, f"{seat} returned")
+
+    def left(self, s: Tale, seat: int, now: float) -> Tale:
+        return self._noted(s, now, f"{seat} left")
+
+    def outcome(self, s: Tale) -> Outcome | None:
+        return Outcome(s.rounds, ((0,), (1,))) if s.over else None
+
+    def view(self, s: Tale, audience: Hashable) -> TaleView:
+        if s.lines and s.lines[-1].endswith("blind"):
+            raise LookupError("cannot look")
+        return TaleView(s.lines)
+
+    def setup(self, s: Tale) -> dict[str, str]:
+        return {"once": "upon a time"}
+
+    def _noted(self, s: Tale, now: float, what: str) -> Tale:
+        return attrs.evolve(s, lines=(*s.lines, f"{now:.1f} {what}"))
+
+
+class Stuck(Teller):
+    """Its deadline never moves on."""
+
+    def advance(self, s: Tale, now: float) -> Tale:
+        return self._noted(s, now, "again")
+
+
+class Crawling(Teller):
+    """Its deadline moves on, but by nothing worth the name."""
+
+    def advance(self, s: Tale, now: float) -> Tale:
+        return attrs.evolve(s, wake_at=now + 1e-9)
+
+
+class Ticking(Teller):
+    """Ten steps a second."""
+
+    tick_hz = 10
+
+    def tick(
+        self, s: Tale, inputs: tuple[tuple[int, Say | Quiet], ...], n: int
+    ) -> Tale:
+        for seat, action in inputs:
+            s = attrs.evolve(s, lines=(*s.lines, f"#{n} {seat} {action.word}"))
+        return attrs.evolve(s, rounds=n)
+
+
+@attrs.frozen
+class Hands:
+    """A deal of cards, and who has shown."""
+
+    cards: tuple[int, ...]
+    shown: tuple[bool, ...]
+    chance: Chance
+
+
+class Show(Struct, frozen=True):
+    """Lay your card open."""
+
+
+class Cards(Game[Hands, Show]):
+    """Each seat has a card that only it may see until it is shown."""
+
+    name = "cards"
+    actions = Show
+    seats = (2, 3)
+    time_limit = 100.0
+
+    def start(self, table: Table) -> Hands:
+        chance, cards = table.chance, []
+        for _ in table.seats:
+            card, chance = chance.below(52)
+            cards.append(card)
+        return Hands(tuple(cards), (False,) * len(cards), chance)
+
+    def act(self, s: Hands, seat: int, action: Show, now: float) -> Hands:
+        if s.shown[seat]:
+            raise Rejected("shown", "it is on the table")
+        shown = (*s.shown[:seat], True, *s.shown[seat + 1 :])
+        return attrs.evolve(s, shown=shown)
+
+    def audience(self, s: Hands, seat: int | None) -> Hashable:
+        return "spectator" if seat is None else seat
+
+    def view(self, s: Hands, audience: Hashable) -> dict[str, Any]:
+        return {
+            "cards": [
+                card if shown or seat == audience else None
+                for seat, (card, shown) in enumerate(zip(s.cards, s.shown, strict=True))
+            ]
+        }
+
+    def outcome(self, s: Hands) -> Outcome | None:
+        if not all(s.shown):
+            return None
+        best = max(s.cards)
+        winners = tuple(i for i, card in enumerate(s.cards) if card == best)
+        return Outcome(1, (winners,), s.cards)
+
+
+class Peeking(Cards):
+    """Shows the neighbour's card to whoever plays."""
+
+    def view(self, s: Hands, audience: Hashable) -> dict[str, Any]:
+        shown = dict(super().view(s, audience))
+        if isinstance(audience, int):
+            shown["peek"] = s.cards[(audience + 1) % len(s.cards)]
+        return shown
+
+
+class Foretelling(Cards):
+    """Shows where its chance stands, which foretells every card to come."""
+
+    def view(self, s: Hands, audience: Hashable) -> dict[str, Any]:
+        return {**super().view(s, audience), "next": s.chance.word % 52}
+
+
+class Endless(Cards):
+    """Promises an outcome that never comes."""
+
+    def outcome(self, s: Hands) -> Outcome | None:
+        return None
+
+
+_memory: list[int] = []
+
+
+class Remembering(Cards):
+    """Keeps a secret of its own outside the state."""
+
+    def act(self, s: Hands, seat: int, action: Show, now: float) -> Hands:
+        _memory.append(seat)
+        cards = tuple(card + len(_memory) for card in s.cards)
+        return attrs.evolve(super().act(s, seat, action, now), cards=cards)
+
+
+class HashOrdered(Cards):
+    """Lets the order of a set decide, which each process draws anew."""
+
+    def start(self, table: Table) -> Hands:
+        words = {"ace", "king", "queen", "jack", "ten", "nine", "eight", "seven"}
+        first = list(words).index("ace")
+        return attrs.evolve(super().start(table), cards=(first,) * len(table.seats))
+
+
+@attrs.frozen
+class ListState:
+    """A state that can be changed, as its type says."""
+
+    items: list[int]
+
+
+class Changeable(Cards):
+    """Its state holds a list."""
+
+    def start(self, table: Table) -> Any:
+        return ListState([1])
+
+
+@attrs.frozen
+class SmugglerState:
+    """A state whose type is right and whose value is not."""
+
+    items: tuple[int, ...]
+
+
+class Smuggling(Cards):
+    """Declares a tuple and holds a list."""
+
+    def start(self, table: Table) -> Any:
+        return SmugglerState([1, 2])  # type: ignore[arg-type]  # that is the point
+
+
+class Meddling(Teller):
+    """Tries to change the state that others hold."""
+
+    def act(self, s: Tale, seat: int, action: Say | Quiet, now: float) -> Tale:
+        s.lines = ()  # type: ignore[misc]  # that is the point
+        return s
+
+
+class Nameless(Teller):
+    """Has no name of its own."""
+
+    name = ""
+
+
+Way = Literal["here", "there"]
