@@ -1,0 +1,105 @@
+"""A sheet of character cells with colours; turned into lines at the end."""
+
+from __future__ import annotations
+
+import unicodedata
+
+#: Parameters of a terminal's "select graphic rendition", such as ``"1;33"``.
+Style = str
+
+_Cell = tuple[str, Style]
+_BLANK: _Cell = (" ", "")
+
+
+def width_of(character: str) -> int:
+    """How many columns a terminal gives to one printable character: 0 to 2."""
+    if character.isascii():
+        return 1
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fit(text: str, columns: int) -> str:
+    """Cut *text* to a number of columns, with an ellipsis where it was longer."""
+    if sum(map(width_of, text)) <= columns:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += width_of(character)
+        if used > columns - 1:
+            break
+        kept += character
+    return f"{kept}…" if columns > 0 else ""
+
+
+class Canvas:
+    """
+    Cells to draw on; what falls outside is not drawn.
+
+    :ivar height: in rows.
+    :ivar width: in columns.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = max(height, 0), max(width, 0)
+        self._rows: list[list[_Cell]] = [
+            [_BLANK] * self.width for _ in range(self.height)
+        ]
+
+    def put(self, row: int, col: int, text: str, style: Style = "") -> int:
+        """
+        Draw *text* from a cell on to the right.
+
+        :returns: the column after it.
+        """
+        inside = 0 <= row < self.height
+        for character in text:
+            width = width_of(character)
+            if inside and not width and 0 < col <= self.width:
+                # A mark on the letter before it.
+                before, worn = self._rows[row][col - 1]
+                self._rows[row][col - 1] = (before + character, worn)
+            elif inside and width and 0 <= col <= self.width - width:
+                self._rows[row][col] = (character, style)
+                if width == 2:
+                    self._rows[row][col + 1] = ("", style)
+            col += width
+        return col
+
+    def paste(self, row: int, col: int, other: Canvas) -> None:
+        """Draw another sheet on this one, its corner at a cell."""
+        for down in range(max(0, -row), min(other.height, self.height - row)):
+            first, last = max(0, -col), min(other.width, self.width - col)
+            if first < last:
+                self._rows[row + down][col + first : col + last] = other._rows[down][
+                    first:last
+                ]
+
+    def cut(self, row: int, col: int, height: int, width: int) -> Canvas:
+        """Copy a part of this sheet; what lies outside it is blank."""
+        part = Canvas(height, width)
+        part.paste(-row, -col, self)
+        return part
+
+    def lines(self, *, colour: bool) -> list[str]:
+        """Turn the cells into lines, without spaces at their ends."""
+        return [_line(cells, colour) for cells in self._rows]
+
+
+def _line(cells: list[_Cell], colour: bool) -> str:
+    last = len(cells)
+    while last and cells[last - 1] == _BLANK:
+        last -= 1
+    if not colour:
+        return "".join(text for text, _ in cells[:last]).rstrip()
+    parts: list[str] = []
+    worn = ""
+    for text, style in cells[:last]:
+        if style != worn:
+            parts.append(f"\x1b[0;{style}m" if style else "\x1b[0m")
+            worn = style
+        parts.append(text)
+    if worn:
+        parts.append("\x1b[0m")
+    return "".join(parts)

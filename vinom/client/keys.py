@@ -1,0 +1,68 @@
+"""Keys out of a terminal's bytes."""
+
+from __future__ import annotations
+
+import attrs
+
+_ARROWS = {b"A": "up", b"B": "down", b"C": "right", b"D": "left"}
+_PLAIN = {
+    b"\x03": "quit",
+    b"\x04": "quit",
+    b"q": "quit",
+    b"Q": "quit",
+    b" ": "dance",
+    b"w": "up",
+    b"s": "down",
+    b"a": "left",
+    b"d": "right",
+    b"k": "up",
+    b"j": "down",
+    b"h": "left",
+    b"l": "right",
+}
+_LONGEST = 16
+
+
+@attrs.define
+class KeyReader:
+    """
+    Name the keys that a terminal sends: arrows, wasd, hjkl, space and q.
+
+    Source: ECMA-48 control sequences, as xterm sends them for arrow keys.
+    """
+
+    _held: bytes = attrs.field(default=b"", init=False)
+
+    def receive(self, data: bytes) -> list[str]:
+        """
+        Take bytes, cut anywhere.
+
+        :returns: up, down, left, right, dance and quit, in order.
+        """
+        held, keys = self._held + data, []
+        while held:
+            if held[:1] != b"\x1b":
+                if (key := _PLAIN.get(held[:1])) is not None:
+                    keys.append(key)
+                held = held[1:]
+                continue
+            if len(held) < 3:
+                if len(held) == 2 and held[1:2] not in (b"[", b"O"):
+                    held = held[1:]
+                    continue
+                break
+            if held[1:2] not in (b"[", b"O"):
+                held = held[1:]
+                continue
+            # Parameters, such as those of a pressed shift, end in a letter.
+            end = 2
+            while end < len(held) and not 0x40 <= held[end] <= 0x7E:
+                end += 1
+            if end == len(held):
+                held = held if len(held) < _LONGEST else b""
+                break
+            if (key := _ARROWS.get(held[end : end + 1])) is not None:
+                keys.append(key)
+            held = held[end + 1 :]
+        self._held = held
+        return keys

@@ -1,0 +1,147 @@
+"""The player's end of a lobby line: requests out, answers and news in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.errors import PeerError, VinomError
+from vinom.wire.lines import LineReader
+from vinom.wire.messages import (
+    Failed,
+    Push,
+    Request,
+    decode_answer,
+    encode_request,
+)
+
+#: Longest message of a node that we read, bytes.
+ANSWER_LIMIT = 64 * 1024
+
+
+class LobbyRefusal(VinomError):
+    """
+    The lobby said no, or something went wrong that it tells us.
+
+    :ivar code: one of `vinom.errors.Code`, or a newer node's.
+    """
+
+    def __init__(
+        self, code: str, message: str, details: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+        self.message = message
+        self.details = details or {}
+
+
+class LineLost(VinomError):
+    """The line to the lobby closed, or it could not be made."""
+
+
+class LobbyLine(Protocol):
+    """
+    Carry one conversation with the lobby.
+
+    :param news: gets what nobody asked for, replies to others left out.
+    :param patience: how long an answer may take, seconds.
+    :ivar last_word: the last failure that the lobby told without being asked.
+    :ivar is_open: may something be asked?
+    """
+
+    transport: ITCPTransport
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        news: Callable[[Push | Failed], None],
+        lost: Callable[[], None],
+        patience: float = 10.0,
+    ) -> None:
+        self._clock, self._news, self._lost = clock, news, lost
+        self._patience = patience
+        self._reader = LineReader(ANSWER_LIMIT)
+        self._numbers = count(1)
+        self._asked: dict[str | int | None, Deferred[Push]] = {}
+        self.last_word: Failed | None = None
+        self.is_open = False
+
+    def connectionMade(self) -> None:
+        self.is_open = True
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+
+    def ask(self, request: Request) -> Deferred[Push]:
+        """
+        Send *request*; fires with the reply to it.
+
+        Fails with `LobbyRefusal`, or `LineLost` if no answer comes.
+        """
+        answer: Deferred[Push] = Deferred()
+        if not self.is_open:
+            answer.errback(LineLost("the line to the lobby is closed"))
+            return answer
+        number = next(self._numbers)
+        self._asked[number] = answer
+        self.transport.write(encode_request(request, number) + b"\n")
+        overdue = self._clock.callLater(self._patience, self._give_up, number)
+
+        def answered(result: Any) -> Any:
+            if overdue.active():
+                overdue.cancel()
+            return result
+
+        return answer.addBoth(answered)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.is_open:
+            self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._reader.receive(data)
+        try:
+            while (line := self._reader.next_line()) is not None:
+                self._take(line)
+        except PeerError as error:
+            self._log.info("the lobby is not understood: {why}", why=error)
+            self.transport.abortConnection()
+
+    def _take(self, line: bytes) -> None:
+        answer = decode_answer(line)
+        if answer is None:
+            return
+        waiting = self._asked.pop(answer.id, None)
+        if isinstance(answer, Failed):
+            if waiting is not None:
+                waiting.errback(
+                    LobbyRefusal(answer.code, answer.message, answer.details)
+                )
+            elif answer.id is None:
+                self.last_word = answer
+                self._news(answer)
+        elif waiting is not None:
+            waiting.callback(answer.push)
+        elif answer.id is None:
+            self._news(answer.push)
+
+    def _give_up(self, number: int) -> None:
+        waiting = self._asked.pop(number, None)
+        if waiting is not None:
+            waiting.errback(LineLost("the lobby does not answer"))
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.is_open = False
+        asked, self._asked = self._asked, {}
+        for waiting in asked.values():
+            waiting.errback(LineLost("the line to the lobby closed"))
+        self._lost()

@@ -1,0 +1,232 @@
+"""
+Compose the whole screen of a maze: the maze, who plays, scores, time and RTT.
+
+Pure: a `Scene` and the terminal's size go in, lines come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from vinom.client.canvas import Canvas, Style, fit, width_of
+from vinom.client.maze_picture import SEAT_INKS, columns, draw_maze, place_of
+
+_TITLE: Style = "1;38;5;231;48;5;25"
+_QUIET: Style = "38;5;245"
+_LOUD: Style = "1;38;5;220"
+_PANEL_LEAST, _PANEL_MOST = 18, 34
+
+
+@attrs.frozen
+class Scene:
+    """
+    One moment of a match, as one player sees it.
+
+    :ivar setup: of `vinom.games.maze`, as decoded.
+    :ivar view: of `vinom.games.maze`, as decoded.
+    :ivar time: match time, seconds.
+    :ivar rtt: round trip time, seconds.
+    :ivar loss: share of packets that got lost, 0 to 1.
+    :ivar you: the seat this is seen from; ``None`` watches.
+    :ivar notes: lines to show below the scores.
+    :ivar keys: the line at the bottom.
+    :ivar frame: moves what is animated.
+    """
+
+    setup: Mapping[str, Any]
+    view: Mapping[str, Any]
+    names: Sequence[str]
+    time: float = 0.0
+    rtt: float | None = None
+    loss: float | None = None
+    you: int | None = None
+    title: str = "vinom · maze"
+    notes: Sequence[str] = ()
+    keys: str = ""
+    frame: int = 0
+
+
+def compose(
+    scene: Scene,
+    width: int,
+    height: int,
+    *,
+    colour: bool = True,
+    ascii_only: bool = False,
+) -> list[str]:
+    """
+    Draw *scene* to fit a terminal.
+
+    The cells get as wide as fits; a maze that is too large is cut around the
+    player. Without room beside it the scores go below.
+
+    :returns: at most *height* lines of at most *width* columns.
+    """
+    sheet = Canvas(height, width)
+    cols = scene.setup["cols"]
+    cell, beside = _layout(cols, width)
+    panel = _panel(scene, width - beside - 1 if beside else width, beside is None)
+    body = height - 1 - bool(scene.keys)
+    room = body if beside else max(body - panel.height, 3)
+    maze = draw_maze(
+        scene.setup,
+        scene.view,
+        scene.names,
+        scene.you,
+        cell=cell,
+        frame=scene.frame,
+        ascii_only=ascii_only,
+    )
+    maze = _cut_around(maze, scene, cell, room, beside or width)
+    sheet.put(0, 0, " " * width, _TITLE)
+    sheet.put(0, 1, fit(scene.title, width - 2), _TITLE)
+    clock = _clock(scene)
+    sheet.put(0, width - len(clock) - 1, clock, _TITLE)
+    sheet.paste(1, 0, maze)
+    if beside:
+        sheet.paste(1, beside + 1, panel)
+    else:
+        sheet.paste(1 + maze.height, 0, panel)
+    if scene.keys:
+        used = 1 + maze.height + (0 if beside else panel.height)
+        row = min(height - 1, max(used, 1 + panel.height if beside else used))
+        sheet.put(row, 1, fit(scene.keys, width - 2), _QUIET)
+    lines = sheet.lines(colour=colour)
+    if ascii_only:
+        lines = [to_ascii(line) for line in lines]
+    return lines
+
+
+_TO_ASCII = str.maketrans(
+    {"·": "-", "●": "o", "█": "#", "▌": "|", "★": "*", "♪": "~", "…": "."}
+    | {"←": "<", "↑": "^", "↓": "v", "→": ">", "♫": "~", "—": "-"}
+)
+
+
+def to_ascii(line: str) -> str:
+    """Replace what a terminal without Unicode cannot show."""
+    return line.translate(_TO_ASCII).encode("ascii", "replace").decode("ascii")
+
+
+def headline(scene: Scene) -> str:
+    """Say in one line how it stands, for those who read lines."""
+    view = scene.view
+    scores = ", ".join(
+        f"{_name(scene, seat)} {score}" for seat, score in enumerate(view["scores"])
+    )
+    if not view["over"]:
+        return f"{scores}, {view['left']} points left"
+    return f"{_verdict(scene)} ({scores})"
+
+
+def _layout(cols: int, width: int) -> tuple[int, int | None]:
+    """Choose how wide a cell is, and where a panel beside the maze would end it."""
+    for cell in (3, 2, 1):
+        if columns(cols, cell) + 1 + _PANEL_LEAST <= width:
+            return cell, columns(cols, cell)
+    for cell in (3, 2):
+        if columns(cols, cell) <= width:
+            return cell, None
+    return 1, None
+
+
+def _cut_around(
+    maze: Canvas, scene: Scene, cell: int, height: int, width: int
+) -> Canvas:
+    """Cut what does not fit, keeping the player in the middle."""
+    if maze.height <= height and maze.width <= width:
+        return maze
+    at = scene.view["at"][scene.you or 0]
+    row, col = place_of(at, cell)
+    top = max(0, min(row - height // 2, maze.height - height))
+    left = max(0, min(col - width // 2, maze.width - width))
+    return maze.cut(top, left, min(height, maze.height), min(width, maze.width))
+
+
+def _panel(scene: Scene, width: int, is_below: bool) -> Canvas:
+    rows = _summary(scene) if is_below else _details(scene, min(width, _PANEL_MOST))
+    panel = Canvas(len(rows), min(width, _PANEL_MOST) if not is_below else width)
+    for row, parts in enumerate(rows):
+        col = 0
+        for text, style in parts:
+            col = panel.put(row, col, text, style)
+    return panel
+
+
+_Row = list[tuple[str, Style]]
+
+
+def _summary(scene: Scene) -> list[_Row]:
+    """The scores in one row, for terminals without room beside the maze."""
+    scores: _Row = [(" ", "")]
+    for seat, score in enumerate(scene.view["scores"]):
+        scores.append((f"● {fit(_name(scene, seat), 10)} {score}  ", _ink(seat)))
+    scores.append((_line_quality(scene), _QUIET))
+    rows = [scores]
+    if scene.view["over"]:
+        rows.append([(f" {_verdict(scene)}", _LOUD)])
+    rows.extend([(f" {note}", "")] for note in scene.notes)
+    return rows
+
+
+def _details(scene: Scene, width: int) -> list[_Row]:
+    view = scene.view
+    rows: list[_Row] = [[]]
+    best = max((*view["scores"], 1))
+    for seat, score in enumerate(view["scores"]):
+        name = _name(scene, seat) + (" (you)" if seat == scene.you else "")
+        if seat in view["dancing"]:
+            name = f"♪ {name} ♪" if scene.frame // 2 % 2 else f"♫ {name} ♫"
+        name = fit(name, width - 8)
+        gap = " " * max(1, width - 4 - sum(map(width_of, name)) - len(str(score)))
+        rows.append([("● ", _ink(seat)), (name, "1"), (f"{gap}{score}", _ink(seat))])
+        length = round(2 * (width - 4) * score / best)
+        bar = "█" * (length // 2) + "▌" * (length % 2)
+        rows.append([("  ", ""), (bar, _ink(seat)[2:])])
+    rows.append([])
+    if view["over"]:
+        rows.append([(fit(f"★ {_verdict(scene)}", width), _LOUD)])
+    else:
+        rows.append([(f"{view['left']} points left", "")])
+    rows.append([])
+    rows.append([(_line_quality(scene), _QUIET)])
+    if scene.notes:
+        rows.append([])
+        rows.extend([(fit(note, width), "")] for note in scene.notes)
+    return rows
+
+
+def _verdict(scene: Scene) -> str:
+    view = scene.view
+    winners = [_name(scene, seat) for seat in view["winners"]]
+    if not winners:
+        return "it is over"
+    score = view["scores"][view["winners"][0]]
+    if len(winners) == 1:
+        return f"{winners[0]} wins with {score}"
+    return f"{' and '.join(winners)} share {score}"
+
+
+def _name(scene: Scene, seat: int) -> str:
+    return scene.names[seat] if seat < len(scene.names) else f"seat {seat}"
+
+
+def _ink(seat: int) -> Style:
+    return SEAT_INKS[seat % len(SEAT_INKS)]
+
+
+def _line_quality(scene: Scene) -> str:
+    if scene.rtt is None:
+        return "RTT -"
+    loss = f", loss {scene.loss:.0%}" if scene.loss else ""
+    return f"RTT {scene.rtt * 1000:.1f} ms{loss}"
+
+
+def _clock(scene: Scene) -> str:
+    if scene.view["over"]:
+        return "over"
+    left = max(0, round(scene.setup["ends_at"] - scene.time))
+    return f"{left // 60}:{left % 60:02d} left"

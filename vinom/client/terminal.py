@@ -1,0 +1,145 @@
+"""
+A terminal to draw on and read keys from, given back as it was found.
+
+Everything that touches the terminal's settings is here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import termios
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.client.keys import KeyReader
+
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
+_LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
+
+
+def can_draw(out: TextIO, environ: Mapping[str, str]) -> bool:
+    """Is this a terminal that understands how we draw?"""
+    return out.isatty() and environ.get("TERM", "dumb") not in ("dumb", "")
+
+
+def has_colour(environ: Mapping[str, str]) -> bool:
+    """Does the user want colours? Source: https://no-color.org."""
+    return not environ.get("NO_COLOR")
+
+
+def has_unicode(out: TextIO) -> bool:
+    """Can lines and dots be shown that are not ASCII?"""
+    return (out.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
+
+
+class Screen:
+    """
+    Draw whole pictures; only lines that changed are written.
+
+    :param out: a terminal.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._shown: list[str] = []
+        self._size = (0, 0)
+        self.is_entered = False
+
+    def enter(self) -> None:
+        """Take the terminal; what it showed comes back with `leave`."""
+        self._out.write(_ENTER)
+        self._out.flush()
+        self.is_entered = True
+
+    def leave(self) -> None:
+        """Give the terminal back."""
+        if self.is_entered:
+            self.is_entered = False
+            self._out.write(_LEAVE)
+            self._out.flush()
+
+    def size(self) -> tuple[int, int]:
+        """Columns and rows, now."""
+        try:
+            size = os.get_terminal_size(self._out.fileno())
+        except (OSError, ValueError):
+            return 80, 24
+        # A pseudo-terminal that nobody sized is 0 by 0.
+        return size.columns or 80, size.lines or 24
+
+    def show(self, lines: list[str]) -> None:
+        """Show *lines* from the top; what was there before goes."""
+        size = self.size()
+        if size != self._size:
+            self._size, self._shown = size, []
+            self._out.write("\x1b[0m\x1b[2J")
+        lines = lines[: size[1]]
+        parts = []
+        for row in range(max(len(lines), len(self._shown))):
+            new = lines[row] if row < len(lines) else ""
+            if row >= len(self._shown) or self._shown[row] != new:
+                parts.append(f"\x1b[{row + 1};1H{new}\x1b[0m\x1b[K")
+        self._shown = list(lines)
+        if parts:
+            self._out.write("".join(parts))
+            self._out.flush()
+
+
+@implementer(IReadDescriptor)
+class Keyboard:
+    """
+    Read keys as they are pressed, without echo.
+
+    :param press: gets each key's name, see `KeyReader`.
+    """
+
+    def __init__(self, reactor: IReactorFDSet, press: Callable[[str], None]) -> None:
+        self._reactor, self._press = reactor, press
+        self._reader = KeyReader()
+        self._fd = sys.stdin.fileno()
+        self._found: list[int | list[bytes | int]] | None = None
+
+    def start(self) -> None:
+        """Take the keyboard, if standard input is one."""
+        if not os.isatty(self._fd):
+            return
+        self._found = termios.tcgetattr(self._fd)
+        raw = termios.tcgetattr(self._fd)
+        # No echo, no waiting for a line; Ctrl-C stays a signal.
+        raw[3] &= ~(termios.ICANON | termios.ECHO)
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, raw)
+        self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Give the keyboard back."""
+        if self._found is not None:
+            self._reactor.removeReader(self)
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._found)
+            self._found = None
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "keyboard"
+
+    def doRead(self) -> Failure | None:
+        try:
+            data = os.read(self._fd, 1024)
+        except OSError:
+            data = b""
+        if not data:
+            self.stop()
+            self._press("quit")
+            return None
+        for key in self._reader.receive(data):
+            self._press(key)
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor stops."""
