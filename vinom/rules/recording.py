@@ -58,7 +58,7 @@ class Ending(Struct, frozen=True):
     state: Any
 
 
-class _RawRecorded(Struct, frozen=True, array_like=True):
+class RawRecorded(Struct, frozen=True, array_like=True):
     """A `Recorded` whose action is still MessagePack."""
 
     kind: str
@@ -77,7 +77,7 @@ class Recording:
     """
 
     header: Header
-    inputs: tuple[_RawRecorded, ...]
+    inputs: tuple[RawRecorded, ...]
     ending: Ending | None
 
 
@@ -143,7 +143,7 @@ def read_recording(data: bytes) -> Recording:
                     raise Unreadable("this recording is of another format")
                 header = msgspec.msgpack.decode(payload, type=Header)
             elif letter == b"I" and header is not None:
-                inputs.append(msgspec.msgpack.decode(payload, type=_RawRecorded))
+                inputs.append(msgspec.msgpack.decode(payload, type=RawRecorded))
             elif letter == b"E" and header is not None:
                 ending = msgspec.msgpack.decode(payload, type=Ending)
                 break
@@ -213,7 +213,7 @@ def _was_played(recording: Recording) -> bool:
     return recording.ending is not None and recording.ending.end.version > 0
 
 
-def _repeat(play: Play, raw: _RawRecorded, game: Game[Any, Any]) -> None:
+def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
     """Give the game one recorded thing again."""
     try:
         match raw.kind:
