@@ -36,12 +36,16 @@ def ensure_frozen_type(cls: type) -> None:
     :raises Misconfigured: names the class, and the field that could change.
     """
     if cls not in _proven:
-        _prove_class(cls, cls.__qualname__, set())
+        seen: set[type] = set()
+        _prove_class(cls, cls.__qualname__, seen)
+        # Only now: a class may name itself, or one that was not proven yet.
+        _proven.update(seen)
 
 
-def _prove_class(cls: type, path: str, open_classes: set[type]) -> None:
-    if cls in _proven or cls in open_classes:
+def _prove_class(cls: type, path: str, seen: set[type]) -> None:
+    if cls in _proven or cls in seen:
         return
+    seen.add(cls)
     if not is_frozen_class(cls):
         raise Misconfigured(
             f"{path} is {cls.__qualname__}, which can be changed: a state is made of "
@@ -58,31 +62,30 @@ def _prove_class(cls: type, path: str, open_classes: set[type]) -> None:
             raise Misconfigured(
                 f"{path}.{name} declares no type; give it one that cannot be changed"
             )
-        _prove(hints[name], f"{path}.{name}", open_classes | {cls})
-    _proven.add(cls)
+        _prove(hints[name], f"{path}.{name}", seen)
 
 
-def _prove(kind: Any, path: str, open_classes: set[type]) -> None:
+def _prove(kind: Any, path: str, seen: set[type]) -> None:
     origin = get_origin(kind)
     if kind in _PLAIN or kind is None or origin is Literal:
         return
     if origin is typing.Annotated:
-        _prove(get_args(kind)[0], path, open_classes)
+        _prove(get_args(kind)[0], path, seen)
     elif origin in (Union, types.UnionType, tuple):
         # An empty tuple type has no arguments, and nothing to change.
         for part in get_args(kind):
             if part is not Ellipsis:
-                _prove(part, path, open_classes)
+                _prove(part, path, seen)
     elif isinstance(kind, typing.NewType):
-        _prove(kind.__supertype__, path, open_classes)
+        _prove(kind.__supertype__, path, seen)
     elif isinstance(kind, typing.TypeVar):
         raise Misconfigured(f"{path} has an open type; name what it holds")
     elif isinstance(kind, type) and issubclass(kind, enum.Enum):
         return
     elif isinstance(origin, type):
-        _prove_generic(origin, kind, path, open_classes)
+        _prove_generic(origin, kind, path, seen)
     elif isinstance(kind, type) and kind is not tuple:
-        _prove_class(kind, path, open_classes)
+        _prove_class(kind, path, seen)
     else:
         raise Misconfigured(
             f"{path} is declared {kind!r}, which may hold anything; "
@@ -90,7 +93,7 @@ def _prove(kind: Any, path: str, open_classes: set[type]) -> None:
         )
 
 
-def _prove_generic(origin: type, kind: Any, path: str, open_classes: set[type]) -> None:
+def _prove_generic(origin: type, kind: Any, path: str, seen: set[type]) -> None:
     if not is_frozen_class(origin):
         raise Misconfigured(
             f"{path} is declared {kind!r}, which can be changed; "

@@ -1,0 +1,190 @@
+"""Recordings on a real disk that may be slow, full or forbidden."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rules.test_room import plan_for
+from tests.support.games import Say, Teller
+from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.rules.recording import read_recording, replay
+from vinom.rules.room import Closed, Room
+from vinom.storage.recordings import MatchRecording, Recordings
+
+
+class RecordingsCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.warnings: list[str] = []
+        globalLogPublisher.addObserver(self._watch)
+        self.addCleanup(globalLogPublisher.removeObserver, self._watch)
+
+    def _watch(self, event: dict) -> None:
+        if event.get("log_namespace") == "vinom.storage.recordings":
+            self.warnings.append(event["log_format"])
+
+    def play(self, recording: MatchRecording, words: tuple[str, ...] = ("hi",)) -> Room:
+        """Play a match through a recording up to its end."""
+        game = Teller()
+        room = Room(plan_for(game), game, 1000.0, record=recording.record)
+        room.join(0, 1000.0)
+        room.join(1, 1000.0)
+        for count, word in enumerate(words):
+            room.act(count % 2, Say(word), 1000.0 + count * 0.01)
+        room.close("ended", 1090.0)
+        closed = room.take_effects()[-1]
+        assert isinstance(closed, Closed)
+        self.report = recording.close(closed.end, room.state, closed.report)
+        return room
+
+
+class MatchRecordingTests(RecordingsCase):
+    def test_one_file_a_match(self) -> None:
+        """
+        A match leaves one private file that replays.
+        """
+        recordings = Recordings(self.directory)
+        game = Teller()
+        recording = recordings.open(plan_for(game), game, 1.7e9)
+        self.assertTrue(recording.is_open)
+        room = self.play(recording, ("hi", "ho"))
+        self.assertEqual((self.report, recording.is_open), ("", False))
+        (path,) = self.directory.iterdir()
+        self.assertEqual(path.name, "m1.vinomrec")
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(self.directory.stat().st_mode), 0o700)
+        result = replay(read_recording(path.read_bytes()), game)
+        self.assertEqual((result.version, result.differing), (room.version, None))
+
+    def test_a_killed_process_loses_a_second(self) -> None:
+        """
+        What is older than a second of match time is on the disk already.
+        """
+        game = Teller()
+        recording = Recordings(self.directory).open(plan_for(game), game, 1.7e9)
+        room = Room(plan_for(game), game, 1000.0, record=recording.record)
+        room.join(0, 1000.0)
+        room.join(1, 1000.0)
+        for time in (0.1, 0.2, 1.3, 1.4):
+            room.act(0, Say("hi"), 1000.0 + time)
+        (path,) = self.directory.iterdir()
+        self.assertEqual(len(read_recording(path.read_bytes()).inputs), 3)
+        recording.flush()
+        self.assertEqual(len(read_recording(path.read_bytes()).inputs), 4)
+        recording.close(MatchEnd("m1", "ended"), room.state)
+
+    def test_crash_report(self) -> None:
+        """
+        A crash report lies beside the recording, and the end says where.
+        """
+        game = Teller()
+        recording = Recordings(self.directory).open(plan_for(game), game, 1.7e9)
+        self.play(recording, ("hi", "boom"))
+        self.assertEqual(self.report, str(self.directory / "m1.crash.txt"))
+        self.assertIn("ZeroDivisionError", Path(self.report).read_text())
+
+    def test_full_disk(self) -> None:
+        """
+        A full disk stops the recording with one line, and never the game.
+        """
+        full = os.open("/dev/full", os.O_WRONLY)
+        recording = MatchRecording(Path("/dev/full"), 1 << 20, full)
+        words = ("hello " * 40,) * 300
+        room = self.play(recording, words)
+        self.assertEqual((room.phase, room.version), ("closed", 301))
+        self.assertFalse(recording.is_open)
+        self.assertEqual(len(self.warnings), 1)
+        with self.assertRaises(OSError):
+            os.fstat(full)
+
+    def test_one_file_is_bounded(self) -> None:
+        """
+        A match that writes without end stops being recorded; what was written
+        still replays.
+        """
+        recordings = Recordings(self.directory, most_match_bytes=20_000)
+        game = Teller()
+        recording = recordings.open(plan_for(game), game, 1.7e9)
+        self.play(recording, ("hello " * 40,) * 300)
+        (path,) = self.directory.iterdir()
+        self.assertLessEqual(path.stat().st_size, 20_000)
+        part = read_recording(path.read_bytes())
+        self.assertGreater(len(part.inputs), 20)
+        self.assertIsNone(replay(part, game).differing)
+        self.assertEqual(len(self.warnings), 1)
+
+    def test_no_directory(self) -> None:
+        """
+        Without a directory, or where none can be made, matches are played.
+        """
+        game = Teller()
+        for directory in (None, Path("/dev/null/recordings")):
+            recordings = Recordings(directory)
+            recording = recordings.open(plan_for(game), game, 1.7e9)
+            self.assertFalse(recording.is_open)
+            self.assertEqual(self.play(recording, ("boom",)).version, 1)
+            self.assertEqual(self.report, "")
+            self.assertEqual(recordings.sweep(1.7e9), 0)
+
+    def test_a_second_file_of_one_match(self) -> None:
+        """
+        A recording is never overwritten.
+        """
+        recordings, game = Recordings(self.directory), Teller()
+        self.play(recordings.open(plan_for(game), game, 1.7e9))
+        self.assertFalse(recordings.open(plan_for(game), game, 1.7e9).is_open)
+
+    def test_names_stay_inside(self) -> None:
+        """
+        A match id never names a file elsewhere.
+        """
+        plan = MatchPlan("../../etc/passwd", "teller", (SeatPlan("a", "a"),) * 2, 1)
+        recording = Recordings(self.directory).open(plan, Teller(), 1.7e9)
+        self.assertEqual(recording.path.parent, self.directory)
+        recording.close(MatchEnd("x", "void"), None)
+
+
+class SweepTests(RecordingsCase):
+    def fill(self, *ages: float) -> None:
+        """Put files of 1000 bytes there, written so many seconds before 1e6."""
+        self.directory.mkdir()
+        for number, age in enumerate(ages):
+            path = self.directory / f"m{number}.vinomrec"
+            path.write_bytes(bytes(1000))
+            os.utime(path, (1e6 - age, 1e6 - age))
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.directory.iterdir())
+
+    def test_old_files_go(self) -> None:
+        """
+        Recordings older than the limit are removed; others stay.
+        """
+        self.fill(50.0, 150.0, 99.0)
+        (self.directory / "notes.txt").write_text("mine")
+        os.utime(self.directory / "notes.txt", (1.0, 1.0))
+        self.assertEqual(Recordings(self.directory, most_age=100.0).sweep(1e6), 1)
+        self.assertEqual(self.names(), ["m0.vinomrec", "m2.vinomrec", "notes.txt"])
+
+    def test_the_oldest_go_first(self) -> None:
+        """
+        All files together stay below the limit of bytes.
+        """
+        self.fill(10.0, 40.0, 20.0, 30.0)
+        self.assertEqual(Recordings(self.directory, most_bytes=2500).sweep(1e6), 2)
+        self.assertEqual(self.names(), ["m0.vinomrec", "m2.vinomrec"])
+
+    def test_sweeping_often_is_cheap(self) -> None:
+        """
+        The directory is looked through once a minute at most.
+        """
+        recordings = Recordings(self.directory, most_age=100.0)
+        self.assertEqual(recordings.sweep(1e6 - 10), 0)
+        self.fill(500.0)
+        self.assertEqual(recordings.sweep(1e6), 0)
+        self.assertEqual(recordings.sweep(1e6 + 60), 1)

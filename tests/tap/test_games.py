@@ -1,0 +1,56 @@
+"""Finding games, as an operator configures them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.games import Teller
+from vinom.errors import Misconfigured
+from vinom.games.maze import Maze
+from vinom.tap.games import load_game, load_games
+
+
+class LoadGamesTests(SynchronousTestCase):
+    def test_installed_games(self) -> None:
+        """
+        Games that packages offer are there without being asked for.
+        """
+        games = load_games()
+        self.assertIsInstance(games["maze"], Maze)
+        self.assertIn("roomecho", games)
+
+    def test_games_by_class(self) -> None:
+        """
+        A game on the import path needs no package; without a name of its own
+        it is called like its class.
+        """
+        games = load_games(
+            ["tests.support.games:Teller", "tests.support.games:Nameless"]
+        )
+        self.assertIsInstance(games["teller"], Teller)
+        self.assertIn("nameless", games)
+        self.assertIn("maze", games)
+
+    def test_two_of_one_name(self) -> None:
+        """
+        Two games cannot have one name.
+        """
+        with self.assertRaisesRegex(Misconfigured, "'teller' is taken"):
+            load_games(["tests.support.games:Teller", "tests.support.games:Stuck"])
+
+    def test_mistakes(self) -> None:
+        """
+        Each mistake is one sentence that says what is wrong.
+        """
+        for spec, why in (
+            ("maze", "must look like package.module:Class"),
+            ("a.b:", "must look like package.module:Class"),
+            (":Maze", "must look like package.module:Class"),
+            ("no_such_module:Maze", "cannot import no_such_module"),
+            ("..:Maze", "cannot import"),
+            ("vinom.games.maze:Maize", "Maize in vinom.games.maze is not"),
+            ("vinom.games.maze:Move", "is not a subclass of"),
+            ("vinom.game:Game", "actions is missing"),
+        ):
+            with self.assertRaisesRegex(Misconfigured, why):
+                load_game(spec)
