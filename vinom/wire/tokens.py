@@ -28,7 +28,7 @@ from msgspec import Meta, Struct
 from vinom.errors import Code, Misconfigured, Refused
 
 #: Longest token accepted, characters: it has to fit a JOIN in one datagram.
-LONGEST_TOKEN = 800
+LONGEST_TOKEN = 900
 
 #: What the header's ``typ`` says, so that no other JWT of the same keys passes.
 _TYPE = "vinom-connect+jwt"
