@@ -179,6 +179,8 @@ class Game(Generic[S, A]):
     :cvar schema: version of the state's shape.
     :cvar durability: "ahead": kept elsewhere before anyone sees it.
     :cvar absent: what a dropped seat's turn does.
+    :cvar shared: names of state fields that several audiences may see though
+        the public may not; ``vinom check`` takes others for a leak.
     :cvar linger: how long the room stays after the last round, seconds.
     :cvar time_limit: longest match, seconds of match time; the room ends then.
     """
@@ -194,6 +196,7 @@ class Game(Generic[S, A]):
     schema: ClassVar[int] = 1
     durability: ClassVar[Literal["ahead", "behind"]] = "ahead"
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
+    shared: ClassVar[tuple[str, ...]] = ()
     linger: ClassVar[float] = 10.0
     time_limit: ClassVar[float] = 3600.0
 

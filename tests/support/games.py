@@ -131,6 +131,8 @@ class Ticking(Teller):
         self, s: Tale, inputs: tuple[tuple[int, Say | Quiet], ...], n: int
     ) -> Tale:
         for seat, action in inputs:
+            if isinstance(action, Quiet):
+                continue
             s = attrs.evolve(s, lines=(*s.lines, f"#{n} {seat} {action.word}"))
         return attrs.evolve(s, rounds=n)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Any
@@ -37,6 +39,9 @@ def load_game(spec: str) -> Game[Any, Any]:
     module_name, colon, class_name = spec.partition(":")
     if not (module_name and colon and class_name):
         raise Misconfigured(f"game {spec!r} must look like package.module:Class")
+    # A game beside you needs no package; installed modules still come first.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
