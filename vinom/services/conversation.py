@@ -14,12 +14,14 @@ from vinom.model import Player
 from vinom.rules.limits import TokenBucket
 from vinom.wire.conversation import HangUp, Send, Talk, Work, open_conversation
 from vinom.wire.messages import (
+    Asked,
     Hello,
     MatchEnded,
     MatchFound,
     Push,
     QueueStatus,
     Request,
+    RequestId,
     Unusable,
     Welcome,
     decode_request,
@@ -98,7 +100,7 @@ class Conversation:
         self._inputs = open_conversation(self._talk)
         self._is_waiting = False
         self.is_open = True
-        self._refusals = 0
+        self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._heard = clock.seconds()
         self._alarm: IDelayedCall | None = clock.callLater(
             bounds.hello_seconds, self._overdue
@@ -111,22 +113,19 @@ class Conversation:
         if not self.is_open:
             return
         self._heard = now = self._clock.seconds()
+        asked: Asked | Unusable
         try:
-            if not self._bucket.take(now):
-                raise self._too_fast(now)
-            self._refusals = 0
             asked = decode_request(message)
         except Unusable as refusal:
-            self._inputs.misunderstood(refusal, refusal.id)
-        except Refused as refusal:
-            self._inputs.misunderstood(refusal, None)
-            if self._refusals > self._bounds.burst:
-                self._inputs.ended(refusal)
+            asked = refusal
+        if not self._bucket.take(now):
+            self._complain_of_rate(now, asked.id)
+        elif isinstance(asked, Unusable):
+            self._inputs.misunderstood(asked, asked.id)
+        elif isinstance(asked.request, Hello):
+            self._inputs.hello_arrived(asked)
         else:
-            if isinstance(asked.request, Hello):
-                self._inputs.hello_arrived(asked)
-            else:
-                self._inputs.request_arrived(asked)
+            self._inputs.request_arrived(asked)
         self._flush()
 
     def lost(self) -> None:
@@ -152,13 +151,15 @@ class Conversation:
         self._inputs.ended(refusal)
         self._flush()
 
-    def _too_fast(self, now: float) -> Refused:
-        self._refusals += 1
-        return Refused(
-            Code.RATE_LIMITED,
-            "too many messages",
-            {"retry_after": round(self._bucket.wait(now), 3)},
+    def _complain_of_rate(self, now: float, id: RequestId) -> None:
+        """Refuse a message for its rate; who goes on regardless is sent away."""
+        wait = self._bucket.wait(now)
+        refusal = Refused(
+            Code.RATE_LIMITED, "too many messages", {"retry_after": round(wait, 3)}
         )
+        self._inputs.misunderstood(refusal, id)
+        if not self._complaints.take(now):
+            self._inputs.ended(refusal)
 
     def _flush(self) -> None:
         while outbox := self._talk.take_outbox():
