@@ -1,0 +1,198 @@
+"""The player's place in the lobby, against the real lobby in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.lobbies import LobbyWorld
+from tests.support.lobby_lines import LobbyEndpoint
+from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.lobby import LobbyClient
+from vinom.wire.messages import PROTOCOL, Hello, MatchEnded, MatchFound, QueueStatus
+
+
+class LobbyClientTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = LobbyWorld()
+        self.endpoint = LobbyEndpoint(self.world)
+
+    def player(self, name: str) -> LobbyClient:
+        hello = Hello(PROTOCOL, name)
+        return LobbyClient(self.world.clock, self.endpoint, hello, patience=5.0)
+
+    def pass_time(self, seconds: float = 0.0) -> None:
+        self.world.clock.pump([0.0] * 8 + [0.05] * round(seconds / 0.05))
+
+    def await_(self, waiting: Deferred[Any], seconds: float = 0.0) -> Any:
+        self.pass_time(seconds)
+        return self.successResultOf(waiting)
+
+    def match(self) -> tuple[LobbyClient, LobbyClient, MatchFound]:
+        ann, bob = self.player("ann"), self.player("bob")
+        for_ann, for_bob = ann.find_match("duel"), bob.find_match("duel")
+        found = self.await_(for_ann)
+        self.successResultOf(for_bob)
+        return ann, bob, found
+
+    def test_hello(self) -> None:
+        """
+        A player learns who it is and which games there are.
+        """
+        ann = self.player("ann")
+        identity = self.await_(ann.hello())
+        self.assertEqual(identity.name, "ann")
+        self.assertEqual(identity.games, ("duel", "party"))
+        self.assertEqual(ann.identity, identity)
+
+    def test_secret_is_not_shown(self) -> None:
+        """
+        The player key does not end up in logs.
+        """
+        identity = self.await_(self.player("ann").hello())
+        self.assertNotIn(identity.key, repr(identity))
+
+    def test_match_found(self) -> None:
+        """
+        Two who queue for the same game get seats in one match.
+        """
+        ann, bob = self.player("ann"), self.player("bob")
+        places: list[QueueStatus] = []
+        for_ann = ann.find_match("duel", {"size": 12}, on_status=places.append)
+        self.pass_time()
+        self.assertEqual([place.position for place in places], [1])
+        for_bob = bob.find_match("duel", {"size": 12})
+        ann_found, bob_found = self.await_(for_ann), self.await_(for_bob)
+        self.assertEqual(ann_found.match_id, bob_found.match_id)
+        self.assertEqual({ann_found.seat, bob_found.seat}, {0, 1})
+        self.assertTrue(all(line.is_closed for line in self.endpoint.lines))
+
+    def test_refused_name(self) -> None:
+        """
+        A name that nobody may have is refused with the lobby's own code.
+        """
+        hello = self.player("\x07").hello()
+        self.pass_time()
+        refusal = self.failureResultOf(hello, LobbyRefusal).value
+        self.assertEqual(refusal.code, "name_refused")
+
+    def test_unknown_game(self) -> None:
+        """
+        Queueing for a game that is not there fails at once, and says so.
+        """
+        finding = self.player("ann").find_match("chess")
+        self.pass_time()
+        refusal = self.failureResultOf(finding, LobbyRefusal).value
+        self.assertEqual(refusal.code, "unknown_game")
+
+    def test_nobody_answers(self) -> None:
+        """
+        A lobby that is not there is tried for a while, then given up.
+        """
+        self.endpoint.is_up = False
+        finding = self.player("ann").find_match("duel")
+        self.pass_time(4.0)
+        self.assertNoResult(finding)
+        self.pass_time(4.0)
+        self.failureResultOf(finding, LineLost)
+
+    def test_line_lost_while_waiting(self) -> None:
+        """
+        A line that breaks in the queue is made again, and the place is kept.
+        """
+        ann = self.player("ann")
+        finding = ann.find_match("duel")
+        self.pass_time()
+        self.endpoint.lines[0].end()
+        self.pass_time(1.0)
+        other = self.player("bob").find_match("duel")
+        found = self.await_(finding, 1.0)
+        self.assertEqual(self.successResultOf(other).match_id, found.match_id)
+
+    def test_cancel(self) -> None:
+        """
+        One who gives up waiting is not matched any more.
+        """
+        finding = self.player("ann").find_match("duel")
+        self.pass_time()
+        finding.cancel()
+        self.pass_time()
+        self.failureResultOf(finding)
+        other = self.player("bob").find_match("duel")
+        self.pass_time(1.0)
+        self.assertNoResult(other)
+
+    def test_whereabouts_running(self) -> None:
+        """
+        A player whose match runs is told again where, with a fresh token.
+        """
+        ann, _, found = self.match()
+        again = self.await_(ann.whereabouts())
+        self.assertIsInstance(again, MatchFound)
+        self.assertEqual(again.match_id, found.match_id)
+        self.assertNotEqual(again.token, found.token)
+
+    def test_whereabouts_ended(self) -> None:
+        """
+        A player whose match is over is told how it ended.
+        """
+        ann, _, found = self.match()
+        self.world.fleet.end(0, "lost")
+        ended = self.await_(ann.whereabouts())
+        self.assertEqual(ended, MatchEnded(found.match_id, "lost"))
+
+    def test_whereabouts_nowhere(self) -> None:
+        """
+        A player who never queued is nowhere.
+        """
+        ann = self.player("ann")
+        self.assertIsNone(self.await_(ann.whereabouts()))
+
+    def test_next_match_is_not_the_last(self) -> None:
+        """
+        One who queues again just before the lobby knows that the match is over
+        waits for a new match, and does not get the old one.
+        """
+        ann, bob, found = self.match()
+        again = ann.find_match("duel", last_match=found.match_id)
+        self.pass_time(0.5)
+        self.assertNoResult(again)
+        self.world.fleet.end(0)
+        self.pass_time(1.0)
+        bob_again = bob.find_match("duel", last_match=found.match_id)
+        new = self.await_(again, 1.0)
+        self.assertNotEqual(new.match_id, found.match_id)
+        self.assertEqual(self.successResultOf(bob_again).match_id, new.match_id)
+
+    def test_back_after_void(self) -> None:
+        """
+        After a match that was void a player has its place in the queue back.
+        """
+        ann, _, found = self.match()
+        self.world.fleet.end(0, "void", present=(found.seat,))
+        again = ann.find_match("duel", last_match=found.match_id)
+        self.pass_time()
+        self.assertNoResult(again)
+        self.player("cleo").find_match("duel")
+        self.assertNotEqual(self.await_(again).match_id, found.match_id)
+
+    def test_other_wish_is_dropped(self) -> None:
+        """
+        One who comes back from a broken line for another game is not matched
+        for the old one.
+        """
+        ann = self.player("ann")
+        first = ann.find_match("party")
+        self.pass_time()
+        first.addErrback(lambda _: None)
+        self.endpoint.is_up = False
+        self.endpoint.lines[0].end()
+        self.pass_time()
+        first.cancel()
+        self.endpoint.is_up = True
+        second = ann.find_match("duel")
+        self.pass_time()
+        self.player("bob").find_match("duel")
+        self.assertEqual(self.await_(second).game, "duel")
