@@ -118,16 +118,18 @@ class AdmissionTests(SynchronousTestCase):
         asked = admission.judge(client_hello(NAME), ANN, BEGINNING)
         assert isinstance(asked, Answer)
         cookie = cookie_in(asked.datagram)
-        hello = client_hello(NAME, cookie)
+        hello = client_hello(NAME, cookie, message_number=1)
         for address in (
             ("192.0.2.2", 4000),
             ("192.0.2.1", 4001),
             ("192.0.2.14", 0),
             ("::ffff:192.0.2.1", 4000),
         ):
-            self.assertIsInstance(admission.judge(hello, address, BEGINNING), Answer)
-        other = client_hello(NAME, cookie, random=b"x" * 32)
-        self.assertIsInstance(admission.judge(other, ANN, BEGINNING), Answer)
+            self.assertEqual(
+                admission.judge(hello, address, BEGINNING), Drop("bad_cookie")
+            )
+        other = client_hello(NAME, cookie, random=b"x" * 32, message_number=1)
+        self.assertEqual(admission.judge(other, ANN, BEGINNING), Drop("bad_cookie"))
         self.assert_admitted(admission.judge(hello, ANN, BEGINNING))
 
     def test_cookie_key_changes_meanwhile(self) -> None:
@@ -137,9 +139,22 @@ class AdmissionTests(SynchronousTestCase):
         admission = make(cookie_period=10.0)
         asked = admission.judge(client_hello(NAME), ANN, BEGINNING + 9.9)
         assert isinstance(asked, Answer)
-        hello = client_hello(NAME, cookie_in(asked.datagram))
+        hello = client_hello(NAME, cookie_in(asked.datagram), message_number=1)
         self.assert_admitted(admission.judge(hello, ANN, BEGINNING + 10.1))
-        self.assertIsInstance(admission.judge(hello, ANN, BEGINNING + 30), Answer)
+        self.assertEqual(
+            admission.judge(hello, ANN, BEGINNING + 30), Drop("bad_cookie")
+        )
+
+    def test_message_numbers(self) -> None:
+        """
+        A hello that OpenSSL could not go on from begins no handshake.
+        """
+        admission = make()
+        asked = admission.judge(client_hello(NAME), ANN, BEGINNING)
+        assert isinstance(asked, Answer)
+        for number in (0, 2, 3):
+            hello = client_hello(NAME, cookie_in(asked.datagram), message_number=number)
+            self.assertEqual(admission.judge(hello, ANN, BEGINNING), Drop("bad_cookie"))
 
     def test_unknown_ticket(self) -> None:
         """

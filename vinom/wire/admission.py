@@ -166,21 +166,19 @@ class Admission:
             return _BAD_HELLO
         bound = _bound(hello, address)
         if not hello.cookie:
-            return self._ask(hello, bound, now)
-        if not self._cookies.is_good(hello.cookie, bound, now):
-            # It may be an honest client that was slow, or that we restarted
-            # under: a new cookie costs no more than the first did.
-            return self._ask(hello, bound, now)
+            return Answer(
+                hello_verify_request(hello.sequence, self._cookies.make(bound, now))
+            )
+        # OpenSSL goes on from message 1 only. A client that is asked for a
+        # cookie twice would go on from 2, so a bad one is not asked again.
+        is_good = hello.message == 1 and self._cookies.is_good(hello.cookie, bound, now)
+        if not is_good:
+            return _BAD_COOKIE
         if hello.server_name is None:
             if self._nameless.take(now, self._nameless_rate, self._nameless_burst):
                 return Admit(None, hello)
             return _NAMELESS
         return self._judge_name(hello, hello.server_name.lower(), address, now)
-
-    def _ask(self, hello: ClientHello, bound: bytes, now: float) -> Verdict:
-        return Answer(
-            hello_verify_request(hello.sequence, self._cookies.make(bound, now))
-        )
 
     def _judge_name(
         self, hello: ClientHello, name: bytes, address: Address, now: float
@@ -215,6 +213,7 @@ class Admission:
 
 _JUNK = Drop("junk")
 _BAD_HELLO = Drop("bad_hello")
+_BAD_COOKIE = Drop("bad_cookie")
 _NAMELESS = Drop("no_server_name")
 _UNKNOWN_NAME = Drop("unknown_server_name")
 _UNKNOWN_TICKET = Drop("unknown_ticket")

@@ -26,7 +26,7 @@ _ROOM = LONGEST_DATAGRAM
 
 #: First repetition of an unanswered flight, seconds; then doubled each time.
 FIRST_RESEND = 0.25
-_LAST_RESEND = 2.0
+_LAST_RESEND = 1.0
 
 #: A flight that is asked for is not repeated more often than this, seconds:
 #: otherwise every spoofed datagram would be answered with a kilobyte.
@@ -235,6 +235,11 @@ class Channel:
             return []
         self._delay = min(2 * self._delay, _LAST_RESEND)
         self._resend_at = now + self._delay
+        # OpenSSL goes first: its copies have new record numbers, which a peer
+        # needs that took a record out of order and then could not use it.
+        with suppress(SSL.Error):
+            self._connection.DTLSv1_handle_timeout()
+        self._flight = self.flush() or self._flight
         self._flight_at = now
         return self._flight
 

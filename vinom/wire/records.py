@@ -38,6 +38,7 @@ class ClientHello:
     What admission needs of a client's first message.
 
     :ivar sequence: the record's number, 6 bytes as on the wire.
+    :ivar message: the message's number; 0 in a first hello, 1 in its answer to us.
     :ivar cookie: what we sent before; empty in a first hello.
     :ivar parameters: everything that must be equal in the first and the second
         hello (version, random, session, suites, compression).
@@ -45,6 +46,7 @@ class ClientHello:
     """
 
     sequence: bytes
+    message: int
     random: bytes
     cookie: bytes
     parameters: bytes
@@ -122,16 +124,17 @@ def parse_client_hello(datagram: bytes) -> ClientHello:
     if outer.number(1) != _CLIENT_HELLO:
         raise PeerError("not a ClientHello")
     size = outer.number(3)
-    # The second hello is message 1, and a stack may count on from there.
-    outer.take(2)
+    message = outer.number(2)
     if outer.number(3) != 0 or outer.number(3) != size:
         raise PeerError("a ClientHello in fragments")
     if size != len(datagram) - outer.place:
         raise PeerError("more or less than one message")
-    return _read_hello(datagram, outer.place, sequence)
+    return _read_hello(datagram, outer.place, sequence, message)
 
 
-def _read_hello(datagram: bytes, start: int, sequence: bytes) -> ClientHello:
+def _read_hello(
+    datagram: bytes, start: int, sequence: bytes, message: int
+) -> ClientHello:
     cursor = _Cursor(datagram, start, len(datagram))
     if cursor.take(2)[:1] != b"\xfe":
         raise PeerError("not DTLS")
@@ -151,7 +154,7 @@ def _read_hello(datagram: bytes, start: int, sequence: bytes) -> ClientHello:
         name = _read_server_name(extensions)
         if not cursor.is_at_end:
             raise PeerError("bytes after the extensions")
-    return ClientHello(sequence, random, cookie, parameters, name)
+    return ClientHello(sequence, message, random, cookie, parameters, name)
 
 
 def _read_server_name(extensions: bytes) -> bytes | None:
