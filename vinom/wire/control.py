@@ -7,14 +7,23 @@ TLS. Source: docs/protocol/control.rst.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+import attrs
+import msgspec
 from msgspec import Struct
 
+from vinom.errors import PeerError
 from vinom.model import MatchEnd, MatchPlan, Ticket
 
 #: Both sides are of one deployment; a mismatch ends the game server.
 CONTROL_PROTOCOL = 1
+
+#: Longest message, bytes: a match with many loadouts, far below what a
+#: process can afford to hold for its node.
+FRAME_LIMIT = 1024 * 1024
+
+_HEADER = 4
 
 
 class ToServer(Struct, frozen=True, tag_field="t"):
@@ -154,3 +163,98 @@ class Alive(ToNode, frozen=True, tag="alive"):
 
     number: int
     figures: dict[str, float]
+
+
+AnyToServer = Bind | OpenRoom | AddTicket | Kick | CloseRoom | Heartbeat | Stop
+AnyToNode = (
+    Ready
+    | Bound
+    | BindFailed
+    | RoomOpened
+    | TicketAdded
+    | SeatChanged
+    | MatchStarted
+    | RoundEnded
+    | RoomEnded
+    | Alive
+)
+
+_M = TypeVar("_M")
+
+_encoder = msgspec.msgpack.Encoder()
+_to_server: msgspec.msgpack.Decoder[AnyToServer] = msgspec.msgpack.Decoder(AnyToServer)
+_to_node: msgspec.msgpack.Decoder[AnyToNode] = msgspec.msgpack.Decoder(AnyToNode)
+
+
+def encode(message: ToServer | ToNode) -> bytes:
+    """
+    Make the frame of one message.
+
+    :raises ValueError: it is longer than `FRAME_LIMIT`.
+    """
+    payload = _encoder.encode(message)
+    if len(payload) > FRAME_LIMIT:
+        raise ValueError(f"message of {len(payload)} bytes, limit {FRAME_LIMIT}")
+    return len(payload).to_bytes(_HEADER) + payload
+
+
+def decode_to_server(payload: bytes) -> AnyToServer:
+    """
+    Read what a node tells.
+
+    :raises PeerError: not one of the messages; names the field.
+    """
+    return _decode(_to_server, payload)
+
+
+def decode_to_node(payload: bytes) -> AnyToNode:
+    """
+    Read what a game server tells.
+
+    :raises PeerError: not one of the messages; names the field.
+    """
+    return _decode(_to_node, payload)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_M], payload: bytes) -> _M:
+    try:
+        return decoder.decode(payload)
+    # ValueError: bounds of the model's values. RecursionError: nesting.
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise PeerError(f"control message: {error}") from error
+
+
+@attrs.define
+class FrameReader:
+    """
+    Cut a byte stream into frames.
+
+    Layout: 4-byte big-endian length, then that many payload bytes.
+    Source: docs/protocol/control.rst, section "Frames".
+
+    :ivar limit: largest payload accepted, bytes.
+    """
+
+    limit: int = FRAME_LIMIT
+    _held: bytearray = attrs.field(factory=bytearray, init=False)
+
+    def receive(self, data: bytes) -> None:
+        """Keep bytes until `next_frame` can use them."""
+        self._held += data
+
+    def next_frame(self) -> bytes | None:
+        """
+        Take the oldest whole frame; ``None`` means "more bytes, please".
+
+        :raises PeerError: the peer announced more than ``limit`` bytes.
+        """
+        if len(self._held) < _HEADER:
+            return None
+        size = int.from_bytes(self._held[:_HEADER])
+        if size > self.limit:
+            raise PeerError(f"frame of {size} bytes, limit {self.limit}")
+        if len(self._held) < _HEADER + size:
+            return None
+        frame = bytes(self._held[_HEADER : _HEADER + size])
+        del self._held[: _HEADER + size]
+        return frame
