@@ -1,0 +1,1 @@
+"""What `vinom NAME` does, one module per name; imported only when asked for."""
