@@ -22,6 +22,7 @@ from vinom.services.identity import Identity
 from vinom.services.lobby import Lobby
 from vinom.services.matchmaker import Matchmaker
 from vinom.services.minting import Mint
+from vinom.services.outside import OutsideMatches
 from vinom.services.presence import Presence
 from vinom.services.sessions import Sessions
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
@@ -123,6 +124,9 @@ class LobbyWorld:
             self.games,
             self.clock,
             self.entropy,
+        )
+        self.outside = OutsideMatches(
+            self.sessions, self.identity, self.games, self.entropy
         )
         self.lobby = Lobby(
             self.identity,
