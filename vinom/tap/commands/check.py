@@ -90,10 +90,12 @@ def _trials(game: Game[Any, Any], games: int, seed: int) -> list[tuple[int, int]
 def _under_hash_seeds(spec: str, seats: int, seed: int) -> Finding | None:
     """Trace one trial in two processes that order their sets differently."""
     traces = []
+    # What this process can import, the others can.
+    path = os.pathsep.join(sys.path)
     for hash_seed in _HASH_SEEDS:
         done = subprocess.run(
             [sys.executable, "-m", __name__, spec, str(seats), str(seed)],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             check=False,
         )
