@@ -117,18 +117,19 @@ class DatagramPort(DatagramProtocol):
         self._worn = worn
         self._alarm = _Alarm(clock, server.deadline, self._ring)
         self._turn: IDelayedCall | None = None
-        self._write: Pass = self._drop
+        self._write: Pass | None = None
         self.unsendable = 0
 
     def startProtocol(self) -> None:
         self._write = writer_of(self.transport)
 
     def stopProtocol(self) -> None:
-        self._write = self._drop
+        self._write = None
         self._alarm.stop()
-        if self._turn is not None:
+        # It may be this very turn that closes the port.
+        if self._turn is not None and self._turn.active():
             self._turn.cancel()
-            self._turn = None
+        self._turn = None
 
     def datagramReceived(self, datagram: bytes, address: Address) -> None:
         if self._worn is None:
@@ -137,8 +138,9 @@ class DatagramPort(DatagramProtocol):
             self._worn.incoming(datagram, address, self._take)
 
     def _take(self, datagram: bytes, address: Address) -> None:
-        self._server.receive(datagram, address, self._clock.seconds())
-        self._wake()
+        if self._write is not None:
+            self._server.receive(datagram, address, self._clock.seconds())
+            self._wake()
 
     def send(self, association: Association, payload: bytes) -> None:
         """
@@ -155,7 +157,7 @@ class DatagramPort(DatagramProtocol):
         self._wake()
 
     def _wake(self) -> None:
-        if self._turn is None:
+        if self._turn is None and self._write is not None:
             self._turn = self._clock.callLater(0, self._take_turn)
 
     def _take_turn(self) -> None:
@@ -164,7 +166,10 @@ class DatagramPort(DatagramProtocol):
             self.flush()
         finally:
             self._turn = None
-            self._alarm.arm()
+            if self._write is not None:
+                self._alarm.arm()
+                if self._server.has_news:
+                    self._wake()
 
     def flush(self) -> None:
         """Deliver and send what there is, now; for somebody about to exit."""
@@ -177,15 +182,14 @@ class DatagramPort(DatagramProtocol):
                 self._worn.outgoing(datagram, address, self._put)
 
     def _put(self, datagram: bytes, address: Address) -> None:
+        if self._write is None:
+            return
         try:
             self._write(datagram, address)
-        except OSError:
+        except (OSError, MessageLengthError):
             # A full buffer or an unreachable address: to the peer it is one
             # more lost datagram, and the next one may pass.
             self.unsendable += 1
-
-    def _drop(self, datagram: bytes, address: Address) -> None:
-        """The port is not open."""
 
     def _ring(self) -> None:
         self._server.alarm(self._clock.seconds())

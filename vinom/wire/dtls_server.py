@@ -339,6 +339,11 @@ class DtlsServer:
             heapq.heappop(agenda)
         return agenda[0][0] if agenda else self._farewells.deadline()
 
+    @property
+    def has_news(self) -> bool:
+        """Are there events or datagrams to be taken?"""
+        return bool(self._events or self._datagrams or self._unsent)
+
     def take_events(self) -> list[ServerEvent]:
         """What happened since the last call, oldest first."""
         events, self._events = self._events, []
