@@ -1,0 +1,193 @@
+"""``vinom bots``: real clients that play, and a report of how it went."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from vinom.client.bot import Bot, Habits
+from vinom.client.crowd import Crowd
+from vinom.client.sdk import Client, connect
+from vinom.client.tally import Tally
+from vinom.errors import Misconfigured
+from vinom.game import Chance, Game
+from vinom.tap.dialing import (
+    LobbyAddress,
+    add_lobby_arguments,
+    find_game,
+    lobby_address,
+    parse_json,
+)
+from vinom.tap.foreground import run_in_foreground
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be asked."""
+    add_lobby_arguments(parser)
+    parser.add_argument(
+        "--game",
+        default="maze",
+        help="an installed game, or package.module:Class (maze)",
+    )
+    parser.add_argument("--players", type=int, default=4, help="how many bots (4)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30.0,
+        help="queue for so long, then play the running matches to their end (30)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=60.0,
+        help="leave matches that run so many seconds longer (60)",
+    )
+    parser.add_argument(
+        "--pace", type=float, default=8.0, help="actions a second of each bot (8)"
+    )
+    parser.add_argument("--options", metavar="JSON", help="the game's options")
+    parser.add_argument("--seed", type=int, help="the same choices every time")
+    parser.add_argument(
+        "--json", action="store_true", help="print nothing but one JSON object"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Play; 0 if every match went well, 1 if one failed or none began.
+
+    :raises Misconfigured: the options make no sense.
+    """
+    if options.players < 1:
+        raise Misconfigured("--players must be 1 or more")
+    if not options.pace > 0:
+        raise Misconfigured("--pace must be above 0")
+    if options.seconds < 0 or options.grace < 0:
+        raise Misconfigured("--seconds and --grace must not be negative")
+    name, game = find_game(options.game)
+    plan = BotPlan(
+        lobby_address(options),
+        name,
+        game,
+        Habits(parse_json("--options", options.options), options.pace),
+        options.players,
+        options.seconds,
+        # Who never ends by itself is left when the time is over.
+        options.grace if _ends(game) else 0.0,
+        os.urandom(8) if options.seed is None else str(options.seed).encode(),
+    )
+    runs: list[BotRun] = []
+
+    def build(reactor: Any) -> BotRun:
+        runs.append(BotRun(reactor, plan))
+        return runs[0]
+
+    code = run_in_foreground(build)
+    report = runs[0].tally.report()
+    print(json.dumps(report) if options.json else describe(report))
+    sys.stdout.flush()
+    return code
+
+
+@attrs.frozen
+class BotPlan:
+    """What a run of bots is to be; see the options of `add_arguments`."""
+
+    lobby: LobbyAddress
+    name: str
+    game: Game[Any, Any]
+    habits: Habits
+    players: int
+    seconds: float
+    grace: float
+    seed: bytes
+
+
+class BotRun:
+    """One run of bots."""
+
+    def __init__(self, reactor: Any, plan: BotPlan) -> None:
+        self._reactor, self._plan = reactor, plan
+        shows_all = type(plan.game).audience is Game.audience
+        self.tally = Tally(shows_all)
+        chance = Chance(int.from_bytes(plan.seed[-8:], "big"))
+        newcomers = []
+        for number in range(1, plan.players + 1):
+            word, chance = chance.draw()
+            newcomers.append(self._newcomer(f"bot-{number}", Chance(word)))
+        self._crowd = Crowd(reactor, newcomers, self.tally, plan.seconds, plan.grace)
+
+    def run(self) -> Deferred[int]:
+        """Play; fires with the exit code."""
+        return self._crowd.run().addCallback(lambda _: self._code())
+
+    def stop(self) -> None:
+        """Leave now."""
+        self._crowd.leave()
+
+    def _code(self) -> int:
+        return 1 if self.tally.failed or not self.tally.started else 0
+
+    def _newcomer(self, name: str, chance: Chance) -> Any:
+        plan = self._plan
+        lobby = plan.lobby
+
+        def ready(client: Client) -> Bot:
+            return Bot(
+                self._reactor,
+                client,
+                plan.name,
+                plan.game,
+                plan.habits,
+                self.tally,
+                chance,
+            )
+
+        def greet() -> Deferred[Bot]:
+            return connect(
+                self._reactor,
+                lobby.host,
+                lobby.port,
+                name=name,
+                tls=lobby.tls,
+                tls_name=lobby.tls_name,
+            ).addCallback(ready)
+
+        return greet
+
+
+def _ends(game: Game[Any, Any]) -> bool:
+    """Does this game ever have an outcome?"""
+    return type(game).outcome is not Game.outcome
+
+
+def describe(report: dict[str, Any]) -> str:
+    """Say in a few lines what a report says."""
+    matches = report["matches"]
+    lines = [
+        "matches      {started} started, {finished} finished, {failed} failed".format(
+            **matches
+        ),
+        f"traffic      {report['inputs_per_s']:,.0f} inputs/s, "
+        f"{report['states_per_s']:,.0f} states/s, {report['handshakes']} handshakes",
+    ]
+    for key, label in (
+        ("input_to_state_ms", "input->state"),
+        ("queue_to_match_ms", "queue->match"),
+        ("match_to_joined_ms", "match->join "),
+    ):
+        summary = report[key]
+        if summary["p50"] is not None:
+            lines.append(
+                f"{label} p50 {summary['p50']:,.1f} ms, p99 {summary['p99']:,.1f} ms"
+            )
+    if report["errors"]:
+        errors = ", ".join(f"{code} {n}" for code, n in report["errors"].items())
+        lines.append(f"errors       {errors}")
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""Run something on the reactor until it is done, or somebody presses Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+    globalLogBeginner,
+)
+from twisted.python.failure import Failure
+
+
+class Running(Protocol):
+    """Something that runs, and can be asked to stop."""
+
+    def run(self) -> Deferred[int]:
+        """Start; fires with the exit code."""
+
+    def stop(self) -> None:
+        """Come to an end soon; called for the first Ctrl-C."""
+
+
+def run_in_foreground(build: Callable[[Any], Running]) -> int:
+    """
+    Run what *build* makes of the reactor.
+
+    The first SIGINT or SIGTERM asks it to stop, the second does not ask.
+
+    :returns: the exit code; 130 after the second signal.
+    """
+    from twisted.internet import reactor
+
+    _log_to_stderr()
+    code = 130
+    failures: list[Failure] = []
+
+    def begin() -> None:
+        running = build(reactor)
+
+        def interrupted(number: int, frame: object) -> None:
+            signal.signal(signal.SIGINT, at_once)
+            signal.signal(signal.SIGTERM, at_once)
+            reactor.callFromThread(running.stop)
+
+        def at_once(number: int, frame: object) -> None:
+            reactor.callFromThread(finish, 130)
+
+        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGTERM, interrupted)
+        running.run().addCallbacks(finish, failed)
+
+    def finish(result: int) -> None:
+        nonlocal code
+        if reactor.running:
+            code = result
+            reactor.stop()
+
+    def failed(failure: Failure) -> None:
+        failures.append(failure)
+        finish(1)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if failures:
+        failures[0].raiseException()
+    return code
+
+
+def _log_to_stderr() -> None:
+    """Warnings and worse go to standard error, one line each."""
+    observer = FilteringLogObserver(
+        FileLogObserver(sys.stderr, _line),
+        [LogLevelFilterPredicate(LogLevel.warn)],
+    )
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def _line(event: LogEvent) -> str:
+    text = formatEvent(event)
+    failure = event.get("log_failure")
+    if failure is not None:
+        text = f"{text}\n{failure.getTraceback()}"
+    return f"vinom: {text}\n"

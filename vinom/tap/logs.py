@@ -1,0 +1,118 @@
+"""Logs: one line an event, as text or as JSON, with match and player ids."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import IO, Any, cast
+
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+)
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+
+from vinom.tap.settings import Settings
+
+#: What an event may carry beside its text, in this order.
+IDS = ("match_id", "player_id", "server_id", "seat")
+
+
+def observe(settings: Settings, path: str | None = None) -> Callable[[], ILogObserver]:
+    """
+    Make what twistd writes its log with.
+
+    :param path: twistd's ``--logfile``; ``None`` or ``-`` is standard output.
+    """
+
+    def open_observer() -> ILogObserver:
+        if path in (None, "", "-"):
+            return observer(sys.stdout, settings.log_format, settings.log_level)
+        return observer(
+            LogFile.fromFullPath(path, rotateLength=None),
+            settings.log_format,
+            settings.log_level,
+        )
+
+    return open_observer
+
+
+def observer(file: IO[Any] | LogFile, log_format: str, log_level: str) -> ILogObserver:
+    """Write events to *file*, leaving out what is below *log_level*."""
+    write = as_json if log_format == "json" else as_text
+    everything: Any = FileLogObserver(cast(IO[Any], file), write)
+    least = LogLevel.levelWithName(log_level)
+    return FilteringLogObserver(everything, [LogLevelFilterPredicate(least)])
+
+
+def as_text(event: LogEvent) -> str | None:
+    """
+    Write an event as one line; a failure's traceback follows it.
+
+    Line breaks inside of the text are shown, not written: a player's name must
+    not be able to forge a line.
+    """
+    said = _said(event)
+    if said is None:
+        return None
+    ids = " ".join(
+        f"{name}={event[name]}"
+        for name in IDS
+        if event.get(name) not in (None, "") and str(event[name]) not in said
+    )
+    when = _when(event).isoformat(timespec="milliseconds")
+    line = f"{when} {_level(event):<8} {_source(event)}: {said}"
+    if ids:
+        line = f"{line} [{ids}]"
+    return f"{line}\n{_traceback(event)}"
+
+
+def as_json(event: LogEvent) -> str | None:
+    """Write an event as one line of JSON."""
+    said = _said(event)
+    if said is None:
+        return None
+    record: dict[str, Any] = {
+        "time": _when(event).isoformat(timespec="milliseconds"),
+        "level": _level(event),
+        "source": _source(event),
+        "message": said,
+    }
+    record |= {name: event[name] for name in IDS if event.get(name) is not None}
+    traceback = _traceback(event)
+    if traceback:
+        record["traceback"] = traceback
+    return json.dumps(record, default=str) + "\n"
+
+
+def _said(event: LogEvent) -> str | None:
+    text = formatEvent(event)
+    if not text and event.get("log_failure") is None:
+        return None
+    return text.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _when(event: LogEvent) -> datetime:
+    return datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+
+
+def _level(event: LogEvent) -> str:
+    level = event.get("log_level")
+    return level.name if level is not None else "info"
+
+
+def _source(event: LogEvent) -> str:
+    return str(event.get("log_namespace") or event.get("log_system") or "-")
+
+
+def _traceback(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    return failure.getTraceback() if isinstance(failure, Failure) else ""

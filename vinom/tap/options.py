@@ -1,0 +1,82 @@
+"""``twistd vinom``'s command line, made from the table of settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
+from twisted.python.usage import Options
+
+from vinom import __version__
+from vinom.errors import Misconfigured
+from vinom.tap.logs import observe
+from vinom.tap.settings import TABLE, Row
+from vinom.tap.sources import gather
+from vinom.tap.values import Switch
+
+
+def _help(row: Row) -> str:
+    return row.help if row.default is None else f"{row.help} (default {row.default})"
+
+
+class NodeOptions(Options, AuthOptionMixin):
+    """Every setting as an option; ``options["settings"]`` is what came of it."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Every option can also stand in the TOML file of --config (with underscores) "
+        "and in the environment (VINOM_PORT for --port). The command line wins over "
+        "the environment, and that over the file."
+    )
+    supportedInterfaces = (IUsernamePassword,)
+
+    optFlags: ClassVar[list[Any]] = [
+        [row.flag, None, _help(row)] for row in TABLE if isinstance(row.kind, Switch)
+    ]
+    optParameters: ClassVar[list[Any]] = [
+        ["config", "c", None, "TOML file to read settings from"],
+        *(
+            [row.flag, None, None, _help(row)]
+            for row in TABLE
+            if not row.many and not isinstance(row.kind, Switch)
+        ),
+    ]
+
+    def __init__(self) -> None:
+        Options.__init__(self)
+        self._repeated: dict[str, list[str]] = {}
+
+    def opt_version(self) -> None:
+        """Print vinom's version and exit."""
+        print(f"vinom {__version__}")
+        raise SystemExit(0)
+
+    def opt_game(self, spec: str) -> None:
+        """A game beside the installed ones, package.module:Class; may be repeated."""
+        self._repeated.setdefault("game", []).append(spec)
+
+    def opt_auth(self, description: str) -> None:
+        """A checker of names and passwords, see --help-auth; may be repeated."""
+        self._repeated.setdefault("auth", []).append(description)
+
+    def postOptions(self) -> None:
+        given: dict[str, Any] = dict(self._repeated)
+        for row in TABLE:
+            value = self.get(row.flag)
+            if isinstance(row.kind, Switch):
+                value = bool(value) or None
+            if value is not None:
+                given[row.name] = value
+        config = self["config"] and Path(self["config"]).expanduser()
+        try:
+            settings = gather(given, os.environ, config)
+        except Misconfigured as error:
+            # One line, not the hundred of twistd's own answer.
+            raise SystemExit(f"twistd vinom: {error}") from error
+        self["settings"] = settings
+        if self.parent is not None and not self.parent.get("logger"):
+            # This is read by twistd after all options are parsed.
+            self.parent["logger"] = observe(settings, self.parent.get("logfile"))

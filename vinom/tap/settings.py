@@ -1,0 +1,333 @@
+"""
+Every setting of a node, in one table: `Settings` and its fields.
+
+The table is the source of ``twistd vinom --help``, of the keys of the TOML file,
+of the ``VINOM_*`` variables and of the reference page. `gather` puts the three
+sources together.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from vinom.errors import Misconfigured
+from vinom.tap.values import (
+    Bounded,
+    Choice,
+    Endpoint,
+    Kind,
+    PathName,
+    PortRange,
+    Realm,
+    Switch,
+    Text,
+)
+
+
+def _state_dir() -> Path:
+    """Where programs of this user keep state (XDG base directories)."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "vinom"
+
+
+def _option(
+    section: str, kind: Kind, help: str, default: Any = None, *, many: bool = False
+) -> Any:
+    """One row of the table."""
+    row = {"section": section, "kind": kind, "help": help, "many": many}
+    if callable(default):
+        return attrs.field(factory=default, metadata=row)
+    return attrs.field(default=() if many else default, metadata=row)
+
+
+_PORT = Bounded(int, 0, 65535)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    What a node was told. Durations: seconds.
+
+    Field names are the keys of the TOML file; ``--help`` has them with hyphens.
+    """
+
+    # Where it is.
+    interface: str = _option(
+        "network", Text(), "address to listen on, IPv4 or IPv6", "127.0.0.1"
+    )
+    port: int = _option(
+        "network", _PORT, "TCP port of the lobby; 0 is any free one", 4600
+    )
+    advertise: str | None = _option(
+        "network",
+        Text(),
+        "host name or address that players are told; needed when the interface is "
+        "0.0.0.0 or ::, otherwise the interface",
+    )
+    ports: tuple[int, int] = _option(
+        "network",
+        PortRange(),
+        "UDP ports of game servers, first-last",
+        (46000, 46063),
+    )
+    http: str | None = _option(
+        "network",
+        Endpoint(),
+        "where /health and /ready are: a port on the interface, or an endpoint "
+        "such as tcp:8080:interface=10.0.0.1; off unless set",
+    )
+    realm: str = _option(
+        "network",
+        Realm(),
+        "domain that the names of game servers end with, two labels at least",
+        "game.vinom",
+    )
+    # What it keeps.
+    state_dir: Path = _option(
+        "state",
+        PathName(),
+        "keys, certificates, recordings and the admin socket",
+        _state_dir,
+    )
+    recordings_days: float = _option(
+        "state",
+        Bounded(float, 0, 3650),
+        "how long recordings of matches are kept; 0 records nothing",
+        7.0,
+    )
+    recordings_mb: int = _option(
+        "state",
+        Bounded(int, 0, 1 << 24),
+        "how much space recordings may take, 10^6 bytes; 0 records nothing",
+        1000,
+    )
+    # Who may come.
+    guests: str = _option(
+        "identity",
+        Choice(("no", "loopback", "yes")),
+        "who may play under any name without proof: no, loopback (from this machine) "
+        "or yes",
+        "loopback",
+    )
+    auth: tuple[str, ...] = _option(
+        "identity",
+        Text(),
+        "a checker of names and passwords, see --help-auth; may be repeated",
+        many=True,
+    )
+    identity_keys_file: Path | None = _option(
+        "identity",
+        PathName(),
+        "public keys of a provider of JWTs, PEM or JSON Web Key Set",
+    )
+    identity_issuer: str | None = _option(
+        "identity", Text(), "what the provider's JWTs say in iss"
+    )
+    identity_audience: str | None = _option(
+        "identity", Text(), "what the provider's JWTs name in aud"
+    )
+    player_key_seconds: float = _option(
+        "identity",
+        Bounded(float, 60, 10**8),
+        "how long a player key is good after its last use",
+        21600.0,
+    )
+    # What one line may cost.
+    allow_plaintext: bool = _option(
+        "lobby", Switch(), "take lines without TLS from other machines too", False
+    )
+    line_limit: int = _option(
+        "lobby", Bounded(int, 256, 1 << 20), "longest message in, bytes", 2048
+    )
+    connections_per_address: int = _option(
+        "lobby",
+        Bounded(int, 1, 1 << 20),
+        "most lines of one address at once; an IPv6 /64 counts as one",
+        256,
+    )
+    message_rate: float = _option(
+        "lobby", Bounded(float, 0.1, 10**6), "messages a second of one line", 10.0
+    )
+    message_burst: int = _option(
+        "lobby", Bounded(int, 1, 10**6), "messages at once of one line", 30
+    )
+    hello_seconds: float = _option(
+        "lobby", Bounded(float, 0.1, 3600), "time for a hello", 10.0
+    )
+    fill_seconds: float = _option(
+        "lobby",
+        Bounded(float, 0, 3600),
+        "wait of the longest waiting player after which a table that is not full "
+        "is enough",
+        5.0,
+    )
+    token_seconds: float = _option(
+        "lobby",
+        Bounded(float, 10, 3600),
+        "how long connect tokens and tickets are good",
+        120.0,
+    )
+    # Games, and the processes that host them.
+    game: tuple[str, ...] = _option(
+        "games",
+        Text(),
+        "a game beside the installed ones, package.module:Class; may be repeated",
+        many=True,
+    )
+    warm: int = _option(
+        "games", Bounded(int, 0, 1000), "game servers kept ready for a match", 2
+    )
+    max_servers: int | None = _option(
+        "games",
+        Bounded(int, 1, 60000),
+        "most game servers at once, warm ones included; as many as ports unless set",
+    )
+    rooms_per_process: int = _option(
+        "games",
+        Bounded(int, 1, 10**6),
+        "matches that one game server hosts before it ends",
+        1,
+    )
+    server_memory_mb: int = _option(
+        "games",
+        Bounded(int, 64, 1 << 20),
+        "address space of one game server, 2^20 bytes",
+        512,
+    )
+    server_files: int = _option(
+        "games", Bounded(int, 32, 1 << 20), "descriptors of one game server", 256
+    )
+    # How it is run.
+    drain_seconds: float = _option(
+        "operation",
+        Bounded(float, 0, 10**6),
+        "how long running matches may go on after SIGTERM or Ctrl-C",
+        60.0,
+    )
+    admin: str | None = _option(
+        "operation",
+        Endpoint(),
+        "where the admin API and /metrics are, beside the socket in the state "
+        "directory: a port on the interface, or an endpoint; needs admin_token_file",
+    )
+    admin_token_file: Path | None = _option(
+        "operation", PathName(), "holds the bearer token of the admin API over TCP"
+    )
+    log_format: str = _option(
+        "operation", Choice(("text", "json")), "text or json", "text"
+    )
+    log_level: str = _option(
+        "operation",
+        Choice(("debug", "info", "warn", "error", "critical")),
+        "leave out what is less important: debug, info, warn, error or critical",
+        "info",
+    )
+    # Trust.
+    tls_certificate_file: Path | None = _option(
+        "trust",
+        PathName(),
+        "the lobby's certificate, leaf first, PEM; a private one unless set",
+    )
+    tls_key_file: Path | None = _option(
+        "trust", PathName(), "the key of that certificate, PEM"
+    )
+    authority_certificate_file: Path | None = _option(
+        "trust",
+        PathName(),
+        "certificate of the authority that signs for game servers, PEM; a private "
+        "one unless set",
+    )
+    authority_key_file: Path | None = _option(
+        "trust", PathName(), "the key of that authority, PEM"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.advertise is None and self.interface in ("0.0.0.0", "::", ""):
+            raise Misconfigured(
+                f"interface {self.interface or 'nothing'} is no address to tell "
+                "players: set advertise to the host name or address they reach"
+            )
+        if self.max_servers is not None and self.warm > self.max_servers:
+            raise Misconfigured(
+                f"warm {self.warm} is more than max_servers {self.max_servers}"
+            )
+        for one, other in _TOGETHER:
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise Misconfigured(f"set both {one} and {other}, or neither")
+        if self.admin is not None and self.admin_token_file is None:
+            raise Misconfigured(
+                "admin over TCP needs a bearer token: set admin_token_file"
+            )
+
+    @property
+    def told_host(self) -> str:
+        """The host that players are told."""
+        return self.advertise or self.interface
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where the admin API listens for this machine's operator."""
+        return self.state_dir / "admin.sock"
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Where matches are written down."""
+        return self.state_dir / "recordings"
+
+
+_TOGETHER = (
+    ("tls_certificate_file", "tls_key_file"),
+    ("authority_certificate_file", "authority_key_file"),
+    ("identity_keys_file", "identity_issuer"),
+    ("identity_keys_file", "identity_audience"),
+)
+
+
+@attrs.frozen
+class Row:
+    """
+    One setting, as the sources and the reference page see it.
+
+    :ivar name: key of the TOML file.
+    :ivar default: as a reader sees it; ``None`` if there is none.
+    :ivar many: may be given more than once; a list in TOML.
+    """
+
+    name: str
+    section: str
+    kind: Kind
+    help: str
+    default: str | None
+    many: bool
+
+    @property
+    def flag(self) -> str:
+        """Name on the command line, without its hyphens in front."""
+        return self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Name among the environment's variables."""
+        return f"VINOM_{self.name.upper()}"
+
+
+def _row(field: attrs.Attribute[Any]) -> Row:
+    told = field.metadata
+    default: str | None
+    if field.name == "state_dir":
+        default = "~/.local/state/vinom"
+    elif field.default in (None, ()):
+        default = None
+    else:
+        default = told["kind"].show(field.default)
+    return Row(
+        field.name, told["section"], told["kind"], told["help"], default, told["many"]
+    )
+
+
+#: The whole table, in order.
+TABLE: tuple[Row, ...] = tuple(_row(field) for field in attrs.fields(Settings))
