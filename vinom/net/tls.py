@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from OpenSSL import crypto
+from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 
 from vinom.errors import Misconfigured
@@ -29,9 +29,10 @@ def server_options(certificate: bytes, key: bytes) -> CertificateOptions:
             extraCertChain=chain[1:],
             raiseMinimumTo=TLSVersion.TLSv1_2,
         )
-        # Builds OpenSSL's context, which finds a key of another certificate.
-        options.getContext().check_privatekey()
-    except (crypto.Error, IndexError, ValueError) as error:
+        # Made now and not at the first connection: a key of another certificate
+        # is found when the node starts.
+        options.getContext()
+    except (crypto.Error, SSL.Error, IndexError, ValueError) as error:
         raise Misconfigured(
             f"the lobby's TLS certificate and key cannot be used: {error}"
         ) from error

@@ -1,0 +1,353 @@
+"""Lobby lines over TCP, in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL import crypto
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from tests.support.certificates import authority, new_authority
+from vinom.errors import Misconfigured
+from vinom.net.lines import LineBounds, LineFactory, LineProtocol, Lines
+from vinom.net.tls import server_options
+
+
+class Socket:
+    """The options that were set."""
+
+    def __init__(self) -> None:
+        self.options: dict[int, int] = {}
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.options[option] = value
+
+
+@implementer(ITCPTransport)
+class TCPTransport(StringTransport):
+    """What a TCP connection can do beyond bytes."""
+
+    is_half_closed = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = Socket()
+
+    def loseWriteConnection(self) -> None:
+        self.is_half_closed = True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self.no_delay = enabled
+
+    def getTcpNoDelay(self) -> bool:
+        return self.no_delay
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self.keep_alive = enabled
+
+    def getTcpKeepAlive(self) -> bool:
+        return self.keep_alive
+
+    def getHandle(self) -> Socket:
+        return self.socket
+
+
+class Ear:
+    """A conversation that only listens, and closes at "bye"."""
+
+    def __init__(self, line: LineProtocol) -> None:
+        self.line = line
+        self.heard: list[bytes] = []
+        self.is_lost = False
+
+    def received(self, message: bytes) -> None:
+        self.heard.append(message)
+        if message == b"bye":
+            self.line.send(b"farewell")
+            self.line.close()
+
+    def lost(self) -> None:
+        assert not self.is_lost
+        self.is_lost = True
+
+
+class LineCase(SynchronousTestCase):
+    """One port and its connections."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.ears: list[Ear] = []
+
+    def open_port(self, **facts: Any) -> None:
+        self.lines = Lines(self.open_ear, self.clock, **facts)
+        self.factory = LineFactory(self.lines)
+
+    def open_ear(self, line: LineProtocol) -> Ear:
+        ear = Ear(line)
+        self.ears.append(ear)
+        return ear
+
+    def connect(self, host: str = "127.0.0.1") -> tuple[Any, TCPTransport]:
+        kind = IPv6Address if ":" in host else IPv4Address
+        protocol = self.factory.buildProtocol(kind("TCP", host, 5))
+        transport = TCPTransport()
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+
+class PlainTests(LineCase):
+    """Plain lines."""
+
+    def test_any_split(self) -> None:
+        """
+        Messages arrive whole however the network cuts them.
+        """
+        wire = b'{"a":1}\r\n\n{"b":2}\n'
+        for cut in range(len(wire) + 1):
+            self.ears.clear()
+            self.open_port()
+            protocol, _ = self.connect()
+            for part in (wire[:cut], wire[cut:]):
+                if part:
+                    protocol.dataReceived(part)
+            self.assertEqual(self.ears[0].heard, [b'{"a":1}', b'{"b":2}'])
+
+    def test_sends_lines(self) -> None:
+        """
+        Each message sent is one line.
+        """
+        self.open_port()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"{")
+        self.ears[0].line.send(b"{}")
+        self.assertEqual(transport.value(), b"{}\n")
+
+    def test_too_long(self) -> None:
+        """
+        A message above the limit is answered with the limit, and the line ends.
+        """
+        self.open_port(bounds=LineBounds(line_limit=20))
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"{}\n" + b"x" * 22)
+        self.assertEqual(self.ears[0].heard, [b"{}"])
+        self.assertIn(b'"code":"too_long"', transport.value())
+        self.assertIn(b'"limit":20', transport.value())
+        self.assertTrue(transport.is_half_closed)
+
+    def test_lost(self) -> None:
+        """
+        The conversation hears once that its line is gone, and no timer stays.
+        """
+        self.open_port()
+        protocol, _ = self.connect()
+        protocol.dataReceived(b"x")
+        protocol.connectionLost()
+        self.assertTrue(self.ears[0].is_lost)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_last_words_arrive(self) -> None:
+        """
+        A line closes gently: the last message is sent, what comes late is read
+        and ignored, and a peer that stays is cut off after 2 s.
+        """
+        self.open_port()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"bye\nmore\n")
+        self.assertEqual(transport.value(), b"farewell\n")
+        self.assertTrue(transport.is_half_closed)
+        self.assertFalse(transport.disconnecting)
+        self.assertIsNone(transport.producer)
+        protocol.dataReceived(b"late\n")
+        self.assertEqual(self.ears[0].heard, [b"bye"])
+        self.ears[0].line.send(b"no more")
+        self.assertEqual(transport.value(), b"farewell\n")
+        self.clock.advance(2.0)
+        self.assertTrue(transport.disconnected)
+
+    def test_peer_that_does_not_read(self) -> None:
+        """
+        Who does not read is not heard any more, and is cut off after a while.
+        """
+        self.open_port()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"x")
+        transport.producer.pauseProducing()
+        self.assertEqual(transport.producerState, "paused")
+        self.clock.advance(19.0)
+        transport.producer.resumeProducing()
+        self.assertEqual(transport.producerState, "producing")
+        self.clock.advance(100.0)
+        self.assertFalse(transport.disconnected)
+        transport.producer.pauseProducing()
+        self.clock.advance(20.0)
+        self.assertTrue(transport.disconnected)
+
+    def test_silent_connection(self) -> None:
+        """
+        A connection that never says a byte is cut off.
+        """
+        self.open_port()
+        _, transport = self.connect()
+        self.clock.advance(10.0)
+        self.assertTrue(transport.disconnected)
+
+    def test_death_is_noticed(self) -> None:
+        """
+        The kernel looks after quiet peers, who may wait for long.
+        """
+        self.open_port()
+        _, transport = self.connect()
+        self.assertTrue(transport.keep_alive)
+        self.assertTrue(transport.no_delay)
+        self.assertIn(15, transport.socket.options.values())
+
+    def test_plain_only_from_this_machine(self) -> None:
+        """
+        From elsewhere a plain line is refused in words, unless it is allowed.
+        """
+        for host in ("192.0.2.1", "2001:db8::1"):
+            self.open_port()
+            protocol, transport = self.connect(host)
+            protocol.dataReceived(b'{"type":"ping"}\n')
+            protocol.dataReceived(b"more\n")
+            self.assertIn(b'"code":"plaintext_refused"', transport.value())
+            self.assertTrue(transport.is_half_closed)
+            self.assertEqual(self.ears, [])
+            self.clock.advance(2.0)
+            self.assertTrue(transport.disconnected)
+        self.open_port(allow_plaintext=True)
+        protocol, _ = self.connect("192.0.2.1")
+        protocol.dataReceived(b"hi\n")
+        self.assertEqual(self.ears[0].heard, [b"hi"])
+
+    def test_too_many_connections(self) -> None:
+        """
+        One network gets its share of connections and no more, until one closes.
+        """
+        self.open_port(bounds=LineBounds(per_network=2), allow_plaintext=True)
+        first, _ = self.connect("2001:db8::1")
+        self.connect("2001:db8::2")
+        refused, transport = self.connect("2001:db8::3")
+        refused.dataReceived(b"hi\n")
+        self.assertIn(b'"code":"too_many_connections"', transport.value())
+        self.assertEqual(self.ears, [])
+        _, other = self.connect("192.0.2.1")
+        self.assertEqual(other.value(), b"")
+        refused.connectionLost()
+        first.connectionLost()
+        _, again = self.connect("2001:db8::3")
+        self.assertEqual(again.value(), b"")
+
+
+class TLSClient(Protocol):
+    """The peer's side of a TLS line."""
+
+    def connectionMade(self) -> None:
+        self.heard = b""
+        self.reason: Any = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.reason = reason
+
+
+class TLSTests(LineCase):
+    """TLS on the same port."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        leaf = authority().issue("lobby.game.vinom")
+        self.certificate, self.key = leaf.certificate, leaf.key
+        self.open_port(tls=server_options(self.certificate, self.key))
+
+    def join(self, host: str = "192.0.2.1") -> None:
+        self.server, self.near = self.connect(host)
+        self.client = TLSClient()
+        factory = TLSMemoryBIOFactory(
+            optionsForClientTLS(
+                "lobby.game.vinom", Certificate.loadPEM(authority().anchor)
+            ),
+            True,
+            Factory.forProtocol(lambda: self.client),
+            self.clock,
+        )
+        self.outer = factory.buildProtocol(None)
+        self.far = StringTransport()
+        self.outer.makeConnection(self.far)
+
+    def pump(self, size: int = 1 << 20) -> None:
+        """Carry bytes both ways, in parts of *size*, until it is quiet."""
+        self.clock.advance(0)
+        while self.near.value() or self.far.value():
+            for source, sink in ((self.far, self.server), (self.near, self.outer)):
+                data = source.value()
+                source.clear()
+                for start in range(0, len(data), size):
+                    sink.dataReceived(data[start : start + size])
+            self.clock.advance(0)
+
+    def test_told_apart(self) -> None:
+        """
+        A TLS client is served from anywhere, whatever the splits.
+        """
+        for size in (1, 7, 1 << 20):
+            self.ears.clear()
+            self.join()
+            self.pump(size)
+            self.client.transport.write(b'{"a":1}\nbye\n')
+            self.pump(size)
+            self.assertEqual(self.ears[0].heard, [b'{"a":1}', b"bye"])
+            self.assertEqual(self.client.heard, b"farewell\n")
+            self.assertTrue(self.near.disconnecting)
+            self.server.connectionLost()
+            self.assertTrue(self.ears[0].is_lost)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_plain_beside_it(self) -> None:
+        """
+        A person with netcat is served on the same port.
+        """
+        protocol, _ = self.connect()
+        protocol.dataReceived(b"hi\n")
+        self.assertEqual(self.ears[0].heard, [b"hi"])
+
+    def test_broken_handshake(self) -> None:
+        """
+        Junk that begins like TLS ends its own connection only.
+        """
+        self.join()
+        self.server.dataReceived(b"\x16" + b"\0" * 50)
+        self.assertTrue(self.near.disconnecting or self.near.disconnected)
+        self.server.connectionLost()
+        self.assertEqual([ear.is_lost for ear in self.ears], [True])
+
+    def test_bad_files(self) -> None:
+        """
+        A certificate and key that do not work together are named at the start.
+        """
+        other = new_authority().issue("lobby.game.vinom").key
+        for certificate, key in (
+            (b"", self.key),
+            (self.certificate, b"junk"),
+            (b"junk", self.key),
+            (self.certificate, other),
+        ):
+            self.assertRaises(Misconfigured, server_options, certificate, key)
+
+    def test_chain(self) -> None:
+        """
+        Intermediate certificates are sent along.
+        """
+        options = server_options(self.certificate, self.key)
+        self.assertEqual(len(options.extraCertChain), 1)
+        self.assertIsInstance(options.extraCertChain[0], crypto.X509)
