@@ -1,0 +1,169 @@
+"""The conversation's machine: what may be said when."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from msgspec import json
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.errors import Code, Refused
+from vinom.wire.conversation import (
+    MOST_HELD,
+    ConversationInputs,
+    HangUp,
+    Send,
+    Talk,
+    Work,
+    open_conversation,
+)
+from vinom.wire.messages import (
+    Asked,
+    Hello,
+    MatchFound,
+    Ping,
+    Pong,
+    QueueStatus,
+    Welcome,
+)
+
+WELCOME = Welcome("p", "key", "Ann", 1, "vinom", ())
+FOUND = MatchFound("m", "maze", "h", 1, "s", "c", "t", 0, (), 0.0)
+NO = Refused(Code.NOT_QUEUED, "no")
+
+
+class ConversationTests(SynchronousTestCase):
+    """One conversation, step by step."""
+
+    def begin(self, ends_at_match: bool = True) -> tuple[ConversationInputs, Talk]:
+        talk = Talk(ends_at_match=ends_at_match)
+        return open_conversation(talk), talk
+
+    def said(self, talk: Talk) -> list[str]:
+        """Take the outbox, in short."""
+        short = []
+        for item in talk.take_outbox():
+            match item:
+                case Send(message):
+                    answer = json.decode(message)
+                    error = answer.get("error")
+                    short.append(error["code"] if error else answer["type"])
+                case Work(asked):
+                    short.append(f"work {asked.id}")
+                case HangUp():
+                    short.append("hang up")
+        return short
+
+    def test_news_after_the_welcome(self) -> None:
+        """
+        What happens during the hello is told after the welcome, in order.
+        """
+        inputs, talk = self.begin()
+        inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
+        inputs.told(Pong())
+        inputs.request_arrived(Asked(Ping(), 2))
+        self.assertEqual(self.said(talk), ["work 1"])
+        inputs.admitted(WELCOME, [QueueStatus("waiting")])
+        self.assertEqual(self.said(talk), ["welcome", "queue_status", "pong", "work 2"])
+
+    def test_match_found_is_the_last_word(self) -> None:
+        """
+        After `match_found` a lone player's line says nothing more.
+        """
+        for early in (True, False):
+            inputs, talk = self.begin()
+            inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
+            if early:
+                inputs.told(FOUND)
+                inputs.told(Pong())
+                inputs.admitted(WELCOME, [])
+            else:
+                inputs.admitted(WELCOME, [FOUND, FOUND])
+            self.assertEqual(
+                self.said(talk), ["work 1", "welcome", "match_found", "hang up"]
+            )
+            inputs.told(Pong())
+            inputs.request_arrived(Asked(Ping(), 3))
+            self.assertEqual(self.said(talk), [])
+
+    def test_refused_hello(self) -> None:
+        """
+        A refused hello may be tried again; what came after it is not forgotten.
+        """
+        inputs, talk = self.begin()
+        inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
+        inputs.request_arrived(Asked(Ping(), 2))
+        inputs.refused(NO)
+        self.assertEqual(self.said(talk), ["work 1", "not_queued", "hello_first"])
+        inputs.hello_arrived(Asked(Hello(1, name="b"), 3))
+        self.assertEqual(self.said(talk), ["work 3"])
+
+    def test_slow_proof(self) -> None:
+        """
+        A hello whose proof takes too long ends like one that never came.
+        """
+        inputs, talk = self.begin()
+        inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
+        inputs.overdue()
+        inputs.admitted(WELCOME, [])
+        self.assertEqual(self.said(talk), ["work 1", "timeout", "hang up"])
+
+    @settings(max_examples=300, deadline=None)
+    @given(some.data(), some.booleans())
+    def test_any_order(self, data: some.DataObject, ends_at_match: bool) -> None:
+        """
+        Whatever comes in whatever order, each request has one answer or the end
+        of the line, answers keep their order, and nothing is said after the end.
+        """
+        inputs, talk = self.begin(ends_at_match)
+        asked = 0
+        at_work: Asked | None = None
+        closed = False
+        open_ids: list[int] = []
+        steps = ("hello", "ping", "junk", "yes", "no", "told", "found", "end", "lost")
+        for _ in range(data.draw(some.integers(1, 40))):
+            match data.draw(some.sampled_from(steps)):
+                case "hello" | "ping" as kind:
+                    asked += 1
+                    open_ids.append(asked)
+                    if kind == "hello":
+                        inputs.hello_arrived(Asked(Hello(1, name="a"), asked))
+                    else:
+                        inputs.request_arrived(Asked(Ping(), asked))
+                case "junk":
+                    inputs.misunderstood(NO, None)
+                case "yes" if at_work is not None:
+                    if isinstance(at_work.request, Hello):
+                        inputs.admitted(WELCOME, [])
+                    else:
+                        inputs.answered(Pong())
+                    at_work = None
+                case "no" if at_work is not None:
+                    inputs.refused(NO)
+                    at_work = None
+                case "told" if at_work is not None:
+                    inputs.told(Pong())
+                case "found" if at_work is not None:
+                    inputs.told(FOUND)
+                case "end":
+                    inputs.ended(NO)
+                case "lost":
+                    inputs.lost()
+                    closed = True
+            for item in talk.take_outbox():
+                assert not (closed and not isinstance(item, HangUp)), item
+                match item:
+                    case Work(work):
+                        assert at_work is None
+                        at_work = work
+                    case HangUp():
+                        closed = True
+                    case Send(message):
+                        id = json.decode(message).get("id")
+                        if id is not None:
+                            open_ids.remove(id)
+            assert len(talk.held) <= MOST_HELD
+        if not closed:
+            held = [asked.id for asked in talk.held]
+            expected = ([at_work.id] if at_work else []) + held
+            assert open_ids == expected
