@@ -1,0 +1,267 @@
+"""The node's side of its fork server: start it, talk to it, hear it end."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProcessTransport,
+    IReactorFDSet,
+    IReactorProcess,
+    IReactorTime,
+    IReadDescriptor,
+)
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.fleet.forkserver import (
+    MESSAGE_LIMIT,
+    NODE_DESCRIPTOR,
+    Exited,
+    NotStarted,
+    Start,
+    Started,
+    encode,
+)
+
+#: What a game server may know of its node's environment: where things are,
+#: and nothing that anybody would hide.
+ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "PYTHONHASHSEED",
+    "COVERAGE_PROCESS_START",
+    "COVERAGE_PROCESS_CONFIG",
+)
+
+#: A fork server that was told to go is killed after this, seconds.
+CLOSE_SECONDS = 5.0
+
+#: Longest line of a game server that is logged in one piece, bytes.
+LINE_LIMIT = 16 * 1024
+
+Told = Started | NotStarted | Exited
+
+_from_fork_server: msgspec.json.Decoder[Told] = msgspec.json.Decoder(Told)
+
+
+class ILocalReactor(IReactorTime, IReactorFDSet, IReactorProcess):
+    """What local processes need of a reactor."""
+
+
+@implementer(IReadDescriptor)
+class Readable:
+    """Call something whenever a descriptor has something to read."""
+
+    def __init__(self, descriptor: int, ready: Callable[[], None]) -> None:
+        self._descriptor, self._ready = descriptor, ready
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def doRead(self) -> None:
+        self._ready()
+
+    def connectionLost(self, reason: Failure) -> None:
+        # A hang-up: whoever reads next will see it.
+        self._ready()
+
+    def logPrefix(self) -> str:
+        return "fleet"
+
+
+@attrs.define(eq=False)
+class _Lines:
+    """Pass on what processes print, line by line."""
+
+    print_line: Callable[[str], None]
+    _held: bytearray = attrs.field(factory=bytearray, init=False)
+
+    def receive(self, data: bytes) -> None:
+        self._held += data
+        *lines, rest = self._held.split(b"\n")
+        self._held = bytearray(rest)
+        for line in lines:
+            self._print(line)
+        if len(self._held) > LINE_LIMIT:
+            self.finish()
+
+    def finish(self) -> None:
+        if self._held:
+            self._print(self._held)
+            self._held = bytearray()
+
+    def _print(self, line: bytes | bytearray) -> None:
+        self.print_line(line.decode("utf-8", "replace").rstrip("\r"))
+
+
+class _Output(ProcessProtocol):
+    """What the fork server and its children print, and when all of them ended."""
+
+    transport: IProcessTransport
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._lines = {1: _Lines(print_line), 2: _Lines(print_line)}
+        self.ended: Deferred[None] = Deferred()
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self._lines[childFD].receive(data)
+
+    def childConnectionLost(self, childFD: int) -> None:
+        self._lines[childFD].finish()
+
+    def processEnded(self, reason: Failure) -> None:
+        self.ended.callback(None)
+
+
+class ForkLink:
+    """
+    One run of the fork server.
+
+    :param arguments: for `vinom.fleet.forkserver`.
+    :param told: called with what it says, and with a pidfd that is then the
+        caller's to close, or ``None``.
+    :param gone: called once, when it ended; its children may live on.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: ILocalReactor,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        told: Callable[[Told, int | None], None],
+        gone: Callable[[], None],
+    ) -> None:
+        self._reactor, self._told, self._gone = reactor, told, gone
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)
+        self._output = _Output(self._print)
+        self._alarm: IDelayedCall | None = None
+        try:
+            with theirs, open(os.devnull, "rb") as nothing:
+                self._process = reactor.spawnProcess(
+                    self._output,
+                    sys.executable,
+                    [sys.executable, "-P", "-m", "vinom.fleet.forkserver", *arguments],
+                    _environment(environment),
+                    childFDs={
+                        0: nothing.fileno(),
+                        1: "r",
+                        2: "r",
+                        NODE_DESCRIPTOR: theirs.fileno(),
+                    },
+                )
+        except OSError:
+            self._socket.close()
+            raise
+        self.pid: int = self._process.pid
+        self._reader = Readable(self._socket.fileno(), self._read)
+        reactor.addReader(self._reader)
+        self._is_open = True
+
+    @property
+    def ended(self) -> Deferred[None]:
+        """Fires when it and everything it started ended."""
+        return self._output.ended
+
+    def start(self, start: Start) -> bool:
+        """Ask for a game server; ``False`` if it cannot be asked now."""
+        if not self._is_open:
+            return False
+        try:
+            self._socket.send(encode(start), socket.MSG_NOSIGNAL)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> Deferred[None]:
+        """
+        Let it go; fires when it and everything it started ended.
+
+        What still lives after `CLOSE_SECONDS` is not waited for: only a
+        process that was never reported to us could.
+        """
+        self._stop_reading()
+        self._alarm = self._reactor.callLater(CLOSE_SECONDS, self._insist)
+        self._output.ended.addCallback(lambda _: self._calm())
+        return self._output.ended
+
+    def kill(self) -> None:
+        """It hangs; its children live on."""
+        with suppress(ProcessExitedAlready):
+            self._process.signalProcess("KILL")
+
+    def _read(self) -> None:
+        while self._is_open:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(
+                    self._socket, MESSAGE_LIMIT, 1, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            except OSError:
+                data, descriptors = b"", []
+            if not data:
+                self._stop_reading()
+                self._gone()
+                return
+            self._told(
+                _from_fork_server.decode(data), descriptors[0] if descriptors else None
+            )
+
+    def _stop_reading(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._reactor.removeReader(self._reader)
+            self._socket.close()
+
+    def _insist(self) -> None:
+        self._alarm = None
+        self.kill()
+        # Closes our ends of its pipes, which somebody may still hold.
+        self._process.loseConnection()
+
+    def _calm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _print(self, line: str) -> None:
+        self._log.info("{line}", line=line)
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    known = {name: environment[name] for name in ENVIRONMENT if name in environment}
+    # It finds exactly the modules that we would.
+    known["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    known["PYTHONUNBUFFERED"] = "1"
+    return known
+
+
+def arguments(entry: str, preload: tuple[str, ...], orphan_seconds: float) -> list[str]:
+    """The fork server's command line."""
+    return [
+        f"--entry={entry}",
+        f"--preload={json.dumps(preload)}",
+        f"--orphan-seconds={orphan_seconds}",
+    ]

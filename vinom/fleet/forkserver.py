@@ -1,0 +1,268 @@
+"""
+The fork server: a warm interpreter from which game servers are forked.
+
+Run by `vinom.fleet.local` as ``python -m vinom.fleet.forkserver``, with a
+SOCK_SEQPACKET socket to its node as descriptor 3. It has no reactor and no
+secrets, and neither has what it forks. Its node's death is its end; its own
+death is not that of the game servers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
+from typing import Any, NoReturn
+
+import attrs
+import msgspec
+from msgspec import Struct
+
+#: Where the socket to the node is.
+NODE_DESCRIPTOR = 3
+
+#: Longest message either way, bytes.
+MESSAGE_LIMIT = 64 * 1024
+
+#: When the node is dead game servers end by themselves within 5 s; this is
+#: when those that hang are killed.
+ORPHAN_SECONDS = 15.0
+
+# These must not be there before the fork: a reactor's descriptors would be
+# shared by all children.
+_REACTOR = "twisted.internet.reactor"
+
+
+class Start(Struct, frozen=True, tag="start"):
+    """
+    Fork a game server; answered by `Started` or `NotStarted`.
+
+    :ivar settings: handed to the entry point, JSON-like.
+    :ivar memory: limit on its address space, bytes.
+    :ivar descriptors: limit on its open descriptors.
+    """
+
+    server_id: str
+    settings: dict[str, Any]
+    memory: int
+    descriptors: int
+
+
+class Started(Struct, frozen=True, tag="started"):
+    """It runs; its pidfd comes with the message."""
+
+    server_id: str
+    pid: int
+
+
+class NotStarted(Struct, frozen=True, tag="not_started"):
+    """The system refused."""
+
+    server_id: str
+    why: str
+
+
+class Exited(Struct, frozen=True, tag="exited"):
+    """
+    It ended.
+
+    :ivar status: what `os.waitstatus_to_exitcode` says: negative is a signal.
+    """
+
+    server_id: str
+    pid: int
+    status: int
+
+
+_from_node = msgspec.json.Decoder(Start)
+encode = msgspec.json.Encoder().encode
+
+
+@attrs.define(eq=False)
+class ForkServer:
+    """
+    Fork on request, and tell of exits.
+
+    :ivar node: ``None`` when it is gone.
+    :ivar entry: ``"package.module:function"``, called in the child with the
+        server's id and its settings.
+    """
+
+    node: socket.socket | None
+    entry: str
+    orphan_seconds: float = ORPHAN_SECONDS
+    _children: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
+    _poll: select.poll = attrs.field(factory=select.poll, init=False)
+    _kill_at: float = attrs.field(default=inf, init=False)
+
+    def serve(self) -> None:
+        """Work until the node is gone and every child too."""
+        if self.node is not None:
+            self._poll.register(self.node, select.POLLIN)
+        while self.node is not None or self._children:
+            for descriptor, _ in self._poll.poll(self._patience()):
+                if descriptor in self._children:
+                    self._reap(descriptor)
+                elif self.node is not None:
+                    self._listen(self.node)
+            if time.monotonic() >= self._kill_at:
+                self._kill_orphans()
+
+    def _patience(self) -> float | None:
+        """How long to wait for something to happen, milliseconds."""
+        if self._kill_at == inf:
+            return None
+        return max(0.0, self._kill_at - time.monotonic()) * 1000
+
+    def _listen(self, node: socket.socket) -> None:
+        try:
+            message = node.recv(MESSAGE_LIMIT)
+        except OSError:
+            message = b""
+        if message:
+            self._start(_from_node.decode(message))
+        else:
+            self._node_gone()
+
+    def _start(self, start: Start) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(encode(NotStarted(start.server_id, str(error))))
+            return
+        if pid == 0:
+            become_game_server(self.entry, start)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            # Unwatched it could be lost: rather none. Still our child, so the
+            # pid is surely its own.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._tell(encode(NotStarted(start.server_id, str(error))))
+            return
+        self._children[pidfd] = (start.server_id, pid)
+        self._poll.register(pidfd, select.POLLIN)
+        self._tell(encode(Started(start.server_id, pid)), pidfd)
+
+    def _reap(self, pidfd: int) -> None:
+        server_id, pid = self._children.pop(pidfd)
+        self._poll.unregister(pidfd)
+        _, status = os.waitpid(pid, 0)
+        os.close(pidfd)
+        self._tell(encode(Exited(server_id, pid, os.waitstatus_to_exitcode(status))))
+
+    def _tell(self, message: bytes, *descriptors: int) -> None:
+        if self.node is None:
+            return
+        try:
+            socket.send_fds(self.node, [message], descriptors)
+        except OSError:
+            self._node_gone()
+
+    def _node_gone(self) -> None:
+        if self.node is not None:
+            self._poll.unregister(self.node)
+            self.node.close()
+            self.node = None
+            self._kill_at = time.monotonic() + self.orphan_seconds
+
+    def _kill_orphans(self) -> None:
+        self._kill_at = inf
+        for pidfd in self._children:
+            # Their exits wake the poll.
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def become_game_server(entry: str, start: Start) -> NoReturn:
+    """
+    Turn this freshly forked process into a game server, and never return.
+
+    Nothing of the fork server's stack may run again, so the end is `os._exit`.
+    """
+    status = 1
+    try:
+        # Ctrl-C in a terminal is the node's to hear; it drains.
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.closerange(NODE_DESCRIPTOR, os.sysconf("SC_OPEN_MAX"))
+        _limit(resource.RLIMIT_AS, start.memory)
+        _limit(resource.RLIMIT_NOFILE, start.descriptors)
+        # Its memory holds tokens and a key.
+        _limit(resource.RLIMIT_CORE, 0)
+        module, _, function = entry.partition(":")
+        main = getattr(importlib.import_module(module), function)
+        main(start.server_id, start.settings)
+        status = 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _limit(which: int, most: int) -> None:
+    _, hard = resource.getrlimit(which)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(which, (most, most))
+
+
+def preload(modules: Sequence[str]) -> None:
+    """
+    Import what every game server will need, so that they share its memory.
+
+    A module that cannot be imported is left to the game server, which can say
+    what it was wanted for.
+
+    :raises SystemExit: a module installed a reactor.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            print(f"cannot preload {module}: {error}", file=sys.stderr, flush=True)
+        if _REACTOR in sys.modules:
+            sys.exit(f"cannot preload {module}: it installs a reactor when imported")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Be the fork server."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--entry", required=True)
+    parser.add_argument("--preload", type=json.loads, default=[])
+    parser.add_argument("--orphan-seconds", type=float, default=ORPHAN_SECONDS)
+    options = parser.parse_args(arguments)
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    preload(options.preload)
+    # Children share these pages until somebody writes to them; a collection
+    # would write to all.
+    gc.collect()
+    gc.freeze()
+    node = socket.socket(fileno=NODE_DESCRIPTOR)
+    ForkServer(node, options.entry, options.orphan_seconds).serve()
+
+
+if __name__ == "__main__":
+    main()
