@@ -1,0 +1,131 @@
+"""
+The admin API, ``/v1``: what operators and outside matchmakers ask of a node.
+
+Source: docs/howto/operate.rst, section "The admin API".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from msgspec import MsgspecError, Struct, json
+from twisted.web.resource import Resource
+
+from vinom.errors import Code, Refused, field_of
+from vinom.services.matchmaker import Matchmaker
+from vinom.services.outside import OutsideMatches
+from vinom.services.sessions import Sessions
+from vinom.web.answers import Asked, Folder, Missing
+from vinom.wire.messages import ShortText
+from vinom.wire.outside import decode_start
+
+
+class Operations(Protocol):
+    """What the API asks of the node as a whole."""
+
+    def status(self) -> dict[str, Any]:
+        """What the node is doing: JSON-like."""
+
+    def drain(self) -> None:
+        """Take no new matches, and stop when the last one ends."""
+
+
+class Kick(Struct, frozen=True, forbid_unknown_fields=True):
+    """Remove this player for good."""
+
+    player_id: ShortText
+
+
+_kicks = json.Decoder(Kick)
+
+
+def admin_pages(
+    operations: Operations,
+    sessions: Sessions,
+    matchmaker: Matchmaker,
+    outside: OutsideMatches,
+) -> Folder:
+    """Make the API's pages, to be served under any root."""
+
+    async def start(body: bytes) -> Any:
+        wish = decode_start(body)
+        return await outside.start(wish.game, wish.players, bytes(wish.options))
+
+    def drain(body: bytes) -> Any:
+        operations.drain()
+        return {"status": "draining"}
+
+    return Folder(
+        status=Asked("GET", lambda body: operations.status()),
+        matches=_Matches(sessions, start),
+        explain=_Each(
+            lambda player_id: Asked("GET", lambda body: matchmaker.explain(player_id))
+        ),
+        drain=Asked("POST", drain),
+    )
+
+
+class _Matches(Resource):
+    """``matches`` itself, and one folder for each match."""
+
+    def __init__(
+        self, sessions: Sessions, start: Callable[[bytes], Awaitable[Any]]
+    ) -> None:
+        super().__init__()
+        self._sessions = sessions
+        self._list = Asked("GET", lambda body: {"matches": sessions.matches()})
+        self._start = Asked("POST", start)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        match_id = _name(path)
+        if match_id is None:
+            return Missing()
+
+        async def kick(body: bytes) -> Any:
+            player_id = _decode_kick(body).player_id
+            await self._sessions.kick(match_id, player_id)
+            return {"match_id": match_id, "player_id": player_id}
+
+        async def end(body: bytes) -> Any:
+            await self._sessions.end(match_id)
+            return {"match_id": match_id}
+
+        return Folder(kick=Asked("POST", kick), end=Asked("POST", end))
+
+    def render(self, request: Any) -> bytes | int:
+        asked = self._start if request.method == b"POST" else self._list
+        return asked.render(request)
+
+
+class _Each(Resource):
+    """One page for each name."""
+
+    def __init__(self, page: Callable[[str], Resource]) -> None:
+        super().__init__()
+        self._page = page
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        name = _name(path)
+        return Missing() if name is None else self._page(name)
+
+    def render(self, request: Any) -> bytes:
+        return Missing().render(request)
+
+
+def _name(path: bytes) -> str | None:
+    """Read one part of a path; ids are short and ASCII."""
+    try:
+        name = path.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return name if 1 <= len(name) <= 64 else None
+
+
+def _decode_kick(body: bytes) -> Kick:
+    try:
+        return _kicks.decode(body)
+    except (MsgspecError, UnicodeDecodeError) as error:
+        field = field_of(str(error))
+        code = Code.BAD_MESSAGE if field is None else Code.BAD_FIELD
+        raise Refused(code, str(error), {"field": field} if field else {}) from None

@@ -1,0 +1,65 @@
+"""Let in who has the operator's token."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from vinom.errors import Code, Misconfigured, Refused
+from vinom.web.answers import refuse
+
+#: A shorter token could be guessed, characters.
+SHORTEST_TOKEN = 16
+
+
+def checked_token(text: bytes, source: str) -> bytes:
+    """
+    Take a bearer token from a file's content.
+
+    :param source: names the file in errors.
+    :raises Misconfigured: it is too short or holds blanks.
+    """
+    token = text.strip()
+    if len(token) < SHORTEST_TOKEN or len(token.split()) != 1:
+        raise Misconfigured(
+            f"{source} must hold one token of at least {SHORTEST_TOKEN} characters"
+        )
+    return token
+
+
+class Guarded(Resource):
+    """
+    Show *inner* to requests that carry the bearer token (RFC 6750).
+
+    The comparison takes the same time however much of a guess is right.
+    """
+
+    def __init__(self, inner: Resource, token: bytes) -> None:
+        super().__init__()
+        self._inner, self._token = inner, token
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        given = (request.getHeader(b"authorization") or b"").split()
+        if (
+            len(given) == 2
+            and given[0].lower() == b"bearer"
+            and hmac.compare_digest(given[1], self._token)
+        ):
+            inner: Resource = self._inner.getChildWithDefault(path, request)
+            return inner
+        return _Refusal()
+
+
+class _Refusal(Resource):
+    """The token is missing or wrong."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        request.setHeader(b"www-authenticate", b"Bearer")
+        return refuse(
+            request, Refused(Code.UNAUTHORIZED, "the bearer token is missing or wrong")
+        )

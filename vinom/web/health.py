@@ -1,0 +1,44 @@
+"""``/health`` and ``/ready``: what load balancers and orchestrators ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from vinom.web.answers import Folder, answer
+
+
+class Health(Resource):
+    """The process runs and answers: 200, always."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        return answer(request, {"status": "ok"})
+
+
+class Ready(Resource):
+    """
+    Send players here? 200, or 503 with the reason.
+
+    :param obstacle: why not; ``None`` if so.
+    """
+
+    isLeaf = True
+
+    def __init__(self, obstacle: Callable[[], str | None]) -> None:
+        super().__init__()
+        self._obstacle = obstacle
+
+    def render_GET(self, request: Request) -> bytes:
+        obstacle = self._obstacle()
+        if obstacle is None:
+            return answer(request, {"status": "ready"})
+        return answer(request, {"status": obstacle}, 503)
+
+
+def health_pages(obstacle: Callable[[], str | None]) -> Folder:
+    """Make the two pages."""
+    return Folder(health=Health(), ready=Ready(obstacle))
