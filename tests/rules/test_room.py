@@ -480,6 +480,36 @@ class CrashTests(RoomCase):
         self.assertEqual((closed.end.reason, closed.end.view_hash), ("crashed", ""))
         self.assertIn("LookupError", closed.report or "")
 
+    def test_failing_anywhere(self) -> None:
+        """
+        Whichever part of a game fails, its room ends and the caller lives on.
+        """
+        room = self.open_room(games.Clumsy())
+        self.assertEqual(room.setup(), b"")
+        self.assertIn("OverflowError: setup", self.ended(room).report or "")
+        for word in ("audience", "outcome", "dropped"):
+            room = self.open_room(games.Clumsy())
+            room.act(0, Say(word), 1001.0)
+            room.audience_of(0)
+            room.drop(1, 1002.0)
+            self.assertEqual(room.phase, "closed", word)
+            self.assertIn(f"OverflowError: {word}", self.ended(room).report or "")
+
+    def test_failing_while_absent_seats_are_told(self) -> None:
+        """
+        A failure at the very start is a crash like any other.
+        """
+
+        class Fragile(games.Teller):
+            def dropped(self, s: games.Tale, seat: int, now: float) -> games.Tale:
+                raise OverflowError("dropped")
+
+        room = self.open_room(Fragile(), seats=3, join=False)
+        room.join(0, 1001.0)
+        room.join(1, 1001.0)
+        room.alarm(1010.0)
+        self.assertEqual(self.ended(room).end.reason, "crashed")
+
     def test_no_state(self) -> None:
         """
         A forgotten return is told to the author in words.
@@ -495,7 +525,7 @@ class CrashTests(RoomCase):
         for game, why in ((games.Stuck(), "stays at"), (games.Crawling(), "deadlines")):
             room = self.open_room(game)
             room.act(0, Say("wake 1.0"), 1000.5)
-            room.alarm(1001.0 if game is games.Stuck else 1002.0)
+            room.alarm(1002.0)
             closed = self.ended(room)
             self.assertEqual(closed.end.reason, "crashed")
             self.assertIn(why, closed.report or "")

@@ -108,6 +108,29 @@ class Teller(Game[Tale, Say | Quiet]):
         return attrs.evolve(s, lines=(*s.lines, f"{now:.1f} {what}"))
 
 
+class Clumsy(Teller):
+    """Fails wherever it is told to: its name for a call, as the last word."""
+
+    def _trip(self, s: Tale, call: str) -> None:
+        if s.lines and s.lines[-1].endswith(call):
+            raise OverflowError(call)
+
+    def audience(self, s: Tale, seat: int | None) -> Hashable:
+        self._trip(s, "audience")
+        return "all"
+
+    def outcome(self, s: Tale) -> Outcome | None:
+        self._trip(s, "outcome")
+        return super().outcome(s)
+
+    def dropped(self, s: Tale, seat: int, now: float) -> Tale:
+        self._trip(s, "dropped")
+        return super().dropped(s, seat, now)
+
+    def setup(self, s: Tale) -> dict[str, str]:
+        raise OverflowError("setup")
+
+
 class Stuck(Teller):
     """Its deadline never moves on."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -45,6 +46,24 @@ def canonical_loadout(game: Game[Any, Any], text: bytes) -> bytes:
     :raises Refused: `Code.BAD_LOADOUT`, naming the field.
     """
     return msgspec.json.encode(read_loadout(game, text), order="sorted")
+
+
+def action_reader(game: Game[Any, Any]) -> Callable[[bytes], Any]:
+    """
+    Make the function that reads this game's actions from MessagePack.
+
+    What it makes raises `Refused`, `Code.BAD_ACTION`, naming the field.
+    """
+    decode = msgspec.msgpack.Decoder(game.actions).decode
+
+    def read(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            details = {"field": field_of(error)}
+            raise Refused(Code.BAD_ACTION, str(error), details) from error
+
+    return read
 
 
 def field_of(error: Exception) -> str:

@@ -109,6 +109,11 @@ class Play:
         """Match time starts: the first state becomes version 1."""
         self.version = 1
 
+    def next_tick(self) -> float | None:
+        """Tell the match time of the next fixed step, if the game has any."""
+        hz = self.game.tick_hz
+        return (self.ticks + 1) / hz if hz else None
+
     def act(self, seat: int, action: Any, time: float) -> None:
         """
         One seat acts.

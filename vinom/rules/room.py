@@ -7,18 +7,16 @@ does wrong leaves here as an exception: it ends the room, with a report.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Hashable
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
-import msgspec
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game, Outcome
 from vinom.model import MatchEnd, MatchPlan
-from vinom.rules.choices import field_of
+from vinom.rules.choices import action_reader
 from vinom.rules.frozen import fingerprint
 from vinom.rules.play import GameFault, Play, Recorded, table_of
 from vinom.rules.room_effects import (
@@ -27,10 +25,11 @@ from vinom.rules.room_effects import (
     Emitted,
     RoundOver,
     Started,
+    crash_report,
     outcome_facts,
 )
-from vinom.rules.room_seats import Presence, RoomSeats
-from vinom.rules.room_time import AWAY_PATIENCE, JOIN_PATIENCE, Due, RoomTime
+from vinom.rules.room_seats import Presence, RoomSeats, TickInputs
+from vinom.rules.room_time import JOIN_PATIENCE, Due, RoomTime, longest_life
 from vinom.rules.room_views import Views
 
 __all__ = [
@@ -49,19 +48,13 @@ __all__ = [
 MOST_TICKS = 5
 #: A game that asks for more deadlines than this at one moment has no end.
 MOST_ADVANCES = 1000
-#: Inputs of one seat that may wait for the next tick.
-MOST_WAITING = 32
 
 # A game may raise anything, and may even ask to exit: that is its own end only.
 _GAME_ERRORS = (Exception, SystemExit)
 
 
 _PRESENT = Presence.PRESENT
-
-
-def longest_life(game: Game[Any, Any]) -> float:
-    """Tell how long a room of this game can last at most, seconds."""
-    return JOIN_PATIENCE + game.time_limit + AWAY_PATIENCE + game.linger
+_T = TypeVar("_T")
 
 
 @attrs.define(eq=False, init=False)
@@ -72,21 +65,23 @@ class Room:
     Before play starts the version is 0 and there is no view.
 
     :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
+    :ivar decode_action: reads an action from MessagePack; raises `Refused`,
+        `Code.BAD_ACTION`, naming the field.
     """
 
     plan: MatchPlan
     game: Game[Any, Any]
     phase: Literal["gathering", "playing", "over", "closed"]
+    decode_action: Callable[[bytes], Any]
     _play: Play
     _time: RoomTime
     _views: Views
     _seats: RoomSeats
     _effects: list[Effect]
-    _waiting: list[tuple[int, Any]]
+    _waiting: TickInputs
     _armed_for: float | None
     _outcome: Outcome | None
     _ended: Outcome | None
-    _read_action: Callable[[bytes], Any]
 
     def __init__(
         self,
@@ -111,10 +106,10 @@ class Room:
         self._views = Views(game)
         self._seats = RoomSeats([Presence.AWAITED] * len(plan.seats))
         self._effects = []
-        self._waiting = []
+        self._waiting = TickInputs()
         self._armed_for = None
         self._outcome = self._ended = None
-        self._read_action = msgspec.msgpack.Decoder(game.actions).decode
+        self.decode_action = action_reader(game)
         try:
             self._play.lay(table)
         except _GAME_ERRORS as error:
@@ -149,9 +144,7 @@ class Room:
 
     def present(self) -> tuple[int, ...]:
         """Name the seats that are connected now."""
-        return tuple(
-            seat for seat, how in enumerate(self._seats.presence) if how is _PRESENT
-        )
+        return self._seats.present()
 
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
@@ -160,11 +153,7 @@ class Room:
 
     def audience_of(self, seat: int | None) -> Hashable:
         """Tell which view a seat sees; a spectator is ``None``."""
-        try:
-            return self._views.audience_of(self._play.state, seat)
-        except _GAME_ERRORS as error:
-            self._crash(error)
-            return None
+        return self._guarded(self._views.audience_of, self._play.state, seat)
 
     def view(self, audience: Hashable) -> bytes:
         """
@@ -176,37 +165,17 @@ class Room:
         play = self._play
         if play.version == 0:
             return b""
-        try:
-            return self._views.show(play.state, play.version, audience)
-        except _GAME_ERRORS as error:
-            self._crash(error)
-            return b""
+        show = self._views.show
+        return self._guarded(show, play.state, play.version, audience) or b""
 
     def setup(self) -> bytes:
         """Show what never changes: MessagePack, empty if there is nothing."""
-        try:
-            return self._views.setup(self._play.state)
-        except _GAME_ERRORS as error:
-            self._crash(error)
-            return b""
+        return self._guarded(self._views.setup, self._play.state) or b""
 
     def view_hash(self) -> str:
         """Name the public view: sha256, its first 16 hexadecimal digits."""
         shown = self.view(self.audience_of(None))
         return fingerprint(shown) if shown else ""
-
-    def decode_action(self, data: bytes) -> Any:
-        """
-        Read an action from MessagePack.
-
-        :raises Refused: `Code.BAD_ACTION`, naming the field.
-        """
-        try:
-            return self._read_action(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Refused(
-                Code.BAD_ACTION, str(error), {"field": field_of(error)}
-            ) from error
 
     # What can happen to a room.
 
@@ -224,7 +193,7 @@ class Room:
         if self._seats.presence[seat] is not _PRESENT:
             raise Rejected("not_seated", f"seat {seat} is not connected")
         if self.game.tick_hz:
-            self._keep_for_tick(seat, action)
+            self._waiting.keep(seat, action)
             return
         play = self._play
         time = now - self._time.zero
@@ -250,9 +219,9 @@ class Room:
         :raises Refused: the room is closed, or the seat was given up.
         """
         self.alarm(now)
-        how = self._seats.presence[seat]
         if self.phase == "closed":
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        how = self._seats.presence[seat]
         if how is Presence.LEFT:
             raise Refused(Code.WRONG_SEAT, "this seat was given up")
         self._seats.presence[seat] = _PRESENT
@@ -308,7 +277,10 @@ class Room:
                         ticks -= 1
                         self._run_tick(now, ticks)
                     case Due.PATIENCE:
-                        self._patience_is_over(now)
+                        if len(self.present()) >= self.game.seats[0]:
+                            self._start(now)
+                        else:
+                            self._close("void")
                     case Due.TIME_LIMIT:
                         over = self.phase == "over"
                         self._close("finished" if over else "time_limit")
@@ -330,44 +302,28 @@ class Room:
         self._after_change(now)
 
     def _run_tick(self, now: float, more: int) -> None:
-        at = self._next_tick() or 0.0
+        at = self._play.next_tick() or 0.0
         if more < 0:
             self._time.slip(now, at, 1.0 / self.game.tick_hz)
             self._arm()
             return
-        inputs, self._waiting = tuple(self._waiting), []
-        self._play.tick(inputs, max(at, self._play.time))
+        self._play.tick(self._waiting.take(), max(at, self._play.time))
         self._after_change(now)
-
-    def _next_tick(self) -> float | None:
-        hz = self.game.tick_hz
-        return (self._play.ticks + 1) / hz if hz else None
 
     def _arm(self) -> None:
         self._armed_for = self._play.due
-        self._time.arm(self._play.due, self._next_tick())
+        self._time.arm(self._play.due, self._play.next_tick())
 
     def _pause_if_empty(self, now: float) -> None:
         if self.phase != "closed" and self._seats.is_empty():
             self._time.pause(now)
             self._arm()
 
-    def _keep_for_tick(self, seat: int, action: Any) -> None:
-        if sum(whose == seat for whose, _ in self._waiting) >= MOST_WAITING:
-            raise Rejected("too_many", "too many inputs for one tick")
-        self._waiting.append((seat, action))
-
     # Play.
 
     def _start_if_complete(self, now: float) -> None:
         if self._seats.is_complete():
             self._start(now)
-
-    def _patience_is_over(self, now: float) -> None:
-        if len(self.present()) >= self.game.seats[0]:
-            self._start(now)
-        else:
-            self._close("void")
 
     def _start(self, now: float) -> None:
         self.phase = "playing"
@@ -415,23 +371,27 @@ class Room:
 
     # The end.
 
+    def _guarded(self, call: Callable[..., _T], *args: Any) -> _T | None:
+        """Ask the game something; if it fails the room ends."""
+        try:
+            return call(*args)
+        except _GAME_ERRORS as error:
+            self._crash(error)
+            return None
+
     def _quiet_end(self) -> str:
         """Name the end of a room that nobody needs any more."""
         return "abandoned" if self._ended is None else "finished"
 
     def _crash(self, error: BaseException) -> None:
-        about = (
-            f"match {self.plan.match_id}, game {self.plan.game}, "
-            f"version {self.version}, match time {self._play.time:.3f} s\n\n"
-        )
-        self._close("crashed", about + "".join(traceback.format_exception(error)))
+        report = crash_report(self.plan, self.version, self._play.time, error)
+        self._close("crashed", report)
 
     def _close(self, reason: str, report: str | None = None) -> None:
         if self.phase == "closed":
             return
         self.phase = "closed"
         self._time.stop()
-        self._waiting.clear()
         end = MatchEnd(
             match_id=self.plan.match_id,
             reason=reason,

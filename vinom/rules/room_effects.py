@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import attrs
 
 from vinom.game import Event, Outcome
-from vinom.model import MatchEnd
+from vinom.model import MatchEnd, MatchPlan
 
 
 @attrs.frozen
@@ -56,3 +57,18 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
         "places": [list(seats) for seats in outcome.places],
         "scores": list(outcome.scores),
     }
+
+
+def crash_report(
+    plan: MatchPlan, version: int, time: float, error: BaseException
+) -> str:
+    """
+    Write down for a game's author what went wrong.
+
+    :param time: match time, seconds.
+    """
+    about = (
+        f"match {plan.match_id}, game {plan.game}, version {version}, "
+        f"match time {time:.3f} s\n\n"
+    )
+    return about + "".join(traceback.format_exception(error))

@@ -1,10 +1,16 @@
-"""How a room's seats are connected."""
+"""How a room's seats are connected, and what they said since the last tick."""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import attrs
+
+from vinom.errors import Rejected
+
+#: Inputs of one seat that may wait for the next tick.
+MOST_WAITING = 32
 
 
 class Presence(Enum):
@@ -43,3 +49,25 @@ class RoomSeats:
     def is_empty(self) -> bool:
         """Is nobody connected?"""
         return Presence.PRESENT not in self.presence
+
+
+@attrs.define(eq=False)
+class TickInputs:
+    """Actions that wait for the next tick, in the order they came."""
+
+    waiting: list[tuple[int, Any]] = attrs.field(factory=list)
+
+    def keep(self, seat: int, action: Any) -> None:
+        """
+        Keep an action.
+
+        :raises Rejected: the seat has too many here.
+        """
+        if sum(whose == seat for whose, _ in self.waiting) >= MOST_WAITING:
+            raise Rejected("too_many", "too many inputs for one tick")
+        self.waiting.append((seat, action))
+
+    def take(self) -> tuple[tuple[int, Any], ...]:
+        """Hand all of them over."""
+        taken, self.waiting = tuple(self.waiting), []
+        return taken

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
+from typing import Any
 
 import attrs
+
+from vinom.game import Game
 
 #: How long a match waits, in all, while nobody is connected, seconds.
 AWAY_PATIENCE = 30.0
 #: How long a match waits for its players to come, seconds.
 JOIN_PATIENCE = 10.0
+
+
+def longest_life(game: Game[Any, Any]) -> float:
+    """Tell how long a room of this game can last at most, seconds."""
+    return JOIN_PATIENCE + game.time_limit + AWAY_PATIENCE + game.linger
 
 
 class Due(Enum):
