@@ -279,6 +279,17 @@ class ClientPortTests(PortCase):
         port.connectionRefused()
         self.assertEqual(self.refusals, 1)
 
+    def test_socket_taken_away(self) -> None:
+        """
+        The SDK is told when the operating system closes the socket; Twisted's
+        epoll reactor does so when nobody listens there any more.
+        """
+        port = self.connect()
+        self.client_wire.stopListening()
+        self.assertEqual(self.refusals, 1)
+        port.close()
+        self.assertEqual(self.refusals, 1)
+
     def test_close(self) -> None:
         """
         The server learns that the player has left; the socket is closed.

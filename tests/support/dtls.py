@@ -4,8 +4,11 @@ Two ends of DTLS joined in memory, on a clock that only tests move.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
+
+from OpenSSL import SSL
 
 from tests.support.certificates import authority, leaf
 from vinom.model import Ticket
@@ -125,3 +128,30 @@ class Net:
         self.run()
         assert client.is_open
         return client
+
+
+def connect_plain(net: Net, address: Address) -> SSL.Connection:
+    """OpenSSL's client as it is, without our options, settings and server name."""
+    connection = SSL.Connection(SSL.Context(SSL.DTLS_CLIENT_METHOD), None)
+    connection.set_connect_state()
+    connection.set_options(SSL.OP_NO_QUERY_MTU)
+    connection.set_ciphertext_mtu(1200)
+    for _ in range(3):
+        with contextlib.suppress(SSL.WantReadError):
+            connection.do_handshake()
+        exchange(net, connection, address)
+    connection.do_handshake()
+    return connection
+
+
+def exchange(net: Net, connection: SSL.Connection, address: Address) -> bytes:
+    """Pass on what a plain client wrote; returns what it said, and gets answers."""
+    try:
+        wrote = connection.bio_read(4096)
+    except SSL.WantReadError:
+        return b""
+    net.server.receive(wrote, address, net.now)
+    net.server_events += net.server.take_events()
+    for datagram, _ in net.server.take_datagrams():
+        connection.bio_write(datagram)
+    return wrote

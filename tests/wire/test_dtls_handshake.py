@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority, leaf, new_authority
-from tests.support.dtls import DOMAIN, LABEL, Net, make_ticket
+from tests.support.dtls import DOMAIN, LABEL, Net, connect_plain, make_ticket
 from tests.support.hellos import client_hello, cookie_in
 from vinom.errors import Misconfigured
 from vinom.wire.admission import Address, Admission
 from vinom.wire.dtls import Connected, Disconnected, DtlsClient, DtlsServer, Received
-from vinom.wire.dtls_context import client_context
 from vinom.wire.records import is_client_hello, is_one_record
 
 ANN: Address = ("192.0.2.1", 4000)
@@ -60,17 +57,8 @@ class HandshakeTests(SynchronousTestCase):
         A client that shows no ticket may connect too; the token decides later.
         """
         net = Net()
-        connection = SSL.Connection(client_context(authority().anchor), None)
-        connection.set_connect_state()
-        connection.set_ciphertext_mtu(1200)
-        for _ in range(3):
-            with contextlib.suppress(SSL.WantReadError):
-                connection.do_handshake()
-            net.server.receive(connection.bio_read(2048), ANN, net.now)
-            for datagram, _ in net.server.take_datagrams():
-                connection.bio_write(datagram)
-        connection.do_handshake()
-        (event,) = net.server.take_events()
+        connect_plain(net, ANN)
+        (event,) = net.server_events
         assert isinstance(event, Connected)
         self.assertIsNone(event.association.ticket)
 
@@ -390,6 +378,26 @@ class HandshakeTests(SynchronousTestCase):
         client.receive(answer, net.now)
         net.run()
         self.assert_plays(net)
+
+    def test_old_versions(self) -> None:
+        """
+        A client that speaks DTLS 1.0 only gets no association.
+        """
+        net = Net()
+        hello = bytearray(client_hello(f"{LABEL}.{DOMAIN}".encode()))
+        hello[25:27] = b"\xfe\xff"
+        net.server.receive(bytes(hello), ANN, net.now)
+        ((answer, _),) = net.server.take_datagrams()
+        again = bytearray(
+            client_hello(
+                f"{LABEL}.{DOMAIN}".encode(), cookie_in(answer), message_number=1
+            )
+        )
+        again[25:27] = b"\xfe\xff"
+        net.server.receive(bytes(again), ANN, net.now)
+        ((alert, _),) = net.server.take_datagrams()
+        self.assertEqual(alert[0], 21)
+        self.assertEqual(net.server.figures["handshake_failed"], 1)
 
     def test_server_without_our_ciphers(self) -> None:
         """

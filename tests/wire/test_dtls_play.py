@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.dtls import BEGINNING, Net
+from tests.support.dtls import BEGINNING, Net, connect_plain, exchange
 from vinom.wire.admission import Address
 from vinom.wire.dtls import Connected, Disconnected, DtlsClient, Received
 from vinom.wire.dtls_channel import LONGEST_DATAGRAM
@@ -206,17 +206,16 @@ class PayloadTests(PlayCase):
         """
         A client that asks for a second handshake gets none and stays connected.
         """
-        connection = self.client._channel.connection
-        with contextlib.suppress(SSL.Error):
-            connection.renegotiate()
-            connection.do_handshake()
-        for datagram in self.client._channel.flush():
-            self.receive(datagram)
-        self.net.server.take_datagrams()
-        self.assertTrue(self.association.is_open)
-        self.net.server.send(self.association, b"state")
-        ((datagram, _),) = self.net.server.take_datagrams()
-        self.assertEqual(datagram[0], 23)
+        connection = connect_plain(self.net, BOB)
+        (event,) = self.net.server_events
+        assert isinstance(event, Connected)
+        connection.renegotiate()
+        self.assertRaises(SSL.WantReadError, connection.do_handshake)
+        hello = exchange(self.net, connection, BOB)
+        # Encrypted, and no application data: it did ask.
+        self.assertEqual((hello[0], hello[4]), (22, 1))
+        self.assertTrue(event.association.is_open)
+        self.assertEqual(self.net.server.figures["handshake_begun"], 2)
 
     def test_asks_again_for_the_last_flight(self) -> None:
         """
@@ -334,6 +333,23 @@ class GoodbyeTests(PlayCase):
         self.assertIsNone(self.net.server.deadline())
         self.receive(self.sealed(b"are you there?")[0])
         self.assertEqual(self.net.server.take_datagrams(), [])
+
+    def test_fatal_alert(self) -> None:
+        """
+        A client that gives up in the middle, encrypted, is gone at once.
+        """
+        connection = connect_plain(self.net, BOB)
+        (event,) = self.net.server_events
+        self.net.server_events.clear()
+        connection.renegotiate()
+        for _ in range(3):
+            with contextlib.suppress(SSL.Error):
+                connection.do_handshake()
+            exchange(self.net, connection, BOB)
+        self.assertEqual(
+            self.net.server_events, [Disconnected(event.association, "failed")]
+        )
+        self.assertEqual(list(self.net.server.associations), [self.association])
 
     def test_idle_client(self) -> None:
         """

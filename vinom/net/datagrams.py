@@ -202,8 +202,8 @@ class ClientPort(DatagramProtocol):
 
     :param host: the server's address, not a name.
     :param deliver: gets the events, as they come.
-    :param refused: called each time the operating system says that nobody
-        listens there (ICMP); a restarted server's port looks like that.
+    :param refused: called when the operating system says that nobody listens
+        there (ICMP), or took the socket away; the port may be closed by then.
     :param worn: a filter between this port and the network.
     """
 
@@ -235,11 +235,17 @@ class ClientPort(DatagramProtocol):
         self.flush()
 
     def stopProtocol(self) -> None:
-        self._is_stopped = True
         self._alarm.stop()
+        if not self._is_stopped:
+            # Nobody asked for it. Linux's poll and epoll report a refusal as an
+            # error without anything to read, which Twisted takes for the
+            # socket's end and so never calls `connectionRefused`.
+            self._is_stopped = True
+            self._refused()
 
     def connectionRefused(self) -> None:
-        self._refused()
+        if not self._is_stopped:
+            self._refused()
 
     def datagramReceived(self, datagram: bytes, address: Address) -> None:
         if self._worn is None:

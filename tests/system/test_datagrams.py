@@ -1,0 +1,106 @@
+"""Our two UDP ports on real sockets, over IPv4 and IPv6."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.trial.unittest import SkipTest, TestCase
+
+from tests.support.certificates import authority, leaf
+from tests.support.dtls import DOMAIN, LABEL
+from vinom.model import Ticket
+from vinom.net.datagrams import ClientPort, DatagramPort
+from vinom.wire.admission import Admission
+from vinom.wire.dtls import (
+    ClientEvent,
+    Connected,
+    Disconnected,
+    DtlsClient,
+    DtlsServer,
+    Received,
+    ServerEvent,
+)
+
+
+class DatagramTests(TestCase):
+    """A player's socket and a game server's."""
+
+    timeout = 20
+
+    def serve(self, interface: str) -> int:
+        admission = Admission(DOMAIN, time.time())
+        admission.add_ticket(Ticket(LABEL, "m1", 0, time.time() + 60))
+        certificate = leaf(DOMAIN)
+        server = DtlsServer(certificate.certificate, certificate.key, admission)
+        port = DatagramPort(reactor, server, self.echo)
+        self.server = port
+        self.left: Deferred[None] = Deferred()
+        try:
+            listening = reactor.listenUDP(0, port, interface=interface)
+        except CannotListenError as error:
+            raise SkipTest(f"no loopback address {interface}") from error
+        self.addCleanup(listening.stopListening)
+        return int(listening.getHost().port)
+
+    def echo(self, events: list[ServerEvent]) -> None:
+        for event in events:
+            if isinstance(event, Received):
+                self.server.send(event.association, event.payload)
+            elif isinstance(event, Disconnected):
+                self.left.callback(None)
+
+    def dial(self, host: str, port: int) -> ClientPort:
+        client = DtlsClient(f"{LABEL}.{DOMAIN}", authority().anchor, time.time())
+        self.connected: Deferred[None] = Deferred()
+        self.echoed: Deferred[bytes] = Deferred()
+        self.refused: Deferred[None] = Deferred()
+        line = ClientPort(reactor, client, host, port, self.deliver, self.refuse)
+        listening = reactor.listenUDP(0, line, interface="::" if ":" in host else "")
+        self.addCleanup(listening.stopListening)
+        return line
+
+    def deliver(self, events: list[ClientEvent]) -> None:
+        for event in events:
+            if isinstance(event, Connected):
+                self.connected.callback(None)
+            elif isinstance(event, Received):
+                self.echoed.callback(event.payload)
+
+    def refuse(self) -> None:
+        if not self.refused.called:
+            self.refused.callback(None)
+
+    async def play(self, host: str) -> None:
+        line = self.dial(host, self.serve(host))
+        await self.connected
+        payload = b"x" * 1163
+        line.send(payload)
+        line.flush()
+        self.assertEqual(await self.echoed, payload)
+        line.close()
+        await self.left
+        self.assertEqual(self.server.unsendable, 0)
+
+    async def test_ipv4(self) -> None:
+        """
+        A player connects, is heard, answered, and leaves, over IPv4.
+        """
+        await self.play("127.0.0.1")
+
+    async def test_ipv6(self) -> None:
+        """
+        The same over IPv6.
+        """
+        await self.play("::1")
+
+    async def test_nobody_there(self) -> None:
+        """
+        A player whose game server is gone is told so at once, not after seconds.
+        """
+        port = self.serve("127.0.0.1")
+        await self.server.transport.stopListening()
+        self.dial("127.0.0.1", port)
+        await self.refused
