@@ -22,6 +22,8 @@ from vinom.rules.recording import encode_ending, encode_header, encode_recorded
 
 SUFFIX = ".vinomrec"
 REPORT_SUFFIX = ".crash.txt"
+#: Its time of change is when the directory was swept.
+MARKER = ".swept"
 
 #: Kept in memory before a write, bytes.
 _BUFFER = 16 * 1024
@@ -133,7 +135,6 @@ class Recordings:
     most_bytes: int = 1 << 30
     most_age: float = 7 * 24 * 3600.0
     most_match_bytes: int = 64 << 20
-    _swept_at: float = float("-inf")
 
     def open(
         self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
@@ -160,15 +161,18 @@ class Recordings:
 
     def sweep(self, now: float) -> int:
         """
-        Remove what is too old or too much; cheap when called often.
+        Remove what is too old or too much; call it whenever a match is over.
+
+        Of all processes that share the directory one does it, once a minute.
 
         :param now: seconds since the Unix epoch.
         :returns: how many files were removed.
         """
-        if self.directory is None or now - self._swept_at < _SWEEP_EVERY:
+        if self.directory is None:
             return 0
-        self._swept_at = now
         try:
+            if not self._is_our_turn(now, self.directory / MARKER):
+                return 0
             files = self._files()
         except OSError as error:
             _log.warn("recordings cannot be swept: {why}", why=str(error))
@@ -187,11 +191,26 @@ class Recordings:
             removed += 1
         return removed
 
+    def _is_our_turn(self, now: float, marker: Path) -> bool:
+        """Has nobody swept for a while? If so, tell others that we do."""
+        try:
+            swept_at = marker.stat().st_mtime
+        except FileNotFoundError:
+            if not marker.parent.is_dir():
+                return False
+        else:
+            # A clock that was set back must not end all sweeping.
+            if 0 <= now - swept_at < _SWEEP_EVERY:
+                return False
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime(marker, (now, now))
+        return True
+
     def _files(self) -> list[tuple[float, int, Path]]:
         """List our files: when last written, size, path; the oldest first."""
-        if self.directory is None or not self.directory.is_dir():
-            return []
-        found = []
+        found: list[tuple[float, int, Path]] = []
+        if self.directory is None:
+            return found
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 if entry.name.endswith((SUFFIX, REPORT_SUFFIX)):
