@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.certificates import authority, leaf, new_authority
+from tests.support.certificates import authority, leaf, new_authority, signing_key
 from tests.support.dtls import DOMAIN, LABEL, Net, connect_plain, make_ticket
 from tests.support.hellos import client_hello, cookie_in
 from vinom.errors import Misconfigured
 from vinom.wire.admission import Address, Admission
 from vinom.wire.dtls import Connected, Disconnected, DtlsClient, DtlsServer, Received
+from vinom.wire.dtls_channel import Channel, ChannelBroken
+from vinom.wire.dtls_context import server_context
 from vinom.wire.records import is_client_hello, is_one_record
 
 ANN: Address = ("192.0.2.1", 4000)
@@ -379,6 +381,51 @@ class HandshakeTests(SynchronousTestCase):
         net.run()
         self.assert_plays(net)
 
+    def test_payload_overtakes_the_last_flight(self) -> None:
+        """
+        A state that arrives before the handshake's last flight is not lost.
+        """
+        net = Net()
+        client = net.add_client()
+        for _ in range(2):
+            for datagram in client.take_datagrams():
+                net.server.receive(datagram, ANN, net.now)
+            for datagram, _ in net.server.take_datagrams():
+                client.receive(datagram, net.now)
+        for datagram in client.take_datagrams():
+            net.server.receive(datagram, ANN, net.now)
+        (flight,) = net.server.take_datagrams()
+        (association,) = net.server.associations
+        net.server.send(association, b"state")
+        (state,) = net.server.take_datagrams()
+        client.receive(state[0], net.now)
+        client.receive(flight[0], net.now)
+        self.assertEqual(
+            client.take_events(), [Connected(client), Received(client, b"state")]
+        )
+
+    def test_broken_server(self) -> None:
+        """
+        A server whose handshake makes no sense is given up at once.
+        """
+        net = Net()
+        client = net.add_client()
+        client.take_datagrams()
+        message = b"\x02\0\0\4\0\0\0\0\0\0\0\4junk"
+        head = b"\x16\xfe\xfd" + bytes(8) + len(message).to_bytes(2)
+        client.receive(head + message, net.now)
+        self.assertEqual(client.take_events(), [Disconnected(client, "failed")])
+
+    def test_no_hello(self) -> None:
+        """
+        What OpenSSL does not take for a hello begins nothing.
+        """
+        certificate = leaf(DOMAIN)
+        context = server_context(certificate.certificate, certificate.key)
+        channel = Channel(context, 1200)
+        self.assertRaises(ChannelBroken, channel.open_as_server, b"hello", 0.0)
+        self.assertEqual(channel.resend_due(1.0), [])
+
     def test_old_versions(self) -> None:
         """
         A client that speaks DTLS 1.0 only gets no association.
@@ -523,6 +570,7 @@ class TrustTests(SynchronousTestCase):
             (b"", good.key),
             (good.certificate, b""),
             (good.certificate, other.key),
+            (good.certificate, signing_key()[0]),
         ):
             self.assertRaises(Misconfigured, DtlsServer, certificate, key, admission)
         self.assertRaises(Misconfigured, DtlsClient, "a.b.c", b"no anchor", 0.0)

@@ -217,6 +217,21 @@ class PayloadTests(PlayCase):
         self.assertTrue(event.association.is_open)
         self.assertEqual(self.net.server.figures["handshake_begun"], 2)
 
+    def test_openssl_cannot_any_more(self) -> None:
+        """
+        An association that OpenSSL gave up on ends; nothing is raised at the game.
+        """
+        self.association.channel.connection.shutdown()
+        self.net.server.send(self.association, b"state")
+        self.client._channel.connection.shutdown()
+        self.client.send(b"input")
+        self.assertEqual(
+            self.net.server.take_events(), [Disconnected(self.association, "failed")]
+        )
+        self.assertEqual(
+            self.client.take_events(), [Disconnected(self.client, "failed")]
+        )
+
     def test_asks_again_for_the_last_flight(self) -> None:
         """
         Once the client has spoken, nobody gets our last flight out of us again.

@@ -157,20 +157,18 @@ class Channel:
 
         What was not sealed by the peer, or was seen before, adds nothing.
 
+        :param datagram: empty for what came together with a handshake's end, or
+            overtook it.
         :raises ChannelClosed: the peer said close_notify.
         :raises ChannelBroken: OpenSSL gave up on the peer.
         """
         connection = self._connection
-        connection.bio_write(datagram)
-        self.drain(payloads, is_one_record(datagram))
-
-    def drain(self, payloads: list[bytes], is_one: bool = False) -> None:
-        """
-        Take payloads out of records that were fed already; see `receive`.
-
-        :param is_one: there is only one record, so the first payload is all.
-        """
-        recv = self._connection.recv
+        if datagram:
+            connection.bio_write(datagram)
+        # Then the first payload is all there is, and asking again, which
+        # costs as much as the payload did, is saved.
+        is_one = is_one_record(datagram)
+        recv = connection.recv
         try:
             while True:
                 payloads.append(recv(_ROOM))

@@ -22,6 +22,8 @@ from vinom.wire.dtls_events import Connected, Disconnected, Ending, Received
 from vinom.wire.dtls_life import Ended, LifeFacts, Opened, open_life
 from vinom.wire.records import APPLICATION_DATA
 
+_APPLICATION_DATA = bytes((APPLICATION_DATA,))
+
 
 class DtlsClient:
     """
@@ -92,7 +94,8 @@ class DtlsClient:
         self._heard = now
         self._life.finish()
         self._act()
-        self._drain(now)
+        # The server's first payloads may have overtaken its last flight.
+        self._open_records(b"", now)
 
     def _open_records(self, datagram: bytes, now: float) -> None:
         payloads: list[bytes] = []
@@ -103,31 +106,15 @@ class DtlsClient:
             ending = "closed"
         except ChannelBroken:
             ending = "failed"
-        self._deliver(payloads, ending, now)
-        if datagram[0] != APPLICATION_DATA and not self._is_over:
-            # The server may have missed our last flight.
-            self._datagrams += self._channel.flush()
-
-    def _drain(self, now: float) -> None:
-        payloads: list[bytes] = []
-        ending: Ending | None = None
-        try:
-            self._channel.drain(payloads)
-        except ChannelClosed:
-            ending = "closed"
-        except ChannelBroken:
-            ending = "failed"
-        self._deliver(payloads, ending, now)
-
-    def _deliver(
-        self, payloads: list[bytes], ending: Ending | None, now: float
-    ) -> None:
         if payloads:
             self._heard = now
             for payload in payloads:
                 self._events.append(Received(self, payload))
         if ending is not None:
             self._end(ending)
+        elif datagram[:1] != _APPLICATION_DATA:
+            # The server may have missed our last flight.
+            self._datagrams += self._channel.flush()
 
     def send(self, payload: bytes) -> None:
         """

@@ -120,7 +120,7 @@ class DtlsServer:
             association.channel.forget_flight()
             for payload in payloads:
                 self._events.append(Received(association, payload))
-        elif ending is None:
+        elif ending is None and datagram:
             # Forged, or a copy. It counts as nothing: not even as being there.
             self.figures["dropped_unreadable"] += 1
         if ending is not None:
@@ -231,21 +231,7 @@ class DtlsServer:
         self._events.append(Connected(newcomer))
         self._remember(newcomer)
         # The client's first payloads may have come in the same datagram.
-        self._drain(newcomer, now)
-
-    def _drain(self, association: Association, now: float) -> None:
-        payloads: list[bytes] = []
-        ending: Ending | None = None
-        try:
-            association.channel.drain(payloads)
-        except ChannelClosed:
-            ending = "closed"
-        except ChannelBroken:
-            ending = "failed"
-        for payload in payloads:
-            self._events.append(Received(association, payload))
-        if ending is not None:
-            self._end(association, ending, now)
+        self._open_records(newcomer, b"", now)
 
     def _receive_control(
         self, association: Association, datagram: bytes, now: float
