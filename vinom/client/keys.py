@@ -11,6 +11,8 @@ _PLAIN = {
     b"q": "quit",
     b"Q": "quit",
     b" ": "dance",
+    b"\r": "again",
+    b"\n": "again",
     b"w": "up",
     b"s": "down",
     b"a": "left",
@@ -26,7 +28,7 @@ _LONGEST = 16
 @attrs.define
 class KeyReader:
     """
-    Name the keys that a terminal sends: arrows, wasd, hjkl, space and q.
+    Name the keys that a terminal sends: arrows, wasd, hjkl, space, enter and q.
 
     Source: ECMA-48 control sequences, as xterm sends them for arrow keys.
     """
@@ -37,7 +39,7 @@ class KeyReader:
         """
         Take bytes, cut anywhere.
 
-        :returns: up, down, left, right, dance and quit, in order.
+        :returns: up, down, left, right, dance, again and quit, in order.
         """
         held, keys = self._held + data, []
         while held:

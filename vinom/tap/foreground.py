@@ -38,8 +38,10 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
 
     :returns: the exit code; 130 after the second signal.
     """
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
+    # What it offers depends on the platform; this needs threads and signals.
+    reactor: Any = installed
     _log_to_stderr()
     code = 130
     failures: list[Failure] = []
