@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rules.test_room import plan_for
 from tests.support import games
 from tests.support.games import Say
-from vinom.errors import Unreadable
+from vinom.errors import Refused, Rejected, Unreadable
 from vinom.game import Chance
 from vinom.games.maze import Maze, MazeState, Move
 from vinom.rules.recording import (
@@ -193,6 +193,61 @@ class ReplayTests(RecordingCase):
         seen = []
         replay(recording, games.Teller(), lambda play: seen.append(play.version))
         self.assertEqual(seen, [1, 2, 3])
+
+
+WORDS = st.sampled_from(
+    ["hi", "no", "tell", "end", "again", "wake 0.5", "wake 3.25", "boom", "blind"]
+)
+HAPPENINGS = st.lists(
+    st.tuples(
+        st.floats(0, 4),
+        st.sampled_from(
+            ["act", "act", "act", "join", "drop", "leave", "alarm", "look"]
+        ),
+        st.integers(0, 2),
+        WORDS,
+    ),
+    max_size=40,
+)
+
+
+class AnyMatchTests(RecordingCase):
+    @given(HAPPENINGS, st.booleans())
+    @settings(max_examples=300, deadline=None)
+    def test_whatever_happens_replays(
+        self, happenings: list[tuple[float, str, int, str]], ticking: bool
+    ) -> None:
+        """
+        Whatever players, time and the game do: no exception leaves the room,
+        nothing stays due, one end comes out, and the replay ends as it did.
+        """
+        game = games.Ticking() if ticking else games.Teller()
+        plan, now = plan_for(game, 3), 1000.0
+        data = bytearray(encode_header(plan, game, 0.0))
+        room = Room(plan, game, now, record=lambda r: data.extend(encode_recorded(r)))
+        for seat in range(3):
+            room.join(seat, now)
+        for wait, what, seat, word in happenings:
+            now += wait
+            with contextlib.suppress(Rejected, Refused):
+                if what == "act":
+                    room.act(seat, Say(word), now)
+                elif what == "alarm":
+                    room.alarm(now)
+                elif what == "look":
+                    room.view(room.audience_of(seat))
+                else:
+                    getattr(room, what)(seat, now)
+            room.alarm(now)
+            deadline = room.deadline()
+            self.assertTrue(deadline is None or deadline > now)
+        room.close("ended", now)
+        ends = [one for one in room.take_effects() if isinstance(one, Closed)]
+        self.assertEqual(len(ends), 1)
+        data += encode_ending(ends[0].end, room.state)
+        result = replay(read_recording(bytes(data)), game)
+        self.assertIsNone(result.differing)
+        self.assertEqual(result.version, room.version)
 
 
 class FileTests(RecordingCase):

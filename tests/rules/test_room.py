@@ -480,6 +480,15 @@ class CrashTests(RoomCase):
         self.assertEqual((closed.end.reason, closed.end.view_hash), ("crashed", ""))
         self.assertIn("LookupError", closed.report or "")
 
+    def test_failing_last_view(self) -> None:
+        """
+        A view that fails only when the room is closed is a crash too.
+        """
+        room = self.open_room()
+        room.act(0, Say("blind"), 1001.0)
+        room.close("ended", 1002.0)
+        self.assertEqual(self.ended(room).end.reason, "crashed")
+
     def test_failing_anywhere(self) -> None:
         """
         Whichever part of a game fails, its room ends and the caller lives on.

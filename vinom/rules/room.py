@@ -383,12 +383,18 @@ class Room:
         """Name the end of a room that nobody needs any more."""
         return "abandoned" if self._ended is None else "finished"
 
+    def _fails_to_show(self) -> bool:
+        self.view_hash()
+        return self.phase == "closed"
+
     def _crash(self, error: BaseException) -> None:
         report = crash_report(self.plan, self.version, self._play.time, error)
         self._close("crashed", report)
 
     def _close(self, reason: str, report: str | None = None) -> None:
-        if self.phase == "closed":
+        # The last view is part of the end: a game that fails at it has crashed,
+        # whatever the room was to be closed for.
+        if self.phase == "closed" or (reason != "crashed" and self._fails_to_show()):
             return
         self.phase = "closed"
         self._time.stop()
