@@ -1,16 +1,14 @@
 """
 Sessions: from agreed players to seats in a running match, and to its end.
 
-A match is *forming* until a game server listens for it, then *placed*, then
-*playing*. Its players are told of it only when it is placed.
+Players are told of their match only when a game server listens for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -18,76 +16,16 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.errors import Code, Refused, StoreUnavailable, VinomError
+from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.interfaces import IMatchStore
-from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
+from vinom.model import MatchEnd, Placement, QueueEntry, SeatPlan, Ticket
 from vinom.rules.seats import seat_of, seat_plans
+from vinom.services.match import Follower, Hosting, Match, PutBack
 from vinom.services.minting import Mint
 from vinom.services.presence import Presence
-from vinom.wire.messages import MatchEnded, MatchFound, Push, QueueStatus, SeatName
-
-#: Puts entries whose match could not be back to where they waited.
-PutBack = Callable[[Sequence[QueueEntry]], None]
-
-
-class Hosting(Protocol):
-    """What sessions ask of `vinom.services.fleet.Fleet`."""
-
-    def host(
-        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any
-    ) -> Deferred[Placement]:
-        """Find the match a game server that listens; cancelling withdraws."""
-
-    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
-        """Let one more handshake in."""
-
-    def kick(self, match_id: str, seat: int) -> None:
-        """Remove a seat's player for good."""
-
-    def close_room(self, match_id: str, reason: str) -> None:
-        """End a match."""
-
-
-class Follower(Protocol):
-    """Who must know what becomes of sessions: the matchmaker."""
-
-    def match_opened(self, plan: MatchPlan) -> None:
-        """These players are in a match now."""
-
-    def draining(self) -> None:
-        """No new matches from here on."""
-
-
-@attrs.define(eq=False)
-class _Match:
-    """
-    A match of this node that is not over.
-
-    :ivar hosting: while it is forming: the fleet's answer.
-    :ivar verdict: why it is over, if it never gets a place.
-    :ivar withdrawn: players who gave up while it was forming.
-    :ivar placed: whom to tell that it is placed (an outside matchmaker).
-    """
-
-    plan: MatchPlan
-    since: float
-    entries: tuple[QueueEntry, ...] = ()
-    put_back: PutBack | None = None
-    hosting: Deferred[Placement] | None = None
-    placement: Placement | None = None
-    is_playing: bool = False
-    is_over: bool = False
-    verdict: str = "lost"
-    withdrawn: set[str] = attrs.field(factory=set)
-    seat_states: dict[int, str] = attrs.field(factory=dict)
-    placed: Deferred[list[MatchFound]] | None = None
-
-    @property
-    def state(self) -> Literal["forming", "placed", "playing"]:
-        if self.placement is None:
-            return "forming"
-        return "playing" if self.is_playing else "placed"
+from vinom.services.seating import Seating
+from vinom.wire.messages import MatchEnded, MatchFound, Push, QueueStatus
 
 
 class Sessions(Service):
@@ -113,8 +51,9 @@ class Sessions(Service):
     ) -> None:
         self._fleet, self._matches, self._presence = fleet, matches, presence
         self._games, self._mint, self._clock = games, mint, clock
+        self._seating = Seating(fleet, matches, mint, clock)
         self._memory_seconds = memory_seconds
-        self._live: dict[str, _Match] = {}
+        self._live: dict[str, Match] = {}
         self._followers: list[Follower] = []
         self._drained: list[Deferred[None]] = []
         self._ended: dict[str, int] = {}
@@ -173,24 +112,20 @@ class Sessions(Service):
 
     async def _open(
         self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
-    ) -> _Match | None:
+    ) -> Match | None:
         if self.is_draining:
             raise Refused(Code.DRAINING, "this node takes no new matches")
         plan = self._mint.plan(game, options, seats)
         if not await self._matches.open(plan):
             return None
-        match = _Match(plan, self._clock.seconds())
+        match = Match(plan, self._clock.seconds())
         self._live[plan.match_id] = match
         for follower in self._followers:
             follower.match_opened(plan)
         return match
 
-    def _host(self, match: _Match) -> None:
-        now = self._clock.seconds()
-        tickets = [
-            self._mint.ticket(match.plan.match_id, seat, now)
-            for seat in range(len(match.plan.seats))
-        ]
+    def _host(self, match: Match) -> None:
+        tickets = self._seating.tickets(match.plan)
         match.hosting = self._fleet.host(match.plan, tickets, self)
         match.hosting.addCallback(
             lambda placement: Deferred.fromCoroutine(
@@ -199,20 +134,20 @@ class Sessions(Service):
         ).addErrback(lambda failure: self._not_placed(match, failure))
 
     async def _place(
-        self, match: _Match, placement: Placement, tickets: list[Ticket]
+        self, match: Match, placement: Placement, tickets: list[Ticket]
     ) -> None:
         match_id = match.plan.match_id
         if match_id not in self._live:
             return
         # From here on nobody can withdraw: the room is there.
         match.hosting = None
-        if self._mint.is_stale(tickets[0], self._clock.seconds()):
-            # It waited long for a game server.
-            tickets = [await self._new_ticket(match_id, t.seat) for t in tickets]
+        tickets = await self._seating.renewed(tickets)
         if not await self._matches.place(match_id, placement):
             return
         match.placement = placement
-        found = [self._found(match.plan, placement, ticket) for ticket in tickets]
+        found = [
+            self._seating.found(match.plan, placement, ticket) for ticket in tickets
+        ]
         self._log.info(
             "match {match_id} of {game} is at {host}:{port}",
             match_id=match_id,
@@ -227,7 +162,7 @@ class Sessions(Service):
             # One who is not here gets it with the next hello.
             self._presence.tell(seat.player_id, push)
 
-    def _not_placed(self, match: _Match, failure: Failure) -> Deferred[None]:
+    def _not_placed(self, match: Match, failure: Failure) -> Deferred[None]:
         if match.hosting is None:
             # There is a room, of which we could not tell anybody.
             self._fleet.close_room(match.plan.match_id, "ended")
@@ -238,24 +173,7 @@ class Sessions(Service):
                 failure,
                 match_id=match.plan.match_id,
             )
-        end = MatchEnd(
-            match.plan.match_id,
-            match.verdict,
-            present=tuple(
-                number
-                for number, seat in enumerate(match.plan.seats)
-                if seat.player_id not in match.withdrawn
-            ),
-        )
-        return Deferred.fromCoroutine(self._finish(end))
-
-    def _withdraw(self, match: _Match, verdict: str) -> bool:
-        """Give up a match that is forming; ``False`` if it is too late."""
-        if match.hosting is None:
-            return False
-        match.verdict = verdict
-        match.hosting.cancel()
-        return True
+        return Deferred.fromCoroutine(self._finish(match.unplaced_end()))
 
     # Coming back, and giving up.
 
@@ -266,28 +184,7 @@ class Sessions(Service):
         :returns: `MatchFound`; `QueueStatus` "matched" while the match has no
             place or its game server does not answer; ``None`` without a match.
         """
-        running = await self._matches.match_of(player_id)
-        if running is None:
-            return None
-        plan, placement = running
-        seat = seat_of(plan.seats, player_id)
-        assert seat is not None
-        if placement is None:
-            return QueueStatus("matched", plan.game)
-        try:
-            ticket = await self._new_ticket(plan.match_id, seat)
-        except StoreUnavailable:
-            raise
-        except VinomError as error:
-            # Its end is under way; the player hears of it on this line.
-            self._log.info(
-                "no way back into match {match_id}: {error}",
-                match_id=plan.match_id,
-                error=error,
-                player_id=player_id,
-            )
-            return QueueStatus("matched", plan.game)
-        return self._found(plan, placement, ticket)
+        return await self._seating.rejoin(player_id)
 
     async def last_end(self, player_id: str) -> MatchEnded | None:
         """How this player's latest match ended, while that is remembered."""
@@ -309,7 +206,7 @@ class Sessions(Service):
                 and seat_of(match.plan.seats, player_id) is not None
             ):
                 match.withdrawn.add(player_id)
-                return self._withdraw(match, "void")
+                return match.withdraw("void")
         return False
 
     async def is_in_match(self, player_id: str) -> bool:
@@ -333,7 +230,7 @@ class Sessions(Service):
             await self._release(match, seat)
         else:
             match.withdrawn.add(player_id)
-            self._withdraw(match, "void")
+            match.withdraw("void")
         self._presence.tell(player_id, MatchEnded(match_id, Code.KICKED.value))
 
     async def end(self, match_id: str) -> None:
@@ -343,33 +240,13 @@ class Sessions(Service):
         :raises Refused: `NO_SUCH_MATCH`.
         """
         match = self._find(match_id)
-        if not self._withdraw(match, "ended"):
+        if not match.withdraw("ended"):
             self._fleet.close_room(match_id, "ended")
 
     def matches(self) -> list[dict[str, Any]]:
         """Every match of this node, oldest first, as operators see it."""
         now = self._clock.seconds()
-        return [
-            {
-                "match_id": match_id,
-                "game": match.plan.game,
-                "state": match.state,
-                "age": round(max(0.0, now - match.since), 3),
-                "host": match.placement.host if match.placement else None,
-                "port": match.placement.port if match.placement else None,
-                "server": match.placement.server if match.placement else None,
-                "players": [
-                    {
-                        "seat": number,
-                        "player_id": seat.player_id,
-                        "name": seat.name,
-                        "state": match.seat_states.get(number, "absent"),
-                    }
-                    for number, seat in enumerate(match.plan.seats)
-                ],
-            }
-            for match_id, match in self._live.items()
-        ]
+        return [match.describe(now) for match in self._live.values()]
 
     def status(self) -> dict[str, Any]:
         """Matches by state, and how those that are over ended."""
@@ -387,7 +264,7 @@ class Sessions(Service):
             for follower in self._followers:
                 follower.draining()
             for match in tuple(self._live.values()):
-                self._withdraw(match, "shutdown")
+                match.withdraw("shutdown")
         self._check_drained()
         return drained
 
@@ -442,15 +319,10 @@ class Sessions(Service):
             match_id=end.match_id,
             reason=end.reason,
         )
-        again = self._who_waits_again(match, end)
-        for number, seat in enumerate(match.plan.seats):
-            if (
-                seat.player_id not in again
-                and seat.player_id not in match.withdrawn
-                and match.seat_states.get(number) != "left"
-            ):
-                told = MatchEnded(end.match_id, end.reason, end.outcome)
-                self._presence.tell(seat.player_id, told)
+        again = set() if self.is_draining else match.who_waits_again(end)
+        told = MatchEnded(end.match_id, end.reason, end.outcome)
+        for player_id in match.who_is_told(again):
+            self._presence.tell(player_id, told)
         if match.put_back is not None and again:
             match.put_back(
                 [
@@ -470,13 +342,7 @@ class Sessions(Service):
             )
         self._check_drained()
 
-    def _who_waits_again(self, match: _Match, end: MatchEnd) -> set[str]:
-        """Those who came to a match that could not be go to the queue's front."""
-        if end.reason != "void" or match.put_back is None or self.is_draining:
-            return set()
-        return {match.plan.seats[seat].player_id for seat in end.present}
-
-    async def _release(self, match: _Match, seat: int) -> None:
+    async def _release(self, match: Match, seat: int) -> None:
         match.seat_states[seat] = "left"
         player_id = match.plan.seats[seat].player_id
         await self._surely(
@@ -494,33 +360,7 @@ class Sessions(Service):
             else:
                 return
 
-    async def _new_ticket(self, match_id: str, seat: int) -> Ticket:
-        ticket = self._mint.ticket(match_id, seat, self._clock.seconds())
-        await self._fleet.add_ticket(ticket)
-        return ticket
-
-    def _found(
-        self, plan: MatchPlan, placement: Placement, ticket: Ticket
-    ) -> MatchFound:
-        player_id = plan.seats[ticket.seat].player_id
-        token, expires_at = self._mint.token(ticket, player_id, self._clock.seconds())
-        return MatchFound(
-            match_id=plan.match_id,
-            game=plan.game,
-            host=placement.host,
-            port=placement.port,
-            server_name=self._mint.server_name(ticket, placement.server),
-            certificate=placement.certificate,
-            token=token,
-            seat=ticket.seat,
-            players=tuple(
-                SeatName(number, seat.name, seat.player_id)
-                for number, seat in enumerate(plan.seats)
-            ),
-            expires_at=expires_at,
-        )
-
-    def _find(self, match_id: str) -> _Match:
+    def _find(self, match_id: str) -> Match:
         match = self._live.get(match_id)
         if match is None:
             raise Refused(Code.NO_SUCH_MATCH, "it ended, or never was")
