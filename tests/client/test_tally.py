@@ -1,0 +1,133 @@
+"""The figures at the end of a run of bots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.client.match import MatchResult
+from vinom.client.tally import Samples, Tally
+
+KEYS = {
+    "matches",
+    "inputs_per_s",
+    "states_per_s",
+    "input_to_state_ms",
+    "queue_to_match_ms",
+    "match_to_joined_ms",
+    "handshakes",
+    "errors",
+}
+
+
+def ended(reason: str = "finished", **facts: Any) -> MatchResult:
+    known = {"version": 9, "view_hash": "ab", "seen_version": 9, "seen_hash": "ab"}
+    return MatchResult("m", reason, **(known | facts))
+
+
+class TallyTests(SynchronousTestCase):
+    def played(self, *results: MatchResult, is_seen: bool = True) -> Tally:
+        tally = Tally()
+        for _ in results:
+            tally.found("m")
+        if is_seen:
+            tally.saw("m", 1.0)
+            tally.saw("m", 3.0)
+        for result in results:
+            tally.over(result, has_joined=True)
+        return tally
+
+    def test_report(self) -> None:
+        """
+        The report has the keys that others read, and no others.
+        """
+        tally = self.played(ended(), ended())
+        tally.inputs = 8
+        report = tally.report()
+        self.assertEqual(set(report), KEYS)
+        self.assertEqual(report["matches"], {"started": 1, "finished": 1, "failed": 0})
+        self.assertEqual(report["inputs_per_s"], 4.0)
+        self.assertEqual(report["states_per_s"], 1.0)
+        self.assertEqual(report["input_to_state_ms"], {"p50": None, "p99": None})
+
+    def test_empty(self) -> None:
+        """
+        A run in which nothing happened can be reported, too.
+        """
+        self.assertEqual(set(Tally().report()), KEYS)
+
+    def test_lost_match_failed(self) -> None:
+        """
+        One player for whom the match broke makes it a failed match.
+        """
+        tally = self.played(ended(), ended("lost"))
+        self.assertEqual((tally.finished, tally.failed), (0, 1))
+        self.assertEqual(tally.report()["errors"], {"lost": 1})
+
+    def test_other_view(self) -> None:
+        """
+        A match whose last view differs from what the server announced failed.
+        """
+        tally = self.played(ended(seen_hash="cd"))
+        self.assertEqual(tally.report()["errors"], {"view_mismatch": 1})
+        self.assertEqual(tally.failed, 1)
+
+    def test_other_version(self) -> None:
+        """
+        A match whose last state never arrived failed.
+        """
+        tally = self.played(ended(seen_version=8))
+        self.assertEqual(tally.report()["errors"], {"version_mismatch": 1})
+
+    def test_private_views(self) -> None:
+        """
+        In games with secrets only versions are compared.
+        """
+        tally = Tally(shows_all=False)
+        tally.found("m")
+        tally.over(ended(seen_hash="cd"), has_joined=True)
+        self.assertEqual(tally.failed, 0)
+
+    def test_left_after_the_end(self) -> None:
+        """
+        Who leaves after the last round has finished the match.
+        """
+        outcome = {"round": 1, "places": [[0]], "scores": [1]}
+        tally = self.played(ended("left", outcome=outcome, view_hash=""))
+        self.assertEqual((tally.finished, tally.failed), (1, 0))
+
+    def test_void(self) -> None:
+        """
+        A match to which others did not come is neither finished nor failed.
+        """
+        tally = self.played(ended("void", view_hash=""), is_seen=False)
+        self.assertEqual((tally.started, tally.finished, tally.failed), (0, 0, 0))
+
+    def test_never_joined(self) -> None:
+        """
+        A match that one could not join failed.
+        """
+        tally = Tally()
+        tally.found("m")
+        tally.over(ended("void", view_hash=""), has_joined=False)
+        self.assertEqual(tally.failed, 1)
+
+    @given(st.lists(st.floats(0, 10), min_size=1, max_size=300))
+    def test_percentiles(self, values: list[float]) -> None:
+        """
+        Half of the samples are not above p50, and all but a hundredth not
+        above p99.
+        """
+        samples = Samples()
+        for value in values:
+            samples.add(value)
+        summary = samples.summary_ms()
+        for key, share in (("p50", 0.5), ("p99", 0.99)):
+            found = summary[key]
+            assert found is not None
+            below = sum(round(value * 1000, 3) <= found for value in values)
+            self.assertGreaterEqual(below, share * len(values))
+        self.assertLessEqual(summary["p50"], summary["p99"])

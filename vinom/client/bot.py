@@ -1,0 +1,209 @@
+"""A player that is a program: queues, plays by its game's `bot`, queues again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from vinom.client.game_line import IPlayReactor
+from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.match import Match, MatchLost, Refusal
+from vinom.client.sdk import Client
+from vinom.client.tally import Tally
+from vinom.game import Chance, Game
+
+#: An action without an answer for so long may be followed by another, seconds.
+_PATIENCE = 0.5
+#: Pause after the lobby refused to queue us, seconds.
+_PAUSE = 1.0
+
+
+@attrs.frozen
+class Habits:
+    """
+    How a bot plays.
+
+    :ivar options: of the game, JSON-like.
+    :ivar pace: most actions a second.
+    :ivar stays: how long it stays after a round has ended, seconds; ``None`` is
+        until the room closes.
+    """
+
+    options: Any = None
+    pace: float = 8.0
+    stays: float | None = None
+
+
+class Bot:
+    """
+    Play one match after another until told to stop.
+
+    :param name: of the game, as players ask for it.
+    :param chance: its own.
+    :param watch: gets each match as soon as it is found.
+    :ivar is_waiting: is it queued and in no match?
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IPlayReactor,
+        client: Client,
+        name: str,
+        game: Game[Any, Any],
+        habits: Habits,
+        tally: Tally,
+        chance: Chance,
+        watch: Callable[[Match], None] | None = None,
+    ) -> None:
+        self._reactor, self._client, self._name, self._game = (
+            reactor,
+            client,
+            name,
+            game,
+        )
+        self._habits, self._tally, self._chance = habits, tally, chance
+        self._watch = watch
+        self._queueing: Deferred[Match] | None = None
+        self._match: Match | None = None
+        self._timer: IDelayedCall | None = None
+        self._number, self._acted_at, self._found_at = 0, 0.0, 0.0
+        self._over_at: float | None = None
+        self._is_stopping = False
+        self.is_waiting = False
+
+    def run(self) -> Deferred[None]:
+        """Play; fires when `stop` was called and the last match is over."""
+        return Deferred.fromCoroutine(self._run())
+
+    def stop(self) -> None:
+        """Queue no more; a match under way is played to its end."""
+        self._is_stopping = True
+        if self._queueing is not None and self._match is None:
+            self._queueing.cancel()
+
+    def leave(self) -> None:
+        """Stop, and leave the match under way."""
+        self.stop()
+        if self._match is not None:
+            self._match.leave()
+
+    async def _run(self) -> None:
+        while not self._is_stopping:
+            pause = _PAUSE
+            try:
+                if await self._play():
+                    pause = 0.0
+            except CancelledError:
+                continue
+            except LobbyRefusal as refusal:
+                self._tally.errors[refusal.code] += 1
+            except LineLost:
+                self._tally.errors["line_lost"] += 1
+            if not self._is_stopping:
+                await deferLater(self._reactor, pause)
+        self._client.close()
+
+    async def _play(self) -> bool:
+        """Queue, and play a match to its end; was a seat taken?"""
+        began = self._reactor.seconds()
+        self._queueing = self._client.queue(
+            self._name,
+            self._habits.options,
+            on_found=lambda match: self._found(match, began),
+        )
+        self.is_waiting = True
+        try:
+            self._sit(await self._queueing)
+        except MatchLost as error:
+            self._log.debug("no seat: {why}", why=error)
+        finally:
+            self._queueing = None
+            self.is_waiting = False
+        match = self._match
+        assert match is not None  # it was found, or something was raised
+        result = await match.ended
+        self._rest()
+        self._match = None
+        self._tally.handshakes += match.handshakes
+        self._tally.over(result, match.joins > 0)
+        return match.joins > 0
+
+    def _found(self, match: Match, began: float) -> None:
+        self.is_waiting = False
+        self._match, self._found_at = match, self._reactor.seconds()
+        self._tally.queue_to_match.add(self._found_at - began)
+        self._tally.found(match.match_id)
+        match.on_state(self._saw)
+        match.on_refusal(self._refused)
+        if self._watch is not None:
+            self._watch(match)
+
+    def _sit(self, match: Match) -> None:
+        self._tally.joined(match.match_id)
+        self._tally.match_to_joined.add(self._reactor.seconds() - self._found_at)
+        self._number, self._acted_at, self._over_at = 0, 0.0, None
+        self._think_after(self._first_pause())
+
+    # Acting.
+
+    def _first_pause(self) -> float:
+        """Begin at a moment of its own, so that bots do not act in step."""
+        share, self._chance = self._chance.below(1000)
+        return share / 1000.0 / self._habits.pace
+
+    def _think_after(self, seconds: float) -> None:
+        self._timer = self._reactor.callLater(seconds, self._think)
+
+    def _rest(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _think(self) -> None:
+        match = self._match
+        if match is None or match.is_over:
+            return
+        self._think_after(1.0 / self._habits.pace)
+        if match.view is None or not match.is_connected:
+            return
+        now = self._reactor.seconds()
+        if self._is_enough(match, now):
+            match.leave()
+            return
+        if self._number > match.acked and now - self._acted_at < _PATIENCE:
+            return
+        _, self._chance = self._chance.draw()
+        action = self._game.bot(match.view, match.seat, self._chance, match.setup)
+        if action is not None and (number := match.act(action)):
+            self._number, self._acted_at = number, now
+            self._tally.inputs += 1
+
+    def _is_enough(self, match: Match, now: float) -> bool:
+        """Has the round been over for as long as we stay?"""
+        if self._habits.stays is None or match.outcome is None:
+            return False
+        if self._over_at is None:
+            self._over_at = now
+        return now - self._over_at >= self._habits.stays
+
+    def _saw(self, match: Match) -> None:
+        now = self._reactor.seconds()
+        self._tally.saw(match.match_id, now)
+        if self._number and match.acked >= self._number:
+            self._tally.input_to_state.add(now - self._acted_at)
+            self._number = 0
+
+    def _refused(self, refusal: Refusal) -> None:
+        # The game's own "no" is part of playing; anything else is not.
+        if refusal.code != "rejected":
+            self._tally.errors[refusal.code] += 1
+        if refusal.number >= self._number:
+            self._number = 0

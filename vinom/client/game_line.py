@@ -1,0 +1,165 @@
+"""One connection to a game server: a socket, DTLS on it, packets in that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from twisted.internet.interfaces import IReactorTime, IReactorUDP
+
+from vinom.client.alarm import Alarm
+from vinom.errors import PeerError
+from vinom.net.datagrams import ClientPort
+from vinom.wire.dtls import ClientEvent, Connected, Disconnected, DtlsClient, Received
+from vinom.wire.playerlink import PlayerEvent, PlayerLink
+
+
+class IPlayReactor(IReactorTime, IReactorUDP):
+    """What playing needs of a reactor."""
+
+
+class GameLine:
+    """
+    Carry a seat's packets until the line is lost or closed.
+
+    :param host: the game server's address, not a name.
+    :param token: proof of the seat for a first join; else *resume*.
+    :param heard: `message` of the seat's older line, so that nothing comes twice.
+    :param opened: called once the handshake is done.
+    :param deliver: gets each event of the link.
+    :param lost: called once if the line breaks, with a short reason.
+    :ivar heard: when the server was last heard, on the reactor's clock.
+    :ivar link: exists once the handshake is done.
+    """
+
+    def __init__(
+        self,
+        reactor: IPlayReactor,
+        host: str,
+        port: int,
+        server_name: str,
+        authority: bytes,
+        *,
+        token: str | None = None,
+        resume: bytes | None = None,
+        heard: int = 0,
+        opened: Callable[[], None],
+        deliver: Callable[[PlayerEvent], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self._clock = reactor
+        self._token, self._resume, self._first = token, resume, heard
+        self._opened, self._deliver, self._lost = opened, deliver, lost
+        self.heard = reactor.seconds()
+        self.link: PlayerLink | None = None
+        self._is_over = False
+        self._alarm = Alarm(reactor, self._deadline, self._ring)
+        client = DtlsClient(server_name, authority, self.heard)
+        self._port = ClientPort(
+            reactor, client, host, port, self._arrived, self._refused
+        )
+        any_address = "::" if ip_address(host).version == 6 else ""
+        reactor.listenUDP(0, self._port, interface=any_address, maxPacketSize=65535)
+
+    @property
+    def message(self) -> int:
+        """Number of the last reliable message part that came."""
+        return self._first if self.link is None else self.link.heard
+
+    def act(self, action: bytes) -> int:
+        """
+        Send an action.
+
+        :returns: the number it is acknowledged by; 0 if it could not be sent.
+        :raises ValueError: it is too long.
+        """
+        link = self.link
+        if link is None or self._is_over:
+            return 0
+        number = link.act(action, self._clock.seconds())
+        self._pump(link)
+        self._port.flush()
+        return number
+
+    def leave(self) -> None:
+        """Give the seat up, and close."""
+        if self.link is not None and not self._is_over:
+            self.link.leave(self._clock.seconds())
+        self.close()
+
+    def close(self) -> None:
+        """Say goodbye; nothing is delivered any more."""
+        if self._is_over:
+            return
+        if self.link is not None:
+            # What was told last is to be acknowledged before we go.
+            self.link.alarm(self._clock.seconds())
+            self._pump(self.link)
+        self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._alarm.stop()
+        self._port.close()
+
+    def _break(self, why: str) -> None:
+        if not self._is_over:
+            self._end()
+            self._lost(why)
+
+    def _refused(self) -> None:
+        self._break("refused")
+
+    def _arrived(self, events: list[ClientEvent]) -> None:
+        if self._is_over:
+            return
+        self.heard = now = self._clock.seconds()
+        for event in events:
+            if isinstance(event, Received):
+                if self.link is not None:
+                    try:
+                        self.link.receive(event.payload, now)
+                    except PeerError:
+                        # One packet that breaks the layout is as good as lost.
+                        continue
+            elif isinstance(event, Connected):
+                self.link = PlayerLink(
+                    event.association.max_payload,
+                    token=self._token,
+                    resume=self._resume,
+                    now=now,
+                    heard=self._first,
+                )
+                self._opened()
+            elif isinstance(event, Disconnected):
+                self._hand_over()
+                self._break(event.reason)
+                return
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        link = self.link
+        if link is None:
+            return
+        for event in link.take_events():
+            if not self._is_over:
+                self._deliver(event)
+        if not self._is_over:
+            self._pump(link)
+
+    def _pump(self, link: PlayerLink) -> None:
+        """Seal what is to be sent; whoever called us flushes the port."""
+        for packet in link.take_packets():
+            self._port.send(packet)
+        self._alarm.arm()
+
+    def _deadline(self) -> float | None:
+        return None if self.link is None else self.link.deadline()
+
+    def _ring(self) -> None:
+        if self.link is None or self._is_over:
+            return
+        self.link.alarm(self._clock.seconds())
+        self._hand_over()
+        if not self._is_over:
+            self._port.flush()

@@ -1,0 +1,249 @@
+"""Play the maze in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+
+from vinom.client.game_line import IPlayReactor
+from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.match import Match, MatchLost, MatchResult, Refusal
+from vinom.client.maze_walker import MazeWalker
+from vinom.client.scene import Scene, compose, headline, to_ascii
+from vinom.client.sdk import Client
+from vinom.wire.messages import QueueStatus
+
+#: Pictures a second.
+_RATE = 20
+_KEYS = "← ↑ ↓ → move · q quits"
+_KEYS_OVER = "q quits"
+_KEYS_WON = "space dances · q quits"
+_KEYS_AGAIN = "enter plays again · q quits"
+
+
+class Canvas(Protocol):
+    """What is drawn on: see `vinom.client.terminal.Screen`."""
+
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+
+    def show(self, lines: list[str]) -> None:
+        """Show these lines."""
+
+
+def scene_of(match: Match, now: float, frame: int, **more: Any) -> Scene:
+    """Make a picture of a match as it stands; it must have a view."""
+    age = max(0.0, now - match.seen_at)
+    facts = {"view": match.view, "you": match.seat} | more
+    return Scene(
+        setup=match.setup,
+        names=match.names,
+        time=match.time + age,
+        rtt=match.rtt,
+        loss=match.loss,
+        frame=frame,
+        **facts,
+    )
+
+
+class MazeGame:
+    """
+    One player at one terminal.
+
+    :param dial: says hello to the lobby.
+    :param place: what the lobby is called in messages.
+    """
+
+    def __init__(
+        self,
+        reactor: IPlayReactor,
+        dial: Callable[[], Deferred[Client]],
+        place: str,
+        options: Any,
+        canvas: Canvas,
+        *,
+        colour: bool = True,
+        ascii_only: bool = False,
+    ) -> None:
+        self._reactor, self._dial, self._place = reactor, dial, place
+        self._options, self._canvas = options, canvas
+        self._colour, self._ascii = colour, ascii_only
+        self._client: Client | None = None
+        self._match: Match | None = None
+        self._walker: MazeWalker | None = None
+        self._waiting: Deferred[Any] | None = None
+        self._again: Deferred[None] | None = None
+        self._status = ""
+        self._result: MatchResult | None = None
+        self._frame = 0
+        self._is_quitting = False
+        self.last_words: list[str] = []
+
+    def run(self) -> Deferred[int]:
+        """Play until the player quits; fires with the exit code."""
+        drawing = LoopingCall(self._draw)
+        drawing.clock = self._reactor
+        drawing.start(1.0 / _RATE)
+
+        def done(code: Any) -> Any:
+            drawing.stop()
+            return code
+
+        return Deferred.fromCoroutine(self._play()).addBoth(done)
+
+    def stop(self) -> None:
+        """Quit."""
+        self._is_quitting = True
+        if self._match is not None:
+            self._match.leave()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._again is not None:
+            again, self._again = self._again, None
+            again.callback(None)
+
+    def press(self, key: str) -> None:
+        """The player pressed a key; see `vinom.client.keys`."""
+        if key == "quit":
+            self.stop()
+        elif key == "again" and self._again is not None:
+            again, self._again = self._again, None
+            again.callback(None)
+        elif self._match is not None and self._match.view is not None:
+            self._act(self._match, key)
+
+    def _act(self, match: Match, key: str) -> None:
+        if self._walker is None:
+            self._walker = MazeWalker(match.setup, match.seat)
+        action = self._walker.choose(key, match.view)
+        if action is not None:
+            self._walker.sent(action, match.act(action))
+            self._draw()
+
+    async def _play(self) -> int:
+        self._status = f"dialling {self._place}"
+        try:
+            self._client = await self._wait(self._dial())
+            while not self._is_quitting:
+                await self._play_match(self._client)
+                if not self._is_quitting:
+                    self._again = Deferred()
+                    await self._again
+        except CancelledError:
+            return 0
+        except (LobbyRefusal, LineLost) as error:
+            if self._is_quitting:
+                return 0
+            self.last_words.append(f"vinom play: {self._place}: {error}")
+            return 1
+        finally:
+            if self._client is not None:
+                self._client.close()
+        return 0
+
+    async def _wait(self, waiting: Deferred[Any]) -> Any:
+        self._waiting = waiting
+        try:
+            return await waiting
+        finally:
+            self._waiting = None
+
+    async def _play_match(self, client: Client) -> None:
+        void = True
+        while void and not self._is_quitting:
+            self._match = self._walker = self._result = None
+            self._status = "looking for other players"
+            try:
+                await self._wait(
+                    client.queue(
+                        "maze",
+                        self._options,
+                        on_status=self._queued,
+                        on_found=self._found,
+                    )
+                )
+            except MatchLost:
+                if self._match is None:
+                    raise
+            match: Match | None = self._match
+            if match is None:
+                return
+            self._result = await match.ended
+            # The others did not come: our place in the queue is kept.
+            void = self._result.reason == "void"
+            if match.view is not None:
+                line = headline(scene_of(match, 0.0, 0))
+                self.last_words.append(f"{line} [{self._result.reason}]")
+
+    def _queued(self, status: QueueStatus) -> None:
+        if status.state == "matched":
+            self._status = "a match is found, its room is made ready"
+        elif status.position is not None:
+            self._status = f"waiting for other players, place {status.position}"
+
+    def _found(self, match: Match) -> None:
+        self._match = match
+        self._status = "taking the seat"
+        match.on_state(self._saw)
+        match.on_refusal(self._refused)
+
+    def _saw(self, match: Match) -> None:
+        if self._walker is not None:
+            self._walker.saw(match.acked)
+
+    def _refused(self, refusal: Refusal) -> None:
+        if self._walker is not None:
+            self._walker.refused()
+
+    # Drawing.
+
+    def _draw(self) -> None:
+        self._frame += 1
+        width, height = self._canvas.size()
+        match = self._match
+        if match is None or match.view is None or match.setup is None:
+            self._canvas.show(self._waiting_lines(height))
+            return
+        view = match.view
+        if self._walker is not None:
+            view = self._walker.ahead_of(view)
+        scene = scene_of(
+            match,
+            self._reactor.seconds(),
+            self._frame * 10 // _RATE,
+            view=view,
+            keys=self._keys(match),
+            notes=self._notes(match),
+        )
+        self._canvas.show(
+            compose(scene, width, height, colour=self._colour, ascii_only=self._ascii)
+        )
+
+    def _waiting_lines(self, height: int) -> list[str]:
+        dots = "." * (self._frame // (_RATE // 2) % 4)
+        lines = ["", f"  vinom · maze at {self._place}", "", f"  {self._status}{dots}"]
+        if self._match is not None and self._match.joins:
+            lines[3] = f"  seated; waiting for the others{dots}"
+        lines += ["", "  q quits"]
+        if self._ascii:
+            lines = [to_ascii(line) for line in lines]
+        return lines[:height]
+
+    def _keys(self, match: Match) -> str:
+        if self._result is not None:
+            return _KEYS_AGAIN
+        if not match.view["over"]:
+            return _KEYS
+        return _KEYS_WON if match.seat in match.view["winners"] else _KEYS_OVER
+
+    def _notes(self, match: Match) -> list[str]:
+        if self._result is not None:
+            if self._result.reason == "finished":
+                return []
+            return [f"the match is over: {self._result.reason}"]
+        if not match.is_connected:
+            return ["line lost, taking", "the seat back..."]
+        return []

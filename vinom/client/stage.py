@@ -1,0 +1,101 @@
+"""Show one of the matches that a demo's bots play."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TextIO
+
+from twisted.internet.interfaces import IReactorTime
+
+from vinom.client.match import Match
+from vinom.client.play import Canvas, scene_of
+from vinom.client.scene import compose, headline, to_ascii
+from vinom.client.tally import Tally
+
+
+class Stage:
+    """
+    Choose what to show: a match with a guest, else the newest.
+
+    :param ours: player ids of the bots; anybody else is a guest.
+    :param command: how a guest joins.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        tally: Tally,
+        ours: Collection[str],
+        command: str,
+    ) -> None:
+        self._clock, self._tally, self._ours = clock, tally, ours
+        self._command = command
+        self._matches: dict[str, Match] = {}
+        self._shown: Match | None = None
+        self._frame = 0
+        self._began = clock.seconds()
+
+    def add(self, match: Match) -> None:
+        """A bot has a seat in this match; one seat's view of it is enough."""
+        self._matches.setdefault(match.match_id, match)
+
+    def draw(
+        self, canvas: Canvas, *, colour: bool = True, ascii_only: bool = False
+    ) -> None:
+        """Draw the next picture."""
+        self._frame += 1
+        width, height = canvas.size()
+        match = self._choose()
+        if match is None:
+            lines = ["", "  vinom demo", "", "  bots are taking their seats"]
+            canvas.show(lines[:height])
+            return
+        scene = scene_of(
+            match,
+            self._clock.seconds(),
+            self._frame,
+            you=None,
+            title=f"vinom demo · maze · match {match.match_id[:8]}",
+            keys=f"join: {self._command} · Ctrl-C ends",
+            notes=self._notes(),
+        )
+        canvas.show(compose(scene, width, height, colour=colour, ascii_only=ascii_only))
+
+    def tell(self, out: TextIO, *, ascii_only: bool = False) -> None:
+        """Say in one line how it stands."""
+        match = self._choose()
+        if match is None:
+            return
+        now = self._clock.seconds()
+        rtt = "" if match.rtt is None else f", RTT {match.rtt * 1000:.1f} ms"
+        line = (
+            f"{now - self._began:5.1f} s  match {match.match_id[:8]}: "
+            f"{headline(scene_of(match, now, 0))}{rtt}"
+        )
+        print(to_ascii(line) if ascii_only else line, file=out, flush=True)
+
+    def _notes(self) -> list[str]:
+        tally = self._tally
+        notes = [f"{tally.finished} matches played"]
+        delay = tally.input_to_state.recent_ms()
+        if delay is not None:
+            notes.append(f"input → state {delay:.1f} ms")
+        return notes
+
+    def _choose(self) -> Match | None:
+        for match_id in [m.match_id for m in self._matches.values() if m.is_over]:
+            del self._matches[match_id]
+        shown = self._shown
+        seen = [m for m in self._matches.values() if m.view is not None]
+        with_guests = [m for m in seen if self._has_guest(m)]
+        if shown is not None and not shown.is_over:
+            if self._has_guest(shown) or not with_guests:
+                return shown
+        elif not seen:
+            # The last picture of the last match, until there is another.
+            return shown
+        self._shown = (with_guests or seen)[-1]
+        return self._shown
+
+    def _has_guest(self, match: Match) -> bool:
+        return any(player.player_id not in self._ours for player in match.players)

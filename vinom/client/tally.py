@@ -1,0 +1,170 @@
+"""Count what bots do and see, and sum it up."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from vinom.client.match import MatchResult
+
+#: Samples kept of each kind; more would not change a percentile.
+_MOST_SAMPLES = 500_000
+
+
+@attrs.define
+class Samples:
+    """Durations, seconds."""
+
+    _values: array[float] = attrs.field(factory=lambda: array("d"), init=False)
+
+    def add(self, seconds: float) -> None:
+        """Keep one."""
+        if len(self._values) < _MOST_SAMPLES:
+            self._values.append(seconds)
+
+    def recent_ms(self) -> float | None:
+        """The median of the latest hundred, milliseconds."""
+        return _percentile_ms(sorted(self._values[-100:]), 50)
+
+    def summary_ms(self) -> dict[str, float | None]:
+        """The 50th and 99th percentile in milliseconds; ``None`` without samples."""
+        ordered = sorted(self._values)
+        return {"p50": _percentile_ms(ordered, 50), "p99": _percentile_ms(ordered, 99)}
+
+
+def _percentile_ms(ordered: Sequence[float], percent: int) -> float | None:
+    """Nearest rank: the least value that *percent* of all do not exceed."""
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)
+    return round(ordered[rank - 1] * 1000.0, 3)
+
+
+@attrs.define
+class _Record:
+    """
+    What is known of one match.
+
+    :ivar joined: how many of our bots took their seat.
+    :ivar playing: our bots whose part in it is not over.
+    """
+
+    joined: int = 0
+    playing: int = 0
+    is_started: bool = False
+    is_finished: bool = False
+    is_failed: bool = False
+
+
+@attrs.define
+class Tally:
+    """
+    Sum up a run of bots.
+
+    :ivar shows_all: every seat of the game sees the same view, so the hash that
+        the server announces must be that of what we saw.
+    :ivar errors: how often each code came up.
+    """
+
+    shows_all: bool = True
+    inputs: int = 0
+    states: int = 0
+    handshakes: int = 0
+    errors: Counter[str] = attrs.field(factory=Counter)
+    input_to_state: Samples = attrs.field(factory=Samples)
+    queue_to_match: Samples = attrs.field(factory=Samples)
+    match_to_joined: Samples = attrs.field(factory=Samples)
+    _matches: dict[str, _Record] = attrs.field(factory=dict, init=False)
+    _first: float | None = attrs.field(default=None, init=False)
+    _last: float = attrs.field(default=0.0, init=False)
+
+    def found(self, match_id: str) -> None:
+        """A bot was given a seat."""
+        self._matches.setdefault(match_id, _Record()).playing += 1
+
+    def joined(self, match_id: str) -> None:
+        """A bot took its seat."""
+        self._matches[match_id].joined += 1
+
+    def saw(self, match_id: str, now: float) -> None:
+        """A bot saw a state."""
+        self.states += 1
+        self._last = now
+        if self._first is None:
+            self._first = now
+        self._matches[match_id].is_started = True
+
+    def over(self, result: MatchResult, has_joined: bool) -> None:
+        """A bot's part in a match is over."""
+        record = self._matches[result.match_id]
+        record.playing -= 1
+        reason = result.reason
+        if reason in ("finished", "abandoned") or (
+            reason == "left" and result.outcome is not None
+        ):
+            record.is_finished = True
+            self._compare(record, result)
+        elif reason == "left":
+            # Games that never end are over when everybody has left.
+            record.is_finished = record.is_finished or record.is_started
+        elif reason == "void" and has_joined:
+            # Others did not come; the bot has its place in the queue back.
+            self.errors["void"] += 1
+        else:
+            record.is_failed = True
+            self.errors[reason] += 1
+
+    def _compare(self, record: _Record, result: MatchResult) -> None:
+        """What we saw last must be what the server says was last."""
+        if not result.view_hash:
+            return
+        if result.seen_version != result.version:
+            record.is_failed = True
+            self.errors["version_mismatch"] += 1
+        elif self.shows_all and result.seen_hash != result.view_hash:
+            record.is_failed = True
+            self.errors["view_mismatch"] += 1
+
+    @property
+    def started(self) -> int:
+        """Matches of which a bot saw the first state."""
+        return sum(record.is_started for record in self._matches.values())
+
+    @property
+    def finished(self) -> int:
+        """Matches that were played to their end, without a failure."""
+        return sum(
+            record.is_finished and not record.is_failed
+            for record in self._matches.values()
+        )
+
+    @property
+    def failed(self) -> int:
+        """Matches that a bot could not join, or that ended as they should not."""
+        return sum(record.is_failed for record in self._matches.values())
+
+    def report(self) -> dict[str, Any]:
+        """Sum up; rates are over the time from the first state to the last."""
+        seconds = 0.0 if self._first is None else self._last - self._first
+        return {
+            "matches": {
+                "started": self.started,
+                "finished": self.finished,
+                "failed": self.failed,
+            },
+            "inputs_per_s": _rate(self.inputs, seconds),
+            "states_per_s": _rate(self.states, seconds),
+            "input_to_state_ms": self.input_to_state.summary_ms(),
+            "queue_to_match_ms": self.queue_to_match.summary_ms(),
+            "match_to_joined_ms": self.match_to_joined.summary_ms(),
+            "handshakes": self.handshakes,
+            "errors": dict(sorted(self.errors.items())),
+        }
+
+
+def _rate(count: int, seconds: float) -> float:
+    return round(count / seconds, 1) if seconds > 0 else 0.0

@@ -1,0 +1,232 @@
+"""``vinom demo``: a node, bots, and one of their matches drawn live."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+from vinom.client.bot import Bot, Habits
+from vinom.client.crowd import Crowd
+from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
+from vinom.client.stage import Stage
+from vinom.client.tally import Tally
+from vinom.client.terminal import Screen, can_draw, has_colour, has_unicode
+from vinom.errors import Misconfigured
+from vinom.game import Chance
+from vinom.tap.child_node import ChildNode, NodeFailed
+from vinom.tap.commands.bots import describe
+from vinom.tap.dialing import find_game
+from vinom.tap.foreground import run_in_foreground
+
+_NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
+#: Entries with equal options meet. With these the bots stay among themselves,
+#: and one more bot waits with the default options for whoever comes.
+_AMONG_BOTS = {"minutes": 3.0}
+#: Pictures a second, and seconds between lines without a terminal.
+_RATE, _PAUSE = 10, 1.0
+#: How long winners are seen dancing, seconds.
+_DANCE = 6.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be asked."""
+    parser.add_argument(
+        "--seconds", type=float, help="end after so long; until Ctrl-C if not given"
+    )
+    parser.add_argument(
+        "--players", type=int, default=4, help="bots that play with each other (4)"
+    )
+    parser.add_argument(
+        "--pace", type=float, default=6.0, help="moves a second of each bot (6)"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="lines of text, on a terminal too"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Show it; 0 unless no match could be shown.
+
+    :raises Misconfigured: the options make no sense.
+    """
+    if not 2 <= options.players <= len(_NAMES):
+        raise Misconfigured(f"--players must be 2 to {len(_NAMES)}")
+    if not options.pace > 0 or (options.seconds or 1) <= 0:
+        raise Misconfigured("--pace and --seconds must be above 0")
+    draws = can_draw(sys.stdout, os.environ) and not options.plain
+    screen = Screen(sys.stdout) if draws else None
+    demos: list[Demo] = []
+
+    def build(reactor: Any) -> Demo:
+        demos.append(Demo(reactor, options, screen))
+        return demos[0]
+
+    try:
+        code = run_in_foreground(build)
+    finally:
+        if screen is not None:
+            screen.leave()
+    for words in demos[0].last_words:
+        print(words, file=sys.stderr)
+    if demos[0].tally.started:
+        print(describe(demos[0].tally.report()))
+    return code
+
+
+class Demo:
+    """
+    One demonstration.
+
+    :param screen: to draw on; ``None`` writes lines.
+    :ivar last_words: what went wrong.
+    """
+
+    def __init__(
+        self, reactor: Any, options: argparse.Namespace, screen: Screen | None
+    ) -> None:
+        self._reactor, self._screen = reactor, screen
+        self._seconds, self._pace = options.seconds, options.pace
+        self._names = _NAMES[: options.players]
+        self._game = find_game("maze")[1]
+        self._node = ChildNode(reactor, ["--warm=2"])
+        self.tally = Tally()
+        self.last_words: list[str] = []
+        self._ours: set[str] = set()
+        self._greeters: list[Bot] = []
+        self._crowd: Crowd | None = None
+        self._command = f"{_program()} play maze --connect 127.0.0.1:{self._node.port}"
+        self._stage = Stage(reactor, self.tally, self._ours, self._command)
+        self._chance = Chance(int.from_bytes(os.urandom(8), "big"))
+        self._over: Deferred[None] = Deferred()
+        self._is_stopping = False
+
+    def run(self) -> Deferred[int]:
+        """Show it; fires with the exit code."""
+        return Deferred.fromCoroutine(self._run())
+
+    def stop(self) -> None:
+        """Come to an end."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._over.callback(None)
+
+    async def _run(self) -> int:
+        end = None
+        if self._seconds is not None:
+            end = self._reactor.callLater(self._seconds, self.stop)
+        self._say("starting a node...")
+        try:
+            await self._node.start()
+            self._say(f"the lobby listens on 127.0.0.1:{self._node.port}")
+            self._say(f"join from a second terminal: {self._command}")
+            if not self._is_stopping:
+                await self._show()
+        except NodeFailed as error:
+            self.last_words.append(f"vinom demo: {error}")
+            return 1
+        finally:
+            if end is not None and end.active():
+                end.cancel()
+            await self._node.stop()
+        if not self.tally.started:
+            self.last_words.append("vinom demo: no match came about; the node says:")
+            self.last_words.append(self._node.log_end())
+            return 1
+        return 0
+
+    async def _show(self) -> None:
+        crowd = self._crowd = Crowd(
+            self._reactor,
+            [
+                partial(self._bot, name, _AMONG_BOTS, self._stage.add)
+                for name in self._names
+            ],
+            self.tally,
+        )
+        done = crowd.run()
+        self._greet()
+        if self._screen is None:
+            drawing = LoopingCall(self._stage.tell, sys.stdout)
+            pause = _PAUSE
+        else:
+            self._screen.enter()
+            drawing = LoopingCall(
+                self._stage.draw,
+                self._screen,
+                colour=has_colour(os.environ),
+                ascii_only=not has_unicode(sys.stdout),
+            )
+            pause = 1.0 / _RATE
+        drawing.clock = self._reactor
+        drawing.start(pause)
+        await self._over
+        drawing.stop()
+        for greeter in self._greeters:
+            greeter.leave()
+        crowd.leave()
+        await done
+
+    def _bot(self, name: str, options: Any, watch: Any) -> Deferred[Bot]:
+        word, self._chance = self._chance.draw()
+
+        def ready(client: Client) -> Bot:
+            self._ours.add(client.identity.player_id)
+            return Bot(
+                self._reactor,
+                client,
+                "maze",
+                self._game,
+                Habits(options, self._pace, _DANCE),
+                self.tally,
+                Chance(word),
+                watch,
+            )
+
+        node = self._node
+        return connect(self._reactor, node.host, node.port, name=name).addCallback(
+            ready
+        )
+
+    def _greet(self) -> None:
+        """Have one bot wait for a guest; each guest gets the next one."""
+        if self._is_stopping:
+            return
+        name = _NAMES[(len(self._names) + len(self._greeters)) % len(_NAMES)]
+
+        def met(match: Match) -> None:
+            self._stage.add(match)
+            # This one match, and then it leaves; the next one waits already.
+            self._greeters[-1].stop()
+            self._greet()
+
+        def begin(bot: Bot) -> Deferred[None]:
+            self._greeters.append(bot)
+            return bot.run()
+
+        def failed(failure: Any) -> None:
+            failure.trap(LobbyRefusal, LineLost)
+
+        self._bot(name, None, met).addCallback(begin).addErrback(failed)
+
+    def _say(self, words: str) -> None:
+        if self._screen is None:
+            print(words, flush=True)
+
+
+def _program() -> str:
+    """How this program was called, if the shell would not find it by name."""
+    called = Path(sys.argv[0])
+    if called.name != "vinom" or shutil.which("vinom") == str(called.absolute()):
+        return "vinom"
+    return str(called)
