@@ -12,7 +12,7 @@ from twisted.python.usage import Options
 
 from vinom import __version__
 from vinom.errors import Misconfigured
-from vinom.tap.logs import observe
+from vinom.tap.logs import observe, observer
 from vinom.tap.settings import TABLE, Row
 from vinom.tap.sources import gather
 from vinom.tap.values import Switch
@@ -77,6 +77,12 @@ class NodeOptions(Options, AuthOptionMixin):
             # One line, not the hundred of twistd's own answer.
             raise SystemExit(f"twistd vinom: {error}") from error
         self["settings"] = settings
-        if self.parent is not None and not self.parent.get("logger"):
-            # This is read by twistd after all options are parsed.
-            self.parent["logger"] = observe(settings, self.parent.get("logfile"))
+        if self.parent is not None:
+            # Both are read when all options are parsed: by twistd, which looks for
+            # "logger", and by twist, which looks for the other.
+            parent = self.parent
+            if not parent.get("logger"):
+                parent["logger"] = observe(settings, parent.get("logfile"))
+            parent["fileLogObserverFactory"] = lambda file: observer(
+                file, settings.log_format, settings.log_level
+            )

@@ -16,6 +16,7 @@ import attrs
 
 from vinom.errors import Misconfigured
 from vinom.tap.values import (
+    Address,
     Bounded,
     Choice,
     Endpoint,
@@ -57,7 +58,7 @@ class Settings:
 
     # Where it is.
     interface: str = _option(
-        "network", Text(), "address to listen on, IPv4 or IPv6", "127.0.0.1"
+        "network", Address(), "address to listen on, IPv4 or IPv6", "127.0.0.1"
     )
     port: int = _option(
         "network", _PORT, "TCP port of the lobby; 0 is any free one", 4600
@@ -246,9 +247,9 @@ class Settings:
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.advertise is None and self.interface in ("0.0.0.0", "::", ""):
+        if self.advertise is None and self.interface in ("0.0.0.0", "::"):
             raise Misconfigured(
-                f"interface {self.interface or 'nothing'} is no address to tell "
+                f"interface {self.interface} is no address to tell "
                 "players: set advertise to the host name or address they reach"
             )
         if self.max_servers is not None and self.warm > self.max_servers:
@@ -272,6 +273,11 @@ class Settings:
     def admin_socket(self) -> Path:
         """Where the admin API listens for this machine's operator."""
         return self.state_dir / "admin.sock"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where game servers dial in."""
+        return self.state_dir / "control.sock"
 
     @property
     def recordings_dir(self) -> Path:

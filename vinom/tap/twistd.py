@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
+from vinom.errors import Misconfigured
 from vinom.tap.options import NodeOptions
 
 __all__ = ["Options", "makeService"]
@@ -18,4 +19,8 @@ def makeService(options: NodeOptions) -> IService:
 
     from vinom.tap.node import Node
 
-    return Node(options["settings"], reactor)
+    try:
+        node: IService = Node(options["settings"], reactor)
+    except Misconfigured as error:
+        raise SystemExit(f"twistd vinom: {error}") from error
+    return node

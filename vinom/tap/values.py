@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,6 +56,20 @@ class Text:
 
     def show(self, value: Any) -> str:
         return str(value)
+
+
+@attrs.frozen
+class Address(Text):
+    """An IPv4 or IPv6 address, not a name."""
+
+    metavar: str = "ADDRESS"
+
+    def read(self, text: str) -> str:
+        try:
+            ip_address(text.partition("%")[0])
+        except ValueError:
+            raise ValueError(f"must be an IP address, not {text!r}") from None
+        return text
 
 
 @attrs.frozen

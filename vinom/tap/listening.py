@@ -1,0 +1,47 @@
+"""Sockets that only this user can reach, and names for those of everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+
+from vinom.errors import Misconfigured
+
+#: What a UNIX socket's address can hold on Linux, bytes (source: unix(7)).
+LONGEST_SOCKET_PATH = 107
+
+
+def listen_privately(
+    reactor: Any, path: Path, factory: IProtocolFactory
+) -> IListeningPort:
+    """
+    Listen on a UNIX socket of ours alone; one that a dead node left is replaced.
+
+    :raises Misconfigured: another node has it, or the path is too long.
+    """
+    if len(bytes(path)) > LONGEST_SOCKET_PATH:
+        raise Misconfigured(
+            f"the path {path} is longer than a socket's may be "
+            f"({LONGEST_SOCKET_PATH} bytes): set a shorter state_dir"
+        )
+    try:
+        port: IListeningPort = reactor.listenUNIX(
+            str(path), factory, mode=0o600, wantPID=True
+        )
+    except CannotListenError as error:
+        raise Misconfigured(
+            f"{path} cannot be had; another node seems to use this state directory"
+        ) from error
+    return port
+
+
+def bound_at(port: IListeningPort) -> str:
+    """Write where a port listens as ``HOST:PORT``."""
+    address: Any = port.getHost()
+    host = getattr(address, "host", None)
+    if host is None:
+        return str(getattr(address, "name", address))
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
