@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import LobbyWorld, MemoryLine, Party
 from vinom.errors import Code, Refused, StoreUnavailable
-from vinom.storage.memory import MemoryEntryStore
+from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore
 
 
 def states(said: list[dict[str, Any]]) -> list[str]:
@@ -171,6 +171,27 @@ class QueueTests(SynchronousTestCase):
         for line in lines:
             self.assertEqual(states(line.heard()), ["matched", "match_found"])
 
+    def test_outcomes_unknown(self) -> None:
+        """
+        When storage did its part and the answer was lost, nobody is stuck between
+        queue and match, or plays in two.
+        """
+        for step in ("claim", "open"):
+            clock = LobbyWorld().clock
+            entries, matches = LostAnswers(), LostMatchAnswers(clock.seconds)
+            world = LobbyWorld(entries=entries, matches=matches)
+            lines = [world.queued(name, "duel")[0] for name in ("ann", "bob")]
+            (entries if step == "claim" else matches).lost = 1
+            matches.away = 2 if step == "open" else 0
+            world.clock.advance(0)
+            world.clock.pump([1.0] * 5)
+            self.flushLoggedErrors(StoreUnavailable)
+            for line in lines:
+                self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
+            self.assertEqual(len(world.fleet.hosted), 1, step)
+            running = self.successResultOf(world.matches.running())
+            self.assertEqual(len(running), 1, step)
+
     def test_claimed_elsewhere(self) -> None:
         """
         When another node takes one of the two, the other goes on waiting.
@@ -258,6 +279,38 @@ class StumblingEntries(MemoryEntryStore):
             self.failures -= 1
             return fail(StoreUnavailable("no answer"))
         return super().claim(entry_ids)
+
+
+class LostAnswers(MemoryEntryStore):
+    """A store whose answer to a claim is lost."""
+
+    lost = 0
+
+    def claim(self, entry_ids: Any) -> Any:
+        done = super().claim(entry_ids)
+        if self.lost:
+            self.lost -= 1
+            return fail(StoreUnavailable("no answer"))
+        return done
+
+
+class LostMatchAnswers(MemoryMatchStore):
+    """A store whose answer is lost when a match opens, and then is away a while."""
+
+    lost = away = 0
+
+    def open(self, plan: Any) -> Any:
+        done = super().open(plan)
+        if self.lost:
+            self.lost -= 1
+            return fail(StoreUnavailable("no answer"))
+        return done
+
+    def end(self, end: Any, expires_at: float) -> Any:
+        if self.away:
+            self.away -= 1
+            return fail(StoreUnavailable("no answer"))
+        return super().end(end, expires_at)
 
 
 class RacedEntries(MemoryEntryStore):
@@ -404,4 +457,4 @@ class _Life:
         self.case.assertEqual(self.world.sessions.matches(), [])
         self.case.assertEqual(self.world.lobby.counts(), {"lines": 0, "players": 0})
         self.case.assertEqual(self.world.clock.getDelayedCalls(), [])
-        self.case.assertEqual(self.world.matchmaker._told, {})
+        self.case.assertEqual(len(self.world.matchmaker._news), 0)

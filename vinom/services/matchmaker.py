@@ -15,15 +15,17 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.interfaces import IEntryStore
 from vinom.model import MatchPlan, Player, QueueEntry
-from vinom.rules.matchmaking import Proposal, Rules, explain, position, propose
+from vinom.rules.matchmaking import Proposal, Rules, explain, propose
 from vinom.rules.names import canonical_loadout, canonical_options
 from vinom.services.presence import Presence
+from vinom.services.queue_news import QueueNews
 from vinom.services.sessions import Sessions
 from vinom.wire.messages import QueueStatus
 
@@ -61,19 +63,19 @@ class Matchmaker(Service):
         self._rules = Rules(
             {name: game.seats for name, game in games.items()}, fill_seconds
         )
-        self._away_seconds, self._status_seconds = away_seconds, status_seconds
+        self._away_seconds = away_seconds
+        self._news = QueueNews(entries, presence, clock, status_seconds)
         self._forming: set[str] = set()
         self._away: dict[str, IDelayedCall] = {}
-        self._told: dict[str, int] = {}
         self._next_round: IDelayedCall | None = None
-        self._next_status: IDelayedCall | None = None
         self._is_in_round = self._is_round_due = False
         sessions.follow(self)
 
     def stopService(self) -> None:
         """Stop matching; entries stay where they are."""
         Service.stopService(self)
-        for call in (self._next_round, self._next_status, *self._away.values()):
+        self._news.stop()
+        for call in (self._next_round, *self._away.values()):
             if call is not None and call.active():
                 call.cancel()
         self._away.clear()
@@ -116,7 +118,7 @@ class Matchmaker(Service):
         if not self._presence.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._ask_for_round(0.0)
-        return await self._status(entry)
+        return await self._news.status(entry)
 
     async def cancel(self, player_id: str) -> QueueStatus:
         """
@@ -126,8 +128,8 @@ class Matchmaker(Service):
         """
         entry = await self._entries.entry_of(player_id)
         if entry is not None and await self._entries.remove(entry.entry_id):
-            self._told.pop(player_id, None)
-            self._ask_for_status()
+            self._news.forget(player_id)
+            self._news.changed()
             return QueueStatus("idle")
         if self._sessions.withdraw(player_id):
             return QueueStatus("idle")
@@ -139,7 +141,7 @@ class Matchmaker(Service):
 
     def player_lost(self, player_id: str) -> None:
         """A player's line is gone: keep its place for a while."""
-        self._told.pop(player_id, None)
+        self._news.forget(player_id)
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle(player_id))
 
@@ -153,7 +155,7 @@ class Matchmaker(Service):
         if entry is None:
             return None
         self._ask_for_round(0.0)
-        return await self._status(entry)
+        return await self._news.status(entry)
 
     # What sessions tell.
 
@@ -255,7 +257,7 @@ class Matchmaker(Service):
         for proposal in proposals.ready:
             await self._start(proposal)
         if proposals.ready:
-            self._ask_for_status()
+            self._news.changed()
         if proposals.deadline is not None:
             self._is_in_round = False
             # A thousandth more, so that rounding never wakes us just too early.
@@ -265,18 +267,25 @@ class Matchmaker(Service):
         players = {p.player_id for entry in proposal.entries for p in entry.players}
         self._forming |= players
         try:
-            claimed = await self._entries.claim(
-                [entry.entry_id for entry in proposal.entries]
-            )
-            if not claimed:
+            if not await self._claim(proposal):
                 # Somebody went in between; the others are still there.
                 self._is_round_due = True
                 return
             for player_id in players:
-                self._told.pop(player_id, None)
+                self._news.forget(player_id)
             await self._open(proposal)
         finally:
             self._forming -= players
+
+    async def _claim(self, proposal: Proposal) -> bool:
+        try:
+            return await self._entries.claim(
+                [entry.entry_id for entry in proposal.entries]
+            )
+        except StoreUnavailable:
+            # They may be out of the queue, and nobody would know.
+            await self._put_back(proposal.entries)
+            raise
 
     async def _open(self, proposal: Proposal) -> None:
         try:
@@ -286,7 +295,6 @@ class Matchmaker(Service):
         except Refused as refusal:
             self._dismiss(proposal.entries, refusal)
         except StoreUnavailable:
-            # If the match was opened after all, putting back finds that out.
             await self._put_back(proposal.entries)
             raise
         else:
@@ -298,23 +306,28 @@ class Matchmaker(Service):
             if self._sessions.is_draining:
                 self._dismiss([entry], Refused(Code.DRAINING, "the server stops"))
                 continue
-            await self._put_one_back(entry)
+            while not await self._is_put_back(entry):
+                await deferLater(self._clock, _RETRY_SECONDS)
         self._ask_for_round(0.0)
-        self._ask_for_status()
+        self._news.changed()
 
-    async def _put_one_back(self, entry: QueueEntry) -> None:
+    async def _is_put_back(self, entry: QueueEntry) -> bool:
+        """Put one back, or find it there; ``False`` if storage did not answer."""
+        try:
+            for player in entry.players:
+                if await self._sessions.is_in_match(player.player_id):
+                    return True
+            here = all(self._presence.is_here(p.player_id) for p in entry.players)
+            again = attrs.evolve(entry, suspended=not here)
+            await self._entries.add(again)
+            status = await self._news.status(again)
+        except StoreUnavailable as error:
+            self._log.error("storage does not answer: {error}", error=error)
+            return False
         for player in entry.players:
-            if await self._sessions.is_in_match(player.player_id):
-                return
-        here = all(self._presence.is_here(p.player_id) for p in entry.players)
-        again = attrs.evolve(entry, suspended=not here)
-        if not await self._entries.add(again):
-            return
-        for player in entry.players:
-            if self._presence.is_here(player.player_id):
-                self._presence.tell(player.player_id, await self._status(again))
-            else:
+            if not self._presence.tell(player.player_id, status):
                 self.player_lost(player.player_id)
+        return True
 
     # Players who are away.
 
@@ -352,7 +365,7 @@ class Matchmaker(Service):
             if entry is not None:
                 await self._entries.remove(entry.entry_id)
         self._ask_for_round(0.0)
-        self._ask_for_status()
+        self._news.changed()
 
     async def _dismiss_all(self) -> None:
         refusal = Refused(Code.DRAINING, "this node takes no new matches")
@@ -364,45 +377,9 @@ class Matchmaker(Service):
         """These will not be matched; tell them so."""
         for entry in entries:
             for player in entry.players:
-                self._told.pop(player.player_id, None)
+                self._news.forget(player.player_id)
                 self._presence.warn(player.player_id, refusal)
                 self._presence.tell(player.player_id, QueueStatus("idle"))
-
-    # What waiting players hear.
-
-    async def _status(self, entry: QueueEntry) -> QueueStatus:
-        place = position(entry, await self._entries.waiting())
-        for player in entry.players:
-            self._told[player.player_id] = place
-        waited = max(0.0, self._clock.seconds() - entry.since)
-        return QueueStatus("waiting", entry.game, place, round(waited, 3))
-
-    def _ask_for_status(self) -> None:
-        if self._next_status is None:
-            self._next_status = self._clock.callLater(
-                self._status_seconds, self._start_status
-            )
-
-    def _start_status(self) -> None:
-        self._next_status = None
-        self._run(self._tell_positions())
-
-    async def _tell_positions(self) -> None:
-        """Tell everybody whose position changed, in one walk of the queue."""
-        now = self._clock.seconds()
-        places: dict[tuple[str, bytes], int] = {}
-        for entry in await self._entries.waiting():
-            wish = (entry.game, entry.options)
-            places[wish] = place = places.get(wish, 0) + 1
-            for player in entry.players:
-                told = self._told.get(player.player_id)
-                if told is not None and told != place:
-                    self._told[player.player_id] = place
-                    waited = round(max(0.0, now - entry.since), 3)
-                    self._presence.tell(
-                        player.player_id,
-                        QueueStatus("waiting", entry.game, place, waited),
-                    )
 
     def _run(self, work: Any, retry: str | None = None) -> None:
         def failed(failure: Any) -> None:

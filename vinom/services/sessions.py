@@ -116,8 +116,13 @@ class Sessions(Service):
         if self.is_draining:
             raise Refused(Code.DRAINING, "this node takes no new matches")
         plan = self._mint.plan(game, options, seats)
-        if not await self._matches.open(plan):
-            return None
+        try:
+            if not await self._matches.open(plan):
+                return None
+        except StoreUnavailable:
+            # It may be there after all, and would hold its players for ever.
+            await self._record_end(MatchEnd(plan.match_id, "void"))
+            raise
         match = Match(plan, self._clock.seconds())
         self._live[plan.match_id] = match
         for follower in self._followers:
@@ -309,9 +314,7 @@ class Sessions(Service):
         if match is None or match.is_over:
             return
         match.is_over = True
-        await self._surely(
-            lambda: self._matches.end(end, self._clock.seconds() + self._memory_seconds)
-        )
+        await self._record_end(end)
         del self._live[end.match_id]
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
@@ -341,6 +344,10 @@ class Sessions(Service):
                 )
             )
         self._check_drained()
+
+    async def _record_end(self, end: MatchEnd) -> None:
+        expires_at = self._clock.seconds() + self._memory_seconds
+        await self._surely(lambda: self._matches.end(end, expires_at))
 
     async def _release(self, match: Match, seat: int) -> None:
         match.seat_states[seat] = "left"
