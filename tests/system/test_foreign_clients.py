@@ -19,12 +19,20 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
 
-from tests.support.certificates import Leaf, authority, leaf, new_authority
+from tests.support.certificates import (
+    Leaf,
+    authority,
+    leaf,
+    new_authority,
+    signing_key,
+)
 from tests.support.dtls import DOMAIN, LABEL
+from tests.support.one_seat import OneSeat
 from vinom.model import Ticket
 from vinom.net.datagrams import DatagramPort
 from vinom.wire.admission import Admission
 from vinom.wire.dtls import Connected, Disconnected, DtlsServer, Received, ServerEvent
+from vinom.wire.tokens import Claims, TokenSigner, TokenVerifier
 
 NAME = f"{LABEL}.{DOMAIN}"
 GODOT = Path(__file__).with_name("godot")
@@ -234,6 +242,42 @@ class ForeignClientTests(TestCase):
         """
         self.listen(leaf("s2.game.vinom"))
         await self.assert_refuses(self.godot())
+
+    def play(self, token: str) -> tuple[OneSeat, Program]:
+        """Serve a maze, and let Godot play it with *token*."""
+        verifier = TokenVerifier({"k1": signing_key("k1")[1]}, "game.vinom")
+        game = OneSeat(reactor, self.server, verifier)
+        port = reactor.listenUDP(0, game.port, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        program = self.start(
+            "godot3-server", "--no-window", "--script", str(GODOT / "play.gd"),
+            "127.0.0.1", str(port.getHost().port), NAME, self.anchor, token,
+        )  # fmt: skip
+        return game, program
+
+    def token(self, key_id: str) -> str:
+        claims = Claims("game.vinom", "m1", "p0", 0, time.time() + 60, "t1")
+        return TokenSigner("k1", signing_key(key_id)[0]).sign(claims)
+
+    async def test_godot_plays(self) -> None:
+        """
+        A Godot 3 game takes its seat with a real token, and moves.
+        """
+        game, program = self.play(self.token("k1"))
+        self.assertEqual(await program.ended, 0, program.output)
+        self.assertIn(b"seat 0", program.output)
+        self.assertIn(b"moved [", program.output)
+        self.assertEqual(game.joined, [0])
+        self.assertEqual(game.moves, 1)
+
+    async def test_godot_is_told_that_its_token_is_forged(self) -> None:
+        """
+        A handshake alone opens no seat, and the game learns why.
+        """
+        game, program = self.play(self.token("k2"))
+        self.assertEqual(await program.ended, 6, program.output)
+        self.assertIn(b"rejected bad_token", program.output)
+        self.assertEqual(game.joined, [])
 
     async def test_unknown_ticket(self) -> None:
         """
