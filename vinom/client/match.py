@@ -317,7 +317,9 @@ class Match:
     def _drop_line(self) -> None:
         line, self._line = self._line, None
         if line is not None:
-            self._heard = max(self._heard, line.heard) if line.link else self._heard
+            if self._taking is None:
+                # A server that never gave us the seat does not count as heard.
+                self._heard = line.heard
             self._message = line.message
             line.close()
 
