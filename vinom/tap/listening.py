@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from vinom.errors import Misconfigured
 

@@ -138,7 +138,7 @@ class Bounded:
             kind = "a whole number" if self.of is int else "a number"
             raise ValueError(f"must be {kind}, not {text!r}") from None
         if math.isnan(number) or not self.least <= number <= self.most:
-            raise ValueError(f"must be from {self.least:g} to {self.most:g}")
+            raise ValueError(f"must be from {self.least} to {self.most}")
         return number
 
     def accept(self, value: Any) -> Any:
