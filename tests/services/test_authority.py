@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -42,9 +42,9 @@ def handshake(issued: Issued, anchor: bytes, name: str) -> None:
     client.set_connect_state()
     for _ in range(10):
         for one, other in ((client, server), (server, client)):
-            with suppress(SSL.WantReadError):
+            with contextlib.suppress(SSL.WantReadError):
                 one.do_handshake()
-            with suppress(SSL.WantReadError):
+            with contextlib.suppress(SSL.WantReadError):
                 other.bio_write(one.bio_read(65536))
     verify_hostname(client, name)
 
