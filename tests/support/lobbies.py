@@ -99,7 +99,7 @@ class LobbyWorld:
         self.clock.advance(1_000_000.0)
         self.entropy = random.Random(seed).randbytes
         now = self.clock.seconds
-        self.games = {"duel": Duel(), "party": Party()}
+        self.games = parts.get("games") or {"duel": Duel(), "party": Party()}
         self.fleet = parts.get("fleet") or MemoryFleet()
         self.entries = parts.get("entries") or MemoryEntryStore()
         self.matches = parts.get("matches") or MemoryMatchStore(now)
