@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import msgpack
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.played import PlayedWorld, ScriptedServer
+from tests.support.played import CORRIDOR, PlayedWorld, ScriptedServer
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.sdk import Client
 from vinom.errors import Code
@@ -41,7 +41,7 @@ class MatchTests(SynchronousTestCase):
         """
         match, server = self.play()
         self.assertTrue(match.is_connected)
-        self.assertEqual(match.setup, {"walls": ["2aa8"]})
+        self.assertEqual(match.setup, CORRIDOR)
         self.assertEqual(sorted(match.names), ["ann", "bob"])
         self.assertEqual(server.joins[0][0], False)
         self.assertTrue(all(line.is_closed for line in self.world.endpoint.lines))

@@ -10,9 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from tests.support.certificates import authority, leaf
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import LobbyWorld
+from tests.support.lobbies import Duel, LobbyWorld, Party
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.lobby import LobbyClient
+from vinom.games.maze import Maze
 from vinom.model import Placement, Ticket
 from vinom.net.datagrams import DatagramPort
 from vinom.wire.admission import Admission
@@ -31,6 +32,14 @@ from vinom.wire.packets import state_tails
 from vinom.wire.seatlink import ActionArrived, JoinAsked, Left, SeatLink
 
 HOST = "127.0.0.1"
+#: The setup of every game: a maze of one corridor.
+CORRIDOR = {
+    "rows": 1,
+    "cols": 4,
+    "walls": ["2aa8"],
+    "starts": [[0, 0], [0, 3]],
+    "ends_at": 300.0,
+}
 
 
 class MemoryUdp:
@@ -119,7 +128,7 @@ class ScriptedServer:
         self.actions: list[Any] = []
         self.joins: list[tuple[bool, bytes]] = []
         self.has_left = False
-        self.setup = msgpack.encode({"walls": ["2aa8"]})
+        self.setup = msgpack.encode(CORRIDOR)
         self._last: tuple[int, Any] | None = None
         self._alarm()
 
@@ -232,7 +241,8 @@ class PlayedWorld:
     def __init__(self) -> None:
         fleet = ScriptedFleet()
         fleet.world = self
-        self.lobby = LobbyWorld(fleet=fleet)
+        games = {"duel": Duel(), "party": Party(), "maze": Maze()}
+        self.lobby = LobbyWorld(fleet=fleet, games=games)
         self.fleet, self.clock = fleet, self.lobby.clock
         self.endpoint = LobbyEndpoint(self.lobby)
         self.reactor: Any = MemoryReactor(self.clock)
