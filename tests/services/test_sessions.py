@@ -106,7 +106,6 @@ class MatchFoundTests(SessionCase):
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
         world.fleet.hosted[0].answer.errback(NoCapacity("none"))
-        self.flushLoggedErrors(NoCapacity)
         for line in lines:
             self.assertEqual(last(line)["reason"], "lost")
             self.assertFalse(line.is_closed)
@@ -120,7 +119,6 @@ class MatchFoundTests(SessionCase):
         lines, _ = self.duel(world)
         world.fleet.end(0, "crashed")
         world.fleet.hosted[0].answer.errback(NoCapacity("it crashed"))
-        self.flushLoggedErrors(NoCapacity)
         for line in lines:
             self.assertEqual(
                 [m["data"].get("reason") for m in line.heard()], [None, "crashed"]
@@ -535,7 +533,6 @@ class OutsideTests(SessionCase):
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         asked = self.start(world, OutsidePlayer("Ann"), OutsidePlayer("Bob"))
         world.fleet.hosted[0].answer.errback(NoCapacity("none"))
-        self.flushLoggedErrors(NoCapacity)
         refusal = self.failureResultOf(asked, Refused).value
         self.assertEqual(refusal.code, Code.UNAVAILABLE)
 

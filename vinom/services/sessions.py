@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.errors import Code, Refused, StoreUnavailable, VinomError
 from vinom.game import Game
 from vinom.interfaces import IMatchStore
 from vinom.model import MatchEnd, Placement, QueueEntry, SeatPlan, Ticket
@@ -172,9 +172,15 @@ class Sessions(Service):
             # There is a room, of which we could not tell anybody.
             self._fleet.close_room(match.plan.match_id, "ended")
         match.hosting = None
-        if not failure.check(CancelledError):
+        if failure.check(VinomError):
+            self._log.warn(
+                "no game server for match {match_id}: {why}",
+                match_id=match.plan.match_id,
+                why=failure.getErrorMessage(),
+            )
+        elif not failure.check(CancelledError):
             self._log.failure(
-                "no game server for match {match_id}",
+                "match {match_id} was not placed",
                 failure,
                 match_id=match.plan.match_id,
             )
