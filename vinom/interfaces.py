@@ -8,6 +8,7 @@ Every method is one atomic step. Storage methods fail with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
@@ -108,3 +109,19 @@ class IFleet(Interface):
 
     def close() -> Deferred[None]:
         """Stop every process that was started here and wait for their exits."""
+
+
+class IMatchWatch(Interface):
+    """Who is told what becomes of a match that a game server hosts."""
+
+    def started(match_id: str) -> None:
+        """Match time runs."""
+
+    def seat_changed(match_id: str, seat: int, state: str) -> None:
+        """A seat's connection is "joined", "dropped", "returned" or "left"."""
+
+    def round_ended(match_id: str, outcome: dict[str, Any]) -> None:
+        """A round has an outcome; the match may go on."""
+
+    def ended(end: MatchEnd) -> None:
+        """It is over, for whatever reason; told exactly once."""

@@ -1,0 +1,365 @@
+"""The fleet: a place for every match, and no process or port that is ever lost."""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.errors import NoCapacity
+from vinom.interfaces import IFleet, IMatchWatch
+from vinom.model import MatchPlan, Placement, Ticket
+from vinom.rules.pool import PoolCounts, StartPacing, to_start, to_stop
+from vinom.rules.ports import PortRing
+from vinom.rules.server_life import Stage
+from vinom.services.fleet_rooms import Hosting, RoomPatience
+from vinom.services.fleet_server import GameServer, Link
+from vinom.services.fleet_settings import FleetSettings, FleetStatus, Issuer
+from vinom.wire.control import CONTROL_PROTOCOL, Bind, Ready
+
+#: Game servers that may die under a match before it has begun.
+MOST_ATTEMPTS = 3
+
+_STAGES: tuple[Stage, ...] = get_args(Stage)
+
+# How often everything is looked at, seconds.
+_TICK = 1.0
+
+
+class Fleet(Service):
+    """
+    Keep warm game servers, give matches to them in order, and watch over all.
+
+    :param supply: starts and stops processes.
+    :param rooms: how long rooms may take.
+    """
+
+    name = "fleet"
+    _log = Logger()
+
+    def __init__(
+        self,
+        supply: IFleet,
+        issuer: Issuer,
+        clock: IReactorTime,
+        entropy: Callable[[int], bytes],
+        settings: FleetSettings,
+        rooms: RoomPatience,
+    ) -> None:
+        self._supply, self._issuer, self._clock = supply, issuer, clock
+        self._entropy, self._settings, self._room_patience = entropy, settings, rooms
+        self._ring = PortRing(*settings.ports, settings.quarantine_seconds)
+        self._pacing = StartPacing()
+        self._servers: dict[str, GameServer] = {}
+        self._waiting: deque[Hosting] = deque()
+        self._alarm: IDelayedCall | None = None
+        self._drained: list[Deferred[None]] = []
+        self._emptied: Deferred[None] | None = None
+        self._is_pumping = self._must_pump = False
+        self.is_draining = self.is_stopping = False
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._tick()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        return Deferred.fromCoroutine(self._stop())
+
+    # What sessions want.
+
+    def host(
+        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: IMatchWatch
+    ) -> Deferred[Placement]:
+        """
+        Find a match a game server that listens; matches wait in order.
+
+        Cancelling withdraws the match, and *watch* hears nothing of it.
+
+        :raises NoCapacity: it has no place and will get none. If a game server
+            knew why, *watch* was told with ``ended`` before.
+        """
+        if self.is_draining:
+            return fail(NoCapacity("this node takes no new matches"))
+
+        def withdraw(_: Deferred[Placement]) -> None:
+            hosting.placed, hosting.is_withdrawn = None, True
+            if hosting in self._waiting:
+                self._waiting.remove(hosting)
+                self._pump()
+            else:
+                self.close_room(plan.match_id, "ended")
+
+        placed: Deferred[Placement] = Deferred(withdraw)
+        hosting = Hosting(plan, tuple(tickets), watch, placed)
+        self._waiting.append(hosting)
+        self._pump()
+        return placed
+
+    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
+        """
+        Let one more handshake in.
+
+        :raises NoCapacity: the match is over, or its game server is silent.
+        """
+        server = self._host_of(ticket.match_id)
+        if server is None:
+            return fail(NoCapacity("the match is over"))
+        added: Deferred[None] = server.rooms.add_ticket(ticket)
+        return added
+
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a seat's player for good; in vain when the match is over."""
+        if (server := self._host_of(match_id)) is not None:
+            server.rooms.kick(match_id, seat)
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        """End a match; in vain when it is over."""
+        if (server := self._host_of(match_id)) is not None:
+            server.rooms.close(match_id, reason)
+
+    def _host_of(self, match_id: str) -> GameServer | None:
+        return next(
+            (s for s in self._servers.values() if match_id in s.rooms.match_ids), None
+        )
+
+    # What operators want.
+
+    def status(self) -> FleetStatus:
+        """Count everything."""
+        stages = Counter(server.stage for server in self._servers.values())
+        return FleetStatus(
+            servers={stage: stages[stage] for stage in _STAGES},
+            ports_free=self._ring.free,
+            ports_bound=self._ring.bound,
+            ports_quarantined=self._ring.quarantined,
+            waiting=len(self._waiting),
+            rooms=self._rooms,
+            is_draining=self.is_draining,
+            figures={
+                server_id: dict(server.figures)
+                for server_id, server in self._servers.items()
+            },
+        )
+
+    def drain(self) -> Deferred[None]:
+        """Take no new matches; fires when none runs."""
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        self._refuse("this node takes no new matches")
+        self._pump()
+        return drained
+
+    def _refuse(self, why: str) -> None:
+        self.is_draining = True
+        while self._waiting:
+            self._waiting.popleft().fail(why)
+
+    @property
+    def _rooms(self) -> int:
+        return sum(len(server.rooms.match_ids) for server in self._servers.values())
+
+    async def _stop(self) -> None:
+        self.is_stopping = True
+        self._refuse("this node stops")
+        if self._servers:
+            emptied: Deferred[None] = Deferred()
+            emptied.addTimeout(
+                self._settings.stop_seconds,
+                self._clock,
+                onTimeoutCancel=lambda *_: None,
+            )
+            self._emptied = emptied
+            for server in tuple(self._servers.values()):
+                server.leave()
+            await emptied
+            self._emptied = None
+        await self._supply.close()
+        for server in tuple(self._servers.values()):
+            # Its process is gone; so is whatever its link still held.
+            server.cut()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    # What game servers tell.
+
+    def arrived(self, ready: Ready, link: Link) -> GameServer | None:
+        """
+        Find the game server whose link this is (see `net.control.Arrived`).
+
+        :returns: ``None`` if we know none.
+        """
+        server = self._servers.get(ready.server_id)
+        if server is None:
+            self._log.info("no game server {server} is due", server=ready.server_id)
+            return None
+        if ready.protocol != CONTROL_PROTOCOL:
+            self._log.error(
+                "game server {server} speaks control protocol {theirs}, not {ours}",
+                server=ready.server_id,
+                theirs=ready.protocol,
+                ours=CONTROL_PROTOCOL,
+            )
+            server.leave()
+            return None
+        return server if server.arrived(ready, link) else None
+
+    def bind_order(self, server_id: str, port: int) -> Bind:
+        """Make what a game server needs to listen (`fleet_server.Home`)."""
+        issued = self._issuer.issue(server_id)
+        return Bind(
+            interface=self._settings.interface,
+            port=port,
+            server=server_id,
+            realm=self._settings.realm,
+            certificate=issued.certificate,
+            key=issued.key,
+            token_keys=self._issuer.token_keys(),
+        )
+
+    def placement(self, server_id: str, port: int) -> Placement:
+        """Tell where players find a game server."""
+        anchor = self._issuer.anchor.decode("ascii")
+        return Placement(server_id, self._settings.advertise, port, anchor)
+
+    def listening(self) -> None:
+        """A game server came to life."""
+        self._pacing.worked()
+
+    def port_free(self, port: int) -> None:
+        """Nobody has this port any more."""
+        self._ring.give_back(port)
+
+    def port_spoilt(self, port: int) -> None:
+        """Somebody else has this port."""
+        self._ring.quarantine(port, self._clock.seconds())
+
+    def gone(self, server: GameServer) -> None:
+        """A game server is over."""
+        del self._servers[server.server_id]
+        if not server.has_listened and not server.was_told_to_leave:
+            self._pacing.failed(self._clock.seconds())
+        displaced = server.rooms.gone("shutdown" if self.is_stopping else None)
+        for hosting in reversed(displaced):
+            self._place_again(hosting)
+        if self._emptied is not None and not self._servers:
+            self._emptied.callback(None)
+
+    def changed(self) -> None:
+        """There may be something to do."""
+        self._pump()
+
+    def _place_again(self, hosting: Hosting) -> None:
+        if hosting.is_withdrawn:
+            return
+        if self.is_draining:
+            hosting.fail("this node takes no new matches")
+        elif hosting.attempts >= MOST_ATTEMPTS:
+            self._log.error(
+                "match {match_id} outlived {count} game servers before it began",
+                match_id=hosting.match_id,
+                count=hosting.attempts,
+            )
+            hosting.fail("its game servers died")
+        else:
+            self._waiting.appendleft(hosting)
+
+    # The work.
+
+    def _tick(self) -> None:
+        self._alarm = self._clock.callLater(_TICK, self._tick)
+        self._ring.alarm(self._clock.seconds())
+        for server in tuple(self._servers.values()):
+            server.tick()
+        self._pump()
+
+    def _pump(self) -> None:
+        """Do what can be done now. Everything that it does may ask for more."""
+        self._must_pump = True
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            while self._must_pump:
+                self._must_pump = False
+                self._give_places()
+                self._resize()
+        finally:
+            self._is_pumping = False
+        if self.is_draining and not self._rooms:
+            drained, self._drained = self._drained, []
+            for waiting in drained:
+                waiting.callback(None)
+
+    def _give_places(self) -> None:
+        while self._waiting:
+            server = self._any("listening", with_room=True)
+            if server is not None:
+                server.rooms.open(self._waiting.popleft())
+                continue
+            if self._coming >= len(self._waiting):
+                return
+            server = self._any("warm")
+            port = self._ring.take() if server is not None else None
+            if server is None or port is None:
+                return
+            server.assign(port)
+
+    def _resize(self) -> None:
+        if self.is_draining or not self.running:
+            for server in tuple(self._servers.values()):
+                if server.stage != "leaving" and not server.rooms.match_ids:
+                    server.leave()
+            return
+        policy, counts = self._settings.policy, self._counts()
+        if self._pacing.may_start(self._clock.seconds()):
+            for _ in range(to_start(policy, counts)):
+                self._start()
+        for _ in range(to_stop(policy, counts)):
+            if (idle := self._any("warm")) is not None:
+                idle.leave()
+
+    def _start(self) -> None:
+        # 80 random bits: a label inside the realm, and what its link says it is.
+        server_id = b32encode(self._entropy(10)).decode("ascii").lower()
+        server = GameServer(
+            server_id,
+            self._settings.policy.rooms_per_process,
+            self,
+            self._supply,
+            self._clock,
+            self._settings.patience,
+            self._room_patience,
+        )
+        self._servers[server_id] = server
+        server.start()
+
+    def _counts(self) -> PoolCounts:
+        stages = Counter(server.stage for server in self._servers.values())
+        return PoolCounts(
+            starting=stages["starting"],
+            warm=stages["warm"],
+            total=len(self._servers),
+            waiting=max(0, len(self._waiting) - self._coming),
+            ports=self._ring.free,
+        )
+
+    @property
+    def _coming(self) -> int:
+        """Rooms of game servers that are about to listen."""
+        return sum(
+            s.rooms.spare for s in self._servers.values() if s.stage == "binding"
+        )
+
+    def _any(self, stage: Stage, with_room: bool = False) -> GameServer | None:
+        for server in self._servers.values():
+            if server.stage == stage and (server.rooms.spare or not with_room):
+                return server
+        return None
