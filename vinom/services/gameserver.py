@@ -1,0 +1,430 @@
+"""
+The game server: a process that hosts rooms and talks UDP to players.
+
+It is told what to do over its control link, and ends when its work is done,
+when it is told to, or when its node has been gone for a while. Rooms and links
+live on a monotonic clock; tokens and tickets on the Unix epoch's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IReactorTime,
+    IReactorUDP,
+)
+from twisted.logger import Logger
+
+from vinom.errors import Code, Misconfigured, PeerError, Refused
+from vinom.game import Game
+from vinom.model import MatchEnd, MatchPlan
+from vinom.net.alarm import Alarm
+from vinom.net.datagrams import DatagramPort
+from vinom.services.gameserver_line import Line, LineLimits
+from vinom.services.gameserver_reception import Reception
+from vinom.services.gameserver_room import HostedRoom, Recording
+from vinom.wire.admission import Admission
+from vinom.wire.control import (
+    AddTicket,
+    Alive,
+    AnyToServer,
+    Bind,
+    BindFailed,
+    Bound,
+    CloseRoom,
+    Heartbeat,
+    Kick,
+    OpenRoom,
+    RoomEnded,
+    RoomOpened,
+    Stop,
+    TicketAdded,
+    ToNode,
+)
+from vinom.wire.dtls import (
+    Association,
+    Connected,
+    Disconnected,
+    DtlsServer,
+    Received,
+    ServerEvent,
+)
+from vinom.wire.tokens import TokenVerifier
+
+#: How long a game server lives without its node, seconds.
+ORPHAN_PATIENCE = 5.0
+#: Largest datagram that is read whole; longer ones are junk anyway.
+_LONGEST_DATAGRAM = 8192
+
+
+class IGameReactor(IReactorTime, IReactorUDP):
+    """What a game server needs of a reactor; its seconds are of the Unix epoch."""
+
+
+class RecordingPlace(Protocol):
+    """Where matches are written down: `vinom.storage.recordings.Recordings`."""
+
+    def open(
+        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
+    ) -> Recording:
+        """Begin a recording."""
+
+
+class GameServer:
+    """
+    Host rooms for one node.
+
+    :param seconds: a clock that never goes back.
+    :param rooms_limit: matches after which the process ends.
+    :param stopped: called once, when the process has nothing left to do.
+    :ivar figures: what was dropped and why.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        server_id: str,
+        games: Mapping[str, Game[Any, Any]],
+        reactor: IGameReactor,
+        seconds: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        recordings: RecordingPlace,
+        stopped: Callable[[], None],
+        *,
+        rooms_limit: int = 1,
+        limits: LineLimits | None = None,
+        idle: float = 30.0,
+    ) -> None:
+        self.rooms: dict[str, HostedRoom] = {}
+        self.figures: Counter[str] = Counter()
+        self._server_id, self._games = server_id, games
+        self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
+        self._recordings, self._stopped = recordings, stopped
+        self._rooms_left, self._idle = rooms_limit, idle
+        self._limits = limits or LineLimits()
+        self._send: Callable[[ToNode], None] = _to_nobody
+        self._alarms: dict[HostedRoom, Alarm] = {}
+        self._dtls: DtlsServer | None = None
+        self._port: DatagramPort | None = None
+        self._listening: IListeningPort | None = None
+        self._reception: Reception | None = None
+        self._orphaned: IDelayedCall | None = None
+        self._is_stopping = False
+        self._is_over = False
+        self._waiting: list[Deferred[None]] = []
+
+    # The node.
+
+    def linked(self, send: Callable[[ToNode], None]) -> None:
+        """The control link stands; *send* tells the node."""
+        self._send = send
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+            self._orphaned = None
+
+    def unlinked(self) -> None:
+        """The control link is lost: play goes on for a while."""
+        self._send = _to_nobody
+        if self._orphaned is None and not self._is_over:
+            self._log.warn("the node is gone; ending in {s} s", s=ORPHAN_PATIENCE)
+            self._orphaned = self._reactor.callLater(ORPHAN_PATIENCE, self._end_alone)
+
+    def _end_alone(self) -> None:
+        self._orphaned = None
+        self.stop()
+
+    def _tell(self, message: ToNode) -> None:
+        self._send(message)
+
+    def received(self, message: AnyToServer) -> None:
+        """Do what the node says."""
+        match message:
+            case Heartbeat():
+                self._tell(Alive(message.number, self.measure()))
+            case Bind():
+                self._bind(message)
+            case OpenRoom():
+                self._open_room(message)
+            case AddTicket():
+                if message.ticket.match_id in self.rooms and self._dtls is not None:
+                    self._dtls.admission.add_ticket(message.ticket)
+                self._tell(TicketAdded(message.ticket.label))
+            case Kick():
+                if (hosted := self.rooms.get(message.match_id)) is not None:
+                    now = self._seconds()
+                    line = hosted.kick(message.seat, now)
+                    if line is not None and self._reception is not None:
+                        # It is told why, for a while.
+                        self._reception.add(line)
+                    self._turn(hosted, now)
+            case CloseRoom():
+                if (hosted := self.rooms.get(message.match_id)) is not None:
+                    now = self._seconds()
+                    hosted.close(message.reason, now)
+                    self._turn(hosted, now)
+            case Stop():
+                self.stop()
+
+    def _bind(self, bind: Bind) -> None:
+        if self._listening is not None:
+            self._tell(BindFailed(bind.port, "a port is bound already"))
+            return
+        try:
+            verifier = TokenVerifier(bind.token_keys, bind.realm)
+            admission = Admission(
+                f"{bind.server}.{bind.realm}",
+                self._reactor.seconds(),
+                entropy=self._entropy,
+            )
+            dtls = DtlsServer(bind.certificate, bind.key, admission, idle=self._idle)
+            port = DatagramPort(self._reactor, dtls, self._deliver)
+            listening = self._reactor.listenUDP(
+                bind.port,
+                port,
+                interface=bind.interface,
+                maxPacketSize=_LONGEST_DATAGRAM,
+            )
+        except (CannotListenError, Misconfigured) as error:
+            self._log.warn("port {port}: {why}", port=bind.port, why=str(error))
+            self._tell(BindFailed(bind.port, str(error)))
+            return
+        self._dtls, self._port = dtls, port
+        self._reception = Reception(
+            self.rooms,
+            verifier,
+            self._reactor,
+            self._seconds,
+            self._entropy,
+            port,
+            self._turn,
+            self.figures,
+        )
+        self._listening = listening
+        self._tell(Bound(bind.port))
+
+    def _open_room(self, asked: OpenRoom) -> None:
+        plan = asked.plan
+        try:
+            self._rooms_left -= 1
+            hosted = self._host(plan)
+        except (Refused, Misconfigured) as error:
+            self._log.error(
+                "match {match_id} cannot be hosted: {why}",
+                match_id=plan.match_id,
+                why=str(error),
+            )
+            self._tell(RoomEnded(MatchEnd(plan.match_id, "crashed")))
+            self._stop_if_done()
+            return
+        assert self._dtls is not None
+        for ticket in asked.tickets:
+            self._dtls.admission.add_ticket(ticket)
+        self._tell(RoomOpened(plan.match_id))
+        self._turn(hosted, self._seconds())
+
+    def _host(self, plan: MatchPlan) -> HostedRoom:
+        game = self._games.get(plan.game)
+        if game is None:
+            raise Misconfigured(f"game {plan.game!r} is not installed here")
+        if self._port is None or self._rooms_left < 0 or plan.match_id in self.rooms:
+            raise Misconfigured("this game server takes no such room now")
+        hosted = HostedRoom(
+            plan,
+            game,
+            self._seconds(),
+            port=self._port,
+            tell=self._tell,
+            recording=self._recordings.open(plan, game, self._reactor.seconds()),
+        )
+        self.rooms[plan.match_id] = hosted
+        self._alarms[hosted] = Alarm(
+            self._reactor, hosted.deadline, lambda: self._ring(hosted), self._seconds
+        )
+        self._log.info(
+            "match {match_id} of {game} is open", match_id=plan.match_id, game=plan.game
+        )
+        return hosted
+
+    # Players.
+
+    def _deliver(self, events: list[ServerEvent]) -> None:
+        """Take what one turn of the reactor brought; answer it as one."""
+        now = self._seconds()
+        touched: set[HostedRoom] = set()
+        for event in events:
+            if type(event) is Received:
+                self._take(event.association.owner, event.payload, now, touched)
+            elif type(event) is Connected:
+                self._open_line(event.association, now)
+            elif type(event) is Disconnected:
+                self._lose_line(event.association.owner, now, touched)
+        for hosted in touched:
+            self._turn(hosted, now)
+
+    def _take(
+        self, line: object, payload: bytes, now: float, touched: set[HostedRoom]
+    ) -> None:
+        if not isinstance(line, Line):
+            return
+        if not line.allowance.take(now):
+            # As if it was lost: what matters is sent again.
+            self.figures["packets_dropped_rate"] += 1
+            return
+        try:
+            news = line.link.receive(payload, now)
+        except PeerError as error:
+            self.figures["packets_dropped_bad"] += 1
+            line.link.refuse(Code.BAD_PACKET, str(error), now)
+            news = []
+        room, seat = line.room, line.seat
+        if room is None or seat is None:
+            if self._reception is not None:
+                self._reception.take(line, news, now)
+        else:
+            if news:
+                room.take(line, seat, news, now)
+            touched.add(room)
+
+    def _open_line(self, association: Association, now: float) -> None:
+        if self._reception is None:
+            return
+        try:
+            line = Line.open(association, self._limits, now)
+        except PeerError as error:
+            self._log.info("a connection is refused: {why}", why=str(error))
+            self._reception.port.close(association)
+        else:
+            association.owner = line
+            self._reception.add(line)
+
+    def _lose_line(self, line: object, now: float, touched: set[HostedRoom]) -> None:
+        if not isinstance(line, Line):
+            return
+        line.association.owner = None
+        line.link.end()
+        if line.room is not None and line.seat is not None:
+            touched.add(line.room)
+            line.room.lost(line, line.seat, now)
+        elif self._reception is not None:
+            self._reception.discard(line)
+
+    # Time.
+
+    def _turn(self, hosted: HostedRoom, now: float) -> None:
+        """One turn's inputs are in: answer them."""
+        hosted.flush(now)
+        alarm = self._alarms.get(hosted)
+        if hosted.ended_at is not None and hosted.is_done(now):
+            self._forget(hosted)
+        elif alarm is not None:
+            alarm.arm()
+
+    def _ring(self, hosted: HostedRoom) -> None:
+        now = self._seconds()
+        hosted.alarm(now)
+        hosted.flush(now)
+        hosted.rearm()
+        if hosted.is_done(now):
+            self._forget(hosted)
+
+    def _forget(self, hosted: HostedRoom) -> None:
+        match_id = hosted.room.plan.match_id
+        if self.rooms.pop(match_id, None) is None:
+            return
+        hosted.part()
+        self._alarms.pop(hosted).stop()
+        if self._dtls is not None:
+            self._dtls.admission.remove_match(match_id)
+        # Not now: this may be in the middle of a turn that delivers.
+        self._reactor.callLater(0, self._stop_if_done)
+
+    # The end.
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close every room, tell the players, and end.
+
+        Fires when that is done, at most 2 s later.
+        """
+        done: Deferred[None] = Deferred()
+        if self._is_over:
+            done.callback(None)
+            return done
+        self._waiting.append(done)
+        if not self._is_stopping:
+            self._is_stopping = True
+            now = self._seconds()
+            for hosted in list(self.rooms.values()):
+                hosted.close("shutdown", now)
+                self._turn(hosted, now)
+            self._stop_if_done()
+        return done
+
+    def _stop_if_done(self) -> None:
+        if self.rooms or self._is_over:
+            return
+        if not self._is_stopping and self._rooms_left > 0:
+            return
+        self._is_over = True
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+            self._orphaned = None
+        if self._reception is not None:
+            self._reception.close()
+        if self._port is not None:
+            # The last goodbyes.
+            self._port.flush()
+        closed: Deferred[Any] = (
+            maybeDeferred(self._listening.stopListening)
+            if self._listening is not None
+            else maybeDeferred(lambda: None)
+        )
+        closed.addBoth(self._ended)
+
+    def _ended(self, _: object) -> None:
+        self._stopped()
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done.callback(None)
+
+    # What the node may know.
+
+    def measure(self) -> dict[str, float]:
+        """Count what happened and what there is, for metrics."""
+        figures: dict[str, float] = dict(self.figures)
+        lines = [
+            seat.line
+            for hosted in self.rooms.values()
+            for seat in hosted.seats
+            if seat.line is not None and seat.present
+        ]
+        figures["rooms"] = len(self.rooms)
+        figures["players"] = len(lines)
+        rtts = [line.link.rtt for line in lines if line.link.rtt is not None]
+        losses = [line.link.loss for line in lines if line.link.loss is not None]
+        if rtts:
+            figures["rtt_seconds"] = sum(rtts) / len(rtts)
+        if losses:
+            figures["loss"] = sum(losses) / len(losses)
+        if self._dtls is not None:
+            figures |= self._dtls.figures
+            for word, count in self._dtls.admission.outcomes.items():
+                figures[f"admission_{word}"] = count
+            figures["datagrams_in"] = self._dtls.datagrams_in
+            figures["datagrams_out"] = self._dtls.datagrams_out
+            figures["associations"] = len(self._dtls.associations)
+        if self._port is not None:
+            figures["dropped_unsendable"] = self._port.unsendable
+        return figures
+
+
+def _to_nobody(message: ToNode) -> None:
+    """There is no node; what it would be told is in our log."""

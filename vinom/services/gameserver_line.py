@@ -1,0 +1,76 @@
+"""One player's connection, as its game server knows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from vinom.rules.limits import TokenBucket
+from vinom.wire.dtls import Association
+from vinom.wire.seatlink import SeatLink
+
+if TYPE_CHECKING:
+    from vinom.services.gameserver_room import HostedRoom, HostedSeat
+
+
+class PayloadPort(Protocol):
+    """What carries our payloads: `vinom.net.datagrams.DatagramPort`."""
+
+    def send(self, association: Association, payload: bytes) -> None:
+        """Seal *payload* for one peer."""
+
+    def close(self, association: Association) -> None:
+        """Say close_notify to one peer."""
+
+
+@attrs.frozen
+class LineLimits:
+    """
+    How much one connection may ask of us.
+
+    :ivar packets: a second, and `packet_burst` at once.
+    :ivar inputs: actions a second, and `input_burst` at once.
+    """
+
+    packets: float = 250.0
+    packet_burst: float = 500.0
+    inputs: float = 100.0
+    input_burst: float = 200.0
+
+
+@attrs.define(eq=False)
+class Line:
+    """
+    A connection; it has a room and a seat once its JOIN was accepted.
+
+    :ivar allowance: for packets.
+    """
+
+    association: Association
+    link: SeatLink
+    allowance: TokenBucket
+    room: HostedRoom | None = None
+    seat: HostedSeat | None = None
+
+    @classmethod
+    def open(cls, association: Association, limits: LineLimits, now: float) -> Line:
+        """
+        Serve a connection that was just made.
+
+        :raises PeerError: it cannot carry a packet.
+        """
+        inputs = TokenBucket(limits.inputs, limits.input_burst)
+        return cls(
+            association,
+            SeatLink(association.max_payload, now, inputs.take),
+            TokenBucket(limits.packets, limits.packet_burst),
+        )
+
+    def flush(self, port: PayloadPort) -> None:
+        """Send what the link has; close the connection if the link is over."""
+        for packet in self.link.take_packets():
+            port.send(self.association, packet)
+        if self.link.phase == "over":
+            self.association.owner = None
+            port.close(self.association)

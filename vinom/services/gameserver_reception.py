@@ -1,0 +1,159 @@
+"""Connections without a seat: their proofs are checked here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vinom.errors import Code, Refused
+from vinom.net.alarm import Alarm
+from vinom.services.gameserver_line import Line, PayloadPort
+from vinom.services.gameserver_room import HostedRoom, HostedSeat
+from vinom.wire.seatlink import JoinAsked, SeatEvent
+from vinom.wire.tokens import Claims, TokenVerifier
+
+
+class Reception:
+    """
+    Let players to their seats.
+
+    :param clock: its seconds are of the Unix epoch, as those of tokens.
+    :param seconds: a clock that never goes back, as that of links.
+    :param seated: told of a room that somebody just came to.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        rooms: Mapping[str, HostedRoom],
+        verifier: TokenVerifier,
+        clock: IReactorTime,
+        seconds: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        port: PayloadPort,
+        seated: Callable[[HostedRoom, float], None],
+        figures: Counter[str],
+    ) -> None:
+        self.port = port
+        self._rooms, self._verifier = rooms, verifier
+        self._clock, self._seconds, self._entropy = clock, seconds, entropy
+        self._seated, self._figures = seated, figures
+        self._lines: set[Line] = set()
+        self._alarm = Alarm(clock, self._deadline, self._ring, seconds)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def add(self, line: Line) -> None:
+        """A connection was made, or lost its seat to a newer one."""
+        self._lines.add(line)
+        self._alarm.arm()
+
+    def discard(self, line: Line) -> None:
+        """A connection is gone."""
+        self._lines.discard(line)
+
+    def take(self, line: Line, news: list[SeatEvent], now: float) -> None:
+        """Act on what a connection without a seat brought."""
+        for item in news:
+            if isinstance(item, JoinAsked):
+                self._answer(line, item, now)
+        if line.seat is None:
+            self._flush(line)
+            self._alarm.arm()
+
+    def _answer(self, line: Line, asked: JoinAsked, now: float) -> None:
+        try:
+            hosted, seat = self._admit(line, asked)
+            older = seat.line
+            hosted.welcome(line, seat, asked, now, self._entropy)
+        except Refused as no:
+            self._log.info("a join is refused: {why}", why=no.message)
+            self._figures[f"joins_{no.code}"] += 1
+            line.link.refuse(no.code, no.message, now)
+            return
+        self._figures["joins_accepted"] += 1
+        self._lines.discard(line)
+        if older is not None:
+            # It is told why, for a while.
+            self.add(older)
+        self._seated(hosted, now)
+
+    def _admit(self, line: Line, asked: JoinAsked) -> tuple[HostedRoom, HostedSeat]:
+        """
+        Find the seat that a proof is for.
+
+        :raises Refused: it is not good, or not here, or not now.
+        """
+        claims: Claims | None = None
+        if asked.is_resume:
+            hosted, seat = self._by_resume(line, asked.proof)
+        else:
+            claims = self._claims(asked.proof)
+            hosted, seat = self._by_claims(claims)
+        ticket = line.association.ticket
+        if ticket is not None:
+            if ticket.match_id != hosted.room.plan.match_id:
+                raise Refused(Code.WRONG_MATCH, "this connection is for another match")
+            if ticket.seat != seat.number:
+                raise Refused(Code.WRONG_SEAT, "this connection is for another seat")
+        if claims is not None:
+            seat.door.enter_by_token(claims)
+        else:
+            seat.door.enter_by_resume()
+        return hosted, seat
+
+    def _by_resume(self, line: Line, resume: bytes) -> tuple[HostedRoom, HostedSeat]:
+        ticket = line.association.ticket
+        for match_id, hosted in self._rooms.items():
+            if ticket is None or ticket.match_id == match_id:
+                seat = hosted.seat_of(resume)
+                if seat is not None:
+                    return hosted, seat
+        raise Refused(Code.BAD_TOKEN, "this resume token is not known here")
+
+    def _claims(self, proof: bytes) -> Claims:
+        try:
+            token = proof.decode("ascii")
+        except UnicodeDecodeError as error:
+            raise Refused(Code.BAD_TOKEN, "the token is not valid") from error
+        return self._verifier.verify(token, self._clock.seconds())
+
+    def _by_claims(self, claims: Claims) -> tuple[HostedRoom, HostedSeat]:
+        hosted = self._rooms.get(claims.match_id)
+        if hosted is None:
+            raise Refused(Code.WRONG_MATCH, "this match is not played here")
+        planned = hosted.room.plan.seats
+        if (
+            claims.seat >= len(planned)
+            or planned[claims.seat].player_id != claims.player_id
+        ):
+            raise Refused(Code.WRONG_SEAT, "this token's player has no such seat")
+        return hosted, hosted.seats[claims.seat]
+
+    def _deadline(self) -> float | None:
+        wanted = [line.link.deadline() for line in self._lines]
+        return min((at for at in wanted if at is not None), default=None)
+
+    def _ring(self) -> None:
+        now = self._seconds()
+        for line in list(self._lines):
+            line.link.alarm(now)
+            self._flush(line)
+
+    def _flush(self, line: Line) -> None:
+        line.flush(self.port)
+        if line.link.phase == "over":
+            self._lines.discard(line)
+
+    def close(self) -> None:
+        """Close them all."""
+        self._alarm.stop()
+        for line in self._lines:
+            line.link.end()
+            line.flush(self.port)
+        self._lines.clear()

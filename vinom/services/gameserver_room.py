@@ -1,0 +1,435 @@
+"""
+A room with its players' connections: inputs in, states and messages out.
+
+One broadcast per turn of the reactor: whoever feeds this room calls `flush`
+once when the turn's inputs are in. Times are seconds on a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Any, Protocol
+
+import attrs
+from twisted.logger import Logger
+
+from vinom.errors import Code, Refused, Rejected
+from vinom.game import Game
+from vinom.model import MatchEnd, MatchPlan
+from vinom.rules.play import Recorded
+from vinom.rules.room import Closed, Emitted, Room, RoundOver, Started, outcome_facts
+from vinom.services.gameserver_line import Line, PayloadPort
+from vinom.services.gameserver_seats import SeatDoor
+from vinom.wire.control import (
+    MatchStarted,
+    RoomEnded,
+    RoundEnded,
+    SeatChanged,
+    ToNode,
+)
+from vinom.wire.linkmessages import (
+    Event,
+    Message,
+    MessageStream,
+    Over,
+    Refusal,
+    Round,
+    Welcome,
+    encode,
+)
+from vinom.wire.linkquality import ACK_DELAY
+from vinom.wire.messages import SeatName
+from vinom.wire.packets import COUNTER_LIMIT, state_tails
+from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatEvent
+
+#: How long a closed room waits for its players' acknowledgements, seconds.
+FAREWELL = 2.0
+#: Longest text of a refusal, characters.
+_LONGEST_TEXT = 200
+
+
+class Recording(Protocol):
+    """A match being written down; no method fails."""
+
+    def record(self, recorded: Recorded) -> None:
+        """Write down one thing that reached the game."""
+
+    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
+        """Write the end; returns where the crash report is."""
+
+
+@attrs.define(eq=False)
+class HostedSeat:
+    """
+    One seat and what outlives its connections.
+
+    :ivar line: the connection that holds it.
+    :ivar present: the room counts it as connected.
+    :ivar came: it was connected once.
+    :ivar acted: the last action that reached the game.
+    :ivar applied: the last action that a state answers.
+    :ivar shown: version of the state last sent.
+    """
+
+    number: int
+    door: SeatDoor = attrs.field(factory=SeatDoor)
+    messages: MessageStream = attrs.field(factory=MessageStream)
+    line: Line | None = None
+    present: bool = False
+    came: bool = False
+    acted: int = 0
+    applied: int = 0
+    shown: int = 0
+
+
+class HostedRoom:
+    """
+    One match on a game server.
+
+    :param tell: sends to the node.
+    :ivar ended_at: when the room closed; ``None`` while it runs.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        now: float,
+        *,
+        port: PayloadPort,
+        tell: Callable[[ToNode], None],
+        recording: Recording,
+    ) -> None:
+        """
+        Open the room.
+
+        :raises Refused: the game does not take this plan.
+        """
+        self.room = Room(plan, game, now, record=recording.record)
+        self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
+        self.ended_at: float | None = None
+        self._port, self._tell, self._recording = port, tell, recording
+        self._ticks = bool(game.tick_hz)
+        self._names = tuple(
+            SeatName(number, seat.name, seat.player_id)
+            for number, seat in enumerate(plan.seats)
+        )
+        self._links_at = inf
+
+    # Who comes and goes.
+
+    def seat_of(self, resume: bytes) -> HostedSeat | None:
+        """Find the seat that a resume token is for."""
+        found = None
+        for seat in self.seats:
+            if seat.door.is_resumed_by(resume):
+                found = seat
+        return found
+
+    def welcome(
+        self,
+        line: Line,
+        seat: HostedSeat,
+        asked: JoinAsked,
+        now: float,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        """
+        Give a seat whose proof was good to a connection.
+
+        :raises Refused: the match is over.
+        """
+        if self.room.phase == "closed":
+            raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        resume = seat.door.offer(entropy)
+        older, seat.line = seat.line, line
+        if older is not None:
+            older.link.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
+            older.room, older.seat = None, None
+            older.flush(self._port)
+        line.room, line.seat = self, seat
+        seat.messages.acknowledge(asked.heard)
+        plan = self.room.plan
+        welcome = Welcome(
+            seat=seat.number,
+            epoch=seat.door.epoch,
+            resume=resume,
+            match_id=plan.match_id,
+            game=plan.game,
+            players=self._names,
+            tick_hz=self.room.game.tick_hz,
+            input=seat.acted,
+            message=seat.messages.first,
+            setup=self.room.setup(),
+        )
+        try:
+            line.link.welcome(welcome, seat.messages, now)
+        except ValueError as error:
+            self._cannot_send("setup", error, now)
+            line.link.refuse(Code.INTERNAL, "this game's setup is too long", now)
+
+    def take(
+        self, line: Line, seat: HostedSeat, news: list[SeatEvent], now: float
+    ) -> None:
+        """Act on what a connection of this room brought."""
+        for item in news:
+            if isinstance(item, ActionArrived):
+                self._act(seat, item, now)
+            elif isinstance(item, Confirmed):
+                self._confirmed(seat, now)
+            elif isinstance(item, Left):
+                self._leave(line, seat, now)
+                return
+
+    def _act(self, seat: HostedSeat, action: ActionArrived, now: float) -> None:
+        room = self.room
+        if self._ticks:
+            # A tick that is due takes the actions before this one.
+            self._run_clock(now)
+        seat.acted = action.seq
+        try:
+            room.act(seat.number, room.decode_action(action.data), now)
+        except Rejected as no:
+            self._refuse(seat, action.seq, Code.REJECTED, no.code, no.message, now)
+        except Refused as no:
+            field = str(no.details.get("field") or "")
+            self._refuse(seat, action.seq, no.code, field, no.message, now)
+
+    def _refuse(
+        self, seat: HostedSeat, seq: int, code: str, reason: str, text: str, now: float
+    ) -> None:
+        if self.room.phase != "closed":
+            refusal = Refusal(seq, code, reason, text[:_LONGEST_TEXT])
+            self._say(seat, encode(refusal), now)
+
+    def _confirmed(self, seat: HostedSeat, now: float) -> None:
+        seat.door.confirm()
+        self._run_clock(now)
+        try:
+            self.room.join(seat.number, now)
+        except Refused as no:
+            if seat.line is not None:
+                seat.line.link.refuse(no.code, no.message, now)
+            return
+        was_present, seat.present = seat.present, True
+        seat.shown, seat.applied = 0, seat.acted
+        if not was_present:
+            self._seat_changed(seat, "returned" if seat.came else "joined")
+        seat.came = True
+
+    def _leave(self, line: Line, seat: HostedSeat, now: float) -> None:
+        line.link.end()
+        line.flush(self._port)
+        self._release(line, seat)
+        seat.present = False
+        self.room.leave(seat.number, now)
+        self._seat_changed(seat, "left")
+
+    def lost(self, line: Line, seat: HostedSeat, now: float) -> None:
+        """A connection of this room is gone."""
+        if seat.line is not line:
+            return
+        self._release(line, seat)
+        if seat.present:
+            self._run_clock(now)
+            seat.present = False
+            self.room.drop(seat.number, now)
+            if self.ended_at is None:
+                self._seat_changed(seat, "dropped")
+
+    def kick(self, number: int, now: float) -> Line | None:
+        """
+        Remove a seat's player for good.
+
+        :returns: its connection, which is refused and no longer ours.
+        """
+        if not 0 <= number < len(self.seats):
+            return None
+        seat = self.seats[number]
+        line = seat.line
+        if line is not None:
+            line.link.refuse(Code.KICKED, "an operator removed you", now)
+            line.flush(self._port)
+            self._release(line, seat)
+        seat.present = False
+        self.room.leave(number, now)
+        self._seat_changed(seat, "left")
+        return line
+
+    def close(self, reason: str, now: float) -> None:
+        """End the match."""
+        self.room.close(reason, now)
+
+    def _release(self, line: Line, seat: HostedSeat) -> None:
+        line.room, line.seat = None, None
+        if seat.line is line:
+            seat.line = None
+
+    def _seat_changed(self, seat: HostedSeat, state: str) -> None:
+        self._tell(SeatChanged(self.room.plan.match_id, seat.number, state))
+
+    # What goes out.
+
+    def flush(self, now: float) -> None:
+        """Tell everybody what this turn changed."""
+        self._settle(now)
+        self._show(now)
+        # A game may fail while it is looked at.
+        self._settle(now)
+        port = self._port
+        for seat in self.seats:
+            line = seat.line
+            if line is not None:
+                line.flush(port)
+                if line.link.phase == "over":
+                    self.lost(line, seat, now)
+        if self._links_at > now + ACK_DELAY:
+            self._links_at = now + ACK_DELAY
+
+    def _show(self, now: float) -> None:
+        room = self.room
+        version = room.version
+        if not version:
+            return
+        made: dict[Hashable, list[bytes]] = {}
+        for seat in self.seats:
+            line = seat.line
+            if line is None or seat.shown == version or not seat.present:
+                continue
+            audience = room.audience_of(seat.number)
+            tails = made.get(audience)
+            if tails is None:
+                tails = made[audience] = self._encode(audience, version, now)
+            if not tails:
+                return
+            seat.shown = version
+            if not self._ticks:
+                seat.applied = seat.acted
+            line.link.state(version, tails, seat.applied, now)
+
+    def _encode(self, audience: Hashable, version: int, now: float) -> list[bytes]:
+        room = self.room
+        view = room.view(audience)
+        if not view:
+            return []
+        time = min(int(room.match_time(now) * 1000), COUNTER_LIMIT)
+        try:
+            return state_tails(version, time, view)
+        except ValueError as error:
+            self._cannot_send("view", error, now)
+            return []
+
+    def _cannot_send(self, what: str, error: ValueError, now: float) -> None:
+        self._log.error(
+            "match {match_id} ends: its {what} cannot be sent: {why}",
+            match_id=self.room.plan.match_id,
+            what=what,
+            why=str(error),
+        )
+        self.room.close("crashed", now)
+
+    def _settle(self, now: float) -> None:
+        """Act on what the room did."""
+        for effect in self.room.take_effects():
+            if isinstance(effect, Emitted):
+                event = effect.event
+                told = Event(event.kind, event.data, effect.version)
+                self._say_all(told, now, event.to)
+            elif isinstance(effect, Started):
+                self._tell(MatchStarted(self.room.plan.match_id))
+            elif isinstance(effect, RoundOver):
+                self._round_over(effect, now)
+            elif isinstance(effect, Closed):
+                self._closed(effect, now)
+        if self.room.version >= COUNTER_LIMIT - 1:
+            self.room.close("time_limit", now)
+
+    def _round_over(self, effect: RoundOver, now: float) -> None:
+        room = self.room
+        facts = outcome_facts(effect.outcome)
+        self._tell(RoundEnded(room.plan.match_id, facts))
+        self._say_all(Round(facts, room.version, room.view_hash()), now)
+
+    def _closed(self, effect: Closed, now: float) -> None:
+        end = effect.end
+        where = self._recording.close(end, self.room.state, effect.report)
+        if where:
+            end = attrs.evolve(end, report=where)
+        self._log.info(
+            "match {match_id} is over: {reason}, version {version}",
+            match_id=end.match_id,
+            reason=end.reason,
+            version=end.version,
+        )
+        self.ended_at = now
+        self._say_all(Over(end.reason, end.outcome, end.version, end.view_hash), now)
+        self._tell(RoomEnded(end))
+
+    def _say_all(self, message: Message, now: float, to: int | None = None) -> None:
+        data = encode(message)
+        for seat in self.seats:
+            if to is None or seat.number == to:
+                self._say(seat, data, now)
+
+    def _say(self, seat: HostedSeat, data: bytes, now: float) -> None:
+        if seat.messages.add(data):
+            if seat.line is not None:
+                seat.line.link.told(now)
+        elif seat.line is not None:
+            # It comes anew, and learns from the numbers that it missed some.
+            seat.line.link.refuse(Code.BUSY, "too many messages unacknowledged", now)
+
+    # Time.
+
+    def deadline(self) -> float | None:
+        """When to call `alarm` next, at the latest."""
+        at = self.room.deadline()
+        if self.ended_at is not None:
+            at = self.ended_at + FAREWELL
+        return self._links_at if at is None else min(at, self._links_at)
+
+    def alarm(self, now: float) -> None:
+        """Do what is due; `flush` follows."""
+        self._run_clock(now)
+        if now < self._links_at:
+            return
+        for seat in self.seats:
+            if seat.line is not None:
+                seat.line.link.alarm(now)
+
+    def rearm(self) -> None:
+        """Find out exactly when a link wants attention; after `flush`."""
+        at = inf
+        for seat in self.seats:
+            if seat.line is not None:
+                wanted = seat.line.link.deadline()
+                if wanted is not None and wanted < at:
+                    at = wanted
+        self._links_at = at
+
+    def _run_clock(self, now: float) -> None:
+        before = self.room.version
+        self.room.alarm(now)
+        if self._ticks and self.room.version != before:
+            for seat in self.seats:
+                seat.applied = seat.acted
+
+    def is_done(self, now: float) -> bool:
+        """Has everybody heard the end, or had time to?"""
+        if self.ended_at is None:
+            return False
+        return now >= self.ended_at + FAREWELL or all(
+            seat.line is None or seat.line.link.is_settled for seat in self.seats
+        )
+
+    def part(self) -> None:
+        """Close the connections that are left."""
+        for seat in self.seats:
+            line = seat.line
+            if line is not None:
+                line.link.end()
+                line.flush(self._port)
+                self._release(line, seat)

@@ -1,0 +1,150 @@
+"""
+The game server's process: builds the program and runs it until it ends.
+
+The fork server calls `main` in a fresh child by name; a pod's entry point may
+call it just so. Nothing here keeps state outside of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger, globalLogBeginner
+from twisted.python.failure import Failure
+
+from vinom.errors import Misconfigured
+from vinom.net.control import ControlClient, dial
+from vinom.services.gameserver import GameServer
+from vinom.services.gameserver_line import LineLimits
+from vinom.storage.recordings import Recordings
+from vinom.tap.games import load_games
+from vinom.tap.logs import observer
+from vinom.wire.control import CONTROL_PROTOCOL, Ready
+
+_log = Logger()
+
+
+class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What the node hands to each game server; nothing secret.
+
+    :ivar control_socket: where the node takes control links.
+    :ivar games: beside the installed ones, as ``package.module:Class``.
+    :ivar recordings: directory; ``None`` records nothing.
+    :ivar recordings_bytes: of all files together.
+    :ivar packets: a second for one connection; twice that at once.
+    :ivar inputs: actions a second for one connection; twice that at once.
+    :ivar idle_seconds: silence that ends a connection.
+    """
+
+    control_socket: str
+    games: tuple[str, ...] = ()
+    rooms_per_process: int = 1
+    recordings: str | None = None
+    recordings_days: float = 7.0
+    recordings_bytes: int = 1 << 30
+    log_format: str = "text"
+    log_level: str = "info"
+    packets: float = 250.0
+    inputs: float = 100.0
+    idle_seconds: float = 30.0
+
+    def limits(self) -> LineLimits:
+        """Say how much a connection may ask."""
+        return LineLimits(self.packets, 2 * self.packets, self.inputs, 2 * self.inputs)
+
+    def place(self) -> Recordings:
+        """Say where matches are written down."""
+        return Recordings(
+            None if self.recordings is None else Path(self.recordings),
+            most_bytes=self.recordings_bytes,
+            most_age=self.recordings_days * 24 * 3600.0,
+        )
+
+
+def main(server_id: str, settings: dict[str, Any]) -> None:
+    """
+    Run one game server until its work is done.
+
+    :raises SystemExit: it cannot start; says why.
+    """
+    try:
+        read = msgspec.convert(settings, GameServerSettings)
+        games = load_games(read.games)
+    except (msgspec.ValidationError, Misconfigured) as error:
+        raise SystemExit(f"game server {server_id}: {error}") from error
+    globalLogBeginner.beginLoggingTo(
+        [observer(sys.stdout, read.log_format, read.log_level)],
+        redirectStandardIO=False,
+    )
+    reactor = _install_reactor()
+    program = GameServer(
+        server_id,
+        games,
+        reactor,
+        time.monotonic,
+        os.urandom,
+        read.place(),
+        lambda: _end(reactor, link),
+        rooms_limit=read.rooms_per_process,
+        limits=read.limits(),
+        idle=read.idle_seconds,
+    )
+    link: list[ControlClient] = []
+
+    def linked(client: ControlClient) -> None:
+        link.append(client)
+        program.linked(client.send)
+
+    def unreachable(failure: Failure) -> None:
+        _log.error("no control link to the node: {why}", why=failure.getErrorMessage())
+        reactor.callLater(0, reactor.stop)
+
+    # SIGTERM stops the reactor, which waits for this.
+    reactor.addSystemEventTrigger("before", "shutdown", program.stop)
+    dialing: Deferred[ControlClient] = dial(
+        UNIXClientEndpoint(reactor, read.control_socket, timeout=5),
+        reactor,
+        Ready(server_id, os.getpid(), CONTROL_PROTOCOL),
+        program.received,
+        program.unlinked,
+    )
+    dialing.addCallbacks(linked, unreachable)
+    reactor.run()
+    if not link:
+        raise SystemExit(1)
+
+
+def _install_reactor() -> Any:
+    """Take epoll where there is epoll; the child's own, made after the fork."""
+    if sys.platform == "linux":
+        from twisted.internet import epollreactor
+
+        epollreactor.install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def _end(reactor: Any, link: list[ControlClient]) -> None:
+    """Let the last words out, then stop."""
+    for client in link:
+        client.close()
+    # Twice around: once for the link, once for what it left.
+    reactor.callLater(0, reactor.callLater, 0, _stop, reactor)
+
+
+def _stop(reactor: Any) -> None:
+    # Unless SIGTERM was faster.
+    with suppress(ReactorNotRunning):
+        reactor.stop()
