@@ -8,5 +8,8 @@ setup(
         # Twisted merges plugin folders by path: no __init__.py, no package.
         "twisted.plugins",
     ],
+    # One root for everything: an editable install then puts it on the path, and
+    # twistd finds the plugin.
+    package_dir={"": "."},
     package_data={"twisted.plugins": ["vinom_plugins.py"]},
 )

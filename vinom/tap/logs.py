@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
@@ -20,29 +18,8 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
-from vinom.tap.settings import Settings
-
 #: What an event may carry beside its text, in this order.
 IDS = ("match_id", "player_id", "server_id", "seat")
-
-
-def observe(settings: Settings, path: str | None = None) -> Callable[[], ILogObserver]:
-    """
-    Make what twistd writes its log with.
-
-    :param path: twistd's ``--logfile``; ``None`` or ``-`` is standard output.
-    """
-
-    def open_observer() -> ILogObserver:
-        if path in (None, "", "-"):
-            return observer(sys.stdout, settings.log_format, settings.log_level)
-        return observer(
-            LogFile.fromFullPath(path, rotateLength=None),
-            settings.log_format,
-            settings.log_level,
-        )
-
-    return open_observer
 
 
 def observer(file: IO[Any] | LogFile, log_format: str, log_level: str) -> ILogObserver:
@@ -110,7 +87,10 @@ def _level(event: LogEvent) -> str:
 
 
 def _source(event: LogEvent) -> str:
-    return str(event.get("log_namespace") or event.get("log_system") or "-")
+    namespace = event.get("log_namespace")
+    if namespace in (None, "log_legacy"):
+        namespace = event.get("log_system")
+    return str(namespace or "-")
 
 
 def _traceback(event: LogEvent) -> str:

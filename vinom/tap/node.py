@@ -1,1 +1,293 @@
-"""Placeholder until the services meet here."""
+"""The node: what `twistd vinom` runs. Opens, drains, and closes everything."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom import __version__
+from vinom.errors import Misconfigured
+from vinom.net.control import ControlServer
+from vinom.services.keyring import read_file
+from vinom.tap.games import load_games
+from vinom.tap.interrupts import catch_interrupts
+from vinom.tap.listening import bound_at, listen_privately
+from vinom.tap.parts import Parts, build_parts, find_checkers
+from vinom.tap.settings import Settings
+from vinom.web.admin import admin_pages
+from vinom.web.answers import Folder, make_site
+from vinom.web.bearer import Guarded, checked_token
+from vinom.web.health import health_pages
+from vinom.web.metrics import Metrics
+
+
+class Node(MultiService):
+    """
+    One node, from its settings.
+
+    What an operator may have got wrong in files and names is found when it is
+    made; nothing is opened or started before `startService`, because twistd
+    forks and changes its user in between.
+
+    :raises Misconfigured: something must be changed first.
+    """
+
+    _log = Logger("vinom.node")
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        MultiService.__init__(self)
+        self._settings, self._reactor, self._entropy = settings, reactor, entropy
+        self._games = load_games(settings.game)
+        self._checkers = find_checkers(settings, reactor.seconds)
+        self._token = None
+        if settings.admin_token_file is not None:
+            path = settings.admin_token_file
+            self._token = checked_token(read_file(path), str(path))
+        self._listening: list[IListeningPort] = []
+        self._since = 0.0
+        self._patience: IDelayedCall | None = None
+        self.state = "starting"
+
+    # Opening.
+
+    def startService(self) -> None:
+        """
+        Open everything.
+
+        :raises SystemExit: it cannot be; the message is one line.
+        """
+        try:
+            parts = build_parts(
+                self._settings,
+                self._games,
+                self._checkers,
+                self._reactor,
+                self._entropy,
+            )
+            self._parts = parts
+            for service in (parts.fleet, parts.sessions, parts.matchmaker, parts.lobby):
+                MultiService.addService(self, service)
+            self._open_control(parts)
+            MultiService.startService(self)
+            self._open_lobby(parts)
+            self._open_web(parts)
+        except Misconfigured as error:
+            raise SystemExit(f"twistd vinom: {error}") from error
+        except CannotListenError as error:
+            raise SystemExit(f"twistd vinom: {_told(error)}") from error
+        self.state, self._since = "serving", self._reactor.seconds()
+        self._reactor.callWhenRunning(
+            catch_interrupts, self._reactor, self._interrupted
+        )
+        self._log.info(
+            "vinom {version} serves {games} with {reactor} and memory storage: "
+            "lobby {lobby}, game servers UDP {interface} {first}-{last}{others}",
+            **self._announcement(),
+        )
+
+    def _open_control(self, parts: Parts) -> None:
+        """Game servers dial this socket; it also claims the state directory."""
+        path = self._settings.control_socket
+        factory = ControlServer(self._reactor, parts.fleet.arrived)
+        self._listening.append(listen_privately(self._reactor, path, factory))
+
+    def _open_lobby(self, parts: Parts) -> None:
+        settings = self._settings
+        port = self._reactor.listenTCP(
+            settings.port, parts.lines, backlog=512, interface=settings.interface
+        )
+        self._lobby_at = bound_at(port)
+        self._listening.append(port)
+
+    def _open_web(self, parts: Parts) -> None:
+        """The admin socket always; HTTP as configured."""
+        settings, reactor = self._settings, self._reactor
+        self._web_at: dict[str, str] = {}
+        api = Folder(
+            v1=admin_pages(self, parts.sessions, parts.matchmaker, parts.outside),
+            metrics=Metrics(self.facts),
+        )
+        self._listening.append(
+            listen_privately(reactor, settings.admin_socket, make_site(api, reactor))
+        )
+        if settings.http is not None:
+            self._listen("http", settings.http, health_pages(self.obstacle))
+        if settings.admin is not None and self._token is not None:
+            self._listen("admin", settings.admin, Guarded(api, self._token))
+
+    def _listen(self, name: str, where: str, root: Any) -> None:
+        """Serve pages at a port of the interface, or at an endpoint."""
+        settings, reactor = self._settings, self._reactor
+        site = make_site(root, reactor)
+        if where.isdecimal():
+            port = reactor.listenTCP(int(where), site, interface=settings.interface)
+            self._listening.append(port)
+            self._web_at[name] = bound_at(port)
+            return
+        try:
+            opening = serverFromString(reactor, where).listen(site)
+        except (ValueError, LookupError, OSError) as error:
+            raise Misconfigured(f"{name} {where!r} is no endpoint: {error}") from error
+        failures: list[Failure] = []
+
+        def opened(port: IListeningPort) -> None:
+            self._listening.append(port)
+            self._web_at[name] = bound_at(port)
+
+        def failed(failure: Failure) -> None:
+            failures.append(failure)
+            if self.state != "starting":
+                self._log.critical(
+                    "{name} cannot listen: {error}", name=name, error=failure.value
+                )
+                self._stop()
+
+        opening.addCallbacks(opened, failed)
+        if failures:
+            failures[0].raiseException()
+
+    def _announcement(self) -> dict[str, Any]:
+        settings = self._settings
+        first, last = settings.ports
+        others = "".join(f", {name} {at}" for name, at in self._web_at.items())
+        return {
+            "version": __version__,
+            "games": ", ".join(sorted(self._games)),
+            "reactor": f"{type(self._reactor).__name__} on {platform.system()}",
+            "lobby": self._lobby_at,
+            "interface": settings.interface,
+            "first": first,
+            "last": last,
+            "others": others,
+        }
+
+    # What it tells of itself.
+
+    def obstacle(self) -> str | None:
+        """Why no players should be sent here; ``None`` if they should."""
+        return None if self.state == "serving" else self.state
+
+    def status(self) -> dict[str, Any]:
+        """What the node is doing, for operators."""
+        parts, now = self._parts, self._reactor.seconds()
+        return {
+            "version": __version__,
+            "state": self.state,
+            "uptime": round(now - self._since, 3),
+            "lobby": self._lobby_at,
+            "games": sorted(self._games),
+            **parts.lobby.counts(),
+            "matches": parts.sessions.status(),
+            "fleet": attrs.asdict(parts.fleet.status()),
+        }
+
+    async def facts(self) -> dict[str, Any]:
+        """The same in numbers, for metrics: see `vinom.web.metrics`."""
+        parts = self._parts
+        matches, queue = parts.sessions.status(), await parts.matchmaker.counts()
+        lines, fleet = parts.lobby.counts(), parts.fleet.status()
+        return {
+            "draining": int(self.state != "serving"),
+            "lobby_lines": lines["lines"],
+            "lobby_players": lines["players"],
+            "waiting": queue["waiting"],
+            "queue_suspended": queue["suspended"],
+            "queue_longest_wait_seconds": queue["longest_wait"],
+            "matches": {
+                state: matches[state] for state in ("forming", "placed", "playing")
+            },
+            "ended": matches["ended"],
+            "game_servers": fleet.servers,
+            "ports": {
+                "free": fleet.ports_free,
+                "bound": fleet.ports_bound,
+                "quarantined": fleet.ports_quarantined,
+            },
+            "matches_waiting_for_server": fleet.waiting,
+            "certificates": {"authority": parts.authority.expires_at},
+        }
+
+    # The end.
+
+    def _interrupted(self) -> None:
+        """SIGTERM or Ctrl-C: the first asks, the second does not."""
+        if self.state == "serving":
+            self.drain()
+        else:
+            self._log.warn("stopping at once")
+            self._stop()
+
+    def drain(self) -> None:
+        """Take no new matches, and stop when the last one ends, or in time."""
+        if self.state != "serving":
+            return
+        self.state = "draining"
+        seconds = self._settings.drain_seconds
+        self._log.info(
+            "draining: no new matches; running ones have {seconds} s", seconds=seconds
+        )
+        self._patience = self._reactor.callLater(seconds, self._out_of_patience)
+        self._parts.lobby.drain().addCallback(lambda _: self._drained())
+
+    def _drained(self) -> None:
+        if self.state == "draining":
+            self._log.info("no match is left; stopping")
+            self._stop()
+
+    def _out_of_patience(self) -> None:
+        self._patience = None
+        self._log.warn(
+            "{count} matches did not end in time; stopping",
+            count=len(self._parts.sessions.matches()),
+        )
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.state != "stopping":
+            self.state = "stopping"
+            self._reactor.stop()
+
+    def stopService(self) -> Deferred[Any]:
+        """Close everything: nobody new, then goodbyes, then game processes."""
+        self.state = "stopping"
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        ports, self._listening = self._listening, []
+        return Deferred.fromCoroutine(self._close(ports))
+
+    async def _close(self, ports: list[IListeningPort]) -> None:
+        # Game servers still say their last words to the control socket, the first.
+        await _all(port.stopListening() for port in ports[1:])
+        await MultiService.stopService(self)
+        await _all(port.stopListening() for port in ports[:1])
+
+
+async def _all(results: Any) -> None:
+    """Wait for what may be Deferreds."""
+    await DeferredList(
+        [found for found in results if isinstance(found, Deferred)], consumeErrors=True
+    )
+
+
+def _told(error: CannotListenError) -> str:
+    """Say it in words: which address, and why."""
+    where = f"{error.interface or 'any address'} port {error.port}"
+    why = getattr(error.socketError, "strerror", None) or error.socketError
+    return f"cannot listen on {where}: {why}"

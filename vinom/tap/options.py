@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.logger import ILogObserver
+from twisted.python.logfile import LogFile
 from twisted.python.usage import Options
 
 from vinom import __version__
 from vinom.errors import Misconfigured
-from vinom.tap.logs import observe, observer
+from vinom.tap.logs import observer
 from vinom.tap.settings import TABLE, Row
 from vinom.tap.sources import gather
 from vinom.tap.values import Switch
@@ -78,11 +82,25 @@ class NodeOptions(Options, AuthOptionMixin):
             raise SystemExit(f"twistd vinom: {error}") from error
         self["settings"] = settings
         if self.parent is not None:
-            # Both are read when all options are parsed: by twistd, which looks for
-            # "logger", and by twist, which looks for the other.
-            parent = self.parent
-            if not parent.get("logger"):
-                parent["logger"] = observe(settings, parent.get("logfile"))
-            parent["fileLogObserverFactory"] = lambda file: observer(
+            # Read by twist (``python -m twisted``); for twistd see `vinom.tap.twistd`.
+            self.parent["fileLogObserverFactory"] = lambda file: observer(
                 file, settings.log_format, settings.log_level
             )
+
+    def log_observer(self) -> ILogObserver | None:
+        """
+        Make what twistd is to log with.
+
+        :returns: ``None`` if twistd's own options ask for something else.
+        """
+        twistd: Mapping[str, Any] = self.parent or {}
+        path = twistd.get("logfile")
+        if twistd.get("syslog") or (path == "-" and not twistd.get("nodaemon")):
+            return None
+        if not path and not twistd.get("nodaemon"):
+            path = "twistd.log"
+        file: Any = sys.stdout
+        if path and path != "-":
+            file = LogFile.fromFullPath(path)
+        settings = self["settings"]
+        return observer(file, settings.log_format, settings.log_level)

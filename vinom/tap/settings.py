@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from vinom.errors import Misconfigured
+from vinom.services.identity import GuestPolicy
 from vinom.tap.values import (
     Address,
     Bounded,
@@ -107,7 +108,7 @@ class Settings:
         1000,
     )
     # Who may come.
-    guests: str = _option(
+    guests: GuestPolicy = _option(
         "identity",
         Choice(("no", "loopback", "yes")),
         "who may play under any name without proof: no, loopback (from this machine) "

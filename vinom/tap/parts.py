@@ -1,0 +1,252 @@
+"""What a node is made of: every service, built in order and handed its ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import (
+    InvalidAuthArgumentString,
+    InvalidAuthType,
+    makeChecker,
+)
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+
+from vinom.errors import Misconfigured
+from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.game import Game
+from vinom.net.lines import LineBounds, LineFactory, Lines
+from vinom.net.tls import server_options
+from vinom.rules.pool import PoolPolicy
+from vinom.services.authority import Authority
+from vinom.services.conversation import Bounds
+from vinom.services.fleet import Fleet
+from vinom.services.fleet_rooms import RoomPatience
+from vinom.services.fleet_settings import FleetSettings
+from vinom.services.identity import Identity, OutsideTokenChecker
+from vinom.services.keyring import read_file
+from vinom.services.lobby import Lobby
+from vinom.services.matchmaker import Matchmaker
+from vinom.services.minting import Mint
+from vinom.services.outside import OutsideMatches
+from vinom.services.presence import Presence
+from vinom.services.sessions import Sessions
+from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.tap.settings import Settings
+from vinom.wire.tokens_outside import OutsideVerifier
+
+#: What the fork server calls in each process it forks.
+GAME_SERVER = "vinom.tap.gameserver:main"
+#: What it imports once for all of them; none of these may install a reactor.
+PRELOADED = ("vinom.services.gameserver", "vinom.net.datagrams", "vinom.tap.games")
+
+#: How long a room waits for all of its players, seconds.
+JOIN_PATIENCE = 10.0
+
+Games = Mapping[str, Game[Any, Any]]
+
+
+@attrs.frozen
+class Parts:
+    """
+    The services of a node, not yet started.
+
+    :ivar lines: makes the protocol of each lobby connection.
+    """
+
+    authority: Authority
+    fleet: Fleet
+    presence: Presence
+    sessions: Sessions
+    matchmaker: Matchmaker
+    lobby: Lobby
+    outside: OutsideMatches
+    lines: LineFactory
+
+
+def build_parts(
+    settings: Settings,
+    games: Games,
+    checkers: Sequence[ICredentialsChecker],
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+) -> Parts:
+    """
+    Build everything between the listening ports and the game processes.
+
+    :param reactor: also the clock; its seconds are those of the Unix epoch.
+    :raises Misconfigured: the state directory or a key cannot be used.
+    """
+    now = reactor.seconds
+    authority = Authority.open(
+        settings.state_dir,
+        settings.realm,
+        now,
+        certificate_file=settings.authority_certificate_file,
+        key_file=settings.authority_key_file,
+    )
+    tls = lobby_tls(settings, authority)
+    fleet = Fleet(
+        LocalFleet(reactor, game_server_program(settings), os.environ),
+        authority,
+        reactor,
+        entropy,
+        fleet_settings(settings),
+        RoomPatience(lambda plan: longest_match(games[plan.game])),
+    )
+    presence = Presence()
+    mint = Mint(settings.realm, authority.signer, entropy, settings.token_seconds)
+    identity = Identity(
+        MemoryPlayerStore(now),
+        entropy,
+        now,
+        guests=settings.guests,
+        checkers=checkers,
+        key_seconds=settings.player_key_seconds,
+    )
+    sessions = Sessions(fleet, MemoryMatchStore(now), presence, games, mint, reactor)
+    matchmaker = Matchmaker(
+        MemoryEntryStore(),
+        sessions,
+        presence,
+        games,
+        reactor,
+        entropy,
+        fill_seconds=settings.fill_seconds,
+    )
+    lobby = Lobby(
+        identity,
+        presence,
+        matchmaker,
+        sessions,
+        games,
+        reactor,
+        Bounds(
+            hello_seconds=settings.hello_seconds,
+            rate=settings.message_rate,
+            burst=settings.message_burst,
+        ),
+    )
+    lines = Lines(
+        lobby.open,
+        reactor,
+        tls,
+        settings.allow_plaintext,
+        LineBounds(settings.line_limit, settings.connections_per_address),
+    )
+    return Parts(
+        authority=authority,
+        fleet=fleet,
+        presence=presence,
+        sessions=sessions,
+        matchmaker=matchmaker,
+        lobby=lobby,
+        outside=OutsideMatches(sessions, identity, games, entropy),
+        lines=LineFactory(lines),
+    )
+
+
+def game_server_program(settings: Settings) -> GameServerProgram:
+    """Say what a game server is: the program, its limits, and what it is told."""
+    is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
+    return GameServerProgram(
+        GAME_SERVER,
+        {
+            "control_socket": str(settings.control_socket),
+            "games": list(settings.game),
+            "rooms_per_process": settings.rooms_per_process,
+            "recordings": str(settings.recordings_dir) if is_recorded else None,
+            "recordings_days": settings.recordings_days,
+            "recordings_bytes": settings.recordings_mb * 10**6,
+            "log_format": settings.log_format,
+            "log_level": settings.log_level,
+        },
+        PRELOADED,
+        settings.server_memory_mb << 20,
+        settings.server_files,
+    )
+
+
+def fleet_settings(settings: Settings) -> FleetSettings:
+    """Say how many game servers there are, and where."""
+    first, last = settings.ports
+    most = settings.max_servers
+    return FleetSettings(
+        realm=settings.realm,
+        ports=settings.ports,
+        interface=settings.interface,
+        advertise=settings.told_host,
+        policy=PoolPolicy(
+            warm=settings.warm,
+            # Warm ones have no port yet: they come on top of those that play.
+            most=last - first + 1 + settings.warm if most is None else most,
+            rooms_per_process=settings.rooms_per_process,
+        ),
+    )
+
+
+def longest_match(game: Game[Any, Any]) -> float:
+    """From the first seat taken to the last word, seconds."""
+    return JOIN_PATIENCE + game.time_limit + game.linger
+
+
+def lobby_tls(
+    settings: Settings, authority: Authority
+) -> IOpenSSLServerConnectionCreator:
+    """
+    Make what the lobby speaks TLS with: configured files, or our own certificate.
+
+    :raises Misconfigured: the files cannot be used.
+    """
+    if settings.tls_certificate_file is not None and settings.tls_key_file is not None:
+        return server_options(
+            read_file(settings.tls_certificate_file), read_file(settings.tls_key_file)
+        )
+    names = {"localhost", "127.0.0.1", "::1", settings.told_host}
+    issued = authority.lobby(sorted(names))
+    return server_options(issued.certificate, issued.key)
+
+
+def find_checkers(
+    settings: Settings, now: Callable[[], float]
+) -> list[ICredentialsChecker]:
+    """
+    Make what answers hellos with credentials.
+
+    :param now: the time, seconds since the Unix epoch.
+    :raises Misconfigured: a checker or a key cannot be used.
+    """
+    checkers: list[ICredentialsChecker] = []
+    for description in settings.auth:
+        kind = description.partition(":")[0]
+        try:
+            checker = makeChecker(description)
+        except InvalidAuthType as error:
+            raise Misconfigured(f"auth {kind!r} is no checker; see --help-auth") from (
+                error
+            )
+        except (InvalidAuthArgumentString, OSError, ValueError) as error:
+            # Not the description: it may hold a password.
+            raise Misconfigured(
+                f"auth {kind!r} cannot be used: {type(error).__name__}; "
+                f"see --help-auth-type {kind}"
+            ) from error
+        if IUsernamePassword not in checker.credentialInterfaces:
+            raise Misconfigured(f"auth {kind!r} does not take names and passwords")
+        checkers.append(checker)
+    if (
+        settings.identity_keys_file is not None
+        and settings.identity_issuer is not None
+        and settings.identity_audience is not None
+    ):
+        verifier = OutsideVerifier(
+            read_file(settings.identity_keys_file),
+            settings.identity_issuer,
+            settings.identity_audience,
+        )
+        checkers.append(OutsideTokenChecker(verifier, now))
+    return checkers
