@@ -31,6 +31,13 @@ _STOP_SECONDS = 5.0
 _PORTS = 32
 
 
+# `python -m twisted`, in a session of its own: Ctrl-C is for us, who then stop the
+# node when the players have left.
+_APART = (
+    "import os, runpy; os.setsid(); runpy.run_module('twisted', run_name='__main__')"
+)
+
+
 class NodeFailed(VinomError):
     """The node did not start, or ended by itself; the message has its log's end."""
 
@@ -74,8 +81,8 @@ class ChildNode(ProcessProtocol):
         first, last = free_port_range(_PORTS)
         command = [
             sys.executable,
-            "-m",
-            "twisted",
+            "-c",
+            _APART,
             "vinom",
             f"--interface={self.host}",
             f"--port={self.port}",

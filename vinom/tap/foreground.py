@@ -34,7 +34,7 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
     """
     Run what *build* makes of the reactor.
 
-    The first SIGINT or SIGTERM asks it to stop, the second does not ask.
+    The first SIGINT, SIGTERM or SIGHUP asks it to stop, the second does not ask.
 
     :returns: the exit code; 130 after the second signal.
     """
@@ -50,15 +50,13 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
         running = build(reactor)
 
         def interrupted(number: int, frame: object) -> None:
-            signal.signal(signal.SIGINT, at_once)
-            signal.signal(signal.SIGTERM, at_once)
+            _handle(at_once)
             reactor.callFromThread(running.stop)
 
         def at_once(number: int, frame: object) -> None:
             reactor.callFromThread(finish, 130)
 
-        signal.signal(signal.SIGINT, interrupted)
-        signal.signal(signal.SIGTERM, interrupted)
+        _handle(interrupted)
         running.run().addCallbacks(finish, failed)
 
     def finish(result: int) -> None:
@@ -76,6 +74,12 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
     if failures:
         failures[0].raiseException()
     return code
+
+
+def _handle(handler: Callable[[int, Any], None]) -> None:
+    """Have every signal that asks us to end handled so."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
 
 
 def _log_to_stderr() -> None:

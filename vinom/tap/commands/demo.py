@@ -20,7 +20,7 @@ from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.client.stage import Stage
 from vinom.client.tally import Tally
-from vinom.client.terminal import Screen, can_draw, has_colour, has_unicode
+from vinom.client.terminal import Keyboard, Screen, can_draw, has_colour, has_unicode
 from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.tap.child_node import ChildNode, NodeFailed
@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         code = run_in_foreground(build)
     finally:
-        if screen is not None:
-            screen.leave()
+        for demo in demos:
+            demo.give_back()
     for words in demos[0].last_words:
         print(words, file=sys.stderr)
     if demos[0].tally.started:
@@ -109,6 +109,7 @@ class Demo:
         self._stage = Stage(reactor, self.tally, self._ours, self._command)
         self._chance = Chance(int.from_bytes(os.urandom(8), "big"))
         self._over: Deferred[None] = Deferred()
+        self._keyboard = Keyboard(reactor, self._press)
         self._is_stopping = False
 
     def run(self) -> Deferred[int]:
@@ -120,6 +121,16 @@ class Demo:
         if not self._is_stopping:
             self._is_stopping = True
             self._over.callback(None)
+
+    def give_back(self) -> None:
+        """Give the terminal back; a second time does nothing."""
+        self._keyboard.stop()
+        if self._screen is not None:
+            self._screen.leave()
+
+    def _press(self, key: str) -> None:
+        if key == "quit":
+            self.stop()
 
     async def _run(self) -> int:
         end = None
@@ -161,6 +172,7 @@ class Demo:
             pause = _PAUSE
         else:
             self._screen.enter()
+            self._keyboard.start()
             drawing = LoopingCall(
                 self._stage.draw,
                 self._screen,
@@ -172,6 +184,7 @@ class Demo:
         drawing.start(pause)
         await self._over
         drawing.stop()
+        self._keyboard.stop()
         for greeter in self._greeters:
             greeter.leave()
         crowd.leave()
