@@ -58,6 +58,22 @@ class LogTests(SynchronousTestCase):
             line = self.write(log_format, "hello {name}", name="a\nb\r\nc")
             self.assertEqual(line.count("\n"), 1)
 
+    def test_lines_of_game_servers(self) -> None:
+        """
+        A game server's own line is not wrapped into another; a stray print is.
+        """
+        for log_format in ("text", "json"):
+            line = self.write(log_format, "hello {name}", name="ann").rstrip("\n")
+            for said, is_whole in ((line, True), ("Oops", False)):
+                file = StringIO()
+                log = Logger(
+                    "vinom.fleet.forklink.ForkLink",
+                    observer=observer(file, log_format, "info"),
+                )
+                log.info("{line}", line=said)
+                self.assertIn(said, file.getvalue())
+                self.assertEqual(file.getvalue() == f"{said}\n", is_whole)
+
     def test_level(self) -> None:
         """
         What is below the level is left out.

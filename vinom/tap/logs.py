@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
@@ -17,6 +18,13 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
+
+#: Passes on the lines of game servers, which write them as we do.
+_RELAY = "vinom.fleet.forklink.ForkLink"
+_TEXT_LINE = re.compile(
+    r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00 (debug|info|warn|error|critical)"
+)
+_JSON_LINE = re.compile(r'\{"time": ".*\}$')
 
 #: What an event may carry beside its text, in this order.
 IDS = ("match_id", "player_id", "server_id", "seat")
@@ -37,6 +45,8 @@ def as_text(event: LogEvent) -> str | None:
     Line breaks inside of the text are shown, not written: a player's name must
     not be able to forge a line.
     """
+    if (line := _relayed(event, _TEXT_LINE)) is not None:
+        return line
     said = _said(event)
     if said is None:
         return None
@@ -54,6 +64,8 @@ def as_text(event: LogEvent) -> str | None:
 
 def as_json(event: LogEvent) -> str | None:
     """Write an event as one line of JSON."""
+    if (line := _relayed(event, _JSON_LINE)) is not None:
+        return line
     said = _said(event)
     if said is None:
         return None
@@ -68,6 +80,14 @@ def as_json(event: LogEvent) -> str | None:
     if traceback:
         record["traceback"] = traceback
     return json.dumps(record, default=str) + "\n"
+
+
+def _relayed(event: LogEvent, ours: re.Pattern[str]) -> str | None:
+    """A game server's own log line as it is; ``None`` for anything else."""
+    if event.get("log_namespace") != _RELAY:
+        return None
+    line = str(event.get("line", ""))
+    return f"{line}\n" if ours.match(line) else None
 
 
 def _said(event: LogEvent) -> str | None:

@@ -31,6 +31,9 @@ from vinom.web.bearer import Guarded, checked_token
 from vinom.web.health import health_pages
 from vinom.web.metrics import Metrics
 
+# Not the class's own: twistd runs a subclass, whose name says nothing.
+_log = Logger("vinom.node")
+
 
 class Node(MultiService):
     """
@@ -42,8 +45,6 @@ class Node(MultiService):
 
     :raises Misconfigured: something must be changed first.
     """
-
-    _log = Logger("vinom.node")
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class Node(MultiService):
         self._reactor.callWhenRunning(
             catch_interrupts, self._reactor, self._interrupted
         )
-        self._log.info(
+        _log.info(
             "vinom {version} serves {games} with {reactor} and memory storage: "
             "lobby {lobby}, game servers UDP {interface} {first}-{last}{others}",
             **self._announcement(),
@@ -153,7 +154,7 @@ class Node(MultiService):
         def failed(failure: Failure) -> None:
             failures.append(failure)
             if self.state != "starting":
-                self._log.critical(
+                _log.critical(
                     "{name} cannot listen: {error}", name=name, error=failure.value
                 )
                 self._stop()
@@ -230,7 +231,7 @@ class Node(MultiService):
         if self.state == "serving":
             self.drain()
         else:
-            self._log.warn("stopping at once")
+            _log.warn("stopping at once")
             self._stop()
 
     def drain(self) -> None:
@@ -239,7 +240,7 @@ class Node(MultiService):
             return
         self.state = "draining"
         seconds = self._settings.drain_seconds
-        self._log.info(
+        _log.info(
             "draining: no new matches; running ones have {seconds} s", seconds=seconds
         )
         self._patience = self._reactor.callLater(seconds, self._out_of_patience)
@@ -247,12 +248,12 @@ class Node(MultiService):
 
     def _drained(self) -> None:
         if self.state == "draining":
-            self._log.info("no match is left; stopping")
+            _log.info("no match is left; stopping")
             self._stop()
 
     def _out_of_patience(self) -> None:
         self._patience = None
-        self._log.warn(
+        _log.warn(
             "{count} matches did not end in time; stopping",
             count=len(self._parts.sessions.matches()),
         )
