@@ -1,0 +1,332 @@
+"""Game servers without processes: real control links, on a virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.errors import NoCapacity
+from vinom.interfaces import IFleet, IMatchWatch
+from vinom.model import Exit, MatchEnd, MatchPlan, Placement, SeatPlan, Ticket
+from vinom.net.control import ControlServer
+from vinom.rules.pool import PoolPolicy
+from vinom.services.fleet import Fleet
+from vinom.services.fleet_rooms import RoomPatience
+from vinom.services.fleet_settings import FleetSettings
+from vinom.wire.control import (
+    CONTROL_PROTOCOL,
+    AddTicket,
+    Alive,
+    Bind,
+    BindFailed,
+    Bound,
+    CloseRoom,
+    FrameReader,
+    Heartbeat,
+    OpenRoom,
+    Ready,
+    RoomEnded,
+    RoomOpened,
+    Stop,
+    TicketAdded,
+    ToNode,
+    ToServer,
+    decode_to_server,
+    encode,
+)
+
+
+class MemoryTransport(StringTransport):
+    """A transport whose connection can be lost, some time after it is aborted."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock, self.protocol, self.is_lost = clock, None, False
+
+    def loseConnection(self) -> None:
+        self.clock.callLater(0, self.lose)
+
+    def abortConnection(self) -> None:
+        self.clock.callLater(0, self.lose)
+
+    def lose(self) -> None:
+        if not self.is_lost:
+            self.is_lost = True
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+@attrs.define(eq=False)
+class FakeGameServer:
+    """
+    One process and its link; does what it is told unless a test says otherwise.
+
+    :ivar heard: everything the node said.
+    :ivar ignores: kinds of messages that it does not answer.
+    """
+
+    supply: MemorySupply
+    server_id: str
+    pid: int
+    exited: Callable[[Exit], None]
+    transport: MemoryTransport | None = None
+    heard: list[ToServer] = attrs.field(factory=list)
+    ignores: set[type] = attrs.field(factory=set)
+    rooms: list[str] = attrs.field(factory=list)
+    port: int | None = None
+    is_alive: bool = True
+    hosted: int = 0
+    frames: FrameReader = attrs.field(factory=FrameReader)
+
+    def dial(self, protocol: int = CONTROL_PROTOCOL, pid: int | None = None) -> None:
+        """Open the link."""
+        self.transport = MemoryTransport(self.supply.clock)
+        link = self.supply.factory.buildProtocol(None)
+        self.transport.protocol = link
+        link.makeConnection(self.transport)
+        self.say(Ready(self.server_id, pid or self.pid, protocol))
+
+    def say(self, message: ToNode) -> None:
+        """Tell the node."""
+        if not self.transport.is_lost:
+            self.transport.protocol.dataReceived(encode(message))
+
+    def listen(self) -> bool:
+        """Hear what the node said, and obey; was there anything?"""
+        if self.transport is None:
+            return False
+        self.frames.receive(self.transport.value())
+        self.transport.clear()
+        was_told = False
+        while (frame := self.frames.next_frame()) is not None:
+            was_told = True
+            message = decode_to_server(frame)
+            self.heard.append(message)
+            if self.is_alive and type(message) not in self.ignores:
+                self.obey(message)
+        return was_told
+
+    def obey(self, message: ToServer) -> None:
+        match message:
+            case Bind():
+                if message.port in self.supply.taken_ports:
+                    self.say(BindFailed(message.port, "address in use"))
+                else:
+                    self.supply.taken_ports.add(message.port)
+                    self.port = message.port
+                    self.say(Bound(message.port))
+            case OpenRoom():
+                self.rooms.append(message.plan.match_id)
+                self.say(RoomOpened(message.plan.match_id))
+            case AddTicket():
+                self.say(TicketAdded(message.ticket.label))
+            case CloseRoom():
+                self.end_room(message.match_id, message.reason)
+            case Heartbeat():
+                self.say(Alive(message.number, {"rooms": float(len(self.rooms))}))
+            case Stop():
+                for match_id in tuple(self.rooms):
+                    self.say(RoomEnded(MatchEnd(match_id, "shutdown")))
+                self.exit(0)
+
+    def end_room(self, match_id: str | None = None, reason: str = "finished") -> None:
+        """A match is over; a server that hosted all it may exits."""
+        match_id = match_id or self.rooms[0]
+        self.rooms.remove(match_id)
+        self.hosted += 1
+        self.say(RoomEnded(MatchEnd(match_id, reason)))
+        if self.hosted == self.supply.rooms_per_process:
+            self.exit(0)
+
+    def exit(self, status: int | None = None, signal: int | None = None) -> None:
+        """The process ends, and its link with it."""
+        if not self.is_alive:
+            return
+        self.is_alive = False
+        self.supply.taken_ports.discard(self.port)
+        if self.transport is not None:
+            self.transport.lose()
+        self.exited(Exit(self.pid, status, signal))
+
+
+@implementer(IFleet)
+@attrs.define(eq=False)
+class MemorySupply:
+    """
+    An `IFleet` whose processes are objects.
+
+    :ivar refuses: no process can be had.
+    :ivar is_slow: processes dial only when a test says so.
+    :ivar is_stubborn: a kill has no effect.
+    :ivar taken_ports: ports that cannot be bound.
+    """
+
+    clock: Clock
+    factory: ControlServer | None = None
+    rooms_per_process: int = 1
+    started: list[FakeGameServer] = attrs.field(factory=list)
+    killed: list[str] = attrs.field(factory=list)
+    taken_ports: set[int] = attrs.field(factory=set)
+    refuses: bool = False
+    refused: int = 0
+    is_slow: bool = False
+    is_stubborn: bool = False
+    is_closed: bool = False
+    ignores: set[type] = attrs.field(factory=set)
+
+    def start(self, server_id: str, exited: Callable[[Exit], None]) -> Deferred[int]:
+        if self.refuses:
+            self.refused += 1
+            return fail(NoCapacity("no processes today"))
+        pid = 1000 + len(self.started)
+        server = FakeGameServer(self, server_id, pid, exited, ignores=set(self.ignores))
+        self.started.append(server)
+        if not self.is_slow:
+            self.clock.callLater(0, server.dial)
+        return succeed(pid)
+
+    def stop(self, server_id: str, kill: bool = False) -> None:
+        self.killed.append(server_id)
+        for server in self.started:
+            if server.server_id == server_id and not self.is_stubborn:
+                server.exit(signal=9)
+
+    def close(self) -> Deferred[None]:
+        self.is_closed = True
+        for server in self.started:
+            server.exit(signal=15)
+        return succeed(None)
+
+    @property
+    def alive(self) -> list[FakeGameServer]:
+        """Those whose process runs."""
+        return [server for server in self.started if server.is_alive]
+
+    def hosting(self, match_id: str) -> FakeGameServer:
+        """The game server that has this match."""
+        return next(s for s in self.alive if match_id in s.rooms)
+
+
+@attrs.define
+class Issued:
+    certificate: bytes = b"LEAF"
+    key: bytes = b"KEY"
+
+
+class FakeIssuer:
+    """Issues nothing of worth."""
+
+    anchor = b"ANCHOR"
+
+    def issue(self, server: str) -> Issued:
+        return Issued(b"LEAF OF " + server.encode())
+
+    def token_keys(self) -> dict[str, bytes]:
+        return {"k1": b"PUBLIC"}
+
+
+@implementer(IMatchWatch)
+class RecordingWatch:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+        self.ends: list[MatchEnd] = []
+
+    def started(self, match_id: str) -> None:
+        self.told.append(("started", match_id))
+
+    def seat_changed(self, match_id: str, seat: int, state: str) -> None:
+        self.told.append(("seat", match_id, seat, state))
+
+    def round_ended(self, match_id: str, outcome: dict[str, object]) -> None:
+        self.told.append(("round", match_id, outcome))
+
+    def ended(self, end: MatchEnd) -> None:
+        self.ends.append(end)
+
+
+class FleetWorld:
+    """A `Fleet`, its game servers, and the time."""
+
+    def __init__(
+        self,
+        ports: int = 4,
+        warm: int = 0,
+        most: int = 50,
+        rooms_per_process: int = 1,
+        longest: float = 100.0,
+    ) -> None:
+        self.clock = Clock()
+        self.supply = MemorySupply(self.clock, rooms_per_process=rooms_per_process)
+        self.fleet = Fleet(
+            self.supply,
+            FakeIssuer(),
+            self.clock,
+            Random(7).randbytes,
+            FleetSettings(
+                realm="game.vinom",
+                ports=(46000, 46000 + ports - 1),
+                advertise="play.example",
+                policy=PoolPolicy(warm, most, rooms_per_process),
+            ),
+            RoomPatience(lambda plan: longest),
+        )
+        self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
+        self.watch = RecordingWatch()
+        self.fleet.startService()
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything happen that takes no time."""
+        while True:
+            self.clock.advance(0)
+            told = [server.listen() for server in tuple(self.supply.started)]
+            due = [
+                call for call in self.clock.calls if call.time <= self.clock.rightNow
+            ]
+            if not any(told) and not due:
+                return
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass, a second at a time."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.settle()
+
+    def host(self, match_id: str) -> Deferred[Placement]:
+        """Ask for a place."""
+        plan = match_plan(match_id)
+        placed = self.fleet.host(plan, [ticket(match_id, 0)], self.watch)
+        self.settle()
+        return placed
+
+    def counts(self) -> tuple[int, int, int]:
+        """Ports free, bound and quarantined."""
+        status = self.fleet.status()
+        return status.ports_free, status.ports_bound, status.ports_quarantined
+
+    def reasons(self) -> dict[str, str]:
+        """Why matches ended; fails if one ended twice."""
+        ids = [end.match_id for end in self.watch.ends]
+        assert len(ids) == len(set(ids)), f"ended twice: {ids}"
+        return {end.match_id: end.reason for end in self.watch.ends}
+
+
+def match_plan(match_id: str) -> MatchPlan:
+    """A match of two."""
+    return MatchPlan(
+        match_id, "maze", (SeatPlan("p1", "Ann"), SeatPlan("p2", "Bob")), 1
+    )
+
+
+def ticket(match_id: str, seat: int, letter: str = "a") -> Ticket:
+    """A ticket that lets somebody in."""
+    return Ticket(letter * 26, match_id, seat, 1e9)
