@@ -99,6 +99,17 @@ class TallyTests(SynchronousTestCase):
         tally = self.played(ended("left", outcome=outcome, view_hash=""))
         self.assertEqual((tally.finished, tally.failed), (1, 0))
 
+    def test_left_before_the_end(self) -> None:
+        """
+        Leaving finishes a match only of a game that never ends by itself.
+        """
+        for ends, finished in ((True, 0), (False, 1)):
+            tally = Tally(ends=ends)
+            tally.found("m")
+            tally.saw("m", 1.0)
+            tally.over(ended("left", view_hash=""), has_joined=True)
+            self.assertEqual((tally.finished, tally.failed), (finished, 0))
+
     def test_void(self) -> None:
         """
         A match to which others did not come is neither finished nor failed.

@@ -67,10 +67,12 @@ class Tally:
 
     :ivar shows_all: every seat of the game sees the same view, so the hash that
         the server announces must be that of what we saw.
+    :ivar ends: the game ends by itself; leaving earlier does not finish it.
     :ivar errors: how often each code came up.
     """
 
     shows_all: bool = True
+    ends: bool = True
     inputs: int = 0
     states: int = 0
     handshakes: int = 0
@@ -109,8 +111,8 @@ class Tally:
             record.is_finished = True
             self._compare(record, result)
         elif reason == "left":
-            # Games that never end are over when everybody has left.
-            record.is_finished = record.is_finished or record.is_started
+            # Of a game that never ends, that is all there can be.
+            record.is_finished |= record.is_started and not self.ends
         elif reason == "void" and has_joined:
             # Others did not come; the bot has its place in the queue back.
             self.errors["void"] += 1

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+import vinom
 from vinom.errors import VinomError
 
 #: How long a node may take to listen, seconds.
@@ -91,12 +93,8 @@ class ChildNode(ProcessProtocol):
             "--drain-seconds=0",
             *self._arguments,
         ]
-        # What configures another node on this machine is not for this one.
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
-        # In the right order, should it fail.
-        environ["PYTHONUNBUFFERED"] = "1"
         self._is_spawned = True
-        self._reactor.spawnProcess(self, sys.executable, command, environ)
+        self._reactor.spawnProcess(self, sys.executable, command, _environ())
         give_up = self._reactor.seconds() + _START_SECONDS
         while not await self._listens():
             if self.exited:
@@ -143,6 +141,20 @@ class ChildNode(ProcessProtocol):
         gone, self._gone = self._gone, []
         for waiting in gone:
             waiting.callback(None)
+
+
+def _environ() -> dict[str, str]:
+    """Make the child's environment of ours."""
+    # What configures another node on this machine is not for this one.
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
+    # In the right order, should it fail.
+    environ["PYTHONUNBUFFERED"] = "1"
+    # In a checkout Twisted finds its plugins on the path only.
+    root = Path(vinom.__file__).resolve().parent.parent
+    if (root / "twisted").is_dir() and not (root / "twisted/__init__.py").exists():
+        paths = [str(root), environ.get("PYTHONPATH", "")]
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environ
 
 
 class _Knock(Protocol):

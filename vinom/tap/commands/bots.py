@@ -115,7 +115,7 @@ class BotRun:
     def __init__(self, reactor: Any, plan: BotPlan) -> None:
         self._reactor, self._plan = reactor, plan
         shows_all = type(plan.game).audience is Game.audience
-        self.tally = Tally(shows_all)
+        self.tally = Tally(shows_all, _ends(plan.game))
         chance = Chance(int.from_bytes(plan.seed[-8:], "big"))
         newcomers = []
         for number in range(1, plan.players + 1):

@@ -1,0 +1,168 @@
+"""The programs that players run, against a real node in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+import tests
+from vinom.tap.child_node import ChildNode
+
+ROOT = Path(tests.__file__).resolve().parent.parent
+VINOM = (
+    sys.executable,
+    "-c",
+    "import sys; from vinom.tap.cli import main; sys.exit(main())",
+)
+
+
+class Program(ProcessProtocol):
+    """A child process whose output is kept."""
+
+    def __init__(self) -> None:
+        self.output, self.errors = b"", b""
+        self.ended: Deferred[int | None] = Deferred()
+
+    def start(self, *command: str, **options: Any) -> Deferred[int | None]:
+        """Fires with the exit code; ``None`` after a signal."""
+        environ = dict(os.environ, TERM="xterm-256color", PYTHONUNBUFFERED="1")
+        reactor.spawnProcess(
+            self, command[0], command, environ, path=str(ROOT), **options
+        )
+        return self.ended
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data
+
+    def processEnded(self, reason: Failure) -> None:
+        self.ended.callback(reason.value.exitCode)
+
+    def kill(self) -> None:
+        """Make sure that it is gone."""
+        try:
+            self.transport.signalProcess("KILL")
+        except ProcessExitedAlready:
+            return
+
+    @property
+    def text(self) -> str:
+        return self.output.decode("utf-8", "replace")
+
+
+class DemoTests(TestCase):
+    timeout = 60
+
+    def program(self) -> Program:
+        program = Program()
+        self.addCleanup(program.kill)
+        return program
+
+    async def test_lines(self) -> None:
+        """
+        Without a terminal a demo tells in lines how a match stands, how to
+        join, and in the end how it went.
+        """
+        demo = self.program()
+        code = await demo.start(*VINOM, "demo", "--seconds", "6")
+        self.assertEqual(code, 0, demo.text + demo.errors.decode())
+        self.assertIn("play maze --connect 127.0.0.1:", demo.text)
+        self.assertIn("points left", demo.text)
+        self.assertRegex(demo.text, r"matches +\d+ started, \d+ finished, 0 failed")
+        self.assertEqual(demo.errors, b"")
+
+    async def test_terminal(self) -> None:
+        """
+        On a terminal a demo draws the maze; Ctrl-C ends it and gives the
+        terminal back.
+        """
+        demo = self.program()
+        ended = demo.start(*VINOM, "demo", usePTY=True)
+        while "┼" not in demo.text and not ended.called:
+            await deferLater(reactor, 0.1)
+        demo.transport.write(b"\x03")
+        self.assertEqual(await ended, 0, demo.text)
+        self.assertIn("\x1b[?1049h", demo.text)
+        self.assertIn("\x1b[?1049l", demo.text)
+        self.assertNotIn("Traceback", demo.text)
+
+
+class BotsTests(TestCase):
+    timeout = 100
+
+    async def test_report(self) -> None:
+        """
+        Bots play through lobby, game servers and UDP; every match is finished,
+        and all see what the servers announced.
+        """
+        node = ChildNode(reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        bots = Program()
+        self.addCleanup(bots.kill)
+        code = await bots.start(
+            *VINOM,
+            "bots",
+            "--game=maze",
+            "--players=8",
+            "--seconds=1",
+            "--pace=30",
+            '--options={"rows": 4, "cols": 6}',
+            "--json",
+            f"--connect=127.0.0.1:{node.port}",
+        )
+        self.assertEqual(code, 0, bots.text + bots.errors.decode() + node.log_end())
+        report = json.loads(bots.text)
+        matches = report["matches"]
+        self.assertGreaterEqual(matches["started"], 2)
+        self.assertEqual(matches["finished"], matches["started"])
+        self.assertEqual(matches["failed"], 0)
+        self.assertGreaterEqual(report["handshakes"], 8)
+        self.assertEqual(report["errors"], {})
+
+    async def test_no_node(self) -> None:
+        """
+        Without a node bots end soon, with exit code 1 and a report.
+        """
+        bots = Program()
+        self.addCleanup(bots.kill)
+        code = await bots.start(*VINOM, "bots", "--json", "--connect=127.0.0.1:9")
+        self.assertEqual(code, 1)
+        self.assertEqual(json.loads(bots.text)["errors"], {"line_lost": 4})
+
+    async def test_sdk_listing(self) -> None:
+        """
+        The how-to's client plays a match, as printed.
+        """
+        node = ChildNode(reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        walkers = []
+        for _ in range(2):
+            walker = Program()
+            self.addCleanup(walker.kill)
+            walker.start(
+                sys.executable,
+                "docs/howto/listings/walker.py",
+                "127.0.0.1",
+                str(node.port),
+            )
+            walkers.append(walker)
+        for walker in walkers:
+            while "refused: wall" not in walker.text and not walker.ended.called:
+                await deferLater(reactor, 0.1)
+            self.assertIn("seat", walker.text)
+            self.assertFalse(walker.ended.called, walker.text + walker.errors.decode())
