@@ -1,0 +1,121 @@
+"""The node's end of control links, without sockets."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.supply import MemoryTransport
+from vinom.net.control import ControlServer
+from vinom.wire.control import (
+    Alive,
+    Bound,
+    FrameReader,
+    Heartbeat,
+    Ready,
+    decode_to_server,
+    encode,
+)
+
+READY = Ready("abc", 123, 1)
+
+
+class Owner:
+    """Who a link belongs to."""
+
+    def __init__(self) -> None:
+        self.heard, self.losses = [], 0
+
+    def received(self, message):
+        self.heard.append(message)
+
+    def lost(self):
+        self.losses += 1
+
+
+class ControlLinkTests(SynchronousTestCase):
+    """The node's end."""
+
+    def setUp(self):
+        self.clock, self.owner, self.arrivals = Clock(), Owner(), []
+        self.answer = self.owner
+
+    def arrived(self, ready, link):
+        self.arrivals.append((ready, link))
+        return self.answer
+
+    def open_link(self):
+        link = ControlServer(self.clock, self.arrived).buildProtocol(None)
+        transport = MemoryTransport(self.clock)
+        transport.protocol = link
+        link.makeConnection(transport)
+        return link, transport
+
+    def test_any_split(self):
+        """
+        A game server is heard however its words are cut.
+        """
+        stream = encode(READY) + encode(Bound(46000)) + encode(Alive(1, {}))
+        for cut in range(len(stream)):
+            self.setUp()
+            link, _ = self.open_link()
+            link.dataReceived(stream[:cut])
+            link.dataReceived(stream[cut:])
+            self.assertEqual([ready for ready, _ in self.arrivals], [READY])
+            self.assertEqual(self.owner.heard, [Bound(46000), Alive(1, {})])
+
+    def test_sends(self):
+        """
+        What the node says arrives, and nothing does after the link is lost.
+        """
+        link, transport = self.open_link()
+        link.dataReceived(encode(READY))
+        link.send(Heartbeat(1))
+        reader = FrameReader()
+        reader.receive(transport.value())
+        self.assertEqual(decode_to_server(reader.next_frame()), Heartbeat(1))
+        transport.clear()
+        transport.lose()
+        self.assertEqual(self.owner.losses, 1)
+        link.send(Heartbeat(2))
+        link.abort()
+        self.assertEqual(transport.value(), b"")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_must_name_itself(self):
+        """
+        Who says something else first, or nothing at all, is dropped.
+        """
+        link, transport = self.open_link()
+        link.dataReceived(encode(Bound(46000)))
+        self.clock.advance(0)
+        self.assertTrue(transport.is_lost)
+        _, transport = self.open_link()
+        self.clock.advance(4.9)
+        self.assertFalse(transport.is_lost)
+        self.clock.advance(0.1)
+        self.clock.advance(0)
+        self.assertTrue(transport.is_lost)
+        self.assertEqual(self.arrivals, [])
+
+    def test_refused(self):
+        """
+        A stranger is dropped and not heard any further.
+        """
+        self.answer = None
+        link, transport = self.open_link()
+        link.dataReceived(encode(READY) + encode(Bound(46000)))
+        self.clock.advance(0)
+        self.assertTrue(transport.is_lost)
+        self.assertEqual(len(self.arrivals), 1)
+
+    def test_nonsense(self):
+        """
+        What makes no sense ends the link; what came before it counts.
+        """
+        link, transport = self.open_link()
+        link.dataReceived(encode(READY) + encode(Bound(1)) + b"\0\0\0\1\xc1")
+        self.assertEqual(self.owner.heard, [Bound(1)])
+        self.clock.advance(0)
+        self.assertTrue(transport.is_lost)
+        self.assertEqual(self.owner.losses, 1)

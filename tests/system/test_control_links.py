@@ -1,0 +1,127 @@
+"""Control links over a real UNIX socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from vinom.net.control import ControlServer, dial
+from vinom.wire.control import Alive, Heartbeat, Ready, Stop
+
+READY = Ready("abc", 123, 1)
+
+
+class Owner:
+    """Who a link belongs to."""
+
+    def __init__(self) -> None:
+        self.heard, self.losses = [], 0
+
+    def received(self, message):
+        self.heard.append(message)
+
+    def lost(self):
+        self.losses += 1
+
+
+class SocketTests(TestCase):
+    """Both ends over a real UNIX socket."""
+
+    def setUp(self):
+        self.path = os.path.abspath(self.mktemp())
+        self.owner = Owner()
+        self.linked = Deferred()
+        self.heard, self.lost = [], Deferred()
+
+        def arrived(ready, link):
+            self.link = link
+            reactor.callLater(0, self.linked.callback, ready)
+            return self.owner
+
+        self.factory = ControlServer(reactor, arrived)
+
+    async def open_link(self):
+        port = await UNIXServerEndpoint(reactor, self.path).listen(self.factory)
+        self.addCleanup(port.stopListening)
+        endpoint = UNIXClientEndpoint(reactor, self.path)
+        client = await dial(
+            endpoint,
+            reactor,
+            READY,
+            self.heard.append,
+            lambda: self.lost.callback(None),
+        )
+        self.assertEqual(await self.linked, READY)
+        return client
+
+    async def until(self, is_so):
+        while not is_so():
+            await deferLater(reactor, 0.01)
+
+    async def test_talk(self):
+        """
+        Both ends hear each other, and learn of the end.
+        """
+        client = await self.open_link()
+        client.send(Alive(1, {"rooms": 1.0}))
+        self.link.send(Heartbeat(2))
+        await self.until(lambda: self.owner.heard and self.heard)
+        self.assertEqual(self.owner.heard, [Alive(1, {"rooms": 1.0})])
+        self.assertEqual(self.heard, [Heartbeat(2)])
+        client.send(Alive(2, {}))
+        client.close()
+        await self.lost
+        await self.until(lambda: self.owner.losses)
+        self.assertEqual(len(self.owner.heard), 2)
+
+    async def test_last_words(self):
+        """
+        What a game server said before it died is heard to the last word, even
+        if the node speaks to it meanwhile.
+        """
+        client = await self.open_link()
+        figures = {str(number): 0.0 for number in range(500)}
+        for number in range(20):
+            client.send(Alive(number, figures))
+        client.transport.socket.shutdown(socket.SHUT_RDWR)
+        for number in range(20):
+            self.link.send(Heartbeat(number))
+        await self.until(lambda: self.owner.losses)
+        self.assertEqual([m.number for m in self.owner.heard], list(range(20)))
+        await self.lost
+
+    async def test_peer_that_does_not_read(self):
+        """
+        A full link is not waited for, and a long message arrives when there
+        is room again.
+        """
+        client = await self.open_link()
+        client.transport.pauseProducing()
+        for number in range(20_000):
+            self.link.send(Heartbeat(number))
+        self.link.send(Stop())
+        client.transport.resumeProducing()
+        await self.until(lambda: len(self.heard) == 20_001)
+        self.assertEqual(self.heard[-1], Stop())
+        client.close()
+        await self.lost
+        await self.until(lambda: self.owner.losses)
+
+    async def test_peer_that_never_reads(self):
+        """
+        A peer that does not read for good is dropped before it costs much.
+        """
+        client = await self.open_link()
+        client.transport.pauseProducing()
+        while not self.owner.losses:
+            for number in range(20_000):
+                self.link.send(Heartbeat(number))
+            await deferLater(reactor, 0)
+        client.transport.resumeProducing()
+        await self.lost
