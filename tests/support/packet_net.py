@@ -1,0 +1,132 @@
+"""A seat's two links joined by a bad network, on a clock that only tests move."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from twisted.internet.task import Clock
+
+from vinom.wire.linkmessages import MessageStream, Welcome, encode
+from vinom.wire.messages import SeatName
+from vinom.wire.packets import state_tails
+from vinom.wire.playerlink import PlayerEvent, PlayerLink
+from vinom.wire.seatlink import ActionArrived, JoinAsked, SeatEvent, SeatLink
+
+#: Longest payload of a record in these tests, bytes.
+PAYLOAD = 1163
+
+#: Says of a packet whether it is lost. Gets who sent it ("player" or "server"),
+#: how many that end sent before, and the packet.
+Losing = Callable[[str, int, bytes], bool]
+
+
+class PacketNet:
+    """
+    One `SeatLink`, one `PlayerLink`.
+
+    :param loss: share of packets lost.
+    :param duplicate: share of packets that come twice.
+    :param delay: shortest and longest time on the way, seconds; packets
+        overtake each other.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        loss: float = 0.0,
+        duplicate: float = 0.0,
+        delay: tuple[float, float] = (0.01, 0.01),
+        setup: bytes = b"\x80",
+        messages: MessageStream | None = None,
+        heard: int = 0,
+    ) -> None:
+        self.clock = Clock()
+        self.chance = random.Random(seed)
+        self.loss, self.duplicate, self.delay = loss, duplicate, delay
+        self.losing: Losing = lambda sender, number, packet: False
+        self.setup = setup
+        self.messages = MessageStream() if messages is None else messages
+        self.seat = SeatLink(PAYLOAD, 0.0)
+        self.player = PlayerLink(PAYLOAD, token="a.b.c", now=0.0, heard=heard)
+        self.seat_events: list[SeatEvent] = []
+        self.player_events: list[PlayerEvent] = []
+        self.sent: list[tuple[str, bytes]] = []
+        self._counts = {"player": 0, "server": 0}
+
+    def run(self, seconds: float, step: float = 0.01) -> None:
+        """Let time pass, with every alarm at its own time, about."""
+        for _ in range(round(seconds / step)):
+            self._pump()
+            self.clock.advance(step)
+            now = self.clock.seconds()
+            for end in (self.seat, self.player):
+                deadline = end.deadline()
+                if deadline is not None and deadline <= now:
+                    end.alarm(now)
+        self._pump()
+
+    def join(self) -> None:
+        """Run until the seat is taken."""
+        self.run(0.1)
+        assert self.seat.phase == "confirmed"
+
+    def show(self, version: int, view: bytes) -> None:
+        """Let the server send a state that answers all actions so far."""
+        tails = state_tails(version, version * 10, view)
+        self.seat.state(version, tails, self.seat.consumed, self.clock.seconds())
+
+    @property
+    def actions(self) -> list[bytes]:
+        """What arrived at the server."""
+        return [e.data for e in self.seat_events if isinstance(e, ActionArrived)]
+
+    def _pump(self) -> None:
+        for packet in self.player.take_packets():
+            self._carry("player", packet, self._to_seat)
+        for packet in self.seat.take_packets():
+            self._carry("server", packet, self._to_player)
+        self.player_events += self.player.take_events()
+
+    def _carry(
+        self, sender: str, packet: bytes, deliver: Callable[[bytes], None]
+    ) -> None:
+        number = self._counts[sender]
+        self._counts[sender] += 1
+        self.sent.append((sender, packet))
+        if self.losing(sender, number, packet) or self.chance.random() < self.loss:
+            return
+        copies = 2 if self.chance.random() < self.duplicate else 1
+        for _ in range(copies):
+            self.clock.callLater(self.chance.uniform(*self.delay), deliver, packet)
+
+    def _to_seat(self, packet: bytes) -> None:
+        now = self.clock.seconds()
+        for event in self.seat.receive(packet, now):
+            self.seat_events.append(event)
+            if isinstance(event, JoinAsked):
+                self.messages.acknowledge(event.heard)
+                self.seat.welcome(self.make_welcome(), self.messages, now)
+
+    def make_welcome(self) -> Welcome:
+        """What the player is told when it comes."""
+        return Welcome(
+            seat=1,
+            epoch=1,
+            resume=b"r" * 16,
+            match_id="m1",
+            game="maze",
+            players=(SeatName(0, "ann", "p0"), SeatName(1, "bob", "p1")),
+            tick_hz=0,
+            input=0,
+            message=self.messages.first,
+            setup=self.setup,
+        )
+
+    def _to_player(self, packet: bytes) -> None:
+        self.player.receive(packet, self.clock.seconds())
+
+
+def encoded(message: object) -> bytes:
+    """A message as it travels."""
+    return encode(message)
