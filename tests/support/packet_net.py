@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from vinom.wire.linkmessages import MessageStream, Welcome, encode
 from vinom.wire.messages import SeatName
-from vinom.wire.packets import state_tails
+from vinom.wire.packets_server import state_tails
 from vinom.wire.playerlink import PlayerEvent, PlayerLink
 from vinom.wire.seatlink import ActionArrived, JoinAsked, SeatEvent, SeatLink
 

@@ -7,15 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.packet_net import PAYLOAD, Losing, PacketNet, encoded
 from vinom.errors import Code, PeerError
 from vinom.wire.linkmessages import Event, MessageStream, Over, Refusal, Round
-from vinom.wire.packets import (
-    LONGEST_PACKET,
-    MESSAGES,
-    STATE,
-    WELCOME,
-    read_player,
-    state_tails,
-    write_join,
-)
+from vinom.wire.packets import LONGEST_PACKET, MESSAGES, STATE, WELCOME
+from vinom.wire.packets_player import read_player, write_join
+from vinom.wire.packets_server import state_tails
 from vinom.wire.playerlink import (
     MOST_UNACKNOWLEDGED,
     ActionRefused,

@@ -40,7 +40,8 @@ from vinom.wire.linkmessages import (
 )
 from vinom.wire.linkquality import ACK_DELAY
 from vinom.wire.messages import SeatName
-from vinom.wire.packets import COUNTER_LIMIT, state_tails
+from vinom.wire.packets import COUNTER_LIMIT
+from vinom.wire.packets_server import state_tails
 from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatEvent
 
 #: How long a closed room waits for its players' acknowledgements, seconds.

@@ -17,13 +17,8 @@ from msgspec import Struct
 
 from vinom.errors import PeerError
 from vinom.wire.messages import SeatName
-from vinom.wire.packets import (
-    COUNTER_LIMIT,
-    LONGEST_PACKET,
-    LONGEST_PART,
-    MOST_PARTS,
-    messages_size,
-)
+from vinom.wire.packets import COUNTER_LIMIT, LONGEST_PACKET, LONGEST_PART, MOST_PARTS
+from vinom.wire.packets_server import messages_size
 
 #: Longest reliable message, bytes.
 LONGEST_MESSAGE = 16 * 1024

@@ -8,142 +8,65 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import Any, Literal
-
-from msgspec import Struct
+from typing import Literal
 
 from vinom.errors import PeerError
-from vinom.wire.linkmessages import (
-    Event,
-    Message,
-    MessageReader,
-    Over,
-    Refusal,
-    Round,
-    decode_message,
-    decode_welcome,
-)
+from vinom.wire.linkfragments import Fragments
+from vinom.wire.linkmessages import MessageReader, decode_message, decode_welcome
 from vinom.wire.linkquality import ACK_DELAY, PING_EVERY, Quality
-from vinom.wire.messages import SeatName
 from vinom.wire.packets import (
     LONGEST_ACTION,
     LONGEST_PACKET,
     LONGEST_TOKEN,
     MOST_ACTIONS,
     RESUME_BYTES,
-    Messages,
+)
+from vinom.wire.packets_player import (
     Probe,
-    Reject,
-    ServerProbe,
-    StatePiece,
-    WelcomePiece,
     input_size,
-    read_server,
     write_bye,
     write_input,
     write_join,
     write_player_probe,
 )
+from vinom.wire.packets_server import (
+    Messages,
+    Reject,
+    ServerProbe,
+    StatePiece,
+    WelcomePiece,
+    read_server,
+)
+from vinom.wire.playerlink_events import (
+    ActionRefused,
+    EventArrived,
+    Joined,
+    MatchOver,
+    PlayerEvent,
+    Rejected,
+    RoundEnded,
+    StateArrived,
+    event_of,
+)
+
+__all__ = [
+    "ActionRefused",
+    "EventArrived",
+    "Joined",
+    "MatchOver",
+    "PlayerEvent",
+    "PlayerLink",
+    "Rejected",
+    "RoundEnded",
+    "StateArrived",
+]
 
 #: Most actions that wait for an acknowledgement.
 MOST_UNACKNOWLEDGED = 64
-#: Fragmented states that may be incomplete at once.
-_MOST_INCOMPLETE = 4
 #: Longest time between two tries, seconds.
 _LONGEST_PAUSE = 1.0
 #: How often a BYE is sent, because nobody acknowledges it.
 _BYES = 2
-
-
-class Joined(Struct, frozen=True):
-    """
-    The seat is ours.
-
-    :ivar resume: takes the seat back on a new connection; secret.
-    :ivar setup: the part of the view that never changes, MessagePack; perhaps
-        empty.
-    :ivar tick_hz: fixed steps a second; 0 for a game that has none.
-    """
-
-    seat: int
-    resume: bytes
-    setup: bytes
-    players: tuple[SeatName, ...]
-    match_id: str
-    game: str
-    tick_hz: int
-
-
-class StateArrived(Struct, frozen=True, gc=False):
-    """
-    A newer state; an older one is never shown.
-
-    :ivar time: match time, seconds.
-    :ivar view: MessagePack.
-    :ivar acked: our last action that this state answers.
-    """
-
-    version: int
-    time: float
-    view: bytes
-    acked: int
-
-
-class EventArrived(Struct, frozen=True):
-    """Something happened once; these come in order."""
-
-    kind: str
-    data: Any
-    version: int
-
-
-class ActionRefused(Struct, frozen=True):
-    """
-    An action changed nothing.
-
-    :ivar code: one of `vinom.errors.Code`.
-    :ivar reason: the game's own, with ``rejected``.
-    """
-
-    seq: int
-    code: str
-    reason: str
-    message: str
-
-
-class RoundEnded(Struct, frozen=True):
-    """A round has an outcome: ``{round, places, scores}``."""
-
-    outcome: dict[str, Any]
-    version: int
-    view_hash: str
-
-
-class MatchOver(Struct, frozen=True):
-    """The match is over."""
-
-    reason: str
-    outcome: dict[str, Any] | None
-    version: int
-    view_hash: str
-
-
-class Rejected(Struct, frozen=True):
-    """The connection is over; *code* is one of `vinom.errors.Code`."""
-
-    code: str
-    message: str
-
-
-PlayerEvent = (
-    Joined
-    | StateArrived
-    | EventArrived
-    | ActionRefused
-    | RoundEnded
-    | MatchOver
-    | Rejected
-)
 
 
 class PlayerLink:
@@ -182,9 +105,8 @@ class PlayerLink:
         self._out: list[bytes] = []
         self._events: list[PlayerEvent] = []
         self._messages = MessageReader(heard)
-        self._welcome: dict[int, bytes] = {}
-        self._welcome_epoch = 0
-        self._incomplete: dict[int, dict[int, bytes]] = {}
+        self._welcomes = Fragments()
+        self._states = Fragments()
         self._version = 0
         # Sent and not acknowledged; the oldest has the number `_first`.
         self._actions: deque[bytes] = deque()
@@ -329,17 +251,12 @@ class PlayerLink:
         self._resend_at = now + self._pause if self._actions else inf
 
     def _take_welcome(self, packet: WelcomePiece, now: float) -> None:
-        if packet.epoch != self._welcome_epoch:
-            self._welcome_epoch, self._welcome = packet.epoch, {}
-        self._welcome[packet.index] = packet.piece
-        if len(self._welcome) < packet.count:
+        whole = self._welcomes.receive(
+            packet.epoch, packet.index, packet.count, packet.piece
+        )
+        if whole is None:
             return
-        try:
-            welcome = decode_welcome(_join(self._welcome, packet.count))
-        except PeerError:
-            self._welcome = {}
-            raise
-        self._welcome = {}
+        welcome = decode_welcome(whole)
         self.phase = "joined"
         self._first = welcome.input + 1
         self._messages.start(welcome.message)
@@ -363,44 +280,20 @@ class PlayerLink:
         if version <= self._version:
             self._acknowledge_by(now + ACK_DELAY)
             return
-        view = packet.piece
-        if packet.count > 1:
-            whole = self._collect(packet)
-            if whole is None:
-                return
-            view = whole
+        view = self._states.receive(version, packet.index, packet.count, packet.piece)
+        if view is None:
+            return
         self._version = version
-        if self._incomplete:
-            self._incomplete = {
-                newer: pieces
-                for newer, pieces in self._incomplete.items()
-                if newer > version
-            }
         self._acknowledge_by(now + ACK_DELAY)
         self._events.append(
             StateArrived(version, packet.time / 1000, view, packet.applied)
         )
 
-    def _collect(self, packet: StatePiece) -> bytes | None:
-        """Keep a fragment; returns the view if it is the last one missing."""
-        pieces = self._incomplete.get(packet.version)
-        if pieces is None:
-            if len(self._incomplete) >= _MOST_INCOMPLETE:
-                oldest = min(self._incomplete)
-                if oldest > packet.version:
-                    return None
-                del self._incomplete[oldest]
-            pieces = self._incomplete[packet.version] = {}
-        pieces[packet.index] = packet.piece
-        if len(pieces) < packet.count:
-            return None
-        return _join(pieces, packet.count)
-
     def _take_messages(self, packet: Messages, now: float) -> None:
         # At once: what is not acknowledged soon is sent again.
         self._acknowledge_by(now)
         for data in self._messages.receive(packet.first, packet.parts):
-            self._events.append(_event_of(decode_message(data)))
+            self._events.append(event_of(decode_message(data)))
 
     def _take_probe(self, packet: ServerProbe, now: float) -> None:
         self.quality.reported(packet.highest, packet.received)
@@ -477,29 +370,3 @@ class PlayerLink:
             )
         else:
             self._send_oldest()
-
-
-def _join(pieces: dict[int, bytes], count: int) -> bytes:
-    """
-    Put fragments together.
-
-    :raises PeerError: they contradict each other in how many they are.
-    """
-    try:
-        return b"".join([pieces[index] for index in range(count)])
-    except KeyError as error:
-        raise PeerError("fragments do not agree on their number") from error
-
-
-def _event_of(message: Message) -> PlayerEvent:
-    if isinstance(message, Event):
-        return EventArrived(message.kind, message.data, message.version)
-    if isinstance(message, Refusal):
-        return ActionRefused(message.seq, message.code, message.reason, message.message)
-    if isinstance(message, Round):
-        return RoundEnded(message.outcome, message.version, message.view_hash)
-    if isinstance(message, Over):
-        return MatchOver(
-            message.reason, message.outcome, message.version, message.view_hash
-        )
-    raise PeerError("a message nobody knows")

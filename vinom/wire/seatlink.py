@@ -12,29 +12,35 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Literal
 
-from msgspec import Struct
-
 from vinom.errors import Code, PeerError
 from vinom.wire.linkmessages import MessageStream, Welcome, encode
 from vinom.wire.linkquality import ACK_DELAY, PING_EVERY, Quality
-from vinom.wire.packets import (
-    COUNTER_LIMIT,
-    LONGEST_PACKET,
-    PACKET_PROTOCOL,
-    Bye,
-    Input,
-    Join,
-    PlayerPacket,
-    Probe,
+from vinom.wire.packets import COUNTER_LIMIT, LONGEST_PACKET, PACKET_PROTOCOL, cut
+from vinom.wire.packets_player import Bye, Input, Join, PlayerPacket, Probe, read_player
+from vinom.wire.packets_server import (
     ServerProbe,
-    cut,
-    read_player,
     write_messages,
     write_reject,
     write_server_probe,
     write_state,
     write_welcome,
 )
+from vinom.wire.seatlink_events import (
+    ActionArrived,
+    Confirmed,
+    JoinAsked,
+    Left,
+    SeatEvent,
+)
+
+__all__ = [
+    "ActionArrived",
+    "Confirmed",
+    "JoinAsked",
+    "Left",
+    "SeatEvent",
+    "SeatLink",
+]
 
 #: How long a connection may take to send a JOIN, seconds.
 JOIN_PATIENCE = 5.0
@@ -48,37 +54,6 @@ _MOST_AGAIN = 8
 _LONGEST_PAUSE = 1.0
 
 
-# Structs of msgspec: an action is made for every input, and a frozen attrs
-# class takes five times as long.
-class JoinAsked(Struct, frozen=True, gc=False):
-    """
-    Somebody asks for a seat; answer with `SeatLink.welcome` or `refuse`.
-
-    :ivar proof: a connect token, or a resume token.
-    :ivar heard: last message part that arrived on an older connection.
-    """
-
-    is_resume: bool
-    proof: bytes
-    heard: int
-
-
-class Confirmed(Struct, frozen=True, gc=False):
-    """The welcome arrived: the seat is connected."""
-
-
-class ActionArrived(Struct, frozen=True, gc=False):
-    """The next action, each once and in order."""
-
-    seq: int
-    data: bytes
-
-
-class Left(Struct, frozen=True, gc=False):
-    """The player gives its seat up."""
-
-
-SeatEvent = JoinAsked | Confirmed | ActionArrived | Left
 Phase = Literal["waiting", "asked", "welcomed", "confirmed", "refused", "over"]
 
 
