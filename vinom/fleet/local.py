@@ -25,7 +25,7 @@ from vinom.model import Exit
 #: for everything that it loads.
 START_SECONDS = 30.0
 
-#: What does not end when asked to is killed, seconds.
+#: When the fleet closes, what does not end when asked to is killed, seconds.
 STOP_SECONDS = 5.0
 
 #: Least and most wait before a fork server is started again, seconds.
@@ -107,8 +107,10 @@ class LocalFleet:
         reactor: ILocalReactor,
         program: GameServerProgram,
         environment: Mapping[str, str],
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._reactor, self._program = reactor, program
+        self._stop_seconds = stop_seconds
         self._environment = environment
         self._link: ForkLink | None = None
         self._dead_links: list[ForkLink] = []
@@ -169,7 +171,7 @@ class LocalFleet:
                 self._restart.cancel()
                 self._restart = None
             self._signal_all(signal.SIGTERM)
-            self._insist = self._reactor.callLater(STOP_SECONDS, self._kill_all)
+            self._insist = self._reactor.callLater(self._stop_seconds, self._kill_all)
             self._check_closed()
         closed: Deferred[None] = Deferred()
         self._closed.addCallback(lambda _: closed.callback(None))

@@ -38,6 +38,8 @@ class Fleet(Service):
 
     :param supply: starts and stops processes.
     :param rooms: how long rooms may take.
+    :param now: seconds on a clock that nobody sets, for patience; by default
+        *clock* is such a clock.
     """
 
     name = "fleet"
@@ -51,8 +53,10 @@ class Fleet(Service):
         entropy: Callable[[int], bytes],
         settings: FleetSettings,
         rooms: RoomPatience,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._supply, self._issuer, self._clock = supply, issuer, clock
+        self._now = now or clock.seconds
         self._entropy, self._settings, self._room_patience = entropy, settings, rooms
         self._ring = PortRing(*settings.ports, settings.quarantine_seconds)
         self._pacing = StartPacing()
@@ -239,13 +243,13 @@ class Fleet(Service):
 
     def port_spoilt(self, port: int) -> None:
         """Somebody else has this port."""
-        self._ring.quarantine(port, self._clock.seconds())
+        self._ring.quarantine(port, self._now())
 
     def gone(self, server: GameServer) -> None:
         """A game server is over."""
         del self._servers[server.server_id]
         if not server.has_listened and not server.was_told_to_leave:
-            self._pacing.failed(self._clock.seconds())
+            self._pacing.failed(self._now())
         displaced = server.rooms.gone("shutdown" if self.is_stopping else None)
         for hosting in reversed(displaced):
             self._place_again(hosting)
@@ -275,7 +279,7 @@ class Fleet(Service):
 
     def _tick(self) -> None:
         self._alarm = self._clock.callLater(_TICK, self._tick)
-        self._ring.alarm(self._clock.seconds())
+        self._ring.alarm(self._now())
         for server in tuple(self._servers.values()):
             server.tick()
         self._pump()
@@ -319,7 +323,7 @@ class Fleet(Service):
                     server.leave()
             return
         policy, counts = self._settings.policy, self._counts()
-        if self._pacing.may_start(self._clock.seconds()):
+        if self._pacing.may_start(self._now()):
             for _ in range(to_start(policy, counts)):
                 self._start()
         for _ in range(to_stop(policy, counts)):
@@ -335,6 +339,7 @@ class Fleet(Service):
             self,
             self._supply,
             self._clock,
+            self._now,
             self._settings.patience,
             self._room_patience,
         )

@@ -102,10 +102,12 @@ class HostedRooms:
         rooms: int,
         send: Callable[[ToServer], None],
         clock: IReactorTime,
+        now: Callable[[], float],
         patience: RoomPatience,
     ) -> None:
         self.spare = rooms
-        self._send, self._clock, self._patience = send, clock, patience
+        self._send, self._clock, self._now = send, clock, now
+        self._patience = patience
         self._rooms: dict[str, _Room] = {}
         self._tickets: dict[str, tuple[str, Deferred[None]]] = {}
 
@@ -125,7 +127,7 @@ class HostedRooms:
         """Host a match."""
         self.spare -= 1
         hosting.attempts += 1
-        late_at = self._clock.seconds() + self._patience.open
+        late_at = self._now() + self._patience.open
         self._rooms[hosting.match_id] = _Room(hosting, late_at)
         self._send(OpenRoom(hosting.plan, hosting.tickets))
 
@@ -165,7 +167,7 @@ class HostedRooms:
         :returns: the match of a room that does not even close (or open): its
             process must be ended.
         """
-        now = self._clock.seconds()
+        now = self._now()
         for match_id, room in tuple(self._rooms.items()):
             if now < room.deadline:
                 continue
@@ -183,9 +185,9 @@ class HostedRooms:
         room = self._rooms.get(match_id)
         if room is None or room.stage != "opening":
             return
-        now = self._clock.seconds() + self._patience.grace
-        room.stage, room.deadline = "open", now + self._patience.join
-        room.ends_by = now + self._patience.longest(room.hosting.plan)
+        late = self._now() + self._patience.grace
+        room.stage, room.deadline = "open", late + self._patience.join
+        room.ends_by = late + self._patience.longest(room.hosting.plan)
         room.hosting.place(placement)
 
     def ticket_added(self, label: str) -> None:

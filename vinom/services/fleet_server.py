@@ -99,15 +99,16 @@ class GameServer:
         home: Home,
         supply: IFleet,
         clock: IReactorTime,
+        now: Callable[[], float],
         patience: Patience,
         room_patience: RoomPatience,
     ) -> None:
         self.server_id = server_id
         self.figures: dict[str, float] = {}
         self.has_listened = self.was_told_to_leave = False
-        self.rooms = HostedRooms(rooms, self._send, clock, room_patience)
-        self._home, self._supply, self._clock = home, supply, clock
-        self._facts = ServerFacts(patience, clock.seconds() + patience.start)
+        self.rooms = HostedRooms(rooms, self._send, clock, now, room_patience)
+        self._home, self._supply, self._now = home, supply, now
+        self._facts = ServerFacts(patience, now() + patience.start)
         self._life = open_server_life(self._facts)
         self._pid: int | None = None
         self._link: Link | None = None
@@ -152,7 +153,7 @@ class GameServer:
 
     def tick(self) -> None:
         """A second went by: is it alive, and on time?"""
-        now = self._clock.seconds()
+        now = self._now()
         if now >= self._facts.deadline:
             self._log.info(
                 "game server {server} is late ({stage})",
@@ -204,7 +205,7 @@ class GameServer:
 
     def _do(self, step: Callable[[float], None]) -> None:
         """Let something happen to it, and act on what follows."""
-        step(self._clock.seconds())
+        step(self._now())
         effects, self._facts.outbox = self._facts.outbox, []
         for effect in effects:
             match effect:
