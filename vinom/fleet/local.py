@@ -207,13 +207,13 @@ class LocalFleet:
             # Its children still print through it.
             self._dead_links.append(link)
             link.ended.addCallback(lambda _: self._dead_links.remove(link))
+        if self._closed is None:
+            # First: whoever hears of a failure may ask again at once.
+            self._launch_later()
         for process in tuple(self._processes.values()):
             if process.pidfd is None:
                 self._not_started(process, "the fork server died")
-        if self._closed is None:
-            self._launch_later()
-        else:
-            self._check_closed()
+        self._check_closed()
 
     def _hangs(self, process: _Process) -> None:
         process.alarm = None

@@ -1,0 +1,108 @@
+"""What tests let the fork server fork, called by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vinom.model import MatchEnd
+from vinom.wire.control import (
+    CONTROL_PROTOCOL,
+    Alive,
+    Bind,
+    BindFailed,
+    Bound,
+    CloseRoom,
+    FrameReader,
+    Heartbeat,
+    OpenRoom,
+    Ready,
+    RoomEnded,
+    RoomOpened,
+    Stop,
+    decode_to_server,
+    encode,
+)
+
+
+def report(server_id: str, settings: dict[str, Any]) -> None:
+    """Write down what this process has and may, and stay."""
+    facts = {
+        "arguments": [server_id, settings],
+        "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
+        "environment": dict(os.environ),
+        "pid": os.getpid(),
+        "session": os.getsid(0),
+        "ignores_interrupt": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
+        "memory": resource.getrlimit(resource.RLIMIT_AS),
+        "files": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "preloaded": "decimal" in sys.modules,
+        "reactor": "twisted.internet.reactor" in sys.modules,
+    }
+    path = Path(settings["path"])
+    path.with_suffix(".part").write_text(json.dumps(facts))
+    path.with_suffix(".part").rename(path)
+    stay(server_id, settings)
+
+
+def stay(server_id: str, settings: dict[str, Any]) -> None:
+    """Do nothing, for long."""
+    time.sleep(60)
+
+
+def stubborn(server_id: str, settings: dict[str, Any]) -> None:
+    """Do not end when asked to."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stay(server_id, settings)
+
+
+def end(server_id: str, settings: dict[str, Any]) -> None:
+    """End as the settings say."""
+    if settings.get("print"):
+        print(settings["print"])
+    if settings.get("raise"):
+        raise RuntimeError("as asked")
+    sys.exit(settings.get("status"))
+
+
+def greedy(server_id: str, settings: dict[str, Any]) -> None:
+    """Want more memory than there is."""
+    bytearray(4 * 1024**3)
+
+
+def play(server_id: str, settings: dict[str, Any]) -> None:
+    """Be a game server, without players: bind, open, close, answer."""
+    node = socket.socket(socket.AF_UNIX)
+    node.connect(settings["control_socket"])
+    node.sendall(encode(Ready(server_id, os.getpid(), CONTROL_PROTOCOL)))
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    frames = FrameReader()
+    while data := node.recv(65536):
+        frames.receive(data)
+        while (frame := frames.next_frame()) is not None:
+            match decode_to_server(frame):
+                case Bind() as bind:
+                    try:
+                        udp.bind((bind.interface, bind.port))
+                    except OSError as error:
+                        answer = BindFailed(bind.port, str(error))
+                    else:
+                        answer = Bound(bind.port)
+                    node.sendall(encode(answer))
+                case OpenRoom(plan):
+                    node.sendall(encode(RoomOpened(plan.match_id)))
+                case Heartbeat(number):
+                    node.sendall(encode(Alive(number, {})))
+                case CloseRoom(match_id, reason):
+                    node.sendall(encode(RoomEnded(MatchEnd(match_id, reason))))
+                    return
+                case Stop():
+                    return

@@ -1,0 +1,319 @@
+"""The fork server and the local fleet, with real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from pathlib import Path
+from random import Random
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import TestCase
+
+from tests.support.supply import FakeIssuer, RecordingWatch, match_plan, ticket
+from vinom.errors import NoCapacity
+from vinom.fleet.forklink import ForkLink, arguments
+from vinom.fleet.forkserver import Start, Started
+from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.model import Exit
+from vinom.net.control import ControlServer
+from vinom.rules.pool import PoolPolicy
+from vinom.services.fleet import Fleet
+from vinom.services.fleet_rooms import RoomPatience
+from vinom.services.fleet_settings import FleetSettings
+
+PROGRAMS = "tests.support.game_processes"
+
+
+def open_descriptors() -> set[str]:
+    """What our own descriptors are, but for the reactor's way to wake itself."""
+    targets = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that lists
+            targets.append(os.readlink(f"/proc/self/fd/{name}"))
+    return {target for target in targets if targets.count(target) == 1}
+
+
+def is_running(pid: int) -> bool:
+    """Is there a process that is more than a memory?"""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+async def until(is_so) -> None:
+    """Wait for something that will happen soon."""
+    while not is_so():
+        await deferLater(reactor, 0.01)
+
+
+class LocalFleetTests(TestCase):
+    """Processes start, are watched, and end."""
+
+    timeout = 30
+
+    def setUp(self):
+        self.before = open_descriptors()
+        self.exits, self.fleets = {}, []
+
+    async def tearDown(self):
+        for fleet in self.fleets:
+            await fleet.close()
+        self.assertEqual(open_descriptors(), self.before)
+
+    def make(self, program: str, settings=None, **options) -> LocalFleet:
+        fleet = LocalFleet(
+            reactor,
+            GameServerProgram(f"{PROGRAMS}:{program}", settings or {}, **options),
+            {**os.environ, "VINOM_ADMIN_TOKEN_FILE": "/secret", "SECRET": "x"},
+            stop_seconds=0.3,
+        )
+        self.fleets.append(fleet)
+        return fleet
+
+    def start(self, fleet: LocalFleet, server_id: str = "s1") -> Deferred[int]:
+        self.exits[server_id] = Deferred()
+        return fleet.start(server_id, self.exits[server_id].callback)
+
+    async def test_what_a_child_has(self):
+        """
+        A game server inherits no descriptor, no secret and no Ctrl-C, shares
+        what was loaded before, and has limits.
+        """
+        path = Path(self.mktemp()).absolute()
+        settings = {"path": str(path), "number": 5}
+        fleet = self.make(
+            "report",
+            settings,
+            preload=("decimal", "no.such.module"),
+            memory=300 * 1024 * 1024,
+            descriptors=99,
+        )
+        pid = await self.start(fleet)
+        await until(path.exists)
+        facts = json.loads(path.read_text())
+        self.assertEqual(facts["arguments"], ["s1", settings])
+        # The fourth is that of the listing itself.
+        self.assertEqual(facts["descriptors"], [0, 1, 2, 3])
+        self.assertEqual(facts["pid"], pid)
+        self.assertEqual(facts["session"], pid)
+        self.assertTrue(facts["ignores_interrupt"])
+        self.assertEqual(facts["memory"], [300 * 1024 * 1024] * 2)
+        self.assertEqual(facts["files"], [99, 99])
+        self.assertEqual(facts["core"], [0, 0])
+        self.assertTrue(facts["preloaded"])
+        self.assertFalse(facts["reactor"])
+        self.assertNotIn("SECRET", facts["environment"])
+        self.assertFalse([n for n in facts["environment"] if n.startswith("VINOM")])
+
+    async def test_exits(self):
+        """
+        How a process ended is known: its status, or the signal.
+        """
+        fleet = self.make("end", {"status": 3})
+        pid = await self.start(fleet)
+        self.assertEqual(await self.exits["s1"], Exit(pid, 3, None))
+        fleet = self.make("end", {"raise": True})
+        pid = await self.start(fleet)
+        self.assertEqual(await self.exits["s1"], Exit(pid, 1, None))
+        fleet = self.make("stay")
+        pid = await self.start(fleet)
+        os.kill(pid, signal.SIGSEGV)
+        self.assertEqual(await self.exits["s1"], Exit(pid, None, signal.SIGSEGV))
+
+    async def test_prints(self):
+        """
+        What a game server prints is in the node's log.
+        """
+        lines = []
+
+        def observe(event):
+            lines.append(event.get("line"))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        fleet = self.make("end", {"print": "good day"})
+        await self.start(fleet)
+        await self.exits["s1"]
+        await until(lambda: "good day" in lines)
+
+    async def test_memory_limit(self):
+        """
+        A game server that wants too much memory fails alone.
+        """
+        fleet = self.make("greedy")
+        pid = await self.start(fleet)
+        self.assertEqual(await self.exits["s1"], Exit(pid, 1, None))
+
+    async def test_stop(self):
+        """
+        A process is asked to end or made to, even when it is stopped.
+        """
+        fleet = self.make("stay")
+        pid = await self.start(fleet)
+        fleet.stop("s1")
+        self.assertEqual(await self.exits["s1"], Exit(pid, None, signal.SIGTERM))
+        pid = await self.start(fleet)
+        os.kill(pid, signal.SIGSTOP)
+        fleet.stop("s1", kill=True)
+        self.assertEqual(await self.exits["s1"], Exit(pid, None, signal.SIGKILL))
+        fleet.stop("s1")
+
+    async def test_cancel(self):
+        """
+        A process that nobody wants any more ends as soon as it is there.
+        """
+        fleet = self.make("stay")
+        starting = self.start(fleet)
+        starting.addErrback(lambda failure: None)
+        starting.cancel()
+        how = await self.exits["s1"]
+        self.assertEqual(how.signal, signal.SIGKILL)
+
+    async def test_close(self):
+        """
+        Closing the fleet leaves no process, not even a stubborn one.
+        """
+        fleet = self.make("stubborn")
+        pids = await gatherResults([self.start(fleet, f"s{n}") for n in range(3)])
+        fork_server = fleet.fork_server_pid
+        starting = self.start(fleet, "late")
+        await fleet.close()
+        for pid in [*pids, await starting, fork_server]:
+            self.assertFalse(is_running(pid))
+        await gatherResults(list(self.exits.values()))
+        await self.assertFailure(fleet.start("s9", self.fail), NoCapacity)
+
+    async def test_fork_server_dies(self):
+        """
+        When the fork server dies its game servers live on and are watched, and
+        a new one takes its place.
+        """
+        fleet = self.make("stay")
+        pid = await self.start(fleet)
+        first = fleet.fork_server_pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: fleet.fork_server_pid not in (first, None))
+        self.assertTrue(is_running(pid))
+        other = await self.start(fleet, "s2")
+        fleet.stop("s1", kill=True)
+        self.assertEqual((await self.exits["s1"]).pid, pid)
+        self.assertTrue(is_running(other))
+
+    async def test_fork_server_dies_while_asked(self):
+        """
+        A start that the fork server took with it fails, and does not hang.
+        """
+        fleet = self.make("stay")
+        await self.start(fleet)
+        os.kill(fleet.fork_server_pid, signal.SIGSTOP)
+        starting = self.start(fleet, "s2")
+        os.kill(fleet.fork_server_pid, signal.SIGKILL)
+        await self.assertFailure(starting, NoCapacity)
+        await self.assertFailure(self.start(fleet, "s3"), NoCapacity)
+
+    async def test_reactor_in_the_way(self):
+        """
+        A module that installs a reactor is not preloaded: children would
+        share it.
+        """
+        fleet = self.make("stay", preload=("twisted.internet.reactor",))
+        await self.assertFailure(self.start(fleet), NoCapacity)
+
+    async def test_node_dies(self):
+        """
+        Game servers that hang when their node is dead are killed in the end.
+        """
+        started = Deferred()
+
+        def told(message, pidfd):
+            if isinstance(message, Started):
+                os.close(pidfd)
+                started.callback(message.pid)
+
+        link = ForkLink(
+            reactor,
+            arguments(f"{PROGRAMS}:stubborn", (), orphan_seconds=0.3),
+            os.environ,
+            told,
+            lambda: None,
+        )
+        self.assertTrue(link.start(Start("s1", {}, 1 << 30, 64)))
+        pid = await started
+        # What the node's death looks like to the fork server.
+        await link.close()
+        self.assertFalse(is_running(pid))
+        self.assertFalse(is_running(link.pid))
+
+
+class FleetTests(TestCase):
+    """The whole fleet: service, control links and processes."""
+
+    timeout = 30
+
+    async def test_matches(self):
+        """
+        More matches than ports are all played; a port that somebody else
+        holds is left out; a killed process loses its match only; at the end
+        every port is free and no process or descriptor is left.
+        """
+        before = open_descriptors()
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, "control")
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        holder.bind(("127.0.0.1", 0))
+        taken = min(holder.getsockname()[1], 65533)
+        local = LocalFleet(
+            reactor,
+            GameServerProgram(f"{PROGRAMS}:play", {"control_socket": path}),
+            os.environ,
+        )
+        fleet = Fleet(
+            local,
+            FakeIssuer(),
+            reactor,
+            Random(1).randbytes,
+            FleetSettings("game.vinom", (taken, taken + 2), policy=PoolPolicy(warm=1)),
+            RoomPatience(lambda plan: 60.0),
+        )
+        control = await UNIXServerEndpoint(reactor, path).listen(
+            ControlServer(reactor, fleet.arrived)
+        )
+        fleet.startService()
+        watch = RecordingWatch()
+        placed = {
+            f"m{n}": fleet.host(match_plan(f"m{n}"), [ticket(f"m{n}", 0)], watch)
+            for n in range(6)
+        }
+        first = await placed["m0"]
+        self.assertIn(first.port, (taken + 1, taken + 2))
+        await placed["m1"]
+        self.assertEqual(fleet.status().ports_quarantined, 1)
+        self.assertEqual(fleet.status().waiting, 4)
+        os.kill(fleet._host_of("m0")._pid, signal.SIGKILL)
+        for n in range(1, 6):
+            await placed[f"m{n}"]
+            fleet.close_room(f"m{n}", "ended")
+        await fleet.drain()
+        self.assertEqual(
+            {end.match_id: end.reason for end in watch.ends},
+            {"m0": "lost", **{f"m{n}": "ended" for n in range(1, 6)}},
+        )
+        await fleet.stopService()
+        status = fleet.status()
+        self.assertEqual((status.ports_free, status.ports_bound), (2, 0))
+        await control.stopListening()
+        holder.close()
+        await until(lambda: open_descriptors() == before)
