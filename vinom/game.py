@@ -100,7 +100,8 @@ class Seat:
 
     :ivar name: what other players see.
     :ivar loadout: what the player brought, validated by the game's type.
-    :ivar team: 0-based, or ``None`` without teams.
+    :ivar team: 0-based; ``None`` in a game without `Game.teams`. Planned with
+        the match, or else dealt in seat order to the team that is smallest.
     """
 
     name: str
@@ -175,10 +176,22 @@ class Game(Generic[S, A]):
     :cvar options: a msgspec struct with a default for every field.
     :cvar loadout: a msgspec struct with a default for every field.
     :cvar seats: fewest and most players.
+    :cvar teams: how many; ``None`` is none, and every seat's team is ``None``.
+    :cvar late_join: may seats be added after the start? Declared for rooms that
+        take in newcomers; so far no room does, so `joined` is never called.
     :cvar tick_hz: fixed steps a second; 0 moves only on inputs and deadlines.
-    :cvar schema: version of the state's shape.
-    :cvar durability: "ahead": kept elsewhere before anyone sees it.
-    :cvar absent: what a dropped seat's turn does.
+    :cvar schema: version of the state's shape; a recording is replayed only by
+        the schema that it was made with.
+    :cvar durability: "ahead": kept elsewhere before anyone sees it; "behind":
+        soon after. Declared for checkpoints; so far none are made.
+    :cvar absent: what happens to a seat while it is dropped. "wait": nothing.
+        "bot": `bot` acts for it while somebody else plays. "forfeit": it is
+        given up, and `left` called, when it was away for too long.
+    :cvar bot_seconds: with "bot": match time from the drop to the bot's first
+        action, and from each to the next, seconds; at least 0.05.
+    :cvar forfeit_seconds: with "forfeit": how long a seat may be away without a
+        break before it is given up, seconds; these pass even while match time
+        stops.
     :cvar shared: names of state fields that several audiences may see though
         the public may not; ``vinom check`` takes others for a leak.
     :cvar linger: how long the room stays after the last round, seconds.
@@ -196,6 +209,8 @@ class Game(Generic[S, A]):
     schema: ClassVar[int] = 1
     durability: ClassVar[Literal["ahead", "behind"]] = "ahead"
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
+    bot_seconds: ClassVar[float] = 1.0
+    forfeit_seconds: ClassVar[float] = 30.0
     shared: ClassVar[tuple[str, ...]] = ()
     linger: ClassVar[float] = 10.0
     time_limit: ClassVar[float] = 3600.0
@@ -229,11 +244,11 @@ class Game(Generic[S, A]):
         return s
 
     def joined(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A new seat came after the start."""
+        """A new seat came after the start; see `late_join`."""
         return s
 
     def dropped(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A seat lost its connection; it may come back."""
+        """A seat lost its connection; it may come back. See `absent`."""
         return s
 
     def returned(self, s: S, seat: int, now: float) -> S | Step[S]:
@@ -241,7 +256,7 @@ class Game(Generic[S, A]):
         return s
 
     def left(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A seat is gone for good."""
+        """A seat is gone for good: its player left, or was away for too long."""
         return s
 
     def setup(self, s: S) -> Any:
@@ -249,11 +264,20 @@ class Game(Generic[S, A]):
         return None
 
     def audience(self, s: S, seat: int | None) -> Hashable:
-        """Seats with equal keys share one view; a spectator is ``None``."""
+        """
+        Name what a seat may see: seats with equal keys share one view.
+
+        A spectator is ``None``. So far nobody watches but replays, and the view
+        hash that ends a match is of the spectators' view.
+        """
         return "all"
 
     def outcome(self, s: S) -> Outcome | None:
-        """Tell how the latest round ended; ``None`` while it is played."""
+        """
+        Tell how the latest round ended; ``None`` while it is played.
+
+        The next round needs a higher `Outcome.round`, or nobody is told of it.
+        """
         return None
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> A | None:
@@ -261,13 +285,21 @@ class Game(Generic[S, A]):
         Choose an action from what *seat* may see; ``None`` is to wait.
 
         *view* and *setup* are what a client has decoded from MessagePack:
-        dicts, lists, strings and numbers.
+        dicts, lists, strings and numbers. Besides for dropped seats (`absent`)
+        it is asked by clients that play by themselves, such as ``vinom bots``.
+
+        What it answers is checked like a player's action, and may be refused by
+        `act`. If it raises, or answers what is no action, the log tells and
+        the dropped seat waits until its player has come back and left again.
+        *chance* is not the game's own, and recordings replay without the bot.
         """
         return None
 
     def migrate(self, old: Any, schema: int) -> S:
         """
         Read a state that an older version of this game wrote.
+
+        Declared for checkpoints; so far nobody calls it.
 
         :raises Unreadable: this version cannot.
         """

@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from vinom.errors import Misconfigured, Refused, Rejected
-from vinom.game import Chance, Event, Game, Outcome, Step
+from vinom.game import Chance, Game, Outcome, Step
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.rules.frozen import ensure_frozen, fingerprint, plain, state_hash
 from vinom.rules.leaks import find_leaks
@@ -295,8 +295,6 @@ class _Player:
     def _trace(self, what: str, seat: int) -> None:
         play = self._play_of
         events, play.events = play.events, []
-        for event in events:
-            _ensure_event(event, len(self._plan.seats))
         shown = self._views.show(
             play.state, play.version, self._views.audience_of(play.state, None)
         )
@@ -318,12 +316,6 @@ class _Player:
         result = replay(read_recording(bytes(self._file)), self._game)
         if result.differing is not None:
             self._trial.found("replay", result.differing)
-
-
-def _ensure_event(event: Event, seats: int) -> None:
-    if event.to is not None and not 0 <= event.to < seats:
-        raise ValueError(f"event {event.kind!r} is for seat {event.to}, which is not")
-    msgspec.msgpack.encode(event.data)
 
 
 def first_disagreement(one: list[str], other: list[str]) -> Finding | None:

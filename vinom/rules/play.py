@@ -8,22 +8,22 @@ recorded, so that a recording plays to the same states.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 from msgspec import Struct
 
-from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
+from vinom.errors import Code, Refused, Rejected, Unreadable
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
 from vinom.model import MatchPlan
 from vinom.rules.choices import read_loadout, read_options
+from vinom.rules.faults import GameFault, ensure_deadline, ensure_event, ensure_outcome
 from vinom.rules.frozen import ensure_frozen, ensure_frozen_type
+from vinom.rules.seats import teams_of
 
-
-class GameFault(VinomError):
-    """A game broke the rules for games; its room ends."""
+# A game may raise anything, and may even ask to exit: that is its own end only.
+GAME_ERRORS = (Exception, SystemExit)
 
 
 class Recorded(Struct, frozen=True, array_like=True, gc=False):
@@ -46,8 +46,8 @@ def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
     """
     Lay out what a game starts from.
 
-    :raises Refused: the plan's options, a loadout, or the number of its seats
-        is not what the game takes.
+    :raises Refused: the plan's options, a loadout, a team, or the number of its
+        seats is not what the game takes.
     """
     fewest, most = game.seats
     if not fewest <= len(plan.seats) <= most:
@@ -57,8 +57,10 @@ def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
         )
     return Table(
         seats=tuple(
-            Seat(seat.name, read_loadout(game, seat.loadout), seat.team)
-            for seat in plan.seats
+            Seat(seat.name, read_loadout(game, seat.loadout), team)
+            for seat, team in zip(
+                plan.seats, teams_of(plan.seats, game.teams), strict=True
+            )
         ),
         options=read_options(game, plan.options),
         chance=Chance(plan.seed),
@@ -90,16 +92,21 @@ class Play:
     _proven: type | None = attrs.field(default=None, init=False)
     _asks_deadline: bool = attrs.field(default=False, init=False)
     _asks_outcome: bool = attrs.field(default=False, init=False)
+    _seats: int = attrs.field(default=0, init=False)
 
     def lay(self, table: Table) -> None:
         """Make the first state, which nobody sees before `begin`."""
         kind = type(self.game)
         self._asks_deadline = kind.deadline is not Game.deadline
         self._asks_outcome = kind.outcome is not Game.outcome
+        self._seats = len(table.seats)
         result = self.game.start(table)
+        state = result.state if type(result) is Step else result
+        if state is None:
+            raise GameFault("start() returned no state; is a return missing?")
         # Later states are proven by their type only; one look at the values
         # of the first finds a list where a tuple is declared.
-        ensure_frozen(result.state if type(result) is Step else result)
+        ensure_frozen(state)
         try:
             self._take(result, 0.0)
         finally:
@@ -129,7 +136,11 @@ class Play:
             raise
         if self.record is not None:
             self._note(Recorded("act", time, seat, action))
-        self._take(result, time)
+        try:
+            self._take(result, time)
+        except Rejected as error:
+            # Too late to refuse the action: the state has changed.
+            raise GameFault("only act() may raise Rejected") from error
 
     def tick(self, inputs: tuple[tuple[int, Any], ...], time: float) -> None:
         """One fixed step, with what arrived since the one before."""
@@ -201,7 +212,8 @@ class Play:
     def _take(self, result: Any, time: float) -> None:
         """Make what the game answered the current state."""
         if type(result) is Step:
-            self.events.extend(result.events)
+            for event in result.events:
+                self.events.append(ensure_event(event, self._seats))
             state = result.state
         else:
             state = result
@@ -216,8 +228,10 @@ class Play:
         self.state = state
         self.version += 1
         if self._asks_deadline:
-            self.due = self.game.deadline(state)
-            if self.due is not None and not math.isfinite(self.due):
-                raise GameFault(f"deadline() is {self.due}; use None for never")
+            due = self.game.deadline(state)
+            self.due = None if due is None else ensure_deadline(due)
         if self._asks_outcome:
-            self.outcome = self.game.outcome(state)
+            outcome = self.game.outcome(state)
+            if outcome is not None and outcome != self.outcome:
+                ensure_outcome(outcome, self._seats)
+            self.outcome = outcome

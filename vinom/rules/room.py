@@ -7,35 +7,43 @@ does wrong leaves here as an exception: it ends the room, with a report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from contextlib import suppress
 from math import inf
-from typing import Any, Literal, TypeVar
-
-import attrs
+from typing import Any
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game, Outcome
-from vinom.model import MatchEnd, MatchPlan
+from vinom.model import MatchPlan
 from vinom.rules.choices import action_reader
-from vinom.rules.frozen import fingerprint
-from vinom.rules.play import GameFault, Play, Recorded, table_of
+from vinom.rules.play import GAME_ERRORS, Play, Recorded, table_of
+from vinom.rules.room_absent import Absences, StandIns
 from vinom.rules.room_effects import (
+    BotFailed,
     Closed,
     Effect,
     Emitted,
+    Forfeited,
     RoundOver,
     Started,
-    crash_report,
     outcome_facts,
 )
-from vinom.rules.room_seats import Presence, RoomSeats, TickInputs
-from vinom.rules.room_time import JOIN_PATIENCE, Due, RoomTime, longest_life
-from vinom.rules.room_views import Views
+from vinom.rules.room_out import RoomOut
+from vinom.rules.room_seats import Presence, TickInputs
+from vinom.rules.room_time import (
+    JOIN_PATIENCE,
+    Advances,
+    Due,
+    RoomTime,
+    longest_life,
+)
 
 __all__ = [
+    "BotFailed",
     "Closed",
     "Effect",
     "Emitted",
+    "Forfeited",
     "Recorded",
     "Room",
     "RoundOver",
@@ -46,42 +54,26 @@ __all__ = [
 
 #: At most this many ticks are caught up at once; then match time slips.
 MOST_TICKS = 5
-#: A game that asks for more deadlines than this at one moment has no end.
-MOST_ADVANCES = 1000
-
-# A game may raise anything, and may even ask to exit: that is its own end only.
-_GAME_ERRORS = (Exception, SystemExit)
-
 
 _PRESENT = Presence.PRESENT
-_T = TypeVar("_T")
 
 
-@attrs.define(eq=False, init=False)
-class Room:
+class Room(RoomOut):
     """
     One match. Times are seconds on the caller's clock, which never goes back.
 
     Before play starts the version is 0 and there is no view.
 
-    :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
         `Code.BAD_ACTION`, naming the field.
     """
 
-    plan: MatchPlan
-    game: Game[Any, Any]
-    phase: Literal["gathering", "playing", "over", "closed"]
     decode_action: Callable[[bytes], Any]
-    _play: Play
-    _time: RoomTime
-    _views: Views
-    _seats: RoomSeats
-    _effects: list[Effect]
+    _absences: Absences
+    _stand_ins: StandIns
     _waiting: TickInputs
     _armed_for: float | None
     _outcome: Outcome | None
-    _ended: Outcome | None
 
     def __init__(
         self,
@@ -95,87 +87,22 @@ class Room:
         Open a room and lay its table.
 
         :param record: see `vinom.rules.play.Play`.
-        :raises Refused: the options, a loadout or the number of seats is not
-            what the game takes.
+        :raises Refused: the options, a loadout, a team or the number of seats
+            is not what the game takes.
         """
         table = table_of(plan, game)
-        self.plan, self.game = plan, game
-        self.phase = "gathering"
-        self._play = Play(game, record)
-        self._time = RoomTime(limit=game.time_limit, alarm_at=now + join_patience)
-        self._views = Views(game)
-        self._seats = RoomSeats([Presence.AWAITED] * len(plan.seats))
-        self._effects = []
+        time = RoomTime(limit=game.time_limit, alarm_at=now + join_patience)
+        super().__init__(plan, game, Play(game, record), time)
+        self.decode_action = action_reader(game)
+        self._absences = Absences(game)
+        self._stand_ins = StandIns(game, self.decode_action, plan.seed)
         self._waiting = TickInputs()
         self._armed_for = None
-        self._outcome = self._ended = None
-        self.decode_action = action_reader(game)
+        self._outcome = None
         try:
             self._play.lay(table)
-        except _GAME_ERRORS as error:
+        except GAME_ERRORS as error:
             self._crash(error)
-
-    # What the caller may ask.
-
-    @property
-    def version(self) -> int:
-        """Count the changes of state; 0 before play starts."""
-        return self._play.version
-
-    @property
-    def state(self) -> Any:
-        """The game's current state, which nobody can change."""
-        return self._play.state
-
-    @property
-    def slipped(self) -> float:
-        """Tell how much match time was lost because ticks came too late, seconds."""
-        return self._time.slipped
-
-    def match_time(self, now: float) -> float:
-        """Tell the match time, seconds; it stops while nobody could play."""
-        if self.phase == "closed":
-            return self._play.time
-        return max(self._play.time, self._time.match_time(now))
-
-    def deadline(self) -> float | None:
-        """When to call `alarm` next."""
-        return None if self.phase == "closed" else self._time.alarm_at
-
-    def present(self) -> tuple[int, ...]:
-        """Name the seats that are connected now."""
-        return self._seats.present()
-
-    def take_effects(self) -> list[Effect]:
-        """Hand over what happened since the last call, in order."""
-        effects, self._effects = self._effects, []
-        return effects
-
-    def audience_of(self, seat: int | None) -> Hashable:
-        """Tell which view a seat sees; a spectator is ``None``."""
-        return self._guarded(self._views.audience_of, self._play.state, seat)
-
-    def view(self, audience: Hashable) -> bytes:
-        """
-        Show the current state to an audience: MessagePack, made once.
-
-        Empty before play starts, and if the game fails at it (the room is
-        closed then).
-        """
-        play = self._play
-        if play.version == 0:
-            return b""
-        show = self._views.show
-        return self._guarded(show, play.state, play.version, audience) or b""
-
-    def setup(self) -> bytes:
-        """Show what never changes: MessagePack, empty if there is nothing."""
-        return self._guarded(self._views.setup, self._play.state) or b""
-
-    def view_hash(self) -> str:
-        """Name the public view: sha256, its first 16 hexadecimal digits."""
-        shown = self.view(self.audience_of(None))
-        return fingerprint(shown) if shown else ""
 
     # What can happen to a room.
 
@@ -201,7 +128,7 @@ class Room:
             play.act(seat, action, time if time > play.time else play.time)
         except Rejected:
             raise
-        except _GAME_ERRORS as error:
+        except GAME_ERRORS as error:
             self._crash(error)
         else:
             # Most inputs change nothing but the state.
@@ -225,6 +152,7 @@ class Room:
         if how is Presence.LEFT:
             raise Refused(Code.WRONG_SEAT, "this seat was given up")
         self._seats.presence[seat] = _PRESENT
+        self._absences.end(seat)
         if self.phase == "gathering":
             self._start_if_complete(now)
         elif how is not _PRESENT:
@@ -238,6 +166,7 @@ class Room:
             return
         self._seats.presence[seat] = Presence.DROPPED
         if self.phase != "gathering":
+            self._absences.begin(seat, now, self.match_time(now))
             self._tell_game(self._play.seat_dropped, seat, now)
             self._pause_if_empty(now)
 
@@ -246,18 +175,14 @@ class Room:
         self.alarm(now)
         if self.phase == "closed" or self._seats.presence[seat] is Presence.LEFT:
             return
-        self._seats.presence[seat] = Presence.LEFT
         if self.phase == "gathering":
+            self._seats.presence[seat] = Presence.LEFT
             if self._seats.staying() < self.game.seats[0]:
                 self._close("void")
             else:
                 self._start_if_complete(now)
-            return
-        self._tell_game(self._play.seat_left, seat, now)
-        if not self._seats.staying():
-            self._close(self._quiet_end())
         else:
-            self._pause_if_empty(now)
+            self._give_up(seat, now, self.match_time(now))
 
     def close(self, reason: str, now: float) -> None:
         """End the match, for one of the reasons of `vinom.model.EndReason`."""
@@ -266,16 +191,21 @@ class Room:
 
     def alarm(self, now: float) -> None:
         """Do what has become due; harmless if nothing has."""
-        ticks, advances = MOST_TICKS, MOST_ADVANCES
+        if now < self._time.alarm_at:
+            return
+        ticks, advances = MOST_TICKS, Advances()
         try:
             while now >= self._time.alarm_at:
                 match self._time.alarm_for:
                     case Due.DEADLINE:
-                        advances -= 1
                         self._run_deadline(now, advances)
                     case Due.TICK:
                         ticks -= 1
                         self._run_tick(now, ticks)
+                    case Due.BOT:
+                        self._run_bot(now)
+                    case Due.FORFEIT:
+                        self._run_forfeit(now)
                     case Due.PATIENCE:
                         if len(self.present()) >= self.game.seats[0]:
                             self._start(now)
@@ -288,31 +218,61 @@ class Room:
                         self._close(self._quiet_end())
                     case Due.NOTHING:
                         return
-        except _GAME_ERRORS as error:
+        except GAME_ERRORS as error:
             self._crash(error)
 
     # Time.
 
-    def _run_deadline(self, now: float, more: int) -> None:
-        if more <= 0:
-            raise GameFault(f"more than {MOST_ADVANCES} deadlines at one moment")
+    def _run_deadline(self, now: float, advances: Advances) -> None:
         # The game sees the time it asked for, however late the alarm came,
         # but never sees time go back.
-        self._play.advance(max(self._play.due or 0.0, self._play.time))
+        time = max(self._play.due or 0.0, self._play.time)
+        advances.add(time)
+        self._play.advance(time)
         self._after_change(now)
 
     def _run_tick(self, now: float, more: int) -> None:
         at = self._play.next_tick() or 0.0
         if more < 0:
             self._time.slip(now, at, 1.0 / self.game.tick_hz)
+            self._absences.slipped(self.match_time(now))
             self._arm()
             return
         self._play.tick(self._waiting.take(), max(at, self._play.time))
         self._after_change(now)
 
+    def _run_bot(self, now: float) -> None:
+        """Let a bot act, as of when its turn came, for a seat that is dropped."""
+        seat, at = self._absences.take_bot(self.match_time(now))
+        # What the game fails at is a crash, what its bot fails at is not.
+        view, setup = self.view(self.audience_of(seat)), self.setup()
+        if self.phase == "closed":
+            return
+        try:
+            action = self._stand_ins.choose(seat, view, setup)
+        except GAME_ERRORS as error:
+            self._absences.give_up_bot(seat)
+            self._effects.append(BotFailed(seat, self._report(error)))
+            action = None
+        if action is not None:
+            with suppress(Rejected):
+                if self.game.tick_hz:
+                    self._waiting.keep(seat, action)
+                else:
+                    self._play.act(seat, action, max(at, self._play.time))
+        self._after_change(now)
+
+    def _run_forfeit(self, now: float) -> None:
+        seat, at = self._absences.take_forfeit()
+        self._effects.append(Forfeited(seat))
+        self._give_up(seat, now, self.match_time(at))
+
     def _arm(self) -> None:
-        self._armed_for = self._play.due
-        self._time.arm(self._play.due, self._play.next_tick())
+        play, absences = self._play, self._absences
+        self._armed_for = play.due
+        self._time.arm(
+            play.due, play.next_tick(), absences.bot_at(), absences.forfeit_at()
+        )
 
     def _pause_if_empty(self, now: float) -> None:
         if self.phase != "closed" and self._seats.is_empty():
@@ -336,16 +296,32 @@ class Room:
                 self._tell_game(self._play.seat_left, seat, now)
             elif how is not _PRESENT:
                 self._seats.presence[seat] = Presence.DROPPED
+                self._absences.begin(seat, now, 0.0)
                 self._tell_game(self._play.seat_dropped, seat, now)
 
+    def _give_up(self, seat: int, now: float, time: float) -> None:
+        """A seat is gone for good, since match *time*."""
+        self._seats.presence[seat] = Presence.LEFT
+        self._absences.end(seat)
+        self._waiting.forget(seat)
+        self._tell_game(self._play.seat_left, seat, now, time)
+        if not self._seats.staying():
+            self._close(self._quiet_end())
+        else:
+            self._pause_if_empty(now)
+
     def _tell_game(
-        self, call: Callable[[int, float], None], seat: int, now: float
+        self,
+        call: Callable[[int, float], None],
+        seat: int,
+        now: float,
+        time: float | None = None,
     ) -> None:
         if self.phase == "closed":
             return
         try:
-            call(seat, self.match_time(now))
-        except _GAME_ERRORS as error:
+            call(seat, self.match_time(now) if time is None else time)
+        except GAME_ERRORS as error:
             self._crash(error)
         else:
             self._after_change(now)
@@ -359,51 +335,17 @@ class Room:
             play.events.clear()
         outcome = play.outcome
         if outcome is not self._outcome:
-            self._outcome = outcome
+            before, self._outcome = self._outcome, outcome
             if outcome is None:
                 self.phase, self._time.linger_ends = "playing", inf
-            elif self._ended is None or outcome.round > self._ended.round:
-                self._ended = outcome
-                self.phase = "over"
-                self._time.linger_ends = now + self.game.linger
-                self._effects.append(RoundOver(outcome))
+            else:
+                is_next = self._ended is None or outcome.round > self._ended.round
+                if is_next:
+                    self._ended = outcome
+                    self._effects.append(RoundOver(outcome))
+                # A round that is taken up again and ends under its old number
+                # is told once, but its room must close all the same.
+                if is_next or before is None:
+                    self.phase = "over"
+                    self._time.linger_ends = now + self.game.linger
         self._arm()
-
-    # The end.
-
-    def _guarded(self, call: Callable[..., _T], *args: Any) -> _T | None:
-        """Ask the game something; if it fails the room ends."""
-        try:
-            return call(*args)
-        except _GAME_ERRORS as error:
-            self._crash(error)
-            return None
-
-    def _quiet_end(self) -> str:
-        """Name the end of a room that nobody needs any more."""
-        return "abandoned" if self._ended is None else "finished"
-
-    def _fails_to_show(self) -> bool:
-        self.view_hash()
-        return self.phase == "closed"
-
-    def _crash(self, error: BaseException) -> None:
-        report = crash_report(self.plan, self.version, self._play.time, error)
-        self._close("crashed", report)
-
-    def _close(self, reason: str, report: str | None = None) -> None:
-        # The last view is part of the end: a game that fails at it has crashed,
-        # whatever the room was to be closed for.
-        if self.phase == "closed" or (reason != "crashed" and self._fails_to_show()):
-            return
-        self.phase = "closed"
-        self._time.stop()
-        end = MatchEnd(
-            match_id=self.plan.match_id,
-            reason=reason,
-            outcome=None if self._ended is None else outcome_facts(self._ended),
-            present=self.present(),
-            version=self.version,
-            view_hash=self.view_hash(),
-        )
-        self._effects.append(Closed(end, report))

@@ -47,7 +47,26 @@ class Closed:
     report: str | None = None
 
 
-Effect = Started | Emitted | RoundOver | Closed
+@attrs.frozen
+class Forfeited:
+    """A seat was away too long and is gone for good, by `Game.absent`."""
+
+    seat: int
+
+
+@attrs.frozen
+class BotFailed:
+    """
+    A bot failed for a dropped seat, which now waits for its player.
+
+    :ivar report: what went wrong with the bot, for its author; for the log.
+    """
+
+    seat: int
+    report: str
+
+
+Effect = Started | Emitted | RoundOver | Forfeited | BotFailed | Closed
 
 
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:

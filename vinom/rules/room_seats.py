@@ -32,6 +32,11 @@ class RoomSeats:
 
     presence: list[Presence]
 
+    @classmethod
+    def awaiting(cls, count: int) -> RoomSeats:
+        """Make seats whose players have yet to come."""
+        return cls([Presence.AWAITED] * count)
+
     def present(self) -> tuple[int, ...]:
         """Name the seats that are connected now."""
         return tuple(
@@ -66,6 +71,10 @@ class TickInputs:
         if sum(whose == seat for whose, _ in self.waiting) >= MOST_WAITING:
             raise Rejected("too_many", "too many inputs for one tick")
         self.waiting.append((seat, action))
+
+    def forget(self, seat: int) -> None:
+        """A seat is gone for good, and so is what it had still to say."""
+        self.waiting = [(whose, what) for whose, what in self.waiting if whose != seat]
 
     def take(self) -> tuple[tuple[int, Any], ...]:
         """Hand all of them over."""

@@ -14,15 +14,22 @@ from typing import Any
 import attrs
 
 from vinom.game import Game
+from vinom.rules.faults import GameFault
 
 #: How long a match waits, in all, while nobody is connected, seconds.
 AWAY_PATIENCE = 30.0
 #: How long a match waits for its players to come, seconds.
 JOIN_PATIENCE = 10.0
+#: More deadlines than this in a second of match time are a fault.
+MOST_ADVANCES = 1000
 
 
 def longest_life(game: Game[Any, Any]) -> float:
-    """Tell how long a room of this game can last at most, seconds."""
+    """
+    Tell how long a room of this game can last at most, seconds.
+
+    Match time that slips, because ticks come too late, is not counted.
+    """
     return JOIN_PATIENCE + game.time_limit + AWAY_PATIENCE + game.linger
 
 
@@ -32,10 +39,43 @@ class Due(Enum):
     PATIENCE = "patience"
     DEADLINE = "deadline"
     TICK = "tick"
+    BOT = "bot"
+    FORFEIT = "forfeit"
     TIME_LIMIT = "time_limit"
     LINGER = "linger"
     AWAY = "away"
     NOTHING = "nothing"
+
+
+#: What closes a room.
+_ENDS = (Due.TIME_LIMIT, Due.AWAY)
+
+
+@attrs.define(eq=False)
+class Advances:
+    """
+    Tell a game that catches up after a stall from one that crawls for ever.
+
+    Deadlines that are in the past all come at the same match time, and so
+    count as crawling too.
+    """
+
+    _since: float = -inf
+    _count: int = 0
+
+    def add(self, time: float) -> None:
+        """
+        A deadline has come at match *time*.
+
+        :raises GameFault: too many came in the last second of match time.
+        """
+        if time - self._since >= 1.0:
+            self._since, self._count = time, 0
+        self._count += 1
+        if self._count > MOST_ADVANCES:
+            raise GameFault(
+                f"more than {MOST_ADVANCES} deadlines in a second of match time"
+            )
 
 
 @attrs.define(eq=False)
@@ -93,22 +133,35 @@ class RoomTime:
         self.zero += late
         self.slipped += late
 
-    def arm(self, deadline: float | None, tick_at: float | None) -> None:
+    def arm(
+        self,
+        deadline: float | None,
+        tick_at: float | None,
+        bot_at: float,
+        forfeit_at: float,
+    ) -> None:
         """
         Find the earliest thing that becomes due; a game's own wish comes first.
 
         :param deadline: the game's, in match time.
         :param tick_at: the next tick's, in match time.
+        :param bot_at: the next bot's turn, in match time.
+        :param forfeit_at: when a dropped seat is given up, on the caller's clock.
         """
         if self._paused_at is not None:
             at, what = self._paused_at + self._away_left, Due.AWAY
         else:
             first, what = self.limit, Due.TIME_LIMIT
+            if bot_at <= first:
+                first, what = bot_at, Due.BOT
             if tick_at is not None and tick_at <= first:
                 first, what = tick_at, Due.TICK
             if deadline is not None and deadline <= first:
                 first, what = deadline, Due.DEADLINE
             at = self.zero + first
+        # The game hears of it even if its room closes at that moment.
+        if forfeit_at < at or (forfeit_at == at and what in _ENDS):
+            at, what = forfeit_at, Due.FORFEIT
         if self.linger_ends < at:
             at, what = self.linger_ends, Due.LINGER
         self.alarm_at, self.alarm_for = at, what

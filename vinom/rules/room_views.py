@@ -38,7 +38,10 @@ class Views:
         """Tell which view a seat sees; a spectator is ``None``."""
         if self._one_audience:
             return "all"
-        return self._game.audience(state, seat)
+        audience = self._game.audience(state, seat)
+        # Views are kept by audience, here and by callers.
+        hash(audience)
+        return audience
 
     def show(self, state: Any, version: int, audience: Hashable) -> bytes:
         """Show one version's state to an audience."""

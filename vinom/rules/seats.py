@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vinom.errors import Code, Refused
 from vinom.model import QueueEntry, SeatPlan
 
 
@@ -22,6 +23,39 @@ def seat_plans(
             team = len(plans) % teams if teams else None
             plans.append(SeatPlan(player.player_id, player.name, loadout, team))
     return tuple(plans)
+
+
+def teams_of(seats: Sequence[SeatPlan], teams: int | None) -> tuple[int | None, ...]:
+    """
+    Tell the team of each seat: the planned one, else the smallest, in seat order.
+
+    Where no seat has a planned one, seats are so dealt to the teams in turn.
+
+    :param teams: how many the game has; ``None`` is none.
+    :raises Refused: `Code.BAD_OPTIONS`: the game has no such team.
+    """
+    for number, seat in enumerate(seats):
+        if seat.team is not None and not 0 <= seat.team < (teams or 0):
+            raise Refused(
+                Code.BAD_OPTIONS,
+                f"seat {number} is planned for team {seat.team}; "
+                f"the game has {teams or 'no'} teams",
+                {"field": "team"},
+            )
+    if not teams:
+        return (None,) * len(seats)
+    sizes = [0] * teams
+    for seat in seats:
+        if seat.team is not None:
+            sizes[seat.team] += 1
+    dealt: list[int | None] = []
+    for seat in seats:
+        team = seat.team
+        if team is None:
+            team = sizes.index(min(sizes))
+            sizes[team] += 1
+        dealt.append(team)
+    return tuple(dealt)
 
 
 def seat_of(seats: Sequence[SeatPlan], player_id: str) -> int | None:

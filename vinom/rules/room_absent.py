@@ -1,0 +1,134 @@
+"""What a room does about a dropped seat: `Game.absent`, on the room's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import attrs
+import msgspec
+
+from vinom.game import Chance, Game
+
+#: No bot acts more often than this, however it was declared, seconds.
+FASTEST_BOT = 0.05
+#: Makes the bots' chance another one than the game's, which has the same seed.
+_BOTS = 0x626F7473
+
+
+@attrs.define(eq=False, init=False)
+class Absences:
+    """
+    When something is due about the seats that are dropped.
+
+    :ivar bots: match time at which a seat's bot acts next, by seat.
+    :ivar forfeits: the caller's clock when a seat is given up, by seat.
+    """
+
+    bots: dict[int, float]
+    forfeits: dict[int, float]
+    _game: Game[Any, Any]
+    _pace: float
+
+    def __init__(self, game: Game[Any, Any]) -> None:
+        self.bots, self.forfeits = {}, {}
+        self._game = game
+        self._pace = max(game.bot_seconds, FASTEST_BOT)
+
+    def begin(self, seat: int, now: float, time: float) -> None:
+        """A seat is dropped, *now* on the caller's clock and at match *time*."""
+        if self._game.absent == "bot":
+            self.bots[seat] = time + self._pace
+        elif self._game.absent == "forfeit":
+            self.forfeits[seat] = now + self._game.forfeit_seconds
+
+    def end(self, seat: int) -> None:
+        """The seat came back, or is gone for good."""
+        self.bots.pop(seat, None)
+        self.forfeits.pop(seat, None)
+
+    def bot_at(self) -> float:
+        """Tell the match time of the next bot's turn; infinite if there is none."""
+        return min(self.bots.values(), default=inf)
+
+    def forfeit_at(self) -> float:
+        """Tell when the next seat is given up, likewise on the caller's clock."""
+        return min(self.forfeits.values(), default=inf)
+
+    def take_bot(self, time: float) -> tuple[int, float]:
+        """
+        Give the next bot its turn; returns its seat and when the turn came.
+
+        :param time: match time; turns that were missed until then are not made up.
+        """
+        seat, at = _first(self.bots)
+        self.bots[seat] = max(at, time) + self._pace
+        return seat, at
+
+    def take_forfeit(self) -> tuple[int, float]:
+        """Give up the next seat; returns it, and when that was due."""
+        seat, at = _first(self.forfeits)
+        self.end(seat)
+        return seat, at
+
+    def slipped(self, time: float) -> None:
+        """Match time went back to *time*: no bot waits longer for that."""
+        for seat, at in self.bots.items():
+            self.bots[seat] = min(at, time + self._pace)
+
+    def give_up_bot(self, seat: int) -> None:
+        """This seat's bot has failed: the seat waits for its player."""
+        self.bots.pop(seat, None)
+
+
+def _first(times: dict[int, float]) -> tuple[int, float]:
+    """Find the earliest; of equal ones the lowest seat."""
+    at, seat = min((at, seat) for seat, at in times.items())
+    return seat, at
+
+
+@attrs.define(eq=False, init=False)
+class StandIns:
+    """A game's bots, asked like clients: they see what went over the wire."""
+
+    _game: Game[Any, Any]
+    _read: Callable[[bytes], Any]
+    _chance: Chance
+
+    def __init__(
+        self,
+        game: Game[Any, Any],
+        read: Callable[[bytes], Any],
+        seed: int,
+    ) -> None:
+        """
+        Seat nobody yet.
+
+        :param read: makes an action of a client's MessagePack, or raises.
+        :param seed: the match's, 64 bits.
+        """
+        self._game, self._read = game, read
+        # One draw away from the seed: the game's own draws are never repeated.
+        self._chance = Chance(Chance(seed ^ _BOTS).draw()[0])
+
+    def choose(self, seat: int, view: bytes, setup: bytes) -> Any:
+        """
+        Ask the bot of a seat for an action; ``None`` is to wait.
+
+        :param view: what the seat's client would be sent, MessagePack.
+        :param setup: likewise; may be empty.
+        :raises Refused: what it chose is no action of this game.
+        :raises Exception: whatever the bot itself raises.
+        """
+        # Each call has a chance of its own, however much a bot draws.
+        word, self._chance = self._chance.draw()
+        chosen = self._game.bot(
+            msgspec.msgpack.decode(view),
+            seat,
+            Chance(word),
+            msgspec.msgpack.decode(setup) if setup else None,
+        )
+        if chosen is None:
+            return None
+        return self._read(msgspec.msgpack.encode(chosen))
