@@ -51,6 +51,7 @@ class ChildNode(ProcessProtocol):
     :param arguments: more of ``twistd vinom``'s.
     :ivar host: where its lobby listens.
     :ivar port: and on which port.
+    :ivar state_dir: its temporary state directory; empty before the start.
     :ivar exited: is it gone?
     """
 
@@ -60,7 +61,7 @@ class ChildNode(ProcessProtocol):
         self._reactor, self._arguments = reactor, tuple(arguments)
         self.host, self.port = "127.0.0.1", free_port()
         self._log: deque[bytes] = deque(maxlen=40)
-        self._state_dir = ""
+        self.state_dir = ""
         self._gone: list[Deferred[None]] = []
         self.exited = False
         self._is_spawned = False
@@ -73,13 +74,18 @@ class ChildNode(ProcessProtocol):
         """Stop it; fires when it is gone and its files are removed."""
         return Deferred.fromCoroutine(self._stop())
 
+    @property
+    def pid(self) -> int:
+        """Its process; of no use once it is gone."""
+        return int(self.transport.pid)
+
     def log_end(self) -> str:
         """The last lines of its log."""
         text = b"".join(self._log).decode("utf-8", "replace")
         return "\n".join(text.splitlines()[-12:])
 
     async def _start(self) -> None:
-        self._state_dir = tempfile.mkdtemp(prefix="vinom-")
+        self.state_dir = tempfile.mkdtemp(prefix="vinom-")
         first, last = free_port_range(_PORTS)
         command = [
             sys.executable,
@@ -89,7 +95,7 @@ class ChildNode(ProcessProtocol):
             f"--interface={self.host}",
             f"--port={self.port}",
             f"--ports={first}-{last}",
-            f"--state-dir={self._state_dir}",
+            f"--state-dir={self.state_dir}",
             "--drain-seconds=0",
             *self._arguments,
         ]
@@ -120,8 +126,8 @@ class ChildNode(ProcessProtocol):
             await gone
             if kill.active():
                 kill.cancel()
-        if self._state_dir:
-            shutil.rmtree(self._state_dir, ignore_errors=True)
+        if self.state_dir:
+            shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def _signal(self, number: int) -> None:
         try:

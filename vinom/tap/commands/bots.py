@@ -90,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
 
     code = run_in_foreground(build)
     report = runs[0].tally.report()
+    if not runs[0].tally.started:
+        print("vinom bots: no match began", file=sys.stderr)
     print(json.dumps(report) if options.json else describe(report))
     sys.stdout.flush()
     return code

@@ -34,6 +34,8 @@ _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
 _AMONG_BOTS = {"minutes": 3.0}
 #: Pictures a second, and seconds between lines without a terminal.
 _RATE, _PAUSE = 10, 1.0
+#: Most moves a second of a bot that plays against a person.
+_GENTLE = 2.5
 #: How long winners are seen dancing, seconds.
 _DANCE = 6.0
 
@@ -160,7 +162,7 @@ class Demo:
         crowd = self._crowd = Crowd(
             self._reactor,
             [
-                partial(self._bot, name, _AMONG_BOTS, self._stage.add)
+                partial(self._bot, name, _AMONG_BOTS, self._pace, self._stage.add)
                 for name in self._names
             ],
             self.tally,
@@ -190,7 +192,7 @@ class Demo:
         crowd.leave()
         await done
 
-    def _bot(self, name: str, options: Any, watch: Any) -> Deferred[Bot]:
+    def _bot(self, name: str, options: Any, pace: float, watch: Any) -> Deferred[Bot]:
         word, self._chance = self._chance.draw()
 
         def ready(client: Client) -> Bot:
@@ -200,7 +202,7 @@ class Demo:
                 client,
                 "maze",
                 self._game,
-                Habits(options, self._pace, _DANCE),
+                Habits(options, pace, _DANCE),
                 self.tally,
                 Chance(word),
                 watch,
@@ -230,7 +232,8 @@ class Demo:
         def failed(failure: Any) -> None:
             failure.trap(LobbyRefusal, LineLost)
 
-        self._bot(name, None, met).addCallback(begin).addErrback(failed)
+        pace = min(self._pace, _GENTLE)
+        self._bot(name, None, pace, met).addCallback(begin).addErrback(failed)
 
     def _say(self, words: str) -> None:
         if self._screen is None:
