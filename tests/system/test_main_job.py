@@ -1,0 +1,154 @@
+"""The main job as a whole: lobby, game processes, DTLS, bots, and clean-up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.support.quick import QuickMaze
+from vinom.client.bot import Bot, Habits
+from vinom.client.match import Match, MatchResult
+from vinom.client.sdk import Client, connect
+from vinom.client.tally import Tally
+from vinom.game import Chance
+from vinom.rules.recording import read_recording, replay
+from vinom.tap.asking import AdminLine
+from vinom.tap.child_node import ChildNode, free_port_range
+
+PORTS = 64
+WARM = 4
+MATCHES = 50
+ROUNDS = 5
+OPTIONS = {"rows": 4, "cols": 5}
+#: What a node may still grow by once it has seen everything twice, bytes.
+GROWTH = 2 * 1000 * 1000
+
+
+def memory_of(pid: int) -> int:
+    """Resident memory, bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"no VmRSS for {pid}")
+
+
+def descriptors_of(pid: int) -> int:
+    """Open descriptors."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def processes_below(pid: int) -> int:
+    """Children, and their children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return len(children) + sum(processes_below(int(child)) for child in children)
+
+
+class ManyMatchesTests(TestCase):
+    timeout = 400
+
+    async def play_round(self, number: int) -> list[MatchResult]:
+        """Bring bots for every match at once; gives every bot's result."""
+        ended: list[Deferred[MatchResult]] = []
+
+        def bring(index: int) -> Deferred[None]:
+            def ready(client: Client) -> Deferred[None]:
+                def found(match: Match) -> None:
+                    ended.append(match.ended)
+                    bot.stop()
+
+                bot = Bot(
+                    reactor,
+                    client,
+                    QuickMaze.name,
+                    QuickMaze(),
+                    Habits(OPTIONS, pace=10.0),
+                    Tally(),
+                    Chance(number * 1000 + index),
+                    watch=found,
+                )
+                return bot.run()
+
+            return connect(
+                reactor, self.node.host, self.node.port, name=f"bot-{index}"
+            ).addCallback(ready)
+
+        await gatherResults([bring(index) for index in range(4 * MATCHES)])
+        return await gatherResults(ended)
+
+    def check_ends(self, results: list[MatchResult]) -> None:
+        """Every match finished, and everybody saw the same end of it."""
+        self.assertEqual(len(results), 4 * MATCHES)
+        by_match: dict[str, set[tuple[Any, ...]]] = {}
+        for result in results:
+            self.assertEqual(result.reason, "finished")
+            self.assertEqual(result.seen_version, result.version)
+            self.assertEqual(result.seen_hash, result.view_hash)
+            by_match.setdefault(result.match_id, set()).add(
+                (result.version, result.view_hash)
+            )
+        self.assertEqual(len(by_match), MATCHES)
+        for match_id, ends in by_match.items():
+            path = Path(self.node.state_dir) / "recordings" / f"{match_id}.vinomrec"
+            replayed = replay(read_recording(path.read_bytes()), QuickMaze())
+            self.assertEqual(ends, {(replayed.version, replayed.view_hash)})
+
+    def status(self) -> dict[str, Any]:
+        """What the node says of itself."""
+        return AdminLine(Path(self.node.state_dir) / "admin.sock").get("status")
+
+    async def settle(self) -> dict[str, Any]:
+        """Wait until the last game server is gone and the warm ones are back."""
+        while True:
+            status = self.status()
+            fleet = status["fleet"]
+            if (
+                fleet["ports_free"] == PORTS
+                and fleet["servers"]["warm"] == WARM
+                and sum(fleet["servers"].values()) == WARM
+                and status["lines"] == 0
+            ):
+                return status
+            await deferLater(reactor, 0.1)
+
+    async def test_fifty_matches_at_once(self) -> None:
+        """
+        Two hundred players finish fifty matches at once, five times over;
+        all four of a match end on the state that its replay gives, and nothing
+        of them is left behind in the node.
+        """
+        first, last = free_port_range(PORTS)
+        self.node = ChildNode(
+            reactor,
+            [
+                "--game=tests.support.quick:QuickMaze",
+                f"--ports={first}-{last}",
+                f"--warm={WARM}",
+                "--connections-per-address=1000",
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+        pid = self.node.pid
+        await self.settle()
+        processes = processes_below(pid)
+        # The node closes the line of `status` a moment after we do.
+        await deferLater(reactor, 0.5)
+        descriptors, memory = descriptors_of(pid), []
+        for number in range(ROUNDS):
+            self.check_ends(await self.play_round(number))
+            status = await self.settle()
+            self.assertEqual(status["players"], 0)
+            self.assertEqual(status["matches"]["playing"], 0)
+            self.assertEqual(status["fleet"]["ports_bound"], 0)
+            self.assertEqual(status["fleet"]["waiting"], 0)
+            self.assertEqual(processes_below(pid), processes)
+            await deferLater(reactor, 0.5)
+            self.assertEqual(descriptors_of(pid), descriptors)
+            memory.append(memory_of(pid))
+        self.assertLess(memory[-1] - memory[1], GROWTH, memory)
