@@ -59,7 +59,9 @@ def as_text(event: LogEvent) -> str | None:
     line = f"{when} {_level(event):<8} {_source(event)}: {said}"
     if ids:
         line = f"{line} [{ids}]"
-    return f"{line}\n{_traceback(event)}"
+    # Indented, so that the lines of one event are seen to belong together.
+    more = "".join(f"    {line}\n" for line in _traceback(event).splitlines())
+    return f"{line}\n{more}"
 
 
 def as_json(event: LogEvent) -> str | None:
@@ -91,7 +93,9 @@ def _relayed(event: LogEvent, ours: re.Pattern[str]) -> str | None:
 
 
 def _said(event: LogEvent) -> str | None:
-    text = formatEvent(event)
+    # Twisted's older parts put the traceback into the text.
+    is_old = event.get("isError") and "why" in event
+    text = str(event["why"] or "unhandled error") if is_old else formatEvent(event)
     if not text and event.get("log_failure") is None:
         return None
     return text.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n")
@@ -114,5 +118,5 @@ def _source(event: LogEvent) -> str:
 
 
 def _traceback(event: LogEvent) -> str:
-    failure = event.get("log_failure")
+    failure = event.get("log_failure") or event.get("failure")
     return failure.getTraceback() if isinstance(failure, Failure) else ""

@@ -1,0 +1,56 @@
+"""A directive that writes the reference of settings from their table."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from vinom.tap.settings import TABLE, Row
+from vinom.tap.values import Switch
+
+TITLES = {
+    "network": "Where it listens",
+    "state": "What it keeps",
+    "identity": "Who may come",
+    "lobby": "The lobby",
+    "games": "Games and game servers",
+    "operation": "Operation",
+    "trust": "Certificates",
+}
+
+
+def told(row: Row) -> list[str]:
+    """Write one setting as reST."""
+    flag = f"--{row.flag}"
+    if not isinstance(row.kind, Switch):
+        flag = f"{flag} {row.kind.metavar}"
+    lines = [f"``{flag}``", f"   {row.help[0].upper()}{row.help[1:]}.", ""]
+    facts = f"   ``{row.name}`` in the file, ``{row.variable}`` in the environment"
+    if row.many:
+        facts += "; a list in the file, separated by blanks in the variable"
+    if row.default is not None:
+        facts += f". Default: ``{row.default}``"
+    return [*lines, f"{facts}.", ""]
+
+
+class SettingsTable(SphinxDirective):
+    """``.. vinom-settings::``"""
+
+    def run(self) -> list[nodes.Node]:
+        lines: list[str] = []
+        for section, rows in groupby(TABLE, lambda row: row.section):
+            title = TITLES[section]
+            lines += [title, "-" * len(title), ""]
+            for row in rows:
+                lines += told(row)
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.add_directive("vinom-settings", SettingsTable)
+    return {"version": "1", "parallel_read_safe": True}

@@ -1,0 +1,30 @@
+"""Sphinx's configuration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
+
+from vinom import __version__  # noqa: E402  # found by the line above
+
+project = "Vinom"
+copyright = "2026, the Vinom contributors"
+version = release = __version__
+
+extensions = ["sphinx.ext.autodoc", "vinom_settings"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"Vinom {version}"
+nitpicky = True
+# Other people's names, and types that are only written in annotations.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(attrs?|collections|msgspec|typing|twisted|zope|S|A|Seat)(\..*)?"),
+    (r"py:exc", r"(Rejected|Unreadable)"),
+    (r"py:class", r"(Hashable|Sequence|Any|ClassVar|Literal|Struct)"),
+    (r"py:.*", r"vinom\..*"),
+]
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"

@@ -1,0 +1,125 @@
+"""The manual tells the truth: its listings run, its lists are whole."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.tap.cli import COMMANDS
+from vinom.tap.settings import TABLE
+from vinom.tap.sources import gather
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The code blocks of one language on a page."""
+    found: list[list[str]] = []
+    inside = False
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if re.match(rf"\s*\.\. code-block:: {language}$", line):
+            inside = True
+            found.append([])
+        elif inside and line.strip() and not line.startswith("   "):
+            inside = False
+        elif inside:
+            found[-1].append(line.removeprefix("   "))
+    return ["\n".join(lines).strip() for lines in found]
+
+
+class ManualTests(SynchronousTestCase):
+    """A reader who copies from the manual gets what the manual says."""
+
+    def test_python_listings_are_python(self) -> None:
+        """
+        Every Python listing, on a page or in a file, can be compiled.
+        """
+        for path in PAGES:
+            for listing in blocks(path, "python"):
+                try:
+                    ast.parse(listing)
+                except SyntaxError as error:
+                    self.fail(f"{path.relative_to(ROOT)}: {error}:\n{listing}")
+        for path in DOCS.rglob("listings/*.py"):
+            ast.parse(path.read_text(encoding="utf-8"))
+
+    def test_settings_files_are_read(self) -> None:
+        """
+        Every TOML example that a node would read is accepted by it.
+        """
+        listings = [
+            listing
+            for path in PAGES
+            for listing in blocks(path, "toml")
+            if set(tomllib.loads(listing)) & {row.name for row in TABLE}
+        ]
+        self.assertGreaterEqual(len(listings), 3)
+        for listing in listings:
+            path = Path(self.mktemp())
+            path.write_text(listing, encoding="utf-8")
+            gather({}, {}, path)
+
+    def test_commands_exist(self) -> None:
+        """
+        Every ``vinom`` command on a page is one of the program's.
+        """
+        for path in PAGES:
+            text = path.read_text(encoding="utf-8")
+            for name in re.findall(r"(?m)(?:^ +\$ .*\bvinom|``vinom) ([a-z]+)", text):
+                if name not in COMMANDS:
+                    self.fail(f"{path.relative_to(ROOT)}: vinom {name}")
+
+    def test_options_exist(self) -> None:
+        """
+        Every setting that a page names as an option is in the table.
+        """
+        known = {row.flag for row in TABLE} | {"config", "help", "version"}
+        page = (DOCS / "howto" / "operate.rst").read_text(encoding="utf-8")
+        for listing in re.findall(r"twistd.* vinom (--.*)$", page, re.MULTILINE):
+            for flag in re.findall(r"--([a-z-]+)", listing):
+                self.assertIn(flag, known | {"help-auth"})
+
+    def test_decisions_are_short_and_dated(self) -> None:
+        """
+        A decision record is half a page, has a date, and a number of its own.
+        """
+        numbers = []
+        for path in sorted((DOCS / "decisions").glob("*.rst")):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            numbers.append(path.name[:4])
+            self.assertTrue(lines[0].startswith(f"{path.name[:4]} "), path.name)
+            self.assertRegex(lines[3], r"^\*20\d\d-\d\d-\d\d, ")
+            self.assertLess(len(lines), 60, path.name)
+        self.assertEqual(len(numbers), len(set(numbers)))
+
+
+class ProjectTests(SynchronousTestCase):
+    """What the project's files say of each other is true."""
+
+    def test_ci_runs_the_readme(self) -> None:
+        """
+        ``.ci/run`` tests with the very command that the README tells people.
+        """
+        readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+        (command,) = (line.strip() for line in readme if line.endswith("bin/tox"))
+        script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+        self.assertIn(f"{command} || status=$?", script)
+
+    def test_minimum_is_what_we_promise(self) -> None:
+        """
+        ``tox -e minimum`` tests every lower bound, and no other version.
+        """
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        promised = {
+            re.sub(r"\[.*?\]", "", bound).replace(">=", "==")
+            for bound in project["project"]["dependencies"]
+        }
+        text = (ROOT / ".ci" / "minimum.txt").read_text(encoding="utf-8")
+        tested = {line for line in text.splitlines() if not line.startswith("#")}
+        self.assertEqual(tested, promised)
