@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import tests
+from vinom.client.sdk import LineLost, connect
 from vinom.tap.child_node import ChildNode
 
 ROOT = Path(tests.__file__).resolve().parent.parent
@@ -142,6 +143,28 @@ class BotsTests(TestCase):
         code = await bots.start(*VINOM, "bots", "--json", "--connect=127.0.0.1:9")
         self.assertEqual(code, 1)
         self.assertEqual(json.loads(bots.text)["errors"], {"line_lost": 4})
+
+    async def test_tls(self) -> None:
+        """
+        A player who has the authority's certificate speaks TLS to the lobby,
+        and to nobody who cannot prove the name.
+        """
+        node = ChildNode(reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        trusted = Path(node.state_dir, "authority", "ca.pem").read_bytes()
+        client = await connect(reactor, "127.0.0.1", node.port, name="ann", tls=trusted)
+        self.assertEqual(client.identity.name, "ann")
+        client.close()
+        other = connect(
+            reactor,
+            "127.0.0.1",
+            node.port,
+            name="ann",
+            tls=trusted,
+            tls_name="other.example",
+        )
+        await self.assertFailure(other, LineLost)
 
     async def test_sdk_listing(self) -> None:
         """

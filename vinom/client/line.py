@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -142,6 +143,10 @@ class LobbyLine(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_open = False
         asked, self._asked = self._asked, {}
+        why = "the line to the lobby closed"
+        if not reason.check(ConnectionDone):
+            # For one, that the lobby is not who its certificate should say.
+            why = f"{why}: {reason.getErrorMessage()}"
         for waiting in asked.values():
-            waiting.errback(LineLost("the line to the lobby closed"))
+            waiting.errback(LineLost(why))
         self._lost()
