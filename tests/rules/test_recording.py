@@ -198,6 +198,13 @@ class ReplayTests(RecordingCase):
 WORDS = st.sampled_from(
     ["hi", "no", "tell", "end", "again", "wake 0.5", "wake 3.25", "boom", "blind"]
 )
+GAMES = [
+    games.Teller,
+    games.Ticking,
+    games.StandingIn,
+    games.TickingBots,
+    games.Forfeiting,
+]
 HAPPENINGS = st.lists(
     st.tuples(
         st.floats(0, 4),
@@ -212,17 +219,21 @@ HAPPENINGS = st.lists(
 
 
 class AnyMatchTests(RecordingCase):
-    @given(HAPPENINGS, st.booleans())
-    @settings(max_examples=300, deadline=None)
+    @given(HAPPENINGS, st.sampled_from(GAMES), st.integers(0, 3))
+    @settings(max_examples=400, deadline=None)
     def test_whatever_happens_replays(
-        self, happenings: list[tuple[float, str, int, str]], ticking: bool
+        self,
+        happenings: list[tuple[float, str, int, str]],
+        kind: type[games.Teller],
+        seed: int,
     ) -> None:
         """
-        Whatever players, time and the game do: no exception leaves the room,
-        nothing stays due, one end comes out, and the replay ends as it did.
+        Whatever players, bots, time and the game do: no exception leaves the
+        room, nothing stays due, one end comes out, and the replay, which asks
+        no bot, ends as it did.
         """
-        game = games.Ticking() if ticking else games.Teller()
-        plan, now = plan_for(game, 3), 1000.0
+        game = kind()
+        plan, now = plan_for(game, 3, seed), 1000.0
         data = bytearray(encode_header(plan, game, 0.0))
         room = Room(plan, game, now, record=lambda r: data.extend(encode_recorded(r)))
         for seat in range(3):
@@ -245,6 +256,7 @@ class AnyMatchTests(RecordingCase):
         ends = [one for one in room.take_effects() if isinstance(one, Closed)]
         self.assertEqual(len(ends), 1)
         data += encode_ending(ends[0].end, room.state)
+        game.bot = None  # type: ignore[assignment,method-assign]  # must not be asked
         result = replay(read_recording(bytes(data)), game)
         self.assertIsNone(result.differing)
         self.assertEqual(result.version, room.version)

@@ -160,6 +160,43 @@ class Ticking(Teller):
         return attrs.evolve(s, rounds=n)
 
 
+class StandingIn(Teller):
+    """
+    Its bot speaks for who is away, every half second, one of a few words, by
+    chance; "" is to wait, "?" fails, "nonsense" is another game's action.
+    """
+
+    absent = "bot"
+    bot_seconds = 0.5
+    words: tuple[str, ...] = ("hi", "no", "tell", "end", "again", "wake 1.5", "", "?")
+
+    def bot(
+        self, view: Any, seat: int, chance: Chance, setup: Any
+    ) -> Say | Quiet | None:
+        assert setup == {"once": "upon a time"}
+        pick, _ = chance.below(len(self.words))
+        match self.words[pick]:
+            case "":
+                return None
+            case "?":
+                raise KeyError(f"after {len(view['lines'])} lines")
+            case "nonsense":
+                return Show()  # type: ignore[return-value]  # that is the point
+            case word:
+                return Say(word)
+
+
+class TickingBots(Ticking, StandingIn):
+    """Ten steps a second, and bots for who is away."""
+
+
+class Forfeiting(Teller):
+    """Gives up a seat that was away for two seconds."""
+
+    absent = "forfeit"
+    forfeit_seconds = 2.0
+
+
 @attrs.frozen
 class Hands:
     """A deal of cards, and who has shown."""

@@ -10,6 +10,36 @@ from vinom.games.maze import Maze
 from vinom.tap.games import load_game, load_games
 
 
+class TooManyTeams(Teller):
+    """Three players cannot be four teams."""
+
+    teams = 4
+
+
+class Unsure(Teller):
+    """Says nothing that we know about absent players."""
+
+    absent = "perhaps"  # type: ignore[assignment]  # that is the point
+
+
+class NoBot(Teller):
+    """Promises a bot and has none."""
+
+    absent = "bot"
+
+
+class Hasty(Teller):
+    """Its bot would never rest."""
+
+    bot_seconds = 0.0
+
+
+class Unforgiving(Teller):
+    """Gives a seat up before it is lost."""
+
+    forfeit_seconds = -1.0
+
+
 class LoadGamesTests(SynchronousTestCase):
     def test_installed_games(self) -> None:
         """
@@ -51,6 +81,11 @@ class LoadGamesTests(SynchronousTestCase):
             ("vinom.games.maze:Maize", "Maize in vinom.games.maze is not"),
             ("vinom.games.maze:Move", "is not a subclass of"),
             ("vinom.game:Game", "actions is missing"),
+            ("tests.tap.test_games:TooManyTeams", "teams 4 must be 1 to 3"),
+            ("tests.tap.test_games:Unsure", "absent 'perhaps' must be"),
+            ("tests.tap.test_games:NoBot", "there is no bot method"),
+            ("tests.tap.test_games:Hasty", "bot_seconds 0.0 must be"),
+            ("tests.tap.test_games:Unforgiving", "forfeit_seconds -1.0 must be"),
         ):
             with self.assertRaisesRegex(Misconfigured, why):
                 load_game(spec)

@@ -11,6 +11,7 @@ from typing import Any
 
 from vinom.errors import Misconfigured
 from vinom.game import Game
+from vinom.rules.room_absent import FASTEST_BOT
 
 #: The entry point group under which packages offer games.
 GROUP = "vinom.games"
@@ -56,15 +57,31 @@ def load_game(spec: str) -> Game[Any, Any]:
         )
     if not hasattr(cls, "actions"):
         raise Misconfigured(f"game {spec!r}: {class_name}.actions is missing")
-    fewest, most = cls.seats
-    if not 1 <= fewest <= most:
-        raise Misconfigured(
-            f"game {spec!r}: seats {cls.seats} must be 1 or more, fewest first"
-        )
+    mistake = _mistake_in(cls)
+    if mistake:
+        raise Misconfigured(f"game {spec!r}: {mistake}")
     try:
         return cls()
     except Exception as error:
         raise Misconfigured(f"game {spec!r}: cannot be made: {error}") from error
+
+
+def _mistake_in(cls: type[Game[Any, Any]]) -> str:
+    """Find what a game's class declares wrongly; empty if nothing."""
+    fewest, most = cls.seats
+    if not 1 <= fewest <= most:
+        return f"seats {cls.seats} must be 1 or more, fewest first"
+    if cls.teams is not None and not 1 <= cls.teams <= most:
+        return f"teams {cls.teams} must be 1 to {most}, or None"
+    if cls.absent not in ("wait", "bot", "forfeit"):
+        return f'absent {cls.absent!r} must be "wait", "bot" or "forfeit"'
+    if cls.absent == "bot" and cls.bot is Game.bot:
+        return 'absent is "bot", but there is no bot method'
+    if not cls.bot_seconds >= FASTEST_BOT:
+        return f"bot_seconds {cls.bot_seconds} must be {FASTEST_BOT} or more"
+    if not cls.forfeit_seconds >= 0:
+        return f"forfeit_seconds {cls.forfeit_seconds} must be 0 or more"
+    return ""
 
 
 def name_of(game: Game[Any, Any]) -> str:
