@@ -54,6 +54,11 @@ class BoundedRequest(Request):
             return
         super().handleContentChunk(data)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        # The end of what was too long may have come in the same read.
+        if self._taken <= BODY_LIMIT:
+            super().requestReceived(command, path, version)
+
 
 class QuietSite(Site):
     """A site without access log: health checks would drown everything else."""
@@ -93,15 +98,20 @@ def refuse(request: HTTPRequest, refusal: Refused, status: int | None = None) ->
     return answer(request, {"error": error}, status)
 
 
-class Asked(Resource):
+class Page(Resource):
+    """A page without pages below it."""
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        return Missing()
+
+
+class Asked(Page):
     """
     Answer one method with what a function gives.
 
     :param serve: gets the request's body; what it returns is sent as JSON, after
         waiting for it if need be. A client that hangs up cancels it.
     """
-
-    isLeaf = True
 
     def __init__(
         self, method: str, serve: Callable[[bytes], Awaitable[Any] | Any]

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from vinom.web.answers import Folder, answer
+from vinom.web.answers import Folder, Page, answer
 
 
-class Health(Resource):
+class Health(Page):
     """The process runs and answers: 200, always."""
-
-    isLeaf = True
 
     def render_GET(self, request: Request) -> bytes:
         return answer(request, {"status": "ok"})
 
 
-class Ready(Resource):
+class Ready(Page):
     """
     Send players here? 200, or 503 with the reason.
 
     :param obstacle: why not; ``None`` if so.
     """
-
-    isLeaf = True
 
     def __init__(self, obstacle: Callable[[], str | None]) -> None:
         super().__init__()

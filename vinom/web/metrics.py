@@ -12,10 +12,10 @@ from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from vinom import __version__
+from vinom.web.answers import Page
 
 #: What the node tells of itself: see `vinom.tap.node.Node.status`.
 Facts = Mapping[str, Any]
@@ -83,14 +83,13 @@ def _by_label(
     return family
 
 
-class Metrics(Resource):
+class Metrics(Page):
     """
     Serve the page.
 
     :param facts: asks the services; awaited once for each request.
     """
 
-    isLeaf = True
     _log = Logger()
 
     def __init__(self, facts: Callable[[], Awaitable[Facts]]) -> None:

@@ -1,0 +1,279 @@
+"""The admin API, from the bytes of a request to what services did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.http import ask
+from tests.support.lobbies import LobbyWorld
+from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.services.outside import OutsideMatches
+from vinom.web.admin import admin_pages
+from vinom.web.answers import BODY_LIMIT, Asked, Folder
+from vinom.web.bearer import Guarded, checked_token
+
+TOKEN = b"correct-horse-battery"
+
+
+class MemoryOperations:
+    """A node that only says and remembers."""
+
+    def __init__(self) -> None:
+        self.drains = 0
+
+    def status(self) -> dict[str, Any]:
+        return {"state": "serving"}
+
+    def drain(self) -> None:
+        self.drains += 1
+
+
+class AdminTests(SynchronousTestCase):
+    """What operators and outside matchmakers ask."""
+
+    def setUp(self) -> None:
+        self.world = world = LobbyWorld()
+        self.operations = MemoryOperations()
+        outside = OutsideMatches(
+            world.sessions, world.identity, world.games, world.entropy
+        )
+        self.pages = Folder(
+            v1=admin_pages(self.operations, world.sessions, world.matchmaker, outside)
+        )
+
+    def start(self, *names: str) -> Any:
+        players = [{"name": name} for name in names]
+        wish = {"game": "party", "players": players, "options": {"size": 3}}
+        return ask(self.pages, "POST", "/v1/matches", wish)
+
+    def test_status(self) -> None:
+        """
+        The node says what it is doing.
+        """
+        answer = ask(self.pages, "GET", "/v1/status")
+        self.assertEqual((answer.status, answer.json), (200, {"state": "serving"}))
+        self.assertEqual(answer.headers["content-type"], "application/json")
+
+    def test_outside_match(self) -> None:
+        """
+        An outside matchmaker gets a place and a token for every player.
+        """
+        answer = self.start("ann", "bob")
+        self.assertEqual(answer.status, 200)
+        seats = answer.json["seats"]
+        self.assertEqual([seat["match_found"]["seat"] for seat in seats], [0, 1])
+        for seat in seats:
+            claims = self.world.verifier.verify(
+                seat["match_found"]["token"], self.world.clock.seconds()
+            )
+            self.assertEqual(claims.player_id, seat["player_id"])
+        (match,) = ask(self.pages, "GET", "/v1/matches").json["matches"]
+        self.assertEqual(match["match_id"], answer.json["match_id"])
+
+    def test_outside_player_finds_its_match_again(self) -> None:
+        """
+        The key an outside matchmaker hands on opens the lobby's door back.
+        """
+        seats = self.start("ann", "bob").json["seats"]
+        _, said = self.world.back(seats[0]["player_key"])
+        self.assertEqual(said[0]["type"], "match_found")
+
+    def test_wrong_wishes(self) -> None:
+        """
+        A wish that cannot be is refused with the lobby's codes and the field.
+        """
+        for wish, status, code, field in (
+            (b"{", 400, "bad_message", None),
+            (
+                {"game": "chess", "players": [{"name": "a"}]},
+                404,
+                "unknown_game",
+                "game",
+            ),
+            ({"game": "party", "players": []}, 400, "bad_field", "players"),
+            ({"game": "party"}, 400, "bad_field", "players"),
+            (
+                {"game": "party", "players": [{"name": "a"}, {"name": 1}]},
+                400,
+                "bad_field",
+                "players[1].name",
+            ),
+            (
+                {
+                    "game": "party",
+                    "players": [{"name": "a"}, {"name": "b"}],
+                    "options": {"size": "x"},
+                },
+                400,
+                "bad_options",
+                None,
+            ),
+        ):
+            answer = ask(self.pages, "POST", "/v1/matches", wish)
+            error = answer.json["error"]
+            self.assertEqual((answer.status, error["code"]), (status, code))
+            if field is not None:
+                self.assertEqual(error["details"]["field"], field)
+
+    def test_kick_and_end(self) -> None:
+        """
+        A player can be removed, and a match ended; what is unknown is 404.
+        """
+        started = self.start("ann", "bob").json
+        match, player = started["match_id"], started["seats"][0]["player_id"]
+        kick = f"/v1/matches/{match}/kick"
+        answer = ask(self.pages, "POST", kick, {"player_id": player})
+        self.assertEqual(answer.status, 200, answer.body)
+        answer = ask(self.pages, "POST", kick, {"player_id": "nobody"})
+        self.assertEqual(
+            (answer.status, answer.json["error"]["code"]), (404, "no_such_player")
+        )
+        answer = ask(self.pages, "POST", kick, {})
+        self.assertEqual(answer.json["error"]["details"], {"field": "player_id"})
+        self.assertEqual(
+            ask(self.pages, "POST", f"/v1/matches/{match}/end").status, 200
+        )
+        self.assertEqual(ask(self.pages, "POST", "/v1/matches/none/end").status, 404)
+
+    def test_explain(self) -> None:
+        """
+        An operator learns what a waiting player waits for.
+        """
+        _, welcome = self.world.queued("ann")
+        answer = ask(self.pages, "GET", f"/v1/explain/{welcome['player_id']}")
+        self.assertEqual(answer.status, 200)
+        self.assertTrue(answer.json["connected"])
+        self.assertEqual(ask(self.pages, "GET", "/v1/explain/nobody").status, 404)
+
+    def test_drain(self) -> None:
+        """
+        Draining is asked for with POST, and by nothing that merely looks.
+        """
+        answer = ask(self.pages, "GET", "/v1/drain")
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "POST"))
+        self.assertEqual(self.operations.drains, 0)
+        self.assertEqual(ask(self.pages, "POST", "/v1/drain").status, 200)
+        self.assertEqual(self.operations.drains, 1)
+
+    def test_nothing_else(self) -> None:
+        """
+        Any other path is 404, in JSON, whatever stands in it.
+        """
+        for path in (
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/x",
+            "/v1/status/x",
+            "/v1/matches/m",
+            "/v1/matches/m/x",
+            "/v1/matches/%ff/end",
+            "/v1/explain",
+            f"/v1/explain/{'x' * 65}",
+        ):
+            answer = ask(self.pages, "GET", path)
+            self.assertEqual(answer.status, 404, path)
+            self.assertIn("error", answer.json)
+
+    def test_body_has_a_limit(self) -> None:
+        """
+        Nobody fills the node's memory with a request.
+        """
+        body = b" " * (BODY_LIMIT + 1)
+        answer = ask(self.pages, "POST", "/v1/matches", body)
+        self.assertTrue(answer.transport.disconnected)
+        self.assertFalse(answer.is_answered)
+
+    def test_hanging_up_cancels(self) -> None:
+        """
+        A client that does not wait for its answer withdraws its wish.
+        """
+        cancelled: list[Any] = []
+        waiting: Deferred[Any] = Deferred(cancelled.append)
+
+        async def wait(body: bytes) -> Any:
+            return await waiting
+
+        asked = ask(Folder(x=Asked("POST", wait)), "POST", "/x")
+        self.assertFalse(asked.is_answered)
+        asked.hang_up()
+        self.assertEqual(cancelled, [waiting])
+
+    def test_storage_away(self) -> None:
+        """
+        While storage does not answer the API says so, and to try again.
+        """
+
+        async def broken(body: bytes) -> Any:
+            return await fail(StoreUnavailable("away"))
+
+        answer = ask(Folder(x=Asked("GET", broken)), "GET", "/x")
+        self.assertEqual(
+            (answer.status, answer.json["error"]["code"]), (503, "unavailable")
+        )
+
+    def test_our_mistake(self) -> None:
+        """
+        A mistake of ours is 500 without details, and whole in the log.
+        """
+
+        def broken(body: bytes) -> Any:
+            raise ZeroDivisionError("secret")
+
+        answer = ask(Folder(x=Asked("GET", broken)), "GET", "/x")
+        self.assertEqual(answer.status, 500)
+        self.assertNotIn(b"secret", answer.transport.value())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class BearerTests(SynchronousTestCase):
+    """Over TCP only who has the token gets in."""
+
+    def setUp(self) -> None:
+        status = Asked("GET", lambda body: {"state": "serving"})
+        self.pages = Guarded(Folder(status=status), TOKEN)
+
+    def test_token(self) -> None:
+        """
+        The right token opens, however the word before it is written.
+        """
+        for scheme in ("Bearer", "bearer"):
+            header = f"{scheme} {TOKEN.decode()}"
+            answer = ask(self.pages, "GET", "/status", authorization=header)
+            self.assertEqual(answer.status, 200)
+
+    def test_anything_else(self) -> None:
+        """
+        A missing, wrong, cut or differently sent token is refused alike.
+        """
+        token = TOKEN.decode()
+        bodies = set()
+        for headers in (
+            {},
+            {"authorization": "Bearer"},
+            {"authorization": f"Bearer {token[:-1]}"},
+            {"authorization": f"Bearer {token}x"},
+            {"authorization": f"Basic {token}"},
+            {"authorization": token},
+            {"authorization": f"Bearer {token} x"},
+        ):
+            for path in ("/status", "/", "/nothing"):
+                answer = ask(self.pages, "GET", path, **headers)
+                if path == "/":
+                    self.assertIn(answer.status, (401, 404))
+                    continue
+                self.assertEqual(answer.status, 401, headers)
+                self.assertEqual(answer.headers["www-authenticate"], "Bearer")
+                bodies.add(answer.body)
+        self.assertEqual(len(bodies), 1)
+
+    def test_token_file(self) -> None:
+        """
+        A token that could be guessed is refused at the start.
+        """
+        self.assertEqual(checked_token(b" correct-horse-battery\n", "t"), TOKEN)
+        for text in (b"", b"short", b"two words that are long"):
+            self.assertRaises(Misconfigured, checked_token, text, "t")
