@@ -175,10 +175,8 @@ class LayoutTests(SynchronousTestCase):
         Whatever comes, it is a packet or a `PeerError`.
         """
         for reader in (read_player, read_server):
-            try:
+            with contextlib.suppress(PeerError):
                 reader(junk)  # type: ignore[operator]  # a table
-            except PeerError:
-                pass
 
     @given(
         st.sampled_from([*PLAYER, *SERVER]),
@@ -199,10 +197,8 @@ class LayoutTests(SynchronousTestCase):
         packet = bytearray(known[0] + tail)
         packet[at % len(packet)] = value
         for reader in (read_player, read_server):
-            try:
+            with contextlib.suppress(PeerError):
                 reader(bytes(packet))  # type: ignore[operator]  # a table
-            except PeerError:
-                pass
 
     @given(counter, counter, counter, number, st.lists(short, max_size=16))
     def test_any_input(

@@ -1,0 +1,417 @@
+"""A game server and real players, joined by a network that lives on a clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import msgpack
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
+
+from tests.support.certificates import authority, leaf, signing_key
+from tests.support.dtls import BEGINNING
+from tests.support.games import Teller, Ticking
+from vinom.game import Game
+from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
+from vinom.net.alarm import Alarm
+from vinom.net.datagrams import ClientPort
+from vinom.rules.play import Recorded
+from vinom.services.gameserver import GameServer
+from vinom.services.gameserver_line import LineLimits
+from vinom.wire.control import (
+    Bind,
+    OpenRoom,
+    RoomEnded,
+    SeatChanged,
+    ToNode,
+)
+from vinom.wire.dtls import (
+    ClientEvent,
+    Connected,
+    Disconnected,
+    DtlsClient,
+    Received,
+)
+from vinom.wire.playerlink import (
+    EventArrived,
+    Joined,
+    MatchOver,
+    PlayerEvent,
+    PlayerLink,
+    Rejected,
+    StateArrived,
+)
+from vinom.wire.tokens import Claims, TokenSigner
+
+HOST, PORT = "192.0.2.7", 46000
+REALM = "game.vinom"
+
+#: Says of a datagram whether it is lost: who sent it, and the datagram.
+Losing = Callable[[tuple[str, int], bytes], bool]
+
+
+class MemoryUdp:
+    """One UDP socket of a `BadReactor`."""
+
+    def __init__(self, net: BadReactor, protocol: Any, address: tuple[str, int]):
+        self.net, self.protocol, self.address = net, protocol, address
+        self.peer: tuple[str, int] | None = None
+
+    def connect(self, host: str, port: int) -> None:
+        self.peer = (host, port)
+
+    def write(self, datagram: bytes, address: tuple[str, int] | None = None) -> None:
+        to = address or self.peer
+        assert to is not None
+        self.net.carry(self.address, bytes(datagram), to)
+
+    def stopListening(self) -> None:
+        if self.net.sockets.pop(self.address, None) is self:
+            self.protocol.doStop()
+
+
+class BadReactor(Clock):
+    """
+    A clock with UDP on it that loses, doubles and reorders.
+
+    :ivar taken: ports that cannot be had.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.rightNow = BEGINNING
+        self.chance = random.Random(seed)
+        self.loss = self.duplicate = 0.0
+        self.delay = (0.005, 0.005)
+        self.losing: Losing = lambda sender, datagram: False
+        self.sockets: dict[tuple[str, int], MemoryUdp] = {}
+        self.taken: set[int] = set()
+        self._next = 50000
+
+    def listenUDP(self, port: int, protocol: Any, **_: Any) -> MemoryUdp:
+        if port in self.taken:
+            raise CannotListenError(HOST, port, OSError("in use"))
+        self._next += 1
+        address = (HOST, port) if port else ("192.0.2.1", self._next)
+        socket = self.sockets[address] = MemoryUdp(self, protocol, address)
+        protocol.makeConnection(socket)
+        return socket
+
+    def carry(
+        self, sender: tuple[str, int], datagram: bytes, to: tuple[str, int]
+    ) -> None:
+        if self.losing(sender, datagram) or self.chance.random() < self.loss:
+            return
+        for _ in range(2 if self.chance.random() < self.duplicate else 1):
+            delay = self.chance.uniform(*self.delay)
+            self.callLater(delay, self._arrive, sender, datagram, to)
+
+    def _arrive(
+        self, sender: tuple[str, int], datagram: bytes, to: tuple[str, int]
+    ) -> None:
+        if (receiver := self.sockets.get(to)) is not None:
+            receiver.protocol.datagramReceived(datagram, sender)
+
+    def run(self, seconds: float, step: float = 0.01) -> None:
+        """Let time pass."""
+        for _ in range(round(seconds / step)):
+            self.advance(step)
+
+
+class MemoryRecording:
+    """What one match would have written down."""
+
+    def __init__(self) -> None:
+        self.recorded: list[Recorded] = []
+        self.end: MatchEnd | None = None
+        self.report: str | None = None
+
+    def record(self, recorded: Recorded) -> None:
+        self.recorded.append(recorded)
+
+    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
+        self.end, self.report = end, report
+        return "" if report is None else "/reports/m1"
+
+
+class MemoryRecordings:
+    """Recordings by match."""
+
+    def __init__(self) -> None:
+        self.matches: dict[str, MemoryRecording] = {}
+
+    def open(
+        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
+    ) -> MemoryRecording:
+        recording = self.matches[plan.match_id] = MemoryRecording()
+        return recording
+
+
+class GamePlayer:
+    """One seat's player, from the socket up, that never comes back by itself."""
+
+    def __init__(
+        self,
+        net: GameNet,
+        label: str,
+        token: str | None = None,
+        resume: bytes | None = None,
+    ) -> None:
+        self.events: list[PlayerEvent] = []
+        self.lost: list[str] = []
+        self.link: PlayerLink | None = None
+        self.is_silent = False
+        self._clock = net.reactor
+        self._proof = {"token": token, "resume": resume}
+        client = DtlsClient(
+            f"{label}.s1.{REALM}", authority().anchor, net.reactor.seconds()
+        )
+        self._port = ClientPort(
+            net.reactor,
+            client,
+            HOST,
+            PORT,
+            self._arrived,
+            lambda: self.lost.append("refused"),
+        )
+        self._alarm = Alarm(
+            net.reactor,
+            lambda: None if self.link is None else self.link.deadline(),
+            self._ring,
+        )
+        net.reactor.listenUDP(0, self._port)
+
+    def _arrived(self, events: list[ClientEvent]) -> None:
+        now = self._clock.seconds()
+        for event in events:
+            if isinstance(event, Connected):
+                self.link = PlayerLink(
+                    event.association.max_payload,
+                    now=now,
+                    **self._proof,  # type: ignore[arg-type]  # one of them
+                )
+            elif isinstance(event, Received) and self.link is not None:
+                self.link.receive(event.payload, now)
+            elif isinstance(event, Disconnected):
+                self.lost.append(event.reason)
+        self._pump()
+
+    def _ring(self) -> None:
+        assert self.link is not None
+        self.link.alarm(self._clock.seconds())
+        self._pump()
+        self._port.flush()
+
+    def _pump(self) -> None:
+        if self.link is None:
+            return
+        self.events += self.link.take_events()
+        if self.lost:
+            return
+        for packet in self.link.take_packets():
+            if not self.is_silent:
+                self._port.send(packet)
+        self._alarm.arm()
+
+    def send_raw(self, action: bytes) -> int:
+        """Send an action, whatever it is."""
+        assert self.link is not None
+        number = self.link.act(action, self._clock.seconds())
+        self._pump()
+        self._port.flush()
+        return number
+
+    def send_packet(self, packet: bytes) -> None:
+        """Send what no link sends."""
+        self._port.send(packet)
+        self._port.flush()
+
+    def leave(self) -> None:
+        """Give the seat up."""
+        assert self.link is not None
+        self.link.leave(self._clock.seconds())
+        self._pump()
+        self.close()
+
+    def close(self) -> None:
+        """Say close_notify."""
+        self._alarm.stop()
+        self._port.close()
+
+    def act(self, action: Any) -> int:
+        """Send an action, as it would be decoded."""
+        return self.send_raw(msgpack.encode(action))
+
+    def say(self, word: str) -> int:
+        """Send one of the `Teller`'s words."""
+        return self.act({"type": "say", "word": word})
+
+    def of(self, kind: type) -> list[Any]:
+        """What of one kind has arrived."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def seen(self) -> StateArrived:
+        """The last state."""
+        state = self.of(StateArrived)[-1]
+        assert isinstance(state, StateArrived)
+        return state
+
+    @property
+    def lines(self) -> list[str]:
+        """What the `Teller` has written down, as seen here."""
+        lines: list[str] = msgpack.decode(self.seen.view)["lines"]
+        return lines
+
+    @property
+    def resume(self) -> bytes:
+        """The resume token."""
+        resume = self.of(Joined)[-1].resume
+        assert isinstance(resume, bytes)
+        return resume
+
+    @property
+    def over(self) -> list[MatchOver]:
+        """The end, as told."""
+        return self.of(MatchOver)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of the events that arrived."""
+        return [event.kind for event in self.of(EventArrived)]
+
+    @property
+    def rejections(self) -> list[str]:
+        """Codes of the rejections."""
+        return [event.code for event in self.of(Rejected)]
+
+
+class GameNet:
+    """A game server whose node is the test."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        games: Mapping[str, Game[Any, Any]] | None = None,
+        rooms_limit: int = 1,
+        limits: LineLimits | None = None,
+    ) -> None:
+        self.reactor = BadReactor(seed)
+        self.told: list[ToNode] = []
+        self.stopped = 0
+        self.recordings = MemoryRecordings()
+        self.server = GameServer(
+            "g1",
+            games or {"teller": Teller(), "ticking": Ticking()},
+            self.reactor,
+            self.reactor.seconds,
+            random.Random(seed).randbytes,
+            self.recordings,
+            self._stop,
+            rooms_limit=rooms_limit,
+            limits=limits,
+        )
+        self.server.linked(self.told.append)
+        self.signer = TokenSigner("k1", signing_key()[0])
+        self._tokens = 0
+
+    def _stop(self) -> None:
+        self.stopped += 1
+
+    def bind(self, port: int = PORT) -> None:
+        """Give it a port."""
+        certificate = leaf(f"s1.{REALM}")
+        self.server.received(
+            Bind(
+                interface=HOST,
+                port=port,
+                server="s1",
+                realm=REALM,
+                certificate=certificate.certificate,
+                key=certificate.key,
+                token_keys={"k1": signing_key()[1]},
+            )
+        )
+
+    def open(
+        self, match_id: str = "m1", seats: int = 2, game: str = "teller"
+    ) -> MatchPlan:
+        """Open a room, with a ticket for each seat."""
+        plan = MatchPlan(
+            match_id,
+            game,
+            tuple(SeatPlan(f"p{seat}", f"name {seat}") for seat in range(seats)),
+            seed=7,
+        )
+        tickets = tuple(self.ticket(match_id, seat) for seat in range(seats))
+        self.server.received(OpenRoom(plan, tickets))
+        return plan
+
+    def label(self, match_id: str, seat: int) -> str:
+        """The label of a seat's first ticket."""
+        letters = "".join("abcdefghij"[int(d)] for d in match_id if d.isdigit())
+        return f"{letters}{'abcdefghij'[seat]}".ljust(26, "z")
+
+    def ticket(self, match_id: str, seat: int) -> Ticket:
+        """A seat's ticket."""
+        return Ticket(self.label(match_id, seat), match_id, seat, BEGINNING + 120)
+
+    def token(
+        self,
+        seat: int,
+        match_id: str = "m1",
+        player_id: str | None = None,
+        lifetime: float = 120.0,
+        token_id: str | None = None,
+    ) -> str:
+        """A new token."""
+        self._tokens += 1
+        return self.signer.sign(
+            Claims(
+                realm=REALM,
+                match_id=match_id,
+                player_id=player_id or f"p{seat}",
+                seat=seat,
+                expires_at=BEGINNING + lifetime,
+                token_id=token_id or f"t{self._tokens}",
+            )
+        )
+
+    def player(
+        self, seat: int, match_id: str = "m1", token: str | None = None
+    ) -> GamePlayer:
+        """Dial for a seat."""
+        proof = token or self.token(seat, match_id)
+        return GamePlayer(self, self.label(match_id, seat), proof)
+
+    def resumed(self, seat: int, resume: bytes, match_id: str = "m1") -> GamePlayer:
+        """Dial for a seat with a resume token."""
+        return GamePlayer(self, self.label(match_id, seat), resume=resume)
+
+    def begin(self, seats: int = 2, game: str = "teller") -> list[GamePlayer]:
+        """A running match with everybody there."""
+        self.bind()
+        self.open(seats=seats, game=game)
+        players = [self.player(seat) for seat in range(seats)]
+        self.run(0.5)
+        return players
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.reactor.run(seconds)
+
+    def of(self, kind: type) -> list[Any]:
+        """What of one kind the node was told."""
+        return [message for message in self.told if isinstance(message, kind)]
+
+    @property
+    def seat_changes(self) -> list[tuple[int, str]]:
+        """Who came and went."""
+        return [(told.seat, told.state) for told in self.of(SeatChanged)]
+
+    @property
+    def ends(self) -> list[MatchEnd]:
+        """How rooms ended."""
+        return [told.end for told in self.of(RoomEnded)]
