@@ -79,7 +79,7 @@ class Stage:
         notes = [f"{tally.finished} matches played"]
         delay = tally.input_to_state.recent_ms()
         if delay is not None:
-            notes.append(f"input → state {delay:.1f} ms")
+            notes.append(f"input→state {delay:.1f} ms")
         return notes
 
     def _choose(self) -> Match | None:
