@@ -14,7 +14,7 @@ from vinom.rules.room import Room
 from vinom.wire.dtls import Connected, DtlsServer, Received, ServerEvent
 from vinom.wire.linkmessages import MessageStream, Welcome
 from vinom.wire.messages import SeatName
-from vinom.wire.packets import state_tails
+from vinom.wire.packets_server import state_tails
 from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatLink
 from vinom.wire.tokens import TokenVerifier
 

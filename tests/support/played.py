@@ -28,7 +28,7 @@ from vinom.wire.linkmessages import (
     encode,
 )
 from vinom.wire.messages import PROTOCOL, Hello, SeatName
-from vinom.wire.packets import state_tails
+from vinom.wire.packets_server import state_tails
 from vinom.wire.seatlink import ActionArrived, JoinAsked, Left, SeatLink
 
 HOST = "127.0.0.1"
