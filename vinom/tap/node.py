@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from vinom import __version__
 from vinom.errors import Misconfigured
 from vinom.net.control import ControlServer
+from vinom.services.authority import private_folder
 from vinom.services.keyring import read_file
 from vinom.tap.games import load_games
 from vinom.tap.interrupts import catch_interrupts
@@ -71,9 +72,11 @@ class Node(MultiService):
         """
         Open everything.
 
-        :raises SystemExit: it cannot be; the message is one line.
+        :raises SystemExit: it cannot be; the log's last line says why.
         """
         try:
+            # First, and nobody is heard before this turn of the reactor ends.
+            self._claim_state()
             parts = build_parts(
                 self._settings,
                 self._games,
@@ -84,14 +87,12 @@ class Node(MultiService):
             self._parts = parts
             for service in (parts.fleet, parts.sessions, parts.matchmaker, parts.lobby):
                 MultiService.addService(self, service)
-            self._open_control(parts)
-            MultiService.startService(self)
             self._open_lobby(parts)
             self._open_web(parts)
-        except Misconfigured as error:
-            raise SystemExit(f"twistd vinom: {error}") from error
-        except CannotListenError as error:
-            raise SystemExit(f"twistd vinom: {_told(error)}") from error
+        except (Misconfigured, CannotListenError) as error:
+            _log.critical("cannot start: {why}", why=_told(error))
+            raise SystemExit(1) from error
+        MultiService.startService(self)
         self.state, self._since = "serving", self._reactor.seconds()
         self._reactor.callWhenRunning(
             catch_interrupts, self._reactor, self._interrupted
@@ -102,10 +103,13 @@ class Node(MultiService):
             **self._announcement(),
         )
 
-    def _open_control(self, parts: Parts) -> None:
-        """Game servers dial this socket; it also claims the state directory."""
+    def _claim_state(self) -> None:
+        """Listen where game servers dial in; only one node can."""
+        private_folder(self._settings.state_dir)
+        factory = ControlServer(
+            self._reactor, lambda ready, link: self._parts.fleet.arrived(ready, link)
+        )
         path = self._settings.control_socket
-        factory = ControlServer(self._reactor, parts.fleet.arrived)
         self._listening.append(listen_privately(self._reactor, path, factory))
 
     def _open_lobby(self, parts: Parts) -> None:
@@ -143,7 +147,7 @@ class Node(MultiService):
             return
         try:
             opening = serverFromString(reactor, where).listen(site)
-        except (ValueError, LookupError, OSError) as error:
+        except (TypeError, ValueError, LookupError, OSError) as error:
             raise Misconfigured(f"{name} {where!r} is no endpoint: {error}") from error
         failures: list[Failure] = []
 
@@ -287,8 +291,10 @@ async def _all(results: Any) -> None:
     )
 
 
-def _told(error: CannotListenError) -> str:
-    """Say it in words: which address, and why."""
+def _told(error: Misconfigured | CannotListenError) -> str:
+    """Say it in words: what, and why."""
+    if isinstance(error, Misconfigured):
+        return str(error)
     where = f"{error.interface or 'any address'} port {error.port}"
     why = getattr(error.socketError, "strerror", None) or error.socketError
     return f"cannot listen on {where}: {why}"

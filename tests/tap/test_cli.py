@@ -1,0 +1,152 @@
+"""The program ``vinom``: help, mistakes and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.tap import cli
+from vinom.tap.asking import in_columns
+from vinom.tap.commands import matches, status
+
+
+class CommandLineTests(SynchronousTestCase):
+    """What people see who type ``vinom``."""
+
+    def run_vinom(self, *arguments: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = cli.main(arguments)
+            except SystemExit as stopped:
+                code = stopped.code if isinstance(stopped.code, int) else 1
+        return code, out.getvalue(), err.getvalue()
+
+    def test_no_arguments(self) -> None:
+        """
+        ``vinom`` alone says what it can do.
+        """
+        code, out, _ = self.run_vinom()
+        self.assertEqual(code, 0)
+        for name in cli.COMMANDS:
+            self.assertIn(name, out)
+        self.assertIn("twistd vinom", out)
+
+    def test_every_command_has_help(self) -> None:
+        """
+        Every command explains its options.
+        """
+        for name, told in cli.COMMANDS.items():
+            code, out, _ = self.run_vinom(name, "--help")
+            self.assertEqual(code, 0, name)
+            self.assertIn(told, " ".join(out.split()), name)
+
+    def test_unknown_command(self) -> None:
+        """
+        A typing error names the commands there are.
+        """
+        code, _, err = self.run_vinom("stauts")
+        self.assertEqual(code, 2)
+        self.assertIn("status", err)
+
+    def test_no_node(self) -> None:
+        """
+        Without a node the operator's commands say so in one line.
+        """
+        state_dir = self.mktemp()
+        for arguments in (
+            ("status",),
+            ("matches",),
+            ("kick", "m", "p"),
+            ("end", "m"),
+            ("drain",),
+            ("explain", "p"),
+        ):
+            code, out, err = self.run_vinom(*arguments, "--state-dir", state_dir)
+            self.assertEqual((code, out, err.count("\n")), (2, "", 1))
+            self.assertIn("no node answers", err)
+
+    def test_matches_in_columns(self) -> None:
+        """
+        Matches are a table, and forming ones have no address yet.
+        """
+        seat = {"seat": 0, "player_id": "p1", "name": "ann", "state": "absent"}
+        told: dict[str, Any] = {
+            "match_id": "m1",
+            "game": "maze",
+            "state": "forming",
+            "age": 1.2,
+            "host": None,
+            "port": None,
+            "players": [seat],
+        }
+        self.assertEqual(
+            matches._show({"matches": [told]}).splitlines(),
+            [
+                "MATCH  GAME  STATE    AGE  AT  PLAYERS",
+                "m1     maze  forming  1s   -   ann (p1, absent)",
+            ],
+        )
+        self.assertEqual(matches._show({"matches": []}), "no matches")
+
+    def test_status_in_columns(self) -> None:
+        """
+        A status is one fact a line.
+        """
+        told = {"state": "serving", "games": ["a", "b"], "ports": {"free": 3}}
+        self.assertEqual(
+            status._show(told), "state       serving\ngames       a, b\nports.free  3"
+        )
+        self.assertEqual(in_columns([("a", "b")]), "a  b")
+
+
+class PluginTests(SynchronousTestCase):
+    """How twistd finds us."""
+
+    def test_plugin_is_found(self) -> None:
+        """
+        ``twistd`` lists vinom, and ``twistd vinom --help`` has its settings.
+        """
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; sys.argv[1:] = ['vinom', '--help'];"
+                "from twisted.scripts.twistd import run; run()",
+            ],
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("--drain-seconds=", done.stdout)
+
+    def test_listing_plugins_loads_nothing(self) -> None:
+        """
+        ``twistd --help`` imports neither our services nor OpenSSL.
+        """
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys;"
+                "from twisted.application.service import IServiceMaker;"
+                "from twisted.plugin import getPlugins;"
+                "names = [p.tapname for p in getPlugins(IServiceMaker)];"
+                "assert 'vinom' in names, names;"
+                "loaded = [m for m in sys.modules if m.startswith('vinom.')];"
+                "assert not loaded, loaded",
+            ],
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
