@@ -32,12 +32,16 @@ _STOP_SECONDS = 5.0
 #: UDP ports for its game servers.
 _PORTS = 32
 
-
 # `python -m twisted`, in a session of its own: Ctrl-C is for us, who then stop the
-# node when the players have left.
-_APART = (
-    "import os, runpy; os.setsid(); runpy.run_module('twisted', run_name='__main__')"
-)
+# node when the players have left. Should we be killed, Linux sends it SIGTERM
+# (PR_SET_PDEATHSIG of prctl(2) is 1).
+_APART = """
+import contextlib, ctypes, os, runpy
+os.setsid()
+with contextlib.suppress(Exception):
+    ctypes.CDLL(None).prctl(1, 15)
+runpy.run_module("twisted", run_name="__main__")
+"""
 
 
 class NodeFailed(VinomError):
@@ -100,6 +104,8 @@ class ChildNode(ProcessProtocol):
             *self._arguments,
         ]
         self._is_spawned = True
+        # However we end, it is not to be left behind.
+        self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         self._reactor.spawnProcess(self, sys.executable, command, _environ())
         give_up = self._reactor.seconds() + _START_SECONDS
         while not await self._listens():

@@ -43,7 +43,7 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
     # What it offers depends on the platform; this needs threads and signals.
     reactor: Any = installed
     _log_to_stderr()
-    code = 130
+    code, is_finished = 130, False
     failures: list[Failure] = []
 
     def begin() -> None:
@@ -60,9 +60,9 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
         running.run().addCallbacks(finish, failed)
 
     def finish(result: int) -> None:
-        nonlocal code
-        if reactor.running:
-            code = result
+        nonlocal code, is_finished
+        if not is_finished:
+            code, is_finished = result, True
             reactor.stop()
 
     def failed(failure: Failure) -> None:
