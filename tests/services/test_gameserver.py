@@ -6,7 +6,7 @@ from msgspec import msgpack
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import HOST, PORT, GameNet
-from tests.support.games import Teller
+from tests.support.games import Forfeiting, StandingIn, Teller
 from vinom.model import Ticket
 from vinom.services.gameserver_line import LineLimits
 from vinom.wire.control import (
@@ -343,6 +343,53 @@ class PlayTests(SynchronousTestCase):
         net.run(1.0)
         self.assertEqual(["abandoned"], [end.reason for end in net.ends])
         self.assertEqual(1, net.stopped)
+
+    def test_absent_seat_is_given_up(self) -> None:
+        """
+        Where the game gives up a seat that is away, the lobby hears of it.
+        """
+        net = GameNet(games={"teller": Forfeiting()})
+        ann, *_ = net.begin(seats=3)
+        ann.close()
+        net.run(3.0)
+        self.assertEqual(
+            ["joined", "dropped", "left"],
+            [state for seat, state in net.seat_changes if seat == 0],
+        )
+
+    def test_bot_for_an_absent_seat(self) -> None:
+        """
+        Where a bot acts for who is away, the others see it act; a bot that fails
+        is for the log, and play goes on.
+        """
+        game = StandingIn()
+        game.words = ("hi",)
+        net = GameNet(games={"teller": game})
+        ann, bob = net.begin()
+        ann.close()
+        net.run(2.0)
+        self.assertTrue(any(line.endswith("0 hi") for line in bob.lines))
+        game.words = ("?",)
+        net.run(2.0)
+        bob.say("on")
+        net.run(0.2)
+        self.assertTrue(bob.lines[-1].endswith("1 on"))
+
+    def test_deaf_player_must_come_anew(self) -> None:
+        """
+        Who acknowledges nothing is sent away before too much waits for it, and
+        can come back.
+        """
+        net = GameNet()
+        ann, bob = net.begin()
+        ann.is_silent = True
+        for _ in range(600):
+            bob.say("tell")
+            net.run(0.02)
+        self.assertEqual(["busy"], ann.rejections)
+        again = net.resumed(0, ann.resume)
+        net.run(0.5)
+        self.assertEqual(bob.lines, again.lines)
 
     def test_bad_packet(self) -> None:
         """

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IDelayedCall,
     IListeningPort,
-    IReactorTime,
-    IReactorUDP,
 )
 from twisted.logger import Logger
 
@@ -27,9 +25,11 @@ from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
 from vinom.net.alarm import Alarm
 from vinom.net.datagrams import DatagramPort
+from vinom.services.gameserver_figures import measure_lines, measure_port
 from vinom.services.gameserver_line import Line, LineLimits
+from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
 from vinom.services.gameserver_reception import Reception
-from vinom.services.gameserver_room import HostedRoom, Recording
+from vinom.services.gameserver_room import HostedRoom
 from vinom.wire.admission import Admission
 from vinom.wire.control import (
     AddTicket,
@@ -62,19 +62,6 @@ from vinom.wire.tokens import TokenVerifier
 ORPHAN_PATIENCE = 5.0
 #: Largest datagram that is read whole; longer ones are junk anyway.
 _LONGEST_DATAGRAM = 8192
-
-
-class IGameReactor(IReactorTime, IReactorUDP):
-    """What a game server needs of a reactor; its seconds are of the Unix epoch."""
-
-
-class RecordingPlace(Protocol):
-    """Where matches are written down: `vinom.storage.recordings.Recordings`."""
-
-    def open(
-        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
-    ) -> Recording:
-        """Begin a recording."""
 
 
 class GameServer:
@@ -400,29 +387,9 @@ class GameServer:
     def measure(self) -> dict[str, float]:
         """Count what happened and what there is, for metrics."""
         figures: dict[str, float] = dict(self.figures)
-        lines = [
-            seat.line
-            for hosted in self.rooms.values()
-            for seat in hosted.seats
-            if seat.line is not None and seat.present
-        ]
-        figures["rooms"] = len(self.rooms)
-        figures["players"] = len(lines)
-        rtts = [line.link.rtt for line in lines if line.link.rtt is not None]
-        losses = [line.link.loss for line in lines if line.link.loss is not None]
-        if rtts:
-            figures["rtt_seconds"] = sum(rtts) / len(rtts)
-        if losses:
-            figures["loss"] = sum(losses) / len(losses)
-        if self._dtls is not None:
-            figures |= self._dtls.figures
-            for word, count in self._dtls.admission.outcomes.items():
-                figures[f"admission_{word}"] = count
-            figures["datagrams_in"] = self._dtls.datagrams_in
-            figures["datagrams_out"] = self._dtls.datagrams_out
-            figures["associations"] = len(self._dtls.associations)
-        if self._port is not None:
-            figures["dropped_unsendable"] = self._port.unsendable
+        figures |= measure_lines(self.rooms.values())
+        if self._dtls is not None and self._port is not None:
+            figures |= measure_port(self._dtls, self._port)
         return figures
 
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 
 from vinom.rules.limits import TokenBucket
+from vinom.services.gameserver_ports import PayloadPort
 from vinom.wire.dtls import Association
 from vinom.wire.seatlink import SeatLink
 
 if TYPE_CHECKING:
-    from vinom.services.gameserver_room import HostedRoom, HostedSeat
-
-
-class PayloadPort(Protocol):
-    """What carries our payloads: `vinom.net.datagrams.DatagramPort`."""
-
-    def send(self, association: Association, payload: bytes) -> None:
-        """Seal *payload* for one peer."""
-
-    def close(self, association: Association) -> None:
-        """Say close_notify to one peer."""
+    from vinom.services.gameserver_room import HostedRoom
+    from vinom.services.gameserver_seats import HostedSeat
 
 
 @attrs.frozen

@@ -10,8 +10,10 @@ from twisted.logger import Logger
 
 from vinom.errors import Code, Refused
 from vinom.net.alarm import Alarm
-from vinom.services.gameserver_line import Line, PayloadPort
-from vinom.services.gameserver_room import HostedRoom, HostedSeat
+from vinom.services.gameserver_line import Line
+from vinom.services.gameserver_ports import PayloadPort
+from vinom.services.gameserver_room import HostedRoom
+from vinom.services.gameserver_seats import HostedSeat
 from vinom.wire.seatlink import JoinAsked, SeatEvent
 from vinom.wire.tokens import Claims, TokenVerifier
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from twisted.logger import Logger
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
-from vinom.model import MatchEnd, MatchPlan
-from vinom.rules.play import Recorded
+from vinom.model import MatchPlan
 from vinom.rules.room import Closed, Emitted, Room, RoundOver, Started, outcome_facts
-from vinom.services.gameserver_line import Line, PayloadPort
-from vinom.services.gameserver_seats import SeatDoor
+from vinom.rules.room_effects import BotFailed, Forfeited
+from vinom.services.gameserver_line import Line
+from vinom.services.gameserver_ports import PayloadPort, Recording
+from vinom.services.gameserver_seats import HostedSeat, welcome_to
 from vinom.wire.control import (
     MatchStarted,
     RoomEnded,
@@ -31,11 +32,9 @@ from vinom.wire.control import (
 from vinom.wire.linkmessages import (
     Event,
     Message,
-    MessageStream,
     Over,
     Refusal,
     Round,
-    Welcome,
     encode,
 )
 from vinom.wire.linkquality import ACK_DELAY
@@ -48,40 +47,6 @@ from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatE
 FAREWELL = 2.0
 #: Longest text of a refusal, characters.
 _LONGEST_TEXT = 200
-
-
-class Recording(Protocol):
-    """A match being written down; no method fails."""
-
-    def record(self, recorded: Recorded) -> None:
-        """Write down one thing that reached the game."""
-
-    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
-        """Write the end; returns where the crash report is."""
-
-
-@attrs.define(eq=False)
-class HostedSeat:
-    """
-    One seat and what outlives its connections.
-
-    :ivar line: the connection that holds it.
-    :ivar present: the room counts it as connected.
-    :ivar came: it was connected once.
-    :ivar acted: the last action that reached the game.
-    :ivar applied: the last action that a state answers.
-    :ivar shown: version of the state last sent.
-    """
-
-    number: int
-    door: SeatDoor = attrs.field(factory=SeatDoor)
-    messages: MessageStream = attrs.field(factory=MessageStream)
-    line: Line | None = None
-    present: bool = False
-    came: bool = False
-    acted: int = 0
-    applied: int = 0
-    shown: int = 0
 
 
 class HostedRoom:
@@ -153,19 +118,7 @@ class HostedRoom:
             older.flush(self._port)
         line.room, line.seat = self, seat
         seat.messages.acknowledge(asked.heard)
-        plan = self.room.plan
-        welcome = Welcome(
-            seat=seat.number,
-            epoch=seat.door.epoch,
-            resume=resume,
-            match_id=plan.match_id,
-            game=plan.game,
-            players=self._names,
-            tick_hz=self.room.game.tick_hz,
-            input=seat.acted,
-            message=seat.messages.first,
-            setup=self.room.setup(),
-        )
+        welcome = welcome_to(self.room, seat, self._names, resume)
         try:
             line.link.welcome(welcome, seat.messages, now)
         except ValueError as error:
@@ -345,6 +298,15 @@ class HostedRoom:
                 self._round_over(effect, now)
             elif isinstance(effect, Closed):
                 self._closed(effect, now)
+            elif isinstance(effect, Forfeited):
+                self._seat_changed(self.seats[effect.seat], "left")
+            elif isinstance(effect, BotFailed):
+                self._log.error(
+                    "match {match_id}: the bot of seat {seat} failed: {report}",
+                    match_id=self.room.plan.match_id,
+                    seat=effect.seat,
+                    report=effect.report,
+                )
         if self.room.version >= COUNTER_LIMIT - 1:
             self.room.close("time_limit", now)
 

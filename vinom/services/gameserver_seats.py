@@ -1,16 +1,23 @@
-"""Who may sit: connect tokens, resume tokens and epochs of one seat."""
+"""The seats of a hosted room: who may sit, and what outlives connections."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import attrs
 
 from vinom.errors import Code, Refused
+from vinom.rules.room import Room
+from vinom.wire.linkmessages import MessageStream, Welcome
+from vinom.wire.messages import SeatName
 from vinom.wire.packets import RESUME_BYTES
 from vinom.wire.tokens import Claims
+
+if TYPE_CHECKING:
+    from vinom.services.gameserver_line import Line
 
 #: Tokens that were used up and are remembered. The lobby mints one each time a
 #: player comes back, for itself only; the oldest have expired by then.
@@ -73,3 +80,45 @@ class SeatDoor:
             if len(self._used) > _MOST_USED:
                 del self._used[next(iter(self._used))]
             self._pending = ""
+
+
+@attrs.define(eq=False)
+class HostedSeat:
+    """
+    One seat and what outlives its connections.
+
+    :ivar line: the connection that holds it.
+    :ivar present: the room counts it as connected.
+    :ivar came: it was connected once.
+    :ivar acted: the last action that reached the game.
+    :ivar applied: the last action that a state answers.
+    :ivar shown: version of the state last sent.
+    """
+
+    number: int
+    door: SeatDoor = attrs.field(factory=SeatDoor)
+    messages: MessageStream = attrs.field(factory=MessageStream)
+    line: Line | None = None
+    present: bool = False
+    came: bool = False
+    acted: int = 0
+    applied: int = 0
+    shown: int = 0
+
+
+def welcome_to(
+    room: Room, seat: HostedSeat, names: tuple[SeatName, ...], resume: bytes
+) -> Welcome:
+    """Tell a player all about the seat that it gets."""
+    return Welcome(
+        seat=seat.number,
+        epoch=seat.door.epoch,
+        resume=resume,
+        match_id=room.plan.match_id,
+        game=room.plan.game,
+        players=names,
+        tick_hz=room.game.tick_hz,
+        input=seat.acted,
+        message=seat.messages.first,
+        setup=room.setup(),
+    )

@@ -88,13 +88,16 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         redirectStandardIO=False,
     )
     reactor = _install_reactor()
+    recordings = read.place()
+    # While nobody waits for us yet.
+    reactor.callLater(0, lambda: recordings.sweep(time.time()))
     program = GameServer(
         server_id,
         games,
         reactor,
         time.monotonic,
         os.urandom,
-        read.place(),
+        recordings,
         lambda: _end(reactor, link),
         rooms_limit=read.rooms_per_process,
         limits=read.limits(),
