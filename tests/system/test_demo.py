@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import tests
+from tests.support.programs import Program, start_program
 from vinom.client.sdk import LineLost, connect
 from vinom.tap.child_node import ChildNode
 
@@ -28,57 +25,22 @@ VINOM = (
 )
 
 
-class Program(ProcessProtocol):
-    """A child process whose output is kept."""
-
-    def __init__(self) -> None:
-        self.output, self.errors = b"", b""
-        self.ended: Deferred[int | None] = Deferred()
-
-    def start(self, *command: str, **options: Any) -> Deferred[int | None]:
-        """Fires with the exit code; ``None`` after a signal."""
-        environ = dict(os.environ, TERM="xterm-256color", PYTHONUNBUFFERED="1")
-        reactor.spawnProcess(
-            self, command[0], command, environ, path=str(ROOT), **options
-        )
-        return self.ended
-
-    def outReceived(self, data: bytes) -> None:
-        self.output += data
-
-    def errReceived(self, data: bytes) -> None:
-        self.errors += data
-
-    def processEnded(self, reason: Failure) -> None:
-        self.ended.callback(reason.value.exitCode)
-
-    def kill(self) -> None:
-        """Make sure that it is gone."""
-        try:
-            self.transport.signalProcess("KILL")
-        except ProcessExitedAlready:
-            return
-
-    @property
-    def text(self) -> str:
-        return self.output.decode("utf-8", "replace")
+def start(test: TestCase, *command: str, **options: Any) -> Program:
+    """Start a program in the checkout, on a terminal if it is given one."""
+    environ = dict(os.environ, TERM="xterm-256color", PYTHONUNBUFFERED="1")
+    return start_program(test, *command, environ=environ, path=str(ROOT), **options)
 
 
 class DemoTests(TestCase):
     timeout = 60
-
-    def program(self) -> Program:
-        program = Program()
-        self.addCleanup(program.kill)
-        return program
 
     async def test_lines(self) -> None:
         """
         Without a terminal a demo tells in lines how a match stands, how to
         join, and in the end how it went.
         """
-        demo = self.program()
-        code = await demo.start(*VINOM, "demo", "--seconds", "6")
+        demo = start(self, *VINOM, "demo", "--seconds", "6")
+        code = await demo.ended
         self.assertEqual(code, 0, demo.text + demo.errors.decode())
         self.assertIn("play maze --connect 127.0.0.1:", demo.text)
         self.assertIn("points left", demo.text)
@@ -90,8 +52,8 @@ class DemoTests(TestCase):
         On a terminal a demo draws the maze; Ctrl-C ends it and gives the
         terminal back.
         """
-        demo = self.program()
-        ended = demo.start(*VINOM, "demo", usePTY=True)
+        demo = start(self, *VINOM, "demo", usePTY=True)
+        ended = demo.ended
         while "┼" not in demo.text and not ended.called:
             await deferLater(reactor, 0.1)
         demo.transport.write(b"\x03")
@@ -112,9 +74,8 @@ class BotsTests(TestCase):
         node = ChildNode(reactor)
         self.addCleanup(node.stop)
         await node.start()
-        bots = Program()
-        self.addCleanup(bots.kill)
-        code = await bots.start(
+        bots = start(
+            self,
             *VINOM,
             "bots",
             "--game=maze",
@@ -125,6 +86,7 @@ class BotsTests(TestCase):
             "--json",
             f"--connect=127.0.0.1:{node.port}",
         )
+        code = await bots.ended
         self.assertEqual(code, 0, bots.text + bots.errors.decode() + node.log_end())
         report = json.loads(bots.text)
         matches = report["matches"]
@@ -138,10 +100,8 @@ class BotsTests(TestCase):
         """
         Without a node bots end soon, with exit code 1 and a report.
         """
-        bots = Program()
-        self.addCleanup(bots.kill)
-        code = await bots.start(*VINOM, "bots", "--json", "--connect=127.0.0.1:9")
-        self.assertEqual(code, 1)
+        bots = start(self, *VINOM, "bots", "--json", "--connect=127.0.0.1:9")
+        self.assertEqual(await bots.ended, 1)
         self.assertEqual(json.loads(bots.text)["errors"], {"line_lost": 4})
 
     async def test_tls(self) -> None:
@@ -175,9 +135,8 @@ class BotsTests(TestCase):
         await node.start()
         walkers = []
         for _ in range(2):
-            walker = Program()
-            self.addCleanup(walker.kill)
-            walker.start(
+            walker = start(
+                self,
                 sys.executable,
                 "docs/howto/listings/walker.py",
                 "127.0.0.1",

@@ -6,18 +6,13 @@ Each test is skipped where its program is not installed.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone
-from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import TestCase
 
 from tests.support.certificates import (
     Leaf,
@@ -28,6 +23,7 @@ from tests.support.certificates import (
 )
 from tests.support.dtls import DOMAIN, LABEL
 from tests.support.one_seat import OneSeat
+from tests.support.programs import Program, start_foreign
 from vinom.model import Ticket
 from vinom.net.datagrams import DatagramPort
 from vinom.wire.admission import Admission
@@ -36,39 +32,6 @@ from vinom.wire.tokens import Claims, TokenSigner, TokenVerifier
 
 NAME = f"{LABEL}.{DOMAIN}"
 GODOT = Path(__file__).with_name("godot")
-
-
-class Program(ProcessProtocol):
-    """A child process whose output is kept, and whose standard input is ours."""
-
-    def __init__(self) -> None:
-        self.output = b""
-        self.ended: Deferred[int | None] = Deferred()
-        self._awaited: list[tuple[bytes, Deferred[None]]] = []
-
-    def outReceived(self, data: bytes) -> None:
-        self.output += data
-        for text, deferred in list(self._awaited):
-            if text in self.output:
-                self._awaited.remove((text, deferred))
-                deferred.callback(None)
-
-    errReceived = outReceived
-
-    def printed(self, text: bytes) -> Deferred[None]:
-        """Fires when the output has *text*; fails when the program ends first."""
-        deferred: Deferred[None] = Deferred()
-        if text in self.output:
-            deferred.callback(None)
-        else:
-            self._awaited.append((text, deferred))
-        return deferred
-
-    def processEnded(self, reason: Failure) -> None:
-        for text, deferred in self._awaited:
-            deferred.errback(AssertionError(f"{text!r} is not in {self.output!r}"))
-        code = 0 if reason.check(ProcessDone) else reason.value.exitCode
-        self.ended.callback(code)
 
 
 class ForeignClientTests(TestCase):
@@ -102,28 +65,7 @@ class ForeignClientTests(TestCase):
                 self.disconnected.callback(None)
 
     def start(self, *command: str) -> Program:
-        executable = shutil.which(command[0])
-        if executable is None:
-            raise SkipTest(f"{command[0]} is not installed")
-        program = Program()
-        # Godot writes beneath its home.
-        home = self.mktemp()
-        os.mkdir(home)
-        process = reactor.spawnProcess(
-            program,
-            executable,
-            command,
-            env={"PATH": os.environ["PATH"], "HOME": os.path.abspath(home)},
-        )
-
-        def end() -> Deferred[int | None] | None:
-            if process.pid is None:
-                return None
-            process.signalProcess("KILL")
-            return program.ended
-
-        self.addCleanup(end)
-        return program
+        return start_foreign(self, *command)
 
     def openssl(self, name: str = NAME, anchor: str | None = None) -> Program:
         return self.start(
