@@ -241,6 +241,10 @@ class PlayTests(SynchronousTestCase):
             self.assertEqual(["closed"], player.lost)
         self.assertEqual(1, net.stopped)
         self.assertEqual({}, net.server.rooms)
+        for player in (ann, bob):
+            player.close()
+        net.run(0.01)
+        self.assertEqual([], net.reactor.getDelayedCalls())
         self.assertEqual(end, net.recordings.matches["m1"].end)
         acts = [r for r in net.recordings.matches["m1"].recorded if r.kind == "act"]
         self.assertEqual([0, 1], [r.seat for r in acts])
@@ -433,6 +437,30 @@ class PlayTests(SynchronousTestCase):
         net.run(1.0)
         self.assertEqual(["crashed"], [end.reason for end in net.ends])
         self.assertEqual("crashed", bob.over[0].reason)
+
+
+class DensityTests(SynchronousTestCase):
+    """Several rooms in one process."""
+
+    def test_rooms_do_not_touch_each_other(self) -> None:
+        """
+        A game that fails ends its own match; the other goes on.
+        """
+        net = GameNet(rooms_limit=2)
+        net.bind()
+        net.open("m1")
+        net.open("m2")
+        ours = [net.player(seat, "m1") for seat in range(2)]
+        theirs = [net.player(seat, "m2") for seat in range(2)]
+        net.run(0.5)
+        ours[0].say("boom")
+        theirs[0].say("hi")
+        net.run(0.5)
+        self.assertEqual(
+            [("m1", "crashed")], [(e.match_id, e.reason) for e in net.ends]
+        )
+        self.assertTrue(theirs[1].lines[-1].endswith("0 hi"))
+        self.assertEqual(0, net.stopped)
 
 
 class SetupTests(SynchronousTestCase):

@@ -155,7 +155,7 @@ class GameServer:
             case CloseRoom():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
                     now = self._seconds()
-                    hosted.close(message.reason, now)
+                    hosted.room.close(message.reason, now)
                     self._turn(hosted, now)
             case Stop():
                 self.stop()
@@ -350,7 +350,7 @@ class GameServer:
             self._is_stopping = True
             now = self._seconds()
             for hosted in list(self.rooms.values()):
-                hosted.close("shutdown", now)
+                hosted.room.close("shutdown", now)
                 self._turn(hosted, now)
             self._stop_if_done()
         return done

@@ -74,7 +74,13 @@ class Reception:
             older = seat.line
             hosted.welcome(line, seat, asked, now, self._entropy)
         except Refused as no:
-            self._log.info("a join is refused: {why}", why=no.message)
+            ticket = line.association.ticket
+            self._log.info(
+                "a join is refused: {why}",
+                why=no.message,
+                match_id=None if ticket is None else ticket.match_id,
+                seat=None if ticket is None else ticket.seat,
+            )
             self._figures[f"joins_{no.code}"] += 1
             line.link.refuse(no.code, no.message, now)
             return

@@ -213,17 +213,20 @@ class HostedRoom:
         self._seat_changed(seat, "left")
         return line
 
-    def close(self, reason: str, now: float) -> None:
-        """End the match."""
-        self.room.close(reason, now)
-
     def _release(self, line: Line, seat: HostedSeat) -> None:
         line.room, line.seat = None, None
         if seat.line is line:
             seat.line = None
 
     def _seat_changed(self, seat: HostedSeat, state: str) -> None:
-        self._tell(SeatChanged(self.room.plan.match_id, seat.number, state))
+        plan = self.room.plan
+        self._log.debug(
+            "match {match_id}: seat {seat} {state}",
+            match_id=plan.match_id,
+            seat=seat.number,
+            state=state,
+        )
+        self._tell(SeatChanged(plan.match_id, seat.number, state))
 
     # What goes out.
 
