@@ -156,8 +156,7 @@ class HostedRoom:
         self, seat: HostedSeat, seq: int, code: str, reason: str, text: str, now: float
     ) -> None:
         if self.room.phase != "closed":
-            refusal = Refusal(seq, code, reason, text[:_LONGEST_TEXT])
-            self._say(seat, encode(refusal), now)
+    X
 
     def _confirmed(self, seat: HostedSeat, now: float) -> None:
         seat.door.confirm()
@@ -247,8 +246,7 @@ class HostedRoom:
             self._links_at = now + ACK_DELAY
 
     def _show(self, now: float) -> None:
-        room = self.room
-        version = room.version
+        room, version = self.room, self.room.version
         if not version:
             return
         made: dict[Hashable, list[bytes]] = {}
