@@ -91,6 +91,8 @@ class Node(MultiService):
             self._open_web(parts)
         except (Misconfigured, CannotListenError) as error:
             _log.critical("cannot start: {why}", why=_told(error))
+            for port in self._listening:
+                port.stopListening()
             raise SystemExit(1) from error
         MultiService.startService(self)
         self.state, self._since = "serving", self._reactor.seconds()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -222,7 +223,10 @@ def find_checkers(
     """
     checkers: list[ICredentialsChecker] = []
     for description in settings.auth:
-        kind = description.partition(":")[0]
+        kind, _, given = description.partition(":")
+        if kind == "file":
+            # Twisted's own checker only warns, and then refuses everybody.
+            read_file(Path(given.partition(":")[0]))
         try:
             checker = makeChecker(description)
         except InvalidAuthType as error:

@@ -1,0 +1,188 @@
+"""The node in this process: real sockets, without game servers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from vinom.errors import Misconfigured
+from vinom.services.authority import Authority
+from vinom.tap.child_node import free_port_range
+from vinom.tap.node import Node
+from vinom.tap.parts import find_checkers, fleet_settings, game_server_program
+from vinom.tap.settings import Settings
+
+
+class BorrowedReactor:
+    """The reactor that runs the tests, which the node must not stop."""
+
+    def __init__(self) -> None:
+        self.stopped: Deferred[None] = Deferred()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+    def stop(self) -> None:
+        self.stopped.callback(None)
+
+    def callWhenRunning(self, *called: Any) -> None:
+        """Signals stay those of the test runner."""
+
+
+class NodeInsideTests(TestCase):
+    """What a node opens it closes, and what it is told it does."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        # Not below the test's own directory: a socket's path has to be short.
+        state_dir = Path(tempfile.mkdtemp(prefix="vinom-"))
+        self.addCleanup(shutil.rmtree, state_dir, True)
+        self.settings = Settings(
+            port=0, state_dir=state_dir, ports=free_port_range(4), warm=0
+        )
+        self.borrowed = BorrowedReactor()
+
+    def build(self, **changes: Any) -> Node:
+        self.settings = attrs.evolve(self.settings, **changes)
+        return Node(self.settings, self.borrowed)
+
+    def start(self, **changes: Any) -> Node:
+        node = self.build(**changes)
+        node.startService()
+        self.addCleanup(node.stopService)
+        return node
+
+    def write(self, text: str) -> Path:
+        path = Path(self.mktemp())
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    async def test_drain_an_empty_node(self) -> None:
+        """
+        A node without matches stops as soon as it is drained.
+        """
+        node = self.start()
+        self.assertEqual(node.status()["state"], "serving")
+        self.assertIsNone(node.obstacle())
+        node.drain()
+        await self.borrowed.stopped
+        self.assertEqual(node.obstacle(), "stopping")
+
+    async def test_facts_for_metrics(self) -> None:
+        """
+        Ports add up, and every figure is there from the start.
+        """
+        facts = await self.start().facts()
+        self.assertEqual(sum(facts["ports"].values()), 4)
+        self.assertEqual(set(facts["waiting"]), {"maze", "roomecho"})
+        self.assertGreater(facts["certificates"]["authority"], reactor.seconds())
+
+    async def test_restart_in_place(self) -> None:
+        """
+        Everything a node had is free again when it is stopped.
+        """
+        admin = self.write("correct-horse-battery")
+        for _ in range(2):
+            node = self.build(
+                http="0", admin="tcp:0:interface=127.0.0.1", admin_token_file=admin
+            )
+            node.startService()
+            self.assertEqual(set(node._web_at), {"http", "admin"})
+            await node.stopService()
+        self.assertFalse(self.settings.admin_socket.exists())
+        self.assertFalse(self.settings.control_socket.exists())
+
+    def test_two_nodes_one_directory(self) -> None:
+        """
+        The second node on a state directory does not start, and says why.
+        """
+        self.start()
+        error = self.assertRaises(SystemExit, self.build().startService)
+        self.assertEqual(error.code, 1)
+
+    def test_long_path(self) -> None:
+        """
+        A state directory whose socket could not be named is refused in words.
+        """
+        state_dir = self.settings.state_dir / ("x" * 120)
+        node = self.build(state_dir=state_dir)
+        self.assertRaises(SystemExit, node.startService)
+
+    def test_wrong_at_once(self) -> None:
+        """
+        What can be found wrong before anything is opened is found then.
+        """
+        for words, changes in (
+            ("no checker", {"auth": ("nothing:x",)}),
+            ("cannot read /nowhere", {"auth": ("file:/nowhere/passwords",)}),
+            ("cannot read", {"admin": "1", "admin_token_file": Path("/nowhere")}),
+            ("one token", {"admin": "1", "admin_token_file": self.write("short")}),
+            ("cannot import", {"game": ("nowhere:Nothing",)}),
+            (
+                "cannot be read",
+                {
+                    "identity_keys_file": self.write("-"),
+                    "identity_issuer": "i",
+                    "identity_audience": "a",
+                },
+            ),
+        ):
+            kept = self.settings
+            error = self.assertRaises(Misconfigured, self.build, **changes)
+            self.assertIn(words, str(error))
+            self.settings = kept
+
+    def test_own_certificate(self) -> None:
+        """
+        A configured certificate is used for the lobby; a wrong one is refused.
+        """
+        authority = Authority.open(
+            self.settings.state_dir / "other", "game.vinom", reactor.seconds
+        )
+        issued = authority.lobby(["play.example"])
+        certificate = self.write(issued.certificate.decode())
+        self.start(
+            tls_certificate_file=certificate,
+            tls_key_file=self.write(issued.key.decode()),
+        )
+        self.settings = attrs.evolve(
+            self.settings, state_dir=self.settings.state_dir / "b"
+        )
+        node = self.build(tls_key_file=self.write("-"))
+        self.assertRaises(SystemExit, node.startService)
+
+    def test_passwords(self) -> None:
+        """
+        A file of names and passwords is a checker.
+        """
+        path = self.write("ann:secret\n")
+        settings = attrs.evolve(self.settings, auth=(f"file:{path}",))
+        self.assertEqual(len(find_checkers(settings, reactor.seconds)), 1)
+
+    def test_game_servers_get_no_secrets(self) -> None:
+        """
+        What is told to game servers names no key, and recording can be off.
+        """
+        told = game_server_program(self.settings).settings
+        self.assertFalse([name for name in told if "key" in name or "token" in name])
+        self.assertIsNotNone(told["recordings"])
+        off = attrs.evolve(self.settings, recordings_mb=0)
+        self.assertIsNone(game_server_program(off).settings["recordings"])
+
+    def test_bounds_of_the_fleet(self) -> None:
+        """
+        Without a cap of its own the ports are the cap; warm ones come on top.
+        """
+        settings = attrs.evolve(self.settings, ports=(5000, 5009), warm=3)
+        self.assertEqual(fleet_settings(settings).policy.most, 13)
+        settings = attrs.evolve(settings, max_servers=5, advertise="play.example")
+        self.assertEqual(fleet_settings(settings).policy.most, 5)
+        self.assertEqual(fleet_settings(settings).advertise, "play.example")
