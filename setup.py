@@ -11,5 +11,5 @@ setup(
     # One root for everything: an editable install then puts it on the path, and
     # twistd finds the plugin.
     package_dir={"": "."},
-    package_data={"twisted.plugins": ["vinom_plugins.py"]},
+    package_data={"twisted.plugins": ["vinom_plugins.py"], "vinom": ["py.typed"]},
 )

@@ -132,9 +132,10 @@ class Net:
 
 def connect_plain(net: Net, address: Address) -> SSL.Connection:
     """OpenSSL's client as it is, without our options, settings and server name."""
-    connection = SSL.Connection(SSL.Context(SSL.DTLS_CLIENT_METHOD), None)
+    context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
+    context.set_options(SSL.OP_NO_QUERY_MTU)
+    connection = SSL.Connection(context, None)
     connection.set_connect_state()
-    connection.set_options(SSL.OP_NO_QUERY_MTU)
     connection.set_ciphertext_mtu(1200)
     for _ in range(3):
         with contextlib.suppress(SSL.WantReadError):
