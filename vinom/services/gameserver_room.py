@@ -156,7 +156,8 @@ class HostedRoom:
         self, seat: HostedSeat, seq: int, code: str, reason: str, text: str, now: float
     ) -> None:
         if self.room.phase != "closed":
-    X
+            refusal = Refusal(seq, code, reason, text[:_LONGEST_TEXT])
+            self._say(seat, encode(refusal), now)
 
     def _confirmed(self, seat: HostedSeat, now: float) -> None:
         seat.door.confirm()
