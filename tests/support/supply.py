@@ -127,7 +127,7 @@ class FakeGameServer:
                 self.say(RoomOpened(message.plan.match_id))
             case AddTicket():
                 self.say(TicketAdded(message.ticket.label))
-            case CloseRoom():
+            case CloseRoom() if message.match_id in self.rooms:
                 self.end_room(message.match_id, message.reason)
             case Heartbeat():
                 self.say(Alive(message.number, {"rooms": float(len(self.rooms))}))
