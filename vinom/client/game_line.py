@@ -7,8 +7,8 @@ from ipaddress import ip_address
 
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
-from vinom.client.alarm import Alarm
 from vinom.errors import PeerError
+from vinom.net.alarm import Alarm
 from vinom.net.datagrams import ClientPort
 from vinom.wire.dtls import ClientEvent, Connected, Disconnected, DtlsClient, Received
 from vinom.wire.playerlink import PlayerEvent, PlayerLink

@@ -11,11 +11,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.client.alarm import Alarm
 from vinom.client.game_line import GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import PAUSES, LobbyClient
 from vinom.errors import Code
+from vinom.net.alarm import Alarm
 from vinom.wire.messages import MatchEnded, MatchFound, QueueStatus
 from vinom.wire.playerlink import Joined, PlayerEvent, PlayerLink, Rejected
 

@@ -12,7 +12,7 @@ class Alarm:
     Ring when a deadline has come.
 
     Moving the deadline away costs nothing: the old call happens, finds that it
-    is early, and is made again.
+    is early, and is made again. That matters where each packet moves it.
 
     :param seconds: the clock of the deadlines; *clock*'s own unless given.
     :param deadline: names the next one; ``None`` is never.

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IUDPTranspor
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
+from vinom.net.alarm import Alarm
 from vinom.wire.admission import Address
 from vinom.wire.dtls import (
     Association,
@@ -43,50 +44,6 @@ class IDatagramFilter(Protocol):
 
     def outgoing(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
         """A datagram is to go to *address*."""
-
-
-class _Alarm:
-    """
-    Call something when a deadline has come that mostly moves away.
-
-    Moving it away costs nothing: the old call happens and finds that it is early.
-    """
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        deadline: Callable[[], float | None],
-        ring: Callable[[], None],
-    ) -> None:
-        self._clock, self._deadline, self._ring = clock, deadline, ring
-        self._call: IDelayedCall | None = None
-        self._at = 0.0
-
-    def arm(self) -> None:
-        """The deadline may have changed."""
-        deadline = self._deadline()
-        if deadline is None:
-            return
-        if self._call is not None:
-            if self._at <= deadline:
-                return
-            self._call.cancel()
-        self._at = deadline
-        delay = max(0.0, deadline - self._clock.seconds())
-        self._call = self._clock.callLater(delay, self._due)
-
-    def _due(self) -> None:
-        self._call = None
-        deadline = self._deadline()
-        if deadline is not None and deadline <= self._clock.seconds():
-            self._ring()
-        self.arm()
-
-    def stop(self) -> None:
-        """Forget it."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
 
 
 class DatagramPort(DatagramProtocol):
@@ -115,7 +72,7 @@ class DatagramPort(DatagramProtocol):
         self._server = server
         self._deliver = deliver
         self._worn = worn
-        self._alarm = _Alarm(clock, server.deadline, self._ring)
+        self._alarm = Alarm(clock, server.deadline, self._ring)
         self._turn: IDelayedCall | None = None
         self._write: Pass | None = None
         self.unsendable = 0
@@ -226,7 +183,7 @@ class ClientPort(DatagramProtocol):
         self._deliver = deliver
         self._refused = refused
         self._worn = worn
-        self._alarm = _Alarm(clock, client.deadline, self._ring)
+        self._alarm = Alarm(clock, client.deadline, self._ring)
         self._is_stopped = False
 
     def startProtocol(self) -> None:
