@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -9,23 +10,29 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.errors import Code, Refused
 from vinom.games.maze import Maze, MazeOptions
 from vinom.rules.choices import (
-    canonical_loadout,
-    canonical_options,
+    action_reader,
     read_loadout,
     read_options,
 )
 
 
 class ChoicesTests(SynchronousTestCase):
-    def test_equal_choices_are_equal_bytes(self) -> None:
+    def test_left_out_choices(self) -> None:
         """
-        Players who chose the same meet, however they wrote it.
+        What a player does not choose is the game's default.
         """
-        texts = (b"{}", b'{"rows": 10}', b'{"cols":20,"rows":10}', b'{"minutes": 5}')
-        written = {canonical_options(Maze(), text) for text in texts}
-        self.assertEqual(written, {b'{"cols":20,"minutes":5.0,"rows":10}'})
-        self.assertEqual(canonical_loadout(Maze(), b" {} "), b"{}")
         self.assertEqual(read_options(Maze(), b"{}"), MazeOptions())
+        self.assertEqual(read_options(Maze(), b'{"rows": 4}'), MazeOptions(rows=4))
+
+    def test_actions_name_the_missing_field(self) -> None:
+        """
+        Whoever writes a client is told which field of an action is missing.
+        """
+        read = action_reader(Maze())
+        with self.assertRaises(Refused) as caught:
+            read(msgspec.msgpack.encode({"type": "move", "direction": "up"}))
+        self.assertEqual(caught.exception.code, Code.BAD_ACTION)
+        self.assertEqual(caught.exception.details, {"field": "from"})
 
     def test_refusals_name_the_field(self) -> None:
         """
@@ -34,7 +41,7 @@ class ChoicesTests(SynchronousTestCase):
         for text, field in (
             (b'{"rows": "ten"}', "rows"),
             (b'{"rows": 1}', "rows"),
-            (b'{"speed": 1}', ""),
+            (b'{"speed": 1}', "speed"),
             (b"[]", ""),
             (b"", ""),
             (b'{"rows": \xff}', ""),

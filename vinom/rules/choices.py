@@ -1,4 +1,4 @@
-"""What players choose before a game: options and loadouts, read and made equal."""
+"""What players choose before a game: options and loadouts, read by a room."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from vinom.errors import Code, Refused
+from vinom.errors import Code, Refused, field_of
 from vinom.game import Game
 
 
@@ -30,24 +30,6 @@ def read_loadout(game: Game[Any, Any], text: bytes) -> Struct:
     return _read(game.loadout, text, Code.BAD_LOADOUT)
 
 
-def canonical_options(game: Game[Any, Any], text: bytes) -> bytes:
-    """
-    Write options so that equal choices are equal bytes, defaults filled in.
-
-    :raises Refused: `Code.BAD_OPTIONS`, naming the field.
-    """
-    return msgspec.json.encode(read_options(game, text), order="sorted")
-
-
-def canonical_loadout(game: Game[Any, Any], text: bytes) -> bytes:
-    """
-    Write a loadout so that equal choices are equal bytes, defaults filled in.
-
-    :raises Refused: `Code.BAD_LOADOUT`, naming the field.
-    """
-    return msgspec.json.encode(read_loadout(game, text), order="sorted")
-
-
 def action_reader(game: Game[Any, Any]) -> Callable[[bytes], Any]:
     """
     Make the function that reads this game's actions from MessagePack.
@@ -60,20 +42,15 @@ def action_reader(game: Game[Any, Any]) -> Callable[[bytes], Any]:
         try:
             return decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            details = {"field": field_of(error)}
+            details = {"field": field_of(str(error)) or ""}
             raise Refused(Code.BAD_ACTION, str(error), details) from error
 
     return read
-
-
-def field_of(error: Exception) -> str:
-    """Find the field that a msgspec error names: ``"$.from[0]"`` is ``"from[0]"``."""
-    _, found, path = str(error).rpartition(" - at `$")
-    return path.rstrip("`").lstrip(".") if found else ""
 
 
 def _read(kind: type[Struct], text: bytes, code: Code) -> Struct:
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(code, str(error), {"field": field_of(error)}) from error
+        details = {"field": field_of(str(error)) or ""}
+        raise Refused(code, str(error), details) from error
