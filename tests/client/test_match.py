@@ -205,6 +205,25 @@ class MatchTests(SynchronousTestCase):
         self.pass_time()
         self.assertEqual(heard, [1, 2])
 
+    def test_messages_come_once_though_nobody_says_so(self) -> None:
+        """
+        An event whose acknowledgement was lost with the line is not shown again
+        when the seat is taken back, and one that was missed is shown then.
+        """
+        match, server = self.play()
+        heard: list[Any] = []
+        match.on_event(lambda kind, data: heard.append(data))
+        self.world.reactor.deaf.add(server.port)
+        server.event("rang", 1)
+        self.pass_time()
+        self.world.reactor.dead.add(server.port)
+        server.event("rang", 2)
+        self.pass_time(3.5)
+        self.world.reactor.deaf.clear()
+        self.world.reactor.dead.clear()
+        self.pass_time(4.0)
+        self.assertEqual((match.joins, heard), (2, [1, 2]))
+
     def test_never_seated(self) -> None:
         """
         A seat that cannot be taken is given up, and says so.

@@ -65,12 +65,14 @@ class MemoryReactor:
     The clock of a lobby world, with UDP on it.
 
     :ivar dead: ports whose datagrams vanish.
+    :ivar deaf: ports to which datagrams vanish.
     """
 
     def __init__(self, clock: Any) -> None:
         self.clock = clock
         self.sockets: dict[Any, MemoryUdp] = {}
         self.dead: set[int] = set()
+        self.deaf: set[int] = set()
         self._next = 50000
 
     def seconds(self) -> float:
@@ -87,7 +89,8 @@ class MemoryReactor:
         return socket
 
     def carry(self, sender: MemoryUdp, datagram: bytes, address: Any) -> None:
-        if address[1] not in self.dead and sender.address[1] not in self.dead:
+        lost = {address[1], sender.address[1]} & self.dead
+        if not lost and address[1] not in self.deaf:
             self.callLater(0, self._arrive, sender, datagram, address)
 
     def _arrive(self, sender: MemoryUdp, datagram: bytes, address: Any) -> None:
@@ -185,6 +188,7 @@ class ScriptedServer:
                 self.link.refuse(self.refusing, "no", now)
             elif self.is_welcoming:
                 self._epoch += 1
+                self._messages.acknowledge(what.heard)
                 welcome = Welcome(
                     0,
                     self._epoch,
@@ -193,7 +197,7 @@ class ScriptedServer:
                     (SeatName(0, "ann", "p1"),),
                     0,
                     len(self.actions),
-                    self._messages.next,
+                    self._messages.first,
                     self.setup,
                 )
                 self.link.welcome(welcome, self._messages, now)
