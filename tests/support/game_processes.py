@@ -31,6 +31,13 @@ from vinom.wire.control import (
     encode,
 )
 
+WARMED_UP = []
+
+
+def warm_up() -> None:
+    """Called once in the fork server."""
+    WARMED_UP.append(os.getpid())
+
 
 def report(server_id: str, settings: dict[str, Any]) -> None:
     """Write down what this process has and may, and stay."""
@@ -45,6 +52,7 @@ def report(server_id: str, settings: dict[str, Any]) -> None:
         "files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "core": resource.getrlimit(resource.RLIMIT_CORE),
         "preloaded": "decimal" in sys.modules,
+        "warmed_up": len([pid for pid in WARMED_UP if pid == os.getppid()]),
         "reactor": "twisted.internet.reactor" in sys.modules,
     }
     path = Path(settings["path"])

@@ -96,7 +96,7 @@ class LocalFleetTests(TestCase):
         fleet = self.make(
             "report",
             settings,
-            preload=("decimal", "no.such.module"),
+            preload=("decimal", "no.such.module", f"{PROGRAMS}:warm_up"),
             memory=300 * 1024 * 1024,
             descriptors=99,
         )
@@ -113,6 +113,7 @@ class LocalFleetTests(TestCase):
         self.assertEqual(facts["files"], [99, 99])
         self.assertEqual(facts["core"], [0, 0])
         self.assertTrue(facts["preloaded"])
+        self.assertEqual(facts["warmed_up"], 1)
         self.assertFalse(facts["reactor"])
         self.assertNotIn("SECRET", facts["environment"])
         self.assertFalse([n for n in facts["environment"] if n.startswith("VINOM")])

@@ -228,22 +228,27 @@ def _limit(which: int, most: int) -> None:
     resource.setrlimit(which, (most, most))
 
 
-def preload(modules: Sequence[str]) -> None:
+def preload(what: Sequence[str]) -> None:
     """
-    Import what every game server will need, so that they share its memory.
+    Load what every game server will need, so that they share its memory.
 
-    A module that cannot be imported is left to the game server, which can say
-    what it was wanted for.
+    What cannot be loaded is left to the game server, which can say what it was
+    wanted for.
 
-    :raises SystemExit: a module installed a reactor.
+    :param what: modules, or ``package.module:function`` of what to call, once;
+        it must leave no thread and no descriptor behind.
+    :raises SystemExit: a reactor is installed now.
     """
-    for module in modules:
+    for name in what:
+        module, _, function = name.partition(":")
         try:
-            importlib.import_module(module)
+            loaded = importlib.import_module(module)
+            if function:
+                getattr(loaded, function)()
         except Exception as error:
-            print(f"cannot preload {module}: {error}", file=sys.stderr, flush=True)
+            print(f"cannot preload {name}: {error}", file=sys.stderr, flush=True)
         if _REACTOR in sys.modules:
-            sys.exit(f"cannot preload {module}: it installs a reactor when imported")
+            sys.exit(f"cannot preload {name}: it installs a reactor")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

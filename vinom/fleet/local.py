@@ -43,7 +43,8 @@ class GameServerProgram:
     :ivar entry: ``"package.module:function"``, called with the server's id and
         its settings.
     :ivar settings: JSON-like; no secrets.
-    :ivar preload: modules that the fork server imports once for all.
+    :ivar preload: what the fork server loads once for all: modules, or
+        ``package.module:function`` of what to call.
     :ivar memory: limit on a process's address space, bytes.
     :ivar descriptors: limit on its open descriptors.
     :ivar orphan_seconds: when what its dead node left behind is killed.
