@@ -67,6 +67,9 @@ class OutsideVerifierTests(SynchronousTestCase):
         self.refuse(token(exp="soon"))
         self.assertEqual(verifier()(token(nbf=NOW + 29), NOW), "ann@x")
         self.refuse(token(nbf=NOW + 31))
+        self.refuse(token(exp=10**400))
+        self.refuse(token(exp=float("nan")))
+        self.refuse(token(nbf=-(10**400)))
 
     def test_for_somebody_else(self) -> None:
         """
@@ -171,6 +174,22 @@ class HelloProofTests(SynchronousTestCase):
         self.assertNotEqual(first["player_key"], again["player_key"])
         wrong = self.say(world, credentials=proof | {"password": "x"})
         self.assertEqual(wrong["code"], "unauthorized")
+
+    def test_two_password_files(self) -> None:
+        """
+        Two checkers of passwords are both asked; one that knows the player is enough.
+        """
+        one = InMemoryUsernamePasswordDatabaseDontUse(ann=b"a")
+        other = InMemoryUsernamePasswordDatabaseDontUse(bob=b"b")
+        world = LobbyWorld(checkers=[one, other], guests="no")
+        for name, word, code in (
+            ("ann", "a", None),
+            ("bob", "b", None),
+            ("ann", "b", "unauthorized"),
+            ("cid", "c", "unauthorized"),
+        ):
+            said = self.say(world, credentials={"username": name, "password": word})
+            self.assertEqual(said.get("code"), code, name)
 
     def test_outside_token(self) -> None:
         """

@@ -17,7 +17,12 @@ from typing import Literal
 import attrs
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials, UsernamePassword
-from twisted.cred.error import LoginDenied, LoginFailed, UnhandledCredentials
+from twisted.cred.error import (
+    LoginDenied,
+    LoginFailed,
+    UnauthorizedLogin,
+    UnhandledCredentials,
+)
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
@@ -106,6 +111,44 @@ class OutsideTokenChecker:
         return succeed(account.encode())
 
 
+@implementer(ICredentialsChecker)
+class FirstThatKnows:
+    """Ask several checkers of one sort of credentials in turn; one yes is enough."""
+
+    def __init__(
+        self, sort: type[Interface], checkers: Sequence[ICredentialsChecker]
+    ) -> None:
+        self.credentialInterfaces = (sort,)
+        self._checkers = checkers
+
+    def requestAvatarId(self, credentials: object) -> Deferred[bytes | tuple[()]]:
+        return Deferred.fromCoroutine(self._ask(credentials))
+
+    async def _ask(self, credentials: object) -> bytes | tuple[()]:
+        refusal: LoginFailed = UnauthorizedLogin()
+        for checker in self._checkers:
+            try:
+                account: bytes | tuple[()] = await maybeDeferred(
+                    checker.requestAvatarId, credentials
+                )
+            except LoginFailed as error:
+                refusal = error
+            else:
+                return account
+        raise refusal
+
+
+def _portal(checkers: Sequence[ICredentialsChecker]) -> Portal:
+    """Make a portal that asks all of *checkers*; its own keeps one of each sort."""
+    by_sort: dict[type[Interface], list[ICredentialsChecker]] = {}
+    for checker in checkers:
+        for sort in checker.credentialInterfaces:
+            by_sort.setdefault(sort, []).append(checker)
+    return Portal(
+        PlayerRealm(), [FirstThatKnows(sort, found) for sort, found in by_sort.items()]
+    )
+
+
 @attrs.frozen
 class Introduction:
     """
@@ -172,7 +215,7 @@ class Identity:
     ) -> None:
         self._players, self._entropy, self._now = players, entropy, now
         self._key_seconds = key_seconds
-        self._portal = Portal(PlayerRealm(), [GuestChecker(guests, entropy), *checkers])
+        self._portal = _portal([GuestChecker(guests, entropy), *checkers])
         # Guessing passwords or keys is what this slows; success costs nothing.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
 
