@@ -16,6 +16,7 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vinom.errors import Misconfigured
@@ -71,12 +72,13 @@ class Authority:
         key: ec.EllipticCurvePrivateKey,
         tokens: TokenKeys,
         now: Callable[[], float],
+        folder: Path,
     ) -> None:
         self.realm = realm
         self.anchor = pem_of(certificate)
         self.signer = TokenSigner(tokens.active, tokens.private[tokens.active])
         self._certificate, self._key = certificate, key
-        self._tokens, self._now = tokens, now
+        self._tokens, self._now, self._folder = tokens, now, folder
 
     @classmethod
     def open(
@@ -115,11 +117,7 @@ class Authority:
             )
         _check_usable(certificate, _moment(now()))
         tokens = TokenKeys.open(private_folder(folder / "tokens"))
-        authority = cls(realm, certificate, key, tokens, now)
-        authority._folder = folder
-        return authority
-
-    _folder: Path
+        return cls(realm, certificate, key, tokens, now, folder)
 
     @property
     def expires_at(self) -> float:
@@ -178,7 +176,7 @@ class Authority:
         ends = min(now + life, self._certificate.not_valid_after_utc)
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(_name("vinom game server"))
+            .subject_name(_name("vinom server"))
             .issuer_name(self._certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -205,8 +203,6 @@ class Authority:
 
 def pem_of(certificate: x509.Certificate) -> bytes:
     """Write a certificate down."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     return certificate.public_bytes(Encoding.PEM)
 
 
