@@ -192,12 +192,31 @@ class PlainTests(LineCase):
 
     def test_silent_connection(self) -> None:
         """
-        A connection that never says a byte is cut off.
+        A connection that never says a byte is told so, and is cut off.
         """
         self.open_port()
-        _, transport = self.connect()
+        protocol, transport = self.connect()
         self.clock.advance(10.0)
+        self.assertIn(b'"code":"timeout"', transport.value())
+        self.assertTrue(transport.is_half_closed)
+        protocol.dataReceived(b"late")
+        self.assertEqual(self.ears, [])
+        self.clock.advance(2.0)
         self.assertTrue(transport.disconnected)
+        protocol.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.lines.connections), 0)
+
+    def test_slow_start_costs_time(self) -> None:
+        """
+        The time for a hello runs from the connection, not from the first byte.
+        """
+        self.open_port()
+        self.clock.advance(5.0)
+        protocol, _ = self.connect()
+        self.clock.advance(9.0)
+        protocol.dataReceived(b"{")
+        self.assertEqual(self.ears[0].line.opened_at, 5.0)
 
     def test_death_is_noticed(self) -> None:
         """

@@ -80,6 +80,17 @@ class HelloTests(SynchronousTestCase):
         self.assertEqual(world.lobby.counts(), {"lines": 0, "players": 0})
         self.assertEqual(world.clock.getDelayedCalls(), [])
 
+    def test_slow_start(self) -> None:
+        """
+        Who took nine seconds for a first byte has one left for a hello.
+        """
+        world = LobbyWorld()
+        line = MemoryLine()
+        line.opened_at = world.clock.seconds() - 9.0
+        line.conversation = world.lobby.open(line)
+        world.clock.advance(1.0)
+        self.assertEqual(codes(line.heard()), ["timeout"])
+
     def test_idle(self) -> None:
         """
         Who is known but wants nothing for ten minutes is sent away; who waits is not.

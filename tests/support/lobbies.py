@@ -63,6 +63,7 @@ class MemoryLine:
 
     def __init__(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> None:
         self.host, self.ends_at_match = host, ends_at_match
+        self.opened_at = 0.0
         self.sent: list[dict[str, Any]] = []
         self.is_closed = False
         self.conversation: Conversation
@@ -141,6 +142,7 @@ class LobbyWorld:
     def line(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> MemoryLine:
         """Open a line that said nothing yet."""
         line = MemoryLine(host, ends_at_match)
+        line.opened_at = self.clock.seconds()
         line.conversation = self.lobby.open(line)
         return line
 

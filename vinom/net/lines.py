@@ -52,7 +52,7 @@ class LineBounds:
 
     :ivar line_limit: longest message in, bytes.
     :ivar per_network: connections of one address, or of one IPv6 /64.
-    :ivar first_byte_seconds: time to begin.
+    :ivar first_byte_seconds: time to begin; the hello's time runs already.
     :ivar stuck_seconds: how long a peer may not read what is sent to it.
     :ivar close_seconds: how long a closed line waits for the peer to close too.
     """
@@ -93,12 +93,13 @@ class LineProtocol(Protocol):
 
     :ivar host: the peer's address.
     :ivar ends_at_match: a lone player's line is closed when a match is found.
+    :ivar opened_at: when the connection came, seconds since the Unix epoch.
     """
 
     ends_at_match = True
 
-    def __init__(self, lines: Lines, host: str, is_tls: bool) -> None:
-        self.host = host
+    def __init__(self, lines: Lines, host: str, is_tls: bool, opened_at: float) -> None:
+        self.host, self.opened_at = host, opened_at
         self._lines, self._is_tls = lines, is_tls
         self._reader = LineReader(lines.bounds.line_limit)
         self._listener: Listener | None = None
@@ -196,9 +197,10 @@ class FirstByteProtocol(Protocol):
     def connectionMade(self) -> None:
         watch_for_death(self.transport)
         clock, bounds = self._lines.clock, self._lines.bounds
+        self._opened_at = clock.seconds()
         if self._lines.connections.enter(self._host):
             self._is_counted = True
-            self._alarm = clock.callLater(bounds.first_byte_seconds, self._give_up)
+            self._alarm = clock.callLater(bounds.first_byte_seconds, self._overdue)
         else:
             # In the clear, whatever it speaks: TLS would cost us a handshake.
             self._refuse(Code.TOO_MANY_CONNECTIONS, "too many from your address")
@@ -223,12 +225,12 @@ class FirstByteProtocol(Protocol):
         lines = self._lines
         if first == TLS_HANDSHAKE and lines.tls is not None:
             factory = ServerFactory.forProtocol(
-                lambda: LineProtocol(lines, self._host, is_tls=True)
+                lambda: LineProtocol(lines, self._host, True, self._opened_at)
             )
             tls = TLSMemoryBIOFactory(lines.tls, False, factory, lines.clock)
             self._become(tls.buildProtocol(self._address))
         elif lines.allow_plaintext or is_loopback(self._host):
-            self._become(LineProtocol(lines, self._host, is_tls=False))
+            self._become(LineProtocol(lines, self._host, False, self._opened_at))
         else:
             self._refuse(Code.PLAINTEXT_REFUSED, "use TLS on this address")
 
@@ -236,6 +238,10 @@ class FirstByteProtocol(Protocol):
         assert self.transport is not None
         self._inner = inner
         inner.makeConnection(self.transport)
+
+    def _overdue(self) -> None:
+        self._alarm = None
+        self._refuse(Code.TIMEOUT, "no hello came in time")
 
     def _refuse(self, code: Code, why: str) -> None:
         self._log.info("refused {host}: {code}", host=self._host, code=code.value)

@@ -34,10 +34,12 @@ class Line(Protocol):
 
     :ivar host: the peer's address.
     :ivar ends_at_match: `MatchFound` is the last thing said on it.
+    :ivar opened_at: when the connection came, seconds since the Unix epoch.
     """
 
     host: str
     ends_at_match: bool
+    opened_at: float
 
     def send(self, message: bytes) -> None:
         """Send one message."""
@@ -51,7 +53,7 @@ class Bounds:
     """
     What one conversation may cost. Times: seconds.
 
-    :ivar hello_seconds: time for a hello.
+    :ivar hello_seconds: time for a hello, from when the connection came.
     :ivar idle_seconds: silence after which one who waits for nothing is sent away.
     :ivar rate: messages a second.
     :ivar burst: messages at once.
@@ -101,10 +103,9 @@ class Conversation:
         self._is_waiting = False
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
-        self._heard = clock.seconds()
-        self._alarm: IDelayedCall | None = clock.callLater(
-            bounds.hello_seconds, self._overdue
-        )
+        self._heard = now = clock.seconds()
+        patience = max(0.0, line.opened_at + bounds.hello_seconds - now)
+        self._alarm: IDelayedCall | None = clock.callLater(patience, self._overdue)
 
     # What the line tells.
 

@@ -142,7 +142,11 @@ def build_parts(
         reactor,
         tls,
         settings.allow_plaintext,
-        LineBounds(settings.line_limit, settings.connections_per_address),
+        LineBounds(
+            settings.line_limit,
+            settings.connections_per_address,
+            first_byte_seconds=settings.hello_seconds,
+        ),
     )
     return Parts(
         authority=authority,
