@@ -109,7 +109,22 @@ class AdminTests(SynchronousTestCase):
                 },
                 400,
                 "bad_options",
-                None,
+                "options.size",
+            ),
+            (
+                {"game": "party", "players": [{"name": "a"}, {"name": ""}]},
+                400,
+                "name_refused",
+                "players[1].name",
+            ),
+            (
+                {
+                    "game": "party",
+                    "players": [{"name": "a"}, {"name": "b", "loadout": {"hat": 1}}],
+                },
+                400,
+                "bad_loadout",
+                "players[1].loadout.hat",
             ),
         ):
             answer = ask(self.pages, "POST", "/v1/matches", wish)
@@ -180,12 +195,18 @@ class AdminTests(SynchronousTestCase):
 
     def test_body_has_a_limit(self) -> None:
         """
-        Nobody fills the node's memory with a request.
+        Nobody fills the node's memory with a request; who asks too much is told.
         """
         body = b" " * (BODY_LIMIT + 1)
         answer = ask(self.pages, "POST", "/v1/matches", body)
-        self.assertTrue(answer.transport.disconnected)
-        self.assertFalse(answer.is_answered)
+        self.assertEqual(answer.status, 413)
+        error = answer.json["error"]
+        self.assertEqual(error["code"], "too_long")
+        self.assertEqual(error["details"], {"limit": BODY_LIMIT})
+        self.assertEqual(self.world.sessions.matches(), [])
+        endless = ask(self.pages, "POST", "/v1/matches", body * 20)
+        self.assertTrue(endless.transport.disconnected)
+        self.assertFalse(endless.is_answered)
 
     def test_hanging_up_cancels(self) -> None:
         """

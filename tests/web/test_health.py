@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import ask
@@ -40,6 +41,20 @@ class HealthTests(SynchronousTestCase):
 
     def test_head(self) -> None:
         """
-        Probes may use HEAD.
+        Probes may use HEAD, and leave no trace in the log.
         """
-        self.assertEqual(ask(self.pages, "HEAD", "/health").status, 200)
+        seen: list[LogEvent] = []
+        globalLogPublisher.addObserver(seen.append)
+        self.addCleanup(globalLogPublisher.removeObserver, seen.append)
+        probed = ask(self.pages, "HEAD", "/health")
+        self.assertEqual((probed.status, probed.body), (200, b""))
+        self.assertEqual(probed.headers["content-length"], "16")
+        self.assertEqual([event for event in seen if "HEAD" in str(event)], [])
+
+    def test_other_methods(self) -> None:
+        """
+        A wrong method is refused in JSON like everything else.
+        """
+        refused = ask(self.pages, "POST", "/health", b"x")
+        self.assertEqual((refused.status, refused.headers["allow"]), (405, "GET"))
+        self.assertEqual(refused.json["error"]["message"], "use GET")

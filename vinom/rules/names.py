@@ -15,13 +15,14 @@ from vinom.game import Game
 NAME_LENGTH = 32
 
 
-def clean_name(name: str) -> str:
+def clean_name(name: str, field: str = "data.name") -> str:
     """
     Make a name fit to be shown to other players.
 
     Names that look the same become the same text (Unicode NFC), and outer and
     repeated spaces go.
 
+    :param field: where it stood, for the refusal.
     :raises Refused: it is empty, longer than `NAME_LENGTH` or not printable.
     """
     cleaned = unicodedata.normalize("NFC", " ".join(name.split()))
@@ -29,29 +30,35 @@ def clean_name(name: str) -> str:
         raise Refused(
             Code.NAME_REFUSED,
             f"a name has 1 to {NAME_LENGTH} printable characters",
-            {"field": "data.name"},
+            {"field": field},
         )
     return cleaned
 
 
-def canonical_options(game: Game[Any, Any], options: bytes) -> bytes:
+def canonical_options(
+    game: Game[Any, Any], options: bytes, field: str = "data.options"
+) -> bytes:
     """
     Write options so that equal wishes are equal texts.
 
     Defaults are filled in and fields sorted.
 
+    :param field: where they stood, for the refusal.
     :raises Refused: the game does not take them.
     """
-    return _canonical(game.options, options, Code.BAD_OPTIONS, "data.options")
+    return _canonical(game.options, options, Code.BAD_OPTIONS, field)
 
 
-def canonical_loadout(game: Game[Any, Any], loadout: bytes) -> bytes:
+def canonical_loadout(
+    game: Game[Any, Any], loadout: bytes, field: str = "data.loadout"
+) -> bytes:
     """
     Write a loadout with its defaults filled in.
 
+    :param field: where it stood, for the refusal.
     :raises Refused: the game does not take it.
     """
-    return _canonical(game.loadout, loadout, Code.BAD_LOADOUT, "data.loadout")
+    return _canonical(game.loadout, loadout, Code.BAD_LOADOUT, field)
 
 
 def _canonical(kind: type[Struct], text: bytes, code: Code, root: str) -> bytes:

@@ -361,6 +361,7 @@ class Matchmaker(Service):
 
     async def _drop_entries(self, players: set[str]) -> None:
         for player_id in players:
+            self._news.forget(player_id)
             entry = await self._entries.entry_of(player_id)
             if entry is not None:
                 await self._entries.remove(entry.entry_id)

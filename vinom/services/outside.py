@@ -54,8 +54,11 @@ class OutsideMatches:
                 {"field": "players", "min": fewest, "max": most},
             )
         known = [
-            Player(asked.player_id or self._new_id(), clean_name(asked.name))
-            for asked in players
+            Player(
+                asked.player_id or self._new_id(),
+                clean_name(asked.name, f"players[{number}].name"),
+            )
+            for number, asked in enumerate(players)
         ]
         if len({player.player_id for player in known}) < len(known):
             raise Refused(
@@ -65,13 +68,15 @@ class OutsideMatches:
             SeatPlan(
                 player.player_id,
                 player.name,
-                canonical_loadout(plugin, bytes(asked.loadout)),
+                canonical_loadout(
+                    plugin, bytes(asked.loadout), f"players[{number}].loadout"
+                ),
                 number % plugin.teams if plugin.teams else None,
             )
             for number, (player, asked) in enumerate(zip(known, players, strict=True))
         )
         found = await self._sessions.start_seats(
-            game, canonical_options(plugin, options), seats
+            game, canonical_options(plugin, options, "options"), seats
         )
         keys = [(await self._identity.introduce(player)).key for player in known]
         return StartedMatch(

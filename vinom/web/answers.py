@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -18,6 +19,8 @@ from vinom.errors import Code, Refused, StoreUnavailable
 
 #: Longest request body, bytes: a match of 64 players with loadouts.
 BODY_LIMIT = 64 * 1024
+#: A body above this gets no answer, bytes.
+_ENDLESS = 16 * BODY_LIMIT
 #: A connection that says nothing for so long is closed, seconds.
 _IDLE = 60.0
 
@@ -41,23 +44,37 @@ _STATUSES = {
 
 
 class BoundedRequest(Request):
-    """A request whose body has a limit, however it is sent."""
+    """
+    A request whose body has a limit, however it is sent.
+
+    What is above it is read and forgotten, because a client hears an answer only
+    when it has sent everything; one that never ends is cut off.
+    """
 
     _taken = 0
 
     def handleContentChunk(self, data: bytes) -> None:
         self._taken += len(data)
-        if self._taken > BODY_LIMIT:
-            # Whoever sends that much does not read an answer in between.
+        if self._taken > _ENDLESS:
             channel: Any = self.channel
             channel.transport.abortConnection()
-            return
-        super().handleContentChunk(data)
+        elif self._taken <= BODY_LIMIT:
+            super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        # The end of what was too long may have come in the same read.
-        if self._taken <= BODY_LIMIT:
+        # The end of what was endless may have come in the same read.
+        if self._taken <= _ENDLESS:
             super().requestReceived(command, path, version)
+
+    def process(self) -> None:
+        if self._taken <= BODY_LIMIT:
+            super().process()
+            return
+        refusal = Refused(
+            Code.TOO_LONG, f"a body above {BODY_LIMIT} bytes", {"limit": BODY_LIMIT}
+        )
+        self.write(refuse(self, refusal))
+        self.finish()
 
 
 class QuietSite(Site):
@@ -79,7 +96,10 @@ def answer(request: HTTPRequest, body: Any, status: int = 200) -> bytes:
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
-    return json.encode(body) + b"\n"
+    text = json.encode(body) + b"\n"
+    request.setHeader(b"content-length", b"%d" % len(text))
+    # Twisted writes a line into the log for each body that HEAD does not want.
+    return b"" if request.method == b"HEAD" else text
 
 
 def refuse(request: HTTPRequest, refusal: Refused, status: int | None = None) -> bytes:
@@ -98,11 +118,24 @@ def refuse(request: HTTPRequest, refusal: Refused, status: int | None = None) ->
     return answer(request, {"error": error}, status)
 
 
+def wrong_method(request: HTTPRequest, right: str) -> bytes:
+    """Answer that the page is there, and takes another method."""
+    request.setHeader(b"allow", right.encode())
+    return refuse(request, Refused(Code.UNKNOWN_TYPE, f"use {right}"), 405)
+
+
 class Page(Resource):
     """A page without pages below it."""
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         return Missing()
+
+    def render(self, request: Request) -> bytes | int:
+        try:
+            found: bytes | int = super().render(request)
+        except UnsupportedMethod:
+            return wrong_method(request, "GET")
+        return found
 
 
 class Asked(Page):
@@ -121,9 +154,7 @@ class Asked(Page):
 
     def render(self, request: Request) -> bytes | int:
         if request.method != self._method:
-            request.setHeader(b"allow", self._method)
-            refusal = Refused(Code.UNKNOWN_TYPE, f"use {self._method.decode()}")
-            return refuse(request, refusal, 405)
+            return wrong_method(request, self._method.decode())
         assert request.content is not None
         body = request.content.read()
         working: Deferred[Any] = Deferred.fromCoroutine(self._run(body))
