@@ -177,6 +177,18 @@ class NodeInsideTests(TestCase):
         off = attrs.evolve(self.settings, recordings_mb=0)
         self.assertIsNone(game_server_program(off).settings["recordings"])
 
+    def test_games_are_loaded_before_the_fork(self) -> None:
+        """
+        Game servers share the memory of every game there is, and none has to
+        search for games.
+        """
+        settings = attrs.evolve(self.settings, game=("tests.support.games:Ticking",))
+        program = game_server_program(settings)
+        self.assertIn("vinom.games.maze:Maze", program.settings["installed"])
+        for module in ("vinom.tap.gameserver", "vinom.games.maze"):
+            self.assertIn(module, program.preload)
+        self.assertIn("tests.support.games", program.preload)
+
     def test_bounds_of_the_fleet(self) -> None:
         """
         Without a cap of its own the ports are the cap; warm ones come on top.

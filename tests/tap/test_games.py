@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.games import Teller
 from vinom.errors import Misconfigured
 from vinom.games.maze import Maze
-from vinom.tap.games import load_game, load_games
+from vinom.tap.games import installed_games, load_game, load_games
 
 
 class TooManyTeams(Teller):
@@ -48,6 +48,13 @@ class LoadGamesTests(SynchronousTestCase):
         games = load_games()
         self.assertIsInstance(games["maze"], Maze)
         self.assertIn("roomecho", games)
+
+    def test_found_before(self) -> None:
+        """
+        Whoever was told what is installed gets just that.
+        """
+        self.assertEqual(list(load_games((), ("vinom.games.maze:Maze",))), ["maze"])
+        self.assertIn("vinom.games.maze:Maze", installed_games())
 
     def test_games_by_class(self) -> None:
         """

@@ -17,18 +17,27 @@ from vinom.rules.room_absent import FASTEST_BOT
 GROUP = "vinom.games"
 
 
-def load_games(extra: Sequence[str] = ()) -> dict[str, Game[Any, Any]]:
+def installed_games() -> tuple[str, ...]:
+    """Find every installed game, as ``package.module:Class``, by name."""
+    found = sorted((entry.name, entry.value) for entry in entry_points(group=GROUP))
+    return tuple(value for _, value in found)
+
+
+def load_games(
+    extra: Sequence[str] = (), installed: Sequence[str] | None = None
+) -> dict[str, Game[Any, Any]]:
     """
     Load every installed game, and those that were asked for by class.
 
     A game asked for by class replaces an installed one of the same name.
 
     :param extra: specs of the form ``package.module:Class``.
+    :param installed: what `installed_games` found, if somebody asked already.
     :raises Misconfigured: a game cannot be loaded; says which and why.
     """
-    installed = sorted((entry.name, entry.value) for entry in entry_points(group=GROUP))
-    games = _by_name((value for _, value in installed), {})
-    return games | _by_name(extra, {})
+    if installed is None:
+        installed = installed_games()
+    return _by_name(installed, {}) | _by_name(extra, {})
 
 
 def load_game(spec: str) -> Game[Any, Any]:

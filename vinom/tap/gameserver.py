@@ -39,7 +39,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     What the node hands to each game server; nothing secret.
 
     :ivar control_socket: where the node takes control links.
-    :ivar games: beside the installed ones, as ``package.module:Class``.
+    :ivar installed: games, as ``package.module:Class``; searched for unless given.
+    :ivar games: beside those.
     :ivar recordings: directory; ``None`` records nothing.
     :ivar recordings_bytes: of all files together.
     :ivar packets: a second for one connection; twice that at once.
@@ -48,6 +49,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     control_socket: str
+    installed: tuple[str, ...] | None = None
     games: tuple[str, ...] = ()
     rooms_per_process: int = 1
     recordings: str | None = None
@@ -80,7 +82,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     """
     try:
         read = msgspec.convert(settings, GameServerSettings)
-        games = load_games(read.games)
+        games = load_games(read.games, read.installed)
     except (msgspec.ValidationError, Misconfigured) as error:
         raise SystemExit(f"game server {server_id}: {error}") from error
     globalLogBeginner.beginLoggingTo(
