@@ -191,6 +191,41 @@ class SettingsTests(SynchronousTestCase):
             "twistd vinom: --port must be a whole number, not 'many'",
         )
 
+    def test_option_that_is_not_there(self) -> None:
+        """
+        A misspelt option names the nearest one, in one line; so do other slips.
+        """
+        for typed, words in (
+            (["--prot", "5"], "unknown option '--prot'; did you mean '--port'?"),
+            (["--drain_second=5"], "did you mean '--drain-seconds'?"),
+            (["--port"], "option --port requires argument; see --help"),
+            (["maze"], "wrong number of arguments; see --help"),
+        ):
+            with self.assertRaises(SystemExit) as caught:
+                NodeOptions().parseOptions(typed)
+            self.assertIn(words, str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
+
+    def test_home_that_is_not_there(self) -> None:
+        """
+        A path below an unknown user's home is a mistake like any other.
+        """
+        lost = "~nobody-has-this-name/x"
+        self.assert_misconfigured("--state-dir must not be", {"state_dir": lost}, {})
+        self.assert_misconfigured("VINOM_CONFIG must", {}, {"VINOM_CONFIG": lost})
+        with self.assertRaises(SystemExit) as caught:
+            NodeOptions().parseOptions(["--config", lost])
+        self.assertIn("--config must not be", str(caught.exception))
+
+    def test_everywhere_is_no_address(self) -> None:
+        """
+        However "every interface" is written, players must be told something else.
+        """
+        for everywhere in ("0.0.0.0", "::", "::0", "0:0:0:0:0:0:0:0"):
+            self.assert_misconfigured("advertise", {"interface": everywhere}, {})
+            told = gather({"interface": everywhere, "advertise": "a.example"}, {})
+            self.assertEqual(told.told_host, "a.example")
+
     @given(st.sampled_from(TABLE), st.text(max_size=40))
     def test_any_text(self, row: Any, text: str) -> None:
         """

@@ -16,6 +16,7 @@ import attrs
 
 from vinom.errors import Misconfigured, VinomError
 from vinom.tap.settings import Settings
+from vinom.tap.sources import checked_path
 
 #: How long a node may take to answer, seconds.
 _PATIENCE = 30.0
@@ -111,7 +112,7 @@ def ask_node(
     """
     folder = options.state_dir
     if folder is None and os.environ.get("VINOM_STATE_DIR"):
-        folder = Path(os.environ["VINOM_STATE_DIR"]).expanduser()
+        folder = checked_path("VINOM_STATE_DIR", os.environ["VINOM_STATE_DIR"])
     settings = Settings() if folder is None else Settings(state_dir=folder)
     try:
         told = ask(AdminLine(settings.admin_socket))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,38 @@ def listen_privately(
             f"({LONGEST_SOCKET_PATH} bytes): set a shorter state_dir"
         )
     try:
-        port: IListeningPort = reactor.listenUNIX(
-            str(path), factory, mode=0o600, wantPID=True
-        )
+        return _listen(reactor, path, factory)
+    except CannotListenError:
+        # The lock names a process that lives. It may be another program: numbers
+        # are used again after a restart, and in a container every node is process 1.
+        _remove_if_abandoned(path)
+    try:
+        return _listen(reactor, path, factory)
     except CannotListenError as error:
         raise Misconfigured(
             f"{path} cannot be had; another node seems to use this state directory"
         ) from error
+
+
+def _listen(reactor: Any, path: Path, factory: IProtocolFactory) -> IListeningPort:
+    port: IListeningPort = reactor.listenUNIX(
+        str(path), factory, mode=0o600, wantPID=True
+    )
     return port
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    """Remove a socket and its lock if nobody listens there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+        except OSError:
+            # Somebody is there, however busy.
+            return
 
 
 def bound_at(port: IListeningPort) -> str:

@@ -166,8 +166,13 @@ class Node(MultiService):
                 self._stop()
 
         opening.addCallbacks(opened, failed)
-        if failures:
-            failures[0].raiseException()
+        if not failures:
+            return
+        found = failures[0].value
+        if isinstance(found, CannotListenError):
+            raise found
+        # Such as the OverflowError of a port that no machine has.
+        raise Misconfigured(f"{name} {where!r} cannot be used: {found}") from found
 
     def _announcement(self) -> dict[str, Any]:
         settings = self._settings

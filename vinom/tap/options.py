@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.logger import ILogObserver
 from twisted.python.logfile import LogFile
-from twisted.python.usage import Options
+from twisted.python.usage import Options, UsageError
 
 from vinom import __version__
 from vinom.errors import Misconfigured
 from vinom.tap.logs import observer
 from vinom.tap.settings import TABLE, Row
-from vinom.tap.sources import gather
+from vinom.tap.sources import checked_path, gather, unknown
 from vinom.tap.values import Switch
 
 
@@ -53,6 +53,31 @@ class NodeOptions(Options, AuthOptionMixin):
         Options.__init__(self)
         self._repeated: dict[str, list[str]] = {}
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        :raises SystemExit: it cannot be understood; one line says why.
+        """
+        try:
+            base: Any = super()
+            base.parseOptions(options)
+        except UsageError as error:
+            # Twisted's own answer is the whole help, with the reason far above.
+            raise SystemExit(f"twistd vinom: {self._explained(error)}") from error
+
+    def _explained(self, error: UsageError) -> str:
+        wrong = re.fullmatch(r"option (--\S+) not recognized", str(error))
+        if wrong is None:
+            told = str(error).rstrip(".")
+            return f"{told[:1].lower()}{told[1:]}; see --help"
+        return unknown("option", wrong[1], self._flags())
+
+    def _flags(self) -> list[str]:
+        names = [str(name).rstrip("=") for name in self.longOpt]
+        # Twisted lists them with underscores too.
+        return [f"--{name}" for name in names if "_" not in name]
+
     def opt_version(self) -> None:
         """Print vinom's version and exit."""
         print(f"vinom {__version__}")
@@ -74,9 +99,10 @@ class NodeOptions(Options, AuthOptionMixin):
                 value = bool(value) or None
             if value is not None:
                 given[row.name] = value
-        config = self["config"] and Path(self["config"]).expanduser()
+        config = self["config"]
         try:
-            settings = gather(given, os.environ, config)
+            path = None if config is None else checked_path("--config", config)
+            settings = gather(given, os.environ, path)
         except Misconfigured as error:
             # One line, not the hundred of twistd's own answer.
             raise SystemExit(f"twistd vinom: {error}") from error

@@ -9,6 +9,7 @@ sources together.
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,8 @@ class Settings:
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.advertise is None and self.interface in ("0.0.0.0", "::"):
+        everywhere = ip_address(self.interface.partition("%")[0]).is_unspecified
+        if self.advertise is None and everywhere:
             raise Misconfigured(
                 f"interface {self.interface} is no address to tell "
                 "players: set advertise to the host name or address they reach"

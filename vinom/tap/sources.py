@@ -10,6 +10,7 @@ from typing import Any
 
 from vinom.errors import Misconfigured
 from vinom.tap.settings import TABLE, Row, Settings
+from vinom.tap.values import PathName
 
 _ROWS: Mapping[str, Row] = {row.name: row for row in TABLE}
 #: Names the file itself, and therefore cannot be in it.
@@ -30,7 +31,7 @@ def gather(
     :raises Misconfigured: a key is unknown, or a value cannot be; says where.
     """
     if config is None and environment.get(CONFIG_VARIABLE):
-        config = Path(environment[CONFIG_VARIABLE]).expanduser()
+        config = checked_path(CONFIG_VARIABLE, environment[CONFIG_VARIABLE])
     values: dict[str, Any] = {}
     if config is not None:
         values |= _from_file(config)
@@ -61,7 +62,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         row = known.get(variable)
         if row is None:
-            raise Misconfigured(_unknown("variable", variable, known))
+            raise Misconfigured(unknown("variable", variable, known))
         if row.many:
             values[row.name] = tuple(
                 _checked(variable, row.kind.read, one) for one in text.split()
@@ -82,7 +83,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     for name, value in document.items():
         row = _ROWS.get(name)
         if row is None:
-            raise Misconfigured(f"{path}: {_unknown('key', name, _ROWS)}")
+            raise Misconfigured(f"{path}: {unknown('key', name, _ROWS)}")
         where = f"{path}: {name}"
         if not row.many:
             values[name] = _checked(where, row.kind.accept, value)
@@ -93,6 +94,17 @@ def _from_file(path: Path) -> dict[str, Any]:
     return values
 
 
+def checked_path(where: str, text: str) -> Path:
+    """
+    Read the name of a file or folder.
+
+    :param where: what names it, in errors.
+    :raises Misconfigured: there is no such home directory.
+    """
+    path: Path = _checked(where, PathName().read, text)
+    return path
+
+
 def _checked(where: str, read: Any, given: Any) -> Any:
     try:
         return read(given)
@@ -100,9 +112,9 @@ def _checked(where: str, read: Any, given: Any) -> Any:
         raise Misconfigured(f"{where} {error}") from error
 
 
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Say that nothing has this name, and what was probably meant."""
-    by_folded = {key.lower(): key for key in known}
+    by_folded = {key.lower().replace("-", "_"): key for key in known}
     folded = name.lower().replace("-", "_")
     near = get_close_matches(folded, by_folded, n=1, cutoff=0.0)
     return f"unknown {what} {name!r}; did you mean {by_folded[near[0]]!r}?"

@@ -79,7 +79,12 @@ class PathName(Text):
     metavar: str = "PATH"
 
     def read(self, text: str) -> Any:
-        return Path(super().read(text)).expanduser()
+        try:
+            return Path(super().read(text)).expanduser()
+        except RuntimeError:
+            raise ValueError(
+                f"must not be in a home that is not there: {text}"
+            ) from None
 
 
 @attrs.frozen
