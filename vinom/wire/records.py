@@ -42,7 +42,8 @@ class ClientHello:
     :ivar cookie: what we sent before; empty in a first hello.
     :ivar parameters: everything that must be equal in the first and the second
         hello (version, random, session, suites, compression).
-    :ivar server_name: as sent, or ``None``.
+    :ivar extensions: all of them in one piece, not looked at yet: a stranger can
+        send hundreds, and its address is to be proven first.
     """
 
     sequence: bytes
@@ -50,7 +51,15 @@ class ClientHello:
     random: bytes
     cookie: bytes
     parameters: bytes
-    server_name: bytes | None
+    extensions: bytes
+
+    def read_server_name(self) -> bytes | None:
+        """
+        Find the host name among the extensions, as sent; ``None`` if there is none.
+
+        :raises PeerError: an extension is cut, or there is more than one name.
+        """
+        return _read_server_name(self.extensions)
 
 
 class _Cursor:
@@ -148,17 +157,15 @@ def _read_hello(
         raise PeerError("half a cipher suite")
     cursor.vector(1, least=1)
     parameters = datagram[start:before_cookie] + datagram[after_cookie : cursor.place]
-    name = None
+    extensions = b""
     if not cursor.is_at_end:
         extensions = cursor.vector(2)
-        name = _read_server_name(extensions)
         if not cursor.is_at_end:
             raise PeerError("bytes after the extensions")
-    return ClientHello(sequence, message, random, cookie, parameters, name)
+    return ClientHello(sequence, message, random, cookie, parameters, extensions)
 
 
 def _read_server_name(extensions: bytes) -> bytes | None:
-    """Find the host name among *extensions*; every one of them must be whole."""
     cursor = _Cursor(extensions, 0, len(extensions))
     found: bytes | None = None
     while not cursor.is_at_end:
