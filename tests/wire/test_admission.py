@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
-from tests.support.hellos import client_hello, cookie_in, in_record
+from tests.support.hellos import client_hello, cookie_in, extension, in_record
 from vinom.wire.admission import (
     Address,
     Admission,
@@ -251,6 +251,41 @@ class AdmissionTests(SynchronousTestCase):
             Drop("too_many_handshakes"),
         )
         self.assert_admitted(knock(admission, address=("2001:db8:0:1::1", 1)))
+
+    def test_many_tickets_of_a_seat(self) -> None:
+        """
+        A player who asks the lobby again and again gets in with its newest
+        tickets, fills no memory, and takes nobody else's ticket away.
+        """
+        admission = make()
+        labels = [f"{number:026d}" for number in range(50)]
+        for label in labels:
+            admission.add_ticket(make_ticket(label, seat=1))
+        self.assertEqual(admission.tickets, 1 + Admission.TICKETS)
+        self.assert_admitted(knock(admission))
+        names = [f"{label}.{DOMAIN}".encode() for label in labels]
+        for name in names[-Admission.TICKETS :]:
+            self.assert_admitted(knock(admission, name))
+        self.assertEqual(knock(admission, names[0]), Drop("unknown_ticket"))
+        admission.remove_match("m1")
+        self.assertEqual(admission.tickets, 0)
+
+    def test_many_extensions(self) -> None:
+        """
+        Hundreds of extensions cost nothing before the sender has proven its
+        address, and do not confuse anybody after that.
+        """
+        admission = make()
+        crowd = b"".join(extension(kind, b"") for kind in range(40, 440))
+        asked = admission.judge(client_hello(extensions=crowd + b"cut"), ANN, BEGINNING)
+        self.assertIsInstance(asked, Answer)
+        cookie = cookie_in(asked.datagram)
+        for end, verdict in ((b"cut", Drop("bad_hello")), (b"", None)):
+            hello = client_hello(
+                extensions=crowd + end, cookie=cookie, message_number=1
+            )
+            got = admission.judge(hello, ANN, BEGINNING)
+            self.assertTrue(got == verdict if verdict else isinstance(got, Admit))
 
     def test_small_budget_without_server_name(self) -> None:
         """

@@ -106,6 +106,8 @@ class Admission:
     #: Addresses remembered per ticket. When more come (an observer who has
     #: seen it and owns many) the oldest is forgotten: nobody is locked out.
     ADDRESSES = 64
+    #: Tickets remembered per seat: the lobby makes one each time its player asks.
+    TICKETS = 8
 
     def __init__(
         self,
@@ -127,19 +129,27 @@ class Admission:
         self._nameless = _Allowance(nameless, now)
         self._leeway = leeway
         self._shown: dict[bytes, _Shown] = {}
-        self._of_match: dict[str, set[bytes]] = {}
+        # By match and seat, oldest first.
+        self._of_match: dict[str, dict[int, dict[bytes, None]]] = {}
         self.outcomes: Counter[str] = Counter()
 
     def add_ticket(self, ticket: Ticket) -> None:
         """From now on a client that shows *ticket* gets a handshake."""
         label = ticket.label.encode("ascii").lower()
         self._shown[label] = _Shown(ticket)
-        self._of_match.setdefault(ticket.match_id, set()).add(label)
+        labels = self._of_match.setdefault(ticket.match_id, {}).setdefault(
+            ticket.seat, {}
+        )
+        labels[label] = None
+        if len(labels) > self.TICKETS:
+            oldest = next(iter(labels))
+            del labels[oldest], self._shown[oldest]
 
     def remove_match(self, match_id: str) -> None:
         """Forget all tickets of a match that is over."""
-        for label in self._of_match.pop(match_id, ()):
-            self._shown.pop(label, None)
+        for labels in self._of_match.pop(match_id, {}).values():
+            for label in labels:
+                del self._shown[label]
 
     @property
     def tickets(self) -> int:
@@ -174,11 +184,15 @@ class Admission:
         is_good = hello.message == 1 and self._cookies.is_good(hello.cookie, bound, now)
         if not is_good:
             return _BAD_COOKIE
-        if hello.server_name is None:
+        try:
+            name = hello.read_server_name()
+        except PeerError:
+            return _BAD_HELLO
+        if name is None:
             if self._nameless.take(now, self._nameless_rate, self._nameless_burst):
                 return Admit(None, hello)
             return _NAMELESS
-        return self._judge_name(hello, hello.server_name.lower(), address, now)
+        return self._judge_name(hello, name.lower(), address, now)
 
     def _judge_name(
         self, hello: ClientHello, name: bytes, address: Address, now: float
@@ -204,11 +218,7 @@ class Admission:
 
     def _forget(self, label: bytes, ticket: Ticket) -> None:
         del self._shown[label]
-        labels = self._of_match.get(ticket.match_id)
-        if labels is not None:
-            labels.discard(label)
-            if not labels:
-                del self._of_match[ticket.match_id]
+        del self._of_match[ticket.match_id][ticket.seat][label]
 
 
 _JUNK = Drop("junk")
