@@ -281,6 +281,28 @@ class HandshakeTests(SynchronousTestCase):
         net.run()
         self.assert_plays(net)
 
+    def test_endless_handshake(self) -> None:
+        """
+        However many datagrams a peer sends in the middle of its handshake, they
+        cost the others nothing later on.
+        """
+        net = Net()
+        net.losing = lambda sender, number, datagram: (
+            sender == "client" and number > 1 and len(datagram) > 100
+        )
+        net.add_client()
+        net.run()
+        self.assertEqual(net.server.handshakes, 1)
+        for number in range(200):
+            # A piece of a message that is never whole.
+            piece = b"\x10\0\x04\0\0\x02" + number.to_bytes(3) + b"\0\0\x01x"
+            header = b"\x16\xfe\xfd\0\0" + (1000 + number).to_bytes(6)
+            datagram = header + len(piece).to_bytes(2) + piece
+            net.server.receive(datagram, ANN, net.now)
+            net.now += 0.001
+        self.assertEqual(net.server.handshakes, 1)
+        self.assertLessEqual(len(net.server._agenda), 3)
+
     def test_another_hello_begins_again(self) -> None:
         """
         A client that starts anew in the middle of a handshake gets through.

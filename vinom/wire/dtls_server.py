@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection
+from math import inf
 
 from vinom.wire.admission import Address, Admission, Admit, Answer
 from vinom.wire.dtls_association import Association
@@ -74,8 +75,8 @@ class DtlsServer:
         self._open: dict[Address, Association] = {}
         self._handshaking: dict[Address, Association] = {}
         self._farewells = Farewells()
-        # One entry or more per association, never later than it is due. What
-        # comes up early is put back, so that a datagram costs nothing here.
+        # One good entry per association, never later than it is due. What comes
+        # up early is put back, so that a datagram costs nothing here.
         self._agenda: list[tuple[float, int, Association]] = []
         self._entries = 0
         self._unsent: list[Association] = []
@@ -295,7 +296,10 @@ class DtlsServer:
         """Do what is due: repeat flights, end handshakes and idle associations."""
         agenda = self._agenda
         while agenda and agenda[0][0] <= now:
-            association = heapq.heappop(agenda)[2]
+            at, _, association = heapq.heappop(agenda)
+            if at != association.booked:
+                continue
+            association.booked = inf
             due = association.due(self._idle, self._patience)
             if due is None:
                 continue
@@ -314,14 +318,16 @@ class DtlsServer:
 
     def _remember(self, association: Association) -> None:
         due = association.due(self._idle, self._patience)
-        if due is not None:
+        # Not for each datagram of a handshake: a peer decides how many come.
+        if due is not None and due < association.booked:
+            association.booked = due
             self._entries += 1
             heapq.heappush(self._agenda, (due, self._entries, association))
 
     def deadline(self) -> float | None:
         """When to call `alarm`, at the latest."""
         agenda = self._agenda
-        while agenda and agenda[0][2].is_over:
+        while agenda and (agenda[0][2].is_over or agenda[0][0] != agenda[0][2].booked):
             heapq.heappop(agenda)
         return agenda[0][0] if agenda else self._farewells.deadline()
 
