@@ -26,6 +26,7 @@ from vinom.game import Game
 from vinom.net.lines import LineBounds, LineFactory, Lines
 from vinom.net.tls import server_options
 from vinom.rules.pool import PoolPolicy
+from vinom.rules.room_time import longest_life
 from vinom.services.authority import Authority
 from vinom.services.conversation import Bounds
 from vinom.services.fleet import Fleet
@@ -49,9 +50,6 @@ GAME_SERVER = "vinom.tap.gameserver:main"
 #: What it imports once for all of them, beside the games; none of these may
 #: install a reactor.
 PRELOADED = ("vinom.tap.gameserver", "twisted.internet.epollreactor")
-
-#: How long a room waits for all of its players, seconds.
-JOIN_PATIENCE = 10.0
 
 Games = Mapping[str, Game[Any, Any]]
 
@@ -102,7 +100,7 @@ def build_parts(
         reactor,
         entropy,
         fleet_settings(settings),
-        RoomPatience(lambda plan: longest_match(games[plan.game])),
+        RoomPatience(lambda plan: longest_life(games[plan.game])),
     )
     presence = Presence()
     mint = Mint(settings.realm, authority.signer, entropy, settings.token_seconds)
@@ -201,11 +199,6 @@ def fleet_settings(settings: Settings) -> FleetSettings:
             rooms_per_process=settings.rooms_per_process,
         ),
     )
-
-
-def longest_match(game: Game[Any, Any]) -> float:
-    """From the first seat taken to the last word, seconds."""
-    return JOIN_PATIENCE + game.time_limit + game.linger
 
 
 def lobby_tls(
