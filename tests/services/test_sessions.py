@@ -487,15 +487,15 @@ class OutsideTests(SessionCase):
 
     def test_a_player_in_a_match(self) -> None:
         """
-        Nobody is put in two matches, by whomever.
+        Nobody is put in two matches, by whomever; the matchmaker learns who plays.
         """
         world = LobbyWorld()
         player = OutsidePlayer("Ann", "ann")
         self.successResultOf(self.start(world, player, OutsidePlayer("Bob")))
         refused = self.start(world, player, OutsidePlayer("Cat"))
-        self.assertEqual(
-            self.failureResultOf(refused, Refused).value.code, Code.ALREADY_IN_MATCH
-        )
+        refusal = self.failureResultOf(refused, Refused).value
+        self.assertEqual(refusal.code, Code.ALREADY_IN_MATCH)
+        self.assertEqual(refusal.details, {"player_ids": ["ann"]})
 
     def test_refused(self) -> None:
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import ask
@@ -135,8 +136,16 @@ class AdminTests(SynchronousTestCase):
 
     def test_kick_and_end(self) -> None:
         """
-        A player can be removed, and a match ended; what is unknown is 404.
+        A player can be removed, and a match ended, and the log says that an
+        operator did it; what is unknown is 404.
         """
+        logged: list[str] = []
+
+        def remember(event: LogEvent) -> None:
+            logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(remember)
+        self.addCleanup(globalLogPublisher.removeObserver, remember)
         started = self.start("ann", "bob").json
         match, player = started["match_id"], started["seats"][0]["player_id"]
         kick = f"/v1/matches/{match}/kick"
@@ -152,6 +161,13 @@ class AdminTests(SynchronousTestCase):
             ask(self.pages, "POST", f"/v1/matches/{match}/end").status, 200
         )
         self.assertEqual(ask(self.pages, "POST", "/v1/matches/none/end").status, 404)
+        self.assertEqual(
+            [said for said in logged if said.startswith("an operator")],
+            [
+                f"an operator removed player {player} from match {match}",
+                f"an operator ended match {match}",
+            ],
+        )
 
     def test_explain(self) -> None:
         """

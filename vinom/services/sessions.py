@@ -98,7 +98,14 @@ class Sessions(Service):
         """
         match = await self._open(game, options, seats)
         if match is None:
-            raise Refused(Code.ALREADY_IN_MATCH, "a player is in another match")
+            playing = [
+                s.player_id for s in seats if await self.is_in_match(s.player_id)
+            ]
+            raise Refused(
+                Code.ALREADY_IN_MATCH,
+                "a player is in another match",
+                {"player_ids": playing},
+            )
 
         def withdraw(_: Deferred[list[MatchFound]]) -> None:
             if match.hosting is not None:

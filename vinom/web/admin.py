@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from msgspec import MsgspecError, Struct, json
+from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from vinom.errors import Code, Refused, field_of
@@ -38,6 +39,7 @@ class Kick(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _kicks = json.Decoder(Kick)
+_log = Logger()
 
 
 def admin_pages(
@@ -85,10 +87,16 @@ class _Matches(Resource):
         async def kick(body: bytes) -> Any:
             player_id = _decode_kick(body).player_id
             await self._sessions.kick(match_id, player_id)
+            _log.info(
+                "an operator removed player {player_id} from match {match_id}",
+                player_id=player_id,
+                match_id=match_id,
+            )
             return {"match_id": match_id, "player_id": player_id}
 
         async def end(body: bytes) -> Any:
             await self._sessions.end(match_id)
+            _log.info("an operator ended match {match_id}", match_id=match_id)
             return {"match_id": match_id}
 
         return Folder(kick=Asked("POST", kick), end=Asked("POST", end))
