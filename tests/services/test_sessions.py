@@ -507,7 +507,7 @@ class OutsideTests(SessionCase):
             ((ann, bob), {"game": "chess"}, "game"),
             ((ann,), {}, "players"),
             ((ann, ann), {}, "players"),
-            ((ann, bob), {"options": b'{"no":1}'}, "data.options.no"),
+            ((ann, bob), {"options": b'{"no":1}'}, "options.no"),
         ):
             refused = self.start(world, *players, **facts)
             refusal = self.failureResultOf(refused, Refused).value
