@@ -47,13 +47,25 @@ class SeatDoorTests(SynchronousTestCase):
         first = self.enter("a")
         self.door.confirm()
         self.assertTrue(self.door.is_resumed_by(first))
-        self.door.enter_by_resume()
+        self.door.enter_by_resume(first)
         second = self.door.offer(self.entropy)
         self.assertTrue(self.door.is_resumed_by(first))
         self.assertTrue(self.door.is_resumed_by(second))
         self.door.confirm()
         self.assertFalse(self.door.is_resumed_by(first))
         self.assertTrue(self.door.is_resumed_by(second))
+
+    def test_resuming_uses_the_token_up(self) -> None:
+        """
+        A token whose answer is used to come back is of no use to a thief, though
+        the first connection never got to say that the answer arrived.
+        """
+        first = self.enter("a")
+        self.door.enter_by_resume(first)
+        self.door.offer(self.entropy)
+        with self.assertRaises(Refused):
+            self.enter("a")
+        self.assertTrue(self.door.is_resumed_by(first))
 
     def test_nothing_opens_a_new_door(self) -> None:
         """

@@ -112,7 +112,7 @@ class Reception:
         if claims is not None:
             seat.door.enter_by_token(claims)
         else:
-            seat.door.enter_by_resume()
+            seat.door.enter_by_resume(asked.proof)
         return hosted, seat
 
     def _by_resume(self, line: Line, resume: bytes) -> tuple[HostedRoom, HostedSeat]:
