@@ -355,6 +355,24 @@ class BadNetworkTests(SynchronousTestCase):
         kept = [net.seat.tell(event, net.clock.seconds()) for _ in range(100)]
         self.assertFalse(all(kept))
 
+    def test_many_joins(self) -> None:
+        """
+        However often a player asks for its seat, the answer, which may be long,
+        goes out now and then only; and it gets the seat.
+        """
+        net = PacketNet(setup=b"w" * 20_000)
+        net.losing = lambda sender, number, packet: sender == "server"
+        net.run(0.1)
+        before = len(net.sent)
+        for number in range(2, 200):
+            join = write_join(number, b"a.b.c", False)
+            self.assertEqual(net.seat.receive(join, net.clock.seconds()), [])
+            self.assertEqual(net.seat.take_packets(), [])
+        self.assertEqual(len(net.sent), before)
+        net.losing = lambda sender, number, packet: False
+        net.run(1.0)
+        self.assertEqual(net.seat.phase, "confirmed")
+
     def test_confirmation_needs_the_welcome(self) -> None:
         """
         A seat counts as taken only when the player has shown that it knows.

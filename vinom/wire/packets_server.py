@@ -145,14 +145,6 @@ def read_server(packet: bytes) -> ServerPacket:
     raise PeerError(f"no packet of a game server has type 0x{kind:02x}")
 
 
-def _read_state(packet: bytes) -> StatePiece:
-    _, number, acked, applied, *shared = STATE_LAYOUT.unpack_from(packet)
-    version, time, index, count = shared
-    check_fragment(index, count)
-    piece = packet[STATE_LAYOUT.size :]
-    return StatePiece(number, acked, applied, version, time, index, count, piece)
-
-
 def _read_messages(packet: bytes) -> Messages:
     _, number, acked, first, count = _MESSAGES.unpack_from(packet)
     if count > MOST_PARTS:

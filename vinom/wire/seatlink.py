@@ -147,10 +147,9 @@ class SeatLink:
         elif phase == "waiting" or phase == "asked":
             self._hear_stranger(read, now, events)
         elif phase == "welcomed":
-            if type(read) is Join:
-                # Our answer was lost, or is on its way.
-                self._send_welcome(now)
-            else:
+            # Another JOIN is not answered, only time repeats a welcome: it can be
+            # a thousand times as long as what would ask for it.
+            if type(read) is not Join:
                 self._confirm(now)
                 events.append(Confirmed())
                 self._hear(read, now, events)
