@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
@@ -90,6 +91,30 @@ class HelloTests(SynchronousTestCase):
         line.conversation = world.lobby.open(line)
         world.clock.advance(1.0)
         self.assertEqual(codes(line.heard()), ["timeout"])
+
+    def test_refusals_are_in_the_log(self) -> None:
+        """
+        An operator sees who was refused and sent away, one line each, no traceback.
+        """
+        logged: list[LogEvent] = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        world = LobbyWorld(bounds=Bounds(rate=1.0, burst=2.0))
+        line = world.line("127.0.0.9")
+        line.ask("hello", protocol=1, player_key="guess")
+        for _ in range(5):
+            if not line.is_closed:
+                line.ask("ping")
+        said = [formatEvent(event) for event in logged]
+        self.assertEqual(
+            said,
+            [
+                "refused a hello from 127.0.0.9: unknown_player_key, "
+                "say hello with a name or credentials",
+                "sent 127.0.0.9 away: too many messages",
+            ],
+        )
+        self.assertNotIn("log_failure", {key for event in logged for key in event})
 
     def test_idle(self) -> None:
         """

@@ -160,6 +160,11 @@ class Conversation:
         )
         self._inputs.misunderstood(refusal, id)
         if not self._complaints.take(now):
+            self._log.info(
+                "sent {host} away: too many messages",
+                host=self.host,
+                player_id=None if self.player is None else self.player.player_id,
+            )
             self._inputs.ended(refusal)
 
     def _flush(self) -> None:
@@ -189,6 +194,14 @@ class Conversation:
                 self._note(push)
                 self._inputs.answered(push)
         except Refused as refusal:
+            # One over its rate is not to fill the log as well.
+            if isinstance(request, Hello) and refusal.code is not Code.RATE_LIMITED:
+                self._log.info(
+                    "refused a hello from {host}: {code}, {why}",
+                    host=self.host,
+                    code=refusal.code.value,
+                    why=refusal.message,
+                )
             self._inputs.refused(refusal)
         except StoreUnavailable as error:
             self._log.error("storage does not answer: {error}", error=error)
