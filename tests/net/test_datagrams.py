@@ -8,7 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
+from vinom.net.conditioner import Conditioner
 from vinom.net.datagrams import ClientPort, DatagramPort, Pass
+from vinom.rules.conditions import Conditions
 from vinom.wire.admission import Address, Admission
 from vinom.wire.dtls import (
     ClientEvent,
@@ -336,6 +338,8 @@ class ClientPortTests(PortCase):
 class Twice:
     """A network that delivers everything twice, the second time late."""
 
+    longest_hold = 0.01
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
@@ -379,3 +383,22 @@ class FilterTests(PortCase):
         self.server_wire.stopListening()
         self.clock.advance(1.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_goodbye_through_a_slow_network(self) -> None:
+        """
+        A client that leaves is gone for itself at once, and for the server when
+        its goodbye has arrived; then its socket is closed.
+        """
+        port = self.connect()
+        port._worn = Conditioner(self.clock, Conditions(delay=0.1), 1)
+        port.close()
+        port.close()
+        self.server.send(self.association, b"too late")
+        self.settle()
+        self.clock.advance(0.05)
+        self.assertEqual((self.turns, ANN in self.wires), ([], True))
+        self.clock.advance(0.05)
+        self.settle()
+        self.assertEqual(self.turns, [[Disconnected(self.association, "closed")]])
+        self.assertNotIn(ANN, self.wires)
+        self.assertEqual((self.events, self.refusals), ([], 0))

@@ -8,6 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.game_net import HOST, PORT, GameNet
 from tests.support.games import Forfeiting, StandingIn, Teller
 from vinom.model import Ticket
+from vinom.net.conditioner import Conditioner
+from vinom.rules.conditions import Conditions
 from vinom.services.gameserver_line import LineLimits
 from vinom.wire.control import (
     AddTicket,
@@ -659,6 +661,6 @@ class BadNetworkTests(SynchronousTestCase):
         """
         for seed in range(3):
             net = GameNet(seed)
-            net.reactor.loss, net.reactor.duplicate = 0.15, 0.1
-            net.reactor.delay = (0.02, 0.08)
+            bad = Conditions(loss=0.15, duplicate=0.1, delay=0.05, jitter=0.03)
+            net.reactor.worn = Conditioner(net.reactor, bad, seed)
             self.play(net)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import msgpack
@@ -16,7 +17,9 @@ from tests.support.games import Teller, Ticking
 from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
 from vinom.net.alarm import Alarm
+from vinom.net.conditioner import Conditioner
 from vinom.net.datagrams import ClientPort
+from vinom.rules.conditions import Conditions
 from vinom.rules.play import Recorded
 from vinom.services.gameserver import GameServer
 from vinom.services.gameserver_line import LineLimits
@@ -74,17 +77,16 @@ class MemoryUdp:
 
 class BadReactor(Clock):
     """
-    A clock with UDP on it that loses, doubles and reorders.
+    A clock with UDP on it.
 
+    :ivar worn: what its network does to datagrams.
     :ivar taken: ports that cannot be had.
     """
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.rightNow = BEGINNING
-        self.chance = random.Random(seed)
-        self.loss = self.duplicate = 0.0
-        self.delay = (0.005, 0.005)
+        self.worn = Conditioner(self, Conditions(delay=0.005), seed)
         self.losing: Losing = lambda sender, datagram: False
         self.sockets: dict[tuple[str, int], MemoryUdp] = {}
         self.taken: set[int] = set()
@@ -102,11 +104,8 @@ class BadReactor(Clock):
     def carry(
         self, sender: tuple[str, int], datagram: bytes, to: tuple[str, int]
     ) -> None:
-        if self.losing(sender, datagram) or self.chance.random() < self.loss:
-            return
-        for _ in range(2 if self.chance.random() < self.duplicate else 1):
-            delay = self.chance.uniform(*self.delay)
-            self.callLater(delay, self._arrive, sender, datagram, to)
+        if not self.losing(sender, datagram):
+            self.worn.outgoing(datagram, to, partial(self._arrive, sender))
 
     def _arrive(
         self, sender: tuple[str, int], datagram: bytes, to: tuple[str, int]

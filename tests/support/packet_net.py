@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
+from vinom.net.conditioner import Conditioner
+from vinom.rules.conditions import Conditions
+from vinom.wire.admission import Address
 from vinom.wire.linkmessages import MessageStream, Welcome, encode
 from vinom.wire.messages import SeatName
 from vinom.wire.packets_server import state_tails
@@ -15,6 +17,11 @@ from vinom.wire.seatlink import ActionArrived, JoinAsked, SeatEvent, SeatLink
 
 #: Longest payload of a record in these tests, bytes.
 PAYLOAD = 1163
+
+#: A good network.
+NEAR = Conditions(delay=0.01)
+#: Where the player is, as far as anybody asks.
+_PLAYER = ("192.0.2.1", 4000)
 
 #: Says of a packet whether it is lost. Gets who sent it ("player" or "server"),
 #: how many that end sent before, and the packet.
@@ -25,25 +32,19 @@ class PacketNet:
     """
     One `SeatLink`, one `PlayerLink`.
 
-    :param loss: share of packets lost.
-    :param duplicate: share of packets that come twice.
-    :param delay: shortest and longest time on the way, seconds; packets
-        overtake each other.
+    :param conditions: of the network between them.
     """
 
     def __init__(
         self,
         seed: int = 0,
-        loss: float = 0.0,
-        duplicate: float = 0.0,
-        delay: tuple[float, float] = (0.01, 0.01),
+        conditions: Conditions = NEAR,
         setup: bytes = b"\x80",
         messages: MessageStream | None = None,
         heard: int = 0,
     ) -> None:
         self.clock = Clock()
-        self.chance = random.Random(seed)
-        self.loss, self.duplicate, self.delay = loss, duplicate, delay
+        self.worn = Conditioner(self.clock, conditions, seed)
         self.losing: Losing = lambda sender, number, packet: False
         self.setup = setup
         self.messages = MessageStream() if messages is None else messages
@@ -83,24 +84,20 @@ class PacketNet:
 
     def _pump(self) -> None:
         for packet in self.player.take_packets():
-            self._carry("player", packet, self._to_seat)
+            if self._leaves("player", packet):
+                self.worn.outgoing(packet, _PLAYER, self._to_seat)
         for packet in self.seat.take_packets():
-            self._carry("server", packet, self._to_player)
+            if self._leaves("server", packet):
+                self.worn.incoming(packet, _PLAYER, self._to_player)
         self.player_events += self.player.take_events()
 
-    def _carry(
-        self, sender: str, packet: bytes, deliver: Callable[[bytes], None]
-    ) -> None:
+    def _leaves(self, sender: str, packet: bytes) -> bool:
         number = self._counts[sender]
         self._counts[sender] += 1
         self.sent.append((sender, packet))
-        if self.losing(sender, number, packet) or self.chance.random() < self.loss:
-            return
-        copies = 2 if self.chance.random() < self.duplicate else 1
-        for _ in range(copies):
-            self.clock.callLater(self.chance.uniform(*self.delay), deliver, packet)
+        return not self.losing(sender, number, packet)
 
-    def _to_seat(self, packet: bytes) -> None:
+    def _to_seat(self, packet: bytes, _: Address) -> None:
         now = self.clock.seconds()
         for event in self.seat.receive(packet, now):
             self.seat_events.append(event)
@@ -123,7 +120,7 @@ class PacketNet:
             setup=self.setup,
         )
 
-    def _to_player(self, packet: bytes) -> None:
+    def _to_player(self, packet: bytes, _: Address) -> None:
         self.player.receive(packet, self.clock.seconds())
 
 

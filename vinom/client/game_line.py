@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
 from vinom.errors import PeerError
 from vinom.net.alarm import Alarm
-from vinom.net.datagrams import ClientPort
+from vinom.net.datagrams import ClientPort, IDatagramFilter
 from vinom.wire.dtls import ClientEvent, Connected, Disconnected, DtlsClient, Received
 from vinom.wire.playerlink import PlayerEvent, PlayerLink
 
@@ -28,6 +28,7 @@ class GameLine:
     :param opened: called once the handshake is done.
     :param deliver: gets each event of the link.
     :param lost: called once if the line breaks, with a short reason.
+    :param worn: a filter between this line and the network.
     :ivar heard: when the server was last heard, on the reactor's clock.
     :ivar link: exists once the handshake is done.
     """
@@ -46,6 +47,7 @@ class GameLine:
         opened: Callable[[], None],
         deliver: Callable[[PlayerEvent], None],
         lost: Callable[[str], None],
+        worn: IDatagramFilter | None = None,
     ) -> None:
         self._clock = reactor
         self._token, self._resume, self._first = token, resume, heard
@@ -56,7 +58,7 @@ class GameLine:
         self._alarm = Alarm(reactor, self._deadline, self._ring)
         client = DtlsClient(server_name, authority, self.heard)
         self._port = ClientPort(
-            reactor, client, host, port, self._arrived, self._refused
+            reactor, client, host, port, self._arrived, self._refused, worn
         )
         any_address = "::" if ip_address(host).version == 6 else ""
         reactor.listenUDP(0, self._port, interface=any_address, maxPacketSize=65535)

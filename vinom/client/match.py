@@ -15,6 +15,7 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.lobby import LobbyClient
 from vinom.client.seat import Seat
 from vinom.errors import VinomError
+from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.messages import MatchFound, SeatName
 from vinom.wire.playerlink import (
     ActionRefused,
@@ -81,6 +82,7 @@ class Match:
     whose answer was still to come then is not sent again: look at the next view.
 
     :param patience: how long a lost seat is looked for, seconds.
+    :param worn: a filter between its connections and the network.
     :ivar seat: our number.
     :ivar players: everybody's.
     :ivar setup: what never changes, decoded; ``None`` if the game has none.
@@ -98,6 +100,7 @@ class Match:
         lobby: LobbyClient,
         found: MatchFound,
         patience: float = 60.0,
+        worn: IDatagramFilter | None = None,
     ) -> None:
         self._reactor = reactor
         self.match_id, self.game = found.match_id, found.game
@@ -109,7 +112,9 @@ class Match:
         self.time = self.seen_at = 0.0
         self.acked = 0
         self.outcome: dict[str, Any] | None = None
-        self._seat = Seat(reactor, lobby, found, patience, self._take, self._finish)
+        self._seat = Seat(
+            reactor, lobby, found, patience, self._take, self._finish, worn
+        )
         self._view = b""
         self._over: MatchOver | None = None
         self._last_call: IDelayedCall | None = None

@@ -27,6 +27,7 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import Identity, LobbyClient
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
+from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.messages import PROTOCOL, Hello, MatchFound, QueueStatus
 
 __all__ = [
@@ -52,6 +53,7 @@ def connect(
     player_key: str | None = None,
     tls: bytes | Literal[True] | None = None,
     tls_name: str | None = None,
+    worn: IDatagramFilter | None = None,
 ) -> Deferred[Client]:
     """
     Say hello to the lobby at *host* and *port*.
@@ -64,6 +66,8 @@ def connect(
     :param tls: authority to verify the lobby with, PEM; ``True`` trusts what
         this machine trusts; ``None`` speaks plain text.
     :param tls_name: what its certificate must be for; *host* if unset.
+    :param worn: a filter between matches and the network, to try a bad one: a
+        `vinom.net.conditioner.Conditioner`.
     """
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port)
     if tls is not None:
@@ -74,7 +78,7 @@ def connect(
             optionsForClientTLS(tls_name or host, trustRoot=roots), endpoint
         )
     hello = Hello(PROTOCOL, name, credentials, player_key)
-    client = Client(reactor, LobbyClient(reactor, endpoint, hello))
+    client = Client(reactor, LobbyClient(reactor, endpoint, hello), worn)
     return client.hello().addCallback(lambda _: client)
 
 
@@ -82,11 +86,17 @@ class Client:
     """
     One player: in the lobby, and in one match after another.
 
+    :param worn: a filter between matches and the network.
     :ivar match: the one being played, or the last.
     """
 
-    def __init__(self, reactor: IPlayReactor, lobby: LobbyClient) -> None:
-        self._reactor, self._lobby = reactor, lobby
+    def __init__(
+        self,
+        reactor: IPlayReactor,
+        lobby: LobbyClient,
+        worn: IDatagramFilter | None = None,
+    ) -> None:
+        self._reactor, self._lobby, self._worn = reactor, lobby, worn
         self.match: Match | None = None
 
     @property
@@ -123,7 +133,9 @@ class Client:
         last = self.match.match_id if self.match is not None else ""
 
         def begin(found: MatchFound) -> Deferred[Match]:
-            match = self.match = Match(self._reactor, self._lobby, found)
+            match = self.match = Match(
+                self._reactor, self._lobby, found, worn=self._worn
+            )
             if on_found is not None:
                 on_found(match)
             match.start()

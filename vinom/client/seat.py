@@ -16,6 +16,7 @@ from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import PAUSES, LobbyClient
 from vinom.errors import Code
 from vinom.net.alarm import Alarm
+from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.messages import MatchEnded, MatchFound, QueueStatus
 from vinom.wire.playerlink import Joined, PlayerEvent, PlayerLink, Rejected
 
@@ -53,9 +54,11 @@ class Seat:
         patience: float,
         deliver: Callable[[PlayerEvent], None],
         over: Callable[[str, _Outcome], None],
+        worn: IDatagramFilter | None = None,
     ) -> None:
         self._reactor, self._lobby, self._found = reactor, lobby, found
         self._patience, self._deliver, self._told = patience, deliver, over
+        self._worn = worn
         self.farewell: str | None = None
         self.joins = self.handshakes = 0
         self._line: GameLine | None = None
@@ -187,6 +190,7 @@ class Seat:
             opened=self._opened,
             deliver=self._take,
             lost=self._lose,
+            worn=self._worn,
         )
         self._silence.arm()
         return await taking

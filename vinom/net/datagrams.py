@@ -37,7 +37,13 @@ class IDatagramFilter(Protocol):
     Stands between a port and the network, in tests and for trying bad networks.
 
     It calls *pass_on* for each datagram as often as it likes, now or later.
+
+    :ivar longest_hold: the longest time that it holds a datagram, seconds. A
+        client's port stays open so long after its goodbye, which then still
+        leaves; what a server's port had to say is lost when it is closed.
     """
+
+    longest_hold: float
 
     def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
         """A datagram came from *address*."""
@@ -184,14 +190,17 @@ class ClientPort(DatagramProtocol):
         self._refused = refused
         self._worn = worn
         self._alarm = Alarm(clock, client.deadline, self._ring)
+        self._write: Pass | None = None
         self._is_stopped = False
 
     def startProtocol(self) -> None:
         self.transport.connect(*self._address)
+        self._write = self.transport.write
         self._client.start(self._clock.seconds())
         self.flush()
 
     def stopProtocol(self) -> None:
+        self._write = None
         self._alarm.stop()
         if not self._is_stopped:
             # Nobody asked for it. Linux's poll and epoll report a refusal as an
@@ -221,14 +230,21 @@ class ClientPort(DatagramProtocol):
         self._client.send(payload)
 
     def close(self) -> None:
-        """Say close_notify and close the socket."""
+        """Say close_notify and close the socket; nothing is taken any more."""
         if self._is_stopped:
             return
         self._client.close(self._clock.seconds())
         self.flush()
         self._is_stopped = True
         self._alarm.stop()
-        self.transport.stopListening()
+        if self._worn is not None and self._worn.longest_hold:
+            self._clock.callLater(self._worn.longest_hold, self._hang_up)
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._write is not None:
+            self.transport.stopListening()
 
     def flush(self) -> None:
         """Deliver and send what there is."""
@@ -243,11 +259,11 @@ class ClientPort(DatagramProtocol):
             self._alarm.arm()
 
     def _put(self, datagram: bytes, address: Address) -> None:
-        if self._is_stopped:
+        if self._write is None:
             return
         # What fails here is as good as lost on the way.
         with suppress(OSError, MessageLengthError):
-            self.transport.write(datagram, address)
+            self._write(datagram, address)
 
     def _ring(self) -> None:
         self._client.alarm(self._clock.seconds())

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from vinom.client.bot import Bot, Habits
 from vinom.client.crowd import Crowd
@@ -17,6 +18,8 @@ from vinom.client.sdk import Client, connect
 from vinom.client.tally import Tally
 from vinom.errors import Misconfigured
 from vinom.game import Chance, Game
+from vinom.net.conditioner import Conditioner
+from vinom.rules.conditions import Conditions
 from vinom.tap.dialing import (
     LobbyAddress,
     add_lobby_arguments,
@@ -25,6 +28,7 @@ from vinom.tap.dialing import (
     parse_json,
 )
 from vinom.tap.foreground import run_in_foreground
+from vinom.tap.networking import add_network_arguments, network_conditions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print nothing but one JSON object"
     )
+    add_network_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
         raise Misconfigured("--pace must be above 0")
     if options.seconds < 0 or options.grace < 0:
         raise Misconfigured("--seconds and --grace must not be negative")
+    network = network_conditions(options)
     name, game = find_game(options.game)
+    seed = os.urandom(8) if options.seed is None else str(options.seed).encode()
     plan = BotPlan(
         lobby_address(options),
         name,
@@ -80,7 +87,9 @@ def run(options: argparse.Namespace) -> int:
         options.seconds,
         # Who never ends by itself is left when the time is over.
         options.grace if _ends(game) else 0.0,
-        os.urandom(8) if options.seed is None else str(options.seed).encode(),
+        seed,
+        network,
+        seed.hex() if options.network_seed is None else str(options.network_seed),
     )
     runs: list[BotRun] = []
 
@@ -99,7 +108,12 @@ def run(options: argparse.Namespace) -> int:
 
 @attrs.frozen
 class BotPlan:
-    """What a run of bots is to be; see the options of `add_arguments`."""
+    """
+    What a run of bots is to be; see the options of `add_arguments`.
+
+    :ivar network: what it does to datagrams; ``None`` leaves them alone.
+    :ivar network_seed: of its luck.
+    """
 
     lobby: LobbyAddress
     name: str
@@ -109,6 +123,8 @@ class BotPlan:
     seconds: float
     grace: float
     seed: bytes
+    network: Conditions | None = None
+    network_seed: str = ""
 
 
 class BotRun:
@@ -127,14 +143,27 @@ class BotRun:
 
     def run(self) -> Deferred[int]:
         """Play; fires with the exit code."""
-        return self._crowd.run().addCallback(lambda _: self._code())
+        return self._crowd.run().addCallback(lambda _: self._see_off())
 
     def stop(self) -> None:
         """Leave now."""
         self._crowd.leave()
 
+    def _see_off(self) -> Deferred[int]:
+        """Stay until the last goodbyes have left."""
+        network = self._plan.network
+        stay = 0.0 if network is None else network.longest
+        return deferLater(self._reactor, stay, self._code)
+
     def _code(self) -> int:
         return 1 if self.tally.failed or not self.tally.started else 0
+
+    def _conditioner(self, name: str) -> Conditioner | None:
+        """Give each bot a network of its own, so that none changes another's luck."""
+        plan = self._plan
+        if plan.network is None:
+            return None
+        return Conditioner(self._reactor, plan.network, f"{plan.network_seed} {name}")
 
     def _newcomer(self, name: str, chance: Chance) -> Any:
         plan = self._plan
@@ -159,6 +188,7 @@ class BotRun:
                 name=name,
                 tls=lobby.tls,
                 tls_name=lobby.tls_name,
+                worn=self._conditioner(name),
             ).addCallback(ready)
 
         return greet
