@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -246,6 +247,25 @@ class PlainTests(LineCase):
         protocol, _ = self.connect("192.0.2.1")
         protocol.dataReceived(b"hi\n")
         self.assertEqual(self.ears[0].heard, [b"hi"])
+
+    def test_a_flood_does_not_fill_the_log(self) -> None:
+        """
+        Refused connections are logged, but no more than a line a second for long.
+        """
+        logged: list[str] = []
+
+        def remember(event: LogEvent) -> None:
+            logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(remember)
+        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        self.open_port(bounds=LineBounds(per_network=0))
+        for _ in range(100):
+            self.connect()
+        self.assertEqual(logged, ["refused 127.0.0.1: too_many_connections"] * 20)
+        self.clock.advance(1.0)
+        self.connect()
+        self.assertEqual(len(logged), 21)
 
     def test_too_many_connections(self) -> None:
         """

@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import Code
-from vinom.rules.limits import NetworkCounts, is_loopback
+from vinom.rules.limits import NetworkCounts, TokenBucket, is_loopback
 from vinom.wire.lines import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
 from vinom.wire.messages import encode_failure
 
@@ -80,6 +80,8 @@ class Lines:
     allow_plaintext: bool = False
     bounds: LineBounds = attrs.field(factory=LineBounds)
     connections: NetworkCounts = attrs.field(init=False)
+    #: How many refusals are logged: a flood is not to fill the disk.
+    logged: TokenBucket = attrs.field(init=False, factory=lambda: TokenBucket(1, 20))
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
@@ -244,7 +246,8 @@ class FirstByteProtocol(Protocol):
         self._refuse(Code.TIMEOUT, "no hello came in time")
 
     def _refuse(self, code: Code, why: str) -> None:
-        self._log.info("refused {host}: {code}", host=self._host, code=code.value)
+        if self._lines.logged.take(self._lines.clock.seconds()):
+            self._log.info("refused {host}: {code}", host=self._host, code=code.value)
         self._is_refused = True
         assert self.transport is not None
         self.transport.write(encode_failure(code, why) + b"\n")
