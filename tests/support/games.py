@@ -40,8 +40,8 @@ class TaleView(Struct, frozen=True):
 class Teller(Game[Tale, Say | Quiet]):
     """
     Writes down what reaches it, and obeys a few words: "no" is rejected,
-    "boom" fails, "exit" asks to exit, "tell" emits an event, "end" and "again"
-    end and begin a round, "wake 3.5" sets a deadline.
+    "boom" fails, "exit" asks to exit, "tell" emits an event, "shout 99" a long one,
+    "end" and "again" end and begin a round, "wake 3.5" sets a deadline.
     """
 
     name = "teller"
@@ -68,6 +68,8 @@ class Teller(Game[Tale, Say | Quiet]):
                 raise SystemExit(3)
             case ["tell"]:
                 return Step(s, (Event("told", {"by": seat}), Event("psst", to=seat)))
+            case ["shout", size]:
+                return Step(s, (Event("shouted", "A" * int(size)),))
             case ["end"]:
                 return attrs.evolve(s, over=True, rounds=s.rounds + 1)
             case ["again"]:

@@ -30,6 +30,7 @@ from vinom.wire.control import (
     ToNode,
 )
 from vinom.wire.linkmessages import (
+    LONGEST_MESSAGE,
     Event,
     Message,
     Over,
@@ -176,8 +177,12 @@ class HostedRoom:
 
     def _leave(self, line: Line, seat: HostedSeat, now: float) -> None:
         line.link.end()
-        line.flush(self._port)
-        self._release(line, seat)
+        self._give_up(line, seat, now)
+
+    def _give_up(self, line: Line | None, seat: HostedSeat, now: float) -> None:
+        if line is not None:
+            line.flush(self._port)
+            self._release(line, seat)
         seat.present = False
         self.room.leave(seat.number, now)
         self._seat_changed(seat, "left")
@@ -202,15 +207,10 @@ class HostedRoom:
         """
         if not 0 <= number < len(self.seats):
             return None
-        seat = self.seats[number]
-        line = seat.line
+        line = (seat := self.seats[number]).line
         if line is not None:
             line.link.refuse(Code.KICKED, "an operator removed you", now)
-            line.flush(self._port)
-            self._release(line, seat)
-        seat.present = False
-        self.room.leave(number, now)
-        self._seat_changed(seat, "left")
+        self._give_up(line, seat, now)
         return line
 
     def _release(self, line: Line, seat: HostedSeat) -> None:
@@ -243,8 +243,7 @@ class HostedRoom:
                 line.flush(port)
                 if line.link.phase == "over":
                     self.lost(line, seat, now)
-        if self._links_at > now + ACK_DELAY:
-            self._links_at = now + ACK_DELAY
+        self._links_at = min(self._links_at, now + ACK_DELAY)
 
     def _show(self, now: float) -> None:
         room, version = self.room, self.room.version
@@ -278,12 +277,12 @@ class HostedRoom:
             self._cannot_send("view", error, now)
             return []
 
-    def _cannot_send(self, what: str, error: ValueError, now: float) -> None:
+    def _cannot_send(self, what: str, why: object, now: float) -> None:
         self._log.error(
             "match {match_id} ends: its {what} cannot be sent: {why}",
             match_id=self.room.plan.match_id,
             what=what,
-            why=str(error),
+            why=why,
         )
         self.room.close("crashed", now)
 
@@ -335,6 +334,9 @@ class HostedRoom:
 
     def _say_all(self, message: Message, now: float, to: int | None = None) -> None:
         data = encode(message)
+        if len(data) > LONGEST_MESSAGE:
+            self._cannot_send("message", f"{len(data)} bytes", now)
+            return
         for seat in self.seats:
             if to is None or seat.number == to:
                 self._say(seat, data, now)
@@ -367,13 +369,9 @@ class HostedRoom:
 
     def rearm(self) -> None:
         """Find out exactly when a link wants attention; after `flush`."""
-        at = inf
-        for seat in self.seats:
-            if seat.line is not None:
-                wanted = seat.line.link.deadline()
-                if wanted is not None and wanted < at:
-                    at = wanted
-        self._links_at = at
+        lines = [seat.line for seat in self.seats if seat.line is not None]
+        wanted = [line.link.deadline() for line in lines]
+        self._links_at = min((at for at in wanted if at is not None), default=inf)
 
     def _run_clock(self, now: float) -> None:
         before = self.room.version
