@@ -224,6 +224,23 @@ class MatchTests(SynchronousTestCase):
         self.pass_time(4.0)
         self.assertEqual((match.joins, heard), (2, [1, 2]))
 
+    def test_seat_lost_again_and_again(self) -> None:
+        """
+        A server that gives the seat and takes it at once is not dialed without
+        pause, and a good one is found again.
+        """
+        match, server = self.play()
+        for _ in range(200):
+            if match.is_connected and server.link is not None:
+                now = self.world.reactor.seconds()
+                server.link.refuse(Code.BUSY, "no", now)
+                server._pump()
+            self.pass_time(0.05)
+        self.assertIn(match.joins, range(5, 11))
+        self.pass_time(8.0)
+        self.assertTrue(match.is_connected)
+        self.assertEqual(self.results, [])
+
     def test_never_seated(self) -> None:
         """
         A seat that cannot be taken is given up, and says so.

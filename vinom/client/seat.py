@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,9 @@ from vinom.wire.playerlink import Joined, PlayerEvent, PlayerLink, Rejected
 
 #: Silence after which a seat is taken back, seconds.
 SILENCE = 3.0
+#: A seat that is lost sooner than this after it was taken is taken back with the
+#: pauses of one that could not be taken: nobody is dialed in a tight circle.
+SETTLED = 5.0
 
 _Outcome = dict[str, Any] | None
 
@@ -66,6 +70,7 @@ class Seat:
         self._resume: bytes | None = None
         self._message = 0
         self._heard = reactor.seconds()
+        self._attempt, self._taken_at = 0, -inf
         self._is_over = False
         self._silence = Alarm(reactor, self._silent_at, self._silent)
 
@@ -130,12 +135,13 @@ class Seat:
             await self._come_back()
 
     async def _come_back(self) -> None:
-        attempt = 0
+        if self._reactor.seconds() - self._taken_at >= SETTLED:
+            self._attempt = 0
         while not self._is_over:
-            if attempt:
-                pause = PAUSES[min(attempt, len(PAUSES)) - 1]
+            if self._attempt:
+                pause = PAUSES[min(self._attempt, len(PAUSES)) - 1]
                 await deferLater(self._reactor, pause)
-            attempt += 1
+            self._attempt += 1
             if self._reactor.seconds() - self._heard > self._patience:
                 self._finish(Code.LOST)
             elif not self._is_over and await self._try_again():
@@ -208,6 +214,7 @@ class Seat:
     def _take(self, event: PlayerEvent) -> None:
         if isinstance(event, Joined):
             self.joins += 1
+            self._taken_at = self._reactor.seconds()
             self._resume = event.resume
             self._taken(True)
         elif isinstance(event, Rejected):
