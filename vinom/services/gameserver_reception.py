@@ -17,6 +17,10 @@ from vinom.services.gameserver_seats import HostedSeat
 from vinom.wire.seatlink import JoinAsked, SeatEvent
 from vinom.wire.tokens import Claims, TokenVerifier
 
+#: Connections without a seat at once: whoever has a ticket and many addresses
+#: can make them faster than they end by themselves.
+MOST_LINES = 256
+
 
 class Reception:
     """
@@ -44,20 +48,31 @@ class Reception:
         self._rooms, self._verifier = rooms, verifier
         self._clock, self._seconds, self._entropy = clock, seconds, entropy
         self._seated, self._figures = seated, figures
-        self._lines: set[Line] = set()
+        # Oldest first.
+        self._lines: dict[Line, None] = {}
         self._alarm = Alarm(clock, self._deadline, self._ring, seconds)
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def add(self, line: Line) -> None:
-        """A connection was made, or lost its seat to a newer one."""
-        self._lines.add(line)
+        """
+        A connection was made, or lost its seat to a newer one.
+
+        When there are too many, the one that is without a seat for the longest
+        time gives way.
+        """
+        self._lines[line] = None
+        if len(self._lines) > MOST_LINES:
+            oldest = next(iter(self._lines))
+            self._figures["lines_evicted"] += 1
+            oldest.link.end()
+            self._flush(oldest)
         self._alarm.arm()
 
     def discard(self, line: Line) -> None:
         """A connection is gone."""
-        self._lines.discard(line)
+        self._lines.pop(line, None)
 
     def take(self, line: Line, news: list[SeatEvent], now: float) -> None:
         """Act on what a connection without a seat brought."""
@@ -85,7 +100,7 @@ class Reception:
             line.link.refuse(no.code, no.message, now)
             return
         self._figures["joins_accepted"] += 1
-        self._lines.discard(line)
+        self._lines.pop(line, None)
         if older is not None:
             # It is told why, for a while.
             self.add(older)
@@ -156,7 +171,7 @@ class Reception:
     def _flush(self, line: Line) -> None:
         line.flush(self.port)
         if line.link.phase == "over":
-            self._lines.discard(line)
+            self._lines.pop(line, None)
 
     def close(self) -> None:
         """Close them all."""
