@@ -117,7 +117,7 @@ class MatchTests(SynchronousTestCase):
         """
         _, server = self.play()
         server.end("finished", 2, "x")
-        self.pass_time(1.5)
+        self.pass_time(2.5)
         self.assertEqual(self.results[0].seen_version, 0)
 
     def test_leave(self) -> None:

@@ -664,3 +664,17 @@ class BadNetworkTests(SynchronousTestCase):
             bad = Conditions(loss=0.15, duplicate=0.1, delay=0.05, jitter=0.03)
             net.reactor.worn = Conditioner(net.reactor, bad, seed)
             self.play(net)
+
+    def test_the_end_gets_through(self) -> None:
+        """
+        An end that nobody can hear for most of the farewell is still heard.
+        """
+        net = GameNet()
+        players = net.begin()
+        net.reactor.losing = lambda sender, datagram: sender == (HOST, PORT)
+        net.server.received(CloseRoom("m1", "ended"))
+        net.run(1.7)
+        net.reactor.losing = lambda sender, datagram: False
+        net.run(0.25)
+        for player in players:
+            self.assertEqual(["ended"], [over.reason for over in player.over])

@@ -27,8 +27,9 @@ from vinom.wire.playerlink import (
     StateArrived,
 )
 
-#: How long the last state may come after the end, seconds.
-_LAST_STATE = 1.0
+#: How long the last state may come after the end, seconds: as long as a game
+#: server tries.
+_LAST_STATE = 2.0
 _decode = msgpack.Decoder().decode
 _encode = msgpack.Encoder().encode
 

@@ -46,6 +46,8 @@ from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatE
 
 #: How long a closed room waits for its players' acknowledgements, seconds.
 FAREWELL = 2.0
+#: Pause between tries meanwhile, seconds: much may be lost, but not the end.
+_FAREWELL_PAUSE = 0.15
 #: Longest text of a refusal, characters.
 _LONGEST_TEXT = 200
 
@@ -200,11 +202,7 @@ class HostedRoom:
                 self._seat_changed(seat, "dropped")
 
     def kick(self, number: int, now: float) -> Line | None:
-        """
-        Remove a seat's player for good.
-
-        :returns: its connection, which is refused and no longer ours.
-        """
+        """Remove a player for good; returns its connection, refused and not ours."""
         if not 0 <= number < len(self.seats):
             return None
         line = (seat := self.seats[number]).line
@@ -329,6 +327,8 @@ class HostedRoom:
             version=end.version,
         )
         self.ended_at = now
+        for line in filter(None, (seat.line for seat in self.seats)):
+            line.link.longest_pause = _FAREWELL_PAUSE
         self._say_all(Over(end.reason, end.outcome, end.version, end.view_hash), now)
         self._tell(RoomEnded(end))
 
