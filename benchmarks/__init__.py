@@ -1,0 +1,1 @@
+"""Repeatable measurements of a real node; ``python -m benchmarks --help``."""

@@ -1,0 +1,110 @@
+"""``python -m benchmarks``: measure a real node on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import lobby, memory, play, strangers
+from benchmarks.figures import Size
+from benchmarks.machine import Failed, describe
+
+PARTS: dict[str, Any] = {
+    "single": play.single,
+    "saturation": play.saturation,
+    "handshake": play.handshake,
+    "strangers": strangers.strangers,
+    "processes": memory.processes,
+    "queueing": lobby.queueing,
+    "lines": memory.lines,
+}
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure a real node on this machine: servers on core 0, load on "
+        "core 1, CPU as the kernel counts it. Needs gcc and the headers of "
+        "OpenSSL; libenet's for the comparison with pyenet.",
+        epilog="parts: "
+        + "; ".join(f"{name}: {part.__doc__}" for name, part in PARTS.items()),
+    )
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="what to measure; all of them"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="of each measurement (default 3)"
+    )
+    parser.add_argument(
+        "--tenth",
+        action="store_true",
+        help="a tenth of the size, once: shows that it works, not how fast",
+    )
+    parser.add_argument("--json", type=Path, help="also write a line per part here")
+    parser.add_argument(
+        "--peer-python",
+        metavar="PROGRAM",
+        default=sys.executable,
+        help="an interpreter that has pyenet (default this one, if it has)",
+    )
+    options = parser.parse_args(argv)
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no part is called {', '.join(sorted(unknown))}")
+    return options
+
+
+def _parts(options: argparse.Namespace) -> dict[str, Any]:
+    """Which parts to run, ready to be called."""
+    chosen = {name: PARTS[name] for name in options.parts or PARTS}
+    if "saturation" in chosen:
+        if play.has_pyenet(options.peer_python):
+            chosen["saturation"] = functools.partial(
+                play.saturation, peer_python=options.peer_python
+            )
+        else:
+            print("no pyenet here: not compared with it", file=sys.stderr)
+    return chosen
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the parts; the exit code is 1 if one could not be measured."""
+    options = _arguments(argv)
+    size = Size(1, 0.1) if options.tenth else Size(options.runs)
+    is_failed = False
+    for name, measure in _parts(options).items():
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="vinom-bench-") as folder:
+            try:
+                figures = measure(
+                    size,
+                    Path(folder),
+                    lambda text: print(f"... {text}", file=sys.stderr, flush=True),
+                )
+            except Failed as error:
+                is_failed = True
+                print(f"{name} failed: {error}", flush=True)
+                continue
+        for figure in figures:
+            print(figure.as_line(), flush=True)
+        if options.json is not None:
+            result = {
+                "part": name,
+                "seconds": round(time.monotonic() - began, 1),
+                "tenth": options.tenth,
+                "machine": describe(),
+                "figures": [figure.as_json() for figure in figures],
+            }
+            with options.json.open("a") as file:
+                print(json.dumps(result), file=file)
+    return int(is_failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+/*
+ * What strangers send: junk, hellos without a cookie, hellos with an unknown ticket.
+ *
+ *   junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE
+ *
+ * NAME: the server name for the hellos. RATE: datagrams a second; 0 is as fast as
+ * possible. CPU is told per datagram that the server took: what the kernel dropped
+ * before it (the column of /proc/net/udp) cost it nothing.
+ */
+#define _GNU_SOURCE
+#include "load.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#define SOURCES 16
+#define RANDOM 27 /* where a hello's random begins: after 13 + 12 + 2 bytes */
+
+typedef struct {
+  int fd;
+  u8 datagram[1400];
+  int size;
+} Source;
+
+static u64 drops_of(int port) {
+  char line[512];
+  u64 drops = 0;
+  FILE *file = fopen("/proc/net/udp", "r");
+  if (!file)
+    die("/proc/net/udp");
+  while (fgets(line, sizeof line, file)) {
+    unsigned at;
+    char *last = strrchr(line, ' ');
+    if (sscanf(line, " %*d: %*x:%x", &at) == 1 && (int)at == port) {
+      while (last > line && last[1] <= ' ') /* trailing blanks */
+        *last = 0, last = strrchr(line, ' ');
+      drops += strtoull(last + 1, NULL, 10);
+    }
+  }
+  fclose(file);
+  return drops;
+}
+
+/* OpenSSL's first hello; with an unknown ticket, its second one. */
+static void say_hello(SSL_CTX *context, Source *s, const char *name, int again) {
+  SSL *ssl = SSL_new(context);
+  BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+  BIO_set_mem_eof_return(in, -1);
+  SSL_set_bio(ssl, in, out);
+  SSL_set_options(ssl, SSL_OP_NO_QUERY_MTU);
+  SSL_set_mtu(ssl, 1200);
+  SSL_set_tlsext_host_name(ssl, name);
+  SSL_connect(ssl);
+  s->size = BIO_read(out, s->datagram, sizeof s->datagram);
+  for (int tries = 0; again && tries < 20; tries++) {
+    u8 answer[512];
+    struct pollfd ready = {.fd = s->fd, .events = POLLIN};
+    if (send(s->fd, s->datagram, s->size, 0) < 0)
+      die("send");
+    if (poll(&ready, 1, 250) != 1)
+      continue;
+    int size = recv(s->fd, answer, sizeof answer, 0);
+    if (size > 0) {
+      BIO_write(in, answer, size);
+      SSL_connect(ssl);
+      s->size = BIO_read(out, s->datagram, sizeof s->datagram);
+      again = 0;
+    }
+  }
+  if (again || s->size <= 0)
+    die("no HelloVerifyRequest");
+  SSL_free(ssl);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 8) {
+    fprintf(stderr, "junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE\n");
+    return 2;
+  }
+  int port = atoi(argv[2]), pid = atoi(argv[4]);
+  char kind = argv[5][0];
+  double seconds = atof(argv[6]), rate = atof(argv[7]);
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+  static Source sources[SOURCES];
+  SSL_CTX *context = SSL_CTX_new(DTLS_client_method());
+  if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
+    die("address");
+  for (int i = 0; i < SOURCES; i++) {
+    Source *s = &sources[i];
+    if ((s->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)) < 0)
+      die("socket");
+    if (connect(s->fd, (void *)&to, sizeof to))
+      die("connect");
+    if (kind == 'j') {
+      s->size = 64;
+      for (int j = 0; j < s->size; j++)
+        s->datagram[j] = chance();
+    } else {
+      say_hello(context, s, argv[3], kind == 't');
+    }
+  }
+  usleep(50000);
+  u64 drops = drops_of(port), cpu = cpu_of(pid), start = now_ns(), sent = 0, now;
+  u64 until = start + (u64)(seconds * 1e9);
+  while ((now = now_ns()) < until) {
+    u64 due = rate > 0 ? (u64)((now - start) / 1e9 * rate) : sent + 64;
+    for (; sent < due; sent++) {
+      Source *s = &sources[sent % SOURCES];
+      if (kind != 't') /* each one is another stranger's */
+        for (int j = 0; j < 32; j += 4) {
+          u32 bits = chance();
+          memcpy(s->datagram + (kind == 'j' ? j : RANDOM + j), &bits, 4);
+        }
+      if (send(s->fd, s->datagram, s->size, 0) < 0 && errno != EAGAIN)
+        die("send");
+    }
+  }
+  double span = (now_ns() - start) / 1e9;
+  usleep(100000); /* what the kernel still holds */
+  cpu = cpu_of(pid) - cpu;
+  drops = drops_of(port) - drops;
+  u64 answers = 0;
+  for (int i = 0; i < SOURCES; i++) {
+    u8 answer[2048];
+    while (recv(sources[i].fd, answer, sizeof answer, 0) > 0)
+      answers++;
+  }
+  u64 taken = sent - drops;
+  printf("{\"sent\": %llu, \"taken\": %llu, \"bytes\": %d, \"sent_s\": %.0f, "
+         "\"taken_s\": %.0f, \"answers_held\": %llu, \"cpu_us_each\": %.2f, "
+         "\"server_cpu\": %.3f}\n",
+         (unsigned long long)sent, (unsigned long long)taken, sources[0].size,
+         sent / span, taken / span, (unsigned long long)answers,
+         taken ? cpu / 1e3 / taken : 0, cpu / 1e9 / span);
+  return 0;
+}

@@ -1,0 +1,164 @@
+"""A real node on the server's core, and matches on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import attrs
+
+from benchmarks.machine import (
+    HERE,
+    SERVER_CORE,
+    Failed,
+    descendants,
+    owner_of_udp,
+    pinned,
+)
+from vinom.tap.asking import AdminLine
+from vinom.tap.child_node import free_port, free_port_range
+
+SEATS = 4
+
+
+@attrs.frozen
+class Match:
+    """
+    One match, as an outside matchmaker is told.
+
+    :ivar seats: for each, what the lobby would have told its player.
+    """
+
+    match_id: str
+    seats: tuple[dict[str, Any], ...]
+
+    @property
+    def port(self) -> int:
+        """Of its game server."""
+        return int(self.seats[0]["port"])
+
+
+class Node:
+    """
+    Started by ``with``, gone after it.
+
+    :param arguments: more of ``twistd vinom``'s.
+    :param ports: how many UDP ports it has.
+    """
+
+    def __init__(self, *arguments: str, ports: int = 16) -> None:
+        self.port = free_port()
+        first, last = free_port_range(ports)
+        self._folder = Path(tempfile.mkdtemp(prefix="vinom-bench-"))
+        self.state_dir = self._folder / "state"
+        self.log = self._folder / "log"
+        self._arguments = (
+            "--interface=127.0.0.1",
+            f"--port={self.port}",
+            f"--ports={first}-{last}",
+            f"--state-dir={self.state_dir}",
+            "--drain-seconds=0",
+            "--token-seconds=600",
+            "--log-level=warn",
+            *arguments,
+        )
+
+    def __enter__(self) -> Node:
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
+        environ["PYTHONPATH"] = str(HERE.parent)
+        module = [sys.executable, "-m", "benchmarks.generous_node", "vinom"]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                pinned(SERVER_CORE, [*module, *self._arguments]),
+                cwd=HERE.parent,
+                env=environ,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            self._await_start()
+        except Failed:
+            self._end()
+            raise
+        self._admin = AdminLine(self.state_dir / "admin.sock")
+        return self
+
+    def _await_start(self) -> None:
+        give_up = time.monotonic() + 30
+        while time.monotonic() < give_up and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise Failed(f"the node does not start: {self.log.read_text()[-600:]}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """The node's own process."""
+        return self._process.pid
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself."""
+        told: dict[str, Any] = self._admin.get("status")
+        return told
+
+    def await_warm(self, warm: int) -> None:
+        """
+        Wait until that many game servers are ready.
+
+        :raises Failed: they never are.
+        """
+        give_up = time.monotonic() + 60
+        while self.status()["fleet"]["servers"]["warm"] < warm:
+            if time.monotonic() > give_up:
+                raise Failed(f"{warm} game servers do not get warm")
+            time.sleep(0.1)
+
+    def start_match(self, players: int = SEATS) -> Match:
+        """Have a roomecho match made."""
+        names = [{"name": f"p{number}"} for number in range(players)]
+        told = self._admin.post("matches", {"game": "roomecho", "players": names})
+        seats = tuple(seat["match_found"] for seat in told["seats"])
+        return Match(told["match_id"], seats)
+
+    def server_of(self, match: Match) -> int:
+        """Find the process of its game server."""
+        return owner_of_udp(match.port, descendants(self.pid))
+
+    def write_seats(self, matches: Sequence[Match]) -> Path:
+        """Write what ``udpload`` reads: one seat a line."""
+        path = self._folder / "seats"
+        with path.open("w") as file:
+            for match in matches:
+                for seat in match.seats:
+                    words = (seat[key] for key in ("host", "port", "server_name"))
+                    print(*words, seat["token"], file=file)
+        return path
