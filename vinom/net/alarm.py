@@ -17,6 +17,7 @@ class Alarm:
     :param seconds: the clock of the deadlines; *clock*'s own unless given.
     :param deadline: names the next one; ``None`` is never.
     :param ring: called at that time; it must move the deadline.
+    :ivar callee: the same; whoever measures calls names it instead of us.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Alarm:
         ring: Callable[[], None],
         seconds: Callable[[], float] | None = None,
     ) -> None:
-        self._clock, self._deadline, self._ring = clock, deadline, ring
+        self._clock, self._deadline, self.callee = clock, deadline, ring
         self._seconds = seconds or clock.seconds
         self._call: IDelayedCall | None = None
         self._at = 0.0
@@ -57,5 +58,5 @@ class Alarm:
         self._call = None
         deadline = self._deadline()
         if deadline is not None and deadline <= self._seconds():
-            self._ring()
+            self.callee()
         self.arm()

@@ -1,0 +1,212 @@
+"""
+How long the reactor's turns take, and which call was the slowest.
+
+Twisted has no hook for this. A turn is what happens between two questions to
+the operating system, so we stand in the poller's place; what it answers is
+handed out one event at a time, which tells how long each took. Timed calls are
+wrapped when they are made. Nothing else of the reactor is touched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from vinom.rules.figures import TURN_BOUNDS, WORST, Histogram, Labels
+from vinom.rules.limits import TokenBucket
+
+#: Calls that take longer are logged and counted, seconds.
+SLOW = 0.05
+#: Faster ones have no name, seconds.
+_UNREMARKABLE = 0.001
+#: For so long a call stays the slowest, at most twice that, seconds.
+_WINDOW = 30.0
+
+
+class TurnWatch:
+    """
+    Measure the turns of one reactor.
+
+    :param seconds: a clock that never goes back.
+    :ivar turns: how long each turn took, without its wait.
+    :ivar slow: how many calls took longer than `SLOW`, by name.
+    """
+
+    _log = Logger()
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self.turns = Histogram(TURN_BOUNDS)
+        self.slow: Counter[str] = Counter()
+        self._seconds = seconds
+        self._labels = Labels()
+        self._logged = TokenBucket(0.2, 10)
+        self._began: float | None = None
+        # The slowest call of this window and of the one before.
+        self._worst = self._worst_before = (0.0, "")
+        self._remarkable = _UNREMARKABLE
+        self._window_ends = seconds() + _WINDOW
+        self._restore: Callable[[], None] | None = None
+
+    def start(self, reactor: Any) -> bool:
+        """
+        Watch *reactor* from now on.
+
+        :returns: ``False`` if its turns cannot be told apart; its timed calls
+            are watched all the same.
+        """
+        self._reactor = reactor
+        plain = reactor.callLater
+
+        def call_later(
+            delay: float, called: Callable[..., Any], *args: Any, **named: Any
+        ) -> IDelayedCall:
+            made: IDelayedCall = plain(delay, self._timed, called, args, named)
+            return made
+
+        reactor.callLater = call_later
+        poller = getattr(reactor, "_poller", None)
+        # Only this one asks with the very arguments of its poller, and walks
+        # through the answer once.
+        has_turns = type(poller).__name__ == "epoll"
+        if has_turns:
+            reactor._poller = WatchedPoller(poller, self)
+
+        def restore() -> None:
+            reactor.callLater = plain
+            if has_turns:
+                reactor._poller = poller
+
+        self._restore = restore
+        return has_turns
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._restore is not None:
+            self._restore()
+            self._restore = None
+
+    def figures(self) -> dict[str, float]:
+        """Tell what was measured: see `vinom.rules.figures`."""
+        if (now := self._seconds()) >= self._window_ends:
+            self._turn_window(now)
+        found = self.turns.figures("turn_seconds")
+        for name, count in self.slow.items():
+            found[f"slow_calls:{name}"] = count
+        seconds, name = max(self._worst, self._worst_before)
+        if name:
+            found[f"{WORST}{name}"] = seconds
+        return found
+
+    # What the poller tells.
+
+    def turn_over(self) -> None:
+        """The reactor has done everything, and will wait."""
+        if self._began is not None:
+            self.turns.add(self._seconds() - self._began)
+
+    def turn_begun(self) -> None:
+        """The reactor has waited long enough."""
+        self._began = now = self._seconds()
+        if now >= self._window_ends:
+            self._turn_window(now)
+
+    def each(self, events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Hand out events; each is dealt with before the next is asked for."""
+        seconds = self._seconds
+        before = seconds()
+        for event in events:
+            yield event
+            now = seconds()
+            if now - before > self._remarkable:
+                self._note(now, now - before, partial(self._name_of_event, event[0]))
+            before = now
+
+    def _timed(self, called: Callable[..., Any], args: Any, named: Any) -> None:
+        before = self._seconds()
+        try:
+            called(*args, **named)
+        finally:
+            now = self._seconds()
+            if now - before > self._remarkable:
+                self._note(now, now - before, partial(name_of_call, called))
+
+    def _note(self, now: float, took: float, name: Callable[[], str]) -> None:
+        """A call took long, or longer than the others of late."""
+        label = self._labels.admit(name())
+        self._worst = max(self._worst, (took, label))
+        self._remarkable = min(SLOW, max(self._worst[0], _UNREMARKABLE))
+        if took > SLOW:
+            self.slow[label] += 1
+            if self._logged.take(now):
+                self._log.warn(
+                    "the reactor was held up for {seconds:.3f} s by {call}",
+                    seconds=took,
+                    call=label,
+                )
+
+    def _turn_window(self, now: float) -> None:
+        is_recent = now < self._window_ends + _WINDOW
+        self._worst_before = self._worst if is_recent else (0.0, "")
+        self._worst, self._remarkable = (0.0, ""), _UNREMARKABLE
+        self._window_ends = now + _WINDOW
+
+    def _name_of_event(self, descriptor: int) -> str:
+        # Seldom, so that nothing has to be remembered for each event.
+        for one in (*self._reactor.getReaders(), *self._reactor.getWriters()):
+            if one.fileno() == descriptor:
+                return name_of_selectable(one)
+        return "a connection that it closed"
+
+
+class WatchedPoller:
+    """Stand where the reactor has its ``select.epoll``."""
+
+    def __init__(self, poller: Any, watch: TurnWatch) -> None:
+        self._poll, self._watch = poller.poll, watch
+        self.register, self.unregister = poller.register, poller.unregister
+        self.modify = poller.modify
+
+    def poll(self, timeout: float, most: int) -> Iterable[tuple[int, int]]:
+        """Wait for events, as long as ``select.epoll.poll`` would."""
+        watch = self._watch
+        watch.turn_over()
+        try:
+            events = self._poll(timeout, most)
+        finally:
+            watch.turn_begun()
+        return watch.each(events) if events else events
+
+
+def name_of_call(called: Any) -> str:
+    """
+    Name what a timed call calls, the same each time.
+
+    A thing that only passes calls on says what to by its ``callee``.
+    """
+    while True:
+        if isinstance(called, partial):
+            called = called.func
+            continue
+        inner = getattr(getattr(called, "__self__", None), "callee", None)
+        if inner is None:
+            break
+        called = inner
+    name = getattr(called, "__qualname__", None)
+    if name is None:
+        # Such as a `LoopingCall`, which is called itself.
+        called = called.f if hasattr(called, "f") else type(called)
+        name = getattr(called, "__qualname__", type(called).__qualname__)
+    return f"{getattr(called, '__module__', None) or 'builtins'}.{name}"
+
+
+def name_of_selectable(selectable: Any) -> str:
+    """Name what reads from a descriptor: its protocol, below any TLS."""
+    protocol = getattr(selectable, "protocol", None) or selectable
+    protocol = getattr(protocol, "wrappedProtocol", None) or protocol
+    kind = type(protocol)
+    return f"{kind.__module__}.{kind.__qualname__}"
