@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from OpenSSL import SSL
 
+from vinom.wire.dtls_memory import memory_of
 from vinom.wire.records import (
     cut_datagrams,
     is_one_record,
@@ -20,9 +21,6 @@ from vinom.wire.records import (
 
 #: Longest datagram looked at, bytes. Longer ones are nobody's DTLS flight.
 LONGEST_DATAGRAM = 2048
-
-#: Longest plaintext of a record in such a datagram.
-_ROOM = LONGEST_DATAGRAM
 
 #: First repetition of an unanswered flight, seconds; then doubled each time.
 FIRST_RESEND = 0.25
@@ -65,6 +63,7 @@ class Channel:
         "_delay",
         "_flight",
         "_flight_at",
+        "_memory",
         "_mtu",
         "_resend_at",
         "is_finished",
@@ -74,6 +73,7 @@ class Channel:
     def __init__(self, context: SSL.Context, mtu: int) -> None:
         self._connection = SSL.Connection(context, None)
         self._connection.set_ciphertext_mtu(mtu)
+        self._memory = memory_of(self._connection)
         self._mtu = mtu
         self._flight: list[bytes] = []
         self._flight_at = 0.0
@@ -162,16 +162,15 @@ class Channel:
         :raises ChannelClosed: the peer said close_notify.
         :raises ChannelBroken: OpenSSL gave up on the peer.
         """
-        connection = self._connection
+        memory = self._memory
         if datagram:
-            connection.bio_write(datagram)
+            memory.put(datagram)
         # Then the first payload is all there is, and asking again, which
         # costs as much as the payload did, is saved.
         is_one = is_one_record(datagram)
-        recv = connection.recv
         try:
             while True:
-                payloads.append(recv(_ROOM))
+                payloads.append(memory.open())
                 if is_one:
                     return
         except SSL.WantReadError:
@@ -193,7 +192,7 @@ class Channel:
                 f"payload of {len(payload)} bytes, limit {self.max_payload}"
             )
         try:
-            self._connection.send(payload)
+            self._memory.seal(payload)
         except SSL.Error as error:
             raise ChannelBroken(error) from error
 
@@ -207,21 +206,10 @@ class Channel:
 
     def flush(self) -> list[bytes]:
         """Take what is to be sent, in datagrams of whole records."""
-        try:
-            wrote = self._connection.bio_read(self._mtu)
-            if len(wrote) == self._mtu:
-                wrote += self._read_rest()
-        except SSL.WantReadError:
-            return []
+        wrote = self._memory.take()
+        if len(wrote) <= self._mtu:
+            return [wrote] if wrote else []
         return cut_datagrams(wrote, self._mtu)
-
-    def _read_rest(self) -> bytes:
-        rest = b""
-        try:
-            while True:
-                rest += self._connection.bio_read(16 * 1024)
-        except SSL.WantReadError:
-            return rest
 
     def deadline(self) -> float | None:
         """When to call `resend_due`; ``None`` when nothing waits for an answer."""
