@@ -10,6 +10,7 @@ from vinom.errors import NoCapacity
 from vinom.model import MatchEnd, Placement
 from vinom.wire.control import (
     AddTicket,
+    Alive,
     Bind,
     Bound,
     CloseRoom,
@@ -643,3 +644,18 @@ class EndingTests(SynchronousTestCase):
         server = world.supply.hosting("m1")
         figures = world.fleet.status().figures
         self.assertEqual(figures[server.server_id], {"rooms": 1.0})
+
+    def test_figures_of_the_gone(self):
+        """
+        What a game server counted is still counted when its process is gone,
+        also what it said with its last words.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        world.wait(2)
+        server = world.supply.hosting("m1")
+        self.assertEqual(world.fleet.totals(), {"rooms": 1.0})
+        server.say(Alive(0, {"rooms": 1.0, "datagrams_in": 7.0}))
+        server.exit(signal=9)
+        world.wait(2)
+        self.assertEqual(world.fleet.totals(), {"datagrams_in": 7.0})

@@ -10,6 +10,7 @@ from tests.support.games import Forfeiting, StandingIn, Teller
 from vinom.model import Ticket
 from vinom.net.conditioner import Conditioner
 from vinom.rules.conditions import Conditions
+from vinom.rules.figures import RTT_BOUNDS, cumulated
 from vinom.services.gameserver_line import LineLimits
 from vinom.wire.control import (
     AddTicket,
@@ -70,6 +71,40 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(2, second.figures["handshake_finished"])
         self.assertEqual(2, second.figures["joins_accepted"])
         self.assertAlmostEqual(0.01, second.figures["rtt_seconds"], 1)
+
+    def test_last_figures(self) -> None:
+        """
+        What was counted since the last heartbeat reaches the node before the end.
+        """
+        net = GameNet()
+        players = net.begin()
+        net.server.received(Heartbeat(1))
+        players[0].send_raw(b"nonsense")
+        players[1].send_packet(b"nonsense")
+        net.run(3.0)
+        net.server.received(Stop())
+        net.run(2.5)
+        before, last = net.of(Alive)
+        self.assertIs(net.told[-1], last)
+        self.assertEqual((0, 1), (last.number, net.stopped))
+        self.assertGreater(last.figures["datagrams_in"], before.figures["datagrams_in"])
+        for code in ("bad_action", "bad_packet"):
+            self.assertEqual(1, last.figures[f"errors_{code}"])
+        self.assertEqual(0, last.figures["players"])
+
+    def test_links_are_sampled(self) -> None:
+        """
+        Each heartbeat adds every player's round trip and loss to histograms.
+        """
+        net = GameNet()
+        net.begin()
+        net.run(3.0)
+        for number in range(3):
+            net.server.received(Heartbeat(number))
+        buckets, total = cumulated(net.of(Alive)[-1].figures, "rtt_seconds", RTT_BOUNDS)
+        self.assertEqual(6, buckets[-1][1])
+        self.assertAlmostEqual(0.12, total, 2)
+        self.assertEqual(0, dict(buckets)[0.005])
 
     def test_unknown_game(self) -> None:
         """

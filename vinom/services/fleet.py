@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from vinom.errors import NoCapacity
 from vinom.interfaces import IFleet, IMatchWatch
 from vinom.model import MatchPlan, Placement, Ticket
+from vinom.rules.figures import Tally
 from vinom.rules.pool import PoolCounts, StartPacing, to_start, to_stop
 from vinom.rules.ports import PortRing
 from vinom.rules.server_life import Stage
@@ -62,6 +63,7 @@ class Fleet(Service):
         self._pacing = StartPacing()
         self._servers: dict[str, GameServer] = {}
         self._waiting: deque[Hosting] = deque()
+        self._tally = Tally()
         self._alarm: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
         self._emptied: Deferred[None] | None = None
@@ -151,6 +153,14 @@ class Fleet(Service):
                 for server_id, server in self._servers.items()
             },
         )
+
+    def totals(self) -> dict[str, float]:
+        """
+        Sum what all game servers count, those that are gone too.
+
+        The names are those of `vinom.rules.figures`.
+        """
+        return self._tally.total(server.figures for server in self._servers.values())
 
     def drain(self) -> Deferred[None]:
         """Take no new matches; fires when none runs."""
@@ -248,6 +258,7 @@ class Fleet(Service):
     def gone(self, server: GameServer) -> None:
         """A game server is over."""
         del self._servers[server.server_id]
+        self._tally.retire(server.figures)
         if not server.has_listened and not server.was_told_to_leave:
             self._pacing.failed(self._now())
         displaced = server.rooms.gone("shutdown" if self.is_stopping else None)

@@ -25,7 +25,8 @@ from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
 from vinom.net.alarm import Alarm
 from vinom.net.datagrams import DatagramPort
-from vinom.services.gameserver_figures import measure_lines, measure_port
+from vinom.net.turns import TurnWatch
+from vinom.services.gameserver_figures import LinkSamples, measure_port
 from vinom.services.gameserver_line import Line, LineLimits
 from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
 from vinom.services.gameserver_reception import Reception
@@ -71,6 +72,7 @@ class GameServer:
     :param seconds: a clock that never goes back.
     :param rooms_limit: matches after which the process ends.
     :param stopped: called once, when the process has nothing left to do.
+    :param turns: measures the reactor.
     :ivar figures: what was dropped and why.
     """
 
@@ -89,9 +91,13 @@ class GameServer:
         rooms_limit: int = 1,
         limits: LineLimits | None = None,
         idle: float = 30.0,
+        turns: TurnWatch | None = None,
     ) -> None:
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
+        self._slipped = 0.0
+        self._samples = LinkSamples()
+        self._turns = turns
         self._server_id, self._games = server_id, games
         self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
         self._recordings, self._stopped = recordings, stopped
@@ -269,7 +275,7 @@ class GameServer:
             news = line.link.receive(payload, now)
         except PeerError as error:
             self.figures["packets_dropped_bad"] += 1
-            line.link.refuse(Code.BAD_PACKET, str(error), now)
+            line.refuse(Code.BAD_PACKET, str(error), now)
             news = []
         room, seat = line.room, line.seat
         if room is None or seat is None:
@@ -284,7 +290,7 @@ class GameServer:
         if self._reception is None:
             return
         try:
-            line = Line.open(association, self._limits, now)
+            line = Line.open(association, self._limits, now, self.figures)
         except PeerError as error:
             self._log.info("a connection is refused: {why}", why=str(error))
             self._reception.port.close(association)
@@ -326,6 +332,7 @@ class GameServer:
         match_id = hosted.room.plan.match_id
         if self.rooms.pop(match_id, None) is None:
             return
+        self._slipped += hosted.room.slipped
         hosted.part()
         self._alarms.pop(hosted).stop()
         if self._dtls is not None:
@@ -377,6 +384,8 @@ class GameServer:
         closed.addBoth(self._ended)
 
     def _ended(self, _: object) -> None:
+        # Nobody asked; but what was counted since is not to be lost.
+        self._tell(Alive(0, self.measure()))
         self._stopped()
         waiting, self._waiting = self._waiting, []
         for done in waiting:
@@ -387,7 +396,12 @@ class GameServer:
     def measure(self) -> dict[str, float]:
         """Count what happened and what there is, for metrics."""
         figures: dict[str, float] = dict(self.figures)
-        figures |= measure_lines(self.rooms.values())
+        figures["slipped_seconds"] = self._slipped + sum(
+            hosted.room.slipped for hosted in self.rooms.values()
+        )
+        figures |= self._samples.measure(self.rooms.values())
+        if self._turns is not None:
+            figures |= self._turns.figures()
         if self._dtls is not None and self._port is not None:
             figures |= measure_port(self._dtls, self._port)
         return figures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
@@ -37,16 +38,24 @@ class Line:
     A connection; it has a room and a seat once its JOIN was accepted.
 
     :ivar allowance: for packets.
+    :ivar figures: counts, for all connections, what was refused by code.
     """
 
     association: Association
     link: SeatLink
     allowance: TokenBucket
+    figures: Counter[str]
     room: HostedRoom | None = None
     seat: HostedSeat | None = None
 
     @classmethod
-    def open(cls, association: Association, limits: LineLimits, now: float) -> Line:
+    def open(
+        cls,
+        association: Association,
+        limits: LineLimits,
+        now: float,
+        figures: Counter[str],
+    ) -> Line:
         """
         Serve a connection that was just made.
 
@@ -57,7 +66,14 @@ class Line:
             association,
             SeatLink(association.max_payload, now, inputs.take),
             TokenBucket(limits.packets, limits.packet_burst),
+            figures,
         )
+
+    def refuse(self, code: str, message: str, now: float) -> None:
+        """End the connection and say why."""
+        if self.link.phase not in ("refused", "over"):
+            self.figures[f"errors_{code}"] += 1
+        self.link.refuse(code, message, now)
 
     def flush(self, port: PayloadPort) -> None:
         """Send what the link has; close the connection if the link is over."""

@@ -97,7 +97,7 @@ class Reception:
                 seat=None if ticket is None else ticket.seat,
             )
             self._figures[f"joins_{no.code}"] += 1
-            line.link.refuse(no.code, no.message, now)
+            line.refuse(no.code, no.message, now)
             return
         self._figures["joins_accepted"] += 1
         self._lines.pop(line, None)

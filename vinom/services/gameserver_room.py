@@ -116,7 +116,7 @@ class HostedRoom:
         resume = seat.door.offer(entropy)
         older, seat.line = seat.line, line
         if older is not None:
-            older.link.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
+            older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
             older.room, older.seat = None, None
             older.flush(self._port)
         line.room, line.seat = self, seat
@@ -126,7 +126,7 @@ class HostedRoom:
             line.link.welcome(welcome, seat.messages, now)
         except ValueError as error:
             self._cannot_send("setup", error, now)
-            line.link.refuse(Code.INTERNAL, "this game's setup is too long", now)
+            line.refuse(Code.INTERNAL, "this game's setup is too long", now)
 
     def take(
         self, line: Line, seat: HostedSeat, news: list[SeatEvent], now: float
@@ -159,6 +159,8 @@ class HostedRoom:
         self, seat: HostedSeat, seq: int, code: str, reason: str, text: str, now: float
     ) -> None:
         if self.room.phase != "closed":
+            if seat.line is not None:
+                seat.line.figures[f"errors_{code}"] += 1
             refusal = Refusal(seq, code, reason, text[:_LONGEST_TEXT])
             self._say(seat, encode(refusal), now)
 
@@ -169,7 +171,7 @@ class HostedRoom:
             self.room.join(seat.number, now)
         except Refused as no:
             if seat.line is not None:
-                seat.line.link.refuse(no.code, no.message, now)
+                seat.line.refuse(no.code, no.message, now)
             return
         was_present, seat.present = seat.present, True
         seat.shown, seat.applied = 0, seat.acted
@@ -207,7 +209,7 @@ class HostedRoom:
             return None
         line = (seat := self.seats[number]).line
         if line is not None:
-            line.link.refuse(Code.KICKED, "an operator removed you", now)
+            line.refuse(Code.KICKED, "an operator removed you", now)
         self._give_up(line, seat, now)
         return line
 
@@ -347,7 +349,7 @@ class HostedRoom:
                 seat.line.link.told(now)
         elif seat.line is not None:
             # It comes anew, and learns from the numbers that it missed some.
-            seat.line.link.refuse(Code.BUSY, "too many messages unacknowledged", now)
+            seat.line.refuse(Code.BUSY, "too many messages unacknowledged", now)
 
     # Time.
 

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from vinom.errors import Misconfigured
 from vinom.net.control import ControlClient, dial
+from vinom.net.turns import TurnWatch
 from vinom.services.gameserver import GameServer
 from vinom.services.gameserver_line import LineLimits
 from vinom.storage.recordings import Recordings
@@ -90,6 +91,8 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         redirectStandardIO=False,
     )
     reactor = _install_reactor()
+    turns = TurnWatch(time.monotonic)
+    turns.start(reactor)
     recordings = read.place()
     # While nobody waits for us yet.
     reactor.callLater(0, lambda: recordings.sweep(time.time()))
@@ -104,6 +107,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         rooms_limit=read.rooms_per_process,
         limits=read.limits(),
         idle=read.idle_seconds,
+        turns=turns,
     )
     link: list[ControlClient] = []
 

@@ -156,9 +156,10 @@ class RoomEnded(ToNode, frozen=True, tag="room_ended"):
 
 class Alive(ToNode, frozen=True, tag="alive"):
     """
-    Answers `Heartbeat`.
+    Answers `Heartbeat`; the last words of a game server, too, with number 0.
 
-    :ivar figures: counters and gauges by name, for metrics.
+    :ivar figures: counters and gauges by name, for metrics: see
+        `vinom.rules.figures`.
     """
 
     number: int
