@@ -15,8 +15,8 @@ from vinom.wire.admission import (
     Answer,
     Drop,
     Verdict,
-    source_of,
 )
+from vinom.wire.pressure import source_of
 
 NAME = f"{LABEL}.{DOMAIN}".encode()
 ANN: Address = ("192.0.2.1", 4000)

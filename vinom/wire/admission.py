@@ -9,7 +9,6 @@ Source: docs/protocol/udp-handshake.rst.
 from __future__ import annotations
 
 import os
-import socket
 from collections import Counter
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ import attrs
 from vinom.errors import PeerError
 from vinom.model import Ticket
 from vinom.wire.cookies import CookieKeys
+from vinom.wire.pressure import Budgets, Pressure, Rate, network_of, source_of
 from vinom.wire.records import (
     ClientHello,
     hello_verify_request,
@@ -64,6 +64,24 @@ class Admit:
 Verdict = Drop | Answer | Admit
 
 
+@attrs.frozen
+class StrangerLimits:
+    """
+    What one network (`vinom.wire.pressure.network_of`) may ask.
+
+    :ivar hellos: of any kind.
+    :ivar nameless: handshakes without server name.
+    """
+
+    hellos: Rate
+    nameless: Rate
+
+
+CALM = StrangerLimits(hellos=Rate(500.0, 1000.0), nameless=Rate(0.5, 4.0))
+#: While much comes to nothing. A player needs two hellos, and repeats them.
+TIGHT = StrangerLimits(hellos=Rate(20.0, 40.0), nameless=Rate(0.1, 1.0))
+
+
 @attrs.define
 class _Allowance:
     """A bucket of tries that fills up again with time."""
@@ -100,6 +118,9 @@ class Admission:
         all of them together.
     :param nameless_rate: how many of these come back per second.
     :param leeway: how far the clock that set an expiry may be behind, seconds.
+    :param calm: budgets of each network.
+    :param tight: the same while *junk* datagrams a second come to nothing.
+    :ivar pressure: whether they do.
     :ivar outcomes: how many datagrams were judged how, by word.
     """
 
@@ -121,6 +142,9 @@ class Admission:
         nameless: float = 8.0,
         nameless_rate: float = 1.0,
         leeway: float = 30.0,
+        calm: StrangerLimits = CALM,
+        tight: StrangerLimits = TIGHT,
+        junk: float = 1000.0,
     ) -> None:
         self._suffix = b"." + domain.encode("ascii").lower()
         self._cookies = CookieKeys(now, entropy, cookie_period)
@@ -128,6 +152,10 @@ class Admission:
         self._nameless_burst, self._nameless_rate = nameless, nameless_rate
         self._nameless = _Allowance(nameless, now)
         self._leeway = leeway
+        self._calm, self._tight = calm, tight
+        self._hellos = Budgets(calm.hellos, entropy(16))
+        self._nameless_each = Budgets(calm.nameless, entropy(16))
+        self.pressure = Pressure(junk)
         self._shown: dict[bytes, _Shown] = {}
         # By match and seat, oldest first.
         self._of_match: dict[str, dict[int, dict[bytes, None]]] = {}
@@ -161,15 +189,47 @@ class Admission:
         verdict = self._judge(datagram, address, now)
         if isinstance(verdict, Drop):
             self.outcomes[verdict.reason] += 1
+            self._count(1, now)
         elif isinstance(verdict, Answer):
             self.outcomes["cookie_asked"] += 1
+            self._count(1, now)
         else:
             self.outcomes["admitted"] += 1
+            # Its first hello was of use after all.
+            self._count(-1, now)
         return verdict
+
+    def overflowed(self, count: int, now: float) -> None:
+        """So many datagrams of strangers were dropped unread."""
+        self.outcomes["beyond_share"] += count
+        self._count(count, now)
+
+    def deadline(self) -> float | None:
+        """When to call `alarm`."""
+        return self.pressure.deadline()
+
+    def alarm(self, now: float) -> None:
+        """Ease the budgets when the flood is over."""
+        self.pressure.alarm(now)
+        self._adjust()
+
+    def _count(self, count: int, now: float) -> None:
+        was_high = self.pressure.is_high
+        self.pressure.add(count, now)
+        if self.pressure.is_high is not was_high:
+            self._adjust()
+
+    def _adjust(self) -> None:
+        limits = self._tight if self.pressure.is_high else self._calm
+        self._hellos.rate, self._nameless_each.rate = limits.hellos, limits.nameless
 
     def _judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
         if not is_client_hello(datagram):
             return _JUNK
+        # Before anything that costs more. The address may be a lie, so this may
+        # keep a network's players out for a while; it never touches those who play.
+        if not self._hellos.take(network_of(address[0]), now):
+            return _TOO_MANY_HELLOS
         try:
             hello = parse_client_hello(datagram)
         except PeerError:
@@ -189,9 +249,11 @@ class Admission:
         except PeerError:
             return _BAD_HELLO
         if name is None:
-            if self._nameless.take(now, self._nameless_rate, self._nameless_burst):
-                return Admit(None, hello)
-            return _NAMELESS
+            # Its own network's budget first: none takes everybody's.
+            is_let_in = self._nameless_each.take(
+                network_of(address[0]), now
+            ) and self._nameless.take(now, self._nameless_rate, self._nameless_burst)
+            return Admit(None, hello) if is_let_in else _NAMELESS
         return self._judge_name(hello, name.lower(), address, now)
 
     def _judge_name(
@@ -222,6 +284,7 @@ class Admission:
 
 
 _JUNK = Drop("junk")
+_TOO_MANY_HELLOS = Drop("too_many_hellos")
 _BAD_HELLO = Drop("bad_hello")
 _BAD_COOKIE = Drop("bad_cookie")
 _NAMELESS = Drop("no_server_name")
@@ -229,23 +292,6 @@ _UNKNOWN_NAME = Drop("unknown_server_name")
 _UNKNOWN_TICKET = Drop("unknown_ticket")
 _EXPIRED_TICKET = Drop("expired_ticket")
 _TOO_MANY = Drop("too_many_handshakes")
-
-
-def source_of(host: str) -> str:
-    """
-    Name who is behind an address: limits count an IPv6 /64 as one.
-
-    An IPv4 address in IPv6 clothes is the same source without them.
-    """
-    if ":" not in host:
-        return host
-    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-    if packed[:12] == _MAPPED:
-        return socket.inet_ntop(socket.AF_INET, packed[12:])
-    return packed[:8].hex() + "/64"
-
-
-_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def _bound(hello: ClientHello, address: Address) -> bytes:
