@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+import attrs
 from twisted.internet.error import MessageLengthError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
@@ -52,15 +53,37 @@ class IDatagramFilter(Protocol):
         """A datagram is to go to *address*."""
 
 
+@attrs.frozen
+class TurnShares:
+    """
+    How many datagrams that are not play one turn of the reactor has room for.
+
+    Play comes first and is not counted here. A handshake's flight costs a few
+    hundred microseconds at worst, a stranger's datagram a few dozen.
+
+    :ivar known: of addresses that were admitted: handshakes, goodbyes.
+    :ivar strangers: of all others.
+    """
+
+    known: int = 64
+    strangers: int = 64
+
+
 class DatagramPort(DatagramProtocol):
     """
     Serve the peers of one UDP port.
+
+    What players send is answered first in each turn; then come those who are
+    shaking hands, then strangers. Of these two only so many: the rest is dropped.
 
     :param server: is fed, asked and emptied here and nowhere else.
     :param deliver: gets the events of one reactor turn; what it sends by `send`
         meanwhile leaves in the same turn.
     :param worn: a filter between this port and the network.
+    :param turned: told after each turn how long it took, and when it ended.
+    :param seconds: the clock of these; *clock*'s unless given.
     :ivar unsendable: datagrams that the operating system did not take.
+    :ivar crowded_out: datagrams of admitted addresses beyond their share.
     """
 
     transport: IUDPTransport
@@ -73,6 +96,10 @@ class DatagramPort(DatagramProtocol):
         server: DtlsServer,
         deliver: Callable[[list[ServerEvent]], None],
         worn: IDatagramFilter | None = None,
+        *,
+        shares: TurnShares = TurnShares(),
+        turned: Callable[[float, float], None] | None = None,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
         self._clock = clock
         self._server = server
@@ -80,8 +107,16 @@ class DatagramPort(DatagramProtocol):
         self._worn = worn
         self._alarm = Alarm(clock, server.deadline, self._ring)
         self._turn: IDelayedCall | None = None
+        self._began = 0.0
+        self._turned, self._seconds = turned, seconds or clock.seconds
+        self._shares = shares
+        self._known: list[tuple[bytes, Address]] = []
+        self._strangers: list[tuple[bytes, Address]] = []
+        self._beyond = 0
+        self._is_pressed = False
         self._write: Pass | None = None
         self.unsendable = 0
+        self.crowded_out = 0
 
     def startProtocol(self) -> None:
         self._write = writer_of(self.transport)
@@ -89,6 +124,8 @@ class DatagramPort(DatagramProtocol):
     def stopProtocol(self) -> None:
         self._write = None
         self._alarm.stop()
+        self._known.clear()
+        self._strangers.clear()
         # It may be this very turn that closes the port.
         if self._turn is not None and self._turn.active():
             self._turn.cancel()
@@ -101,9 +138,21 @@ class DatagramPort(DatagramProtocol):
             self._worn.incoming(datagram, address, self._take)
 
     def _take(self, datagram: bytes, address: Address) -> None:
-        if self._write is not None:
-            self._server.receive(datagram, address, self._clock.seconds())
-            self._wake()
+        if self._write is None:
+            return
+        server = self._server
+        if server.is_play(datagram, address):
+            server.receive(datagram, address, self._clock.seconds())
+        elif server.is_known(address):
+            if len(self._known) < self._shares.known:
+                self._known.append((datagram, address))
+            else:
+                self.crowded_out += 1
+        elif len(self._strangers) < self._shares.strangers:
+            self._strangers.append((datagram, address))
+        else:
+            self._beyond += 1
+        self._wake()
 
     def send(self, association: Association, payload: bytes) -> None:
         """
@@ -121,18 +170,48 @@ class DatagramPort(DatagramProtocol):
 
     def _wake(self) -> None:
         if self._turn is None and self._write is not None:
+            self._began = self._seconds()
             self._turn = self._clock.callLater(0, self._take_turn)
 
     def _take_turn(self) -> None:
         # Set until the end, so that what is sent meanwhile wakes nobody.
         try:
             self.flush()
+            if self._known or self._strangers:
+                self._hear_the_rest()
+                self.flush()
         finally:
             self._turn = None
+            if self._turned is not None:
+                ended = self._seconds()
+                self._turned(ended - self._began, ended)
             if self._write is not None:
                 self._alarm.arm()
-                if self._server.has_news:
+                if self._server.has_news or self._known or self._strangers:
                     self._wake()
+
+    def _hear_the_rest(self) -> None:
+        now, server = self._clock.seconds(), self._server
+        known, self._known = self._known, []
+        strangers, self._strangers = self._strangers, []
+        beyond, self._beyond = self._beyond, 0
+        for datagram, address in known:
+            server.receive(datagram, address, now)
+        for datagram, address in strangers:
+            server.receive(datagram, address, now)
+        if beyond:
+            server.overflowed(beyond, now)
+        self._tell_pressure()
+
+    def _tell_pressure(self) -> None:
+        pressure = self._server.admission.pressure
+        if pressure.is_high is self._is_pressed:
+            return
+        self._is_pressed = pressure.is_high
+        if self._is_pressed:
+            self._log.warn("a flood of junk: strangers may ask less until it is over")
+        else:
+            self._log.info("the flood of junk is over: strangers may ask as before")
 
     def flush(self) -> None:
         """Deliver and send what there is, now; for somebody about to exit."""
@@ -156,6 +235,7 @@ class DatagramPort(DatagramProtocol):
 
     def _ring(self) -> None:
         self._server.alarm(self._clock.seconds())
+        self._tell_pressure()
         self._wake()
 
 

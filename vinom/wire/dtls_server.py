@@ -35,6 +35,7 @@ from vinom.wire.records import (
 ServerEvent = Connected[Association] | Received[Association] | Disconnected[Association]
 
 _FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
+_PAYLOAD = bytes((APPLICATION_DATA,))
 
 
 class DtlsServer:
@@ -93,6 +94,19 @@ class DtlsServer:
         """How many handshakes are going on."""
         return len(self._handshaking)
 
+    def is_play(self, datagram: bytes, address: Address) -> bool:
+        """Does it look like a payload of somebody whose handshake is finished?"""
+        return (
+            address in self._open
+            and datagram[:1] == _PAYLOAD
+            # What comes with a new handshake is to come after it.
+            and address not in self._handshaking
+        )
+
+    def is_known(self, address: Address) -> bool:
+        """Has this address been admitted?"""
+        return address in self._open or address in self._handshaking
+
     def receive(self, datagram: bytes, address: Address, now: float) -> None:
         """Take a datagram from anybody."""
         self.datagrams_in += 1
@@ -104,6 +118,11 @@ class DtlsServer:
             self._open_records(association, datagram, now)
         else:
             self._receive_rarer(association, datagram, address, now)
+
+    def overflowed(self, count: int, now: float) -> None:
+        """So many datagrams of strangers came that there was no time for."""
+        self.datagrams_in += count
+        self.admission.overflowed(count, now)
 
     def _open_records(
         self, association: Association, datagram: bytes, now: float
@@ -307,6 +326,7 @@ class DtlsServer:
                 self._attend(association, now)
             self._remember(association)
         self._farewells.expire(now)
+        self.admission.alarm(now)
 
     def _attend(self, association: Association, now: float) -> None:
         if association.is_open:
@@ -329,7 +349,11 @@ class DtlsServer:
         agenda = self._agenda
         while agenda and (agenda[0][2].is_over or agenda[0][0] != agenda[0][2].booked):
             heapq.heappop(agenda)
-        return agenda[0][0] if agenda else self._farewells.deadline()
+        own = agenda[0][0] if agenda else self._farewells.deadline()
+        relief = self.admission.deadline()
+        if own is None or relief is None:
+            return relief if own is None else own
+        return min(own, relief)
 
     @property
     def has_news(self) -> bool:
