@@ -284,6 +284,7 @@ class PlainTests(LineCase):
         first.connectionLost()
         _, again = self.connect("2001:db8::3")
         self.assertEqual(again.value(), b"")
+        self.assertEqual(self.lines.errors, {"too_many_connections": 1})
 
 
 class TLSClient(Protocol):

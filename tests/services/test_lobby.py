@@ -47,6 +47,7 @@ class HelloTests(SynchronousTestCase):
         line = world.line()
         self.assertEqual(codes(line.ask("queue", game="duel")), ["hello_first"])
         self.assertEqual(kinds(line.ask("hello", protocol=1, name="a")), ["welcome"])
+        self.assertEqual(world.lobby.errors, {"hello_first": 1})
 
     def test_hello_twice(self) -> None:
         """

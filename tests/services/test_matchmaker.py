@@ -12,6 +12,7 @@ from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import LobbyWorld, MemoryLine, Party
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.model import MatchPlan, SeatPlan
+from vinom.rules.figures import WAIT_BOUNDS, cumulated
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore
 
 NO_ANSWER = StoreUnavailable("no answer")
@@ -316,8 +317,28 @@ class ExplainTests(SynchronousTestCase):
         counts = self.successResultOf(Deferred.fromCoroutine(world.matchmaker.counts()))
         self.assertEqual(
             counts,
-            {"waiting": {"duel": 1, "party": 1}, "suspended": 1, "longest_wait": 3.0},
+            {
+                "waiting": {"duel": 1, "party": 1},
+                "suspended": 1,
+                "longest_wait": 3.0,
+                "waits": {"duel": {}, "party": {}},
+            },
         )
+
+    def test_waits(self) -> None:
+        """
+        How long they waited is counted when players are matched.
+        """
+        world = LobbyWorld()
+        world.queued("ann", "duel")
+        world.clock.advance(3)
+        world.queued("bob", "duel")
+        world.clock.advance(0.1)
+        counts = self.successResultOf(Deferred.fromCoroutine(world.matchmaker.counts()))
+        buckets, total = cumulated(counts["waits"]["duel"], "wait", WAIT_BOUNDS)
+        self.assertEqual(dict(buckets)[2.5], 1)
+        self.assertEqual(dict(buckets)[5.0], 2)
+        self.assertAlmostEqual(total, 3.0, 0)
 
 
 class StumblingEntries(MemoryEntryStore):

@@ -18,6 +18,7 @@ from vinom.tap.child_node import free_port_range
 from vinom.tap.node import Node
 from vinom.tap.parts import find_checkers, fleet_settings, game_server_program
 from vinom.tap.settings import Settings
+from vinom.web.collector import NodeCollector
 
 
 class BorrowedReactor:
@@ -83,7 +84,11 @@ class NodeInsideTests(TestCase):
         facts = await self.start().facts()
         self.assertEqual(sum(facts["ports"].values()), 4)
         self.assertEqual(set(facts["waiting"]), {"maze", "roomecho"})
-        self.assertGreater(facts["certificates"]["authority"], reactor.seconds())
+        for certificate in ("authority", "lobby"):
+            self.assertGreater(facts["certificates"][certificate], reactor.seconds())
+        self.assertEqual(set(facts["waits"]), {"maze", "roomecho"})
+        families = {family.name for family in NodeCollector(facts).collect()}
+        self.assertIn("vinom_reactor_turn_seconds", families)
 
     async def test_restart_in_place(self) -> None:
         """

@@ -8,24 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.facts import FACTS
 from tests.support.http import ask
 from vinom.web.answers import Folder
 from vinom.web.metrics import Metrics
 
-FACTS: dict[str, Any] = {
-    "draining": 0,
-    "lobby_lines": 3,
-    "lobby_players": 2,
-    "waiting": {"maze": 2, "roomecho": 0},
-    "queue_suspended": 1,
-    "queue_longest_wait_seconds": 1.5,
-    "matches": {"forming": 0, "placed": 1, "playing": 4},
-    "ended": {"finished": 7},
-    "game_servers": {"warm": 2},
-    "ports": {"free": 59, "bound": 5, "quarantined": 0},
-    "matches_waiting_for_server": 0,
-    "certificates": {"authority": 2e9},
-}
+Page = dict[tuple[str, ...], float]
 
 
 class MetricsTests(SynchronousTestCase):
@@ -37,28 +25,103 @@ class MetricsTests(SynchronousTestCase):
 
         return ask(Folder(metrics=Metrics(tell)), "GET", "/metrics")
 
-    def test_page(self) -> None:
-        """
-        Prometheus' own parser reads every figure.
-        """
-        answer = self.page(succeed(FACTS))
+    def scrape(self, **changes: Any) -> Page:
+        answer = self.page(succeed(FACTS | changes))
         self.assertEqual(answer.status, 200)
         self.assertIn("text/plain", answer.headers["content-type"])
-        found = {
+        return {
             (sample.name, *sample.labels.values()): sample.value
             for family in text_string_to_metric_families(answer.body.decode())
             for sample in family.samples
         }
-        for key, value in (
+
+    def check(self, found: Page, *wanted: tuple[tuple[str, ...], float]) -> None:
+        for key, value in wanted:
+            self.assertEqual(found.get(key), value, key)
+
+    def test_lobby(self) -> None:
+        """
+        Prometheus' own parser reads players, queue and matches.
+        """
+        found = self.scrape()
+        self.check(
+            found,
             (("vinom_lobby_lines",), 3),
             (("vinom_queue_players", "maze"), 2),
+            (("vinom_queue_longest_wait_seconds",), 1.5),
+            (("vinom_queue_wait_seconds_bucket", "maze", "0.1"), 3),
+            (("vinom_queue_wait_seconds_bucket", "maze", "+Inf"), 4),
+            (("vinom_queue_wait_seconds_sum", "maze"), 4.5),
+            (("vinom_queue_wait_seconds_count", "roomecho"), 0),
             (("vinom_matches", "playing"), 4),
             (("vinom_matches_ended_total", "finished"), 7),
+            (("vinom_matches_ended_total", "lost"), 0),
             (("vinom_ports", "free"), 59),
             (("vinom_certificate_expiry_seconds", "authority"), 2e9),
-        ):
-            self.assertEqual(found[key], value)
+            (("vinom_certificate_expiry_seconds", "lobby"), 1.9e9),
+            (("vinom_errors_total", "hello_first", "lobby"), 2),
+        )
         self.assertIn(("process_resident_memory_bytes",), found)
+
+    def test_play(self) -> None:
+        """
+        What game servers count is there, each thing under its own name.
+        """
+        self.check(
+            self.scrape(),
+            (("vinom_game_players",), 4),
+            (("vinom_game_rooms",), 1),
+            (("vinom_datagrams_total", "in"), 100),
+            (("vinom_datagrams_dropped_total", "junk"), 7),
+            (("vinom_datagrams_dropped_total", "size"), 2),
+            (("vinom_datagrams_dropped_total", "packet_rate"), 3),
+            (("vinom_datagrams_dropped_total", "admitted"), None),
+            (("vinom_hellos_answered_total", "cookie_asked"), 9),
+            (("vinom_handshakes_begun_total",), 6),
+            (("vinom_handshakes_total", "finished"), 5),
+            (("vinom_handshakes_total", "timeout"), 0),
+            (("vinom_handshakes_total", "begun"), None),
+            (("vinom_joins_total", "bad_token"), 1),
+            (("vinom_errors_total", "bad_token", "game"), 1),
+            (("vinom_rtt_seconds_bucket", "0.02"), 8),
+            (("vinom_rtt_seconds_bucket", "0.1"), 10),
+            (("vinom_rtt_seconds_count",), 10),
+            (("vinom_loss_ratio_bucket", "0.0"), 10),
+        )
+
+    def test_reactors(self) -> None:
+        """
+        Turns are told for the node and for game servers, with the slowest call.
+        """
+        self.check(
+            self.scrape(),
+            (("vinom_reactor_turn_seconds_bucket", "0.0005", "node"), 9),
+            (("vinom_reactor_turn_seconds_bucket", "1.0", "game_server"), 50),
+            (("vinom_reactor_turn_seconds_count", "game_server"), 51),
+            (("vinom_reactor_slow_calls_total", "game.act", "game_server"), 1),
+            (("vinom_reactor_slowest_call_seconds", "game.act", "game_server"), 1.2),
+            (("vinom_reactor_slowest_call_seconds", "game.view", "game_server"), None),
+        )
+
+    def test_before_anything_happened(self) -> None:
+        """
+        A fresh node has the same families: a dashboard shows zeros, not gaps.
+        """
+
+        def names(page: Page) -> set[str]:
+            return {name for name, *_ in page}
+
+        fresh = self.scrape(played={}, turns={}, ended={})
+        missing = names(self.scrape()) - names(fresh)
+        # These have no series before the first; their labels are not known.
+        self.assertEqual(
+            missing,
+            {
+                "vinom_datagrams_dropped_total",
+                "vinom_reactor_slow_calls_total",
+                "vinom_reactor_slowest_call_seconds",
+            },
+        )
 
     def test_slow_storage(self) -> None:
         """

@@ -7,6 +7,7 @@ Protocols here only cut, pass on and clean up; what is said is decided above.
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol as Shape
 from typing import cast
@@ -72,6 +73,7 @@ class Lines:
     :ivar open: starts a conversation on a line.
     :ivar tls: how to speak TLS; ``None`` is plain only.
     :ivar allow_plaintext: also from other machines.
+    :ivar errors: counts refusals by code.
     """
 
     open: Callable[[LineProtocol], Listener]
@@ -79,6 +81,7 @@ class Lines:
     tls: IOpenSSLServerConnectionCreator | None = None
     allow_plaintext: bool = False
     bounds: LineBounds = attrs.field(factory=LineBounds)
+    errors: Counter[str] = attrs.field(factory=Counter)
     connections: NetworkCounts = attrs.field(init=False)
     #: How many refusals are logged: a flood is not to fill the disk.
     logged: TokenBucket = attrs.field(init=False, factory=lambda: TokenBucket(1, 20))
@@ -125,6 +128,7 @@ class LineProtocol(Protocol):
                 self._listener.received(line)
         except LineTooLong as error:
             limit = self._lines.bounds.line_limit
+            self._lines.errors[Code.TOO_LONG] += 1
             self.send(encode_failure(Code.TOO_LONG, str(error), {"limit": limit}))
             self.close()
 
@@ -249,6 +253,7 @@ class FirstByteProtocol(Protocol):
         if self._lines.logged.take(self._lines.clock.seconds()):
             self._log.info("refused {host}: {code}", host=self._host, code=code.value)
         self._is_refused = True
+        self._lines.errors[code] += 1
         assert self.transport is not None
         self.transport.write(encode_failure(code, why) + b"\n")
         close_gently(self.transport, is_tls=False)

@@ -201,6 +201,16 @@ class Authority:
         return Issued(pem_of(certificate), private_pem(key))
 
 
+def ends_at(certificate: bytes) -> float:
+    """
+    Say when a certificate ends, seconds since the Unix epoch.
+
+    :param certificate: PEM; only the first one counts.
+    """
+    (leaf, *_) = x509.load_pem_x509_certificates(certificate)
+    return leaf.not_valid_after_utc.timestamp()
+
+
 def pem_of(certificate: x509.Certificate) -> bytes:
     """Write a certificate down."""
     return certificate.public_bytes(Encoding.PEM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 import attrs
@@ -66,7 +67,13 @@ class Bounds:
 
 
 class Desk(Protocol):
-    """Who serves the requests: the lobby."""
+    """
+    Who serves the requests: the lobby.
+
+    :ivar errors: how many players were refused something, by code.
+    """
+
+    errors: Counter[str]
 
     async def greet(
         self, conversation: Conversation, hello: Hello
@@ -171,8 +178,10 @@ class Conversation:
         while outbox := self._talk.take_outbox():
             for item in outbox:
                 match item:
-                    case Send(message):
+                    case Send(message, code):
                         self._line.send(message)
+                        if code:
+                            self._desk.errors[code] += 1
                     case Work(asked):
                         self._start(asked.request)
                     case HangUp():

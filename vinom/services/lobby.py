@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ class Lobby(Service):
 
     :param games: by the name players ask for.
     :param bounds: what one conversation may cost.
+    :ivar errors: how many players were refused something, by code.
     """
 
     name = "lobby"
@@ -58,6 +60,7 @@ class Lobby(Service):
         self._games, self._clock = tuple(sorted(games)), clock
         self._bounds = bounds or Bounds()
         self._conversations: set[Conversation] = set()
+        self.errors: Counter[str] = Counter()
 
     def open(self, line: Line) -> Conversation:
         """Start a conversation on a new line."""

@@ -22,6 +22,7 @@ from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.interfaces import IEntryStore
 from vinom.model import MatchPlan, Player, QueueEntry
+from vinom.rules.figures import WAIT_BOUNDS, Histogram
 from vinom.rules.matchmaking import Proposal, Rules, explain, propose
 from vinom.rules.names import canonical_loadout, canonical_options
 from vinom.services.presence import Presence
@@ -66,6 +67,7 @@ class Matchmaker(Service):
         self._away_seconds = away_seconds
         self._news = QueueNews(entries, presence, clock, status_seconds)
         self._forming: set[str] = set()
+        self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
         self._next_round: IDelayedCall | None = None
         self._is_in_round = self._is_round_due = False
@@ -203,7 +205,10 @@ class Matchmaker(Service):
         raise Refused(Code.NO_SUCH_PLAYER, "in no queue and no match of this node")
 
     async def counts(self) -> dict[str, Any]:
-        """How many wait for each game and the longest wait, for metrics."""
+        """
+        How many wait for each game, the longest wait, and how long those waited
+        who are matched (see `vinom.rules.figures`); for metrics.
+        """
         waiting = await self._entries.waiting()
         games = dict.fromkeys(self._games, 0)
         for entry in waiting:
@@ -213,6 +218,9 @@ class Matchmaker(Service):
             "waiting": games,
             "suspended": sum(entry.suspended for entry in waiting),
             "longest_wait": max(0.0, longest),
+            "waits": {
+                game: waits.figures("wait") for game, waits in self._waits.items()
+            },
         }
 
     # Rounds of matchmaking.
@@ -300,6 +308,11 @@ class Matchmaker(Service):
         else:
             if not started:
                 await self._put_back(proposal.entries)
+                return
+            now = self._clock.seconds()
+            for entry in proposal.entries:
+                for _ in entry.players:
+                    self._waits[proposal.game].add(max(0.0, now - entry.since))
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from vinom import __version__
 from vinom.errors import Misconfigured
 from vinom.net.control import ControlServer
+from vinom.net.turns import TurnWatch
 from vinom.services.authority import private_folder
 from vinom.services.keyring import read_file
 from vinom.tap.games import load_games
@@ -64,6 +66,7 @@ class Node(MultiService):
         self._listening: list[IListeningPort] = []
         self._since = 0.0
         self._patience: IDelayedCall | None = None
+        self._turns = TurnWatch(time.monotonic)
         self.state = "starting"
 
     # Opening.
@@ -94,6 +97,8 @@ class Node(MultiService):
             for port in self._listening:
                 port.stopListening()
             raise SystemExit(1) from error
+        if not self._turns.start(self._reactor):
+            _log.info("turns of this reactor are not measured")
         MultiService.startService(self)
         self.state, self._since = "serving", self._reactor.seconds()
         self._reactor.callWhenRunning(
@@ -232,7 +237,14 @@ class Node(MultiService):
                 "quarantined": fleet.ports_quarantined,
             },
             "matches_waiting_for_server": fleet.waiting,
-            "certificates": {"authority": parts.authority.expires_at},
+            "waits": queue["waits"],
+            "played": parts.fleet.totals(),
+            "turns": self._turns.figures(),
+            "errors": dict(parts.lobby.errors),
+            "certificates": {
+                "authority": parts.authority.expires_at,
+                "lobby": parts.lobby_expires_at,
+            },
         }
 
     # The end.
@@ -289,6 +301,7 @@ class Node(MultiService):
         await _all(port.stopListening() for port in ports[1:])
         await MultiService.stopService(self)
         await _all(port.stopListening() for port in ports[:1])
+        self._turns.stop()
 
 
 async def _all(results: Any) -> None:

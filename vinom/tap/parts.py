@@ -18,7 +18,6 @@ from twisted.cred.strcred import (
     InvalidAuthType,
     makeChecker,
 )
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from vinom.errors import Misconfigured
 from vinom.fleet.local import GameServerProgram, LocalFleet
@@ -27,7 +26,7 @@ from vinom.net.lines import LineBounds, LineFactory, Lines
 from vinom.net.tls import server_options
 from vinom.rules.pool import PoolPolicy
 from vinom.rules.room_time import longest_life
-from vinom.services.authority import Authority
+from vinom.services.authority import Authority, Issued, ends_at
 from vinom.services.conversation import Bounds
 from vinom.services.fleet import Fleet
 from vinom.services.fleet_rooms import RoomPatience
@@ -60,6 +59,8 @@ class Parts:
     The services of a node, not yet started.
 
     :ivar lines: makes the protocol of each lobby connection.
+    :ivar lobby_expires_at: when the lobby's certificate ends, seconds since the
+        Unix epoch.
     """
 
     authority: Authority
@@ -70,6 +71,7 @@ class Parts:
     lobby: Lobby
     outside: OutsideMatches
     lines: LineFactory
+    lobby_expires_at: float
 
 
 def build_parts(
@@ -93,7 +95,8 @@ def build_parts(
         certificate_file=settings.authority_certificate_file,
         key_file=settings.authority_key_file,
     )
-    tls = lobby_tls(settings, authority)
+    issued = lobby_certificate(settings, authority)
+    tls = server_options(issued.certificate, issued.key)
     fleet = Fleet(
         LocalFleet(reactor, game_server_program(settings), os.environ),
         authority,
@@ -145,6 +148,7 @@ def build_parts(
             settings.connections_per_address,
             first_byte_seconds=settings.hello_seconds,
         ),
+        lobby.errors,
     )
     return Parts(
         authority=authority,
@@ -155,6 +159,7 @@ def build_parts(
         lobby=lobby,
         outside=OutsideMatches(sessions, identity, games, entropy),
         lines=LineFactory(lines),
+        lobby_expires_at=ends_at(issued.certificate),
     )
 
 
@@ -201,21 +206,18 @@ def fleet_settings(settings: Settings) -> FleetSettings:
     )
 
 
-def lobby_tls(
-    settings: Settings, authority: Authority
-) -> IOpenSSLServerConnectionCreator:
+def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
     """
-    Make what the lobby speaks TLS with: configured files, or our own certificate.
+    Find what the lobby speaks TLS with: configured files, or our own certificate.
 
-    :raises Misconfigured: the files cannot be used.
+    :raises Misconfigured: the files cannot be read.
     """
     if settings.tls_certificate_file is not None and settings.tls_key_file is not None:
-        return server_options(
+        return Issued(
             read_file(settings.tls_certificate_file), read_file(settings.tls_key_file)
         )
     names = {"localhost", "127.0.0.1", "::1", settings.told_host}
-    issued = authority.lobby(sorted(names))
-    return server_options(issued.certificate, issued.key)
+    return authority.lobby(sorted(names))
 
 
 def find_checkers(

@@ -32,9 +32,14 @@ MOST_HELD = 16
 
 @attrs.frozen
 class Send:
-    """Bytes of one message for the peer."""
+    """
+    Bytes of one message for the peer.
+
+    :ivar code: why something is refused, if it says that; for counters.
+    """
 
     message: bytes
+    code: str = attrs.field(default="", eq=False)
 
 
 @attrs.frozen
@@ -123,7 +128,10 @@ class Talk:
 
     def fail(self, refusal: Refused, id: RequestId = None) -> None:
         self.outbox.append(
-            Send(encode_failure(refusal.code, refusal.message, refusal.details, id))
+            Send(
+                encode_failure(refusal.code, refusal.message, refusal.details, id),
+                refusal.code,
+            )
         )
 
     def work(self, asked: Asked) -> None:

@@ -1,0 +1,54 @@
+"""A node's facts as `vinom.tap.node.Node.facts` tells them, in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: What a game server told; see `vinom.rules.figures`.
+PLAYED: dict[str, float] = {
+    "players": 4,
+    "rooms": 1,
+    "associations": 5,
+    "datagrams_in": 100,
+    "datagrams_out": 90,
+    "dropped_size": 2,
+    "dropped_unsendable": 0,
+    "packets_dropped_rate": 3,
+    "admission_admitted": 6,
+    "admission_cookie_asked": 9,
+    "admission_junk": 7,
+    "handshake_begun": 6,
+    "handshake_finished": 5,
+    "joins_accepted": 4,
+    "joins_bad_token": 1,
+    "errors_bad_token": 1,
+    "rtt_seconds:0.02": 8,
+    "rtt_seconds:0.1": 2,
+    "rtt_seconds:sum": 0.3,
+    "loss:0": 10,
+    "turn_seconds:0.001": 50,
+    "turn_seconds:inf": 1,
+    "turn_seconds:sum": 1.5,
+    "slow_calls:game.act": 1,
+    "slowest_call:game.act": 1.2,
+    "slowest_call:game.view": 0.7,
+}
+
+FACTS: dict[str, Any] = {
+    "draining": 0,
+    "lobby_lines": 3,
+    "lobby_players": 2,
+    "waiting": {"maze": 2, "roomecho": 0},
+    "waits": {"maze": {"wait:0.1": 3, "wait:5": 1, "wait:sum": 4.5}, "roomecho": {}},
+    "queue_suspended": 1,
+    "queue_longest_wait_seconds": 1.5,
+    "matches": {"forming": 0, "placed": 1, "playing": 4},
+    "ended": {"finished": 7},
+    "game_servers": {"warm": 2},
+    "ports": {"free": 59, "bound": 5, "quarantined": 0},
+    "matches_waiting_for_server": 0,
+    "certificates": {"authority": 2e9, "lobby": 1.9e9},
+    "played": PLAYED,
+    "turns": {"turn_seconds:0.0005": 9, "turn_seconds:sum": 0.004},
+    "errors": {"hello_first": 2},
+}
