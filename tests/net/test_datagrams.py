@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.error import MessageLengthError
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority, leaf
@@ -247,6 +248,132 @@ class DatagramPortTests(PortCase):
         self.server.flush()
         (event,) = self.events
         self.assertIsInstance(event, Disconnected)
+
+
+class SharesTests(PortCase):
+    """Players come first, whatever else comes."""
+
+    def flood(self, count: int, datagram: bytes = b"junk") -> None:
+        for number in range(count):
+            self.server.datagramReceived(datagram, ("203.0.113.1", 1 + number))
+
+    def test_strangers_have_a_share(self) -> None:
+        """
+        Of a flood each turn hears a little; the rest costs next to nothing, and
+        is counted.
+        """
+        self.flood(500)
+        self.settle()
+        outcomes = self.dtls.admission.outcomes
+        self.assertEqual(outcomes, {"junk": 64, "beyond_share": 436})
+        self.assertEqual(self.dtls.datagrams_in, 500)
+        self.flood(10)
+        self.settle()
+        self.assertEqual(outcomes["junk"], 74)
+
+    def test_play_comes_first(self) -> None:
+        """
+        A player's input that arrives after a flood is answered before any of it
+        is looked at, and none is dropped.
+        """
+        client = self.connect()
+        heard_before: list[int] = []
+        self.server._deliver = lambda events: heard_before.append(
+            self.dtls.admission.outcomes["junk"]
+        )
+        self.flood(500)
+        for number in range(300):
+            client.send(b"%d" % number)
+            client.flush()
+        self.settle()
+        self.assertEqual(heard_before, [0])
+        self.assertEqual(self.dtls.admission.outcomes["junk"], 64)
+
+    def test_player_amid_a_flood(self) -> None:
+        """
+        Somebody who shakes hands has a share that strangers cannot take.
+        """
+        self.dial()
+        for _ in range(20):
+            # The hello is lucky to be first; what follows need not be.
+            self.clock.advance(0)
+            self.flood(500)
+        self.settle()
+        self.assertTrue(
+            any(isinstance(event, Connected) for turn in self.turns for event in turn)
+        )
+
+    def test_noise_of_a_peer(self) -> None:
+        """
+        What a player's address sends beside play has a bound, too.
+        """
+        client = self.connect()
+        for _ in range(500):
+            self.server.datagramReceived(b"\x16junk", ANN)
+        client.send(b"hi")
+        client.flush()
+        self.settle()
+        self.assertEqual(self.server.crowded_out, 500 - 64)
+        (event,) = self.turns[-1]
+        assert isinstance(event, Received)
+        self.assertEqual(event.payload, b"hi")
+
+    def test_payload_behind_a_new_handshake(self) -> None:
+        """
+        What a player sends right after shaking hands again is not lost.
+        """
+        self.connect()
+        again = self.dial()
+        ended = False
+        for _ in range(50):
+            self.clock.advance(0)
+            if not ended and any(isinstance(e, Connected) for e in self.events):
+                ended = True
+                again.send(b"again")
+                again.flush()
+        payloads = [
+            event.payload
+            for turn in self.turns
+            for event in turn
+            if isinstance(event, Received)
+        ]
+        self.assertEqual(payloads, [b"again"])
+
+    def test_flood_is_in_the_log_once(self) -> None:
+        """
+        An operator reads one line when a flood begins and one when it is over.
+        """
+        lines: list[str] = []
+
+        def remember(event: LogEvent) -> None:
+            if "flood" in (text := formatEvent(event)):
+                lines.append(text)
+
+        globalLogPublisher.addObserver(remember)
+        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        for _ in range(30):
+            self.flood(100)
+            self.clock.pump([0, 0.01])
+        self.assertEqual(len(lines), 1)
+        self.assertIn("a flood of junk", lines[0])
+        self.clock.advance(6.0)
+        self.settle()
+        self.assertEqual(len(lines), 2)
+        self.assertIn("is over", lines[1])
+
+    def test_turns_are_measured(self) -> None:
+        """
+        How long a turn takes is told, from its first datagram to its last answer.
+        """
+        told: list[tuple[float, float]] = []
+        self.server._turned = lambda took, ended: told.append((took, ended))
+        client = self.connect()
+        told.clear()
+        self.server._deliver = lambda events: self.clock.pump([0.25])
+        client.send(b"slow")
+        client.flush()
+        self.settle()
+        self.assertEqual(told, [(0.25, BEGINNING + 0.25)])
 
 
 class ClientPortTests(PortCase):
