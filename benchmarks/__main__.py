@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import lobby, memory, play, strangers
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, describe
+from vinom.errors import VinomError
 
 PARTS: dict[str, Any] = {
     "single": play.single,
@@ -87,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
                     Path(folder),
                     lambda text: print(f"... {text}", file=sys.stderr, flush=True),
                 )
-            except Failed as error:
+            except (Failed, VinomError) as error:
                 is_failed = True
                 print(f"{name} failed: {error}", flush=True)
                 continue

@@ -1,10 +1,11 @@
 /*
  * What strangers send: junk, hellos without a cookie, hellos with an unknown ticket.
  *
- *   junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE
+ *   junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE NETWORKS
  *
  * NAME: the server name for the hellos. RATE: datagrams a second; 0 is as fast as
- * possible. CPU is told per datagram that the server took: what the kernel dropped
+ * possible. NETWORKS: from so many addresses, each the only one of its /24 (127.0.0.0/8
+ * only), because a server gives each network a budget. CPU is told per datagram that the server took: what the kernel dropped
  * before it (the column of /proc/net/udp) cost it nothing.
  */
 #define _GNU_SOURCE
@@ -13,9 +14,9 @@
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
-#define SOURCES 16
 #define RANDOM 27 /* where a hello's random begins: after 13 + 12 + 2 bytes */
 
 typedef struct {
@@ -75,22 +76,29 @@ static void say_hello(SSL_CTX *context, Source *s, const char *name, int again) 
 }
 
 int main(int argc, char **argv) {
-  if (argc != 8) {
-    fprintf(stderr, "junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE\n");
+  if (argc != 9) {
+    fprintf(stderr, "junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE "
+                    "NETWORKS\n");
     return 2;
   }
-  int port = atoi(argv[2]), pid = atoi(argv[4]);
+  int port = atoi(argv[2]), pid = atoi(argv[4]), count = atoi(argv[8]);
   char kind = argv[5][0];
   double seconds = atof(argv[6]), rate = atof(argv[7]);
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-  static Source sources[SOURCES];
+  struct rlimit files = {65536, 65536};
+  setrlimit(RLIMIT_NOFILE, &files);
+  Source *sources = calloc(count, sizeof *sources);
   SSL_CTX *context = SSL_CTX_new(DTLS_client_method());
   if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
     die("address");
-  for (int i = 0; i < SOURCES; i++) {
+  for (int i = 0; i < count; i++) {
     Source *s = &sources[i];
     if ((s->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)) < 0)
       die("socket");
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    from.sin_addr.s_addr = htonl(0x7f000001u + ((u32)i << 8));
+    if (bind(s->fd, (void *)&from, sizeof from))
+      die("bind");
     if (connect(s->fd, (void *)&to, sizeof to))
       die("connect");
     if (kind == 'j') {
@@ -107,7 +115,7 @@ int main(int argc, char **argv) {
   while ((now = now_ns()) < until) {
     u64 due = rate > 0 ? (u64)((now - start) / 1e9 * rate) : sent + 64;
     for (; sent < due; sent++) {
-      Source *s = &sources[sent % SOURCES];
+      Source *s = &sources[sent % count];
       if (kind != 't') /* each one is another stranger's */
         for (int j = 0; j < 32; j += 4) {
           u32 bits = chance();
@@ -122,7 +130,7 @@ int main(int argc, char **argv) {
   cpu = cpu_of(pid) - cpu;
   drops = drops_of(port) - drops;
   u64 answers = 0;
-  for (int i = 0; i < SOURCES; i++) {
+  for (int i = 0; i < count; i++) {
     u8 answer[2048];
     while (recv(sources[i].fd, answer, sizeof answer, 0) > 0)
       answers++;

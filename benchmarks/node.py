@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from benchmarks.machine import (
     owner_of_udp,
     pinned,
 )
+from vinom.errors import Misconfigured
 from vinom.tap.asking import AdminLine
 from vinom.tap.child_node import free_port, free_port_range
 
@@ -84,21 +84,22 @@ class Node:
                 stdout=log,
                 stderr=log,
             )
+        self._admin = AdminLine(self.state_dir / "admin.sock")
         try:
             self._await_start()
         except Failed:
             self._end()
             raise
-        self._admin = AdminLine(self.state_dir / "admin.sock")
         return self
 
     def _await_start(self) -> None:
         give_up = time.monotonic() + 30
         while time.monotonic() < give_up and self._process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                # The last thing that it opens.
+                self.status()
                 return
-            except OSError:
+            except Misconfigured:
                 time.sleep(0.05)
         raise Failed(f"the node does not start: {self.log.read_text()[-600:]}")
 

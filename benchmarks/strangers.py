@@ -11,39 +11,43 @@ from benchmarks.machine import Failed, build, load
 from benchmarks.node import Node
 from benchmarks.play import DENSE
 
+#: What they send, what it is called, its bar, and from how many networks it comes.
+#: A server judges so many hellos of each network and no more, so that the price of
+#: judging them is seen only when they come from many.
 _KINDS = (
-    ("junk", "junk datagram", 10.0),
-    ("hello", "ClientHello without cookie", 30.0),
-    ("ticket", "ClientHello with unknown ticket", 60.0),
+    ("junk", "junk datagram", 10.0, 16),
+    ("hello", "ClientHello without cookie", 30.0, 2000),
+    ("hello", "the same above its network's budget", None, 1),
+    ("ticket", "ClientHello with unknown ticket", 60.0, 2000),
 )
 #: Datagrams a second of the slower attack.
 _PACE = 5000
 
 
 def strangers(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
-    """Three attacks on a game server, at full speed and at a slow pace."""
+    """Attacks on a game server, at full speed and at a slow pace."""
     junkload = build("junkload", folder, "ssl", "crypto")
-    flood: dict[str, list[dict[str, Any]]] = {kind: [] for kind, _, _ in _KINDS}
-    paced: dict[str, list[dict[str, Any]]] = {kind: [] for kind, _, _ in _KINDS}
+    floods: dict[str, list[dict[str, Any]]] = {name: [] for _, name, _, _ in _KINDS}
+    paced: dict[str, list[dict[str, Any]]] = {name: [] for _, name, _, _ in _KINDS}
     seconds = size.seconds(2.0)
     for run in range(size.runs):
         say(f"strangers: run {run + 1} of {size.runs}")
-        for kind, _, _ in _KINDS:
-            with Node(*DENSE) as node:
-                match = node.start_match()
-                seat = match.seats[0]
-                ticket, _, rest = seat["server_name"].partition(".")
-                where = seat["host"], match.port, f"{'a' * len(ticket)}.{rest}"
-                pid = node.server_of(match)
-                for rate, into in ((0, flood), (_PACE, paced)):
-                    told = load(junkload, *where, pid, kind, seconds, rate)
-                    if (kind == "hello") != (told["answers_held"] > 0):
-                        raise Failed(f"{kind}: {told['answers_held']} answers")
-                    into[kind].append(told)
+        for kind, name, _, networks in _KINDS:
+            for rate, into in ((0, floods), (_PACE, paced)):
+                with Node(*DENSE) as node:
+                    match = node.start_match()
+                    seat = match.seats[0]
+                    ticket, _, rest = seat["server_name"].partition(".")
+                    where = seat["host"], match.port, f"{'a' * len(ticket)}.{rest}"
+                    pid = node.server_of(match)
+                    told = load(junkload, *where, pid, kind, seconds, rate, networks)
+                if (kind == "hello") != (told["answers_held"] > 0):
+                    raise Failed(f"{kind}: {told['answers_held']} answers")
+                into[name].append(told)
     figures = []
-    for kind, name, bar in _KINDS:
-        figures.append(of_runs(name, "us CPU", flood[kind], "cpu_us_each", bar))
+    for _, name, bar, _ in _KINDS:
+        figures.append(of_runs(name, "us CPU", floods[name], "cpu_us_each", bar))
         figures.append(
-            of_runs(f"{name}, {_PACE} a second", "us CPU", paced[kind], "cpu_us_each")
+            of_runs(f"{name}, {_PACE} a second", "us CPU", paced[name], "cpu_us_each")
         )
     return figures
