@@ -84,6 +84,10 @@ SERVER: list[tuple[bytes, ServerPacket]] = [
         write_reject(1, 2, Code.BAD_TOKEN, "no \N{SNOWMAN}"),
         Reject(1, 2, "bad_token", "no \N{SNOWMAN}"),
     ),
+    (
+        write_reject(1, 2, Code.BUSY, "later", 2000),
+        Reject(1, 2, "busy", "later", 2000),
+    ),
 ]
 
 

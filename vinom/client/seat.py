@@ -71,6 +71,8 @@ class Seat:
         self._message = 0
         self._heard = reactor.seconds()
         self._attempt, self._taken_at = 0, -inf
+        # What the server asked us to wait, seconds.
+        self._hold = 0.0
         self._is_over = False
         self._silence = Alarm(reactor, self._silent_at, self._silent)
 
@@ -138,8 +140,10 @@ class Seat:
         if self._reactor.seconds() - self._taken_at >= SETTLED:
             self._attempt = 0
         while not self._is_over:
+            pause, self._hold = self._hold, 0.0
             if self._attempt:
-                pause = PAUSES[min(self._attempt, len(PAUSES)) - 1]
+                pause = max(pause, PAUSES[min(self._attempt, len(PAUSES)) - 1])
+            if pause:
                 await deferLater(self._reactor, pause)
             self._attempt += 1
             if self._reactor.seconds() - self._heard > self._patience:
@@ -229,6 +233,7 @@ class Seat:
             # Our own newer connection, or whoever has our player key.
             self._finish(Code.REPLACED)
         else:
+            self._hold = event.retry_after
             self._lose(event.code)
 
     def _lose(self, why: str) -> None:

@@ -16,7 +16,7 @@ from math import inf
 import attrs
 
 #: How things are at the moment: they end with their process.
-NOW = frozenset({"rooms", "players", "associations", "pressed"})
+NOW = frozenset({"rooms", "players", "associations", "pressed", "overloaded"})
 #: Averages of one process, for operators who look at it; they do not add up.
 OWN = frozenset({"rtt_seconds", "jitter_seconds", "loss"})
 #: Of these the largest counts.

@@ -31,6 +31,7 @@ from vinom.services.gameserver_line import Line, LineLimits
 from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
 from vinom.services.gameserver_reception import Reception
 from vinom.services.gameserver_room import HostedRoom
+from vinom.services.gameserver_workload import Workload
 from vinom.wire.admission import Admission
 from vinom.wire.control import (
     AddTicket,
@@ -103,6 +104,7 @@ class GameServer:
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
         self._limits = limits or LineLimits()
+        self._workload = Workload(self.figures)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._alarms: dict[HostedRoom, Alarm] = {}
         self._dtls: DtlsServer | None = None
@@ -178,7 +180,13 @@ class GameServer:
                 entropy=self._entropy,
             )
             dtls = DtlsServer(bind.certificate, bind.key, admission, idle=self._idle)
-            port = DatagramPort(self._reactor, dtls, self._deliver)
+            port = DatagramPort(
+                self._reactor,
+                dtls,
+                self._deliver,
+                turned=self._workload.turned,
+                seconds=self._seconds,
+            )
             listening = self._reactor.listenUDP(
                 bind.port,
                 port,
@@ -199,6 +207,7 @@ class GameServer:
             port,
             self._turn,
             self.figures,
+            self._workload,
         )
         self._listening = listening
         self._tell(Bound(bind.port))
@@ -399,6 +408,7 @@ class GameServer:
         figures["slipped_seconds"] = self._slipped + sum(
             hosted.room.slipped for hosted in self.rooms.values()
         )
+        figures["overloaded"] = float(self._workload.is_high(self._seconds()))
         figures |= self._samples.measure(self.rooms.values())
         if self._turns is not None:
             figures |= self._turns.figures()

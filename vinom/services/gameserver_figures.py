@@ -57,6 +57,10 @@ def measure_port(dtls: DtlsServer, port: DatagramPort) -> dict[str, float]:
         figures[f"admission_{word}"] = count
     figures["datagrams_in"] = dtls.datagrams_in
     figures["datagrams_out"] = dtls.datagrams_out
+    pressure = dtls.admission.pressure
+    figures["pressed"] = float(pressure.is_high)
+    figures["pressure_rises"] = pressure.rises
     figures["dropped_unsendable"] = port.unsendable
+    figures["dropped_crowded_out"] = port.crowded_out
     figures["associations"] = len(dtls.associations)
     return figures

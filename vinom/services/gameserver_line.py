@@ -69,11 +69,17 @@ class Line:
             figures,
         )
 
-    def refuse(self, code: str, message: str, now: float) -> None:
-        """End the connection and say why."""
+    def refuse(
+        self, code: str, message: str, now: float, retry_after: float = 0.0
+    ) -> None:
+        """
+        End the connection and say why.
+
+        :param retry_after: when to come again, seconds; 0 does not say.
+        """
         if self.link.phase not in ("refused", "over"):
             self.figures[f"errors_{code}"] += 1
-        self.link.refuse(code, message, now)
+        self.link.refuse(code, message, now, retry_after)
 
     def flush(self, port: PayloadPort) -> None:
         """Send what the link has; close the connection if the link is over."""

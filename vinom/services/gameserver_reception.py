@@ -14,6 +14,7 @@ from vinom.services.gameserver_line import Line
 from vinom.services.gameserver_ports import PayloadPort
 from vinom.services.gameserver_room import HostedRoom
 from vinom.services.gameserver_seats import HostedSeat
+from vinom.services.gameserver_workload import Workload
 from vinom.wire.seatlink import JoinAsked, SeatEvent
 from vinom.wire.tokens import Claims, TokenVerifier
 
@@ -29,6 +30,7 @@ class Reception:
     :param clock: its seconds are of the Unix epoch, as those of tokens.
     :param seconds: a clock that never goes back, as that of links.
     :param seated: told of a room that somebody just came to.
+    :param workload: turns new players away while there is too much to do.
     """
 
     _log = Logger()
@@ -43,11 +45,13 @@ class Reception:
         port: PayloadPort,
         seated: Callable[[HostedRoom, float], None],
         figures: Counter[str],
+        workload: Workload,
     ) -> None:
         self.port = port
         self._rooms, self._verifier = rooms, verifier
         self._clock, self._seconds, self._entropy = clock, seconds, entropy
         self._seated, self._figures = seated, figures
+        self._workload = workload
         # Oldest first.
         self._lines: dict[Line, None] = {}
         self._alarm = Alarm(clock, self._deadline, self._ring, seconds)
@@ -85,6 +89,9 @@ class Reception:
 
     def _answer(self, line: Line, asked: JoinAsked, now: float) -> None:
         try:
+            if self._is_newcomer(line, asked):
+                # Before anything is verified: those who play come first.
+                self._workload.refuse_newcomer(now)
             hosted, seat = self._admit(line, asked)
             older = seat.line
             hosted.welcome(line, seat, asked, now, self._entropy)
@@ -97,7 +104,8 @@ class Reception:
                 seat=None if ticket is None else ticket.seat,
             )
             self._figures[f"joins_{no.code}"] += 1
-            line.refuse(no.code, no.message, now)
+            retry_after = no.details.get("retry_after", 0.0)
+            line.refuse(no.code, no.message, now, retry_after)
             return
         self._figures["joins_accepted"] += 1
         self._lines.pop(line, None)
@@ -105,6 +113,16 @@ class Reception:
             # It is told why, for a while.
             self.add(older)
         self._seated(hosted, now)
+
+    def _is_newcomer(self, line: Line, asked: JoinAsked) -> bool:
+        """Is it, as far as its ticket says, nobody who played here before?"""
+        ticket = line.association.ticket
+        if asked.is_resume:
+            return False
+        hosted = None if ticket is None else self._rooms.get(ticket.match_id)
+        if ticket is None or hosted is None:
+            return True
+        return not hosted.seats[ticket.seat].came
 
     def _admit(self, line: Line, asked: JoinAsked) -> tuple[HostedRoom, HostedSeat]:
         """

@@ -164,10 +164,20 @@ def _players(played: Figures) -> Iterator[Metric]:
         ("vinom_game_rooms", "Rooms of game servers.", "rooms"),
         ("vinom_game_connections", "Finished DTLS handshakes.", "associations"),
         ("vinom_game_servers_pressed", "Game servers that see a flood.", "pressed"),
+        (
+            "vinom_game_servers_overloaded",
+            "Game servers that tell new players to come later.",
+            "overloaded",
+        ),
     ):
         yield GaugeMetricFamily(name, told, value=played.get(figure, 0))
     for name, told, figure in (
         ("vinom_pressure_rises", "Floods that were noticed.", "pressure_rises"),
+        (
+            "vinom_overloads",
+            "Times that a game server had too much to do for new players.",
+            "overloads",
+        ),
         (
             "vinom_match_time_slipped_seconds",
             "Match time that was given up because ticks came late.",

@@ -100,10 +100,12 @@ class Reject(FromServer, frozen=True, gc=False):
     The connection is over.
 
     :ivar code: one of `vinom.errors.Code`.
+    :ivar retry_after: when to come again, milliseconds; 0 does not say.
     """
 
     code: str
     message: str
+    retry_after: int = 0
 
 
 ServerPacket = WelcomePiece | StatePiece | Messages | ServerProbe | Reject
@@ -175,8 +177,10 @@ def _read_reject(packet: bytes) -> Reject:
             texts.append(packet[at - length : at].decode())
         except UnicodeDecodeError as error:
             raise PeerError("a text that is not UTF-8") from error
-    expect(packet, at)
-    return Reject(number, acked, *texts)
+    (retry_after,) = LENGTH.unpack_from(packet, at)
+    expect(packet, at + LENGTH.size)
+    code, message = texts
+    return Reject(number, acked, code, message, retry_after)
 
 
 def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
@@ -233,8 +237,10 @@ def write_server_probe(probe: ServerProbe) -> bytes:
     )
 
 
-def write_reject(number: int, acked: int, code: str, message: str) -> bytes:
-    """Make a REJECT; a long message is cut."""
+def write_reject(
+    number: int, acked: int, code: str, message: str, retry_after: int = 0
+) -> bytes:
+    """Make a REJECT; a long message is cut, and a long time (milliseconds)."""
     text = message.encode()[:400].decode(errors="ignore").encode()
     name = code.encode()
     return (
@@ -243,4 +249,5 @@ def write_reject(number: int, acked: int, code: str, message: str) -> bytes:
         + name
         + LENGTH.pack(len(text))
         + text
+        + LENGTH.pack(min(retry_after, 0xFFFF))
     )

@@ -304,7 +304,8 @@ class PlayerLink:
 
     def _reject(self, packet: Reject) -> None:
         self._stop()
-        self._events.append(Rejected(packet.code, packet.message))
+        retry_after = packet.retry_after / 1000
+        self._events.append(Rejected(packet.code, packet.message, retry_after))
 
     def take_events(self) -> list[PlayerEvent]:
         """What happened since the last call, oldest first."""

@@ -85,10 +85,16 @@ class MatchOver(Struct, frozen=True):
 
 
 class Rejected(Struct, frozen=True):
-    """The connection is over; *code* is one of `vinom.errors.Code`."""
+    """
+    The connection is over.
+
+    :ivar code: one of `vinom.errors.Code`.
+    :ivar retry_after: when to come again, seconds; 0 does not say.
+    """
 
     code: str
     message: str
+    retry_after: float = 0.0
 
 
 PlayerEvent = (

@@ -100,7 +100,7 @@ class SeatLink:
         self._state_at = inf
         self._state_pause = 0.0
         self._ping_at = inf
-        self._rejection = ("", "")
+        self._rejection = ("", "", 0)
         self._rejects_left = _MOST_REJECTS
 
     # What the caller may ask.
@@ -248,12 +248,14 @@ class SeatLink:
         self._resend_pause = self.quality.patience
         self._resend_at = now + self._resend_pause if self._messages else inf
 
-    def refuse(self, code: str, message: str, now: float) -> None:
-        """End the connection and say why; it is repeated for 3 s."""
+    def refuse(
+        self, code: str, message: str, now: float, retry_after: float = 0.0
+    ) -> None:
+        """End the connection and say why (and how long to wait) for 3 s."""
         if self.phase in ("refused", "over"):
             return
         self.phase = "refused"
-        self._rejection = (code, message)
+        self._rejection = (code, message, round(1000 * retry_after))
         self._ack_at = self._resend_at = self._state_at = self._ping_at = inf
         self._patience_at = now + REJECT_LINGER
         self._send_reject()

@@ -1,0 +1,57 @@
+"""When a process has more to do than it can, and should take nobody new."""
+
+from __future__ import annotations
+
+from math import exp
+
+import attrs
+
+
+@attrs.define
+class Overload:
+    """
+    Judge by how long the reactor's turns take, averaged over the last second.
+
+    Times are seconds on a clock that never goes back. What counts is the turn
+    that something would meet which arrives at any moment: long turns weigh as
+    much as they last, and time without turns counts as turns of no length. So one
+    slow call is no overload; a second of slow turns is.
+
+    :ivar bound: average that is too much. Players see each state so much later.
+    :ivar relief: average at which it is over.
+    :ivar retry_after: when to try again who was turned away.
+    :ivar average: of the turns of late.
+    """
+
+    bound: float = 0.05
+    relief: float = 0.02
+    retry_after: float = 2.0
+    average: float = attrs.field(default=0.0, init=False)
+    _ended: float = attrs.field(default=0.0, init=False)
+    _is_high: bool = attrs.field(default=False, init=False)
+
+    def turned(self, took: float, now: float) -> None:
+        """A turn of this length ended just now."""
+        self._rest(now - took)
+        share = 1.0 - exp(-took)
+        self.average += share * (took - self.average)
+        self._ended = now
+        self._judge()
+
+    def is_high(self, now: float) -> bool:
+        """Should those who are new come later?"""
+        self._rest(now)
+        self._judge()
+        return self._is_high
+
+    def _rest(self, until: float) -> None:
+        """Nothing was done until this moment."""
+        if until > self._ended:
+            self.average *= exp(self._ended - until)
+            self._ended = until
+
+    def _judge(self) -> None:
+        if self.average > self.bound:
+            self._is_high = True
+        elif self.average < self.relief:
+            self._is_high = False
