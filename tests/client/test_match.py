@@ -131,6 +131,30 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual([result.reason for result in self.results], ["left"])
         self.assertTrue(server.has_left)
 
+    def test_leave_though_nobody_hears(self) -> None:
+        """
+        A player who leaves a server that does not hear it is gone a second later.
+        """
+        match, server = self.play()
+        self.world.reactor.deaf.add(server.port)
+        match.leave()
+        self.pass_time(0.5)
+        self.assertEqual(2, len(self.world.reactor.sockets))
+        self.pass_time(0.5)
+        self.assertEqual(set(self.world.reactor.sockets), {("127.0.0.1", 46000)})
+        self.assertEqual([result.reason for result in self.results], ["left"])
+
+    def test_leave_a_dead_port(self) -> None:
+        """
+        A player who leaves where nobody listens is gone at once.
+        """
+        match, server = self.play()
+        server.die()
+        match.leave()
+        self.pass_time()
+        self.assertEqual(set(self.world.reactor.sockets), set())
+        self.assertEqual([result.reason for result in self.results], ["left"])
+
     def test_silence(self) -> None:
         """
         After three seconds of silence the lobby is asked, and the seat is taken

@@ -64,6 +64,7 @@ class MemoryReactor:
     """
     The clock of a lobby world, with UDP on it.
 
+    :ivar delay: time on the way, seconds.
     :ivar dead: ports whose datagrams vanish.
     :ivar deaf: ports to which datagrams vanish.
     """
@@ -71,6 +72,7 @@ class MemoryReactor:
     def __init__(self, clock: Any) -> None:
         self.clock = clock
         self.sockets: dict[Any, MemoryUdp] = {}
+        self.delay = 0.0
         self.dead: set[int] = set()
         self.deaf: set[int] = set()
         self._next = 50000
@@ -91,7 +93,7 @@ class MemoryReactor:
     def carry(self, sender: MemoryUdp, datagram: bytes, address: Any) -> None:
         lost = {address[1], sender.address[1]} & self.dead
         if not lost and address[1] not in self.deaf:
-            self.callLater(0, self._arrive, sender, datagram, address)
+            self.callLater(self.delay, self._arrive, sender, datagram, address)
 
     def _arrive(self, sender: MemoryUdp, datagram: bytes, address: Any) -> None:
         receiver = self.sockets.get(address)

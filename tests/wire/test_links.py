@@ -143,13 +143,22 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         """
-        A player who leaves is known to have left; nothing is sent after it.
+        A player who leaves says so five times, and is known to have left if it
+        was heard once; nothing is sent after it.
         """
         net = PacketNet()
         net.join()
+        said = len(net.sent)
+        net.losing = lambda who, number, packet: (
+            who == "player"
+            and ([sender for sender, _ in net.sent[said:]].count("player") < 5)
+        )
+        net.player.leave(net.clock.seconds())
         net.player.leave(net.clock.seconds())
         net.run(1.0)
         self.assertIn(Left(), net.seat_events)
+        byes = [packet[0] for sender, packet in net.sent[said:] if sender == "player"]
+        self.assertEqual([5] * 5, byes)
         self.assertEqual(0, net.player.act(b"x", net.clock.seconds()))
         self.assertIsNone(net.player.deadline())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
+from typing import Literal
 
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
@@ -54,7 +55,7 @@ class GameLine:
         self._opened, self._deliver, self._lost = opened, deliver, lost
         self.heard = reactor.seconds()
         self.link: PlayerLink | None = None
-        self._is_over = False
+        self._phase: Literal["open", "leaving", "over"] = "open"
         self._alarm = Alarm(reactor, self._deadline, self._ring)
         client = DtlsClient(server_name, authority, self.heard)
         self._port = ClientPort(
@@ -76,7 +77,7 @@ class GameLine:
         :raises ValueError: it is too long.
         """
         link = self.link
-        if link is None or self._is_over:
+        if link is None or self._phase != "open":
             return 0
         number = link.act(action, self._clock.seconds())
         self._pump(link)
@@ -84,14 +85,21 @@ class GameLine:
         return number
 
     def leave(self) -> None:
-        """Give the seat up, and close."""
-        if self.link is not None and not self._is_over:
-            self.link.leave(self._clock.seconds())
-        self.close()
+        """Give the seat up; we are gone when the server heard it, or could have."""
+        link = self.link
+        if link is None or self._phase != "open":
+            self.close()
+            return
+        # A goodbye of DTLS would now and then overtake what we say, and we would
+        # count as one who may return.
+        self._phase = "leaving"
+        link.leave(self._clock.seconds())
+        self._pump(link)
+        self._port.flush()
 
     def close(self) -> None:
         """Say goodbye; nothing is delivered any more."""
-        if self._is_over:
+        if self._phase != "open":
             return
         if self.link is not None:
             # What was told last is to be acknowledged before we go.
@@ -100,20 +108,24 @@ class GameLine:
         self._end()
 
     def _end(self) -> None:
-        self._is_over = True
+        self._phase = "over"
         self._alarm.stop()
         self._port.close()
 
     def _break(self, why: str) -> None:
-        if not self._is_over:
+        was_open = self._phase == "open"
+        if self._phase != "over":
             self._end()
+        if was_open:
             self._lost(why)
 
     def _refused(self) -> None:
         self._break("refused")
 
     def _arrived(self, events: list[ClientEvent]) -> None:
-        if self._is_over:
+        if self._phase != "open":
+            if any(isinstance(event, Disconnected) for event in events):
+                self._break("left")
             return
         self.heard = now = self._clock.seconds()
         for event in events:
@@ -144,9 +156,9 @@ class GameLine:
         if link is None:
             return
         for event in link.take_events():
-            if not self._is_over:
+            if self._phase == "open":
                 self._deliver(event)
-        if not self._is_over:
+        if self._phase == "open":
             self._pump(link)
 
     def _pump(self, link: PlayerLink) -> None:
@@ -159,9 +171,14 @@ class GameLine:
         return None if self.link is None else self.link.deadline()
 
     def _ring(self) -> None:
-        if self.link is None or self._is_over:
+        link = self.link
+        if link is None or self._phase == "over":
             return
-        self.link.alarm(self._clock.seconds())
-        self._hand_over()
-        if not self._is_over:
-            self._port.flush()
+        link.alarm(self._clock.seconds())
+        if self._phase == "open":
+            self._hand_over()
+        elif link.deadline() is None:
+            self._end()
+        else:
+            self._pump(link)
+        self._port.flush()

@@ -65,8 +65,9 @@ __all__ = [
 MOST_UNACKNOWLEDGED = 64
 #: Longest time between two tries, seconds.
 _LONGEST_PAUSE = 1.0
-#: How often a BYE is sent, because nobody acknowledges it.
-_BYES = 2
+#: How often a BYE is sent at most, and the pause between two, seconds: nobody
+#: acknowledges it, but whoever hears it closes the connection.
+_BYES, _BYE_PAUSE = 5, 0.15
 
 
 class PlayerLink:
@@ -111,6 +112,7 @@ class PlayerLink:
         # Sent and not acknowledged; the oldest has the number `_first`.
         self._actions: deque[bytes] = deque()
         self._first = 1
+        self._byes_left = 0
         self._ack_at = self._ping_at = inf
         self._pause = self.quality.patience
         self._resend_at = now
@@ -195,13 +197,20 @@ class PlayerLink:
         self._ack_at = inf
 
     def leave(self, now: float) -> None:
-        """Give the seat up for good."""
+        """Give the seat up for good; `deadline` is ``None`` when that is all said."""
         if self.phase != "over":
-            for _ in range(_BYES):
-                self._out.append(
-                    write_bye(self._next(), self._version, self._messages.heard)
-                )
             self._stop()
+            self._byes_left = _BYES
+            self._say_bye(now)
+
+    def _say_bye(self, now: float) -> None:
+        self._resend_at = inf
+        if self._byes_left:
+            self._byes_left -= 1
+            self._resend_at = now + _BYE_PAUSE
+            self._out.append(
+                write_bye(self._next(), self._version, self._messages.heard)
+            )
 
     def _stop(self) -> None:
         self.phase = "over"
@@ -352,7 +361,10 @@ class PlayerLink:
     def alarm(self, now: float) -> None:
         """Do what has become due; harmless if nothing has."""
         if now >= self._resend_at:
-            self._send_again(now)
+            if self.phase == "over":
+                self._say_bye(now)
+            else:
+                self._send_again(now)
         if now >= self._ping_at:
             self._ping_at = now + PING_EVERY
             self.quality.count()

@@ -30,6 +30,9 @@ from vinom.tap.dialing import (
 from vinom.tap.foreground import run_in_foreground
 from vinom.tap.networking import add_network_arguments, network_conditions
 
+#: How long a client that left may repeat it, seconds.
+_LAST_WORDS = 1.0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be asked."""
@@ -152,7 +155,7 @@ class BotRun:
     def _see_off(self) -> Deferred[int]:
         """Stay until the last goodbyes have left."""
         network = self._plan.network
-        stay = 0.0 if network is None else network.longest
+        stay = 0.0 if network is None else network.longest + _LAST_WORDS
         return deferLater(self._reactor, stay, self._code)
 
     def _code(self) -> int:
