@@ -20,6 +20,10 @@ class Failed(Exception):
     """A measurement could not be made; the message says why."""
 
 
+class Missing(Failed):
+    """Something has to be installed first."""
+
+
 def pinned(core: int, command: list[str]) -> list[str]:
     """Have *command* run on one core, where there are two and taskset."""
     if len(os.sched_getaffinity(0)) < 2 or shutil.which("taskset") is None:
@@ -31,7 +35,7 @@ def build(name: str, into: Path, *libraries: str) -> Path:
     """
     Compile one of the generators.
 
-    :raises Failed: there is no compiler, or a library's headers are missing.
+    :raises Missing: there is no compiler, or a library's headers are missing.
     """
     program = into / name
     command = ["gcc", "-O2", "-Wall", "-o", str(program), str(HERE / f"{name}.c")]
@@ -42,9 +46,10 @@ def build(name: str, into: Path, *libraries: str) -> Path:
             text=True,
         )
     except FileNotFoundError as error:
-        raise Failed("gcc is not installed") from error
+        raise Missing("gcc is not installed") from error
     if built.returncode:
-        raise Failed(f"{name} does not build: {built.stderr.strip()[-400:]}")
+        kind = Missing if "No such file or directory" in built.stderr else Failed
+        raise kind(f"{name} does not build: {built.stderr.strip()[-400:]}")
     return program
 
 
