@@ -259,5 +259,6 @@ class NameTests(SynchronousTestCase):
             clock,
             Holder(protocol=clock),
             Holder(protocol=Holder(wrappedProtocol=clock)),
+            Holder(protocol=Holder(_wrappedProtocol=clock)),
         ):
             self.assertEqual(name_of_selectable(one), "twisted.internet.task.Clock")

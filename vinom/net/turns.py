@@ -205,8 +205,10 @@ def name_of_call(called: Any) -> str:
 
 
 def name_of_selectable(selectable: Any) -> str:
-    """Name what reads from a descriptor: its protocol, below any TLS."""
-    protocol = getattr(selectable, "protocol", None) or selectable
-    protocol = getattr(protocol, "wrappedProtocol", None) or protocol
-    kind = type(protocol)
+    """Name what reads from a descriptor: its protocol, in whatever it is wrapped."""
+    found = selectable
+    # TLS has its inside under the second name, client endpoints under the third.
+    for inside in ("protocol", "wrappedProtocol", "_wrappedProtocol"):
+        found = getattr(found, inside, None) or found
+    kind = type(found)
     return f"{kind.__module__}.{kind.__qualname__}"
