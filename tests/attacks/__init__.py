@@ -1,0 +1,1 @@
+"""Attacks, each with what it costs us: see docs/reference/attacks.rst."""

@@ -1,0 +1,348 @@
+"""What those who were not admitted can make a game server do: next to nothing."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.dtls import BEGINNING, DOMAIN, LABEL, Net, make_ticket
+from tests.support.hellos import client_hello, cookie_in, in_record, openssl_hello
+from tests.support.ledger import IS_FULL, Ledger
+from vinom.wire.admission import Address
+from vinom.wire.records import HANDSHAKE_HEADER, RECORD_HEADER
+
+ANN: Address = ("192.0.2.1", 4000)
+NAME = f"{LABEL}.{DOMAIN}".encode()
+#: Hellos without a cookie; as many as the issue asks for, or a twentieth.
+HELLOS = 100_000 if IS_FULL else 5_000
+
+
+def some_address(chance: random.Random) -> Address:
+    """Somewhere in the world."""
+    host = ".".join(str(chance.randrange(1, 255)) for _ in range(4))
+    return host, chance.randrange(1, 65536)
+
+
+class StrangerCase(SynchronousTestCase):
+    """A game server that one player is expected by."""
+
+    def setUp(self) -> None:
+        self.ledger = Ledger(self)
+        self.net = Net()
+        self.server = self.net.server
+        self.chance = random.Random(1)
+
+    def send(self, datagram: bytes, address: Address = ANN) -> list[bytes]:
+        """Give the server a datagram; returns what it sends, to whomever."""
+        self.server.receive(datagram, address, self.net.now)
+        sent = self.server.take_datagrams()
+        for answer, to in sent:
+            # Nobody can be made to receive more than was sent in its name.
+            self.assertEqual(to, address)
+            self.assertLessEqual(len(answer), len(datagram))
+        self.assertLessEqual(len(sent), 1)
+        return [answer for answer, _ in sent]
+
+    def hello_again(self, name: bytes | None, address: Address = ANN) -> bytes:
+        """A hello with the cookie that was just given for it."""
+        (answer,) = self.send(client_hello(name), address)
+        return client_hello(name, cookie_in(answer), record_number=1, message_number=1)
+
+    def assert_nothing_made(self) -> None:
+        self.assertEqual(self.ledger.take(), {})
+        self.assertEqual(len(self.server.associations), 0)
+        self.assertEqual(self.server.handshakes, 0)
+        self.assertEqual(self.server.take_events(), [])
+
+
+class JunkTests(StrangerCase):
+    """Datagrams that begin nothing."""
+
+    def test_random_bytes(self) -> None:
+        """
+        Random bytes are answered with nothing and leave nothing.
+        """
+        for _ in range(2000):
+            junk = self.chance.randbytes(self.chance.randrange(0, 1500))
+            self.assertEqual(self.send(junk, some_address(self.chance)), [])
+        self.assert_nothing_made()
+        self.net.connect(address=ANN)
+
+    def test_random_records(self) -> None:
+        """
+        Records of every type and epoch, out of nothing, are answered with nothing.
+        """
+        for kind in range(256):
+            for epoch in (0, 1, 65535):
+                body = self.chance.randbytes(40)
+                record = (
+                    bytes((kind,))
+                    + b"\xfe\xfd"
+                    + epoch.to_bytes(2)
+                    + bytes(6)
+                    + len(body).to_bytes(2)
+                    + body
+                )
+                self.assertEqual(self.send(record), [])
+        self.assert_nothing_made()
+
+    def test_truncated_hellos(self) -> None:
+        """
+        A real ClientHello, cut anywhere or with a part missing, earns nothing.
+        """
+        _, hello = openssl_hello(NAME.decode())
+        for cut in range(len(hello)):
+            self.assertEqual(self.send(hello[:cut]), [])
+        for start in range(1, len(hello)):
+            self.assertEqual(self.send(hello[start:]), [])
+        self.assert_nothing_made()
+
+    def test_cut_with_fitting_lengths(self) -> None:
+        """
+        Nor does a body that was cut before it was dressed.
+        """
+        body = client_hello(NAME)[RECORD_HEADER + HANDSHAKE_HEADER :]
+        answered = []
+        for cut in range(len(body)):
+            # One cut makes a whole hello: before the extensions.
+            answered += self.send(in_record(body[:cut]))
+        self.assertEqual(len(answered), 1)
+        self.assert_nothing_made()
+
+    def test_oversized_hellos(self) -> None:
+        """
+        A hello longer than any real one earns nothing; a long one no long answer.
+        """
+        for size in (500, 1400, 2000, 4000, 60_000):
+            hello = client_hello(extensions=bytes(size))
+            answers = self.send(hello)
+            self.assertEqual([len(answer) for answer in answers], [60][: size < 2000])
+        self.assert_nothing_made()
+
+    def test_fragmented_hellos(self) -> None:
+        """
+        A ClientHello in pieces is not put together: that would be memory for
+        strangers. In whatever order and size the pieces come, nothing is kept.
+        """
+        hello = client_hello(NAME)
+        body = hello[RECORD_HEADER + HANDSHAKE_HEADER :]
+        pieces = []
+        for size in (1, 20, len(body) // 2, len(body) - 1):
+            for start in range(0, len(body), size):
+                part = body[start : start + size]
+                message = (
+                    b"\x01"
+                    + len(body).to_bytes(3)
+                    + bytes(2)
+                    + start.to_bytes(3)
+                    + len(part).to_bytes(3)
+                    + part
+                )
+                pieces.append(
+                    b"\x16\xfe\xff" + bytes(8) + len(message).to_bytes(2) + message
+                )
+        self.chance.shuffle(pieces)
+        for piece in pieces:
+            self.assertEqual(self.send(piece), [])
+        self.assertEqual(self.send(b"".join(pieces)[:2000]), [])
+        self.assert_nothing_made()
+
+
+class CookieTests(StrangerCase):
+    """Hellos of addresses that are not proven."""
+
+    def test_many_hellos(self) -> None:
+        """
+        Hellos without a cookie, from all over the world: no answer is longer than
+        its request, no association comes of it, and no memory is taken.
+        """
+        _, real = openssl_hello(NAME.decode())
+        hellos = [real, client_hello(NAME), client_hello(None)]
+        sources = [some_address(self.chance) for _ in range(1000)]
+
+        def flood(count: int) -> int:
+            answers = 0
+            for number in range(count):
+                if number % 1000 == 0:
+                    self.net.now += 0.3
+                    self.server.alarm(self.net.now)
+                answers += len(self.send(hellos[number % 3], sources[number % 1000]))
+            return answers
+
+        flood(1000)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        answers = flood(HELLOS)
+        after, _ = tracemalloc.get_traced_memory()
+        # Two KB are less than one byte for each.
+        self.assertLess(after - before, 2048)
+        self.assertEqual(self.server.datagrams_out, self.answered)
+        self.assertGreater(answers, 0)
+        self.assert_nothing_made()
+        self.assertIsNone(self.server._farewells.deadline())
+        self.assertEqual(self.server._agenda, [])
+        self.net.advance(10.0)
+        self.net.connect(address=ANN)
+
+    @property
+    def answered(self) -> int:
+        return self.net.admission.outcomes["cookie_asked"]
+
+    def test_one_network_asks_on(self) -> None:
+        """
+        Of one network few hellos are answered while it floods us: nobody is
+        drowned in our answers by somebody who pretends to be him.
+        """
+        hello = client_hello(NAME)
+        answers = 0
+        for number in range(5000):
+            answers += len(self.send(hello, (f"192.0.2.{number % 250}", 1)))
+        self.assertLessEqual(answers, 1000)
+        self.assertTrue(self.net.admission.pressure.is_high)
+        self.net.now += 1.0
+        answers = sum(len(self.send(hello)) for _ in range(1000))
+        self.assertLessEqual(answers, 40)
+        self.assert_nothing_made()
+
+    def test_cookie_from_elsewhere(self) -> None:
+        """
+        A cookie that somebody else was given is worth nothing: not from another
+        address, nor another port, nor with another hello.
+        """
+        again = self.hello_again(NAME)
+        for address in (
+            ("192.0.2.2", 4000),
+            ("192.0.2.1", 4001),
+            ("2001:db8::1", 4000),
+            ("::ffff:192.0.2.1", 4000),
+        ):
+            for _ in range(10):
+                self.assertEqual(self.send(again, address), [])
+        self.assertEqual(self.net.admission.outcomes["bad_cookie"], 40)
+        self.assert_nothing_made()
+
+    def test_changed_cookie(self) -> None:
+        """
+        A cookie with any bit changed, or of any other length, is worth nothing.
+        """
+        again = self.hello_again(NAME)
+        place = again.index(cookie_in_hello(again))
+        for bit in range(8 * 32):
+            changed = bytearray(again)
+            changed[place + bit // 8] ^= 1 << bit % 8
+            self.assertEqual(self.send(bytes(changed)), [])
+        for size in (1, 31, 33, 64, 255):
+            made_up = client_hello(NAME, bytes(size), message_number=1)
+            self.assertEqual(self.send(made_up), [])
+        self.assert_nothing_made()
+
+
+def cookie_in_hello(hello: bytes) -> bytes:
+    """The cookie of a hello without session."""
+    place = RECORD_HEADER + HANDSHAKE_HEADER + 2 + 32 + 1
+    return hello[place + 1 : place + 1 + hello[place]]
+
+
+class TicketTests(StrangerCase):
+    """Proven addresses, without a good ticket."""
+
+    def test_unknown_tickets(self) -> None:
+        """
+        A client whose address is proven but whose ticket nobody knows makes us
+        compute and nothing more: no OpenSSL object, no answer, no memory.
+        """
+        hellos = []
+        for number in range(200):
+            label = f"{number:026d}".encode()
+            hellos.append(self.hello_again(label + b"." + DOMAIN.encode()))
+        for other in (b"", b"x" * 5, NAME + b".example.com", b"a" * 26):
+            if other:
+                hellos.append(self.hello_again(other))
+        for _ in range(3):
+            for hello in hellos:
+                self.assertEqual(self.send(hello), [])
+        self.assertEqual(self.net.admission.outcomes["unknown_ticket"], 600)
+        self.assert_nothing_made()
+        self.assertEqual(self.net.admission.tickets, 1)
+
+    def test_expired_ticket(self) -> None:
+        """
+        A ticket that is too old is one that nobody knows.
+        """
+        self.net.now = BEGINNING + 91.0
+        again = self.hello_again(NAME)
+        for _ in range(10):
+            self.assertEqual(self.send(again), [])
+        self.assert_nothing_made()
+
+    def test_match_over(self) -> None:
+        """
+        So is one whose match is over.
+        """
+        again = self.hello_again(NAME)
+        self.net.admission.remove_match("m1")
+        self.assertEqual(self.send(again), [])
+        self.assert_nothing_made()
+
+    def test_observer_replays_hello(self) -> None:
+        """
+        Somebody who saw a player's hello on the wire, and can send from there,
+        begins one handshake with it however often it is sent: copies are copies.
+        """
+        self.net.losing = lambda sender, number, datagram: len(datagram) > 700
+        self.net.add_client(address=ANN)
+        self.net.run()
+        again = [datagram for sender, datagram in self.net.sent if sender == "client"][
+            -1
+        ]
+        for _ in range(200):
+            self.server.receive(again, ANN, self.net.now)
+        self.assertEqual(self.ledger.take(), {"channels": 1})
+        sent = sum(len(datagram) for datagram, _ in self.server.take_datagrams())
+        self.net.now += 0.05
+        for _ in range(200):
+            self.server.receive(again, ANN, self.net.now)
+        repeated = sum(len(datagram) for datagram, _ in self.server.take_datagrams())
+        self.assertLessEqual(repeated, sent)
+
+    def test_observer_uses_ticket(self) -> None:
+        """
+        Somebody who saw a ticket on the wire gets a few handshakes from where it
+        is, and each ends by itself; the player still gets in.
+        """
+        thief = ("198.51.100.7", 1)
+        for number in range(100):
+            hello = client_hello(NAME, random=number.to_bytes(32))
+            (answer,) = self.send(hello, thief)
+            again = client_hello(
+                NAME,
+                cookie_in(answer),
+                number.to_bytes(32),
+                record_number=1,
+                message_number=1,
+            )
+            self.server.receive(again, thief, self.net.now)
+            self.server.take_datagrams()
+        self.assertLessEqual(self.ledger.take()["channels"], 8)
+        self.assertLessEqual(self.server.handshakes, 1)
+        self.net.connect(address=ANN)
+        self.net.advance(11.0)
+        self.assertEqual(self.server.handshakes, 0)
+        self.assertEqual(len(self.server.associations), 1)
+
+    def test_ticket_by_many(self) -> None:
+        """
+        A ticket that a whole botnet has seen fills a bounded place and no more.
+        """
+        self.net = Net(max_handshakes=16)
+        self.server = self.net.server
+        for number in range(300):
+            address = (f"10.{number % 250}.{number // 250}.1", 1)
+            self.server.receive(self.hello_again(NAME, address), address, self.net.now)
+            self.server.take_datagrams()
+        self.assertLessEqual(self.server.handshakes, 16)
+        self.net.admission.add_ticket(make_ticket("b" * 26, seat=1))
+        self.net.connect(address=ANN)

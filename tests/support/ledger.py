@@ -1,0 +1,45 @@
+"""What strangers made a game server do, counted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import jwt
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.wire import dtls_server
+
+#: ``VINOM_ATTACKS=full`` in the environment: not a sample, all of it.
+IS_FULL = os.environ.get("VINOM_ATTACKS") == "full"
+
+
+class Ledger:
+    """
+    Count expensive things while one test runs.
+
+    :ivar made: ``channels``: OpenSSL objects for newcomers; ``signatures``:
+        tokens whose signature was verified.
+    """
+
+    def __init__(self, case: SynchronousTestCase) -> None:
+        self.made: Counter[str] = Counter()
+        channel = dtls_server.Channel
+        decode = jwt.PyJWS.decode
+
+        def counted_channel(*args: Any, **named: Any) -> Any:
+            self.made["channels"] += 1
+            return channel(*args, **named)
+
+        def counted_decode(*args: Any, **named: Any) -> Any:
+            self.made["signatures"] += 1
+            return decode(*args, **named)
+
+        case.patch(dtls_server, "Channel", counted_channel)
+        case.patch(jwt.PyJWS, "decode", counted_decode)
+
+    def take(self) -> dict[str, int]:
+        """What was made since the last time."""
+        made, self.made = dict(self.made), Counter()
+        return made
