@@ -26,6 +26,7 @@ class Quality:
     :ivar loss_in: share of the peer's packets that did not arrive, 0 to 1.
     :ivar loss_out: share of ours that did not arrive, as the peer reports.
     :ivar patience: when to send again what was not acknowledged, seconds.
+    :ivar longest: most patience, and longest pause between two tries, seconds.
     :ivar highest: highest packet number that arrived.
     :ivar received: how many packets arrived.
     """
@@ -35,6 +36,7 @@ class Quality:
     loss_in: float | None = None
     loss_out: float | None = None
     patience: float = 0.3
+    longest: float = 1.0
     highest: int = 0
     received: int = 0
     _in_before: tuple[int, int] = (0, 0)
@@ -69,7 +71,12 @@ class Quality:
             self.rtt += (rtt - self.rtt) / 8
         # The peer may hold an acknowledgement back for `ACK_DELAY`.
         wanted = self.rtt + 4 * self.jitter + ACK_DELAY + 0.04
-        self.patience = min(max(wanted, 0.15), 1.0)
+        self.patience = min(max(wanted, 0.15), self.longest)
+
+    def hasten(self, longest: float) -> None:
+        """Have no more patience than this, whatever the round trip is."""
+        self.longest = longest
+        self.patience = min(self.patience, longest)
 
     def reported(self, highest: int, received: int) -> None:
         """The peer says what arrived there."""

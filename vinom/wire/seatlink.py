@@ -68,7 +68,6 @@ class SeatLink:
         the packet counts as lost, and will be sent again.
     :ivar phase: "over" wants the connection closed.
     :ivar consumed: number of the last action taken.
-    :ivar longest_pause: between two tries, seconds.
     :raises PeerError: the connection cannot carry a packet.
     """
 
@@ -83,7 +82,6 @@ class SeatLink:
         self.phase: Phase = "waiting"
         self.quality = Quality()
         self.consumed = 0
-        self.longest_pause = 1.0
         self._may_act = may_act
         self._numbered = 0
         self._out: list[bytes] = []
@@ -238,7 +236,7 @@ class SeatLink:
                 )
             )
         self._resend_at = now + self._resend_pause
-        self._resend_pause = min(2 * self._resend_pause, self.longest_pause)
+        self._resend_pause = min(2 * self._resend_pause, self.quality.longest)
 
     def _confirm(self, now: float) -> None:
         self.phase = "confirmed"
@@ -370,7 +368,7 @@ class SeatLink:
         if now >= self._resend_at:
             self._send_again(now)
         if now >= self._state_at:
-            self._state_pause = min(2 * self._state_pause, self.longest_pause)
+            self._state_pause = min(2 * self._state_pause, self.quality.longest)
             self._state_at = now + self._state_pause
             self._send_state()
         if now >= self._ping_at:
@@ -387,7 +385,7 @@ class SeatLink:
             self._send_welcome(now)
         elif self._messages:
             self._resend_at = now + self._resend_pause
-            self._resend_pause = min(2 * self._resend_pause, self.longest_pause)
+            self._resend_pause = min(2 * self._resend_pause, self.quality.longest)
             self._send_messages(self._messages.first, _MOST_AGAIN)
             self._unsent = self._messages.next
         else:
