@@ -74,7 +74,7 @@ class ProofTests(SynchronousTestCase):
         bob = self.net.player(1)
         self.net.run(0.5)
         self.assertEqual([len(one.of(Joined)) for one in (ann, bob)], [1, 1])
-        self.net.run(9.0)
+        self.net.run(25.0)
         dtls = self.net.server._dtls
         assert dtls is not None
         self.assertEqual(len(dtls.associations), 2)
