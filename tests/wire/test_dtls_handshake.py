@@ -145,19 +145,19 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(finals, 4)
         self.assert_plays(net)
 
-    @settings(max_examples=40, deadline=None)
-    @given(st.integers(0, 2**32))
-    def test_bad_network(self, seed: int) -> None:
+    def test_bad_network(self) -> None:
         """
         A network that loses a fifth of all datagrams only delays play.
         """
-        net = Net()
-        chance = random.Random(seed)
-        net.losing = lambda sender, number, datagram: chance.random() < 0.2
-        client = net.add_client()
-        net.run()
-        net.advance(9.9)
-        self.assertTrue(client.is_open)
+        # Fixed seeds: about one in 60,000 loses so much that patience ends first.
+        for seed in range(200):
+            chance = random.Random(seed)
+            net = Net()
+            net.losing = lambda *_, chance=chance: chance.random() < 0.2
+            client = net.add_client()
+            net.run()
+            net.advance(9.9)
+            self.assertTrue(client.is_open, f"seed {seed}")
 
     def test_duplicates(self) -> None:
         """
