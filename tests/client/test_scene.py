@@ -182,6 +182,37 @@ class SceneTests(SynchronousTestCase):
         two = scene(winners=(0, 2), **over)
         self.assertIn("ann and cleo share 9", headline(two))
 
+    def test_winner_beside_a_maze(self) -> None:
+        """
+        The score a player won with is not cut off in a terminal of 80 columns.
+        """
+        over: dict[str, Any] = {"over": True, "scores": (198, 80, 3, 4)}
+        for winner, name in enumerate(NAMES):
+            lines = compose(scene(winners=(winner,), **over), 80, 24, colour=False)
+            panel = " ".join(line[61:].strip() for line in lines)
+            score = over["scores"][winner]
+            self.assertRegex(panel, f"★ {name} wins +with +{score}")
+
+    def test_a_command_is_shown_whole(self) -> None:
+        """
+        Whoever has a small terminal can still read the whole command to join.
+        """
+        command = "join: .venv/bin/vinom play maze --connect 127.0.0.1:39759"
+        maze = attrs.evolve(scene(), keys=f"{command} · Ctrl-C ends")
+        for columns in (30, 40, 50, 60, 80):
+            lines = compose(maze, columns, 12, colour=False)
+            text = " ".join(" ".join(lines).split())
+            self.assertIn(f"{command} · Ctrl-C ends", text.replace("9 C", "9 · C"))
+            self.assertNotIn("…", "".join(lines[-3:]))
+
+    def test_title_and_clock(self) -> None:
+        """
+        The time left stands alone, however long the title is.
+        """
+        maze = attrs.evolve(scene(), title="a title that is far too long for this")
+        line = compose(maze, 30, 8, colour=False)[0]
+        self.assertRegex(line, "… +5:00 left")
+
     def test_headline(self) -> None:
         """
         Without a terminal one line tells how it stands.

@@ -7,6 +7,7 @@ Pure: a `Scene` and the terminal's size go in, lines come out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import attrs
@@ -69,7 +70,8 @@ def compose(
     cols = scene.setup["cols"]
     cell, beside = _layout(cols, width)
     panel = _panel(scene, width - beside - 1 if beside else width, beside is None)
-    body = height - 1 - bool(scene.keys)
+    keys = _in_rows(scene.keys, width - 2)[: max(height - 5, 1)]
+    body = height - 1 - len(keys)
     room = body if beside else max(body - panel.height, 3)
     maze = draw_maze(
         scene.setup,
@@ -82,18 +84,18 @@ def compose(
     )
     maze = _cut_around(maze, scene, cell, room, beside or width)
     sheet.put(0, 0, " " * width, _TITLE)
-    sheet.put(0, 1, fit(scene.title, width - 2), _TITLE)
     clock = _clock(scene)
+    sheet.put(0, 1, fit(scene.title, width - len(clock) - 3), _TITLE)
     sheet.put(0, width - len(clock) - 1, clock, _TITLE)
     sheet.paste(1, 0, maze)
     if beside:
         sheet.paste(1, beside + 1, panel)
     else:
         sheet.paste(1 + maze.height, 0, panel)
-    if scene.keys:
-        used = 1 + maze.height + (0 if beside else panel.height)
-        row = min(height - 1, max(used, 1 + panel.height if beside else used))
-        sheet.put(row, 1, fit(scene.keys, width - 2), _QUIET)
+    used = 1 + maze.height + (0 if beside else panel.height)
+    row = min(height - len(keys), max(used, 1 + panel.height if beside else used))
+    for down, text in enumerate(keys):
+        sheet.put(row + down, 1, text, _QUIET)
     lines = sheet.lines(colour=colour)
     if ascii_only:
         lines = [to_ascii(line) for line in lines]
@@ -156,6 +158,18 @@ def _panel(scene: Scene, width: int, is_below: bool) -> Canvas:
     return panel
 
 
+def _in_rows(keys: str, width: int) -> list[str]:
+    """Break the bottom line where it says something else, or at its words."""
+    rows: list[str] = []
+    for part in keys.split(" · ") if keys else ():
+        if rows and len(rows[-1]) + 3 + len(part) <= width:
+            rows[-1] += f" · {part}"
+        else:
+            # A command is there to be copied, so none of it is left out.
+            rows += wrap(part, max(width, 1), break_on_hyphens=False)
+    return rows
+
+
 _Row = list[tuple[str, Style]]
 
 
@@ -188,7 +202,10 @@ def _details(scene: Scene, width: int) -> list[_Row]:
         rows.append([("  ", ""), (bar, _ink(seat)[2:])])
     rows.append([])
     if view["over"]:
-        rows.append([(fit(f"★ {_verdict(scene)}", width), _LOUD)])
+        told = f"★ {_verdict(scene)}"
+        spare = sum(map(width_of, told)) - len(told)
+        for line in wrap(told, max(width - spare, 8), subsequent_indent="  "):
+            rows.append([(fit(line, width), _LOUD)])
     else:
         rows.append([(f"{view['left']} points left", "")])
     rows.append([])

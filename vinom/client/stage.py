@@ -76,7 +76,8 @@ class Stage:
 
     def _notes(self) -> list[str]:
         tally = self._tally
-        notes = [f"{tally.finished} matches played"]
+        plural = "" if tally.finished == 1 else "es"
+        notes = [f"{tally.finished} match{plural} played"]
         delay = tally.input_to_state.recent_ms()
         if delay is not None:
             notes.append(f"input→state {delay:.1f} ms")
