@@ -330,7 +330,7 @@ class HostedRoom:
         )
         self.ended_at = now
         for line in filter(None, (seat.line for seat in self.seats)):
-            line.link.quality.hasten(_FAREWELL_PAUSE)
+            line.link.hasten(_FAREWELL_PAUSE, now)
         self._say_all(Over(end.reason, end.outcome, end.version, end.view_hash), now)
         self._tell(RoomEnded(end))
 

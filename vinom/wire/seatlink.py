@@ -51,12 +51,7 @@ _MOST_REJECTS = 8
 #: Packets of waiting messages sent again at once.
 _MOST_AGAIN = 8
 
-
 Phase = Literal["waiting", "asked", "welcomed", "confirmed", "refused", "over"]
-
-
-def _always(now: float) -> bool:
-    return True
 
 
 class SeatLink:
@@ -75,7 +70,7 @@ class SeatLink:
         self,
         max_payload: int,
         now: float,
-        may_act: Callable[[float], bool] = _always,
+        may_act: Callable[[float], bool] = lambda now: True,
     ) -> None:
         if max_payload < LONGEST_PACKET:
             raise PeerError(f"payloads of {max_payload} bytes, not {LONGEST_PACKET}")
@@ -304,6 +299,13 @@ class SeatLink:
         if self.phase == "confirmed" and self._resend_at == inf:
             self._resend_pause = self.quality.patience
             self._resend_at = now + self._resend_pause
+
+    def hasten(self, longest: float, now: float) -> None:
+        """From now on let no more than *longest* seconds pass between two tries."""
+        self.quality.hasten(longest)
+        self._resend_pause = self._state_pause = longest
+        self._resend_at = inf if self._resend_at == inf else now
+        self._state_at = inf if self._state_at == inf else now
 
     # What goes out.
 
