@@ -40,6 +40,24 @@ class Unforgiving(Teller):
     forfeit_seconds = -1.0
 
 
+class Uncounted(Teller):
+    """Says how many players, not how few and how many."""
+
+    seats = 2  # type: ignore[assignment]  # that is the point
+
+
+class Wordy(Teller):
+    """Writes a time in words."""
+
+    linger = "long"  # type: ignore[assignment]  # that is the point
+
+
+class Shapeless(Teller):
+    """Takes any action, so nothing checks them."""
+
+    actions = dict
+
+
 class LoadGamesTests(SynchronousTestCase):
     def test_installed_games(self) -> None:
         """
@@ -85,7 +103,8 @@ class LoadGamesTests(SynchronousTestCase):
             (":Maze", "must look like package.module:Class"),
             ("no_such_module:Maze", "cannot import no_such_module"),
             ("..:Maze", "cannot import"),
-            ("vinom.games.maze:Maize", "Maize in vinom.games.maze is not"),
+            ("vinom.games.maze:Maize", "no Maize in vinom.games.maze; did you .*Maze"),
+            ("vinom.games.maze:Chess", "no Chess in vinom.games.maze$"),
             ("vinom.games.maze:Move", "is not a subclass of"),
             ("vinom.game:Game", "actions is missing"),
             ("tests.tap.test_games:TooManyTeams", "teams 4 must be 1 to 3"),
@@ -93,6 +112,9 @@ class LoadGamesTests(SynchronousTestCase):
             ("tests.tap.test_games:NoBot", "there is no bot method"),
             ("tests.tap.test_games:Hasty", "bot_seconds 0.0 must be"),
             ("tests.tap.test_games:Unforgiving", "forfeit_seconds -1.0 must be"),
+            ("tests.tap.test_games:Uncounted", "seats 2 must be two numbers, fewest"),
+            ("tests.tap.test_games:Wordy", "linger 'long' must be a number of sec"),
+            ("tests.tap.test_games:Shapeless", "actions must be a msgspec struct"),
         ):
             with self.assertRaisesRegex(Misconfigured, why):
                 load_game(spec)

@@ -6,8 +6,12 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Annotated, Any, get_args
+
+import msgspec
+from msgspec import Meta, Struct
 
 from vinom.errors import Misconfigured
 from vinom.game import Game
@@ -15,6 +19,31 @@ from vinom.rules.room_absent import FASTEST_BOT
 
 #: The entry point group under which packages offer games.
 GROUP = "vinom.games"
+
+_Name = Annotated[str, Meta(max_length=64)]
+_Seconds = Annotated[float, Meta(ge=0.0)]
+_Steps = Annotated[int, Meta(ge=0)]
+#: What a game's class declares, and how that is said to its author.
+_KINDS: dict[str, Any] = {
+    "name": _Name,
+    "seats": tuple[int, int],
+    "teams": int | None,
+    "tick_hz": _Steps,
+    "bot_seconds": float,
+    "forfeit_seconds": float,
+    "shared": tuple[str, ...],
+    "linger": _Seconds,
+    "time_limit": _Seconds,
+}
+_IN_WORDS: dict[Any, str] = {
+    _Name: "text of at most 64 characters",
+    tuple[int, int]: "two numbers, fewest and most players",
+    int | None: "a whole number, or None",
+    _Steps: "a whole number, 0 or more",
+    float: "a number of seconds",
+    tuple[str, ...]: "a tuple of names",
+    _Seconds: "a number of seconds, 0 or more",
+}
 
 
 def installed_games() -> tuple[str, ...]:
@@ -58,7 +87,13 @@ def load_game(spec: str) -> Game[Any, Any]:
         raise Misconfigured(
             f"game {spec!r}: cannot import {module_name}: {error}"
         ) from error
-    cls = getattr(module, class_name, None)
+    if not hasattr(module, class_name):
+        near = get_close_matches(class_name, dir(module), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise Misconfigured(
+            f"game {spec!r}: there is no {class_name} in {module_name}{hint}"
+        )
+    cls = getattr(module, class_name)
     if not (isinstance(cls, type) and issubclass(cls, Game)):
         raise Misconfigured(
             f"game {spec!r}: {class_name} in {module_name} is not a subclass of "
@@ -77,6 +112,14 @@ def load_game(spec: str) -> Game[Any, Any]:
 
 def _mistake_in(cls: type[Game[Any, Any]]) -> str:
     """Find what a game's class declares wrongly; empty if nothing."""
+    for name, kind in _KINDS.items():
+        try:
+            msgspec.convert(getattr(cls, name), kind)
+        except msgspec.ValidationError:
+            return f"{name} {getattr(cls, name)!r} must be {_IN_WORDS[kind]}"
+    for name in ("actions", "options", "loadout"):
+        if not _is_of_structs(getattr(cls, name)):
+            return f"{name} must be a msgspec struct, not {getattr(cls, name)!r}"
     fewest, most = cls.seats
     if not 1 <= fewest <= most:
         return f"seats {cls.seats} must be 1 or more, fewest first"
@@ -91,6 +134,12 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
     if not cls.forfeit_seconds >= 0:
         return f"forfeit_seconds {cls.forfeit_seconds} must be 0 or more"
     return ""
+
+
+def _is_of_structs(declared: Any) -> bool:
+    """Is it a struct, or a union of structs?"""
+    kinds = get_args(declared) or (declared,)
+    return all(isinstance(one, type) and issubclass(one, Struct) for one in kinds)
 
 
 def name_of(game: Game[Any, Any]) -> str:

@@ -97,6 +97,26 @@ class ReplayTests(SynchronousTestCase):
         self.assertEqual(code, 0)
         self.assertIn("it has no end: its process was killed", out)
 
+    def test_several(self) -> None:
+        """
+        A whole directory of recordings can be replayed at once; one that cannot
+        be read does not keep the others from it.
+        """
+        maze, teller = self.record(Maze()), self.record(Teller(), ("hi",))
+        code, out = self.run_command(str(maze), str(maze))
+        self.assertEqual(code, 0)
+        self.assertEqual(out.count("the same: state "), 2)
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told):
+            code, out = self.run_command(str(teller), "/no/such/file", str(maze))
+        self.assertEqual(code, 2)
+        self.assertEqual(out.count("the same: state "), 1)
+        first, second = told.getvalue().splitlines()
+        self.assertIn(f"{teller}: the game 'teller' is not installed", first)
+        self.assertEqual(
+            second, "vinom replay: /no/such/file: No such file or directory"
+        )
+
     def test_mistakes(self) -> None:
         """
         Each mistake is one sentence.

@@ -1,4 +1,4 @@
-"""``vinom replay FILE``: play a recording again and compare where it ends."""
+"""``vinom replay FILE...``: play recordings again and compare where they end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _LONGEST_WAIT = 2.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be asked."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .vinomrec file")
+    parser.add_argument(
+        "files", metavar="FILE", type=Path, nargs="+", help=".vinomrec files"
+    )
     parser.add_argument(
         "--game",
         metavar="PACKAGE.MODULE:CLASS",
@@ -41,23 +43,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """
-    Replay; 0 if it ends as it was recorded, 1 if it does not.
+    Replay; 0 if all end as they were recorded, 1 if one does not.
 
-    :raises Misconfigured: the file or its game cannot be read.
+    Of several files, those that cannot be replayed are told and passed over.
+
+    :returns: the exit code; 2 if one of several could not be replayed.
+    :raises Misconfigured: the only file, or its game, cannot be read.
     """
     if not options.speed > 0:
         raise Misconfigured("--speed must be above 0")
+    named = None if options.game is None else load_game(options.game)
+    codes = []
+    for path in options.files:
+        try:
+            codes.append(_replay_file(path, named, options))
+        except Misconfigured as error:
+            if len(options.files) == 1:
+                raise
+            print(f"vinom replay: {error}", file=sys.stderr)
+            codes.append(2)
+    return max(codes)
+
+
+def _replay_file(
+    path: Path, named: Game[Any, Any] | None, options: argparse.Namespace
+) -> int:
     try:
-        recording = read_recording(options.file.read_bytes())
-        game = _game_of(recording, options.game)
+        recording = read_recording(path.read_bytes())
+        game = named or _game_of(recording)
         if options.watch:
             result = _watched(recording, game, sys.stdout, time.sleep, options.speed)
         else:
             result = replay(recording, game)
     except OSError as error:
-        raise Misconfigured(f"{options.file}: {error.strerror}") from error
-    except Unreadable as error:
-        raise Misconfigured(f"{options.file}: {error}") from error
+        raise Misconfigured(f"{path}: {error.strerror}") from error
+    except (Misconfigured, Unreadable) as error:
+        raise Misconfigured(f"{path}: {error}") from error
     print(describe(recording, result))
     return 0 if result.differing is None else 1
 
@@ -86,10 +107,8 @@ def describe(recording: Recording, result: ReplayResult) -> str:
     return "\n".join(lines)
 
 
-def _game_of(recording: Recording, spec: str | None) -> Game[Any, Any]:
+def _game_of(recording: Recording) -> Game[Any, Any]:
     name = recording.header.plan.game
-    if spec is not None:
-        return load_game(spec)
     games = load_games()
     if name not in games:
         raise Misconfigured(
