@@ -106,7 +106,8 @@ class LobbyWorld:
         self.matches = parts.get("matches") or MemoryMatchStore(now)
         self.players = MemoryPlayerStore(now)
         self.presence = Presence()
-        self.verifier = TokenVerifier({"k": _PUBLIC}, REALM)
+        self.token_keys = {"k": _PUBLIC}
+        self.verifier = TokenVerifier(self.token_keys, REALM)
         mint = Mint(REALM, TokenSigner("k", _PRIVATE), self.entropy)
         self.identity = Identity(
             self.players,

@@ -96,6 +96,37 @@ class BotsTests(TestCase):
         self.assertGreaterEqual(report["handshakes"], 8)
         self.assertEqual(report["errors"], {})
 
+    async def test_bad_network(self) -> None:
+        """
+        Asked for a bad network, bots play over it, finish, and say goodbye.
+        """
+        node = ChildNode(reactor, ["--game=tests.support.quick:QuickMaze"])
+        self.addCleanup(node.stop)
+        await node.start()
+        bots = start(
+            self,
+            *VINOM,
+            "bots",
+            "--game=tests.support.quick:QuickMaze",
+            "--seconds=1",
+            "--pace=30",
+            '--options={"rows": 3, "cols": 4}',
+            "--json",
+            f"--connect=127.0.0.1:{node.port}",
+            "--loss=10",
+            "--duplicate=10",
+            "--reorder=5",
+            "--delay-ms=20",
+            "--jitter-ms=10",
+            "--network-seed=1",
+        )
+        code = await bots.ended
+        self.assertEqual(code, 0, bots.text + bots.errors.decode() + node.log_end())
+        report = json.loads(bots.text)
+        self.assertEqual(report["matches"]["failed"], 0)
+        # One way there, one way back.
+        self.assertGreaterEqual(report["input_to_state_ms"]["p50"], 20.0)
+
     async def test_no_node(self) -> None:
         """
         Without a node bots end soon, with exit code 1 and a report.
