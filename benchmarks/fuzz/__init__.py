@@ -1,0 +1,1 @@
+"""Fuzz everything that reads bytes of others; see docs/reference/attacks.rst."""

@@ -1,0 +1,86 @@
+"""
+``python -m benchmarks.fuzz``: every target for a while, from its kept corpus.
+
+What is found is written to the current directory and said at the end. With
+``--keep`` the corpora take what is new and reaches further, as few as there can
+be, and no more than a few dozen each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from hashlib import sha1
+from pathlib import Path
+
+from benchmarks.fuzz.targets import TARGETS
+
+CORPORA = Path(__file__).parent / "corpora"
+#: Inputs kept for each target, the shortest.
+_KEPT = 40
+#: Longest input, bytes: a datagram, a line.
+_LONGEST = 2100
+
+
+def _run(name: str, *arguments: str) -> int:
+    """Give one target to libFuzzer; its exit code."""
+    program = [sys.executable, "-m", "benchmarks.fuzz.run", name]
+    return subprocess.call([*program, f"-max_len={_LONGEST}", *arguments])
+
+
+def _fuzz(name: str, seconds: int, keep: bool) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / "work"
+        work.mkdir()
+        for number, seed in enumerate(TARGETS[name][1]):
+            (work / f"seed{number}").write_bytes(seed)
+        kept = CORPORA / name
+        kept.mkdir(parents=True, exist_ok=True)
+        code = _run(
+            name,
+            f"-max_total_time={seconds}",
+            "-print_final_stats=1",
+            "-verbosity=0",
+            f"-artifact_prefix=fuzz-{name}-",
+            str(work),
+            str(kept),
+        )
+        if keep and not code:
+            least = Path(folder) / "least"
+            least.mkdir()
+            code = _run(
+                name, "-merge=1", "-verbosity=0", str(least), str(kept), str(work)
+            )
+            for old in kept.iterdir():
+                old.unlink()
+            found = sorted(least.iterdir(), key=lambda file: file.stat().st_size)
+            for file in found[:_KEPT]:
+                data = file.read_bytes()
+                (kept / sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
+    return code
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fuzz; returns 1 if something was found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fuzz", description=__doc__
+    )
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}")
+    parser.add_argument("--seconds", type=int, default=600, help="each (default 600)")
+    parser.add_argument("--keep", action="store_true", help="add to the corpora")
+    options = parser.parse_args(argv)
+    if unknown := set(options.targets) - set(TARGETS):
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    bad = [
+        name
+        for name in options.targets or TARGETS
+        if _fuzz(name, options.seconds, options.keep)
+    ]
+    print("findings: " + ", ".join(bad) if bad else "no findings")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
