@@ -24,7 +24,7 @@ from vinom.net.datagrams import IDatagramFilter
 from vinom.rules.conditions import Conditions
 from vinom.wire.dtls import Association, DtlsClient, DtlsServer
 
-#: Matches of four here; 50 in the long version, which takes half a minute.
+#: Matches of four here; 50 in the long version, which takes ten seconds.
 MATCHES = 5
 #: Those that share a lobby and a clock.
 AT_ONCE = 5
