@@ -265,6 +265,27 @@ class MatchTests(SynchronousTestCase):
         self.assertTrue(match.is_connected)
         self.assertEqual(self.results, [])
 
+    def test_busy_server(self) -> None:
+        """
+        A player who is told to come later comes then, not sooner, and gets its seat.
+        """
+        queued = self.queue()
+        original = self.world.fleet.place
+
+        def place(index: int) -> None:
+            original(index)
+            server = self.world.servers[index]
+            server.refusing, server.retry_after = Code.BUSY, 2.0
+
+        self.world.fleet.place = place  # type: ignore[method-assign]  # a busy one
+        self.pass_time(1.9)
+        (server,) = self.world.servers
+        self.assertEqual(len(server.joins), 1)
+        server.refusing = None
+        self.pass_time(1.0)
+        self.assertEqual(len(server.joins), 2)
+        self.assertTrue(self.successResultOf(queued).is_connected)
+
     def test_never_seated(self) -> None:
         """
         A seat that cannot be taken is given up, and says so.

@@ -130,6 +130,7 @@ class ScriptedServer:
         self._game: tuple[str, str] = ("m", "maze")
         self.is_welcoming = True
         self.refusing: str | None = None
+        self.retry_after = 0.0
         self.actions: list[Any] = []
         self.joins: list[tuple[bool, bytes]] = []
         self.has_left = False
@@ -187,7 +188,7 @@ class ScriptedServer:
         if isinstance(what, JoinAsked):
             self.joins.append((what.is_resume, what.proof))
             if self.refusing is not None:
-                self.link.refuse(self.refusing, "no", now)
+                self.link.refuse(self.refusing, "no", now, self.retry_after)
             elif self.is_welcoming:
                 self._epoch += 1
                 self._messages.acknowledge(what.heard)
