@@ -37,6 +37,8 @@ from vinom.wire.control import (
     RoomOpened,
     Stop,
     TicketAdded,
+    TokenKeys,
+    TokenKeysTaken,
     ToNode,
     ToServer,
     decode_to_server,
@@ -81,6 +83,7 @@ class FakeGameServer:
     ignores: set[type] = attrs.field(factory=set)
     rooms: list[str] = attrs.field(factory=list)
     port: int | None = None
+    token_keys: dict[str, bytes] = attrs.field(factory=dict)
     is_alive: bool = True
     hosted: int = 0
     frames: FrameReader = attrs.field(factory=FrameReader)
@@ -131,6 +134,9 @@ class FakeGameServer:
                 self.end_room(message.match_id, message.reason)
             case Heartbeat():
                 self.say(Alive(message.number, {"rooms": float(len(self.rooms))}))
+            case TokenKeys():
+                self.token_keys = message.keys
+                self.say(TokenKeysTaken(message.number))
             case Stop():
                 for match_id in tuple(self.rooms):
                     self.say(RoomEnded(MatchEnd(match_id, "shutdown")))

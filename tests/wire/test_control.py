@@ -22,6 +22,7 @@ from vinom.wire.control import (
     BindFailed,
     Bound,
     CloseRoom,
+    CookieKeyTold,
     FrameReader,
     Heartbeat,
     Kick,
@@ -30,10 +31,13 @@ from vinom.wire.control import (
     Ready,
     RoomEnded,
     RoomOpened,
+    RotateCookies,
     RoundEnded,
     SeatChanged,
     Stop,
     TicketAdded,
+    TokenKeys,
+    TokenKeysTaken,
     decode_to_node,
     decode_to_server,
     encode,
@@ -49,10 +53,13 @@ TO_SERVER = (
     Kick("m1", 2),
     CloseRoom("m1", "ended"),
     Heartbeat(7),
+    TokenKeys(3, {"k": b"PEM"}),
+    RotateCookies(),
     Stop(),
 )
 TO_NODE = (
     Ready("abc", 123, 1),
+    TokenKeysTaken(3),
     Bound(46000),
     BindFailed(46000, "in use"),
     RoomOpened("m1"),
@@ -62,6 +69,7 @@ TO_NODE = (
     RoundEnded("m1", {"scores": {"0": 3}}),
     RoomEnded(MatchEnd("m1", "finished", {"places": [[0]]}, (0, 1), 9, "ab" * 8)),
     Alive(7, {"rtt": 0.5}),
+    Alive(8, {}, (CookieKeyTold(3, 12.5, 287.5), CookieKeyTold(4, 0.0))),
 )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.dtls import seeded
-from vinom.wire.cookies import COOKIE_LENGTH, CookieKeys
+from vinom.wire.cookies import COOKIE_LENGTH, CookieKey, CookieKeys
 
 
 class CookieKeysTests(SynchronousTestCase):
@@ -75,3 +75,40 @@ class CookieKeysTests(SynchronousTestCase):
             cookie = self.keys.make(b"ann", now)
             now += 100.0
             self.assertTrue(self.keys.is_good(cookie, b"ann", now))
+
+    def test_rotated_by_hand(self) -> None:
+        """
+        New keys, however fast, hang no client that is between its two hellos.
+        """
+        cookies = []
+        for _ in range(5):
+            cookies.append(self.keys.make(b"ann", 1050.0))
+            self.keys.rotate(1050.0)
+        self.assertEqual(len({cookie[0] for cookie in cookies}), 5)
+        for cookie in cookies:
+            self.assertTrue(self.keys.is_good(cookie, b"ann", 1149.0))
+        for cookie in cookies:
+            self.assertFalse(self.keys.is_good(cookie, b"ann", 1150.0))
+
+    def test_list(self) -> None:
+        """
+        Operators see every key whose cookies are good, and until when.
+        """
+        self.assertEqual(self.keys.known(1001.0), [CookieKey(0, 1000.0, None)])
+        self.keys.rotate(1050.0)
+        self.assertEqual(
+            self.keys.known(1149.0),
+            [CookieKey(0, 1000.0, 1150.0), CookieKey(1, 1050.0, None)],
+        )
+        self.assertEqual(
+            self.keys.known(1150.0),
+            [CookieKey(1, 1050.0, 1250.0), CookieKey(2, 1150.0, None)],
+        )
+
+    def test_keeps_no_old_secrets(self) -> None:
+        """
+        An operator who rotates without end fills no memory.
+        """
+        for _ in range(1000):
+            self.keys.rotate(1000.0)
+        self.assertLessEqual(len(self.keys.known(1000.0)), 256)

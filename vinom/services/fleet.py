@@ -19,10 +19,11 @@ from vinom.rules.figures import Tally
 from vinom.rules.pool import PoolCounts, StartPacing, to_start, to_stop
 from vinom.rules.ports import PortRing
 from vinom.rules.server_life import Stage
+from vinom.services.fleet_keys import KeySharing
 from vinom.services.fleet_rooms import Hosting, RoomPatience
 from vinom.services.fleet_server import GameServer, Link
 from vinom.services.fleet_settings import FleetSettings, FleetStatus, Issuer
-from vinom.wire.control import CONTROL_PROTOCOL, Bind, Ready
+from vinom.wire.control import CONTROL_PROTOCOL, Bind, CookieKeyTold, Ready
 
 #: Game servers that may die under a match before it has begun.
 MOST_ATTEMPTS = 3
@@ -61,6 +62,7 @@ class Fleet(Service):
         self._entropy, self._settings, self._room_patience = entropy, settings, rooms
         self._ring = PortRing(*settings.ports, settings.quarantine_seconds)
         self._pacing = StartPacing()
+        self._keys = KeySharing(clock)
         self._servers: dict[str, GameServer] = {}
         self._waiting: deque[Hosting] = deque()
         self._tally = Tally()
@@ -130,6 +132,27 @@ class Fleet(Service):
         if (server := self._host_of(match_id)) is not None:
             server.rooms.close(match_id, reason)
 
+    def share_token_keys(self) -> Deferred[None]:
+        """
+        Give the issuer's token keys to all game servers that have older ones.
+
+        Fires when they accept them; one that does not within 5 s hangs, and is
+        ended for that.
+        """
+        takers = [server for server in self._servers.values() if server.has_keys]
+        return self._keys.share(self._issuer.token_keys(), takers)
+
+    def rotate_cookies(self) -> int:
+        """
+        Have game servers make cookies with new keys.
+
+        :returns: how many of them.
+        """
+        bound = [server for server in self._servers.values() if server.has_keys]
+        for server in bound:
+            server.rotate_cookies()
+        return len(bound)
+
     def _host_of(self, match_id: str) -> GameServer | None:
         return next(
             (s for s in self._servers.values() if match_id in s.rooms.match_ids), None
@@ -161,6 +184,12 @@ class Fleet(Service):
         The names are those of `vinom.rules.figures`.
         """
         return self._tally.total(server.figures for server in self._servers.values())
+
+    def cookie_keys(self) -> dict[str, tuple[CookieKeyTold, ...]]:
+        """List the cookie keys of each game server, as it told them last."""
+        return {
+            server_id: server.cookie_keys for server_id, server in self._servers.items()
+        }
 
     def drain(self) -> Deferred[None]:
         """Take no new matches; fires when none runs."""
@@ -228,6 +257,8 @@ class Fleet(Service):
     def bind_order(self, server_id: str, port: int) -> Bind:
         """Make what a game server needs to listen (`fleet_server.Home`)."""
         issued = self._issuer.issue(server_id)
+        # Another authority may sign by the time players are told.
+        self._servers[server_id].anchor = self._issuer.anchor
         return Bind(
             interface=self._settings.interface,
             port=port,
@@ -240,12 +271,16 @@ class Fleet(Service):
 
     def placement(self, server_id: str, port: int) -> Placement:
         """Tell where players find a game server."""
-        anchor = self._issuer.anchor.decode("ascii")
+        anchor = self._servers[server_id].anchor.decode("ascii")
         return Placement(server_id, self._settings.advertise, port, anchor)
 
     def listening(self) -> None:
         """A game server came to life."""
         self._pacing.worked()
+
+    def keys_taken(self, server_id: str, number: int) -> None:
+        """A game server accepts the token keys of this message."""
+        self._keys.taken(server_id, number)
 
     def port_free(self, port: int) -> None:
         """Nobody has this port any more."""
@@ -258,6 +293,7 @@ class Fleet(Service):
     def gone(self, server: GameServer) -> None:
         """A game server is over."""
         del self._servers[server.server_id]
+        self._keys.gone(server.server_id)
         self._tally.retire(server.figures)
         if not server.has_listened and not server.was_told_to_leave:
             self._pacing.failed(self._now())

@@ -32,15 +32,19 @@ from vinom.wire.control import (
     Bind,
     BindFailed,
     Bound,
+    CookieKeyTold,
     Heartbeat,
     MatchStarted,
     Ready,
     RoomEnded,
     RoomOpened,
+    RotateCookies,
     RoundEnded,
     SeatChanged,
     Stop,
     TicketAdded,
+    TokenKeys,
+    TokenKeysTaken,
     ToServer,
 )
 
@@ -67,6 +71,9 @@ class Home(Protocol):
     def placement(self, server_id: str, port: int) -> Placement:
         """Tell where players find it."""
 
+    def keys_taken(self, server_id: str, number: int) -> None:
+        """A game server accepts the token keys of this message."""
+
     def port_free(self, port: int) -> None:
         """Nobody has this port any more."""
 
@@ -88,6 +95,8 @@ class GameServer:
     Start it, give it a port and matches, watch it, and see it to its end.
 
     :ivar figures: the latest that it told, by name.
+    :ivar cookie_keys: likewise, without their secrets.
+    :ivar anchor: what players verify it with, PEM; it has it with its port.
     """
 
     _log = Logger()
@@ -105,6 +114,8 @@ class GameServer:
     ) -> None:
         self.server_id = server_id
         self.figures: dict[str, float] = {}
+        self.cookie_keys: tuple[CookieKeyTold, ...] = ()
+        self.anchor = b""
         self.has_listened = self.was_told_to_leave = False
         self.rooms = HostedRooms(rooms, self._send, clock, now, room_patience)
         self._home, self._supply, self._now = home, supply, now
@@ -180,6 +191,19 @@ class GameServer:
         self._unanswered += 1
         self._send(Heartbeat(self._beats))
 
+    @property
+    def has_keys(self) -> bool:
+        """Was it told token keys, and may players still come?"""
+        return self.stage in ("binding", "listening")
+
+    def tell_keys(self, message: TokenKeys) -> None:
+        """Have it accept these token keys and no others."""
+        self._send(message)
+
+    def rotate_cookies(self) -> None:
+        """Have it make cookies with a new key."""
+        self._send(RotateCookies())
+
     def _started(self, pid: int) -> None:
         self._pid = pid
 
@@ -252,6 +276,9 @@ class GameServer:
         match message:
             case Alive():
                 self._unanswered, self.figures = 0, message.figures
+                self.cookie_keys = message.cookie_keys
+            case TokenKeysTaken(number):
+                self._home.keys_taken(self.server_id, number)
             case Bound() | BindFailed():
                 self._port_answered(message)
             case RoomOpened(match_id):

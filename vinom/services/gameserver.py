@@ -41,13 +41,17 @@ from vinom.wire.control import (
     BindFailed,
     Bound,
     CloseRoom,
+    CookieKeyTold,
     Heartbeat,
     Kick,
     OpenRoom,
     RoomEnded,
     RoomOpened,
+    RotateCookies,
     Stop,
     TicketAdded,
+    TokenKeys,
+    TokenKeysTaken,
     ToNode,
 )
 from vinom.wire.dtls import (
@@ -111,6 +115,7 @@ class GameServer:
         self._port: DatagramPort | None = None
         self._listening: IListeningPort | None = None
         self._reception: Reception | None = None
+        self._realm = ""
         self._orphaned: IDelayedCall | None = None
         self._is_stopping = False
         self._is_over = False
@@ -143,7 +148,7 @@ class GameServer:
         """Do what the node says."""
         match message:
             case Heartbeat():
-                self._tell(Alive(message.number, self.measure()))
+                self._tell(Alive(message.number, self.measure(), self._cookie_keys()))
             case Bind():
                 self._bind(message)
             case OpenRoom():
@@ -165,8 +170,36 @@ class GameServer:
                     now = self._seconds()
                     hosted.room.close(message.reason, now)
                     self._turn(hosted, now)
+            case TokenKeys():
+                self._take_keys(message)
+            case RotateCookies():
+                if self._dtls is not None:
+                    self._dtls.admission.rotate_cookies(self._reactor.seconds())
             case Stop():
                 self.stop()
+
+    def _take_keys(self, told: TokenKeys) -> None:
+        """Without a port there is nothing to change: `Bind` brings all keys."""
+        if self._reception is not None:
+            try:
+                self._reception.trust(TokenVerifier(told.keys, self._realm))
+            except Misconfigured as error:
+                self._log.error("token keys are not taken: {why}", why=str(error))
+                return
+        self._tell(TokenKeysTaken(told.number))
+
+    def _cookie_keys(self) -> tuple[CookieKeyTold, ...]:
+        if self._dtls is None:
+            return ()
+        now = self._reactor.seconds()
+        return tuple(
+            CookieKeyTold(
+                key.number,
+                now - key.since,
+                None if key.until is None else key.until - now,
+            )
+            for key in self._dtls.admission.cookie_keys(now)
+        )
 
     def _bind(self, bind: Bind) -> None:
         if self._listening is not None:
@@ -197,7 +230,7 @@ class GameServer:
             self._log.warn("port {port}: {why}", port=bind.port, why=str(error))
             self._tell(BindFailed(bind.port, str(error)))
             return
-        self._dtls, self._port = dtls, port
+        self._dtls, self._port, self._realm = dtls, port, bind.realm
         self._reception = Reception(
             self.rooms,
             verifier,

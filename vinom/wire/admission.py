@@ -16,7 +16,7 @@ import attrs
 
 from vinom.errors import PeerError
 from vinom.model import Ticket
-from vinom.wire.cookies import CookieKeys
+from vinom.wire.cookies import CookieKey, CookieKeys
 from vinom.wire.pressure import Budgets, Pressure, Rate, network_of, source_of
 from vinom.wire.records import (
     ClientHello,
@@ -178,6 +178,14 @@ class Admission:
         for labels in self._of_match.pop(match_id, {}).values():
             for label in labels:
                 del self._shown[label]
+
+    def rotate_cookies(self, now: float) -> None:
+        """Ask for cookies with a new key; those of the last one stay good."""
+        self._cookies.rotate(now)
+
+    def cookie_keys(self, now: float) -> list[CookieKey]:
+        """List the keys whose cookies are good, without their secrets."""
+        return self._cookies.known(now)
 
     @property
     def tickets(self) -> int:

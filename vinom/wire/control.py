@@ -17,7 +17,7 @@ from vinom.errors import PeerError
 from vinom.model import MatchEnd, MatchPlan, Ticket
 
 #: Both sides are of one deployment; a mismatch ends the game server.
-CONTROL_PROTOCOL = 1
+CONTROL_PROTOCOL = 2
 
 #: Longest message, bytes: a match with many loadouts, far below what a
 #: process can afford to hold for its node.
@@ -82,6 +82,21 @@ class Heartbeat(ToServer, frozen=True, tag="heartbeat"):
     number: int
 
 
+class TokenKeys(ToServer, frozen=True, tag="token_keys"):
+    """
+    Accept connect tokens of these keys and no others; answered by `TokenKeysTaken`.
+
+    :ivar keys: as in `Bind`.
+    """
+
+    number: int
+    keys: dict[str, bytes]
+
+
+class RotateCookies(ToServer, frozen=True, tag="rotate_cookies"):
+    """Make cookies with a new key; those of the last one stay good for a while."""
+
+
 class Stop(ToServer, frozen=True, tag="stop"):
     """Say goodbye to players and exit."""
 
@@ -109,6 +124,12 @@ class BindFailed(ToNode, frozen=True, tag="bind_failed"):
 
     port: int
     why: str
+
+
+class TokenKeysTaken(ToNode, frozen=True, tag="token_keys_taken"):
+    """Tokens of the keys of `TokenKeys` with this number are good here."""
+
+    number: int
 
 
 class RoomOpened(ToNode, frozen=True, tag="room_opened"):
@@ -154,6 +175,21 @@ class RoomEnded(ToNode, frozen=True, tag="room_ended"):
     end: MatchEnd
 
 
+class CookieKeyTold(Struct, frozen=True):
+    """
+    One of a game server's cookie keys, without its secret.
+
+    :ivar number: what its cookies begin with.
+    :ivar age: seconds since it was made.
+    :ivar left: seconds until its cookies stop being good; ``None`` for the key
+        that makes them.
+    """
+
+    number: int
+    age: float
+    left: float | None = None
+
+
 class Alive(ToNode, frozen=True, tag="alive"):
     """
     Answers `Heartbeat`; the last words of a game server, too, with number 0.
@@ -164,13 +200,25 @@ class Alive(ToNode, frozen=True, tag="alive"):
 
     number: int
     figures: dict[str, float]
+    cookie_keys: tuple[CookieKeyTold, ...] = ()
 
 
-AnyToServer = Bind | OpenRoom | AddTicket | Kick | CloseRoom | Heartbeat | Stop
+AnyToServer = (
+    Bind
+    | OpenRoom
+    | AddTicket
+    | Kick
+    | CloseRoom
+    | Heartbeat
+    | TokenKeys
+    | RotateCookies
+    | Stop
+)
 AnyToNode = (
     Ready
     | Bound
     | BindFailed
+    | TokenKeysTaken
     | RoomOpened
     | TicketAdded
     | SeatChanged

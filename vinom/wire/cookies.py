@@ -7,17 +7,40 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+import attrs
+
 #: One byte that names the key, then a shortened HMAC-SHA-256. DTLS 1.0 stacks
 #: take no more than 32 bytes.
 COOKIE_LENGTH = 32
+
+
+@attrs.frozen
+class CookieKey:
+    """
+    One key, without its secret. Times: seconds, as the caller's clock has them.
+
+    :ivar number: what its cookies begin with; used again after 256 keys.
+    :ivar until: when its cookies stop being good; ``None`` for the active one.
+    """
+
+    number: int
+    since: float
+    until: float | None
+
+
+@attrs.define
+class _Key:
+    secret: bytes = attrs.field(repr=False)
+    since: float
+    until: float
 
 
 class CookieKeys:
     """
     Make and check cookies with a key that changes by itself.
 
-    The previous key stays good for one more period: OpenSSL's client hangs when
-    its cookie is asked for twice.
+    A key that was replaced stays good for one more period: OpenSSL's client hangs
+    when its cookie is asked for twice.
 
     :param period: how long a key is the active one, seconds.
     :param entropy: gives that many random bytes.
@@ -28,9 +51,9 @@ class CookieKeys:
     ) -> None:
         self._entropy = entropy
         self._period = period
-        self._began = now
         self._number = 0
-        self._keys = {0: entropy(32)}
+        self._active = self._make_key(now)
+        self._keys = {0: self._active}
 
     def make(self, bound: bytes, now: float) -> bytes:
         """
@@ -38,31 +61,49 @@ class CookieKeys:
 
         :param bound: what it is good for: address and hello, in one piece.
         """
-        self._rotate(now)
-        return self._cookie(self._number, self._keys[self._number], bound)
+        self._age(now)
+        return self._cookie(self._number, self._active.secret, bound)
 
     def is_good(self, cookie: bytes, bound: bytes, now: float) -> bool:
         """Did we make this cookie for *bound*, at most two periods ago?"""
         if len(cookie) != COOKIE_LENGTH:
             return False
-        self._rotate(now)
+        self._age(now)
         key = self._keys.get(cookie[0])
-        if key is None:
+        if key is None or now >= key.until:
             return False
-        return hmac.compare_digest(cookie, self._cookie(cookie[0], key, bound))
+        return hmac.compare_digest(cookie, self._cookie(cookie[0], key.secret, bound))
+
+    def rotate(self, now: float) -> None:
+        """Make cookies with a new key from now on."""
+        self._age(now)
+        self._replace(now)
+
+    def known(self, now: float) -> list[CookieKey]:
+        """List the keys whose cookies are good, the active one last."""
+        self._age(now)
+        return [
+            CookieKey(number, key.since, None if number == self._number else key.until)
+            for number, key in self._keys.items()
+            if now < key.until
+        ]
 
     def _cookie(self, number: int, key: bytes, bound: bytes) -> bytes:
         digest = hmac.digest(key, bound, "sha256")
         return bytes((number,)) + digest[: COOKIE_LENGTH - 1]
 
-    def _rotate(self, now: float) -> None:
-        age = now - self._began
-        if age < self._period:
-            return
-        # Nobody may have asked for a long time: then both keys are too old.
-        kept = {self._number: self._keys[self._number]}
-        if age >= 2 * self._period:
-            kept = {}
+    def _make_key(self, now: float) -> _Key:
+        # Nobody may come for a long time: then it ends without being replaced.
+        return _Key(self._entropy(32), now, now + 2 * self._period)
+
+    def _age(self, now: float) -> None:
+        if now >= self._active.since + self._period:
+            self._replace(now)
+
+    def _replace(self, now: float) -> None:
+        self._active.until = min(self._active.until, now + self._period)
+        kept = {number: key for number, key in self._keys.items() if now < key.until}
         self._number = (self._number + 1) % 256
-        self._keys = {**kept, self._number: self._entropy(32)}
-        self._began = now
+        kept.pop(self._number, None)
+        self._active = self._make_key(now)
+        self._keys = {**kept, self._number: self._active}
