@@ -9,7 +9,9 @@ orders sets, so two processes that trace one game must agree.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Hashable
+from pathlib import PurePath
 from typing import Any, cast
 
 import attrs
@@ -45,10 +47,12 @@ class Finding:
     One thing that the author must change.
 
     :ivar rule: "frozen", "pure", "fault", "ends", "replay", "leak" or "hash_seed".
+    :ivar when: at what time of the trial; in another trial it is the same finding.
     """
 
     rule: str
     message: str
+    when: str = attrs.field(default="", eq=False)
 
 
 @attrs.define
@@ -64,9 +68,9 @@ class Trial:
     notes: list[str] = attrs.field(factory=list)
     trace: list[str] = attrs.field(factory=list)
 
-    def found(self, rule: str, message: str) -> None:
+    def found(self, rule: str, message: str, when: str = "") -> None:
         """Keep a finding, each once."""
-        finding = Finding(rule, message)
+        finding = Finding(rule, message, when)
         if finding not in self.findings:
             self.findings.append(finding)
 
@@ -184,8 +188,9 @@ class _Player:
         except Refused as error:
             trial.found("fault", f"the defaults are refused: {error.message}")
         except (Exception, SystemExit) as error:
-            at = f"at {play.time:.3f} s, version {play.version}"
-            trial.found("fault", f"{at}: {type(error).__qualname__}: {error}")
+            what = f"{type(error).__qualname__}: {error}{_line_of(error)}"
+            when = f"at {play.time:.3f} s, version {play.version}"
+            trial.found("fault", what, when)
         if self._longest > ONE_DATAGRAM:
             trial.notes.append(
                 f"a view of {self._longest} bytes takes more than one datagram"
@@ -212,8 +217,9 @@ class _Player:
             else:
                 self._trial.found(
                     "ends",
-                    f"no outcome after {MOST_STEPS} random steps in "
-                    f"{play.time:.0f} s; a deadline() would end it",
+                    f"no outcome after {MOST_STEPS} random steps; a deadline() "
+                    "would end it",
+                    f"at {play.time:.0f} s",
                 )
         self._search()
         # Whoever goes on after the end must not break it.
@@ -318,11 +324,24 @@ class _Player:
             self._trial.found("replay", result.differing)
 
 
+def _line_of(error: BaseException) -> str:
+    """Say where in the author's own code it went wrong; empty if nowhere."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if not frame.f_globals.get("__name__", "").startswith("vinom."):
+            code = frame.f_code
+            place = f" ({PurePath(code.co_filename).name}:{line}, in {code.co_name})"
+    return place
+
+
 def first_disagreement(one: list[str], other: list[str]) -> Finding | None:
     """Compare the traces of one trial in two processes."""
     for step, (ours, theirs) in enumerate(zip(one, other, strict=False)):
         if ours != theirs:
-            return Finding("hash_seed", f"step {step}: {ours}, then {theirs}")
+            return Finding(
+                "hash_seed",
+                f"step {step}: {ours}, then {theirs}; does it go through a set?",
+            )
     if len(one) != len(other):
         return Finding("hash_seed", f"{len(one)} steps, then {len(other)}")
     return None

@@ -5,11 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.games import Cards
 from vinom.errors import Misconfigured
 from vinom.tap.commands import check as command
+
+
+class Shaky(Cards):
+    """Fails with its first action."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        raise ZeroDivisionError("boom")
 
 
 class CheckTests(SynchronousTestCase):
@@ -45,6 +54,20 @@ class CheckTests(SynchronousTestCase):
         code, out = self.run_command("tests.support.games:Peeking")
         self.assertEqual(code, 1)
         self.assertIn("leak: cards[0] is not public", out)
+
+    def test_a_failing_game(self) -> None:
+        """
+        An exception is told once, with the author's own file and line.
+        """
+        code, out = self.run_command("tests.tap.commands.test_check:Shaky")
+        self.assertEqual(code, 1)
+        faults = [line for line in out.splitlines() if line.startswith("fault: ")]
+        self.assertEqual(len(faults), 1, out)
+        self.assertRegex(
+            faults[0],
+            r"^fault: ZeroDivisionError: boom \(test_check.py:\d+, in act\) "
+            r"\[at \d+\.\d+ s, version \d+\]$",
+        )
 
     def test_mistakes(self) -> None:
         """

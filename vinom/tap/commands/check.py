@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
         disagreement = _under_hash_seeds(options.game, *trials[-1])
         findings += [disagreement] if disagreement else []
     for finding in findings:
-        print(f"{finding.rule}: {finding.message}")
+        when = f" [{finding.when}]" if finding.when else ""
+        print(f"{finding.rule}: {finding.message}{when}")
     for note in notes:
         print(f"note: {note}")
     verdict = f"{len(findings)} to change" if findings else "ok"
