@@ -82,6 +82,24 @@ class BotTests(SynchronousTestCase):
         self.world.pass_time(1.5)
         self.assertGreaterEqual(len(server.actions), 2)
 
+    def test_broken_bot(self) -> None:
+        """
+        A bot method that raises is told once, with its line; the bot leaves
+        instead of asking again and again, and the run has failed.
+        """
+        _, done, server = self.play(pace=10.0)
+        server.state(1, {"m": 1})
+        self.world.pass_time(0.5)
+        server.end("abandoned", 1, "")
+        self.world.pass_time(3.0)
+        self.successResultOf(done)
+        self.assertEqual(self.tally.failed, 1)
+        self.assertEqual(self.tally.errors["bot_failed"], 1)
+        self.assertRegex(
+            self.tally.reasons["bot_failed"],
+            r"^Counting.bot: KeyError: 'n' \(test_bots.py:\d+, in bot\)$",
+        )
+
     def test_refusal_is_an_answer(self) -> None:
         """
         After a refusal by the game a bot goes on; it is no error.
@@ -233,3 +251,4 @@ class CrowdTests(SynchronousTestCase):
         self.world.pass_time(0.1)
         self.successResultOf(done)
         self.assertEqual(self.tally.report()["errors"], {"line_lost": 3})
+        self.assertIn("no line to the lobby", self.tally.reasons["line_lost"])

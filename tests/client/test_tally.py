@@ -53,6 +53,16 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(report["states_per_s"], 1.0)
         self.assertEqual(report["input_to_state_ms"], {"p50": None, "p99": None})
 
+    def test_rates_need_time(self) -> None:
+        """
+        Two states a moment apart do not make thousands a second.
+        """
+        tally = Tally()
+        tally.found("m")
+        tally.saw("m", 1.0)
+        tally.saw("m", 1.0001)
+        self.assertEqual(tally.report()["states_per_s"], 0.0)
+
     def test_empty(self) -> None:
         """
         A run in which nothing happened can be reported, too.

@@ -72,6 +72,26 @@ class CommandLineTests(SynchronousTestCase):
             self.assertEqual((code, out, err.count("\n")), (2, "", 1))
             self.assertIn("no node answers", err)
 
+    def test_numbers_out_of_range(self) -> None:
+        """
+        A number that no run can have is refused at once, instead of a run that
+        never ends; the sentence names the option.
+        """
+        for arguments in (
+            ("bots", "--players", "0"),
+            ("bots", "--pace", "0"),
+            ("bots", "--pace", "inf"),
+            ("bots", "--seconds", "nan"),
+            ("bots", "--grace", "inf"),
+            ("demo", "--players", "1"),
+            ("demo", "--pace", "nan"),
+            ("demo", "--seconds", "0"),
+            ("replay", "x.vinomrec", "--speed", "nan"),
+        ):
+            code, out, err = self.run_vinom(*arguments)
+            self.assertEqual((code, out, err.count("\n")), (2, "", 1))
+            self.assertIn(arguments[-2], err)
+
     def test_matches_in_columns(self) -> None:
         """
         Matches are a table, and forming ones have no address yet.

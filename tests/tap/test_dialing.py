@@ -6,6 +6,7 @@ import argparse
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.certificates import authority
 from vinom.errors import Misconfigured
 from vinom.tap.dialing import (
     LobbyAddress,
@@ -53,7 +54,12 @@ class DialingTests(SynchronousTestCase):
         self.assertRaises(Misconfigured, self.read, "--tls-authority", path)
         with open(path, "wb") as file:
             file.write(b"PEM")
-        self.assertEqual(self.read("--tls-authority", path).tls, b"PEM")
+        error = self.assertRaises(Misconfigured, self.read, "--tls-authority", path)
+        self.assertIn("is not a certificate in PEM", str(error))
+        anchor = authority().anchor
+        with open(path, "wb") as file:
+            file.write(anchor)
+        self.assertEqual(self.read("--tls-authority", path).tls, anchor)
 
     def test_games(self) -> None:
         """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 import attrs
@@ -104,9 +106,9 @@ class Bot:
             except CancelledError:
                 continue
             except LobbyRefusal as refusal:
-                self._tally.errors[refusal.code] += 1
-            except LineLost:
-                self._tally.errors["line_lost"] += 1
+                self._tally.went_wrong(refusal.code, refusal.message)
+            except LineLost as lost:
+                self._tally.went_wrong("line_lost", str(lost))
             if not self._is_stopping:
                 await deferLater(self._reactor, pause)
         self._client.close()
@@ -181,10 +183,26 @@ class Bot:
         if self._number > match.acked and now - self._acted_at < _PATIENCE:
             return
         _, self._chance = self._chance.draw()
-        action = self._game.bot(match.view, match.seat, self._chance, match.setup)
-        if action is not None and (number := match.act(action)):
+        try:
+            action = self._game.bot(match.view, match.seat, self._chance, match.setup)
+            number = 0 if action is None else match.act(action)
+        except Exception as error:
+            self._fail(match, error)
+            return
+        if number:
             self._number, self._acted_at = number, now
             self._tally.inputs += 1
+
+    def _fail(self, match: Match, error: Exception) -> None:
+        """The game's bot is broken; asking it again would be no better."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        self._tally.went_wrong(
+            "bot_failed",
+            f"{type(self._game).__qualname__}.bot: {type(error).__qualname__}: {error} "
+            f"({PurePath(frame.filename).name}:{frame.lineno}, in {frame.name})",
+        )
+        self._tally.spoilt(match.match_id)
+        self.leave()
 
     def _is_enough(self, match: Match, now: float) -> bool:
         """Has the round been over for as long as we stay?"""
@@ -204,6 +222,6 @@ class Bot:
     def _refused(self, refusal: Refusal) -> None:
         # The game's own "no" is part of playing; anything else is not.
         if refusal.code != "rejected":
-            self._tally.errors[refusal.code] += 1
+            self._tally.went_wrong(refusal.code, refusal.message)
         if refusal.number >= self._number:
             self._number = 0

@@ -86,8 +86,10 @@ class Crowd:
         def turned_away(failure: Any) -> None:
             failure.trap(LobbyRefusal, LineLost)
             refusal = failure.value
-            code = refusal.code if isinstance(refusal, LobbyRefusal) else "line_lost"
-            self._tally.errors[code] += 1
+            if isinstance(refusal, LobbyRefusal):
+                self._tally.went_wrong(refusal.code, refusal.message)
+            else:
+                self._tally.went_wrong("line_lost", str(refusal))
 
         return newcomer().addErrback(turned_away)
 

@@ -13,6 +13,8 @@ from vinom.client.match import MatchResult
 
 #: Samples kept of each kind; more would not change a percentile.
 _MOST_SAMPLES = 500_000
+#: A rate over less time than this, seconds, would be one of chance.
+_LEAST_TIME = 0.5
 
 
 @attrs.define
@@ -69,6 +71,7 @@ class Tally:
         the server announces must be that of what we saw.
     :ivar ends: the game ends by itself; leaving earlier does not finish it.
     :ivar errors: how often each code came up.
+    :ivar reasons: what was said the first time a code came up.
     """
 
     shows_all: bool = True
@@ -77,12 +80,22 @@ class Tally:
     states: int = 0
     handshakes: int = 0
     errors: Counter[str] = attrs.field(factory=Counter)
+    reasons: dict[str, str] = attrs.field(factory=dict)
     input_to_state: Samples = attrs.field(factory=Samples)
     queue_to_match: Samples = attrs.field(factory=Samples)
     match_to_joined: Samples = attrs.field(factory=Samples)
     _matches: dict[str, _Record] = attrs.field(factory=dict, init=False)
     _first: float | None = attrs.field(default=None, init=False)
     _last: float = attrs.field(default=0.0, init=False)
+
+    def went_wrong(self, code: str, reason: str) -> None:
+        """Count an error, and keep the first reason of its kind."""
+        self.errors[code] += 1
+        self.reasons.setdefault(code, reason)
+
+    def spoilt(self, match_id: str) -> None:
+        """One of our own bots failed in this match."""
+        self._matches[match_id].is_failed = True
 
     def found(self, match_id: str) -> None:
         """A bot was given a seat."""
@@ -150,7 +163,10 @@ class Tally:
         return sum(record.is_failed for record in self._matches.values())
 
     def report(self) -> dict[str, Any]:
-        """Sum up; rates are over the time from the first state to the last."""
+        """
+        Sum up; rates are over the time from the first state to the last, and 0 if
+        that is no time to speak of.
+        """
         seconds = 0.0 if self._first is None else self._last - self._first
         return {
             "matches": {
@@ -169,4 +185,4 @@ class Tally:
 
 
 def _rate(count: int, seconds: float) -> float:
-    return round(count / seconds, 1) if seconds > 0 else 0.0
+    return round(count / seconds, 1) if seconds >= _LEAST_TIME else 0.0

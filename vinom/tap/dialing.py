@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import ssl
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +69,13 @@ def lobby_address(options: argparse.Namespace) -> LobbyAddress:
     tls: bytes | Literal[True] | None = True if options.tls else None
     if options.tls_authority is not None:
         try:
-            tls = options.tls_authority.read_bytes()
+            tls = pem = options.tls_authority.read_bytes()
+            ssl.create_default_context(cadata=pem.decode("ascii"))
+        except (ssl.SSLError, ValueError) as error:
+            raise Misconfigured(
+                f"--tls-authority {options.tls_authority} is not a certificate in PEM, "
+                "such as a node's authority/ca.pem"
+            ) from error
         except OSError as error:
             raise Misconfigured(
                 f"--tls-authority {options.tls_authority}: {error.strerror}"

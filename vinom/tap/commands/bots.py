@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from typing import Any
@@ -74,10 +75,10 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.players < 1:
         raise Misconfigured("--players must be 1 or more")
-    if not options.pace > 0:
-        raise Misconfigured("--pace must be above 0")
-    if options.seconds < 0 or options.grace < 0:
-        raise Misconfigured("--seconds and --grace must not be negative")
+    if not 0 < options.pace < math.inf:
+        raise Misconfigured("--pace must be a number above 0")
+    if not (0 <= options.seconds < math.inf and 0 <= options.grace < math.inf):
+        raise Misconfigured("--seconds and --grace must be numbers, 0 or more")
     network = network_conditions(options)
     name, game = find_game(options.game)
     seed = os.urandom(8) if options.seed is None else str(options.seed).encode()
@@ -104,6 +105,8 @@ def run(options: argparse.Namespace) -> int:
     report = runs[0].tally.report()
     if not runs[0].tally.started:
         print("vinom bots: no match began", file=sys.stderr)
+    for kind, reason in runs[0].tally.reasons.items():
+        print(f"vinom bots: {kind}: {reason}", file=sys.stderr)
     print(json.dumps(report) if options.json else describe(report))
     sys.stdout.flush()
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
@@ -64,8 +65,9 @@ def run(options: argparse.Namespace) -> int:
     """
     if not 2 <= options.players <= len(_NAMES):
         raise Misconfigured(f"--players must be 2 to {len(_NAMES)}")
-    if not options.pace > 0 or (options.seconds or 1) <= 0:
-        raise Misconfigured("--pace and --seconds must be above 0")
+    for flag, number in (("--pace", options.pace), ("--seconds", options.seconds)):
+        if number is not None and not 0 < number < math.inf:
+            raise Misconfigured(f"{flag} must be a number above 0")
     draws = can_draw(sys.stdout, os.environ) and not options.plain
     screen = Screen(sys.stdout) if draws else None
     demos: list[Demo] = []

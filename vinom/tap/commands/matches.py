@@ -27,7 +27,8 @@ def _show(told: dict[str, Any]) -> str:
 
 
 def _row(match: dict[str, Any]) -> tuple[str, ...]:
-    at = "-" if match["port"] is None else f"{match['host']} {match['port']}"
+    host, port = match["host"], match["port"]
+    at = "-" if port is None else f"{f'[{host}]' if ':' in host else host}:{port}"
     players = ", ".join(
         f"{seat['name']} ({seat['player_id']}, {seat['state']})"
         for seat in match["players"]

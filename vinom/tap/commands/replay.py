@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -50,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
     :returns: the exit code; 2 if one of several could not be replayed.
     :raises Misconfigured: the only file, or its game, cannot be read.
     """
-    if not options.speed > 0:
-        raise Misconfigured("--speed must be above 0")
+    if not 0 < options.speed < math.inf:
+        raise Misconfigured("--speed must be a number above 0")
     named = None if options.game is None else load_game(options.game)
     codes = []
     for path in options.files:
