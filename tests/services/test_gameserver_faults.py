@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import GameNet
 from vinom.wire.playerlink import EventArrived
+
+
+class CrashTests(SynchronousTestCase):
+    """A game that fails, seen by who runs it."""
+
+    def test_log(self) -> None:
+        """
+        The log names the game and what it raised, and where the rest stands.
+        """
+        net = GameNet()
+        ann, _ = net.begin()
+        with capturedLogs() as told:
+            ann.say("boom")
+            net.run(1.0)
+        (line,) = [formatEvent(e) for e in told if e["log_level"] is LogLevel.error]
+        self.assertRegex(line, "^game teller failed: ZeroDivisionError: boom; see .+")
 
 
 class LongEventTests(SynchronousTestCase):

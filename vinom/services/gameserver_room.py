@@ -320,8 +320,13 @@ class HostedRoom:
     def _closed(self, effect: Closed, now: float) -> None:
         end = effect.end
         where = self._recording.close(end, self.room.state, effect.report)
-        if where:
-            end = attrs.evolve(end, report=where)
+        end = attrs.evolve(end, report=where)
+        if effect.report is not None:
+            why = effect.report.strip().rpartition("\n")[2]
+            told = (
+                f"game {self.room.plan.game} failed: {why}; see {where or 'no report'}"
+            )
+            self._log.error("{told}", told=told, match_id=end.match_id)
         self._log.info(
             "match {match_id} is over: {reason}, version {version}",
             match_id=end.match_id,
