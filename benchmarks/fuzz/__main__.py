@@ -2,8 +2,7 @@
 ``python -m benchmarks.fuzz``: every target for a while, from its kept corpus.
 
 What is found is written to the current directory and said at the end. With
-``--keep`` the corpora take what is new and reaches further, as few as there can
-be, and no more than a few dozen each.
+``--keep`` the corpora take what is new and reaches further, a few dozen at most.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ import tempfile
 from hashlib import sha1
 from pathlib import Path
 
+from benchmarks.fuzz.least import least
 from benchmarks.fuzz.targets import TARGETS
 
 CORPORA = Path(__file__).parent / "corpora"
-#: Inputs kept for each target, the shortest.
+#: Inputs kept for each target at most.
 _KEPT = 40
 #: Longest input, bytes: a datagram, a line.
 _LONGEST = 2100
@@ -48,16 +48,12 @@ def _fuzz(name: str, seconds: int, keep: bool) -> int:
             str(kept),
         )
         if keep and not code:
-            least = Path(folder) / "least"
-            least.mkdir()
-            code = _run(
-                name, "-merge=1", "-verbosity=0", str(least), str(kept), str(work)
-            )
+            inputs = [
+                file.read_bytes() for each in (kept, work) for file in each.iterdir()
+            ]
             for old in kept.iterdir():
                 old.unlink()
-            found = sorted(least.iterdir(), key=lambda file: file.stat().st_size)
-            for file in found[:_KEPT]:
-                data = file.read_bytes()
+            for data in least(TARGETS[name][0], inputs, _KEPT):
                 (kept / sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
     return code
 
