@@ -104,7 +104,11 @@ def run(options: argparse.Namespace) -> int:
     code = run_in_foreground(build)
     report = runs[0].tally.report()
     if not runs[0].tally.started:
-        print("vinom bots: no match began", file=sys.stderr)
+        hint = "" if report["errors"] else "; a table that is not full waits a while"
+        print(
+            f"vinom bots: no match began in {options.seconds:g} s{hint}",
+            file=sys.stderr,
+        )
     for kind, reason in runs[0].tally.reasons.items():
         print(f"vinom bots: {kind}: {reason}", file=sys.stderr)
     print(json.dumps(report) if options.json else describe(report))
