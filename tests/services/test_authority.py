@@ -27,6 +27,8 @@ def handshake(issued: Issued, anchor: bytes, name: str) -> None:
     server_context = SSL.Context(SSL.TLS_METHOD)
     chain = x509.load_pem_x509_certificates(issued.certificate)
     server_context.use_certificate(crypto.X509.from_cryptography(chain[0]))
+    for link in chain[1:]:
+        server_context.add_extra_chain_cert(crypto.X509.from_cryptography(link))
     server_context.use_privatekey(
         crypto.load_privatekey(crypto.FILETYPE_PEM, issued.key)
     )

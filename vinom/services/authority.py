@@ -9,36 +9,40 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vinom.errors import Misconfigured
+from vinom.services.authority_certificates import (
+    DAY,
+    alternative_names,
+    check_usable,
+    leaf,
+    made_at,
+    moment,
+    pem_of,
+)
+from vinom.services.authority_files import AuthorityFiles, Signing, read_configured
 from vinom.services.keyring import (
-    TokenKeys,
-    load_or_make,
+    KeyTold,
+    key_id,
     private_pem,
     read_certificates,
-    read_signing_key,
     write_secret,
 )
+from vinom.services.keyring_tokens import TokenKeyring
 from vinom.wire.tokens import TokenSigner
 
-_DAY = datetime.timedelta(days=1)
-#: Certificates start in the past, so that a client's clock may be behind.
-_SKEW = _DAY
-_AUTHORITY_LIFE = 3650 * _DAY
-_LOBBY_LIFE = 397 * _DAY
+#: Who trusts an authority that was replaced is served for so long, days.
+ACCEPTED_DAYS = 30
+_LOBBY_LIFE = 397 * DAY
 #: A game server lives for its matches: hours, at most.
-_SERVER_LIFE = 30 * _DAY
+_SERVER_LIFE = 30 * DAY
 #: The lobby's certificate is made anew when less than this is left of it.
-_RENEWAL = 30 * _DAY
+_RENEWAL = 30 * DAY
 
 
 @attrs.frozen
@@ -61,24 +65,23 @@ class Authority:
     Made by `open`. Certificate names of game servers are ``*.<server>.<realm>``:
     the ticket a client shows is one label more (decision 2).
 
-    :ivar anchor: what players verify servers with, PEM.
-    :ivar signer: signs connect tokens with the active key.
+    :ivar tokens: what signs connect tokens.
     """
 
     def __init__(
         self,
         realm: str,
-        certificate: x509.Certificate,
-        key: ec.EllipticCurvePrivateKey,
-        tokens: TokenKeys,
+        read: Callable[[], Signing],
+        path: Path,
+        files: AuthorityFiles | None,
+        tokens: TokenKeyring,
         now: Callable[[], float],
         folder: Path,
     ) -> None:
-        self.realm = realm
-        self.anchor = pem_of(certificate)
-        self.signer = TokenSigner(tokens.active, tokens.private[tokens.active])
-        self._certificate, self._key = certificate, key
-        self._tokens, self._now, self._folder = tokens, now, folder
+        self.realm, self.tokens = realm, tokens
+        self._read, self._path, self._files = read, path, files
+        self._now, self._folder = now, folder
+        self._signing = self._checked(read())
 
     @classmethod
     def open(
@@ -98,35 +101,112 @@ class Authority:
             of the private one; needs *key_file*.
         :raises Misconfigured: a file cannot be read, written or used; names it.
         """
-        folder = private_folder(state_dir) / "authority"
-        private_folder(folder)
+        folder = private_folder(private_folder(state_dir) / "authority")
+        files = None
         if certificate_file is not None and key_file is not None:
-            key = read_signing_key(key_file)
-            certificate = read_certificates(certificate_file)[0]
+            path, key_path = certificate_file, key_file
+
+            def read() -> Signing:
+                return read_configured(path, key_path)
+
         else:
-            key = load_or_make(folder / "ca.key")
-            path = folder / "ca.pem"
-            if not path.exists():
-                made = _self_signed(key, realm, _moment(now()))
-                write_secret(path, pem_of(made))
-            certificate = read_certificates(path)[0]
-        if certificate.public_key() != key.public_key():
+            files = own = AuthorityFiles(folder)
+            path = own.certificate_path
+
+            def read() -> Signing:
+                return own.open(realm, now())
+
+        tokens = TokenKeyring.open(private_folder(folder / "tokens"), now())
+        return cls(realm, read, path, files, tokens, now, folder)
+
+    def _checked(self, signing: Signing) -> Signing:
+        if signing.certificate.public_key() != signing.key.public_key():
             raise Misconfigured(
-                f"the authority's key does not belong to its certificate "
-                f"({certificate_file or folder / 'ca.pem'})"
+                f"the authority's key does not belong to its certificate ({self._path})"
             )
-        _check_usable(certificate, _moment(now()))
-        tokens = TokenKeys.open(private_folder(folder / "tokens"))
-        return cls(realm, certificate, key, tokens, now, folder)
+        check_usable(signing.certificate, moment(self._now()))
+        return signing
+
+    @property
+    def anchor(self) -> bytes:
+        """What players verify servers with that were given a certificate now, PEM."""
+        return pem_of(self._signing.certificate)
+
+    @property
+    def signer(self) -> TokenSigner:
+        """Signs connect tokens with the active key."""
+        return self.tokens.signer
 
     @property
     def expires_at(self) -> float:
         """When the authority's own certificate ends, seconds since the epoch."""
-        return self._certificate.not_valid_after_utc.timestamp()
+        return self._signing.certificate.not_valid_after_utc.timestamp()
+
+    @property
+    def is_configured(self) -> bool:
+        """Is it a studio's own, which only the studio changes?"""
+        return self._files is None
 
     def token_keys(self) -> dict[str, bytes]:
         """Public keys of all accepted token keys by id, PEM."""
-        return dict(self._tokens.public)
+        return self.tokens.public()
+
+    # Change.
+
+    def rotate(self) -> str:
+        """
+        Sign with a new key and certificate from now on.
+
+        Who trusts the certificate before it is served for `ACCEPTED_DAYS` more.
+
+        :returns: the new authority's id.
+        :raises Misconfigured: it is a studio's own, or cannot be written.
+        """
+        if self._files is None:
+            raise Misconfigured(
+                "the authority is configured: put a new certificate and key in its "
+                "files and send the node SIGHUP"
+            )
+        self._signing = self._files.rotate(
+            self._signing, self._now(), datetime.timedelta(days=ACCEPTED_DAYS)
+        )
+        return _id_of(self._signing.certificate)
+
+    def reload(self) -> bool:
+        """
+        Read the files again.
+
+        :returns: whether another authority signs now.
+        :raises Misconfigured: they cannot be used; what was there before stays.
+        """
+        before = self._signing.certificate
+        self._signing = self._checked(self._read())
+        return self._signing.certificate != before
+
+    def drop(self) -> bool:
+        """Forget former authorities whose time is over; was there any?"""
+        before = self._signing
+        if self._files is not None:
+            self._signing = self._files.drop(before, self._now())
+        return self._signing.formers != before.formers
+
+    def known(self) -> list[KeyTold]:
+        """List who is accepted for signing certificates, oldest first."""
+        told = []
+        # The cross-certificate is of the day it was replaced, and says how long it
+        # is still accepted.
+        for former in reversed(self._signing.formers):
+            cross = former.cross
+            ends = cross.not_valid_after_utc.timestamp()
+            name = _id_of(former.certificate)
+            told.append(KeyTold(name, "ca", "accepted", made_at(cross), ends))
+        active = self._signing.certificate
+        told.append(
+            KeyTold(_id_of(active), "ca", "active", made_at(active), self.expires_at)
+        )
+        return told
+
+    # Certificates.
 
     def issue(self, server: str) -> Issued:
         """
@@ -141,8 +221,9 @@ class Authority:
         Give the lobby's certificate for these host names and addresses.
 
         Kept between starts, and made anew when the names or the authority
-        changed or its end is near. The anchor is sent with it, so that a client
-        that knows no more than the anchor's fingerprint can verify it.
+        changed or its end is near. What comes with it leads to the anchor and to
+        every former one, and the anchors themselves are sent too, so that a client
+        that knows no more than the fingerprint of one can verify it.
         """
         certificate_path = self._folder / "lobby.pem"
         key_path = self._folder / "lobby.key"
@@ -152,68 +233,49 @@ class Authority:
             if self._is_good(certificate_path, wanted):
                 return issued
         made = self._sign(wanted, _LOBBY_LIFE)
-        issued = Issued(made.certificate + self.anchor, made.key)
+        links = b"".join(map(pem_of, self._links()))
+        issued = Issued(made.certificate + links, made.key)
         write_secret(key_path, issued.key)
         write_secret(certificate_path, issued.certificate)
         return issued
 
+    def _links(self) -> list[x509.Certificate]:
+        """
+        List what is sent after the lobby's leaf.
+
+        Cross-certificates stand first: OpenSSL takes the first issuer that fits
+        and does not come back for another.
+        """
+        formers = self._signing.formers
+        return [
+            *(former.cross for former in formers),
+            self._signing.certificate,
+            *(former.certificate for former in formers),
+        ]
+
     def _is_good(self, path: Path, wanted: Sequence[str]) -> bool:
-        leaf, *chain = read_certificates(path)
-        left = leaf.not_valid_after_utc - _moment(self._now())
+        found, *links = read_certificates(path)
+        left = found.not_valid_after_utc - moment(self._now())
         return (
-            chain == [self._certificate]
+            links == self._links()
             and left > _RENEWAL
-            and leaf.extensions.get_extension_for_class(
+            and found.extensions.get_extension_for_class(
                 x509.SubjectAlternativeName
             ).value
-            == _alternative_names(wanted)
+            == alternative_names(wanted)
         )
 
     def _sign(self, names: Sequence[str], life: datetime.timedelta) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
-        now = _moment(self._now())
-        begins = max(now - _SKEW, self._certificate.not_valid_before_utc)
-        ends = min(now + life, self._certificate.not_valid_after_utc)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(_name("vinom server"))
-            .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(begins)
-            .not_valid_after(ends)
-            .add_extension(_alternative_names(names), critical=False)
-            .add_extension(x509.BasicConstraints(False, None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
-                critical=False,
-            )
-            # Strict verifiers (Python 3.13's default) ask for it.
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(
-                    self._key.public_key()
-                ),
-                critical=False,
-            )
-            .sign(self._key, hashes.SHA256())
-        )
-        return Issued(pem_of(certificate), private_pem(key))
+        signing, now = self._signing, moment(self._now())
+        made = leaf(signing.certificate, signing.key, key, names, now, life)
+        return Issued(pem_of(made), private_pem(key))
 
 
-def ends_at(certificate: bytes) -> float:
-    """
-    Say when a certificate ends, seconds since the Unix epoch.
-
-    :param certificate: PEM; only the first one counts.
-    """
-    (leaf, *_) = x509.load_pem_x509_certificates(certificate)
-    return leaf.not_valid_after_utc.timestamp()
-
-
-def pem_of(certificate: x509.Certificate) -> bytes:
-    """Write a certificate down."""
-    return certificate.public_bytes(Encoding.PEM)
+def _id_of(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key_id(key)
 
 
 def private_folder(path: Path) -> Path:
@@ -230,75 +292,3 @@ def private_folder(path: Path) -> Path:
             f"the state directory {path} cannot be used: {error.strerror}"
         ) from error
     return path
-
-
-def _self_signed(
-    key: ec.EllipticCurvePrivateKey, realm: str, now: datetime.datetime
-) -> x509.Certificate:
-    name = _name(f"vinom private authority of {realm}"[:64])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + _AUTHORITY_LIFE)
-        .add_extension(x509.BasicConstraints(True, 0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _check_usable(certificate: x509.Certificate, now: datetime.datetime) -> None:
-    try:
-        constraints = certificate.extensions.get_extension_for_class(
-            x509.BasicConstraints
-        ).value
-    except x509.ExtensionNotFound:
-        constraints = x509.BasicConstraints(False, None)
-    if not constraints.ca:
-        raise Misconfigured("the authority's certificate is not one of an authority")
-    ends = certificate.not_valid_after_utc
-    if ends <= now:
-        raise Misconfigured(
-            f"the authority's certificate ended on {ends:%Y-%m-%d}; put a new one "
-            "in its place, or move the private authority's files away"
-        )
-
-
-def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([_general_name(name) for name in names])
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _moment(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,49 +20,26 @@ from cryptography.hazmat.primitives.serialization import (
 from vinom.errors import Misconfigured
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 @attrs.frozen
-class TokenKeys:
+class KeyTold:
     """
-    The keys that sign connect tokens: one signs, all of them are accepted.
+    What operators are told of a key, or of a certificate. Times: Unix seconds.
 
-    Each is a file ``<number>-<key id>.pem``; the highest number signs.
-
-    :ivar active: id of the one that signs.
-    :ivar private: PEM by key id.
-    :ivar public: PEM by key id.
+    :ivar state: "active" for what signs, "accepted" for what still verifies, "next"
+        for what will sign as soon as everybody accepts it.
+    :ivar since: when it began to be that of which the state tells, or was made.
+    :ivar expires_at: when it stops being good; ``None`` if nothing ends it but a
+        rotation.
     """
 
-    active: str
-    private: Mapping[str, bytes] = attrs.field(repr=False)
-    public: Mapping[str, bytes]
-
-    @classmethod
-    def open(cls, folder: Path) -> TokenKeys:
-        """
-        Read every key in *folder*; make the first.
-
-        :raises Misconfigured: a file there is no Ed25519 key.
-        """
-        paths = sorted(folder.glob("*.pem"))
-        if not paths:
-            key = ed25519.Ed25519PrivateKey.generate()
-            path = folder / f"0001-{_key_id(key)}.pem"
-            write_secret(path, private_pem(key))
-            paths = [path]
-        keys: dict[str, ed25519.Ed25519PrivateKey] = {}
-        for path in paths:
-            found = _read_private(path)
-            if not isinstance(found, ed25519.Ed25519PrivateKey):
-                raise Misconfigured(f"{path} is not an Ed25519 private key")
-            # The id is made of the key: nobody can mistake one for another.
-            keys[_key_id(found)] = found
-        return cls(
-            active=list(keys)[-1],
-            private={name: private_pem(key) for name, key in keys.items()},
-            public={name: _public_pem(key) for name, key in keys.items()},
-        )
+    key_id: str
+    kind: str
+    state: str
+    since: float
+    expires_at: float | None
 
 
 def load_or_make(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -83,7 +59,7 @@ def read_signing_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
     :raises Misconfigured: it is not an elliptic curve key in PEM.
     """
-    key = _read_private(path)
+    key = read_private(path)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise Misconfigured(f"{path} is not an elliptic curve private key")
     return key
@@ -136,18 +112,30 @@ def private_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _public_pem(key: PrivateKey) -> bytes:
+def public_pem(key: PrivateKey) -> bytes:
+    """Write a private key's public half down."""
     return key.public_key().public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     )
 
 
-def _key_id(key: PrivateKey) -> str:
-    raw = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def key_id(key: PrivateKey | PublicKey) -> str:
+    """
+    Name a key by what it is: nobody can mistake one for another.
+
+    :returns: 16 hexadecimal digits, of the public half alone.
+    """
+    public = key.public_key() if isinstance(key, PrivateKey) else key
+    raw = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return sha256(raw).hexdigest()[:16]
 
 
-def _read_private(path: Path) -> object:
+def read_private(path: Path) -> object:
+    """
+    Read a private key of any kind.
+
+    :raises Misconfigured: it is none.
+    """
     try:
         return load_pem_private_key(read_file(path), password=None)
     except (ValueError, TypeError) as error:
