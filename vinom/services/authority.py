@@ -272,6 +272,16 @@ class Authority:
         return Issued(pem_of(made), private_pem(key))
 
 
+def ends_at(certificate: bytes) -> float:
+    """
+    Say when a certificate ends, seconds since the Unix epoch.
+
+    :param certificate: PEM; only the first one counts.
+    """
+    (found, *_) = x509.load_pem_x509_certificates(certificate)
+    return found.not_valid_after_utc.timestamp()
+
+
 def _id_of(certificate: x509.Certificate) -> str:
     key = certificate.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
