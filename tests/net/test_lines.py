@@ -19,7 +19,7 @@ from zope.interface import implementer
 from tests.support.certificates import authority, new_authority
 from vinom.errors import Misconfigured
 from vinom.net.lines import LineBounds, LineFactory, LineProtocol, Lines
-from vinom.net.tls import server_options
+from vinom.net.tls import ReloadableTls, server_options
 
 
 class Socket:
@@ -383,6 +383,42 @@ class TLSTests(LineCase):
             (self.certificate, other),
         ):
             self.assertRaises(Misconfigured, server_options, certificate, key)
+
+    def test_new_certificate(self) -> None:
+        """
+        A certificate that is replaced is seen by the next line; the one that is
+        open goes on, and one that cannot be used replaces nothing.
+        """
+        tls = ReloadableTls(self.certificate, self.key)
+        self.open_port(tls=tls)
+        self.join()
+        self.pump()
+        first, client, near, server, outer, far = (
+            self.client,
+            self.client.transport.getPeerCertificate(),
+            self.near,
+            self.server,
+            self.outer,
+            self.far,
+        )
+        self.assertRaises(Misconfigured, tls.use, self.certificate, b"junk")
+        renewed = authority().issue("lobby.game.vinom")
+        before = tls.fingerprint
+        tls.use(renewed.certificate, renewed.key)
+        self.assertNotEqual(tls.fingerprint, before)
+        self.join()
+        self.pump()
+        peer = self.client.transport.getPeerCertificate()
+        self.assertEqual(
+            peer.digest("sha256").replace(b":", b"").lower()[:16].decode(),
+            tls.fingerprint,
+        )
+        self.assertNotEqual(peer.digest("sha256"), client.digest("sha256"))
+        self.near, self.server, self.outer, self.far = near, server, outer, far
+        first.transport.write(b'{"a":1}\n')
+        self.pump()
+        self.assertEqual(self.ears[0].heard, [b'{"a":1}'])
+        self.assertGreater(tls.expires_at, tls.begins_at)
 
     def test_chain(self) -> None:
         """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import ask
 from tests.support.lobbies import LobbyWorld
-from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
 from vinom.services.outside import OutsideMatches
 from vinom.web.admin import admin_pages
 from vinom.web.answers import BODY_LIMIT, Asked, Folder
@@ -32,17 +32,35 @@ class MemoryOperations:
         self.drains += 1
 
 
+class MemoryKeys:
+    """Keys that only remember."""
+
+    def __init__(self) -> None:
+        self.rotated: list[str] = []
+
+    def known(self) -> list[dict[str, Any]]:
+        return [{"id": "abc", "kind": "token", "state": "active"}]
+
+    def rotate(self, kind: Any) -> Deferred[dict[str, Any]]:
+        if kind == "ca":
+            return fail(Refused(Code.UNAVAILABLE, "the authority is configured"))
+        self.rotated.append(kind)
+        return succeed({"kind": kind, "id": "def"})
+
+
 class AdminTests(SynchronousTestCase):
     """What operators and outside matchmakers ask."""
 
     def setUp(self) -> None:
         self.world = world = LobbyWorld()
-        self.operations = MemoryOperations()
+        self.operations, self.keys = MemoryOperations(), MemoryKeys()
         outside = OutsideMatches(
             world.sessions, world.identity, world.games, world.entropy
         )
         self.pages = Folder(
-            v1=admin_pages(self.operations, world.sessions, world.matchmaker, outside)
+            v1=admin_pages(
+                self.operations, world.sessions, world.matchmaker, outside, self.keys
+            )
         )
 
     def start(self, *names: str) -> Any:
@@ -57,6 +75,26 @@ class AdminTests(SynchronousTestCase):
         answer = ask(self.pages, "GET", "/v1/status")
         self.assertEqual((answer.status, answer.json), (200, {"state": "serving"}))
         self.assertEqual(answer.headers["content-type"], "application/json")
+
+    def test_keys(self) -> None:
+        """
+        Keys are listed and rotated; of what is refused the operator hears why.
+        """
+        answer = ask(self.pages, "GET", "/v1/keys")
+        self.assertEqual(answer.json, {"keys": self.keys.known()})
+        answer = ask(self.pages, "POST", "/v1/keys/rotate", {"kind": "token"})
+        self.assertEqual(answer.json, {"kind": "token", "id": "def"})
+        self.assertEqual(self.keys.rotated, ["token"])
+        answer = ask(self.pages, "POST", "/v1/keys/rotate", {"kind": "ca"})
+        self.assertEqual(
+            (answer.status, answer.json["error"]["message"]),
+            (503, "the authority is configured"),
+        )
+        answer = ask(self.pages, "POST", "/v1/keys/rotate", {"kind": "door"})
+        self.assertEqual(answer.json["error"]["details"], {"field": "kind"})
+        self.assertEqual(ask(self.pages, "POST", "/v1/keys").status, 405)
+        self.assertEqual(ask(self.pages, "GET", "/v1/keys/rotate").status, 405)
+        self.assertEqual(ask(self.pages, "GET", "/v1/keys/other").status, 404)
 
     def test_outside_match(self) -> None:
         """

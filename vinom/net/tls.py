@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from vinom.errors import Misconfigured
 
@@ -37,6 +40,40 @@ def server_options(certificate: bytes, key: bytes) -> CertificateOptions:
             f"the lobby's TLS certificate and key cannot be used: {error}"
         ) from error
     return options
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ReloadableTls:
+    """
+    TLS whose certificate may change: for connections that begin after it.
+
+    :param certificate: as `server_options` takes them; raises as it does.
+    :ivar fingerprint: names the leaf: its SHA-256, the first 16 hexadecimal digits.
+    :ivar begins_at: since when it is good, seconds since the Unix epoch.
+    :ivar expires_at: when it ends, likewise.
+    """
+
+    def __init__(self, certificate: bytes, key: bytes) -> None:
+        self.use(certificate, key)
+
+    def use(self, certificate: bytes, key: bytes) -> None:
+        """
+        Take another certificate.
+
+        :raises Misconfigured: it cannot be used; the one before it stays.
+        """
+        options = server_options(certificate, key)
+        leaf = crypto.load_certificate(crypto.FILETYPE_PEM, certificate)
+        told = leaf.to_cryptography()
+        self._options = options
+        digest = leaf.digest("sha256").decode("ascii")
+        self.fingerprint = digest.replace(":", "").lower()[:16]
+        self.begins_at = told.not_valid_before_utc.timestamp()
+        self.expires_at = told.not_valid_after_utc.timestamp()
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
+        return SSL.Connection(self._options.getContext(), None)
 
 
 _END = b"-----END CERTIFICATE-----"

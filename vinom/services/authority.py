@@ -43,6 +43,7 @@ _LOBBY_LIFE = 397 * DAY
 _SERVER_LIFE = 30 * DAY
 #: The lobby's certificate is made anew when less than this is left of it.
 _RENEWAL = 30 * DAY
+RENEWAL_SECONDS = _RENEWAL.total_seconds()
 
 
 @attrs.frozen
@@ -270,16 +271,6 @@ class Authority:
         signing, now = self._signing, moment(self._now())
         made = leaf(signing.certificate, signing.key, key, names, now, life)
         return Issued(pem_of(made), private_pem(key))
-
-
-def ends_at(certificate: bytes) -> float:
-    """
-    Say when a certificate ends, seconds since the Unix epoch.
-
-    :param certificate: PEM; only the first one counts.
-    """
-    (found, *_) = x509.load_pem_x509_certificates(certificate)
-    return found.not_valid_after_utc.timestamp()
 
 
 def _id_of(certificate: x509.Certificate) -> str:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 
 from vinom.model import MatchPlan, SeatPlan, Ticket
-from vinom.wire.tokens import Claims, TokenSigner
+from vinom.wire.tokens import Claims
+
+
+class Signer(Protocol):
+    """What makes tokens; its key may change."""
+
+    def sign(self, claims: Claims) -> str:
+        """Make the token that says *claims*."""
 
 
 @attrs.frozen
@@ -22,7 +30,7 @@ class Mint:
     """
 
     realm: str
-    signer: TokenSigner
+    signer: Signer
     entropy: Callable[[int], bytes]
     ticket_seconds: float = 120.0
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "kick": "remove a player from a match",
     "end": "end a match",
     "drain": "take no new matches and stop when the last one ends",
+    "keys": "list a node's keys, or let new ones take over",
     "explain": "why a player is not matched",
 }
 

@@ -24,7 +24,7 @@ from vinom.net.turns import TurnWatch
 from vinom.services.authority import private_folder
 from vinom.services.keyring import read_file
 from vinom.tap.games import load_games
-from vinom.tap.interrupts import catch_interrupts
+from vinom.tap.interrupts import catch_hangups, catch_interrupts
 from vinom.tap.listening import bound_at, listen_privately
 from vinom.tap.parts import Parts, build_parts, find_checkers
 from vinom.tap.settings import Settings
@@ -88,7 +88,13 @@ class Node(MultiService):
                 self._entropy,
             )
             self._parts = parts
-            for service in (parts.fleet, parts.sessions, parts.matchmaker, parts.lobby):
+            for service in (
+                parts.fleet,
+                parts.sessions,
+                parts.matchmaker,
+                parts.lobby,
+                parts.keys,
+            ):
                 MultiService.addService(self, service)
             self._open_lobby(parts)
             self._open_web(parts)
@@ -103,6 +109,9 @@ class Node(MultiService):
         self.state, self._since = "serving", self._reactor.seconds()
         self._reactor.callWhenRunning(
             catch_interrupts, self._reactor, self._interrupted
+        )
+        self._reactor.callWhenRunning(
+            catch_hangups, self._reactor, parts.keys.reload, self._interrupted
         )
         _log.info(
             "vinom {version} serves {games} with {reactor} and memory storage: "
@@ -132,7 +141,9 @@ class Node(MultiService):
         settings, reactor = self._settings, self._reactor
         self._web_at: dict[str, str] = {}
         api = Folder(
-            v1=admin_pages(self, parts.sessions, parts.matchmaker, parts.outside),
+            v1=admin_pages(
+                self, parts.sessions, parts.matchmaker, parts.outside, parts.keys
+            ),
             metrics=Metrics(self.facts),
         )
         self._listening.append(
@@ -241,10 +252,7 @@ class Node(MultiService):
             "played": parts.fleet.totals(),
             "turns": self._turns.figures(),
             "errors": dict(parts.lobby.errors),
-            "certificates": {
-                "authority": parts.authority.expires_at,
-                "lobby": parts.lobby_expires_at,
-            },
+            "certificates": parts.keys.expiries(),
         }
 
     # The end.

@@ -23,16 +23,17 @@ from vinom.errors import Misconfigured
 from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.game import Game
 from vinom.net.lines import LineBounds, LineFactory, Lines
-from vinom.net.tls import server_options
+from vinom.net.tls import ReloadableTls
 from vinom.rules.pool import PoolPolicy
 from vinom.rules.room_time import longest_life
-from vinom.services.authority import Authority, Issued, ends_at
+from vinom.services.authority import Authority, Issued
 from vinom.services.conversation import Bounds
 from vinom.services.fleet import Fleet
 from vinom.services.fleet_rooms import RoomPatience
 from vinom.services.fleet_settings import FleetSettings
 from vinom.services.identity import Identity, OutsideTokenChecker
 from vinom.services.keyring import read_file
+from vinom.services.keys import Keys, LobbyCertificate
 from vinom.services.lobby import Lobby
 from vinom.services.matchmaker import Matchmaker
 from vinom.services.minting import Mint
@@ -59,8 +60,6 @@ class Parts:
     The services of a node, not yet started.
 
     :ivar lines: makes the protocol of each lobby connection.
-    :ivar lobby_expires_at: when the lobby's certificate ends, seconds since the
-        Unix epoch.
     """
 
     authority: Authority
@@ -71,7 +70,7 @@ class Parts:
     lobby: Lobby
     outside: OutsideMatches
     lines: LineFactory
-    lobby_expires_at: float
+    keys: Keys
 
 
 def build_parts(
@@ -96,7 +95,7 @@ def build_parts(
         key_file=settings.authority_key_file,
     )
     issued = lobby_certificate(settings, authority)
-    tls = server_options(issued.certificate, issued.key)
+    tls = ReloadableTls(issued.certificate, issued.key)
     fleet = Fleet(
         LocalFleet(reactor, game_server_program(settings), os.environ),
         authority,
@@ -106,7 +105,7 @@ def build_parts(
         RoomPatience(lambda plan: longest_life(games[plan.game])),
     )
     presence = Presence()
-    mint = Mint(settings.realm, authority.signer, entropy, settings.token_seconds)
+    mint = Mint(settings.realm, authority.tokens, entropy, settings.token_seconds)
     identity = Identity(
         MemoryPlayerStore(now),
         entropy,
@@ -159,7 +158,17 @@ def build_parts(
         lobby=lobby,
         outside=OutsideMatches(sessions, identity, games, entropy),
         lines=LineFactory(lines),
-        lobby_expires_at=ends_at(issued.certificate),
+        keys=Keys(
+            authority,
+            fleet,
+            LobbyCertificate(
+                tls,
+                lambda: lobby_certificate(settings, authority),
+                settings.tls_certificate_file is None,
+            ),
+            reactor,
+            settings.token_seconds,
+        ),
     )
 
 

@@ -7,13 +7,15 @@ Source: docs/howto/operate.rst, section "The admin API".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import MsgspecError, Struct, json
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from vinom.errors import Code, Refused, field_of
+from vinom.services.keys import Kind
 from vinom.services.matchmaker import Matchmaker
 from vinom.services.outside import OutsideMatches
 from vinom.services.sessions import Sessions
@@ -32,14 +34,32 @@ class Operations(Protocol):
         """Take no new matches, and stop when the last one ends."""
 
 
+class KeyCare(Protocol):
+    """What the API asks of `vinom.services.keys.Keys`."""
+
+    def known(self) -> list[dict[str, Any]]:
+        """List every key: JSON-like."""
+
+    def rotate(self, kind: Kind) -> Deferred[dict[str, Any]]:
+        """Let a new key take over; fires with what was done, JSON-like."""
+
+
 class Kick(Struct, frozen=True, forbid_unknown_fields=True):
     """Remove this player for good."""
 
     player_id: ShortText
 
 
+class Rotate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Let a new key of this kind take over."""
+
+    kind: Kind
+
+
 _kicks = json.Decoder(Kick)
+_rotations = json.Decoder(Rotate)
 _log = Logger()
+_B = TypeVar("_B", bound=Struct)
 
 
 def admin_pages(
@@ -47,6 +67,7 @@ def admin_pages(
     sessions: Sessions,
     matchmaker: Matchmaker,
     outside: OutsideMatches,
+    keys: KeyCare,
 ) -> Folder:
     """Make the API's pages, to be served under any root."""
 
@@ -58,7 +79,14 @@ def admin_pages(
         operations.drain()
         return {"status": "draining"}
 
+    async def rotate(body: bytes) -> Any:
+        return await keys.rotate(_decode(_rotations, body).kind)
+
     return Folder(
+        keys=_Listed(
+            Asked("GET", lambda body: {"keys": keys.known()}),
+            rotate=Asked("POST", rotate),
+        ),
         status=Asked("GET", lambda body: operations.status()),
         matches=_Matches(sessions, start),
         explain=_Each(
@@ -66,6 +94,17 @@ def admin_pages(
         ),
         drain=Asked("POST", drain),
     )
+
+
+class _Listed(Folder):
+    """A page of its own, and named ones below it."""
+
+    def __init__(self, own: Resource, **children: Resource) -> None:
+        super().__init__(**children)
+        self._own = own
+
+    def render(self, request: Any) -> Any:
+        return self._own.render(request)
 
 
 class _Matches(Resource):
@@ -85,7 +124,7 @@ class _Matches(Resource):
             return Missing()
 
         async def kick(body: bytes) -> Any:
-            player_id = _decode_kick(body).player_id
+            player_id = _decode(_kicks, body).player_id
             await self._sessions.kick(match_id, player_id)
             _log.info(
                 "an operator removed player {player_id} from match {match_id}",
@@ -130,9 +169,9 @@ def _name(path: bytes) -> str | None:
     return name if 1 <= len(name) <= 64 else None
 
 
-def _decode_kick(body: bytes) -> Kick:
+def _decode(decoder: json.Decoder[_B], body: bytes) -> _B:
     try:
-        return _kicks.decode(body)
+        return decoder.decode(body)
     except (MsgspecError, UnicodeDecodeError) as error:
         field = field_of(str(error))
         code = Code.BAD_MESSAGE if field is None else Code.BAD_FIELD

@@ -1,0 +1,147 @@
+"""Keys that change under a node that is played on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import TestCase
+
+from tests.system.test_node import LineClient, Place, Twistd, environment
+from vinom.services.authority import Authority
+from vinom.tap.asking import AdminLine
+
+
+class NodeKeyTests(TestCase):
+    timeout = 90
+
+    def setUp(self) -> None:
+        # Not below the test's own directory: a socket's path has to be short.
+        self.place = Place(Path(tempfile.mkdtemp(prefix="vinom-")))
+        self.addCleanup(shutil.rmtree, self.place.state_dir, True)
+
+    async def start(self, *arguments: str) -> Twistd:
+        node = Twistd(*self.place.arguments(), *arguments)
+        self.addCleanup(node.kill)
+        await node.says("vinom.node: vinom ")
+        return node
+
+    def vinom(self, *arguments: str) -> Deferred[tuple[bytes, bytes, int]]:
+        """Run one of the commands."""
+        program = "import sys; from vinom.tap.cli import main; sys.exit(main())"
+        return getProcessOutputAndValue(
+            sys.executable,
+            ["-c", program, *arguments],
+            environment(),
+            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
+        )
+
+    async def leaf_seen_with(self, anchor: str) -> bytes:
+        """Open TLS to the lobby, trusting only *anchor*; gives its certificate."""
+        return await deferToThread(_leaf_seen_with, self.place.port, anchor)
+
+    async def test_rotation_drops_nobody(self) -> None:
+        """
+        While bots play match after match every kind of key is rotated, twice: no
+        match fails, and clients that pinned any of the authorities open the lobby.
+        """
+        await self.start()
+        admin = AdminLine(self.place.state_dir / "admin.sock")
+        anchor_path = self.place.state_dir / "authority" / "ca.pem"
+        anchors = [anchor_path.read_text()]
+        bots = self.vinom(
+            "bots",
+            f"--connect=127.0.0.1:{self.place.port}",
+            "--game=maze",
+            "--players=6",
+            "--seconds=6",
+            '--options={"rows": 2, "cols": 4}',
+            "--pace=10",
+            "--json",
+        )
+        for _ in range(2):
+            await deferLater(reactor, 1.5)
+            for kind in ("token", "ca", "cookie"):
+                told: Any = await deferToThread(
+                    admin.post, "keys/rotate", {"kind": kind}
+                )
+                self.assertEqual(told["kind"], kind)
+            anchors.append(anchor_path.read_text())
+        out, err, code = await bots
+        self.assertEqual(code, 0, err.decode())
+        matches = json.loads(out)["matches"]
+        self.assertEqual(matches["failed"], 0)
+        self.assertGreater(matches["finished"], 0)
+        self.assertEqual(len(set(anchors)), 3)
+        leaves = {await self.leaf_seen_with(anchor) for anchor in anchors}
+        self.assertEqual(len(leaves), 1)
+        out, _, code = await self.vinom("keys", f"--state-dir={self.place.state_dir}")
+        self.assertEqual(code, 0)
+        states = [line.split()[1:3] for line in out.decode().splitlines()]
+        self.assertEqual(states.count(["token", "accepted"]), 2)
+        self.assertEqual(states.count(["ca", "accepted"]), 2)
+        self.assertEqual(states.count(["lobby", "active"]), 1)
+
+    async def test_hangup_reloads(self) -> None:
+        """
+        SIGHUP brings a new certificate to the next line; open lines stay, and a
+        file that cannot be read changes nothing but the log.
+        """
+        elsewhere = Path(self.mktemp())
+        authority = Authority.open(elsewhere, "game.vinom", reactor.seconds)
+        anchor = authority.anchor.decode()
+        certificate, key = elsewhere / "tls.pem", elsewhere / "tls.key"
+
+        def renew() -> None:
+            issued = authority.lobby(["localhost"])
+            certificate.write_bytes(issued.certificate)
+            key.write_bytes(issued.key)
+            (elsewhere / "authority" / "lobby.pem").unlink()
+
+        renew()
+        node = await self.start(
+            f"--tls-certificate-file={certificate}", f"--tls-key-file={key}"
+        )
+        first = await self.leaf_seen_with(anchor)
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.place.port)
+        line: Any = await endpoint.connect(Factory.forProtocol(LineClient))
+        line.ask("hello", protocol=1, name="ann")
+        await line.hears("welcome")
+        certificate.write_text("nothing")
+        node.process.signalProcess("HUP")
+        await node.says("certificates are not reloaded")
+        self.assertEqual(await self.leaf_seen_with(anchor), first)
+        renew()
+        node.process.signalProcess("HUP")
+        await node.says("certificates are reloaded")
+        self.assertNotEqual(await self.leaf_seen_with(anchor), first)
+        self.assertFalse(line.closed)
+        line.ask("queue", game="roomecho")
+        await line.hears("match_found")
+        self.assertEqual(node.printed.count("not reloaded"), 1)
+        self.assertNotIn("Traceback", node.printed)
+
+
+def _leaf_seen_with(port: int, anchor: str) -> bytes:
+    import socket
+
+    context = ssl.create_default_context(cadata=anchor)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as line,
+    ):
+        found = line.getpeercert(binary_form=True)
+        assert found is not None
+        return found
