@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ def build_parts(
         entropy,
         fleet_settings(settings),
         RoomPatience(lambda plan: longest_life(games[plan.game])),
+        # Nobody sets this clock: a step of the other one must end no match.
+        time.monotonic,
     )
     presence = Presence()
     mint = Mint(settings.realm, authority.tokens, entropy, settings.token_seconds)
