@@ -18,6 +18,7 @@ TITLES = {
     "identity": "Who may come",
     "lobby": "The lobby",
     "games": "Games and game servers",
+    "strangers": "Strangers",
     "operation": "Operation",
     "trust": "Certificates",
 }

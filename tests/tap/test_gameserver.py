@@ -7,7 +7,12 @@ from pathlib import Path
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.services.gameserver_line import LineLimits
 from vinom.tap.gameserver import GameServerSettings, main
+from vinom.tap.parts import game_server_program
+from vinom.tap.settings import Settings
+from vinom.wire.admission import StrangerPolicy
+from vinom.wire.pressure import Rate
 
 
 class SettingsTests(SynchronousTestCase):
@@ -38,3 +43,35 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(500.0, read.limits().packet_burst)
         place = read.place()
         self.assertEqual((Path("/r"), 172800.0), (place.directory, place.most_age))
+
+    def test_strangers(self) -> None:
+        """
+        What strangers may ask is what the settings say, and enough for a
+        handshake however little that is.
+        """
+        read = msgspec.convert(
+            {"control_socket": "s", "hello_rate": 50, "hello_rate_attacked": 0.5},
+            GameServerSettings,
+        )
+        policy = read.strangers()
+        self.assertEqual(Rate(50.0, 100.0), policy.calm.hellos)
+        self.assertEqual(Rate(0.5, 4.0), policy.tight.hellos)
+
+    def test_defaults_are_those_of_the_parts(self) -> None:
+        """
+        A node that was told nothing has the limits that the manual names.
+        """
+        read = msgspec.convert(
+            game_server_program(Settings()).settings,
+            GameServerSettings,
+        )
+        self.assertEqual(StrangerPolicy(), read.strangers())
+        self.assertEqual(LineLimits(), read.limits())
+
+    def test_descriptors_for_each_room(self) -> None:
+        """
+        A game server of many rooms has a descriptor for each one's recording.
+        """
+        one = game_server_program(Settings())
+        many = game_server_program(Settings(rooms_per_process=300))
+        self.assertEqual(299, many.descriptors - one.descriptors)

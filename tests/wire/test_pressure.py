@@ -9,7 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.dtls import BEGINNING, DOMAIN, make_ticket, seeded
 from tests.support.hellos import client_hello
 from tests.wire.test_admission import ANN, NAME, knock
-from vinom.wire.admission import Admission, Admit, Answer, Drop, StrangerLimits
+from vinom.wire.admission import (
+    Admission,
+    Admit,
+    Answer,
+    Drop,
+    StrangerLimits,
+    StrangerPolicy,
+)
 from vinom.wire.pressure import Budgets, Pressure, Rate, network_of
 
 
@@ -177,9 +184,11 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
             DOMAIN,
             BEGINNING,
             entropy=seeded(),
-            calm=StrangerLimits(Rate(10.0, 20.0), Rate(1.0, 3.0)),
-            tight=StrangerLimits(Rate(1.0, 4.0), Rate(0.0, 1.0)),
-            junk=100,
+            policy=StrangerPolicy(
+                calm=StrangerLimits(Rate(10.0, 20.0), Rate(1.0, 3.0)),
+                tight=StrangerLimits(Rate(1.0, 4.0), Rate(0.0, 1.0)),
+                junk=100,
+            ),
         )
         admission.add_ticket(make_ticket())
         return admission

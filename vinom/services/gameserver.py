@@ -32,7 +32,7 @@ from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
 from vinom.services.gameserver_reception import Reception
 from vinom.services.gameserver_room import HostedRoom
 from vinom.services.gameserver_workload import Workload
-from vinom.wire.admission import Admission
+from vinom.wire.admission import Admission, StrangerPolicy
 from vinom.wire.control import (
     AddTicket,
     Alive,
@@ -76,6 +76,7 @@ class GameServer:
 
     :param seconds: a clock that never goes back.
     :param rooms_limit: matches after which the process ends.
+    :param strangers: what those may ask who have not been admitted.
     :param stopped: called once, when the process has nothing left to do.
     :param turns: measures the reactor.
     :ivar figures: what was dropped and why.
@@ -95,8 +96,10 @@ class GameServer:
         *,
         rooms_limit: int = 1,
         limits: LineLimits | None = None,
+        strangers: StrangerPolicy | None = None,
         idle: float = 30.0,
         turns: TurnWatch | None = None,
+        receive_buffer: int = 0,
     ) -> None:
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
@@ -107,7 +110,8 @@ class GameServer:
         self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
-        self._limits = limits or LineLimits()
+        self._receive_buffer = receive_buffer
+        self._limits, self._strangers = limits or LineLimits(), strangers
         self._workload = Workload(self.figures)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._alarms: dict[HostedRoom, Alarm] = {}
@@ -211,6 +215,7 @@ class GameServer:
                 f"{bind.server}.{bind.realm}",
                 self._reactor.seconds(),
                 entropy=self._entropy,
+                policy=self._strangers,
             )
             dtls = DtlsServer(bind.certificate, bind.key, admission, idle=self._idle)
             port = DatagramPort(
@@ -219,6 +224,7 @@ class GameServer:
                 self._deliver,
                 turned=self._workload.turned,
                 seconds=self._seconds,
+                receive_buffer=self._receive_buffer,
             )
             listening = self._reactor.listenUDP(
                 bind.port,

@@ -30,7 +30,9 @@ from vinom.services.gameserver_line import LineLimits
 from vinom.storage.recordings import Recordings
 from vinom.tap.games import load_games
 from vinom.tap.logs import observer
+from vinom.wire.admission import CALM, TIGHT, StrangerLimits, StrangerPolicy
 from vinom.wire.control import CONTROL_PROTOCOL, Ready
+from vinom.wire.pressure import Rate
 
 _log = Logger()
 
@@ -44,8 +46,15 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar games: beside those.
     :ivar recordings: directory; ``None`` records nothing.
     :ivar recordings_bytes: of all files together.
-    :ivar packets: a second for one connection; twice that at once.
-    :ivar inputs: actions a second for one connection; twice that at once.
+    :ivar receive_buffer: asked of the kernel for the UDP port, bytes.
+    :ivar packet_rate: a second for one connection; twice that at once.
+    :ivar input_rate: actions a second for one connection; twice that at once.
+    :ivar hello_rate: a second from one network; twice that at once.
+    :ivar hello_rate_attacked: the same in a flood.
+    :ivar nameless_rate: handshakes without server name, a second from one network;
+        eight times that at once.
+    :ivar nameless_rate_attacked: the same in a flood.
+    :ivar attack_rate: datagrams a second that come to nothing: from here it is one.
     :ivar idle_seconds: silence that ends a connection.
     """
 
@@ -58,13 +67,28 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     recordings_bytes: int = 1 << 30
     log_format: str = "text"
     log_level: str = "info"
-    packets: float = 250.0
-    inputs: float = 100.0
+    receive_buffer: int = 1 << 20
+    packet_rate: float = 250.0
+    input_rate: float = 100.0
+    hello_rate: float = CALM.hellos.a_second
+    hello_rate_attacked: float = TIGHT.hellos.a_second
+    nameless_rate: float = CALM.nameless.a_second
+    nameless_rate_attacked: float = TIGHT.nameless.a_second
+    attack_rate: float = StrangerPolicy().junk
     idle_seconds: float = 30.0
 
     def limits(self) -> LineLimits:
         """Say how much a connection may ask."""
-        return LineLimits(self.packets, 2 * self.packets, self.inputs, 2 * self.inputs)
+        packets, inputs = self.packet_rate, self.input_rate
+        return LineLimits(packets, 2 * packets, inputs, 2 * inputs)
+
+    def strangers(self) -> StrangerPolicy:
+        """Say how much those may ask who have no connection."""
+        return StrangerPolicy(
+            _stranger_limits(self.hello_rate, self.nameless_rate),
+            _stranger_limits(self.hello_rate_attacked, self.nameless_rate_attacked),
+            self.attack_rate,
+        )
 
     def place(self) -> Recordings:
         """Say where matches are written down."""
@@ -73,6 +97,13 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             most_bytes=self.recordings_bytes,
             most_age=self.recordings_days * 24 * 3600.0,
         )
+
+
+def _stranger_limits(hellos: float, nameless: float) -> StrangerLimits:
+    # A handshake takes two hellos, and one of them may have to be repeated.
+    return StrangerLimits(
+        Rate(hellos, max(4.0, 2 * hellos)), Rate(nameless, max(1.0, 8 * nameless))
+    )
 
 
 def main(server_id: str, settings: dict[str, Any]) -> None:
@@ -106,8 +137,10 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         lambda: _end(reactor, link),
         rooms_limit=read.rooms_per_process,
         limits=read.limits(),
+        strangers=read.strangers(),
         idle=read.idle_seconds,
         turns=turns,
+        receive_buffer=read.receive_buffer,
     )
     link: list[ControlClient] = []
 

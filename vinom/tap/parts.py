@@ -52,6 +52,19 @@ GAME_SERVER = "vinom.tap.gameserver:main"
 #: install a reactor.
 PRELOADED = ("vinom.tap.gameserver", "twisted.internet.epollreactor")
 
+#: Settings that game servers get as they are.
+_PASSED_ON = (
+    "packet_rate",
+    "input_rate",
+    "hello_rate",
+    "hello_rate_attacked",
+    "nameless_rate",
+    "nameless_rate_attacked",
+    "attack_rate",
+)
+#: Rooms of one game server at once that there are descriptors for.
+_MOST_ROOMS = 4096
+
 Games = Mapping[str, Game[Any, Any]]
 
 
@@ -191,12 +204,15 @@ def game_server_program(settings: Settings) -> GameServerProgram:
             "recordings": str(settings.recordings_dir) if is_recorded else None,
             "recordings_days": settings.recordings_days,
             "recordings_bytes": settings.recordings_mb * 10**6,
+            "receive_buffer": settings.receive_buffer_kb << 10,
             "log_format": settings.log_format,
             "log_level": settings.log_level,
+            **{name: getattr(settings, name) for name in _PASSED_ON},
         },
         (*PRELOADED, *games),
         settings.server_memory_mb << 20,
-        settings.server_files,
+        # Each room's recording is open as long as the room.
+        settings.server_files + min(settings.rooms_per_process, _MOST_ROOMS),
     )
 
 
@@ -226,7 +242,8 @@ def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
     """
     if settings.tls_certificate_file is not None and settings.tls_key_file is not None:
         return Issued(
-            read_file(settings.tls_certificate_file), read_file(settings.tls_key_file)
+            read_file(settings.tls_certificate_file, "tls_certificate_file"),
+            read_file(settings.tls_key_file, "tls_key_file"),
         )
     names = {"localhost", "127.0.0.1", "::1", settings.told_host}
     return authority.lobby(sorted(names))
@@ -246,7 +263,7 @@ def find_checkers(
         kind, _, given = description.partition(":")
         if kind == "file":
             # Twisted's own checker only warns, and then refuses everybody.
-            read_file(Path(given.partition(":")[0]))
+            read_file(Path(given.partition(":")[0]), "auth")
         try:
             checker = makeChecker(description)
         except InvalidAuthType as error:
@@ -275,7 +292,7 @@ def find_checkers(
         and settings.identity_audience is not None
     ):
         verifier = OutsideVerifier(
-            read_file(settings.identity_keys_file),
+            read_file(settings.identity_keys_file, "identity_keys_file"),
             settings.identity_issuer,
             settings.identity_audience,
         )

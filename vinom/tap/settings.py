@@ -48,6 +48,7 @@ def _option(
 
 
 _PORT = Bounded(int, 0, 65535)
+_RATE = Bounded(float, 0.01, 10**6)
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +77,13 @@ class Settings:
         PortRange(),
         "UDP ports of game servers, first-last",
         (46000, 46063),
+    )
+    receive_buffer_kb: int = _option(
+        "network",
+        Bounded(int, 0, 1 << 20),
+        "what to ask of the kernel for datagrams that wait at one game port, 2^10 "
+        "bytes; it may grant less (vinom doctor tells); 0 asks nothing",
+        1024,
     )
     http: str | None = _option(
         "network",
@@ -192,7 +200,7 @@ class Settings:
     rooms_per_process: int = _option(
         "games",
         Bounded(int, 1, 10**6),
-        "matches that one game server hosts before it ends",
+        "matches that one game server hosts before it ends, as many as come at once",
         1,
     )
     server_memory_mb: int = _option(
@@ -202,7 +210,53 @@ class Settings:
         512,
     )
     server_files: int = _option(
-        "games", Bounded(int, 32, 1 << 20), "descriptors of one game server", 256
+        "games",
+        Bounded(int, 32, 1 << 20),
+        "descriptors of one game server, beside one for each room it may host",
+        256,
+    )
+    packet_rate: float = _option(
+        "games",
+        _RATE,
+        "packets a second of one player's connection, twice that at once; what is "
+        "above it counts as lost",
+        250.0,
+    )
+    input_rate: float = _option(
+        "games",
+        _RATE,
+        "actions a second of one player's connection, twice that at once",
+        100.0,
+    )
+    # What those may ask of a game server who are nobody yet.
+    hello_rate: float = _option(
+        "strangers",
+        _RATE,
+        "hellos a second of one network (an IPv4 /24, an IPv6 /48), twice that at once",
+        500.0,
+    )
+    hello_rate_attacked: float = _option(
+        "strangers",
+        _RATE,
+        "the same while there is an attack; a player needs two hellos to come in",
+        20.0,
+    )
+    nameless_rate: float = _option(
+        "strangers",
+        _RATE,
+        "handshakes without a server name, and so without a ticket, a second of one "
+        "network, eight times that at once",
+        0.5,
+    )
+    nameless_rate_attacked: float = _option(
+        "strangers", _RATE, "the same while there is an attack", 0.1
+    )
+    attack_rate: float = _option(
+        "strangers",
+        _RATE,
+        "datagrams a second that come to nothing, above which a game server takes "
+        "itself for attacked",
+        1000.0,
     )
     # How it is run.
     drain_seconds: float = _option(

@@ -82,6 +82,20 @@ CALM = StrangerLimits(hellos=Rate(500.0, 1000.0), nameless=Rate(0.5, 4.0))
 TIGHT = StrangerLimits(hellos=Rate(20.0, 40.0), nameless=Rate(0.1, 1.0))
 
 
+@attrs.frozen
+class StrangerPolicy:
+    """
+    What strangers may ask, and when it becomes less.
+
+    :ivar calm: budgets of each network.
+    :ivar tight: the same while *junk* datagrams a second come to nothing.
+    """
+
+    calm: StrangerLimits = CALM
+    tight: StrangerLimits = TIGHT
+    junk: float = 1000.0
+
+
 @attrs.define
 class _Allowance:
     """A bucket of tries that fills up again with time."""
@@ -118,9 +132,8 @@ class Admission:
         all of them together.
     :param nameless_rate: how many of these come back per second.
     :param leeway: how far the clock that set an expiry may be behind, seconds.
-    :param calm: budgets of each network.
-    :param tight: the same while *junk* datagrams a second come to nothing.
-    :ivar pressure: whether they do.
+    :param policy: budgets of each network.
+    :ivar pressure: whether much comes to nothing.
     :ivar outcomes: how many datagrams were judged how, by word.
     """
 
@@ -142,20 +155,19 @@ class Admission:
         nameless: float = 8.0,
         nameless_rate: float = 1.0,
         leeway: float = 30.0,
-        calm: StrangerLimits = CALM,
-        tight: StrangerLimits = TIGHT,
-        junk: float = 1000.0,
+        policy: StrangerPolicy | None = None,
     ) -> None:
+        policy = policy or StrangerPolicy()
         self._suffix = b"." + domain.encode("ascii").lower()
         self._cookies = CookieKeys(now, entropy, cookie_period)
         self._tries, self._tries_rate = tries, tries_rate
         self._nameless_burst, self._nameless_rate = nameless, nameless_rate
         self._nameless = _Allowance(nameless, now)
         self._leeway = leeway
-        self._calm, self._tight = calm, tight
-        self._hellos = Budgets(calm.hellos, entropy(16))
-        self._nameless_each = Budgets(calm.nameless, entropy(16))
-        self.pressure = Pressure(junk)
+        self._policy = policy
+        self._hellos = Budgets(policy.calm.hellos, entropy(16))
+        self._nameless_each = Budgets(policy.calm.nameless, entropy(16))
+        self.pressure = Pressure(policy.junk)
         self._shown: dict[bytes, _Shown] = {}
         # By match and seat, oldest first.
         self._of_match: dict[str, dict[int, dict[bytes, None]]] = {}
@@ -228,7 +240,8 @@ class Admission:
             self._adjust()
 
     def _adjust(self) -> None:
-        limits = self._tight if self.pressure.is_high else self._calm
+        policy = self._policy
+        limits = policy.tight if self.pressure.is_high else policy.calm
         self._hellos.rate, self._nameless_each.rate = limits.hellos, limits.nameless
 
     def _judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
