@@ -382,7 +382,9 @@ class TLSTests(LineCase):
             (b"junk", self.key),
             (self.certificate, other),
         ):
-            self.assertRaises(Misconfigured, server_options, certificate, key)
+            error = self.assertRaises(Misconfigured, server_options, certificate, key)
+            self.assertIn("tls_certificate_file must hold", str(error))
+            self.assertNotIn("[", str(error))
 
     def test_new_certificate(self) -> None:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 from twisted.internet import reactor
@@ -12,7 +13,12 @@ from twisted.trial.unittest import SkipTest, TestCase
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import DOMAIN, LABEL
 from vinom.model import Ticket
-from vinom.net.datagrams import ClientPort, DatagramPort
+from vinom.net.datagrams import (
+    ClientPort,
+    DatagramPort,
+    socket_of,
+    widen_receive_buffer,
+)
 from vinom.wire.admission import Admission
 from vinom.wire.dtls import (
     ClientEvent,
@@ -30,12 +36,12 @@ class DatagramTests(TestCase):
 
     timeout = 20
 
-    def serve(self, interface: str) -> int:
+    def serve(self, interface: str, receive_buffer: int = 0) -> int:
         admission = Admission(DOMAIN, time.time())
         admission.add_ticket(Ticket(LABEL, "m1", 0, time.time() + 60))
         certificate = leaf(DOMAIN)
         server = DtlsServer(certificate.certificate, certificate.key, admission)
-        port = DatagramPort(reactor, server, self.echo)
+        port = DatagramPort(reactor, server, self.echo, receive_buffer=receive_buffer)
         self.server = port
         self.left: Deferred[None] = Deferred()
         try:
@@ -104,3 +110,18 @@ class DatagramTests(TestCase):
         await self.server.transport.stopListening()
         self.dial("127.0.0.1", port)
         await self.refused
+
+    def test_room_for_bursts(self) -> None:
+        """
+        A game port has as much room for what waits as the kernel grants, and never
+        less than every socket has.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            usual = widen_receive_buffer(other, 0)
+            granted = widen_receive_buffer(other, 2 * usual)
+        self.serve("127.0.0.1", receive_buffer=2 * usual)
+        bound = socket_of(self.server.transport)
+        assert bound is not None
+        self.assertEqual(widen_receive_buffer(bound, 0), granted)
+        self.assertEqual(widen_receive_buffer(bound, 1000), granted)
+        self.assertGreaterEqual(granted, usual)

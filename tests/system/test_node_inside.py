@@ -128,7 +128,19 @@ class NodeInsideTests(TestCase):
         for words, changes in (
             ("no checker", {"auth": ("nothing:x",)}),
             ("cannot read /nowhere", {"auth": ("file:/nowhere/passwords",)}),
-            ("cannot read", {"admin": "1", "admin_token_file": Path("/nowhere")}),
+            (
+                "set admin_token_file to a file",
+                {"admin": "1", "admin_token_file": Path("/nowhere")},
+            ),
+            (
+                "cannot read /nowhere: No such file or directory; set "
+                "identity_keys_file to a file that the node's user can read",
+                {
+                    "identity_keys_file": Path("/nowhere"),
+                    "identity_issuer": "i",
+                    "identity_audience": "a",
+                },
+            ),
             ("one token", {"admin": "1", "admin_token_file": self.write("short")}),
             ("cannot import", {"game": ("nowhere:Nothing",)}),
             (

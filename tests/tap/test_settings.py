@@ -217,6 +217,14 @@ class SettingsTests(SynchronousTestCase):
             NodeOptions().parseOptions(["--config", lost])
         self.assertIn("--config must not be", str(caught.exception))
 
+    def test_file_that_is_not_there(self) -> None:
+        """
+        A settings file that cannot be read is told with what names it.
+        """
+        error = self.assertRaises(Misconfigured, gather, {}, {}, Path("/nowhere.toml"))
+        self.assertIn("/nowhere.toml: No such file", str(error))
+        self.assertIn("--config, or VINOM_CONFIG", str(error))
+
     def test_everywhere_is_no_address(self) -> None:
         """
         However "every interface" is written, players must be told something else.

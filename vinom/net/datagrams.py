@@ -82,6 +82,7 @@ class DatagramPort(DatagramProtocol):
     :param worn: a filter between this port and the network.
     :param turned: told after each turn how long it took, and when it ended.
     :param seconds: the clock of these; *clock*'s unless given.
+    :param receive_buffer: what to ask of the kernel for what waits, bytes.
     :ivar unsendable: datagrams that the operating system did not take.
     :ivar crowded_out: datagrams of admitted addresses beyond their share.
     """
@@ -100,8 +101,10 @@ class DatagramPort(DatagramProtocol):
         shares: TurnShares = TurnShares(),
         turned: Callable[[float, float], None] | None = None,
         seconds: Callable[[], float] | None = None,
+        receive_buffer: int = 0,
     ) -> None:
         self._clock = clock
+        self._receive_buffer = receive_buffer
         self._server = server
         self._deliver = deliver
         self._worn = worn
@@ -120,6 +123,9 @@ class DatagramPort(DatagramProtocol):
 
     def startProtocol(self) -> None:
         self._write = writer_of(self.transport)
+        bound = socket_of(self.transport)
+        if bound is not None:
+            widen_receive_buffer(bound, self._receive_buffer)
 
     def stopProtocol(self) -> None:
         self._write = None
@@ -357,9 +363,30 @@ def writer_of(transport: IUDPTransport) -> Pass:
     Twisted's own `write` looks at each address whether it is one; ours come from
     the socket. Transports without a socket (in memory) are written to.
     """
-    handle = getattr(transport, "getHandle", None)
-    if handle is not None:
-        bound = handle()
-        if isinstance(bound, socket.socket):
-            return bound.sendto  # type: ignore[return-value]  # its result is unused
+    bound = socket_of(transport)
+    if bound is not None:
+        return bound.sendto  # type: ignore[return-value]  # its result is unused
     return transport.write
+
+
+def socket_of(transport: IUDPTransport) -> socket.socket | None:
+    """Find the socket below a transport; ``None`` if it has none (in memory)."""
+    handle = getattr(transport, "getHandle", None)
+    bound = None if handle is None else handle()
+    return bound if isinstance(bound, socket.socket) else None
+
+
+def widen_receive_buffer(bound: socket.socket, size: int) -> int:
+    """
+    Ask the kernel for more room for datagrams that wait; never for less.
+
+    :param size: wanted, bytes; Linux doubles it for its own bookkeeping, and cuts
+        it to ``net.core.rmem_max`` without a word (source: socket(7)).
+    :returns: what there is now, in the same measure as *size*.
+    """
+    level, option = socket.SOL_SOCKET, socket.SO_RCVBUF
+    if size > bound.getsockopt(level, option) // 2:
+        # Where it is refused instead, what there was remains.
+        with suppress(OSError):
+            bound.setsockopt(level, option, size)
+    return bound.getsockopt(level, option) // 2

@@ -37,7 +37,9 @@ def server_options(certificate: bytes, key: bytes) -> CertificateOptions:
         options.getContext()
     except (crypto.Error, SSL.Error, IndexError, ValueError) as error:
         raise Misconfigured(
-            f"the lobby's TLS certificate and key cannot be used: {error}"
+            "the lobby's certificate and key cannot be used "
+            f"({_reason(error)}): tls_certificate_file must hold a certificate in PEM, "
+            "leaf first, and tls_key_file the leaf's own key"
         ) from error
     return options
 
@@ -74,6 +76,14 @@ class ReloadableTls:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
         return SSL.Connection(self._options.getContext(), None)
+
+
+def _reason(error: Exception) -> str:
+    """Say why in OpenSSL's words, without the places in its source."""
+    told = error.args[0] if error.args else ""
+    if isinstance(told, list) and told:
+        return ", ".join(dict.fromkeys(str(entry[-1]) for entry in told))
+    return str(error) or type(error).__name__
 
 
 _END = b"-----END CERTIFICATE-----"

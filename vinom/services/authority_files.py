@@ -161,8 +161,9 @@ def read_configured(certificate_file: Path, key_file: Path) -> Signing:
 
     :raises Misconfigured: a file cannot be read or used; names it.
     """
-    key = read_signing_key(key_file)
-    return Signing(read_certificates(certificate_file)[0], key)
+    key = read_signing_key(key_file, "authority_key_file")
+    found = read_certificates(certificate_file, "authority_certificate_file")
+    return Signing(found[0], key)
 
 
 def _number(path: Path) -> int:

@@ -53,40 +53,62 @@ def load_or_make(path: Path) -> ec.EllipticCurvePrivateKey:
     return read_signing_key(path)
 
 
-def read_signing_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def read_signing_key(
+    path: Path, setting: str | None = None
+) -> ec.EllipticCurvePrivateKey:
     """
     Read the key of an authority.
 
+    :param setting: as in `read_file`.
     :raises Misconfigured: it is not an elliptic curve key in PEM.
     """
-    key = read_private(path)
+    key = read_private(path, setting)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Misconfigured(f"{path} is not an elliptic curve private key")
+        raise Misconfigured(
+            f"{_named(path, setting)} is not an elliptic curve private key"
+        )
     return key
 
 
-def read_certificates(path: Path) -> list[x509.Certificate]:
+def read_certificates(path: Path, setting: str | None = None) -> list[x509.Certificate]:
     """
     Read certificates, in their order.
 
+    :param setting: as in `read_file`.
     :raises Misconfigured: there is none.
     """
     try:
-        return x509.load_pem_x509_certificates(read_file(path))
+        return x509.load_pem_x509_certificates(read_file(path, setting))
     except ValueError as error:
-        raise Misconfigured(f"{path} holds no certificate in PEM") from error
+        raise Misconfigured(
+            f"{_named(path, setting)} holds no certificate in PEM"
+        ) from error
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, setting: str | None = None) -> bytes:
     """
-    Read a file that the operator named.
+    Read a file whole.
 
-    :raises Misconfigured: says which and why.
+    :param setting: what names it, for the message; ``None`` for a file of ours.
+    :raises Misconfigured: says which, why, and what to change.
     """
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
+        why = error.strerror
+        if setting is None:
+            told = f"cannot read {path}: {why}; let the node's user read it"
+        else:
+            told = (
+                f"cannot read {path}: {why}; set {setting} to a file that the node's "
+                "user can read"
+            )
+        raise Misconfigured(told) from error
+
+
+def _named(path: Path, setting: str | None) -> str:
+    """Write a file's name with that of the setting it comes from."""
+    return str(path) if setting is None else f"{path} ({setting})"
 
 
 def write_secret(path: Path, content: bytes) -> None:
@@ -130,13 +152,20 @@ def key_id(key: PrivateKey | PublicKey) -> str:
     return sha256(raw).hexdigest()[:16]
 
 
-def read_private(path: Path) -> object:
+def read_private(path: Path, setting: str | None = None) -> object:
     """
     Read a private key of any kind.
 
+    :param setting: as in `read_file`.
     :raises Misconfigured: it is none.
     """
     try:
-        return load_pem_private_key(read_file(path), password=None)
-    except (ValueError, TypeError) as error:
-        raise Misconfigured(f"{path} is no private key in PEM") from error
+        return load_pem_private_key(read_file(path, setting), password=None)
+    except TypeError as error:
+        raise Misconfigured(
+            f"{_named(path, setting)} is encrypted; write it without a password"
+        ) from error
+    except ValueError as error:
+        raise Misconfigured(
+            f"{_named(path, setting)} is no private key in PEM"
+        ) from error

@@ -62,7 +62,7 @@ class Node(MultiService):
         self._token = None
         if settings.admin_token_file is not None:
             path = settings.admin_token_file
-            self._token = checked_token(read_file(path), str(path))
+            self._token = checked_token(read_file(path, "admin_token_file"), str(path))
         self._listening: list[IListeningPort] = []
         self._since = 0.0
         self._patience: IDelayedCall | None = None

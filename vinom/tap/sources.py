@@ -76,7 +76,10 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
+        raise Misconfigured(
+            f"cannot read {path}: {error.strerror}; set --config, or "
+            f"{CONFIG_VARIABLE}, to a TOML file that can be read"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{path} is not TOML: {error}") from error
     values: dict[str, Any] = {}
