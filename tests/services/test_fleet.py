@@ -636,14 +636,18 @@ class EndingTests(SynchronousTestCase):
 
     def test_figures(self):
         """
-        Operators see what every game server counts.
+        Operators see what every game server is, does and counts.
         """
         world = FleetWorld()
         world.host("m1")
         world.wait(2)
         server = world.supply.hosting("m1")
-        figures = world.fleet.status().figures
-        self.assertEqual(figures[server.server_id], {"rooms": 1.0})
+        shown = world.fleet.status().game_servers[server.server_id]
+        self.assertEqual(shown.figures, {"rooms": 1.0})
+        self.assertEqual(
+            (shown.stage, shown.pid, shown.port, shown.matches),
+            ("listening", server.pid, server.port, ("m1",)),
+        )
 
     def test_figures_of_the_gone(self):
         """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import get_args
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
@@ -18,17 +17,15 @@ from vinom.model import MatchPlan, Placement, Ticket
 from vinom.rules.figures import Tally
 from vinom.rules.pool import PoolCounts, StartPacing, to_start, to_stop
 from vinom.rules.ports import PortRing
-from vinom.rules.server_life import Stage
 from vinom.services.fleet_keys import KeySharing
 from vinom.services.fleet_rooms import Hosting, RoomPatience
+from vinom.services.fleet_roster import Roster
 from vinom.services.fleet_server import GameServer, Link
 from vinom.services.fleet_settings import FleetSettings, FleetStatus, Issuer
 from vinom.wire.control import CONTROL_PROTOCOL, Bind, CookieKeyTold, Ready
 
 #: Game servers that may die under a match before it has begun.
 MOST_ATTEMPTS = 3
-
-_STAGES: tuple[Stage, ...] = get_args(Stage)
 
 # How often everything is looked at, seconds.
 _TICK = 1.0
@@ -63,7 +60,7 @@ class Fleet(Service):
         self._ring = PortRing(*settings.ports, settings.quarantine_seconds)
         self._pacing = StartPacing()
         self._keys = KeySharing(clock)
-        self._servers: dict[str, GameServer] = {}
+        self._servers = Roster()
         self._waiting: deque[Hosting] = deque()
         self._tally = Tally()
         self._alarm: IDelayedCall | None = None
@@ -116,7 +113,7 @@ class Fleet(Service):
 
         :raises NoCapacity: the match is over, or its game server is silent.
         """
-        server = self._host_of(ticket.match_id)
+        server = self._servers.host_of(ticket.match_id)
         if server is None:
             return fail(NoCapacity("the match is over"))
         added: Deferred[None] = server.rooms.add_ticket(ticket)
@@ -124,12 +121,12 @@ class Fleet(Service):
 
     def kick(self, match_id: str, seat: int) -> None:
         """Remove a seat's player for good; in vain when the match is over."""
-        if (server := self._host_of(match_id)) is not None:
+        if (server := self._servers.host_of(match_id)) is not None:
             server.rooms.kick(match_id, seat)
 
     def close_room(self, match_id: str, reason: str) -> None:
         """End a match; in vain when it is over."""
-        if (server := self._host_of(match_id)) is not None:
+        if (server := self._servers.host_of(match_id)) is not None:
             server.rooms.close(match_id, reason)
 
     def share_token_keys(self) -> Deferred[None]:
@@ -139,7 +136,7 @@ class Fleet(Service):
         Fires when they accept them; one that does not within 5 s hangs, and is
         ended for that.
         """
-        takers = [server for server in self._servers.values() if server.has_keys]
+        takers = [server for server in self._servers if server.has_keys]
         return self._keys.share(self._issuer.token_keys(), takers)
 
     def rotate_cookies(self) -> int:
@@ -148,32 +145,25 @@ class Fleet(Service):
 
         :returns: how many of them.
         """
-        bound = [server for server in self._servers.values() if server.has_keys]
+        bound = [server for server in self._servers if server.has_keys]
         for server in bound:
             server.rotate_cookies()
         return len(bound)
-
-    def _host_of(self, match_id: str) -> GameServer | None:
-        return next(
-            (s for s in self._servers.values() if match_id in s.rooms.match_ids), None
-        )
 
     # What operators want.
 
     def status(self) -> FleetStatus:
         """Count everything."""
-        stages = Counter(server.stage for server in self._servers.values())
         return FleetStatus(
-            servers={stage: stages[stage] for stage in _STAGES},
+            servers=self._servers.by_stage(),
             ports_free=self._ring.free,
             ports_bound=self._ring.bound,
             ports_quarantined=self._ring.quarantined,
             waiting=len(self._waiting),
-            rooms=self._rooms,
+            rooms=self._servers.matches,
             is_draining=self.is_draining,
-            figures={
-                server_id: dict(server.figures)
-                for server_id, server in self._servers.items()
+            game_servers={
+                server.server_id: server.describe() for server in self._servers
             },
         )
 
@@ -183,13 +173,11 @@ class Fleet(Service):
 
         The names are those of `vinom.rules.figures`.
         """
-        return self._tally.total(server.figures for server in self._servers.values())
+        return self._tally.total(server.figures for server in self._servers)
 
     def cookie_keys(self) -> dict[str, tuple[CookieKeyTold, ...]]:
         """List the cookie keys of each game server, as it told them last."""
-        return {
-            server_id: server.cookie_keys for server_id, server in self._servers.items()
-        }
+        return {server.server_id: server.cookie_keys for server in self._servers}
 
     def drain(self) -> Deferred[None]:
         """Take no new matches; fires when none runs."""
@@ -204,10 +192,6 @@ class Fleet(Service):
         while self._waiting:
             self._waiting.popleft().fail(why)
 
-    @property
-    def _rooms(self) -> int:
-        return sum(len(server.rooms.match_ids) for server in self._servers.values())
-
     async def _stop(self) -> None:
         self.is_stopping = True
         self._refuse("this node stops")
@@ -219,12 +203,12 @@ class Fleet(Service):
                 onTimeoutCancel=lambda *_: None,
             )
             self._emptied = emptied
-            for server in tuple(self._servers.values()):
+            for server in tuple(self._servers):
                 server.leave()
             await emptied
             self._emptied = None
         await self._supply.close()
-        for server in tuple(self._servers.values()):
+        for server in tuple(self._servers):
             # Its process is gone; so is whatever its link still held.
             server.cut()
         if self._alarm is not None:
@@ -292,7 +276,7 @@ class Fleet(Service):
 
     def gone(self, server: GameServer) -> None:
         """A game server is over."""
-        del self._servers[server.server_id]
+        self._servers.remove(server)
         self._keys.gone(server.server_id)
         self._tally.retire(server.figures)
         if not server.has_listened and not server.was_told_to_leave:
@@ -327,7 +311,7 @@ class Fleet(Service):
     def _tick(self) -> None:
         self._alarm = self._clock.callLater(_TICK, self._tick)
         self._ring.alarm(self._now())
-        for server in tuple(self._servers.values()):
+        for server in tuple(self._servers):
             server.tick()
         self._pump()
 
@@ -344,20 +328,20 @@ class Fleet(Service):
                 self._resize()
         finally:
             self._is_pumping = False
-        if self.is_draining and not self._rooms:
+        if self.is_draining and not self._servers.matches:
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
 
     def _give_places(self) -> None:
         while self._waiting:
-            server = self._any("listening", with_room=True)
+            server = self._servers.any("listening", with_room=True)
             if server is not None:
                 server.rooms.open(self._waiting.popleft())
                 continue
-            if self._coming >= len(self._waiting):
+            if self._servers.coming >= len(self._waiting):
                 return
-            server = self._any("warm")
+            server = self._servers.any("warm")
             port = self._ring.take() if server is not None else None
             if server is None or port is None:
                 return
@@ -365,7 +349,7 @@ class Fleet(Service):
 
     def _resize(self) -> None:
         if self.is_draining or not self.running:
-            for server in tuple(self._servers.values()):
+            for server in tuple(self._servers):
                 if server.stage != "leaving" and not server.rooms.match_ids:
                     server.leave()
             return
@@ -374,7 +358,7 @@ class Fleet(Service):
             for _ in range(to_start(policy, counts)):
                 self._start()
         for _ in range(to_stop(policy, counts)):
-            if (idle := self._any("warm")) is not None:
+            if (idle := self._servers.any("warm")) is not None:
                 idle.leave()
 
     def _start(self) -> None:
@@ -390,28 +374,15 @@ class Fleet(Service):
             self._settings.patience,
             self._room_patience,
         )
-        self._servers[server_id] = server
+        self._servers.add(server)
         server.start()
 
     def _counts(self) -> PoolCounts:
-        stages = Counter(server.stage for server in self._servers.values())
+        stages = self._servers.by_stage()
         return PoolCounts(
             starting=stages["starting"],
             warm=stages["warm"],
             total=len(self._servers),
-            waiting=max(0, len(self._waiting) - self._coming),
+            waiting=max(0, len(self._waiting) - self._servers.coming),
             ports=self._ring.free,
         )
-
-    @property
-    def _coming(self) -> int:
-        """Rooms of game servers that are about to listen."""
-        return sum(
-            s.rooms.spare for s in self._servers.values() if s.stage == "binding"
-        )
-
-    def _any(self, stage: Stage, with_room: bool = False) -> GameServer | None:
-        for server in self._servers.values():
-            if server.stage == stage and (server.rooms.spare or not with_room):
-                return server
-        return None

@@ -26,6 +26,7 @@ from vinom.rules.server_life import (
     open_server_life,
 )
 from vinom.services.fleet_rooms import HostedRooms, RoomPatience
+from vinom.services.fleet_settings import ServerStatus
 from vinom.wire.control import (
     Alive,
     AnyToNode,
@@ -129,6 +130,16 @@ class GameServer:
     def stage(self) -> Stage:
         """Where in its life it is."""
         return self._facts.stage
+
+    def describe(self) -> ServerStatus:
+        """Show it to an operator."""
+        return ServerStatus(
+            stage=self.stage,
+            pid=self._pid,
+            port=self._facts.port,
+            matches=tuple(self.rooms.match_ids),
+            figures=dict(self.figures),
+        )
 
     # Its process and its link.
 

@@ -61,6 +61,24 @@ class FleetSettings:
 
 
 @attrs.frozen
+class ServerStatus:
+    """
+    One game server, for operators.
+
+    :ivar pid: of its process; ``None`` until it has one.
+    :ivar port: that it has or is to bind.
+    :ivar matches: the ids of those that it hosts.
+    :ivar figures: what it told last; see `vinom.rules.figures`.
+    """
+
+    stage: str
+    pid: int | None
+    port: int | None
+    matches: tuple[str, ...]
+    figures: Mapping[str, float]
+
+
+@attrs.frozen
 class FleetStatus:
     """
     What there is, for operators and metrics.
@@ -68,7 +86,7 @@ class FleetStatus:
     :ivar servers: game servers by stage of their life.
     :ivar waiting: matches without a place.
     :ivar rooms: matches with one.
-    :ivar figures: what each game server told last, by its id.
+    :ivar game_servers: each, by its id.
     """
 
     servers: Mapping[str, int]
@@ -78,4 +96,4 @@ class FleetStatus:
     waiting: int
     rooms: int
     is_draining: bool
-    figures: Mapping[str, Mapping[str, float]]
+    game_servers: Mapping[str, ServerStatus]
