@@ -27,6 +27,7 @@ from vinom.rules.matchmaking import Proposal, Rules, explain, propose
 from vinom.rules.names import canonical_loadout, canonical_options
 from vinom.services.presence import Presence
 from vinom.services.queue_news import QueueNews
+from vinom.services.rounds import Rounds
 from vinom.services.sessions import Sessions
 from vinom.wire.messages import QueueStatus
 
@@ -69,17 +70,16 @@ class Matchmaker(Service):
         self._forming: set[str] = set()
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
-        self._next_round: IDelayedCall | None = None
-        self._is_in_round = self._is_round_due = False
+        self._rounds = Rounds(clock, self._round)
         sessions.follow(self)
 
     def stopService(self) -> None:
         """Stop matching; entries stay where they are."""
         Service.stopService(self)
         self._news.stop()
-        for call in (self._next_round, *self._away.values()):
-            if call is not None and call.active():
-                call.cancel()
+        self._rounds.stop()
+        for call in self._away.values():
+            call.cancel()
         self._away.clear()
 
     # What players ask.
@@ -119,7 +119,7 @@ class Matchmaker(Service):
         # The line may have closed, and the node begun to drain, meanwhile.
         if not self._presence.is_here(player.player_id):
             self.player_lost(player.player_id)
-        self._ask_for_round(0.0)
+        self._rounds.ask()
         return await self._news.status(entry)
 
     async def cancel(self, player_id: str) -> QueueStatus:
@@ -156,7 +156,7 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
-        self._ask_for_round(0.0)
+        self._rounds.ask()
         return await self._news.status(entry)
 
     # What sessions tell.
@@ -225,51 +225,18 @@ class Matchmaker(Service):
 
     # Rounds of matchmaking.
 
-    def _ask_for_round(self, delay: float) -> None:
-        """
-        See soon who can play.
-
-        Never at once: what arrived in one turn of the reactor is matched
-        together, and answers go out before the news that they cause.
-        """
-        if self._is_in_round:
-            self._is_round_due = True
-            return
-        at = self._clock.seconds() + delay
-        if self._next_round is not None and self._next_round.active():
-            if self._next_round.getTime() <= at:
-                return
-            self._next_round.cancel()
-        self._next_round = self._clock.callLater(delay, self._start_round)
-
-    def _start_round(self) -> None:
-        self._next_round = None
-        self._is_in_round, self._is_round_due = True, False
-
-        def over(_: object) -> None:
-            self._is_in_round = False
-            if self._is_round_due:
-                self._ask_for_round(0.0)
-
-        Deferred.fromCoroutine(self._round()).addErrback(self._retry_round).addBoth(
-            over
-        )
-
-    def _retry_round(self, failure: Any) -> None:
-        self._log.failure("a round of matchmaking failed", failure)
-        self._clock.callLater(_RETRY_SECONDS, self._ask_for_round, 0.0)
-
-    async def _round(self) -> None:
+    async def _round(self) -> float | None:
+        """Match who can play; gives when somebody can who cannot now, seconds."""
         now = self._clock.seconds()
         proposals = propose(await self._entries.waiting(), self._rules, now)
         for proposal in proposals.ready:
             await self._start(proposal)
         if proposals.ready:
             self._news.changed()
-        if proposals.deadline is not None:
-            self._is_in_round = False
-            # A thousandth more, so that rounding never wakes us just too early.
-            self._ask_for_round(max(0.0, proposals.deadline - now) + 0.001)
+        if proposals.deadline is None:
+            return None
+        # A thousandth more, so that rounding never wakes us just too early.
+        return max(0.0, proposals.deadline - now) + 0.001
 
     async def _start(self, proposal: Proposal) -> None:
         players = {p.player_id for entry in proposal.entries for p in entry.players}
@@ -277,7 +244,7 @@ class Matchmaker(Service):
         try:
             if not await self._claim(proposal):
                 # Somebody went in between; the others are still there.
-                self._is_round_due = True
+                self._rounds.ask()
                 return
             for player_id in players:
                 self._news.forget(player_id)
@@ -321,7 +288,7 @@ class Matchmaker(Service):
                 continue
             while not await self._is_put_back(entry):
                 await deferLater(self._clock, _RETRY_SECONDS)
-        self._ask_for_round(0.0)
+        self._rounds.ask()
         self._news.changed()
 
     async def _is_put_back(self, entry: QueueEntry) -> bool:
@@ -378,7 +345,7 @@ class Matchmaker(Service):
             entry = await self._entries.entry_of(player_id)
             if entry is not None:
                 await self._entries.remove(entry.entry_id)
-        self._ask_for_round(0.0)
+        self._rounds.ask()
         self._news.changed()
 
     async def _dismiss_all(self) -> None:
