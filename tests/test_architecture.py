@@ -51,6 +51,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "automat": ("wire/", "rules/", "services/"),
     "txredisapi": ("storage/redis",),
     "prometheus_client": ("web/",),
+    "websockets": ("wire/websocket",),
     "kubernetes": ("fleet/kubernetes",),
 }
 

@@ -33,6 +33,7 @@ class Code(StrEnum):
     UNAUTHORIZED = "unauthorized"  #: credentials are wrong, expired or needed
     UNKNOWN_PLAYER_KEY = "unknown_player_key"  #: say hello with a name instead
     RATE_LIMITED = "rate_limited"  #: too many messages; see details retry_after
+    TOO_SLOW = "too_slow"  #: you do not read what you are sent; the line is closed
     TOO_MANY_CONNECTIONS = "too_many_connections"  #: from this address
     UNKNOWN_GAME = "unknown_game"  #: see details games
     BAD_OPTIONS = "bad_options"  #: the game refuses these options

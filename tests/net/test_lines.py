@@ -20,6 +20,7 @@ from tests.support.certificates import authority, new_authority
 from vinom.errors import Misconfigured
 from vinom.net.lines import LineBounds, LineFactory, LineProtocol, Lines
 from vinom.net.tls import ReloadableTls, server_options
+from vinom.wire.shared import Shared
 
 
 class Socket:
@@ -68,12 +69,17 @@ class Ear:
         self.line = line
         self.heard: list[bytes] = []
         self.is_lost = False
+        self.times_caught_up = 0
 
     def received(self, message: bytes) -> None:
         self.heard.append(message)
         if message == b"bye":
             self.line.send(b"farewell")
             self.line.close()
+
+    def caught_up(self) -> None:
+        assert not self.line.is_behind
+        self.times_caught_up += 1
 
     def lost(self) -> None:
         assert not self.is_lost
@@ -190,6 +196,47 @@ class PlainTests(LineCase):
         transport.producer.pauseProducing()
         self.clock.advance(20.0)
         self.assertTrue(transport.disconnected)
+
+    def test_behind(self) -> None:
+        """
+        What a game says to one who does not read can wait until that one reads.
+        """
+        self.open_port()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"x")
+        line = self.ears[0].line
+        self.assertFalse(line.is_behind)
+        transport.producer.pauseProducing()
+        self.assertTrue(line.is_behind)
+        self.assertEqual(self.ears[0].times_caught_up, 0)
+        transport.producer.resumeProducing()
+        self.assertFalse(line.is_behind)
+        self.assertEqual(self.ears[0].times_caught_up, 1)
+
+    def test_too_slow(self) -> None:
+        """
+        Who does not read 256 messages, or 256 KB of them, is told so and closed.
+        """
+        for message, most in ((b"{}", 256), (b"x" * 2**15, 8)):
+            self.ears.clear()
+            self.open_port()
+            protocol, transport = self.connect()
+            protocol.dataReceived(b"x")
+            line = self.ears[0].line
+            for _ in range(2):
+                transport.producer.pauseProducing()
+                for _ in range(most):
+                    line.send(message)
+                transport.producer.resumeProducing()
+            self.assertFalse(transport.is_half_closed)
+            transport.producer.pauseProducing()
+            for _ in range(most + 1):
+                line.send(Shared(message))
+            self.assertTrue(transport.is_half_closed)
+            *_, last, end = transport.value().split(b"\n")
+            self.assertIn(b'"code":"too_slow"', last)
+            self.assertEqual(end, b"")
+            self.assertEqual(self.lines.errors["too_slow"], 1)
 
     def test_silent_connection(self) -> None:
         """

@@ -16,6 +16,7 @@ from msgspec import Struct, json
 from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
+from vinom.errors import Code
 from vinom.game import Game
 from vinom.services.conversation import Bounds, Conversation
 from vinom.services.identity import Identity
@@ -26,6 +27,7 @@ from vinom.services.outside import OutsideMatches
 from vinom.services.presence import Presence
 from vinom.services.sessions import Sessions
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.wire.shared import Shared
 from vinom.wire.tokens import TokenSigner, TokenVerifier
 
 REALM = "game.vinom"
@@ -65,15 +67,18 @@ class MemoryLine:
         self.host, self.ends_at_match = host, ends_at_match
         self.opened_at = 0.0
         self.sent: list[dict[str, Any]] = []
-        self.is_closed = False
+        self.is_closed = self.is_behind = False
+        self.closed_for: tuple[Code | None, str] | None = None
         self.conversation: Conversation
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes | Shared) -> None:
         assert not self.is_closed, "said something on a closed line"
-        self.sent.append(json.decode(message))
+        text = message.message if isinstance(message, Shared) else message
+        self.sent.append(json.decode(text))
 
-    def close(self) -> None:
+    def close(self, code: Code | None = None, reason: str = "") -> None:
         self.is_closed = True
+        self.closed_for = code, reason
 
     def ask(self, kind: str, id: object = None, **data: Any) -> list[dict[str, Any]]:
         """Send one request; gives what was said since."""

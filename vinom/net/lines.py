@@ -34,6 +34,7 @@ from vinom.errors import Code
 from vinom.rules.limits import NetworkCounts, TokenBucket, is_loopback
 from vinom.wire.lines import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
 from vinom.wire.messages import encode_failure
+from vinom.wire.shared import Shared
 
 
 class Listener(Shape):
@@ -41,6 +42,9 @@ class Listener(Shape):
 
     def received(self, message: bytes) -> None:
         """One whole message came."""
+
+    def caught_up(self) -> None:
+        """The peer has taken everything that was sent."""
 
     def lost(self) -> None:
         """The line is closed."""
@@ -53,6 +57,8 @@ class LineBounds:
 
     :ivar line_limit: longest message in, bytes.
     :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar most_unsent: messages that may wait for a peer who does not read.
+    :ivar most_unsent_bytes: the same in bytes.
     :ivar first_byte_seconds: time to begin; the hello's time runs already.
     :ivar stuck_seconds: how long a peer may not read what is sent to it.
     :ivar close_seconds: how long a closed line waits for the peer to close too.
@@ -60,6 +66,8 @@ class LineBounds:
 
     line_limit: int = LINE_LIMIT
     per_network: int = 256
+    most_unsent: int = 256
+    most_unsent_bytes: int = 256 * 1024
     first_byte_seconds: float = 10.0
     stuck_seconds: float = 20.0
     close_seconds: float = 2.0
@@ -99,6 +107,7 @@ class LineProtocol(Protocol):
     :ivar host: the peer's address.
     :ivar ends_at_match: a lone player's line is closed when a match is found.
     :ivar opened_at: when the connection came, seconds since the Unix epoch.
+    :ivar is_behind: does what was sent wait for the peer to take it?
     """
 
     ends_at_match = True
@@ -109,6 +118,9 @@ class LineProtocol(Protocol):
         self._reader = LineReader(lines.bounds.line_limit)
         self._listener: Listener | None = None
         self._is_closing = False
+        #: What waits for a peer who is behind: messages, and their bytes.
+        self._unsent = self._unsent_bytes = 0
+        self.is_behind = False
         self._alarm: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -141,13 +153,32 @@ class LineProtocol(Protocol):
 
     # What the conversation asks.
 
-    def send(self, message: bytes) -> None:
-        """Send one message."""
-        if self.transport is not None and not self._is_closing:
-            self.transport.write(message + b"\n")
+    def send(self, message: bytes | Shared) -> None:
+        """Send one message; beyond the bounds of a peer who is behind, close."""
+        if self.transport is None or self._is_closing:
+            return
+        text = message.message if isinstance(message, Shared) else message
+        if self.is_behind:
+            bounds = self._lines.bounds
+            self._unsent += 1
+            self._unsent_bytes += len(text)
+            if (
+                self._unsent > bounds.most_unsent
+                or self._unsent_bytes > bounds.most_unsent_bytes
+            ):
+                why = "you do not read what you are sent"
+                self._lines.errors[Code.TOO_SLOW] += 1
+                self.transport.write(encode_failure(Code.TOO_SLOW, why) + b"\n")
+                self.close(Code.TOO_SLOW, why)
+                return
+        self.transport.write(text + b"\n")
 
-    def close(self) -> None:
-        """Close when everything is sent; a peer that does not read gets 2 s."""
+    def close(self, code: Code | None = None, reason: str = "") -> None:
+        """
+        Close when everything is sent; a peer that does not read gets 2 s.
+
+        A line has no words for why: whoever has a *code* has sent it already.
+        """
         if self._is_closing:
             return
         self._is_closing = True
@@ -162,6 +193,7 @@ class LineProtocol(Protocol):
     def pauseProducing(self) -> None:
         """The peer does not read what it asked for: stop hearing it, for a while."""
         if not self._is_closing:
+            self.is_behind = True
             cast(IPushProducer, self.transport).pauseProducing()
             self._arm(self._lines.bounds.stuck_seconds)
 
@@ -170,6 +202,9 @@ class LineProtocol(Protocol):
         if not self._is_closing:
             self._disarm()
             cast(IPushProducer, self.transport).resumeProducing()
+            self.is_behind, self._unsent, self._unsent_bytes = False, 0, 0
+            if self._listener is not None:
+                self._listener.caught_up()
 
     def stopProducing(self) -> None:
         """The connection is over; `connectionLost` says so too."""

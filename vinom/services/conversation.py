@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -27,11 +28,15 @@ from vinom.wire.messages import (
     Welcome,
     decode_request,
 )
+from vinom.wire.shared import Shared
 
 
 class Line(Protocol):
     """
-    What carries a conversation: a TCP line, later a WebSocket.
+    What carries a conversation: a TCP line or a WebSocket.
+
+    It calls `Conversation.received`, `Conversation.caught_up` when it stops being
+    behind, and `Conversation.lost` once.
 
     :ivar host: the peer's address.
     :ivar ends_at_match: `MatchFound` is the last thing said on it.
@@ -42,11 +47,24 @@ class Line(Protocol):
     ends_at_match: bool
     opened_at: float
 
-    def send(self, message: bytes) -> None:
-        """Send one message."""
+    @property
+    def is_behind(self) -> bool:
+        """Does what was sent earlier still wait for the peer to take it?"""
 
-    def close(self) -> None:
-        """Close when everything is sent."""
+    def send(self, message: bytes | Shared) -> None:
+        """
+        Send one message when the reactor's turn ends, in order, and never drop it.
+
+        With too many unsent the line closes itself, and `Conversation.lost` follows.
+        """
+
+    def close(self, code: Code | None = None, reason: str = "") -> None:
+        """
+        Close when everything is sent.
+
+        :param code: why; ``None`` if there is nothing more to say.
+        :param reason: the same in words.
+        """
 
 
 @attrs.frozen
@@ -112,6 +130,7 @@ class Conversation:
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._heard = now = clock.seconds()
         patience = max(0.0, line.opened_at + bounds.hello_seconds - now)
+        self._catching_up: tuple[Callable[[], None], ...] = ()
         self._alarm: IDelayedCall | None = clock.callLater(patience, self._overdue)
 
     # What the line tells.
@@ -141,7 +160,22 @@ class Conversation:
         self._inputs.lost()
         self._over()
 
+    def caught_up(self) -> None:
+        """The peer has taken everything that was sent."""
+        waiting, self._catching_up = self._catching_up, ()
+        for call in waiting:
+            call()
+
     # What the rest of the node tells.
+
+    @property
+    def is_behind(self) -> bool:
+        """Does what was sent earlier still wait for the peer to take it?"""
+        return self._line.is_behind
+
+    def when_caught_up(self, call: Callable[[], None]) -> None:
+        """Call *call* once, when the peer stops being behind; never if it is lost."""
+        self._catching_up = (*self._catching_up, call)
 
     def tell(self, push: Push) -> None:
         """Tell the player what happened; `MatchFound` may end the line."""
@@ -184,8 +218,8 @@ class Conversation:
                             self._desk.errors[code] += 1
                     case Work(asked):
                         self._start(asked.request)
-                    case HangUp():
-                        self._line.close()
+                    case HangUp(code, reason):
+                        self._line.close(code, reason)
                         self._over()
 
     def _start(self, request: Request) -> None:
@@ -263,5 +297,6 @@ class Conversation:
     def _over(self) -> None:
         if self.is_open:
             self.is_open = False
+            self._catching_up = ()
             self._disarm()
             self._desk.lost(self)

@@ -55,7 +55,15 @@ class Work:
 
 @attrs.frozen
 class HangUp:
-    """Everything is said; close when it is sent."""
+    """
+    Everything is said; close when it is sent.
+
+    :ivar code: why; ``None`` if the conversation simply came to its end.
+    :ivar reason: the same in words.
+    """
+
+    code: Code | None = None
+    reason: str = ""
 
 
 class ConversationInputs(Protocol):
@@ -133,6 +141,10 @@ class Talk:
                 refusal.code,
             )
         )
+
+    def hang_up(self, refusal: Refused) -> None:
+        self.fail(refusal)
+        self.outbox.append(HangUp(refusal.code, refusal.message))
 
     def work(self, asked: Asked) -> None:
         self._at_work = asked.id
@@ -236,8 +248,7 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
 
         @unknown.upon(ConversationInputs.overdue).to(closed)
         def hang_up(_: ConversationInputs, talk: Talk) -> None:
-            talk.fail(Refused(Code.TIMEOUT, "no hello came in time"))
-            talk.outbox.append(HangUp())
+            talk.hang_up(Refused(Code.TIMEOUT, "no hello came in time"))
 
     for open_ in (greeting, checking, idle, working):
 
@@ -253,8 +264,7 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
 
         @open_.upon(ConversationInputs.ended).to(closed)
         def end(_: ConversationInputs, talk: Talk, refusal: Refused) -> None:
-            talk.fail(refusal)
-            talk.outbox.append(HangUp())
+            talk.hang_up(refusal)
 
         @open_.upon(ConversationInputs.finished).to(closed)
         def finish(_: ConversationInputs, talk: Talk) -> None:

@@ -1,0 +1,26 @@
+"""
+WebSocket frames as a server sends them: whole, unmasked, uncompressed.
+
+Source: RFC 6455, section 5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_WHOLE_TEXT = 0x81
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Write one text message as one frame; *payload* is UTF-8 already."""
+    size = len(payload)
+    if size < 126:
+        return b"%c%c%b" % (_WHOLE_TEXT, size, payload)
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def array_of(messages: Sequence[bytes]) -> bytes:
+    """Put messages, each of them JSON, into one JSON array."""
+    return b"[%b]" % b",".join(messages)
