@@ -1,0 +1,223 @@
+"""
+Few ports, many short matches, and game processes that are killed or stopped.
+
+Here 30 matches; ``VINOM_PORTS=full`` plays 300, which takes a minute
+and more, and asks for the time in which players learn of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.support.quick import Second, Tap
+from tests.system.test_main_job import descriptors_of, processes_below
+from vinom.client.lobby import LobbyClient
+from vinom.client.match import Match, MatchResult
+from vinom.tap.asking import AdminLine
+from vinom.tap.child_node import ChildNode, free_port_range
+from vinom.wire.messages import PROTOCOL, Hello
+
+IS_FULL = os.environ.get("VINOM_PORTS") == "full"
+MATCHES = 300 if IS_FULL else 30
+PORTS = 10
+WARM = 2
+SEATS = 2
+#: What the players of a dead game server have to be told within, seconds. The
+#: short version only asks that they are told at all: others use the machine.
+LEARNED = 5.0 if IS_FULL else 60.0
+#: Connections that are made at the same time.
+AT_ONCE = 20
+#: Every so many matches something happens: to the process of a match that is
+#: played, and to one that waits for a match.
+PERIOD = 10
+TO_PLAYED = {2: signal.SIGKILL, 5: signal.SIGSTOP}
+TO_WARM = {3: signal.SIGKILL, 7: signal.SIGSTOP}
+
+
+def bound_udp_ports() -> set[int]:
+    """All UDP ports of IPv4 that somebody has, on any address (proc(5))."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+
+
+@attrs.define(eq=False)
+class Told:
+    """
+    One match, as its players saw it.
+
+    :ivar unbound: seats that were told of it while nobody had its port.
+    :ivar struck: when its process was struck, and with which signal.
+    :ivar late: for each seat, how long after that its end came, seconds.
+    """
+
+    number: int
+    unbound: list[int] = attrs.field(factory=list)
+    seated: set[int] = attrs.field(factory=set)
+    struck: tuple[float, signal.Signals] | None = None
+    results: dict[int, MatchResult] = attrs.field(factory=dict)
+    late: list[float] = attrs.field(factory=list)
+
+
+class PortRingTests(TestCase):
+    timeout = 600
+
+    async def play(self, index: int) -> None:
+        """One player, from hello to the end of its match."""
+        endpoint = HostnameEndpoint(reactor, self.node.host, self.node.port)
+        hello = Hello(PROTOCOL, f"player-{index}")
+        lobby = LobbyClient(reactor, endpoint, hello)
+        await self.door.run(lobby.hello)
+        found = await lobby.find_match(Second.name)
+        # Still in the very turn of the reactor in which it was told.
+        told = self.told.get(found.match_id)
+        if told is None:
+            told = self.told[found.match_id] = Told(len(self.told))
+            self.strike_warm(told.number)
+        if found.port not in bound_udp_ports():
+            told.unbound.append(found.seat)
+        match = Match(reactor, lobby, found)
+        self.play_along(match, told)
+        match.start()
+        result = await match.ended
+        told.results[found.seat] = result
+        if told.struck is not None:
+            told.late.append(reactor.seconds() - told.struck[0])
+        lobby.close()
+
+    def play_along(self, match: Match, told: Told) -> None:
+        """Tap: once in the first seat, twice in the second."""
+        taps = [True] * (match.seat + 1)
+
+        def saw(match: Match) -> None:
+            if taps and match.is_connected and match.act(Tap()):
+                taps.pop()
+            if match.seat not in told.seated:
+                told.seated.add(match.seat)
+                self.strike_played(match.match_id, told)
+
+        match.on_state(saw)
+
+    def strike_played(self, match_id: str, told: Told) -> None:
+        number = TO_PLAYED.get(told.number % PERIOD)
+        if number is None or len(told.seated) < SEATS:
+            return
+        for server in self.game_servers():
+            if match_id in server["matches"]:
+                os.kill(server["pid"], number)
+                told.struck = (reactor.seconds(), number)
+
+    def strike_warm(self, match_number: int) -> None:
+        number = TO_WARM.get(match_number % PERIOD)
+        if number is None:
+            return
+        for server in self.game_servers():
+            if server["stage"] == "warm":
+                os.kill(server["pid"], number)
+                self.struck_warm += 1
+                return
+
+    # The node.
+
+    def status(self) -> dict[str, Any]:
+        """What the node says of itself."""
+        return AdminLine(Path(self.node.state_dir) / "admin.sock").get("status")
+
+    def game_servers(self) -> list[dict[str, Any]]:
+        """Every game server of the node."""
+        return list(self.status()["fleet"]["game_servers"].values())
+
+    async def settle(self) -> dict[str, Any]:
+        """Wait until the last game server is gone and the warm ones are back."""
+        while True:
+            status = self.status()
+            servers = status["fleet"]["servers"]
+            if (
+                servers["warm"] == WARM
+                and sum(servers.values()) == WARM
+                and status["lines"] == 0
+            ):
+                # The node closes the line of `status` a moment after we do.
+                await deferLater(reactor, 0.5)
+                return status
+            await deferLater(reactor, 0.1)
+
+    async def test_ports_return(self) -> None:
+        """
+        Ten ports serve any number of matches, one after another: nobody is told
+        of a port that nobody listens at, and no match is lost. When a game
+        process is killed or stopped its players are told so by the lobby, and
+        nobody else notices.
+        """
+        first, last = free_port_range(PORTS)
+        self.node = ChildNode(
+            reactor,
+            [
+                "--game=tests.support.quick:Second",
+                f"--ports={first}-{last}",
+                f"--warm={WARM}",
+                "--connections-per-address=1000",
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        self.told: dict[str, Told] = {}
+        self.struck_warm = 0
+        self.door = DeferredSemaphore(AT_ONCE)
+        await self.node.start()
+        await self.settle()
+        before = self.holdings()
+        players = [Deferred.fromCoroutine(self.play(n)) for n in range(SEATS * MATCHES)]
+        await gatherResults(players, consumeErrors=True)
+        status = await self.settle()
+
+        self.assertEqual(len(self.told), MATCHES)
+        self.assertEqual([t for t in self.told.values() if t.unbound], [])
+        struck = [told for told in self.told.values() if told.struck]
+        self.assertEqual(len(struck), len(TO_PLAYED) * MATCHES // PERIOD)
+        self.assertGreater(self.struck_warm, 0)
+        for told in self.told.values():
+            self.check_end(told)
+        self.assertLess(max(max(told.late) for told in struck), LEARNED)
+
+        self.assertEqual(
+            status["matches"]["ended"],
+            {"finished": MATCHES - len(struck), "lost": len(struck)},
+        )
+        fleet = status["fleet"]
+        ports = [fleet[f"ports_{s}"] for s in ("free", "bound", "quarantined")]
+        self.assertEqual(ports, [PORTS, 0, 0])
+        left = [fleet["waiting"], fleet["rooms"], status["players"]]
+        self.assertEqual(left, [0, 0, 0])
+        self.assertEqual(bound_udp_ports() & set(range(first, last + 1)), set())
+        self.assertEqual(self.holdings(), before)
+
+    def check_end(self, told: Told) -> None:
+        """A struck match is lost to both, any other one ends as its rules say."""
+        self.assertEqual(len(told.results), SEATS)
+        for result in told.results.values():
+            if told.struck is not None:
+                self.assertEqual(result.reason, "lost")
+                continue
+            self.assertEqual(result.reason, "finished")
+            self.assertEqual(result.seen_version, result.version)
+            self.assertEqual(result.seen_hash, result.view_hash)
+            self.assertEqual(result.outcome["scores"], [1, 2])
+
+    def holdings(self) -> tuple[int, int, int]:
+        """Count processes, and the descriptors of the node and its fork server."""
+        pid = self.node.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return (
+            processes_below(pid),
+            descriptors_of(pid),
+            sum(descriptors_of(int(child)) for child in children),
+        )
