@@ -18,6 +18,7 @@ from vinom.rules.server_life import (
     PortSpoilt,
     SayStop,
     ServerFacts,
+    Terminate,
     open_server_life,
 )
 
@@ -106,10 +107,11 @@ class ServerLifeTests(SynchronousTestCase):
 
     def test_leave_before_dialing(self):
         """
-        A process that cannot be asked yet is killed, again and again if need be.
+        A process that has no link yet is asked to end by a signal, and killed
+        only when it does not, again and again if need be.
         """
-        facts = self.run_life("leave", "overdue")
-        self.assertEqual(facts.outbox, [Kill(), Kill()])
+        facts = self.run_life("leave", "overdue", "overdue")
+        self.assertEqual(facts.outbox, [Terminate(), Kill(), Kill()])
 
     @given(st.lists(st.integers(0, 5), max_size=30))
     def test_any_life(self, choices):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld, ticket
@@ -599,6 +600,23 @@ class EndingTests(SynchronousTestCase):
         self.successResultOf(world.fleet.drain())
         self.assertEqual(world.supply.alive, [])
         self.assertEqual(world.reasons(), {"m1": "finished"})
+
+    def test_drain_while_starting(self):
+        """
+        A game server that still starts, and is not needed any more, is asked to
+        end, not killed, and the log does not make a fuss of it.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        world.host("m1").addErrback(lambda _: None)
+        (server,) = world.supply.alive
+        with capturedLogs() as logged:
+            self.successResultOf(world.fleet.drain())
+            world.settle()
+        self.assertEqual(world.supply.asked, [server.server_id])
+        self.assertEqual(world.supply.killed, [])
+        self.assertEqual(world.counts(), (4, 0, 0))
+        self.assertEqual({event["log_level"] for event in logged}, {LogLevel.debug})
 
     def test_stop(self):
         """

@@ -171,6 +171,7 @@ class MemorySupply:
     :ivar refuses: no process can be had.
     :ivar is_slow: processes dial only when a test says so.
     :ivar is_stubborn: a kill has no effect.
+    :ivar asked: who got a signal that asks to end.
     :ivar taken_ports: ports that cannot be bound.
     """
 
@@ -179,6 +180,7 @@ class MemorySupply:
     rooms_per_process: int = 1
     started: list[FakeGameServer] = attrs.field(factory=list)
     killed: list[str] = attrs.field(factory=list)
+    asked: list[str] = attrs.field(factory=list)
     taken_ports: set[int] = attrs.field(factory=set)
     refuses: bool = False
     refused: int = 0
@@ -199,10 +201,10 @@ class MemorySupply:
         return succeed(pid)
 
     def stop(self, server_id: str, kill: bool = False) -> None:
-        self.killed.append(server_id)
+        (self.killed if kill else self.asked).append(server_id)
         for server in self.started:
             if server.server_id == server_id and not self.is_stubborn:
-                server.exit(signal=9)
+                server.exit(signal=9 if kill else 15)
 
     def close(self) -> Deferred[None]:
         self.is_closed = True

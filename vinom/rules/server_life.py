@@ -64,6 +64,11 @@ class SayStop:
 
 
 @attrs.frozen
+class Terminate:
+    """Ask its process to end: it has no link yet."""
+
+
+@attrs.frozen
 class Kill:
     """End its process; it had its time."""
 
@@ -78,7 +83,7 @@ class Gone:
     """It is over, and everything it said was heard."""
 
 
-Effect = BindPort | PortFree | PortSpoilt | SayStop | Kill | CutLink | Gone
+Effect = BindPort | PortFree | PortSpoilt | SayStop | Terminate | Kill | CutLink | Gone
 
 
 @attrs.define(eq=False)
@@ -176,10 +181,10 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
             if ask:
                 facts.outbox.append(SayStop())
 
-    # It cannot be asked yet, and has nothing to tidy up.
     @starting.upon(ServerInputs.leave).to(unlinked)
     def end_early(_: ServerInputs, facts: ServerFacts, ask: bool, now: float) -> None:
-        kill(_, facts, now)
+        facts.enter("leaving", now + facts.patience.leave)
+        facts.outbox.append(Terminate())
 
     def kill(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("leaving", now + facts.patience.leave)

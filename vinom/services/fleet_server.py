@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from signal import SIGTERM
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -23,6 +24,7 @@ from vinom.rules.server_life import (
     SayStop,
     ServerFacts,
     Stage,
+    Terminate,
     open_server_life,
 )
 from vinom.services.fleet_rooms import HostedRooms, RoomPatience
@@ -227,7 +229,9 @@ class GameServer:
         self._do(lambda now: self._life.exited(now))
 
     def _exited(self, how: Exit) -> None:
-        is_expected = self.stage == "leaving" and how.status == 0
+        is_expected = self.stage == "leaving" and (
+            how.status == 0 or how.signal == SIGTERM
+        )
         (self._log.debug if is_expected else self._log.info)(
             "game server {server} (process {pid}) ended: status {status}, "
             "signal {signal}",
@@ -252,6 +256,8 @@ class GameServer:
                     self._home.port_spoilt(port)
                 case SayStop():
                     self._send(Stop())
+                case Terminate():
+                    self._supply.stop(self.server_id)
                 case Kill():
                     self._supply.stop(self.server_id, kill=True)
                 case CutLink():
