@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import lobby, memory, play, strangers
+from benchmarks import dense, lobby, memory, play, strangers
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, describe
 from vinom.errors import VinomError
@@ -20,6 +20,7 @@ PARTS: dict[str, Any] = {
     "single": play.single,
     "saturation": play.saturation,
     "handshake": play.handshake,
+    "dense": dense.dense,
     "strangers": strangers.strangers,
     "processes": memory.processes,
     "queueing": lobby.queueing,

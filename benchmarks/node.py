@@ -72,6 +72,7 @@ class Node:
             # Limits stay on, but high: one of our few clients stands for many.
             "--packet-rate=100000",
             "--input-rate=100000",
+            "--hello-rate=100000",
             *arguments,
         )
 
@@ -146,10 +147,10 @@ class Node:
                 raise Failed(f"{warm} game servers do not get warm")
             time.sleep(0.1)
 
-    def start_match(self, players: int = SEATS) -> Match:
-        """Have a roomecho match made."""
+    def start_match(self, players: int = SEATS, game: str = "roomecho") -> Match:
+        """Have a match made."""
         names = [{"name": f"p{number}"} for number in range(players)]
-        told = self._admin.post("matches", {"game": "roomecho", "players": names})
+        told = self._admin.post("matches", {"game": game, "players": names})
         seats = tuple(seat["match_found"] for seat in told["seats"])
         return Match(told["match_id"], seats)
 

@@ -1,5 +1,5 @@
 /*
- * Players of roomecho over DTLS 1.2, as docs/protocol says: handshake with a
+ * Players of roomecho (or roomtick) over DTLS 1.2, as docs/protocol says: handshake with a
  * ticket, JOIN with a token, INPUT, STATE, acknowledgements, PING and PONG.
  *
  *   udpload SEATS PID MODE WARMUP SECONDS [RATE]
@@ -56,7 +56,8 @@ static int count, seated, begun, epoll_fd, server_pid;
 static SSL_CTX *context;
 static int measuring, closed_loop, one_acts;
 static u64 inputs, done, states, shown, skipped, repeated, resent, wrong, rejected;
-static u64 bytes_in, bytes_out;
+static u64 bytes_in, bytes_out, turned_away;
+static u64 lateness; /* the longest time that an input left after it was due */
 
 static void put32(u8 *at, u32 value) {
   value = htonl(value);
@@ -134,8 +135,12 @@ static void act(Player *p, u64 due) {
   a[4] = x >> 8, a[5] = x, a[9] = y >> 8, a[10] = y;
   put32(a + 14, tag_of(p, seq));
   p->due[seq % RING] = due;
-  if (measuring)
+  if (measuring) {
+    u64 late = now_ns() - due;
     inputs++;
+    if (late > lateness)
+      lateness = late;
+  }
   send_input(p);
 }
 
@@ -224,7 +229,12 @@ static void hear(Player *p, const u8 *packet, int size, u64 now) {
     send_probe(p, PONG, get32(packet + 9));
     break;
   case REJECT:
-    if (!rejected++)
+    if (p->phase == ASKING && memmem(packet, size, "busy", 4)) {
+      /* Its connection is over; the same proof is good on the next one. */
+      p->phase = UNBORN;
+      p->tried_at = now;
+      turned_away++;
+    } else if (!rejected++)
       fprintf(stderr, "rejected: %.*s\n", size - 11, packet + 11);
     break;
   }
@@ -278,7 +288,13 @@ static void read_from(Player *p) {
 static void sweep(u64 now) {
   for (int i = 0; i < begun; i++) {
     Player *p = &players[i];
-    if (p->phase == SHAKING) {
+    if (p->phase == UNBORN) {
+      if (now > p->tried_at + PATIENCE) {
+        SSL_free(p->ssl);
+        close(p->fd);
+        begin(p);
+      }
+    } else if (p->phase == SHAKING) {
       DTLSv1_handle_timeout(p->ssl);
     } else if (p->phase == ASKING) {
       if (now > p->tried_at + PATIENCE)
@@ -419,17 +435,19 @@ int main(int argc, char **argv) {
   }
   lat_sort();
   printf("{\"players\": %d, \"join_seconds\": %.3f, \"join_cpu_ms\": %.4f, "
-         "\"inputs_s\": %.0f, \"done_s\": %.0f, \"states_per_input\": %.3f, "
+         "\"inputs_s\": %.0f, \"done_s\": %.0f, \"states_s\": %.0f, "
+         "\"states_per_input\": %.3f, \"late_us\": %.0f, "
          "\"cpu_us_per_input\": %.2f, \"server_cpu\": %.3f, \"generator_cpu\": %.3f, "
          "\"p50_us\": %.0f, \"p99_us\": %.0f, \"max_us\": %.0f, "
          "\"in_bytes\": %.1f, \"out_bytes\": %.1f, \"skipped_versions\": %llu, "
-         "\"repeated\": %llu, \"resent\": %llu, \"wrong\": %llu, \"rejected\": %llu}\n",
+         "\"repeated\": %llu, \"resent\": %llu, \"turned_away\": %llu, \"wrong\": %llu, \"rejected\": %llu}\n",
          count, join_seconds, join_cpu / 1e6 / count, inputs / span, done / span,
-         done ? (double)states / done : 0, done ? server_cpu / 1e3 / done : 0,
+         states / span, done ? (double)states / done : 0, lateness / 1e3, done ? server_cpu / 1e3 / done : 0,
          server_cpu / 1e9 / span, generator_cpu / 1e9 / span, lat_at(.5), lat_at(.99),
          lat_at(1), inputs ? (double)bytes_out / inputs : 0,
          states ? (double)bytes_in / states : 0, (unsigned long long)skipped,
          (unsigned long long)repeated, (unsigned long long)resent,
+         (unsigned long long)turned_away,
          (unsigned long long)wrong, (unsigned long long)rejected);
   return wrong || rejected ? 1 : 0;
 }

@@ -1,0 +1,67 @@
+"""One game server with many rooms of a game that ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, Size, of_runs
+from benchmarks.machine import Failed, build, load
+from benchmarks.node import SEATS, Node
+from benchmarks.play import DENSE
+from benchmarks.roomtick import RoomTick
+
+PLAYERS = 1000
+#: Inputs a second of each player.
+INPUTS = 20
+_TICK_MS = 1000 / RoomTick.tick_hz
+_GAME = f"{RoomTick.__module__}:{RoomTick.__qualname__}"
+
+
+def _run(udpload: Path, players: int, warmup: float, seconds: float) -> dict[str, Any]:
+    with Node(*DENSE, f"--game={_GAME}") as node:
+        matches = [
+            node.start_match(game=RoomTick.name) for _ in range(players // SEATS)
+        ]
+        pid = node.server_of(matches[0])
+        told = load(
+            udpload,
+            *(node.write_seats(matches), pid, "open", warmup, seconds),
+            players * INPUTS,
+        )
+    told["p99_ms"] = told["p99_us"] / 1000
+    told["server_share"] = 100 * told["server_cpu"]
+    told["states_of_each"] = told["states_s"] / players
+    return told
+
+
+def dense(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
+    """1,000 players in 250 rooms of a 20 Hz game, in one game server."""
+    udpload = build("udpload", folder, "ssl", "crypto")
+    players = size.count(PLAYERS)
+    runs = []
+    for run in range(size.runs):
+        say(f"dense: run {run + 1} of {size.runs}, {players} players")
+        runs.append(_run(udpload, players, size.seconds(3.0), size.seconds(10.0)))
+    for told in runs:
+        if size.share == 1 and told["generator_cpu"] > 0.9 and told["late_us"] > 5000:
+            raise Failed("the generator cannot keep its own times")
+    return [
+        of_runs(
+            "1,000 players in 250 rooms of 20 Hz",
+            "% of a core",
+            runs,
+            "server_share",
+            60.0,
+        ),
+        of_runs("input to state there, p99", "ms", runs, "p99_ms", _TICK_MS + 10),
+        of_runs(
+            "states there",
+            "a second for each",
+            runs,
+            "states_of_each",
+            19.0,
+            at_least=True,
+        ),
+    ]
