@@ -203,6 +203,23 @@ class TokenTests(SynchronousTestCase):
                 token[:place] + other + token[place + 1 :], Code.BAD_TOKEN
             )
 
+    def test_after_a_good_one(self) -> None:
+        """
+        That a player's token was good makes nobody else's better.
+        """
+        good = self.signer.sign(CLAIMS)
+        self.verifier.verify(good, NOW)
+        self.assertEqual(self.verifier.verify(good, NOW), CLAIMS)
+        header = good.partition(".")[0]
+        stranger = TokenSigner("k1", signing_key("k2")[0]).sign(CLAIMS)
+        self.assertEqual(stranger.partition(".")[0], header)
+        self.assert_refused(stranger, Code.BAD_TOKEN)
+        other = self.signer.sign(attrs.evolve(CLAIMS, seat=1)).split(".")
+        mixed = [header, other[1], good.rpartition(".")[2]]
+        self.assert_refused(".".join(mixed), Code.BAD_TOKEN)
+        self.assert_refused(header, Code.BAD_TOKEN)
+        self.assert_refused(good, Code.TOKEN_EXPIRED, NOW + 1000)
+
     def test_every_cut(self) -> None:
         """
         A part of a token is none.
