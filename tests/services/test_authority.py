@@ -123,6 +123,19 @@ class AuthorityTests(SynchronousTestCase):
         self.now += 380 * _DAY
         self.assertNotEqual(authority.lobby(["play.example", "127.0.0.1"]), second)
 
+    def test_certificates_say_what_they_are_for(self) -> None:
+        """
+        Whoever looks at a certificate sees whether it is a lobby's or a game
+        server's.
+        """
+        authority = self.open()
+        for issued, subject in (
+            (authority.lobby(["localhost"]), "CN=vinom lobby"),
+            (authority.issue("abc"), "CN=vinom game server"),
+        ):
+            certificate = x509.load_pem_x509_certificates(issued.certificate)[0]
+            self.assertEqual(certificate.subject.rfc4514_string(), subject)
+
     def test_tokens(self) -> None:
         """
         A token signed here is accepted by who has the public keys, and only those.

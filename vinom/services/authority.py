@@ -215,7 +215,9 @@ class Authority:
 
         :param server: its label inside the realm, 1 to 63 characters.
         """
-        return self._sign([f"*.{server}.{self.realm}"], _SERVER_LIFE)
+        return self._sign(
+            "vinom game server", [f"*.{server}.{self.realm}"], _SERVER_LIFE
+        )
 
     def lobby(self, names: Sequence[str]) -> Issued:
         """
@@ -233,7 +235,7 @@ class Authority:
             issued = Issued(certificate_path.read_bytes(), key_path.read_bytes())
             if self._is_good(certificate_path, wanted):
                 return issued
-        made = self._sign(wanted, _LOBBY_LIFE)
+        made = self._sign("vinom lobby", wanted, _LOBBY_LIFE)
         links = b"".join(map(pem_of, self._links()))
         issued = Issued(made.certificate + links, made.key)
         write_secret(key_path, issued.key)
@@ -266,10 +268,12 @@ class Authority:
             == alternative_names(wanted)
         )
 
-    def _sign(self, names: Sequence[str], life: datetime.timedelta) -> Issued:
+    def _sign(
+        self, purpose: str, names: Sequence[str], life: datetime.timedelta
+    ) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
         signing, now = self._signing, moment(self._now())
-        made = leaf(signing.certificate, signing.key, key, names, now, life)
+        made = leaf(signing.certificate, signing.key, key, purpose, names, now, life)
         return Issued(pem_of(made), private_pem(key))
 
 

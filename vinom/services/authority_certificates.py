@@ -75,14 +75,19 @@ def leaf(
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
     key: ec.EllipticCurvePrivateKey,
+    purpose: str,
     names: Sequence[str],
     now: datetime.datetime,
     life: datetime.timedelta,
 ) -> x509.Certificate:
-    """Sign for a server with these host names and addresses."""
+    """
+    Sign for a server with these host names and addresses.
+
+    :param purpose: what it is, for people who look at the certificate.
+    """
     return (
         x509.CertificateBuilder()
-        .subject_name(_name("vinom server"))
+        .subject_name(_name(purpose))
         .issuer_name(authority.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
