@@ -10,6 +10,8 @@ from typing import Any
 import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
 from vinom.errors import Misconfigured
@@ -71,11 +73,33 @@ class NodeInsideTests(TestCase):
         A node without matches stops as soon as it is drained.
         """
         node = self.start()
-        self.assertEqual(node.status()["state"], "serving")
+        self.assertEqual((await node.status())["state"], "serving")
         self.assertIsNone(node.obstacle())
         node.drain()
         await self.borrowed.stopped
         self.assertEqual(node.obstacle(), "stopping")
+
+    async def test_drain_without_patience(self) -> None:
+        """
+        A node without matches that may not wait for any says nothing of matches
+        that did not end in time.
+        """
+        node = self.start(drain_seconds=0.0)
+        with capturedLogs() as logged:
+            node.drain()
+            await self.borrowed.stopped
+            await deferLater(reactor, 0.0)
+        levels = {event["log_level"] for event in logged}
+        self.assertEqual(levels, {LogLevel.info})
+
+    async def test_status(self) -> None:
+        """
+        Operators are told how many wait for each game, and when certificates end.
+        """
+        status = await self.start().status()
+        self.assertEqual(status["queue"]["waiting"], {"maze": 0, "roomecho": 0})
+        self.assertEqual(set(status["certificates"]), {"authority", "lobby"})
+        self.assertEqual(status["fleet"]["game_servers"], {})
 
     async def test_facts_for_metrics(self) -> None:
         """

@@ -117,12 +117,55 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_status_in_columns(self) -> None:
         """
-        A status is one fact a line.
+        A status is a short table of what an operator wants to know, without the
+        figures of each game server.
         """
-        told = {"state": "serving", "games": ["a", "b"], "ports": {"free": 3}}
+        told: dict[str, Any] = {
+            "version": "1.0",
+            "state": "serving",
+            "uptime": 3725.5,
+            "lobby": "127.0.0.1:4600",
+            "lines": 3,
+            "players": 2,
+            "queue": {"waiting": {"maze": 2}, "suspended": 1, "longest_wait": 7.4},
+            "matches": {
+                "forming": 0,
+                "placed": 1,
+                "playing": 2,
+                "ended": {"void": 1, "finished": 5},
+            },
+            "certificates": {"lobby": 1e9},
+            "fleet": {
+                "servers": {"warm": 2, "listening": 3, "leaving": 0},
+                "ports_free": 7,
+                "ports_bound": 3,
+                "ports_quarantined": 0,
+                "game_servers": {"a": {"figures": {"rtt_seconds": 1.0}}},
+            },
+        }
         self.assertEqual(
-            status._show(told), "state       serving\ngames       a, b\nports.free  3"
+            status._show(told).splitlines(),
+            [
+                "node               vinom 1.0, serving",
+                "up                 1 h 2 min",
+                "lobby              127.0.0.1:4600, 3 lines",
+                "players            2 in the lobby",
+                "queue              2 maze, 1 of them away; the longest for 7 s",
+                "matches            1 placed, 2 playing",
+                "ended              5 finished, 1 void",
+                "game servers       2 warm, 3 listening",
+                "ports              7 free, 3 bound",
+                "lobby certificate  until 2001-09-09 01:46 UTC",
+            ],
         )
+        told["queue"] = {"waiting": {"maze": 0}, "suspended": 0, "longest_wait": 0.0}
+        told["matches"] = dict.fromkeys(("forming", "placed", "playing"), 0)
+        told["matches"]["ended"] = {}
+        told["uptime"] = 200_000.0
+        shown = status._show(told)
+        self.assertIn("queue              nobody waits\n", shown)
+        self.assertIn("matches            none\n", shown)
+        self.assertIn("up                 2 d 7 h\n", shown)
         self.assertEqual(in_columns([("a", "b")]), "a  b")
 
 

@@ -25,7 +25,7 @@ class MemoryOperations:
     def __init__(self) -> None:
         self.drains = 0
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         return {"state": "serving"}
 
     def drain(self) -> None:

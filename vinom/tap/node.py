@@ -211,9 +211,10 @@ class Node(MultiService):
         """Why no players should be sent here; ``None`` if they should."""
         return None if self.state == "serving" else self.state
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """What the node is doing, for operators."""
         parts, now = self._parts, self._reactor.seconds()
+        queue = await parts.matchmaker.counts()
         return {
             "version": __version__,
             "state": self.state,
@@ -221,7 +222,13 @@ class Node(MultiService):
             "lobby": self._lobby_at,
             "games": sorted(self._games),
             **parts.lobby.counts(),
+            "queue": {
+                "waiting": queue["waiting"],
+                "suspended": queue["suspended"],
+                "longest_wait": round(queue["longest_wait"], 3),
+            },
             "matches": parts.sessions.status(),
+            "certificates": parts.keys.expiries(),
             "fleet": attrs.asdict(parts.fleet.status()),
         }
 
@@ -292,15 +299,18 @@ class Node(MultiService):
 
     def _stop(self) -> None:
         if self.state != "stopping":
-            self.state = "stopping"
+            self._close_up()
             self._reactor.stop()
 
-    def stopService(self) -> Deferred[Any]:
-        """Close everything: nobody new, then goodbyes, then game processes."""
+    def _close_up(self) -> None:
         self.state = "stopping"
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+    def stopService(self) -> Deferred[Any]:
+        """Close everything: nobody new, then goodbyes, then game processes."""
+        self._close_up()
         ports, self._listening = self._listening, []
         return Deferred.fromCoroutine(self._close(ports))
 

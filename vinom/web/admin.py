@@ -27,7 +27,7 @@ from vinom.wire.outside import decode_start
 class Operations(Protocol):
     """What the API asks of the node as a whole."""
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """What the node is doing: JSON-like."""
 
     def drain(self) -> None:
