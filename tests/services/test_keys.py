@@ -199,7 +199,7 @@ class KeysTests(SynchronousTestCase):
         self.keys.reload()
         self.assertEqual(self.tls.fingerprint, first)
         (line,) = self.logged
-        self.assertIn("not reloaded: the lobby's TLS certificate and key", line)
+        self.assertIn("not reloaded: the lobby's certificate and key", line)
         issued = test_authority().issue("lobby.game.vinom")
         (configured / "lobby.pem").write_bytes(issued.certificate)
         (configured / "lobby.key").write_bytes(issued.key)
