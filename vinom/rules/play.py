@@ -20,10 +20,11 @@ from vinom.model import MatchPlan
 from vinom.rules.choices import read_loadout, read_options
 from vinom.rules.faults import GameFault, ensure_deadline, ensure_event, ensure_outcome
 from vinom.rules.frozen import ensure_frozen, ensure_frozen_type
+from vinom.rules.guard import Guard, TooSlow
 from vinom.rules.seats import teams_of
 
 # A game may raise anything, and may even ask to exit: that is its own end only.
-GAME_ERRORS = (Exception, SystemExit)
+GAME_ERRORS = (Exception, SystemExit, TooSlow)
 
 
 class Recorded(Struct, frozen=True, array_like=True, gc=False):
@@ -78,10 +79,14 @@ class Play:
     :ivar events: what happened and was not yet taken by the caller.
     :ivar record: called with all that reaches the game; an error of its own
         ends the recording, never the game.
+    :ivar guard: looks after calls that do not end.
+    :ivar plan: of the match, for the guard's words.
     """
 
     game: Game[Any, Any]
     record: Callable[[Recorded], None] | None = None
+    guard: Guard = attrs.field(factory=Guard)
+    plan: MatchPlan | None = None
     state: Any = attrs.field(default=None, init=False)
     version: int = attrs.field(default=0, init=False)
     time: float = attrs.field(default=0.0, init=False)
@@ -100,7 +105,7 @@ class Play:
         self._asks_deadline = kind.deadline is not Game.deadline
         self._asks_outcome = kind.outcome is not Game.outcome
         self._seats = len(table.seats)
-        result = self.game.start(table)
+        result = self.ask("start", self.game.start, table)
         state = result.state if type(result) is Step else result
         if state is None:
             raise GameFault("start() returned no state; is a return missing?")
@@ -127,8 +132,18 @@ class Play:
 
         :raises Rejected: the game says no; nothing has changed.
         """
+        guard = self.guard
+        guard.plan, guard.began, guard.call = self.plan, guard.seconds(), "act"
         try:
-            result = self.game.act(self.state, seat, action, time)
+            # Written out, because it is what a room does most: see `ask`.
+            try:
+                if not guard.is_set:
+                    guard.start()
+                result = self.game.act(self.state, seat, action, time)
+            finally:
+                guard.call = None
+                if guard.looks:
+                    guard.settle("act")
         except Rejected:
             raise
         except BaseException:
@@ -146,7 +161,9 @@ class Play:
         """One fixed step, with what arrived since the one before."""
         self._note(Recorded("tick", time, -1, inputs))
         self.ticks += 1
-        self._take(self.game.tick(self.state, inputs, self.ticks), time)
+        self._take(
+            self.ask("tick", self.game.tick, self.state, inputs, self.ticks), time
+        )
 
     def advance(self, time: float) -> None:
         """
@@ -156,7 +173,7 @@ class Play:
         """
         before = self.due
         self._note(Recorded("advance", time))
-        self._take(self.game.advance(self.state, time), time)
+        self._take(self.ask("advance", self.game.advance, self.state, time), time)
         if before is not None and self.due is not None and self.due <= before:
             raise GameFault(
                 f"deadline() stays at {self.due} after advance() at {time}; "
@@ -166,17 +183,19 @@ class Play:
     def seat_dropped(self, seat: int, time: float) -> None:
         """A seat lost its connection."""
         self._note(Recorded("dropped", time, seat))
-        self._take(self.game.dropped(self.state, seat, time), time)
+        self._take(self.ask("dropped", self.game.dropped, self.state, seat, time), time)
 
     def seat_returned(self, seat: int, time: float) -> None:
         """A dropped seat came back."""
         self._note(Recorded("returned", time, seat))
-        self._take(self.game.returned(self.state, seat, time), time)
+        self._take(
+            self.ask("returned", self.game.returned, self.state, seat, time), time
+        )
 
     def seat_left(self, seat: int, time: float) -> None:
         """A seat is gone for good."""
         self._note(Recorded("left", time, seat))
-        self._take(self.game.left(self.state, seat, time), time)
+        self._take(self.ask("left", self.game.left, self.state, seat, time), time)
 
     def repeat(self, recorded: Recorded) -> None:
         """
@@ -200,6 +219,26 @@ class Play:
                 self.seat_left(seat, time)
             case other:
                 raise Unreadable(f"nothing recorded is called {other!r}")
+
+    def ask(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+        """
+        Call the game, under the guard.
+
+        :param name: of what is called, for the log.
+        :raises TooSlow: it took too long.
+        """
+        guard = self.guard
+        guard.plan, guard.began, guard.call = self.plan, guard.seconds(), name
+        try:
+            # Only now that the call is marked: an alarm that finds no mark is
+            # not set again.
+            if not guard.is_set:
+                guard.start()
+            return call(*args)
+        finally:
+            guard.call = None
+            if guard.looks:
+                guard.settle(name)
 
     def _note(self, recorded: Recorded) -> None:
         if self.record is None:
@@ -228,10 +267,10 @@ class Play:
         self.state = state
         self.version += 1
         if self._asks_deadline:
-            due = self.game.deadline(state)
+            due = self.ask("deadline", self.game.deadline, state)
             self.due = None if due is None else ensure_deadline(due)
         if self._asks_outcome:
-            outcome = self.game.outcome(state)
+            outcome = self.ask("outcome", self.game.outcome, state)
             if outcome is not None and outcome != self.outcome:
                 ensure_outcome(outcome, self._seats)
             self.outcome = outcome

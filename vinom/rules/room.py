@@ -16,6 +16,7 @@ from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game, Outcome
 from vinom.model import MatchPlan
 from vinom.rules.choices import action_reader
+from vinom.rules.guard import Guard, TooSlow
 from vinom.rules.play import GAME_ERRORS, Play, Recorded, table_of
 from vinom.rules.room_absent import Absences, StandIns
 from vinom.rules.room_effects import (
@@ -82,20 +83,23 @@ class Room(RoomOut):
         now: float,
         join_patience: float = JOIN_PATIENCE,
         record: Callable[[Recorded], None] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """
         Open a room and lay its table.
 
         :param record: see `vinom.rules.play.Play`.
+        :param guard: likewise; the process's, or calls may take for ever.
         :raises Refused: the options, a loadout, a team or the number of seats
             is not what the game takes.
         """
         table = table_of(plan, game)
         time = RoomTime(limit=game.time_limit, alarm_at=now + join_patience)
-        super().__init__(plan, game, Play(game, record), time)
+        play = Play(game, record, guard or Guard(), plan)
+        super().__init__(plan, game, play, time)
         self.decode_action = action_reader(game)
         self._absences = Absences(game)
-        self._stand_ins = StandIns(game, self.decode_action, plan.seed)
+        self._stand_ins = StandIns(game, self.decode_action, plan.seed, play.ask)
         self._waiting = TickInputs()
         self._armed_for = None
         self._outcome = None
@@ -250,6 +254,9 @@ class Room(RoomOut):
             return
         try:
             action = self._stand_ins.choose(seat, view, setup)
+        except TooSlow:
+            # Everybody waited, so this is no longer the bot's own affair.
+            raise
         except GAME_ERRORS as error:
             self._absences.give_up_bot(seat)
             self._effects.append(BotFailed(seat, self._report(error)))

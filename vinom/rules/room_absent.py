@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from vinom.game import Chance, Game
+from vinom.rules.guard import ask_plainly
 
 #: No bot acts more often than this, however it was declared, seconds.
 FASTEST_BOT = 0.05
@@ -95,20 +96,23 @@ class StandIns:
     _game: Game[Any, Any]
     _read: Callable[[bytes], Any]
     _chance: Chance
+    _ask: Callable[..., Any]
 
     def __init__(
         self,
         game: Game[Any, Any],
         read: Callable[[bytes], Any],
         seed: int,
+        ask: Callable[..., Any] = ask_plainly,
     ) -> None:
         """
         Seat nobody yet.
 
         :param read: makes an action of a client's MessagePack, or raises.
         :param seed: the match's, 64 bits.
+        :param ask: calls the game: see `vinom.rules.play.Play.ask`.
         """
-        self._game, self._read = game, read
+        self._game, self._read, self._ask = game, read, ask
         # One draw away from the seed: the game's own draws are never repeated.
         self._chance = Chance(Chance(seed ^ _BOTS).draw()[0])
 
@@ -123,7 +127,9 @@ class StandIns:
         """
         # Each call has a chance of its own, however much a bot draws.
         word, self._chance = self._chance.draw()
-        chosen = self._game.bot(
+        chosen = self._ask(
+            "bot",
+            self._game.bot,
             msgspec.msgpack.decode(view),
             seat,
             Chance(word),

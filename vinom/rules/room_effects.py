@@ -9,6 +9,7 @@ import attrs
 
 from vinom.game import Event, Outcome
 from vinom.model import MatchEnd, MatchPlan
+from vinom.rules.guard import TooSlow
 
 
 @attrs.frozen
@@ -90,4 +91,6 @@ def crash_report(
         f"match {plan.match_id}, game {plan.game}, version {version}, "
         f"match time {time:.3f} s\n\n"
     )
-    return about + "".join(traceback.format_exception(error))
+    # What a game was struck out of, perhaps thousands of times, tells nothing.
+    is_chained = not isinstance(error, TooSlow)
+    return about + "".join(traceback.format_exception(error, chain=is_chained))

@@ -10,11 +10,12 @@ import attrs
 from vinom.game import Game, Outcome
 from vinom.model import MatchEnd, MatchPlan
 from vinom.rules.frozen import fingerprint
+from vinom.rules.guard import TooSlow
 from vinom.rules.play import GAME_ERRORS, Play
 from vinom.rules.room_effects import Closed, Effect, crash_report, outcome_facts
 from vinom.rules.room_seats import RoomSeats
 from vinom.rules.room_time import RoomTime
-from vinom.rules.room_views import Views
+from vinom.rules.room_views import NoViews, Views
 
 _T = TypeVar("_T")
 
@@ -53,7 +54,7 @@ class RoomOut:
     ) -> None:
         self.plan, self.game, self.phase = plan, game, "gathering"
         self._play, self._time = play, time
-        self._views = Views(game)
+        self._views = Views(game, play.ask)
         self._seats = RoomSeats.awaiting(len(plan.seats))
         self._effects = []
         self._ended = None
@@ -97,7 +98,7 @@ class RoomOut:
         try:
             return self._views.audience_of(self._play.state, seat)
         except GAME_ERRORS as error:
-            self._crash(error)
+            self._fail_to_show(error)
             return NOBODY
 
     def view(self, audience: Hashable) -> bytes:
@@ -127,8 +128,14 @@ class RoomOut:
         try:
             return call(*args)
         except GAME_ERRORS as error:
-            self._crash(error)
+            self._fail_to_show(error)
             return None
+
+    def _fail_to_show(self, error: BaseException) -> None:
+        if isinstance(error, TooSlow):
+            # Everybody waited for it once; each other view would take as long.
+            self._views = NoViews(self.game)
+        self._crash(error)
 
     # The end.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import attrs
 import msgspec
 
 from vinom.game import Game
+from vinom.rules.guard import ask_plainly
 
 #: Sets and dicts in a fixed order: equal views are equal bytes, in any process.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -23,13 +24,21 @@ class Views:
     """
 
     _game: Game[Any, Any]
+    _ask: Callable[..., Any]
     _one_audience: bool
     _version: int
     _shown: dict[Hashable, bytes]
     _setup: bytes | None
 
-    def __init__(self, game: Game[Any, Any]) -> None:
-        self._game = game
+    def __init__(
+        self, game: Game[Any, Any], ask: Callable[..., Any] = ask_plainly
+    ) -> None:
+        """
+        Show nothing yet.
+
+        :param ask: calls the game: see `vinom.rules.play.Play.ask`.
+        """
+        self._game, self._ask = game, ask
         self._one_audience = type(game).audience is Game.audience
         self._version, self._shown = 0, {}
         self._setup = None
@@ -38,6 +47,10 @@ class Views:
         """Tell which view a seat sees; a spectator is ``None``."""
         if self._one_audience:
             return "all"
+        audience: Hashable = self._ask("audience", self._name, state, seat)
+        return audience
+
+    def _name(self, state: Any, seat: int | None) -> Hashable:
         audience = self._game.audience(state, seat)
         # Views are kept by audience, here and by callers.
         hash(audience)
@@ -51,14 +64,34 @@ class Views:
         if encoded is None:
             # Kept before the call: after a failure nobody asks again.
             self._shown[audience] = b""
-            encoded = self._shown[audience] = _encode(self._game.view(state, audience))
+            encoded = self._ask("view", self._encoded, state, audience)
+            self._shown[audience] = encoded
         return encoded
+
+    def _encoded(self, state: Any, audience: Hashable) -> bytes:
+        return _encode(self._game.view(state, audience))
 
     def setup(self, state: Any) -> bytes:
         """Show what never changes; empty if there is nothing."""
         if self._setup is None:
             self._setup = b""
-            shown = self._game.setup(state)
+            shown = self._ask("setup", self._game.setup, state)
             if shown is not None:
                 self._setup = _encode(shown)
         return self._setup
+
+
+class NoViews(Views):
+    """Shows nothing: of a game that took too long at it, and is not asked again."""
+
+    def audience_of(self, state: Any, seat: int | None) -> Hashable:
+        """Nobody sees anything."""
+        return None
+
+    def show(self, state: Any, version: int, audience: Hashable) -> bytes:
+        """Show nothing."""
+        return b""
+
+    def setup(self, state: Any) -> bytes:
+        """Show nothing."""
+        return b""

@@ -26,6 +26,7 @@ from vinom.model import MatchEnd, MatchPlan
 from vinom.net.alarm import Alarm
 from vinom.net.datagrams import DatagramPort
 from vinom.net.turns import TurnWatch
+from vinom.rules.guard import Guard
 from vinom.services.gameserver_figures import LinkSamples, measure_port
 from vinom.services.gameserver_line import Line, LineLimits
 from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
@@ -79,6 +80,7 @@ class GameServer:
     :param strangers: what those may ask who have not been admitted.
     :param stopped: called once, when the process has nothing left to do.
     :param turns: measures the reactor.
+    :param guard: ends calls into games that take too long.
     :ivar figures: what was dropped and why.
     """
 
@@ -99,13 +101,14 @@ class GameServer:
         strangers: StrangerPolicy | None = None,
         idle: float = 30.0,
         turns: TurnWatch | None = None,
+        guard: Guard | None = None,
         receive_buffer: int = 0,
     ) -> None:
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
         self._slipped = 0.0
         self._samples = LinkSamples()
-        self._turns = turns
+        self._turns, self._guard = turns, guard
         self._server_id, self._games = server_id, games
         self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
         self._recordings, self._stopped = recordings, stopped
@@ -284,6 +287,7 @@ class GameServer:
             port=self._port,
             tell=self._tell,
             recording=self._recordings.open(plan, game, self._reactor.seconds()),
+            guard=self._guard,
         )
         self.rooms[plan.match_id] = hosted
         self._alarms[hosted] = Alarm(

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
 from vinom.model import MatchPlan
+from vinom.rules.guard import Guard
 from vinom.rules.room import Closed, Emitted, Room, RoundOver, Started, outcome_facts
 from vinom.rules.room_effects import BotFailed, Forfeited
 from vinom.services.gameserver_line import Line
@@ -71,13 +72,14 @@ class HostedRoom:
         port: PayloadPort,
         tell: Callable[[ToNode], None],
         recording: Recording,
+        guard: Guard | None = None,
     ) -> None:
         """
         Open the room.
 
         :raises Refused: the game does not take this plan.
         """
-        self.room = Room(plan, game, now, record=recording.record)
+        self.room = Room(plan, game, now, record=recording.record, guard=guard)
         self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
         self.ended_at: float | None = None
         self._port, self._tell, self._recording = port, tell, recording

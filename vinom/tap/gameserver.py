@@ -30,6 +30,7 @@ from vinom.services.gameserver_line import LineLimits
 from vinom.storage.recordings import Recordings
 from vinom.tap.games import load_games
 from vinom.tap.logs import observer
+from vinom.tap.patience import guard_games
 from vinom.wire.admission import CALM, TIGHT, StrangerLimits, StrangerPolicy
 from vinom.wire.control import CONTROL_PROTOCOL, Ready
 from vinom.wire.pressure import Rate
@@ -140,6 +141,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         strangers=read.strangers(),
         idle=read.idle_seconds,
         turns=turns,
+        guard=guard_games(),
         receive_buffer=read.receive_buffer,
     )
     link: list[ControlClient] = []

@@ -1,0 +1,45 @@
+"""The alarm that interrupts calls into games, and what the log says of slow ones."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import suppress
+
+from twisted.logger import Logger
+
+from vinom.rules.guard import Guard, SlowCall
+from vinom.rules.limits import TokenBucket
+
+_log = Logger("vinom.games")
+
+
+def guard_games() -> Guard:
+    """
+    Make the guard of this process; SIGALRM is its own from now on.
+
+    Only the main thread can; its calls alone are guarded, and it is the one
+    that runs the reactor. Each alarm wakes the reactor, as any signal does.
+    """
+    logged = TokenBucket(0.2, 10)
+
+    def set_alarm(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def tell(slow: SlowCall) -> None:
+        with suppress(Exception):
+            if logged.take(time.monotonic()):
+                _log.warn(
+                    "match {match_id}: {call}() of game {game} took {seconds:.3f} s",
+                    match_id=slow.match_id,
+                    game=slow.game,
+                    call=slow.call,
+                    seconds=slow.seconds,
+                )
+
+    def rung(number: int, frame: object) -> None:
+        guard.look()
+
+    guard = Guard(time.monotonic, time.thread_time, set_alarm, tell)
+    signal.signal(signal.SIGALRM, rung)
+    return guard
