@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "bots": "play with many bots and measure",
     "replay": "play a recording again and compare its end",
     "check": "check a game of yours for purity, replay and leaks",
+    "doctor": "what keeps a node from running well here, and the remedies",
     "status": "what a node is doing",
     "matches": "the matches of a node",
     "kick": "remove a player from a match",
