@@ -105,18 +105,18 @@ def game_ports(
     used = f", {ours} used by the running node" if ours else ""
     if not lost:
         findings = [ok(name, f"{where}: {free} of {total} are free{used}")]
-    elif free + ours == 0 and len({one.problem for one in lost.values()}) == 1:
-        problem = str(next(iter(lost.values())).problem)
-        if problem == "EADDRINUSE":
+    elif free + ours == 0:
+        first_problem, *others = {str(one.problem) for one in lost.values()}
+        if first_problem != "EADDRINUSE" and not others:
+            findings = [_not_bindable(name, where, "ports", first_problem)]
+        else:
             findings = [
                 failure(
                     name,
-                    f"{where}: all of them are taken: {_told_taken(lost)}",
+                    f"{where}: none of them can be had: {_told_taken(lost)}",
                     "stop what has them, or set ports to another range",
                 )
             ]
-        else:
-            findings = [_not_bindable(name, where, "ports", problem)]
     else:
         findings = [
             warning(

@@ -1,0 +1,175 @@
+"""``vinom doctor`` on real sockets, beside real nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import TestCase
+
+from tests.support.certificates import Leaf, authority
+from tests.support.programs import Program, start_program
+from tests.system.test_node import Place, Twistd, environment
+
+_VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
+
+
+class DoctorTests(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        # Not below the test's own directory: a socket's path has to be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="vinom-"))
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.place = Place(self.folder / "state")
+
+    async def ask(self, *arguments: str) -> tuple[dict[str, Any], int]:
+        """Run the doctor; gives its findings by name, and its exit code."""
+        found: Any = await getProcessOutputAndValue(
+            sys.executable,
+            ["-c", _VINOM, "doctor", "--json", *arguments],
+            environment(),
+            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
+        )
+        out, err, code = found
+        self.assertEqual(err, b"")
+        return {one["name"]: one for one in json.loads(out)["findings"]}, code
+
+    def assert_verdicts(self, found: dict[str, Any], **verdicts: str) -> None:
+        told = {name: found[name.replace("_", " ")] for name in verdicts}
+        self.assertEqual(
+            {name: one["verdict"] for name, one in told.items()}, verdicts, told
+        )
+
+    def write(self, leaf: Leaf, name: str) -> list[str]:
+        certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        certificate.write_bytes(leaf.certificate)
+        key.write_bytes(leaf.key)
+        return [f"--tls-certificate-file={certificate}", f"--tls-key-file={key}"]
+
+    async def test_ports_that_are_taken(self) -> None:
+        """
+        A lobby port and a game port that somebody has are found, with who has them.
+        """
+        with (
+            socket.create_server(("127.0.0.1", 0)) as lobby,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as game,
+        ):
+            first, last = self.place.ports
+            game.bind(("127.0.0.1", first + 1))
+            port = lobby.getsockname()[1]
+            found, code = await self.ask(*self.place.arguments(), f"--port={port}")
+        self.assertEqual(code, 1)
+        self.assert_verdicts(found, lobby="failure", game_ports="warning")
+        mine = f"(process {os.getpid()})"
+        self.assertIn(mine, found["lobby"]["told"])
+        self.assertIn(f"{first + 1} by ", found["game ports"]["told"])
+        self.assertIn(mine, found["game ports"]["told"])
+        self.assertIn(f"{last - first} of {last - first + 1} are free", str(found))
+
+    async def test_second_address(self) -> None:
+        """
+        A game port is asked from a second address, and answers; the way's MTU is
+        told with it.
+        """
+        found, code = await self.ask(*self.place.arguments(), "--from=127.0.0.2")
+        self.assertEqual(code, 0, found)
+        self.assert_verdicts(found, udp="ok", mtu="ok", lobby="ok", game_ports="ok")
+        self.assertIn("from 127.0.0.2", found["udp"]["told"])
+
+    async def test_another_machine(self) -> None:
+        """
+        Whoever is told to answer is found by whoever asks; afterwards nobody is.
+        """
+        program: Program = start_program(
+            self,
+            sys.executable,
+            "-c",
+            _VINOM,
+            "doctor",
+            "--answer",
+            "--for=30",
+            *self.place.arguments(),
+            environ=environment(PYTHONUNBUFFERED="1"),
+        )
+        await program.printed(b"--probe ")
+        target = program.text.split("--probe ")[1].split()[0]
+        found, code = await self.ask(f"--probe={target}")
+        self.assertEqual(code, 0)
+        self.assert_verdicts(found, udp="ok", mtu="ok")
+        await program.printed(b"asked by 127.0.0.1")
+        self.stop(program)
+        await program.ended
+        self.assertRegex(program.text, r"\d+ questions answered, 0 beyond the limit")
+        found, code = await self.ask(f"--probe={target}")
+        self.assertEqual(code, 1)
+        self.assert_verdicts(found, udp="failure")
+        self.assertIn("refused", found["udp"]["told"])
+
+    def stop(self, program: Program) -> None:
+        """Press Ctrl-C."""
+        transport: Any = program.transport
+        transport.signalProcess("INT")
+
+    async def test_certificates(self) -> None:
+        """
+        A certificate that ended, a key of another one, and one for another host
+        are told apart.
+        """
+        good = authority().issue("localhost", ends=timedelta(days=90))
+        ended = authority().issue("localhost", ends=timedelta(hours=-1))
+        wrong = Leaf(good.certificate, ended.key)
+        for name, leaf, words in (
+            ("ended", ended, "it ended on"),
+            ("wrong", wrong, "the key does not belong"),
+        ):
+            found, code = await self.ask(
+                *self.place.arguments(),
+                "--advertise=localhost",
+                *self.write(leaf, name),
+            )
+            self.assertEqual(code, 1)
+            self.assert_verdicts(found, lobby_certificate="failure")
+            self.assertIn(words, found["lobby certificate"]["told"])
+        files = self.write(good, "good")
+        found, code = await self.ask(*self.place.arguments(), *files)
+        self.assertEqual(code, 1)
+        self.assertIn("told 127.0.0.1", found["lobby certificate"]["told"])
+        found, code = await self.ask(
+            *self.place.arguments(), "--advertise=localhost", *files
+        )
+        self.assertEqual(code, 0, found)
+        self.assert_verdicts(found, lobby_certificate="ok")
+
+    async def test_beside_a_node(self) -> None:
+        """
+        A running node's ports and sockets are its own, and no trouble; its
+        authority is looked at.
+        """
+        node = Twistd(*self.place.arguments())
+        self.addCleanup(node.kill)
+        await node.says("vinom.node: vinom ")
+        found, code = await self.ask(*self.place.arguments())
+        self.assertEqual(code, 0, found)
+        self.assert_verdicts(
+            found, node="ok", lobby="ok", control_socket="ok", authority="ok"
+        )
+        pid = node.process.pid
+        self.assertIn(f"process {pid} runs here", found["node"]["told"])
+        self.assertIn(f"(process {pid})", found["lobby"]["told"])
+        self.assertIn("good until", found["authority"]["told"])
+        self.assertIn("the running node may open", found["descriptors"]["told"])
+        other, code = await self.ask(
+            *self.place.arguments(), f"--state-dir={self.folder / 'other'}"
+        )
+        self.assertEqual(code, 1)
+        self.assert_verdicts(other, node="ok", lobby="failure")
