@@ -96,8 +96,9 @@ class Node(MultiService):
                 parts.keys,
             ):
                 MultiService.addService(self, service)
-            self._open_lobby(parts)
             self._open_web(parts)
+            # Last: whoever finds the lobby open finds everything else open too.
+            self._open_lobby(parts)
         except (Misconfigured, CannotListenError) as error:
             _log.critical("cannot start: {why}", why=_told(error))
             for port in self._listening:
