@@ -177,8 +177,8 @@ class Game(Generic[S, A]):
     :cvar loadout: a msgspec struct with a default for every field.
     :cvar seats: fewest and most players.
     :cvar teams: how many; ``None`` is none, and every seat's team is ``None``.
-    :cvar late_join: may seats be added after the start? Declared for rooms that
-        take in newcomers; so far no room does, so `joined` is never called.
+    :cvar late_join: may seats be added after the start? Rooms of the node then begin
+        with the fewest seats, and call `joined` for each newcomer.
     :cvar tick_hz: fixed steps a second; 0 moves only on inputs and deadlines.
     :cvar schema: version of the state's shape; a recording is replayed only by
         the schema that it was made with.
@@ -194,6 +194,10 @@ class Game(Generic[S, A]):
         stops.
     :cvar shared: names of state fields that several audiences may see though
         the public may not; ``vinom check`` takes others for a leak.
+    :cvar states: what rooms of the node send. "latest": what came together makes
+        one state. "every": each change is told, if it is one by an action.
+    :cvar grace_seconds: how long a place in a room of the node is kept for a player
+        whose connection was lost; ``None`` is what the node says (15 minutes).
     :cvar linger: how long the room stays after the last round, seconds.
     :cvar time_limit: longest match, seconds of match time; the room ends then.
     """
@@ -212,6 +216,8 @@ class Game(Generic[S, A]):
     bot_seconds: ClassVar[float] = 1.0
     forfeit_seconds: ClassVar[float] = 30.0
     shared: ClassVar[tuple[str, ...]] = ()
+    states: ClassVar[Literal["latest", "every"]] = "latest"
+    grace_seconds: ClassVar[float | None] = None
     linger: ClassVar[float] = 10.0
     time_limit: ClassVar[float] = 3600.0
 
@@ -244,7 +250,11 @@ class Game(Generic[S, A]):
         return s
 
     def joined(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A new seat came after the start; see `late_join`."""
+        """
+        A new seat came after the start; see `late_join`.
+
+        Its number is the next one, or one that was given up before.
+        """
         return s
 
     def dropped(self, s: S, seat: int, now: float) -> S | Step[S]:

@@ -69,6 +69,7 @@ class MatchPlan:
     :ivar options: canonical JSON.
     :ivar seats: a seat's number is its index.
     :ivar seed: 64 bits of chance for the game.
+    :ivar host: number of the seat that may change the table.
     """
 
     match_id: str
@@ -76,6 +77,7 @@ class MatchPlan:
     seats: tuple[SeatPlan, ...] = attrs.field(validator=min_len(1))
     seed: int = attrs.field(validator=[ge(0), le((1 << 64) - 1)])
     options: bytes = b"{}"
+    host: int = 0
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from vinom.errors import Code, Refused, field_of
 from vinom.game import Game
@@ -36,9 +36,16 @@ def action_reader(game: Game[Any, Any]) -> Callable[[bytes], Any]:
 
     What it makes raises `Refused`, `Code.BAD_ACTION`, naming the field.
     """
-    decode = msgspec.msgpack.Decoder(game.actions).decode
+    return _reader(msgspec.msgpack.Decoder(game.actions).decode)
 
-    def read(data: bytes) -> Any:
+
+def json_action_reader(game: Game[Any, Any]) -> Callable[[bytes | Raw], Any]:
+    """Make the function that reads this game's actions from JSON, likewise."""
+    return _reader(msgspec.json.Decoder(game.actions).decode)
+
+
+def _reader(decode: Callable[..., Any]) -> Callable[[bytes | Raw], Any]:
+    def read(data: bytes | Raw) -> Any:
         try:
             return decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -31,7 +31,7 @@ class Recorded(Struct, frozen=True, array_like=True, gc=False):
     """
     One thing that reached a game.
 
-    :ivar kind: "act", "tick", "advance", "dropped", "returned" or "left".
+    :ivar kind: "act", "tick", "advance", "joined", "dropped", "returned" or "left".
     :ivar time: match time, seconds.
     :ivar seat: whose; -1 if nobody's.
     :ivar data: the action; for a tick its ``(seat, action)`` pairs.
@@ -65,6 +65,7 @@ def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
         ),
         options=read_options(game, plan.options),
         chance=Chance(plan.seed),
+        host=plan.host,
     )
 
 
@@ -180,6 +181,12 @@ class Play:
                 f"it must name a later time or None"
             )
 
+    def seat_joined(self, seat: int, time: float) -> None:
+        """A seat came after the start: the next number, or one that was given up."""
+        self._note(Recorded("joined", time, seat))
+        self._seats = max(self._seats, seat + 1)
+        self._take(self.ask("joined", self.game.joined, self.state, seat, time), time)
+
     def seat_dropped(self, seat: int, time: float) -> None:
         """A seat lost its connection."""
         self._note(Recorded("dropped", time, seat))
@@ -211,6 +218,8 @@ class Play:
                 self.tick(recorded.data, time)
             case "advance":
                 self.advance(time)
+            case "joined":
+                self.seat_joined(seat, time)
             case "dropped":
                 self.seat_dropped(seat, time)
             case "returned":

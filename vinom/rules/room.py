@@ -12,9 +12,11 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+import attrs
+
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game, Outcome
-from vinom.model import MatchPlan
+from vinom.model import MatchPlan, SeatPlan
 from vinom.rules.choices import action_reader
 from vinom.rules.guard import Guard, TooSlow
 from vinom.rules.play import GAME_ERRORS, Play, Recorded, table_of
@@ -32,6 +34,7 @@ from vinom.rules.room_effects import (
 from vinom.rules.room_out import RoomOut
 from vinom.rules.room_seats import Presence, TickInputs
 from vinom.rules.room_time import (
+    AWAY_PATIENCE,
     JOIN_PATIENCE,
     Advances,
     Due,
@@ -84,9 +87,12 @@ class Room(RoomOut):
         join_patience: float = JOIN_PATIENCE,
         record: Callable[[Recorded], None] | None = None,
         guard: Guard | None = None,
+        away_patience: float = AWAY_PATIENCE,
     ) -> None:
         """
         Open a room and lay its table.
+
+        :param away_patience: how long it waits, in all, while nobody is connected.
 
         :param record: see `vinom.rules.play.Play`.
         :param guard: likewise; the process's, or calls may take for ever.
@@ -94,7 +100,11 @@ class Room(RoomOut):
             is not what the game takes.
         """
         table = table_of(plan, game)
-        time = RoomTime(limit=game.time_limit, alarm_at=now + join_patience)
+        time = RoomTime(
+            limit=game.time_limit,
+            alarm_at=now + join_patience,
+            away_left=away_patience,
+        )
         play = Play(game, record, guard or Guard(), plan)
         super().__init__(plan, game, play, time)
         self.decode_action = action_reader(game)
@@ -162,6 +172,48 @@ class Room(RoomOut):
         elif how is not _PRESENT:
             self._time.resume(now)
             self._tell_game(self._play.seat_returned, seat, now)
+
+    def add_seat(self, seat: SeatPlan, now: float) -> int:
+        """
+        Seat a newcomer after the start; its player counts as connected.
+
+        :returns: the seat's number: the next one, or one that was given up.
+        :raises Refused: the room is closed, takes no newcomers, or is full.
+        """
+        self.alarm(now)
+        if self.phase == "closed":
+            raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        if self.phase == "gathering" or not self.game.late_join:
+            raise Refused(Code.ROOM_STARTED, "this game takes no newcomers now")
+        presence = self._seats.presence
+        seats = list(self.plan.seats)
+        if len(seats) < self.game.seats[1]:
+            number = len(seats)
+            seats.append(seat)
+            presence.append(_PRESENT)
+        elif Presence.LEFT in presence:
+            number = presence.index(Presence.LEFT)
+            seats[number] = seat
+            presence[number] = _PRESENT
+        else:
+            raise Refused(Code.ROOM_FULL, "every seat is taken")
+        self.plan = attrs.evolve(self.plan, seats=tuple(seats))
+        self._time.resume(now)
+        self._tell_game(self._play.seat_joined, number, now)
+        return number
+
+    def seat_bot(self, seat: int, now: float) -> None:
+        """Let the game's bot have a seat for good, in place of a player."""
+        self.alarm(now)
+        if self.phase == "closed":
+            return
+        self._seats.presence[seat] = Presence.BOT
+        if self.phase == "gathering":
+            self._start_if_complete(now)
+        else:
+            self._absences.begin_bot(seat, self.match_time(now))
+            self._pause_if_empty(now)
+            self._arm()
 
     def drop(self, seat: int, now: float) -> None:
         """A seat's connection was lost; the seat is kept."""
@@ -301,6 +353,9 @@ class Room(RoomOut):
         for seat, how in enumerate(self._seats.presence):
             if how is Presence.LEFT:
                 self._tell_game(self._play.seat_left, seat, now)
+            elif how is Presence.BOT:
+                self._absences.begin_bot(seat, 0.0)
+                self._arm()
             elif how is not _PRESENT:
                 self._seats.presence[seat] = Presence.DROPPED
                 self._absences.begin(seat, now, 0.0)

@@ -44,6 +44,10 @@ class Absences:
         elif self._game.absent == "forfeit":
             self.forfeits[seat] = now + self._game.forfeit_seconds
 
+    def begin_bot(self, seat: int, time: float) -> None:
+        """A bot has this seat for good, from match *time* on."""
+        self.bots[seat] = time + self._pace
+
     def end(self, seat: int) -> None:
         """The seat came back, or is gone for good."""
         self.bots.pop(seat, None)

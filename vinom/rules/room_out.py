@@ -114,6 +114,23 @@ class RoomOut:
         show = self._views.show
         return self._guarded(show, play.state, play.version, audience) or b""
 
+    def view_json(self, audience: Hashable) -> bytes:
+        """Show the same as JSON, likewise made once."""
+        play = self._play
+        if play.version == 0 or audience is NOBODY:
+            return b""
+        show = self._views.show_json
+        return self._guarded(show, play.state, play.version, audience) or b""
+
+    @property
+    def has_one_audience(self) -> bool:
+        """Does everybody see the same?"""
+        return self._views.has_one_audience
+
+    def setup_json(self) -> bytes:
+        """Show what never changes: JSON, empty if there is nothing."""
+        return self._guarded(self._views.setup_json, self._play.state) or b""
+
     def setup(self) -> bytes:
         """Show what never changes: MessagePack, empty if there is nothing."""
         return self._guarded(self._views.setup, self._play.state) or b""
@@ -138,6 +155,10 @@ class RoomOut:
         self._crash(error)
 
     # The end.
+
+    def fail(self, error: BaseException) -> None:
+        """What the game made cannot be used: the room ends, with a report."""
+        self._crash(error)
 
     def _quiet_end(self) -> str:
         """Name the end of a room that nobody needs any more."""

@@ -19,6 +19,7 @@ class Presence(Enum):
     AWAITED = "awaited"
     PRESENT = "present"
     DROPPED = "dropped"
+    BOT = "bot"
     LEFT = "left"
 
 
@@ -49,7 +50,10 @@ class RoomSeats:
 
     def is_complete(self) -> bool:
         """Is nobody waited for any more?"""
-        return all(how in (Presence.PRESENT, Presence.LEFT) for how in self.presence)
+        return all(
+            how in (Presence.PRESENT, Presence.LEFT, Presence.BOT)
+            for how in self.presence
+        )
 
     def is_empty(self) -> bool:
         """Is nobody connected?"""

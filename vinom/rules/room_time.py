@@ -89,6 +89,8 @@ class RoomTime:
     :ivar zero: the caller's clock at match time 0.
     :ivar linger_ends: when the room closes after a round.
     :ivar slipped: match time lost to late ticks so far, seconds.
+    :ivar away_left: how long the match still waits while nobody is connected,
+        seconds.
     """
 
     limit: float
@@ -98,7 +100,7 @@ class RoomTime:
     linger_ends: float = inf
     slipped: float = 0.0
     _paused_at: float | None = None
-    _away_left: float = AWAY_PATIENCE
+    away_left: float = AWAY_PATIENCE
 
     def start(self, now: float) -> None:
         """Match time is 0 now."""
@@ -123,7 +125,7 @@ class RoomTime:
         """Somebody is connected again: match time goes on."""
         if self._paused_at is not None:
             away = now - self._paused_at
-            self._away_left -= away
+            self.away_left -= away
             self.zero += away
             self._paused_at = None
 
@@ -149,7 +151,7 @@ class RoomTime:
         :param forfeit_at: when a dropped seat is given up, on the caller's clock.
         """
         if self._paused_at is not None:
-            at, what = self._paused_at + self._away_left, Due.AWAY
+            at, what = self._paused_at + self.away_left, Due.AWAY
         else:
             first, what = self.limit, Due.TIME_LIMIT
             if bot_at <= first:

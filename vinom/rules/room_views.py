@@ -13,22 +13,28 @@ from vinom.rules.guard import ask_plainly
 
 #: Sets and dicts in a fixed order: equal views are equal bytes, in any process.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_encode_json = msgspec.json.Encoder(order="deterministic").encode
 
 
 @attrs.define(eq=False, init=False)
 class Views:
     """
-    The MessagePack that goes out, kept until the state changes.
+    The MessagePack and the JSON that go out, kept until the state changes.
 
     Errors of the game pass through; what failed once then stays empty.
+
+    :ivar has_one_audience: does everybody see the same?
     """
 
+    has_one_audience: bool
     _game: Game[Any, Any]
     _ask: Callable[..., Any]
-    _one_audience: bool
     _version: int
     _shown: dict[Hashable, bytes]
     _setup: bytes | None
+    _json_version: int
+    _json: dict[Hashable, bytes]
+    _setup_json: bytes | None
 
     def __init__(
         self, game: Game[Any, Any], ask: Callable[..., Any] = ask_plainly
@@ -39,13 +45,15 @@ class Views:
         :param ask: calls the game: see `vinom.rules.play.Play.ask`.
         """
         self._game, self._ask = game, ask
-        self._one_audience = type(game).audience is Game.audience
+        self.has_one_audience = type(game).audience is Game.audience
         self._version, self._shown = 0, {}
         self._setup = None
+        self._json_version, self._json = 0, {}
+        self._setup_json = None
 
     def audience_of(self, state: Any, seat: int | None) -> Hashable:
         """Tell which view a seat sees; a spectator is ``None``."""
-        if self._one_audience:
+        if self.has_one_audience:
             return "all"
         audience: Hashable = self._ask("audience", self._name, state, seat)
         return audience
@@ -71,6 +79,29 @@ class Views:
     def _encoded(self, state: Any, audience: Hashable) -> bytes:
         return _encode(self._game.view(state, audience))
 
+    def show_json(self, state: Any, version: int, audience: Hashable) -> bytes:
+        """Show one version's state to an audience, as JSON."""
+        if version != self._json_version:
+            self._json_version, self._json = version, {}
+        encoded = self._json.get(audience)
+        if encoded is None:
+            self._json[audience] = b""
+            encoded = self._ask("view", self._encoded_json, state, audience)
+            self._json[audience] = encoded
+        return encoded
+
+    def _encoded_json(self, state: Any, audience: Hashable) -> bytes:
+        return _encode_json(self._game.view(state, audience))
+
+    def setup_json(self, state: Any) -> bytes:
+        """Show what never changes, as JSON; empty if there is nothing."""
+        if self._setup_json is None:
+            self._setup_json = b""
+            shown = self._ask("setup", self._game.setup, state)
+            if shown is not None:
+                self._setup_json = _encode_json(shown)
+        return self._setup_json
+
     def setup(self, state: Any) -> bytes:
         """Show what never changes; empty if there is nothing."""
         if self._setup is None:
@@ -93,5 +124,13 @@ class NoViews(Views):
         return b""
 
     def setup(self, state: Any) -> bytes:
+        """Show nothing."""
+        return b""
+
+    def show_json(self, state: Any, version: int, audience: Hashable) -> bytes:
+        """Show nothing."""
+        return b""
+
+    def setup_json(self, state: Any) -> bytes:
         """Show nothing."""
         return b""

@@ -32,6 +32,7 @@ _KINDS: dict[str, Any] = {
     "bot_seconds": float,
     "forfeit_seconds": float,
     "shared": tuple[str, ...],
+    "grace_seconds": _Seconds | None,
     "linger": _Seconds,
     "time_limit": _Seconds,
 }
@@ -43,6 +44,7 @@ _IN_WORDS: dict[Any, str] = {
     float: "a number of seconds",
     tuple[str, ...]: "a tuple of names",
     _Seconds: "a number of seconds, 0 or more",
+    _Seconds | None: "a number of seconds, 0 or more, or None",
 }
 
 
@@ -129,6 +131,8 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
         return f'absent {cls.absent!r} must be "wait", "bot" or "forfeit"'
     if cls.absent == "bot" and cls.bot is Game.bot:
         return 'absent is "bot", but there is no bot method'
+    if cls.states not in ("latest", "every"):
+        return f'states {cls.states!r} must be "latest" or "every"'
     if not cls.bot_seconds >= FASTEST_BOT:
         return f"bot_seconds {cls.bot_seconds} must be {FASTEST_BOT} or more"
     if not cls.forfeit_seconds >= 0:
