@@ -34,6 +34,7 @@ class Code(StrEnum):
     UNKNOWN_PLAYER_KEY = "unknown_player_key"  #: say hello with a name instead
     RATE_LIMITED = "rate_limited"  #: too many messages; see details retry_after
     TOO_SLOW = "too_slow"  #: you do not read what you are sent; the line is closed
+    ORIGIN_REFUSED = "origin_refused"  #: the page's site may not use this node
     TOO_MANY_CONNECTIONS = "too_many_connections"  #: from this address
     UNKNOWN_GAME = "unknown_game"  #: see details games
     BAD_OPTIONS = "bad_options"  #: the game refuses these options
@@ -47,6 +48,19 @@ class Code(StrEnum):
     UNAVAILABLE = "unavailable"  #: shared storage does not answer; try again
     NO_SUCH_MATCH = "no_such_match"  #: it ended, or never was
     NO_SUCH_PLAYER = "no_such_player"  #: not in this match or queue
+    # What rooms of the node answer.
+    NO_SUCH_ROOM = "no_such_room"  #: it closed, or never was
+    NOT_IN_ROOM = "not_in_room"  #: join it first
+    WHICH_ROOM = "which_room"  #: you are in several: say room_id
+    ALREADY_IN_ROOM = "already_in_room"  #: you are in it on this line
+    ROOM_FULL = "room_full"  #: every seat is taken; one may spectate
+    ROOM_STARTED = "room_started"  #: play has begun, and takes no newcomers
+    TOO_MANY_ROOMS = "too_many_rooms"  #: of yours, or of this node; see details limit
+    NOT_HOST = "not_host"  #: only the room's host may
+    NOT_SEATED = "not_seated"  #: spectators only watch
+    NOT_NOW = "not_now"  #: the room is in another state; see details state
+    NO_BOT = "no_bot"  #: this game has no bot
+    BAD_RESUME = "bad_resume"  #: wrong, used up or expired; join_room may help
     # What a game server answers.
     BAD_PACKET = "bad_packet"  #: a packet that breaks the layout
     BAD_TOKEN = "bad_token"  #: forged, malformed or for another realm
@@ -63,7 +77,7 @@ class Code(StrEnum):
     CRASHED = "crashed"  #: the game failed
     LOST = "lost"  #: its game server died
     ABANDONED = "abandoned"  #: every player left, or stayed away too long
-    KICKED = "kicked"  #: an operator removed the player
+    KICKED = "kicked"  #: an operator, or the host of the room, removed the player
     ENDED = "ended"  #: an operator ended the match
     TIME_LIMIT = "time_limit"  #: it ran beyond its game's limit
     SHUTDOWN = "shutdown"  #: the server stops

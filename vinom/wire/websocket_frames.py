@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _WHOLE_TEXT = 0x81
+#: Asks for a sign of life.
+PING = b"\x89\x00"
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -1,0 +1,86 @@
+"""
+Who is behind a proxy: the PROXY protocol, from configured addresses only.
+
+Twisted reads versions 1 and 2 of it. Here is decided from whom it is believed,
+and a header that comes in pieces is put together first.
+Source: the specification of HAProxy's PROXY protocol, section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
+from twisted.protocols.policies import WrappingFactory
+
+#: By as much a header of either version is known (the longer one's fixed part).
+_ENOUGH = 16
+#: The first version is a line, and may be shorter.
+_FIRST = b"PROXY "
+_END = b"\r\n"
+
+
+class ProxiedProtocol(HAProxyProtocolWrapper):
+    """A connection that a proxy made for somebody, and says for whom first."""
+
+    _early = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._proxyInfo is not None:
+            self.wrappedProtocol.dataReceived(data)
+            return
+        if self._parser is None:
+            data, self._early = self._early + data, b""
+            is_first = data.startswith(_FIRST) and _END in data
+            if len(data) < _ENOUGH and not is_first:
+                self._early = data
+                return
+        try:
+            super().dataReceived(data)
+        except ValueError:
+            # A port that is no number, which Twisted's parser lets through.
+            self.loseConnection()
+
+    def getPeer(self) -> IAddress:
+        """Tell whom the proxy speaks for; itself, if it names no IP address."""
+        told = super().getPeer()
+        try:
+            ip_address(getattr(told, "host", ""))
+        except ValueError:
+            assert self.transport is not None
+            return self.transport.getPeer()
+        return told
+
+
+class ProxiedFactory(WrappingFactory):
+    """
+    Serve everybody; believe the proxies about who it is.
+
+    :param proxies: their addresses. Each of their connections must begin with a
+        header; everybody else's word for it is taken for HTTP.
+    """
+
+    noisy = False
+    protocol = ProxiedProtocol
+
+    def __init__(
+        self, factory: IProtocolFactory, proxies: Sequence[IPv4Network | IPv6Network]
+    ) -> None:
+        super().__init__(factory)
+        self._proxies = tuple(proxies)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        host = getattr(addr, "host", None)
+        if host is not None and self._is_proxy(host):
+            return super().buildProtocol(addr)
+        protocol: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
+        return protocol
+
+    def _is_proxy(self, host: str) -> bool:
+        address: Any = ip_address(host.partition("%")[0])
+        # A socket for both families shows IPv4 as ::ffff:10.0.0.1.
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in proxies for proxies in self._proxies)

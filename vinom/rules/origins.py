@@ -1,0 +1,106 @@
+"""Which web pages may connect: those of the same origin, and of named hosts."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: No name of a host is longer, with its port (RFC 1035, 2.3.4).
+_LONGEST_HOST = 261
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_HOST = re.compile(
+    rf"(\*\.)?({_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(\d{{1,5}}))?"
+)
+
+
+@attrs.frozen
+class OriginRule:
+    """
+    Pages of one host, or of all hosts below it.
+
+    :ivar host: in lower case; ``[::1]`` for an IPv6 address.
+    :ivar is_below: hosts below it, and not itself.
+    :ivar port: ``None`` is the scheme's own.
+    """
+
+    host: str
+    is_below: bool = False
+    port: int | None = None
+
+    def allows(self, host: str, port: int | None) -> bool:
+        """Is this one of its pages? *port* is ``None`` for the scheme's own."""
+        if port != self.port:
+            return False
+        # With the dot: evil-example.com is not below example.com.
+        return host.endswith("." + self.host) if self.is_below else host == self.host
+
+
+def read_origin_rule(text: str) -> OriginRule:
+    """
+    Read ``example.com``, ``*.example.com`` or ``localhost:5173``.
+
+    :raises ValueError: it is neither.
+    """
+    found = _HOST.fullmatch(text.lower())
+    if found is None:
+        raise ValueError(
+            "must be a host such as example.com, *.example.com or localhost:5173, "
+            f"not {text!r}"
+        )
+    port = None if found.group(3) is None else int(found.group(3))
+    return OriginRule(found.group(2), found.group(1) is not None, port)
+
+
+@attrs.frozen
+class Origins:
+    """
+    Decide whose web pages may connect with their visitors' browsers.
+
+    :ivar rules: beside the same origin.
+    :ivar allows_none: also clients that send no origin: programs, not browsers.
+    :ivar allows_any: every page of the world; for development.
+    """
+
+    rules: tuple[OriginRule, ...] = ()
+    allows_none: bool = True
+    allows_any: bool = False
+
+    def allows(self, origin: str | None, host: str | None) -> bool:
+        """
+        May a page of *origin* connect?
+
+        :param origin: the request's Origin header.
+        :param host: the request's Host header.
+        """
+        if origin is None:
+            return self.allows_none
+        if self.allows_any:
+            return True
+        page = _split(origin)
+        if page is None:
+            return False
+        scheme, name, port = page
+        if host is not None and (name, port) == _without_default(scheme, host):
+            return True
+        return any(rule.allows(name, port) for rule in self.rules)
+
+
+def _split(origin: str) -> tuple[str, str, int | None] | None:
+    scheme, slashes, host = origin.lower().partition("://")
+    if not slashes or scheme not in _DEFAULT_PORTS:
+        return None
+    name, port = _without_default(scheme, host)
+    return None if name is None else (scheme, name, port)
+
+
+def _without_default(scheme: str, host: str) -> tuple[str | None, int | None]:
+    """Split ``host:port``; a port that is the scheme's own counts as none."""
+    if len(host) > _LONGEST_HOST:
+        return None, None
+    found = _HOST.fullmatch(host.lower())
+    if found is None or found.group(1):
+        return None, None
+    port = None if found.group(3) is None else int(found.group(3))
+    return found.group(2), None if port == _DEFAULT_PORTS[scheme] else port

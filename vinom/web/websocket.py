@@ -1,0 +1,113 @@
+"""``/ws``: where HTTP ends and a conversation over WebSocket begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from vinom.errors import Code, Refused
+from vinom.net.websocket import WebSocketLine, WebSockets
+from vinom.rules.limits import TokenBucket
+from vinom.rules.origins import Origins
+from vinom.web.answers import Missing, refuse
+from vinom.wire.websocket_handshake import (
+    Accepted,
+    HandshakeRefused,
+    accept_handshake,
+)
+
+
+class WebSocketPage(Resource):
+    """
+    Answer handshakes, and hand connections over.
+
+    :param origins: whose web pages may connect.
+    :param deflates: compress messages if the client can.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, websockets: WebSockets, origins: Origins, deflates: bool = False
+    ) -> None:
+        super().__init__()
+        self._websockets, self._origins = websockets, origins
+        self._deflates = deflates
+        #: How many refusals are logged: a flood is not to fill the disk.
+        self._logged = TokenBucket(1, 20)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        return Missing()
+
+    def render(self, request: Request) -> bytes | int:
+        """Take the connection away from HTTP, or answer why not."""
+        host: str = getattr(request.getClientAddress(), "host", "")
+        try:
+            accepted = self._accept(request)
+        except HandshakeRefused as error:
+            request.setHeader(b"upgrade", b"websocket")
+            request.setHeader(b"sec-websocket-version", b"13")
+            refusal = Refused(Code.BAD_MESSAGE, str(error))
+            return self._refuse(request, host, refusal, error.status)
+        except Refused as refusal:
+            return self._refuse(request, host, refusal, 403)
+        if not self._websockets.connections.enter(host):
+            refusal = Refused(Code.TOO_MANY_CONNECTIONS, "too many from your address")
+            return self._refuse(request, host, refusal, 429)
+        self._hand_over(request, host, accepted)
+        return NOT_DONE_YET
+
+    def _accept(self, request: Request) -> Accepted:
+        if request.method != b"GET" or request.clientproto != b"HTTP/1.1":
+            raise HandshakeRefused(405, "a WebSocket begins with GET of HTTP/1.1")
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        accepted = accept_handshake("/", headers, self._deflates)
+        origin, host = request.getHeader("origin"), request.getHeader("host")
+        if not self._origins.allows(origin, host):
+            raise Refused(
+                Code.ORIGIN_REFUSED,
+                "the node's settings do not name this origin",
+                {"origin": origin},
+            )
+        return accepted
+
+    def _refuse(
+        self, request: Request, host: str, refusal: Refused, status: int
+    ) -> bytes:
+        websockets = self._websockets
+        websockets.errors[refusal.code] += 1
+        if self._logged.take(websockets.clock.seconds()):
+            self._log.info(
+                "refused a WebSocket from {host}: {code}, {why}, {details}",
+                host=host,
+                code=refusal.code.value,
+                why=refusal.message,
+                details=dict(refusal.details),
+            )
+        return refuse(request, refusal, status)
+
+    def _hand_over(self, request: Request, host: str, accepted: Accepted) -> None:
+        """Put a line where the HTTP channel was; nothing of HTTP stays."""
+        websockets = self._websockets
+        line = WebSocketLine(
+            websockets, host, websockets.new_stream(accepted.extensions)
+        )
+        channel: Any = request.channel
+        transport = channel.transport
+        channel.setTimeout(None)
+        transport.unregisterProducer()
+        # What came in the same read as the request is given to the channel still.
+        channel.dataReceived = channel.rawDataReceived = line.dataReceived
+        channel.requests.clear()
+        if hasattr(transport, "wrappedProtocol"):
+            transport.wrappedProtocol = line
+        else:
+            transport.protocol = line
+        line.begin(transport, accepted.answer)

@@ -1,0 +1,75 @@
+"""
+The opening handshake, once HTTP is parsed by whoever serves HTTP.
+
+Source: RFC 6455, section 4; RFC 7692 for compression.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+import attrs
+from websockets.datastructures import Headers
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from vinom.errors import PeerError
+
+_log = logging.getLogger("websockets.server")
+_log.addHandler(logging.NullHandler())
+
+#: Each message is compressed by itself: remembering those before would cost every
+#: client some 40 KB at each end. Windows of 2^12 bytes hold our longest messages.
+_DEFLATE = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True,
+    client_no_context_takeover=True,
+    server_max_window_bits=12,
+    client_max_window_bits=12,
+    compress_settings={"memLevel": 5},
+)
+
+
+class HandshakeRefused(PeerError):
+    """
+    This is no handshake of ours.
+
+    :ivar status: of the HTTP answer.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@attrs.frozen
+class Accepted:
+    """
+    A handshake that is done.
+
+    :ivar answer: to be sent, whole.
+    :ivar extensions: what was agreed on, for `WebSocketStream`.
+    """
+
+    answer: bytes
+    extensions: Sequence[Extension] = ()
+
+
+def accept_handshake(
+    path: str, headers: Iterable[tuple[str, str]], deflates: bool = False
+) -> Accepted:
+    """
+    Answer a GET of HTTP/1.1.
+
+    :param headers: all of them, in order.
+    :param deflates: compress messages if the client can (permessage-deflate).
+    :raises HandshakeRefused: it asks for something else, or in a wrong way.
+    """
+    server = ServerProtocol(extensions=[_DEFLATE] if deflates else None, logger=_log)
+    response = server.accept(Request(path, Headers(headers)))
+    if response.status_code != 101:
+        why = server.handshake_exc
+        raise HandshakeRefused(response.status_code, f"no WebSocket handshake: {why}")
+    return Accepted(response.serialize(), tuple(server.extensions))
