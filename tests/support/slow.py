@@ -1,0 +1,83 @@
+"""A game that takes as long as it is told to, for tests with real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import attrs
+from msgspec import Struct
+
+from vinom.game import Game, Outcome, Table
+
+#: What can be asked to take for ever.
+CALLS = ("start", "act", "view", "bot")
+
+
+class Go(Struct, frozen=True):
+    """End the round, or whatever the options say."""
+
+
+class Slowness(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Which call never ends.
+
+    :ivar slow: one of `CALLS`; empty: none does.
+    """
+
+    slow: str = ""
+
+
+@attrs.frozen
+class Moment:
+    """What there is to know."""
+
+    slow: str
+    is_over: bool = False
+    has_gone: bool = False
+
+
+class Slow(Game[Moment, Go]):
+    """Ends when somebody says go; the call that its options name never does."""
+
+    name = "slow"
+    actions = Go
+    options = Slowness
+    seats = (2, 2)
+    linger = 0.1
+    absent = "bot"
+    bot_seconds = 0.1
+
+    def start(self, table: Table) -> Moment:
+        if table.options.slow == "start":
+            for_ever()
+        return Moment(table.options.slow)
+
+    def act(self, s: Moment, seat: int, action: Go, now: float) -> Moment:
+        if s.slow == "":
+            return attrs.evolve(s, is_over=True)
+        if s.slow == "act":
+            for_ever()
+        return attrs.evolve(s, has_gone=True)
+
+    def outcome(self, s: Moment) -> Outcome | None:
+        return Outcome(1, ((0, 1),)) if s.is_over else None
+
+    def view(self, s: Moment, audience: Hashable) -> dict[str, Any]:
+        if s.slow == "view" and s.has_gone:
+            for_ever()
+        return {"over": s.is_over}
+
+    def bot(self, view: Any, seat: int, chance: Any, setup: Any) -> Go | None:
+        if view["over"] is False:
+            for_ever()
+        return None
+
+
+def for_ever() -> None:
+    """Do not return, whatever is raised."""
+    while True:
+        try:
+            sum(range(100))
+        except BaseException:
+            continue

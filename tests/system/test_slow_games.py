@@ -1,0 +1,89 @@
+"""Games that never return from a call, in real game servers beside others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.support.slow import CALLS, Go
+from vinom.client.match import Match, MatchLost
+from vinom.client.sdk import Client, connect
+from vinom.tap.child_node import ChildNode
+
+
+class SlowGameTests(TestCase):
+    timeout = 120
+
+    async def meet(self, slow: str) -> list[Match]:
+        """Bring two players into a match of their own."""
+        players: list[Client] = await gatherResults(
+            connect(reactor, self.node.host, self.node.port, name=name)
+            for name in ("ann", "bob")
+        )
+        for player in players:
+            self.addCleanup(player.close)
+        found: list[Match] = []
+        joining = gatherResults(
+            (
+                player.queue("slow", {"slow": slow}, on_found=found.append)
+                for player in players
+            ),
+            consumeErrors=True,
+        )
+        try:
+            await joining
+        except Exception as error:
+            # It may be over before anybody had a seat.
+            wrapped = getattr(error, "subFailure", None)
+            if wrapped is None or not wrapped.check(MatchLost):
+                raise
+        return found
+
+    async def go(self, match: Match) -> None:
+        """Act as soon as play has begun."""
+        while not match.version or not match.act(Go()):
+            await deferLater(reactor, 0.02)
+
+    def report_of(self, match: Match) -> str:
+        folder = Path(self.node.state_dir) / "recordings"
+        return (folder / f"{match.match_id}.crash.txt").read_text()
+
+    async def test_slow_calls(self) -> None:
+        """
+        Whatever never ends in a game, and however it clings to it: its own
+        match ends as crashed, the report says why, the log tells who held up
+        the process, and another match in the very same process is played to
+        its end.
+        """
+        self.node = ChildNode(
+            reactor,
+            [
+                "--game=tests.support.slow:Slow",
+                f"--rooms-per-process={len(CALLS) + 1}",
+                "--warm=1",
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+        neighbours = await self.meet("")
+        for slow in CALLS:
+            match, other = await self.meet(slow)
+            if slow == "bot":
+                match._seat.close()
+            elif slow != "start":
+                await self.go(match)
+            # One that is over before the players have come is lost to them.
+            ends = ("crashed",) if slow != "start" else ("crashed", "no_such_match")
+            self.assertIn((await other.ended).reason, ends, slow)
+            report = self.report_of(match)
+            self.assertIn(f"TooSlow: {slow}() took more than 1 s", report)
+            self.assertIn("slow.py", report)
+        self.assertEqual([1, 1], [one.joins for one in neighbours])
+        await self.go(neighbours[0])
+        for neighbour in neighbours:
+            self.assertEqual("finished", (await neighbour.ended).reason)
+        self.assertIn("() of game slow took 1.", self.node.log_end())
