@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import importlib
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -74,6 +77,26 @@ class ManualTests(SynchronousTestCase):
             for name in re.findall(r"(?m)(?:^ +\$ .*\bvinom|``vinom) ([a-z]+)", text):
                 if name not in COMMANDS:
                     self.fail(f"{path.relative_to(ROOT)}: vinom {name}")
+
+    def test_commands_are_understood(self) -> None:
+        """
+        Every ``vinom`` command that a page tells to type is taken by its parser.
+        """
+        typed = 0
+        for path in PAGES:
+            text = path.read_text(encoding="utf-8")
+            text = re.sub(r" \\\n *", " ", text)
+            for line in re.findall(r"(?m)^ +\$ (?:\S+/)?vinom ([a-z]+.*)$", text):
+                name, *arguments = shlex.split(line, comments=True)
+                command = importlib.import_module(f"vinom.tap.commands.{name}")
+                parser = argparse.ArgumentParser(exit_on_error=False)
+                command.add_arguments(parser)
+                try:
+                    parser.parse_args(arguments)
+                except (argparse.ArgumentError, SystemExit) as error:
+                    self.fail(f"{path.relative_to(ROOT)}: vinom {line}: {error}")
+                typed += 1
+        self.assertGreaterEqual(typed, 10)
 
     def test_options_exist(self) -> None:
         """

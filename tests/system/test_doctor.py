@@ -24,7 +24,7 @@ _VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
 
 
 class DoctorTests(TestCase):
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         # Not below the test's own directory: a socket's path has to be short.

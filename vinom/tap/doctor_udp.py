@@ -28,7 +28,7 @@ from vinom.wire.doctor import NONCE_LENGTH, SHORTEST, answer_to, is_answer, ques
 Entropy = Callable[[int], bytes]
 
 #: How often is asked; how long an answer may take, seconds.
-_TIMES, _PATIENCE = 5, 1.0
+_TIMES, _PATIENCE = 5, 2.0
 #: Who did not answer so often is not there.
 _ENOUGH = 3
 #: Payloads that are tried, bytes: ours, what Ethernet carries with IPv6 and with
