@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.quick import Second, Tap
 from tests.system.test_main_job import descriptors_of, processes_below
+from vinom.client.line import LineLost
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.rules.recording import read_recording, replay
@@ -79,7 +81,8 @@ class PortRingTests(TestCase):
         endpoint = HostnameEndpoint(reactor, self.node.host, self.node.port)
         hello = Hello(PROTOCOL, f"player-{index}")
         lobby = LobbyClient(reactor, endpoint, hello)
-        await self.door.run(lobby.hello)
+        with suppress(LineLost):  # on a busy machine; `find_match` tries again
+            await self.door.run(lobby.hello)
         found = await lobby.find_match(Second.name)
         # Still in the very turn of the reactor in which it was told.
         is_bound = found.port in bound_udp_ports()
