@@ -9,7 +9,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.tap.settings import TABLE, Row
+from vinom.tap.setting_rows import Row
+from vinom.tap.settings import TABLE
 from vinom.tap.values import Switch
 
 TITLES = {
@@ -17,7 +18,9 @@ TITLES = {
     "state": "What it keeps",
     "identity": "Who may come",
     "lobby": "The lobby",
+    "websocket": "WebSocket",
     "games": "Games and game servers",
+    "rooms": "Rooms of the node",
     "strangers": "Strangers",
     "operation": "Operation",
     "trust": "Certificates",

@@ -14,6 +14,7 @@ from vinom.errors import Misconfigured
 from vinom.tap.options import NodeOptions
 from vinom.tap.settings import TABLE, Settings
 from vinom.tap.sources import gather
+from vinom.tap.values import Switch
 
 
 class SettingsTests(SynchronousTestCase):
@@ -79,6 +80,12 @@ class SettingsTests(SynchronousTestCase):
             "log_level": "warn",
             "admin": "tcp:1",
             "allow_plaintext": "true",
+            "http_tls": "true",
+            "origin": "*.example.com",
+            "browsers_only": "true",
+            "any_origin": "true",
+            "proxy": "10.0.0.0/8",
+            "deflate": "true",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -101,11 +108,11 @@ class SettingsTests(SynchronousTestCase):
                 name.removeprefix("VINOM_").lower(): value
                 for name, value in environment.items()
             }
-            for name in ("game", "auth"):
+            for name in ("game", "auth", "origin", "proxy"):
                 if name in given:
                     given[name] = [given[name]]
-            if "allow_plaintext" in given:
-                given["allow_plaintext"] = True
+            if isinstance(row.kind, Switch):
+                given[row.name] = True
             self.assertEqual(gather(given, {}), from_variable, row.name)
             self.assertNotEqual(
                 getattr(from_variable, row.name), getattr(Settings(), row.name)
@@ -125,6 +132,8 @@ class SettingsTests(SynchronousTestCase):
             ('allow_plaintext = "yes"', "allow_plaintext must be true or false"),
             ('port = "1"', "port must be a number"),
             ('game = "a:B"', "game must be a list"),
+            ('origin = ["*"]', "origin must be a host; for every site, set any_origin"),
+            ('proxy = ["10.0.0.1/8"]', "proxy must be an address, or a network"),
             ("interface = 1", "interface must be text"),
             ("port = 70000", "port must be from 0 to 65535"),
             ("port = true", "port must be a number"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -368,5 +368,5 @@ def _socket_under(transport: _Transport) -> socket.socket | None:
             return None
         transport = transport.transport
     if isinstance(transport, Connection) and not transport.TLS:
-        return cast(socket.socket, transport.getHandle())
+        return transport.getHandle()
     return None

@@ -17,7 +17,8 @@ from twisted.python.usage import Options, UsageError
 from vinom import __version__
 from vinom.errors import Misconfigured
 from vinom.tap.logs import observer
-from vinom.tap.settings import TABLE, Row
+from vinom.tap.setting_rows import Row
+from vinom.tap.settings import TABLE
 from vinom.tap.sources import checked_path, gather, unknown
 from vinom.tap.values import Switch
 
@@ -90,6 +91,14 @@ class NodeOptions(Options, AuthOptionMixin):
     def opt_auth(self, description: str) -> None:
         """A checker of names and passwords, see --help-auth; may be repeated."""
         self._repeated.setdefault("auth", []).append(description)
+
+    def opt_origin(self, host: str) -> None:
+        """A host whose web pages may connect, see the manual; may be repeated."""
+        self._repeated.setdefault("origin", []).append(host)
+
+    def opt_proxy(self, network: str) -> None:
+        """Whose connections begin with a PROXY protocol header; may be repeated."""
+        self._repeated.setdefault("proxy", []).append(network)
 
     def postOptions(self) -> None:
         given: dict[str, Any] = dict(self._repeated)

@@ -11,18 +11,18 @@ from __future__ import annotations
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from vinom.errors import Misconfigured
 from vinom.services.identity import GuestPolicy
+from vinom.tap.setting_rows import Row, option, row_of
+from vinom.tap.settings_rooms import RoomSettings
 from vinom.tap.values import (
     Address,
     Bounded,
     Choice,
     Endpoint,
-    Kind,
     PathName,
     PortRange,
     Realm,
@@ -37,22 +37,12 @@ def _state_dir() -> Path:
     return Path(state) / "vinom"
 
 
-def _option(
-    section: str, kind: Kind, help: str, default: Any = None, *, many: bool = False
-) -> Any:
-    """One row of the table."""
-    row = {"section": section, "kind": kind, "help": help, "many": many}
-    if callable(default):
-        return attrs.field(factory=default, metadata=row)
-    return attrs.field(default=() if many else default, metadata=row)
-
-
 _PORT = Bounded(int, 0, 65535)
 _RATE = Bounded(float, 0.01, 10**6)
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class Settings(RoomSettings):
     """
     What a node was told. Durations: seconds.
 
@@ -60,198 +50,199 @@ class Settings:
     """
 
     # Where it is.
-    interface: str = _option(
+    interface: str = option(
         "network", Address(), "address to listen on, IPv4 or IPv6", "127.0.0.1"
     )
-    port: int = _option(
+    port: int = option(
         "network", _PORT, "TCP port of the lobby; 0 is any free one", 4600
     )
-    advertise: str | None = _option(
+    advertise: str | None = option(
         "network",
         Text(),
         "host name or address that players are told; needed when the interface is "
         "0.0.0.0 or ::, otherwise the interface",
     )
-    ports: tuple[int, int] = _option(
+    ports: tuple[int, int] = option(
         "network",
         PortRange(),
         "UDP ports of game servers, first-last",
         (46000, 46063),
     )
-    receive_buffer_kb: int = _option(
+    receive_buffer_kb: int = option(
         "network",
         Bounded(int, 0, 1 << 20),
         "what to ask of the kernel for datagrams that wait at one game port, 2^10 "
         "bytes; it may grant less (vinom doctor tells); 0 asks nothing",
         1024,
     )
-    http: str | None = _option(
+    http: str | None = option(
         "network",
         Endpoint(),
-        "where /health and /ready are: a port on the interface, or an endpoint "
+        "where /ws, /health and /ready are: a port on the interface, or an endpoint "
         "such as tcp:8080:interface=10.0.0.1; off unless set",
     )
-    realm: str = _option(
+    realm: str = option(
         "network",
         Realm(),
         "domain that the names of game servers end with, two labels at least",
         "game.vinom",
     )
     # What it keeps.
-    state_dir: Path = _option(
+    state_dir: Path = option(
         "state",
         PathName(),
         "keys, certificates, recordings and the admin socket",
         _state_dir,
     )
-    recordings_days: float = _option(
+    recordings_days: float = option(
         "state",
         Bounded(float, 0, 3650),
         "how long recordings of matches are kept; 0 records nothing",
         7.0,
     )
-    recordings_mb: int = _option(
+    recordings_mb: int = option(
         "state",
         Bounded(int, 0, 1 << 24),
         "how much space recordings may take, 10^6 bytes; 0 records nothing",
         1000,
     )
     # Who may come.
-    guests: GuestPolicy = _option(
+    guests: GuestPolicy = option(
         "identity",
         Choice(("no", "loopback", "yes")),
         "who may play under any name without proof: no, loopback (from this machine) "
         "or yes",
         "loopback",
     )
-    auth: tuple[str, ...] = _option(
+    auth: tuple[str, ...] = option(
         "identity",
         Text(),
         "a checker of names and passwords, see --help-auth; may be repeated",
         many=True,
     )
-    identity_keys_file: Path | None = _option(
+    identity_keys_file: Path | None = option(
         "identity",
         PathName(),
         "public keys of a provider of JWTs, PEM or JSON Web Key Set",
     )
-    identity_issuer: str | None = _option(
+    identity_issuer: str | None = option(
         "identity", Text(), "what the provider's JWTs say in iss"
     )
-    identity_audience: str | None = _option(
+    identity_audience: str | None = option(
         "identity", Text(), "what the provider's JWTs name in aud"
     )
-    player_key_seconds: float = _option(
+    player_key_seconds: float = option(
         "identity",
         Bounded(float, 60, 10**8),
         "how long a player key is good after its last use",
         21600.0,
     )
     # What one line may cost.
-    allow_plaintext: bool = _option(
+    allow_plaintext: bool = option(
         "lobby", Switch(), "take lines without TLS from other machines too", False
     )
-    line_limit: int = _option(
+    line_limit: int = option(
         "lobby", Bounded(int, 256, 1 << 20), "longest message in, bytes", 2048
     )
-    connections_per_address: int = _option(
+    connections_per_address: int = option(
         "lobby",
         Bounded(int, 1, 1 << 20),
         "most lines of one address at once; an IPv6 /64 counts as one",
         256,
     )
-    message_rate: float = _option(
+    message_rate: float = option(
         "lobby", Bounded(float, 0.1, 10**6), "messages a second of one line", 10.0
     )
-    message_burst: int = _option(
+    message_burst: int = option(
         "lobby", Bounded(int, 1, 10**6), "messages at once of one line", 30
     )
-    hello_seconds: float = _option(
+    hello_seconds: float = option(
         "lobby", Bounded(float, 0.1, 3600), "time for a hello", 10.0
     )
-    fill_seconds: float = _option(
+    fill_seconds: float = option(
         "lobby",
         Bounded(float, 0, 3600),
         "wait of the longest waiting player after which a table that is not full "
         "is enough",
         5.0,
     )
-    token_seconds: float = _option(
+    token_seconds: float = option(
         "lobby",
         Bounded(float, 10, 3600),
         "how long connect tokens and tickets are good",
         120.0,
     )
     # Games, and the processes that host them.
-    game: tuple[str, ...] = _option(
+    game: tuple[str, ...] = option(
         "games",
         Text(),
         "a game beside the installed ones, package.module:Class; may be repeated",
         many=True,
     )
-    warm: int = _option(
+    warm: int = option(
         "games", Bounded(int, 0, 1000), "game servers kept ready for a match", 2
     )
-    max_servers: int | None = _option(
+    max_servers: int | None = option(
         "games",
         Bounded(int, 1, 60000),
         "most game servers at once, warm ones included; as many as ports unless set",
     )
-    rooms_per_process: int = _option(
+    rooms_per_process: int = option(
         "games",
         Bounded(int, 1, 10**6),
         "matches that one game server hosts before it ends, as many as come at once",
         1,
     )
-    server_memory_mb: int = _option(
+    server_memory_mb: int = option(
         "games",
         Bounded(int, 64, 1 << 20),
         "address space of one game server, 2^20 bytes",
         512,
     )
-    server_files: int = _option(
+    server_files: int = option(
         "games",
         Bounded(int, 32, 1 << 20),
         "descriptors of one game server, beside one for each room it may host",
         256,
     )
-    packet_rate: float = _option(
+    packet_rate: float = option(
         "games",
         _RATE,
         "packets a second of one player's connection, twice that at once; what is "
         "above it counts as lost",
         250.0,
     )
-    input_rate: float = _option(
+    input_rate: float = option(
         "games",
         _RATE,
-        "actions a second of one player's connection, twice that at once",
+        "actions a second of one player's connection, twice that at once; the same "
+        "in rooms of the node",
         100.0,
     )
     # What those may ask of a game server who are nobody yet.
-    hello_rate: float = _option(
+    hello_rate: float = option(
         "strangers",
         _RATE,
         "hellos a second of one network (an IPv4 /24, an IPv6 /48), twice that at once",
         500.0,
     )
-    hello_rate_attacked: float = _option(
+    hello_rate_attacked: float = option(
         "strangers",
         _RATE,
         "the same while there is an attack; a player needs two hellos to come in",
         20.0,
     )
-    nameless_rate: float = _option(
+    nameless_rate: float = option(
         "strangers",
         _RATE,
         "handshakes without a server name, and so without a ticket, a second of one "
         "network, eight times that at once",
         0.5,
     )
-    nameless_rate_attacked: float = _option(
+    nameless_rate_attacked: float = option(
         "strangers", _RATE, "the same while there is an attack", 0.1
     )
-    attack_rate: float = _option(
+    attack_rate: float = option(
         "strangers",
         _RATE,
         "datagrams a second that come to nothing, above which a game server takes "
@@ -259,46 +250,46 @@ class Settings:
         1000.0,
     )
     # How it is run.
-    drain_seconds: float = _option(
+    drain_seconds: float = option(
         "operation",
         Bounded(float, 0, 10**6),
         "how long running matches may go on after SIGTERM or Ctrl-C",
         60.0,
     )
-    admin: str | None = _option(
+    admin: str | None = option(
         "operation",
         Endpoint(),
         "where the admin API and /metrics are, beside the socket in the state "
         "directory: a port on the interface, or an endpoint; needs admin_token_file",
     )
-    admin_token_file: Path | None = _option(
+    admin_token_file: Path | None = option(
         "operation", PathName(), "holds the bearer token of the admin API over TCP"
     )
-    log_format: str = _option(
+    log_format: str = option(
         "operation", Choice(("text", "json")), "text or json", "text"
     )
-    log_level: str = _option(
+    log_level: str = option(
         "operation",
         Choice(("debug", "info", "warn", "error", "critical")),
         "leave out what is less important: debug, info, warn, error or critical",
         "info",
     )
     # Trust.
-    tls_certificate_file: Path | None = _option(
+    tls_certificate_file: Path | None = option(
         "trust",
         PathName(),
         "the lobby's certificate, leaf first, PEM; a private one unless set",
     )
-    tls_key_file: Path | None = _option(
+    tls_key_file: Path | None = option(
         "trust", PathName(), "the key of that certificate, PEM"
     )
-    authority_certificate_file: Path | None = _option(
+    authority_certificate_file: Path | None = option(
         "trust",
         PathName(),
         "certificate of the authority that signs for game servers, PEM; a private "
         "one unless set",
     )
-    authority_key_file: Path | None = _option(
+    authority_key_file: Path | None = option(
         "trust", PathName(), "the key of that authority, PEM"
     )
 
@@ -350,47 +341,22 @@ _TOGETHER = (
 )
 
 
-@attrs.frozen
-class Row:
-    """
-    One setting, as the sources and the reference page see it.
-
-    :ivar name: key of the TOML file.
-    :ivar default: as a reader sees it; ``None`` if there is none.
-    :ivar many: may be given more than once; a list in TOML.
-    """
-
-    name: str
-    section: str
-    kind: Kind
-    help: str
-    default: str | None
-    many: bool
-
-    @property
-    def flag(self) -> str:
-        """Name on the command line, without its hyphens in front."""
-        return self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """Name among the environment's variables."""
-        return f"VINOM_{self.name.upper()}"
-
-
-def _row(field: attrs.Attribute[Any]) -> Row:
-    told = field.metadata
-    default: str | None
-    if field.name == "state_dir":
-        default = "~/.local/state/vinom"
-    elif field.default in (None, ()):
-        default = None
-    else:
-        default = told["kind"].show(field.default)
-    return Row(
-        field.name, told["section"], told["kind"], told["help"], default, told["many"]
-    )
-
-
+_SECTIONS = (
+    "network",
+    "state",
+    "identity",
+    "lobby",
+    "websocket",
+    "rooms",
+    "games",
+    "strangers",
+    "operation",
+    "trust",
+)
 #: The whole table, in order.
-TABLE: tuple[Row, ...] = tuple(_row(field) for field in attrs.fields(Settings))
+TABLE: tuple[Row, ...] = tuple(
+    sorted(
+        (row_of(field) for field in attrs.fields(Settings)),
+        key=lambda row: _SECTIONS.index(row.section),
+    )
+)

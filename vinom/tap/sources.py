@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vinom.errors import Misconfigured
-from vinom.tap.settings import TABLE, Row, Settings
+from vinom.tap.setting_rows import Row
+from vinom.tap.settings import TABLE, Settings
 from vinom.tap.values import PathName
 
 _ROWS: Mapping[str, Row] = {row.name: row for row in TABLE}

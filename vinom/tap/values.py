@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
+
+from vinom.rules.origins import read_origin_rule
 
 
 class Kind(Protocol):
@@ -102,6 +104,33 @@ class Endpoint(Text):
         if text.isdecimal() and int(text) > 65535:
             raise ValueError("must be a port up to 65535, or an endpoint")
         return super().read(text)
+
+
+@attrs.frozen
+class OriginHost(Text):
+    """A host whose web pages may connect."""
+
+    metavar: str = "HOST"
+
+    def read(self, text: str) -> Any:
+        if text == "*":
+            raise ValueError("must be a host; for every site, set any_origin")
+        return read_origin_rule(text)
+
+
+@attrs.frozen
+class Network(Text):
+    """An address, or a network of them."""
+
+    metavar: str = "ADDRESS"
+
+    def read(self, text: str) -> Any:
+        try:
+            return ip_network(text)
+        except ValueError:
+            raise ValueError(
+                f"must be an address, or a network such as 10.0.0.0/8, not {text!r}"
+            ) from None
 
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"

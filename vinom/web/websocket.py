@@ -19,6 +19,8 @@ from vinom.wire.websocket_handshake import (
     accept_handshake,
 )
 
+_STATUSES = {Code.ORIGIN_REFUSED: 403, Code.TOO_MANY_CONNECTIONS: 429}
+
 
 class WebSocketPage(Resource):
     """
@@ -47,16 +49,15 @@ class WebSocketPage(Resource):
         host: str = getattr(request.getClientAddress(), "host", "")
         try:
             accepted = self._accept(request)
+            if not self._websockets.connections.enter(host):
+                raise Refused(Code.TOO_MANY_CONNECTIONS, "too many from your address")
         except HandshakeRefused as error:
             request.setHeader(b"upgrade", b"websocket")
             request.setHeader(b"sec-websocket-version", b"13")
-            refusal = Refused(Code.BAD_MESSAGE, str(error))
-            return self._refuse(request, host, refusal, error.status)
+            wrong = Refused(Code.BAD_MESSAGE, str(error))
+            return self._refuse(request, host, wrong, error.status)
         except Refused as refusal:
-            return self._refuse(request, host, refusal, 403)
-        if not self._websockets.connections.enter(host):
-            refusal = Refused(Code.TOO_MANY_CONNECTIONS, "too many from your address")
-            return self._refuse(request, host, refusal, 429)
+            return self._refuse(request, host, refusal, _STATUSES[refusal.code])
         self._hand_over(request, host, accepted)
         return NOT_DONE_YET
 

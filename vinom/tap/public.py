@@ -1,0 +1,52 @@
+"""What everybody finds where ``http`` is: health, readiness, and WebSockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from vinom.net.proxied import ProxiedFactory
+from vinom.net.websocket import WebSocketBounds, WebSockets
+from vinom.rules.origins import Origins
+from vinom.tap.settings import Settings
+from vinom.web.answers import make_site
+from vinom.web.health import health_pages
+from vinom.web.websocket import WebSocketPage
+
+
+def public_site(
+    settings: Settings,
+    websockets: WebSockets,
+    tls: IOpenSSLServerConnectionCreator,
+    obstacle: Callable[[], str | None],
+    reactor: Any,
+) -> Factory:
+    """
+    Make what listens at the ``http`` endpoint.
+
+    :param tls: used if the settings say so.
+    :param obstacle: why no players should be sent here.
+    """
+    pages = health_pages(obstacle)
+    origins = Origins(settings.origin, not settings.browsers_only, settings.any_origin)
+    pages.putChild(b"ws", WebSocketPage(websockets, origins, settings.deflate))
+    site: Factory = make_site(pages, reactor)
+    if settings.http_tls:
+        site = TLSMemoryBIOFactory(tls, False, site, reactor)
+    if settings.proxy:
+        # Outermost: a proxy's header comes before everything of the player's.
+        site = ProxiedFactory(site, settings.proxy)
+    return site
+
+
+def websocket_bounds(settings: Settings) -> WebSocketBounds:
+    """Say what one WebSocket may cost."""
+    return WebSocketBounds(
+        settings.line_limit,
+        settings.connections_per_address,
+        ping_seconds=settings.ping_seconds,
+    )
