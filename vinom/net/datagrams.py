@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, cast
 
 import attrs
 from twisted.internet.error import MessageLengthError
@@ -20,6 +20,8 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
 from vinom.net.alarm import Alarm
+from vinom.net.paced import Looked, PacedReader
+from vinom.rules.pacing import Pacing
 from vinom.wire.admission import Address
 from vinom.wire.dtls import (
     Association,
@@ -117,6 +119,8 @@ class DatagramPort(DatagramProtocol):
         self._strangers: list[tuple[bytes, Address]] = []
         self._beyond = 0
         self._is_pressed = False
+        self._reader: PacedReader | None = None
+        self._heard = 0
         self._write: Pass | None = None
         self.unsendable = 0
         self.crowded_out = 0
@@ -126,10 +130,15 @@ class DatagramPort(DatagramProtocol):
         bound = socket_of(self.transport)
         if bound is not None:
             widen_receive_buffer(bound, self._receive_buffer)
+            port = cast(Looked, self.transport)
+            self._reader = PacedReader(self._clock, port, Pacing())
 
     def stopProtocol(self) -> None:
         self._write = None
         self._alarm.stop()
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader = None
         self._known.clear()
         self._strangers.clear()
         # It may be this very turn that closes the port.
@@ -188,9 +197,12 @@ class DatagramPort(DatagramProtocol):
                 self.flush()
         finally:
             self._turn = None
+            ended = self._seconds()
             if self._turned is not None:
-                ended = self._seconds()
                 self._turned(ended - self._began, ended)
+            if self._reader is not None:
+                before, self._heard = self._heard, self._server.datagrams_in
+                self._reader.turned(self._heard - before, ended)
             if self._write is not None:
                 self._alarm.arm()
                 if self._server.has_news or self._known or self._strangers:

@@ -55,11 +55,11 @@ class Absences:
 
     def bot_at(self) -> float:
         """Tell the match time of the next bot's turn; infinite if there is none."""
-        return min(self.bots.values(), default=inf)
+        return min(self.bots.values()) if self.bots else inf
 
     def forfeit_at(self) -> float:
         """Tell when the next seat is given up, likewise on the caller's clock."""
-        return min(self.forfeits.values(), default=inf)
+        return min(self.forfeits.values()) if self.forfeits else inf
 
     def take_bot(self, time: float) -> tuple[int, float]:
         """

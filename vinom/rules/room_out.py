@@ -88,6 +88,11 @@ class RoomOut:
         """Name the seats that are connected now."""
         return self._seats.present()
 
+    @property
+    def has_effects(self) -> bool:
+        """Did anything happen since `take_effects` was called?"""
+        return bool(self._effects)
+
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
         effects, self._effects = self._effects, []

@@ -72,9 +72,14 @@ class TickInputs:
 
         :raises Rejected: the seat has too many here.
         """
-        if sum(whose == seat for whose, _ in self.waiting) >= MOST_WAITING:
+        waiting = self.waiting
+        # Mostly there are fewer in all, which is quicker seen.
+        if (
+            len(waiting) >= MOST_WAITING
+            and sum(whose == seat for whose, _ in waiting) >= MOST_WAITING
+        ):
             raise Rejected("too_many", "too many inputs for one tick")
-        self.waiting.append((seat, action))
+        waiting.append((seat, action))
 
     def forget(self, seat: int) -> None:
         """A seat is gone for good, and so is what it had still to say."""

@@ -23,10 +23,10 @@ from twisted.logger import Logger
 from vinom.errors import Code, Misconfigured, PeerError, Refused
 from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
-from vinom.net.alarm import Alarm
 from vinom.net.datagrams import DatagramPort
 from vinom.net.turns import TurnWatch
 from vinom.rules.guard import Guard
+from vinom.services.gameserver_alarms import RoomAlarms
 from vinom.services.gameserver_figures import LinkSamples, measure_port
 from vinom.services.gameserver_line import Line, LineLimits
 from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
@@ -117,7 +117,7 @@ class GameServer:
         self._limits, self._strangers = limits or LineLimits(), strangers
         self._workload = Workload(self.figures)
         self._send: Callable[[ToNode], None] = _to_nobody
-        self._alarms: dict[HostedRoom, Alarm] = {}
+        self._alarms = RoomAlarms(reactor, self._ring, seconds)
         self._dtls: DtlsServer | None = None
         self._port: DatagramPort | None = None
         self._listening: IListeningPort | None = None
@@ -290,9 +290,7 @@ class GameServer:
             guard=self._guard,
         )
         self.rooms[plan.match_id] = hosted
-        self._alarms[hosted] = Alarm(
-            self._reactor, hosted.deadline, lambda: self._ring(hosted), self._seconds
-        )
+        self._alarms.add(hosted)
         self._log.info(
             "match {match_id} of {game} is open", match_id=plan.match_id, game=plan.game
         )
@@ -336,7 +334,8 @@ class GameServer:
         else:
             if news:
                 room.take(line, seat, news, now)
-            touched.add(room)
+            if not (room.can_wait and line.link.is_silent):
+                touched.add(room)
 
     def _open_line(self, association: Association, now: float) -> None:
         if self._reception is None:
@@ -366,11 +365,10 @@ class GameServer:
     def _turn(self, hosted: HostedRoom, now: float) -> None:
         """One turn's inputs are in: answer them."""
         hosted.flush(now)
-        alarm = self._alarms.get(hosted)
         if hosted.ended_at is not None and hosted.is_done(now):
             self._forget(hosted)
-        elif alarm is not None:
-            alarm.arm()
+        else:
+            self._alarms.arm(hosted)
 
     def _ring(self, hosted: HostedRoom) -> None:
         now = self._seconds()
@@ -386,7 +384,7 @@ class GameServer:
             return
         self._slipped += hosted.room.slipped
         hosted.part()
-        self._alarms.pop(hosted).stop()
+        self._alarms.discard(hosted)
         if self._dtls is not None:
             self._dtls.admission.remove_match(match_id)
         # Not now: this may be in the middle of a turn that delivers.

@@ -49,6 +49,8 @@ from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatE
 FAREWELL = 2.0
 #: Pause between tries meanwhile, seconds: much may be lost, but not the end.
 _FAREWELL_PAUSE = 0.15
+#: Ticks of games that have so many a second acknowledge inputs in time.
+SOON_HZ = 20
 #: Longest text of a refusal, characters.
 _LONGEST_TEXT = 200
 
@@ -84,6 +86,8 @@ class HostedRoom:
         self.ended_at: float | None = None
         self._port, self._tell, self._recording = port, tell, recording
         self._ticks = bool(game.tick_hz)
+        self._ticks_soon = game.tick_hz >= SOON_HZ
+        self._told = 0
         self._names = tuple(
             SeatName(number, seat.name, seat.player_id)
             for number, seat in enumerate(plan.seats)
@@ -246,6 +250,18 @@ class HostedRoom:
                 if line.link.phase == "over":
                     self.lost(line, seat, now)
         self._links_at = min(self._links_at, now + ACK_DELAY)
+        self._told = self.room.version
+
+    @property
+    def can_wait(self) -> bool:
+        """Is there nothing to tell that the next tick does not tell soon enough?"""
+        room = self.room
+        return (
+            self._ticks_soon
+            and room.phase == "playing"
+            and room.version == self._told
+            and not room.has_effects
+        )
 
     def _show(self, now: float) -> None:
         room, version = self.room, self.room.version
@@ -378,9 +394,13 @@ class HostedRoom:
 
     def rearm(self) -> None:
         """Find out exactly when a link wants attention; after `flush`."""
-        lines = [seat.line for seat in self.seats if seat.line is not None]
-        wanted = [line.link.deadline() for line in lines]
-        self._links_at = min((at for at in wanted if at is not None), default=inf)
+        first = inf
+        for seat in self.seats:
+            if seat.line is not None:
+                at = seat.line.link.deadline()
+                if at is not None and at < first:
+                    first = at
+        self._links_at = first
 
     def _run_clock(self, now: float) -> None:
         before = self.room.version

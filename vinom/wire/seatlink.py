@@ -320,6 +320,11 @@ class SeatLink:
             self._out = []
         return out
 
+    @property
+    def is_silent(self) -> bool:
+        """Is there nothing for `take_packets`?"""
+        return not self._out and self._unsent >= self._messages.next
+
     def _send_messages(self, start: int, most: int) -> None:
         for first, parts in self._messages.packets(start)[:most]:
             self._out.append(write_messages(self._next(), self.consumed, first, parts))
