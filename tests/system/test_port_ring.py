@@ -7,10 +7,10 @@ and more, and asks for the time in which players learn of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,9 @@ class PortRingTests(TestCase):
         endpoint = HostnameEndpoint(reactor, self.node.host, self.node.port)
         hello = Hello(PROTOCOL, f"player-{index}")
         lobby = LobbyClient(reactor, endpoint, hello)
-        with suppress(LineLost):  # on a busy machine; `find_match` tries again
+        with contextlib.suppress(
+            LineLost
+        ):  # on a busy machine; `find_match` tries again
             await self.door.run(lobby.hello)
         found = await lobby.find_match(Second.name)
         # Still in the very turn of the reactor in which it was told.
