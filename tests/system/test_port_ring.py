@@ -81,9 +81,8 @@ class PortRingTests(TestCase):
         endpoint = HostnameEndpoint(reactor, self.node.host, self.node.port)
         hello = Hello(PROTOCOL, f"player-{index}")
         lobby = LobbyClient(reactor, endpoint, hello)
-        with contextlib.suppress(
-            LineLost
-        ):  # on a busy machine; `find_match` tries again
+        # On a busy machine; `find_match` tries again.
+        with contextlib.suppress(LineLost):
             await self.door.run(lobby.hello)
         found = await lobby.find_match(Second.name)
         # Still in the very turn of the reactor in which it was told.
