@@ -21,8 +21,9 @@ from vinom.errors import Misconfigured, Refused, Rejected
 from vinom.game import Chance, Game, Outcome, Step
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.rules.frozen import ensure_frozen, fingerprint, plain, state_hash
+from vinom.rules.guard import Guard
 from vinom.rules.leaks import find_leaks
-from vinom.rules.play import Play, Recorded, table_of
+from vinom.rules.play import GAME_ERRORS, Play, Recorded, table_of
 from vinom.rules.random_actions import RandomActions
 from vinom.rules.recording import (
     encode_ending,
@@ -146,26 +147,36 @@ def _trace_of(result: Any) -> str:
     return state_hash(result)
 
 
-def try_game(game: Game[Any, Any], name: str, seats: int, seed: int) -> Trial:
+def try_game(
+    game: Game[Any, Any],
+    name: str,
+    seats: int,
+    seed: int,
+    guard: Guard | None = None,
+) -> Trial:
     """
     Play one game of *seats* players against random actions.
 
     :param seed: 64 bits; the same seed is the same trial, in any process.
+    :param guard: interrupts calls that take too long; each is made twice.
     """
     trial = Trial()
     players = tuple(SeatPlan(f"p{seat}", f"player {seat}") for seat in range(seats))
     plan = MatchPlan("check", name, players, seed)
-    _Player(game, plan, trial).play()
+    _Player(game, plan, trial, guard or Guard()).play()
     return trial
 
 
 class _Player:
     """Plays one trial game."""
 
-    def __init__(self, game: Game[Any, Any], plan: MatchPlan, trial: Trial) -> None:
+    def __init__(
+        self, game: Game[Any, Any], plan: MatchPlan, trial: Trial, guard: Guard
+    ) -> None:
         self._game, self._plan, self._trial = game, plan, trial
         twice = _Twice(game)
-        self._play_of, self._views = Play(twice, self._note), Views(twice)
+        self._play_of = Play(twice, self._note, guard, plan)
+        self._views = Views(twice, self._play_of.ask)
         self._actions = RandomActions(game.actions, Chance(plan.seed ^ 0xC0FFEE))
         self._file = bytearray(encode_header(plan, game, 0.0))
         self._away: set[int] = set()
@@ -187,7 +198,7 @@ class _Player:
             trial.found("frozen", str(error))
         except Refused as error:
             trial.found("fault", f"the defaults are refused: {error.message}")
-        except (Exception, SystemExit) as error:
+        except GAME_ERRORS as error:
             what = f"{type(error).__qualname__}: {error}{_line_of(error)}"
             when = f"at {play.time:.3f} s, version {play.version}"
             trial.found("fault", what, when)
@@ -273,7 +284,8 @@ class _Player:
         view = msgspec.msgpack.decode(shown)
         if self._actions.below(2) and type(self._game).bot is not Game.bot:
             _, self._actions.chance = self._actions.chance.draw()
-            chosen = self._game.bot(view, seat, self._actions.chance, self._setup)
+            chance = self._actions.chance
+            chosen = play.ask("bot", self._game.bot, view, seat, chance, self._setup)
             if chosen is None:
                 return None
             # As it would arrive: a bot that answers nonsense is found out.
@@ -319,7 +331,8 @@ class _Player:
             "check", "ended", version=play.version, view_hash=fingerprint(shown)
         )
         self._file += encode_ending(end, play.state)
-        result = replay(read_recording(bytes(self._file)), self._game)
+        recording = read_recording(bytes(self._file))
+        result = replay(recording, self._game, guard=play.guard)
         if result.differing is not None:
             self._trial.found("replay", result.differing)
 

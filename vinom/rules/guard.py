@@ -4,7 +4,7 @@ Which call into a game runs now, and what becomes of one that does not end.
 A room has no clock of its own in the middle of a call, and setting an alarm
 for each would cost more than most calls. So whoever calls a game leaves a mark,
 and one alarm for all, rung by whoever hands in the guard, looks at it now and
-then (decision 0019).
+then (decision 0020).
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from vinom.errors import Unreadable
 from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
 from vinom.rules.frozen import differences, fingerprint, plain, state_hash
-from vinom.rules.play import Play, Recorded, table_of
+from vinom.rules.guard import Guard
+from vinom.rules.play import GAME_ERRORS, Play, Recorded, table_of
 from vinom.rules.room_views import Views
 
 #: The layout above; a reader refuses others.
@@ -166,11 +167,14 @@ def replay(
     recording: Recording,
     game: Game[Any, Any],
     watch: Callable[[Play], None] | None = None,
+    guard: Guard | None = None,
 ) -> ReplayResult:
     """
     Play a recording again and compare where it ends.
 
     :param watch: called with the play after each change, and at its start.
+    :param guard: interrupts the game where it takes too long; without it that may
+        be for ever.
     :raises Unreadable: the recording is of another version of the game.
     """
     header = recording.header
@@ -179,7 +183,8 @@ def replay(
             f"recorded with schema {header.schema} of {header.plan.game}; "
             f"this is schema {game.schema}"
         )
-    play, views = Play(game), Views(game)
+    play = Play(game, guard=guard or Guard(), plan=header.plan)
+    views = Views(game, play.ask)
     fault: BaseException | None = None
     view_hash = ""
     try:
@@ -194,14 +199,14 @@ def replay(
                 watch(play)
     except Unreadable:
         raise
-    except (Exception, SystemExit) as error:
+    except GAME_ERRORS as error:
         fault = error
     if play.version:
         try:
             audience = views.audience_of(play.state, None)
             shown = views.show(play.state, play.version, audience)
             view_hash = fingerprint(shown)
-        except (Exception, SystemExit) as error:
+        except GAME_ERRORS as error:
             fault = fault or error
     result = ReplayResult(
         play.version, play.time, state_hash(play.state), view_hash, fault

@@ -8,18 +8,21 @@ from contextlib import suppress
 
 from twisted.logger import Logger
 
-from vinom.rules.guard import Guard, SlowCall
+from vinom.rules.guard import MOST_LOOKS, Guard, SlowCall
 from vinom.rules.limits import TokenBucket
 
 _log = Logger("vinom.games")
 
 
-def guard_games() -> Guard:
+def guard_games(seconds: int = 1, is_told: bool = True) -> Guard:
     """
     Make the guard of this process; SIGALRM is its own from now on.
 
     Only the main thread can; its calls alone are guarded, and it is the one
     that runs the reactor. Each alarm wakes the reactor, as any signal does.
+
+    :param seconds: that a call may take.
+    :param is_told: does the log tell of slow calls?
     """
     logged = TokenBucket(0.2, 10)
 
@@ -40,6 +43,12 @@ def guard_games() -> Guard:
     def rung(number: int, frame: object) -> None:
         guard.look()
 
-    guard = Guard(time.monotonic, time.thread_time, set_alarm, tell)
+    guard = Guard(
+        time.monotonic,
+        time.thread_time,
+        set_alarm,
+        tell if is_told else None,
+        most_looks=MOST_LOOKS * seconds,
+    )
     signal.signal(signal.SIGALRM, rung)
     return guard

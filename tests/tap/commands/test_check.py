@@ -21,6 +21,14 @@ class Shaky(Cards):
         raise ZeroDivisionError("boom")
 
 
+class Endless(Cards):
+    """Never sees its first action through."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        while True:
+            pass
+
+
 class CheckTests(SynchronousTestCase):
     def run_command(self, *arguments: str) -> tuple[int, str]:
         parser = argparse.ArgumentParser()
@@ -54,6 +62,15 @@ class CheckTests(SynchronousTestCase):
         code, out = self.run_command("tests.support.games:Peeking")
         self.assertEqual(code, 1)
         self.assertIn("leak: cards[0] is not public", out)
+
+    def test_an_endless_game(self) -> None:
+        """
+        A call that never returns is told with its line; the check ends.
+        """
+        spec = f"{Endless.__module__}:{Endless.__name__}"
+        code, out = self.run_command(spec, "--games", "1")
+        self.assertEqual(code, 1)
+        self.assertRegex(out, r"TooSlow: act\(\) took more than 2 s.*test_check.py:\d+")
 
     def test_a_failing_game(self) -> None:
         """

@@ -20,6 +20,7 @@ from vinom.rules.recording import read_recording
 from vinom.rules.room import Closed, Room
 from vinom.storage.recordings import Recordings
 from vinom.tap.commands import replay as command
+from vinom.tap.patience import guard_games
 
 
 class Slower(Teller):
@@ -29,12 +30,22 @@ class Slower(Teller):
         return super().act(s, seat, action, now + 1.0)
 
 
+class Endless(Teller):
+    """Does not get over the word for it."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        while action.word == "loop":
+            pass
+        return super().act(s, seat, action, now)
+
+
 class ReplayTests(SynchronousTestCase):
     def record(self, game: Game[Any, Any], words: tuple[str, ...] = ()) -> Path:
         """Record a match of some words, or a maze played by bots."""
         directory = Path(self.mktemp())
         recording = Recordings(directory).open(plan_for(game), game, 1.7e9)
-        room = Room(plan_for(game), game, 0.0, record=recording.record)
+        guard = guard_games()
+        room = Room(plan_for(game), game, 0.0, record=recording.record, guard=guard)
         room.join(0, 0.0)
         room.join(1, 0.0)
         for count, word in enumerate(words):
@@ -96,6 +107,18 @@ class ReplayTests(SynchronousTestCase):
         code, out = self.run_command(str(path), "--game", spec)
         self.assertEqual(code, 0)
         self.assertIn("it has no end: its process was killed", out)
+
+    def test_endless(self) -> None:
+        """
+        What was interrupted is interrupted again, and told; it does not hang.
+        """
+        path = self.record(Endless(), ("hi", "loop"))
+        spec = f"{Endless.__module__}:{Endless.__name__}"
+        for more in ([], ["--watch", "--speed", "100"]):
+            code, out = self.run_command(str(path), "--game", spec, *more)
+            self.assertEqual(code, 0)
+            self.assertIn("recorded end: crashed", out)
+            self.assertIn("failed: TooSlow: act() took more than 1 s", out)
 
     def test_several(self) -> None:
         """

@@ -13,6 +13,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.rules.check import Finding, first_disagreement, try_game
 from vinom.tap.games import load_game, load_games, name_of
+from vinom.tap.patience import guard_games
 
 #: Any two would do; what matters is that they are given and differ.
 _HASH_SEEDS = ("1", "2")
@@ -46,8 +47,10 @@ def run(options: argparse.Namespace) -> int:
     notes: list[str] = []
     steps = 0
     trials = _trials(game, options.games, options.seed)
+    # Each call is made twice there.
+    guard = guard_games(2, is_told=False)
     for seats, seed in trials:
-        trial = try_game(game, name_of(game), seats, seed)
+        trial = try_game(game, name_of(game), seats, seed, guard)
         steps += len(trial.trace)
         findings += [one for one in trial.findings if one not in findings]
         notes += [note for note in trial.notes if note not in notes]

@@ -21,6 +21,7 @@ from vinom.model import MatchPlan
 from vinom.rules.play import Play
 from vinom.rules.recording import Recording, ReplayResult, read_recording, replay
 from vinom.tap.games import load_game, load_games
+from vinom.tap.patience import guard_games
 
 #: Nothing that happens takes longer to watch than this, seconds.
 _LONGEST_WAIT = 2.0
@@ -75,7 +76,7 @@ def _replay_file(
         if options.watch:
             result = _watched(recording, game, sys.stdout, time.sleep, options.speed)
         else:
-            result = replay(recording, game)
+            result = replay(recording, game, guard=guard_games(is_told=False))
     except OSError as error:
         raise Misconfigured(f"{path}: {error.strerror}") from error
     except (Misconfigured, Unreadable) as error:
@@ -129,6 +130,7 @@ def _watched(
     """Replay at the pace it was played, on a terminal or as lines."""
     screen = Screen(out) if can_draw(out, os.environ) else None
     picture = Picture(recording.header.plan, game)
+    guard = guard_games(is_told=False)
     shown_at = 0.0
 
     def watch(play: Play) -> None:
@@ -142,10 +144,10 @@ def _watched(
             screen.show(picture.draw(play, width, height, has_unicode(out)))
 
     if screen is None:
-        return replay(recording, game, watch)
+        return replay(recording, game, watch, guard)
     screen.enter()
     try:
-        result = replay(recording, game, watch)
+        result = replay(recording, game, watch, guard)
         sleep(_LONGEST_WAIT)
     finally:
         screen.leave()
