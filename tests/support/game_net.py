@@ -147,6 +147,9 @@ class MemoryRecordings:
         recording = self.matches[plan.match_id] = MemoryRecording()
         return recording
 
+    def sweep(self, now: float) -> int:
+        return 0
+
 
 class GamePlayer:
     """One seat's player, from the socket up, that never comes back by itself."""

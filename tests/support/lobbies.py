@@ -16,8 +16,10 @@ from msgspec import Struct, json
 from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
+from tests.support.game_net import MemoryRecordings
 from vinom.errors import Code
 from vinom.game import Game
+from vinom.net.turn_end import TurnEnd
 from vinom.services.conversation import Bounds, Conversation
 from vinom.services.identity import Identity
 from vinom.services.lobby import Lobby
@@ -25,6 +27,8 @@ from vinom.services.matchmaker import Matchmaker
 from vinom.services.minting import Mint
 from vinom.services.outside import OutsideMatches
 from vinom.services.presence import Presence
+from vinom.services.rooms import Rooms
+from vinom.services.rooms_ports import RoomBounds
 from vinom.services.sessions import Sessions
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.wire.shared import Shared
@@ -135,11 +139,24 @@ class LobbyWorld:
         self.outside = OutsideMatches(
             self.sessions, self.identity, self.games, self.entropy
         )
+        self.recordings = MemoryRecordings()
+        self.turns = TurnEnd(self.clock)
+        self.rooms = Rooms(
+            self.games,
+            self.turns,
+            self.clock,
+            self.clock.seconds,
+            self.entropy,
+            self.recordings,
+            guard=parts.get("guard"),
+            bounds=parts.get("room_bounds", RoomBounds()),
+        )
         self.lobby = Lobby(
             self.identity,
             self.presence,
             self.matchmaker,
             self.sessions,
+            self.rooms,
             self.games,
             self.clock,
             parts.get("bounds", Bounds()),

@@ -300,12 +300,8 @@ class WebSocketLine:
                 # Only the last ping has to be answered (RFC 6455, 5.5.3).
                 del stream.outbox[:-1]
                 return
-            self.flush()
             answers, stream.outbox = stream.outbox, []
-            if self.is_behind:
-                stream.outbox = answers[-1:]
-            else:
-                self._write(b"".join(answers))
+            self._write(b"".join(answers))
             return
         self._say_rest()
         if stream.outbox:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ from vinom.rules.limits import TokenBucket
 from vinom.wire.conversation import HangUp, Send, Talk, Work, open_conversation
 from vinom.wire.messages import (
     Asked,
+    Envelope,
     Hello,
     MatchEnded,
     MatchFound,
@@ -26,7 +28,8 @@ from vinom.wire.messages import (
     RequestId,
     Unusable,
     Welcome,
-    decode_request,
+    decode_body,
+    decode_envelope,
 )
 from vinom.wire.shared import Shared
 
@@ -68,6 +71,18 @@ class Line(Protocol):
 
 
 @attrs.frozen
+class Followed:
+    """
+    An answer after which more is to be said at once.
+
+    :ivar then: says it.
+    """
+
+    push: Push
+    then: Callable[[], None]
+
+
+@attrs.frozen
 class Bounds:
     """
     What one conversation may cost. Times: seconds.
@@ -76,12 +91,14 @@ class Bounds:
     :ivar idle_seconds: silence after which one who waits for nothing is sent away.
     :ivar rate: messages a second.
     :ivar burst: messages at once.
+    :ivar actions: actions a second, twice that at once; they count for themselves.
     """
 
     hello_seconds: float = 10.0
     idle_seconds: float = 600.0
     rate: float = 10.0
     burst: float = 30.0
+    actions: float = 100.0
 
 
 class Desk(Protocol):
@@ -98,11 +115,34 @@ class Desk(Protocol):
     ) -> tuple[Player, Welcome, list[Push]]:
         """Answer a hello; fails with `Refused`."""
 
-    async def serve(self, player: Player, request: Request) -> Push:
-        """Answer any other request; fails with `Refused`."""
+    async def serve(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push | Followed | None:
+        """Answer any other request, if it has an answer; fails with `Refused`."""
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over."""
+
+
+class Place(Protocol):
+    """A place in a live room, which a conversation has."""
+
+    @property
+    def room_id(self) -> str:
+        """Which room."""
+
+    @property
+    def room(self) -> Any:
+        """The room itself: `vinom.services.rooms_room.LiveRoom`."""
+
+    def act(self, envelope: Envelope) -> None:
+        """The player acts; fails with `Refused`."""
+
+    def lost(self, conversation: Conversation) -> None:
+        """The conversation is over."""
+
+
+_NO_PLACES: Mapping[str, Place] = MappingProxyType({})
 
 
 class Conversation:
@@ -112,6 +152,8 @@ class Conversation:
     :ivar host: the peer's address.
     :ivar player: who it is, once that is known.
     :ivar is_open: can it still be told something?
+    :ivar line: what carries it.
+    :ivar places: its places in live rooms, by room.
     """
 
     _log = Logger()
@@ -121,7 +163,10 @@ class Conversation:
     ) -> None:
         self.host = line.host
         self.player: Player | None = None
-        self._desk, self._line, self._clock, self._bounds = desk, line, clock, bounds
+        self.line, self.places = line, _NO_PLACES
+        self._place: Place | None = None
+        self._actions: TokenBucket | None = None
+        self._desk, self._clock, self._bounds = desk, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
         self._inputs = open_conversation(self._talk)
@@ -142,11 +187,15 @@ class Conversation:
         self._heard = now = self._clock.seconds()
         asked: Asked | Unusable
         try:
-            asked = decode_request(message)
+            envelope = decode_envelope(message)
+            if envelope.type == "action" and self.player is not None:
+                self._act(envelope, now)
+                return
+            asked = decode_body(envelope)
         except Unusable as refusal:
             asked = refusal
         if not self._bucket.take(now):
-            self._complain_of_rate(now, asked.id)
+            self._complain_of_rate(now, asked.id, self._bucket)
         elif isinstance(asked, Unusable):
             self._inputs.misunderstood(asked, asked.id)
         elif isinstance(asked.request, Hello):
@@ -154,6 +203,22 @@ class Conversation:
         else:
             self._inputs.request_arrived(asked)
         self._flush()
+
+    def _act(self, envelope: Envelope, now: float) -> None:
+        """Hand an action to its room: what happens most takes the shortest way."""
+        actions = self._actions
+        if actions is not None and not actions.take(now):
+            self._complain_of_rate(now, envelope.id, actions)
+            self._flush()
+            return
+        try:
+            place = self._place
+            if place is None or envelope.room_id is not None:
+                place = self.place(envelope.room_id)
+            place.act(envelope)
+        except Refused as refusal:
+            self._inputs.misunderstood(refusal, envelope.id)
+            self._flush()
 
     def lost(self) -> None:
         """The line is closed."""
@@ -166,16 +231,61 @@ class Conversation:
         for call in waiting:
             call()
 
+    # Places in live rooms.
+
+    def place(self, room_id: str | None) -> Place:
+        """
+        Find the place that is meant; ``None`` is the only one.
+
+        :raises Refused: there is none, or there are several.
+        """
+        if room_id is not None:
+            found = self.places.get(room_id)
+            if found is not None:
+                return found
+        elif self._place is not None:
+            return self._place
+        elif self.places:
+            raise Refused(
+                Code.WHICH_ROOM,
+                "you are in several rooms: say room_id",
+                {"field": "room_id", "rooms": sorted(self.places)},
+            )
+        raise Refused(Code.NOT_IN_ROOM, "you are not in this room; join it first")
+
+    def entered(self, place: Place) -> None:
+        """This conversation has a place in a room now."""
+        if self._actions is None:
+            rate = self._bounds.actions
+            self._actions = TokenBucket(rate, 2 * rate)
+        self._set_places({**self.places, place.room_id: place})
+
+    def departed(self, place: Place) -> None:
+        """It has that place no more."""
+        if self.places.get(place.room_id) is place:
+            left = dict(self.places)
+            del left[place.room_id]
+            self._set_places(left)
+
+    def _set_places(self, places: dict[str, Place]) -> None:
+        self.places = places
+        self._place = next(iter(places.values())) if len(places) == 1 else None
+
     # What the rest of the node tells.
 
     @property
     def is_behind(self) -> bool:
         """Does what was sent earlier still wait for the peer to take it?"""
-        return self._line.is_behind
+        return self.line.is_behind
 
     def when_caught_up(self, call: Callable[[], None]) -> None:
         """Call *call* once, when the peer stops being behind; never if it is lost."""
         self._catching_up = (*self._catching_up, call)
+
+    def pass_on(self, message: Shared) -> None:
+        """Tell the player what others are told as well; nothing special follows."""
+        if self.is_open and self.player is not None:
+            self.line.send(message)
 
     def tell(self, push: Push) -> None:
         """Tell the player what happened; `MatchFound` may end the line."""
@@ -193,9 +303,9 @@ class Conversation:
         self._inputs.ended(refusal)
         self._flush()
 
-    def _complain_of_rate(self, now: float, id: RequestId) -> None:
+    def _complain_of_rate(self, now: float, id: RequestId, bucket: TokenBucket) -> None:
         """Refuse a message for its rate; who goes on regardless is sent away."""
-        wait = self._bucket.wait(now)
+        wait = bucket.wait(now)
         refusal = Refused(
             Code.RATE_LIMITED, "too many messages", {"retry_after": round(wait, 3)}
         )
@@ -213,13 +323,13 @@ class Conversation:
             for item in outbox:
                 match item:
                     case Send(message, code):
-                        self._line.send(message)
+                        self.line.send(message)
                         if code:
                             self._desk.errors[code] += 1
                     case Work(asked):
                         self._start(asked.request)
                     case HangUp(code, reason):
-                        self._line.close(code, reason)
+                        self.line.close(code, reason)
                         self._over()
 
     def _start(self, request: Request) -> None:
@@ -233,9 +343,16 @@ class Conversation:
                 await self._greet(request)
             else:
                 assert self.player is not None
-                push = await self._desk.serve(self.player, request)
-                self._note(push)
-                self._inputs.answered(push)
+                found = await self._desk.serve(self, self.player, request)
+                push = found.push if isinstance(found, Followed) else found
+                if push is None:
+                    self._inputs.done()
+                else:
+                    self._note(push)
+                    self._inputs.answered(push)
+                if isinstance(found, Followed):
+                    self._flush()
+                    found.then()
         except Refused as refusal:
             # One over its rate is not to fill the log as well.
             if isinstance(request, Hello) and refusal.code is not Code.RATE_LIMITED:
@@ -277,7 +394,7 @@ class Conversation:
             self._flush()
             return
         quiet = self._clock.seconds() - self._heard
-        if self._is_waiting:
+        if self._is_waiting or self.places:
             self._rearm(self._bounds.idle_seconds)
         elif quiet >= self._bounds.idle_seconds:
             self.end(Refused(Code.TIMEOUT, "nothing was heard for long"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
-from vinom.game import Game
-from vinom.model import MatchEnd, MatchPlan
-from vinom.rules.play import Recorded
+from vinom.services.recorded import Recording, RecordingPlace
 from vinom.wire.dtls import Association
+
+__all__ = ["IGameReactor", "PayloadPort", "Recording", "RecordingPlace"]
 
 
 class IGameReactor(IReactorTime, IReactorUDP):
@@ -24,22 +24,3 @@ class PayloadPort(Protocol):
 
     def close(self, association: Association) -> None:
         """Say close_notify to one peer."""
-
-
-class Recording(Protocol):
-    """A match being written down; no method fails."""
-
-    def record(self, recorded: Recorded) -> None:
-        """Write down one thing that reached the game."""
-
-    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
-        """Write the end; returns where the crash report is."""
-
-
-class RecordingPlace(Protocol):
-    """Where matches are written down: `vinom.storage.recordings.Recordings`."""
-
-    def open(
-        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
-    ) -> Recording:
-        """Begin a recording."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -15,10 +15,11 @@ from vinom import __version__
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.model import Player
-from vinom.services.conversation import Bounds, Conversation, Line
+from vinom.services.conversation import Bounds, Conversation, Followed, Line
 from vinom.services.identity import Identity
 from vinom.services.matchmaker import Matchmaker
 from vinom.services.presence import Presence
+from vinom.services.rooms import Rooms
 from vinom.services.sessions import Sessions
 from vinom.wire.messages import (
     PROTOCOL,
@@ -51,12 +52,14 @@ class Lobby(Service):
         presence: Presence,
         matchmaker: Matchmaker,
         sessions: Sessions,
+        rooms: Rooms,
         games: Mapping[str, Game[Any, Any]],
         clock: IReactorTime,
         bounds: Bounds | None = None,
     ) -> None:
         self._identity, self._presence = identity, presence
         self._matchmaker, self._sessions = matchmaker, sessions
+        self._rooms = rooms
         self._games, self._clock = tuple(sorted(games)), clock
         self._bounds = bounds or Bounds()
         self._conversations: set[Conversation] = set()
@@ -75,8 +78,9 @@ class Lobby(Service):
             conversation.end(Refused(Code.SHUTDOWN, "the server stops"))
 
     def drain(self) -> Deferred[None]:
-        """No new matches; fires when none runs any more."""
-        return self._sessions.drain()
+        """No new matches and rooms; fires when there are none any more."""
+        drained = gatherResults([self._sessions.drain(), self._rooms.drain()])
+        return drained.addCallback(lambda _: None)
 
     def counts(self) -> dict[str, int]:
         """How many lines and known players there are, for metrics."""
@@ -118,7 +122,9 @@ class Lobby(Service):
         )
         return player, welcome, news
 
-    async def serve(self, player: Player, request: Request) -> Push:
+    async def serve(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push | Followed | None:
         """Answer a request of a known player."""
         match request:
             case Queue(game, options, loadout):
@@ -129,11 +135,12 @@ class Lobby(Service):
                 return await self._matchmaker.cancel(player.player_id)
             case Ping():
                 return Pong()
-        raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+        return self._rooms.serve(conversation, player, request)
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its player may have a newer one."""
         self._conversations.discard(conversation)
+        self._rooms.lost(conversation)
         if conversation.player is not None:
             self._leave(conversation.player.player_id, conversation)
 

@@ -13,7 +13,11 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IProtocolFactory,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -27,11 +31,11 @@ from vinom.tap.games import load_games
 from vinom.tap.interrupts import catch_hangups, catch_interrupts
 from vinom.tap.listening import bound_at, listen_privately
 from vinom.tap.parts import Parts, build_parts, find_checkers
+from vinom.tap.public import public_site
 from vinom.tap.settings import Settings
 from vinom.web.admin import admin_pages
 from vinom.web.answers import Folder, make_site
 from vinom.web.bearer import Guarded, checked_token
-from vinom.web.health import health_pages
 from vinom.web.metrics import Metrics
 
 # Not the class's own: twistd runs a subclass, whose name says nothing.
@@ -92,6 +96,8 @@ class Node(MultiService):
                 parts.fleet,
                 parts.sessions,
                 parts.matchmaker,
+                # Before the lobby: everybody hears that its room closes.
+                parts.rooms,
                 parts.lobby,
                 parts.keys,
             ):
@@ -151,16 +157,21 @@ class Node(MultiService):
             listen_privately(reactor, settings.admin_socket, make_site(api, reactor))
         )
         if settings.http is not None:
-            self._listen("http", settings.http, health_pages(self.obstacle))
+            public = public_site(
+                settings, parts.websockets, parts.tls, self.obstacle, reactor
+            )
+            self._listen("http", settings.http, public)
         if settings.admin is not None and self._token is not None:
-            self._listen("admin", settings.admin, Guarded(api, self._token))
+            site = make_site(Guarded(api, self._token), reactor)
+            self._listen("admin", settings.admin, site)
 
-    def _listen(self, name: str, where: str, root: Any) -> None:
+    def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
         """Serve pages at a port of the interface, or at an endpoint."""
         settings, reactor = self._settings, self._reactor
-        site = make_site(root, reactor)
         if where.isdecimal():
-            port = reactor.listenTCP(int(where), site, interface=settings.interface)
+            port = reactor.listenTCP(
+                int(where), site, backlog=512, interface=settings.interface
+            )
             self._listening.append(port)
             self._web_at[name] = bound_at(port)
             return

@@ -25,6 +25,8 @@ from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.game import Game
 from vinom.net.lines import LineBounds, LineFactory, Lines
 from vinom.net.tls import ReloadableTls
+from vinom.net.turn_end import TurnEnd
+from vinom.net.websocket import WebSockets
 from vinom.rules.pool import PoolPolicy
 from vinom.rules.room_time import longest_life
 from vinom.services.authority import Authority, Issued
@@ -40,9 +42,14 @@ from vinom.services.matchmaker import Matchmaker
 from vinom.services.minting import Mint
 from vinom.services.outside import OutsideMatches
 from vinom.services.presence import Presence
+from vinom.services.rooms import Rooms
+from vinom.services.rooms_ports import RoomBounds
 from vinom.services.sessions import Sessions
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.storage.recordings import Recordings
 from vinom.tap.games import installed_games
+from vinom.tap.patience import guard_games
+from vinom.tap.public import websocket_bounds
 from vinom.tap.settings import Settings
 from vinom.wire.tokens_outside import OutsideVerifier
 
@@ -50,7 +57,7 @@ from vinom.wire.tokens_outside import OutsideVerifier
 GAME_SERVER = "vinom.tap.gameserver:main"
 #: What it imports once for all of them, beside the games; none of these may
 #: install a reactor.
-PRELOADED = ("vinom.tap.gameserver", "twisted.internet.epollreactor")
+PRELOADED = ("vinom.tap.gameserver:prepare", "twisted.internet.epollreactor")
 
 #: Settings that game servers get as they are.
 _PASSED_ON = (
@@ -74,6 +81,9 @@ class Parts:
     The services of a node, not yet started.
 
     :ivar lines: makes the protocol of each lobby connection.
+    :ivar websockets: what conversations over WebSocket share.
+    :ivar tls: how lobby connections speak TLS.
+    :ivar turns: what is done once when a turn of the reactor ends.
     """
 
     authority: Authority
@@ -84,7 +94,11 @@ class Parts:
     lobby: Lobby
     outside: OutsideMatches
     lines: LineFactory
+    websockets: WebSockets
+    tls: ReloadableTls
     keys: Keys
+    rooms: Rooms
+    turns: TurnEnd
 
 
 def build_parts(
@@ -140,17 +154,37 @@ def build_parts(
         entropy,
         fill_seconds=settings.fill_seconds,
     )
+    turns = TurnEnd(reactor)
+    rooms = Rooms(
+        games,
+        turns,
+        reactor,
+        time.monotonic,
+        entropy,
+        recordings_of(settings),
+        guard=guard_games(),
+        bounds=RoomBounds(
+            most=settings.max_rooms,
+            per_client=settings.rooms_per_client,
+            spectators=settings.spectators_per_room,
+            close_seconds=settings.room_close_seconds,
+            grace_seconds=settings.grace_seconds,
+            fill_seconds=settings.fill_seconds,
+        ),
+    )
     lobby = Lobby(
         identity,
         presence,
         matchmaker,
         sessions,
+        rooms,
         games,
         reactor,
         Bounds(
             hello_seconds=settings.hello_seconds,
             rate=settings.message_rate,
             burst=settings.message_burst,
+            actions=settings.input_rate,
         ),
     )
     lines = Lines(
@@ -174,6 +208,14 @@ def build_parts(
         lobby=lobby,
         outside=OutsideMatches(sessions, identity, games, entropy),
         lines=LineFactory(lines),
+        websockets=WebSockets(
+            lobby.open,
+            reactor,
+            turns,
+            websocket_bounds(settings),
+            lobby.errors,
+        ),
+        tls=tls,
         keys=Keys(
             authority,
             fleet,
@@ -185,6 +227,18 @@ def build_parts(
             reactor,
             settings.token_seconds,
         ),
+        rooms=rooms,
+        turns=turns,
+    )
+
+
+def recordings_of(settings: Settings) -> Recordings:
+    """Say where rooms of this node are written down: where game servers do it too."""
+    is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
+    return Recordings(
+        settings.recordings_dir if is_recorded else None,
+        most_bytes=settings.recordings_mb * 10**6,
+        most_age=settings.recordings_days * 86400.0,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import (
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+)
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vinom.net.proxied import ProxiedFactory
@@ -24,7 +26,7 @@ def public_site(
     tls: IOpenSSLServerConnectionCreator,
     obstacle: Callable[[], str | None],
     reactor: Any,
-) -> Factory:
+) -> IProtocolFactory:
     """
     Make what listens at the ``http`` endpoint.
 
@@ -34,7 +36,7 @@ def public_site(
     pages = health_pages(obstacle)
     origins = Origins(settings.origin, not settings.browsers_only, settings.any_origin)
     pages.putChild(b"ws", WebSocketPage(websockets, origins, settings.deflate))
-    site: Factory = make_site(pages, reactor)
+    site: IProtocolFactory = make_site(pages, reactor)
     if settings.http_tls:
         site = TLSMemoryBIOFactory(tls, False, site, reactor)
     if settings.proxy:

@@ -84,6 +84,9 @@ class ConversationInputs(Protocol):
     def answered(self, push: Push) -> None:
         """The request at work is done."""
 
+    def done(self) -> None:
+        """The request at work is done, and needs no answer."""
+
     def refused(self, refusal: Refused) -> None:
         """The request at work cannot be."""
 
@@ -213,6 +216,10 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
         talk.say(push, talk._at_work)
         inputs._freed()
 
+    @working.upon(ConversationInputs.done).to(idle)
+    def go_on(inputs: ConversationInputs, talk: Talk) -> None:
+        inputs._freed()
+
     @working.upon(ConversationInputs.refused).to(idle)
     def refuse(inputs: ConversationInputs, talk: Talk, refusal: Refused) -> None:
         talk.fail(refusal, talk._at_work)
@@ -279,6 +286,7 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
         ConversationInputs.misunderstood,
         ConversationInputs.admitted,
         ConversationInputs.answered,
+        ConversationInputs.done,
         ConversationInputs.refused,
         ConversationInputs.told,
         ConversationInputs.warned,

@@ -39,6 +39,30 @@ from vinom.wire.messages_lobby import (
     SeatName,
     Welcome,
 )
+from vinom.wire.messages_rooms import (
+    Ack,
+    Action,
+    AddBot,
+    ClientJoined,
+    ClientLeft,
+    GameState,
+    JoinRoom,
+    JoinRoomResult,
+    Kicked,
+    KickSeat,
+    LeaveRoom,
+    ListRooms,
+    Reconnect,
+    ReconnectResult,
+    Rematch,
+    RoomClosed,
+    RoomDone,
+    RoomList,
+    RoomListUpdate,
+    RoomStarted,
+    RoundOver,
+    StartRoom,
+)
 
 __all__ = [
     "OLDEST_PROTOCOL",
@@ -89,9 +113,18 @@ def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
 
 
 #: Everything that players ask for, by its type on the wire.
-REQUESTS = _by_tag(Hello, Queue, Cancel, Ping)
+REQUESTS = _by_tag(
+    *(Hello, Queue, Cancel, Ping),
+    *(JoinRoom, LeaveRoom, ListRooms, Action, Ack, Reconnect),
+    *(StartRoom, AddBot, KickSeat, Rematch),
+)
 #: Everything that they are told, likewise.
-PUSHES = _by_tag(Welcome, QueueStatus, Pong, MatchFound, MatchEnded)
+PUSHES = _by_tag(
+    *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
+    *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
+    *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver),
+    *(Kicked, RoomClosed),
+)
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)
 _bodies = {tag: json.Decoder(kind) for tag, kind in REQUESTS.items()}
@@ -121,6 +154,9 @@ def decode_body(envelope: Envelope) -> Asked:
             {"field": "type", "types": sorted(_bodies)},
             envelope.id,
         )
+    if envelope.type == "action":
+        # Its data is for the game to read.
+        return Asked(Action(), envelope.id)
     try:
         if envelope.type == "hello":
             # Before anything else: another version may have other fields.

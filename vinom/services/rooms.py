@@ -1,0 +1,496 @@
+"""
+The rooms that this node hosts itself: get or create, list, come back, close.
+
+Each room looks after itself by its own alarm; nothing here ever walks all rooms
+but the list that somebody asked for.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode, urlsafe_b64encode
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, cast
+
+from msgspec import Raw
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vinom.errors import Code, Refused
+from vinom.game import Game
+from vinom.model import Player
+from vinom.net.alarm import Alarm
+from vinom.net.turn_end import TurnEnd
+from vinom.rules.guard import Guard
+from vinom.rules.limits import NetworkBuckets
+from vinom.rules.names import canonical_loadout, canonical_options
+from vinom.services.conversation import Conversation, Followed
+from vinom.services.recorded import SweptPlace
+from vinom.services.rooms_list import RoomIndex
+from vinom.services.rooms_member import Member
+from vinom.services.rooms_ports import RoomBounds
+from vinom.services.rooms_room import LiveRoom
+from vinom.services.rooms_seats import LiveRoomSeats
+from vinom.wire.envelope import Push, Request
+from vinom.wire.messages_rooms import (
+    Ack,
+    AddBot,
+    JoinRoom,
+    JoinRoomResult,
+    KickSeat,
+    LeaveRoom,
+    ListRooms,
+    Reconnect,
+    ReconnectResult,
+    Rematch,
+    RoomClosed,
+    RoomDone,
+    StartRoom,
+)
+
+#: Bytes of a resume token before it is written as text.
+RESUME_BYTES = 24
+#: Rooms that closed while players were away, of which those are still told.
+_MOST_CLOSED = 4096
+
+#: What `Rooms.serve` answers.
+RoomRequest = (
+    JoinRoom
+    | LeaveRoom
+    | ListRooms
+    | Ack
+    | Reconnect
+    | StartRoom
+    | AddBot
+    | KickSeat
+    | Rematch
+)
+
+
+class Rooms(Service):
+    """
+    Every live room of this node, and every place in one.
+
+    :param turns: what is done when a turn of the reactor ends.
+    :param clock: rings; its seconds are of the Unix epoch.
+    :param seconds: a clock that never goes back.
+    :param guard: ends calls into games that take too long.
+    """
+
+    name = "rooms"
+    _log = Logger()
+
+    def __init__(
+        self,
+        games: Mapping[str, Game[Any, Any]],
+        turns: TurnEnd,
+        clock: IReactorTime,
+        seconds: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        recordings: SweptPlace,
+        *,
+        guard: Guard | None = None,
+        bounds: RoomBounds | None = None,
+    ) -> None:
+        self.bounds = bounds or RoomBounds()
+        self.seconds, self.entropy = seconds, entropy
+        self.recordings, self.guard = recordings, guard
+        self.is_draining = False
+        self._games, self._turns, self._clock = games, turns, clock
+        self._rooms: dict[str, LiveRoomSeats] = {}
+        self._resumes: dict[bytes, Member] = {}
+        self._places: dict[str, dict[str, Member]] = {}
+        self._closed: OrderedDict[bytes, RoomClosed] = OrderedDict()
+        self._dirty: dict[LiveRoomSeats, None] = {}
+        self._drained: list[Deferred[None]] = []
+        self._ended: Counter[str] = Counter()
+        # Guessing resume tokens is hopeless; this keeps it from being work.
+        self._failures = NetworkBuckets(rate=0.5, burst=20)
+        self._index = RoomIndex(clock)
+
+    def stopService(self) -> None:
+        """Close every room; everybody in one is told."""
+        Service.stopService(self)
+        self.is_draining = True
+        for room in tuple(self._rooms.values()):
+            room.close("shutdown")
+        self._index.stop()
+
+    def drain(self) -> Deferred[None]:
+        """No new rooms; fires when none is left."""
+        self.is_draining = True
+        if not self._rooms:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._drained.append(waiting)
+        return waiting
+
+    # What players ask.
+
+    def serve(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push | Followed | None:
+        """
+        Answer a request about rooms; ``None`` is no answer at all.
+
+        :raises Refused: it cannot be.
+        """
+        match request:
+            case JoinRoom():
+                return self._join(conversation, player, request)
+            case Reconnect(resume, heard):
+                return self._reconnect(conversation, resume, heard)
+            case LeaveRoom(room_id):
+                member = _member(conversation, room_id)
+                member.room.leave(member, "left")
+                return RoomDone(member.room_id, member.seat)
+            case ListRooms():
+                return self._index.answer(conversation, request)
+            case Ack(seen, room_id):
+                member = _member(conversation, room_id)
+                member.room.saw(member, seen)
+                return None
+            case StartRoom(room_id):
+                room = self._as_host(conversation, room_id)
+                room.start()
+                return RoomDone(room.room_id)
+            case AddBot(room_id):
+                room = self._as_host(conversation, room_id)
+                return RoomDone(room.room_id, room.add_bot())
+            case KickSeat(seat, room_id):
+                room = self._as_host(conversation, room_id)
+                room.kick(seat)
+                return RoomDone(room.room_id, seat)
+            case Rematch(room_id):
+                room = self._as_host(conversation, room_id)
+                room.rematch()
+                return RoomDone(room.room_id)
+        raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+
+    def _as_host(
+        self, conversation: Conversation, room_id: str | None
+    ) -> LiveRoomSeats:
+        member = _member(conversation, room_id)
+        room = member.room
+        if room.host is not member:
+            raise Refused(
+                Code.NOT_HOST, "only the room's host may", {"host": room.host_seat()}
+            )
+        return room
+
+    def _join(
+        self, conversation: Conversation, player: Player, asked: JoinRoom
+    ) -> Followed:
+        game = self._games.get(asked.game)
+        if game is None:
+            raise Refused(
+                Code.UNKNOWN_GAME,
+                "no such game here",
+                {"field": "data.game", "games": sorted(self._games)},
+            )
+        options = canonical_options(game, bytes(asked.options))
+        loadout = canonical_loadout(game, bytes(asked.loadout))
+        places = self._places.get(player.player_id)
+        if asked.room_id is not None and places is not None:
+            own = places.get(asked.room_id)
+            if own is not None:
+                return self._take_back(conversation, own)
+        self._check_room_for(conversation, places)
+        room = self._find(game, asked, options)
+        is_new = room is None
+        if room is None:
+            room = self._open(game, asked, options)
+        try:
+            member = room.enter(player, loadout, asked.spectate)
+        except Refused:
+            if is_new:
+                room.close("abandoned")
+            raise
+        self._places.setdefault(player.player_id, {})[room.room_id] = member
+        return self._welcome(conversation, member)
+
+    def _check_room_for(
+        self, conversation: Conversation, places: Mapping[str, Member] | None
+    ) -> None:
+        most = self.bounds.per_client
+        if len(places or ()) >= most or len(conversation.places) >= most:
+            raise Refused(
+                Code.TOO_MANY_ROOMS, "you are in too many rooms", {"limit": most}
+            )
+
+    def _find(
+        self, game: Game[Any, Any], asked: JoinRoom, options: bytes
+    ) -> LiveRoomSeats | None:
+        if asked.room_id is None:
+            return None if asked.spectate else self._index.an_open(asked.game, options)
+        room = self._rooms.get(asked.room_id)
+        if room is None:
+            return None
+        if room.name != asked.game:
+            raise Refused(
+                Code.BAD_FIELD,
+                f"this room plays {room.name}",
+                {"field": "data.game", "game": room.name},
+            )
+        if options not in (room.options, canonical_options(game, b"{}")):
+            raise Refused(
+                Code.BAD_OPTIONS,
+                "this room was made with other options; leave them out",
+                {"field": "data.options"},
+            )
+        return room
+
+    def _open(
+        self, game: Game[Any, Any], asked: JoinRoom, options: bytes
+    ) -> LiveRoomSeats:
+        if asked.spectate:
+            raise Refused(
+                Code.NO_SUCH_ROOM, "there is no such room", {"field": "data.room_id"}
+            )
+        if self.is_draining:
+            raise Refused(Code.DRAINING, "this node takes no new rooms")
+        if len(self._rooms) >= self.bounds.most:
+            raise Refused(
+                Code.TOO_MANY_ROOMS,
+                "this node has no room for another one",
+                {"limit": self.bounds.most},
+            )
+        room_id = asked.room_id
+        if room_id is None:
+            room_id = b32encode(self.entropy(10)).decode().lower()
+        is_public = asked.room_id is None
+        room: LiveRoomSeats = LiveRoom(
+            self, room_id, asked.game, game, options, is_public
+        )
+        self._rooms[room_id] = room
+        self._index.add(room)
+        self._log.debug(
+            "room {room_id} of {game} opens", room_id=room_id, game=room.name
+        )
+        return room
+
+    # Coming back.
+
+    def _take_back(self, conversation: Conversation, member: Member) -> Followed:
+        """A player who is known says where it sat: it proved who it is."""
+        if member.conversation is conversation:
+            raise Refused(
+                Code.ALREADY_IN_ROOM, "you are here", {"room_id": member.room_id}
+            )
+        return self._welcome(conversation, member)
+
+    def _reconnect(
+        self, conversation: Conversation, resume: str, heard: int | None
+    ) -> Followed:
+        now = self._clock.seconds()
+        wait = self._failures.wait(conversation.host, now)
+        if wait > 0:
+            raise Refused(
+                Code.RATE_LIMITED,
+                "too many wrong resume tokens from your address",
+                {"retry_after": round(wait, 3)},
+            )
+        shown = sha256(resume.encode()).digest()
+        # A dict is no secret's friend, but what it compares are hashes: how long
+        # that takes tells nothing of the token.
+        member = self._resumes.get(shown)
+        if member is None:
+            told = self._closed.pop(shown, None)
+            if told is not None:
+                raise Refused(
+                    Code.NO_SUCH_ROOM,
+                    "this room has closed",
+                    {
+                        "room_id": told.room_id,
+                        "reason": told.reason,
+                        "outcome": told.outcome,
+                    },
+                )
+            self._failures.take(conversation.host, now)
+            raise Refused(
+                Code.BAD_RESUME,
+                "this resume token is wrong, used up or expired; if you are known by "
+                "your player_key, join_room gives you your seat back",
+            )
+        if member.room_id in conversation.places and (
+            member.conversation is not conversation
+        ):
+            raise Refused(
+                Code.ALREADY_IN_ROOM,
+                "you have another place in this room",
+                {"room_id": member.room_id},
+            )
+        return self._welcome(conversation, member, heard, is_again=True)
+
+    def _welcome(
+        self,
+        conversation: Conversation,
+        member: Member,
+        heard: int | None = None,
+        *,
+        is_again: bool = False,
+    ) -> Followed:
+        """Give a place to a connection, with a new secret."""
+        room = member.room
+        older, told = member.conversation, member.told
+        is_first = member.epoch == 0
+        if older is not None:
+            member.disconnect()
+            told = room.number
+            if older is not conversation:
+                older.warn(
+                    Refused(
+                        Code.SEAT_TAKEN,
+                        "a newer connection has your place in this room",
+                        {"room_id": room.room_id},
+                    )
+                )
+        self._resumes.pop(member.resume, None)
+        secret = urlsafe_b64encode(self.entropy(RESUME_BYTES)).decode()
+        proof = sha256(secret.encode()).digest()
+        self._resumes[proof] = member
+        member.connect(conversation, proof)
+        since = told if heard is None else min(heard, told)
+        if heard is not None:
+            member.events_told = min(heard, member.events_told)
+        missed = [] if is_first else room.missed(since)
+        lost = 0 if is_first else room.how_many_lost(min(since, member.events_told))
+        facts: dict[str, Any] = {
+            "room_id": room.room_id,
+            "game": room.name,
+            "seat": member.seat,
+            "resume": secret,
+            "state": room.state,
+            "host": room.host_seat(),
+            "options": Raw(room.options),
+            "setup": room.setup(),
+            "version": room.version,
+            "acted": member.acting,
+        }
+        room.returned(member)
+        facts["players"], facts["number"] = room.players(), room.number
+        push = (
+            ReconnectResult(**facts, lost=lost) if is_again else JoinRoomResult(**facts)
+        )
+
+        def follow() -> None:
+            for message in missed:
+                conversation.line.send(message)
+            room.show_soon(member)
+
+        return Followed(push, follow)
+
+    def lost(self, conversation: Conversation) -> None:
+        """A conversation is over; its places wait."""
+        for member in tuple(conversation.places.values()):
+            member.lost(conversation)
+        self._index.forget(conversation)
+
+    # What operators do.
+
+    def listed(self) -> list[dict[str, Any]]:
+        """List every room: JSON-like."""
+        return [room.described() for room in self._rooms.values()]
+
+    def close_room(self, room_id: str) -> None:
+        """
+        End a room.
+
+        :raises Refused: `NO_SUCH_ROOM`.
+        """
+        self._room(room_id).close("ended")
+
+    def kick(self, room_id: str, player_id: str) -> None:
+        """
+        Remove a player from a room for good.
+
+        :raises Refused: `NO_SUCH_ROOM` or `NO_SUCH_PLAYER`.
+        """
+        member = self._room(room_id).member_of(player_id)
+        if member is None:
+            raise Refused(Code.NO_SUCH_PLAYER, "no such player in this room")
+        member.room.kick_member(member)
+
+    def _room(self, room_id: str) -> LiveRoomSeats:
+        room = self._rooms.get(room_id)
+        if room is None:
+            raise Refused(Code.NO_SUCH_ROOM, "it closed, or never was")
+        return room
+
+    def status(self) -> dict[str, int]:
+        """Tell how many rooms and places there are."""
+        away = sum(member.conversation is None for member in self._resumes.values())
+        return {
+            "rooms": len(self._rooms),
+            "places": len(self._resumes),
+            "away": away,
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """The same for metrics, and what became of rooms."""
+        return {
+            **self.status(),
+            "by_game": self._index.counts(),
+            "ended": dict(self._ended),
+        }
+
+    # What live rooms ask.
+
+    def wall_seconds(self) -> float:
+        """Tell the time, seconds since the Unix epoch."""
+        return self._clock.seconds()
+
+    def alarm(self, room: LiveRoomSeats) -> Alarm:
+        """Make the room's alarm."""
+        return Alarm(self._clock, room.deadline, room.ring, self.seconds)
+
+    def turn(self, room: LiveRoomSeats) -> None:
+        """Have the room tell everybody what changed, when this turn ends."""
+        if not self._dirty:
+            self._turns.call(self._end_turn)
+        self._dirty[room] = None
+
+    def _end_turn(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for room in dirty:
+            try:
+                room.flush()
+            except Exception:
+                # Ours, not its game's: it must not cost the other rooms anything.
+                self._log.failure("room {room_id} failed", room_id=room.room_id)
+                room.close("crashed")
+
+    def changed(self, room: LiveRoomSeats) -> None:
+        """What the list tells of a room has changed."""
+        self._index.changed(room)
+
+    def forget(self, member: Member, told: RoomClosed | None = None) -> None:
+        """A member is out; one who is away may still ask what became of its room."""
+        self._resumes.pop(member.resume, None)
+        places = self._places.get(member.player_id)
+        if places is not None:
+            places.pop(member.room_id, None)
+            if not places:
+                del self._places[member.player_id]
+        if told is not None and member.conversation is None:
+            self._closed[member.resume] = told
+            if len(self._closed) > _MOST_CLOSED:
+                self._closed.popitem(last=False)
+
+    def closed(self, room: LiveRoomSeats, told: RoomClosed) -> None:
+        """A room is no more."""
+        self._rooms.pop(room.room_id, None)
+        self._index.remove(room)
+        self._ended[told.reason] += 1
+        if self.is_draining and not self._rooms:
+            drained, self._drained = self._drained, []
+            for waiting in drained:
+                waiting.callback(None)
+
+
+def _member(conversation: Conversation, room_id: str | None) -> Member:
+    """Find the place that is meant; here all places are members'."""
+    return cast(Member, conversation.place(room_id))

@@ -1,0 +1,300 @@
+"""
+What the members of a live room are told: states, newest wins, and news.
+
+One state for many is written and framed once. Who reads slowly is sent no states
+until it has caught up, and then the newest with the events it missed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from typing import Any
+
+import attrs
+from msgspec import Raw, json
+
+from vinom.errors import Code, Refused
+from vinom.game import Game
+from vinom.rules.room import Room
+from vinom.rules.room_patches import Patches
+from vinom.services.rooms_member import BotSeat, Member
+from vinom.wire.envelope import Push, encode_push
+from vinom.wire.mergepatch import merge_diff
+from vinom.wire.messages_rooms import EventTold, RoomSeat
+from vinom.wire.shared import Shared
+
+#: News of one room that are kept for those who are away or behind, and their bytes.
+MOST_NEWS = 256
+MOST_NEWS_BYTES = 64 * 1024
+
+_encode = json.Encoder().encode
+
+
+@attrs.frozen(slots=True)
+class News:
+    """
+    One thing that must reach its members, now or later.
+
+    :ivar number: rises within the room.
+    :ivar to: the only seat that may know; ``None`` is everybody.
+    :ivar is_event: of the game; it travels inside of a state.
+    :ivar text: the message, or the event; JSON.
+    """
+
+    number: int
+    to: int | None
+    is_event: bool
+    text: bytes
+
+
+class LiveRoomOut:
+    """
+    What a live room shows and says.
+
+    :ivar room: what is played; ``None`` before the start.
+    :ivar live: the members who are connected, spectators too.
+    :ivar number: of the latest news.
+    """
+
+    room_id: str
+    game: Game[Any, Any]
+    room: Room | None
+    live: list[Member]
+    seats: list[Member | BotSeat | None]
+    number: int
+    _before: int
+    _acks: dict[str, int]
+    _acks_text: bytes
+    _news: deque[News]
+    _news_bytes: int
+    _forgotten: int
+    _forgotten_event: int
+    _fresh: list[News]
+    _owed: list[Member]
+    _patches: Patches | None
+    _head: bytes
+    _shown: int
+
+    def __init__(self, room_id: str, game: Game[Any, Any]) -> None:
+        self.room_id, self.game, self.room = room_id, game, None
+        self.live, self.seats = [], []
+        self.number = self._before = self._news_bytes = self._forgotten = 0
+        self._forgotten_event = self._shown = 0
+        self._acks, self._acks_text = {}, b"{}"
+        self._news, self._fresh, self._owed = deque(), [], []
+        self._patches = None
+        self._head = (
+            b'{"type":"game_state","success":true,"data":{"room_id":"%b","version":'
+            % room_id.encode()
+        )
+
+    @property
+    def version(self) -> int:
+        """Count the changes of all that was played here; 0 before play begins."""
+        return self._before + (0 if self.room is None else self.room.version)
+
+    def players(self) -> tuple[RoomSeat, ...]:
+        """Tell who sits where."""
+        return tuple(who.as_listed() for who in self.seats if who is not None)
+
+    def setup(self) -> Raw:
+        """Show what never changes; null if there is nothing."""
+        return Raw(b"null" if self.room is None else self.room.setup_json() or b"null")
+
+    # States.
+
+    def acknowledge(self, seat: int, id: int) -> None:
+        """An action was applied."""
+        self._acks[str(seat)] = id
+        self._acks_text = b""
+
+    def show(self, now: float) -> None:
+        """Send everybody the newest state."""
+        room = self.room
+        if room is None or not room.version:
+            return
+        fresh, owed = self._fresh, self._owed
+        version = self._before + room.version
+        if owed:
+            self._owed = []
+            for member in owed:
+                self.show_one(member, now)
+        if version == self._shown and not fresh:
+            return
+        self._shown = version
+        public = b""
+        is_private = False
+        if fresh:
+            self._fresh = []
+            public = b",".join([news.text for news in fresh if news.to is None])
+            is_private = any(news.to is not None for news in fresh)
+        state = self._state(room, version, now)
+        made: dict[Hashable, Shared] = {}
+        patched: dict[tuple[Hashable, int], Shared] = {}
+        audience: Hashable = "all"
+        number, has_one = self.number, room.has_one_audience
+        for member in tuple(self.live):
+            line = member.line
+            if line is None or (owed and member in owed):
+                continue
+            if line.is_behind or member.skipped:
+                self._skip(member)
+                continue
+            if not has_one:
+                audience = room.audience_of(member.seat)
+            if audience != member.audience:
+                member.audience, member.floor, member.seen = audience, version, 0
+            if is_private:
+                seat = member.seat
+                events = b",".join([n.text for n in fresh if n.to in (None, seat)])
+                shown = self._view_for(room, member, version)
+                if not shown:
+                    return
+                line.send(state + b',"events":[%b],%b}}' % (events, shown))
+            elif member.seen:
+                key = audience, member.seen
+                shared = patched.get(key)
+                if shared is None:
+                    shown = self._view_for(room, member, version)
+                    if not shown:
+                        return
+                    shared = Shared(state + b',"events":[%b],%b}}' % (public, shown))
+                    patched[key] = shared
+                line.send(shared)
+            else:
+                shared = made.get(audience)
+                if shared is None:
+                    view = room.view_json(audience)
+                    if not view:
+                        return
+                    shared = made[audience] = Shared(
+                        state + b',"events":[%b],"view":%b}}' % (public, view)
+                    )
+                line.send(shared)
+            if fresh:
+                member.events_told = number
+
+    def _state(self, room: Room, version: int, now: float) -> bytes:
+        acks = self._acks_text
+        if not acks:
+            acks = self._acks_text = _encode(self._acks)
+        return b'%b%d,"time":%.3f,"ack":%b' % (
+            self._head,
+            version,
+            room.match_time(now),
+            acks,
+        )
+
+    def _view_for(self, room: Room, member: Member, version: int) -> bytes:
+        """Write the view for a member, as a patch where that is shorter."""
+        audience = member.audience
+        view = room.view_json(audience)
+        if not view or not member.seen or self._patches is None:
+            return b'"view":%b' % view if view else b""
+        patch = self._patches.patch(audience, member.seen, version, view)
+        self._patches.keep(audience, version, view)
+        if patch is None:
+            return b'"view":%b' % view
+        return b'"base":%d,"patch":%b' % (member.seen, patch)
+
+    def show_one(self, member: Member, now: float) -> None:
+        """Send one member the newest state, with all the events that it missed."""
+        room = self.room
+        if room is None or not room.version or member.line is None:
+            return
+        if member.line.is_behind:
+            self._skip(member)
+            return
+        version, since = self._before + room.version, member.events_told
+        audience = room.audience_of(member.seat)
+        if audience != member.audience:
+            member.audience, member.floor, member.seen = audience, version, 0
+        shown = self._view_for(room, member, version)
+        if not shown:
+            return
+        events = b",".join(
+            [
+                news.text
+                for news in self._news
+                if news.is_event
+                and news.number > since
+                and news.to in (None, member.seat)
+            ]
+        )
+        skipped, member.skipped = member.skipped, 0
+        more = b',"skipped":%d' % skipped if skipped else b""
+        state = self._state(room, version, now)
+        member.line.send(state + b',"events":[%b],%b%b}}' % (events, shown, more))
+        member.events_told = self.number
+
+    def _skip(self, member: Member) -> None:
+        """Leave a state out, for one who is behind."""
+        conversation = member.conversation
+        if conversation is None:
+            return
+        if not member.skipped:
+            conversation.when_caught_up(member.caught_up)
+        member.skipped += 1
+        if self._forgotten_event > member.events_told:
+            # No event is lost in silence: it comes back, and learns how many were.
+            conversation.end(
+                Refused(Code.TOO_SLOW, "you do not read what you are sent")
+            )
+
+    def saw(self, member: Member, seen: int) -> None:
+        """A member says which version it has."""
+        if seen < member.floor or seen > self.version or seen < member.seen:
+            return
+        member.seen = seen
+        if self._patches is None:
+            self._patches = Patches(merge_diff)
+            room = self.room
+            if room is not None and seen == self.version:
+                audience = room.audience_of(member.seat)
+                self._patches.keep(audience, seen, room.view_json(audience))
+
+    # News.
+
+    def emit(self, kind: str, data: Any, to: int | None, version: int) -> None:
+        """
+        Keep an event of the game; the next state takes it along.
+
+        :raises Exception: its data is not JSON.
+        """
+        self.number += 1
+        told = EventTold(self.number, self._before + version, kind, data)
+        self._note(News(self.number, to, True, _encode(told)), is_fresh=True)
+
+    def announce(self, push: Push, but: Member | None = None) -> None:
+        """Tell all members, now or when they are back; *push* has a new number."""
+        message = Shared(encode_push(push))
+        self._note(News(self.number, None, False, message.message))
+        for member in tuple(self.live):
+            if member is not but and member.line is not None:
+                member.line.send(message)
+
+    def next_number(self) -> int:
+        """Take the number of the next announcement."""
+        self.number += 1
+        return self.number
+
+    def missed(self, since: int) -> list[bytes]:
+        """Find the announcements that somebody missed."""
+        return [n.text for n in self._news if not n.is_event and n.number > since]
+
+    def how_many_lost(self, since: int) -> int:
+        """Tell how many numbers after *since* are no longer kept, at most."""
+        return max(0, self._forgotten - since)
+
+    def _note(self, news: News, is_fresh: bool = False) -> None:
+        self._news.append(news)
+        if is_fresh:
+            self._fresh.append(news)
+        self._news_bytes += len(news.text)
+        while len(self._news) > MOST_NEWS or self._news_bytes > MOST_NEWS_BYTES:
+            oldest = self._news.popleft()
+            self._news_bytes -= len(oldest.text)
+            self._forgotten = oldest.number
+            if oldest.is_event:
+                self._forgotten_event = oldest.number

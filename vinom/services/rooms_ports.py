@@ -1,0 +1,73 @@
+"""What live rooms are handed, and what they may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from vinom.net.alarm import Alarm
+from vinom.rules.guard import Guard
+from vinom.services.recorded import SweptPlace
+from vinom.wire.messages_rooms import RoomClosed
+
+if TYPE_CHECKING:
+    from vinom.services.rooms_member import Member
+    from vinom.services.rooms_seats import LiveRoomSeats
+
+
+@attrs.frozen
+class RoomBounds:
+    """
+    What rooms may cost. Times: seconds.
+
+    :ivar most: rooms of this node.
+    :ivar per_client: rooms that one player, or one line, may be in.
+    :ivar spectators: of one room.
+    :ivar close_seconds: how long a room stays after the last person left.
+    :ivar grace_seconds: how long a place waits for a player whose connection was
+        lost, unless its game says otherwise.
+    :ivar fill_seconds: how long a room waits, after the last one joined, for more
+        than the fewest players.
+    """
+
+    most: int = 10_000
+    per_client: int = 8
+    spectators: int = 256
+    close_seconds: float = 30.0
+    grace_seconds: float = 900.0
+    fill_seconds: float = 5.0
+
+
+class House(Protocol):
+    """
+    What a live room asks of the node around it.
+
+    :ivar seconds: a clock that never goes back.
+    :ivar entropy: random bytes, as many as asked for.
+    """
+
+    bounds: RoomBounds
+    seconds: Callable[[], float]
+    entropy: Callable[[int], bytes]
+    recordings: SweptPlace
+    guard: Guard | None
+
+    def wall_seconds(self) -> float:
+        """Tell the time, seconds since the Unix epoch."""
+
+    def alarm(self, room: LiveRoomSeats) -> Alarm:
+        """Make the room's alarm."""
+
+    def turn(self, room: LiveRoomSeats) -> None:
+        """Call `flush` when this turn of the reactor ends."""
+
+    def changed(self, room: LiveRoomSeats) -> None:
+        """What the list of rooms tells of it has changed."""
+
+    def forget(self, member: Member, told: RoomClosed | None = None) -> None:
+        """A member is out for good; *told* is what became of its room, if it closed."""
+
+    def closed(self, room: LiveRoomSeats, told: RoomClosed) -> None:
+        """A room is no more; *told* is what its members heard."""

@@ -1,0 +1,395 @@
+"""Who has a place in a live room: newcomers, losses, leavers, bots and the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, Literal
+
+from msgspec import structs
+from twisted.logger import Logger
+
+from vinom.errors import Code, Refused
+from vinom.game import Game
+from vinom.model import Player, SeatPlan
+from vinom.rules.room import Room
+from vinom.services.rooms_member import BotSeat, Member
+from vinom.services.rooms_out import LiveRoomOut
+from vinom.services.rooms_ports import House
+from vinom.wire.envelope import Envelope
+from vinom.wire.messages_rooms import ClientJoined, ClientLeft, Kicked, RoomFacts
+
+
+class LiveRoomSeats(LiveRoomOut):
+    """
+    Everybody in a live room.
+
+    :ivar name: of the game, as players ask for it.
+    :ivar options: the game's, canonical JSON.
+    :ivar is_public: may strangers be led here who name no room?
+    :ivar members: everybody who has a place, in the order they came.
+    :ivar host: who may kick, start and so on.
+    :ivar is_closed: nothing happens any more.
+    :ivar grace: how long a place is kept for one whose connection was lost, seconds.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        house: House,
+        room_id: str,
+        name: str,
+        game: Game[Any, Any],
+        options: bytes,
+        is_public: bool,
+    ) -> None:
+        super().__init__(room_id, game)
+        self.name, self.options, self.is_public = name, options, is_public
+        self.members: list[Member] = []
+        self.host: Member | None = None
+        self.is_closed = False
+        self._kicked: set[str] = set()
+        self.grace = (
+            house.bounds.grace_seconds
+            if game.grace_seconds is None
+            else game.grace_seconds
+        )
+        self._house = house
+        self._fill_at = self._others_at = inf
+        self._empty_since = house.seconds()
+
+    # What it is.
+
+    @property
+    def state(self) -> Literal["gathering", "playing", "over"]:
+        """Tell how far it is."""
+        if self.room is None:
+            return "gathering"
+        return "over" if self.room.phase == "over" else "playing"
+
+    @property
+    def is_open(self) -> bool:
+        """Can a newcomer take a seat now?"""
+        if self.is_closed or (self.room is not None and not self.game.late_join):
+            return False
+        return self.taken() < self.game.seats[1]
+
+    def taken(self) -> int:
+        """Count the seats that somebody, or a bot, has."""
+        return sum(who is not None for who in self.seats)
+
+    def facts(self) -> RoomFacts:
+        """Describe it for a list."""
+        taken = self.taken()
+        bots = sum(isinstance(who, BotSeat) for who in self.seats)
+        return RoomFacts(
+            self.room_id,
+            self.name,
+            self.state,
+            "" if self.host is None else self.host.name,
+            self.game.seats[1],
+            taken,
+            len(self.members) - (taken - bots),
+            self.is_open,
+        )
+
+    def host_seat(self) -> int | None:
+        """Tell the host's seat."""
+        return None if self.host is None else self.host.seat
+
+    def member_of(self, player_id: str) -> Member | None:
+        """Find a player's place."""
+        for member in self.members:
+            if member.player_id == player_id:
+                return member
+        return None
+
+    # Who comes and goes.
+
+    def enter(self, player: Player, loadout: bytes, spectates: bool) -> Member:
+        """
+        Give a newcomer a place; it is not connected yet.
+
+        :raises Refused: there is none.
+        """
+        if player.player_id in self._kicked:
+            raise Refused(Code.KICKED, "you were removed from this room")
+        if spectates:
+            watching = sum(member.seat is None for member in self.members)
+            most = self._house.bounds.spectators
+            if watching >= most:
+                raise Refused(
+                    Code.ROOM_FULL, "too many watch this room", {"limit": most}
+                )
+            member = Member(self, player, None, loadout)
+        else:
+            member = Member(self, player, self._free_seat(player, loadout), loadout)
+            self.seats[member.seat or 0] = member
+            if self.host is None:
+                self.host = member
+        member.events_told = self.number
+        self.members.append(member)
+        self._empty_since = inf
+        self._changed()
+        return member
+
+    def _free_seat(self, player: Player, loadout: bytes) -> int:
+        if self.room is not None and not self.game.late_join:
+            raise Refused(
+                Code.ROOM_STARTED,
+                "play has begun, and this game takes no newcomers; you may spectate",
+            )
+        if self.taken() >= self.game.seats[1]:
+            raise Refused(Code.ROOM_FULL, "every seat is taken; you may spectate")
+        if self.room is None:
+            for seat, who in enumerate(self.seats):
+                if who is None:
+                    return seat
+            self.seats.append(None)
+            return len(self.seats) - 1
+        plan = SeatPlan(player.player_id, player.name, loadout)
+        seat = self.room.add_seat(plan, self._house.seconds())
+        if seat == len(self.seats):
+            self.seats.append(None)
+        return seat
+
+    def returned(self, member: Member) -> None:
+        """A place has a connection (again): tell the others, and the game."""
+        is_new = member.epoch == 1
+        if member not in self.live:
+            self.live.append(member)
+        seat = member.seat
+        if self.room is not None and seat is not None:
+            self._play(Room.join, seat)
+        joined = ClientJoined(
+            self.room_id,
+            self.next_number(),
+            seat,
+            member.name,
+            member.player_id,
+            "joined" if is_new else "returned",
+            self.host_seat(),
+        )
+        self.announce(joined, but=member)
+        if is_new and self.room is None:
+            self._fill_at = self._house.seconds() + self._house.bounds.fill_seconds
+        self.find_deadlines()
+        self._house.turn(self)
+
+    def lost(self, member: Member) -> None:
+        """A connection is gone; the place waits."""
+        self._disconnect(member)
+        if self.is_closed:
+            return
+        now = self._house.seconds()
+        member.lost_at = now
+        seat = member.seat
+        if self.room is not None and seat is not None:
+            self._play(Room.drop, seat)
+        self.find_deadlines()
+        self._tell_left(member, "lost")
+        self._house.turn(self)
+
+    def leave(self, member: Member, reason: str) -> None:
+        """A member gives its place up, or loses it, for good."""
+        if member not in self.members:
+            return
+        self._disconnect(member)
+        self.members.remove(member)
+        self._house.forget(member)
+        seat = member.seat
+        if seat is not None:
+            self.seats[seat] = None
+            self._acks.pop(str(seat), None)
+            self._acks_text = b""
+        if self.host is member:
+            self._pass_host()
+        if self.room is not None and seat is not None:
+            self._play(Room.leave, seat)
+        if not self.members:
+            self._empty_since = self._house.seconds()
+        self.find_deadlines()
+        self._tell_left(member, reason)
+        self._changed()
+        self._house.turn(self)
+
+    def _disconnect(self, member: Member) -> None:
+        if member in self.live:
+            self.live.remove(member)
+        member.told = self.number
+        member.disconnect()
+
+    def _pass_host(self) -> None:
+        """Let the one who sits here longest be host, if possible one who is here."""
+        seated = [member for member in self.members if member.seat is not None]
+        here = [member for member in seated if member.conversation is not None]
+        self.host = next(iter(here or seated), None)
+
+    def _tell_left(self, member: Member, reason: str) -> None:
+        left = ClientLeft(
+            self.room_id,
+            self.next_number(),
+            member.seat,
+            member.name,
+            member.player_id,
+            reason,
+            self.host_seat(),
+        )
+        self.announce(left)
+
+    def _changed(self) -> None:
+        self._house.changed(self)
+
+    def show_soon(self, member: Member) -> None:
+        """Send a member the state when this turn ends."""
+        self._owed.append(member)
+        self._house.turn(self)
+
+    def caught_up(self, member: Member) -> None:
+        """A member takes what it is sent again."""
+        if member.skipped:
+            self.show_soon(member)
+
+    def described(self) -> dict[str, Any]:
+        """Describe it for operators: JSON-like."""
+        return {
+            **structs.asdict(self.facts()),
+            "host": self.host_seat(),
+            "version": self.version,
+            "players": [structs.asdict(seat) for seat in self.players()],
+            "connected": len(self.live),
+        }
+
+    # What the host asks.
+
+    def add_bot(self) -> int:
+        """
+        Let the game's bot take a seat; returns which.
+
+        :raises Refused: the game has none, or there is no seat.
+        """
+        if type(self.game).bot is Game.bot:
+            raise Refused(Code.NO_BOT, f"{self.name} has no bot")
+        bot = Player("bot", "bot")
+        seat = self._free_seat(bot, b"{}")
+        self.seats[seat] = bot_seat = BotSeat(seat)
+        if self.room is not None:
+            self._play(Room.seat_bot, seat)
+        else:
+            self._fill_at = self._house.seconds() + self._house.bounds.fill_seconds
+        self.find_deadlines()
+        self.announce(
+            ClientJoined(
+                self.room_id,
+                self.next_number(),
+                seat,
+                bot_seat.name,
+                "",
+                "bot",
+                self.host_seat(),
+            )
+        )
+        self._changed()
+        self._house.turn(self)
+        return seat
+
+    def kick(self, seat: int) -> None:
+        """
+        Remove whoever has a seat, for good.
+
+        :raises Refused: nobody has it.
+        """
+        who = self.seats[seat] if seat < len(self.seats) else None
+        if who is None:
+            raise Refused(
+                Code.NO_SUCH_PLAYER, "nobody has this seat", {"field": "data.seat"}
+            )
+        if isinstance(who, Member):
+            self.kick_member(who)
+            return
+        self.seats[seat] = None
+        if self.room is not None:
+            self._play(Room.leave, seat)
+        self.announce(
+            ClientLeft(
+                self.room_id,
+                self.next_number(),
+                seat,
+                who.name,
+                "",
+                "kicked",
+                self.host_seat(),
+            )
+        )
+        self._changed()
+        self._house.turn(self)
+
+    def kick_member(self, member: Member) -> None:
+        """Remove a member, who can not come back to this room."""
+        self._kicked.add(member.player_id)
+        member.tell(Kicked(self.room_id))
+        self.leave(member, "kicked")
+
+    def _play(self, call: Callable[[Room, int, float], object], seat: int) -> None:
+        """Have the room do something that cannot be refused."""
+        room = self.room
+        if room is None:
+            return
+        now = self._house.seconds()
+        try:
+            call(room, seat, now)
+        except Refused as refusal:
+            # Only a room that is closed refuses, and `flush` finds that out.
+            self._log.debug("room {room_id}: {why}", room_id=self.room_id, why=refusal)
+
+    # What is played, and its time: `vinom.services.rooms_room.LiveRoom`.
+
+    def act(self, member: Member, envelope: Envelope) -> None:
+        """
+        A member acts.
+
+        :raises Refused: it cannot be; nothing has changed.
+        """
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """
+        Begin with those who are there.
+
+        :raises Refused: they are too few, or play has begun.
+        """
+        raise NotImplementedError
+
+    def rematch(self) -> None:
+        """
+        Play anew with the same seats; gather again if too few are left.
+
+        :raises Refused: no round is over.
+        """
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Tell everybody what this turn changed."""
+        raise NotImplementedError
+
+    def close(self, reason: str, outcome: dict[str, Any] | None = None) -> None:
+        """End the room, for one of the reasons of `vinom.model.EndReason`."""
+        raise NotImplementedError
+
+    def deadline(self) -> float | None:
+        """When to call `ring` next."""
+        raise NotImplementedError
+
+    def ring(self) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+    def find_deadlines(self) -> None:
+        """Somebody came or went: find what is due, but for the game."""
+        at = min((member.lost_at for member in self.members), default=inf) + self.grace
+        if not self.members:
+            at = self._empty_since + self._house.bounds.close_seconds
+        if self.room is None and self.taken() >= self.game.seats[0]:
+            at = min(at, max(self._fill_at, 0.0))
+        self._others_at = at

@@ -1,0 +1,75 @@
+"""
+JSON merge patches: the difference of two JSON values, where it is an object.
+
+Source: RFC 7396 (which replaced RFC 7386).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class NoPatch(ValueError):
+    """No merge patch leads from the one value to the other."""
+
+
+def merge_diff(base: Any, target: Any) -> dict[str, Any]:
+    """
+    Find the patch that makes *target* of *base*; both as JSON decodes.
+
+    :raises NoPatch: one of them is no object, or *target* has a new null, which a
+        patch can only mean as "remove".
+    """
+    if not isinstance(base, dict) or not isinstance(target, dict):
+        raise NoPatch("only objects can be patched")
+    patch: dict[str, Any] = {name: None for name in base if name not in target}
+    for name, value in target.items():
+        before = base.get(name, _NOTHING)
+        if _is_same(before, value):
+            continue
+        if isinstance(before, dict) and isinstance(value, dict):
+            patch[name] = merge_diff(before, value)
+        else:
+            patch[name] = _whole(value)
+    return patch
+
+
+def merge(base: Any, patch: Any) -> Any:
+    """Apply a patch; *base* stays as it is."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(base) if isinstance(base, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge(merged.get(name), value)
+    return merged
+
+
+_NOTHING = object()
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Are they the same JSON? ``True``, 1 and 1.0 are equal in Python only."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(
+            _is_same(value, other[name]) for name, value in one.items()
+        )
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return bool(one == other)
+
+
+def _whole(value: Any) -> Any:
+    """Give a value that a patch holds whole, if it can."""
+    if value is None:
+        raise NoPatch("a patch cannot set a null")
+    if isinstance(value, dict):
+        # Nulls inside of objects would vanish when the patch is applied; those
+        # inside of arrays are kept as they are.
+        for inner in value.values():
+            _whole(inner)
+    return value
