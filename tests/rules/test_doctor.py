@@ -121,7 +121,7 @@ class PortTests(DoctorCase):
             "warning",
             "UDP 10-14",
             "1 of 5",
-            "4 are taken",
+            "4 not",
             "11-12 by dnsmasq (process 9)",
             "13 by a process that is not to be seen",
         )

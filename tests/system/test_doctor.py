@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -12,13 +14,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.support.certificates import Leaf, authority
 from tests.support.programs import Program, start_program
 from tests.system.test_node import Place, Twistd, environment
+from vinom.errors import Misconfigured
+from vinom.tap.doctor_answer import answer
+from vinom.tap.settings import Settings
+from vinom.wire.doctor import question
 
 _VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
 
@@ -119,6 +128,40 @@ class DoctorTests(TestCase):
         """Press Ctrl-C."""
         transport: Any = program.transport
         transport.signalProcess("INT")
+
+    async def test_answers_have_a_limit(self) -> None:
+        """
+        Whoever answers cannot be made to send more than it gets, nor much of it;
+        what is no question gets nothing.
+        """
+        first, last = self.place.ports
+        settings = Settings(state_dir=self.folder, ports=(first, last))
+        said: list[str] = []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.connect(("127.0.0.1", last))
+            asking.setblocking(False)
+            answering = deferToThread(answer, settings, 1.5, said.append)
+            while not said:
+                await deferLater(reactor, 0.01)
+            for number in range(200):
+                asking.send(b"anything" * number)
+                asking.send(question(number.to_bytes(16, "big"), 100))
+            await answering
+            answers = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    answers.append(asking.recv(9000))
+        self.assertTrue(answers)
+        self.assertEqual({len(one) for one in answers}, {100})
+        told = re.fullmatch(r"(\d+) questions answered, (\d+) beyond.*", said[-1])
+        assert told is not None
+        self.assertLess(int(told[1]), 110)
+        self.assertGreater(int(told[2]), 0)
+        taken = attrs.evolve(settings, ports=(last, last))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", last))
+            error = self.assertRaises(Misconfigured, answer, taken, 1.0, said.append)
+        self.assertIn("set ports", str(error))
 
     async def test_certificates(self) -> None:
         """

@@ -121,7 +121,7 @@ def game_ports(
         findings = [
             warning(
                 name,
-                f"{where}: {free} of {total} are free{used}, {len(lost)} are taken: "
+                f"{where}: {free} of {total} are free{used}, {len(lost)} not: "
                 f"{_told_taken(lost)}",
                 "stop what has them, or set ports to another range; until then fewer "
                 "matches fit",

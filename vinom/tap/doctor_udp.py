@@ -31,9 +31,9 @@ Entropy = Callable[[int], bytes]
 _TIMES, _PATIENCE = 5, 2.0
 #: Who did not answer so often is not there.
 _ENOUGH = 3
-#: Payloads that are tried, bytes: ours, what Ethernet carries with IPv6 and with
-#: IPv4, and what needs jumbo frames.
-_SIZES = (LONGEST_DATAGRAM, 1452, 1472, 8952)
+#: Payloads that are tried, bytes: less than ours, ours, what Ethernet carries with
+#: IPv6 and with IPv4, and what needs jumbo frames.
+_SIZES = (512, 1024, LONGEST_DATAGRAM, 1452, 1472, 8952)
 _LONGEST = 65535
 #: Addresses that nobody has: the way to them is the way out (RFC 5737, RFC 3849).
 _ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
@@ -121,7 +121,8 @@ def probe(target: str, entropy: Entropy) -> list[Finding]:
         reach = asker.reach(source, "outside", target)
         findings = [reachability(reach)]
         if reach.answered:
-            sizes = {size: asker.passes(size) for size in _SIZES}
+            sizes = {SHORTEST: True}
+            sizes |= {size: asker.passes(size) for size in _SIZES}
             findings.append(probed_sizes(target, sizes))
     return findings
 
