@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import dense, lobby, memory, play, strangers
+from benchmarks import attacks, dense, lobby, memory, play, strangers
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, describe
 from vinom.errors import VinomError
@@ -22,6 +22,7 @@ PARTS: dict[str, Any] = {
     "handshake": play.handshake,
     "dense": dense.dense,
     "strangers": strangers.strangers,
+    "attacks": attacks.attacks,
     "processes": memory.processes,
     "queueing": lobby.queueing,
     "lines": memory.lines,

@@ -1,8 +1,14 @@
 /*
- * What strangers send: junk, hellos without a cookie, hellos with an unknown ticket.
+ * What strangers send.
  *
- *   junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE NETWORKS
+ *   junkload HOST PORT NAME PID KIND SECONDS RATE NETWORKS
  *
+ * KIND:
+ *   junk      random bytes
+ *   data      records of application data, as players send them
+ *   hello     hellos without a cookie
+ *   ticket    hellos with a cookie; NAME has a ticket that is unknown, or known
+ *   short, long, fragment    hellos that are cut, too long, in fragments
  * NAME: the server name for the hellos. RATE: datagrams a second; 0 is as fast as
  * possible. NETWORKS: from so many addresses, each the only one of its /24 (127.0.0.0/8
  * only), because a server gives each network a budget. CPU is told per datagram that the server took: what the kernel dropped
@@ -75,10 +81,24 @@ static void say_hello(SSL_CTX *context, Source *s, const char *name, int again) 
   SSL_free(ssl);
 }
 
+/* Spoil a good first hello. */
+static void spoil(Source *s, char kind) {
+  u8 *d = s->datagram;
+  if (kind == 's') {
+    s->size = 14 + chance() % (s->size - 14);
+  } else if (kind == 'l') {
+    while (s->size < (int)sizeof s->datagram)
+      d[s->size++] = chance();
+  } else { /* 'f': the record holds a message's first 40 bytes */
+    d[11] = 0, d[12] = 12 + 40;
+    d[22] = 0, d[23] = 0, d[24] = 40;
+    s->size = 13 + 12 + 40;
+  }
+}
+
 int main(int argc, char **argv) {
   if (argc != 9) {
-    fprintf(stderr, "junkload HOST PORT NAME PID junk|hello|ticket SECONDS RATE "
-                    "NETWORKS\n");
+    fprintf(stderr, "junkload HOST PORT NAME PID KIND SECONDS RATE NETWORKS\n");
     return 2;
   }
   int port = atoi(argv[2]), pid = atoi(argv[4]), count = atoi(argv[8]);
@@ -96,17 +116,21 @@ int main(int argc, char **argv) {
     if ((s->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)) < 0)
       die("socket");
     struct sockaddr_in from = {.sin_family = AF_INET};
-    from.sin_addr.s_addr = htonl(0x7f000001u + ((u32)i << 8));
+    from.sin_addr.s_addr = htonl(0x7f000002u + ((u32)i << 8));
     if (bind(s->fd, (void *)&from, sizeof from))
       die("bind");
     if (connect(s->fd, (void *)&to, sizeof to))
       die("connect");
-    if (kind == 'j') {
+    if (kind == 'j' || kind == 'd') {
       s->size = 64;
       for (int j = 0; j < s->size; j++)
         s->datagram[j] = chance();
+      if (kind == 'd')
+        memcpy(s->datagram, "\x17\xfe\xfd\0\1\0\0\0\0\0\7\0\x33", 13);
     } else {
       say_hello(context, s, argv[3], kind == 't');
+      if (strchr("slf", kind))
+        spoil(s, kind);
     }
   }
   usleep(50000);
@@ -114,9 +138,11 @@ int main(int argc, char **argv) {
   u64 until = start + (u64)(seconds * 1e9);
   while ((now = now_ns()) < until) {
     u64 due = rate > 0 ? (u64)((now - start) / 1e9 * rate) : sent + 64;
+    if (rate > 0 && sent >= due)
+      usleep(200); /* others need this core too */
     for (; sent < due; sent++) {
       Source *s = &sources[sent % count];
-      if (kind != 't') /* each one is another stranger's */
+      if (strchr("jhl", kind)) /* each one is another stranger's */
         for (int j = 0; j < 32; j += 4) {
           u32 bits = chance();
           memcpy(s->datagram + (kind == 'j' ? j : RANDOM + j), &bits, 4);

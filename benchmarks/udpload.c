@@ -11,8 +11,14 @@
  *   one   as all, but only the first seat of each room acts
  *   open  RATE inputs a second, all together, at fixed periods; latencies count
  *         from the time an input was due
+ *   watch as open, from the time it says "joined" on a line until stdin closes;
+ *         for each line of stdin ("mark N") a line with what was since the last one
+ *         comes out, and from then on N datagrams a second that were sent before are
+ *         sent again
+ *   knock RATE handshakes a second, each from an address of its own (127.0.1.2 and
+ *         upward) and followed by a JOIN, which is to be refused; for SECONDS
  *   hold  connect, join, say "joined" on a line, stay until stdin closes
- * One line of JSON comes out.
+ * A line of JSON comes out.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -47,6 +53,8 @@ typedef struct {
   u32 highest, received; /* of the server's packets */
   u32 sent, acked, answered;
   u64 pieces;            /* of the welcome, as bits */
+  u8 wire[1300]; /* our last datagram, as it left */
+  int wire_size;
   u8 action[RING][ACTION];
   u64 due[RING];
 } Player;
@@ -54,7 +62,8 @@ typedef struct {
 static Player *players;
 static int count, seated, begun, epoll_fd, server_pid;
 static SSL_CTX *context;
-static int measuring, closed_loop, one_acts;
+static int measuring, closed_loop, one_acts, knocking;
+static u64 knocks, refusals;
 static u64 inputs, done, states, shown, skipped, repeated, resent, wrong, rejected;
 static u64 bytes_in, bytes_out, turned_away;
 static u64 lateness; /* the longest time that an input left after it was due */
@@ -229,7 +238,10 @@ static void hear(Player *p, const u8 *packet, int size, u64 now) {
     send_probe(p, PONG, get32(packet + 9));
     break;
   case REJECT:
-    if (p->phase == ASKING && memmem(packet, size, "busy", 4)) {
+    if (knocking) {
+      refusals++;
+      p->phase = UNBORN;
+    } else if (p->phase == ASKING && memmem(packet, size, "busy", 4)) {
       /* Its connection is over; the same proof is good on the next one. */
       p->phase = UNBORN;
       p->tried_at = now;
@@ -240,6 +252,16 @@ static void hear(Player *p, const u8 *packet, int size, u64 now) {
   }
 }
 
+static long keep(BIO *bio, int oper, const char *data, size_t size, int i, long l,
+                 int done, size_t *processed) {
+  Player *p = (Player *)BIO_get_callback_arg(bio);
+  if (oper == BIO_CB_WRITE && size <= sizeof p->wire) {
+    memcpy(p->wire, data, size);
+    p->wire_size = (int)size;
+  }
+  return done;
+}
+
 static void begin(Player *p) {
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(p->port)};
   int size = 1 << 20;
@@ -248,11 +270,20 @@ static void begin(Player *p) {
   if ((p->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)) < 0)
     die("socket");
   setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  if (knocking) {
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    u32 host = (u32)(knocks++ % 60000);
+    from.sin_addr.s_addr = htonl(0x7f000102u + (host / 200 << 8) + host % 200);
+    if (bind(p->fd, (void *)&from, sizeof from))
+      die("bind");
+  }
   if (connect(p->fd, (void *)&to, sizeof to))
     die("connect");
   p->ssl = SSL_new(context);
   BIO *bio = BIO_new_dgram(p->fd, BIO_NOCLOSE);
   BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, &to);
+  BIO_set_callback_ex(bio, keep);
+  BIO_set_callback_arg(bio, (char *)p);
   SSL_set_bio(p->ssl, bio, bio);
   SSL_set_options(p->ssl, SSL_OP_NO_QUERY_MTU);
   SSL_set_mtu(p->ssl, 1200);
@@ -289,7 +320,7 @@ static void sweep(u64 now) {
   for (int i = 0; i < begun; i++) {
     Player *p = &players[i];
     if (p->phase == UNBORN) {
-      if (now > p->tried_at + PATIENCE) {
+      if (!knocking && now > p->tried_at + PATIENCE) {
         SSL_free(p->ssl);
         close(p->fd);
         begin(p);
@@ -312,9 +343,10 @@ static void sweep(u64 now) {
 }
 
 static u64 swept_at;
-static void turn(int wait_ms) {
+static void turn_ns(u64 wait) {
   struct epoll_event events[256];
-  int ready = epoll_wait(epoll_fd, events, 256, wait_ms);
+  struct timespec time = {(time_t)(wait / SECOND), (long)(wait % SECOND)};
+  int ready = epoll_pwait2(epoll_fd, events, 256, &time, NULL);
   for (int i = 0; i < ready; i++)
     read_from(events[i].data.ptr);
   u64 now = now_ns();
@@ -322,6 +354,41 @@ static void turn(int wait_ms) {
     swept_at = now;
     sweep(now);
   }
+}
+
+static void turn(int wait_ms) { turn_ns(wait_ms * MS); }
+
+/* One round of knocks after the other. */
+static int knock(double rate, double seconds) {
+  u64 start = now_ns(), until = start + (u64)(seconds * 1e9), now;
+  knocking = 1;
+  begun = count;
+  while ((now = now_ns()) < until) {
+    while (knocks < (u64)((now - start) / 1e9 * rate)) {
+      Player *p = &players[knocks % count];
+      if (p->ssl) { /* whatever became of it */
+        SSL_free(p->ssl);
+        close(p->fd);
+      }
+      begin(p);
+    }
+    turn(1);
+  }
+  printf("{\"knocks\": %llu, \"refusals\": %llu}\n", (unsigned long long)knocks,
+         (unsigned long long)refusals);
+  return 0;
+}
+
+static void tell_window(u64 since) {
+  double span = (now_ns() - since) / 1e9;
+  lat_sort();
+  printf("{\"inputs_s\": %.0f, \"done_s\": %.0f, \"p50_us\": %.0f, "
+         "\"p99_us\": %.0f, \"max_us\": %.0f, \"late_us\": %.0f, "
+         "\"wrong\": %llu, \"rejected\": %llu}\n",
+         inputs / span, done / span, lat_at(.5), lat_at(.99), lat_at(1),
+         lateness / 1e3, (unsigned long long)wrong, (unsigned long long)rejected);
+  fflush(stdout);
+  inputs = done = lateness = lat_count = 0;
 }
 
 static void read_seats(const char *path) {
@@ -349,7 +416,7 @@ static int by_phase(const void *a, const void *b) {
 
 int main(int argc, char **argv) {
   if (argc < 6) {
-    fprintf(stderr, "udpload SEATS PID all|one|open|hold WARMUP SECONDS [RATE]\n");
+    fprintf(stderr, "udpload SEATS PID all|one|open|watch|knock|hold WARMUP SECONDS [RATE]\n");
     return 2;
   }
   const char *mode = argv[3];
@@ -364,6 +431,8 @@ int main(int argc, char **argv) {
   context = SSL_CTX_new(DTLS_client_method());
   SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
 
+  if (mode[0] == 'k')
+    return knock(rate, seconds);
   u64 join_cpu = cpu_of(server_pid), joining = now_ns();
   while (seated < count && !rejected) {
     while (begun < count && begun - seated < AT_ONCE)
@@ -392,7 +461,7 @@ int main(int argc, char **argv) {
   }
   one_acts = !strcmp(mode, "one");
   closed_loop = one_acts || mode[0] == 'a';
-  int open_loop = mode[0] == 'o';
+  int watching = mode[0] == 'w', open_loop = mode[0] == 'o' || watching;
   u64 start = now_ns(), from = start + (u64)(warmup * 1e9);
   u64 until = from + (u64)(seconds * 1e9);
   u64 server_cpu = 0, generator_cpu = 0, began = 0, k = 0;
@@ -409,8 +478,34 @@ int main(int argc, char **argv) {
       act(&players[i], now_ns());
   /* A room's players follow each other in the file, not in the schedule. */
   int stride = count / SEATS > 1 ? count / SEATS : 1;
+  u64 window = start, replayed = 0, replaying = start;
+  double replays = 0;
+  if (watching) {
+    printf("joined\n");
+    fflush(stdout);
+    measuring = 1;
+    until = UINT64_MAX;
+    fcntl(0, F_SETFL, O_NONBLOCK);
+  }
   while (closed_loop || open_loop) {
     u64 now = now_ns();
+    if (watching) {
+      char line[64] = {0};
+      ssize_t got = read(0, line, sizeof line - 1);
+      if (!got)
+        return wrong || rejected ? 1 : 0;
+      if (got > 0) {
+        tell_window(window);
+        window = replaying = now;
+        replays = atof(line + 5);
+        replayed = 0;
+      }
+      for (; replayed < (u64)((now - replaying) / 1e9 * replays); replayed++) {
+        Player *p = &players[replayed % count];
+        if (send(p->fd, p->wire, p->wire_size, 0) < 0)
+          continue; /* as good as lost */
+      }
+    } else
     if (!began && now >= from) {
       began = now;
       server_cpu = cpu_of(server_pid);
@@ -426,7 +521,10 @@ int main(int argc, char **argv) {
       int slot = (int)(k++ % count);
       act(&players[slot % stride * SEATS + slot / stride % SEATS], due);
     }
-    turn(open_loop ? 0 : 5);
+    if (watching) /* others need this core too */
+      turn_ns(100000);
+    else
+      turn(open_loop ? 0 : 5);
   }
   double span = began ? (now_ns() - began) / 1e9 : 1;
   if (began) {

@@ -1,0 +1,210 @@
+"""What players notice of attacks: their p99 while one runs, beside it without."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import IO, Any
+
+import attrs
+
+from benchmarks.figures import Figure, Size
+from benchmarks.machine import LOAD_CORE, Failed, build, pinned
+from benchmarks.node import SEATS, Match, Node
+from benchmarks.play import DENSE
+
+#: Players, and inputs a second of each.
+BOTS, INPUTS = 200, 10
+#: What p99 may be at most, in terms of p99 without the attack.
+BAR = 2.0
+#: How long an attack runs before it counts, and how long its end is waited for.
+_SETTLE = 0.5
+
+Say = Callable[[str], None]
+
+
+@attrs.frozen
+class Attack:
+    """
+    One attack.
+
+    :ivar by: "junkload", "knock" (handshakes with a ticket, then a bad token),
+        "replay" (datagrams of the players, again) or "lines".
+    :ivar kind: as that program has it.
+    :ivar rate: a second, of all sources.
+    :ivar networks: so many sources, each with a budget of its own.
+    """
+
+    name: str
+    by: str
+    kind: str
+    rate: int
+    networks: int = 200
+
+
+ATTACKS = (
+    Attack("junk", "junkload", "junk", 20_000),
+    Attack("records of strangers", "junkload", "data", 20_000),
+    Attack("hellos that are cut", "junkload", "short", 5_000),
+    Attack("hellos that are too long", "junkload", "long", 5_000),
+    Attack("hellos in fragments", "junkload", "fragment", 5_000),
+    Attack("hellos without cookie", "junkload", "hello", 5_000),
+    Attack("the same from one network", "junkload", "hello", 5_000, 1),
+    Attack("cookie, unknown ticket", "junkload", "ticket", 5_000),
+    Attack("cookie, a player's ticket", "junkload", "observed", 1_000, 64),
+    Attack("handshakes and forged tokens", "knock", "forged", 100),
+    Attack("players' records again", "replay", "", 5_000),
+    Attack("silent lobby lines", "lines", "silent", 50),
+    Attack("lobby lines of a byte a second", "lines", "slow", 50),
+    Attack("malformed lobby messages", "lines", "malformed", 500),
+)
+
+
+class Watch:
+    """Players on a node, and how long their inputs take of late."""
+
+    def __init__(self, udpload: Path, node: Node, matches: list[Match]) -> None:
+        rate = len(matches) * SEATS * INPUTS
+        seats = node.write_seats(matches)
+        command = [udpload, seats, node.server_of(matches[0]), "watch", 0, 0, rate]
+        self._process = subprocess.Popen(
+            pinned(LOAD_CORE, [str(word) for word in command]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._ask: IO[str] = self._process.stdin
+        self._told: IO[str] = self._process.stdout
+        self._hear("joined")
+
+    def _hear(self, what: str) -> str:
+        ready, _, _ = select.select([self._told], [], [], 90)
+        line = self._told.readline() if ready else ""
+        if not line:
+            self._process.kill()
+            raise Failed(f"the players are gone; {what} was expected of them")
+        return line
+
+    def mark(self, replays: int = 0) -> dict[str, Any]:
+        """Tell what was since the last call."""
+        print(f"mark {replays}", file=self._ask, flush=True)
+        told: dict[str, Any] = json.loads(self._hear("a window"))
+        if told["wrong"] or told["rejected"]:
+            raise Failed(f"players see what they should not: {told}")
+        return told
+
+    def window(self, seconds: float, replays: int = 0) -> dict[str, Any]:
+        """Measure for so long."""
+        self.mark(replays)
+        time.sleep(seconds)
+        return self.mark()
+
+    def close(self) -> None:
+        """Have them leave."""
+        self._ask.close()
+        if self._process.wait(10):
+            raise Failed("players saw what they should not")
+
+
+def forged(seats: Path, folder: Path) -> Path:
+    """Make the same players' seats with tokens whose signature is another's."""
+    path = folder / "forged"
+    with path.open("w") as file:
+        for line in seats.read_text().splitlines():
+            *words, token = line.split()
+            end = "A" if token[-10] != "A" else "B"
+            print(*words, token[:-10] + end + token[-9:], file=file)
+    return path
+
+
+@contextlib.contextmanager
+def running(
+    attack: Attack, node: Node, matches: list[Match], folder: Path
+) -> Iterator[None]:
+    """Attack, until the end of the ``with``."""
+    if attack.by == "replay":
+        yield
+        return
+    match = matches[0]
+    seat = match.seats[0]
+    pid = node.server_of(match)
+    command: list[object]
+    if attack.by == "junkload":
+        name = seat["server_name"]
+        if attack.kind != "observed":
+            ticket, _, rest = name.partition(".")
+            name = f"{'a' * len(ticket)}.{rest}"
+        kind = "ticket" if attack.kind == "observed" else attack.kind
+        program = folder / "junkload"
+        where = seat["host"], match.port, name, pid
+        command = [program, *where, kind, 600, attack.rate, attack.networks]
+    elif attack.by == "knock":
+        bad = forged(node.write_seats(matches), folder)
+        command = [folder / "udpload", bad, pid, "knock", 0, 600, attack.rate]
+    else:
+        program = Path(__file__).with_name("badlines.py")
+        command = [sys.executable, program, node.port, attack.kind, attack.rate]
+    with (folder / "attack.log").open("w+") as log:
+        process = subprocess.Popen(
+            pinned(LOAD_CORE, [str(word) for word in command]),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+        try:
+            time.sleep(_SETTLE)
+            yield
+            if process.poll() is not None:
+                log.seek(0)
+                raise Failed(f"{attack.name} has ended: {log.read().strip()[-300:]}")
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    time.sleep(_SETTLE)
+
+
+def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
+    """200 bots play while each attack runs; windows with and without alternate."""
+    udpload = build("udpload", folder, "ssl", "crypto")
+    build("junkload", folder, "ssl", "crypto")
+    seconds = size.seconds(2.0)
+    figures = []
+    # Budgets as they are for everybody; a flood in one name is the players' too.
+    with Node(*DENSE, "--hello-rate=500", "--warm=1") as node:
+        matches = [node.start_match() for _ in range(size.count(BOTS) // SEATS)]
+        watch = Watch(udpload, node, matches)
+        watch.window(_SETTLE)
+        for attack in ATTACKS:
+            say(f"attacks: {attack.name}, {attack.rate} a second")
+            calm, attacked = [], []
+            for _ in range(max(1, size.runs)):
+                calm.append(watch.window(seconds))
+                with running(attack, node, matches, folder):
+                    replays = attack.rate if attack.by == "replay" else 0
+                    attacked.append(watch.window(seconds, replays))
+            quiet = median(one["p99_us"] for one in calm)
+            ratios = tuple(one["p99_us"] / max(quiet, 1) for one in attacked)
+            detail = {
+                "rate": attack.rate,
+                "calm_p99_us": [one["p99_us"] for one in calm],
+                "attacked_p99_us": [one["p99_us"] for one in attacked],
+                "attacked_max_us": max(one["max_us"] for one in attacked),
+                "done_s": [one["done_s"] for one in attacked],
+            }
+            loud = median(one["p99_us"] for one in attacked)
+            name = (
+                f"{attack.name}, {attack.rate} a second: p99 {quiet / 1000:.1f} ms "
+                f"without, {loud / 1000:.1f} ms with"
+            )
+            figures.append(Figure(name, "times", ratios, BAR, detail=detail))
+        watch.close()
+    return figures
