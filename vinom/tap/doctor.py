@@ -40,7 +40,7 @@ class Examination:
     settings: Settings
     source: str | None = None
     time_from: str | None = None
-    watch_seconds: float = 1.0
+    watch_seconds: float = 0.5
 
     def run(self, entropy: Callable[[int], bytes]) -> list[Finding]:
         """
