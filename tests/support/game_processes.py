@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -34,9 +35,35 @@ from vinom.wire.control import (
 WARMED_UP = []
 
 
-def warm_up() -> None:
+def warm_up(settings: dict[str, Any]) -> None:
     """Called once in the fork server."""
-    WARMED_UP.append(os.getpid())
+    WARMED_UP.append((os.getpid(), settings))
+
+
+def draw_early(settings: dict[str, Any]) -> None:
+    """Rehearse in the fork server, and draw secrets there."""
+    from vinom.tap.rehearsal import rehearse
+
+    rehearse()
+    draw("early", settings)
+
+
+def draw(server_id: str, settings: dict[str, Any]) -> None:
+    """Write down what should be nobody else's: by OpenSSL, and by cryptography."""
+    # Here, because it takes long and no other process needs it.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from tests.support.certificates import authority
+    from vinom.wire.dtls import DtlsClient
+    from vinom.wire.records import random_of
+
+    hello = DtlsClient("x.example", authority().anchor, 0.0)
+    hello.start(0.0)
+    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    drawn = [random_of(hello.take_datagrams()[0]).hex(), key.hex()]
+    path = Path(settings["folder"]) / server_id
+    path.with_suffix(".part").write_text(json.dumps(drawn))
+    path.with_suffix(".part").rename(path)
 
 
 def report(server_id: str, settings: dict[str, Any]) -> None:
@@ -52,7 +79,8 @@ def report(server_id: str, settings: dict[str, Any]) -> None:
         "files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "core": resource.getrlimit(resource.RLIMIT_CORE),
         "preloaded": "decimal" in sys.modules,
-        "warmed_up": len([pid for pid in WARMED_UP if pid == os.getppid()]),
+        "warmed_up": [said for pid, said in WARMED_UP if pid == os.getppid()],
+        "collects": gc.isenabled(),
         "reactor": "twisted.internet.reactor" in sys.modules,
     }
     path = Path(settings["path"])

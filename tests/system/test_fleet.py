@@ -113,7 +113,8 @@ class LocalFleetTests(TestCase):
         self.assertEqual(facts["files"], [99, 99])
         self.assertEqual(facts["core"], [0, 0])
         self.assertTrue(facts["preloaded"])
-        self.assertEqual(facts["warmed_up"], 1)
+        self.assertEqual(facts["warmed_up"], [settings])
+        self.assertTrue(facts["collects"])
         self.assertFalse(facts["reactor"])
         self.assertNotIn("SECRET", facts["environment"])
         self.assertFalse([n for n in facts["environment"] if n.startswith("VINOM")])
@@ -224,6 +225,25 @@ class LocalFleetTests(TestCase):
         await self.assertFailure(starting, NoCapacity)
         await self.assertFailure(self.start(fleet, "s3"), NoCapacity)
 
+    async def test_secrets_are_their_own(self):
+        """
+        What was rehearsed before the fork gives no two game servers one secret.
+        """
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        fleet = self.make(
+            "draw", {"folder": str(folder)}, preload=(f"{PROGRAMS}:draw_early",)
+        )
+        drawn = []
+        for server_id in ("s1", "s2", "s3"):
+            await self.start(fleet, server_id)
+            path = folder / server_id
+            await until(path.exists)
+            drawn.append(json.loads(path.read_text()))
+        drawn.append(json.loads((folder / "early").read_text()))
+        for secrets in zip(*drawn, strict=True):
+            self.assertEqual(4, len(set(secrets)))
+
     async def test_reactor_in_the_way(self):
         """
         A module that installs a reactor is not preloaded: children would
@@ -245,7 +265,7 @@ class LocalFleetTests(TestCase):
 
         link = ForkLink(
             reactor,
-            arguments(f"{PROGRAMS}:stubborn", (), orphan_seconds=0.3),
+            arguments(f"{PROGRAMS}:stubborn", (), {}, orphan_seconds=0.3),
             os.environ,
             told,
             lambda: None,
@@ -304,7 +324,7 @@ class FleetTests(TestCase):
         # Whoever was given the port that is taken may find out after the others.
         await until(lambda: fleet.status().ports_quarantined == 1)
         await until(lambda: fleet.status().waiting == 4)
-        os.kill(fleet._host_of("m0")._pid, signal.SIGKILL)
+        os.kill(fleet._servers.host_of("m0")._pid, signal.SIGKILL)
         for n in range(1, 6):
             await placed[f"m{n}"]
             fleet.close_room(f"m{n}", "ended")

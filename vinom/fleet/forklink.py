@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import attrs
 import msgspec
@@ -258,10 +259,16 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     return known
 
 
-def arguments(entry: str, preload: tuple[str, ...], orphan_seconds: float) -> list[str]:
+def arguments(
+    entry: str,
+    preload: tuple[str, ...],
+    settings: Mapping[str, Any],
+    orphan_seconds: float,
+) -> list[str]:
     """The fork server's command line."""
     return [
         f"--entry={entry}",
         f"--preload={json.dumps(preload)}",
+        f"--settings={json.dumps(dict(settings))}",
         f"--orphan-seconds={orphan_seconds}",
     ]

@@ -206,6 +206,7 @@ def become_game_server(entry: str, start: Start) -> NoReturn:
         _limit(resource.RLIMIT_CORE, 0)
         module, _, function = entry.partition(":")
         main = getattr(importlib.import_module(module), function)
+        gc.enable()
         main(start.server_id, start.settings)
         status = 0
     except SystemExit as end:
@@ -228,15 +229,16 @@ def _limit(which: int, most: int) -> None:
     resource.setrlimit(which, (most, most))
 
 
-def preload(what: Sequence[str]) -> None:
+def preload(what: Sequence[str], settings: dict[str, Any]) -> None:
     """
     Load what every game server will need, so that they share its memory.
 
     What cannot be loaded is left to the game server, which can say what it was
     wanted for.
 
-    :param what: modules, or ``package.module:function`` of what to call, once;
-        it must leave no thread and no descriptor behind.
+    :param what: modules, or ``package.module:function`` of what to call, once,
+        with *settings*; it must leave no thread and no descriptor behind.
+    :param settings: what game servers will be started with.
     :raises SystemExit: a reactor is installed now.
     """
     for name in what:
@@ -244,7 +246,7 @@ def preload(what: Sequence[str]) -> None:
         try:
             loaded = importlib.import_module(module)
             if function:
-                getattr(loaded, function)()
+                getattr(loaded, function)(settings)
         except Exception as error:
             print(f"cannot preload {name}: {error}", file=sys.stderr, flush=True)
         if _REACTOR in sys.modules:
@@ -256,13 +258,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--entry", required=True)
     parser.add_argument("--preload", type=json.loads, default=[])
+    parser.add_argument("--settings", type=json.loads, default={})
     parser.add_argument("--orphan-seconds", type=float, default=ORPHAN_SECONDS)
     options = parser.parse_args(arguments)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preload(options.preload)
+    preload(options.preload, options.settings)
     # Children share these pages until somebody writes to them; a collection
-    # would write to all.
+    # would write to all. Nor may one come between two forks.
+    gc.disable()
     gc.collect()
     gc.freeze()
     node = socket.socket(fileno=NODE_DESCRIPTOR)

@@ -44,7 +44,7 @@ class GameServerProgram:
         its settings.
     :ivar settings: JSON-like; no secrets.
     :ivar preload: what the fork server loads once for all: modules, or
-        ``package.module:function`` of what to call.
+        ``package.module:function`` of what to call with the settings.
     :ivar memory: limit on a process's address space, bytes.
     :ivar descriptors: limit on its open descriptors.
     :ivar orphan_seconds: when what its dead node left behind is killed.
@@ -186,7 +186,12 @@ class LocalFleet:
         try:
             self._link = ForkLink(
                 self._reactor,
-                arguments(program.entry, program.preload, program.orphan_seconds),
+                arguments(
+                    program.entry,
+                    program.preload,
+                    program.settings,
+                    program.orphan_seconds,
+                ),
                 self._environment,
                 self._told,
                 self._link_gone,

@@ -7,12 +7,14 @@ call it just so. Nothing here keeps state outside of the process.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +25,7 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from vinom.errors import Misconfigured
+from vinom.game import Game
 from vinom.net.control import ControlClient, dial
 from vinom.net.turns import TurnWatch
 from vinom.services.gameserver import GameServer
@@ -31,6 +34,7 @@ from vinom.storage.recordings import Recordings
 from vinom.tap.games import load_games
 from vinom.tap.logs import observer
 from vinom.tap.patience import guard_games
+from vinom.tap.rehearsal import rehearse
 from vinom.wire.admission import CALM, TIGHT, StrangerLimits, StrangerPolicy
 from vinom.wire.control import CONTROL_PROTOCOL, Ready
 from vinom.wire.pressure import Rate
@@ -107,6 +111,59 @@ def _stranger_limits(hellos: float, nameless: float) -> StrangerLimits:
     )
 
 
+class _Output:
+    """
+    Standard output, for the log.
+
+    :ivar is_hushed: nothing is written.
+    """
+
+    is_hushed = False
+
+    def write(self, text: str) -> None:
+        if not self.is_hushed:
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+_output = _Output()
+
+
+def prepare(settings: dict[str, Any]) -> None:
+    """
+    Do what all game servers with these settings have in common, before the fork.
+
+    :raises Misconfigured: they cannot start.
+    :raises msgspec.ValidationError: the settings are wrong.
+    """
+    _prepared(msgspec.json.encode(settings))
+    _output.is_hushed = True
+    # What is cached by now are the names of everything that was imported. Each one
+    # that gives way to another would be a page that a child no longer shares.
+    forget = getattr(sys, "_clear_type_cache", None)
+    if forget is not None:
+        forget()
+    gc.collect()
+    try:
+        # Once for what is made on first use, once more for what that replaced.
+        rehearse()
+        rehearse()
+    finally:
+        _output.is_hushed = False
+
+
+@lru_cache(maxsize=1)
+def _prepared(settings: bytes) -> tuple[GameServerSettings, dict[str, Game[Any, Any]]]:
+    """Read the settings, load the games, and begin the log."""
+    read = msgspec.json.decode(settings, type=GameServerSettings)
+    games = load_games(read.games, read.installed)
+    log = observer(cast(IO[str], _output), read.log_format, read.log_level)
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
+    return read, games
+
+
 def main(server_id: str, settings: dict[str, Any]) -> None:
     """
     Run one game server until its work is done.
@@ -114,14 +171,9 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     :raises SystemExit: it cannot start; says why.
     """
     try:
-        read = msgspec.convert(settings, GameServerSettings)
-        games = load_games(read.games, read.installed)
+        read, games = _prepared(msgspec.json.encode(settings))
     except (msgspec.ValidationError, Misconfigured) as error:
         raise SystemExit(f"game server {server_id}: {error}") from error
-    globalLogBeginner.beginLoggingTo(
-        [observer(sys.stdout, read.log_format, read.log_level)],
-        redirectStandardIO=False,
-    )
     reactor = _install_reactor()
     turns = TurnWatch(time.monotonic)
     turns.start(reactor)
