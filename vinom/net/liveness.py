@@ -49,11 +49,11 @@ class Rounds:
         place = self._places.pop(visited, None)
         if place is not None:
             del self._steps[place][visited]
+        if not self._places and self._call is not None:
+            self._call.cancel()
+            self._call = None
 
     def _step(self) -> None:
-        self._call = None
-        if not self._places:
-            return
         self._call = self._clock.callLater(self._step_seconds, self._step)
         self._at = (self._at + 1) % _STEPS
         for visited in tuple(self._steps[self._at]):
