@@ -172,6 +172,36 @@ def running(
     time.sleep(_SETTLE)
 
 
+#: What a game server counts when all of that has reached it.
+_COUNTED = (
+    "admission_junk",
+    "admission_bad_hello",
+    "admission_cookie_asked",
+    "admission_unknown_ticket",
+    "admission_too_many_hellos",
+    "dropped_unreadable",
+    "handshake_begun",
+    "joins_bad_token",
+)
+
+
+def _ensure_heard(node: Node, match: Match) -> None:
+    """
+    Look whether the attacks were what they are called.
+
+    :raises Failed: the server has noticed nothing of one.
+    """
+    # Figures come once a second.
+    time.sleep(2.5)
+    for server in node.status()["fleet"]["game_servers"].values():
+        if match.match_id in server["matches"]:
+            missed = [name for name in _COUNTED if not server["figures"].get(name)]
+            if missed:
+                raise Failed(f"nothing was counted as {', '.join(missed)}")
+            return
+    raise Failed("the game server is gone")
+
+
 def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     """200 bots play while each attack runs; windows with and without alternate."""
     udpload = build("udpload", folder, "ssl", "crypto")
@@ -207,4 +237,5 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
             )
             figures.append(Figure(name, "times", ratios, BAR, detail=detail))
         watch.close()
+        _ensure_heard(node, matches[0])
     return figures

@@ -130,6 +130,11 @@ class Node:
         """The node's own process."""
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Is its process gone?"""
+        return self._process.poll() is not None
+
     def status(self) -> dict[str, Any]:
         """What it says of itself."""
         told: dict[str, Any] = self._admin.get("status")

@@ -1,0 +1,1 @@
+"""Play for hours, with trouble, and look every minute whether all is well."""
