@@ -69,19 +69,17 @@ class PayloadTests(PlayCase):
         self.assertEqual(self.payloads(), [b"one", b"two"])
         self.assertEqual(self.client_payloads(), [b"three", b"four"])
 
-    def test_one_turn_makes_one_datagram(self) -> None:
+    def test_sent_together(self) -> None:
         """
-        Short payloads of one turn share a datagram; long ones fill more.
+        Short payloads that are sent together share a datagram; long ones fill more.
         """
-        self.net.server.send(self.association, b"one")
-        self.net.server.send(self.association, b"two")
+        self.net.server.send(self.association, b"one", b"two")
         ((datagram, address),) = self.net.server.take_datagrams()
         self.assertEqual(address, ANN)
         self.client.receive(datagram, self.net.now)
         self.assertEqual(self.client_payloads(), [b"one", b"two"])
         long = b"x" * 700
-        for _ in range(3):
-            self.net.server.send(self.association, long)
+        self.net.server.send(self.association, long, long, long)
         datagrams = self.net.server.take_datagrams()
         self.assertEqual([len(d) <= 1200 for d, _ in datagrams], [True] * 3)
         for datagram, _ in datagrams:

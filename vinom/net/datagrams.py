@@ -156,8 +156,8 @@ class DatagramPort(DatagramProtocol):
         if self._write is None:
             return
         server = self._server
-        if server.is_play(datagram, address):
-            server.receive(datagram, address, self._clock.seconds())
+        if server.receive_play(datagram, address, self._clock.seconds()):
+            pass
         elif server.is_known(address):
             if len(self._known) < self._shares.known:
                 self._known.append((datagram, address))
@@ -167,16 +167,18 @@ class DatagramPort(DatagramProtocol):
             self._strangers.append((datagram, address))
         else:
             self._beyond += 1
-        self._wake()
+        if self._turn is None:
+            self._wake()
 
-    def send(self, association: Association, payload: bytes) -> None:
+    def send(self, association: Association, *payloads: bytes) -> None:
         """
-        Seal *payload* for one peer; it leaves before this turn is over.
+        Seal *payloads* for one peer; they leave before this turn is over.
 
-        :raises ValueError: it is empty or longer than the peer's ``max_payload``.
+        :raises ValueError: one is empty or longer than the peer's ``max_payload``.
         """
-        self._server.send(association, payload)
-        self._wake()
+        self._server.send(association, *payloads)
+        if self._turn is None:
+            self._wake()
 
     def close(self, association: Association) -> None:
         """Say close_notify to one peer; makes no event."""

@@ -26,10 +26,18 @@ class TokenBucket:
 
     def take(self, now: float, n: float = 1) -> bool:
         """May *n* more things happen? Nothing is taken when they may not."""
-        self._refill(now)
-        if self._level < n:
+        # `_refill` once more: a call for each packet costs as much as the rest.
+        level = self._level
+        if now > self._counted:
+            if level < self.burst:
+                level += (now - self._counted) * self.rate
+                if level > self.burst:
+                    level = self.burst
+            self._counted = now
+        if level < n:
+            self._level = level
             return False
-        self._level -= n
+        self._level = level - n
         return True
 
     def wait(self, now: float, n: float = 1) -> float:

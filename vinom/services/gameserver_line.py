@@ -83,8 +83,9 @@ class Line:
 
     def flush(self, port: PayloadPort) -> None:
         """Send what the link has; close the connection if the link is over."""
-        for packet in self.link.take_packets():
-            port.send(self.association, packet)
+        packets = self.link.take_packets()
+        if packets:
+            port.send(self.association, *packets)
         if self.link.phase == "over":
             self.association.owner = None
             port.close(self.association)

@@ -19,8 +19,8 @@ class IGameReactor(IReactorTime, IReactorUDP):
 class PayloadPort(Protocol):
     """What carries our payloads: `vinom.net.datagrams.DatagramPort`."""
 
-    def send(self, association: Association, payload: bytes) -> None:
-        """Seal *payload* for one peer."""
+    def send(self, association: Association, *payloads: bytes) -> None:
+        """Seal *payloads* for one peer."""
 
     def close(self, association: Association) -> None:
         """Say close_notify to one peer."""

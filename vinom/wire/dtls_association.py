@@ -27,7 +27,6 @@ class Association:
     :ivar random: of the ClientHello, to know its copies by.
     :ivar began: when the handshake began, seconds on the caller's clock.
     :ivar heard: when the peer last proved to be there.
-    :ivar has_unsent: it is in the server's list of those to flush.
     :ivar booked: its place in the server's agenda; others there are stale.
     """
 
@@ -40,7 +39,6 @@ class Association:
     random: bytes = attrs.field(kw_only=True, repr=False)
     began: float = attrs.field(kw_only=True, repr=False)
     heard: float = attrs.field(init=False, repr=False)
-    has_unsent: bool = attrs.field(default=False, init=False, repr=False)
     booked: float = attrs.field(default=inf, init=False, repr=False)
     is_over: bool = attrs.field(default=False, init=False, repr=False)
     _facts: LifeFacts = attrs.field(factory=LifeFacts, init=False, repr=False)

@@ -180,19 +180,19 @@ class Channel:
         except SSL.Error as error:
             raise ChannelBroken(error) from error
 
-    def send(self, payload: bytes) -> None:
+    def send(self, *payloads: bytes) -> None:
         """
-        Seal *payload* as one record; `flush` hands it out.
+        Seal each of *payloads* as one record; `flush` hands them out.
 
-        :raises ValueError: it is empty or longer than ``max_payload``.
+        :raises ValueError: one is empty or longer than ``max_payload``.
         :raises ChannelBroken: OpenSSL cannot any more.
         """
-        if not 0 < len(payload) <= self.max_payload:
-            raise ValueError(
-                f"payload of {len(payload)} bytes, limit {self.max_payload}"
-            )
+        most, seal = self.max_payload, self._memory.seal
         try:
-            self._memory.seal(payload)
+            for payload in payloads:
+                if not 0 < len(payload) <= most:
+                    raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+                seal(payload)
         except SSL.Error as error:
             raise ChannelBroken(error) from error
 
@@ -238,4 +238,5 @@ class Channel:
 
     def forget_flight(self) -> None:
         """The peer has it."""
-        self._flight = []
+        if self._flight:
+            self._flight = []

@@ -99,7 +99,7 @@ class DirectMemory:
         size = _SSL_read(self._ssl, _buffer, LONGEST_PLAINTEXT)
         if size <= 0:
             self._fail(self._ssl, size)
-        opened: bytes = _bytes(_buffer, size)[:]
+        opened: bytes = _unpack(_buffer, size)
         return opened
 
     def seal(self, payload: bytes) -> None:
@@ -111,14 +111,14 @@ class DirectMemory:
         size = _BIO_read(self._out, _buffer, _MOST)
         if size <= 0:
             return b""
-        taken: bytes = _bytes(_buffer, size)[:]
+        taken: bytes = _unpack(_buffer, size)
         return taken if size < _MOST else taken + self.take()
 
 
 if _lib is not None:
     _BIO_read, _BIO_write = _lib.BIO_read, _lib.BIO_write
     _SSL_read, _SSL_write = _lib.SSL_read, _lib.SSL_write
-    _bytes = _ffi.buffer
+    _unpack = _ffi.unpack
     # One for all: what is read into it is copied out before anything else happens.
     _buffer = _ffi.new("char[]", _MOST)
 

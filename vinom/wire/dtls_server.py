@@ -80,7 +80,6 @@ class DtlsServer:
         # up early is put back, so that a datagram costs nothing here.
         self._agenda: list[tuple[float, int, Association]] = []
         self._entries = 0
-        self._unsent: list[Association] = []
         self._events: list[ServerEvent] = []
         self._datagrams: list[tuple[bytes, Address]] = []
 
@@ -94,14 +93,24 @@ class DtlsServer:
         """How many handshakes are going on."""
         return len(self._handshaking)
 
-    def is_play(self, datagram: bytes, address: Address) -> bool:
-        """Does it look like a payload of somebody whose handshake is finished?"""
-        return (
-            address in self._open
-            and datagram[:1] == _PAYLOAD
+    def receive_play(self, datagram: bytes, address: Address, now: float) -> bool:
+        """
+        Take a datagram if it looks like a player's: a payload after a handshake.
+
+        :returns: ``False`` if not; then nothing was done, and it is for `receive`.
+        """
+        association = self._open.get(address)
+        if (
+            association is None
+            or datagram[:1] != _PAYLOAD
+            or len(datagram) > LONGEST_DATAGRAM
             # What comes with a new handshake is to come after it.
-            and address not in self._handshaking
-        )
+            or (self._handshaking and address in self._handshaking)
+        ):
+            return False
+        self.datagrams_in += 1
+        self._open_records(association, datagram, now)
+        return True
 
     def is_known(self, address: Address) -> bool:
         """Has this address been admitted?"""
@@ -129,15 +138,16 @@ class DtlsServer:
     ) -> None:
         payloads: list[bytes] = []
         ending: Ending | None = None
+        channel = association.channel
         try:
-            association.channel.receive(datagram, payloads)
+            channel.receive(datagram, payloads)
         except ChannelClosed:
             ending = "closed"
         except ChannelBroken:
             ending = "failed"
         if payloads:
             association.heard = now
-            association.channel.forget_flight()
+            channel.forget_flight()
             for payload in payloads:
                 self._events.append(Received(association, payload))
         elif ending is None and datagram:
@@ -268,23 +278,27 @@ class DtlsServer:
             answer = association.channel.resend_asked(now)
         self._give(answer, association.address)
 
-    def send(self, association: Association, payload: bytes) -> None:
+    def send(self, association: Association, *payloads: bytes) -> None:
         """
-        Seal *payload* for one peer; nothing happens if it is gone.
+        Seal *payloads* for one peer; nothing happens if it is gone.
 
-        :raises ValueError: it is empty or longer than the peer's ``max_payload``.
+        They leave together, in as few datagrams as can be.
+
+        :raises ValueError: one is empty or longer than the peer's ``max_payload``.
         """
         if not association.is_open:
             return
+        channel = association.channel
         try:
-            association.channel.send(payload)
+            channel.send(*payloads)
         except ChannelBroken:
             # No goodbye follows, so no time is needed for keeping one.
             self._end(association, "failed", association.heard)
             return
-        if not association.has_unsent:
-            association.has_unsent = True
-            self._unsent.append(association)
+        # Now, while what sealing used is in the processor's cache.
+        address, datagrams = association.address, self._datagrams
+        for datagram in channel.flush():
+            datagrams.append((datagram, address))
 
     def close(self, association: Association, now: float) -> None:
         """Say close_notify and forget the peer; makes no event."""
@@ -358,7 +372,7 @@ class DtlsServer:
     @property
     def has_news(self) -> bool:
         """Are there events or datagrams to be taken?"""
-        return bool(self._events or self._datagrams or self._unsent)
+        return bool(self._events or self._datagrams)
 
     def take_events(self) -> list[ServerEvent]:
         """What happened since the last call, oldest first."""
@@ -367,10 +381,6 @@ class DtlsServer:
 
     def take_datagrams(self) -> list[tuple[bytes, Address]]:
         """What is to be sent, with where to."""
-        for association in self._unsent:
-            association.has_unsent = False
-            self._give(association.channel.flush(), association.address)
-        self._unsent.clear()
         datagrams, self._datagrams = self._datagrams, []
         self.datagrams_out += len(datagrams)
         return datagrams

@@ -30,6 +30,7 @@ from vinom.wire.packets import (
 _HEAD = Layout("!BIII")
 _JOIN = Layout("!BIIIBBIH")
 _INPUT = Layout("!BIIIIB")
+_ONE_ACTION = Layout("!BIIIIBH")
 _PROBE = Layout("!BIIIIII")
 
 
@@ -104,6 +105,14 @@ def read_player(packet: bytes) -> PlayerPacket:
     try:
         kind = packet[0]
         if kind == INPUT:
+            # Most of all packets; then most bring one action.
+            if len(packet) > _ONE_ACTION.size and packet[_INPUT.size - 1] == 1:
+                _, number, state, message, first, _, length = _ONE_ACTION.unpack_from(
+                    packet
+                )
+                action = packet[_ONE_ACTION.size :]
+                if first and len(action) == length <= LONGEST_ACTION:
+                    return Input(number, state, message, first, [action])
             return _read_input(packet)
         if kind in (PLAYER_PING, PLAYER_PONG):
             expect(packet, _PROBE.size)
