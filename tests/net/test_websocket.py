@@ -400,11 +400,11 @@ class TlsTests(SocketCase):
         async def pump(until: Any) -> None:
             nonlocal heard
             while not until():
-                with contextlib.suppress(SSL.WantReadError):
+                with contextlib.suppress(SSL.WantReadError, SSL.ZeroReturnError):
                     connection.do_handshake()
                     while True:
                         heard += connection.recv(65536)
-                with contextlib.suppress(SSL.WantReadError):
+                with contextlib.suppress(SSL.WantReadError, SSL.ZeroReturnError):
                     raw.transport.write(connection.bio_read(65536))
                 if raw.received:
                     connection.bio_write(bytes(raw.received))
