@@ -151,7 +151,8 @@ def main(argv: list[str] | None = None) -> int:
                 signal.signal(signal.SIGINT, interrupted)
                 signal.signal(signal.SIGTERM, interrupted)
                 soak.run(60 * minutes)
-                soak.settle()
+                if not soak.is_stopped:
+                    soak.settle()
                 if node.has_ended:
                     soak.wrong.append("the node has ended")
                 print(soak.verdict(), flush=True)

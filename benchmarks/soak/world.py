@@ -92,8 +92,12 @@ class Crowd:
     def end(self) -> None:
         """Send them away at once."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.communicate()
 
 
 def sample(node: Node, at: float) -> Sample:
