@@ -51,9 +51,14 @@ def forge(payload: object, header: dict[str, Any] | None = None) -> str:
 class TokenTests(SynchronousTestCase):
     """Tokens between their signer and any number of verifiers."""
 
+    #: What the verifier has been shown before.
+    shown: tuple[Claims, ...] = ()
+
     def setUp(self) -> None:
         self.signer = TokenSigner("k1", signing_key("k1")[0])
         self.verifier = TokenVerifier({"k1": signing_key("k1")[1]}, "game.vinom")
+        for claims in self.shown:
+            self.verifier.verify(self.signer.sign(claims), NOW)
 
     def assert_refused(self, token: str, code: Code, now: float = NOW) -> None:
         refused = self.assertRaises(Refused, self.verifier.verify, token, now)
@@ -218,6 +223,12 @@ class TokenTests(SynchronousTestCase):
         mixed = [header, other[1], good.rpartition(".")[2]]
         self.assert_refused(".".join(mixed), Code.BAD_TOKEN)
         self.assert_refused(header, Code.BAD_TOKEN)
+        self.assert_refused(f"{header}..", Code.BAD_TOKEN)
+        self.assert_refused(good + "=", Code.BAD_TOKEN)
+        self.assert_refused(good + "\n", Code.BAD_TOKEN)
+        self.assert_refused(good[:-2] + "\xe4" + good[-2:], Code.BAD_TOKEN)
+        self.assert_refused(good[:-4] + "+/+/", Code.BAD_TOKEN)
+        self.assert_refused(f"{good}.{other[2]}", Code.BAD_TOKEN)
         self.assert_refused(good, Code.TOKEN_EXPIRED, NOW + 1000)
 
     def test_every_cut(self) -> None:
@@ -234,15 +245,6 @@ class TokenTests(SynchronousTestCase):
         """
         self.assert_refused("x" * (LONGEST_TOKEN + 1), Code.BAD_TOKEN)
 
-    @given(st.text(max_size=1000))
-    def test_anything(self, token: str) -> None:
-        """
-        No text at all makes the verifier fail in another way.
-        """
-        verifier = TokenVerifier({"k1": signing_key("k1")[1]}, "game.vinom")
-        refused = self.assertRaises(Refused, verifier.verify, token, NOW)
-        self.assertEqual(refused.code, Code.BAD_TOKEN)
-
     def test_not_a_key(self) -> None:
         """
         An operator is told which key cannot be used, before anybody plays.
@@ -257,3 +259,26 @@ class TokenTests(SynchronousTestCase):
                 Misconfigured, TokenVerifier, {"k9": bad}, "game.vinom"
             )
             self.assertIn("k9", str(error))
+
+
+class LaterTokenTests(TokenTests):
+    """The same by a verifier that has had a good token, and so knows the header."""
+
+    shown = (CLAIMS,)
+
+
+class AnyTextTests(SynchronousTestCase):
+    """What is no token at all."""
+
+    @given(st.text(max_size=1000))
+    def test_anything(self, text: str) -> None:
+        """
+        No text at all makes the verifier fail in another way, nor does any after
+        the header of a good token.
+        """
+        good = TokenSigner("k1", signing_key("k1")[0]).sign(CLAIMS)
+        verifier = TokenVerifier({"k1": signing_key("k1")[1]}, "game.vinom")
+        verifier.verify(good, NOW)
+        for token in (text, good.partition(".")[0] + "." + text):
+            refused = self.assertRaises(Refused, verifier.verify, token, NOW)
+            self.assertEqual(refused.code, Code.BAD_TOKEN)

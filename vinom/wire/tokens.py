@@ -8,6 +8,7 @@ holds public keys only and cannot mint. Source: docs/protocol/tokens.rst.
 from __future__ import annotations
 
 import math
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import attrs
 import jwt
 import msgspec
 from attrs.validators import and_, ge, instance_of, le, max_len, min_len
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
@@ -33,6 +35,9 @@ LONGEST_TOKEN = 900
 #: What the header's ``typ`` says, so that no other JWT of the same keys passes.
 _TYPE = "vinom-connect+jwt"
 _ALGORITHM = "EdDSA"
+
+#: RFC 4648's alphabet for URLs in the older one's letters, of which none are left.
+_TO_BASE64 = str.maketrans("-_+/=", "+/!!!")
 
 _ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -123,7 +128,8 @@ class TokenVerifier:
         self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._keys = {name: _public_key(name, pem) for name, pem in keys.items()}
         # Keys by the first part of tokens that were good. A signer writes the same
-        # header each time, and reading it costs a third of the signature.
+        # header each time: PyJWT reads it once, and what is left of later tokens is a
+        # signature over the rest. PyJWT takes two thirds of its time again.
         self._headers: dict[str, Ed25519PublicKey] = {}
         self._realm = realm
         self._leeway = leeway
@@ -156,12 +162,20 @@ class TokenVerifier:
             raise Refused(Code.BAD_TOKEN, "the token is too long")
         header = token.partition(".")[0]
         try:
-            key = self._headers.get(header) or self._key_for(token)
+            key = self._headers.get(header)
+            if key is not None:
+                return _decode(_verified(token, key))
+            key = self._key_for(token)
             signed = self._jws.decode(token, key, algorithms=[_ALGORITHM])
             # Not before: only those who sign may add to it.
             self._headers[header] = key
             return _decode(signed)
-        except (jwt.PyJWTError, msgspec.MsgspecError, ValueError) as error:
+        except (
+            jwt.PyJWTError,
+            InvalidSignature,
+            msgspec.MsgspecError,
+            ValueError,
+        ) as error:
             # What exactly is wrong helps nobody but a forger.
             raise Refused(Code.BAD_TOKEN, "the token is not valid") from error
 
@@ -174,6 +188,23 @@ class TokenVerifier:
         if key is None:
             raise Refused(Code.BAD_TOKEN, "the token's key is not known here")
         return key
+
+
+def _verified(token: str, key: Ed25519PublicKey) -> bytes:
+    """
+    Take the payload of a token whose header is known.
+
+    :raises InvalidSignature: *key* did not sign it.
+    :raises ValueError: it is not made of three parts in base64url.
+    """
+    signed, _, signature = token.rpartition(".")
+    key.verify(_unbase64(signature), signed.encode("ascii"))
+    return _unbase64(signed.partition(".")[2])
+
+
+def _unbase64(text: str) -> bytes:
+    padding = "=" * (-len(text) % 4)
+    return a2b_base64(text.translate(_TO_BASE64) + padding, strict_mode=True)
 
 
 def _private_key(key_id: str, pem: bytes) -> Ed25519PrivateKey:
