@@ -317,9 +317,7 @@ class WebSocketLine:
     def _say_rest(self) -> None:
         """Send what waits, whether there is room or not."""
         if self._queue:
-            if self._stream.is_open:
-                self._write_last(self._take_frame())
-            self._queue.clear()
+            self._write_last(self._take_frame())
 
     def _write_last(self, data: bytes) -> None:
         if self.is_behind:

@@ -130,9 +130,10 @@ class WebSocketStream:
         """Write a text message, compressed if that was agreed on."""
         if not self._extensions:
             return text_frame(text)
-        core = self._core or self._new_core()
-        core.send_text(text)
-        return b"".join(core.data_to_send())
+        # Not by the core: what was said before a farewell goes out before it.
+        return Frame(Opcode.TEXT, text).serialize(
+            mask=False, extensions=self._extensions
+        )
 
     @property
     def is_plain(self) -> bool:
