@@ -1,18 +1,24 @@
-"""The node's end of control links, without sockets."""
+"""Both ends of control links, each without the other."""
 
 from __future__ import annotations
 
+import socket
+
+from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from tests.support.supply import MemoryTransport
-from vinom.net.control import ControlServer
+from vinom.net.control import ControlClient, ControlServer
 from vinom.wire.control import (
     Alive,
     Bound,
     FrameReader,
     Heartbeat,
     Ready,
+    SeatChanged,
+    decode_to_node,
     decode_to_server,
     encode,
 )
@@ -119,3 +125,93 @@ class ControlLinkTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertTrue(transport.is_lost)
         self.assertEqual(self.owner.losses, 1)
+
+
+@implementer(ISystemHandle)
+class SocketTransport(MemoryTransport):
+    """What a link over a UNIX socket has, as far as sending goes."""
+
+    def __init__(self, clock, ours):
+        super().__init__(clock)
+        self._ours = ours
+
+    def getHandle(self):
+        return self._ours
+
+
+class ControlClientTests(SynchronousTestCase):
+    """A game server's end, which sends by itself."""
+
+    def setUp(self):
+        self.clock, self.losses = Clock(), []
+        ours, self.node = socket.socketpair()
+        for end in (ours, self.node):
+            self.addCleanup(end.close)
+            end.setblocking(False)
+        self.client = ControlClient(
+            self.clock, READY, lambda message: None, lambda: self.losses.append(1)
+        )
+        self.transport = SocketTransport(self.clock, ours)
+        self.transport.protocol = self.client
+        self.client.makeConnection(self.transport)
+        self.assertEqual([READY], self.heard())
+
+    def heard(self):
+        """What the node can read by now."""
+        reader = FrameReader()
+        try:
+            reader.receive(self.node.recv(65536))
+        except BlockingIOError:
+            return []
+        frames = iter(reader.next_frame, None)
+        return [decode_to_node(frame) for frame in frames]
+
+    def test_at_once(self):
+        """
+        What a player is told afterwards is known to the node before.
+        """
+        self.client.send(Bound(46000))
+        self.assertEqual([Bound(46000)], self.heard())
+
+    def test_comings_together(self):
+        """
+        The node hears of all who came in one turn at once, within that turn.
+        """
+        came = [SeatChanged("m1", seat, "joined") for seat in range(3)]
+        for told in came:
+            self.client.send(told)
+        self.assertEqual([], self.heard())
+        self.clock.advance(0)
+        self.assertEqual(came, self.heard())
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_order(self):
+        """
+        Nothing overtakes: who came is told before what happened then.
+        """
+        came = SeatChanged("m1", 0, "joined")
+        self.client.send(came)
+        self.client.send(Bound(1))
+        self.assertEqual([came, Bound(1)], self.heard())
+        self.client.send(came)
+        self.clock.advance(0)
+        self.assertEqual([came], self.heard())
+
+    def test_last_words(self):
+        """
+        A link that is closed, or lost, in such a turn leaves nothing undone.
+        """
+        came = SeatChanged("m1", 0, "left")
+        self.client.send(came)
+        self.client.close()
+        self.client.send(Bound(1))
+        self.clock.advance(0)
+        self.assertEqual([came], self.heard())
+        self.clock.advance(0)
+        self.assertEqual([1], self.losses)
+        self.setUp()
+        self.client.send(came)
+        self.transport.lose()
+        self.assertEqual([1], self.losses)
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.assertEqual([], self.heard())

@@ -31,6 +31,7 @@ from vinom.wire.control import (
     AnyToServer,
     FrameReader,
     Ready,
+    SeatChanged,
     ToNode,
     ToServer,
     decode_to_node,
@@ -60,6 +61,7 @@ class _Link(Protocol):
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
         self._retry: IDelayedCall | None = None
+        self._soon: IDelayedCall | None = None
         self._is_open = False
         self._is_closing = False
 
@@ -102,7 +104,7 @@ class _Link(Protocol):
     def _frame_received(self, frame: bytes) -> None:
         raise NotImplementedError
 
-    def _send(self, message: ToServer | ToNode) -> None:
+    def _send(self, message: ToServer | ToNode, can_wait: bool = False) -> None:
         if not self._is_open or self._is_closing:
             return
         frame = encode(message)
@@ -110,11 +112,22 @@ class _Link(Protocol):
             self.transport.write(frame)
             return
         self._unsent += frame
-        if self._retry is None:
+        if self._retry is not None:
+            return
+        if not can_wait:
             self._flush(self._socket)
+        elif self._soon is None:
+            self._soon = self._clock.callLater(0, self._flush_now, self._socket)
+
+    def _flush_now(self, to: socket.socket) -> None:
+        self._soon = None
+        self._flush(to)
 
     def _flush(self, to: socket.socket) -> None:
         self._retry = None
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
         flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
         try:
             while self._unsent:
@@ -134,9 +147,10 @@ class _Link(Protocol):
     def _forget_unsent(self) -> None:
         self._unsent.clear()
         self._socket = None
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for call in (self._retry, self._soon):
+            if call is not None:
+                call.cancel()
+        self._retry = self._soon = None
 
 
 class LinkOwner(Shape):
@@ -236,8 +250,13 @@ class ControlClient(_Link):
         self._lost()
 
     def send(self, message: ToNode) -> None:
-        """Tell the node: at once, and so before anything sent later elsewhere."""
-        self._send(message)
+        """
+        Tell the node: at once, and so before anything sent later elsewhere.
+
+        Who came and went is no ground for anything that a player is told. Those
+        of one turn of the reactor leave together, each being as dear as a datagram.
+        """
+        self._send(message, can_wait=isinstance(message, SeatChanged))
 
     def _frame_received(self, frame: bytes) -> None:
         self._received(decode_to_server(frame))
