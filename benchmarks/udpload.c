@@ -37,6 +37,7 @@ enum { WELCOME = 0x81, STATE, MESSAGES, SERVER_PING, SERVER_PONG, REJECT };
 #define SEATS 4
 #define AT_ONCE 16           /* handshakes in flight */
 #define ACK_DELAY (40 * MS)  /* the protocol allows 60 */
+#define ACK_WITH_INPUT (55 * MS) /* of players whose next input is sooner */
 #define PATIENCE (300 * MS)  /* then what was not acknowledged is sent again */
 #define RING 64              /* actions that wait for an answer */
 #define ACTION 18
@@ -63,7 +64,7 @@ static Player *players;
 static int count, seated, begun, epoll_fd, server_pid;
 static SSL_CTX *context;
 static int measuring, closed_loop, one_acts, knocking;
-static u64 knocks, refusals;
+static u64 knocks, refusals, ack_delay = ACK_DELAY;
 static u64 inputs, done, states, shown, skipped, repeated, resent, wrong, rejected;
 static u64 bytes_in, bytes_out, turned_away;
 static u64 lateness; /* the longest time that an input left after it was due */
@@ -175,7 +176,7 @@ static void hear_state(Player *p, const u8 *packet, int size, u64 now) {
   }
   p->state = version;
   if (!p->ack_at)
-    p->ack_at = now + ACK_DELAY;
+    p->ack_at = now + ack_delay;
   if (applied > p->answered && applied <= p->sent) {
     u8 tag[4];
     put32(tag, tag_of(p, applied));
@@ -426,6 +427,8 @@ int main(int argc, char **argv) {
   setrlimit(RLIMIT_NOFILE, &files);
   server_pid = atoi(argv[2]);
   read_seats(argv[1]);
+  if (mode[0] == 'o' && 1e9 * count / rate < ACK_WITH_INPUT)
+    ack_delay = ACK_WITH_INPUT;
   chance_state ^= (u32)now_ns() | 1;
   epoll_fd = epoll_create1(0);
   context = SSL_CTX_new(DTLS_client_method());
