@@ -196,6 +196,9 @@ class Game(Generic[S, A]):
         the public may not; ``vinom check`` takes others for a leak.
     :cvar states: what rooms of the node send. "latest": what came together makes
         one state. "every": each change is told, if it is one by an action.
+    :cvar isolate: play rooms of the node in game processes of their own, so that
+        whatever this game does to its process ends its own rooms alone; the node
+        relays, which costs each action about as much again.
     :cvar grace_seconds: how long a place in a room of the node is kept for a player
         whose connection was lost; ``None`` is what the node says (15 minutes).
     :cvar linger: how long the room stays after the last round, seconds.
@@ -217,6 +220,7 @@ class Game(Generic[S, A]):
     forfeit_seconds: ClassVar[float] = 30.0
     shared: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[Literal["latest", "every"]] = "latest"
+    isolate: ClassVar[bool] = False
     grace_seconds: ClassVar[float | None] = None
     linger: ClassVar[float] = 10.0
     time_limit: ClassVar[float] = 3600.0

@@ -110,6 +110,19 @@ class Teller(Game[Tale, Say | Quiet]):
         return attrs.evolve(s, lines=(*s.lines, f"{now:.1f} {what}"))
 
 
+class Apart(Teller):
+    """Is played in a process of its own; "deaf" hangs where nothing interrupts it."""
+
+    name = "apart"
+    isolate = True
+    seats = (2, 2)
+
+    def act(self, s: Tale, seat: int, action: Say | Quiet, now: float) -> Any:
+        if action == Say("deaf"):
+            sum(range(10**12))
+        return super().act(s, seat, action, now)
+
+
 class Clumsy(Teller):
     """Fails wherever it is told to: its name for a call, as the last word."""
 

@@ -42,6 +42,14 @@ from vinom.wire.control import (
     decode_to_server,
     encode,
 )
+from vinom.wire.control_relay import (
+    RelayAction,
+    RelayEvent,
+    RelayNewcomer,
+    RelayRefusal,
+    RelaySeat,
+    RelayState,
+)
 
 PLAN = MatchPlan("m1", "maze", (SeatPlan("p1", "Ann", b"{}", 1),), (1 << 64) - 1)
 TICKET = Ticket("a" * 26, "m1", 0, 1e9)
@@ -49,12 +57,16 @@ TICKET = Ticket("a" * 26, "m1", 0, 1e9)
 TO_SERVER = (
     Bind("127.0.0.1", 46000, "abc", "game.vinom", b"CERT", b"KEY", {"k": b"PEM"}),
     OpenRoom(PLAN, (TICKET,)),
+    OpenRoom(PLAN, (), is_relayed=True),
     AddTicket(TICKET),
     Kick("m1", 2),
     CloseRoom("m1", "ended"),
     Heartbeat(7),
     TokenKeys(3, {"k": b"PEM"}),
     RotateCookies(),
+    RelaySeat("m1", 0, "join"),
+    RelayNewcomer("m1", 1, PLAN.seats[0]),
+    RelayAction("m1", 0, 7, b'{"x":1}'),
     Stop(),
 )
 TO_NODE = (
@@ -68,6 +80,10 @@ TO_NODE = (
     MatchStarted("m1"),
     RoundEnded("m1", {"scores": {"0": 3}}),
     RoomEnded(MatchEnd("m1", "finished", {"places": [[0]]}, (0, 1), 9, "ab" * 8)),
+    RelayState("m1", 9, "playing", 1.5, {0: 7}, (b"{}",), {-1: 0, 0: 0}, b"{}"),
+    RelayState("m1", 9, "over", 1.5, {0: 8}),
+    RelayEvent("m1", 9, "rolled", {"die": 3}, None),
+    RelayRefusal("m1", 0, 8, "rejected", "wall", "there is a wall"),
     Alive(7, {"rtt": 0.5}),
     Alive(8, {}, (CookieKeyTold(3, 12.5, 287.5), CookieKeyTold(4, 0.0))),
 )

@@ -298,6 +298,11 @@ class Conversation:
         self._inputs.warned(refusal)
         self._flush()
 
+    def refuse(self, refusal: Refused, id: RequestId) -> None:
+        """Answer a request that was taken long ago: it cannot be."""
+        self._inputs.misunderstood(refusal, id)
+        self._flush()
+
     def end(self, refusal: Refused) -> None:
         """Say why, and hang up."""
         self._inputs.ended(refusal)

@@ -23,6 +23,7 @@ from vinom.services.fleet_roster import Roster
 from vinom.services.fleet_server import GameServer, Link
 from vinom.services.fleet_settings import FleetSettings, FleetStatus, Issuer
 from vinom.wire.control import CONTROL_PROTOCOL, Bind, CookieKeyTold, Ready
+from vinom.wire.control_relay import FromRelayed, ToRelayed
 
 #: Game servers that may die under a match before it has begun.
 MOST_ATTEMPTS = 3
@@ -80,10 +81,17 @@ class Fleet(Service):
     # What sessions want.
 
     def host(
-        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: IMatchWatch
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: IMatchWatch,
+        relay: Callable[[FromRelayed], None] | None = None,
     ) -> Deferred[Placement]:
         """
         Find a match a game server that listens; matches wait in order.
+
+        :param relay: hears what players of this node are told, in a room of this
+            node's own: see `pass_on`.
 
         Cancelling withdraws the match, and *watch* hears nothing of it.
 
@@ -102,7 +110,7 @@ class Fleet(Service):
                 self.close_room(plan.match_id, "ended")
 
         placed: Deferred[Placement] = Deferred(withdraw)
-        hosting = Hosting(plan, tuple(tickets), watch, placed)
+        hosting = Hosting(plan, tuple(tickets), watch, placed, relay)
         self._waiting.append(hosting)
         self._pump()
         return placed
@@ -123,6 +131,11 @@ class Fleet(Service):
         """Remove a seat's player for good; in vain when the match is over."""
         if (server := self._servers.host_of(match_id)) is not None:
             server.rooms.kick(match_id, seat)
+
+    def pass_on(self, message: ToRelayed) -> None:
+        """Tell a match what a player of this node did; in vain when it is over."""
+        if (server := self._servers.host_of(message.match_id)) is not None:
+            server.rooms.pass_on(message)
 
     def close_room(self, match_id: str, reason: str) -> None:
         """End a match; in vain when it is over."""

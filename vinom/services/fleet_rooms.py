@@ -15,6 +15,7 @@ from vinom.errors import NoCapacity
 from vinom.interfaces import IMatchWatch
 from vinom.model import MatchEnd, MatchPlan, Placement, Ticket
 from vinom.wire.control import AddTicket, CloseRoom, Kick, OpenRoom, ToServer
+from vinom.wire.control_relay import FromRelayed, ToRelayed
 
 
 @attrs.frozen
@@ -42,6 +43,7 @@ class Hosting:
     One wish for a place to play.
 
     :ivar placed: fires with the place; ``None`` when it did, or nobody cares.
+    :ivar relay: hears what players of the node are told; see `Fleet.host`.
     :ivar attempts: game servers that were asked.
     """
 
@@ -49,6 +51,7 @@ class Hosting:
     tickets: tuple[Ticket, ...]
     watch: IMatchWatch
     placed: Deferred[Placement] | None = None
+    relay: Callable[[FromRelayed], None] | None = None
     attempts: int = 0
     is_withdrawn: bool = False
 
@@ -129,7 +132,13 @@ class HostedRooms:
         hosting.attempts += 1
         late_at = self._now() + self._patience.open
         self._rooms[hosting.match_id] = _Room(hosting, late_at)
-        self._send(OpenRoom(hosting.plan, hosting.tickets))
+        is_relayed = hosting.relay is not None
+        self._send(OpenRoom(hosting.plan, hosting.tickets, is_relayed))
+
+    def pass_on(self, message: ToRelayed) -> None:
+        """Tell a match what a player of the node did."""
+        if message.match_id in self._rooms:
+            self._send(message)
 
     def close(self, match_id: str, reason: str) -> None:
         """End a match."""
@@ -187,7 +196,8 @@ class HostedRooms:
             return
         late = self._now() + self._patience.grace
         room.stage, room.deadline = "open", late + self._patience.join
-        room.ends_by = late + self._patience.longest(room.hosting.plan)
+        if room.hosting.relay is None:
+            room.ends_by = late + self._patience.longest(room.hosting.plan)
         room.hosting.place(placement)
 
     def ticket_added(self, label: str) -> None:
@@ -211,6 +221,12 @@ class HostedRooms:
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
         """A round has an outcome."""
         self._tell(match_id, lambda watch: watch.round_ended(match_id, outcome))
+
+    def relayed(self, message: FromRelayed) -> None:
+        """What players of the node are to be told."""
+        room = self._rooms.get(message.match_id)
+        if room is not None and (relay := room.hosting.relay) is not None:
+            self._call(room.hosting, lambda _: relay(message))
 
     def ended(self, end: MatchEnd) -> None:
         """A match is over."""

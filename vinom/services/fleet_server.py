@@ -39,6 +39,9 @@ from vinom.wire.control import (
     Heartbeat,
     MatchStarted,
     Ready,
+    RelayEvent,
+    RelayRefusal,
+    RelayState,
     RoomEnded,
     RoomOpened,
     RotateCookies,
@@ -310,6 +313,8 @@ class GameServer:
                 self.rooms.started(match_id)
             case RoundEnded(match_id, outcome):
                 self.rooms.round_ended(match_id, outcome)
+            case RelayState() | RelayEvent() | RelayRefusal():
+                self.rooms.relayed(message)
             case RoomEnded(end):
                 self.rooms.ended(end)
                 if self.rooms.is_used_up:

@@ -31,6 +31,7 @@ from vinom.services.gameserver_figures import LinkSamples, measure_port
 from vinom.services.gameserver_line import Line, LineLimits
 from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
 from vinom.services.gameserver_reception import Reception
+from vinom.services.gameserver_relay import RelayDesk
 from vinom.services.gameserver_room import HostedRoom
 from vinom.services.gameserver_workload import Workload
 from vinom.wire.admission import Admission, StrangerPolicy
@@ -46,6 +47,9 @@ from vinom.wire.control import (
     Heartbeat,
     Kick,
     OpenRoom,
+    RelayAction,
+    RelayNewcomer,
+    RelaySeat,
     RoomEnded,
     RoomOpened,
     RotateCookies,
@@ -118,6 +122,7 @@ class GameServer:
         self._workload = Workload(self.figures)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._alarms = RoomAlarms(reactor, self._ring, seconds)
+        self._relays = RelayDesk(self.rooms, reactor, seconds, self._tell, self._turn)
         self._dtls: DtlsServer | None = None
         self._port: DatagramPort | None = None
         self._listening: IListeningPort | None = None
@@ -179,6 +184,8 @@ class GameServer:
                     self._turn(hosted, now)
             case TokenKeys():
                 self._take_keys(message)
+            case RelaySeat() | RelayNewcomer() | RelayAction():
+                self._relays.take(message)
             case RotateCookies():
                 if self._dtls is not None:
                     self._dtls.admission.rotate_cookies(self._reactor.seconds())
@@ -258,7 +265,7 @@ class GameServer:
         plan = asked.plan
         try:
             self._rooms_left -= 1
-            hosted = self._host(plan)
+            hosted = self._host(plan, asked.is_relayed)
         except (Refused, Misconfigured) as error:
             self._log.error(
                 "match {match_id} cannot be hosted: {why}",
@@ -274,7 +281,7 @@ class GameServer:
         self._tell(RoomOpened(plan.match_id))
         self._turn(hosted, self._seconds())
 
-    def _host(self, plan: MatchPlan) -> HostedRoom:
+    def _host(self, plan: MatchPlan, is_relayed: bool) -> HostedRoom:
         game = self._games.get(plan.game)
         if game is None:
             raise Misconfigured(f"game {plan.game!r} is not installed here")
@@ -288,6 +295,7 @@ class GameServer:
             tell=self._tell,
             recording=self._recordings.open(plan, game, self._reactor.seconds()),
             guard=self._guard,
+            is_relayed=is_relayed,
         )
         self.rooms[plan.match_id] = hosted
         self._alarms.add(hosted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.logger import Logger
@@ -20,6 +20,7 @@ from vinom.model import MatchPlan
 from vinom.rules.guard import Guard
 from vinom.rules.room import Closed, Emitted, Room, RoundOver, Started, outcome_facts
 from vinom.rules.room_effects import BotFailed, Forfeited
+from vinom.rules.room_time import AWAY_PATIENCE
 from vinom.services.gameserver_line import Line
 from vinom.services.gameserver_ports import PayloadPort, Recording
 from vinom.services.gameserver_seats import HostedSeat, welcome_to
@@ -44,6 +45,9 @@ from vinom.wire.messages import SeatName
 from vinom.wire.packets import COUNTER_LIMIT
 from vinom.wire.packets_server import state_tails
 from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatEvent
+
+if TYPE_CHECKING:
+    from vinom.services.gameserver_relay import RelayedSeats
 
 #: How long a closed room waits for its players' acknowledgements, seconds.
 FAREWELL = 2.0
@@ -75,13 +79,24 @@ class HostedRoom:
         tell: Callable[[ToNode], None],
         recording: Recording,
         guard: Guard | None = None,
+        is_relayed: bool = False,
     ) -> None:
         """
         Open the room.
 
+        :param is_relayed: see `vinom.wire.control.OpenRoom`.
+
         :raises Refused: the game does not take this plan.
         """
-        self.room = Room(plan, game, now, record=recording.record, guard=guard)
+        self.room = Room(
+            plan,
+            game,
+            now,
+            record=recording.record,
+            guard=guard,
+            away_patience=inf if is_relayed else AWAY_PATIENCE,
+        )
+        self.relay: RelayedSeats | None = None
         self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
         self.ended_at: float | None = None
         self._port, self._tell, self._recording = port, tell, recording
@@ -131,7 +146,7 @@ class HostedRoom:
         try:
             line.link.welcome(welcome, seat.messages, now)
         except ValueError as error:
-            self._cannot_send("setup", error, now)
+            self.cannot_send("setup", error, now)
             line.refuse(Code.INTERNAL, "this game's setup is too long", now)
 
     def take(
@@ -151,7 +166,7 @@ class HostedRoom:
         room = self.room
         if self._ticks:
             # A tick that is due takes the actions before this one.
-            self._run_clock(now)
+            self.run_clock(now)
         seat.acted = action.seq
         try:
             room.act(seat.number, room.decode_action(action.data), now)
@@ -164,7 +179,9 @@ class HostedRoom:
     def _refuse(
         self, seat: HostedSeat, seq: int, code: str, reason: str, text: str, now: float
     ) -> None:
-        if self.room.phase != "closed":
+        if seat.is_relayed and self.relay is not None:
+            self.relay.refuse(seat, seq, code, reason, text[:_LONGEST_TEXT])
+        elif self.room.phase != "closed":
             if seat.line is not None:
                 seat.line.figures[f"errors_{code}"] += 1
             refusal = Refusal(seq, code, reason, text[:_LONGEST_TEXT])
@@ -172,7 +189,11 @@ class HostedRoom:
 
     def _confirmed(self, seat: HostedSeat, now: float) -> None:
         seat.door.confirm()
-        self._run_clock(now)
+        self.sit(seat, now)
+
+    def sit(self, seat: HostedSeat, now: float) -> None:
+        """A seat's player is here."""
+        self.run_clock(now)
         try:
             self.room.join(seat.number, now)
         except Refused as no:
@@ -187,9 +208,10 @@ class HostedRoom:
 
     def _leave(self, line: Line, seat: HostedSeat, now: float) -> None:
         line.link.end()
-        self._give_up(line, seat, now)
+        self.give_up(line, seat, now)
 
-    def _give_up(self, line: Line | None, seat: HostedSeat, now: float) -> None:
+    def give_up(self, line: Line | None, seat: HostedSeat, now: float) -> None:
+        """A seat's player is gone for good."""
         if line is not None:
             line.flush(self._port)
             self._release(line, seat)
@@ -202,8 +224,20 @@ class HostedRoom:
         if seat.line is not line:
             return
         self._release(line, seat)
+        self.miss(seat, now)
+
+    def add_seat(self, number: int) -> HostedSeat:
+        """Make a place for a newcomer, whom the room has seated."""
+        seat = HostedSeat(number, present=True, came=True)
+        seats = list(self.seats)
+        seats[number : number + 1] = [seat]
+        self.seats = tuple(seats)
+        return seat
+
+    def miss(self, seat: HostedSeat, now: float) -> None:
+        """A seat's player is not here any more; the seat is kept."""
         if seat.present:
-            self._run_clock(now)
+            self.run_clock(now)
             seat.present = False
             self.room.drop(seat.number, now)
             if self.ended_at is None:
@@ -216,7 +250,7 @@ class HostedRoom:
         line = (seat := self.seats[number]).line
         if line is not None:
             line.refuse(Code.KICKED, "an operator removed you", now)
-        self._give_up(line, seat, now)
+        self.give_up(line, seat, now)
         return line
 
     def _release(self, line: Line, seat: HostedSeat) -> None:
@@ -240,6 +274,8 @@ class HostedRoom:
         """Tell everybody what this turn changed."""
         self._settle(now)
         self._show(now)
+        if self.relay is not None:
+            self.relay.show(now)
         # A game may fail while it is looked at.
         self._settle(now)
         port = self._port
@@ -292,10 +328,11 @@ class HostedRoom:
         try:
             return state_tails(version, time, view)
         except ValueError as error:
-            self._cannot_send("view", error, now)
+            self.cannot_send("view", error, now)
             return []
 
-    def _cannot_send(self, what: str, why: object, now: float) -> None:
+    def cannot_send(self, what: str, why: object, now: float) -> None:
+        """End the room: its game makes what players cannot be told."""
         self._log.error(
             "match {match_id} ends: its {what} cannot be sent: {why}",
             match_id=self.room.plan.match_id,
@@ -309,6 +346,8 @@ class HostedRoom:
         for effect in self.room.take_effects():
             if isinstance(effect, Emitted):
                 event = effect.event
+                if self.relay is not None:
+                    self.relay.emit(event, effect.version)
                 told = Event(event.kind, event.data, effect.version)
                 self._say_all(told, now, event.to)
             elif isinstance(effect, Started):
@@ -358,12 +397,14 @@ class HostedRoom:
         self._tell(RoomEnded(end))
 
     def _say_all(self, message: Message, now: float, to: int | None = None) -> None:
+        if all(seat.is_relayed for seat in self.seats):
+            return
         data = encode(message)
         if len(data) > LONGEST_MESSAGE:
-            self._cannot_send("message", f"{len(data)} bytes", now)
+            self.cannot_send("message", f"{len(data)} bytes", now)
             return
         for seat in self.seats:
-            if to is None or seat.number == to:
+            if (to is None or seat.number == to) and not seat.is_relayed:
                 self._say(seat, data, now)
 
     def _say(self, seat: HostedSeat, data: bytes, now: float) -> None:
@@ -385,7 +426,7 @@ class HostedRoom:
 
     def alarm(self, now: float) -> None:
         """Do what is due; `flush` follows."""
-        self._run_clock(now)
+        self.run_clock(now)
         if now < self._links_at:
             return
         for seat in self.seats:
@@ -402,7 +443,8 @@ class HostedRoom:
                     first = at
         self._links_at = first
 
-    def _run_clock(self, now: float) -> None:
+    def run_clock(self, now: float) -> None:
+        """Do what is due in the game; a tick takes the actions before it."""
         before = self.room.version
         self.room.alarm(now)
         if self._ticks and self.room.version != before:

@@ -91,6 +91,7 @@ class HostedSeat:
     One seat and what outlives its connections.
 
     :ivar line: the connection that holds it.
+    :ivar is_relayed: its player is connected to the node.
     :ivar present: the room counts it as connected.
     :ivar came: it was connected once.
     :ivar acted: the last action that reached the game.
@@ -102,6 +103,7 @@ class HostedSeat:
     door: SeatDoor = attrs.field(factory=SeatDoor)
     messages: MessageStream = attrs.field(factory=MessageStream)
     line: Line | None = None
+    is_relayed: bool = False
     present: bool = False
     came: bool = False
     acted: int = 0

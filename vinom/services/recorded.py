@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
 from vinom.rules.play import Recorded
-from vinom.rules.room import BotFailed, Closed, Room
+from vinom.rules.room import BotFailed, Closed
 
 _log = Logger()
 
@@ -41,7 +41,17 @@ class SweptPlace(RecordingPlace, Protocol):
         """Remove what is too old or too much; call it whenever a match is over."""
 
 
-def write_end(recording: Recording, room: Room, closed: Closed) -> MatchEnd:
+class Played(Protocol):
+    """What was played."""
+
+    plan: MatchPlan
+
+    @property
+    def state(self) -> Any:
+        """The game's state."""
+
+
+def write_end(recording: Recording, room: Played, closed: Closed) -> MatchEnd:
     """
     Write down how a room ended, and say so in the log.
 
@@ -62,7 +72,7 @@ def write_end(recording: Recording, room: Room, closed: Closed) -> MatchEnd:
     return end
 
 
-def tell_bot_failed(room: Room, failed: BotFailed) -> None:
+def tell_bot_failed(room: Played, failed: BotFailed) -> None:
     """Say in the log why a bot plays no more."""
     _log.error(
         "match {match_id}: the bot of seat {seat} failed: {report}",

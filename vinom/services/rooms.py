@@ -32,6 +32,7 @@ from vinom.services.recorded import SweptPlace
 from vinom.services.rooms_list import RoomIndex
 from vinom.services.rooms_member import Member
 from vinom.services.rooms_ports import RoomBounds
+from vinom.services.rooms_remote import IsolatedRoom, RelayFleet
 from vinom.services.rooms_room import LiveRoom
 from vinom.services.rooms_seats import LiveRoomSeats
 from vinom.wire.envelope import Push, Request
@@ -78,6 +79,8 @@ class Rooms(Service):
     :param clock: rings; its seconds are of the Unix epoch.
     :param seconds: a clock that never goes back.
     :param guard: ends calls into games that take too long.
+    :param fleet: plays rooms of games that are to be isolated; without it they are
+        played here.
     """
 
     name = "rooms"
@@ -93,14 +96,17 @@ class Rooms(Service):
         recordings: SweptPlace,
         *,
         guard: Guard | None = None,
+        fleet: RelayFleet | None = None,
         bounds: RoomBounds | None = None,
     ) -> None:
         self.bounds = bounds or RoomBounds()
         self.seconds, self.entropy = seconds, entropy
         self.recordings, self.guard = recordings, guard
+        self._fleet = fleet
         self.is_draining = False
         self._games, self._turns, self._clock = games, turns, clock
         self._rooms: dict[str, LiveRoomSeats] = {}
+        # By the hash of the secret.
         self._resumes: dict[bytes, Member] = {}
         self._places: dict[str, dict[str, Member]] = {}
         self._closed: OrderedDict[bytes, RoomClosed] = OrderedDict()
@@ -120,8 +126,11 @@ class Rooms(Service):
         self._index.stop()
 
     def drain(self) -> Deferred[None]:
-        """No new rooms; fires when none is left."""
+        """No new rooms; fires when nobody is in one any more."""
         self.is_draining = True
+        for room in tuple(self._rooms.values()):
+            if not room.live:
+                room.close("shutdown")
         if not self._rooms:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
@@ -262,9 +271,13 @@ class Rooms(Service):
         if room_id is None:
             room_id = b32encode(self.entropy(10)).decode().lower()
         is_public = asked.room_id is None
-        room: LiveRoomSeats = LiveRoom(
-            self, room_id, asked.game, game, options, is_public
-        )
+        room: LiveRoomSeats
+        if game.isolate and self._fleet is not None:
+            room = IsolatedRoom(
+                self, room_id, asked.game, game, options, is_public, self._fleet
+            )
+        else:
+            room = LiveRoom(self, room_id, asked.game, game, options, is_public)
         self._rooms[room_id] = room
         self._index.add(room)
         self._log.debug(
@@ -385,8 +398,11 @@ class Rooms(Service):
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its places wait."""
-        for member in tuple(conversation.places.values()):
-            member.lost(conversation)
+        for place in tuple(conversation.places.values()):
+            place.lost(conversation)
+            if self.is_draining and not place.room.live:
+                # Nobody waits for it, and nobody can come back after the drain.
+                place.room.close("shutdown")
         self._index.forget(conversation)
 
     # What operators do.

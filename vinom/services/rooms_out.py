@@ -16,9 +16,9 @@ from msgspec import Raw, json
 
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.rules.room import Room
 from vinom.rules.room_patches import Patches
 from vinom.services.rooms_member import BotSeat, Member
+from vinom.services.rooms_ports import PlayedRoom
 from vinom.wire.envelope import Push, encode_push
 from vinom.wire.mergepatch import merge_diff
 from vinom.wire.messages_rooms import EventTold, RoomSeat
@@ -59,7 +59,7 @@ class LiveRoomOut:
 
     room_id: str
     game: Game[Any, Any]
-    room: Room | None
+    room: PlayedRoom | None
     live: list[Member]
     seats: list[Member | BotSeat | None]
     number: int
@@ -175,7 +175,7 @@ class LiveRoomOut:
             if fresh:
                 member.events_told = number
 
-    def _state(self, room: Room, version: int, now: float) -> bytes:
+    def _state(self, room: PlayedRoom, version: int, now: float) -> bytes:
         acks = self._acks_text
         if not acks:
             acks = self._acks_text = _encode(self._acks)
@@ -186,7 +186,7 @@ class LiveRoomOut:
             acks,
         )
 
-    def _view_for(self, room: Room, member: Member, version: int) -> bytes:
+    def _view_for(self, room: PlayedRoom, member: Member, version: int) -> bytes:
         """Write the view for a member, as a patch where that is shorter."""
         audience = member.audience
         view = room.view_json(audience)

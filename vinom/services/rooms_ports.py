@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
+from vinom.model import MatchPlan, SeatPlan
 from vinom.net.alarm import Alarm
 from vinom.rules.guard import Guard
+from vinom.rules.room import Effect
 from vinom.services.recorded import SweptPlace
 from vinom.wire.messages_rooms import RoomClosed
 
@@ -38,6 +40,78 @@ class RoomBounds:
     close_seconds: float = 30.0
     grace_seconds: float = 900.0
     fill_seconds: float = 5.0
+
+
+class PlayedRoom(Protocol):
+    """
+    What is played in a live room: `vinom.rules.room.Room`, here or elsewhere.
+
+    Whatever is not told here is told there.
+    """
+
+    plan: MatchPlan
+    phase: Literal["gathering", "playing", "over", "closed"]
+
+    @property
+    def version(self) -> int:
+        """Count the changes of state."""
+
+    @property
+    def state(self) -> Any:
+        """The game's state, if it is here."""
+
+    @property
+    def has_effects(self) -> bool:
+        """Is there something to take?"""
+
+    @property
+    def has_one_audience(self) -> bool:
+        """Does everybody see the same?"""
+
+    def act(self, seat: int, action: Any, now: float) -> None:
+        """A seat acts."""
+
+    def join(self, seat: int, now: float) -> None:
+        """A seat's player is here."""
+
+    def drop(self, seat: int, now: float) -> None:
+        """A seat's connection was lost."""
+
+    def leave(self, seat: int, now: float) -> None:
+        """A seat is given up."""
+
+    def seat_bot(self, seat: int, now: float) -> None:
+        """The game's bot has a seat."""
+
+    def add_seat(self, seat: SeatPlan, now: float) -> int:
+        """Seat a newcomer."""
+
+    def close(self, reason: str, now: float) -> None:
+        """End it."""
+
+    def fail(self, error: BaseException) -> None:
+        """The game told what cannot be passed on."""
+
+    def alarm(self, now: float) -> None:
+        """Do what is due."""
+
+    def deadline(self) -> float | None:
+        """When to call `alarm` next."""
+
+    def match_time(self, now: float) -> float:
+        """Tell the match time, seconds."""
+
+    def audience_of(self, seat: int | None) -> Hashable:
+        """Tell which view a seat sees."""
+
+    def view_json(self, audience: Hashable) -> bytes:
+        """Show the state; empty if it cannot be."""
+
+    def setup_json(self) -> bytes:
+        """Show what never changes."""
+
+    def take_effects(self) -> list[Effect]:
+        """Hand over what happened since the last call."""
 
 
 class House(Protocol):

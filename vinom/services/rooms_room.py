@@ -20,7 +20,7 @@ from vinom.rules.room import Closed, Emitted, Room, RoundOver, outcome_facts
 from vinom.rules.room_effects import BotFailed, Forfeited
 from vinom.services.recorded import Recording, tell_bot_failed, write_end
 from vinom.services.rooms_member import BotSeat, Member
-from vinom.services.rooms_ports import House
+from vinom.services.rooms_ports import House, PlayedRoom
 from vinom.services.rooms_seats import LiveRoomSeats
 from vinom.wire.envelope import Envelope
 from vinom.wire.messages_rooms import (
@@ -199,18 +199,8 @@ class LiveRoom(LiveRoomSeats):
             options=self.options,
             host=self.host_seat() or 0,
         )
-        house = self._house
-        recording = house.recordings.open(plan, self.game, house.wall_seconds())
-        self._recording = recording
         try:
-            room = Room(
-                plan,
-                self.game,
-                now,
-                record=recording.record,
-                guard=house.guard,
-                away_patience=inf,
-            )
+            room = self._lay(plan, now)
         except Refused as refusal:
             # Options and loadouts were checked when they came; teams were not.
             self._log.error(
@@ -221,14 +211,14 @@ class LiveRoom(LiveRoomSeats):
         self.room = room
         for seat, who in enumerate(self.seats):
             if isinstance(who, BotSeat):
-                self._play(Room.seat_bot, seat)
+                self._play("seat_bot", seat)
         # Whoever is away just now takes part, and drops at once.
         for seat, who in enumerate(self.seats):
             if isinstance(who, Member):
-                self._play(Room.join, seat)
+                self._play("join", seat)
         for seat, who in enumerate(self.seats):
             if isinstance(who, Member) and who.conversation is None:
-                self._play(Room.drop, seat)
+                self._play("drop", seat)
         self._acks = {
             str(member.seat): member.acted
             for member in self.members
@@ -237,6 +227,27 @@ class LiveRoom(LiveRoomSeats):
         self._acks_text = b""
         self.find_deadlines()
         self._changed()
+        self._tell_started()
+
+    def _lay(self, plan: MatchPlan, now: float) -> PlayedRoom:
+        """
+        Lay the table.
+
+        :raises Refused: the game does not take this plan.
+        """
+        house = self._house
+        recording = house.recordings.open(plan, self.game, house.wall_seconds())
+        self._recording = recording
+        return Room(
+            plan,
+            self.game,
+            now,
+            record=recording.record,
+            guard=house.guard,
+            away_patience=inf,
+        )
+
+    def _tell_started(self) -> None:
         players, setup = self.players(), self.setup()
         number = self.next_number()
         for member in tuple(self.live):
@@ -341,7 +352,7 @@ class LiveRoom(LiveRoomSeats):
             self._run_clock(self.room, now)
         self.flush()
 
-    def _run_clock(self, room: Room, now: float) -> None:
+    def _run_clock(self, room: PlayedRoom, now: float) -> None:
         """Let the room's time pass; a tick takes the actions that waited."""
         before = room.version
         room.alarm(now)

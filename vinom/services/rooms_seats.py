@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ from twisted.logger import Logger
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.model import Player, SeatPlan
-from vinom.rules.room import Room
 from vinom.services.rooms_member import BotSeat, Member
 from vinom.services.rooms_out import LiveRoomOut
 from vinom.services.rooms_ports import House
@@ -161,7 +159,7 @@ class LiveRoomSeats(LiveRoomOut):
             self.live.append(member)
         seat = member.seat
         if self.room is not None and seat is not None:
-            self._play(Room.join, seat)
+            self._play("join", seat)
         joined = ClientJoined(
             self.room_id,
             self.next_number(),
@@ -186,7 +184,7 @@ class LiveRoomSeats(LiveRoomOut):
         member.lost_at = now
         seat = member.seat
         if self.room is not None and seat is not None:
-            self._play(Room.drop, seat)
+            self._play("drop", seat)
         self.find_deadlines()
         self._tell_left(member, "lost")
         self._house.turn(self)
@@ -206,7 +204,7 @@ class LiveRoomSeats(LiveRoomOut):
         if self.host is member:
             self._pass_host()
         if self.room is not None and seat is not None:
-            self._play(Room.leave, seat)
+            self._play("leave", seat)
         if not self.members:
             self._empty_since = self._house.seconds()
         self.find_deadlines()
@@ -275,7 +273,7 @@ class LiveRoomSeats(LiveRoomOut):
         seat = self._free_seat(bot, b"{}")
         self.seats[seat] = bot_seat = BotSeat(seat)
         if self.room is not None:
-            self._play(Room.seat_bot, seat)
+            self._play("seat_bot", seat)
         else:
             self._fill_at = self._house.seconds() + self._house.bounds.fill_seconds
         self.find_deadlines()
@@ -310,7 +308,7 @@ class LiveRoomSeats(LiveRoomOut):
             return
         self.seats[seat] = None
         if self.room is not None:
-            self._play(Room.leave, seat)
+            self._play("leave", seat)
         self.announce(
             ClientLeft(
                 self.room_id,
@@ -331,14 +329,16 @@ class LiveRoomSeats(LiveRoomOut):
         member.tell(Kicked(self.room_id))
         self.leave(member, "kicked")
 
-    def _play(self, call: Callable[[Room, int, float], object], seat: int) -> None:
+    def _play(
+        self, call: Literal["join", "drop", "leave", "seat_bot"], seat: int
+    ) -> None:
         """Have the room do something that cannot be refused."""
         room = self.room
         if room is None:
             return
         now = self._house.seconds()
         try:
-            call(room, seat, now)
+            getattr(room, call)(seat, now)
         except Refused as refusal:
             # Only a room that is closed refuses, and `flush` finds that out.
             self._log.debug("room {room_id}: {why}", room_id=self.room_id, why=refusal)

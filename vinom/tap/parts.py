@@ -163,6 +163,7 @@ def build_parts(
         entropy,
         recordings_of(settings),
         guard=guard_games(),
+        fleet=fleet,
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,

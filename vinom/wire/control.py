@@ -15,19 +15,63 @@ from msgspec import Struct
 
 from vinom.errors import PeerError
 from vinom.model import MatchEnd, MatchPlan, Ticket
+from vinom.wire.control_base import ToNode, ToServer
+from vinom.wire.control_relay import (
+    RelayAction,
+    RelayEvent,
+    RelayNewcomer,
+    RelayRefusal,
+    RelaySeat,
+    RelayState,
+)
+
+__all__ = [
+    "CONTROL_PROTOCOL",
+    "FRAME_LIMIT",
+    "AddTicket",
+    "Alive",
+    "AnyToNode",
+    "AnyToServer",
+    "Bind",
+    "BindFailed",
+    "Bound",
+    "CloseRoom",
+    "CookieKeyTold",
+    "Heartbeat",
+    "Kick",
+    "MatchStarted",
+    "OpenRoom",
+    "Ready",
+    "RelayAction",
+    "RelayEvent",
+    "RelayNewcomer",
+    "RelayRefusal",
+    "RelaySeat",
+    "RelayState",
+    "RoomEnded",
+    "RoomOpened",
+    "RotateCookies",
+    "RoundEnded",
+    "SeatChanged",
+    "Stop",
+    "TicketAdded",
+    "ToNode",
+    "ToServer",
+    "TokenKeys",
+    "TokenKeysTaken",
+    "decode_to_node",
+    "decode_to_server",
+    "encode",
+]
 
 #: Both sides are of one deployment; a mismatch ends the game server.
-CONTROL_PROTOCOL = 2
+CONTROL_PROTOCOL = 3
 
 #: Longest message, bytes: a match with many loadouts, far below what a
 #: process can afford to hold for its node.
 FRAME_LIMIT = 1024 * 1024
 
 _HEADER = 4
-
-
-class ToServer(Struct, frozen=True, tag_field="t"):
-    """Root of what a node tells a game server."""
 
 
 class Bind(ToServer, frozen=True, tag="bind"):
@@ -50,10 +94,16 @@ class Bind(ToServer, frozen=True, tag="bind"):
 
 
 class OpenRoom(ToServer, frozen=True, tag="open_room"):
-    """Host this match; answered by `RoomOpened` or `RoomEnded`."""
+    """
+    Host this match; answered by `RoomOpened` or `RoomEnded`.
+
+    :ivar is_relayed: it is a room of the node's, whose players are there, and the
+        node alone decides how long it may stand empty.
+    """
 
     plan: MatchPlan
     tickets: tuple[Ticket, ...]
+    is_relayed: bool = False
 
 
 class AddTicket(ToServer, frozen=True, tag="add_ticket"):
@@ -99,10 +149,6 @@ class RotateCookies(ToServer, frozen=True, tag="rotate_cookies"):
 
 class Stop(ToServer, frozen=True, tag="stop"):
     """Say goodbye to players and exit."""
-
-
-class ToNode(Struct, frozen=True, tag_field="t"):
-    """Root of what a game server tells its node."""
 
 
 class Ready(ToNode, frozen=True, tag="ready"):
@@ -212,6 +258,9 @@ AnyToServer = (
     | Heartbeat
     | TokenKeys
     | RotateCookies
+    | RelaySeat
+    | RelayNewcomer
+    | RelayAction
     | Stop
 )
 AnyToNode = (
@@ -225,6 +274,9 @@ AnyToNode = (
     | MatchStarted
     | RoundEnded
     | RoomEnded
+    | RelayState
+    | RelayEvent
+    | RelayRefusal
     | Alive
 )
 

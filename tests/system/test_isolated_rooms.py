@@ -1,0 +1,118 @@
+"""Rooms of the node that are played in game processes, over real sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.support.lines import Typed, typed
+from vinom.tap.asking import AdminLine
+from vinom.tap.child_node import ChildNode
+
+
+class IsolatedRoomTests(TestCase):
+    timeout = 60
+
+    async def open(self, *arguments: str) -> None:
+        self.node = ChildNode(reactor, ["--warm=1", *arguments])
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+
+    async def player(self, name: str) -> Typed:
+        line = await typed(self.node.host, self.node.port, name)
+        self.addCleanup(line.transport.abortConnection)
+        return line
+
+    async def meet(self, game: str, room_id: str) -> tuple[Typed, Typed, Any, Any]:
+        """Bring two players into a room; play has begun for both."""
+        ann, bob = await self.player("ann"), await self.player("bob")
+        states = [one.hear("game_state") for one in (ann, bob)]
+        started = [one.hear("room_started") for one in (ann, bob)]
+        places = [
+            await one.ask("join_room", "join_room_result", game=game, room_id=room_id)
+            for one in (ann, bob)
+        ]
+        for heard in started:
+            self.assertEqual({"once": "upon a time"}, (await heard)["setup"])
+        for heard in states:
+            self.assertEqual(1, (await heard)["version"])
+        return ann, bob, *places
+
+    async def process_of(self, room_id: str) -> int:
+        admin = AdminLine(Path(self.node.state_dir) / "admin.sock")
+        status = await deferToThread(admin.get, "status")
+        (found,) = [
+            server["pid"]
+            for server in status["fleet"]["game_servers"].values()
+            if any(match.startswith(f"{room_id}-") for match in server["matches"])
+        ]
+        return int(found)
+
+    async def test_play(self) -> None:
+        """
+        A room in a process of its own is played like any other: states, events,
+        refusals, losses, returns and rounds, for each player what it may know.
+        """
+        await self.open("--game=tests.support.games:Apart")
+        ann, bob, _, place = await self.meet("apart", "r1")
+        self.assertNotEqual(self.node.pid, await self.process_of("r1"))
+
+        heard = bob.hear("game_state", lambda state: state["ack"] == {"0": 7})
+        ann.say("action", 7, type="say", word="tell")
+        state = await heard
+        self.assertEqual(["told"], [event["kind"] for event in state["events"]])
+        self.assertIn("0 tell", state["view"]["lines"][-1])
+        refused = ann.hear("error")
+        ann.say("action", 8, type="say", word="no")
+        self.assertEqual("no", (await refused)["details"]["reason"])
+        refused = ann.hear("error")
+        ann.say("action", 9, type="say")
+        self.assertEqual("bad_action", (await refused)["code"])
+
+        lost = ann.hear("game_state", lambda s: "1 dropped" in str(s["view"]))
+        bob.transport.loseConnection()
+        await lost
+        bob = await self.player("robert")
+        state_again = bob.hear("game_state")
+        again = await bob.ask("reconnect", "reconnect_result", resume=place["resume"])
+        self.assertEqual((1, "upon a time"), (again["seat"], again["setup"]["once"]))
+        self.assertIn("1 dropped", str(await state_again))
+
+        over = ann.hear("round_over")
+        bob.say("action", type="say", word="end")
+        self.assertEqual([[0], [1]], (await over)["outcome"]["places"])
+        rematch = [one.hear("room_started") for one in (ann, bob)]
+        await ann.ask("rematch", "room_done")
+        for heard in rematch:
+            await heard
+        gone = bob.hear("client_left")
+        await ann.ask("leave_room", "room_done")
+        self.assertEqual("left", (await gone)["reason"])
+        self.assertEqual([], [m for m in bob.heard if m["type"] == "room_closed"])
+
+    async def test_its_process_dies(self) -> None:
+        """
+        When the game process is killed, or hangs where nothing interrupts it, the
+        room's players are told that it is lost; a room of the node goes on.
+        """
+        await self.open(
+            "--game=tests.support.games:Apart", "--game=tests.support.games:Teller"
+        )
+        eve, _, _, _ = await self.meet("teller", "r0")
+        ann, _, _, _ = await self.meet("apart", "r1")
+        closed = ann.hear("room_closed")
+        os.kill(await self.process_of("r1"), signal.SIGKILL)
+        self.assertEqual("lost", (await closed)["reason"])
+        ann, bob, _, _ = await self.meet("apart", "r2")
+        closed = bob.hear("room_closed")
+        ann.say("action", type="say", word="deaf")
+        heard = eve.hear("game_state")
+        eve.say("action", type="say", word="hi")
+        await heard
+        self.assertEqual("lost", (await closed)["reason"])

@@ -1,0 +1,211 @@
+"""
+Seats of a hosted room whose players are connected to the node.
+
+The control link brings what they do, whole and in order, and takes along what
+each turn changed: one message for all seats and spectators of a room, each view once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from vinom.errors import Code, Refused, Rejected
+from vinom.game import Event
+from vinom.rules.choices import json_action_reader
+from vinom.services.gameserver_room import HostedRoom
+from vinom.services.gameserver_seats import HostedSeat
+from vinom.wire.control import FRAME_LIMIT, ToNode
+from vinom.wire.control_relay import (
+    RelayAction,
+    RelayEvent,
+    RelayNewcomer,
+    RelayRefusal,
+    RelayState,
+    ToRelayed,
+)
+
+#: A message that is nearly as long as a frame may be cannot be sent, bytes.
+_MOST_BYTES = FRAME_LIMIT - 64 * 1024
+
+
+class RelayedSeats:
+    """The relayed seats of one room, and its spectators in the node."""
+
+    def __init__(self, hosted: HostedRoom, tell: Callable[[ToNode], None]) -> None:
+        self._hosted, self._tell = hosted, tell
+        self._match_id = hosted.room.plan.match_id
+        self._decode = json_action_reader(hosted.room.game)
+        self._ticks = bool(hosted.room.game.tick_hz)
+        self._shown = 0
+        self._phase = ""
+        self._applied: dict[int, int] = {}
+
+    # What the node brings.
+
+    def take(self, message: ToRelayed, now: float) -> None:
+        """Do what a player of the node did."""
+        hosted = self._hosted
+        if isinstance(message, RelayNewcomer):
+            self._add(message, now)
+            return
+        if not 0 <= message.seat < len(hosted.seats):
+            return
+        seat = hosted.seats[message.seat]
+        if isinstance(message, RelayAction):
+            if seat.is_relayed:
+                self._act(seat, message, now)
+            return
+        match message.how:
+            case "join":
+                seat.is_relayed = True
+                # Whatever this seat was shown before, it is shown again.
+                self._shown = 0
+                hosted.sit(seat, now)
+            case "drop":
+                hosted.miss(seat, now)
+            case "leave":
+                hosted.give_up(None, seat, now)
+            case "bot":
+                hosted.room.seat_bot(seat.number, now)
+
+    def _add(self, message: RelayNewcomer, now: float) -> None:
+        hosted = self._hosted
+        try:
+            number = hosted.room.add_seat(message.plan, now)
+        except Refused as no:
+            self._tell(
+                RelayRefusal(self._match_id, message.seat, 0, no.code, "", no.message)
+            )
+            return
+        hosted.add_seat(number).is_relayed = True
+        self._shown = 0
+
+    def _act(self, seat: HostedSeat, action: RelayAction, now: float) -> None:
+        room = self._hosted.room
+        if self._ticks:
+            self._hosted.run_clock(now)
+        seat.acted = action.number
+        try:
+            room.act(seat.number, self._decode(action.data), now)
+        except Rejected as no:
+            self.refuse(seat, action.number, Code.REJECTED, no.code, no.message)
+        except Refused as no:
+            field = str(no.details.get("field") or "")
+            self.refuse(seat, action.number, no.code, field, no.message)
+
+    # What the node is told.
+
+    def refuse(
+        self, seat: HostedSeat, number: int, code: str, reason: str, text: str
+    ) -> None:
+        """An action was not applied."""
+        self._tell(
+            RelayRefusal(self._match_id, seat.number, number, code, reason, text[:200])
+        )
+
+    def emit(self, event: Event, version: int) -> None:
+        """The game told something once."""
+        told = RelayEvent(self._match_id, version, event.kind, event.data, event.to)
+        self._tell(told)
+
+    def show(self, now: float) -> None:
+        """Tell what this turn changed."""
+        hosted = self._hosted
+        room = hosted.room
+        version = room.version
+        if not version:
+            return
+        applied = {}
+        for seat in hosted.seats:
+            if not seat.is_relayed:
+                continue
+            if not self._ticks:
+                seat.applied = seat.acted
+            if self._applied.get(seat.number) != seat.applied:
+                applied[seat.number] = self._applied[seat.number] = seat.applied
+        is_new = version != self._shown
+        if not is_new and not applied and room.phase == self._phase:
+            return
+        views: list[bytes] = []
+        shown: dict[int, int] = {}
+        setup = b""
+        if is_new:
+            setup = b"" if self._shown else room.setup_json()
+            places: dict[Hashable, int] = {}
+            for number in self._seats():
+                audience = room.audience_of(None if number < 0 else number)
+                if audience not in places:
+                    places[audience] = len(views)
+                    views.append(room.view_json(audience))
+                shown[number] = places[audience]
+            if not all(views):
+                # The game failed at it: its end follows.
+                return
+            length = len(setup) + sum(len(view) for view in views)
+            if length > _MOST_BYTES:
+                hosted.cannot_send("views", f"{length} bytes", now)
+                return
+        self._shown, self._phase = version, room.phase
+        self._tell(
+            RelayState(
+                self._match_id,
+                version,
+                room.phase,
+                room.match_time(now),
+                applied,
+                tuple(views),
+                shown,
+                setup,
+            )
+        )
+
+    def _seats(self) -> list[int]:
+        relayed = [seat.number for seat in self._hosted.seats if seat.is_relayed]
+        return [-1, *relayed]
+
+
+class RelayDesk:
+    """
+    Hand what the node relays to rooms; what one turn brings makes one broadcast.
+
+    :param rooms: by match.
+    :param turn: called with each room when its turn's inputs are in.
+    """
+
+    def __init__(
+        self,
+        rooms: Mapping[str, HostedRoom],
+        clock: IReactorTime,
+        seconds: Callable[[], float],
+        tell: Callable[[ToNode], None],
+        turn: Callable[[HostedRoom, float], None],
+    ) -> None:
+        self._rooms, self._clock, self._seconds = rooms, clock, seconds
+        self._tell, self._turn = tell, turn
+        self._touched: dict[HostedRoom, None] = {}
+        self._later: IDelayedCall | None = None
+
+    def take(self, message: ToRelayed) -> None:
+        """Do what a player of the node did; in vain when the match is over."""
+        hosted = self._rooms.get(message.match_id)
+        if hosted is None or hosted.ended_at is not None:
+            return
+        if hosted.relay is None:
+            hosted.relay = RelayedSeats(hosted, self._tell)
+        now = self._seconds()
+        hosted.relay.take(message, now)
+        if hosted.room.game.states == "every":
+            self._turn(hosted, now)
+            return
+        self._touched[hosted] = None
+        if self._later is None:
+            self._later = self._clock.callLater(0, self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._later = None
+        touched, self._touched = self._touched, {}
+        now = self._seconds()
+        for hosted in touched:
+            self._turn(hosted, now)

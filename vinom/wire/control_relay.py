@@ -1,0 +1,110 @@
+"""
+Seats whose players are connected to the node, which relays for them.
+
+Source: docs/protocol/control.rst, section "Relayed seats".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import field
+
+from vinom.model import SeatPlan
+from vinom.wire.control_base import ToNode, ToServer
+
+
+class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
+    """
+    A seat's player came, by way of the node, or went; nothing answers.
+
+    :ivar how: "join" (for the first time or again), "drop", "leave", or "bot": the
+        game's bot has the seat from now on.
+    """
+
+    match_id: str
+    seat: int
+    how: Literal["join", "drop", "leave", "bot"]
+
+
+class RelayNewcomer(ToServer, frozen=True, tag="relay_newcomer"):
+    """
+    Somebody new joins a match that is played.
+
+    :ivar seat: the number that the room will find for it.
+    """
+
+    match_id: str
+    seat: int
+    plan: SeatPlan
+
+
+class RelayAction(ToServer, frozen=True, tag="relay_action"):
+    """
+    A relayed seat acts; the next `RelayState`, or a `RelayRefusal`, answers.
+
+    :ivar number: rises with each action of this seat.
+    :ivar data: the game's own action, JSON.
+    """
+
+    match_id: str
+    seat: int
+    number: int
+    data: bytes
+
+
+class RelayState(ToNode, frozen=True, tag="relay_state"):
+    """
+    What one turn changed, for all relayed seats and for spectators.
+
+    :ivar phase: "gathering", "playing", "over" or "closed".
+    :ivar time: match time, seconds.
+    :ivar applied: by seat: number of the last action that this state answers.
+    :ivar views: each once, JSON; none if only `applied` is new.
+    :ivar shown: by seat: which of the views; -1 are the spectators.
+    :ivar setup: what never changes, JSON; empty if there is nothing.
+    """
+
+    match_id: str
+    version: int
+    phase: str
+    time: float
+    applied: dict[int, int]
+    views: tuple[bytes, ...] = ()
+    shown: dict[int, int] = field(default_factory=dict)
+    setup: bytes = b""
+
+
+class RelayEvent(ToNode, frozen=True, tag="relay_event"):
+    """
+    Something happened once in the game, before the next `RelayState`.
+
+    :ivar to: the only seat that may know; ``None`` is everybody.
+    """
+
+    match_id: str
+    version: int
+    kind: str
+    data: Any
+    to: int | None
+
+
+class RelayRefusal(ToNode, frozen=True, tag="relay_refusal"):
+    """
+    An action was not applied.
+
+    :ivar code: one of `vinom.errors.Code`.
+    :ivar reason: the game's own code, or the field that is wrong.
+    """
+
+    match_id: str
+    seat: int
+    number: int
+    code: str
+    reason: str
+    message: str
+
+
+#: What a room's relayed players cause, and what they are told.
+ToRelayed = RelaySeat | RelayNewcomer | RelayAction
+FromRelayed = RelayState | RelayEvent | RelayRefusal
