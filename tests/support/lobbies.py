@@ -164,10 +164,14 @@ class LobbyWorld:
 
     def line(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> MemoryLine:
         """Open a line that said nothing yet."""
-        line = MemoryLine(host, ends_at_match)
+        line = self.make_line(host, ends_at_match)
         line.opened_at = self.clock.seconds()
         line.conversation = self.lobby.open(line)
         return line
+
+    def make_line(self, host: str, ends_at_match: bool) -> MemoryLine:
+        """Make the line's other end."""
+        return MemoryLine(host, ends_at_match)
 
     def hello(self, name: str, **line: Any) -> tuple[MemoryLine, dict[str, Any]]:
         """Open a line and say hello; gives it and the welcome's data."""

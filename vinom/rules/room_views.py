@@ -13,7 +13,7 @@ from vinom.rules.guard import ask_plainly
 
 #: Sets and dicts in a fixed order: equal views are equal bytes, in any process.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_encode_json = msgspec.json.Encoder(order="deterministic").encode
+_encode_json = msgspec.json.Encoder().encode
 
 
 @attrs.define(eq=False, init=False)

@@ -98,7 +98,7 @@ class Member:
         self.line: Line | None = None
         self.lost_at = inf
         self.acted = self.acting = self.seen = self.floor = 0
-        self.audience: Hashable = None
+        self.audience: Hashable = "all"
         self.skipped = self.events_told = self.told = 0
 
     @property
@@ -121,6 +121,11 @@ class Member:
         """Tell it what went wrong, if it is here."""
         if self.conversation is not None:
             self.conversation.warn(refusal)
+
+    def look_as(self, audience: Hashable, version: int) -> None:
+        """From this version on it is shown what an audience may see."""
+        if audience != self.audience:
+            self.audience, self.floor, self.seen = audience, version, 0
 
     # What its conversation tells.
 

@@ -17,6 +17,7 @@ from msgspec import Raw, json
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.rules.room_patches import Patches
+from vinom.services.conversation import Line
 from vinom.services.rooms_member import BotSeat, Member
 from vinom.services.rooms_ports import PlayedRoom
 from vinom.wire.envelope import Push, encode_push
@@ -75,6 +76,8 @@ class LiveRoomOut:
     _patches: Patches | None
     _head: bytes
     _shown: int
+    _plain: list[tuple[Line, Member]] | None
+    _special: bool
 
     def __init__(self, room_id: str, game: Game[Any, Any]) -> None:
         self.room_id, self.game, self.room = room_id, game, None
@@ -84,6 +87,8 @@ class LiveRoomOut:
         self._acks, self._acks_text = {}, b"{}"
         self._news, self._fresh, self._owed = deque(), [], []
         self._patches = None
+        # Who is sent the same as all others; found anew when somebody is not.
+        self._plain, self._special = None, False
         self._head = (
             b'{"type":"game_state","success":true,"data":{"room_id":"%b","version":'
             % room_id.encode()
@@ -112,10 +117,10 @@ class LiveRoomOut:
     def show(self, now: float) -> None:
         """Send everybody the newest state."""
         room = self.room
-        if room is None or not room.version:
+        if room is None or not (version := room.version):
             return
-        fresh, owed = self._fresh, self._owed
-        version = self._before + room.version
+        version += self._before
+        owed, fresh = self._owed, self._fresh
         if owed:
             self._owed = []
             for member in owed:
@@ -123,68 +128,87 @@ class LiveRoomOut:
         if version == self._shown and not fresh:
             return
         self._shown = version
-        public = b""
-        is_private = False
+        state = b'%b%d,"time":%.3f,"ack":%b,"events":[' % (
+            self._head,
+            version,
+            room.match_time(now),
+            self._acks_text or self._write_acks(),
+        )
         if fresh:
             self._fresh = []
-            public = b",".join([news.text for news in fresh if news.to is None])
-            is_private = any(news.to is not None for news in fresh)
-        state = self._state(room, version, now)
-        made: dict[Hashable, Shared] = {}
-        patched: dict[tuple[Hashable, int], Shared] = {}
+        if owed or fresh or self._plain is None or self._special:
+            self._show_each(room, state, version, owed, fresh)
+            return
+        view = room.view_json("all")
+        if not view:
+            return
+        shared = Shared(b'%b],"view":%b}}' % (state, view))
+        # What happens most: everybody gets the same, and nothing but the state.
+        for line, member in self._plain:
+            if line.is_behind:
+                self._skip(member)
+            else:
+                line.send(shared)
+
+    def sort_members(self) -> None:
+        """Somebody came, went, or is shown otherwise than before."""
+        self._plain = None
+
+    def _show_each(
+        self,
+        room: PlayedRoom,
+        state: bytes,
+        version: int,
+        owed: list[Member],
+        fresh: list[News],
+    ) -> None:
+        """Send everybody a state that is not the same for all."""
+        has_one = room.has_one_audience
+        public = b",".join([news.text for news in fresh if news.to is None])
+        is_private = any(news.to is not None for news in fresh)
+        made: dict[tuple[Hashable, int], Shared] = {}
         audience: Hashable = "all"
-        number, has_one = self.number, room.has_one_audience
+        plain: list[tuple[Line, Member]] = []
+        special = False
         for member in tuple(self.live):
             line = member.line
-            if line is None or (owed and member in owed):
+            if line is None:
                 continue
             if line.is_behind or member.skipped:
+                special = True
                 self._skip(member)
                 continue
             if not has_one:
                 audience = room.audience_of(member.seat)
-            if audience != member.audience:
-                member.audience, member.floor, member.seen = audience, version, 0
+                member.look_as(audience, version)
+            if has_one and not member.seen:
+                plain.append((line, member))
+            else:
+                special = True
+            if owed and member in owed:
+                continue
             if is_private:
-                seat = member.seat
-                events = b",".join([n.text for n in fresh if n.to in (None, seat)])
+                told = [n.text for n in fresh if n.to is None or n.to == member.seat]
                 shown = self._view_for(room, member, version)
                 if not shown:
                     return
-                line.send(state + b',"events":[%b],%b}}' % (events, shown))
-            elif member.seen:
+                line.send(b"%b%b],%b}}" % (state, b",".join(told), shown))
+            else:
                 key = audience, member.seen
-                shared = patched.get(key)
+                shared = made.get(key)
                 if shared is None:
                     shown = self._view_for(room, member, version)
                     if not shown:
                         return
-                    shared = Shared(state + b',"events":[%b],%b}}' % (public, shown))
-                    patched[key] = shared
-                line.send(shared)
-            else:
-                shared = made.get(audience)
-                if shared is None:
-                    view = room.view_json(audience)
-                    if not view:
-                        return
-                    shared = made[audience] = Shared(
-                        state + b',"events":[%b],"view":%b}}' % (public, view)
-                    )
+                    shared = made[key] = Shared(b"%b%b],%b}}" % (state, public, shown))
                 line.send(shared)
             if fresh:
-                member.events_told = number
+                member.events_told = self.number
+        self._plain, self._special = plain, special
 
-    def _state(self, room: PlayedRoom, version: int, now: float) -> bytes:
-        acks = self._acks_text
-        if not acks:
-            acks = self._acks_text = _encode(self._acks)
-        return b'%b%d,"time":%.3f,"ack":%b' % (
-            self._head,
-            version,
-            room.match_time(now),
-            acks,
-        )
+    def _write_acks(self) -> bytes:
+        self._acks_text = _encode(self._acks)
+        return self._acks_text
 
     def _view_for(self, room: PlayedRoom, member: Member, version: int) -> bytes:
         """Write the view for a member, as a patch where that is shorter."""
@@ -207,9 +231,7 @@ class LiveRoomOut:
             self._skip(member)
             return
         version, since = self._before + room.version, member.events_told
-        audience = room.audience_of(member.seat)
-        if audience != member.audience:
-            member.audience, member.floor, member.seen = audience, version, 0
+        member.look_as(room.audience_of(member.seat), version)
         shown = self._view_for(room, member, version)
         if not shown:
             return
@@ -224,9 +246,20 @@ class LiveRoomOut:
         )
         skipped, member.skipped = member.skipped, 0
         more = b',"skipped":%d' % skipped if skipped else b""
-        state = self._state(room, version, now)
-        member.line.send(state + b',"events":[%b],%b%b}}' % (events, shown, more))
+        member.line.send(
+            b'%b%d,"time":%.3f,"ack":%b,"events":[%b],%b%b}}'
+            % (
+                self._head,
+                version,
+                room.match_time(now),
+                self._acks_text or self._write_acks(),
+                events,
+                shown,
+                more,
+            )
+        )
         member.events_told = self.number
+        self._plain = None
 
     def _skip(self, member: Member) -> None:
         """Leave a state out, for one who is behind."""
@@ -235,6 +268,7 @@ class LiveRoomOut:
             return
         if not member.skipped:
             conversation.when_caught_up(member.caught_up)
+            self._plain = None
         member.skipped += 1
         if self._forgotten_event > member.events_told:
             # No event is lost in silence: it comes back, and learns how many were.
@@ -247,6 +281,7 @@ class LiveRoomOut:
         if seen < member.floor or seen > self.version or seen < member.seen:
             return
         member.seen = seen
+        self._plain = None
         if self._patches is None:
             self._patches = Patches(merge_diff)
             room = self.room

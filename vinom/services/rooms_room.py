@@ -162,11 +162,16 @@ class LiveRoom(LiveRoomSeats):
         now = self._house.seconds()
         if self.room is None:
             self._start_if_ready(now)
-        closed = self._settle(now)
-        if closed is None or closed.report is None:
-            self.show(now)
-            # A game may fail while it is looked at.
-            closed = self._settle(now) or closed
+        room = self.room
+        closed = None
+        if room is not None:
+            if room.has_effects:
+                closed = self._settle(now)
+            if closed is None or closed.report is None:
+                self.show(now)
+                # A game may fail while it is looked at.
+                if room.has_effects:
+                    closed = self._settle(now) or closed
         if closed is not None:
             self._ended(closed)
         elif not self.is_closed:

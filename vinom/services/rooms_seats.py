@@ -157,6 +157,7 @@ class LiveRoomSeats(LiveRoomOut):
         is_new = member.epoch == 1
         if member not in self.live:
             self.live.append(member)
+        self.sort_members()
         seat = member.seat
         if self.room is not None and seat is not None:
             self._play("join", seat)
@@ -215,6 +216,7 @@ class LiveRoomSeats(LiveRoomOut):
     def _disconnect(self, member: Member) -> None:
         if member in self.live:
             self.live.remove(member)
+            self.sort_members()
         member.told = self.number
         member.disconnect()
 

@@ -1,0 +1,420 @@
+"""What players in rooms of the node hear, as far as one connection each goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.live_rooms import RoomsWorld, kinds, only
+
+
+class JoinTests(SynchronousTestCase):
+    """Coming in."""
+
+    def setUp(self) -> None:
+        self.world = RoomsWorld()
+
+    def test_first_makes_the_room(self) -> None:
+        """
+        Who asks for a room that is not there gets it, its first seat, and is host.
+        """
+        _, joined = self.world.joined("ann", "r1")
+        self.assertEqual(joined["room_id"], "r1")
+        self.assertEqual((joined["seat"], joined["host"]), (0, 0))
+        self.assertEqual((joined["state"], joined["version"]), ("gathering", 0))
+        self.assertGreaterEqual(len(joined["resume"]), 22)
+        self.assertEqual([p["name"] for p in joined["players"]], ["ann"])
+
+    def test_full_room_starts(self) -> None:
+        """
+        As soon as all seats are taken everybody hears who sits where, and the state.
+        """
+        ann, _ = self.world.joined("ann", "r1", "pair")
+        bob, _ = self.world.joined("bob", "r1", "pair")
+        self.assertEqual(
+            kinds(ann.heard()), ["client_joined", "room_started", "game_state"]
+        )
+        said = bob.heard()
+        self.assertEqual(kinds(said), ["room_started", "game_state"])
+        self.assertEqual(said[0]["data"]["seat"], 1)
+        self.assertEqual(said[1]["data"]["version"], 1)
+
+    def test_fewest_wait_for_more(self) -> None:
+        """
+        With the fewest there, play begins five seconds after the last one came.
+        """
+        ann, _ = self.world.joined("ann", "r1", "few")
+        self.world.joined("bob", "r1", "few")
+        self.world.clock.advance(4.0)
+        self.world.joined("cid", "r1", "few")
+        self.world.clock.advance(4.9)
+        self.assertNotIn("room_started", kinds(ann.heard()))
+        self.world.clock.advance(0.2)
+        self.assertIn("room_started", kinds(ann.heard()))
+
+    def test_host_starts(self) -> None:
+        """
+        The host need not wait; others may not start, and nobody with too few.
+        """
+        ann, _ = self.world.joined("ann", "r1", "few")
+        self.assertEqual(only(ann.ask("start_room"))["error"]["code"], "not_now")
+        bob, _ = self.world.joined("bob", "r1", "few")
+        self.assertEqual(only(bob.ask("start_room"))["error"]["code"], "not_host")
+        ann.heard()
+        self.assertEqual(kinds(ann.ask("start_room")), ["room_done"])
+        self.world.turn()
+        self.assertEqual(kinds(ann.heard()), ["room_started", "game_state"])
+
+    def test_seats_move_up(self) -> None:
+        """
+        A seat that was left before the start is no gap in the game.
+        """
+        ann, _ = self.world.joined("ann", "r1", "few")
+        bob, _ = self.world.joined("bob", "r1", "few")
+        cid, _ = self.world.joined("cid", "r1", "few")
+        ann.ask("leave_room")
+        self.world.turn()
+        bob.heard()
+        bob.ask("start_room")
+        self.world.turn()
+        started = next(m for m in bob.heard() if m["type"] == "room_started")["data"]
+        self.assertEqual((started["seat"], started["host"]), (0, 0))
+        started = next(m for m in cid.heard() if m["type"] == "room_started")["data"]
+        self.assertEqual(started["seat"], 1)
+
+    def test_any_open_room(self) -> None:
+        """
+        Who names no room is led to an open one with equal options, or gets a new one.
+        """
+        _, first = self.world.joined("ann", None, "pair")
+        _, second = self.world.joined("bob", None, "pair")
+        _, third = self.world.joined("cid", None, "pair")
+        _, named = self.world.joined("dan", "r9", "few")
+        _, other = self.world.joined("eve", None, "few")
+        self.assertEqual(first["room_id"], second["room_id"])
+        self.assertNotEqual(first["room_id"], third["room_id"])
+        self.assertNotEqual(named["room_id"], other["room_id"])
+
+    def test_options_are_the_makers(self) -> None:
+        """
+        A room keeps the options that it was made with; others may leave theirs out.
+        """
+        self.world.joined("ann", "r1", "few", options={"size": 3})
+        bob, _ = self.world.hello("bob")
+        said = only(bob.ask("join_room", game="few", room_id="r1", options={"size": 4}))
+        self.assertEqual(said["error"]["code"], "bad_options")
+        said = only(bob.ask("join_room", game="few", room_id="r1"))
+        self.assertEqual(said["data"]["options"], {"size": 3})
+
+    def test_refusals(self) -> None:
+        """
+        What cannot be joined says why, and what could be done.
+        """
+        self.world.joined("ann", "r1", "pair")
+        self.world.joined("bob", "r1", "pair")
+        cid, _ = self.world.hello("cid")
+
+        def code(**asked: Any) -> str:
+            said = only(cid.ask("join_room", **asked))
+            return str(said["error"]["code"])
+
+        self.assertEqual(code(game="pair", room_id="r1"), "room_started")
+        self.assertEqual(code(game="none"), "unknown_game")
+        self.assertEqual(code(game="few", room_id="r1"), "bad_field")
+        self.assertEqual(code(game="few", room_id="a b"), "bad_field")
+        self.assertEqual(code(game="few", room_id="r2", spectate=True), "no_such_room")
+        self.assertEqual(code(game="few", options={"x": 1}), "bad_options")
+        self.assertEqual(code(game="few", loadout={"x": 1}), "bad_loadout")
+        self.assertEqual(self.world.rooms.status()["rooms"], 1)
+
+    def test_limits(self) -> None:
+        """
+        Rooms of one player and of one node are limited, and the answer says to what.
+        """
+        world = RoomsWorld(most=3, per_client=2)
+        ann, _ = world.joined("ann", "a")
+        said = ann.ask("join_room", game="few", room_id="b")
+        said += ann.ask("join_room", game="few", room_id="c")
+        self.assertEqual(said[-1]["error"]["code"], "too_many_rooms")
+        self.assertEqual(said[-1]["error"]["details"], {"limit": 2})
+        bob, _ = world.joined("bob", "c")
+        said = bob.ask("join_room", game="few", room_id="d")
+        self.assertEqual(said[-1]["error"]["details"], {"limit": 3})
+
+    def test_newcomers(self) -> None:
+        """
+        A game that takes newcomers begins with its fewest, and seats more later.
+        """
+        ann, _ = self.world.joined("ann", "r1", "open")
+        self.assertIn("room_started", kinds(ann.heard()))
+        bob, joined = self.world.joined("bob", "r1", "open")
+        self.assertEqual((joined["seat"], joined["state"]), (1, "playing"))
+        said = bob.heard()
+        self.assertEqual(said[-1]["data"]["view"]["seats"], 2)
+        # A seat that was given up is free again, for the next one.
+        bob.ask("leave_room")
+        self.world.joined("cid", "r1", "open")
+        self.world.joined("dan", "r1", "open")
+        eve, _ = self.world.hello("eve")
+        said = eve.ask("join_room", game="open", room_id="r1")
+        self.assertEqual(said[0]["error"]["code"], "room_full")
+
+    def test_spectators(self) -> None:
+        """
+        Who watches sees every public state, and can do nothing.
+        """
+        ann, _ = self.world.joined("ann", "r1", "open")
+        watcher, joined = self.world.joined("wes", "r1", "open", spectate=True)
+        self.assertIsNone(joined["seat"])
+        watcher.heard()
+        ann.ask("action", word="hi")
+        self.world.turn()
+        self.assertEqual(watcher.heard()[-1]["data"]["view"]["last"], "hi")
+        said = watcher.ask("action", word="ho")
+        self.assertEqual(said[0]["error"]["code"], "not_seated")
+
+
+class ActTests(SynchronousTestCase):
+    """Playing."""
+
+    def setUp(self) -> None:
+        self.world = RoomsWorld()
+        self.ann, _ = self.world.joined("ann", "r1", "pair")
+        self.bob, _ = self.world.joined("bob", "r1", "pair")
+        self.ann.heard()
+        self.bob.heard()
+
+    def test_everybody_sees_it(self) -> None:
+        """
+        What one does, all see, with the id of it acknowledged.
+        """
+        self.ann.act(7, word="hi")
+        self.world.turn()
+        for line in (self.ann, self.bob):
+            state = only(line.heard())["data"]
+            self.assertEqual(state["version"], 2)
+            self.assertEqual(state["ack"], {"0": 7})
+            self.assertEqual(state["view"]["last"], "hi")
+
+    def test_one_broadcast_a_turn(self) -> None:
+        """
+        What arrives together is one state, with the events of all of it.
+        """
+        self.ann.act(1, word="event")
+        self.bob.act(1, word="event")
+        self.ann.act(2, word="x")
+        self.world.turn()
+        state = only(self.bob.heard())["data"]
+        self.assertEqual((state["version"], state["ack"]), (4, {"0": 2, "1": 1}))
+        self.assertEqual([e["version"] for e in state["events"]], [2, 3])
+        first, second = (e["number"] for e in state["events"])
+        self.assertLess(first, second)
+
+    def test_every_change_told(self) -> None:
+        """
+        A game that wants it has every change told, in order.
+        """
+        ann, _ = self.world.joined("cid", "r2", "each")
+        bob, _ = self.world.joined("dan", "r2", "each")
+        ann.heard()
+        bob.heard()
+        ann.do(1, word="a")
+        bob.do(1, word="b")
+        self.world.turn()
+        self.assertEqual([m["data"]["version"] for m in ann.heard()], [2, 3])
+
+    def test_repeated_id(self) -> None:
+        """
+        An action whose id was applied already is acknowledged and not applied again.
+        """
+        self.ann.act(3, word="a")
+        self.world.turn()
+        self.ann.heard()
+        self.bob.heard()
+        self.ann.act(3, word="b")
+        self.ann.act(2, word="c")
+        self.world.turn()
+        said = self.ann.heard()
+        self.assertEqual({m["data"]["version"] for m in said}, {2})
+        self.assertEqual(said[-1]["data"]["ack"], {"0": 3})
+        self.assertEqual(self.bob.heard(), [])
+
+    def test_ids_are_numbers(self) -> None:
+        """
+        An id that cannot rise is refused, and nothing happens.
+        """
+        for id in ("a", 0, -1):
+            said = only(self.ann.act(id, word="x"))
+            self.assertEqual(said["error"]["code"], "bad_field")
+            self.assertEqual(said["error"]["details"], {"field": "id"})
+        self.world.turn()
+        self.assertEqual(self.bob.heard(), [])
+
+    def test_nothing_changed(self) -> None:
+        """
+        An action that changes nothing is acknowledged to its player alone.
+        """
+        self.ann.act(1, word="nothing")
+        self.world.turn()
+        self.assertEqual(only(self.ann.heard())["data"]["ack"], {"0": 1})
+        self.assertEqual(self.bob.heard(), [])
+
+    def test_the_game_says_no(self) -> None:
+        """
+        A refused action says why, under its id; the id may be used again.
+        """
+        said = only(self.ann.act(1, word="no"))
+        self.assertEqual((said["id"], said["error"]["code"]), (1, "rejected"))
+        self.assertEqual(said["error"]["details"]["reason"], "no")
+        self.ann.act(1, word="yes")
+        self.world.turn()
+        self.assertEqual(only(self.ann.heard())["data"]["ack"], {"0": 1})
+
+    def test_no_action(self) -> None:
+        """
+        What is no action of the game names the field at fault.
+        """
+        said = only(self.ann.act(1, word=5))
+        self.assertEqual(said["error"]["code"], "bad_action")
+        self.assertEqual(said["error"]["details"]["field"], "word")
+        self.assertEqual(said["id"], 1)
+
+    def test_too_fast(self) -> None:
+        """
+        Actions have their own rate: above it they are refused, then the line is closed.
+        """
+        codes = []
+        for id in range(1, 4000):
+            codes += [m["error"]["code"] for m in self.ann.act(id, word="x")]
+            if self.ann.is_closed:
+                break
+        self.assertEqual(set(codes), {"rate_limited"})
+        self.assertTrue(self.ann.is_closed)
+        self.assertLess(id, 2000)
+
+    def test_secrets(self) -> None:
+        """
+        Each sees its own view, and an event for one seat reaches that seat only.
+        """
+        ann, _ = self.world.joined("cid", "r2", "secret")
+        bob, _ = self.world.joined("dan", "r2", "secret")
+        wes, _ = self.world.joined("wes", "r2", "secret", spectate=True)
+        for line in (ann, bob, wes):
+            line.heard()
+        ann.act(1, word="whisper")
+        self.world.turn()
+        seen = [only(line.heard())["data"] for line in (ann, bob, wes)]
+        self.assertEqual([s["view"]["you"] for s in seen], [0, 1, None])
+        self.assertEqual([len(s["events"]) for s in seen], [0, 1, 0])
+
+    def test_which_room(self) -> None:
+        """
+        In two rooms one has to say which; in one it may be left out.
+        """
+        self.ann.ask("join_room", game="few", room_id="r2")
+        said = only(self.ann.act(1, word="x"))
+        self.assertEqual(said["error"]["code"], "which_room")
+        self.assertEqual(self.ann.act(1, room_id="r1", word="x"), [])
+        said = only(self.ann.act(1, room_id="r3", word="x"))
+        self.assertEqual(said["error"]["code"], "not_in_room")
+        self.ann.ask("leave_room", room_id="r2")
+        self.world.turn()
+        self.assertEqual(self.ann.heard()[-1]["data"]["ack"], {"0": 1})
+
+    def test_ticks(self) -> None:
+        """
+        In a game with ticks an action is acknowledged by the tick that took it.
+        """
+        cid, _ = self.world.joined("cid", "r2", "beat")
+        self.world.clock.advance(0.0)
+        cid.heard()
+        cid.act(4, word="x")
+        self.world.turn()
+        self.assertEqual(cid.heard(), [])
+        self.world.clock.advance(0.1)
+        state = cid.heard()[-1]["data"]
+        self.assertEqual((state["ack"], state["view"]["last"]), ({"0": 4}, "x"))
+
+
+class SlowReaderTests(SynchronousTestCase):
+    """One who does not take what it is sent."""
+
+    def setUp(self) -> None:
+        self.world = RoomsWorld()
+        self.ann, _ = self.world.joined("ann", "r1", "pair")
+        self.bob, _ = self.world.joined("bob", "r1", "pair")
+        self.ann.heard()
+        self.bob.heard()
+
+    def test_newest_wins(self) -> None:
+        """
+        It skips to the newest state, is told how many it skipped, and loses no event.
+        """
+        self.bob.is_behind = True
+        for id in range(1, 6):
+            self.ann.do(id, word="event")
+            self.world.turn()
+        self.assertEqual(len(self.ann.heard()), 5)
+        self.assertEqual(self.bob.heard(), [])
+        self.bob.catch_up()
+        self.world.turn()
+        state = only(self.bob.heard())["data"]
+        self.assertEqual((state["version"], state["skipped"]), (6, 5))
+        self.assertEqual(len(state["events"]), 5)
+        self.ann.act(6, word="event")
+        self.world.turn()
+        state = only(self.bob.heard())["data"]
+        self.assertNotIn("skipped", state)
+        self.assertEqual(len(state["events"]), 1)
+
+    def test_too_many_events(self) -> None:
+        """
+        One who misses more events than are kept is told so and closed, not lied to.
+        """
+        world = RoomsWorld(actions=10_000.0)
+        ann, _ = world.joined("ann", "r1", "pair")
+        bob, joined = world.joined("bob", "r1", "pair")
+        bob.heard()
+        bob.is_behind = True
+        for id in range(1, 400):
+            ann.act(id, word="event")
+            world.turn()
+        self.assertTrue(bob.is_closed)
+        self.assertEqual(bob.heard()[-1]["error"]["code"], "too_slow")
+        back, _ = world.hello("bob")
+        said = back.ask("reconnect", resume=joined["resume"])
+        self.assertEqual(said[0]["type"], "reconnect_result")
+        self.assertGreater(said[0]["data"]["lost"], 0)
+
+
+class PatchTests(SynchronousTestCase):
+    """Differences instead of whole views."""
+
+    def test_patches(self) -> None:
+        """
+        Who says which state it has is sent the difference where that is shorter.
+        """
+        world = RoomsWorld()
+        ann, _ = world.joined("ann", "r1", "wide")
+        bob, _ = world.joined("bob", "r1", "wide")
+        held: dict[int, Any] = {1: ann.heard()[-1]["data"]["view"]}
+        bob.heard()
+        ann.ask("ack", seen=1)
+        patched = 0
+        for id in range(1, 30):
+            ann.act(id, seen=id, word=f"word {id}")
+            world.turn()
+            state = only(ann.heard())["data"]
+            whole = only(bob.heard())["data"]
+            if "patch" in state:
+                patched += 1
+                self.assertNotIn("view", state)
+                held[state["version"]] = world.merge(
+                    held[state["base"]], state["patch"]
+                )
+            else:
+                held[state["version"]] = state["view"]
+            self.assertEqual(held[state["version"]], whole["view"])
+            self.assertNotIn("patch", whole)
+        self.assertGreater(patched, 20)
