@@ -1,0 +1,332 @@
+"""
+Dice: Farkle for two. Roll, set aside what scores, and stop before it is lost.
+
+A turn is rolls of six dice. Of each roll one sets aside at least one die, only
+such as score, and rolls the rest again or banks the points. Six set aside give
+six fresh dice; a roll that scores nothing loses the turn's points. First to
+3000 wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Annotated, Any, Literal
+
+import attrs
+from msgspec import Meta, Struct
+
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.games.dice_score import choices, is_bust, score
+
+_DICE = 6
+#: The bot banks as soon as a turn has brought this much,
+_ENOUGH = 300
+#: or when fewer dice than this are left to roll.
+_FEW = 3
+
+Phase = Literal["rolling", "choosing", "over"]
+
+
+class DiceOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    How long a game and a turn are.
+
+    :ivar target: points that win.
+    :ivar turn_seconds: how long a player may think about each action.
+    """
+
+    target: Annotated[int, Meta(ge=500, le=20_000)] = 3000
+    turn_seconds: Annotated[float, Meta(ge=3, le=600)] = 30.0
+
+
+class Roll(Struct, frozen=True, forbid_unknown_fields=True, tag="roll"):
+    """Roll all dice that are not set aside."""
+
+
+class SetAside(Struct, frozen=True, forbid_unknown_fields=True, tag="set_aside"):
+    """
+    Set aside dice of the roll, all of which score.
+
+    :ivar dice: their positions in the view's ``dice``, from 0.
+    :ivar end_turn: bank at once.
+    """
+
+    dice: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=5)], ...], Meta(min_length=1, max_length=6)
+    ]
+    end_turn: bool = False
+
+
+class EndTurn(Struct, frozen=True, forbid_unknown_fields=True, tag="end_turn"):
+    """Bank the points of this turn."""
+
+
+class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
+    """Ask for another game, after the end."""
+
+
+class DiceSetup(Struct, frozen=True):
+    """The options."""
+
+    target: int
+    turn_seconds: float
+
+
+class DiceView(Struct, frozen=True):
+    """
+    What everybody sees.
+
+    :ivar phase: "rolling": roll, or bank if there are points; "choosing": set
+        aside dice of the roll; "over".
+    :ivar dice: faces of the roll that is to choose from; else none.
+    :ivar aside: faces set aside since six dice were last rolled.
+    :ivar points: of this turn, not yet banked.
+    :ivar turn_ends: match time at which the player's patience is over, seconds.
+    :ivar rematch: seats that ask for another game.
+    """
+
+    round: int
+    phase: Phase
+    turn: int
+    turn_ends: float
+    scores: tuple[int, ...]
+    dice: tuple[int, ...]
+    aside: tuple[int, ...]
+    points: int
+    winner: int | None
+    rematch: tuple[int, ...]
+
+
+@attrs.frozen
+class DiceState:
+    """
+    A moment of a game; most fields are those of the view.
+
+    :ivar gone: seats that were given up.
+    """
+
+    target: int
+    turn_seconds: float
+    chance: Chance
+    turn: int
+    turn_ends: float
+    scores: tuple[int, ...]
+    round: int = 1
+    phase: Phase = "rolling"
+    dice: tuple[int, ...] = ()
+    aside: tuple[int, ...] = ()
+    points: int = 0
+    winner: int | None = None
+    rematch: tuple[int, ...] = ()
+    gone: tuple[int, ...] = ()
+
+
+Action = Roll | SetAside | EndTurn | Rematch
+
+
+class Dice(Game[DiceState, Action]):
+    """The rules."""
+
+    name = "dice"
+    actions = Action
+    options = DiceOptions
+    seats = (2, 2)
+    linger = 60.0
+    time_limit = 2 * 3600.0
+
+    def start(self, table: Table) -> DiceState:
+        """Draw who begins."""
+        first, chance = table.chance.below(2)
+        patience = table.options.turn_seconds
+        return DiceState(
+            target=table.options.target,
+            turn_seconds=patience,
+            chance=chance,
+            turn=first,
+            turn_ends=patience,
+            scores=(0, 0),
+        )
+
+    def act(
+        self, s: DiceState, seat: int, action: Action, now: float
+    ) -> DiceState | Step[DiceState]:
+        """Roll, set aside, bank, or ask for another game."""
+        if isinstance(action, Rematch):
+            return _ask_rematch(s, seat, now)
+        if s.phase == "over":
+            raise Rejected("over", "the game is over")
+        if seat != s.turn:
+            raise Rejected("not_your_turn", "wait for your turn")
+        if isinstance(action, SetAside):
+            return _set_aside(s, action, now)
+        if s.phase == "choosing":
+            raise Rejected("must_set_aside", "first set aside a die that scores")
+        if isinstance(action, Roll):
+            return _roll(s, now)
+        if not s.points:
+            raise Rejected("nothing_to_bank", "roll first")
+        return _bank(s, now)
+
+    def deadline(self, s: DiceState) -> float | None:
+        """A player's patience ends."""
+        return None if s.phase == "over" else s.turn_ends
+
+    def advance(self, s: DiceState, now: float) -> Step[DiceState]:
+        """End a silent player's turn: what was set aside before is banked."""
+        slow = Event("timed_out", {"seat": s.turn})
+        if not s.points:
+            return Step(_pass_turn(s, now), (slow,))
+        step = _bank(s, now)
+        return Step(step.state, (slow, *step.events))
+
+    def left(self, s: DiceState, seat: int, now: float) -> DiceState | Step[DiceState]:
+        """Who leaves a game loses it."""
+        s = attrs.evolve(s, gone=(*s.gone, seat))
+        if s.phase == "over":
+            return s
+        return Step(*_win(s, 1 - seat))
+
+    def setup(self, s: DiceState) -> DiceSetup:
+        """Show the options."""
+        return DiceSetup(s.target, s.turn_seconds)
+
+    def view(self, s: DiceState, audience: Hashable) -> DiceView:
+        """Show all but chance."""
+        return DiceView(
+            s.round,
+            s.phase,
+            s.turn,
+            s.turn_ends,
+            s.scores,
+            s.dice,
+            s.aside,
+            s.points,
+            s.winner,
+            s.rematch,
+        )
+
+    def outcome(self, s: DiceState) -> Outcome | None:
+        """The winner, and the other."""
+        if s.winner is None:
+            return None
+        return Outcome(s.round, ((s.winner,), (1 - s.winner,)), s.scores)
+
+    def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
+        """Take the most points of each roll, and bank 300 or before few dice."""
+        if view["phase"] == "over":
+            asked = view["rematch"]
+            return Rematch() if asked and seat not in asked else None
+        if view["turn"] != seat:
+            return None
+        if view["phase"] == "rolling":
+            return Roll()
+        # Of equal points the fewer dice: the others may be rolled again.
+        worth, dice = max(
+            choices(view["dice"]), key=lambda choice: (choice[0], -len(choice[1]))
+        )
+        points = view["points"] + worth
+        left = len(view["dice"]) - len(dice)
+        wins = view["scores"][seat] + points >= setup["target"]
+        stops = points >= _ENOUGH or 0 < left < _FEW
+        return SetAside(dice, wins or stops)
+
+
+def _roll(s: DiceState, now: float) -> Step[DiceState]:
+    chance, faces = s.chance, []
+    for _ in range(_DICE - len(s.aside)):
+        face, chance = chance.below(6)
+        faces.append(face + 1)
+    s = attrs.evolve(s, chance=chance)
+    rolled = Event("rolled", {"seat": s.turn, "dice": faces})
+    if is_bust(faces):
+        busted = Event("busted", {"seat": s.turn, "lost": s.points})
+        return Step(_pass_turn(s, now), (rolled, busted))
+    dice = tuple(faces)
+    return Step(
+        attrs.evolve(s, phase="choosing", dice=dice, turn_ends=now + s.turn_seconds),
+        (rolled,),
+    )
+
+
+def _set_aside(s: DiceState, action: SetAside, now: float) -> Step[DiceState]:
+    if s.phase != "choosing":
+        raise Rejected("must_roll", "roll first")
+    chosen = action.dice
+    if len(set(chosen)) < len(chosen) or max(chosen) >= len(s.dice):
+        raise Rejected(
+            "no_such_dice", f"name different positions from 0 to {len(s.dice) - 1}"
+        )
+    faces = tuple(s.dice[position] for position in chosen)
+    worth = score(faces)
+    if not worth:
+        raise Rejected("does_not_score", "each die that is set aside must score")
+    points = s.points + worth
+    facts = {"seat": s.turn, "dice": faces, "worth": worth, "points": points}
+    events = [Event("set_aside", facts)]
+    aside = (*s.aside, *faces)
+    if len(aside) == _DICE:
+        aside = ()
+        events.append(Event("fresh_dice", {"seat": s.turn}))
+    s = attrs.evolve(
+        s,
+        phase="rolling",
+        dice=(),
+        aside=aside,
+        points=points,
+        turn_ends=now + s.turn_seconds,
+    )
+    if not action.end_turn:
+        return Step(s, tuple(events))
+    step = _bank(s, now)
+    return Step(step.state, (*events, *step.events))
+
+
+def _bank(s: DiceState, now: float) -> Step[DiceState]:
+    own = s.scores[s.turn] + s.points
+    scores = (own, s.scores[1]) if s.turn == 0 else (s.scores[0], own)
+    banked = Event("banked", {"seat": s.turn, "points": s.points, "score": own})
+    s = attrs.evolve(s, scores=scores)
+    if own < s.target:
+        return Step(_pass_turn(s, now), (banked,))
+    s, events = _win(s, s.turn)
+    return Step(s, (banked, *events))
+
+
+def _pass_turn(s: DiceState, now: float) -> DiceState:
+    return attrs.evolve(
+        s,
+        phase="rolling",
+        turn=1 - s.turn,
+        turn_ends=now + s.turn_seconds,
+        dice=(),
+        aside=(),
+        points=0,
+    )
+
+
+def _win(s: DiceState, winner: int) -> tuple[DiceState, tuple[Event, ...]]:
+    s = attrs.evolve(s, phase="over", winner=winner, dice=(), aside=(), points=0)
+    return s, (Event("won", {"seat": winner, "scores": s.scores}),)
+
+
+def _ask_rematch(s: DiceState, seat: int, now: float) -> DiceState | Step[DiceState]:
+    if s.phase != "over":
+        raise Rejected("not_over", "ask for a rematch when the game is over")
+    if s.gone:
+        raise Rejected("gone", "the other player has left")
+    if seat in s.rematch:
+        return s
+    if not s.rematch:
+        asked = Event("rematch_asked", {"seat": seat})
+        return Step(attrs.evolve(s, rematch=(seat,)), (asked,))
+    first, chance = s.chance.below(2)
+    s = DiceState(
+        target=s.target,
+        turn_seconds=s.turn_seconds,
+        chance=chance,
+        turn=first,
+        turn_ends=now + s.turn_seconds,
+        scores=(0, 0),
+        round=s.round + 1,
+    )
+    return Step(s, (Event("started", {"round": s.round, "first": first}),))

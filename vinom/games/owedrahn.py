@@ -1,0 +1,353 @@
+"""
+Owe drahn: whoever takes the shared total above 15 is out; the last one wins.
+
+On a turn one rolls a die, which adds to the total (a 3 adds nothing), or gives
+a life, which makes the total 0 and lets one choose who is next. Each loser
+pays the winner the stake, and side bets are paid by who is out first. Then the
+table resets for the next round; balances last as long as the room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import attrs
+
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.games.owedrahn_money import bet, pay_stakes, settle_bets, void_bets
+from vinom.games.owedrahn_table import (
+    Action,
+    ChooseNext,
+    DeclineBet,
+    DrahnOptions,
+    DrahnSetup,
+    DrahnState,
+    DrahnView,
+    Happened,
+    LoseLife,
+    Place,
+    Ready,
+    Roll,
+    SetStake,
+    alive,
+    show,
+    with_place,
+)
+
+#: A total above it is out.
+LIMIT = 15
+#: The face that adds nothing.
+_NOTHING = 3
+#: The table resets so long after the end of a round, seconds.
+RESET_SECONDS = 5.0
+#: The bot gives a life when it faces this total or more: half the faces are out.
+_TOO_MUCH = 12
+
+
+class OweDrahn(Game[DrahnState, Action]):
+    """The rules."""
+
+    name = "owedrahn"
+    actions = Action
+    options = DrahnOptions
+    seats = (2, 16)
+    late_join = True
+    # Longer than the table needs to reset.
+    linger = 10.0
+    time_limit = 8 * 3600.0
+
+    def start(self, table: Table) -> DrahnState:
+        """Lay the table; nobody is ready."""
+        options = table.options
+        return DrahnState(
+            lives=options.lives,
+            turn_seconds=options.turn_seconds,
+            ready_seconds=options.ready_seconds,
+            chance=table.chance,
+            host=table.host,
+            stake=options.stake,
+            places=(Place(),) * len(table.seats),
+            order=tuple(range(len(table.seats))),
+        )
+
+    def act(
+        self, s: DrahnState, seat: int, action: Action, now: float
+    ) -> DrahnState | Step[DrahnState]:
+        """Play, or settle before the start what is played for."""
+        match action:
+            case Ready():
+                return _step(s, _ready(s, seat, action.ready, now))
+            case SetStake():
+                return _step(s, _set_stake(s, seat, action.stake))
+            case Roll() | LoseLife() | ChooseNext():
+                return _step(s, _play(s, seat, action, now))
+            case _:
+                return _step(s, bet(s, seat, action))
+
+    def deadline(self, s: DrahnState) -> float | None:
+        """Patience ends, a round begins, or the table resets."""
+        return s.due
+
+    def advance(self, s: DrahnState, now: float) -> DrahnState | Step[DrahnState]:
+        """
+        Go on without who is silent.
+
+        A player who does not roll has the die rolled for it; one who does not
+        choose leaves it to the order; one who is not ready watches.
+        """
+        if s.phase == "over":
+            return _step(s, _reset(s))
+        if s.turn is None:
+            return _step(s, _begin(s, now))
+        slow = Event("timed_out", {"seat": s.turn})
+        if s.choosing:
+            after, events = _choose(s, s.turn, _next_after(s, s.turn), now)
+        else:
+            after, events = _roll(s, s.turn, now)
+        return Step(after, (slow, *events))
+
+    def joined(
+        self, s: DrahnState, seat: int, now: float
+    ) -> DrahnState | Step[DrahnState]:
+        """A newcomer waits with the others, or watches until the next round."""
+        if seat == len(s.places):
+            s = attrs.evolve(s, places=(*s.places, Place()))
+        else:
+            # Who sat here before keeps what is owed to and by it.
+            owes = s.phase == "playing" and seat in s.out
+            s = attrs.evolve(
+                s,
+                departed=s.departed + s.places[seat].balance,
+                debtors=s.debtors + owes,
+                out=tuple(one for one in s.out if one != seat),
+            )
+            s = with_place(s, seat, status="watching", ready=False, lives=0, balance=0)
+        host = s.host if s.order else seat
+        s = attrs.evolve(s, order=(*s.order, seat), host=host)
+        return _step(s, _wait(s, now))
+
+    def left(
+        self, s: DrahnState, seat: int, now: float
+    ) -> DrahnState | Step[DrahnState]:
+        """A leaver is out, and takes the balance along."""
+        before, events = s, ()
+        is_playing = s.phase == "playing" and s.places[seat].status == "alive"
+        if is_playing:
+            s, events = _put_out(s, seat, "left", now)
+        if s.phase == "waiting":
+            s, events = void_bets(s, without=seat)
+        order = tuple(one for one in s.order if one != seat)
+        host = order[0] if seat == s.host and order else s.host
+        s = attrs.evolve(with_place(s, seat, status="gone", ready=False))
+        s = attrs.evolve(s, order=order, host=host)
+        s, more = _wait(s, now)
+        return _step(before, (s, (*events, *more)))
+
+    def setup(self, s: DrahnState) -> DrahnSetup:
+        """Show the options that nobody can change."""
+        return DrahnSetup(s.lives, LIMIT, s.turn_seconds, s.ready_seconds)
+
+    def view(self, s: DrahnState, audience: Hashable) -> DrahnView:
+        """Show all but chance."""
+        return show(s)
+
+    def outcome(self, s: DrahnState) -> Outcome | None:
+        """The last one alive, then who was out last, and so on."""
+        if s.winner is None:
+            return None
+        places = ((s.winner,), *((seat,) for seat in reversed(s.out)))
+        return Outcome(s.round, places, tuple(place.balance for place in s.places))
+
+    def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
+        """Be ready, decline bets, roll, and give a life where half the faces lose."""
+        if view["phase"] == "waiting":
+            for one in view["bets"]:
+                if one["to"] == seat and not one["agreed"]:
+                    return DeclineBet(one["id"])
+            return None if view["ready"][seat] else Ready()
+        if view["phase"] == "over" or view["turn"] != seat:
+            return None
+        if view["choosing"]:
+            others = [
+                one
+                for one in view["order"]
+                if one != seat and view["status"][one] == "alive"
+            ]
+            return ChooseNext(others[chance.below(len(others))[0]])
+        gives = view["total"] >= _TOO_MUCH and view["lives"][seat] > 1
+        return LoseLife() if gives else Roll()
+
+
+def _step(before: DrahnState, happened: Happened) -> DrahnState | Step[DrahnState]:
+    s, events = happened
+    return Step(s, events) if events else s
+
+
+# Before the start.
+
+
+def _ready(s: DrahnState, seat: int, is_ready: bool, now: float) -> Happened:
+    if s.phase != "waiting":
+        raise Rejected("not_waiting", "be ready when the table has reset")
+    if s.places[seat].ready == is_ready:
+        return s, ()
+    return _wait(with_place(s, seat, ready=is_ready), now)
+
+
+def _set_stake(s: DrahnState, seat: int, stake: int) -> Happened:
+    if seat != s.host:
+        raise Rejected("not_host", f"the host, seat {s.host}, sets the stake")
+    if s.phase != "waiting":
+        raise Rejected("not_waiting", "the stake is set before the start")
+    if stake == s.stake:
+        return s, ()
+    # Nobody plays for what they have not seen.
+    places = tuple(attrs.evolve(place, ready=False) for place in s.places)
+    s = attrs.evolve(s, stake=stake, places=places, due=None)
+    return s, (Event("stake_set", {"stake": stake}),)
+
+
+def _wait(s: DrahnState, now: float) -> Happened:
+    """Begin if everybody is ready, or see how long to wait for the others."""
+    if s.phase != "waiting":
+        return s, ()
+    ready = sum(s.places[seat].ready for seat in s.order)
+    if ready < 2:
+        return (attrs.evolve(s, due=None) if s.due is not None else s), ()
+    if ready == len(s.order):
+        return _begin(s, now)
+    if s.due is None and s.ready_seconds:
+        return attrs.evolve(s, due=now + s.ready_seconds), ()
+    return s, ()
+
+
+def _begin(s: DrahnState, now: float) -> Happened:
+    """Begin a round with all who are ready."""
+    players = tuple(seat for seat in s.order if s.places[seat].ready)
+    for seat in players:
+        s = with_place(s, seat, status="alive", lives=s.lives)
+    first, chance = s.chance.below(len(players))
+    s, events = void_bets(s)
+    s = attrs.evolve(
+        s,
+        phase="playing",
+        round=s.round + 1,
+        chance=chance,
+        turn=players[first],
+        due=now + s.turn_seconds,
+    )
+    facts = {"round": s.round, "players": players, "first": s.turn, "stake": s.stake}
+    return s, (*events, Event("started", facts))
+
+
+def _reset(s: DrahnState) -> Happened:
+    """Clear the table for the next round; balances and the stake stay."""
+    s = attrs.evolve(
+        s,
+        phase="waiting",
+        total=0,
+        due=None,
+        out=(),
+        debtors=0,
+        winner=None,
+        places=tuple(
+            attrs.evolve(
+                place,
+                status="gone" if place.status == "gone" else "watching",
+                ready=False,
+                lives=0,
+            )
+            for place in s.places
+        ),
+    )
+    return s, (Event("reset"),)
+
+
+# A round.
+
+
+def _play(
+    s: DrahnState, seat: int, action: Roll | LoseLife | ChooseNext, now: float
+) -> Happened:
+    if s.phase != "playing":
+        raise Rejected("not_playing", "no round is played")
+    if seat != s.turn:
+        raise Rejected("not_your_turn", "wait for your turn")
+    if isinstance(action, ChooseNext):
+        if not s.choosing:
+            raise Rejected("not_choosing", "choose when you have given a life")
+        if action.seat not in alive(s):
+            raise Rejected("not_living", f"choose one of {list(alive(s))}")
+        return _choose(s, seat, action.seat, now)
+    if s.choosing:
+        raise Rejected("must_choose", "choose who is next")
+    if isinstance(action, Roll):
+        return _roll(s, seat, now)
+    lives = s.places[seat].lives - 1
+    if not lives:
+        raise Rejected("last_life", "the last life cannot be given")
+    s = with_place(s, seat, lives=lives)
+    s = attrs.evolve(s, total=0, choosing=True, due=now + s.turn_seconds)
+    return s, (Event("lost_life", {"seat": seat, "lives": lives}),)
+
+
+def _choose(s: DrahnState, seat: int, chosen: int, now: float) -> Happened:
+    s = attrs.evolve(s, turn=chosen, choosing=False, due=now + s.turn_seconds)
+    return s, (Event("chose", {"seat": seat, "next": chosen}),)
+
+
+def _roll(s: DrahnState, seat: int, now: float) -> Happened:
+    face, chance = s.chance.below(6)
+    die = face + 1
+    total = s.total + (0 if die == _NOTHING else die)
+    rolled = Event("rolled", {"seat": seat, "die": die, "total": total})
+    s = attrs.evolve(s, chance=chance)
+    if total > LIMIT:
+        s, events = _put_out(s, seat, "rolled", now)
+        return s, (rolled, *events)
+    s = attrs.evolve(
+        s, total=total, turn=_next_after(s, seat), due=now + s.turn_seconds
+    )
+    return s, (rolled,)
+
+
+def _next_after(s: DrahnState, seat: int) -> int:
+    """Find the next living player in join order."""
+    at = s.order.index(seat)
+    around = (*s.order[at + 1 :], *s.order[: at + 1])
+    return next(one for one in around if s.places[one].status == "alive")
+
+
+def _put_out(s: DrahnState, seat: int, why: str, now: float) -> Happened:
+    """Put one out, who pays its bets; on its turn the total goes with it."""
+    s = with_place(s, seat, status="out", lives=0)
+    s, paid = settle_bets(attrs.evolve(s, out=(*s.out, seat)), seat)
+    events = (Event("out", {"seat": seat, "why": why}), *paid)
+    living = alive(s)
+    if len(living) == 1:
+        s, more = _finish(s, living[0], now)
+        return s, (*events, *more)
+    if seat == s.turn:
+        s = attrs.evolve(
+            s,
+            total=0,
+            choosing=False,
+            turn=_next_after(s, seat),
+            due=now + s.turn_seconds,
+        )
+    return s, events
+
+
+def _finish(s: DrahnState, winner: int, now: float) -> Happened:
+    s, paid = pay_stakes(s, winner)
+    s = attrs.evolve(
+        s,
+        phase="over",
+        total=0,
+        turn=None,
+        choosing=False,
+        winner=winner,
+        due=now + RESET_SECONDS,
+    )
+    return s, (Event("won", {"seat": winner, "round": s.round}), *paid)
