@@ -21,6 +21,7 @@ _ENOUGH = 16
 #: The first version is a line, and may be shorter.
 _FIRST = b"PROXY "
 _END = b"\r\n"
+_NOBODY = b"PROXY UNKNOWN\r\n"
 
 
 class ProxiedProtocol(HAProxyProtocolWrapper):
@@ -38,6 +39,9 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
             if len(data) < _ENOUGH and not is_first:
                 self._early = data
                 return
+            if data.startswith(_NOBODY):
+                # As the specification has it; Twisted's parser wants a blank.
+                data = _NOBODY[:-2] + b" " + data[len(_NOBODY) - 2 :]
         try:
             super().dataReceived(data)
         except ValueError:
