@@ -94,10 +94,8 @@ class LiveRoom(LiveRoomSeats):
             return
         if self._recording is not None:
             write_end(self._recording, room, closed)
-        self._before = self.version
-        self.room = self._recording = None
+        self._clear_table()
         self._fill_at = -inf
-        self._changed()
         self._house.turn(self)
 
     # Play.
@@ -302,7 +300,19 @@ class LiveRoom(LiveRoomSeats):
         if self.room is not None and self._recording is not None:
             write_end(self._recording, self.room, closed)
             self._recording = None
+        if closed.report is None and not self.taken():
+            # All who played have left: the room waits a while for others.
+            self._clear_table()
+            self.find_deadlines()
+            self._arm()
+            return
         self.close(closed.end.reason, closed.end.outcome)
+
+    def _clear_table(self) -> None:
+        """Play is over, and another may begin."""
+        self._before = self.version
+        self.room = self._recording = None
+        self._changed()
 
     def close(self, reason: str, outcome: dict[str, Any] | None = None) -> None:
         """End the room, for one of the reasons of `vinom.model.EndReason`."""

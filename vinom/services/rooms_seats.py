@@ -188,6 +188,8 @@ class LiveRoomSeats(LiveRoomOut):
             self._play("drop", seat)
         self.find_deadlines()
         self._tell_left(member, "lost")
+        # It need not be told that it was away.
+        member.told = self.number
         self._house.turn(self)
 
     def leave(self, member: Member, reason: str) -> None:
