@@ -40,7 +40,8 @@ class Soak:
         self._errors: Counter[str] = Counter()
         self._matches: Counter[str] = Counter()
         self._rounds = 0
-        self.wrong: list[str] = []
+        self._found: list[str] = []
+        self._broken: list[str] = []
         self.is_stopped = False
 
     @property
@@ -82,7 +83,7 @@ class Soak:
             f"{errors or 'no errors'}; {network}"
         )
         if not matches["finished"]:
-            self.wrong.append(f"no match finished over {network}: {told['reasons']}")
+            self.broke(f"no match finished over {network}: {told['reasons']}")
 
     def _look(self) -> None:
         now = sample(self._node, self.age)
@@ -92,12 +93,15 @@ class Soak:
             f"{now.ports} of {PORTS} ports, {now.servers} game servers"
         )
         failed, struck = self._matches["failed"], self._trouble.struck
-        for fault in (
-            *leaks(self._samples, self._bounds),
-            *faults(self._errors, failed, struck, SEATS),
-        ):
-            if fault not in self.wrong:
-                self.wrong.append(fault)
+        before, self._found = (
+            self._found,
+            [
+                *leaks(self._samples, self._bounds),
+                *faults(self._errors, failed, struck, SEATS),
+            ],
+        )
+        for fault in self._found:
+            if fault not in before:
                 self.say(f"WRONG: {fault}")
 
     def settle(self) -> None:
@@ -105,7 +109,7 @@ class Soak:
         give_up = time.monotonic() + 60
         while (fleet := self._node.status()["fleet"])["rooms"] or fleet["waiting"]:
             if time.monotonic() > give_up:
-                self.wrong.append(f"{fleet['rooms']} rooms stay when nobody plays")
+                self.broke(f"{fleet['rooms']} rooms stay when nobody plays")
                 break
             time.sleep(0.2)
         self._look()
@@ -113,6 +117,16 @@ class Soak:
     def say(self, what: str) -> None:
         """One line of progress."""
         print(f"{self.age:8.0f} s  {what}", flush=True)
+
+    @property
+    def wrong(self) -> list[str]:
+        """What is not as it should be."""
+        return self._broken + self._found
+
+    def broke(self, what: str) -> None:
+        """Something is wrong for good."""
+        self._broken.append(what)
+        self.say(f"WRONG: {what}")
 
     def verdict(self) -> str:
         """Sum up."""
@@ -154,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
                 if not soak.is_stopped:
                     soak.settle()
                 if node.has_ended:
-                    soak.wrong.append("the node has ended")
+                    soak.broke("the node has ended")
                 print(soak.verdict(), flush=True)
                 return int(bool(soak.wrong))
         except (Failed, VinomError) as error:
