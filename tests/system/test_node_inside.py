@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from vinom.errors import Misconfigured
 from vinom.services.authority import Authority
 from vinom.tap.child_node import free_port_range
+from vinom.tap.games import load_games
 from vinom.tap.node import Node
 from vinom.tap.parts import find_checkers, fleet_settings, game_server_program
 from vinom.tap.settings import Settings
@@ -97,7 +98,7 @@ class NodeInsideTests(TestCase):
         Operators are told how many wait for each game, and when certificates end.
         """
         status = await self.start().status()
-        self.assertEqual(status["queue"]["waiting"], {"maze": 0, "roomecho": 0})
+        self.assertEqual(status["queue"]["waiting"], dict.fromkeys(load_games(), 0))
         self.assertEqual(set(status["certificates"]), {"authority", "lobby"})
         self.assertEqual(status["fleet"]["game_servers"], {})
 
@@ -107,10 +108,10 @@ class NodeInsideTests(TestCase):
         """
         facts = await self.start().facts()
         self.assertEqual(sum(facts["ports"].values()), 4)
-        self.assertEqual(set(facts["waiting"]), {"maze", "roomecho"})
+        self.assertEqual(set(facts["waiting"]), set(load_games()))
         for certificate in ("authority", "lobby"):
             self.assertGreater(facts["certificates"][certificate], reactor.seconds())
-        self.assertEqual(set(facts["waits"]), {"maze", "roomecho"})
+        self.assertEqual(set(facts["waits"]), set(load_games()))
         families = {family.name for family in NodeCollector(facts).collect()}
         self.assertIn("vinom_reactor_turn_seconds", families)
 

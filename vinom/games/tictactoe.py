@@ -1,0 +1,272 @@
+"""
+Tic-tac-toe: two players, nine cells, three in a row.
+
+Who is silent for half a minute on its turn loses the round; who leaves loses it at
+once. After a round either may ask for another, which begins when both have; the
+starter of each round is drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cache
+from typing import Annotated, Any
+
+import attrs
+from msgspec import Meta, Struct
+
+from vinom.errors import Rejected
+from vinom.game import Chance, Event, Game, Outcome, Step, Table
+
+#: Time for one move, seconds.
+TURN_SECONDS = 30.0
+#: How long both may think about another round, seconds.
+LINGER_SECONDS = 120.0
+
+_Cell = Annotated[int, Meta(ge=0, le=2)]
+
+#: The eight rows of three cells; a cell is ``3 * row + column``.
+LINES = (
+    *((0, 1, 2), (3, 4, 5), (6, 7, 8)),
+    *((0, 3, 6), (1, 4, 7), (2, 5, 8)),
+    *((0, 4, 8), (2, 4, 6)),
+)
+_EMPTY: tuple[int | None, ...] = (None,) * 9
+
+
+class Place(Struct, frozen=True, forbid_unknown_fields=True, tag="place"):
+    """Put your mark on a free cell."""
+
+    row: _Cell
+    col: _Cell
+
+
+class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
+    """Ask for another round."""
+
+
+class TicTacToeOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What can be chosen.
+
+    :ivar turn_seconds: time for one move.
+    """
+
+    turn_seconds: Annotated[float, Meta(ge=1.0, le=3600.0)] = TURN_SECONDS
+
+
+@attrs.frozen
+class Board:
+    """
+    One round, and the score of those before.
+
+    :ivar cells: the seat that has each cell.
+    :ivar turn: whose; ``None`` when the round is over.
+    :ivar due: match time at which the turn is lost; ``None`` without a turn.
+    :ivar winner: of this round; ``None`` while it is played, and when it is a draw.
+    :ivar line: the three cells that won it.
+    :ivar wins: rounds won, by seat.
+    :ivar gone: seats whose player has left for good.
+    :ivar asked: seats that want another round.
+    """
+
+    cells: tuple[int | None, ...]
+    turn: int | None
+    due: float | None
+    turn_seconds: float
+    chance: Chance
+    round: int = 1
+    winner: int | None = None
+    line: tuple[int, ...] = ()
+    wins: tuple[int, int] = (0, 0)
+    gone: tuple[int, ...] = ()
+    asked: tuple[int, ...] = ()
+
+
+class TicTacToeView(Struct, frozen=True):
+    """
+    What everybody sees.
+
+    :ivar board: rows of seats.
+    :ivar turn: whose; null when the round is over.
+    :ivar due: match time at which the turn is lost.
+    :ivar winner: seat; null for a draw, and while the round is played.
+    :ivar line: the cells that won, as ``[row, col]``.
+    :ivar rematch: seats that want another round.
+    """
+
+    board: tuple[tuple[int | None, ...], ...]
+    turn: int | None
+    due: float | None
+    round: int
+    winner: int | None
+    line: tuple[tuple[int, int], ...]
+    wins: tuple[int, int]
+    rematch: tuple[int, ...]
+
+
+class TicTacToe(Game[Board, Place | Rematch]):
+    """The rules."""
+
+    name = "tictactoe"
+    actions = Place | Rematch
+    options = TicTacToeOptions
+    seats = (2, 2)
+    linger = LINGER_SECONDS
+
+    def start(self, table: Table) -> Step[Board]:
+        """Draw who begins."""
+        seconds = table.options.turn_seconds
+        return _begin(Board(_EMPTY, None, None, seconds, table.chance), 0.0)
+
+    def act(
+        self, s: Board, seat: int, action: Place | Rematch, now: float
+    ) -> Board | Step[Board]:
+        """Place a mark, or ask for another round."""
+        if isinstance(action, Rematch):
+            return _ask_again(s, seat, now)
+        if s.turn is None:
+            raise Rejected("round_over", "this round is over; ask for a rematch")
+        if s.turn != seat:
+            raise Rejected("not_your_turn", "it is the other's turn")
+        cell = 3 * action.row + action.col
+        if s.cells[cell] is not None:
+            raise Rejected("taken", "this cell is taken")
+        cells = (*s.cells[:cell], seat, *s.cells[cell + 1 :])
+        placed = Event("placed", {"seat": seat, "row": action.row, "col": action.col})
+        marked = attrs.evolve(s, cells=cells)
+        line = winning_line(cells)
+        if line:
+            return _end(attrs.evolve(marked, line=line), seat, "line", placed)
+        if None not in cells:
+            return _end(marked, None, "draw", placed)
+        return Step(
+            attrs.evolve(marked, turn=1 - seat, due=now + s.turn_seconds), (placed,)
+        )
+
+    def deadline(self, s: Board) -> float | None:
+        """A turn does not last for ever."""
+        return s.due
+
+    def advance(self, s: Board, now: float) -> Board | Step[Board]:
+        """Whoever did not move in time loses the round."""
+        if s.turn is None:
+            return s
+        return _end(s, 1 - s.turn, "timeout")
+
+    def left(self, s: Board, seat: int, now: float) -> Board | Step[Board]:
+        """Whoever leaves loses the round."""
+        gone = attrs.evolve(s, gone=(*s.gone, seat))
+        if s.turn is None:
+            return gone
+        return _end(gone, 1 - seat, "left")
+
+    def view(self, s: Board, audience: Hashable) -> TicTacToeView:
+        """Show everything but the chance."""
+        return TicTacToeView(
+            (s.cells[0:3], s.cells[3:6], s.cells[6:9]),
+            s.turn,
+            s.due,
+            s.round,
+            s.winner,
+            tuple(divmod(cell, 3) for cell in s.line),
+            s.wins,
+            s.asked,
+        )
+
+    def outcome(self, s: Board) -> Outcome | None:
+        """The winner is first; a draw is shared."""
+        if s.turn is not None:
+            return None
+        if s.winner is None:
+            return Outcome(s.round, ((0, 1),), (0, 0))
+        scores = (1, 0) if s.winner == 0 else (0, 1)
+        return Outcome(s.round, ((s.winner,), (1 - s.winner,)), scores)
+
+    def bot(
+        self, view: Any, seat: int, chance: Chance, setup: Any
+    ) -> Place | Rematch | None:
+        """Play perfectly, differently each time; take every rematch."""
+        if view["turn"] is None:
+            return Rematch() if (1 - seat) in view["rematch"] else None
+        if view["turn"] != seat:
+            return None
+        cells = tuple(cell for row in view["board"] for cell in row)
+        moves = best_moves(cells, seat)
+        pick, _ = chance.below(len(moves))
+        return Place(*divmod(moves[pick], 3))
+
+
+def winning_line(cells: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Find three equal marks in a row; empty if there are none."""
+    for line in LINES:
+        a, b, c = line
+        if cells[a] is not None and cells[a] == cells[b] == cells[c]:
+            return line
+    return ()
+
+
+def best_moves(cells: tuple[int | None, ...], seat: int) -> tuple[int, ...]:
+    """Find the free cells that lead to the best end against the best play."""
+    if cells == _EMPTY:
+        # Every first move leads to a draw.
+        return tuple(range(9))
+    if cells.count(None) == 8:
+        # So do these answers, which would take long to find.
+        return (4,) if cells[4] is None else (0, 2, 6, 8)
+    values = {
+        cell: -_value((*cells[:cell], seat, *cells[cell + 1 :]), 1 - seat)
+        for cell, whose in enumerate(cells)
+        if whose is None
+    }
+    best = max(values.values())
+    return tuple(cell for cell, value in values.items() if value == best)
+
+
+@cache
+def _value(cells: tuple[int | None, ...], seat: int) -> int:
+    """Tell what the position is worth to *seat*, whose turn it is; sooner is more."""
+    free = [cell for cell, whose in enumerate(cells) if whose is None]
+    if winning_line(cells):
+        return -1 - len(free)
+    if not free:
+        return 0
+    return max(
+        -_value((*cells[:cell], seat, *cells[cell + 1 :]), 1 - seat) for cell in free
+    )
+
+
+def _begin(s: Board, now: float) -> Step[Board]:
+    starter, chance = s.chance.below(2)
+    board = attrs.evolve(
+        s,
+        cells=_EMPTY,
+        turn=starter,
+        due=now + s.turn_seconds,
+        chance=chance,
+        winner=None,
+        line=(),
+        asked=(),
+    )
+    return Step(board, (Event("began", {"round": s.round, "starter": starter}),))
+
+
+def _end(s: Board, winner: int | None, how: str, *before: Event) -> Step[Board]:
+    wins = s.wins
+    if winner is not None:
+        wins = (wins[0] + (winner == 0), wins[1] + (winner == 1))
+    ended = attrs.evolve(s, turn=None, due=None, winner=winner, wins=wins)
+    return Step(ended, (*before, Event("ended", {"winner": winner, "how": how})))
+
+
+def _ask_again(s: Board, seat: int, now: float) -> Board | Step[Board]:
+    if s.turn is not None:
+        raise Rejected("round_runs", "this round is not over")
+    if s.gone:
+        raise Rejected("alone", "the other has left")
+    if seat in s.asked:
+        return s
+    asked = (*s.asked, seat)
+    if len(asked) < 2:
+        return Step(attrs.evolve(s, asked=asked), (Event("asked", {"seat": seat}),))
+    return _begin(attrs.evolve(s, round=s.round + 1), now)
