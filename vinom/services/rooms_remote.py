@@ -70,8 +70,8 @@ class Around(Protocol):
     def applied(self, seat: int, id: int) -> None:
         """An action with an id was applied."""
 
-    def refused(self, seat: int, id: Any, refusal: Refused) -> None:
-        """An action was not applied."""
+    def refused(self, seat: int, id: Any, refusal: Refused, latest: int) -> None:
+        """An action was not applied; *latest* id of the seat is still on its way."""
 
 
 @implementer(IMatchWatch)
@@ -261,7 +261,8 @@ class RemoteRoom:
                 pending.remove(entry)
                 details = {"reason" if no.code == Code.REJECTED else "field": no.reason}
                 refusal = Refused(Code(no.code), no.message, details)
-                self._around.refused(no.seat, entry[1], refusal)
+                latest = max((id for _, id in pending if id is not None), default=0)
+                self._around.refused(no.seat, entry[1], refusal, latest)
 
     def started(self, match_id: str) -> None:
         """Match time runs; the first state says so too."""
@@ -372,10 +373,13 @@ class IsolatedRoom(LiveRoom):
             if self.version == self._shown:
                 self._owed.append(who)
 
-    def refused(self, seat: int, id: Any, refusal: Refused) -> None:
-        """An action was not applied."""
+    def refused(self, seat: int, id: Any, refusal: Refused, latest: int) -> None:
+        """An action was not applied; its id may be used again."""
         who = self.seats[seat] if seat < len(self.seats) else None
-        if isinstance(who, Member) and who.conversation is not None:
+        if not isinstance(who, Member):
+            return
+        who.acting = max(who.acted, latest)
+        if who.conversation is not None:
             details = {**refusal.details, "room_id": self.room_id}
             told = Refused(refusal.code, refusal.message, details)
             who.conversation.refuse(told, id)

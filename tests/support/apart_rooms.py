@@ -1,0 +1,169 @@
+"""Rooms whose games are played by a game server, in memory, behind the control link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from tests.support.live_rooms import RoomsWorld
+from vinom.errors import NoCapacity, Refused
+from vinom.interfaces import IMatchWatch
+from vinom.model import MatchEnd, MatchPlan, Placement
+from vinom.net.alarm import Alarm
+from vinom.services.gameserver_relay import RelayDesk
+from vinom.services.gameserver_room import HostedRoom
+from vinom.services.rooms import Rooms
+from vinom.wire.control import (
+    MatchStarted,
+    RoomEnded,
+    RoundEnded,
+    SeatChanged,
+    ToNode,
+    ToServer,
+    decode_to_node,
+    decode_to_server,
+    encode,
+)
+from vinom.wire.control_relay import FromRelayed, ToRelayed
+
+
+class Nowhere:
+    """A UDP port that nobody uses."""
+
+    def send(self, *_: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    close = send
+
+
+class NearFleet:
+    """
+    One game server that hosts every room, a turn of the reactor away.
+
+    :ivar is_full: no match finds a place any more.
+    :ivar hosted: the rooms that are open, by match.
+    """
+
+    def __init__(self, world: RoomsWorld) -> None:
+        self._world, self._clock = world, world.clock
+        self.is_full = False
+        self.hosted: dict[str, HostedRoom] = {}
+        self._watches: dict[str, tuple[IMatchWatch, Any]] = {}
+        self._alarms: dict[str, Alarm] = {}
+        seconds = self._clock.seconds
+        self._desk = RelayDesk(
+            self.hosted, self._clock, seconds, self._tell, self._turn
+        )
+
+    def host(
+        self,
+        plan: MatchPlan,
+        tickets: tuple[()],
+        watch: IMatchWatch,
+        relay: Callable[[FromRelayed], None] | None = None,
+    ) -> Deferred[Placement]:
+        if self.is_full:
+            return fail(NoCapacity("no place"))
+        match_id, now = plan.match_id, self._clock.seconds()
+        game = self._world.games[plan.game]
+        recording = self._world.recordings.open(plan, game, now)
+        try:
+            hosted = HostedRoom(
+                plan,
+                game,
+                now,
+                port=Nowhere(),
+                tell=self._tell,
+                recording=recording,
+                is_relayed=True,
+            )
+        except Refused:
+            return fail(NoCapacity("it cannot be"))
+        self._watches[match_id] = watch, relay
+        self.hosted[match_id] = hosted
+        alarm = Alarm(
+            self._clock,
+            hosted.deadline,
+            lambda: self._ring(hosted),
+            self._clock.seconds,
+        )
+        self._alarms[match_id] = alarm
+        alarm.arm()
+        return succeed(Placement("s1", "127.0.0.1", 46000, "PEM"))
+
+    def pass_on(self, message: ToRelayed) -> None:
+        self._desk.take(decode_to_server(encode(message)[4:]))  # type: ignore[arg-type]
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        hosted = self.hosted.get(match_id)
+        if hosted is not None:
+            hosted.room.close(reason, self._clock.seconds())
+            self._turn(hosted, self._clock.seconds())
+
+    def die(self) -> None:
+        """The game server is gone, and all its rooms with it."""
+        for match_id in tuple(self.hosted):
+            self._tell(RoomEnded(MatchEnd(match_id, "lost")))
+
+    def _ring(self, hosted: HostedRoom) -> None:
+        now = self._clock.seconds()
+        hosted.alarm(now)
+        self._turn(hosted, now)
+
+    def _turn(self, hosted: HostedRoom, now: float) -> None:
+        hosted.flush(now)
+        if hosted.ended_at is None:
+            hosted.rearm()
+            self._alarms[hosted.room.plan.match_id].arm()
+
+    def _tell(self, message: ToNode | ToServer) -> None:
+        self._clock.callLater(0, self._told, encode(message)[4:])
+
+    def _told(self, payload: bytes) -> None:
+        message: Any = decode_to_node(payload)
+        if isinstance(message, RoomEnded):
+            match_id = message.end.match_id
+            if self.hosted.pop(match_id, None) is None:
+                return
+            self._alarms.pop(match_id).stop()
+            self._watches.pop(match_id)[0].ended(message.end)
+            return
+        watch, relay = self._watches.get(message.match_id, (None, None))
+        if watch is None:
+            return
+        match message:
+            case SeatChanged(match_id, seat, state):
+                watch.seat_changed(match_id, seat, state)
+            case MatchStarted(match_id):
+                watch.started(match_id)
+            case RoundEnded(match_id, outcome):
+                watch.round_ended(match_id, outcome)
+            case _:
+                relay(message)
+
+
+class ApartWorld(RoomsWorld):
+    """The same lobby and games; each room is played by the game server."""
+
+    def __init__(self, seed: int = 1, actions: float = 100.0, **bounds: Any) -> None:
+        super().__init__(seed, actions, **bounds)
+        self.near = NearFleet(self)
+        for game in self.games.values():
+            game.isolate = True  # type: ignore[misc]
+        self.rooms = self.lobby._rooms = Rooms(
+            self.games,
+            self.turns,
+            self.clock,
+            self.clock.seconds,
+            self.entropy,
+            self.recordings,
+            fleet=self.near,
+            bounds=self.rooms.bounds,
+        )
+
+    def turn(self) -> None:
+        """End as many turns as news take to the game server and back."""
+        for _ in range(6):
+            self.clock.advance(0)
