@@ -32,7 +32,9 @@ def told(row: Row) -> list[str]:
     flag = f"--{row.flag}"
     if not isinstance(row.kind, Switch):
         flag = f"{flag} {row.kind.metavar}"
-    lines = [f"``{flag}``", f"   {row.help[0].upper()}{row.help[1:]}.", ""]
+    # The texts are for terminals, where a star is a star.
+    text = row.help.replace("*", r"\*")
+    lines = [f"``{flag}``", f"   {text[0].upper()}{text[1:]}.", ""]
     facts = f"   ``{row.name}`` in the file, ``{row.variable}`` in the environment"
     if row.many:
         facts += "; a list in the file, separated by blanks in the variable"
