@@ -9,6 +9,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.lines import Typed, typed
 from tests.support.slow import CALLS, Go
 from vinom.client.match import Match, MatchLost
 from vinom.client.sdk import Client, connect
@@ -87,3 +88,47 @@ class SlowGameTests(TestCase):
         for neighbour in neighbours:
             self.assertEqual("finished", (await neighbour.ended).reason)
         self.assertIn("() of game slow took 1.", self.node.log_end())
+
+    async def test_slow_calls_in_the_node(self) -> None:
+        """
+        The same in rooms of the node itself: the slow room ends as crashed and is
+        reported, and a neighbour, the lobby and the admin socket go on.
+        """
+        self.node = ChildNode(reactor, ["--game=tests.support.slow:Slow", "--warm=0"])
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+        folder = Path(self.node.state_dir) / "recordings"
+        neighbours = await self.sit("neighbour", "")
+        for slow in CALLS:
+            players = await self.sit(slow, slow)
+            if slow == "bot":
+                players[1].transport.abortConnection()
+            elif slow != "start":
+                players[0].say("action")
+            if slow != "start":
+                closed = await players[0].hear("room_closed")
+                self.assertEqual("crashed", closed["reason"], slow)
+            (report,) = folder.glob(f"{slow}-*.crash.txt")
+            self.assertIn(f"TooSlow: {slow}() took more than 1 s", report.read_text())
+        over = neighbours[1].hear("round_over")
+        neighbours[0].say("action")
+        await over
+
+    async def sit(self, room_id: str, slow: str) -> list[Typed]:
+        """Bring two players into a room of the node, and wait until play begins."""
+        players = []
+        for name in ("ann", "bob"):
+            player = await typed(self.node.host, self.node.port, name)
+            self.addCleanup(player.transport.abortConnection)
+            began = player.hear("room_closed" if slow == "start" else "game_state")
+            await player.ask(
+                "join_room",
+                "join_room_result",
+                game="slow",
+                room_id=room_id,
+                options={"slow": slow},
+            )
+            players.append(player)
+        began_or_ended = await began
+        self.assertEqual(slow == "start", "reason" in began_or_ended)
+        return players
