@@ -322,7 +322,8 @@ class RoomClosed(Push, frozen=True, tag="room_closed", tag_field="type"):
     """
     A room is no more.
 
-    :ivar reason: finished, abandoned, crashed, time_limit, ended or shutdown.
+    :ivar reason: finished, abandoned, crashed, time_limit, ended, shutdown, or lost: its
+        game process died.
     """
 
     room_id: str
