@@ -38,7 +38,7 @@ class PacedReaderTests(SynchronousTestCase):
         """
         What comes while a busy port sleeps is read when it wakes.
         """
-        self.reader.turned(5, 0.01)
+        self.reader.turned(5, 0.001, 0.01)
         self.assertFalse(self.port.is_reading)
         self.clock.advance(0.003)
         self.assertEqual((self.port.looks, self.port.is_reading), (1, True))
@@ -47,8 +47,8 @@ class PacedReaderTests(SynchronousTestCase):
         """
         A turn that only sends, during the sleep, changes nothing about it.
         """
-        self.reader.turned(5, 0.01)
-        self.reader.turned(0, 0.011)
+        self.reader.turned(5, 0.001, 0.01)
+        self.reader.turned(0, 0.001, 0.011)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.assertFalse(self.port.is_reading)
 
@@ -57,7 +57,7 @@ class PacedReaderTests(SynchronousTestCase):
         A quiet port never sleeps.
         """
         self.pacing.is_paced = False
-        self.reader.turned(5, 0.01)
+        self.reader.turned(5, 0.001, 0.01)
         self.assertTrue(self.port.is_reading)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -65,7 +65,7 @@ class PacedReaderTests(SynchronousTestCase):
         """
         A port that closes while it sleeps is left alone.
         """
-        self.reader.turned(5, 0.01)
+        self.reader.turned(5, 0.001, 0.01)
         self.reader.stop()
         self.clock.advance(1)
         self.assertEqual(self.port.looks, 0)

@@ -200,11 +200,12 @@ class DatagramPort(DatagramProtocol):
         finally:
             self._turn = None
             ended = self._seconds()
+            took = ended - self._began
             if self._turned is not None:
-                self._turned(ended - self._began, ended)
+                self._turned(took, ended)
             if self._reader is not None:
                 before, self._heard = self._heard, self._server.datagrams_in
-                self._reader.turned(self._heard - before, ended)
+                self._reader.turned(self._heard - before, took, ended)
             if self._write is not None:
                 self._alarm.arm()
                 if self._server.has_news or self._known or self._strangers:

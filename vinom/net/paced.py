@@ -34,12 +34,12 @@ class PacedReader:
         self._next: IDelayedCall | None = None
         self._is_asleep = False
 
-    def turned(self, datagrams: int, now: float) -> None:
-        """The port's turn is over, and took so many datagrams."""
+    def turned(self, datagrams: int, took: float, now: float) -> None:
+        """The port's turn is over, and took so many datagrams, and so long."""
+        pause = self._pacing.turned(datagrams, took, now)
         if self._next is not None:
             # One that only sent, while we wait.
             return
-        pause = self._pacing.turned(datagrams, now)
         if pause:
             if not self._is_asleep:
                 self._is_asleep = True
