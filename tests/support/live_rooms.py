@@ -258,6 +258,10 @@ class PlayerLine(MemoryLine):
                 asked[name] = value  # type: ignore[assignment]
         self.conversation.received(json.encode(asked))
 
+    def say(self, kind: str, **data: Any) -> None:
+        """Send one request; what is said stays to be heard."""
+        self.conversation.received(json.encode({"type": kind, "data": data}))
+
     def catch_up(self) -> None:
         """Take everything that was sent."""
         self.is_behind = False

@@ -307,6 +307,12 @@ class LiveRoomSeats(LiveRoomOut):
             raise Refused(
                 Code.NO_SUCH_PLAYER, "nobody has this seat", {"field": "data.seat"}
             )
+        if who is self.host:
+            raise Refused(
+                Code.BAD_FIELD,
+                "this seat is yours; leave_room gives it up",
+                {"field": "data.seat"},
+            )
         if isinstance(who, Member):
             self.kick_member(who)
             return
