@@ -30,7 +30,7 @@ _MB = 1_000_000
 
 
 def processes(size: Size, folder: Path, say: Say) -> list[Figure]:
-    """A hundred game processes at once, each with one room and its idle players."""
+    """A hundred game processes at once, each with one room, then with idle players."""
     udpload = build("udpload", folder, "ssl", "crypto")
     rooms = size.count(100, 2)
     say(f"processes: {rooms} at once")
@@ -38,6 +38,7 @@ def processes(size: Size, folder: Path, say: Say) -> list[Figure]:
         matches = [node.start_match() for _ in range(rooms)]
         below = descendants(node.pid)
         pids = [owner_of_udp(match.port, below) for match in matches]
+        alone = [private_memory(pid) / _MB for pid in pids]
         with subprocess.Popen(
             pinned(
                 LOAD_CORE,
@@ -63,14 +64,21 @@ def processes(size: Size, folder: Path, say: Say) -> list[Figure]:
                 players.kill()
     if len(set(pids)) < rooms:
         raise Failed(f"{rooms} matches are in {len(set(pids))} processes")
+    name = "game process with an idle room"
+    return [
+        _of_processes(f"{name}, private", alone, 0),
+        _of_processes(f"{name} and four players, private", found, rooms * SEATS),
+    ]
+
+
+def _of_processes(name: str, found: list[float], players: int) -> Figure:
     detail = {
-        "processes": rooms,
-        "players": rooms * SEATS,
+        "processes": len(found),
+        "players": players,
         "least": round(min(found), 2),
         "most": round(max(found), 2),
     }
-    name = "game process with an idle room and four players, private"
-    return [Figure(name, "MB", (median(found),), 8.0, detail=detail)]
+    return Figure(name, "MB", (median(found),), 8.0, detail=detail)
 
 
 def lines(size: Size, folder: Path, say: Say) -> list[Figure]:
