@@ -66,6 +66,17 @@ class MemoryContract:
         self.assertEqual([other.open(), other.open()], [b"first", b"second"])
         self.assertRaises(SSL.WantReadError, other.open)
 
+    def test_one_record(self: Any) -> None:
+        """
+        A datagram of one record is opened in one go; a copy of it opens nothing.
+        """
+        one, other = self.open_both()
+        for payload in (b"a", bytes(range(256)) * 4):
+            one.seal(payload)
+            datagram = one.take()
+            self.assertEqual(other.open_one(datagram), payload)
+            self.assertRaises(SSL.WantReadError, other.open_one, datagram)
+
     def test_nothing_there(self: Any) -> None:
         """
         Nothing to open, and nothing to send, is no harm.

@@ -30,9 +30,17 @@ from vinom.wire.dtls import (
     DtlsServer,
     ServerEvent,
 )
+from vinom.wire.dtls_channel import LONGEST_DATAGRAM
 
 #: Passes one datagram on.
 Pass = Callable[[bytes, Address], None]
+#: Reads one datagram, or the start of a longer one, from a socket that never waits.
+Read = Callable[[int], tuple[bytes, Address]]
+
+#: One byte more than is looked at, so that what is too long is seen to be.
+_LONGEST_READ = LONGEST_DATAGRAM + 1
+#: Datagrams of one turn that we read ourselves; so many wait in a usual buffer.
+_MOST_READS = 512
 
 
 class IDatagramFilter(Protocol):
@@ -122,6 +130,8 @@ class DatagramPort(DatagramProtocol):
         self._reader: PacedReader | None = None
         self._heard = 0
         self._write: Pass | None = None
+        self._read: Read | None = None
+        self._reads_left = _MOST_READS
         self.unsendable = 0
         self.crowded_out = 0
 
@@ -130,11 +140,14 @@ class DatagramPort(DatagramProtocol):
         bound = socket_of(self.transport)
         if bound is not None:
             widen_receive_buffer(bound, self._receive_buffer)
+            if bound.family == socket.AF_INET:
+                # Of IPv6's addresses Twisted keeps two of four parts; it may go on.
+                self._read = bound.recvfrom
             port = cast(Looked, self.transport)
             self._reader = PacedReader(self._clock, port, Pacing())
 
     def stopProtocol(self) -> None:
-        self._write = None
+        self._write = self._read = None
         self._alarm.stop()
         if self._reader is not None:
             self._reader.stop()
@@ -149,16 +162,38 @@ class DatagramPort(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, address: Address) -> None:
         if self._worn is None:
             self._take(datagram, address)
+            if self._read is not None:
+                self._take_what_waits(self._read)
         else:
             self._worn.incoming(datagram, address, self._take)
+
+    def _take_what_waits(self, read: Read) -> None:
+        """
+        Take what came together with a datagram, without a call of Twisted's each.
+
+        It asks once more after us, and so finds out whatever was wrong here.
+        """
+        now, receive_play = self._clock.seconds(), self._server.receive_play
+        for _ in range(self._reads_left):
+            try:
+                datagram, address = read(_LONGEST_READ)
+            except OSError:
+                return
+            self._reads_left -= 1
+            if not receive_play(datagram, address, now):
+                self._set_aside(datagram, address)
 
     def _take(self, datagram: bytes, address: Address) -> None:
         if self._write is None:
             return
-        server = self._server
-        if server.receive_play(datagram, address, self._clock.seconds()):
-            pass
-        elif server.is_known(address):
+        if not self._server.receive_play(datagram, address, self._clock.seconds()):
+            self._set_aside(datagram, address)
+        if self._turn is None:
+            self._wake()
+
+    def _set_aside(self, datagram: bytes, address: Address) -> None:
+        """Keep what is not play until play was answered, if there is room."""
+        if self._server.is_known(address):
             if len(self._known) < self._shares.known:
                 self._known.append((datagram, address))
             else:
@@ -167,8 +202,6 @@ class DatagramPort(DatagramProtocol):
             self._strangers.append((datagram, address))
         else:
             self._beyond += 1
-        if self._turn is None:
-            self._wake()
 
     def send(self, association: Association, *payloads: bytes) -> None:
         """
@@ -192,6 +225,7 @@ class DatagramPort(DatagramProtocol):
 
     def _take_turn(self) -> None:
         # Set until the end, so that what is sent meanwhile wakes nobody.
+        self._reads_left = _MOST_READS
         try:
             self.flush()
             if self._known or self._strangers:
@@ -238,21 +272,26 @@ class DatagramPort(DatagramProtocol):
         """Deliver and send what there is, now; for somebody about to exit."""
         while events := self._server.take_events():
             self._deliver(events)
-        for datagram, address in self._server.take_datagrams():
-            if self._worn is None:
-                self._put(datagram, address)
-            else:
+        if self._worn is None:
+            self._put_all(self._server.take_datagrams())
+        else:
+            for datagram, address in self._server.take_datagrams():
                 self._worn.outgoing(datagram, address, self._put)
 
     def _put(self, datagram: bytes, address: Address) -> None:
-        if self._write is None:
+        self._put_all([(datagram, address)])
+
+    def _put_all(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        write = self._write
+        if write is None:
             return
-        try:
-            self._write(datagram, address)
-        except (OSError, MessageLengthError):
-            # A full buffer or an unreachable address: to the peer it is one
-            # more lost datagram, and the next one may pass.
-            self.unsendable += 1
+        for datagram, address in datagrams:
+            try:
+                write(datagram, address)
+            except (OSError, MessageLengthError):
+                # A full buffer or an unreachable address: to the peer it is one
+                # more lost datagram, and the next one may pass.
+                self.unsendable += 1
 
     def _ring(self) -> None:
         self._server.alarm(self._clock.seconds())

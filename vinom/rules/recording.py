@@ -107,7 +107,8 @@ def encode_header(plan: MatchPlan, game: Game[Any, Any], opened_at: float) -> by
 
 def encode_recorded(recorded: Recorded) -> bytes:
     """Write the frame of one thing that reached the game."""
-    return _frame(b"I", _encode(recorded))
+    payload = _encode(recorded)
+    return (len(payload) + 1).to_bytes(4, "big") + b"I" + payload
 
 
 def encode_ending(end: MatchEnd, state: Any) -> bytes:

@@ -163,16 +163,16 @@ class Channel:
         :raises ChannelBroken: OpenSSL gave up on the peer.
         """
         memory = self._memory
-        if datagram:
-            memory.put(datagram)
-        # Then the first payload is all there is, and asking again, which
-        # costs as much as the payload did, is saved.
-        is_one = is_one_record(datagram)
         try:
+            if is_one_record(datagram):
+                # Its payload is all there is, and asking again, which costs as
+                # much as the payload did, is saved.
+                payloads.append(memory.open_one(datagram))
+                return
+            if datagram:
+                memory.put(datagram)
             while True:
                 payloads.append(memory.open())
-                if is_one:
-                    return
         except SSL.WantReadError:
             return
         except SSL.ZeroReturnError:

@@ -38,6 +38,13 @@ class Memory(Protocol):
         :raises OpenSSL.SSL.Error: there is none, or never will be again.
         """
 
+    def open_one(self, datagram: bytes) -> bytes:
+        """
+        Give it a datagram of one record, and take that one's payload.
+
+        :raises OpenSSL.SSL.Error: as `open`.
+        """
+
     def seal(self, payload: bytes) -> None:
         """
         Make a record.
@@ -62,6 +69,10 @@ class PublicMemory:
 
     def open(self) -> bytes:
         return self._connection.recv(LONGEST_PLAINTEXT)
+
+    def open_one(self, datagram: bytes) -> bytes:
+        self.put(datagram)
+        return self.open()
 
     def seal(self, payload: bytes) -> None:
         self._connection.send(payload)
@@ -96,6 +107,17 @@ class DirectMemory:
             raise SSL.Error("a memory BIO is full")
 
     def open(self) -> bytes:
+        size = _SSL_read(self._ssl, _buffer, LONGEST_PLAINTEXT)
+        if size <= 0:
+            self._fail(self._ssl, size)
+        opened: bytes = _unpack(_buffer, size)
+        return opened
+
+    def open_one(self, datagram: bytes) -> bytes:
+        # `put` and `open`, without two calls: this is done for each input.
+        size = len(datagram)
+        if _BIO_write(self._in, datagram, size) != size:
+            raise SSL.Error("a memory BIO is full")
         size = _SSL_read(self._ssl, _buffer, LONGEST_PLAINTEXT)
         if size <= 0:
             self._fail(self._ssl, size)
