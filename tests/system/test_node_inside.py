@@ -227,7 +227,7 @@ class NodeInsideTests(TestCase):
         settings = attrs.evolve(self.settings, game=("tests.support.games:Ticking",))
         program = game_server_program(settings)
         self.assertIn("vinom.games.maze:Maze", program.settings["installed"])
-        for module in ("vinom.tap.gameserver", "vinom.games.maze"):
+        for module in ("vinom.tap.gameserver:prepare", "vinom.games.maze"):
             self.assertIn(module, program.preload)
         self.assertIn("tests.support.games", program.preload)
 
