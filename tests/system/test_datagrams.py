@@ -125,3 +125,19 @@ class DatagramTests(TestCase):
         self.assertEqual(widen_receive_buffer(bound, 0), granted)
         self.assertEqual(widen_receive_buffer(bound, 1000), granted)
         self.assertGreaterEqual(granted, usual)
+
+    def test_what_waits_is_taken_together(self) -> None:
+        """
+        A burst is heard in one turn, however many datagrams it has; so none of
+        them waits for the answers to those before it.
+        """
+        port = self.serve("127.0.0.1")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.connect(("127.0.0.1", port))
+            for _ in range(20):
+                other.send(b"junk")
+            # Twisted reads the first one.
+            self.server.datagramReceived(b"junk", other.getsockname())
+        bound = socket_of(self.server.transport)
+        assert bound is not None
+        self.assertRaises(BlockingIOError, bound.recv, 100)
