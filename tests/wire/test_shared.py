@@ -36,13 +36,6 @@ class SharedTests(SynchronousTestCase):
         self.assertEqual((frame.opcode, frame.fin), (Opcode.TEXT, True))
         self.assertEqual(frame.data, b'[{"type":"x"}]')
 
-    def test_framed_once(self) -> None:
-        """
-        A state for a thousand spectators is framed once.
-        """
-        shared = Shared(b"{}")
-        self.assertIs(shared.frame, shared.frame)
-
 
 class TextFrameTests(SynchronousTestCase):
     """`text_frame`."""

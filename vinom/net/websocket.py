@@ -109,6 +109,7 @@ class WebSocketLine:
         "_is_closing",
         "_is_counted",
         "_is_over",
+        "_is_plain",
         "_listener",
         "_queue",
         "_queued_bytes",
@@ -128,6 +129,7 @@ class WebSocketLine:
         self.host, self.opened_at = host, shared.clock.seconds()
         self.is_behind = False
         self._shared, self._stream = shared, stream
+        self._is_plain = stream.is_plain
         self._listener: Listener | None = None
         self._transport: _Transport = None
         self._send: Callable[[bytes], int] | None = None
@@ -204,8 +206,22 @@ class WebSocketLine:
 
     def flush(self) -> None:
         """The turn is over: send what was said in it."""
-        if self._queue and not self.is_behind:
+        queue = self._queue
+        if not queue or self.is_behind:
+            return
+        send, first = self._send, queue[0]
+        if send is None or len(queue) > 1 or type(first) is not Shared:
             self._write(self._take_frame())
+            return
+        # Most of what is sent goes this way: a state that others get as well.
+        frame = first.frame if self._is_plain else self._take_frame()
+        queue.clear()
+        try:
+            sent = send(frame)
+        except OSError:
+            sent = 0
+        if sent < len(frame):
+            self._buffer(frame[sent:])
 
     # What the transport asks: it has a producer while it has something to send,
     # and over TLS always.
@@ -246,12 +262,12 @@ class WebSocketLine:
 
     def _take_frame(self) -> bytes:
         """Make one frame of all that waits."""
-        queue, stream = self._queue, self._stream
+        queue = self._queue
         first = queue[0]
-        if len(queue) == 1 and type(first) is Shared and stream.is_plain:
+        if len(queue) == 1 and type(first) is Shared and self._is_plain:
             frame = first.frame
         else:
-            frame = stream.frame(array_of([_text_of(one) for one in queue]))
+            frame = self._stream.frame(array_of([_text_of(one) for one in queue]))
         queue.clear()
         return frame
 
@@ -263,14 +279,16 @@ class WebSocketLine:
             return
         try:
             sent = send(data)
-        except BlockingIOError:
-            sent = 0
         except OSError:
-            # The reactor will find the same, and end the connection in its way.
+            # No room; or the end, which the reactor will find in its own way.
             sent = 0
         if sent < len(data):
-            self._transport.write(data[sent:])
-            self._wait_for_room()
+            self._buffer(data[sent:])
+
+    def _buffer(self, data: bytes) -> None:
+        """Leave to the transport what did not fit."""
+        self._transport.write(data)
+        self._wait_for_room()
 
     def _wait_for_room(self) -> None:
         """Ask to be told when the transport's buffer is empty."""

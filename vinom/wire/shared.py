@@ -13,18 +13,11 @@ class Shared:
     in this turn sends the very same frame as all others.
 
     :ivar message: JSON, without a line end.
+    :ivar frame: the message alone in an array, as one WebSocket text frame.
     """
 
-    __slots__ = ("_frame", "message")
+    __slots__ = ("frame", "message")
 
     def __init__(self, message: bytes) -> None:
         self.message = message
-        self._frame: bytes | None = None
-
-    @property
-    def frame(self) -> bytes:
-        """The message alone in a JSON array, as one WebSocket text frame."""
-        frame = self._frame
-        if frame is None:
-            frame = self._frame = text_frame(array_of((self.message,)))
-        return frame
+        self.frame = text_frame(array_of((message,)))

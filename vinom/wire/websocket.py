@@ -29,6 +29,8 @@ MOST_ODD = 4096
 #: Longest reason of a close frame, bytes. Source: RFC 6455, 5.5.
 _LONGEST_REASON = 123
 
+#: A frame as long has a longer head, bytes.
+_SHORT_END = 6 + 126
 _WHOLE_TEXT, _WHOLE_PONG = 0x81, 0x8A
 _KNOWN_OPCODES = frozenset(Opcode)
 _new_decoder = codecs.getincrementaldecoder("utf-8")
@@ -88,6 +90,17 @@ class WebSocketStream:
         """
         if self._held:
             data, self._held = self._held + data, b""
+        elif (
+            # Most of what comes is just one short text, whole.
+            len(data) > 6
+            and data[0] == _WHOLE_TEXT
+            and data[1] - 0x7A == len(data)
+            and len(data) < _SHORT_END
+            and self._can_short_cut()
+        ):
+            message = apply_mask(data[6:], data[2:6])
+            if message.isascii():
+                return [message]
         messages: list[bytes] = []
         at, end = 0, len(data)
         while end - at > 1 and not self.is_over:

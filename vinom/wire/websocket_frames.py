@@ -7,8 +7,11 @@ Source: RFC 6455, section 5.2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 
-_WHOLE_TEXT = 0x81
+#: How whole text frames of short payloads begin, by their size.
+_SHORT = tuple(bytes((0x81, size)) for size in range(126))
+_middle = Struct("!BBH").pack
 #: Asks for a sign of life.
 PING = b"\x89\x00"
 
@@ -17,9 +20,9 @@ def text_frame(payload: bytes) -> bytes:
     """Write one text message as one frame; *payload* is UTF-8 already."""
     size = len(payload)
     if size < 126:
-        return b"%c%c%b" % (_WHOLE_TEXT, size, payload)
+        return _SHORT[size] + payload
     if size < 65536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+        return _middle(0x81, 126, size) + payload
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
