@@ -62,7 +62,7 @@ class EndTurn(Struct, frozen=True, forbid_unknown_fields=True, tag="end_turn"):
 
 
 class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
-    """Ask for another game, after the end."""
+    """Ask for another round."""
 
 
 class DiceSetup(Struct, frozen=True):
@@ -81,14 +81,14 @@ class DiceView(Struct, frozen=True):
     :ivar dice: faces of the roll that is to choose from; else none.
     :ivar aside: faces set aside since six dice were last rolled.
     :ivar points: of this turn, not yet banked.
-    :ivar turn_ends: match time at which the player's patience is over, seconds.
-    :ivar rematch: seats that ask for another game.
+    :ivar due: match time at which the player's patience is over, seconds.
+    :ivar rematch: seats that ask for another round.
     """
 
     round: int
     phase: Phase
     turn: int
-    turn_ends: float
+    due: float
     scores: tuple[int, ...]
     dice: tuple[int, ...]
     aside: tuple[int, ...]
@@ -109,7 +109,7 @@ class DiceState:
     turn_seconds: float
     chance: Chance
     turn: int
-    turn_ends: float
+    due: float
     scores: tuple[int, ...]
     round: int = 1
     phase: Phase = "rolling"
@@ -131,30 +131,31 @@ class Dice(Game[DiceState, Action]):
     actions = Action
     options = DiceOptions
     seats = (2, 2)
-    linger = 60.0
+    linger = 120.0
     time_limit = 2 * 3600.0
 
-    def start(self, table: Table) -> DiceState:
+    def start(self, table: Table) -> Step[DiceState]:
         """Draw who begins."""
         first, chance = table.chance.below(2)
         patience = table.options.turn_seconds
-        return DiceState(
+        s = DiceState(
             target=table.options.target,
             turn_seconds=patience,
             chance=chance,
             turn=first,
-            turn_ends=patience,
+            due=patience,
             scores=(0, 0),
         )
+        return Step(s, (_began(s),))
 
     def act(
         self, s: DiceState, seat: int, action: Action, now: float
     ) -> DiceState | Step[DiceState]:
-        """Roll, set aside, bank, or ask for another game."""
+        """Roll, set aside, bank, or ask for another round."""
         if isinstance(action, Rematch):
             return _ask_rematch(s, seat, now)
         if s.phase == "over":
-            raise Rejected("over", "the game is over")
+            raise Rejected("round_over", "this round is over; ask for a rematch")
         if seat != s.turn:
             raise Rejected("not_your_turn", "wait for your turn")
         if isinstance(action, SetAside):
@@ -169,7 +170,7 @@ class Dice(Game[DiceState, Action]):
 
     def deadline(self, s: DiceState) -> float | None:
         """A player's patience ends."""
-        return None if s.phase == "over" else s.turn_ends
+        return None if s.phase == "over" else s.due
 
     def advance(self, s: DiceState, now: float) -> Step[DiceState]:
         """End a silent player's turn: what was set aside before is banked."""
@@ -184,7 +185,7 @@ class Dice(Game[DiceState, Action]):
         s = attrs.evolve(s, gone=(*s.gone, seat))
         if s.phase == "over":
             return s
-        return Step(*_win(s, 1 - seat))
+        return Step(*_win(s, 1 - seat, "left"))
 
     def setup(self, s: DiceState) -> DiceSetup:
         """Show the options."""
@@ -196,7 +197,7 @@ class Dice(Game[DiceState, Action]):
             s.round,
             s.phase,
             s.turn,
-            s.turn_ends,
+            s.due,
             s.scores,
             s.dice,
             s.aside,
@@ -243,7 +244,7 @@ def _roll(s: DiceState, now: float) -> Step[DiceState]:
         return Step(_pass_turn(s, now), (rolled, busted))
     dice = tuple(faces)
     return Step(
-        attrs.evolve(s, phase="choosing", dice=dice, turn_ends=now + s.turn_seconds),
+        attrs.evolve(s, phase="choosing", dice=dice, due=now + s.turn_seconds),
         (rolled,),
     )
 
@@ -273,7 +274,7 @@ def _set_aside(s: DiceState, action: SetAside, now: float) -> Step[DiceState]:
         dice=(),
         aside=aside,
         points=points,
-        turn_ends=now + s.turn_seconds,
+        due=now + s.turn_seconds,
     )
     if not action.end_turn:
         return Step(s, tuple(events))
@@ -288,7 +289,7 @@ def _bank(s: DiceState, now: float) -> Step[DiceState]:
     s = attrs.evolve(s, scores=scores)
     if own < s.target:
         return Step(_pass_turn(s, now), (banked,))
-    s, events = _win(s, s.turn)
+    s, events = _win(s, s.turn, "points")
     return Step(s, (banked, *events))
 
 
@@ -297,27 +298,32 @@ def _pass_turn(s: DiceState, now: float) -> DiceState:
         s,
         phase="rolling",
         turn=1 - s.turn,
-        turn_ends=now + s.turn_seconds,
+        due=now + s.turn_seconds,
         dice=(),
         aside=(),
         points=0,
     )
 
 
-def _win(s: DiceState, winner: int) -> tuple[DiceState, tuple[Event, ...]]:
+def _began(s: DiceState) -> Event:
+    return Event("began", {"round": s.round, "starter": s.turn})
+
+
+def _win(s: DiceState, winner: int, how: str) -> tuple[DiceState, tuple[Event, ...]]:
     s = attrs.evolve(s, phase="over", winner=winner, dice=(), aside=(), points=0)
-    return s, (Event("won", {"seat": winner, "scores": s.scores}),)
+    facts = {"winner": winner, "how": how, "scores": s.scores}
+    return s, (Event("ended", facts),)
 
 
 def _ask_rematch(s: DiceState, seat: int, now: float) -> DiceState | Step[DiceState]:
     if s.phase != "over":
-        raise Rejected("not_over", "ask for a rematch when the game is over")
+        raise Rejected("round_runs", "this round is not over")
     if s.gone:
-        raise Rejected("gone", "the other player has left")
+        raise Rejected("alone", "the other has left")
     if seat in s.rematch:
         return s
     if not s.rematch:
-        asked = Event("rematch_asked", {"seat": seat})
+        asked = Event("asked", {"seat": seat})
         return Step(attrs.evolve(s, rematch=(seat,)), (asked,))
     first, chance = s.chance.below(2)
     s = DiceState(
@@ -325,8 +331,8 @@ def _ask_rematch(s: DiceState, seat: int, now: float) -> DiceState | Step[DiceSt
         turn_seconds=s.turn_seconds,
         chance=chance,
         turn=first,
-        turn_ends=now + s.turn_seconds,
+        due=now + s.turn_seconds,
         scores=(0, 0),
         round=s.round + 1,
     )
-    return Step(s, (Event("started", {"round": s.round, "first": first}),))
+    return Step(s, (_began(s),))

@@ -131,7 +131,8 @@ class OweDrahn(Game[DrahnState, Action]):
         self, s: DrahnState, seat: int, now: float
     ) -> DrahnState | Step[DrahnState]:
         """A leaver is out, and takes the balance along."""
-        before, events = s, ()
+        before = s
+        events: tuple[Event, ...] = ()
         is_playing = s.phase == "playing" and s.places[seat].status == "alive"
         if is_playing:
             s, events = _put_out(s, seat, "left", now)
@@ -237,8 +238,8 @@ def _begin(s: DrahnState, now: float) -> Happened:
         turn=players[first],
         due=now + s.turn_seconds,
     )
-    facts = {"round": s.round, "players": players, "first": s.turn, "stake": s.stake}
-    return s, (*events, Event("started", facts))
+    facts = {"round": s.round, "players": players, "starter": s.turn, "stake": s.stake}
+    return s, (*events, Event("began", facts))
 
 
 def _reset(s: DrahnState) -> Happened:
@@ -350,4 +351,4 @@ def _finish(s: DrahnState, winner: int, now: float) -> Happened:
         winner=winner,
         due=now + RESET_SECONDS,
     )
-    return s, (Event("won", {"seat": winner, "round": s.round}), *paid)
+    return s, (Event("ended", {"winner": winner, "round": s.round}), *paid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 from msgspec import Meta, Struct
@@ -213,7 +213,7 @@ class DrahnState:
 Happened = tuple[DrahnState, tuple[Event, ...]]
 
 
-def with_place(s: DrahnState, seat: int, **changes: object) -> DrahnState:
+def with_place(s: DrahnState, seat: int, **changes: Any) -> DrahnState:
     """Change some facts of one seat."""
     place = attrs.evolve(s.places[seat], **changes)
     return attrs.evolve(s, places=(*s.places[:seat], place, *s.places[seat + 1 :]))

@@ -1,0 +1,342 @@
+"""
+Arena: run for gems, and dash into others to take one of theirs.
+
+Two to eight players on a field with walls, seen from above, at 20 steps a
+second. A gem is a point; a dash is three times as fast, and takes a point from
+whom it hits. First to 15 points, or the most after 90 seconds.
+
+It shows how a game uses ticks: actions set what a player wants, and `tick`
+moves everybody at once. Views hold positions, the way of the last tick and the
+tick's number, from which a client draws what lies between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import attrs
+
+from vinom.game import Chance, Event, Game, Outcome, Step, Table
+from vinom.games.arena_field import (
+    DASH_SPEED,
+    FULL,
+    HALF,
+    HEIGHT,
+    SPEED,
+    STARTS,
+    WIDTH,
+    Point,
+    Wall,
+    build,
+    free_points,
+    slide,
+    velocity,
+)
+from vinom.games.arena_table import (
+    Action,
+    ArenaOptions,
+    ArenaSetup,
+    ArenaState,
+    ArenaView,
+    Body,
+    Dash,
+    Move,
+    Rematch,
+    show,
+)
+
+TICK_HZ = 20
+#: How long a dash takes, how long until the next, and how long who was hit is
+#: safe from the next hit; ticks.
+DASH_TICKS = 5
+REST_TICKS = 40
+SAFE_TICKS = 30
+#: Centre to centre along each axis, a gem nearer than this is taken.
+REACH = 650
+
+
+class Arena(Game[ArenaState, Action]):
+    """The rules."""
+
+    name = "arena"
+    actions = Action
+    options = ArenaOptions
+    seats = (2, 8)
+    late_join = True
+    tick_hz = TICK_HZ
+    durability = "behind"
+    absent = "bot"
+    bot_seconds = 0.25
+    linger = 30.0
+    time_limit = 3600.0
+
+    def start(self, table: Table) -> ArenaState:
+        """Build the walls, deal the starts, strew the gems."""
+        options = table.options
+        walls, chance = build(table.chance)
+        length = options.seconds * TICK_HZ
+        s = ArenaState(
+            target=options.points,
+            length=length,
+            walls=walls,
+            chance=chance,
+            bodies=tuple(Body(0, 0) for _ in table.seats),
+            gems=((0, 0),) * options.gems,
+        )
+        return _place_all(s)
+
+    def act(self, s: ArenaState, seat: int, action: Action, now: float) -> ArenaState:
+        """Never called: a game with ticks sees actions in `tick`."""
+        return s
+
+    def tick(
+        self, s: ArenaState, inputs: tuple[tuple[int, Action], ...], n: int
+    ) -> ArenaState | Step[ArenaState]:
+        """Take the inputs, move everybody, then see who met what."""
+        if s.phase == "over":
+            return _ask_rematch(s, inputs, n)
+        bodies = list(s.bodies)
+        for seat, action in inputs:
+            bodies[seat] = _heed(bodies[seat], action)
+        bodies = [_move(s.walls, body) if body.here else body for body in bodies]
+        # Of two who come at once another is first at each tick.
+        count = len(bodies)
+        order = [(n + step) % count for step in range(count)]
+        events = _hit(bodies, order)
+        gems, chance = list(s.gems), s.chance
+        for seat in order:
+            taken, chance = _take_gems(s.walls, bodies, seat, gems, chance)
+            events += taken
+        s = attrs.evolve(
+            s, tick=n, bodies=tuple(bodies), gems=tuple(gems), chance=chance
+        )
+        if n >= s.ends or any(body.points >= s.target for body in bodies):
+            s, end = _finish(s)
+            events += end
+        return Step(s, tuple(events)) if events else s
+
+    def joined(self, s: ArenaState, seat: int, now: float) -> ArenaState:
+        """A newcomer begins with nothing, in the middle of the round."""
+        drawn, chance = s.chance.below(len(STARTS))
+        body = Body(*STARTS[drawn], safe=SAFE_TICKS)
+        bodies = (*s.bodies[:seat], body, *s.bodies[seat + 1 :])
+        return attrs.evolve(s, bodies=bodies, chance=chance)
+
+    def dropped(self, s: ArenaState, seat: int, now: float) -> ArenaState:
+        """Who lost the connection stands still until the bot takes over."""
+        return _with_body(s, seat, attrs.evolve(s.bodies[seat], to_x=0, to_y=0))
+
+    def left(
+        self, s: ArenaState, seat: int, now: float
+    ) -> ArenaState | Step[ArenaState]:
+        """A leaver is taken off the field; the last one on it has won."""
+        s = _with_body(s, seat, attrs.evolve(s.bodies[seat], here=False, points=0))
+        rematch = tuple(one for one in s.rematch if one != seat)
+        s = attrs.evolve(s, rematch=rematch)
+        if s.phase == "over" or sum(body.here for body in s.bodies) > 1:
+            return s
+        return Step(*_finish(s))
+
+    def setup(self, s: ArenaState) -> ArenaSetup:
+        """Show the field, and what is known of movement."""
+        return ArenaSetup(
+            width=WIDTH,
+            height=HEIGHT,
+            size=2 * HALF,
+            speed=SPEED,
+            dash_speed=DASH_SPEED,
+            dash_ticks=DASH_TICKS,
+            rest_ticks=REST_TICKS,
+            tick_hz=TICK_HZ,
+            reach=REACH,
+            walls=s.walls,
+            points=s.target,
+        )
+
+    def view(self, s: ArenaState, audience: Hashable) -> ArenaView:
+        """Show everybody."""
+        return show(s)
+
+    def outcome(self, s: ArenaState) -> Outcome | None:
+        """Rank by points; equal points share a place, leavers come last."""
+        if s.phase != "over":
+            return None
+        scores = tuple(body.points for body in s.bodies)
+        here = [seat for seat, body in enumerate(s.bodies) if body.here]
+        ranks = sorted({scores[seat] for seat in here}, reverse=True)
+        places = [
+            tuple(seat for seat in here if scores[seat] == rank) for rank in ranks
+        ]
+        gone = tuple(seat for seat, body in enumerate(s.bodies) if not body.here)
+        return Outcome(s.round, (*places, gone) if gone else tuple(places), scores)
+
+    def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
+        """Run to the nearest gem; where a wall is in the way, anywhere else."""
+        if view["phase"] == "over":
+            asked = view["rematch"]
+            return Rematch() if asked and seat not in asked else None
+        me = view["players"][seat]
+        if me is None:
+            return None
+        x, y, vx, vy, _, _, rest, _, _ = me
+        gem_x, gem_y = min(
+            view["gems"], key=lambda gem: (gem[0] - x) ** 2 + (gem[1] - y) ** 2
+        )
+        right, down = gem_x - x, gem_y - y
+        drawn, chance = chance.below(8)
+        if not vx and not vy and drawn < 4:
+            # Perhaps a wall: four ways out of it.
+            away = ((FULL, 60), (-60, FULL), (-FULL, -60), (60, -FULL))[drawn]
+            return Move(*away)
+        if not rest and drawn == 4 and abs(right) + abs(down) > 6 * HALF:
+            return Dash()
+        far = max(abs(right), abs(down), 1)
+        return Move(
+            (right * FULL + far // 2) // far,
+            (down * FULL + far // 2) // far,
+        )
+
+
+def _with_body(s: ArenaState, seat: int, body: Body) -> ArenaState:
+    return attrs.evolve(s, bodies=(*s.bodies[:seat], body, *s.bodies[seat + 1 :]))
+
+
+def _place_all(s: ArenaState) -> ArenaState:
+    """Put everybody at a start of its own, without points, and strew the gems."""
+    starts, chance = s.chance.shuffled(STARTS)
+    bodies = tuple(
+        Body(x, y, n=body.n, here=body.here)
+        for (x, y), body in zip(starts, s.bodies, strict=False)
+    )
+    gems: list[Point] = []
+    for _ in s.gems:
+        gem, chance = _new_gem(s.walls, bodies, gems, chance)
+        gems.append(gem)
+    return attrs.evolve(
+        s, bodies=bodies, gems=tuple(gems), chance=chance, ends=s.tick + s.length
+    )
+
+
+def _heed(body: Body, action: Action) -> Body:
+    match action:
+        case Move():
+            return attrs.evolve(body, to_x=action.x, to_y=action.y, n=action.n)
+        case Dash():
+            if body.rest:
+                return attrs.evolve(body, n=action.n)
+            return attrs.evolve(body, dash=DASH_TICKS, rest=REST_TICKS, n=action.n)
+        case Rematch():
+            return body
+
+
+def _move(walls: tuple[Wall, ...], body: Body) -> Body:
+    speed = DASH_SPEED if body.dash else SPEED
+    x, y = slide(walls, body.x, body.y, *velocity(body.to_x, body.to_y, speed))
+    # Written out: this is what a tick does most.
+    return Body(
+        x,
+        y,
+        x - body.x,
+        y - body.y,
+        body.points,
+        body.dash - 1 if body.dash else 0,
+        body.rest - 1 if body.rest else 0,
+        body.safe - 1 if body.safe else 0,
+        body.n,
+        body.to_x,
+        body.to_y,
+        body.here,
+    )
+
+
+def _hit(bodies: list[Body], order: list[int]) -> list[Event]:
+    """Let those who dash take a point from those whom they touch."""
+    events = []
+    for seat in order:
+        for other in order:
+            one, hit = bodies[seat], bodies[other]
+            if not one.dash or seat == other or not (one.here and hit.here):
+                continue
+            touch = abs(one.x - hit.x) < 2 * HALF and abs(one.y - hit.y) < 2 * HALF
+            if not touch or hit.safe:
+                continue
+            stolen = min(1, hit.points)
+            bodies[seat] = attrs.evolve(one, points=one.points + stolen)
+            bodies[other] = attrs.evolve(
+                hit, points=hit.points - stolen, dash=0, safe=SAFE_TICKS
+            )
+            facts = {"seat": other, "by": seat, "points": stolen}
+            events.append(Event("hit", facts))
+    return events
+
+
+def _take_gems(
+    walls: tuple[Wall, ...],
+    bodies: list[Body],
+    seat: int,
+    gems: list[Point],
+    chance: Chance,
+) -> tuple[list[Event], Chance]:
+    events = []
+    for index, (x, y) in enumerate(gems):
+        body = bodies[seat]
+        if body.here and abs(body.x - x) < REACH and abs(body.y - y) < REACH:
+            bodies[seat] = attrs.evolve(body, points=body.points + 1)
+            gems[index], chance = _new_gem(walls, tuple(bodies), gems, chance)
+            events.append(Event("took", {"seat": seat, "at": (x, y)}))
+    return events, chance
+
+
+def _new_gem(
+    walls: tuple[Wall, ...],
+    bodies: tuple[Body, ...],
+    gems: list[Point],
+    chance: Chance,
+) -> tuple[Point, Chance]:
+    """Draw where a gem lies: where nobody stands and no other gem is."""
+    points = free_points(walls)
+    point = points[0]
+    # Mostly the first will do; a field so full that 20 do not is none of ours.
+    for _ in range(20):
+        drawn, chance = chance.below(len(points))
+        point = points[drawn]
+        is_near = any(
+            abs(body.x - point[0]) < 3 * HALF and abs(body.y - point[1]) < 3 * HALF
+            for body in bodies
+            if body.here
+        )
+        if not is_near and point not in gems:
+            break
+    return point, chance
+
+
+def _finish(s: ArenaState) -> tuple[ArenaState, tuple[Event, ...]]:
+    best = max(body.points for body in s.bodies if body.here)
+    winners = tuple(
+        seat for seat, body in enumerate(s.bodies) if body.here and body.points == best
+    )
+    scores = tuple(body.points for body in s.bodies)
+    s = attrs.evolve(s, phase="over", winners=winners)
+    return s, (Event("ended", {"winners": winners, "scores": scores}),)
+
+
+def _ask_rematch(
+    s: ArenaState, inputs: tuple[tuple[int, Action], ...], n: int
+) -> ArenaState | Step[ArenaState]:
+    asked = tuple(
+        sorted({seat for seat, action in inputs if isinstance(action, Rematch)})
+    )
+    new = tuple(seat for seat in asked if seat not in s.rematch)
+    here = [seat for seat, body in enumerate(s.bodies) if body.here]
+    if not new or len(here) < 2:
+        return s
+    rematch = tuple(sorted((*s.rematch, *new)))
+    if not set(here) <= set(rematch):
+        events = tuple(Event("asked", {"seat": seat}) for seat in new)
+        return Step(attrs.evolve(s, rematch=rematch), events)
+    s = attrs.evolve(
+        s, tick=n, round=s.round + 1, phase="playing", winners=(), rematch=()
+    )
+    s = _place_all(s)
+    return Step(s, (Event("began", {"round": s.round}),))

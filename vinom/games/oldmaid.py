@@ -1,0 +1,356 @@
+"""
+Old maid: draw cards from your neighbour, lay pairs, do not keep the last queen.
+
+A queen is taken out of 52 cards and the rest is dealt; pairs are laid at once.
+On a turn one draws a card, unseen, from the player before, who has shuffled,
+and lays the pair if it makes one. Who has no cards is safe; the one who is left
+with the odd queen has lost.
+
+It shows how a game hides things: each seat is an audience of its own, and its
+view is the only one that ever holds its hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Annotated, Any, Literal
+
+import attrs
+from msgspec import Meta, Struct
+
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+
+#: Rank, then suit. The queen of clubs is not in play.
+DECK = tuple(
+    rank + suit for rank in "A23456789TJQK" for suit in "CDHS" if rank + suit != "QC"
+)
+
+Hand = tuple[str, ...]
+Phase = Literal["playing", "over"]
+
+
+class MaidOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    How patient the table is.
+
+    :ivar turn_seconds: how long a player may think about a draw.
+    """
+
+    turn_seconds: Annotated[float, Meta(ge=3, le=600)] = 20.0
+
+
+class Draw(Struct, frozen=True, forbid_unknown_fields=True, tag="draw"):
+    """
+    Draw a card from the view's ``source``.
+
+    :ivar position: which of its cards, from 0.
+    """
+
+    position: Annotated[int, Meta(ge=0, le=50)]
+
+
+class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
+    """Ask for another round."""
+
+
+class MaidView(Struct, frozen=True):
+    """
+    What one seat sees; spectators have no hand.
+
+    :ivar turn: who draws.
+    :ivar source: from whom.
+    :ivar due: match time at which the player's patience is over, seconds.
+    :ivar counts: how many cards each seat holds.
+    :ivar pairs: how many pairs each seat has laid.
+    :ivar hand: the seat's own cards, such as "QH".
+    :ivar safe: seats without cards, those who were first safe first; who were
+        so at the same time are together.
+    :ivar loser: the seat that kept the queen, or the last that left.
+    :ivar gone: seats that were given up.
+    :ivar rematch: seats that ask for another round.
+    """
+
+    round: int
+    phase: Phase
+    turn: int
+    source: int
+    due: float
+    counts: tuple[int, ...]
+    pairs: tuple[int, ...]
+    hand: Hand
+    safe: tuple[tuple[int, ...], ...]
+    loser: int | None
+    gone: tuple[int, ...]
+    rematch: tuple[int, ...]
+
+
+@attrs.frozen
+class MaidState:
+    """
+    A moment of a game; the fields are those of the view, for all seats.
+
+    :ivar quitters: seats that left while they held cards.
+    """
+
+    turn_seconds: float
+    chance: Chance
+    hands: tuple[Hand, ...]
+    pairs: tuple[int, ...]
+    round: int = 1
+    phase: Phase = "playing"
+    turn: int = 0
+    source: int = 0
+    due: float = 0.0
+    safe: tuple[tuple[int, ...], ...] = ()
+    loser: int | None = None
+    gone: tuple[int, ...] = ()
+    quitters: tuple[int, ...] = ()
+    rematch: tuple[int, ...] = ()
+
+
+class OldMaid(Game[MaidState, Draw | Rematch]):
+    """The rules."""
+
+    name = "oldmaid"
+    actions = Draw | Rematch
+    options = MaidOptions
+    seats = (2, 6)
+    linger = 120.0
+    time_limit = 2 * 3600.0
+
+    def start(self, table: Table) -> Step[MaidState]:
+        """Deal, and lay the pairs."""
+        players = tuple(range(len(table.seats)))
+        return _deal(table.options.turn_seconds, table.chance, players, (), 1, 0.0)
+
+    def act(
+        self, s: MaidState, seat: int, action: Draw | Rematch, now: float
+    ) -> MaidState | Step[MaidState]:
+        """Draw a card, or ask for another round."""
+        if isinstance(action, Rematch):
+            return _ask_rematch(s, seat, now)
+        if s.phase == "over":
+            raise Rejected("round_over", "this round is over; ask for a rematch")
+        if seat != s.turn:
+            raise Rejected("not_your_turn", "wait for your turn")
+        count = len(s.hands[s.source])
+        if action.position >= count:
+            raise Rejected("no_such_card", f"seat {s.source} holds {count} cards")
+        return Step(*_draw(s, action.position, now))
+
+    def deadline(self, s: MaidState) -> float | None:
+        """A player's patience ends."""
+        return None if s.phase == "over" else s.due
+
+    def advance(self, s: MaidState, now: float) -> Step[MaidState]:
+        """Draw some card for a silent player."""
+        position, chance = s.chance.below(len(s.hands[s.source]))
+        slow = Event("timed_out", {"seat": s.turn})
+        after, events = _draw(attrs.evolve(s, chance=chance), position, now)
+        return Step(after, (slow, *events))
+
+    def left(self, s: MaidState, seat: int, now: float) -> MaidState | Step[MaidState]:
+        """Deal a leaver's cards to the others; of two, the other has won."""
+        s = attrs.evolve(s, gone=(*s.gone, seat))
+        if s.phase == "over" or not s.hands[seat]:
+            return s
+        s = attrs.evolve(s, quitters=(*s.quitters, seat))
+        return Step(*_deal_on(s, seat, now))
+
+    def audience(self, s: MaidState, seat: int | None) -> Hashable:
+        """Each seat is an audience of its own."""
+        return seat
+
+    def view(self, s: MaidState, audience: Hashable) -> MaidView:
+        """Show how many cards everybody has, and a seat its own."""
+        return MaidView(
+            round=s.round,
+            phase=s.phase,
+            turn=s.turn,
+            source=s.source,
+            due=s.due,
+            counts=tuple(map(len, s.hands)),
+            pairs=s.pairs,
+            hand=s.hands[audience] if isinstance(audience, int) else (),
+            safe=s.safe,
+            loser=s.loser,
+            gone=s.gone,
+            rematch=s.rematch,
+        )
+
+    def outcome(self, s: MaidState) -> Outcome | None:
+        """Who was safe first; then the loser, then who had left before the end."""
+        if s.loser is None:
+            return None
+        before = tuple((seat,) for seat in reversed(s.quitters) if seat != s.loser)
+        return Outcome(s.round, (*s.safe, (s.loser,), *before))
+
+    def bot(
+        self, view: Any, seat: int, chance: Chance, setup: Any
+    ) -> Draw | Rematch | None:
+        """Draw any card."""
+        if view["phase"] == "over":
+            asked = view["rematch"]
+            return Rematch() if asked and seat not in asked else None
+        if view["turn"] != seat:
+            return None
+        return Draw(chance.below(view["counts"][view["source"]])[0])
+
+
+def _deal(
+    turn_seconds: float,
+    chance: Chance,
+    players: tuple[int, ...],
+    gone: tuple[int, ...],
+    number: int,
+    now: float,
+) -> Step[MaidState]:
+    """Deal a round to *players*; *gone* have seats but no cards."""
+    deck, chance = chance.shuffled(DECK)
+    first, chance = chance.below(len(players))
+    count = len(players) + len(gone)
+    s = MaidState(
+        turn_seconds, chance, ((),) * count, (0,) * count, round=number, gone=gone
+    )
+    laid = []
+    for index, seat in enumerate(players):
+        s, pairs = _take(s, seat, deck[index :: len(players)])
+        laid.append({"seat": seat, "cards": pairs})
+    # Safe by the deal alone is possible, if hardly ever.
+    empty = tuple(seat for seat in players if not s.hands[seat])
+    s = attrs.evolve(s, safe=(empty,) if empty else ())
+    s, events = _go_on(s, players[first], now)
+    began = Event("began", {"round": number, "starter": s.turn})
+    return Step(s, (began, Event("dealt", {"laid": laid}), *events))
+
+
+def _take(s: MaidState, seat: int, cards: Hand) -> tuple[MaidState, Hand]:
+    """Give cards to a seat and lay the pairs that they make."""
+    hand: list[str] = list(s.hands[seat])
+    laid: list[str] = []
+    for card in cards:
+        match = next((one for one in hand if one[0] == card[0]), None)
+        if match is None:
+            hand.append(card)
+        else:
+            hand.remove(match)
+            laid += (match, card)
+    s = _with_hand(s, seat, tuple(hand))
+    pairs = s.pairs[seat] + len(laid) // 2
+    pairs_of = (*s.pairs[:seat], pairs, *s.pairs[seat + 1 :])
+    return attrs.evolve(s, pairs=pairs_of), tuple(laid)
+
+
+def _with_hand(s: MaidState, seat: int, hand: Hand) -> MaidState:
+    return attrs.evolve(s, hands=(*s.hands[:seat], hand, *s.hands[seat + 1 :]))
+
+
+def _draw(
+    s: MaidState, position: int, now: float
+) -> tuple[MaidState, tuple[Event, ...]]:
+    seat, source = s.turn, s.source
+    theirs = s.hands[source]
+    card = theirs[position]
+    s = _with_hand(s, source, (*theirs[:position], *theirs[position + 1 :]))
+    s, laid = _take(s, seat, (card,))
+    # Everybody sees from where a card went; only two may know which it was.
+    events = [
+        Event("drew", {"seat": seat, "source": source, "position": position}),
+        Event("drew_card", {"card": card}, to=seat),
+        Event("gave_card", {"card": card}, to=source),
+    ]
+    if laid:
+        events.append(Event("laid", {"seat": seat, "cards": laid}))
+    s, more = _save_empty(s, (source, seat))
+    s, end = _go_on(s, _next_with_cards(s, seat, 1), now)
+    return s, (*events, *more, *end)
+
+
+def _save_empty(
+    s: MaidState, seats: tuple[int, ...]
+) -> tuple[MaidState, tuple[Event, ...]]:
+    empty = tuple(sorted(seat for seat in seats if not s.hands[seat]))
+    if not empty:
+        return s, ()
+    events = tuple(Event("safe", {"seat": seat}) for seat in empty)
+    return attrs.evolve(s, safe=(*s.safe, empty)), events
+
+
+def _go_on(s: MaidState, start: int, now: float) -> tuple[MaidState, tuple[Event, ...]]:
+    """Let the first with cards from *start* on draw next, or end the round."""
+    holders = sum(map(bool, s.hands))
+    turn = start if s.hands[start] else _next_with_cards(s, start, 1)
+    if holders == 1:
+        # The odd queen never finds its match, so somebody always holds cards.
+        return _lose(s, turn)
+    source = _next_with_cards(s, turn, -1)
+    # In a known order a card that was just drawn could be followed.
+    hand, chance = s.chance.shuffled(s.hands[source])
+    s = attrs.evolve(
+        _with_hand(s, source, hand),
+        chance=chance,
+        turn=turn,
+        source=source,
+        due=now + s.turn_seconds,
+    )
+    return s, ()
+
+
+def _next_with_cards(s: MaidState, seat: int, way: int) -> int:
+    """Find the next seat that holds cards, upwards (1) or downwards (-1)."""
+    count = len(s.hands)
+    around = ((seat + way * step) % count for step in range(1, count + 1))
+    return next(one for one in around if s.hands[one])
+
+
+def _lose(s: MaidState, loser: int) -> tuple[MaidState, tuple[Event, ...]]:
+    s = attrs.evolve(s, phase="over", loser=loser)
+    facts = {"loser": loser, "how": "queen", "cards": s.hands[loser]}
+    return s, (Event("ended", facts),)
+
+
+def _deal_on(
+    s: MaidState, leaver: int, now: float
+) -> tuple[MaidState, tuple[Event, ...]]:
+    """Deal a leaver's cards to the others who play."""
+    others = [
+        (leaver + step) % len(s.hands)
+        for step in range(1, len(s.hands))
+        if s.hands[(leaver + step) % len(s.hands)]
+    ]
+    if len(others) == 1:
+        s = attrs.evolve(s, safe=(*s.safe, (others[0],)))
+        s = attrs.evolve(s, phase="over", loser=leaver)
+        facts = {"loser": leaver, "how": "left", "cards": ()}
+        return s, (Event("ended", facts),)
+    cards, chance = s.chance.shuffled(s.hands[leaver])
+    s = _with_hand(attrs.evolve(s, chance=chance), leaver, ())
+    events = []
+    for index, seat in enumerate(others):
+        share = cards[index :: len(others)]
+        s, laid = _take(s, seat, share)
+        if share:
+            facts = {"seat": seat, "source": leaver, "count": len(share)}
+            events.append(Event("received", facts))
+            events.append(Event("received_cards", {"cards": share}, to=seat))
+        if laid:
+            events.append(Event("laid", {"seat": seat, "cards": laid}))
+    s, more = _save_empty(s, tuple(others))
+    # The turn stays where it was if it can, and its time begins anew.
+    s, end = _go_on(s, s.turn, now)
+    return s, (*events, *more, *end)
+
+
+def _ask_rematch(s: MaidState, seat: int, now: float) -> MaidState | Step[MaidState]:
+    if s.phase != "over":
+        raise Rejected("round_runs", "this round is not over")
+    players = tuple(one for one in range(len(s.hands)) if one not in s.gone)
+    if len(players) < 2:
+        raise Rejected("alone", "the others have left")
+    if seat in s.rematch:
+        return s
+    asked = tuple(sorted((*s.rematch, seat)))
+    if not set(players) <= set(asked):
+        event = Event("asked", {"seat": seat})
+        return Step(attrs.evolve(s, rematch=asked), (event,))
+    return _deal(s.turn_seconds, s.chance, players, s.gone, s.round + 1, now)
