@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from tests.support.websockets import frame
@@ -19,6 +24,23 @@ GOOD = {
     "Sec-WebSocket-Version": "13",
 }
 
+_ODD = [
+    None,
+    "",
+    "websocket",
+    "WebSocket",
+    "websocket, h2c",
+    "upgrade",
+    "keep-alive,Upgrade",
+    "upgraded",
+    "13",
+    "13, 8",
+    "AAAAAAAAAAAAAAAAAAAAAA==",
+    "AAAAAAAAAAAAAAAAAAAAAB==",
+    "AAAAAAAAAAAAAAAAAAAAAAA=",
+    "AAAAAAAAAAAAAAAAAAAAAA==\u00fc",
+]
+
 
 class HandshakeTests(SynchronousTestCase):
     """`accept_handshake`."""
@@ -32,6 +54,34 @@ class HandshakeTests(SynchronousTestCase):
         self.assertTrue(accepted.answer.endswith(b"\r\n\r\n"))
         self.assertIn(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", accepted.answer)
         self.assertEqual(accepted.extensions, ())
+
+    @settings(deadline=None)
+    @given(
+        st.dictionaries(
+            st.sampled_from([name for name in GOOD if name != "Host"]),
+            st.sampled_from(_ODD),
+            max_size=2,
+        ),
+        st.lists(st.sampled_from(list(GOOD.items())), max_size=1),
+    )
+    def test_usual_and_unusual(
+        self, changed: dict[str, str | None], again: list[tuple[str, str]]
+    ) -> None:
+        """
+        The quick answer for usual handshakes is given to those, and no others,
+        that the ``websockets`` package accepts in the same way.
+        """
+        headers = {**GOOD, **changed}
+        given = [(name, value) for name, value in headers.items() if value is not None]
+        request = Request("/ws", Headers(given + again))
+        expected = ServerProtocol().accept(request)
+        try:
+            answer = accept_handshake("/ws", given + again).answer
+        except HandshakeRefused as error:
+            self.assertEqual(error.status, expected.status_code)
+        else:
+            self.assertEqual(expected.status_code, 101)
+            self.assertIn(expected.headers["Sec-WebSocket-Accept"].encode(), answer)
 
     def test_refused(self) -> None:
         """

@@ -7,6 +7,7 @@ Source: RFC 6455, section 4; RFC 7692 for compression.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -15,6 +16,7 @@ from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
 from vinom.errors import PeerError
 
@@ -57,6 +59,17 @@ class Accepted:
     extensions: Sequence[Extension] = ()
 
 
+#: The answer to nearly everybody; for the rest `ServerProtocol` finds the words.
+_ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Upgrade: websocket\r\n"
+    b"Connection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n"
+    b"\r\n"
+)
+_KEY = re.compile("[A-Za-z0-9+/]{21}[AQgw]==")
+
+
 def accept_handshake(
     path: str, headers: Iterable[tuple[str, str]], deflates: bool = False
 ) -> Accepted:
@@ -67,9 +80,28 @@ def accept_handshake(
     :param deflates: compress messages if the client can (permessage-deflate).
     :raises HandshakeRefused: it asks for something else, or in a wrong way.
     """
+    headers = list(headers)
+    if not deflates and (key := _plain_key(headers)) is not None:
+        return Accepted(_ANSWER % accept_key(key).encode())
     server = ServerProtocol(extensions=[_DEFLATE] if deflates else None, logger=_log)
     response = server.accept(Request(path, Headers(headers)))
     if response.status_code != 101:
         why = server.handshake_exc
         raise HandshakeRefused(response.status_code, f"no WebSocket handshake: {why}")
     return Accepted(response.serialize(), tuple(server.extensions))
+
+
+def _plain_key(headers: list[tuple[str, str]]) -> str | None:
+    """Find the key of a handshake as browsers and clients write it."""
+    found = {name.lower(): value for name, value in headers}
+    key = found.get("sec-websocket-key", "")
+    if (
+        found.get("sec-websocket-version") == "13"
+        and found.get("upgrade", "").lower() == "websocket"
+        and "upgrade" in found.get("connection", "").lower().split(", ")
+        and _KEY.fullmatch(key)
+        # Each of them once: the core knows what to say of others.
+        and len(found) == len(headers)
+    ):
+        return key
+    return None
