@@ -51,4 +51,11 @@ FACTS: dict[str, Any] = {
     "played": PLAYED,
     "turns": {"turn_seconds:0.0005": 9, "turn_seconds:sum": 0.004},
     "errors": {"hello_first": 2},
+    "rooms": {
+        "rooms": 3,
+        "places": 9,
+        "away": 2,
+        "by_game": {("tictactoe", "playing"): 2, ("maze", "gathering"): 1},
+        "ended": {"finished": 5},
+    },
 }

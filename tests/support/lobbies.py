@@ -52,6 +52,7 @@ class Duel(Game[Any, Any]):
     """For the lobby a game is no more than this."""
 
     name = "duel"
+    actions = SizeOptions
     options = SizeOptions
     seats = (2, 2)
 
@@ -60,6 +61,7 @@ class Party(Game[Any, Any]):
     """A game of two to four."""
 
     name = "party"
+    actions = SizeOptions
     options = SizeOptions
     seats = (2, 4)
 

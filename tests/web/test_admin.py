@@ -59,7 +59,12 @@ class AdminTests(SynchronousTestCase):
         )
         self.pages = Folder(
             v1=admin_pages(
-                self.operations, world.sessions, world.matchmaker, outside, self.keys
+                self.operations,
+                world.sessions,
+                world.matchmaker,
+                outside,
+                self.keys,
+                world.rooms,
             )
         )
 
@@ -67,6 +72,22 @@ class AdminTests(SynchronousTestCase):
         players = [{"name": name} for name in names]
         wish = {"game": "party", "players": players, "options": {"size": 3}}
         return ask(self.pages, "POST", "/v1/matches", wish)
+
+    def test_rooms(self) -> None:
+        """
+        Operators list rooms, remove a player from one, and end one.
+        """
+        line, welcome = self.world.hello("ann")
+        line.ask("join_room", game="party", room_id="r1")
+        answer = ask(self.pages, "GET", "/v1/rooms")
+        self.assertEqual([r["room_id"] for r in answer.json["rooms"]], ["r1"])
+        kick = {"player_id": welcome["player_id"]}
+        self.assertEqual(ask(self.pages, "POST", "/v1/rooms/r1/kick", kick).status, 200)
+        self.assertEqual(line.heard()[-1]["type"], "kicked")
+        self.assertEqual(ask(self.pages, "POST", "/v1/rooms/r1/kick", kick).status, 404)
+        self.assertEqual(ask(self.pages, "POST", "/v1/rooms/r1/end").status, 200)
+        self.assertEqual(ask(self.pages, "POST", "/v1/rooms/r1/end").status, 404)
+        self.assertEqual(ask(self.pages, "GET", "/v1/rooms").json, {"rooms": []})
 
     def test_status(self) -> None:
         """

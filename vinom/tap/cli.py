@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "what keeps a node from running well here, and the remedies",
     "status": "what a node is doing",
     "matches": "the matches of a node",
+    "rooms": "the rooms that a node hosts itself",
     "kick": "remove a player from a match",
     "end": "end a match",
     "drain": "take no new matches and stop when the last one ends",

@@ -149,7 +149,12 @@ class Node(MultiService):
         self._web_at: dict[str, str] = {}
         api = Folder(
             v1=admin_pages(
-                self, parts.sessions, parts.matchmaker, parts.outside, parts.keys
+                self,
+                parts.sessions,
+                parts.matchmaker,
+                parts.outside,
+                parts.keys,
+                parts.rooms,
             ),
             metrics=Metrics(self.facts),
         )
@@ -158,7 +163,12 @@ class Node(MultiService):
         )
         if settings.http is not None:
             public = public_site(
-                settings, parts.websockets, parts.tls, self.obstacle, reactor
+                settings,
+                self._games,
+                parts.websockets,
+                parts.tls,
+                self.obstacle,
+                reactor,
             )
             self._listen("http", settings.http, public)
         if settings.admin is not None and self._token is not None:
@@ -240,6 +250,7 @@ class Node(MultiService):
                 "longest_wait": round(queue["longest_wait"], 3),
             },
             "matches": parts.sessions.status(),
+            "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
             "fleet": attrs.asdict(parts.fleet.status()),
         }
@@ -271,6 +282,7 @@ class Node(MultiService):
             "played": parts.fleet.totals(),
             "turns": self._turns.figures(),
             "errors": dict(parts.lobby.errors),
+            "rooms": parts.rooms.figures(),
             "certificates": parts.keys.expiries(),
         }
 
@@ -291,21 +303,23 @@ class Node(MultiService):
         self.state = "draining"
         seconds = self._settings.drain_seconds
         _log.info(
-            "draining: no new matches; running ones have {seconds} s", seconds=seconds
+            "draining: no new matches and rooms; running ones have {seconds} s",
+            seconds=seconds,
         )
         self._patience = self._reactor.callLater(seconds, self._out_of_patience)
         self._parts.lobby.drain().addCallback(lambda _: self._drained())
 
     def _drained(self) -> None:
         if self.state == "draining":
-            _log.info("no match is left; stopping")
+            _log.info("no match and no room is left; stopping")
             self._stop()
 
     def _out_of_patience(self) -> None:
         self._patience = None
         _log.warn(
-            "{count} matches did not end in time; stopping",
+            "{count} matches and {rooms} rooms did not end in time; stopping",
             count=len(self._parts.sessions.matches()),
+            rooms=self._parts.rooms.status()["rooms"],
         )
         self._stop()
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from msgspec import MsgspecError, Struct, json
+from msgspec import Struct, json
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
-from vinom.errors import Code, Refused, field_of
 from vinom.services.keys import Kind
 from vinom.services.matchmaker import Matchmaker
 from vinom.services.outside import OutsideMatches
 from vinom.services.sessions import Sessions
-from vinom.web.answers import Asked, Folder, Missing
+from vinom.web.admin_rooms import RoomCare, RoomPages
+from vinom.web.answers import Asked, Folder, Missing, decode_json, read_name
 from vinom.wire.messages import ShortText
 from vinom.wire.outside import decode_start
 
@@ -68,6 +68,7 @@ def admin_pages(
     matchmaker: Matchmaker,
     outside: OutsideMatches,
     keys: KeyCare,
+    rooms: RoomCare,
 ) -> Folder:
     """Make the API's pages, to be served under any root."""
 
@@ -80,7 +81,7 @@ def admin_pages(
         return {"status": "draining"}
 
     async def rotate(body: bytes) -> Any:
-        return await keys.rotate(_decode(_rotations, body).kind)
+        return await keys.rotate(decode_json(_rotations, body).kind)
 
     return Folder(
         keys=_Listed(
@@ -89,6 +90,7 @@ def admin_pages(
         ),
         status=Asked("GET", lambda body: operations.status()),
         matches=_Matches(sessions, start),
+        rooms=RoomPages(rooms),
         explain=_Each(
             lambda player_id: Asked("GET", lambda body: matchmaker.explain(player_id))
         ),
@@ -119,12 +121,12 @@ class _Matches(Resource):
         self._start = Asked("POST", start)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        match_id = _name(path)
+        match_id = read_name(path)
         if match_id is None:
             return Missing()
 
         async def kick(body: bytes) -> Any:
-            player_id = _decode(_kicks, body).player_id
+            player_id = decode_json(_kicks, body).player_id
             await self._sessions.kick(match_id, player_id)
             _log.info(
                 "an operator removed player {player_id} from match {match_id}",
@@ -153,26 +155,8 @@ class _Each(Resource):
         self._page = page
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        name = _name(path)
+        name = read_name(path)
         return Missing() if name is None else self._page(name)
 
     def render(self, request: Any) -> bytes:
         return Missing().render(request)
-
-
-def _name(path: bytes) -> str | None:
-    """Read one part of a path; ids are short and ASCII."""
-    try:
-        name = path.decode("ascii")
-    except UnicodeDecodeError:
-        return None
-    return name if 1 <= len(name) <= 64 else None
-
-
-def _decode(decoder: json.Decoder[_B], body: bytes) -> _B:
-    try:
-        return decoder.decode(body)
-    except (MsgspecError, UnicodeDecodeError) as error:
-        field = field_of(str(error))
-        code = Code.BAD_MESSAGE if field is None else Code.BAD_FIELD
-        raise Refused(code, str(error), {"field": field} if field else {}) from None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from msgspec import json
+from msgspec import MsgspecError, Struct, json
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -15,7 +15,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.errors import Code, Refused, StoreUnavailable, field_of
 
 #: Longest request body, bytes: a match of 64 players with loadouts.
 BODY_LIMIT = 64 * 1024
@@ -25,12 +25,14 @@ _ENDLESS = 16 * BODY_LIMIT
 _IDLE = 60.0
 
 _log = Logger()
+_B = TypeVar("_B", bound=Struct)
 
 #: Code to HTTP status; every other one is the asker's mistake.
 _STATUSES = {
     Code.UNAUTHORIZED: 401,
     Code.NO_SUCH_MATCH: 404,
     Code.NO_SUCH_PLAYER: 404,
+    Code.NO_SUCH_ROOM: 404,
     Code.UNKNOWN_GAME: 404,
     Code.UNKNOWN_TYPE: 404,
     Code.ALREADY_IN_MATCH: 409,
@@ -214,3 +216,21 @@ class Folder(Resource):
 
     def render(self, request: Request) -> bytes:
         return refuse(request, Refused(Code.UNKNOWN_TYPE, "nothing is here"), 404)
+
+
+def read_name(path: bytes) -> str | None:
+    """Read one part of a path; ids are short and ASCII."""
+    try:
+        name = path.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return name if 1 <= len(name) <= 64 else None
+
+
+def decode_json(decoder: json.Decoder[_B], body: bytes) -> _B:
+    try:
+        return decoder.decode(body)
+    except (MsgspecError, UnicodeDecodeError) as error:
+        field = field_of(str(error))
+        code = Code.BAD_MESSAGE if field is None else Code.BAD_FIELD
+        raise Refused(code, str(error), {"field": field} if field else {}) from None

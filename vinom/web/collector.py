@@ -46,6 +46,7 @@ class NodeCollector(Collector):
         yield from self._node()
         yield from self._queue()
         yield from self._matches()
+        yield from self._rooms()
         played: Figures = self._facts["played"]
         yield from _players(played)
         yield from _datagrams(played)
@@ -110,6 +111,29 @@ class NodeCollector(Collector):
         )
         yield _by_label(
             "vinom_ports", "UDP ports of game servers.", "state", facts["ports"]
+        )
+
+    def _rooms(self) -> Iterator[Metric]:
+        told = self._facts["rooms"]
+        rooms = GaugeMetricFamily(
+            "vinom_rooms", "Rooms of the node itself.", labels=["game", "state"]
+        )
+        for (game, state), count in sorted(told["by_game"].items()):
+            rooms.add_metric([game, state], count)
+        yield rooms
+        places = GaugeMetricFamily(
+            "vinom_room_places",
+            "Places in rooms of the node; away: their connection is lost.",
+            labels=["state"],
+        )
+        places.add_metric(["here"], told["places"] - told["away"])
+        places.add_metric(["away"], told["away"])
+        yield places
+        yield _count_by_label(
+            "vinom_rooms_closed",
+            "Rooms of the node that are over, by reason.",
+            "reason",
+            dict.fromkeys(get_args(EndReason), 0) | dict(told["ended"]),
         )
 
     def _reactors(self, played: Figures) -> Iterator[Metric]:
