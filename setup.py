@@ -11,5 +11,10 @@ setup(
     # One root for everything: an editable install then puts it on the path, and
     # twistd finds the plugin.
     package_dir={"": "."},
-    package_data={"twisted.plugins": ["vinom_plugins.py"], "vinom": ["py.typed"]},
+    package_data={
+        "twisted.plugins": ["vinom_plugins.py"],
+        "vinom": ["py.typed"],
+        # The page where people play.
+        "vinom.web": ["static/*", "static/boards/*"],
+    },
 )

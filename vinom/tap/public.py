@@ -1,8 +1,8 @@
-"""What everybody finds where ``http`` is: health, readiness, and WebSockets."""
+"""What everybody finds where ``http`` is: the page, health, and WebSockets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import (
@@ -11,17 +11,21 @@ from twisted.internet.interfaces import (
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from vinom.game import Game
 from vinom.net.proxied import ProxiedFactory
 from vinom.net.websocket import WebSocketBounds, WebSockets
 from vinom.rules.origins import Origins
 from vinom.tap.settings import Settings
 from vinom.web.answers import make_site
+from vinom.web.game_catalogue import GameCatalogue
 from vinom.web.health import health_pages
+from vinom.web.static_pages import StaticFolder
 from vinom.web.websocket import WebSocketPage
 
 
 def public_site(
     settings: Settings,
+    games: Mapping[str, Game[Any, Any]],
     websockets: WebSockets,
     tls: IOpenSSLServerConnectionCreator,
     obstacle: Callable[[], str | None],
@@ -33,7 +37,9 @@ def public_site(
     :param tls: used if the settings say so.
     :param obstacle: why no players should be sent here.
     """
-    pages = health_pages(obstacle)
+    pages = StaticFolder()
+    pages.children.update(health_pages(obstacle).children)
+    pages.putChild(b"games.json", GameCatalogue(games))
     origins = Origins(settings.origin, not settings.browsers_only, settings.any_origin)
     pages.putChild(b"ws", WebSocketPage(websockets, origins, settings.deflate))
     site: IProtocolFactory = make_site(pages, reactor)

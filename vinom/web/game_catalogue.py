@@ -1,0 +1,69 @@
+"""``/games.json``: what a page must know of games that it has never seen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from inspect import getdoc
+from typing import Any, get_args
+
+from msgspec import json
+from twisted.web.server import Request
+
+from vinom.game import Game
+from vinom.web.answers import Page, answer
+
+
+class GameCatalogue(Page):
+    """
+    Describe every game: seats, and what actions and options look like.
+
+    :param dev: of a game under development, what its page must know: see
+        ``vinom dev``.
+    """
+
+    def __init__(
+        self,
+        games: Mapping[str, Game[Any, Any]],
+        dev: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self._games = {name: described(game) for name, game in sorted(games.items())}
+        self._dev = dev
+
+    def render_GET(self, request: Request) -> bytes:
+        found: dict[str, Any] = {"games": self._games}
+        if self._dev is not None:
+            found["dev"] = self._dev()
+        return answer(request, found)
+
+
+def described(game: Game[Any, Any]) -> dict[str, Any]:
+    """Describe one game: JSON-like; schemas are JSON Schema 2020-12."""
+    actions = get_args(game.actions) or (game.actions,)
+    return {
+        "about": _summary(game),
+        "seats": list(game.seats),
+        "late_join": game.late_join,
+        "tick_hz": game.tick_hz,
+        "has_bot": type(game).bot is not Game.bot,
+        "actions": [_schema(action) for action in actions],
+        "options": _schema(game.options),
+        "loadout": _schema(game.loadout),
+    }
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.schema(kind)
+    except TypeError:
+        # A type of the author's own: it can still be sent as JSON.
+        return {"title": getattr(kind, "__name__", str(kind))}
+    return found
+
+
+def _summary(game: Game[Any, Any]) -> str:
+    """Take the first paragraph of what its author says of the game."""
+    module = sys.modules.get(type(game).__module__)
+    text = getdoc(module) if module is not None and module.__doc__ else getdoc(game)
+    return " ".join((text or "").split("\n\n")[0].split())

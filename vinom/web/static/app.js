@@ -1,0 +1,181 @@
+// @ts-check
+/** The page: connect, follow the address, show the lobby or a room. */
+
+import { Client } from "./vinom.js";
+import { showLobby } from "./lobby.js";
+import { showRoom } from "./room.js";
+import { watchDevelopment } from "./dev.js";
+import { button, h, inWords, someName, toast } from "./ui.js";
+
+const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+const connection = /** @type {HTMLElement} */ (document.getElementById("connection"));
+const me = /** @type {HTMLButtonElement} */ (document.getElementById("me"));
+
+/** What the node says of its games: see `vinom.web.game_catalogue`. @type {any} */
+let catalogue = { games: {} };
+/** @type {Client} */
+let client;
+/** Ends what is shown. @type {() => void} */
+let leave = () => {};
+/** @type {any} */
+let ticking;
+
+/** Where the address leads: `#room=…&game=…`, `&watch=1` to watch; else the lobby. */
+function place() {
+  const found = new URLSearchParams(location.hash.slice(1));
+  return {
+    room: found.get("room"),
+    game: found.get("game"),
+    watch: found.get("watch") === "1",
+  };
+}
+
+function open() {
+  const name = sessionStorage.getItem("vinom.name") ?? someName();
+  sessionStorage.setItem("vinom.name", name);
+  client = new Client({ name, storage: sessionStorage });
+  client.on("status", tellStatus);
+  client.on("error", (error) => {
+    if (client.status === "refused") showRefused(error);
+    else if (client.status !== "replaced") toast(inWords(error));
+  });
+  client.ready.then(() => {
+    me.hidden = false;
+    me.textContent = client.name;
+    me.setAttribute("aria-label", `You are ${client.name}. Change your name`);
+  }, () => {});
+  tellStatus();
+}
+
+function tellStatus() {
+  clearInterval(ticking);
+  const { status } = client;
+  connection.dataset.status = status;
+  if (status === "online") connection.replaceChildren("Connected");
+  else if (status === "connecting") connection.replaceChildren("Connecting…");
+  else if (status === "waiting") {
+    const wait = h("span", { "aria-hidden": "true" });
+    const tell = () => {
+      const left = Math.ceil((client.retryAt - Date.now()) / 1000);
+      wait.textContent = left > 0 ? ` Again in ${left} s.` : "";
+    };
+    tell();
+    ticking = setInterval(tell, 500);
+    const now = button("Try now", () => client.retryNow(), { class: "link" });
+    connection.replaceChildren("Connection lost.", wait, " ", now);
+  } else if (status === "replaced") {
+    connection.replaceChildren("Open elsewhere");
+    showReplaced();
+  } else connection.replaceChildren("Not connected");
+}
+
+/** @param {import("./vinom.js").VinomError} error */
+function showRefused(error) {
+  leave();
+  leave = () => {};
+  main.replaceChildren(
+    h(
+      "section.card.notice",
+      null,
+      h("h1", null, "You cannot come in"),
+      h("p", null, inWords(error)),
+      button("Choose another name", askName, { class: "primary" }),
+    ),
+  );
+}
+
+function showReplaced() {
+  leave();
+  leave = () => {};
+  main.replaceChildren(
+    h(
+      "section.card.notice",
+      null,
+      h("h1", null, "You went on in another tab"),
+      h("p", null, "This one sleeps, because a player can only be in one place."),
+      button("Play here instead", () => location.reload(), { class: "primary" }),
+    ),
+  );
+}
+
+/** Another name is another player, so this is only asked where nothing is lost. */
+function askName() {
+  const field = h("input", {
+    id: "name-field",
+    maxlength: 24,
+    required: true,
+    autocomplete: "nickname",
+    value: client.name || sessionStorage.getItem("vinom.name"),
+  });
+  const inRoom = place().room !== null && client.places.size > 0;
+  /** @param {Event} event */
+  const take = (event) => {
+    event.preventDefault();
+    const name = field.value.trim();
+    dialog.close();
+    if (!name || name === client.name) return;
+    sessionStorage.setItem("vinom.name", name);
+    sessionStorage.removeItem("vinom.player_key");
+    client.close();
+    leave();
+    open();
+    follow();
+  };
+  const dialog = h(
+    "dialog.card",
+    { "aria-labelledby": "name-title", onclose: () => dialog.remove() },
+    h(
+      "form",
+      { method: "dialog", onsubmit: take },
+      h("h2", { id: "name-title" }, "Your name"),
+      inRoom && h("p", null, "Leave the room first: a new name is a new player."),
+      h("label", { for: "name-field" }, "What others see"),
+      field,
+      h(
+        "div.row.end",
+        null,
+        button("Cancel", () => dialog.close()),
+        h("button.primary", { type: "submit", disabled: inRoom }, "Save"),
+      ),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  field.select();
+}
+
+function follow() {
+  if (client.status === "refused" || client.status === "replaced") return;
+  leave();
+  const { room, game, watch } = place();
+  const shown = { main, client, catalogue };
+  if (room === null) {
+    document.title = "Vinom";
+    leave = showLobby(shown);
+  } else leave = showRoom(shown, { room, game, watch });
+  scrollTo(0, 0);
+}
+
+async function begin() {
+  open();
+  me.addEventListener("click", askName);
+  try {
+    const answer = await fetch("games.json");
+    catalogue = await answer.json();
+  } catch {
+    // Without it rooms can still be played, but for new games' forms.
+  }
+  if (catalogue.dev) watchDevelopment(catalogue.dev);
+  addEventListener("hashchange", (event) => {
+    // The skip link's own.
+    if (location.hash === "#main") {
+      main.focus();
+      history.replaceState(null, "", event.oldURL);
+      return;
+    }
+    follow();
+  });
+  follow();
+}
+
+begin();

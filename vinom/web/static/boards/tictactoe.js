@@ -1,0 +1,108 @@
+// @ts-check
+/** Tic-tac-toe: nine cells, by mouse, touch or arrow keys. */
+
+import { button, countdown, h, svg, swap } from "../ui.js";
+
+const CROSS = [["path", { d: "M22 22L78 78M78 22L22 78", pathLength: 1 }]];
+const RING = [["circle", { cx: 50, cy: 50, r: 30, pathLength: 1 }]];
+
+/** @param {number} seat */
+const mark = (seat) =>
+  svg("0 0 100 100", /** @type {any} */ (seat ? RING : CROSS), `mark mark-${seat}`);
+
+/** @param {any} context */
+export function mount(context) {
+  const { room } = context;
+  const cells = [...Array(9).keys()].map((at) =>
+    h("button.cell", {
+      type: "button",
+      onclick: () => place(at),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => walk(event, at),
+    }),
+  );
+  const status = h("p.turn", { role: "status" });
+  const clock = countdown();
+  const foot = h("div.row.centre");
+  const grid = h("div.ttt", { role: "group", "aria-label": "Board" }, cells);
+  let shown = "";
+
+  /** @param {number} at */
+  function place(at) {
+    const { board, turn } = room.view;
+    const row = Math.floor(at / 3);
+    const col = at % 3;
+    if (turn === room.seat && board[row][col] === null) {
+      context.act({ type: "place", row, col });
+    }
+  }
+
+  /** @param {KeyboardEvent} event @param {number} at */
+  function walk(event, at) {
+    /** @type {Record<string, number>} */
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -3, ArrowDown: 3 };
+    const step = steps[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const to = at + step;
+    const isSideways = Math.abs(step) === 1;
+    if (isSideways && Math.floor(to / 3) !== Math.floor(at / 3)) return;
+    cells[to]?.focus();
+  }
+
+  return {
+    element: h("div.board-ttt", null, status, clock.element, grid, foot),
+    ends: true,
+    mark,
+    stop: clock.stop,
+    /** @param {number} seat */
+    player: (seat) => String(room.view.wins[seat] ?? 0),
+    update() {
+      const { board, turn, due, winner, line, rematch } = room.view;
+      const won = new Set(line.map((/** @type {number[]} */ [row, col]) => 3 * row + col));
+      cells.forEach((cell, at) => {
+        const seat = board[Math.floor(at / 3)][at % 3];
+        const who = seat === null ? "empty" : seat ? "ring" : "cross";
+        if (cell.dataset.who !== who) {
+          cell.dataset.who = who;
+          cell.replaceChildren(...(seat === null ? [] : [mark(seat)]));
+        }
+        cell.setAttribute("aria-label", `Row ${Math.floor(at / 3) + 1}, column ${(at % 3) + 1}: ${who}`);
+        cell.classList.toggle("won", won.has(at));
+        const isFree = turn === room.seat && seat === null;
+        cell.setAttribute("aria-disabled", String(!isFree));
+      });
+      let words;
+      if (turn !== null) {
+        words = turn === room.seat ? "Your turn" : `${context.nameOf(turn)} to move`;
+      } else if (winner === null) words = "A draw";
+      else words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
+      if (words !== shown) status.textContent = shown = words;
+      status.classList.toggle("mine", turn === room.seat && turn !== null);
+      clock.show(room, due, room.options.turn_seconds ?? 30);
+      const over = turn === null;
+      const asked = rematch.includes(room.seat);
+      const other = rematch.some((/** @type {number} */ seat) => seat !== room.seat);
+      swap(
+        foot,
+        over &&
+          room.seat !== null &&
+          button(asked ? "Waiting for the other…" : other ? "Accept the rematch" : "Play again",
+            () => context.act({ type: "rematch" }),
+            { class: "primary", disabled: asked, data: { key: "rematch" } }),
+      );
+    },
+    /** @param {any} event */
+    event({ kind, data }) {
+      if (kind === "placed") {
+        const cell = `row ${data.row + 1}, column ${data.col + 1}`;
+        context.note(`${context.nameOf(data.seat)}: ${cell}`);
+      } else if (kind === "began") context.note(`Round ${data.round} begins.`);
+      else if (kind === "asked" && data.seat !== room.seat) {
+        context.note(`${context.nameOf(data.seat)} asks for a rematch.`);
+      } else if (kind === "ended") {
+        const won = data.winner === null ? "A draw." : `${context.nameOf(data.winner)} won.`;
+        context.note(won);
+      }
+    },
+  };
+}

@@ -1,0 +1,34 @@
+// @ts-check
+/** With `vinom dev`: load again when the game was saved, and show what is wrong with it. */
+
+import { h, swap } from "./ui.js";
+
+/** @param {{build: number, error: string}} first */
+export function watchDevelopment(first) {
+  const panel = h("section.dev-error", { "aria-live": "assertive", hidden: true });
+  document.body.append(panel);
+  /** @param {{build: number, error: string, game: string}} dev */
+  const show = (dev) => {
+    panel.hidden = !dev.error;
+    if (dev.error && panel.dataset.error !== dev.error) {
+      panel.dataset.error = dev.error;
+      swap(
+        panel,
+        h("h2", null, `${dev.game} cannot be loaded`),
+        h("pre", { tabindex: 0 }, dev.error),
+        h("p", null, "Correct and save it; this page follows. Until then the last good version plays on."),
+      );
+    }
+  };
+  show(/** @type {any} */ (first));
+  setInterval(async () => {
+    try {
+      const answer = await fetch("games.json");
+      const { dev } = await answer.json();
+      if (dev.build !== first.build) location.reload();
+      else show(dev);
+    } catch {
+      // It is just being started anew.
+    }
+  }, 700);
+}

@@ -1,0 +1,339 @@
+// @ts-check
+/** A room: who is here, the board, and what may be done about both. */
+
+import { addressOf } from "./lobby.js";
+import { iconOf, isKnown, loadBoard, titleOf } from "./games.js";
+import { button, dot, h, inWords, plural, say, someRoom, swap, toast } from "./ui.js";
+
+/** @type {Record<string, string>} */
+const ENDINGS = {
+  finished: "The game is over.",
+  abandoned: "Everybody had left.",
+  void: "Too few players came.",
+  crashed: "The game failed. Its author can find out why in the node’s recordings.",
+  time_limit: "The time for this game is over.",
+  ended: "An operator of this node closed the room.",
+  shutdown: "The node stops.",
+  kicked: "The host removed you.",
+  lost: "The node that had this room was started anew.",
+  replaced: "You went on in this room from another place.",
+};
+
+/**
+ * @param {{main: HTMLElement, client: import("./vinom.js").Client, catalogue: any}} shown
+ * @param {{room: string, game: string | null, watch: boolean}} where
+ * @returns {() => void} ends it
+ */
+export function showRoom({ main, client, catalogue }, where) {
+  let isOver = false;
+  /** @type {(() => void)[]} */
+  const undo = [() => (isOver = true)];
+  const end = () => {
+    for (const one of undo.splice(0)) one();
+  };
+
+  /** @param {string} title @param {string} words @param {...any} buttons */
+  function notice(title, words, ...buttons) {
+    main.replaceChildren(
+      h(
+        "section.card.notice",
+        null,
+        h("h1", null, title),
+        h("p", null, words),
+        h("div.row", null, buttons, h("a.button", { href: "#" }, "Back to the games")),
+      ),
+    );
+  }
+
+  async function enter() {
+    main.replaceChildren(h("p.muted.loading", null, "Entering the room…"));
+    try {
+      await client.ready;
+      const game = where.game ?? (await findGame());
+      const here = client.places.get(where.room);
+      const room =
+        here ?? (await client.join(game, { roomId: where.room, spectate: where.watch }));
+      if (isOver) return;
+      document.title = `${titleOf(room.game)} – Vinom`;
+      await present(room);
+    } catch (/** @type {any} */ error) {
+      if (isOver) return;
+      const canWatch = ["room_full", "room_started"].includes(error.code) && where.game;
+      notice(
+        "This did not work",
+        inWords(error),
+        canWatch &&
+          h(
+            "a.button.primary",
+            { href: addressOf(where.room, where.game ?? "", true) },
+            "Watch",
+          ),
+      );
+    }
+  }
+
+  async function findGame() {
+    const found = await client.request("list_rooms", { limit: 100 });
+    const room = found.rooms.find((/** @type {any} */ one) => one.room_id === where.room);
+    if (!room) throw Object.assign(new Error(), { code: "no_such_room" });
+    return room.game;
+  }
+
+  /** @param {import("./vinom.js").Room} room */
+  async function present(room) {
+    const facts = catalogue.games[room.game] ?? {};
+    const table = h("div.table");
+    const side = h("div.side");
+    const log = h("ol.log", { "aria-label": "What happened" });
+    const banner = h("div.banner", { role: "status" });
+    const context = {
+      room,
+      facts,
+      say,
+      /** @param {any} action */
+      act: (action) => room.act(action).catch((error) => told(error)),
+      /** @param {number | null} seat */
+      nameOf: (seat) => (seat === room.seat ? "You" : nameOf(room, seat)),
+      /** @param {string} words */
+      note(words) {
+        log.prepend(h("li", null, words));
+        while (log.childElementCount > 12) log.lastElementChild?.remove();
+      },
+    };
+    /** @param {any} error */
+    function told(error) {
+      if (error.code !== "closed") toast(inWords(error));
+    }
+    /** @type {any} */
+    let board = null;
+    const made = await loadBoard(room.game);
+    if (isOver) return;
+
+    main.replaceChildren(
+      h(
+        "div.room-head",
+        null,
+        iconOf(room.game),
+        h("div.grow", null, h("h1", null, titleOf(room.game))),
+        inviteButton(),
+        button("Leave", leave),
+      ),
+      h(
+        "div.room-grid",
+        null,
+        h("section.card.stage", { "aria-label": "Board" }, banner, table),
+        h(
+          "div.aside",
+          null,
+          h("section.card", { "aria-labelledby": "players-title" }, side),
+          h(
+            "section.card.happened",
+            { "aria-labelledby": "log-title" },
+            h("h2", { id: "log-title" }, "What happened"),
+            log,
+          ),
+        ),
+      ),
+    );
+
+    function inviteButton() {
+      const link = () => new URL(addressOf(room.roomId, room.game), location.href).href;
+      return button("Invite", async () => {
+        await copy(link());
+      }, { data: { key: "invite" }, title: "Copy a link to this room" });
+    }
+
+    async function leave() {
+      end();
+      room.leave().catch(() => {});
+      location.hash = "";
+    }
+
+    function showTable() {
+      if (room.closed !== null) return;
+      if (room.view === null) {
+        if (board) {
+          board.stop?.();
+          board = null;
+        }
+        swap(table, waiting());
+        swap(banner);
+        return;
+      }
+      if (board === null) {
+        board = made.mount(context);
+        table.replaceChildren(board.element);
+      }
+      board.update();
+      showBanner();
+    }
+
+    function waiting() {
+      const [fewest, most] = facts.seats ?? [2, 2];
+      const missing = Math.max(0, fewest - room.players.length);
+      const link = new URL(addressOf(room.roomId, room.game), location.href).href;
+      const field = h("input.code", { readonly: true, value: link, "aria-label": "Invitation link" });
+      field.addEventListener("focus", () => field.select());
+      const words = missing
+        ? `Waiting for ${plural(missing, "more player")}.`
+        : "Beginning in a moment.";
+      return h(
+        "div.gathering",
+        null,
+        h("h2", null, words),
+        h("p.muted", null, "Send this link to whom you want to play with. It leads to this room."),
+        h("div.row.invite", null, field, button("Copy link", () => copy(link), { data: { key: "copy" } })),
+        h(
+          "div.row",
+          null,
+          room.isHost &&
+            facts.has_bot &&
+            room.players.length < most &&
+            button("Add a bot", () => room.addBot().catch(told), { data: { key: "bot" } }),
+          room.isHost &&
+            !missing &&
+            room.players.length < most &&
+            button("Begin now", () => room.start().catch(told), {
+              class: "primary",
+              data: { key: "start" },
+            }),
+        ),
+      );
+    }
+
+    function showBanner() {
+      // Boards tell of their own ends.
+      if (board?.ends || room.state !== "over" || !room.outcome) {
+        swap(banner);
+        return;
+      }
+      const [first = []] = room.outcome.places;
+      const won = room.seat !== null && first.includes(room.seat);
+      const names = first.map((seat) => context.nameOf(seat)).join(" and ");
+      const words = !first.length || first.length === room.players.length
+        ? "Nobody won this round."
+        : won && first.length === 1
+          ? "You won!"
+          : `${names} won.`;
+      swap(
+        banner,
+        h("p", null, h("strong", null, words)),
+        room.isHost &&
+          button("Play again", () => room.rematch().catch(told), {
+            class: "primary",
+            data: { key: "again" },
+          }),
+      );
+    }
+
+    function showPlayers() {
+      const [, most] = facts.seats ?? [2, room.players.length];
+      const free = Math.max(0, most - room.players.length);
+      const canSeat = room.state === "gathering" || facts.late_join;
+      swap(
+        side,
+        h("h2", { id: "players-title" }, "Players"),
+        h("ul.players", null, room.players.map(player)),
+        canSeat && free > 0 && h("p.small.muted", null, `${plural(free, "free seat")}.`),
+        room.view !== null &&
+          canSeat &&
+          free > 0 &&
+          room.isHost &&
+          facts.has_bot &&
+          button("Add a bot", () => room.addBot().catch(told), { data: { key: "bot" } }),
+        room.seat === null && h("p.small.muted", null, "You watch."),
+      );
+    }
+
+    /** @param {import("./vinom.js").Member} one */
+    function player(one) {
+      const signs = [
+        one.seat === room.seat && "you",
+        one.seat === room.host && "host",
+        one.state === "bot" && "bot",
+        one.state === "away" && "away",
+      ].filter(Boolean);
+      const extra = board?.player?.(one.seat);
+      return h(
+        "li",
+        { class: one.state },
+        board?.mark ? board.mark(one.seat) : dot(one.seat),
+        h("span.grow.name", null, one.name, signs.length > 0 && h("span.signs", null, signs.join(", "))),
+        extra !== undefined && h("span.extra", null, extra),
+        room.isHost &&
+          one.seat !== room.seat &&
+          button("×", () => room.kick(one.seat).catch(told), {
+            class: "quiet tiny",
+            "aria-label": `Remove ${one.name}`,
+            title: "Remove",
+            data: { key: `kick ${one.seat}` },
+          }),
+      );
+    }
+
+    function update() {
+      showTable();
+      showPlayers();
+    }
+
+    undo.push(
+      room.on("change", update),
+      room.on("state", () => {
+        showTable();
+        // Twenty times a second is too often for a list.
+        if (!facts.tick_hz) showPlayers();
+      }),
+      room.on("event", (event) => board?.event?.(event)),
+      room.on("closed", (reason) => {
+        board?.stop?.();
+        end();
+        if (reason === "left") return;
+        if (reason === "lost" && catalogue.dev) {
+          location.reload();
+          return;
+        }
+        const [first = []] = room.outcome?.places ?? [];
+        const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
+        const fresh = { href: addressOf(someRoom(), room.game) };
+        notice("This room is closed", (ENDINGS[reason] ?? inWords({ code: reason, message: reason })) + won,
+          h("a.button.primary", fresh, "New room"));
+      }),
+      () => board?.stop?.(),
+    );
+    if (facts.tick_hz) {
+      const often = setInterval(showPlayers, 500);
+      undo.push(() => clearInterval(often));
+    }
+    if (!isKnown(room.game)) main.classList.add("wide");
+    undo.push(() => main.classList.remove("wide"));
+    update();
+    const bot = sessionStorage.getItem("vinom.add_bot");
+    if (bot === room.roomId) {
+      sessionStorage.removeItem("vinom.add_bot");
+      room.addBot().catch(told);
+    }
+  }
+
+  enter();
+  return end;
+}
+
+/** @param {string} text */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast("The link is copied.", "good");
+  } catch {
+    // Pages that did not come over TLS may not.
+    toast("Copy the address of this page: it is the invitation.", "good");
+  }
+}
+
+/**
+ * @param {import("./vinom.js").Room} room
+ * @param {number | null} seat
+ */
+function nameOf(room, seat) {
+  const found = room.players.find((one) => one.seat === seat);
+  return found?.name ?? (seat === null ? "nobody" : `seat ${seat + 1}`);
+}

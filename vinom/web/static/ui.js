@@ -1,0 +1,239 @@
+// @ts-check
+/** Small tools of the page: elements, icons, words, toasts. */
+
+/**
+ * Make an element.
+ *
+ * @param {string} name tag, with `.class` after it if wanted
+ * @param {Record<string, any> | null} [props] `on…` listens, `data` is a dataset, what
+ *   is true is an empty attribute, and what is false, null or undefined is none
+ * @param {...any} children
+ * @returns {any}
+ */
+export function h(name, props, ...children) {
+  const [tag, ...classes] = name.split(".");
+  const element = document.createElement(tag);
+  if (classes.length) element.className = classes.join(" ");
+  for (const [key, value] of Object.entries(props ?? {})) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "data") Object.assign(element.dataset, value);
+    else if (key === "value") /** @type {any} */ (element).value = value;
+    else if (value === true) element.setAttribute(key, "");
+    else if (value !== false && value !== null && value !== undefined) {
+      element.setAttribute(key, String(value));
+    }
+  }
+  element.append(...children.flat(3).filter((one) => one || one === 0));
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * Make a drawing of simple shapes: `[tag, attributes]` each.
+ *
+ * @param {string} box its viewBox
+ * @param {[string, Record<string, any>][]} shapes
+ * @param {string} [classes]
+ */
+export function svg(box, shapes, classes = "") {
+  const drawing = document.createElementNS(SVG, "svg");
+  drawing.setAttribute("viewBox", box);
+  drawing.setAttribute("aria-hidden", "true");
+  if (classes) drawing.setAttribute("class", classes);
+  for (const [tag, attributes] of shapes) {
+    const shape = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      shape.setAttribute(name, String(value));
+    }
+    drawing.append(shape);
+  }
+  return drawing;
+}
+
+/**
+ * Give an element other children; the one that had the focus, known by `data-key`, has
+ * it again.
+ *
+ * @param {HTMLElement} parent
+ * @param {...any} children
+ */
+export function swap(parent, ...children) {
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  const key = parent.contains(focused) ? focused?.dataset.key : undefined;
+  parent.replaceChildren(...children.flat(3).filter((one) => one || one === 0));
+  if (key !== undefined) focusOn(parent, key);
+}
+
+/**
+ * @param {HTMLElement} parent
+ * @param {string} key
+ */
+export function focusOn(parent, key) {
+  /** @type {HTMLElement | null} */ (
+    parent.querySelector(`[data-key="${CSS.escape(key)}"]`)
+  )?.focus({ preventScroll: true });
+}
+
+/**
+ * @param {any} label
+ * @param {() => any} press
+ * @param {Record<string, any>} [props] `class` decides how it looks
+ */
+export function button(label, press, props = {}) {
+  return h("button", { type: "button", onclick: press, ...props }, label);
+}
+
+/**
+ * Show a sentence for some seconds.
+ *
+ * @param {string} words
+ * @param {"bad" | "good"} [mood]
+ */
+export function toast(words, mood = "bad") {
+  const box = /** @type {HTMLElement} */ (document.getElementById("toasts"));
+  const shown = h(`p.toast.${mood}`, null, words);
+  box.append(shown);
+  while (box.childElementCount > 3) box.firstElementChild?.remove();
+  setTimeout(() => shown.remove(), 6000);
+}
+
+/**
+ * Tell those who listen rather than look.
+ *
+ * @param {string} words
+ */
+export function say(words) {
+  const live = /** @type {HTMLElement} */ (document.getElementById("live"));
+  if (live.textContent !== words) live.textContent = words;
+}
+
+export const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** One colour a seat; never the only sign: a name or a number is always beside it. */
+export const COLOURS = [
+  "#d1495b",
+  "#2f6fde",
+  "#c98a00",
+  "#2e9247",
+  "#8e5bd0",
+  "#dd6b20",
+  "#1593a8",
+  "#c2489f",
+];
+
+/** @param {number} seat */
+export const colourOf = (seat) => COLOURS[seat % COLOURS.length];
+
+/**
+ * A seat's dot in lists.
+ *
+ * @param {number} seat
+ */
+export function dot(seat) {
+  return svg(
+    "0 0 12 12",
+    [["circle", { cx: 6, cy: 6, r: 5, fill: colourOf(seat) }]],
+    "dot",
+  );
+}
+
+/** @type {Record<string, string>} */
+const WORDS = {
+  offline: "There is no connection right now. Try again in a moment.",
+  connection_lost: "The connection was lost on the way. Look whether it was done.",
+  timeout: "The node takes too long to answer.",
+  closed: "This room is closed.",
+  room_full: "Every seat of this room is taken.",
+  room_started: "They have already begun, and this game takes no newcomers.",
+  no_such_room: "There is no such room; perhaps it has closed.",
+  kicked: "You were removed from this room.",
+  not_host: "Only the host of the room may do that.",
+  not_seated: "You watch; only players can do that.",
+  too_many_rooms: "There are too many rooms right now.",
+  rate_limited: "That was too fast. Wait a moment.",
+  draining: "This node is about to stop, and opens no new rooms.",
+  no_bot: "This game has no bot.",
+  unknown_game: "This node does not have that game.",
+  unauthorized: "This node wants to know who you are before you play.",
+  name_refused: "This name cannot be used. Choose another one.",
+  internal: "Something went wrong on the node. It is noted there.",
+};
+
+/**
+ * Say in plain words what went wrong.
+ *
+ * @param {any} error
+ */
+export function inWords(error) {
+  const known = WORDS[error.code];
+  if (known) return known;
+  const words = String(error.message || error);
+  return sentence(words);
+}
+
+/** @param {string} words */
+export function sentence(words) {
+  const text = words.charAt(0).toUpperCase() + words.slice(1);
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
+}
+
+/**
+ * @param {number} count
+ * @param {string} one
+ * @param {string} [many]
+ */
+export const plural = (count, one, many = `${one}s`) =>
+  `${count} ${count === 1 ? one : many}`;
+
+/**
+ * A name for who has not given one yet.
+ *
+ * @returns {string}
+ */
+export function someName() {
+  const kinds = ["Quiet", "Brave", "Swift", "Merry", "Clever", "Lucky", "Sunny", "Gentle"];
+  const who = ["Otter", "Heron", "Lynx", "Badger", "Robin", "Marten", "Hare", "Finch"];
+  /** @param {string[]} words */
+  const one = (words) => words[Math.floor(Math.random() * words.length)];
+  return `${one(kinds)} ${one(who)}`;
+}
+
+/** A room's name that is easily said aloud and not guessed. */
+export function someRoom() {
+  const letters = "abcdefghjkmnpqrstuvwxyz23456789";
+  const drawn = crypto.getRandomValues(new Uint8Array(10));
+  return [...drawn].map((byte) => letters[byte % letters.length]).join("");
+}
+
+/**
+ * A bar that runs out when a turn does.
+ *
+ * @returns {{element: any, show: (room: any, due: number | null, whole: number) => void, stop: () => void}}
+ */
+export function countdown() {
+  const bar = h("span.countdown-bar");
+  const text = h("span.countdown-text");
+  const element = h("div.countdown", { "aria-hidden": "true" }, bar, text);
+  /** @type {any} */
+  let timer;
+  const stop = () => clearInterval(timer);
+  return {
+    element,
+    stop,
+    show(room, due, whole) {
+      stop();
+      element.classList.toggle("idle", due === null);
+      if (due === null) return;
+      const tell = () => {
+        const passed = (performance.now() - room.receivedAt) / 1000;
+        const left = Math.max(0, due - room.time - passed);
+        bar.style.transform = `scaleX(${Math.min(1, left / whole)})`;
+        element.classList.toggle("soon", left < 6);
+        text.textContent = `${Math.ceil(left)} s`;
+      };
+      tell();
+      timer = setInterval(tell, 250);
+    },
+  };
+}
