@@ -1,0 +1,72 @@
+"""The pages of rooms: what they print is what the node speaks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from msgspec import json
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.live_rooms import RoomsWorld
+from vinom.errors import Code
+from vinom.wire.messages import Told, decode_answer, decode_request
+from vinom.wire.messages_rooms import GameState
+
+PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "rooms.rst"
+HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "rooms.rst"
+_BLOCK = re.compile(r"^\.\. code-block:: json\n\n   (.+)$", re.MULTILINE)
+
+
+class RoomsPageTests(SynchronousTestCase):
+    """``docs/protocol/rooms.rst``, and the conversation of the how-to."""
+
+    def test_examples(self) -> None:
+        """
+        Every message on the page is understood by the code.
+        """
+        examples = _BLOCK.findall(PAGE.read_text("utf-8"))
+        self.assertGreater(len(examples), 3)
+        for text in examples:
+            if "success" in json.decode(text):
+                self.assertIsInstance(decode_answer(text.encode()), Told)
+            else:
+                decode_request(text.encode())
+
+    def test_codes(self) -> None:
+        """
+        The page lists no code that does not exist.
+        """
+        table = PAGE.read_text("utf-8").split("Codes\n-----")[1]
+        codes = re.findall(r"^``(\w+)``", table, re.MULTILINE)
+        self.assertGreater(len(codes), 12)
+        for code in codes:
+            Code(code)
+
+    def test_by_hand(self) -> None:
+        """
+        What the how-to types makes a game against a bot begin.
+        """
+        typed = re.findall(r'^   (\{"type".*)$', HOWTO.read_text("utf-8"), re.MULTILINE)
+        kinds = [decode_request(line.encode()).request for line in typed]
+        self.assertEqual(len(kinds), 4)
+
+    def test_states_are_their_type(self) -> None:
+        """
+        States, which are put together by hand, are of the type that is documented.
+        """
+        world = RoomsWorld()
+        ann, _ = world.joined("ann", "r1", "wide")
+        world.joined("bob", "r1", "wide")
+        ann.heard()
+        for id in range(1, 4):
+            ann.do(id, seen=id, word="event")
+            world.turn()
+        for said in ann.heard():
+            told = decode_answer(json.encode(said))
+            assert isinstance(told, Told)
+            assert isinstance(told.push, GameState)
+            self.assertEqual(
+                set(said["data"]) - set(told.push.__struct_fields__), set()
+            )
+            self.assertEqual(len(told.push.events), 1)
