@@ -218,7 +218,7 @@ def _wait(s: DrahnState, now: float) -> Happened:
         return (attrs.evolve(s, due=None) if s.due is not None else s), ()
     if ready == len(s.order):
         return _begin(s, now)
-    if s.due is None and s.ready_seconds:
+    if s.due is None:
         return attrs.evolve(s, due=now + s.ready_seconds), ()
     return s, ()
 

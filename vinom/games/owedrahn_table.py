@@ -26,13 +26,13 @@ class DrahnOptions(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar stake: what each loser pays to the winner, until the host changes it.
     :ivar turn_seconds: how long a player may think about each action.
     :ivar ready_seconds: how long a round waits, once two are ready, for the
-        others; 0 is for ever.
+        others; who is not ready then watches.
     """
 
     lives: Annotated[int, Meta(ge=1, le=20)] = 6
     stake: Annotated[int, Meta(ge=0, le=MOST_MONEY)] = 1
     turn_seconds: Annotated[float, Meta(ge=3, le=600)] = 20.0
-    ready_seconds: Annotated[float, Meta(ge=0, le=600)] = 60.0
+    ready_seconds: Annotated[float, Meta(ge=3, le=600)] = 60.0
 
 
 class Ready(Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):

@@ -1,0 +1,67 @@
+"""
+Games of random actions: none fails, each ends, every recording replays.
+
+``VINOM_GAMES=full`` in the environment plays 10,000 of each game instead of 30.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import tests
+from tests.support.random_games import GAMES, random_game
+
+COUNT = 10_000 if os.environ.get("VINOM_GAMES") == "full" else 30
+#: The manual promises these: actions, deadlines and ticks until the first end.
+MOST_ACTIONS = {
+    "arena": 20 * 15,
+    "dice": 2000,
+    "oldmaid": 1000,
+    "owedrahn": 3000,
+    "tictactoe": 10,
+}
+
+
+class RandomGameTests(SynchronousTestCase):
+    def test_play_and_replay(self) -> None:
+        """
+        Whatever players do, come or go, a game ends within the actions that the
+        manual promises, and its recording plays to the same end in processes
+        that order their sets differently.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name, most in MOST_ACTIONS.items():
+            with (folder / name).open("wb") as file:
+                for seed in range(COUNT):
+                    played = random_game(name, seed).play()
+                    self.assertLessEqual(played.actions, most, f"{name}, seed {seed}")
+                    file.write(len(played.recording).to_bytes(4, "big"))
+                    file.write(played.recording)
+        one, other = (self.replay(folder, hash_seed) for hash_seed in ("1", "2"))
+        self.assertEqual(set(one), set(GAMES))
+        for name, result in one.items():
+            self.assertEqual(result["games"], COUNT, name)
+            self.assertEqual(result["differing"], [], name)
+        self.assertEqual(one, other)
+
+    def replay(self, folder: Path, hash_seed: str) -> dict[str, dict[str, object]]:
+        """Play all recordings again, in a process of its own."""
+        root = Path(tests.__file__).resolve().parent.parent
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.support.random_games", str(folder.resolve())],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        results: dict[str, dict[str, object]] = json.loads(done.stdout)
+        return results
