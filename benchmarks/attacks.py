@@ -157,10 +157,15 @@ def running(
     with (folder / "attack.log").open("w+") as log:
         process = subprocess.Popen(
             pinned(LOAD_CORE, [str(word) for word in command]),
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=log,
+            text=True,
         )
+        assert process.stdout is not None
         try:
+            if attack.by == "junkload":
+                # It begins when all its sources have their cookies.
+                select.select([process.stdout], [], [], 30)
             time.sleep(_SETTLE)
             yield
             if process.poll() is not None:
@@ -169,6 +174,7 @@ def running(
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
+            process.stdout.close()
     time.sleep(_SETTLE)
 
 

@@ -134,6 +134,8 @@ int main(int argc, char **argv) {
     }
   }
   usleep(50000);
+  printf("ready\n"); /* all sources have what they send */
+  fflush(stdout);
   u64 drops = drops_of(port), cpu = cpu_of(pid), start = now_ns(), sent = 0, now;
   u64 until = start + (u64)(seconds * 1e9);
   while ((now = now_ns()) < until) {
