@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 import attrs
@@ -61,6 +62,7 @@ class TokenBucket:
             self._counted = now
 
 
+@lru_cache(4096)
 def network_of(host: str) -> str:
     """
     Name the network that limits count as one peer.
@@ -79,6 +81,7 @@ def network_of(host: str) -> str:
     return str(IPv6Address(int(address) >> 64 << 64)) + "/64"
 
 
+@lru_cache(4096)
 def is_loopback(host: str) -> bool:
     """Does this address never leave the machine?"""
     try:

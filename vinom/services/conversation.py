@@ -11,6 +11,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.model import Player
@@ -31,6 +32,7 @@ from vinom.wire.messages import (
     decode_body,
     decode_envelope,
 )
+from vinom.wire.messages_rooms import ROOM_REQUESTS
 from vinom.wire.shared import Shared
 
 
@@ -115,10 +117,13 @@ class Desk(Protocol):
     ) -> tuple[Player, Welcome, list[Push]]:
         """Answer a hello; fails with `Refused`."""
 
-    async def serve(
+    async def serve(self, player: Player, request: Request) -> Push:
+        """Answer a request of the lobby; fails with `Refused`."""
+
+    def serve_now(
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push | Followed | None:
-        """Answer any other request, if it has an answer; fails with `Refused`."""
+        """Answer a request of rooms, if it has an answer; fails with `Refused`."""
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over."""
@@ -338,9 +343,31 @@ class Conversation:
                         self._over()
 
     def _start(self, request: Request) -> None:
+        if type(request) in ROOM_REQUESTS:
+            # Nobody waits for anything: a coroutine would only cost time.
+            self._work_now(request)
+            return
         Deferred.fromCoroutine(self._work(request)).addErrback(
             lambda failure: self._log.failure("conversation failed", failure)
         )
+
+    def _work_now(self, request: Request) -> None:
+        assert self.player is not None
+        found: Push | Followed | None
+        try:
+            found = self._desk.serve_now(self, self.player, request)
+        except Exception as error:
+            self._not_done(request, error)
+            return
+        if found is None:
+            self._inputs.done()
+        elif isinstance(found, Followed):
+            self._inputs.answered(found.push)
+            # What follows comes after the answer.
+            self._flush()
+            found.then()
+        else:
+            self._inputs.answered(found)
 
     async def _work(self, request: Request) -> None:
         try:
@@ -348,33 +375,36 @@ class Conversation:
                 await self._greet(request)
             else:
                 assert self.player is not None
-                found = await self._desk.serve(self, self.player, request)
-                push = found.push if isinstance(found, Followed) else found
-                if push is None:
-                    self._inputs.done()
-                else:
-                    self._note(push)
-                    self._inputs.answered(push)
-                if isinstance(found, Followed):
-                    self._flush()
-                    found.then()
-        except Refused as refusal:
-            # One over its rate is not to fill the log as well.
-            if isinstance(request, Hello) and refusal.code is not Code.RATE_LIMITED:
-                self._log.info(
-                    "refused a hello from {host}: {code}, {why}",
-                    host=self.host,
-                    code=refusal.code.value,
-                    why=refusal.message,
-                )
-            self._inputs.refused(refusal)
-        except StoreUnavailable as error:
-            self._log.error("storage does not answer: {error}", error=error)
-            self._inputs.refused(Refused(Code.UNAVAILABLE, "try again in a moment"))
-        except Exception:
-            self._log.failure("a request failed: {request}", request=type(request))
-            self._inputs.refused(Refused(Code.INTERNAL, "our mistake; it is noted"))
+                push = await self._desk.serve(self.player, request)
+                self._note(push)
+                self._inputs.answered(push)
+        except Exception as error:
+            self._not_done(request, error)
         self._flush()
+
+    def _not_done(self, request: Request, error: Exception) -> None:
+        """Say why a request cannot be."""
+        match error:
+            case Refused():
+                refusal = error
+                # One over its rate is not to fill the log as well.
+                if isinstance(request, Hello) and error.code is not Code.RATE_LIMITED:
+                    self._log.info(
+                        "refused a hello from {host}: {code}, {why}",
+                        host=self.host,
+                        code=error.code.value,
+                        why=error.message,
+                    )
+            case StoreUnavailable():
+                self._log.error("storage does not answer: {error}", error=error)
+                refusal = Refused(Code.UNAVAILABLE, "try again in a moment")
+            case _:
+                failure = Failure(error)
+                self._log.failure(
+                    "a request failed: {request}", failure, request=type(request)
+                )
+                refusal = Refused(Code.INTERNAL, "our mistake; it is noted")
+        self._inputs.refused(refusal)
 
     async def _greet(self, hello: Hello) -> None:
         player, welcome, news = await self._desk.greet(self, hello)

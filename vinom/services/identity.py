@@ -43,24 +43,8 @@ class IPlayerAvatar(Interface):
     """What the portal gives for credentials: a `Player`."""
 
 
-class IGuest(ICredentials):
-    """Somebody who proves nothing."""
-
-
 class IOutsideToken(ICredentials):
     """A signed statement of an outside identity provider."""
-
-
-@implementer(IGuest)
-@attrs.frozen
-class Guest:
-    """
-    A stranger.
-
-    :ivar host: where it comes from.
-    """
-
-    host: str
 
 
 @implementer(IOutsideToken)
@@ -69,23 +53,6 @@ class OutsideToken:
     """A JWT, as the player sent it."""
 
     token: str = attrs.field(repr=False)
-
-
-@implementer(ICredentialsChecker)
-class GuestChecker:
-    """Let strangers in, as the policy says; each gets a new account."""
-
-    credentialInterfaces = (IGuest,)
-
-    def __init__(self, policy: GuestPolicy, entropy: Callable[[int], bytes]) -> None:
-        self._policy, self._entropy = policy, entropy
-
-    def requestAvatarId(self, credentials: Guest) -> Deferred[bytes | tuple[()]]:
-        if self._policy == "yes" or (
-            self._policy == "loopback" and is_loopback(credentials.host)
-        ):
-            return succeed(self._entropy(16))
-        return fail(LoginDenied("guests are not welcome here; send credentials"))
 
 
 @implementer(ICredentialsChecker)
@@ -173,10 +140,14 @@ class PlayerRealm:
             raise NotImplementedError("players only")
         # Some checkers of Twisted's give text where bytes are asked for.
         account = avatarId if isinstance(avatarId, bytes) else str(avatarId).encode()
-        digest = sha256(mind.kind.encode() + b"\0" + account).digest()[:16]
-        player_id = b32encode(digest).decode().rstrip("=").lower()
-        name = mind.name or f"player-{player_id[:6]}"
-        return IPlayerAvatar, Player(player_id, name), lambda: None
+        return IPlayerAvatar, player_of(account, mind), lambda: None
+
+
+def player_of(account: bytes, said: Introduction) -> Player:
+    """Make a player of a private account name and what it says of itself."""
+    digest = sha256(said.kind.encode() + b"\0" + account).digest()[:16]
+    player_id = b32encode(digest).decode().rstrip("=").lower()
+    return Player(player_id, said.name or f"player-{player_id[:6]}")
 
 
 @attrs.frozen
@@ -215,7 +186,8 @@ class Identity:
     ) -> None:
         self._players, self._entropy, self._now = players, entropy, now
         self._key_seconds = key_seconds
-        self._portal = _portal([GuestChecker(guests, entropy), *checkers])
+        self._guests = guests
+        self._portal = _portal(checkers)
         # Guessing passwords or keys is what this slows; success costs nothing.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
 
@@ -238,7 +210,9 @@ class Identity:
             if hello.player_key is not None:
                 return await self._by_key(hello.player_key)
             name = None if hello.name is None else clean_name(hello.name)
-            return await self.introduce(await self._log_in(hello, name, host))
+            if hello.credentials is None:
+                return await self.introduce(self._guest(name, host))
+            return await self.introduce(await self._log_in(hello.credentials, name))
         except Refused as refusal:
             if refusal.code in (Code.UNAUTHORIZED, Code.UNKNOWN_PLAYER_KEY):
                 self._failures.take(host, self._now())
@@ -262,8 +236,20 @@ class Identity:
     async def _keep(self, key: str, player: Player) -> None:
         await self._players.keep(_hash(key), player, self._now() + self._key_seconds)
 
-    async def _log_in(self, hello: Hello, name: str | None, host: str) -> Player:
-        kind, credentials = _credentials(hello.credentials, host)
+    def _guest(self, name: str | None, host: str) -> Player:
+        """
+        Let a stranger in, as the policy says; each gets a new account.
+
+        There is nothing to prove, so no checker is asked.
+        """
+        if self._guests == "yes" or (self._guests == "loopback" and is_loopback(host)):
+            return player_of(self._entropy(16), Introduction("guest", name))
+        raise Refused(
+            Code.UNAUTHORIZED, "guests are not welcome here; send credentials"
+        )
+
+    async def _log_in(self, given: dict[str, str], name: str | None) -> Player:
+        kind, credentials = _credentials(given)
         try:
             _, player, _ = await maybeDeferred(
                 self._portal.login,
@@ -288,11 +274,9 @@ class Identity:
 
 
 def _credentials(
-    given: dict[str, str] | None, host: str
-) -> tuple[str, Guest | OutsideToken | UsernamePassword]:
+    given: dict[str, str],
+) -> tuple[str, OutsideToken | UsernamePassword]:
     """Sort what a hello brings by what it proves."""
-    if given is None:
-        return "guest", Guest(host)
     if set(given) == {"token"}:
         return "token", OutsideToken(given["token"])
     if set(given) == {"username", "password"}:

@@ -106,7 +106,8 @@ class Lobby(Service):
         except BaseException:
             self._leave(player.player_id, conversation)
             raise
-        self._log.info(
+        # Thousands come in a second after a network was away.
+        self._log.debug(
             "hello from {name} at {host}",
             name=player.name,
             host=conversation.host,
@@ -122,9 +123,7 @@ class Lobby(Service):
         )
         return player, welcome, news
 
-    async def serve(
-        self, conversation: Conversation, player: Player, request: Request
-    ) -> Push | Followed | None:
+    async def serve(self, player: Player, request: Request) -> Push:
         """Answer a request of a known player."""
         match request:
             case Queue(game, options, loadout):
@@ -135,6 +134,12 @@ class Lobby(Service):
                 return await self._matchmaker.cancel(player.player_id)
             case Ping():
                 return Pong()
+        raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+
+    def serve_now(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push | Followed | None:
+        """Answer a request about rooms, for which nobody has to be waited."""
         return self._rooms.serve(conversation, player, request)
 
     def lost(self, conversation: Conversation) -> None:

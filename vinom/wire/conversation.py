@@ -153,6 +153,11 @@ class Talk:
         self._at_work = asked.id
         self.outbox.append(Work(asked))
 
+    def go_on(self, inputs: ConversationInputs) -> None:
+        """A request is done; work on the next one, if one waits."""
+        if self.held:
+            inputs._freed()
+
     def hold(self, asked: Asked) -> None:
         if len(self.held) < MOST_HELD:
             self.held.append(asked)
@@ -192,7 +197,7 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
         for push in (*news, *early):
             if not talk.say(push):
                 return inputs.finished()
-        return inputs._freed()
+        return talk.go_on(inputs)
 
     @checking.upon(ConversationInputs.refused).to(greeting)
     def turn_away(_: ConversationInputs, talk: Talk, refusal: Refused) -> None:
@@ -214,21 +219,20 @@ def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
     @working.upon(ConversationInputs.answered).to(idle)
     def answer(inputs: ConversationInputs, talk: Talk, push: Push) -> None:
         talk.say(push, talk._at_work)
-        inputs._freed()
+        talk.go_on(inputs)
 
     @working.upon(ConversationInputs.done).to(idle)
-    def go_on(inputs: ConversationInputs, talk: Talk) -> None:
-        inputs._freed()
+    def leave_it(inputs: ConversationInputs, talk: Talk) -> None:
+        talk.go_on(inputs)
 
     @working.upon(ConversationInputs.refused).to(idle)
     def refuse(inputs: ConversationInputs, talk: Talk, refusal: Refused) -> None:
         talk.fail(refusal, talk._at_work)
-        inputs._freed()
+        talk.go_on(inputs)
 
     @idle.upon(ConversationInputs._freed).loop()
     def next_request(inputs: ConversationInputs, talk: Talk) -> None:
-        if talk.held:
-            inputs.request_arrived(talk.held.popleft())
+        inputs.request_arrived(talk.held.popleft())
 
     for busy in (checking, working):
 

@@ -126,6 +126,15 @@ class Reconnect(Request, frozen=True, tag="reconnect", tag_field="type"):
     heard: Count | None = None
 
 
+#: All of these but `Action`, which takes a way of its own.
+ROOM_REQUESTS: frozenset[type[Request]] = frozenset(
+    (
+        *(JoinRoom, LeaveRoom, ListRooms, Ack, Reconnect),
+        *(StartRoom, AddBot, KickSeat, Rematch),
+    )
+)
+
+
 # What they are told.
 
 
@@ -322,8 +331,8 @@ class RoomClosed(Push, frozen=True, tag="room_closed", tag_field="type"):
     """
     A room is no more.
 
-    :ivar reason: finished, abandoned, crashed, time_limit, ended, shutdown, or lost: its
-        game process died.
+    :ivar reason: finished, abandoned, crashed, time_limit, ended, shutdown, or lost:
+        its game process died.
     """
 
     room_id: str
