@@ -51,7 +51,7 @@ function tellStatus() {
   clearInterval(ticking);
   const { status } = client;
   connection.dataset.status = status;
-  if (status === "online") connection.replaceChildren("Connected");
+  if (status === "online") connection.replaceChildren(h("span", null, "Connected"));
   else if (status === "connecting") connection.replaceChildren("Connecting…");
   else if (status === "waiting") {
     const wait = h("span", { "aria-hidden": "true" });

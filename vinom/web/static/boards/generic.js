@@ -31,7 +31,7 @@ export function mount(context) {
     );
   });
 
-  /** @param {any} value @param {string} name @param {string} path */
+  /** @param {any} value @param {string} name @param {string} path @returns {any} */
   function branch(value, name, path) {
     const label = h("span.tree-name", null, name);
     if (typeof value !== "object" || value === null) {
@@ -63,7 +63,7 @@ export function mount(context) {
     );
   }
 
-  /** @param {any} value @param {string} path */
+  /** @param {any} value @param {string} path @returns {any} */
   const roots = (value, path) =>
     h("ul", null, Object.entries(value ?? {}).map(([key, one]) => branch(one, key, `${path}/${key}`)));
 

@@ -1,7 +1,8 @@
 // @ts-check
 /** Tic-tac-toe: nine cells, by mouse, touch or arrow keys. */
 
-import { button, countdown, h, svg, swap } from "../ui.js";
+import { countdown, h, svg, swap } from "../ui.js";
+import { rematchButton, tellTurn } from "./parts.js";
 
 const CROSS = [["path", { d: "M22 22L78 78M78 22L22 78", pathLength: 1 }]];
 const RING = [["circle", { cx: 50, cy: 50, r: 30, pathLength: 1 }]];
@@ -24,7 +25,6 @@ export function mount(context) {
   const clock = countdown();
   const foot = h("div.row.centre");
   const grid = h("div.ttt", { role: "group", "aria-label": "Board" }, cells);
-  let shown = "";
 
   /** @param {number} at */
   function place(at) {
@@ -76,20 +76,9 @@ export function mount(context) {
         words = turn === room.seat ? "Your turn" : `${context.nameOf(turn)} to move`;
       } else if (winner === null) words = "A draw";
       else words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
-      if (words !== shown) status.textContent = shown = words;
-      status.classList.toggle("mine", turn === room.seat && turn !== null);
+      tellTurn(status, words, turn === room.seat && turn !== null);
       clock.show(room, due, room.options.turn_seconds ?? 30);
-      const over = turn === null;
-      const asked = rematch.includes(room.seat);
-      const other = rematch.some((/** @type {number} */ seat) => seat !== room.seat);
-      swap(
-        foot,
-        over &&
-          room.seat !== null &&
-          button(asked ? "Waiting for the other…" : other ? "Accept the rematch" : "Play again",
-            () => context.act({ type: "rematch" }),
-            { class: "primary", disabled: asked, data: { key: "rematch" } }),
-      );
+      swap(foot, turn === null && room.players.length > 1 && rematchButton(context, rematch));
     },
     /** @param {any} event */
     event({ kind, data }) {

@@ -1,0 +1,350 @@
+// @ts-check
+/**
+ * The arena: twenty states a second, drawn a tenth of a second late, so that there is
+ * nearly always one before and one after the moment that is drawn.
+ */
+
+import { button, colourOf, h, isCalm, swap } from "../ui.js";
+import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
+import { rematchButton, tellTurn } from "./parts.js";
+
+/** How late we draw, and how far we go beyond the latest state; milliseconds, ticks. */
+const DELAY = 100;
+const BEYOND = 3;
+const KEPT = 40;
+/** Pixels of a finger's way that mean full speed. */
+const STICK = 44;
+
+/**
+ * States as they came, and everybody's place at any moment between.
+ */
+export class Timeline {
+  /** @type {{tick: number, players: any[]}[]} */
+  #states = [];
+  /** When a tick would have come with the best of the latest deliveries. @type {number[]} */
+  #starts = [];
+
+  /** @param {number} hz */
+  constructor(hz) {
+    this.step = 1000 / hz;
+  }
+
+  /** @param {number} tick @param {any[]} players @param {number} now milliseconds */
+  add(tick, players, now) {
+    const last = this.#states.at(-1);
+    if (last && tick <= last.tick) {
+      if (tick === last.tick) return;
+      // Another round may count anew.
+      this.#states = [];
+      this.#starts = [];
+    }
+    this.#states.push({ tick, players });
+    this.#starts.push(now - tick * this.step);
+    if (this.#states.length > KEPT) this.#states.shift();
+    if (this.#starts.length > KEPT) this.#starts.shift();
+  }
+
+  /** Which tick is drawn at a moment, with its part. @param {number} now */
+  tickAt(now) {
+    return (now - Math.min(...this.#starts) - DELAY) / this.step;
+  }
+
+  /**
+   * Where everybody is shown.
+   *
+   * @param {number} now
+   * @returns {({x: number, y: number, player: any} | null)[]}
+   */
+  at(now) {
+    const newest = this.#states.at(-1);
+    if (!newest) return [];
+    const tick = this.tickAt(now);
+    if (tick >= newest.tick) {
+      const more = Math.min(BEYOND, tick - newest.tick);
+      return newest.players.map(
+        (player) =>
+          player && { x: player[0] + player[2] * more, y: player[1] + player[3] * more, player },
+      );
+    }
+    let next = this.#states.length - 1;
+    while (next > 0 && this.#states[next - 1].tick > tick) next -= 1;
+    const after = this.#states[next];
+    const before = this.#states[Math.max(0, next - 1)];
+    const span = after.tick - before.tick;
+    const part = span ? Math.max(0, (tick - before.tick) / span) : 1;
+    return after.players.map((player, seat) => {
+      const was = before.players[seat];
+      if (!player) return null;
+      // Who was put somewhere else did not walk there.
+      const far = was && Math.hypot(player[0] - was[0], player[1] - was[1]) > 600 * span + 600;
+      if (!was || far) return { x: player[0], y: player[1], player };
+      return {
+        x: was[0] + (player[0] - was[0]) * part,
+        y: was[1] + (player[1] - was[1]) * part,
+        player,
+      };
+    });
+  }
+}
+
+/** @param {any} context */
+export function mount(context) {
+  const { room } = context;
+  const field = room.setup;
+  const timeline = new Timeline(field.tick_hz);
+  const status = h("p.turn", { role: "status" });
+  const left = h("p.muted.clock", { "aria-hidden": "true" });
+  const foot = h("div.row.centre");
+  const { colours, stop: forgetColours } = makePalette();
+  /** Where we are drawn, for the mouse. */
+  let me = { x: field.width / 2, y: field.height / 2 };
+  let camera = { left: 0, top: 0, scale: 1 };
+  /** @type {[number, number]} */
+  let wanted = [0, 0];
+  let sent = "0,0";
+  let sentAt = 0;
+  let number = 0;
+  /** @type {any} */
+  let later;
+  /** @type {{id: number, x: number, y: number, nowX: number, nowY: number} | null} */
+  let stick = null;
+  /** @type {{x: number, y: number, until: number, words: string}[]} */
+  const floats = [];
+
+  // What we want.
+
+  /** @param {number} x @param {number} y from -1 to 1 */
+  function go(x, y) {
+    const length = Math.hypot(x, y);
+    const most = Math.max(1, length);
+    wanted = [Math.round((100 * x) / most), Math.round((100 * y) / most)];
+    tellWish();
+  }
+
+  function tellWish() {
+    if (room.seat === null || room.view.phase !== "playing") return;
+    const now = performance.now();
+    clearTimeout(later);
+    if (now - sentAt < 45) {
+      later = setTimeout(tellWish, 50);
+      return;
+    }
+    if (String(wanted) === sent) return;
+    sent = String(wanted);
+    sentAt = now;
+    number = (number + 1) % 65536;
+    room.act({ type: "move", x: wanted[0], y: wanted[1], n: number });
+  }
+
+  function dash() {
+    if (room.seat === null || room.view.phase !== "playing") return;
+    number = (number + 1) % 65536;
+    room.act({ type: "dash", n: number });
+  }
+
+  const { canvas, stop: stopCanvas } = makeCanvas(
+    // Narrow screens show a part of the field, around us.
+    (width) => (width < 560 ? width : (width * field.height) / field.width),
+    draw,
+    "The arena. Arrow keys move you, the space bar dashes.",
+  );
+  watchKeys(
+    canvas,
+    (held) => go(held.reduce((sum, way) => sum + way[0], 0), held.reduce((sum, way) => sum + way[1], 0)),
+    (key) => {
+      if (key !== " ") return false;
+      dash();
+      return true;
+    },
+  );
+
+  /** @param {PointerEvent} event */
+  function point(event) {
+    if (stick === null || event.pointerId !== stick.id) return;
+    const box = canvas.getBoundingClientRect();
+    stick.nowX = event.clientX - box.left;
+    stick.nowY = event.clientY - box.top;
+    if (event.pointerType === "mouse") {
+      const x = stick.nowX / camera.scale + camera.left - me.x;
+      const y = stick.nowY / camera.scale + camera.top - me.y;
+      if (Math.hypot(x, y) < field.size / 2) go(0, 0);
+      else go(x / Math.hypot(x, y), y / Math.hypot(x, y));
+    } else go((stick.nowX - stick.x) / STICK, (stick.nowY - stick.y) / STICK);
+  }
+  canvas.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    canvas.focus({ preventScroll: true });
+    if (stick !== null) {
+      dash();
+      return;
+    }
+    const box = canvas.getBoundingClientRect();
+    const x = event.clientX - box.left;
+    const y = event.clientY - box.top;
+    stick = { id: event.pointerId, x, y, nowX: x, nowY: y };
+    canvas.setPointerCapture(event.pointerId);
+    if (event.pointerType === "mouse") point(event);
+  });
+  canvas.addEventListener("pointermove", point);
+  for (const name of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(name, (/** @type {PointerEvent} */ event) => {
+      if (stick?.id !== event.pointerId) return;
+      stick = null;
+      go(0, 0);
+    });
+  }
+
+  // What is seen.
+
+  /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} now */
+  function draw(pen, width, height, now) {
+    const places = timeline.at(performance.now());
+    const own = room.seat === null ? null : places[room.seat];
+    if (own) me = own;
+    const scale = Math.max(width / field.width, height / field.height);
+    const wide = width / scale;
+    const high = height / scale;
+    const leftEdge = Math.min(Math.max(me.x - wide / 2, 0), field.width - wide);
+    const topEdge = Math.min(Math.max(me.y - high / 2, 0), field.height - high);
+    camera = { left: leftEdge, top: topEdge, scale };
+    const px = (/** @type {number} */ x) => (x - leftEdge) * scale;
+    const py = (/** @type {number} */ y) => (y - topEdge) * scale;
+
+    pen.fillStyle = colours.raised;
+    pen.fillRect(0, 0, width, height);
+    pen.fillStyle = colours.line;
+    for (let x = 750; x < field.width; x += 1500) {
+      for (let y = 750; y < field.height; y += 1500) pen.fillRect(px(x) - 1, py(y) - 1, 2, 2);
+    }
+    pen.fillStyle = colours["line-strong"];
+    for (const [x, y, w, tall] of field.walls) {
+      pen.beginPath();
+      pen.roundRect(px(x), py(y), w * scale, tall * scale, 4);
+      pen.fill();
+    }
+    const pulse = isCalm() ? 1 : 1 + 0.12 * Math.sin(now / 220);
+    for (const [x, y] of room.view.gems) {
+      const size = Math.max(6, 300 * scale) * pulse;
+      pen.fillStyle = colours.accent;
+      pen.beginPath();
+      pen.moveTo(px(x), py(y) - size);
+      pen.lineTo(px(x) + size * 0.75, py(y));
+      pen.lineTo(px(x), py(y) + size);
+      pen.lineTo(px(x) - size * 0.75, py(y));
+      pen.fill();
+    }
+    const radius = (field.size / 2) * scale;
+    places.forEach((place, seat) => {
+      if (!place) return;
+      const { x, y, player } = place;
+      const [, , vx, vy, , dashing, rest, safe] = player;
+      const colour = colourOf(seat);
+      if (dashing && !isCalm()) {
+        pen.globalAlpha = 0.25;
+        for (const back of [1, 2, 3]) drawDisc(pen, px(x - vx * back * 0.5), py(y - vy * back * 0.5), radius * 0.9, colour, -1);
+      }
+      pen.globalAlpha = safe ? 0.55 : 1;
+      drawDisc(pen, px(x), py(y), radius, colour, seat);
+      pen.globalAlpha = 1;
+      if (seat === room.seat) {
+        pen.strokeStyle = colours.text;
+        pen.lineWidth = 2;
+        pen.beginPath();
+        const ready = 1 - rest / field.rest_ticks;
+        pen.arc(px(x), py(y), radius + 4, -Math.PI / 2, -Math.PI / 2 + 2 * Math.PI * ready);
+        pen.stroke();
+      }
+      const name = room.players.find((/** @type {any} */ one) => one.seat === seat)?.name ?? "";
+      pen.font = "600 12px system-ui, sans-serif";
+      pen.textAlign = "center";
+      pen.textBaseline = "alphabetic";
+      pen.fillStyle = colours.text;
+      const above = py(y) - radius - 9;
+      pen.fillText(name, px(x), above < 14 ? py(y) + radius + 17 : above);
+    });
+    drawFloats(pen, px, py);
+    if (stick && stick.nowX !== stick.x) drawStick(pen, stick);
+    canvas.dataset.tick = String(Math.floor(timeline.tickAt(performance.now())));
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @param {(x: number) => number} px @param {(y: number) => number} py */
+  function drawFloats(pen, px, py) {
+    const now = performance.now();
+    while (floats.length && floats[0].until < now) floats.shift();
+    pen.font = "700 15px system-ui, sans-serif";
+    pen.fillStyle = colours.text;
+    for (const one of floats) {
+      const age = 1 - (one.until - now) / 900;
+      pen.globalAlpha = 1 - age;
+      pen.fillText(one.words, px(one.x), py(one.y) - 16 - (isCalm() ? 0 : 18 * age));
+    }
+    pen.globalAlpha = 1;
+  }
+
+  /** @param {CanvasRenderingContext2D} pen @param {{x: number, y: number, nowX: number, nowY: number}} at */
+  function drawStick(pen, at) {
+    const x = at.nowX - at.x;
+    const y = at.nowY - at.y;
+    const scale = Math.min(1, STICK / (Math.hypot(x, y) || 1));
+    pen.strokeStyle = colours.muted;
+    pen.lineWidth = 2;
+    pen.globalAlpha = 0.7;
+    pen.beginPath();
+    pen.arc(at.x, at.y, STICK, 0, 2 * Math.PI);
+    pen.stroke();
+    pen.fillStyle = colours.muted;
+    pen.beginPath();
+    pen.arc(at.x + x * scale, at.y + y * scale, 16, 0, 2 * Math.PI);
+    pen.fill();
+    pen.globalAlpha = 1;
+  }
+
+  const dashButton = button("Dash", dash, { class: "big-button", data: { key: "dash" } });
+  let shown = "";
+  if (room.seat !== null) setTimeout(() => canvas.focus({ preventScroll: true }));
+
+  return {
+    element: h("div.board-field", null, h("div.field-head", null, status, left), canvas, foot,
+      h("p.small.muted.hint", null, room.seat === null ? "You watch." :
+        "Move with the arrow keys, or by dragging. Dash with the space bar, a second finger, or the button.")),
+    ends: true,
+    stop() {
+      clearTimeout(later);
+      stopCanvas();
+      forgetColours();
+    },
+    /** @param {number} seat */
+    player: (seat) => String(room.view.players[seat]?.[4] ?? "–"),
+    update() {
+      const { tick, ends, phase, players, winners, rematch } = room.view;
+      timeline.add(tick, players, room.receivedAt);
+      let words = `First to ${field.points} gems`;
+      if (phase === "over") {
+        const names = winners.map(context.nameOf).join(" and ");
+        words = winners.includes(room.seat) && winners.length === 1 ? "You won!" : `${names} won`;
+        sent = "0,0";
+      }
+      tellTurn(status, words, false);
+      left.textContent = phase === "over" ? "" : `${Math.max(0, Math.ceil((ends - tick) / field.tick_hz))} s`;
+      const key = `${phase}${rematch}${room.players.length}`;
+      if (key === shown) return;
+      shown = key;
+      swap(
+        foot,
+        room.seat !== null && phase === "playing" && dashButton,
+        phase === "over" && room.players.length > 1 && rematchButton(context, rematch),
+      );
+    },
+    /** @param {any} event */
+    event({ kind, data }) {
+      const until = performance.now() + 900;
+      if (kind === "took") floats.push({ x: data.at[0], y: data.at[1], until, words: "+1" });
+      else if (kind === "hit") {
+        const at = room.view.players[data.seat];
+        if (at) floats.push({ x: at[0], y: at[1], until, words: data.points ? `−${data.points}` : "!" });
+        const what = data.points ? " and took a point" : "";
+        context.note(`${context.nameOf(data.by)} hit ${data.seat === room.seat ? "you" : context.nameOf(data.seat)}${what}.`);
+      } else if (kind === "ended") context.note(`${data.winners.map(context.nameOf).join(" and ")} won.`);
+      else if (kind === "began") context.note(`Round ${data.round} begins.`);
+    },
+  };
+}

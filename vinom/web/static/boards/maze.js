@@ -1,0 +1,269 @@
+// @ts-check
+/** The maze: walk by keys, finger or buttons; winners dance. */
+
+import { button, colourOf, h, isCalm, swap } from "../ui.js";
+import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
+import { tellTurn } from "./parts.js";
+
+/** @type {Record<string, {bit: number, row: number, col: number}>} */
+const WAYS = {
+  up: { bit: 1, row: -1, col: 0 },
+  right: { bit: 2, row: 0, col: 1 },
+  down: { bit: 4, row: 1, col: 0 },
+  left: { bit: 8, row: 0, col: -1 },
+};
+/** From one step to the next while a key is held, milliseconds. */
+const STEP = 115;
+
+/** @param {number} x @param {number} y */
+function nameOfWay(x, y) {
+  if (Math.abs(x) > Math.abs(y)) return x > 0 ? "right" : "left";
+  return y > 0 ? "down" : "up";
+}
+
+/** @param {any} context */
+export function mount(context) {
+  const { room } = context;
+  const { rows, cols, walls } = room.setup;
+  const status = h("p.turn", { role: "status" });
+  const left = h("p.muted.clock");
+  const foot = h("div.row.centre");
+  const { colours, stop: forgetColours } = makePalette();
+  /** Where players are drawn, in cells. @type {number[][]} */
+  const drawn = [];
+  /** Where we believe to be, while moves are on their way. @type {number[] | null} */
+  let ahead = null;
+  let onTheirWay = 0;
+  /** Ways that are wanted, the best first. @type {string[]} */
+  let wanted = [];
+  let steppedAt = 0;
+  let before = 0;
+
+  const isOpen = (/** @type {number} */ row, /** @type {number} */ col, /** @type {number} */ bit) =>
+    (Number.parseInt(walls[row][col], 16) & bit) !== 0;
+
+  // What we want.
+
+  function step() {
+    const now = performance.now();
+    if (room.seat === null || room.view.over || !wanted.length || now - steppedAt < STEP || onTheirWay > 6) return;
+    const [row, col] = ahead ?? room.view.at[room.seat];
+    const way = wanted.find((one) => isOpen(row, col, WAYS[one].bit));
+    if (way === undefined) return;
+    steppedAt = now;
+    // We go on at once; the node has the last word.
+    ahead = [row + WAYS[way].row, col + WAYS[way].col];
+    onTheirWay += 1;
+    room
+      .act({ type: "move", direction: way, from: [row, col] })
+      .catch(() => (ahead = null))
+      .then(() => {
+        onTheirWay -= 1;
+        if (!onTheirWay) ahead = null;
+      });
+  }
+
+  const { canvas, size, stop: stopCanvas } = makeCanvas(
+    (width) => (width * rows) / cols,
+    draw,
+    "The maze. Arrow keys move you.",
+  );
+  watchKeys(canvas, (held) => {
+    wanted = held.reverse().map(([x, y]) => nameOfWay(x, y));
+    step();
+  });
+  let isDown = false;
+  /** @param {PointerEvent} event */
+  function point(event) {
+    if (!isDown || room.seat === null) return;
+    const box = canvas.getBoundingClientRect();
+    const [width] = size();
+    const cell = width / cols;
+    const [row, col] = ahead ?? room.view.at[room.seat];
+    const x = (event.clientX - box.left) / cell - col - 0.5;
+    const y = (event.clientY - box.top) / cell - row - 0.5;
+    if (Math.max(Math.abs(x), Math.abs(y)) < 0.5) wanted = [];
+    else {
+      const sideways = nameOfWay(x, 0);
+      const upright = nameOfWay(0, y);
+      wanted = Math.abs(x) > Math.abs(y) ? [sideways, upright] : [upright, sideways];
+      if (Math.abs(x) < 0.5) wanted = [upright];
+      if (Math.abs(y) < 0.5) wanted = [sideways];
+    }
+    step();
+  }
+  canvas.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    canvas.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    isDown = true;
+    point(event);
+  });
+  /** @type {PointerEvent | null} */
+  let last = null;
+  canvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+    last = event;
+    point(event);
+  });
+  for (const name of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(name, () => {
+      isDown = false;
+      last = null;
+      wanted = [];
+    });
+  }
+
+  // What is seen.
+
+  /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} now */
+  function draw(pen, width, height, now) {
+    if (isDown && last) point(last);
+    step();
+    const cell = width / cols;
+    const passed = Math.min(100, now - before);
+    before = now;
+    const { at, points, over, winners, dancing } = room.view;
+    pen.fillStyle = colours.surface;
+    pen.fillRect(0, 0, width, height);
+    for (let index = 0; index < points.length; index += 1) {
+      const worth = points.charCodeAt(index) - 48;
+      if (!worth) continue;
+      const x = ((index % cols) + 0.5) * cell;
+      const y = (Math.floor(index / cols) + 0.5) * cell;
+      pen.fillStyle = worth > 1 ? colours.accent : colours["line-strong"];
+      pen.beginPath();
+      if (worth > 1) {
+        const size = cell * 0.26;
+        pen.moveTo(x, y - size);
+        pen.lineTo(x + size, y);
+        pen.lineTo(x, y + size);
+        pen.lineTo(x - size, y);
+      } else pen.arc(x, y, Math.max(1.3, cell * 0.075), 0, 2 * Math.PI);
+      pen.fill();
+    }
+    pen.strokeStyle = colours.text;
+    pen.lineWidth = Math.max(1.5, cell * 0.07);
+    pen.lineCap = "round";
+    pen.beginPath();
+    for (let row = 0; row < rows; row += 1) {
+      for (let col = 0; col < cols; col += 1) {
+        const x = col * cell;
+        const y = row * cell;
+        if (!isOpen(row, col, 2)) {
+          pen.moveTo(x + cell, y);
+          pen.lineTo(x + cell, y + cell);
+        }
+        if (!isOpen(row, col, 4)) {
+          pen.moveTo(x, y + cell);
+          pen.lineTo(x + cell, y + cell);
+        }
+      }
+    }
+    pen.rect(0, 0, width, height);
+    pen.stroke();
+
+    const places = at.map((/** @type {number[]} */ place, /** @type {number} */ seat) =>
+      seat === room.seat && ahead ? ahead : place,
+    );
+    const near = isCalm() ? 1 : 1 - Math.exp(-passed / 45);
+    const order = places.map((/** @type {any} */ _, /** @type {number} */ seat) => seat);
+    // We are on top.
+    order.sort((/** @type {number} */ one) => (one === room.seat ? 1 : -1));
+    for (const seat of order) {
+      const [row, col] = places[seat];
+      const from = drawn[seat] ?? [row, col];
+      drawn[seat] = [from[0] + (row - from[0]) * near, from[1] + (col - from[1]) * near];
+      let x = (drawn[seat][1] + 0.5) * cell;
+      let y = (drawn[seat][0] + 0.5) * cell;
+      const dances = dancing.includes(seat);
+      const radius = cell * 0.36 * (over && winners.includes(seat) ? 1.25 : 1);
+      if (dances) {
+        pen.fillStyle = colours.accent;
+        pen.font = `700 ${Math.round(cell * 0.6)}px system-ui, sans-serif`;
+        pen.textAlign = "center";
+        const sway = isCalm() ? 0 : Math.sin(now / 260) * cell * 0.3;
+        pen.fillText("♪", x - cell * 0.55 + sway, Math.max(cell * 0.6, y - cell * 0.5));
+        pen.fillText("♫", x + cell * 0.6 - sway, Math.max(cell * 0.6, y - cell * 0.6));
+        if (!isCalm()) {
+          x += Math.sin(now / 130) * cell * 0.16;
+          y -= Math.abs(Math.sin(now / 130)) * cell * 0.34;
+        }
+      }
+      drawDisc(pen, x, y, radius, colourOf(seat), seat);
+      if (seat === room.seat) {
+        pen.strokeStyle = colours.text;
+        pen.lineWidth = 2;
+        pen.beginPath();
+        pen.arc(x, y, radius + 2.5, 0, 2 * Math.PI);
+        pen.stroke();
+      }
+    }
+    canvas.dataset.at = room.seat === null ? "" : String(room.view.at[room.seat]);
+  }
+
+  /** A button that walks while it is held. @param {string} way @param {string} sign */
+  function pad(way, sign) {
+    const stop = () => (wanted = []);
+    return button(sign, () => step(), {
+      class: `pad pad-${way}`,
+      "aria-label": `Go ${way}`,
+      onpointerdown: () => {
+        wanted = [way];
+        step();
+      },
+      onpointerup: stop,
+      onpointerleave: stop,
+      onpointercancel: stop,
+      onkeydown: (/** @type {KeyboardEvent} */ event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        wanted = [way];
+        steppedAt = 0;
+        step();
+        wanted = [];
+      },
+    });
+  }
+  const pads = h("div.pads", null, pad("up", "↑"), pad("left", "←"), pad("down", "↓"), pad("right", "→"));
+  let shown = "";
+  if (room.seat !== null) setTimeout(() => canvas.focus({ preventScroll: true }));
+
+  return {
+    element: h("div.board-field", null, h("div.field-head", null, status, left), canvas, foot, room.seat !== null && pads,
+      h("p.small.muted.hint", null, room.seat === null ? "You watch." : "Walk with the arrow keys, or press into the maze where you want to go.")),
+    ends: false,
+    stop() {
+      stopCanvas();
+      forgetColours();
+    },
+    /** @param {number} seat */
+    player: (seat) => String(room.view.scores[seat] ?? 0),
+    update() {
+      const { over, winners, dancing, left: points } = room.view;
+      const won = over && winners.includes(room.seat);
+      let words = `${points} points left`;
+      if (over) {
+        const names = winners.map(context.nameOf).join(" and ");
+        words = won && winners.length === 1 ? "You won! Dance!" : `${names} won`;
+      }
+      tellTurn(status, words, false);
+      const minutes = Math.max(0, room.setup.ends_at - room.time);
+      left.textContent = over ? "" : `${Math.floor(minutes / 60)}:${String(Math.floor(minutes % 60)).padStart(2, "0")}`;
+      const key = `${over}${dancing}`;
+      pads.hidden = over;
+      if (key === shown) return;
+      shown = key;
+      swap(
+        foot,
+        won &&
+          button(dancing.includes(room.seat) ? "You dance" : "Dance", () => context.act({ type: "dance" }), {
+            class: "primary",
+            disabled: dancing.includes(room.seat),
+            data: { key: "dance" },
+          }),
+      );
+    },
+    /** @param {any} event */
+    event({ kind, data }) {
+      if (kind === "danced") context.note(`${context.nameOf(data.seat)} ${data.seat === room.seat ? "dance" : "dances"}.`);
+    },
+  };
+}
