@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests
 from tests.support.random_games import GAMES, random_game
+from vinom.rules.check import try_game
 
 COUNT = 10_000 if os.environ.get("VINOM_GAMES") == "full" else 30
 #: The manual promises these: actions, deadlines and ticks until the first end.
@@ -50,6 +51,19 @@ class RandomGameTests(SynchronousTestCase):
             self.assertEqual(result["games"], COUNT, name)
             self.assertEqual(result["differing"], [], name)
         self.assertEqual(one, other)
+
+    def test_check(self) -> None:
+        """
+        ``vinom check`` has nothing to find or to remark, at the smallest tables
+        and, where the game is quick, at the largest.
+        """
+        for name, kind in GAMES.items():
+            game = kind()
+            sizes = game.seats if not game.tick_hz else game.seats[:1]
+            for seats in sizes:
+                trial = try_game(game, name, seats, 2026)
+                self.assertEqual(trial.findings, [], name)
+                self.assertEqual(trial.notes, [], name)
 
     def replay(self, folder: Path, hash_seed: str) -> dict[str, dict[str, object]]:
         """Play all recordings again, in a process of its own."""
