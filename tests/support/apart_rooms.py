@@ -54,7 +54,7 @@ class NearFleet:
         self._alarms: dict[str, Alarm] = {}
         seconds = self._clock.seconds
         self._desk = RelayDesk(
-            self.hosted, self._clock, seconds, self._tell, self._turn
+            self.hosted, self._clock, seconds, self._tell, self._turn, _nobody
         )
 
     def host(
@@ -142,6 +142,11 @@ class NearFleet:
                 watch.round_ended(match_id, outcome)
             case _:
                 relay(message)
+
+
+def _nobody(line: object) -> None:
+    """Here nobody dials a game server."""
+    raise AssertionError("nobody is there")
 
 
 class ApartWorld(RoomsWorld):

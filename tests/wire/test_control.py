@@ -49,6 +49,8 @@ from vinom.wire.control_relay import (
     RelayRefusal,
     RelaySeat,
     RelayState,
+    RelayTaken,
+    RelayWatch,
 )
 
 PLAN = MatchPlan("m1", "maze", (SeatPlan("p1", "Ann", b"{}", 1),), (1 << 64) - 1)
@@ -64,7 +66,8 @@ TO_SERVER = (
     Heartbeat(7),
     TokenKeys(3, {"k": b"PEM"}),
     RotateCookies(),
-    RelaySeat("m1", 0, "join"),
+    RelayWatch("m1", True),
+    RelaySeat("m1", 0, "join", 2, 7),
     RelayNewcomer("m1", 1, PLAN.seats[0]),
     RelayAction("m1", 0, 7, b'{"x":1}'),
     Stop(),
@@ -84,6 +87,7 @@ TO_NODE = (
     RelayState("m1", 9, "over", 1.5, {0: 8}),
     RelayEvent("m1", 9, "rolled", {"die": 3}, None),
     RelayRefusal("m1", 0, 8, "rejected", "wall", "there is a wall"),
+    RelayTaken("m1", 0, 2),
     Alive(7, {"rtt": 0.5}),
     Alive(8, {}, (CookieKeyTold(3, 12.5, 287.5), CookieKeyTold(4, 0.0))),
 )

@@ -137,6 +137,17 @@ class Fleet(Service):
         if (server := self._servers.host_of(message.match_id)) is not None:
             server.rooms.pass_on(message)
 
+    def follow(
+        self, match_id: str, relay: Callable[[FromRelayed], None] | None
+    ) -> None:
+        """
+        Hear what players of this node are told in a match that is played already.
+
+        :param relay: as in `host`; ``None`` to hear no more.
+        """
+        if (server := self._servers.host_of(match_id)) is not None:
+            server.rooms.follow(match_id, relay)
+
     def close_room(self, match_id: str, reason: str) -> None:
         """End a match; in vain when it is over."""
         if (server := self._servers.host_of(match_id)) is not None:

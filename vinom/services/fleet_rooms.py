@@ -15,7 +15,7 @@ from vinom.errors import NoCapacity
 from vinom.interfaces import IMatchWatch
 from vinom.model import MatchEnd, MatchPlan, Placement, Ticket
 from vinom.wire.control import AddTicket, CloseRoom, Kick, OpenRoom, ToServer
-from vinom.wire.control_relay import FromRelayed, ToRelayed
+from vinom.wire.control_relay import FromRelayed, RelayWatch, ToRelayed
 
 
 @attrs.frozen
@@ -139,6 +139,15 @@ class HostedRooms:
         """Tell a match what a player of the node did."""
         if message.match_id in self._rooms:
             self._send(message)
+
+    def follow(
+        self, match_id: str, relay: Callable[[FromRelayed], None] | None
+    ) -> None:
+        """Hear what players of the node are told, or no more."""
+        room = self._rooms.get(match_id)
+        if room is not None:
+            room.hosting.relay = relay
+            self._send(RelayWatch(match_id, relay is not None))
 
     def close(self, match_id: str, reason: str) -> None:
         """End a match."""

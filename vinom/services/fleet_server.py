@@ -42,6 +42,7 @@ from vinom.wire.control import (
     RelayEvent,
     RelayRefusal,
     RelayState,
+    RelayTaken,
     RoomEnded,
     RoomOpened,
     RotateCookies,
@@ -313,7 +314,7 @@ class GameServer:
                 self.rooms.started(match_id)
             case RoundEnded(match_id, outcome):
                 self.rooms.round_ended(match_id, outcome)
-            case RelayState() | RelayEvent() | RelayRefusal():
+            case RelayState() | RelayEvent() | RelayRefusal() | RelayTaken():
                 self.rooms.relayed(message)
             case RoomEnded(end):
                 self.rooms.ended(end)

@@ -50,6 +50,7 @@ from vinom.wire.control import (
     RelayAction,
     RelayNewcomer,
     RelaySeat,
+    RelayWatch,
     RoomEnded,
     RoomOpened,
     RotateCookies,
@@ -122,7 +123,9 @@ class GameServer:
         self._workload = Workload(self.figures)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._alarms = RoomAlarms(reactor, self._ring, seconds)
-        self._relays = RelayDesk(self.rooms, reactor, seconds, self._tell, self._turn)
+        self._relays = RelayDesk(
+            self.rooms, reactor, seconds, self._tell, self._turn, self._dismiss
+        )
         self._dtls: DtlsServer | None = None
         self._port: DatagramPort | None = None
         self._listening: IListeningPort | None = None
@@ -173,9 +176,8 @@ class GameServer:
                 if (hosted := self.rooms.get(message.match_id)) is not None:
                     now = self._seconds()
                     line = hosted.kick(message.seat, now)
-                    if line is not None and self._reception is not None:
-                        # It is told why, for a while.
-                        self._reception.add(line)
+                    if line is not None:
+                        self._dismiss(line)
                     self._turn(hosted, now)
             case CloseRoom():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
@@ -184,7 +186,7 @@ class GameServer:
                     self._turn(hosted, now)
             case TokenKeys():
                 self._take_keys(message)
-            case RelaySeat() | RelayNewcomer() | RelayAction():
+            case RelayWatch() | RelaySeat() | RelayNewcomer() | RelayAction():
                 self._relays.take(message)
             case RotateCookies():
                 if self._dtls is not None:
@@ -367,6 +369,11 @@ class GameServer:
             line.room.lost(line, line.seat, now)
         elif self._reception is not None:
             self._reception.discard(line)
+
+    def _dismiss(self, line: Line) -> None:
+        """A connection is refused, and told why for a while."""
+        if self._reception is not None:
+            self._reception.add(line)
 
     # Time.
 

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event
 from vinom.rules.choices import json_action_reader
+from vinom.services.gameserver_line import Line
 from vinom.services.gameserver_room import HostedRoom
 from vinom.services.gameserver_seats import HostedSeat
 from vinom.wire.control import FRAME_LIMIT, ToNode
@@ -22,7 +23,9 @@ from vinom.wire.control_relay import (
     RelayEvent,
     RelayNewcomer,
     RelayRefusal,
+    RelaySeat,
     RelayState,
+    RelayWatch,
     ToRelayed,
 )
 
@@ -31,10 +34,19 @@ _MOST_BYTES = FRAME_LIMIT - 64 * 1024
 
 
 class RelayedSeats:
-    """The relayed seats of one room, and its spectators in the node."""
+    """
+    The relayed seats of one room, and its spectators in the node.
 
-    def __init__(self, hosted: HostedRoom, tell: Callable[[ToNode], None]) -> None:
-        self._hosted, self._tell = hosted, tell
+    :param dismiss: hears of a player's own connection whose seat is relayed now.
+    """
+
+    def __init__(
+        self,
+        hosted: HostedRoom,
+        tell: Callable[[ToNode], None],
+        dismiss: Callable[[Line], None],
+    ) -> None:
+        self._hosted, self._tell, self._dismiss = hosted, tell, dismiss
         self._match_id = hosted.room.plan.match_id
         self._decode = json_action_reader(hosted.room.game)
         self._ticks = bool(hosted.room.game.tick_hz)
@@ -47,6 +59,10 @@ class RelayedSeats:
     def take(self, message: ToRelayed, now: float) -> None:
         """Do what a player of the node did."""
         hosted = self._hosted
+        if isinstance(message, RelayWatch):
+            # Whoever is new is shown everything.
+            self._shown = 0
+            return
         if isinstance(message, RelayNewcomer):
             self._add(message, now)
             return
@@ -56,19 +72,36 @@ class RelayedSeats:
         if isinstance(message, RelayAction):
             if seat.is_relayed:
                 self._act(seat, message, now)
+            else:
+                why = "a newer connection has this seat"
+                self.refuse(seat, message.number, Code.SEAT_TAKEN, "", why)
+            return
+        if message.how == "join":
+            self._join(seat, message, now)
+            return
+        if message.epoch and (message.epoch != seat.relay_epoch or not seat.is_relayed):
+            # Its player came over UDP meanwhile.
             return
         match message.how:
-            case "join":
-                seat.is_relayed = True
-                # Whatever this seat was shown before, it is shown again.
-                self._shown = 0
-                hosted.sit(seat, now)
             case "drop":
                 hosted.miss(seat, now)
             case "leave":
                 hosted.give_up(None, seat, now)
             case "bot":
                 hosted.room.seat_bot(seat.number, now)
+
+    def _join(self, seat: HostedSeat, message: RelaySeat, now: float) -> None:
+        hosted = self._hosted
+        seat.door.shut()
+        older = hosted.replace(seat, None, now)
+        if older is not None:
+            self._dismiss(older)
+        seat.is_relayed, seat.relay_epoch = True, message.epoch
+        # Its own connections number actions for themselves.
+        seat.acted = message.number
+        # Whatever this seat was shown before, it is shown again.
+        self._shown = 0
+        hosted.sit(seat, now)
 
     def _add(self, message: RelayNewcomer, now: float) -> None:
         hosted = self._hosted
@@ -172,6 +205,7 @@ class RelayDesk:
 
     :param rooms: by match.
     :param turn: called with each room when its turn's inputs are in.
+    :param dismiss: hears of connections that a relayed player replaced.
     """
 
     def __init__(
@@ -181,9 +215,10 @@ class RelayDesk:
         seconds: Callable[[], float],
         tell: Callable[[ToNode], None],
         turn: Callable[[HostedRoom, float], None],
+        dismiss: Callable[[Line], None],
     ) -> None:
         self._rooms, self._clock, self._seconds = rooms, clock, seconds
-        self._tell, self._turn = tell, turn
+        self._tell, self._turn, self._dismiss = tell, turn, dismiss
         self._touched: dict[HostedRoom, None] = {}
         self._later: IDelayedCall | None = None
 
@@ -192,9 +227,12 @@ class RelayDesk:
         hosted = self._rooms.get(message.match_id)
         if hosted is None or hosted.ended_at is not None:
             return
-        if hosted.relay is None:
-            hosted.relay = RelayedSeats(hosted, self._tell)
         now = self._seconds()
+        if isinstance(message, RelayWatch) and not message.is_on:
+            self._let_go(hosted, now)
+            return
+        if hosted.relay is None:
+            hosted.relay = RelayedSeats(hosted, self._tell, self._dismiss)
         hosted.relay.take(message, now)
         if hosted.room.game.states == "every":
             self._turn(hosted, now)
@@ -202,6 +240,15 @@ class RelayDesk:
         self._touched[hosted] = None
         if self._later is None:
             self._later = self._clock.callLater(0, self._end_turn)
+
+    def _let_go(self, hosted: HostedRoom, now: float) -> None:
+        """Nobody of the node is there any more."""
+        hosted.relay = None
+        for seat in hosted.seats:
+            if seat.is_relayed:
+                seat.is_relayed = False
+                hosted.miss(seat, now)
+        self._turn(hosted, now)
 
     def _end_turn(self) -> None:
         self._later = None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from twisted.logger import Logger
 
 from vinom.errors import Code, Refused, Rejected
@@ -24,6 +23,7 @@ from vinom.rules.room_time import AWAY_PATIENCE
 from vinom.services.gameserver_line import Line
 from vinom.services.gameserver_ports import PayloadPort, Recording
 from vinom.services.gameserver_seats import HostedSeat, welcome_to
+from vinom.services.recorded import tell_bot_failed, write_end
 from vinom.wire.control import (
     MatchStarted,
     RoomEnded,
@@ -31,6 +31,7 @@ from vinom.wire.control import (
     SeatChanged,
     ToNode,
 )
+from vinom.wire.control_relay import RelayTaken
 from vinom.wire.linkmessages import (
     LONGEST_MESSAGE,
     Event,
@@ -135,11 +136,13 @@ class HostedRoom:
         if self.room.phase == "closed":
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
         resume = seat.door.offer(entropy)
-        older, seat.line = seat.line, line
-        if older is not None:
-            older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
-            older.room, older.seat = None, None
-            older.flush(self._port)
+        self.replace(seat, line, now)
+        if seat.is_relayed:
+            # The older connection is one of the node's, which is to let it go.
+            seat.is_relayed = False
+            self._tell(
+                RelayTaken(self.room.plan.match_id, seat.number, seat.relay_epoch)
+            )
         line.room, line.seat = self, seat
         seat.messages.acknowledge(asked.heard)
         welcome = welcome_to(self.room, seat, self._names, resume)
@@ -148,6 +151,15 @@ class HostedRoom:
         except ValueError as error:
             self.cannot_send("setup", error, now)
             line.refuse(Code.INTERNAL, "this game's setup is too long", now)
+
+    def replace(self, seat: HostedSeat, line: Line | None, now: float) -> Line | None:
+        """Give a seat to a newer connection; returns the older, which is refused."""
+        older, seat.line = seat.line, line
+        if older is not None:
+            older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
+            older.room, older.seat = None, None
+            older.flush(self._port)
+        return older
 
     def take(
         self, line: Line, seat: HostedSeat, news: list[SeatEvent], now: float
@@ -359,12 +371,7 @@ class HostedRoom:
             elif isinstance(effect, Forfeited):
                 self._seat_changed(self.seats[effect.seat], "left")
             elif isinstance(effect, BotFailed):
-                self._log.error(
-                    "match {match_id}: the bot of seat {seat} failed: {report}",
-                    match_id=self.room.plan.match_id,
-                    seat=effect.seat,
-                    report=effect.report,
-                )
+                tell_bot_failed(self.room, effect)
         if self.room.version >= COUNTER_LIMIT - 1:
             self.room.close("time_limit", now)
 
@@ -375,21 +382,10 @@ class HostedRoom:
         self._say_all(Round(facts, room.version, room.view_hash()), now)
 
     def _closed(self, effect: Closed, now: float) -> None:
-        end = effect.end
-        where = self._recording.close(end, self.room.state, effect.report)
-        end = attrs.evolve(end, report=where)
-        if effect.report is not None:
-            why = effect.report.strip().rpartition("\n")[2]
-            told = (
-                f"game {self.room.plan.game} failed: {why}; see {where or 'no report'}"
-            )
-            self._log.error("{told}", told=told, match_id=end.match_id)
-        self._log.info(
-            "match {match_id} is over: {reason}, version {version}",
-            match_id=end.match_id,
-            reason=end.reason,
-            version=end.version,
-        )
+        end = write_end(self._recording, self.room, effect)
+        if self.relay is not None:
+            # Nothing is told of a room after its end.
+            self.relay.show(now)
         self.ended_at = now
         for line in filter(None, (seat.line for seat in self.seats)):
             line.link.hasten(_FAREWELL_PAUSE, now)

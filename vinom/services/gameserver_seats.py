@@ -68,6 +68,12 @@ class SeatDoor:
             self.confirm()
         self._pending = ""
 
+    def shut(self) -> None:
+        """The node vouches for another connection: what we offered is worthless."""
+        self.epoch += 1
+        self._resume = self._offered = b""
+        self._pending = ""
+
     def offer(self, entropy: Callable[[int], bytes]) -> bytes:
         """Raise the epoch; returns the resume token that goes with it."""
         self.epoch += 1
@@ -92,6 +98,7 @@ class HostedSeat:
 
     :ivar line: the connection that holds it.
     :ivar is_relayed: its player is connected to the node.
+    :ivar relay_epoch: counts its joins by way of the node.
     :ivar present: the room counts it as connected.
     :ivar came: it was connected once.
     :ivar acted: the last action that reached the game.
@@ -104,6 +111,7 @@ class HostedSeat:
     messages: MessageStream = attrs.field(factory=MessageStream)
     line: Line | None = None
     is_relayed: bool = False
+    relay_epoch: int = 0
     present: bool = False
     came: bool = False
     acted: int = 0

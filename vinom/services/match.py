@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import attrs
 from twisted.internet.defer import Deferred
 
+from vinom.interfaces import IMatchWatch
 from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, Ticket
 from vinom.wire.messages import MatchFound
 
@@ -56,6 +57,7 @@ class Match:
     :ivar withdrawn: players who gave up while it was forming.
     :ivar seat_states: what the game server told of each seat.
     :ivar placed: whom to tell that it is placed (an outside matchmaker).
+    :ivar watches: who else is told what becomes of it.
     """
 
     plan: MatchPlan
@@ -70,6 +72,7 @@ class Match:
     withdrawn: set[str] = attrs.field(factory=set)
     seat_states: dict[int, str] = attrs.field(factory=dict)
     placed: Deferred[list[MatchFound]] | None = None
+    watches: list[IMatchWatch] = attrs.field(factory=list)
 
     @property
     def state(self) -> Literal["forming", "placed", "playing"]:

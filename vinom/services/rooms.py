@@ -29,10 +29,11 @@ from vinom.rules.limits import NetworkBuckets
 from vinom.rules.names import canonical_loadout, canonical_options
 from vinom.services.conversation import Conversation, Followed
 from vinom.services.recorded import SweptPlace
+from vinom.services.rooms_isolated import IsolatedRoom
 from vinom.services.rooms_list import RoomIndex
 from vinom.services.rooms_member import Member
 from vinom.services.rooms_ports import RoomBounds
-from vinom.services.rooms_remote import IsolatedRoom, RelayFleet
+from vinom.services.rooms_remote import RelayFleet
 from vinom.services.rooms_room import LiveRoom
 from vinom.services.rooms_seats import LiveRoomSeats
 from vinom.wire.envelope import Push, Request

@@ -1,5 +1,5 @@
 """
-A live room whose game is played in a game process (`Game.isolate`).
+What is played in a live room of the node, when that is in a game process.
 
 Members, seats, news and returns stay with the node; only the room itself, with the
 game's state, is elsewhere. What happens travels over the control link, and what the
@@ -23,9 +23,6 @@ from vinom.interfaces import IMatchWatch
 from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.rules.room import Closed, Effect, Emitted, RoundOver
 from vinom.rules.room_effects import Forfeited
-from vinom.services.rooms_member import Member
-from vinom.services.rooms_ports import House, PlayedRoom
-from vinom.services.rooms_room import LiveRoom
 from vinom.wire.control_relay import (
     FromRelayed,
     RelayAction,
@@ -36,7 +33,6 @@ from vinom.wire.control_relay import (
     RelayState,
     ToRelayed,
 )
-from vinom.wire.envelope import Envelope
 
 #: Actions of one seat that may be on their way.
 _MOST_PENDING = 1024
@@ -100,7 +96,13 @@ class RemoteRoom:
         # By seat: numbers of actions on their way, and what their players call them.
         self._pending: dict[int, deque[tuple[int, Any]]] = {}
         self._mine: set[int] = set()
-        fleet.host(plan, (), self, self.relayed).addCallbacks(
+        # By seat: how often it was joined; whatever we tell is of the newest.
+        self._epochs: dict[int, int] = {}
+
+    def host(self) -> None:
+        """Have it played; called once."""
+        plan = self.plan
+        self._fleet.host(plan, (), self, self.relayed).addCallbacks(
             self._placed, self._not_placed
         )
 
@@ -108,21 +110,22 @@ class RemoteRoom:
 
     def join(self, seat: int, now: float) -> None:
         """A seat's player is here."""
-        self._send(RelaySeat(self.plan.match_id, seat, "join"))
+        self._epochs[seat] = self._epochs.get(seat, 0) + 1
+        self._tell_seat(seat, "join")
 
     def drop(self, seat: int, now: float) -> None:
         """A seat's connection was lost."""
-        self._send(RelaySeat(self.plan.match_id, seat, "drop"))
+        self._tell_seat(seat, "drop")
 
     def leave(self, seat: int, now: float) -> None:
         """A seat is given up."""
         self._pending.pop(seat, None)
         self._mine.add(seat)
-        self._send(RelaySeat(self.plan.match_id, seat, "leave"))
+        self._tell_seat(seat, "leave")
 
     def seat_bot(self, seat: int, now: float) -> None:
         """The game's bot has a seat."""
-        self._send(RelaySeat(self.plan.match_id, seat, "bot"))
+        self._tell_seat(seat, "bot")
 
     def add_seat(self, seat: SeatPlan, now: float) -> int:
         """
@@ -233,7 +236,7 @@ class RemoteRoom:
         elif isinstance(message, RelayEvent):
             event = Event(message.kind, message.data, message.to)
             self._effects.append(Emitted(event, message.version))
-        else:
+        elif isinstance(message, RelayRefusal):
             self._refuse(message)
         self._around.stirred()
 
@@ -295,6 +298,17 @@ class RemoteRoom:
         # A match that ended was told so; one that found no place was not.
         self.ended(MatchEnd(self.plan.match_id, "lost"))
 
+    def epoch_of(self, seat: int) -> int:
+        """Count how often a seat was joined."""
+        return self._epochs.get(seat, 0)
+
+    def _tell_seat(
+        self, seat: int, how: Literal["join", "drop", "leave", "bot"]
+    ) -> None:
+        number = self._numbers.get(seat, 0)
+        epoch = self.epoch_of(seat)
+        self._send(RelaySeat(self.plan.match_id, seat, how, epoch, number))
+
     def _send(self, message: ToRelayed) -> None:
         if self._unsent is not None:
             self._unsent.append(message)
@@ -309,77 +323,3 @@ def _outcome(facts: dict[str, Any]) -> Outcome:
         tuple(tuple(place) for place in facts["places"]),
         tuple(facts["scores"]),
     )
-
-
-class IsolatedRoom(LiveRoom):
-    """A live room of a game that is played in a process of its own."""
-
-    def __init__(
-        self,
-        house: House,
-        room_id: str,
-        name: str,
-        game: Game[Any, Any],
-        options: bytes,
-        is_public: bool,
-        fleet: RelayFleet,
-    ) -> None:
-        super().__init__(house, room_id, name, game, options, is_public)
-        self._fleet = fleet
-        # An action counts when its answer comes, as with a game that has ticks.
-        self._ticks = True
-        self._id: Any = None
-        self._decode = lambda data: (self._id, bytes(data))
-        self._has_told_start = False
-
-    def act(self, member: Member, envelope: Envelope) -> None:
-        """
-        A member acts.
-
-        :raises Refused: it cannot be; nothing has changed.
-        """
-        self._id = envelope.id
-        super().act(member, envelope)
-
-    def close(self, reason: str, outcome: dict[str, Any] | None = None) -> None:
-        """End the room, for one of the reasons of `vinom.model.EndReason`."""
-        if not self.is_closed and self.room is not None:
-            self.room.close(reason, self._house.seconds())
-        super().close(reason, outcome)
-
-    def _lay(self, plan: MatchPlan, now: float) -> PlayedRoom:
-        self._has_told_start = False
-        return RemoteRoom(plan, self.game, self._fleet, self)
-
-    def _tell_started(self) -> None:
-        # The part of the view that never changes comes with the first state.
-        if self.room is not None and self.room.version and not self._has_told_start:
-            self._has_told_start = True
-            super()._tell_started()
-
-    # What its game process answers.
-
-    def stirred(self) -> None:
-        """There is something new."""
-        self._tell_started()
-        self._house.turn(self)
-
-    def applied(self, seat: int, id: int) -> None:
-        """An action was applied."""
-        who = self.seats[seat] if seat < len(self.seats) else None
-        if isinstance(who, Member):
-            who.acted = id
-            self.acknowledge(seat, id)
-            if self.version == self._shown:
-                self._owed.append(who)
-
-    def refused(self, seat: int, id: Any, refusal: Refused, latest: int) -> None:
-        """An action was not applied; its id may be used again."""
-        who = self.seats[seat] if seat < len(self.seats) else None
-        if not isinstance(who, Member):
-            return
-        who.acting = max(who.acted, latest)
-        if who.conversation is not None:
-            details = {**refusal.details, "room_id": self.room_id}
-            told = Refused(refusal.code, refusal.message, details)
-            who.conversation.refuse(told, id)

@@ -6,7 +6,7 @@ Players are told of their match only when a game server listens for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -286,12 +286,25 @@ class Sessions(Service):
         self._check_drained()
         return drained
 
+    # What rooms ask, in which matches are played or watched.
+
+    def placed_match(self, match_id: str) -> Match | None:
+        """Find a match for which a game server listens."""
+        match = self._live.get(match_id)
+        return None if match is None or match.placement is None else match
+
+    def placed_matches(self) -> Iterator[Match]:
+        """All of them, oldest first."""
+        return (match for match in self._live.values() if match.placement is not None)
+
     # What the fleet tells (IMatchWatch).
 
     def started(self, match_id: str) -> None:
         """Match time runs."""
         if (match := self._live.get(match_id)) is not None:
             match.is_playing = True
+            for watch in tuple(match.watches):
+                watch.started(match_id)
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat's connection changed; one who left for good may queue again."""
@@ -299,6 +312,8 @@ class Sessions(Service):
         if match is None:
             return
         match.seat_states[seat] = state
+        for watch in tuple(match.watches):
+            watch.seat_changed(match_id, seat, state)
         if state == "left":
             Deferred.fromCoroutine(self._release(match, seat)).addErrback(
                 lambda failure: self._log.failure(
@@ -313,9 +328,15 @@ class Sessions(Service):
             match_id=match_id,
             outcome=outcome,
         )
+        if (match := self._live.get(match_id)) is not None:
+            for watch in tuple(match.watches):
+                watch.round_ended(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:
         """The room is closed, or its process is gone."""
+        if (match := self._live.get(end.match_id)) is not None:
+            for watch in tuple(match.watches):
+                watch.ended(end)
         Deferred.fromCoroutine(self._finish(end)).addErrback(
             lambda failure: self._log.failure(
                 "end of match not recorded", failure, match_id=end.match_id

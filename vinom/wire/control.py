@@ -23,6 +23,8 @@ from vinom.wire.control_relay import (
     RelayRefusal,
     RelaySeat,
     RelayState,
+    RelayTaken,
+    RelayWatch,
 )
 
 __all__ = [
@@ -48,6 +50,8 @@ __all__ = [
     "RelayRefusal",
     "RelaySeat",
     "RelayState",
+    "RelayTaken",
+    "RelayWatch",
     "RoomEnded",
     "RoomOpened",
     "RotateCookies",
@@ -65,7 +69,7 @@ __all__ = [
 ]
 
 #: Both sides are of one deployment; a mismatch ends the game server.
-CONTROL_PROTOCOL = 3
+CONTROL_PROTOCOL = 4
 
 #: Longest message, bytes: a match with many loadouts, far below what a
 #: process can afford to hold for its node.
@@ -258,6 +262,7 @@ AnyToServer = (
     | Heartbeat
     | TokenKeys
     | RotateCookies
+    | RelayWatch
     | RelaySeat
     | RelayNewcomer
     | RelayAction
@@ -277,6 +282,7 @@ AnyToNode = (
     | RelayState
     | RelayEvent
     | RelayRefusal
+    | RelayTaken
     | Alive
 )
 

@@ -14,17 +14,33 @@ from vinom.model import SeatPlan
 from vinom.wire.control_base import ToNode, ToServer
 
 
+class RelayWatch(ToServer, frozen=True, tag="relay_watch"):
+    """
+    Somebody of the node plays in this match or watches it, or nobody does any more.
+
+    Only while somebody does is the node told of states and events.
+    """
+
+    match_id: str
+    is_on: bool
+
+
 class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
     """
     A seat's player came, by way of the node, or went; nothing answers.
 
     :ivar how: "join" (for the first time or again), "drop", "leave", or "bot": the
         game's bot has the seat from now on.
+    :ivar epoch: counts the seat's joins by way of the node; what is told of one that
+        is no longer the newest is too late.
+    :ivar number: of the last action that the node passed on for this seat.
     """
 
     match_id: str
     seat: int
     how: Literal["join", "drop", "leave", "bot"]
+    epoch: int = 0
+    number: int = 0
 
 
 class RelayNewcomer(ToServer, frozen=True, tag="relay_newcomer"):
@@ -105,6 +121,18 @@ class RelayRefusal(ToNode, frozen=True, tag="relay_refusal"):
     message: str
 
 
+class RelayTaken(ToNode, frozen=True, tag="relay_taken"):
+    """
+    A relayed seat is not the node's any more: its player came over UDP.
+
+    :ivar epoch: of the join that this ended.
+    """
+
+    match_id: str
+    seat: int
+    epoch: int
+
+
 #: What a room's relayed players cause, and what they are told.
-ToRelayed = RelaySeat | RelayNewcomer | RelayAction
-FromRelayed = RelayState | RelayEvent | RelayRefusal
+ToRelayed = RelayWatch | RelaySeat | RelayNewcomer | RelayAction
+FromRelayed = RelayState | RelayEvent | RelayRefusal | RelayTaken
