@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import attacks, dense, lobby, memory, play, strangers
+from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, describe
+from benchmarks.peers import Colyseus
 from vinom.errors import VinomError
 
 PARTS: dict[str, Any] = {
@@ -26,6 +28,7 @@ PARTS: dict[str, Any] = {
     "processes": memory.processes,
     "queueing": lobby.queueing,
     "lines": memory.lines,
+    "rooms": rooms.rooms,
 }
 
 
@@ -56,6 +59,20 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         default=sys.executable,
         help="an interpreter that has pyenet (default this one, if it has)",
     )
+    parser.add_argument(
+        "--peer-node",
+        metavar="PROGRAM",
+        default=os.environ.get("VINOM_PEER_NODE", "node"),
+        help="a Node of 22 or newer, for Colyseus (default VINOM_PEER_NODE, or node)",
+    )
+    parser.add_argument(
+        "--peer-modules",
+        metavar="FOLDER",
+        type=Path,
+        default=Path(os.environ.get("VINOM_PEER_MODULES", ".")),
+        help="where `npm install @colyseus/core @colyseus/ws-transport "
+        "@colyseus/schema` was run (default VINOM_PEER_MODULES, or here)",
+    )
     options = parser.parse_args(argv)
     unknown = set(options.parts) - set(PARTS)
     if unknown:
@@ -73,6 +90,12 @@ def _parts(options: argparse.Namespace) -> dict[str, Any]:
             )
         else:
             print("no pyenet here: not compared with it", file=sys.stderr)
+    if "rooms" in chosen:
+        colyseus = Colyseus(options.peer_node, options.peer_modules)
+        if colyseus.is_here:
+            chosen["rooms"] = functools.partial(rooms.rooms, colyseus=colyseus)
+        else:
+            print("no Colyseus here: not compared with it", file=sys.stderr)
     return chosen
 
 

@@ -1,0 +1,35 @@
+// Room echo on Colyseus, `broadcast`: what ours is compared with. ARGS: PORT.
+// VINOM_PEER_MODULES is the folder whose node_modules has @colyseus/core and ws-transport.
+import { createRequire } from "module";
+
+const require = createRequire((process.env.VINOM_PEER_MODULES || process.cwd()) + "/");
+const { Server, Room } = require("@colyseus/core");
+const { WebSocketTransport } = require("@colyseus/ws-transport");
+
+class EchoRoom extends Room {
+  maxClients = 4;
+  patchRate = null;
+
+  onCreate() {
+    this.seats = 0;
+    this.shown = { v: 0, p: { 0: [0, 0], 1: [0, 0], 2: [0, 0], 3: [0, 0] } };
+    this.onMessage("m", (client, input) => {
+      const seat = client.userData;
+      this.shown.p[seat] = [input.x, input.y];
+      this.shown.v++;
+      this.broadcast("s", { v: this.shown.v, s: seat, q: input.q, p: this.shown.p });
+    });
+  }
+
+  onJoin(client) {
+    client.userData = this.seats++ & 3;
+  }
+}
+
+const server = new Server({
+  transport: new WebSocketTransport({}),
+  greet: false,
+  gracefullyShutdown: true,
+});
+server.define("room_echo", EchoRoom).filterBy(["r"]);
+server.listen(+process.argv[2], "127.0.0.1").then(() => console.log("ready"));

@@ -1,0 +1,259 @@
+"""Rooms over WebSocket, beside servers of others that do the same."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from benchmarks.figures import Figure, Size, of_runs
+from benchmarks.machine import build, load
+from benchmarks.node import Node
+from benchmarks.peers import Colyseus, Websockets, running
+from vinom.tap.child_node import free_port
+
+Say = Callable[[str], None]
+Told = dict[str, Any]
+
+#: Games that are only here.
+_GAMES = tuple(
+    f"--game=benchmarks.games.{name}"
+    for name in (
+        "echoes:EachEcho",
+        "echoes:StuckEcho",
+        "echoes:ApartEcho",
+        "crowd:Crowd",
+    )
+)
+#: Limits stay on, but high: everybody is at one address, and acts as fast as it can.
+_LIMITS = (
+    "--connections-per-address=100000",
+    "--input-rate=1000000",
+    "--message-rate=1000",
+    "--message-burst=1000",
+    "--max-rooms=100000",
+)
+
+
+@contextlib.contextmanager
+def a_node(*arguments: str) -> Iterator[tuple[Node, int]]:
+    """Have a node with the games of measurements; gives its port of WebSockets."""
+    port = free_port()
+    with Node("--warm=0", f"--http={port}", *_GAMES, *_LIMITS, *arguments) as node:
+        yield node, port
+
+
+@attrs.frozen
+class Load:
+    """
+    What loads them.
+
+    :ivar colyseus: ``None`` if it is not here.
+    """
+
+    roomload: Path
+    size: Size
+    say: Say
+    colyseus: Colyseus | None
+
+    def ours(self, mode: str, players: int, *how: str) -> Told:
+        """Load a fresh node."""
+        over = ("--http-tls",) if "tls=1" in how else ()
+        with a_node(*over) as (node, port):
+            return self.load("vinom", port, node.pid, mode, players, *how)
+
+    def theirs(
+        self, peer: Colyseus | Websockets, mode: str, players: int, *how: str
+    ) -> Told:
+        """Load a fresh server of others."""
+        protocol = "colyseus" if isinstance(peer, Colyseus) else "plain"
+        with running(peer) as (port, pid):
+            return self.load(protocol, port, pid, mode, players, *how)
+
+    def load(
+        self, protocol: str, port: int, pid: int, mode: str, players: int, *how: str
+    ) -> Told:
+        """Load what runs."""
+        return load(self.roomload, protocol, port, pid, mode, players, *how)
+
+    def window(self, seconds: float) -> tuple[str, str]:
+        """How long is measured, and how long is not before."""
+        return f"warmup={self.size.seconds(1.0)}", f"secs={self.size.seconds(seconds)}"
+
+
+def rooms(
+    size: Size, folder: Path, say: Say, colyseus: Colyseus | None = None
+) -> list[Figure]:
+    """Rooms over WebSocket: inputs, latency, memory, joins, ticks; and over TLS."""
+    roomload = build("roomload", folder, "ssl", "crypto")
+    to = Load(roomload, size, say, colyseus)
+    return [
+        *_saturation(to),
+        *_paced(to),
+        *_idle(to),
+        *_ten_thousand(to),
+        *_crowd(to),
+    ]
+
+
+def _turns(to: Load, what: str, each: dict[str, Callable[[], Told]]) -> Any:
+    """Take turns, so that what disturbs one disturbs all; gives the runs of each."""
+    found: dict[str, list[Told]] = {name: [] for name in each}
+    for run in range(to.size.runs):
+        to.say(f"rooms, {what}: run {run + 1} of {to.size.runs}")
+        for name, measure in each.items():
+            found[name].append(measure())
+    return found
+
+
+def _ratio(
+    name: str, ours: list[Told], theirs: list[Told], key: str, bar: float | None
+) -> Figure:
+    runs = tuple(our[key] / their[key] for our, their in zip(ours, theirs, strict=True))
+    return Figure(name, "times", runs, bar, at_least=True)
+
+
+def _saturation(to: Load) -> list[Figure]:
+    """As many inputs as there can be, 200 players with one outstanding each."""
+    players, window = to.size.count(200), to.window(4.0)
+    every = ("game=eachecho", "each=1", *window)
+    each: dict[str, Callable[[], Told]] = {
+        "every": lambda: to.ours("closed", players, *every),
+        "latest": lambda: to.ours("closed", players, *window),
+        "every, TLS": lambda: to.ours("closed", players, "tls=1", *every),
+        "latest, TLS": lambda: to.ours("closed", players, "tls=1", *window),
+        "websockets": lambda: to.theirs(Websockets(), "closed", players, *window),
+    }
+    peer = to.colyseus
+    if peer is not None:
+        each["Colyseus"] = lambda: to.theirs(peer, "closed", players, *window)
+    found = _turns(to, "saturation", each)
+    figures = [
+        of_runs(f"inputs in rooms, {name}", "a second", runs, "inputs_s")
+        for name, runs in found.items()
+    ]
+    for name, bar in (("every", 1.75), ("latest", 2.25)):
+        what = f"inputs in rooms, {name}"
+        if peer is not None:
+            figures.append(
+                _ratio(
+                    f"{what}, over Colyseus's",
+                    found[name],
+                    found["Colyseus"],
+                    "inputs_s",
+                    bar,
+                )
+            )
+        figures.append(
+            _ratio(
+                f"{what}, over websockets'",
+                found[name],
+                found["websockets"],
+                "inputs_s",
+                None,
+            )
+        )
+    return figures
+
+
+def _paced(to: Load) -> list[Figure]:
+    """13,500 inputs a second, at fixed times."""
+    players = to.size.count(200)
+    how = (f"rate={to.size.count(13_500)}", *to.window(4.0))
+    each: dict[str, Callable[[], Told]] = {
+        "ours": lambda: to.ours("open", players, "game=eachecho", "each=1", *how),
+        "ours, TLS": lambda: to.ours(
+            "open", players, "game=eachecho", "each=1", "tls=1", *how
+        ),
+    }
+    peer = to.colyseus
+    if peer is not None:
+        each["Colyseus"] = lambda: to.theirs(peer, "open", players, *how)
+    found = _turns(to, "13,500 inputs a second", each)
+    figures = []
+    for name, runs in found.items():
+        p50, p99 = (90.0, 500.0) if name == "ours" else (None, None)
+        what = f"13,500 inputs a second, {name}"
+        figures += [
+            of_runs(f"{what}, p50", "us", runs, "p50_us", p50),
+            of_runs(f"{what}, p99", "us", runs, "p99_us", p99),
+            of_runs(f"{what}, CPU", "% of a core", runs, "cpu"),
+        ]
+    if peer is not None:
+        runs = tuple(
+            our["cpu"] / their["cpu"]
+            for our, their in zip(found["ours"], found["Colyseus"], strict=True)
+        )
+        figures.append(
+            Figure("CPU at that rate, ours over Colyseus's", "times", runs, 1.0)
+        )
+    return figures
+
+
+def _idle(to: Load) -> list[Figure]:
+    """A thousand come, at 32 at once, and do nothing."""
+    players, how = to.size.count(1000), ("warmup=1", "secs=0.5")
+    each: dict[str, Callable[[], Told]] = {
+        "ours": lambda: to.ours("idle", players, *how),
+        "ours, TLS": lambda: to.ours("idle", players, "tls=1", *how),
+    }
+    peer = to.colyseus
+    if peer is not None:
+        each["Colyseus"] = lambda: to.theirs(peer, "idle", players, *how)
+    found = _turns(to, "1,000 idle players", each)
+    figures = []
+    for name, runs in found.items():
+        memory, joins = (10.0, 3000.0) if name == "ours" else (None, None)
+        per_thousand = tuple(run["memory_kb"] / 1.024 / players for run in runs)
+        figures += [
+            Figure(f"1,000 players in rooms, {name}", "MiB", per_thousand, memory),
+            of_runs(
+                f"joins, {name}", "a second", runs, "joins_s", joins, at_least=True
+            ),
+        ]
+    if peer is not None:
+        figures.append(
+            _ratio(
+                "joins, ours over Colyseus's",
+                found["ours"],
+                found["Colyseus"],
+                "joins_s",
+                None,
+            )
+        )
+    return figures
+
+
+def _ten_thousand(to: Load) -> list[Figure]:
+    """Ten thousand idle players in one process: they stay."""
+    players = to.size.count(10_000)
+    to.say(f"rooms, {players} idle players")
+    # Longer than two rounds of pings: who would be lost is lost by then.
+    told = to.ours("idle", players, f"secs={to.size.seconds(45.0)}")
+    return [of_runs("10,000 idle players, CPU", "% of a core", [told], "cpu", 5.0)]
+
+
+def _crowd(to: Load) -> list[Figure]:
+    """64 seats, 20 ticks a second, each seat its own view, 640 inputs a second."""
+    how = ("game=crowd", "seats=64", "rate=640", *to.window(4.0))
+    found = _turns(
+        to,
+        "64 seats",
+        {
+            "plain": lambda: to.ours("open", 64, *how),
+            "TLS": lambda: to.ours("open", 64, "tls=1", *how),
+        },
+    )
+    return [
+        of_runs(
+            f"64 seats, 20 ticks a second, each its own view, {name}",
+            "% of a core",
+            runs,
+            "cpu",
+            50.0 if name == "plain" else None,
+        )
+        for name, runs in found.items()
+    ]
