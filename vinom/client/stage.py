@@ -19,6 +19,7 @@ class Stage:
 
     :param ours: player ids of the bots; anybody else is a guest.
     :param command: how a guest joins.
+    :param page: where there are games to play in a browser.
     """
 
     def __init__(
@@ -27,9 +28,10 @@ class Stage:
         tally: Tally,
         ours: Collection[str],
         command: str,
+        page: str = "",
     ) -> None:
         self._clock, self._tally, self._ours = clock, tally, ours
-        self._command = command
+        self._command, self._page = command, page
         self._matches: dict[str, Match] = {}
         self._shown: Match | None = None
         self._frame = 0
@@ -55,7 +57,7 @@ class Stage:
             self._clock.seconds(),
             self._frame,
             you=None,
-            title=f"vinom demo · maze · match {match.match_id[:8]}",
+            title=f"vinom demo · {self._page or match.match_id[:8]}",
             keys=f"join: {self._command} · Ctrl-C ends",
             notes=self._notes(),
         )

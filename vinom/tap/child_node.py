@@ -185,6 +185,20 @@ def free_port() -> int:
         return port
 
 
+def likely_port() -> int:
+    """Find a free port of the loopback for a page: one that people know, if any."""
+    for port in (8080, 8000, 8888):
+        with socket.socket() as probe:
+            # As servers do: what was closed a moment ago is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    return free_port()
+
+
 def free_port_range(count: int) -> tuple[int, int]:
     """
     Find neighbouring UDP ports of the loopback that nobody uses right now.

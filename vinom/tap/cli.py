@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "play": "play a game in this terminal",
     "bots": "play with many bots and measure",
     "replay": "play a recording again and compare its end",
+    "dev": "play a game while you write it, in a browser",
     "check": "check a game of yours for purity, replay and leaks",
     "doctor": "what keeps a node from running well here, and the remedies",
     "status": "what a node is doing",

@@ -39,7 +39,7 @@ def public_site(
     """
     pages = StaticFolder()
     pages.children.update(health_pages(obstacle).children)
-    pages.putChild(b"games.json", GameCatalogue(games))
+    pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
     origins = Origins(settings.origin, not settings.browsers_only, settings.any_origin)
     pages.putChild(b"ws", WebSocketPage(websockets, origins, settings.deflate))
     site: IProtocolFactory = make_site(pages, reactor)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 import attrs
 
 from vinom.rules.origins import OriginRule
 from vinom.tap.setting_rows import option
-from vinom.tap.values import Bounded, Network, OriginHost, Switch
+from vinom.tap.values import Bounded, Network, OriginHost, PathName, Switch
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +66,11 @@ class RoomSettings:
         "compress messages of WebSockets whose clients can; costs more time than "
         "small messages save",
         False,
+    )
+    dev_notes: Path | None = option(
+        "websocket",
+        PathName(),
+        "a JSON file that the page is shown again and again: see vinom dev",
     )
     # Rooms that the node hosts itself.
     max_rooms: int = option(

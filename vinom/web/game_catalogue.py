@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from inspect import getdoc
+from pathlib import Path
 from typing import Any, get_args
 
-from msgspec import json
+from msgspec import Raw, json
 from twisted.web.server import Request
 
 from vinom.game import Game
@@ -18,23 +19,23 @@ class GameCatalogue(Page):
     """
     Describe every game: seats, and what actions and options look like.
 
-    :param dev: of a game under development, what its page must know: see
-        ``vinom dev``.
+    :param dev_notes: a file of ``vinom dev``, for the page of a game that is being
+        written: JSON with ``game``, ``build`` and ``error``.
     """
 
     def __init__(
         self,
         games: Mapping[str, Game[Any, Any]],
-        dev: Callable[[], Any] | None = None,
+        dev_notes: Path | None = None,
     ) -> None:
         super().__init__()
         self._games = {name: described(game) for name, game in sorted(games.items())}
-        self._dev = dev
+        self._dev_notes = dev_notes
 
     def render_GET(self, request: Request) -> bytes:
         found: dict[str, Any] = {"games": self._games}
-        if self._dev is not None:
-            found["dev"] = self._dev()
+        if self._dev_notes is not None:
+            found["dev"] = Raw(self._dev_notes.read_bytes())
         return answer(request, found)
 
 

@@ -1,4 +1,4 @@
-"""``vinom demo``: a node, bots, and one of their matches drawn live."""
+"""``vinom demo``: a node with its page, bots, and one of their matches drawn live."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vinom.client.tally import Tally
 from vinom.client.terminal import Keyboard, Screen, can_draw, has_colour, has_unicode
 from vinom.errors import Misconfigured
 from vinom.game import Chance
-from vinom.tap.child_node import ChildNode, NodeFailed
+from vinom.tap.child_node import ChildNode, NodeFailed, likely_port
 from vinom.tap.commands.bots import describe
 from vinom.tap.dialing import find_game
 from vinom.tap.foreground import run_in_foreground
@@ -103,14 +103,18 @@ class Demo:
         self._seconds, self._pace = options.seconds, options.pace
         self._names = _NAMES[: options.players]
         self._game = find_game("maze")[1]
-        self._node = ChildNode(reactor, ["--warm=2"])
+        http = likely_port()
+        self._node = ChildNode(reactor, ["--warm=2", f"--http={http}"])
+        self._page = f"http://{self._node.host}:{http}/"
         self.tally = Tally()
         self.last_words: list[str] = []
         self._ours: set[str] = set()
         self._greeters: list[Bot] = []
         self._crowd: Crowd | None = None
         self._command = f"{_program()} play maze --connect 127.0.0.1:{self._node.port}"
-        self._stage = Stage(reactor, self.tally, self._ours, self._command)
+        self._stage = Stage(
+            reactor, self.tally, self._ours, self._command, page=self._page
+        )
         self._chance = Chance(int.from_bytes(os.urandom(8), "big"))
         self._over: Deferred[None] = Deferred()
         self._keyboard = Keyboard(reactor, self._press)
@@ -140,9 +144,10 @@ class Demo:
         end = None
         if self._seconds is not None:
             end = self._reactor.callLater(self._seconds, self.stop)
-        self._say("starting a node...")
         try:
             await self._node.start()
+            # On a terminal too: it is there again when the picture is gone.
+            print(f"play in a browser: {self._page}", flush=True)
             self._say(f"the lobby listens on 127.0.0.1:{self._node.port}")
             self._say(f"join from a second terminal: {self._command}")
             if not self._is_stopping:

@@ -106,7 +106,9 @@ export function showRoom({ main, client, catalogue }, where) {
     }
     /** @type {any} */
     let board = null;
-    const made = await loadBoard(room.game);
+    // Whoever writes a game wants to see all of its state.
+    const isDrawn = isKnown(room.game) && catalogue.dev?.game !== room.game;
+    const made = await loadBoard(isDrawn ? room.game : "");
     if (isOver) return;
 
     main.replaceChildren(
@@ -304,7 +306,7 @@ export function showRoom({ main, client, catalogue }, where) {
       const often = setInterval(showPlayers, 500);
       undo.push(() => clearInterval(often));
     }
-    if (!isKnown(room.game)) main.classList.add("wide");
+    if (!isDrawn) main.classList.add("wide");
     undo.push(() => main.classList.remove("wide"));
     update();
     const bot = sessionStorage.getItem("vinom.add_bot");

@@ -259,7 +259,9 @@ export function mount(context) {
       pen.textBaseline = "alphabetic";
       pen.fillStyle = colours.text;
       const above = py(y) - radius - 9;
-      pen.fillText(name, px(x), above < 14 ? py(y) + radius + 17 : above);
+      const half = pen.measureText(name).width / 2 + 4;
+      const middle = Math.min(Math.max(px(x), half), Math.max(half, width - half));
+      pen.fillText(name, middle, above < 14 ? py(y) + radius + 17 : above);
     });
     drawFloats(pen, px, py);
     if (stick && stick.nowX !== stick.x) drawStick(pen, stick);
