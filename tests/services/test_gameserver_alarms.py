@@ -119,3 +119,35 @@ class RoomAlarmsTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertEqual(self.rung[-1][1], other)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_memory_is_bounded(self) -> None:
+        """
+        Rooms that are busy for hours before their far deadlines are rung each time,
+        and the process does not grow by it.
+        """
+        rooms = self.open(*(9000.0 + number for number in range(2 * FEW)))
+        most = 0
+        for step in range(1, 2000):
+            for room in rooms:
+                room.at = step - 0.5
+                self.alarms.arm(room)
+            self.clock.advance(1.0)
+            for number, room in enumerate(rooms):
+                room.at = 9000.0 + number
+                self.alarms.arm(room)
+            most = max(most, len(self.alarms._agenda))
+        self.assertEqual(len(self.rung), 1999 * len(rooms))
+        self.assertLess(most, 200)
+        self.clock.advance(9000.0 + len(rooms))
+        self.assertEqual(len(self.rung), 2000 * len(rooms))
+
+    def test_many_are_over(self) -> None:
+        """
+        Rooms that are over are forgotten while others go on.
+        """
+        first, *others = self.open(*(1000.0 for _ in range(500)))
+        for room in others:
+            self.alarms.discard(room)
+        self.assertLess(len(self.alarms._agenda), 100)
+        self.clock.advance(1000.01)
+        self.assertEqual([room for _, room in self.rung], [first])

@@ -16,6 +16,8 @@ FEW = 8
 #: With more, alarms wait for the next multiple of this, seconds. A wake-up of
 #: the process costs as much as the ticks of several rooms.
 GRAIN = 0.003
+#: Entries that are no good any more: so many may lie about, and as many as rooms.
+_STALE = 64
 
 
 class RoomAlarms:
@@ -52,6 +54,7 @@ class RoomAlarms:
     def discard(self, hosted: HostedRoom) -> None:
         """A room is over."""
         self._booked.pop(hosted, None)
+        self._tidy()
         if not self._booked:
             self._agenda.clear()
             if self._call is not None:
@@ -69,9 +72,26 @@ class RoomAlarms:
             if at == booked:
                 return
         self._booked[hosted] = at
+        self._enter(at, hosted)
+        self._tidy()
+        self._wake()
+
+    def _enter(self, at: float, hosted: HostedRoom) -> None:
         self._entries += 1
         heapq.heappush(self._agenda, (at, self._entries, hosted))
-        self._wake()
+
+    def _tidy(self) -> None:
+        """
+        Drop entries that are no good, once they are many.
+
+        A room whose next deadline is minutes away, and that is busy until then,
+        leaves one behind each time it is rung for something sooner.
+        """
+        if len(self._agenda) > 2 * len(self._booked) + _STALE:
+            self._agenda.clear()
+            for hosted, at in self._booked.items():
+                if at < inf:
+                    self._enter(at, hosted)
 
     def _wake(self) -> None:
         """See to it that somebody looks when the first entry is due."""
