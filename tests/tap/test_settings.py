@@ -86,6 +86,7 @@ class SettingsTests(SynchronousTestCase):
             "any_origin": "true",
             "proxy": "10.0.0.0/8",
             "deflate": "true",
+            "watch_matches": "none",
         }
         for row in TABLE:
             text = samples.get(row.name)

@@ -31,6 +31,7 @@ from vinom.services.conversation import Conversation, Followed
 from vinom.services.recorded import SweptPlace
 from vinom.services.rooms_isolated import IsolatedRoom
 from vinom.services.rooms_list import RoomIndex
+from vinom.services.rooms_match import MatchRoom, MatchRooms, is_match_id
 from vinom.services.rooms_member import Member
 from vinom.services.rooms_ports import RoomBounds
 from vinom.services.rooms_remote import RelayFleet
@@ -50,6 +51,7 @@ from vinom.wire.messages_rooms import (
     Rematch,
     RoomClosed,
     RoomDone,
+    RoomList,
     StartRoom,
 )
 
@@ -82,6 +84,7 @@ class Rooms(Service):
     :param guard: ends calls into games that take too long.
     :param fleet: plays rooms of games that are to be isolated; without it they are
         played here.
+    :param matches: has matches be joined and watched like rooms.
     """
 
     name = "rooms"
@@ -98,12 +101,13 @@ class Rooms(Service):
         *,
         guard: Guard | None = None,
         fleet: RelayFleet | None = None,
+        matches: MatchRooms | None = None,
         bounds: RoomBounds | None = None,
     ) -> None:
         self.bounds = bounds or RoomBounds()
         self.seconds, self.entropy = seconds, entropy
         self.recordings, self.guard = recordings, guard
-        self._fleet = fleet
+        self._fleet, self._matches = fleet, matches
         self.is_draining = False
         self._games, self._turns, self._clock = games, turns, clock
         self._rooms: dict[str, LiveRoomSeats] = {}
@@ -130,7 +134,7 @@ class Rooms(Service):
         """No new rooms; fires when nobody is in one any more."""
         self.is_draining = True
         for room in tuple(self._rooms.values()):
-            if not room.live:
+            if not room.live and not isinstance(room, MatchRoom):
                 room.close("shutdown")
         if not self._rooms:
             return succeed(None)
@@ -157,6 +161,10 @@ class Rooms(Service):
                 member = _member(conversation, room_id)
                 member.room.leave(member, "left")
                 return RoomDone(member.room_id, member.seat)
+            case ListRooms(matches=True):
+                if self._matches is None:
+                    return RoomList((), 0)
+                return self._matches.listed(request, self._rooms)
             case ListRooms():
                 return self._index.answer(conversation, request)
             case Ack(seen, room_id):
@@ -237,6 +245,8 @@ class Rooms(Service):
         if asked.room_id is None:
             return None if asked.spectate else self._index.an_open(asked.game, options)
         room = self._rooms.get(asked.room_id)
+        if room is None and is_match_id(asked.room_id):
+            room = self._open_match(asked.room_id)
         if room is None:
             return None
         if room.name != asked.game:
@@ -251,6 +261,17 @@ class Rooms(Service):
                 "this room was made with other options; leave them out",
                 {"field": "data.options"},
             )
+        return room
+
+    def _open_match(self, match_id: str) -> LiveRoomSeats:
+        room = None if self._matches is None else self._matches.open(self, match_id)
+        if room is None:
+            raise Refused(
+                Code.NO_SUCH_ROOM,
+                "this match is over, or never was",
+                {"field": "data.room_id"},
+            )
+        self._rooms[match_id] = room
         return room
 
     def _open(
@@ -401,9 +422,10 @@ class Rooms(Service):
         """A conversation is over; its places wait."""
         for place in tuple(conversation.places.values()):
             place.lost(conversation)
-            if self.is_draining and not place.room.live:
+            room = place.room
+            if self.is_draining and not (room.live or isinstance(room, MatchRoom)):
                 # Nobody waits for it, and nobody can come back after the drain.
-                place.room.close("shutdown")
+                room.close("shutdown")
         self._index.forget(conversation)
 
     # What operators do.
@@ -482,7 +504,8 @@ class Rooms(Service):
 
     def changed(self, room: LiveRoomSeats) -> None:
         """What the list tells of a room has changed."""
-        self._index.changed(room)
+        if not isinstance(room, MatchRoom):
+            self._index.changed(room)
 
     def forget(self, member: Member, told: RoomClosed | None = None) -> None:
         """A member is out; one who is away may still ask what became of its room."""
@@ -500,8 +523,9 @@ class Rooms(Service):
     def closed(self, room: LiveRoomSeats, told: RoomClosed) -> None:
         """A room is no more."""
         self._rooms.pop(room.room_id, None)
-        self._index.remove(room)
-        self._ended[told.reason] += 1
+        if not isinstance(room, MatchRoom):
+            self._index.remove(room)
+            self._ended[told.reason] += 1
         if self.is_draining and not self._rooms:
             drained, self._drained = self._drained, []
             for waiting in drained:

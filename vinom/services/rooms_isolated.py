@@ -44,11 +44,13 @@ class IsolatedRoom(LiveRoom):
         self._id = envelope.id
         super().act(member, envelope)
 
-    def close(self, reason: str, outcome: dict[str, Any] | None = None) -> None:
+    def close(
+        self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
+    ) -> None:
         """End the room, for one of the reasons of `vinom.model.EndReason`."""
         if not self.is_closed and self.room is not None:
             self.room.close(reason, self._house.seconds())
-        super().close(reason, outcome)
+        super().close(reason, outcome, view_hash)
 
     def _lay(self, plan: MatchPlan, now: float) -> PlayedRoom:
         self._has_told_start = False

@@ -306,7 +306,8 @@ class LiveRoom(LiveRoomSeats):
             self.find_deadlines()
             self._arm()
             return
-        self.close(closed.end.reason, closed.end.outcome)
+        end = closed.end
+        self.close(end.reason, end.outcome, end.view_hash)
 
     def _clear_table(self) -> None:
         """Play is over, and another may begin."""
@@ -314,8 +315,14 @@ class LiveRoom(LiveRoomSeats):
         self.room = self._recording = None
         self._changed()
 
-    def close(self, reason: str, outcome: dict[str, Any] | None = None) -> None:
-        """End the room, for one of the reasons of `vinom.model.EndReason`."""
+    def close(
+        self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
+    ) -> None:
+        """
+        End the room, for one of the reasons of `vinom.model.EndReason`.
+
+        :param view_hash: of the last public view, if that is known.
+        """
         if self.is_closed:
             return
         self.is_closed = True
@@ -327,7 +334,8 @@ class LiveRoom(LiveRoomSeats):
             if closed is not None:
                 write_end(self._recording, self.room, closed)
                 outcome = closed.end.outcome
-        told = RoomClosed(self.room_id, reason, outcome)
+                view_hash = closed.end.view_hash
+        told = RoomClosed(self.room_id, reason, outcome, self.version, view_hash)
         for member in tuple(self.members):
             conversation = member.conversation
             self._house.forget(member, told)

@@ -383,8 +383,14 @@ class LiveRoomSeats(LiveRoomOut):
         """Tell everybody what this turn changed."""
         raise NotImplementedError
 
-    def close(self, reason: str, outcome: dict[str, Any] | None = None) -> None:
-        """End the room, for one of the reasons of `vinom.model.EndReason`."""
+    def close(
+        self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
+    ) -> None:
+        """
+        End the room, for one of the reasons of `vinom.model.EndReason`.
+
+        :param view_hash: of the last public view, if that is known.
+        """
         raise NotImplementedError
 
     def deadline(self) -> float | None:

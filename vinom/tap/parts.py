@@ -43,6 +43,7 @@ from vinom.services.minting import Mint
 from vinom.services.outside import OutsideMatches
 from vinom.services.presence import Presence
 from vinom.services.rooms import Rooms
+from vinom.services.rooms_match import MatchRooms
 from vinom.services.rooms_ports import RoomBounds
 from vinom.services.sessions import Sessions
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
@@ -164,6 +165,7 @@ def build_parts(
         recordings_of(settings),
         guard=guard_games(),
         fleet=fleet,
+        matches=MatchRooms(sessions, fleet, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
 from vinom.rules.origins import OriginRule
 from vinom.tap.setting_rows import option
-from vinom.tap.values import Bounded, Network, OriginHost, PathName, Switch
+from vinom.tap.values import Bounded, Choice, Network, OriginHost, PathName, Switch
 
 
 @attrs.frozen(kw_only=True)
@@ -94,4 +95,11 @@ class RoomSettings:
         "how long a seat is kept for a player whose connection was lost, unless its "
         "game says otherwise",
         900.0,
+    )
+    watch_matches: Literal["none", "by_id", "listed"] = option(
+        "rooms",
+        Choice(("none", "by_id", "listed")),
+        "who may watch matches of others from the node: none; by_id: who knows the "
+        "match's id; listed: anybody, for list_rooms tells of them",
+        "listed",
     )

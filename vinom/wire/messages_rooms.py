@@ -31,7 +31,8 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     Take a seat in a room, or come back to yours; makes the room if need be.
 
     :ivar room_id: which one; without it any open room with these options, or a new
-        one. One that was made by its id is found by its id only.
+        one. One that was made by its id is found by its id only. The ``match_id`` of
+        a match takes your seat in that match, or lets you watch it.
     :ivar options: the game's; of the room's maker. Others may leave them out.
     :ivar loadout: what you bring, if the game takes anything.
     :ivar spectate: watch only; the room must be there.
@@ -57,12 +58,15 @@ class ListRooms(Request, frozen=True, tag="list_rooms", tag_field="type"):
     :ivar watch: true: be told of changes too, by `RoomListUpdate`; false: no more.
         Without it that stays as it is.
     :ivar limit: most rooms in the answer.
+    :ivar matches: list matches that may be watched, and no rooms; `watch` does not
+        concern them.
     """
 
     game: ShortText | None = None
     state: RoomState | None = None
     watch: bool | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    matches: bool = False
 
 
 class Action(Request, frozen=True, tag="action", tag_field="type"):
@@ -333,11 +337,16 @@ class RoomClosed(Push, frozen=True, tag="room_closed", tag_field="type"):
 
     :ivar reason: finished, abandoned, crashed, time_limit, ended, shutdown, or lost:
         its game process died.
+    :ivar version: of the last state of what was played.
+    :ivar view_hash: of the last public view: the first 16 hexadecimal digits of the
+        SHA-256 of its MessagePack; empty if that is not known.
     """
 
     room_id: str
     reason: str
     outcome: dict[str, Any] | None = None
+    version: int = 0
+    view_hash: str = ""
 
 
 class EventTold(Struct, frozen=True):

@@ -1,0 +1,171 @@
+"""One match for players over UDP, over WebSocket, and where UDP is blocked."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.support.quick import QuickMaze
+from tests.system.test_websocket_node import Player
+from vinom.client.bot import Bot, Habits
+from vinom.client.match import Match, MatchResult
+from vinom.client.sdk import Client, connect
+from vinom.client.tally import Tally
+from vinom.game import Chance
+from vinom.tap.child_node import ChildNode, free_port
+from vinom.wire.messages import (
+    GameState,
+    JoinRoom,
+    JoinRoomResult,
+    ListRooms,
+    MatchFound,
+    Queue,
+    RoomClosed,
+    RoomList,
+    RoomStarted,
+    decode_answer,
+    encode_request,
+)
+
+OPTIONS = {"rows": 4, "cols": 5}
+_RAW = msgspec.Raw(msgspec.json.encode(OPTIONS))
+
+
+def hash_of(view: Any) -> str:
+    """Hash a view as the node does."""
+    return sha256(msgspec.msgpack.encode(view)).hexdigest()[:16]
+
+
+class Browser(Player):
+    """
+    Plays the maze, or watches, with the messages of rooms.
+
+    :ivar view: the newest.
+    """
+
+    view: Any = None
+    version = 0
+
+    async def enter(self, match_id: str, *, spectate: bool = False) -> JoinRoomResult:
+        """Come into a match."""
+        joined = JoinRoom(QuickMaze.name, match_id, spectate=spectate)
+        await self.send(encode_request(joined, 2))
+        self.place: JoinRoomResult = await self.push(JoinRoomResult)
+        return self.place
+
+    async def send(self, request: bytes) -> None:
+        """Send a request, and do not wait."""
+        await deferToThread(self.socket.send, request.decode())
+
+    async def play(self) -> RoomClosed:
+        """Act on each state, if we have a seat, until the room closes."""
+        game, chance, number = QuickMaze(), Chance(7), 0
+        setup = msgspec.json.decode(bytes(self.place.setup))
+        while True:
+            told = decode_answer(await self.message())
+            push = getattr(told, "push", None)
+            if isinstance(push, RoomClosed):
+                return push
+            if isinstance(push, RoomStarted):
+                setup = msgspec.json.decode(bytes(push.setup))
+            if not isinstance(push, GameState):
+                continue
+            self.view = msgspec.json.decode(bytes(push.view))
+            self.version = push.version
+            seat = self.place.seat
+            if seat is None or push.ack.get(str(seat), 0) < number:
+                continue
+            action = game.bot(self.view, seat, chance, setup)
+            if action is not None:
+                number += 1
+                asked = {"type": "action", "id": number}
+                data = msgspec.json.encode({**asked, "data": action})
+                await self.send(data)
+
+
+class CrossTransportTests(TestCase):
+    timeout = 120
+
+    async def start(self, *arguments: str) -> None:
+        self.http = free_port()
+        self.node = ChildNode(
+            reactor,
+            [
+                f"--http={self.http}",
+                "--game=tests.support.quick:QuickMaze",
+                "--warm=1",
+                *arguments,
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+
+    async def browser(self, name: str) -> Browser:
+        player = Browser(self.http, name)
+        await player.hello()
+        self.addCleanup(player.socket.close)
+        return player
+
+    def bot(self, name: str, **how: Any) -> Deferred[MatchResult]:
+        """A bot over UDP plays one match; gives how it ended."""
+        ended: Deferred[MatchResult] = Deferred()
+
+        def ready(client: Client) -> Deferred[None]:
+            def found(match: Match) -> None:
+                self.match = match
+                match.ended.chainDeferred(ended)
+                bot.stop()
+
+            bot = Bot(
+                reactor,
+                client,
+                QuickMaze.name,
+                QuickMaze(),
+                Habits(OPTIONS, pace=20.0),
+                Tally(),
+                Chance(3),
+                watch=found,
+            )
+            return bot.run()
+
+        connect(reactor, self.node.host, self.node.port, name=name, **how).addCallback(
+            ready
+        ).addErrback(lambda failure: ended.called or ended.errback(failure))
+        return ended
+
+    def check_end(self, browser: Browser, closed: RoomClosed) -> tuple[int, str]:
+        self.assertEqual("finished", closed.reason)
+        self.assertEqual(closed.version, browser.version)
+        self.assertEqual(closed.view_hash, hash_of(browser.view))
+        return closed.version, closed.view_hash
+
+    async def test_udp_and_websocket(self) -> None:
+        """
+        A player over UDP and one in a browser finish one maze together; both, and
+        somebody who only watches, end on the same state.
+        """
+        await self.start()
+        ann, eve = await self.browser("ann"), await self.browser("eve")
+        await ann.send(encode_request(Queue(QuickMaze.name, _RAW), 1))
+        bot = self.bot("bob")
+        found = await ann.push(MatchFound)
+        place = await ann.enter(found.match_id)
+        self.assertEqual(found.seat, place.seat)
+        await eve.send(encode_request(ListRooms(matches=True), 3))
+        listed = await eve.push(RoomList)
+        self.assertEqual([found.match_id], [room.room_id for room in listed.rooms])
+        watched = await eve.enter(found.match_id, spectate=True)
+        self.assertIsNone(watched.seat)
+        closed, seen, result = await gatherResults(
+            [ensureDeferred(ann.play()), ensureDeferred(eve.play()), bot]
+        )
+        end = self.check_end(ann, closed)
+        self.assertEqual(end, self.check_end(eve, seen))
+        self.assertEqual(end, (result.version, result.view_hash))
+        self.assertEqual(end, (result.seen_version, result.seen_hash))
