@@ -328,6 +328,7 @@ class TimeTests(RoomCase):
         end = self.ended(room).end
         self.assertEqual((end.reason, end.present), ("time_limit", (0, 1)))
         self.assertEqual(longest_life(self.game), 10.0 + 100.0 + 30.0 + 4.0)
+        self.assertEqual(longest_life(self.game, 60.0), 60.0 + 100.0 + 30.0 + 4.0)
 
     def test_late_alarm_keeps_the_order(self) -> None:
         """

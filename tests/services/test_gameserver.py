@@ -356,6 +356,21 @@ class PlayTests(SynchronousTestCase):
         self.assertEqual("void", ann.over[0].reason)
         self.assertEqual(1, net.stopped)
 
+    def test_patient(self) -> None:
+        """
+        Where players are given longer to come, a match waits longer.
+        """
+        net = GameNet(join_patience=40.0)
+        net.bind()
+        net.open()
+        net.player(0)
+        net.run(35.0)
+        self.assertEqual([], net.ends)
+        bob = net.player(1)
+        net.run(1.0)
+        self.assertEqual(1, len(bob.of(Joined)))
+        self.assertEqual([MatchStarted("m1")], net.of(MatchStarted))
+
     def test_crash(self) -> None:
         """
         A game that fails ends its match; players hear of it, operators get a

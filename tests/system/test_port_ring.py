@@ -41,6 +41,9 @@ SEATS = 2
 LEARNED = 5.0 if IS_FULL else 60.0
 #: Connections that are made at the same time.
 AT_ONCE = 20
+#: What players may take for their hello, and to come to their match, seconds; both
+#: are only bounds on liveness here.
+PATIENT = 120
 #: Every so many matches something happens: to the process of a match that is
 #: played, and to one that waits for a match.
 PERIOD = 10
@@ -74,7 +77,7 @@ class Told:
 
 
 class PortRingTests(TestCase):
-    timeout = 600
+    timeout = 1200
 
     async def play(self, index: int) -> None:
         """One player, from hello to the end of its match."""
@@ -168,6 +171,8 @@ class PortRingTests(TestCase):
                 f"--ports={first}-{last}",
                 f"--warm={WARM}",
                 "--connections-per-address=1000",
+                f"--hello-seconds={PATIENT}",
+                f"--join-seconds={PATIENT}",
             ],
         )
         self.addCleanup(self.node.stop)
@@ -213,8 +218,12 @@ class PortRingTests(TestCase):
         replayed = replay(read_recording(path.read_bytes()), Second())
         for result in told.results.values():
             self.assertEqual(result.reason, "finished")
-            self.assertEqual(result.seen_version, replayed.version)
-            self.assertEqual(result.seen_hash, replayed.view_hash)
+            self.assertEqual(result.version, replayed.version)
+            self.assertEqual(result.view_hash, replayed.view_hash)
+            # The last state may come too late on a busy machine, a wrong one never.
+            self.assertLessEqual(result.seen_version, replayed.version)
+            if result.seen_version == replayed.version:
+                self.assertEqual(result.seen_hash, replayed.view_hash)
 
     def holdings(self) -> tuple[int, int, int]:
         """Count processes, and the descriptors of the node and its fork server."""

@@ -68,6 +68,16 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(StrangerPolicy(), read.strangers())
         self.assertEqual(LineLimits(), read.limits())
 
+    def test_time_to_come(self) -> None:
+        """
+        Players have as long to come to a match as the operator gives them.
+        """
+        read = msgspec.convert(
+            game_server_program(Settings(join_seconds=45.0)).settings,
+            GameServerSettings,
+        )
+        self.assertEqual(45.0, read.join_seconds)
+
     def test_descriptors_for_each_room(self) -> None:
         """
         A game server of many rooms has a descriptor for each one's recording.

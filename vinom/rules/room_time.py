@@ -24,13 +24,13 @@ JOIN_PATIENCE = 10.0
 MOST_ADVANCES = 1000
 
 
-def longest_life(game: Game[Any, Any]) -> float:
+def longest_life(game: Game[Any, Any], join_patience: float = JOIN_PATIENCE) -> float:
     """
     Tell how long a room of this game can last at most, seconds.
 
     Match time that slips, because ticks come too late, is not counted.
     """
-    return JOIN_PATIENCE + game.time_limit + AWAY_PATIENCE + game.linger
+    return join_patience + game.time_limit + AWAY_PATIENCE + game.linger
 
 
 class Due(Enum):

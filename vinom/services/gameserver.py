@@ -26,6 +26,7 @@ from vinom.model import MatchEnd, MatchPlan
 from vinom.net.datagrams import DatagramPort
 from vinom.net.turns import TurnWatch
 from vinom.rules.guard import Guard
+from vinom.rules.room_time import JOIN_PATIENCE
 from vinom.services.gameserver_alarms import RoomAlarms
 from vinom.services.gameserver_figures import LinkSamples, measure_port
 from vinom.services.gameserver_line import Line, LineLimits
@@ -86,6 +87,7 @@ class GameServer:
     :param stopped: called once, when the process has nothing left to do.
     :param turns: measures the reactor.
     :param guard: ends calls into games that take too long.
+    :param join_patience: how long a room waits for its players, seconds.
     :ivar figures: what was dropped and why.
     """
 
@@ -108,6 +110,7 @@ class GameServer:
         turns: TurnWatch | None = None,
         guard: Guard | None = None,
         receive_buffer: int = 0,
+        join_patience: float = JOIN_PATIENCE,
     ) -> None:
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
@@ -118,7 +121,7 @@ class GameServer:
         self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
-        self._receive_buffer = receive_buffer
+        self._receive_buffer, self._join_patience = receive_buffer, join_patience
         self._limits, self._strangers = limits or LineLimits(), strangers
         self._workload = Workload(self.figures)
         self._send: Callable[[ToNode], None] = _to_nobody
@@ -298,6 +301,7 @@ class GameServer:
             recording=self._recordings.open(plan, game, self._reactor.seconds()),
             guard=self._guard,
             is_relayed=is_relayed,
+            join_patience=self._join_patience,
         )
         self.rooms[plan.match_id] = hosted
         self._alarms.add(hosted)

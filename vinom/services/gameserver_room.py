@@ -19,7 +19,7 @@ from vinom.model import MatchPlan
 from vinom.rules.guard import Guard
 from vinom.rules.room import Closed, Emitted, Room, RoundOver, Started, outcome_facts
 from vinom.rules.room_effects import BotFailed, Forfeited
-from vinom.rules.room_time import AWAY_PATIENCE
+from vinom.rules.room_time import AWAY_PATIENCE, JOIN_PATIENCE
 from vinom.services.gameserver_line import Line
 from vinom.services.gameserver_ports import PayloadPort, Recording
 from vinom.services.gameserver_seats import HostedSeat, welcome_to
@@ -81,6 +81,7 @@ class HostedRoom:
         recording: Recording,
         guard: Guard | None = None,
         is_relayed: bool = False,
+        join_patience: float = JOIN_PATIENCE,
     ) -> None:
         """
         Open the room.
@@ -93,6 +94,7 @@ class HostedRoom:
             plan,
             game,
             now,
+            join_patience,
             record=recording.record,
             guard=guard,
             away_patience=inf if is_relayed else AWAY_PATIENCE,

@@ -28,6 +28,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.net.control import ControlClient, dial
 from vinom.net.turns import TurnWatch
+from vinom.rules.room_time import JOIN_PATIENCE
 from vinom.services.gameserver import GameServer
 from vinom.services.gameserver_line import LineLimits
 from vinom.storage.recordings import Recordings
@@ -61,6 +62,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar nameless_rate_attacked: the same in a flood.
     :ivar attack_rate: datagrams a second that come to nothing: from here it is one.
     :ivar idle_seconds: silence that ends a connection.
+    :ivar join_seconds: how long a match waits for its players.
     """
 
     control_socket: str
@@ -81,6 +83,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     nameless_rate_attacked: float = TIGHT.nameless.a_second
     attack_rate: float = StrangerPolicy().junk
     idle_seconds: float = 30.0
+    join_seconds: float = JOIN_PATIENCE
 
     def limits(self) -> LineLimits:
         """Say how much a connection may ask."""
@@ -192,6 +195,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         limits=read.limits(),
         strangers=read.strangers(),
         idle=read.idle_seconds,
+        join_patience=read.join_seconds,
         turns=turns,
         guard=guard_games(),
         receive_buffer=read.receive_buffer,

@@ -69,6 +69,7 @@ _PASSED_ON = (
     "nameless_rate",
     "nameless_rate_attacked",
     "attack_rate",
+    "join_seconds",
 )
 #: Rooms of one game server at once that there are descriptors for.
 _MOST_ROOMS = 4096
@@ -131,7 +132,10 @@ def build_parts(
         reactor,
         entropy,
         fleet_settings(settings),
-        RoomPatience(lambda plan: longest_life(games[plan.game])),
+        RoomPatience(
+            lambda plan: longest_life(games[plan.game], settings.join_seconds),
+            join=settings.join_seconds,
+        ),
         # Nobody sets this clock: a step of the other one must end no match.
         time.monotonic,
     )

@@ -173,6 +173,12 @@ class Settings(RoomSettings):
         120.0,
     )
     # Games, and the processes that host them.
+    join_seconds: float = option(
+        "games",
+        Bounded(float, 1, 600),
+        "how long a match waits for its players to come",
+        10.0,
+    )
     game: tuple[str, ...] = option(
         "games",
         Text(),
