@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -14,7 +15,11 @@ from vinom.tap.games import load_game, name_of
 from vinom.web.game_catalogue import described
 
 #: Whose lines an author can do nothing about.
-_OURS = (str(Path(vinom.__file__).resolve().parent), "<frozen importlib")
+_OURS = (
+    str(Path(vinom.__file__).resolve().parent),
+    str(Path(importlib.__file__).resolve().parent),
+    "<frozen importlib",
+)
 
 #: What `look` finds: each file with the time of its last change and its size.
 Look = tuple[tuple[str, int, int], ...]

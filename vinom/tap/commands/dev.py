@@ -135,7 +135,7 @@ class Workshop:
             older, self._node = self._node, None
             if older is not None:
                 await older.stop()
-            if await self._begin([f"--game={self._spec}"]):
+            if await self._begin([f"--game={self._spec}"]) and self._build > 1:
                 print(f"{name}: version {self._build} is played", flush=True)
         finally:
             self._is_busy = False

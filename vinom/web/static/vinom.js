@@ -261,6 +261,11 @@ export class Client extends Emitter {
     this.#open();
   }
 
+  /** Will there never be a connection again? */
+  get isOver() {
+    return FINAL.has(this.status);
+  }
+
   /** Fires when the node has said welcome for the first time; fails if it never will. */
   get ready() {
     return this.#ready;
@@ -277,7 +282,7 @@ export class Client extends Emitter {
    * @returns {Promise<T>}
    */
   request(type, data = {}, accept = (found) => found) {
-    if (this.#isFinal()) {
+    if (this.isOver) {
       return Promise.reject(new VinomError("closed", "this client is closed"));
     }
     const id = `q${++this.#asked}`;
@@ -492,7 +497,7 @@ export class Client extends Emitter {
     this.#socket = null;
     clearInterval(this.#watchdog);
     this.#probeEnds = 0;
-    if (this.#isFinal()) return;
+    if (this.isOver) return;
     const isGood = this.#onlineSince && Date.now() - this.#onlineSince >= STABLE;
     this.#attempts = isGood ? 0 : this.#attempts + 1;
     this.#onlineSince = 0;
@@ -529,16 +534,12 @@ export class Client extends Emitter {
     );
   }
 
-  #isFinal() {
-    return FINAL.has(this.status);
-  }
-
   /**
    * @param {"replaced" | "refused" | "closed"} status
    * @param {VinomError} error
    */
   #finish(status, error) {
-    if (this.#isFinal()) return;
+    if (this.isOver) return;
     this.#setStatus(status);
     clearTimeout(this.#retry);
     clearInterval(this.#watchdog);
@@ -717,7 +718,7 @@ export class Room extends Emitter {
    * @returns {Promise<void>}
    */
   act(action) {
-    if (this.closed !== null) {
+    if (this.closed !== null || this.#client.isOver) {
       return Promise.reject(new VinomError("closed", "this room is closed"));
     }
     const id = this.#client._nextAction();

@@ -1,0 +1,268 @@
+// What vinom.js does in Node, against a real node: see tests/web/test_javascript.py.
+//
+//     node play.mjs SCENARIO PORT
+
+import assert from "node:assert/strict";
+import net from "node:net";
+import { WebSocket } from "ws";
+import { VinomError, connect, mergePatch } from "../../vinom/web/static/vinom.js";
+
+const [, , scenario, given] = process.argv;
+const port = Number(given);
+const url = (at = port) => `ws://127.0.0.1:${at}/ws`;
+
+/** Something that tells when it is so; a bound on liveness only. */
+function until(room, isSo, names = ["state", "change", "closed"]) {
+  return new Promise((resolve, reject) => {
+    const alarm = setTimeout(() => reject(new Error(`never: ${isSo}`)), 60_000);
+    const offs = names.map((name) => room.on(name, look));
+    function look() {
+      if (!isSo()) return;
+      clearTimeout(alarm);
+      for (const off of offs) off();
+      resolve();
+    }
+    look();
+  });
+}
+
+/** Keep what happened, and see that nothing comes twice. */
+function record(room) {
+  const events = [];
+  room.on("event", (event) => {
+    assert.ok(!events.length || event.number > events.at(-1).number, "in order, and once");
+    events.push(event);
+  });
+  return events;
+}
+
+/** Play one round of tic-tac-toe against the bot, on any free cell. */
+async function playRound(room, betweenMoves = async () => {}) {
+  await until(room, () => room.view !== null);
+  const { round } = room.view;
+  while (room.view.turn !== null && room.view.round === round) {
+    if (room.view.turn !== room.seat) {
+      await until(room, () => room.view.turn === room.seat || room.view.turn === null);
+      continue;
+    }
+    const cells = room.view.board.flat();
+    const free = cells.indexOf(null);
+    await betweenMoves();
+    await room.act({ type: "place", row: Math.floor(free / 3), col: free % 3 });
+  }
+}
+
+async function withBot(client) {
+  const roomId = `js-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
+  const room = await client.join("tictactoe", { roomId });
+  assert.equal(room.seat, 0);
+  assert.ok(room.isHost);
+  await room.addBot();
+  return room;
+}
+
+/** Between a client and the node, and cut when we say so. */
+function makeWay() {
+  const open = new Set();
+  let isCut = false;
+  const server = net.createServer((near) => {
+    if (isCut) {
+      near.destroy();
+      return;
+    }
+    const far = net.connect(port, "127.0.0.1");
+    for (const [one, other] of [[near, far], [far, near]]) {
+      open.add(one);
+      one.on("error", () => {});
+      one.on("close", () => (open.delete(one), other.destroy()));
+      one.pipe(other);
+    }
+  });
+  return {
+    listen: () => new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server.address().port))),
+    cut() {
+      isCut = true;
+      for (const one of open) one.destroy();
+    },
+    mend: () => (isCut = false),
+    close: () => server.close(),
+  };
+}
+
+const scenarios = {
+  async play() {
+    const client = await connect({ url: url(), name: "ann", WebSocket });
+    assert.equal(client.name, "ann");
+    assert.ok(client.games.includes("tictactoe"));
+    const room = await withBot(client);
+    const events = record(room);
+    await playRound(room);
+    assert.equal(room.view.turn, null);
+    await until(room, () => room.outcome !== null);
+    assert.deepEqual(room.outcome.places.flat().sort(), [0, 1]);
+    assert.equal(events.filter((one) => one.kind === "ended").length, 1);
+    assert.equal(events[0].kind, "began");
+    // Another one, by the game's own action.
+    await room.act({ type: "rematch" });
+    await until(room, () => room.view.round === 2);
+    await playRound(room);
+    await room.leave();
+    assert.equal(room.closed, "left");
+    client.close();
+  },
+
+  async refusals() {
+    const client = await connect({ url: url(), name: "ann", WebSocket });
+    const refused = (code) => (error) => error instanceof VinomError && error.code === code;
+    await assert.rejects(client.join("chess"), refused("unknown_game"));
+    await assert.rejects(client.join("tictactoe", { roomId: "no room!" }), refused("bad_field"));
+    await assert.rejects(client.join("tictactoe", { roomId: "none", spectate: true }), refused("no_such_room"));
+    const room = await withBot(client);
+    await until(room, () => room.view !== null && room.view.turn === 0);
+    await assert.rejects(room.act({ type: "place", row: 7, col: 0 }), refused("bad_action"));
+    await room.act({ type: "place", row: 0, col: 0 });
+    await until(room, () => room.view.turn === 0);
+    await assert.rejects(
+      room.act({ type: "place", row: 0, col: 0 }),
+      (error) => error.code === "rejected" && error.details.reason === "taken",
+    );
+    client.close();
+    await assert.rejects(room.act({ type: "rematch" }), VinomError);
+    await assert.rejects(
+      connect({ url: url(), name: "x".repeat(500), WebSocket }),
+      refused("name_refused"),
+    );
+  },
+
+  async cut() {
+    const way = makeWay();
+    const at = await way.listen();
+    const client = await connect({ url: url(at), name: "ann", WebSocket, random: () => 0.1 });
+    const statuses = [];
+    client.on("status", (status) => statuses.push(status));
+    const room = await withBot(client);
+    const events = record(room);
+    const { seat } = room;
+    let cuts = 0;
+    await playRound(room, async () => {
+      // The move is made while there is no connection, and counts once there is.
+      way.cut();
+      cuts += 1;
+      await until(client, () => client.status === "waiting", ["status"]);
+      setTimeout(way.mend, 200);
+    });
+    assert.ok(cuts >= 2);
+    assert.equal(room.seat, seat);
+    assert.ok(statuses.filter((one) => one === "online").length >= cuts);
+    const mine = events.filter((one) => one.kind === "placed" && one.data.seat === seat);
+    assert.equal(mine.length, cuts, "each move once");
+    client.close();
+    way.close();
+  },
+
+  async places() {
+    // A second process of the same player: the seat comes back by its key alone.
+    const kept = new Map();
+    const storage = {
+      getItem: (key) => kept.get(key) ?? null,
+      setItem: (key, value) => void kept.set(key, value),
+      removeItem: (key) => void kept.delete(key),
+    };
+    const first = await connect({ url: url(), name: "ann", storage, WebSocket });
+    const room = await withBot(first);
+    await until(room, () => room.view !== null && room.view.turn === room.seat);
+    await room.act({ type: "place", row: 1, col: 1 });
+    first.close();
+    const second = await connect({ url: url(), name: "somebody", storage, WebSocket });
+    assert.equal(second.playerId, first.playerId);
+    assert.equal(second.name, "ann");
+    const again = await second.join("tictactoe", { roomId: room.roomId });
+    assert.equal(again.seat, room.seat);
+    await until(again, () => again.view !== null);
+    assert.equal(again.view.board[1][1], again.seat);
+    await playRound(again);
+    // Whoever comes third replaces the second, which gives up quietly.
+    const replaced = until(second, () => second.status === "replaced", ["status"]);
+    const third = await connect({ url: url(), storage, WebSocket });
+    await replaced;
+    third.close();
+  },
+
+  async list() {
+    const client = await connect({ url: url(), name: "ann", WebSocket });
+    await client.watchRooms({ game: "tictactoe" });
+    const bob = await connect({ url: url(), name: "bob", WebSocket });
+    const room = await withBot(bob);
+    const listed = () => client.rooms.find((one) => one.room_id === room.roomId);
+    await until(client, () => listed()?.state === "playing", ["rooms"]);
+    assert.equal(listed().host, "bob");
+    const watched = await client.join("tictactoe", { roomId: room.roomId, spectate: true });
+    assert.equal(watched.seat, null);
+    await until(watched, () => watched.view !== null);
+    await assert.rejects(watched.act({ type: "rematch" }), (error) => error.code === "not_seated");
+    await watched.leave();
+    await room.leave();
+    client.close();
+    bob.close();
+  },
+
+  async patches() {
+    // RFC 7396, appendix A.
+    const examples = [
+      [{ a: "b" }, { a: "c" }, { a: "c" }],
+      [{ a: "b" }, { b: "c" }, { a: "b", b: "c" }],
+      [{ a: "b" }, { a: null }, {}],
+      [{ a: "b", b: "c" }, { a: null }, { b: "c" }],
+      [{ a: ["b"] }, { a: "c" }, { a: "c" }],
+      [{ a: "c" }, { a: ["b"] }, { a: ["b"] }],
+      [{ a: { b: "c" } }, { a: { b: "d", c: null } }, { a: { b: "d" } }],
+      [{ a: [{ b: "c" }] }, { a: [1] }, { a: [1] }],
+      [["a", "b"], ["c", "d"], ["c", "d"]],
+      [{ a: "b" }, ["c"], ["c"]],
+      [{ a: "foo" }, null, null],
+      [{ e: null }, { a: 1 }, { e: null, a: 1 }],
+      [[1, 2], { a: "b", c: null }, { a: "b" }],
+      [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+    ];
+    for (const [target, patch, result] of examples) {
+      const before = structuredClone(target);
+      assert.deepEqual(mergePatch(target, patch), result);
+      assert.deepEqual(target, before);
+    }
+    // And for real: a maze's view is long enough to be patched.
+    const client = await connect({ url: url(), name: "ann", WebSocket });
+    let patches = 0;
+    client.on("push", () => {});
+    const raw = WebSocket.prototype.emit;
+    WebSocket.prototype.emit = function emit(name, data, ...rest) {
+      if (name === "message") patches += String(data).split('"patch":').length - 1;
+      return raw.call(this, name, data, ...rest);
+    };
+    const room = await client.join("maze", { roomId: `maze-${process.pid}`, options: { rows: 20, cols: 30 } });
+    await room.addBot();
+    await room.start().catch(() => {});
+    await until(room, () => room.view !== null);
+    await until(room, () => patches > 5);
+    const other = await connect({ url: url(), name: "eve", WebSocket });
+    const watched = await other.join("maze", { roomId: room.roomId, spectate: true });
+    await until(watched, () => watched.view !== null);
+    // Two ways to the same state.
+    const seen = new Map();
+    room.on("state", () => seen.set(room.version, JSON.stringify(room.view)));
+    let same = 0;
+    await until(watched, () => {
+      const mine = seen.get(watched.version);
+      if (mine !== undefined) {
+        const sorted = (value) => JSON.stringify(Object.entries(JSON.parse(value)).sort());
+        assert.equal(sorted(mine), sorted(JSON.stringify(watched.view)));
+        same += 1;
+      }
+      return same > 5;
+    }, ["state"]);
+    client.close();
+    other.close();
+  },
+};
+
+await scenarios[scenario]();
+console.log(`${scenario}: done`);

@@ -1,0 +1,40 @@
+"""Node, and the packages of npm that tests of vinom.js need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent / "javascript"
+_PACKAGES = ("typescript", "ws")
+
+
+@cache
+def why_no_javascript() -> str | None:
+    """Install what is missing; says why that cannot be, ``None`` if all is there."""
+    if shutil.which("node") is None:
+        return "node is not installed"
+    modules = FOLDER / "node_modules"
+    if all((modules / name / "package.json").is_file() for name in _PACKAGES):
+        return None
+    if shutil.which("npm") is None:
+        return "npm is not installed, and tests/javascript has no node_modules"
+    command = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund")
+    try:
+        done = subprocess.run(
+            [*command, "--ignore-scripts", "--loglevel=error"],
+            cwd=FOLDER,
+            env=dict(os.environ, NO_UPDATE_NOTIFIER="1"),
+            capture_output=True,
+            check=False,
+            timeout=300,
+        )
+    except subprocess.TimeoutExpired:
+        return "npm install took too long"
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip().splitlines()
+        return f"npm install failed: {told[-1] if told else done.returncode}"
+    return None

@@ -1,0 +1,222 @@
+"""What tests with browsers share: a node, some players, and how they play each game."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.browsers import DESKTOP, PATIENCE, PHONE, Browser, why_no_browser
+from tests.support.whole_node import WholeNode
+
+#: What is no fault of the page while the network is cut.
+_OF_THE_NETWORK = ("WebSocket connection to", "net::ERR_")
+
+
+class PageTestCase(SynchronousTestCase):
+    """
+    Tests with one node and browsers, which later tests use again.
+
+    With ``VINOM_PICTURES`` in the environment, a folder, they take pictures too.
+    """
+
+    node: ClassVar[WholeNode]
+    browsers: ClassVar[list[Browser]]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        missing = why_no_browser()
+        if missing is not None:
+            raise SkipTest(missing)
+        cls.browsers = []
+        cls.node = WholeNode()
+        try:
+            cls.node.wait()
+        except BaseException:
+            cls.node.stop()
+            raise
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        for browser in cls.browsers:
+            browser.quit()
+        cls.node.stop()
+
+    def setUp(self) -> None:
+        self.players: list[Browser] = []
+        self.allowed: tuple[str, ...] = ()
+
+    def tearDown(self) -> None:
+        for player in self.players:
+            complaints = [
+                one
+                for one in player.take_complaints()
+                if not any(words in one for words in self.allowed)
+            ]
+            player.complaints.clear()
+            player.open("about:blank")
+            self.assertEqual(complaints, [])
+
+    def allow_network_complaints(self) -> None:
+        """In this test the network is cut, and browsers say so."""
+        self.allowed = _OF_THE_NETWORK
+
+    def player(
+        self,
+        name: str,
+        *,
+        is_phone: bool = False,
+        is_dark: bool = False,
+        port: int | None = None,
+    ) -> Browser:
+        """Sit a new player at a browser, in the lobby."""
+        taken = len(self.players)
+        if taken == len(self.browsers):
+            self.browsers.append(Browser())
+        browser = self.browsers[taken]
+        self.players.append(browser)
+        browser.resize(PHONE if is_phone else DESKTOP)
+        browser.prefer(is_dark)
+        url = f"http://127.0.0.1:{port or self.node.http}/"
+        browser.open(f"{url}health")
+        browser.run(
+            "sessionStorage.clear(); sessionStorage.setItem('vinom.name', arguments[0])",
+            name,
+        )
+        browser.open(url)
+        self.wait_for(browser, "online")
+        return browser
+
+    def wait_for(self, browser: Browser, status: str) -> None:
+        """Wait until the page says how its connection stands."""
+        browser.until(
+            "return document.getElementById('connection').dataset.status"
+            " === arguments[0]",
+            status,
+            what=f"the connection is {status}",
+        )
+
+    def new_room(self, browser: Browser, title: str, **options: Any) -> str:
+        """Open a room with a friend's invitation; returns its address."""
+        browser.press(f"New room for {title}")
+        for name, value in options.items():
+            browser.until(
+                "const field = document.getElementById('option-' + arguments[0]);"
+                "if (field) field.value = arguments[1]; return !!field",
+                name,
+                value,
+            )
+        browser.until("return !!document.querySelector('dialog[open]')")
+        browser.press("Open the room")
+        browser.see("Waiting for")
+        link = browser.until(
+            "return document.querySelector('.invite input')?.value",
+        )
+        return str(link)
+
+    def check(self, *players: Browser) -> None:
+        """Nothing is cut off sideways, and nothing keeps people with disabilities out."""
+        from axe_selenium_python import Axe
+
+        for player in players:
+            self.assertEqual(player.overflow(), 0, player.text())
+            axe = Axe(player.driver)
+            axe.inject()
+            found = [
+                (one["id"], one["help"], [node["html"] for node in one["nodes"]])
+                for one in axe.run()["violations"]
+                if one["impact"] in ("serious", "critical")
+            ]
+            self.assertEqual(found, [])
+
+    def picture(self, name: str, *players: Browser) -> None:
+        """Take pictures for the manual: the first is a desktop, the second a phone."""
+        folder = os.environ.get("VINOM_PICTURES")
+        if folder:
+            for player, kind in zip(players, ("desktop", "phone"), strict=False):
+                player.run("document.activeElement.blur(); scrollTo(0, 0)")
+                player.shoot(str(Path(folder, f"{name}-{kind}.png")))
+
+    def play(
+        self,
+        script: str,
+        players: Sequence[Browser],
+        between: Callable[[int], None] = lambda moves: None,
+    ) -> None:
+        """
+        Let each player run a script again and again until all say "over".
+
+        :param script: does what can be done, and returns "over", or "moved", or
+            nothing.
+        :param between: called after each move, with how many there were.
+        """
+        moves, give_up = 0, time.monotonic() + 6 * PATIENCE
+        while True:
+            said = [player.run(script) for player in players]
+            if all(one == "over" for one in said):
+                return
+            if "moved" in said:
+                moves += 1
+                between(moves)
+            self.assertLess(time.monotonic(), give_up, players[0].text())
+            time.sleep(0.05)
+
+
+#: What each returns: see `PageTestCase.play`.
+_TURN = """
+const turn = document.querySelector(".turn");
+if (!turn) return null;
+if (/won|lost|draw$/i.test(turn.textContent)) return "over";
+const press = (label) => {
+  const found = [...document.querySelectorAll(".stage button:not(:disabled)")]
+    .find((one) => one.innerText.startsWith(label));
+  found?.click();
+  return found ? "moved" : null;
+};
+"""
+PLAY_TICTACTOE = (
+    _TURN
+    + """
+const cell = document.querySelector('.cell[aria-disabled="false"]');
+if (!cell) return null;
+cell.click();
+return "moved";
+"""
+)
+PLAY_DICE = (
+    _TURN
+    + """
+const dice = [...document.querySelectorAll(".felt button:not(:disabled)")];
+if (dice.length && !dice.some((die) => die.ariaPressed === "true")) {
+  const face = (die) => Number(die.ariaLabel.split(": ")[1]);
+  const count = (one) => dice.filter((die) => face(die) === one).length;
+  // One by one: each press draws the dice anew.
+  const wanted = dice
+    .filter((die) => [1, 5].includes(face(die)) || count(face(die)) >= 3)
+    .map((die) => die.dataset.key);
+  for (const key of wanted) document.querySelector(`[data-key="${key}"]`).click();
+}
+return press("Keep and bank") ?? press("Roll");
+"""
+)
+PLAY_OWEDRAHN = (
+    _TURN
+    + """
+if (turn.textContent === "Are you ready?") return press("Ready");
+return press("Roll");
+"""
+)
+PLAY_OLDMAID = (
+    _TURN
+    + """
+const card = document.querySelector("button.back");
+if (!card) return null;
+card.click();
+return "moved";
+"""
+)

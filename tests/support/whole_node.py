@@ -1,0 +1,88 @@
+"""A real node for tests that wait for it without a reactor, as those with browsers do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from shutil import rmtree
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from vinom.tap.child_node import free_port
+
+#: The games of vinom, whether or not this installation knows all of them by name.
+GAMES = (
+    "arena:Arena",
+    "dice:Dice",
+    "maze:Maze",
+    "oldmaid:OldMaid",
+    "owedrahn:OweDrahn",
+    "tictactoe:TicTacToe",
+)
+_PATIENCE = 60.0
+
+
+class WholeNode:
+    """
+    A node in a process of its own, with a page.
+
+    :ivar http: the page's port.
+    """
+
+    def __init__(self) -> None:
+        self.http = free_port()
+        self._state = tempfile.mkdtemp(prefix="vinom-")
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "twisted", "vinom"),
+                "--interface=127.0.0.1",
+                "--port=0",
+                f"--http={self.http}",
+                f"--state-dir={self._state}",
+                "--warm=0",
+                "--drain-seconds=0",
+                *(f"--game=vinom.games.{game}" for game in GAMES),
+            ],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("VINOM_")
+            },
+        )
+
+    def wait(self) -> None:
+        """
+        Wait until it serves.
+
+        :raises AssertionError: it never does.
+        """
+        give_up = time.monotonic() + _PATIENCE
+        while time.monotonic() < give_up and self._process.poll() is None:
+            try:
+                with urlopen(f"http://127.0.0.1:{self.http}/ready"):
+                    return
+            except (URLError, OSError):
+                time.sleep(0.1)
+        raise AssertionError(f"the node does not serve:\n{self.log()}")
+
+    def log(self) -> str:
+        """What it wrote so far."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        rmtree(self._state, ignore_errors=True)
