@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from vinom.wire.shared import Shared
+from vinom.wire.shared import Framer, Shared
 from vinom.wire.websocket_frames import text_frame
 
 
@@ -25,16 +25,43 @@ def read_frame(data: bytes) -> Frame:
     raise AssertionError("more than one frame's bytes are missing")
 
 
-class SharedTests(SynchronousTestCase):
-    """`Shared`."""
+class FramerTests(SynchronousTestCase):
+    """`Framer`."""
+
+    def setUp(self) -> None:
+        self.framer = Framer()
 
     def test_frame(self) -> None:
         """
-        A browser gets one text message with one array of the one message.
+        A browser gets one text message with one array of all that was said.
         """
-        frame = read_frame(Shared(b'{"type":"x"}').frame)
+        frame = read_frame(self.framer.frame([Shared(b'{"type":"x"}'), b"2"]))
         self.assertEqual((frame.opcode, frame.fin), (Opcode.TEXT, True))
-        self.assertEqual(frame.data, b'[{"type":"x"}]')
+        self.assertEqual(frame.data, b'[{"type":"x"},2]')
+
+    def test_same(self) -> None:
+        """
+        What many are told is framed once: they are sent the very same bytes.
+        """
+        first, second = Shared(b"1"), Shared(b"2")
+        frame = self.framer.frame([first, second])
+        self.assertIs(self.framer.frame([first, second]), frame)
+
+    def test_others(self) -> None:
+        """
+        Who is told something else, more or less, or in another order, gets just that.
+        """
+        first, second = Shared(b"1"), Shared(b"2")
+        for said, data in (
+            ([first, second], b"[1,2]"),
+            ([first], b"[1]"),
+            ([second], b"[2]"),
+            ([second, first], b"[2,1]"),
+            ([b"1"], b"[1]"),
+            ([b"3"], b"[3]"),
+            ([Shared(b"4")], b"[4]"),
+        ):
+            self.assertEqual(read_frame(self.framer.frame(list(said))).data, data)
 
 
 class TextFrameTests(SynchronousTestCase):

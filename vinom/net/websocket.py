@@ -28,7 +28,7 @@ from vinom.net.liveness import Rounds
 from vinom.net.turn_end import TurnEnd
 from vinom.rules.limits import NetworkCounts
 from vinom.wire.lines import LINE_LIMIT
-from vinom.wire.shared import Shared
+from vinom.wire.shared import Framer, Shared, texts
 from vinom.wire.websocket import WebSocketStream
 from vinom.wire.websocket_closing import farewell
 from vinom.wire.websocket_frames import PING, array_of
@@ -73,6 +73,7 @@ class WebSockets:
     bounds: WebSocketBounds = attrs.field(factory=WebSocketBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
     is_short_cut: bool = True
+    framer: Framer = attrs.field(factory=Framer, init=False)
     connections: NetworkCounts = attrs.field(init=False)
     rounds: Rounds = attrs.field(init=False)
 
@@ -209,16 +210,15 @@ class WebSocketLine:
         queue = self._queue
         if not queue or self.is_behind:
             return
-        send, first = self._send, queue[0]
-        if send is None or len(queue) > 1 or type(first) is not Shared:
-            self._write(self._take_frame())
+        send = self._send
+        if send is None:
+            self._transport.write(self._take_frame())
             return
-        # Most of what is sent goes this way: a state that others get as well.
-        frame = first.frame if self._is_plain else self._take_frame()
-        queue.clear()
+        frame = self._take_frame()
         try:
             sent = send(frame)
         except OSError:
+            # No room; or the end, which the reactor will find in its own way.
             sent = 0
         if sent < len(frame):
             self._buffer(frame[sent:])
@@ -262,14 +262,10 @@ class WebSocketLine:
 
     def _take_frame(self) -> bytes:
         """Make one frame of all that waits."""
-        queue = self._queue
-        first = queue[0]
-        if len(queue) == 1 and type(first) is Shared and self._is_plain:
-            frame = first.frame
-        else:
-            frame = self._stream.frame(array_of([_text_of(one) for one in queue]))
-        queue.clear()
-        return frame
+        queue, self._queue = self._queue, []
+        if self._is_plain:
+            return self._shared.framer.frame(queue)
+        return self._stream.frame(array_of(texts(queue)))
 
     def _write(self, data: bytes) -> None:
         """Send now; what does not fit goes by the transport's buffer."""
@@ -299,7 +295,9 @@ class WebSocketLine:
     def _bound(self, message: bytes | Shared) -> None:
         """Close if more waits for the peer than may."""
         bounds = self._shared.bounds
-        self._queued_bytes += len(_text_of(message))
+        self._queued_bytes += len(
+            message.message if isinstance(message, Shared) else message
+        )
         if (
             len(self._queue) > bounds.most_unsent
             or self._queued_bytes > bounds.most_unsent_bytes
@@ -367,10 +365,6 @@ class WebSocketLine:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-
-
-def _text_of(message: bytes | Shared) -> bytes:
-    return message.message if isinstance(message, Shared) else message
 
 
 def _socket_under(transport: _Transport) -> socket.socket | None:
