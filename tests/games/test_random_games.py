@@ -22,9 +22,9 @@ COUNT = int(os.environ.get("VINOM_GAMES", "30"))
 #: The manual promises these: actions, deadlines and ticks until the first end.
 MOST_ACTIONS = {
     "arena": 20 * 15,
-    "dice": 2000,
-    "oldmaid": 1000,
-    "owedrahn": 3000,
+    "dice": 500,
+    "oldmaid": 500,
+    "owedrahn": 1500,
     "tictactoe": 10,
 }
 
