@@ -28,7 +28,7 @@ from tests.support.websocket_net import (
 from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.net.liveness import Rounds
-from vinom.net.tls import ReloadableTls
+from vinom.net.tls import ReloadableTls, Unnegotiated
 from vinom.net.turn_end import TurnEnd
 from vinom.net.websocket import WebSocketBounds
 from vinom.rules.origins import Origins
@@ -390,7 +390,11 @@ class TlsTests(SocketCase):
         """
         issued = authority().issue("localhost")
         tls = ReloadableTls(issued.certificate, issued.key)
-        self.serve(wrap=lambda site: TLSMemoryBIOFactory(tls, False, site, reactor))
+        self.serve(
+            wrap=lambda site: TLSMemoryBIOFactory(
+                tls, False, Unnegotiated(site), reactor
+            )
+        )
         raw = await connect(reactor, self.server.port)
         self.clients.append(raw)
         connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
@@ -410,7 +414,7 @@ class TlsTests(SocketCase):
                     connection.bio_write(bytes(raw.received))
                     raw.received.clear()
                 elif not until():
-                    await raw._more()
+                    assert await raw._more(), heard[-200:]
 
         await pump(lambda: connection.get_state_string().startswith(b"SSL nego"))
         connection.send(handshake())

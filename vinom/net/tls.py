@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+)
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -76,6 +83,31 @@ class ReloadableTls:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
         return SSL.Connection(self._options.getContext(), None)
+
+
+class Unnegotiated(ServerFactory):
+    """
+    Another factory, under TLS that does not negotiate what is spoken (ALPN).
+
+    HTTP would ask for it, and older Twisteds then change a context that is shared,
+    which OpenSSL refuses. What is spoken without it is HTTP/1.1.
+
+    :param factory: makes the protocols.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory) -> None:
+        self._factory = factory
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._factory.buildProtocol(addr)
 
 
 def _reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vinom.game import Game
 from vinom.net.proxied import ProxiedFactory
+from vinom.net.tls import Unnegotiated
 from vinom.net.websocket import WebSocketBounds, WebSockets
 from vinom.rules.origins import Origins
 from vinom.tap.settings import Settings
@@ -44,7 +45,7 @@ def public_site(
     pages.putChild(b"ws", WebSocketPage(websockets, origins, settings.deflate))
     site: IProtocolFactory = make_site(pages, reactor)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(tls, False, site, reactor)
+        site = TLSMemoryBIOFactory(tls, False, Unnegotiated(site), reactor)
     if settings.proxy:
         # Outermost: a proxy's header comes before everything of the player's.
         site = ProxiedFactory(site, settings.proxy)
