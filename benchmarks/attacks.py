@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,8 @@ from benchmarks.figures import Figure, Size
 from benchmarks.machine import LOAD_CORE, Failed, build, pinned
 from benchmarks.node import SEATS, Match, Node
 from benchmarks.play import DENSE
+from vinom.services.keyring_tokens import CLOCK_SKEW, TokenKeyring
+from vinom.wire.tokens import Claims
 
 #: Players, and inputs a second of each.
 BOTS, INPUTS = 200, 10
@@ -51,6 +54,10 @@ class Attack:
 
 
 ATTACKS = (
+    # First those for which tickets must still be good.
+    Attack("cookie, a player's ticket", "junkload", "observed", 1_000, 64),
+    Attack("handshakes and forged tokens", "knock", "forged", 100),
+    Attack("handshakes and expired tokens", "knock", "expired", 100),
     Attack("junk", "junkload", "junk", 20_000),
     Attack("records of strangers", "junkload", "data", 20_000),
     Attack("hellos that are cut", "junkload", "short", 5_000),
@@ -59,12 +66,11 @@ ATTACKS = (
     Attack("hellos without cookie", "junkload", "hello", 5_000),
     Attack("the same from one network", "junkload", "hello", 5_000, 1),
     Attack("cookie, unknown ticket", "junkload", "ticket", 5_000),
-    Attack("cookie, a player's ticket", "junkload", "observed", 1_000, 64),
-    Attack("handshakes and forged tokens", "knock", "forged", 100),
     Attack("players' records again", "replay", "", 5_000),
     Attack("silent lobby lines", "lines", "silent", 50),
     Attack("lobby lines of a byte a second", "lines", "slow", 50),
     Attack("malformed lobby messages", "lines", "malformed", 500),
+    Attack("cookie, expired ticket", "junkload", "expired", 5_000),
 )
 
 
@@ -107,7 +113,7 @@ class Watch:
         """Measure for so long."""
         self.mark(replays)
         time.sleep(seconds)
-        return self.mark()
+        return answered(self.mark(), seconds)
 
     def close(self) -> None:
         """Have them leave."""
@@ -116,15 +122,42 @@ class Watch:
             raise Failed("players saw what they should not")
 
 
-def forged(seats: Path, folder: Path) -> Path:
-    """Make the same players' seats with tokens whose signature is another's."""
-    path = folder / "forged"
+def answered(told: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """
+    Give a window its p99 if no input was answered in it.
+
+    They took longer than the window: a server that stands still is not quick.
+    """
+    return told if told["done_s"] else told | {"p99_us": seconds * 1e6}
+
+
+def with_tokens(seats: Path, path: Path, other: Callable[[str], str]) -> Path:
+    """Write the same players' seats with other tokens to *path*."""
     with path.open("w") as file:
         for line in seats.read_text().splitlines():
             *words, token = line.split()
-            end = "A" if token[-10] != "A" else "B"
-            print(*words, token[:-10] + end + token[-9:], file=file)
+            print(*words, other(token), file=file)
     return path
+
+
+def forged(token: str) -> str:
+    """Change the signature of a token."""
+    end = "A" if token[-10] != "A" else "B"
+    return token[:-10] + end + token[-9:]
+
+
+def expired(node: Node) -> Callable[[str], str]:
+    """Give what makes of a token one that the node signed long ago."""
+    now = time.time()
+    keys = TokenKeyring.open(node.state_dir / "authority" / "tokens", now)
+
+    def other(token: str) -> str:
+        payload = token.split(".")[1]
+        said = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        names = said["iss"], said["match"], said["sub"], said["seat"]
+        return keys.sign(Claims(*names, now - 2 * CLOCK_SKEW, said["jti"]))
+
+    return other
 
 
 @contextlib.contextmanager
@@ -141,15 +174,19 @@ def running(
     command: list[object]
     if attack.by == "junkload":
         name = seat["server_name"]
-        if attack.kind != "observed":
+        if attack.kind not in ("observed", "expired"):
             ticket, _, rest = name.partition(".")
             name = f"{'a' * len(ticket)}.{rest}"
-        kind = "ticket" if attack.kind == "observed" else attack.kind
+            kind = attack.kind
+        else:
+            kind = "ticket"
         program = folder / "junkload"
         where = seat["host"], match.port, name, pid
         command = [program, *where, kind, 600, attack.rate, attack.networks]
     elif attack.by == "knock":
-        bad = forged(node.write_seats(matches), folder)
+        seats = node.write_seats(matches)
+        spoil = forged if attack.kind == "forged" else expired(node)
+        bad = with_tokens(seats, folder / "spoilt", spoil)
         command = [folder / "udpload", bad, pid, "knock", 0, 600, attack.rate]
     else:
         program = Path(__file__).with_name("badlines.py")
@@ -184,10 +221,12 @@ _COUNTED = (
     "admission_bad_hello",
     "admission_cookie_asked",
     "admission_unknown_ticket",
+    "admission_expired_ticket",
     "admission_too_many_hellos",
     "dropped_unreadable",
     "handshake_begun",
     "joins_bad_token",
+    "joins_token_expired",
 )
 
 
@@ -215,12 +254,17 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     seconds = size.seconds(2.0)
     figures = []
     # Budgets as they are for everybody; a flood in one name is the players' too.
-    with Node(*DENSE, "--hello-rate=500", "--warm=1") as node:
+    life = max(20.0, size.seconds(120.0))
+    limits = "--hello-rate=500", f"--token-seconds={life}"
+    with Node(*DENSE, *limits) as node:
         matches = [node.start_match() for _ in range(size.count(BOTS) // SEATS)]
+        past = time.monotonic() + life + CLOCK_SKEW
         watch = Watch(udpload, node, matches)
         watch.window(_SETTLE)
         for attack in ATTACKS:
             say(f"attacks: {attack.name}, {attack.rate} a second")
+            if attack.by == "junkload" and attack.kind == "expired":
+                time.sleep(max(0.0, past - time.monotonic()))
             calm, attacked = [], []
             for _ in range(max(1, size.runs)):
                 calm.append(watch.window(seconds))
