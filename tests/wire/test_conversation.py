@@ -10,12 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.errors import Code, Refused
 from vinom.wire.conversation import (
     MOST_HELD,
-    ConversationInputs,
     HangUp,
     Send,
     Talk,
     Work,
-    open_conversation,
 )
 from vinom.wire.messages import (
     Asked,
@@ -35,9 +33,8 @@ NO = Refused(Code.NOT_QUEUED, "no")
 class ConversationTests(SynchronousTestCase):
     """One conversation, step by step."""
 
-    def begin(self, ends_at_match: bool = True) -> tuple[ConversationInputs, Talk]:
-        talk = Talk(ends_at_match=ends_at_match)
-        return open_conversation(talk), talk
+    def begin(self, ends_at_match: bool = True) -> Talk:
+        return Talk(ends_at_match=ends_at_match)
 
     def said(self, talk: Talk) -> list[str]:
         """Take the outbox, in short."""
@@ -58,12 +55,12 @@ class ConversationTests(SynchronousTestCase):
         """
         What happens during the hello is told after the welcome, in order.
         """
-        inputs, talk = self.begin()
-        inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
-        inputs.told(Pong())
-        inputs.request_arrived(Asked(Ping(), 2))
+        talk = self.begin()
+        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
+        talk.told(Pong())
+        talk.request_arrived(Asked(Ping(), 2))
         self.assertEqual(self.said(talk), ["work 1"])
-        inputs.admitted(WELCOME, [QueueStatus("waiting")])
+        talk.admitted(WELCOME, [QueueStatus("waiting")])
         self.assertEqual(self.said(talk), ["welcome", "queue_status", "pong", "work 2"])
 
     def test_match_found_is_the_last_word(self) -> None:
@@ -71,41 +68,41 @@ class ConversationTests(SynchronousTestCase):
         After `match_found` a lone player's line says nothing more.
         """
         for early in (True, False):
-            inputs, talk = self.begin()
-            inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
+            talk = self.begin()
+            talk.hello_arrived(Asked(Hello(1, name="a"), 1))
             if early:
-                inputs.told(FOUND)
-                inputs.told(Pong())
-                inputs.admitted(WELCOME, [])
+                talk.told(FOUND)
+                talk.told(Pong())
+                talk.admitted(WELCOME, [])
             else:
-                inputs.admitted(WELCOME, [FOUND, FOUND])
+                talk.admitted(WELCOME, [FOUND, FOUND])
             self.assertEqual(
                 self.said(talk), ["work 1", "welcome", "match_found", "hang up"]
             )
-            inputs.told(Pong())
-            inputs.request_arrived(Asked(Ping(), 3))
+            talk.told(Pong())
+            talk.request_arrived(Asked(Ping(), 3))
             self.assertEqual(self.said(talk), [])
 
     def test_refused_hello(self) -> None:
         """
         A refused hello may be tried again; what came after it is not forgotten.
         """
-        inputs, talk = self.begin()
-        inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
-        inputs.request_arrived(Asked(Ping(), 2))
-        inputs.refused(NO)
+        talk = self.begin()
+        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
+        talk.request_arrived(Asked(Ping(), 2))
+        talk.refused(NO)
         self.assertEqual(self.said(talk), ["work 1", "not_queued", "hello_first"])
-        inputs.hello_arrived(Asked(Hello(1, name="b"), 3))
+        talk.hello_arrived(Asked(Hello(1, name="b"), 3))
         self.assertEqual(self.said(talk), ["work 3"])
 
     def test_slow_proof(self) -> None:
         """
         A hello whose proof takes too long ends like one that never came.
         """
-        inputs, talk = self.begin()
-        inputs.hello_arrived(Asked(Hello(1, name="a"), 1))
-        inputs.overdue()
-        inputs.admitted(WELCOME, [])
+        talk = self.begin()
+        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
+        talk.overdue()
+        talk.admitted(WELCOME, [])
         self.assertEqual(self.said(talk), ["work 1", "timeout", "hang up"])
 
     @settings(max_examples=300, deadline=None)
@@ -115,7 +112,7 @@ class ConversationTests(SynchronousTestCase):
         Whatever comes in whatever order, each request has one answer or the end
         of the line, answers keep their order, and nothing is said after the end.
         """
-        inputs, talk = self.begin(ends_at_match)
+        talk = self.begin(ends_at_match)
         asked = 0
         at_work: Asked | None = None
         closed = False
@@ -127,28 +124,28 @@ class ConversationTests(SynchronousTestCase):
                     asked += 1
                     open_ids.append(asked)
                     if kind == "hello":
-                        inputs.hello_arrived(Asked(Hello(1, name="a"), asked))
+                        talk.hello_arrived(Asked(Hello(1, name="a"), asked))
                     else:
-                        inputs.request_arrived(Asked(Ping(), asked))
+                        talk.request_arrived(Asked(Ping(), asked))
                 case "junk":
-                    inputs.misunderstood(NO, None)
+                    talk.misunderstood(NO, None)
                 case "yes" if at_work is not None:
                     if isinstance(at_work.request, Hello):
-                        inputs.admitted(WELCOME, [])
+                        talk.admitted(WELCOME, [])
                     else:
-                        inputs.answered(Pong())
+                        talk.answered(Pong())
                     at_work = None
                 case "no" if at_work is not None:
-                    inputs.refused(NO)
+                    talk.refused(NO)
                     at_work = None
                 case "told" if at_work is not None:
-                    inputs.told(Pong())
+                    talk.told(Pong())
                 case "found" if at_work is not None:
-                    inputs.told(FOUND)
+                    talk.told(FOUND)
                 case "end":
-                    inputs.ended(NO)
+                    talk.ended(NO)
                 case "lost":
-                    inputs.lost()
+                    talk.lost()
                     closed = True
             for item in talk.take_outbox():
                 assert not (closed and not isinstance(item, HangUp)), item

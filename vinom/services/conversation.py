@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.model import Player
 from vinom.rules.limits import TokenBucket
-from vinom.wire.conversation import HangUp, Send, Talk, Work, open_conversation
+from vinom.wire.conversation import Send, Talk, Work
 from vinom.wire.messages import (
     Asked,
     Envelope,
@@ -174,7 +174,6 @@ class Conversation:
         self._desk, self._clock, self._bounds = desk, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
-        self._inputs = open_conversation(self._talk)
         self._is_waiting = False
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
@@ -202,11 +201,11 @@ class Conversation:
         if not self._bucket.take(now):
             self._complain_of_rate(now, asked.id, self._bucket)
         elif isinstance(asked, Unusable):
-            self._inputs.misunderstood(asked, asked.id)
+            self._talk.misunderstood(asked, asked.id)
         elif isinstance(asked.request, Hello):
-            self._inputs.hello_arrived(asked)
+            self._talk.hello_arrived(asked)
         else:
-            self._inputs.request_arrived(asked)
+            self._talk.request_arrived(asked)
         self._flush()
 
     def _act(self, envelope: Envelope, now: float) -> None:
@@ -222,12 +221,12 @@ class Conversation:
                 place = self.place(envelope.room_id)
             place.act(envelope)
         except Refused as refusal:
-            self._inputs.misunderstood(refusal, envelope.id)
+            self._talk.misunderstood(refusal, envelope.id)
             self._flush()
 
     def lost(self) -> None:
         """The line is closed."""
-        self._inputs.lost()
+        self._talk.lost()
         self._over()
 
     def caught_up(self) -> None:
@@ -295,22 +294,22 @@ class Conversation:
     def tell(self, push: Push) -> None:
         """Tell the player what happened; `MatchFound` may end the line."""
         self._note(push)
-        self._inputs.told(push)
+        self._talk.told(push)
         self._flush()
 
     def warn(self, refusal: Refused) -> None:
         """Tell the player what went wrong."""
-        self._inputs.warned(refusal)
+        self._talk.warned(refusal)
         self._flush()
 
     def refuse(self, refusal: Refused, id: RequestId) -> None:
         """Answer a request that was taken long ago: it cannot be."""
-        self._inputs.misunderstood(refusal, id)
+        self._talk.misunderstood(refusal, id)
         self._flush()
 
     def end(self, refusal: Refused) -> None:
         """Say why, and hang up."""
-        self._inputs.ended(refusal)
+        self._talk.ended(refusal)
         self._flush()
 
     def _complain_of_rate(self, now: float, id: RequestId, bucket: TokenBucket) -> None:
@@ -319,28 +318,28 @@ class Conversation:
         refusal = Refused(
             Code.RATE_LIMITED, "too many messages", {"retry_after": round(wait, 3)}
         )
-        self._inputs.misunderstood(refusal, id)
+        self._talk.misunderstood(refusal, id)
         if not self._complaints.take(now):
             self._log.info(
                 "sent {host} away: too many messages",
                 host=self.host,
                 player_id=None if self.player is None else self.player.player_id,
             )
-            self._inputs.ended(refusal)
+            self._talk.ended(refusal)
 
     def _flush(self) -> None:
-        while outbox := self._talk.take_outbox():
-            for item in outbox:
-                match item:
-                    case Send(message, code):
-                        self.line.send(message)
-                        if code:
-                            self._desk.errors[code] += 1
-                    case Work(asked):
-                        self._start(asked.request)
-                    case HangUp(code, reason):
-                        self.line.close(code, reason)
-                        self._over()
+        talk = self._talk
+        while talk.outbox:
+            for item in talk.take_outbox():
+                if type(item) is Send:
+                    self.line.send(item.message)
+                    if item.code:
+                        self._desk.errors[item.code] += 1
+                elif type(item) is Work:
+                    self._start(item.asked.request)
+                else:
+                    self.line.close(item.code, item.reason)
+                    self._over()
 
     def _start(self, request: Request) -> None:
         if type(request) in ROOM_REQUESTS:
@@ -360,14 +359,14 @@ class Conversation:
             self._not_done(request, error)
             return
         if found is None:
-            self._inputs.done()
+            self._talk.done()
         elif isinstance(found, Followed):
-            self._inputs.answered(found.push)
+            self._talk.answered(found.push)
             # What follows comes after the answer.
             self._flush()
             found.then()
         else:
-            self._inputs.answered(found)
+            self._talk.answered(found)
 
     async def _work(self, request: Request) -> None:
         try:
@@ -377,7 +376,7 @@ class Conversation:
                 assert self.player is not None
                 push = await self._desk.serve(self.player, request)
                 self._note(push)
-                self._inputs.answered(push)
+                self._talk.answered(push)
         except Exception as error:
             self._not_done(request, error)
         self._flush()
@@ -404,14 +403,14 @@ class Conversation:
                     "a request failed: {request}", failure, request=type(request)
                 )
                 refusal = Refused(Code.INTERNAL, "our mistake; it is noted")
-        self._inputs.refused(refusal)
+        self._talk.refused(refusal)
 
     async def _greet(self, hello: Hello) -> None:
         player, welcome, news = await self._desk.greet(self, hello)
         self.player = player
         for push in news:
             self._note(push)
-        self._inputs.admitted(welcome, news)
+        self._talk.admitted(welcome, news)
         if self.is_open:
             self._rearm(self._bounds.idle_seconds)
 
@@ -425,7 +424,7 @@ class Conversation:
     def _overdue(self) -> None:
         self._alarm = None
         if self.player is None:
-            self._inputs.overdue()
+            self._talk.overdue()
             self._flush()
             return
         quiet = self._clock.seconds() - self._heard

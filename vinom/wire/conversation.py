@@ -9,15 +9,17 @@ keep the order of the requests. Source: docs/protocol/lobby.rst.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from enum import Enum
+from typing import final
 
 import attrs
-from automat import TypeMachineBuilder
+from msgspec import Struct
 
 from vinom.errors import Code, Refused
 from vinom.wire.messages import (
     Asked,
+    Hello,
     MatchFound,
     Push,
     RequestId,
@@ -30,8 +32,8 @@ from vinom.wire.messages import (
 MOST_HELD = 16
 
 
-@attrs.frozen
-class Send:
+@final
+class Send(Struct, frozen=True, gc=False):
     """
     Bytes of one message for the peer.
 
@@ -39,11 +41,11 @@ class Send:
     """
 
     message: bytes
-    code: str = attrs.field(default="", eq=False)
+    code: str = ""
 
 
-@attrs.frozen
-class Work:
+@final
+class Work(Struct, frozen=True):
     """
     The peer wants this; answer it with `answered` or `refused`.
 
@@ -53,8 +55,8 @@ class Work:
     asked: Asked
 
 
-@attrs.frozen
-class HangUp:
+@final
+class HangUp(Struct, frozen=True):
     """
     Everything is said; close when it is sent.
 
@@ -66,64 +68,38 @@ class HangUp:
     reason: str = ""
 
 
-class ConversationInputs(Protocol):
-    """What can happen to one conversation."""
+class Stage(Enum):
+    """How far a conversation is."""
 
-    def hello_arrived(self, asked: Asked) -> None:
-        """The peer says who it is."""
-
-    def request_arrived(self, asked: Asked) -> None:
-        """The peer asks for anything else."""
-
-    def misunderstood(self, refusal: Refused, id: RequestId) -> None:
-        """The peer sent what is no request, or too many of them."""
-
-    def admitted(self, welcome: Welcome, news: Sequence[Push]) -> None:
-        """The peer is who it says; *news* is what it missed."""
-
-    def answered(self, push: Push) -> None:
-        """The request at work is done."""
-
-    def done(self) -> None:
-        """The request at work is done, and needs no answer."""
-
-    def refused(self, refusal: Refused) -> None:
-        """The request at work cannot be."""
-
-    def told(self, push: Push) -> None:
-        """Something happened that the peer must know."""
-
-    def warned(self, refusal: Refused) -> None:
-        """Something went wrong that the peer did not ask for."""
-
-    def overdue(self) -> None:
-        """The time for a hello is over."""
-
-    def finished(self) -> None:
-        """There is nothing more to say."""
-
-    def ended(self, refusal: Refused) -> None:
-        """The conversation cannot go on, and the peer is told why."""
-
-    def lost(self) -> None:
-        """The peer is gone."""
-
-    def _freed(self) -> None:
-        """A request is done; the next one may be worked on."""
+    GREETING = "greeting"
+    CHECKING = "checking"
+    IDLE = "idle"
+    WORKING = "working"
+    CLOSED = "closed"
 
 
-@attrs.define
+_GREETING, _CHECKING, _CLOSED = Stage.GREETING, Stage.CHECKING, Stage.CLOSED
+_IDLE, _WORKING = Stage.IDLE, Stage.WORKING
+
+
+@attrs.define(eq=False)
 class Talk:
     """
-    Facts shared by all states; ``outbox`` is what the caller must act on.
+    One conversation; ``outbox`` is what the caller must act on.
 
-    :ivar ends_at_match: `MatchFound` is the last thing said.
+    A stage and plain methods, for each message takes some of these steps (decision
+    0024). What was under way when the peer left, or was sent away, ends quietly.
+
+    :ivar ends_at_match: `MatchFound` is the last thing said...
+    :ivar stays: ...unless the peer wants to go on here.
     :ivar held: requests that wait for the one at work.
     """
 
     ends_at_match: bool = False
+    stays: bool = False
     outbox: list[Send | Work | HangUp] = attrs.field(factory=list)
     held: deque[Asked] = attrs.field(factory=deque)
+    stage: Stage = attrs.field(default=_GREETING, init=False)
     _at_work: RequestId = None
     _early: list[Push] = attrs.field(factory=list)
 
@@ -132,176 +108,153 @@ class Talk:
         outbox, self.outbox = self.outbox, []
         return outbox
 
-    def say(self, push: Push, id: RequestId = None) -> bool:
+    # What the peer does.
+
+    def hello_arrived(self, asked: Asked) -> None:
+        """The peer says who it is."""
+        if self.stage is _GREETING:
+            hello = asked.request
+            self.stays = isinstance(hello, Hello) and hello.stay
+            self._work(asked, _CHECKING)
+        elif self.stage is not _CLOSED:
+            self._fail(Refused(Code.HELLO_TWICE, "you said hello already"), asked.id)
+
+    def request_arrived(self, asked: Asked) -> None:
+        """The peer asks for anything else."""
+        stage = self.stage
+        if stage is _IDLE:
+            self._work(asked, _WORKING)
+        elif stage is _GREETING:
+            self._fail(_hello_first(), asked.id)
+        elif stage is not _CLOSED:
+            self._hold(asked)
+
+    def misunderstood(self, refusal: Refused, id: RequestId) -> None:
+        """The peer sent what is no request, or too many of them."""
+        if self.stage is not _CLOSED:
+            self._fail(refusal, id)
+
+    def lost(self) -> None:
+        """The peer is gone."""
+        self.stage = _CLOSED
+
+    # What became of the request at work.
+
+    def admitted(self, welcome: Welcome, news: Sequence[Push]) -> None:
+        """The peer is who it says; *news* is what it missed."""
+        if not self._was(_CHECKING):
+            return
+        self._say(welcome, self._at_work)
+        early, self._early = self._early, []
+        for push in (*news, *early):
+            if not self._say(push):
+                self._finish()
+                return
+        self._go_on()
+
+    def answered(self, push: Push) -> None:
+        """The request at work is done."""
+        if self._was(_WORKING):
+            self._say(push, self._at_work)
+            self._go_on()
+
+    def done(self) -> None:
+        """The request at work is done, and needs no answer."""
+        if self._was(_WORKING):
+            self._go_on()
+
+    def refused(self, refusal: Refused) -> None:
+        """The request at work, or the hello, cannot be."""
+        if self.stage is not _CHECKING:
+            if self._was(_WORKING):
+                self._fail(refusal, self._at_work)
+                self._go_on()
+            return
+        self.stage = _GREETING
+        self._fail(refusal, self._at_work)
+        self._early.clear()
+        while self.held:
+            self._fail(_hello_first(), self.held.popleft().id)
+
+    # What else happens.
+
+    def told(self, push: Push) -> None:
+        """Something happened that the peer must know."""
+        stage = self.stage
+        if stage is _IDLE or stage is _WORKING:
+            if not self._say(push):
+                self._finish()
+        elif self._was(_CHECKING):
+            # The welcome comes first.
+            self._early.append(push)
+
+    def warned(self, refusal: Refused) -> None:
+        """Something went wrong that the peer did not ask for."""
+        if self.stage is not _CLOSED:
+            self._fail(refusal)
+
+    def overdue(self) -> None:
+        """The time for a hello is over."""
+        if self.stage is _GREETING or self.stage is _CHECKING:
+            self.ended(Refused(Code.TIMEOUT, "no hello came in time"))
+
+    def ended(self, refusal: Refused) -> None:
+        """The conversation cannot go on, and the peer is told why."""
+        if self.stage is not _CLOSED:
+            self.stage = _CLOSED
+            self._fail(refusal)
+            self.outbox.append(HangUp(refusal.code, refusal.message))
+
+    def _was(self, stage: Stage) -> bool:
+        """
+        Is it at this stage, and not over?
+
+        :raises RuntimeError: it is at another one, which is our own mistake.
+        """
+        if self.stage is stage:
+            return True
+        if self.stage is _CLOSED:
+            return False
+        raise RuntimeError(f"it is {self.stage.value}, not {stage.value}")
+
+    def _finish(self) -> None:
+        """There is nothing more to say."""
+        self.stage = _CLOSED
+        self.outbox.append(HangUp())
+
+    def _say(self, push: Push, id: RequestId = None) -> bool:
         """Say it; is there more to say after it?"""
         self.outbox.append(Send(encode_push(push, id)))
-        return not (self.ends_at_match and isinstance(push, MatchFound))
+        ends = self.ends_at_match and not self.stays
+        return not (ends and isinstance(push, MatchFound))
 
-    def fail(self, refusal: Refused, id: RequestId = None) -> None:
-        self.outbox.append(
-            Send(
-                encode_failure(refusal.code, refusal.message, refusal.details, id),
-                refusal.code,
-            )
-        )
+    def _fail(self, refusal: Refused, id: RequestId = None) -> None:
+        code, details = refusal.code, refusal.details
+        text = encode_failure(code, refusal.message, details, id)
+        self.outbox.append(Send(text, code))
 
-    def hang_up(self, refusal: Refused) -> None:
-        self.fail(refusal)
-        self.outbox.append(HangUp(refusal.code, refusal.message))
-
-    def work(self, asked: Asked) -> None:
+    def _work(self, asked: Asked, stage: Stage) -> None:
+        self.stage = stage
         self._at_work = asked.id
         self.outbox.append(Work(asked))
 
-    def go_on(self, inputs: ConversationInputs) -> None:
+    def _go_on(self) -> None:
         """A request is done; work on the next one, if one waits."""
+        self.stage = _IDLE
         if self.held:
-            inputs._freed()
+            self._work(self.held.popleft(), _WORKING)
 
-    def hold(self, asked: Asked) -> None:
+    def _hold(self, asked: Asked) -> None:
         if len(self.held) < MOST_HELD:
             self.held.append(asked)
-        else:
-            self.fail(
-                Refused(
-                    Code.RATE_LIMITED,
-                    "wait for the answers to earlier requests",
-                    {"retry_after": 1.0},
-                ),
-                asked.id,
-            )
+            return
+        refusal = Refused(
+            Code.RATE_LIMITED,
+            "wait for the answers to earlier requests",
+            {"retry_after": 1.0},
+        )
+        self._fail(refusal, asked.id)
 
 
-def _conversation_machine() -> Callable[[Talk], ConversationInputs]:
-    machine = TypeMachineBuilder(ConversationInputs, Talk)
-    greeting = machine.state("greeting")
-    checking = machine.state("checking")
-    idle = machine.state("idle")
-    working = machine.state("working")
-    closed = machine.state("closed")
-
-    @greeting.upon(ConversationInputs.hello_arrived).to(checking)
-    def check(_: ConversationInputs, talk: Talk, asked: Asked) -> None:
-        talk.work(asked)
-
-    @greeting.upon(ConversationInputs.request_arrived).loop()
-    def ask_for_hello(_: ConversationInputs, talk: Talk, asked: Asked) -> None:
-        talk.fail(Refused(Code.HELLO_FIRST, "say hello first"), asked.id)
-
-    @checking.upon(ConversationInputs.admitted).to(idle)
-    def welcome(
-        inputs: ConversationInputs, talk: Talk, welcome: Welcome, news: Sequence[Push]
-    ) -> None:
-        talk.say(welcome, talk._at_work)
-        early, talk._early = talk._early, []
-        for push in (*news, *early):
-            if not talk.say(push):
-                return inputs.finished()
-        return talk.go_on(inputs)
-
-    @checking.upon(ConversationInputs.refused).to(greeting)
-    def turn_away(_: ConversationInputs, talk: Talk, refusal: Refused) -> None:
-        talk.fail(refusal, talk._at_work)
-        talk._early.clear()
-        while talk.held:
-            asked = talk.held.popleft()
-            talk.fail(Refused(Code.HELLO_FIRST, "say hello first"), asked.id)
-
-    @checking.upon(ConversationInputs.told).loop()
-    def keep_for_later(_: ConversationInputs, talk: Talk, push: Push) -> None:
-        # The welcome comes first.
-        talk._early.append(push)
-
-    @idle.upon(ConversationInputs.request_arrived).to(working)
-    def work(_: ConversationInputs, talk: Talk, asked: Asked) -> None:
-        talk.work(asked)
-
-    @working.upon(ConversationInputs.answered).to(idle)
-    def answer(inputs: ConversationInputs, talk: Talk, push: Push) -> None:
-        talk.say(push, talk._at_work)
-        talk.go_on(inputs)
-
-    @working.upon(ConversationInputs.done).to(idle)
-    def leave_it(inputs: ConversationInputs, talk: Talk) -> None:
-        talk.go_on(inputs)
-
-    @working.upon(ConversationInputs.refused).to(idle)
-    def refuse(inputs: ConversationInputs, talk: Talk, refusal: Refused) -> None:
-        talk.fail(refusal, talk._at_work)
-        talk.go_on(inputs)
-
-    @idle.upon(ConversationInputs._freed).loop()
-    def next_request(inputs: ConversationInputs, talk: Talk) -> None:
-        inputs.request_arrived(talk.held.popleft())
-
-    for busy in (checking, working):
-
-        @busy.upon(ConversationInputs.request_arrived).loop()
-        def hold(_: ConversationInputs, talk: Talk, asked: Asked) -> None:
-            talk.hold(asked)
-
-    for greeted in (checking, idle, working):
-
-        @greeted.upon(ConversationInputs.hello_arrived).loop()
-        def refuse_hello(_: ConversationInputs, talk: Talk, asked: Asked) -> None:
-            talk.fail(Refused(Code.HELLO_TWICE, "you said hello already"), asked.id)
-
-    for known in (idle, working):
-
-        @known.upon(ConversationInputs.told).loop()
-        def tell(inputs: ConversationInputs, talk: Talk, push: Push) -> None:
-            if not talk.say(push):
-                inputs.finished()
-
-        known.upon(ConversationInputs.overdue).loop().returns(None)
-
-    for unknown in (greeting, checking):
-
-        @unknown.upon(ConversationInputs.overdue).to(closed)
-        def hang_up(_: ConversationInputs, talk: Talk) -> None:
-            talk.hang_up(Refused(Code.TIMEOUT, "no hello came in time"))
-
-    for open_ in (greeting, checking, idle, working):
-
-        @open_.upon(ConversationInputs.misunderstood).loop()
-        def complain(
-            _: ConversationInputs, talk: Talk, refusal: Refused, id: RequestId
-        ) -> None:
-            talk.fail(refusal, id)
-
-        @open_.upon(ConversationInputs.warned).loop()
-        def warn(_: ConversationInputs, talk: Talk, refusal: Refused) -> None:
-            talk.fail(refusal)
-
-        @open_.upon(ConversationInputs.ended).to(closed)
-        def end(_: ConversationInputs, talk: Talk, refusal: Refused) -> None:
-            talk.hang_up(refusal)
-
-        @open_.upon(ConversationInputs.finished).to(closed)
-        def finish(_: ConversationInputs, talk: Talk) -> None:
-            talk.outbox.append(HangUp())
-
-        open_.upon(ConversationInputs.lost).to(closed).returns(None)
-
-    # What was under way when the peer left, or was sent away, ends quietly.
-    for late in (
-        ConversationInputs.hello_arrived,
-        ConversationInputs.request_arrived,
-        ConversationInputs.misunderstood,
-        ConversationInputs.admitted,
-        ConversationInputs.answered,
-        ConversationInputs.done,
-        ConversationInputs.refused,
-        ConversationInputs.told,
-        ConversationInputs.warned,
-        ConversationInputs.overdue,
-        ConversationInputs.finished,
-        ConversationInputs.ended,
-        ConversationInputs.lost,
-        ConversationInputs._freed,
-    ):
-        closed.upon(late).loop().returns(None)
-    return machine.build()
-
-
-open_conversation = _conversation_machine()
+def _hello_first() -> Refused:
+    return Refused(Code.HELLO_FIRST, "say hello first")

@@ -15,12 +15,16 @@ class Hello(Request, frozen=True, tag="hello", tag_field="type"):
 
     Exactly one of `name` (a guest), `credentials` and `player_key` (the secret
     of an earlier `Welcome`) is given; a name may come with credentials.
+
+    :ivar stay: do not close this line when a match is found: it may be played on it,
+        see `JoinRoom`. A WebSocket stays open anyway.
     """
 
     protocol: int
     name: str | None = None
     credentials: dict[str, str] | None = None
     player_key: SecretText | None = None
+    stay: bool = False
 
 
 class Queue(Request, frozen=True, tag="queue", tag_field="type"):
