@@ -18,19 +18,18 @@ from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.client.tally import Tally
 from vinom.game import Chance
+from vinom.net.conditioner import Conditioner
+from vinom.rules.conditions import Conditions
 from vinom.tap.child_node import ChildNode, free_port
-from vinom.wire.messages import (
+from vinom.wire.messages import MatchFound, Queue, decode_answer, encode_request
+from vinom.wire.messages_rooms import (
     GameState,
     JoinRoom,
     JoinRoomResult,
     ListRooms,
-    MatchFound,
-    Queue,
     RoomClosed,
     RoomList,
     RoomStarted,
-    decode_answer,
-    encode_request,
 )
 
 OPTIONS = {"rows": 4, "cols": 5}
@@ -92,6 +91,9 @@ class Browser(Player):
 class CrossTransportTests(TestCase):
     timeout = 120
 
+    def setUp(self) -> None:
+        self.matches: dict[str, Match] = {}
+
     async def start(self, *arguments: str) -> None:
         self.http = free_port()
         self.node = ChildNode(
@@ -118,7 +120,7 @@ class CrossTransportTests(TestCase):
 
         def ready(client: Client) -> Deferred[None]:
             def found(match: Match) -> None:
-                self.match = match
+                self.matches[name] = match
                 match.ended.chainDeferred(ended)
                 bot.stop()
 
@@ -169,3 +171,24 @@ class CrossTransportTests(TestCase):
         self.assertEqual(end, self.check_end(eve, seen))
         self.assertEqual(end, (result.version, result.view_hash))
         self.assertEqual(end, (result.seen_version, result.seen_hash))
+
+    async def test_udp_is_blocked(self) -> None:
+        """
+        A player whose UDP gets no answer plays the same match by way of the lobby,
+        without being asked, and ends on the same state.
+        """
+        await self.start()
+        blocked = self.bot("ann", worn=Conditioner(reactor, Conditions(loss=1.0), 1))
+        free = self.bot("bob")
+        results = await gatherResults([blocked, free])
+        self.assertEqual(
+            ["lobby", "udp"], [self.matches[name].way for name in ("ann", "bob")]
+        )
+        for result in results:
+            self.assertEqual("finished", result.reason)
+            self.assertEqual(result.version, result.seen_version)
+            self.assertEqual(result.view_hash, result.seen_hash)
+        ends = {(result.version, result.view_hash) for result in results}
+        self.assertEqual(1, len(ends))
+        # Both played: the one that was blocked has points, too.
+        self.assertTrue(all(results[0].outcome["scores"]), results[0].outcome)

@@ -31,8 +31,12 @@ class GameLine:
     :param lost: called once if the line breaks, with a short reason.
     :param worn: a filter between this line and the network.
     :ivar heard: when the server was last heard, on the reactor's clock.
+    :ivar is_answered: was the server heard at all?
     :ivar link: exists once the handshake is done.
     """
+
+    #: Silence after which the line counts as broken, seconds.
+    silence = 3.0
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class GameLine:
         self._token, self._resume, self._first = token, resume, heard
         self._opened, self._deliver, self._lost = opened, deliver, lost
         self.heard = reactor.seconds()
+        self.is_answered = False
         self.link: PlayerLink | None = None
         self._phase: Literal["open", "leaving", "over"] = "open"
         self._alarm = Alarm(reactor, self._deadline, self._ring)
@@ -68,6 +73,16 @@ class GameLine:
     def message(self) -> int:
         """Number of the last reliable message part that came."""
         return self._first if self.link is None else self.link.heard
+
+    @property
+    def rtt(self) -> float | None:
+        """Round trip time, seconds; ``None`` before the first measurement."""
+        return None if self.link is None else self.link.rtt
+
+    @property
+    def loss(self) -> float | None:
+        """Share of packets that got lost lately, 0 to 1."""
+        return None if self.link is None else self.link.loss
 
     def act(self, action: bytes) -> int:
         """
@@ -128,6 +143,7 @@ class GameLine:
                 self._break("left")
             return
         self.heard = now = self._clock.seconds()
+        self.is_answered = True
         for event in events:
             if isinstance(event, Received):
                 if self.link is not None:

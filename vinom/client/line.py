@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -19,6 +19,7 @@ from vinom.wire.messages import (
     Failed,
     Push,
     Request,
+    RequestId,
     decode_answer,
     encode_request,
 )
@@ -53,6 +54,8 @@ class LobbyLine(Protocol):
 
     :param news: gets what nobody asked for, replies to others left out.
     :param patience: how long an answer may take, seconds.
+    :param limit: longest message that we read, bytes.
+    :param ids: for what is asked; whoever calls `say` has others.
     :ivar last_word: the last failure that the lobby told without being asked.
     :ivar is_open: may something be asked?
     """
@@ -66,11 +69,13 @@ class LobbyLine(Protocol):
         news: Callable[[Push | Failed], None],
         lost: Callable[[], None],
         patience: float = 10.0,
+        limit: int = ANSWER_LIMIT,
+        ids: Iterable[RequestId] | None = None,
     ) -> None:
         self._clock, self._news, self._lost = clock, news, lost
         self._patience = patience
-        self._reader = LineReader(ANSWER_LIMIT)
-        self._numbers = count(1)
+        self._reader = LineReader(limit)
+        self._numbers: Iterator[RequestId] = iter(count(1) if ids is None else ids)
         self._asked: dict[str | int | None, Deferred[Push]] = {}
         self.last_word: Failed | None = None
         self.is_open = False
@@ -102,6 +107,11 @@ class LobbyLine(Protocol):
 
         return answer.addBoth(answered)
 
+    def say(self, message: bytes) -> None:
+        """Send a whole message for which nobody waits."""
+        if self.is_open:
+            self.transport.write(message + b"\n")
+
     def close(self) -> None:
         """Hang up."""
         if self.is_open:
@@ -126,15 +136,16 @@ class LobbyLine(Protocol):
                 waiting.errback(
                     LobbyRefusal(answer.code, answer.message, answer.details)
                 )
-            elif answer.id is None:
-                self.last_word = answer
+            else:
+                if answer.id is None:
+                    self.last_word = answer
                 self._news(answer)
         elif waiting is not None:
             waiting.callback(answer.push)
         elif answer.id is None:
             self._news(answer.push)
 
-    def _give_up(self, number: int) -> None:
+    def _give_up(self, number: RequestId) -> None:
         waiting = self._asked.pop(number, None)
         if waiting is not None:
             waiting.errback(LineLost("the lobby does not answer"))

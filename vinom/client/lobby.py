@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import attrs
 from msgspec import Raw, json
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
@@ -33,6 +34,8 @@ from vinom.wire.messages import (
 PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 #: The wait before asking again where a match is that is over, seconds.
 _STALE_PAUSE = 0.2
+#: Longest message on a line on which a match is played, bytes.
+STATE_LIMIT = 1024 * 1024
 #: What the lobby says and a new line may change.
 _PASSING = frozenset({Code.SHUTDOWN, Code.TIMEOUT, Code.UNAVAILABLE, Code.BUSY})
 
@@ -125,6 +128,23 @@ class LobbyClient:
         """
         return Deferred.fromCoroutine(self._ask_where())
 
+    def open_line(
+        self, news: Callable[[Push | Failed], None], lost: Callable[[], None]
+    ) -> Deferred[LobbyLine]:
+        """
+        Say hello on a line of the caller's own, which stays open during a match.
+
+        Its requests have texts as ids; numbers are left to whoever says more on it.
+
+        Fails with `LobbyRefusal` or `LineLost`; tries only once. Cancelling hangs up.
+        """
+        ids = (f"ask-{number}" for number in count(1))
+        line = LobbyLine(self._clock, news, lost, limit=STATE_LIMIT, ids=ids)
+        hello = Hello(PROTOCOL, player_key=self.identity.key, stay=True)
+        return Deferred.fromCoroutine(self._introduce(line, hello)).addCallback(
+            lambda _: line
+        )
+
     def cancel(self) -> Deferred[None]:
         """
         Leave the queue; nothing happens if we are in none.
@@ -152,40 +172,18 @@ class LobbyClient:
         if self._line is not None and self._line.is_open and self._identity:
             return self._identity
         self._news.clear()
-        line: LobbyLine
 
-        def build() -> LobbyLine:
-            nonlocal line
-            line = LobbyLine(
-                self._clock, lambda push: self._heard(line, push), lambda: gone(line)
-            )
-            return line
-
-        def gone(line: LobbyLine) -> None:
+        def gone() -> None:
             if self._line is line:
                 self._line = None
                 self._hung_up()
 
-        try:
-            await self._endpoint.connect(Factory.forProtocol(build))
-        except Exception as error:
-            raise LineLost(f"no line to the lobby: {_reason(error)}") from error
-        self._line = line
+        line = LobbyLine(self._clock, lambda push: self._heard(line, push), gone)
         if self._identity is None:
             hello = self._hello
         else:
             hello = Hello(PROTOCOL, player_key=self._identity.key)
-        try:
-            welcome = await line.ask(hello)
-        except LobbyRefusal as refusal:
-            line.close()
-            if refusal.code == Code.UNKNOWN_PLAYER_KEY:
-                # A node that lost its memory; the next hello is a new player's.
-                self._identity = None
-            raise
-        if not isinstance(welcome, Welcome):
-            line.close()
-            raise LineLost("the lobby answers a hello with something else")
+        welcome = await self._introduce(line, hello, self._use)
         self._identity = Identity(
             welcome.player_id,
             welcome.player_key,
@@ -194,6 +192,38 @@ class LobbyClient:
             welcome.games,
         )
         return self._identity
+
+    async def _introduce(
+        self,
+        line: LobbyLine,
+        hello: Hello,
+        connected: Callable[[LobbyLine], None] | None = None,
+    ) -> Welcome:
+        """Dial, and say hello."""
+        try:
+            await self._endpoint.connect(Factory.forProtocol(lambda: line))
+        except Exception as error:
+            raise LineLost(f"no line to the lobby: {_reason(error)}") from error
+        if connected is not None:
+            connected(line)
+        try:
+            welcome = await line.ask(hello)
+        except LobbyRefusal as refusal:
+            line.close()
+            if refusal.code == Code.UNKNOWN_PLAYER_KEY:
+                # A node that lost its memory; the next hello is a new player's.
+                self._identity = None
+            raise
+        except CancelledError:
+            line.close()
+            raise
+        if not isinstance(welcome, Welcome):
+            line.close()
+            raise LineLost("the lobby answers a hello with something else")
+        return welcome
+
+    def _use(self, line: LobbyLine) -> None:
+        self._line = line
 
     def _heard(self, line: LobbyLine, push: Push | Failed) -> None:
         if line is self._line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from msgspec import msgpack
@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from vinom.client.game_line import IPlayReactor
 from vinom.client.lobby import LobbyClient
-from vinom.client.seat import Seat
+from vinom.client.seat import Seat, Way
 from vinom.errors import VinomError
 from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.messages import MatchFound, SeatName
@@ -84,6 +84,7 @@ class Match:
 
     :param patience: how long a lost seat is looked for, seconds.
     :param worn: a filter between its connections and the network.
+    :param way: see `vinom.client.sdk.connect`.
     :ivar seat: our number.
     :ivar players: everybody's.
     :ivar setup: what never changes, decoded; ``None`` if the game has none.
@@ -102,6 +103,7 @@ class Match:
         found: MatchFound,
         patience: float = 60.0,
         worn: IDatagramFilter | None = None,
+        way: Way = "auto",
     ) -> None:
         self._reactor = reactor
         self.match_id, self.game = found.match_id, found.game
@@ -114,7 +116,7 @@ class Match:
         self.acked = 0
         self.outcome: dict[str, Any] | None = None
         self._seat = Seat(
-            reactor, lobby, found, patience, self._take, self._finish, worn
+            reactor, lobby, found, patience, self._take, self._finish, worn, way
         )
         self._view = b""
         self._over: MatchOver | None = None
@@ -211,14 +213,19 @@ class Match:
     @property
     def rtt(self) -> float | None:
         """Round trip time, seconds; ``None`` before the first measurement."""
-        link = self._seat.link
-        return None if link is None else link.rtt
+        line = self._seat.line
+        return None if line is None else line.rtt
 
     @property
     def loss(self) -> float | None:
-        """Share of packets that got lost lately, 0 to 1."""
-        link = self._seat.link
-        return None if link is None else link.loss
+        """Share of packets that got lost lately, 0 to 1; ``None`` by the lobby."""
+        line = self._seat.line
+        return None if line is None else line.loss
+
+    @property
+    def way(self) -> Literal["udp", "lobby"]:
+        """Which way it is played just now."""
+        return self._seat.way
 
     # What the game server tells.
 

@@ -27,6 +27,7 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import Identity, LobbyClient
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
+from vinom.client.seat import Way
 from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.messages import PROTOCOL, Hello, MatchFound, QueueStatus
 
@@ -54,6 +55,7 @@ def connect(
     tls: bytes | Literal[True] | None = None,
     tls_name: str | None = None,
     worn: IDatagramFilter | None = None,
+    way: Way = "auto",
 ) -> Deferred[Client]:
     """
     Say hello to the lobby at *host* and *port*.
@@ -68,6 +70,10 @@ def connect(
     :param tls_name: what its certificate must be for; *host* if unset.
     :param worn: a filter between matches and the network, to try a bad one: a
         `vinom.net.conditioner.Conditioner`.
+    :param way: how matches are played. ``"udp"`` is fastest; ``"lobby"`` has the node
+        pass everything on over its lobby line, as for browsers; ``"auto"`` goes over to
+        that by itself when the game server does not answer over UDP for 3 s while the
+        lobby does.
     """
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port)
     if tls is not None:
@@ -78,7 +84,7 @@ def connect(
             optionsForClientTLS(tls_name or host, trustRoot=roots), endpoint
         )
     hello = Hello(PROTOCOL, name, credentials, player_key)
-    client = Client(reactor, LobbyClient(reactor, endpoint, hello), worn)
+    client = Client(reactor, LobbyClient(reactor, endpoint, hello), worn, way)
     return client.hello().addCallback(lambda _: client)
 
 
@@ -87,6 +93,7 @@ class Client:
     One player: in the lobby, and in one match after another.
 
     :param worn: a filter between matches and the network.
+    :param way: how matches are played: see `connect`.
     :ivar match: the one being played, or the last.
     """
 
@@ -95,8 +102,10 @@ class Client:
         reactor: IPlayReactor,
         lobby: LobbyClient,
         worn: IDatagramFilter | None = None,
+        way: Way = "auto",
     ) -> None:
         self._reactor, self._lobby, self._worn = reactor, lobby, worn
+        self._way = way
         self.match: Match | None = None
 
     @property
@@ -134,7 +143,7 @@ class Client:
 
         def begin(found: MatchFound) -> Deferred[Match]:
             match = self.match = Match(
-                self._reactor, self._lobby, found, worn=self._worn
+                self._reactor, self._lobby, found, worn=self._worn, way=self._way
             )
             if on_found is not None:
                 on_found(match)

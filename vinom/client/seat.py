@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -15,14 +15,17 @@ from twisted.python.failure import Failure
 from vinom.client.game_line import GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import PAUSES, LobbyClient
+from vinom.client.room_line import RoomLine
 from vinom.errors import Code
 from vinom.net.alarm import Alarm
 from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.messages import MatchEnded, MatchFound, QueueStatus
-from vinom.wire.playerlink import Joined, PlayerEvent, PlayerLink, Rejected
+from vinom.wire.playerlink import Joined, PlayerEvent, Rejected
 
-#: Silence after which a seat is taken back, seconds.
-SILENCE = 3.0
+#: How a seat is played: by UDP, by way of the lobby, or by UDP where that works.
+Way = Literal["auto", "udp", "lobby"]
+#: So many times in a row a port refused us, or once it was silent: UDP is blocked.
+_MOST_REFUSED = 3
 #: A seat that is lost sooner than this after it was taken is taken back with the
 #: pauses of one that could not be taken: nobody is dialed in a tight circle.
 SETTLED = 5.0
@@ -38,12 +41,16 @@ class Seat:
     where the match is, and the seat taken there with a new token. While the
     lobby cannot be reached, the old place is tried with the resume token.
 
+    Where UDP is blocked, so that the lobby can be reached and the game server is not
+    heard at all, the seat is taken and played by way of the lobby from then on.
+
     :param patience: how long a lost seat is looked for, seconds.
     :param deliver: gets what the game server tells.
     :param over: called once, with a reason and perhaps an outcome, when the seat
         is lost for good.
     :ivar farewell: the reason to be over with, instead of coming back, when the
         line breaks; set when the match is known to be over.
+    :param allowed: how it may be played.
     :ivar joins: how often the seat was taken.
     :ivar handshakes: how often a connection was made.
     """
@@ -59,13 +66,16 @@ class Seat:
         deliver: Callable[[PlayerEvent], None],
         over: Callable[[str, _Outcome], None],
         worn: IDatagramFilter | None = None,
+        allowed: Way = "auto",
     ) -> None:
         self._reactor, self._lobby, self._found = reactor, lobby, found
         self._patience, self._deliver, self._told = patience, deliver, over
-        self._worn = worn
+        self._worn, self._allowed = worn, allowed
+        self.way: Literal["udp", "lobby"] = "lobby" if allowed == "lobby" else "udp"
+        self._refused = self._number = 0
         self.farewell: str | None = None
         self.joins = self.handshakes = 0
-        self._line: GameLine | None = None
+        self._line: GameLine | RoomLine | None = None
         self._taking: Deferred[bool] | None = None
         self._resume: bytes | None = None
         self._message = 0
@@ -82,9 +92,9 @@ class Seat:
         return self._line is not None and self._taking is None
 
     @property
-    def link(self) -> PlayerLink | None:
-        """The link there is."""
-        return None if self._line is None else self._line.link
+    def line(self) -> GameLine | RoomLine | None:
+        """The line there is."""
+        return self._line
 
     def take(self) -> None:
         """Take the seat; called once."""
@@ -99,7 +109,9 @@ class Seat:
         """
         if self._line is None or self._taking is not None:
             return 0
-        return self._line.act(action)
+        number = self._line.act(action)
+        self._number = max(self._number, number)
+        return number
 
     def leave(self) -> None:
         """Give the seat up for good; `over` is not called."""
@@ -133,8 +145,22 @@ class Seat:
         Deferred.fromCoroutine(work).addErrback(failed)
 
     async def _begin(self) -> None:
-        if not await self._dial(self._found, token=self._found.token):
+        if not await self._go():
             await self._come_back()
+
+    async def _go(self) -> bool:
+        """Take the seat where we were told it is; did it work?"""
+        if self.way == "udp":
+            return await self._dial(self._found, token=self._found.token)
+        line = RoomLine(
+            self._reactor,
+            self._lobby,
+            self._found,
+            self._number,
+            deliver=self._take,
+            lost=self._lose,
+        )
+        return await self._try(line)
 
     async def _come_back(self) -> None:
         if self._reactor.seconds() - self._taken_at >= SETTLED:
@@ -163,7 +189,7 @@ class Seat:
         match_id = self._found.match_id
         if isinstance(place, MatchFound) and place.match_id == match_id:
             self._found = place
-            return await self._dial(place, token=place.token)
+            return await self._go()
         if isinstance(place, MatchEnded) and place.match_id == match_id:
             self._finish(place.reason, place.outcome)
         elif isinstance(place, QueueStatus) and place.state == "matched":
@@ -186,9 +212,7 @@ class Seat:
             return False
         if self._is_over:
             return True
-        taking: Deferred[bool] = Deferred()
-        self._taking = taking
-        self._line = GameLine(
+        line = GameLine(
             self._reactor,
             host,
             found.port,
@@ -202,6 +226,12 @@ class Seat:
             lost=self._lose,
             worn=self._worn,
         )
+        return await self._try(line)
+
+    async def _try(self, line: GameLine | RoomLine) -> bool:
+        """Wait until the seat is taken on this line, or is not."""
+        taking: Deferred[bool] = Deferred()
+        self._taking, self._line = taking, line
         self._silence.arm()
         return await taking
 
@@ -216,10 +246,11 @@ class Seat:
             taking.callback(worked)
 
     def _take(self, event: PlayerEvent) -> None:
-        if isinstance(event, Joined):
+        if isinstance(event, Joined) and self._taking is not None:
             self.joins += 1
             self._taken_at = self._reactor.seconds()
-            self._resume = event.resume
+            self._resume = event.resume or None
+            self._refused = 0
             self._taken(True)
         elif isinstance(event, Rejected):
             self._turned_away(event)
@@ -245,6 +276,8 @@ class Seat:
             match_id=self._found.match_id,
             why=why,
         )
+        if self._taking is not None and self._line is not None:
+            self._note_block(self._line, why)
         self._drop_line()
         if self.farewell is not None:
             self._finish(self.farewell)
@@ -252,6 +285,18 @@ class Seat:
             self._taken(False)
         else:
             self._run(self._come_back())
+
+    def _note_block(self, line: GameLine | RoomLine, why: str) -> None:
+        """A line broke before it had the seat: is it because UDP is blocked?"""
+        if line.is_answered or self._allowed != "auto":
+            return
+        self._refused += 1 if why == "refused" else _MOST_REFUSED
+        if self._refused >= _MOST_REFUSED:
+            self._log.info(
+                "match {match_id}: no answer over UDP; trying by way of the lobby",
+                match_id=self._found.match_id,
+            )
+            self.way = "lobby"
 
     def _drop_line(self) -> None:
         line, self._line = self._line, None
@@ -263,7 +308,8 @@ class Seat:
             line.close()
 
     def _silent_at(self) -> float | None:
-        return None if self._line is None else self._line.heard + SILENCE
+        line = self._line
+        return None if line is None else line.heard + line.silence
 
     def _silent(self) -> None:
         self._lose("silence")

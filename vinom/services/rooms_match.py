@@ -17,12 +17,12 @@ from zope.interface import implementer
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.interfaces import IMatchWatch
-from vinom.model import MatchEnd, Player, SeatPlan
+from vinom.model import MatchEnd, Player
 from vinom.rules.room import Closed
 from vinom.rules.seats import seat_of
 from vinom.services.match import Match
 from vinom.services.rooms_isolated import IsolatedRoom
-from vinom.services.rooms_member import Member
+from vinom.services.rooms_member import DialedSeat, Member
 from vinom.services.rooms_ports import House
 from vinom.services.rooms_remote import RelayFleet, RemoteRoom
 from vinom.wire.control_relay import FromRelayed, RelayTaken
@@ -32,7 +32,6 @@ from vinom.wire.messages_rooms import (
     ListRooms,
     RoomFacts,
     RoomList,
-    RoomSeat,
 )
 
 #: Who may watch a match without a seat in it: nobody, who knows its id, or anybody:
@@ -60,26 +59,6 @@ class Matches(Protocol):
 
     def placed_matches(self) -> Iterator[Match]:
         """All of them, oldest first."""
-
-
-class DialedSeat:
-    """A seat of somebody who plays over UDP, or did not come yet."""
-
-    __slots__ = ("is_here", "loadout", "name", "player_id", "seat")
-
-    def __init__(self, number: int, plan: SeatPlan, is_here: bool) -> None:
-        self.seat: int | None = number
-        self.player_id, self.name, self.loadout = (
-            plan.player_id,
-            plan.name,
-            plan.loadout,
-        )
-        self.is_here = is_here
-
-    def as_listed(self) -> RoomSeat:
-        """Describe it to others."""
-        state = "here" if self.is_here else "away"
-        return RoomSeat(self.seat or 0, self.name, self.player_id, state)
 
 
 class FollowedRoom(RemoteRoom):
@@ -151,7 +130,7 @@ class MatchRoom(IsolatedRoom):
             state = states.get(number)
             is_here = state in ("joined", "returned")
             self.seats.append(
-                None if state == "left" else DialedSeat(number, seat, is_here)  # type: ignore[arg-type]
+                None if state == "left" else DialedSeat(number, seat, is_here)
             )
         self._remote = FollowedRoom(match, game, fleet, self, self.seat_taken)
         self.room = self._remote
@@ -237,7 +216,7 @@ class MatchRoom(IsolatedRoom):
         self.members.remove(who)
         self._house.forget(who)
         plan = self._match.plan.seats[seat]
-        self.seats[seat] = DialedSeat(seat, plan, is_here)  # type: ignore[call-overload]
+        self.seats[seat] = DialedSeat(seat, plan, is_here)
         self._acks.pop(str(seat), None)
         self._acks_text = b""
         self.find_deadlines()

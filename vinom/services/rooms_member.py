@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from vinom.errors import Refused
-from vinom.model import Player
+from vinom.model import Player, SeatPlan
 from vinom.services.conversation import Conversation, Line
 from vinom.wire.envelope import Envelope, Push
 from vinom.wire.messages_rooms import RoomSeat
@@ -45,6 +45,26 @@ class BotSeat:
     def as_listed(self) -> RoomSeat:
         """Describe it to others."""
         return RoomSeat(self.seat or 0, self.name, self.player_id, "bot")
+
+
+class DialedSeat:
+    """A seat of somebody who plays over UDP, or did not come yet."""
+
+    __slots__ = ("is_here", "loadout", "name", "player_id", "seat")
+
+    def __init__(self, number: int, plan: SeatPlan, is_here: bool) -> None:
+        self.seat: int | None = number
+        self.player_id, self.name, self.loadout = (
+            plan.player_id,
+            plan.name,
+            plan.loadout,
+        )
+        self.is_here = is_here
+
+    def as_listed(self) -> RoomSeat:
+        """Describe it to others."""
+        state = "here" if self.is_here else "away"
+        return RoomSeat(self.seat or 0, self.name, self.player_id, state)
 
 
 class Member:

@@ -18,7 +18,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.rules.room_patches import Patches
 from vinom.services.conversation import Line
-from vinom.services.rooms_member import BotSeat, Member
+from vinom.services.rooms_member import BotSeat, DialedSeat, Member
 from vinom.services.rooms_ports import PlayedRoom
 from vinom.wire.envelope import Push, encode_push
 from vinom.wire.mergepatch import merge_diff
@@ -62,7 +62,7 @@ class LiveRoomOut:
     game: Game[Any, Any]
     room: PlayedRoom | None
     live: list[Member]
-    seats: list[Member | BotSeat | None]
+    seats: list[Member | BotSeat | DialedSeat | None]
     number: int
     _before: int
     _acks: dict[str, int]
