@@ -6,7 +6,6 @@ from typing import Any
 
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
-    IAddress,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
 )
@@ -106,7 +105,7 @@ class Unnegotiated(ServerFactory):
     def doStop(self) -> None:
         self._factory.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: Any) -> Any:
         return self._factory.buildProtocol(addr)
 
 
