@@ -17,9 +17,12 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from vinom.net.direct import DirectReads
 from vinom.rules.figures import TURN_BOUNDS, WORST, Histogram, Labels
 from vinom.rules.limits import TokenBucket
 
+#: As in ``select``, which has it on Linux only; nothing else answers so.
+EPOLLIN = 1
 #: Calls that take longer are logged and counted, seconds.
 SLOW = 0.05
 #: Faster ones have no name, seconds.
@@ -51,6 +54,11 @@ class TurnWatch:
         self._remarkable = _UNREMARKABLE
         self._window_ends = seconds() + _WINDOW
         self._restore: Callable[[], None] | None = None
+        self._direct: DirectReads | None = None
+
+    def read_directly(self, direct: DirectReads) -> None:
+        """Let these connections be read before the reactor is told of an event."""
+        self._direct = direct
 
     def start(self, reactor: Any) -> bool:
         """
@@ -118,9 +126,11 @@ class TurnWatch:
     def each(self, events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         """Hand out events; each is dealt with before the next is asked for."""
         seconds = self._seconds
+        read = None if self._direct is None else self._direct.read
         before = seconds()
         for event in events:
-            yield event
+            if read is None or event[1] != EPOLLIN or not read(event[0]):
+                yield event
             now = seconds()
             if now - before > self._remarkable:
                 self._note(now, now - before, partial(self._name_of_event, event[0]))

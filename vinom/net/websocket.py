@@ -23,6 +23,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from vinom.errors import Code
+from vinom.net.direct import DirectReads
 from vinom.net.lines import Listener, close_gently
 from vinom.net.liveness import Rounds
 from vinom.net.turn_end import TurnEnd
@@ -64,6 +65,7 @@ class WebSockets:
 
     :ivar open: starts a conversation on a line.
     :ivar errors: counts refusals by code.
+    :ivar direct: their connections, as far as nothing lies between.
     :ivar is_short_cut: read small frames ourselves; only tests say ``False``.
     """
 
@@ -74,6 +76,7 @@ class WebSockets:
     errors: Counter[str] = attrs.field(factory=Counter)
     is_short_cut: bool = True
     framer: Framer = attrs.field(factory=Framer, init=False)
+    direct: DirectReads = attrs.field(factory=DirectReads, init=False)
     connections: NetworkCounts = attrs.field(init=False)
     rounds: Rounds = attrs.field(init=False)
 
@@ -106,6 +109,7 @@ class WebSocketLine:
     __slots__ = (
         "__weakref__",
         "_alarm",
+        "_descriptor",
         "_is_asked",
         "_is_closing",
         "_is_counted",
@@ -133,6 +137,7 @@ class WebSocketLine:
         self._is_plain = stream.is_plain
         self._listener: Listener | None = None
         self._transport: _Transport = None
+        self._descriptor = -1
         self._send: Callable[[bytes], int] | None = None
         self._queue: list[bytes | Shared] = []
         self._queued_bytes = 0
@@ -155,6 +160,10 @@ class WebSocketLine:
             transport.registerProducer(self, True)
         else:
             self._send = direct.send
+            if isinstance(transport, Connection):
+                # Nothing reads the bytes before us.
+                self._descriptor = direct.fileno()
+                self._shared.direct.add(self._descriptor, direct.recv, self)
             # Something of an earlier answer may wait as well.
             self._wait_for_room()
         self._listener = self._shared.open(self)
@@ -178,11 +187,16 @@ class WebSocketLine:
         self._is_closing = True
         self._send = None
         self._queue.clear()
+        self._shared.direct.remove(self._descriptor)
         self._shared.rounds.leave(self)
         if self._is_counted:
             self._is_counted = False
             self._shared.connections.leave(self.host)
         self._tell_lost()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abortConnection()
 
     # What the conversation asks.
 
@@ -253,7 +267,7 @@ class WebSocketLine:
     def visit(self) -> None:
         """Ask for a sign of life; who gave none since the last time is lost."""
         if self._is_asked:
-            self._transport.abortConnection()
+            self.abort()
             return
         self._is_asked = True
         self._stream.forgive()
@@ -359,7 +373,7 @@ class WebSocketLine:
 
     def _give_up(self) -> None:
         self._alarm = None
-        self._transport.abortConnection()
+        self.abort()
 
     def _disarm(self) -> None:
         if self._alarm is not None:
