@@ -212,10 +212,12 @@ def _ends(game: Game[Any, Any]) -> bool:
 def describe(report: dict[str, Any]) -> str:
     """Say in a few lines what a report says."""
     matches = report["matches"]
+    told = "{started} started, {finished} finished, {failed} failed".format(**matches)
+    left = matches["started"] - matches["finished"] - matches["failed"]
+    if left > 0:
+        told += f", {left} left before the end (--grace)"
     lines = [
-        "matches      {started} started, {finished} finished, {failed} failed".format(
-            **matches
-        ),
+        f"matches      {told}",
         f"traffic      {report['inputs_per_s']:,.0f} inputs/s, "
         f"{report['states_per_s']:,.0f} states/s, {report['handshakes']} handshakes",
     ]
