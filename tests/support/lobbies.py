@@ -107,8 +107,9 @@ class LobbyWorld:
     """Everything between a line and the fleet."""
 
     def __init__(self, seed: int = 1, **parts: Any) -> None:
-        self.clock = Clock()
-        self.clock.advance(1_000_000.0)
+        self.clock: Clock = parts.get("clock") or Clock()
+        if not self.clock.seconds():
+            self.clock.advance(1_000_000.0)
         self.entropy = random.Random(seed).randbytes
         now = self.clock.seconds
         self.games = parts.get("games") or {"duel": Duel(), "party": Party()}

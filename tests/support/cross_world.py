@@ -1,0 +1,168 @@
+"""A lobby and a game server in memory, with players over UDP and on lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from tests.support.game_net import GameNet, GamePlayer
+from tests.support.games import Teller, Ticking
+from tests.support.live_rooms import PlayerLine
+from tests.support.lobbies import LobbyWorld, MemoryLine
+from vinom.model import MatchPlan, Placement, Ticket
+from vinom.services.rooms import Rooms
+from vinom.services.rooms_match import MatchRooms, Watching
+from vinom.services.rooms_ports import RoomBounds
+from vinom.wire.control import (
+    AddTicket,
+    CloseRoom,
+    Kick,
+    MatchStarted,
+    OpenRoom,
+    RelayWatch,
+    RoomEnded,
+    RoundEnded,
+    SeatChanged,
+    ToNode,
+    ToServer,
+    decode_to_node,
+    decode_to_server,
+    encode,
+)
+from vinom.wire.control_relay import FromRelayed, ToRelayed
+
+
+class CrossFleet:
+    """
+    One game server that hosts every match; each message takes a turn.
+
+    :ivar sent: what it was told.
+    :ivar told: what it told.
+    """
+
+    def __init__(self, net: GameNet) -> None:
+        self.net = net
+        self.sent: list[ToServer] = []
+        self.told: list[ToNode] = []
+        self.tickets: dict[tuple[str, int], Ticket] = {}
+        self._watches: dict[str, Any] = {}
+        self._relays: dict[str, Callable[[FromRelayed], None] | None] = {}
+        net.server.linked(self._hear)
+
+    def host(
+        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any, relay: Any = None
+    ) -> Deferred[Placement]:
+        self._watches[plan.match_id], self._relays[plan.match_id] = watch, relay
+        for ticket in tickets:
+            self.tickets[plan.match_id, ticket.seat] = ticket
+        self._send(OpenRoom(plan, tuple(tickets)))
+        return succeed(Placement("s1", "192.0.2.7", 46000, "PEM"))
+
+    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
+        self.tickets[ticket.match_id, ticket.seat] = ticket
+        self._send(AddTicket(ticket))
+        return succeed(None)
+
+    def kick(self, match_id: str, seat: int) -> None:
+        self._send(Kick(match_id, seat))
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        self._send(CloseRoom(match_id, reason))
+
+    def pass_on(self, message: ToRelayed) -> None:
+        self._send(message)
+
+    def follow(self, match_id: str, relay: Any) -> None:
+        self._relays[match_id] = relay
+        self._send(RelayWatch(match_id, relay is not None))
+
+    def _send(self, message: ToServer) -> None:
+        self.sent.append(message)
+        self.net.reactor.callLater(
+            0, self.net.server.received, decode_to_server(encode(message)[4:])
+        )
+
+    def _hear(self, message: ToNode) -> None:
+        self.told.append(message)
+        self.net.reactor.callLater(0, self._heard, decode_to_node(encode(message)[4:]))
+
+    def _heard(self, message: Any) -> None:
+        match_id = getattr(message, "match_id", "")
+        watch = self._watches.get(match_id)
+        match message:
+            case RoomEnded(end):
+                self._watches[end.match_id].ended(end)
+            case SeatChanged(match_id, seat, state):
+                watch.seat_changed(match_id, seat, state)
+            case MatchStarted(match_id):
+                watch.started(match_id)
+            case RoundEnded(match_id, outcome):
+                watch.round_ended(match_id, outcome)
+            case _:
+                relay = self._relays.get(match_id)
+                if relay is not None:
+                    relay(message)
+
+
+class CrossWorld(LobbyWorld):
+    """Everything between players and a game server."""
+
+    def __init__(self, watching: Watching = "listed", **bounds: Any) -> None:
+        games = {"teller": Teller(), "ticking": Ticking()}
+        self.net = GameNet(games=games, rooms_limit=1000)
+        self.net.bind()
+        super().__init__(
+            clock=self.net.reactor,
+            fleet=CrossFleet(self.net),
+            games=games,
+        )
+        self.rooms = self.lobby._rooms = Rooms(
+            self.games,
+            self.turns,
+            self.clock,
+            self.clock.seconds,
+            self.entropy,
+            self.recordings,
+            matches=MatchRooms(self.sessions, self.fleet, self.games, watching),
+            bounds=RoomBounds(**bounds),
+        )
+
+    def make_line(self, host: str, ends_at_match: bool) -> MemoryLine:
+        return PlayerLine(host, ends_at_match)
+
+    def run(self, seconds: float = 0.1) -> None:
+        """Let time pass."""
+        self.net.run(seconds)
+
+    def matched(self, game: str = "teller") -> tuple[str, list[PlayerLine]]:
+        """Two players find a match; gives it, and their lines by seat."""
+        lines: list[Any] = []
+        for name in ("ann", "bob"):
+            line, _ = self.hello(name, ends_at_match=False)
+            line.ask("queue", game=game)
+            lines.append(line)
+        self.run(6.0)
+        found = [
+            next(m["data"] for m in line.heard() if m["type"] == "match_found")
+            for line in lines
+        ]
+        by_seat = dict(zip([told["seat"] for told in found], lines, strict=True))
+        return found[0]["match_id"], [by_seat[seat] for seat in (0, 1)]
+
+    def dial(self, match_id: str, seat: int) -> GamePlayer:
+        """A seat's player comes over UDP."""
+        match = self.sessions.placed_match(match_id)
+        assert match is not None
+        player_id = match.plan.seats[seat].player_id
+        token = self.net.token(seat, match_id, player_id)
+        ticket = self.fleet.tickets[match_id, seat]
+        player = GamePlayer(self.net, ticket.label, token)
+        self.run(0.5)
+        return player
+
+    def enter(self, line: Any, match_id: str, game: str = "teller", **more: Any) -> Any:
+        """Come into the match by way of the node; gives the answer."""
+        line.heard()
+        return line.ask("join_room", game=game, room_id=match_id, **more)[0]
