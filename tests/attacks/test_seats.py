@@ -105,6 +105,21 @@ class ProofTests(SynchronousTestCase):
         liar = TokenSigner("k1", signing_key_of_nobody())
         self.assertEqual(self.try_token(liar.sign(self.claims()))["signatures"], 1)
 
+    def test_forged_after_genuine(self) -> None:
+        """
+        A forger gains nothing by a signer whose tokens we know: one signature each.
+        """
+        genuine = self.net.signer.sign(self.claims(match_id="m9"))
+        self.assertEqual(self.try_token(genuine), {"channels": 1, "signatures": 1})
+        header, payload, signature = self.net.token(0).split(".")
+        for forged in (
+            f"{header}.{payload}.",
+            f"{header}.{payload}.{signature[::-1]}",
+            f"{header}.{payload[::-1]}.{signature}",
+            f"{header}.{genuine.split('.')[1]}.{signature}",
+        ):
+            self.assertEqual(self.try_token(forged), {"channels": 1, "signatures": 1})
+
     def test_tokens_of_others(self) -> None:
         """
         Genuine tokens that are expired, or for another realm, match, seat or

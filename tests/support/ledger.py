@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.wire import dtls_server
+from vinom.wire import dtls_server, tokens
 
 #: ``VINOM_ATTACKS=full`` in the environment: not a sample, all of it.
 IS_FULL = os.environ.get("VINOM_ATTACKS") == "full"
@@ -20,13 +20,14 @@ class Ledger:
     Count expensive things while one test runs.
 
     :ivar made: ``channels``: OpenSSL objects for newcomers; ``signatures``:
-        tokens whose signature was verified.
+        tokens whose signature was verified, by PyJWT or, once it has read their
+        signer's header, without it.
     """
 
     def __init__(self, case: SynchronousTestCase) -> None:
         self.made: Counter[str] = Counter()
         channel = dtls_server.Channel
-        decode = jwt.PyJWS.decode
+        decode, verified = jwt.PyJWS.decode, tokens._verified
 
         def counted_channel(*args: Any, **named: Any) -> Any:
             self.made["channels"] += 1
@@ -36,8 +37,13 @@ class Ledger:
             self.made["signatures"] += 1
             return decode(*args, **named)
 
+        def counted_verified(*args: Any) -> Any:
+            self.made["signatures"] += 1
+            return verified(*args)
+
         case.patch(dtls_server, "Channel", counted_channel)
         case.patch(jwt.PyJWS, "decode", counted_decode)
+        case.patch(tokens, "_verified", counted_verified)
 
     def take(self) -> dict[str, int]:
         """What was made since the last time."""
