@@ -183,7 +183,7 @@ class CookieTests(StrangerCase):
         self.assertGreater(answers, 0)
         self.assert_nothing_made()
         self.assertIsNone(self.server._farewells.deadline())
-        self.assertEqual(self.server._agenda, [])
+        self.assertEqual(len(self.server._agenda), 0)
         self.net.advance(10.0)
         self.net.connect(address=ANN)
 

@@ -77,6 +77,22 @@ class MemoryContract:
             self.assertEqual(other.open_one(datagram), payload)
             self.assertRaises(SSL.WantReadError, other.open_one, datagram)
 
+    def test_sealed_in_one_go(self: Any) -> None:
+        """
+        A payload is sealed and taken out in one go, with what waited before it.
+        """
+        one, other = self.open_both()
+        for payload in (b"a", bytes(range(256)) * 4):
+            self.assertEqual(other.open_one(one.seal_one(payload)), payload)
+        long = [bytes([number]) * 1000 for number in range(20)]
+        for payload in long[:-1]:
+            one.seal(payload)
+        opened = []
+        for datagram in cut_datagrams(one.seal_one(long[-1]), 1200):
+            other.put(datagram)
+            opened.append(other.open())
+        self.assertEqual(opened, long)
+
     def test_nothing_there(self: Any) -> None:
         """
         Nothing to open, and nothing to send, is no harm.
@@ -124,6 +140,7 @@ class MemoryContract:
         other.put(one.take())
         self.assertRaises(SSL.ZeroReturnError, other.open)
         self.assertRaises(SSL.Error, one.seal, b"late")
+        self.assertRaises(SSL.Error, one.seal_one, b"late")
 
 
 class PublicMemoryTests(MemoryContract, SynchronousTestCase):

@@ -86,6 +86,29 @@ class PayloadTests(PlayCase):
             self.client.receive(datagram, self.net.now)
         self.assertEqual(self.client_payloads(), [long] * 3)
 
+    def test_sent_alone(self) -> None:
+        """
+        A payload that is sent alone arrives as others do; one that no record can
+        carry is the sender's mistake, and costs nobody the connection.
+        """
+        send_one, most = self.net.server.send_one, self.association.max_payload
+        send_one(self.association, b"one")
+        send_one(self.association, b"x" * most)
+        for wrong in (b"", b"x" * (most + 1)):
+            self.assertRaises(ValueError, send_one, self.association, wrong)
+        send_one(self.association, b"two")
+        self.net.run()
+        self.assertEqual(self.client_payloads(), [b"one", b"x" * most, b"two"])
+
+    def test_sent_alone_to_nobody(self) -> None:
+        """
+        What is sent to a peer that is gone goes nowhere.
+        """
+        self.net.server.close(self.association, self.net.now)
+        self.net.server.take_datagrams()
+        self.net.server.send_one(self.association, b"late")
+        self.assertEqual(self.net.server.take_datagrams(), [])
+
     def test_many_datagrams_of_one_turn(self) -> None:
         """
         However much one turn sends, all of it leaves.
@@ -428,7 +451,7 @@ class GoodbyeTests(PlayCase):
         self.assertEqual(len(server.associations), 0)
         self.assertEqual(server.handshakes, 0)
         self.assertIsNone(server.deadline())
-        self.assertEqual(server._agenda, [])
+        self.assertEqual(len(server._agenda), 0)
 
     def test_alarm_costs_little(self) -> None:
         """

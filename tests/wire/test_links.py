@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.packet_net import PAYLOAD, Losing, PacketNet, encoded
 from vinom.errors import Code, PeerError
 from vinom.rules.conditions import Conditions
-from vinom.wire.linkmessages import Event, MessageStream, Over, Refusal, Round
+from vinom.wire.linkmessages import (
+    Event,
+    MessageStream,
+    Over,
+    Refusal,
+    Round,
+    Welcome,
+)
 from vinom.wire.packets import LONGEST_PACKET, MESSAGES, STATE, WELCOME
-from vinom.wire.packets_player import read_player, write_join
+from vinom.wire.packets_player import read_player, write_input, write_join
 from vinom.wire.packets_server import state_tails
 from vinom.wire.playerlink import (
     MOST_UNACKNOWLEDGED,
@@ -275,6 +284,53 @@ class GoodNetworkTests(SynchronousTestCase):
         tokens = 100
         net.run(2.0)
         self.assertEqual(sent, net.actions)
+
+
+class ShortWayTests(SynchronousTestCase):
+    """Packets with one action are dealt with in fewer steps than others."""
+
+    def make_link(self) -> SeatLink:
+        allowed = iter([True, True, False] * 20)
+        link = SeatLink(PAYLOAD, 0.0, lambda now: next(allowed))
+        link.receive(write_join(1, b"a.b.c", False), 0.0)
+        messages = MessageStream()
+        link.welcome(
+            Welcome(0, 1, b"r" * 16, "m", "g", (), 0, 0, 1, b""), messages, 0.0
+        )
+        link.receive(write_input(2, 0, 0, 0, []), 0.0)
+        link.tell(b"told", 0.0)
+        link.tell(b"more", 0.0)
+        return link
+
+    def test_as_the_long_way(self) -> None:
+        """
+        Whatever comes, new or again or ahead, says the same either way.
+        """
+        chance = Random(5)
+        for _ in range(50):
+            short, long = self.make_link(), self.make_link()
+            for step in range(20):
+                now = step * 0.03
+                for link in (short, long):
+                    link.state(step + 1, [b"tail"], 0, now)
+                packet = write_input(
+                    chance.randrange(1, 30),
+                    chance.randrange(0, step + 3),
+                    chance.randrange(0, 4),
+                    long.consumed + chance.randrange(0, 3) or 1,
+                    [b"act"],
+                )
+                self.assertEqual(
+                    short.receive(packet, now), long._receive_any(packet, now)
+                )
+                self.assertEqual(short.take_packets(), long.take_packets())
+                self.assertEqual(short.deadline(), long.deadline())
+                self.assertEqual(short.consumed, long.consumed)
+                self.assertEqual(short.is_settled, long.is_settled)
+                self.assertEqual(
+                    (short.quality.highest, short.quality.received),
+                    (long.quality.highest, long.quality.received),
+                )
 
 
 class BadNetworkTests(SynchronousTestCase):

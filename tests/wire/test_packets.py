@@ -26,6 +26,7 @@ from vinom.wire.packets_player import (
     Join,
     PlayerPacket,
     Probe,
+    read_one_action,
     read_player,
     write_bye,
     write_input,
@@ -224,6 +225,45 @@ class LayoutTests(SynchronousTestCase):
         parts = parts[:20]
         packet = write_messages(n, acked, first, parts)
         self.assertEqual(Messages(n, acked, first, parts), read_server(packet))
+
+    @given(
+        number,
+        counter,
+        counter,
+        counter,
+        st.lists(short, max_size=2),
+        st.integers(0, 60),
+        st.integers(-2, 2),
+    )
+    def test_one_action(
+        self,
+        own: int,
+        state: int,
+        message: int,
+        first: int,
+        actions: list[bytes],
+        place: int,
+        change: int,
+    ) -> None:
+        """
+        The short way to read an action reads what the long one does, and nothing
+        that the long one refuses.
+        """
+        packet = bytearray(write_input(own, state, message, first, actions))
+        place %= len(packet)
+        packet[place] = (packet[place] + change) % 256
+        for data in (bytes(packet), bytes(packet[:-1]), bytes(packet) + b"x"):
+            try:
+                read: PlayerPacket | None = read_player(data)
+            except PeerError:
+                read = None
+            short_way = read_one_action(data)
+            if isinstance(read, Input) and len(read.actions) == 1:
+                (action,) = read.actions
+                expected = (read.number, read.state, read.message, read.first, action)
+                self.assertEqual(expected, short_way)
+            else:
+                self.assertIsNone(short_way)
 
     def test_views_have_a_bound(self) -> None:
         """

@@ -213,6 +213,16 @@ class DatagramPort(DatagramProtocol):
         if self._turn is None:
             self._wake()
 
+    def send_one(self, association: Association, payload: bytes) -> None:
+        """
+        Seal one payload; as `send`, and cheaper.
+
+        :raises ValueError: it is empty or longer than the peer's ``max_payload``.
+        """
+        self._server.send_one(association, payload)
+        if self._turn is None:
+            self._wake()
+
     def close(self, association: Association) -> None:
         """Say close_notify to one peer; makes no event."""
         self._server.close(association, self._clock.seconds())

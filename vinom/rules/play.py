@@ -96,6 +96,7 @@ class Play:
     outcome: Outcome | None = attrs.field(default=None, init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
     _proven: type | None = attrs.field(default=None, init=False)
+    _asks: bool = attrs.field(default=False, init=False)
     _asks_deadline: bool = attrs.field(default=False, init=False)
     _asks_outcome: bool = attrs.field(default=False, init=False)
     _seats: int = attrs.field(default=0, init=False)
@@ -105,6 +106,7 @@ class Play:
         kind = type(self.game)
         self._asks_deadline = kind.deadline is not Game.deadline
         self._asks_outcome = kind.outcome is not Game.outcome
+        self._asks = self._asks_deadline or self._asks_outcome
         self._seats = len(table.seats)
         result = self.ask("start", self.game.start, table)
         state = result.state if type(result) is Step else result
@@ -150,10 +152,25 @@ class Play:
         except BaseException:
             self._note(Recorded("act", time, seat, action))
             raise
-        if self.record is not None:
-            self._note(Recorded("act", time, seat, action))
+        record = self.record
+        if record is not None:
+            # As `_note`.
+            try:
+                record(Recorded("act", time, seat, action))
+            except Exception:
+                self.record = None
         try:
-            self._take(result, time)
+            if type(result) is not self._proven:
+                self._take(result, time)
+            elif result is not self.state:
+                # A state like the one before and no events: as `_take`.
+                self.time = time
+                self.state = result
+                self.version += 1
+                if self._asks:
+                    self._ask_ahead(result)
+            else:
+                self.time = time
         except Rejected as error:
             # Too late to refuse the action: the state has changed.
             raise GameFault("only act() may raise Rejected") from error
@@ -275,6 +292,11 @@ class Play:
             self._proven = type(state)
         self.state = state
         self.version += 1
+        if self._asks:
+            self._ask_ahead(state)
+
+    def _ask_ahead(self, state: Any) -> None:
+        """Ask a game that can tell when it is due, and whether it is over."""
         if self._asks_deadline:
             due = self.ask("deadline", self.game.deadline, state)
             self.due = None if due is None else ensure_deadline(due)

@@ -11,6 +11,7 @@ is ignored. Source: docs/reference/games.rst, "Recordings".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from struct import Struct as Layout
 from typing import Any
 
 import attrs
@@ -31,6 +32,7 @@ FORMAT = 1
 LONGEST_FRAME = 1 << 24
 
 _encode = msgspec.msgpack.Encoder().encode
+_pack_head = Layout("!Ic").pack
 
 
 class Header(Struct, frozen=True):
@@ -107,8 +109,9 @@ def encode_header(plan: MatchPlan, game: Game[Any, Any], opened_at: float) -> by
 
 def encode_recorded(recorded: Recorded) -> bytes:
     """Write the frame of one thing that reached the game."""
+    # As `_frame`, for every input.
     payload = _encode(recorded)
-    return (len(payload) + 1).to_bytes(4, "big") + b"I" + payload
+    return _pack_head(len(payload) + 1, b"I") + payload
 
 
 def encode_ending(end: MatchEnd, state: Any) -> bytes:
@@ -117,7 +120,7 @@ def encode_ending(end: MatchEnd, state: Any) -> bytes:
 
 
 def _frame(letter: bytes, payload: bytes) -> bytes:
-    return (len(payload) + 1).to_bytes(4, "big") + letter + payload
+    return _pack_head(len(payload) + 1, letter) + payload
 
 
 def _frames(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -75,6 +75,7 @@ class Room(RoomOut):
     decode_action: Callable[[bytes], Any]
     _absences: Absences
     _stand_ins: StandIns
+    _ticks: bool
     _waiting: TickInputs
     _armed_for: float | None
     _outcome: Outcome | None
@@ -110,6 +111,8 @@ class Room(RoomOut):
         self.decode_action = action_reader(game)
         self._absences = Absences(game)
         self._stand_ins = StandIns(game, self.decode_action, plan.seed, play.ask)
+        # Kept, because asking a class for it costs a search each time.
+        self._ticks = bool(game.tick_hz)
         self._waiting = TickInputs()
         self._armed_for = None
         self._outcome = None
@@ -126,20 +129,22 @@ class Room(RoomOut):
 
         :raises Rejected: not now, or the game says no; nothing has changed.
         """
-        if now >= self._time.alarm_at:
+        room_time = self._time
+        if now >= room_time.alarm_at:
             self.alarm(now)
         phase = self.phase
-        if phase == "gathering" or phase == "closed":
+        if phase != "playing" and phase != "over":
             raise Rejected(f"room_{phase}", f"the room is {phase}")
         if self._seats.presence[seat] is not _PRESENT:
             raise Rejected("not_seated", f"seat {seat} is not connected")
-        if self.game.tick_hz:
+        if self._ticks:
             self._waiting.keep(seat, action)
             return
-        play = self._play
-        time = now - self._time.zero
+        play, time = self._play, now - room_time.zero
+        if time < play.time:
+            time = play.time
         try:
-            play.act(seat, action, time if time > play.time else play.time)
+            play.act(seat, action, time)
         except Rejected:
             raise
         except GAME_ERRORS as error:

@@ -60,10 +60,10 @@ class MatchRecording:
         """Write down one thing that reached the game."""
         if self._fd < 0:
             return
-        self._held += encode_recorded(recorded)
-        late = recorded.time - self._flushed_at >= _FLUSH_EVERY
-        if late or len(self._held) >= _BUFFER:
-            self._flushed_at = recorded.time
+        held, time = self._held, recorded.time
+        held += encode_recorded(recorded)
+        if len(held) >= _BUFFER or time - self._flushed_at >= _FLUSH_EVERY:
+            self._flushed_at = time
             self.flush()
 
     def flush(self) -> None:

@@ -8,10 +8,12 @@ so the last flight is kept here and repeated sooner, on the caller's clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from OpenSSL import SSL
 
+from vinom.wire.dtls_events import Ending
 from vinom.wire.dtls_memory import memory_of
 from vinom.wire.records import (
     cut_datagrams,
@@ -30,6 +32,9 @@ _LAST_RESEND = 1.0
 #: otherwise every spoofed datagram would be answered with a kilobyte.
 _RESEND_GAP = 0.1
 
+#: What `Channel.open_one` and `Channel.seal_one` raise; see `ending_of`.
+RecordError = SSL.Error
+
 
 class ChannelClosed(Exception):
     """The peer sent its close_notify; earlier payloads of the datagram are in."""
@@ -47,6 +52,13 @@ class ChannelBroken(Exception):
         self.is_mistrust = "certificate verify failed" in str(error)
 
 
+def ending_of(error: RecordError) -> Ending | None:
+    """Tell what it means that a record could not be opened; ``None``: nothing."""
+    if isinstance(error, SSL.WantReadError):
+        return None
+    return "closed" if isinstance(error, SSL.ZeroReturnError) else "failed"
+
+
 class Channel:
     """
     One OpenSSL connection, fed and emptied in datagrams.
@@ -56,26 +68,35 @@ class Channel:
     :param mtu: longest datagram to send, bytes.
     :ivar is_finished: payloads can pass.
     :ivar max_payload: longest payload of one record, bytes; 0 before that.
+    :ivar open_one: takes a datagram that `is_one_record`, returns its payload;
+        raises `RecordError`. `receive` for the usual case, without its steps.
+    :ivar seal_one: takes a payload that is neither empty nor too long, returns all
+        that is to be sent; raises `RecordError`. `send` and `flush`, likewise.
+    :ivar flight: what the peer may not have seen of the handshake.
     """
 
     __slots__ = (
         "_connection",
         "_delay",
-        "_flight",
         "_flight_at",
         "_memory",
         "_mtu",
         "_resend_at",
+        "flight",
         "is_finished",
         "max_payload",
+        "open_one",
+        "seal_one",
     )
 
     def __init__(self, context: SSL.Context, mtu: int) -> None:
         self._connection = SSL.Connection(context, None)
         self._connection.set_ciphertext_mtu(mtu)
         self._memory = memory_of(self._connection)
+        self.open_one: Callable[[bytes], bytes] = self._memory.open_one
+        self.seal_one: Callable[[bytes], bytes] = self._memory.seal_one
         self._mtu = mtu
-        self._flight: list[bytes] = []
+        self.flight: list[bytes] = []
         self._flight_at = 0.0
         self._delay = FIRST_RESEND
         self._resend_at: float | None = None
@@ -141,7 +162,7 @@ class Channel:
         """Take what OpenSSL wrote; keep it in case it gets lost."""
         flight = self.flush()
         if flight:
-            self._flight = flight
+            self.flight = flight
             self._flight_at = now
         if self.is_finished:
             # Whoever finishes last cannot know whether its flight arrived, and
@@ -225,18 +246,17 @@ class Channel:
         # needs that took a record out of order and then could not use it.
         with suppress(SSL.Error):
             self._connection.DTLSv1_handle_timeout()
-        self._flight = self.flush() or self._flight
+        self.flight = self.flush() or self.flight
         self._flight_at = now
-        return self._flight
+        return self.flight
 
     def resend_asked(self, now: float) -> list[bytes]:
         """Repeat the last flight because the peer seems to have missed it."""
         if now < self._flight_at + _RESEND_GAP:
             return []
         self._flight_at = now
-        return self._flight
+        return self.flight
 
     def forget_flight(self) -> None:
         """The peer has it."""
-        if self._flight:
-            self._flight = []
+        self.flight = []

@@ -52,6 +52,13 @@ class Memory(Protocol):
         :raises OpenSSL.SSL.Error: that is over.
         """
 
+    def seal_one(self, payload: bytes) -> bytes:
+        """
+        Make a record, and take all that is for the peer.
+
+        :raises OpenSSL.SSL.Error: as `seal`.
+        """
+
     def take(self) -> bytes:
         """Take all that is for the peer; empty if there is nothing."""
 
@@ -76,6 +83,10 @@ class PublicMemory:
 
     def seal(self, payload: bytes) -> None:
         self._connection.send(payload)
+
+    def seal_one(self, payload: bytes) -> bytes:
+        self.seal(payload)
+        return self.take()
 
     def take(self) -> bytes:
         taken = b""
@@ -128,6 +139,17 @@ class DirectMemory:
         result = _SSL_write(self._ssl, payload, len(payload))
         if result <= 0:
             self._fail(self._ssl, result)
+
+    def seal_one(self, payload: bytes) -> bytes:
+        # `seal` and `take`, likewise: for each state.
+        result = _SSL_write(self._ssl, payload, len(payload))
+        if result <= 0:
+            self._fail(self._ssl, result)
+        size = _BIO_read(self._out, _buffer, _MOST)
+        if 0 < size < _MOST:
+            taken: bytes = _unpack(_buffer, size)
+            return taken
+        return b"" if size <= 0 else _unpack(_buffer, size) + self.take()
 
     def take(self) -> bytes:
         size = _BIO_read(self._out, _buffer, _MOST)

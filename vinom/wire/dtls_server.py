@@ -7,18 +7,19 @@ datagram costs does not depend on how many associations there are.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Collection
-from math import inf
 
 from vinom.wire.admission import Address, Admission, Admit, Answer
+from vinom.wire.dtls_agenda import Agenda
 from vinom.wire.dtls_association import Association
 from vinom.wire.dtls_channel import (
     LONGEST_DATAGRAM,
     Channel,
     ChannelBroken,
     ChannelClosed,
+    RecordError,
+    ending_of,
 )
 from vinom.wire.dtls_context import server_context
 from vinom.wire.dtls_events import Connected, Disconnected, Ending, Received
@@ -28,6 +29,8 @@ from vinom.wire.records import (
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
+    RECORD_HEADER,
+    cut_datagrams,
     is_client_hello,
     random_of,
 )
@@ -35,7 +38,6 @@ from vinom.wire.records import (
 ServerEvent = Connected[Association] | Received[Association] | Disconnected[Association]
 
 _FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
-_PAYLOAD = bytes((APPLICATION_DATA,))
 
 
 class DtlsServer:
@@ -71,15 +73,12 @@ class DtlsServer:
         self.datagrams_in = 0
         self.datagrams_out = 0
         self._context = server_context(certificate, key)
-        self._idle, self._patience, self._mtu = idle, patience, mtu
+        self._patience, self._mtu = patience, mtu
         self._max_handshakes = max_handshakes
         self._open: dict[Address, Association] = {}
         self._handshaking: dict[Address, Association] = {}
         self._farewells = Farewells()
-        # One good entry per association, never later than it is due. What comes
-        # up early is put back, so that a datagram costs nothing here.
-        self._agenda: list[tuple[float, int, Association]] = []
-        self._entries = 0
+        self._agenda = Agenda(idle, patience)
         self._events: list[ServerEvent] = []
         self._datagrams: list[tuple[bytes, Address]] = []
 
@@ -100,16 +99,29 @@ class DtlsServer:
         :returns: ``False`` if not; then nothing was done, and it is for `receive`.
         """
         association = self._open.get(address)
+        size = len(datagram)
         if (
             association is None
-            or datagram[:1] != _PAYLOAD
-            or len(datagram) > LONGEST_DATAGRAM
+            or not RECORD_HEADER < size <= LONGEST_DATAGRAM
+            or datagram[0] != APPLICATION_DATA
             # What comes with a new handshake is to come after it.
             or (self._handshaking and address in self._handshaking)
         ):
             return False
         self.datagrams_in += 1
-        self._open_records(association, datagram, now)
+        # This is done for each input, so what is usual is written out here, from
+        # `is_one_record` to `_opened`; everything else is for `_open_records`.
+        channel = association.channel
+        if (datagram[11] << 8 | datagram[12]) + RECORD_HEADER != size or channel.flight:
+            self._open_records(association, datagram, now)
+            return True
+        try:
+            payload = channel.open_one(datagram)
+        except RecordError as error:
+            self._opened(association, [], ending_of(error), now)
+        else:
+            association.heard = now
+            self._events.append(Received(association, payload))
         return True
 
     def is_known(self, address: Address) -> bool:
@@ -138,19 +150,29 @@ class DtlsServer:
     ) -> None:
         payloads: list[bytes] = []
         ending: Ending | None = None
-        channel = association.channel
         try:
-            channel.receive(datagram, payloads)
+            association.channel.receive(datagram, payloads)
         except ChannelClosed:
             ending = "closed"
         except ChannelBroken:
             ending = "failed"
+        if datagram or payloads or ending is not None:
+            self._opened(association, payloads, ending, now)
+
+    def _opened(
+        self,
+        association: Association,
+        payloads: list[bytes],
+        ending: Ending | None,
+        now: float,
+    ) -> None:
+        """A datagram's records are open, as far as they can be."""
         if payloads:
             association.heard = now
-            channel.forget_flight()
+            association.channel.forget_flight()
             for payload in payloads:
                 self._events.append(Received(association, payload))
-        elif ending is None and datagram:
+        elif ending is None:
             # Forged, or a copy. It counts as nothing: not even as being there.
             self.figures["dropped_unreadable"] += 1
         if ending is not None:
@@ -238,7 +260,7 @@ class DtlsServer:
         except ChannelBroken:
             self._end(newcomer, "failed", now)
         else:
-            self._remember(newcomer)
+            self._agenda.remember(newcomer)
 
     def _shake(self, newcomer: Association, datagram: bytes, now: float) -> None:
         channel, address = newcomer.channel, newcomer.address
@@ -248,7 +270,7 @@ class DtlsServer:
             self._end(newcomer, "failed", now)
             return
         if not channel.is_finished:
-            self._remember(newcomer)
+            self._agenda.remember(newcomer)
             return
         older = self._open.get(address)
         if older is not None:
@@ -259,7 +281,7 @@ class DtlsServer:
         newcomer.heard = now
         self.figures["handshake_finished"] += 1
         self._events.append(Connected(newcomer))
-        self._remember(newcomer)
+        self._agenda.remember(newcomer)
         # The client's first payloads may have come in the same datagram.
         self._open_records(newcomer, b"", now)
 
@@ -300,6 +322,29 @@ class DtlsServer:
         for datagram in channel.flush():
             datagrams.append((datagram, address))
 
+    def send_one(self, association: Association, payload: bytes) -> None:
+        """
+        Seal one payload; as `send` in everything else.
+
+        :raises ValueError: it is empty or longer than the peer's ``max_payload``.
+        """
+        # Done for each state, so written out as in `receive_play`.
+        if not association.is_open:
+            return
+        most = association.max_payload
+        if not 0 < len(payload) <= most:
+            raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+        try:
+            datagram = association.channel.seal_one(payload)
+        except RecordError:
+            self._end(association, "failed", association.heard)
+            return
+        if len(datagram) <= self._mtu:
+            self._datagrams.append((datagram, association.address))
+        else:
+            # Something of a handshake waited to go with it.
+            self._give(cut_datagrams(datagram, self._mtu), association.address)
+
     def close(self, association: Association, now: float) -> None:
         """Say close_notify and forget the peer; makes no event."""
         self._end(association, None, now)
@@ -327,18 +372,8 @@ class DtlsServer:
 
     def alarm(self, now: float) -> None:
         """Do what is due: repeat flights, end handshakes and idle associations."""
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now:
-            at, _, association = heapq.heappop(agenda)
-            if at != association.booked:
-                continue
-            association.booked = inf
-            due = association.due(self._idle, self._patience)
-            if due is None:
-                continue
-            if due <= now:
-                self._attend(association, now)
-            self._remember(association)
+        for association in self._agenda.take_due(now):
+            self._attend(association, now)
         self._farewells.expire(now)
         self.admission.alarm(now)
 
@@ -350,20 +385,11 @@ class DtlsServer:
         else:
             self._give(association.channel.resend_due(now), association.address)
 
-    def _remember(self, association: Association) -> None:
-        due = association.due(self._idle, self._patience)
-        # Not for each datagram of a handshake: a peer decides how many come.
-        if due is not None and due < association.booked:
-            association.booked = due
-            self._entries += 1
-            heapq.heappush(self._agenda, (due, self._entries, association))
-
     def deadline(self) -> float | None:
         """When to call `alarm`, at the latest."""
-        agenda = self._agenda
-        while agenda and (agenda[0][2].is_over or agenda[0][0] != agenda[0][2].booked):
-            heapq.heappop(agenda)
-        own = agenda[0][0] if agenda else self._farewells.deadline()
+        own = self._agenda.deadline()
+        if own is None:
+            own = self._farewells.deadline()
         relief = self.admission.deadline()
         if own is None or relief is None:
             return relief if own is None else own

@@ -131,16 +131,18 @@ class MessageStream:
     What a seat is told, until it is acknowledged. Outlives connections.
 
     :ivar first: number of the oldest part that waits.
+    :ivar next: number of the next part. Not asked of the parts, because a link
+        looks each time that it sends.
     """
 
     first: int = 1
+    next: int = attrs.field(init=False)
     _parts: deque[Part] = attrs.field(factory=deque, init=False)
     _bytes: int = attrs.field(default=0, init=False)
 
-    @property
-    def next(self) -> int:
-        """Number of the next part."""
-        return self.first + len(self._parts)
+    @next.default
+    def _next_is_first(self) -> int:
+        return self.first
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -165,12 +167,13 @@ class MessageStream:
         for at in range(0, len(message), LONGEST_PART):
             more = at + LONGEST_PART < len(message)
             self._parts.append((more, message[at : at + LONGEST_PART]))
+        self.next = self.first + len(self._parts)
         self._bytes += len(message)
         return True
 
     def forget(self) -> None:
         """Give up what waits; the numbers jump by one more than that."""
-        self.first = self.next + 1
+        self.first = self.next = self.next + 1
         self._parts.clear()
         self._bytes = 0
 

@@ -33,6 +33,11 @@ _INPUT = Layout("!BIIIIB")
 _ONE_ACTION = Layout("!BIIIIBH")
 _PROBE = Layout("!BIIIIII")
 
+_read_ahead = _ONE_ACTION.unpack_from
+#: Shortest and longest INPUT with one action.
+_LEAST = _ONE_ACTION.size + 1
+_MOST = _ONE_ACTION.size + LONGEST_ACTION
+
 
 class FromPlayer(Struct, frozen=True, gc=False):
     """
@@ -105,14 +110,6 @@ def read_player(packet: bytes) -> PlayerPacket:
     try:
         kind = packet[0]
         if kind == INPUT:
-            # Most of all packets; then most bring one action.
-            if len(packet) > _ONE_ACTION.size and packet[_INPUT.size - 1] == 1:
-                _, number, state, message, first, _, length = _ONE_ACTION.unpack_from(
-                    packet
-                )
-                action = packet[_ONE_ACTION.size :]
-                if first and len(action) == length <= LONGEST_ACTION:
-                    return Input(number, state, message, first, [action])
             return _read_input(packet)
         if kind in (PLAYER_PING, PLAYER_PONG):
             expect(packet, _PROBE.size)
@@ -126,6 +123,22 @@ def read_player(packet: bytes) -> PlayerPacket:
     except LayoutError as error:
         raise PeerError(f"packet cut short at {len(packet)} bytes") from error
     raise PeerError(f"no packet of a player has type 0x{kind:02x}")
+
+
+def read_one_action(packet: bytes) -> tuple[int, int, int, int, bytes] | None:
+    """
+    Read an INPUT that brings one action, as nearly all packets do.
+
+    :returns: number, state, message, first and the action, as in `Input`; ``None``
+        if it is anything else, perhaps none of ours: see `read_player`.
+    """
+    size = len(packet)
+    if not _LEAST <= size <= _MOST:
+        return None
+    kind, number, state, message, first, count, length = _read_ahead(packet)
+    if kind != INPUT or count != 1 or not first or length != size - _LEAST + 1:
+        return None
+    return number, state, message, first, packet[-length:]
 
 
 def _read_input(packet: bytes) -> Input:

@@ -32,6 +32,7 @@ from vinom.wire.packets import (
 _HEAD = Layout("!BII")
 _PROBE = Layout("!BIIIII")
 _STATE_SEAT = Layout("!BIII")
+_pack_state = _STATE_SEAT.pack
 _STATE_TAIL = Layout("!IIBB")
 _WELCOME = Layout("!BIIIBB")
 _MESSAGES = Layout("!BIIIB")
@@ -200,7 +201,7 @@ def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
 
 def write_state(number: int, acked: int, applied: int, tail: bytes) -> bytes:
     """Make a STATE of one seat's part and the shared *tail*."""
-    return _STATE_SEAT.pack(STATE, number, acked, applied) + tail
+    return _pack_state(STATE, number, acked, applied) + tail
 
 
 def write_welcome(

@@ -16,7 +16,15 @@ from vinom.errors import Code, PeerError
 from vinom.wire.linkmessages import MessageStream, Welcome, encode
 from vinom.wire.linkquality import ACK_DELAY, PING_EVERY, Quality
 from vinom.wire.packets import COUNTER_LIMIT, LONGEST_PACKET, PACKET_PROTOCOL, cut
-from vinom.wire.packets_player import Bye, Input, Join, PlayerPacket, Probe, read_player
+from vinom.wire.packets_player import (
+    Bye,
+    Input,
+    Join,
+    PlayerPacket,
+    Probe,
+    read_one_action,
+    read_player,
+)
 from vinom.wire.packets_server import (
     ServerProbe,
     write_messages,
@@ -128,6 +136,30 @@ class SeatLink:
 
         :raises PeerError: it breaks the layout.
         """
+        one = read_one_action(packet) if self.phase == "confirmed" else None
+        if one is None:
+            return self._receive_any(packet, now)
+        # What a player does most is written out here: it says the same as
+        # `_receive_any`, `_hear` and `_take_actions`.
+        number, state, message, seq, action = one
+        quality = self.quality
+        quality.received += 1
+        if number > quality.highest:
+            quality.highest = number
+        if self._seen < state <= self._version:
+            self._seen = state
+            if state == self._version:
+                self._state_at = inf
+        if message >= self._messages.first:
+            self._hear_messages(message, now)
+        if self._ack_at == inf:
+            self._ack_at = now + ACK_DELAY
+        if seq != self.consumed + 1 or seq >= COUNTER_LIMIT or not self._may_act(now):
+            return []
+        self.consumed = seq
+        return [ActionArrived(seq, action)]
+
+    def _receive_any(self, packet: bytes, now: float) -> list[SeatEvent]:
         read = read_player(packet)
         quality = self.quality
         quality.received += 1
@@ -156,9 +188,8 @@ class SeatLink:
             self._seen = read.state
             if read.state == self._version:
                 self._state_at = inf
-        if read.message and self._messages.acknowledge(read.message):
-            self._resend_pause = self.quality.patience
-            self._resend_at = now + self._resend_pause if self._messages else inf
+        if read.message:
+            self._hear_messages(read.message, now)
         kind = type(read)
         if kind is Input:
             assert isinstance(read, Input)
@@ -168,6 +199,11 @@ class SeatLink:
             self._hear_probe(read, now)
         elif kind is Bye:
             events.append(Left())
+
+    def _hear_messages(self, number: int, now: float) -> None:
+        if self._messages.acknowledge(number):
+            self._resend_pause = self.quality.patience
+            self._resend_at = now + self._resend_pause if self._messages else inf
 
     def _take_actions(self, read: Input, now: float, events: list[SeatEvent]) -> None:
         # Even if all are known: the player has not seen our acknowledgement.
@@ -273,7 +309,13 @@ class SeatLink:
         self._tails, self._version, self._applied = tails, version, applied
         self._state_pause = pause = self.quality.patience
         self._state_at = now + pause
-        self._send_state()
+        if len(tails) == 1:
+            # As `_send_state`, for nearly all games.
+            self._numbered = number = self._numbered + 1
+            self._out.append(write_state(number, self.consumed, applied, tails[0]))
+            self._ack_at = inf
+        else:
+            self._send_state()
 
     def _send_state(self) -> None:
         number, consumed, applied = self._numbered, self.consumed, self._applied
