@@ -18,6 +18,7 @@ from vinom.net.turn_end import TurnEnd
 from vinom.net.websocket import WebSocketBounds, WebSocketLine, WebSockets
 from vinom.rules.origins import Origins
 from vinom.web.answers import Folder, make_site
+from vinom.web.front_door import FrontDoor
 from vinom.web.websocket import WebSocketPage
 
 KEY = base64.b64encode(b"sixteen bytes ok").decode()
@@ -75,7 +76,7 @@ class EchoServer:
             is_short_cut=is_short_cut,
         )
         page = WebSocketPage(self.websockets, origins or Origins(), deflates)
-        self.site = make_site(Folder(ws=page), reactor)
+        self.site = FrontDoor(make_site(Folder(ws=page), reactor), page, reactor)
         listening = reactor.listenTCP(0, wrap(self.site), interface="127.0.0.1")
         self.port: int = listening.getHost().port
         self.stop: Callable[[], Any] = listening.stopListening

@@ -145,18 +145,23 @@ class WebSocketLine:
         self._is_counted = True
         self._alarm: IDelayedCall | None = None
 
-    def begin(self, transport: _Transport, greeting: bytes) -> None:
+    def begin(
+        self, transport: _Transport, greeting: bytes, is_first: bool = False
+    ) -> None:
         """
         Take over a connection.
 
         :param transport: its earlier owner left it, and is not its producer.
         :param greeting: sent first: the answer to the handshake.
+        :param is_first: nothing was ever sent over this transport.
         """
         self._transport = transport
+        # A state that waits for the peer to confirm the one before comes too late.
+        transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
         direct = _socket_under(transport)
-        transport.write(greeting)
         if direct is None:
+            transport.write(greeting)
             transport.registerProducer(self, True)
         else:
             self._send = direct.send
@@ -164,8 +169,12 @@ class WebSocketLine:
                 # Nothing reads the bytes before us.
                 self._descriptor = direct.fileno()
                 self._shared.direct.add(self._descriptor, direct.recv, self)
-            # Something of an earlier answer may wait as well.
-            self._wait_for_room()
+            if is_first:
+                self._write(greeting)
+            else:
+                transport.write(greeting)
+                # Something of an earlier answer may wait as well.
+                self._wait_for_room()
         self._listener = self._shared.open(self)
 
     # What the transport tells.

@@ -18,6 +18,7 @@ from vinom.net.websocket import WebSocketBounds, WebSockets
 from vinom.rules.origins import Origins
 from vinom.tap.settings import Settings
 from vinom.web.answers import make_site
+from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
 from vinom.web.health import health_pages
 from vinom.web.static_pages import StaticFolder
@@ -42,8 +43,9 @@ def public_site(
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
     origins = Origins(settings.origin, not settings.browsers_only, settings.any_origin)
-    pages.putChild(b"ws", WebSocketPage(websockets, origins, settings.deflate))
-    site: IProtocolFactory = make_site(pages, reactor)
+    page = WebSocketPage(websockets, origins, settings.deflate)
+    pages.putChild(b"ws", page)
+    site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
     if settings.http_tls:
         site = TLSMemoryBIOFactory(tls, False, Unnegotiated(site), reactor)
     if settings.proxy:

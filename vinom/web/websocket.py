@@ -16,6 +16,7 @@ from vinom.web.answers import Missing, refuse
 from vinom.wire.websocket_handshake import (
     Accepted,
     HandshakeRefused,
+    PlainHandshake,
     accept_handshake,
 )
 
@@ -107,8 +108,34 @@ class WebSocketPage(Resource):
         # What came in the same read as the request is given to the channel still.
         channel.dataReceived = channel.rawDataReceived = line.dataReceived
         channel.requests.clear()
-        if hasattr(transport, "wrappedProtocol"):
-            transport.wrappedProtocol = line
-        else:
-            transport.protocol = line
+        put_protocol(transport, line)
         line.begin(transport, accepted.answer)
+
+    def let_in(self, transport: Any, handshake: PlainHandshake) -> bool:
+        """
+        Take a new connection of which HTTP knows nothing.
+
+        ``False`` if there is anything to say against it: `render` says it.
+        """
+        websockets = self._websockets
+        host: str = getattr(transport.getPeer(), "host", "")
+        if (
+            self._deflates
+            or not self._origins.allows(handshake.origin, handshake.host)
+            or not websockets.connections.enter(host)
+        ):
+            return False
+        line = WebSocketLine(websockets, host, websockets.new_stream())
+        put_protocol(transport, line)
+        line.begin(transport, handshake.answer, is_first=True)
+        if handshake.rest:
+            line.dataReceived(handshake.rest)
+        return True
+
+
+def put_protocol(transport: Any, protocol: Any) -> None:
+    """Let another protocol have what a transport, or a wrapper of one, receives."""
+    if hasattr(transport, "wrappedProtocol"):
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol

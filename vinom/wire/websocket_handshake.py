@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import attrs
 from websockets.datastructures import Headers
@@ -68,6 +69,11 @@ _ANSWER = (
     b"\r\n"
 )
 _KEY = re.compile("[A-Za-z0-9+/]{21}[AQgw]==")
+#: Where the headers end, the longest that are read here, and names of headers.
+_END = b"\r\n\r\n"
+_LONGEST = 4096
+_NAME = re.compile("[A-Za-z0-9-]+")
+_WITH_BODY = frozenset(("content-length", "transfer-encoding"))
 
 
 def accept_handshake(
@@ -89,6 +95,56 @@ def accept_handshake(
         why = server.handshake_exc
         raise HandshakeRefused(response.status_code, f"no WebSocket handshake: {why}")
     return Accepted(response.serialize(), tuple(server.extensions))
+
+
+@attrs.frozen
+class PlainHandshake:
+    """
+    A handshake as browsers and clients write it, in one piece.
+
+    :ivar host: what the client calls us; ``None`` if it does not say.
+    :ivar origin: of the web page that connects; ``None`` for native clients.
+    :ivar answer: to be sent, if it is let in.
+    :ivar rest: what came after it.
+    """
+
+    host: str | None
+    origin: str | None
+    answer: bytes
+    rest: bytes
+
+
+def read_plain_handshake(path: bytes, data: bytes) -> PlainHandshake | None:
+    """
+    Read a handshake without a parser of HTTP, which takes longer than all the rest.
+
+    ``None`` is anything but the plainest: who serves HTTP then reads and judges it.
+    """
+    if not data.startswith(b"GET " + path + b" HTTP/1.1\r\n"):
+        return None
+    end = data.find(_END, 0, _LONGEST)
+    if end < 0:
+        return None
+    try:
+        lines = data[:end].decode("ascii").split("\r\n")
+    except UnicodeDecodeError:
+        return None
+    headers: list[tuple[str, str]] = []
+    for line in islice(lines, 1, None):
+        name, colon, value = line.partition(":")
+        if not colon or not _NAME.fullmatch(name) or not value.isprintable():
+            return None
+        headers.append((name.lower(), value.strip(" ")))
+    key = _plain_key(headers)
+    found = dict(headers)
+    if key is None or not _WITH_BODY.isdisjoint(found):
+        return None
+    return PlainHandshake(
+        found.get("host"),
+        found.get("origin"),
+        _ANSWER % accept_key(key).encode(),
+        data[end + len(_END) :],
+    )
 
 
 def _plain_key(headers: list[tuple[str, str]]) -> str | None:

@@ -1,0 +1,159 @@
+"""The public port: WebSockets by the short way, and everything else by HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from websockets.datastructures import Headers
+from websockets.frames import Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from tests.support.websocket_net import KEY, Echo
+from tests.support.websockets import frame
+from vinom.net.turn_end import TurnEnd
+from vinom.net.websocket import WebSocketBounds, WebSockets
+from vinom.rules.origins import Origins
+from vinom.web.answers import Folder, make_site
+from vinom.web.front_door import PATIENCE, FrontDoor
+from vinom.web.websocket import WebSocketPage
+from vinom.wire.websocket_handshake import read_plain_handshake
+
+HEADERS = {
+    "Host": "game.example",
+    "Upgrade": "websocket",
+    "Connection": "keep-alive, Upgrade",
+    "Sec-WebSocket-Key": KEY,
+    "Sec-WebSocket-Version": "13",
+}
+
+
+def get(path: str = "/ws", **more: str) -> bytes:
+    """Write a handshake, with more headers."""
+    named = {name.replace("_", "-"): value for name, value in more.items()}
+    lines = [f"{name}: {value}" for name, value in {**HEADERS, **named}.items()]
+    return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
+
+
+class FrontDoorTests(SynchronousTestCase):
+    """Connections in memory."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.echoes: list[Echo] = []
+        self.websockets = WebSockets(
+            self.open,
+            self.clock,  # type: ignore[arg-type]  # a clock is enough
+            TurnEnd(self.clock),  # type: ignore[arg-type]
+            WebSocketBounds(per_network=2),
+        )
+        page = WebSocketPage(self.websockets, Origins())
+        clock: Any = self.clock
+        self.door = FrontDoor(make_site(Folder(ws=page), clock), page, clock)
+
+    def open(self, line: Any) -> Echo:
+        self.echoes.append(Echo(line))
+        return self.echoes[-1]
+
+    def connect(self, *pieces: bytes) -> StringTransport:
+        """Send these, one read each; gives what is said back."""
+        transport: Any = StringTransport()
+        protocol = self.door.buildProtocol(transport.getPeer())
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        for piece in pieces:
+            transport.protocol.dataReceived(piece)
+        self.clock.advance(0)
+        return transport
+
+    def test_same_answer_however_it_comes(self) -> None:
+        """
+        A handshake that comes in two pieces is answered like one that comes whole.
+        """
+        whole = get()
+        answer = self.connect(whole).value()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 101 "), answer)
+        self.assertEqual(self.connect(whole[:40], whole[40:]).value(), answer)
+        self.assertEqual(len(self.echoes), 2)
+
+    def test_message_in_the_same_read(self) -> None:
+        """
+        What a client sends right behind its handshake is heard, either way.
+        """
+        hello = frame(Opcode.TEXT, b'"hello"')
+        for pieces in ([get() + hello], [get()[:40], get()[40:] + hello]):
+            self.assertIn(b'["hello"]', self.connect(*pieces).value())
+
+    def test_others_get_the_site(self) -> None:
+        """
+        Pages, foreign origins, too many connections and odd handshakes are answered
+        in HTTP, with a status that says what is wrong.
+        """
+        for request, status in (
+            (get("/nothing"), b"404"),
+            (get("/ws/x"), b"404"),
+            (get(Origin="https://evil.example"), b"403"),
+            (get(Sec_WebSocket_Version="7"), b"400"),
+            (get(Sec_WebSocket_Key="short"), b"400"),
+        ):
+            self.assertIn(status, self.connect(request).value().split(b"\r\n")[0])
+        self.assertEqual(self.echoes, [])
+        self.connect(get(Origin="http://game.example"))
+        self.connect(get())
+        self.assertIn(b"429", self.connect(get()).value().split(b"\r\n")[0])
+
+    def test_silent_visitor(self) -> None:
+        """
+        Who connects and says nothing is sent away after a minute; nothing is left.
+        """
+        visitor = self.connect()
+        self.clock.pump([PATIENCE / 100] * 110)
+        self.assertTrue(visitor.disconnected or visitor.disconnecting)
+        visitor.protocol.connectionLost()  # type: ignore[attr-defined]
+        self.assertEqual(len(self.door.rounds), 0)
+
+
+class PlainHandshakeTests(SynchronousTestCase):
+    """What is read without a parser of HTTP."""
+
+    names = some.sampled_from([*HEADERS, "Origin", "Cookie", "content-length", "X y"])
+    values = some.one_of(
+        some.sampled_from([*HEADERS.values(), "websocket, h2c", "", "a\tb"]),
+        some.text(some.characters(max_codepoint=0x17F), max_size=8),
+    )
+
+    @settings(max_examples=300, deadline=None)
+    @given(some.lists(some.tuples(names, values), max_size=3), some.data())
+    def test_stricter_than_the_core(
+        self, more: list[tuple[str, str]], data: some.DataObject
+    ) -> None:
+        """
+        Nobody gets in by the short way who would not by the long one, and with the
+        same answer.
+        """
+        headers = data.draw(some.permutations([*HEADERS.items(), *more]))
+        lines = [f"{name}:{value}" for name, value in headers]
+        text = "\r\n".join(["GET /ws HTTP/1.1", *lines, "", ""]).encode("utf-8")
+        found = read_plain_handshake(b"/ws", text + b"rest")
+        if found is None:
+            return
+        stripped = [(name, value.strip(" \t")) for name, value in headers]
+        response = ServerProtocol().accept(Request("/ws", Headers(stripped)))
+        self.assertEqual(response.status_code, 101)
+        accept = f"Sec-WebSocket-Accept: {response.headers['Sec-WebSocket-Accept']}"
+        self.assertIn(accept.encode() + b"\r\n", found.answer)
+        self.assertEqual(found.rest, b"rest")
+
+    def test_incomplete(self) -> None:
+        """
+        However a handshake is cut short, it is not taken for a whole one.
+        """
+        whole = get()
+        for cut in range(len(whole)):
+            self.assertIsNone(read_plain_handshake(b"/ws", whole[:cut]))
+        self.assertIsNotNone(read_plain_handshake(b"/ws", whole))
