@@ -76,6 +76,25 @@ class TokenKeyTests(SynchronousTestCase):
         self.successResultOf(first)
         self.successResultOf(second)
 
+    def test_one_after_the_other(self) -> None:
+        """
+        Whoever waited for keys may share the next ones at once, though others end
+        waiting in the same moment.
+        """
+        world = FleetWorld()
+        world.supply.ignores.add(TokenKeys)
+        self.successResultOf(world.host("m1"))
+        first = world.fleet.share_token_keys()
+        later = []
+        first.addCallback(lambda _: later.append(world.fleet.share_token_keys()))
+        second = world.fleet.share_token_keys()
+        world.settle()
+        world.supply.hosting("m1").exit(signal=9)
+        world.settle()
+        self.successResultOf(second)
+        self.successResultOf(later.pop())
+        self.assertEqual(world.reasons(), {"m1": "lost"})
+
 
 class AnchorTests(SynchronousTestCase):
     """Players verify a game server with what signed its certificate."""

@@ -83,8 +83,8 @@ class KeySharing:
 
     def _finish(self) -> None:
         for number, sharing in tuple(self._sharings.items()):
-            if not sharing.waited_for:
-                del self._sharings[number]
+            # Whoever waited for one may begin another, which ends the rest first.
+            if not sharing.waited_for and self._sharings.pop(number, None):
                 sharing.shared.callback(None)
 
     def _give_up(self, number: int) -> None:
