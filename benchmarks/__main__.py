@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers
+from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers, stuck
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, describe
 from benchmarks.peers import Colyseus
@@ -29,6 +29,7 @@ PARTS: dict[str, Any] = {
     "queueing": lobby.queueing,
     "lines": memory.lines,
     "rooms": rooms.rooms,
+    "stuck": stuck.stuck,
 }
 
 
