@@ -84,7 +84,8 @@ class KeySharing:
     def _finish(self) -> None:
         for number, sharing in tuple(self._sharings.items()):
             # Whoever waited for one may begin another, which ends the rest first.
-            if not sharing.waited_for and self._sharings.pop(number, None):
+            if not sharing.waited_for and number in self._sharings:
+                del self._sharings[number]
                 sharing.shared.callback(None)
 
     def _give_up(self, number: int) -> None:
