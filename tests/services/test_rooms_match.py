@@ -375,6 +375,23 @@ class WatchTests(CrossTests):
         self.assertEqual([], self.world.fleet.told[told:])
         self.assertNotIn(self.match_id, self.world.rooms._rooms)
 
+    def test_no_json(self) -> None:
+        """
+        A match whose view cannot be told by way of the node closes for those who are
+        there, and goes on for players over UDP: nobody breaks it by watching.
+        """
+        self.open(game="packed")
+        udp = [self.world.dial(self.match_id, seat) for seat in (0, 1)]
+        eve = self.eve()
+        self.world.enter(eve, self.match_id, "packed", spectate=True)
+        self.world.run()
+        said = eve.heard()
+        self.assertEqual("crashed", of(said, "room_closed")[0]["reason"])
+        number = udp[0].say("hello")
+        self.world.run()
+        self.assertEqual(number, udp[0].seen.acked)
+        self.assertEqual([], udp[0].over)
+
     def test_own_match(self) -> None:
         """
         A player does not watch its own match besides playing it.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from msgspec import msgpack
 from twisted.internet.defer import Deferred, succeed
 
 from tests.support.game_net import GameNet, GamePlayer
-from tests.support.games import Teller, Ticking
+from tests.support.games import Tale, Teller, Ticking
 from tests.support.live_rooms import PlayerLine
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.model import MatchPlan, Placement, Ticket
@@ -32,6 +33,15 @@ from vinom.wire.control import (
     encode,
 )
 from vinom.wire.control_relay import FromRelayed, ToRelayed
+
+
+class Packed(Teller):
+    """Shows what cannot be written as JSON."""
+
+    name = "packed"
+
+    def view(self, s: Tale, audience: Hashable) -> Any:
+        return {"packed": msgpack.Ext(5, b"x"), "lines": s.lines}
 
 
 class CrossFleet:
@@ -110,7 +120,7 @@ class CrossWorld(LobbyWorld):
     """Everything between players and a game server."""
 
     def __init__(self, watching: Watching = "listed", **bounds: Any) -> None:
-        games = {"teller": Teller(), "ticking": Ticking()}
+        games = {"teller": Teller(), "ticking": Ticking(), "packed": Packed()}
         self.net = GameNet(games=games, rooms_limit=1000)
         self.net.bind()
         super().__init__(

@@ -45,6 +45,7 @@ from vinom.wire.control import (
 from vinom.wire.control_relay import (
     RelayAction,
     RelayEvent,
+    RelayFailed,
     RelayNewcomer,
     RelayRefusal,
     RelaySeat,
@@ -88,6 +89,7 @@ TO_NODE = (
     RelayEvent("m1", 9, "rolled", {"die": 3}, None),
     RelayRefusal("m1", 0, 8, "rejected", "wall", "there is a wall"),
     RelayTaken("m1", 0, 2),
+    RelayFailed("m1", "no JSON"),
     Alive(7, {"rtt": 0.5}),
     Alive(8, {}, (CookieKeyTold(3, 12.5, 287.5), CookieKeyTold(4, 0.0))),
 )

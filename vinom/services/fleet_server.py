@@ -40,6 +40,7 @@ from vinom.wire.control import (
     MatchStarted,
     Ready,
     RelayEvent,
+    RelayFailed,
     RelayRefusal,
     RelayState,
     RelayTaken,
@@ -314,7 +315,13 @@ class GameServer:
                 self.rooms.started(match_id)
             case RoundEnded(match_id, outcome):
                 self.rooms.round_ended(match_id, outcome)
-            case RelayState() | RelayEvent() | RelayRefusal() | RelayTaken():
+            case (
+                RelayState()
+                | RelayEvent()
+                | RelayRefusal()
+                | RelayTaken()
+                | RelayFailed()
+            ):
                 self.rooms.relayed(message)
             case RoomEnded(end):
                 self.rooms.ended(end)

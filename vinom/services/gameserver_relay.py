@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 
+from msgspec import MsgspecError, json, msgpack
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vinom.errors import Code, Refused, Rejected
@@ -21,6 +22,7 @@ from vinom.wire.control import FRAME_LIMIT, ToNode
 from vinom.wire.control_relay import (
     RelayAction,
     RelayEvent,
+    RelayFailed,
     RelayNewcomer,
     RelayRefusal,
     RelaySeat,
@@ -31,6 +33,8 @@ from vinom.wire.control_relay import (
 
 #: A message that is nearly as long as a frame may be cannot be sent, bytes.
 _MOST_BYTES = FRAME_LIMIT - 64 * 1024
+_write = json.Encoder().encode
+_unpack = msgpack.Decoder().decode
 
 
 class RelayedSeats:
@@ -51,6 +55,7 @@ class RelayedSeats:
         self._decode = json_action_reader(hosted.room.game)
         self._ticks = bool(hosted.room.game.tick_hz)
         self._shown = 0
+        self._has_failed = False
         self._phase = ""
         self._applied: dict[int, int] = {}
 
@@ -148,7 +153,7 @@ class RelayedSeats:
         hosted = self._hosted
         room = hosted.room
         version = room.version
-        if not version:
+        if not version or self._has_failed:
             return
         applied = {}
         for seat in hosted.seats:
@@ -165,20 +170,21 @@ class RelayedSeats:
         shown: dict[int, int] = {}
         setup = b""
         if is_new:
-            setup = b"" if self._shown else room.setup_json()
-            places: dict[Hashable, int] = {}
-            for number in self._seats():
-                audience = room.audience_of(None if number < 0 else number)
-                if audience not in places:
-                    places[audience] = len(views)
-                    views.append(room.view_json(audience))
-                shown[number] = places[audience]
+            try:
+                setup = b"" if self._shown else self._setup()
+                places: dict[Hashable, int] = {}
+                for number in self._seats():
+                    audience = room.audience_of(None if number < 0 else number)
+                    if audience not in places:
+                        places[audience] = len(views)
+                        views.append(self._view(audience))
+                    shown[number] = places[audience]
+                _check_length(setup, *views)
+            except (TypeError, ValueError, RecursionError, MsgspecError) as error:
+                self._fail(str(error), now)
+                return
             if not all(views):
                 # The game failed at it: its end follows.
-                return
-            length = len(setup) + sum(len(view) for view in views)
-            if length > _MOST_BYTES:
-                hosted.cannot_send("views", f"{length} bytes", now)
                 return
         self._shown, self._phase = version, room.phase
         self._tell(
@@ -194,9 +200,51 @@ class RelayedSeats:
             )
         )
 
+    def _view(self, audience: Hashable) -> bytes:
+        room = self._hosted.room
+        if self._hosted.is_relayed:
+            return room.view_json(audience)
+        return self._as_json(room.view(audience))
+
+    def _setup(self) -> bytes:
+        room = self._hosted.room
+        if self._hosted.is_relayed:
+            return room.setup_json()
+        return self._as_json(room.setup())
+
+    def _as_json(self, packed: bytes) -> bytes:
+        """
+        Write what players over UDP are shown as JSON; empty if there is nothing.
+
+        The game is not asked again: whoever watches a match must not be able to
+        break it, and who packs what it reads has the same bytes, and their hash.
+
+        :raises Exception: it cannot be JSON.
+        """
+        return _write(_unpack(packed)) if packed else b""
+
+    def _fail(self, why: str, now: float) -> None:
+        """What is shown cannot be told by way of the node."""
+        self._has_failed = True
+        if self._hosted.is_relayed:
+            self._hosted.cannot_send("views", why, now)
+        else:
+            self._tell(RelayFailed(self._match_id, why[:200]))
+
     def _seats(self) -> list[int]:
         relayed = [seat.number for seat in self._hosted.seats if seat.is_relayed]
         return [-1, *relayed]
+
+
+def _check_length(*parts: bytes) -> None:
+    """
+    Do they fit into one message?
+
+    :raises ValueError: they do not.
+    """
+    length = sum(map(len, parts))
+    if length > _MOST_BYTES:
+        raise ValueError(f"{length} bytes")
 
 
 class RelayDesk:

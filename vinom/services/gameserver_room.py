@@ -65,6 +65,7 @@ class HostedRoom:
     One match on a game server.
 
     :param tell: sends to the node.
+    :ivar is_relayed: it is a room of the node's.
     :ivar ended_at: when the room closed; ``None`` while it runs.
     """
 
@@ -100,6 +101,7 @@ class HostedRoom:
             away_patience=inf if is_relayed else AWAY_PATIENCE,
         )
         self.relay: RelayedSeats | None = None
+        self.is_relayed = is_relayed
         self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
         self.ended_at: float | None = None
         self._port, self._tell, self._recording = port, tell, recording

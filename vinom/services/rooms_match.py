@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Any, Literal, Protocol
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from vinom.errors import Code, Refused
@@ -25,7 +26,7 @@ from vinom.services.rooms_isolated import IsolatedRoom
 from vinom.services.rooms_member import DialedSeat, Member
 from vinom.services.rooms_ports import House
 from vinom.services.rooms_remote import RelayFleet, RemoteRoom
-from vinom.wire.control_relay import FromRelayed, RelayTaken
+from vinom.wire.control_relay import FromRelayed, RelayFailed, RelayTaken
 from vinom.wire.messages_rooms import (
     ClientJoined,
     ClientLeft,
@@ -68,6 +69,8 @@ class FollowedRoom(RemoteRoom):
     :param taken: hears of seats whose players came over UDP.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         match: Match,
@@ -93,7 +96,14 @@ class FollowedRoom(RemoteRoom):
 
     def relayed(self, message: FromRelayed) -> None:
         """Something for the players."""
-        if not isinstance(message, RelayTaken):
+        if isinstance(message, RelayFailed):
+            self._log.error(
+                "match {match_id} cannot be shown by way of the node: {why}",
+                match_id=message.match_id,
+                why=message.why,
+            )
+            self.close("crashed", 0.0)
+        elif not isinstance(message, RelayTaken):
             super().relayed(message)
         elif message.epoch == self.epoch_of(message.seat):
             # One that was joined again meanwhile is ours.

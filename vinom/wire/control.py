@@ -19,6 +19,7 @@ from vinom.wire.control_base import ToNode, ToServer
 from vinom.wire.control_relay import (
     RelayAction,
     RelayEvent,
+    RelayFailed,
     RelayNewcomer,
     RelayRefusal,
     RelaySeat,
@@ -46,6 +47,7 @@ __all__ = [
     "Ready",
     "RelayAction",
     "RelayEvent",
+    "RelayFailed",
     "RelayNewcomer",
     "RelayRefusal",
     "RelaySeat",
@@ -283,6 +285,7 @@ AnyToNode = (
     | RelayEvent
     | RelayRefusal
     | RelayTaken
+    | RelayFailed
     | Alive
 )
 

@@ -133,6 +133,17 @@ class RelayTaken(ToNode, frozen=True, tag="relay_taken"):
     epoch: int
 
 
+class RelayFailed(ToNode, frozen=True, tag="relay_failed"):
+    """
+    What this match shows cannot be told by way of the node; it goes on without.
+
+    :ivar why: for the log.
+    """
+
+    match_id: str
+    why: str
+
+
 #: What a room's relayed players cause, and what they are told.
 ToRelayed = RelayWatch | RelaySeat | RelayNewcomer | RelayAction
-FromRelayed = RelayState | RelayEvent | RelayRefusal | RelayTaken
+FromRelayed = RelayState | RelayEvent | RelayRefusal | RelayTaken | RelayFailed
