@@ -76,9 +76,11 @@ class RoomOut:
 
     def match_time(self, now: float) -> float:
         """Tell the match time, seconds; it stops while nobody could play."""
+        latest = self._play.time
         if self.phase == "closed":
-            return self._play.time
-        return max(self._play.time, self._time.match_time(now))
+            return latest
+        time = self._time.match_time(now)
+        return time if time > latest else latest
 
     def deadline(self) -> float | None:
         """When to call `alarm` next."""

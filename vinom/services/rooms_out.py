@@ -128,21 +128,24 @@ class LiveRoomOut:
         if version == self._shown and not fresh:
             return
         self._shown = version
-        state = b'%b%d,"time":%.3f,"ack":%b,"events":[' % (
-            self._head,
-            version,
-            room.match_time(now),
-            self._acks_text or self._write_acks(),
-        )
-        if fresh:
-            self._fresh = []
+        time, acks = room.match_time(now), self._acks_text or self._write_acks()
         if owed or fresh or self._plain is None or self._special:
+            self._fresh = []
+            state = b'%b%d,"time":%.3f,"ack":%b,"events":[' % (
+                self._head,
+                version,
+                time,
+                acks,
+            )
             self._show_each(room, state, version, owed, fresh)
             return
         view = room.view_json("all")
         if not view:
             return
-        shared = Shared(b'%b],"view":%b}}' % (state, view))
+        shared = Shared(
+            b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}'
+            % (self._head, version, time, acks, view)
+        )
         # What happens most: everybody gets the same, and nothing but the state.
         for line, member in self._plain:
             if line.is_behind:

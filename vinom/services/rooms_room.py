@@ -149,7 +149,7 @@ class LiveRoom(LiveRoomSeats):
                 if self.version == self._shown:
                     self._owed.append(member)
         if self._tells_each and not self._ticks:
-            self.flush()
+            self._tell(now)
         else:
             house.turn(self)
 
@@ -160,8 +160,10 @@ class LiveRoom(LiveRoomSeats):
         now = self._house.seconds()
         if self.room is None:
             self._start_if_ready(now)
-        room = self.room
-        closed = None
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        room, closed = self.room, None
         if room is not None:
             if room.has_effects:
                 closed = self._settle(now)
