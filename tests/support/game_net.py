@@ -150,6 +150,9 @@ class MemoryRecordings:
     def sweep(self, now: float) -> int:
         return 0
 
+    def flush(self) -> None:
+        pass
+
 
 class GamePlayer:
     """One seat's player, from the socket up, that never comes back by itself."""

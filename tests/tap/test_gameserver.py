@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.services.gameserver_line import LineLimits
@@ -41,7 +42,7 @@ class SettingsTests(SynchronousTestCase):
             GameServerSettings,
         )
         self.assertEqual(500.0, read.limits().packet_burst)
-        place = read.place()
+        place = read.place(Clock())  # type: ignore[arg-type]  # a clock is enough
         self.assertEqual((Path("/r"), 172800.0), (place.directory, place.most_age))
 
     def test_strangers(self) -> None:

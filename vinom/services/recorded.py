@@ -40,6 +40,9 @@ class SweptPlace(RecordingPlace, Protocol):
     def sweep(self, now: float) -> int:
         """Remove what is too old or too much; call it whenever a match is over."""
 
+    def flush(self) -> None:
+        """Write everything that is held, because the process ends."""
+
 
 class Played(Protocol):
     """What was played."""

@@ -31,7 +31,12 @@ from vinom.services.conversation import Conversation, Followed
 from vinom.services.recorded import SweptPlace
 from vinom.services.rooms_isolated import IsolatedRoom
 from vinom.services.rooms_list import RoomIndex
-from vinom.services.rooms_match import MatchRoom, MatchRooms, is_match_id
+from vinom.services.rooms_match import (
+    MatchRoom,
+    MatchRooms,
+    is_match_id,
+    match_places,
+)
 from vinom.services.rooms_member import Member
 from vinom.services.rooms_ports import RoomBounds
 from vinom.services.rooms_remote import RelayFleet
@@ -129,6 +134,7 @@ class Rooms(Service):
         for room in tuple(self._rooms.values()):
             room.close("shutdown")
         self._index.stop()
+        self.recordings.flush()
 
     def drain(self) -> Deferred[None]:
         """No new rooms; fires when nobody is in one any more."""
@@ -472,6 +478,7 @@ class Rooms(Service):
         """The same for metrics, and what became of rooms."""
         return {
             **self.status(),
+            **match_places(self._rooms.values()),
             "by_game": self._index.counts(),
             "ended": dict(self._ended),
         }

@@ -8,7 +8,7 @@ costs nothing otherwise; its players may as well come and go over UDP.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Literal, Protocol
 
@@ -329,6 +329,18 @@ class MatchRooms:
                 if len(found) < asked.limit:
                     found.append(facts)
         return RoomList(tuple(found), total)
+
+
+def match_places(rooms: Iterable[object]) -> dict[str, int]:
+    """Count the seats of matches that are relayed, and those who watch, for metrics."""
+    members = [
+        member
+        for room in rooms
+        if isinstance(room, MatchRoom)
+        for member in room.members
+    ]
+    seats = sum(member.seat is not None for member in members)
+    return {"relayed_seats": seats, "match_spectators": len(members) - seats}
 
 
 def is_match_id(room_id: str) -> bool:

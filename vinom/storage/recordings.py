@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.game import Game
@@ -25,10 +28,14 @@ REPORT_SUFFIX = ".crash.txt"
 #: Its time of change is when the directory was swept.
 MARKER = ".swept"
 
-#: Kept in memory before a write, bytes.
-_BUFFER = 16 * 1024
-#: Kept in memory at most for this much match time, seconds.
+#: Kept in memory at most: so many things, for so long; match time, or real time
+#: where somebody gives us a clock. Seconds.
+_MOST_HELD = 128
 _FLUSH_EVERY = 1.0
+#: With a clock so often some files are written, and of that many matches at most, so
+#: that nobody waits for the disk. Seconds.
+_STEP = 0.05
+_MOST_A_STEP = 64
 #: The directory is looked through at most this often, seconds.
 _SWEEP_EVERY = 60.0
 
@@ -40,46 +47,50 @@ class MatchRecording:
     """
     One match being written down. No method fails.
 
+    The file is open only while something is written, which is rare: there may be
+    more rooms than descriptors.
+
     :ivar path: the file; its crash report lies beside it.
     :ivar most: the file ends before it is longer than this, bytes.
+    :ivar is_open: is it still being written?
     """
 
     path: Path
     most: int
-    _fd: int = -1
-    _held: bytearray = attrs.field(factory=bytearray)
+    is_open: bool = True
+    _head: bytes = b""
+    _begun: Callable[[MatchRecording], None] | None = None
+    _is_made: bool = False
+    _held: list[Recorded] = attrs.field(factory=list)
+    _since: float = 0.0
     _written: int = 0
-    _flushed_at: float = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Is it still being written?"""
-        return self._fd >= 0
 
     def record(self, recorded: Recorded) -> None:
         """Write down one thing that reached the game."""
-        if self._fd < 0:
-            return
-        held, time = self._held, recorded.time
-        held += encode_recorded(recorded)
-        if len(held) >= _BUFFER or time - self._flushed_at >= _FLUSH_EVERY:
-            self._flushed_at = time
+        held = self._held
+        held.append(recorded)
+        count = len(held)
+        if count == 1:
+            self._since = recorded.time
+            if self._begun is not None:
+                self._begun(self)
+        elif count >= _MOST_HELD or recorded.time - self._since >= _FLUSH_EVERY:
             self.flush()
 
     def flush(self) -> None:
         """Hand what is held to the operating system."""
-        if self._fd < 0:
+        held, self._held = self._held, []
+        if not self.is_open:
             return
-        if self._written + len(self._held) > self.most:
-            self._stop(f"it is longer than {self.most} bytes")
-            return
+        frames = [self._head] if self._head else []
         try:
-            while self._held:
-                done = os.write(self._fd, self._held)
-                self._written += done
-                del self._held[:done]
-        except OSError as error:
-            self._stop(str(error))
+            frames += map(encode_recorded, held)
+        except Exception as error:
+            self._stop(f"an action cannot be written: {error}")
+            return
+        self._head = b""
+        if frames:
+            self._write(frames)
 
     def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
         """
@@ -87,16 +98,49 @@ class MatchRecording:
 
         :returns: where the report is; empty if there is none.
         """
-        if self._fd >= 0:
+        self.flush()
+        if self.is_open:
             try:
-                self._held += encode_ending(end, state)
+                self._write([encode_ending(end, state)])
             except Exception as error:
                 self._stop(f"the final state cannot be written: {error}")
-            self.flush()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self.is_open = False
         return "" if report is None else self._write_report(report)
+
+    def _write(self, frames: list[bytes]) -> None:
+        """Write what still may be of it."""
+        data = b"".join(frames)
+        is_too_long = self._written + len(data) > self.most
+        if is_too_long:
+            data = _within(frames, self.most - self._written)
+        try:
+            self._append(data)
+        except OSError as error:
+            self._stop(str(error))
+            return
+        if is_too_long:
+            self._stop(f"it is longer than {self.most} bytes")
+
+    def _append(self, data: bytes) -> None:
+        """Write at the end; the file that is there at first is another match's."""
+        new = 0 if self._is_made else os.O_CREAT | os.O_EXCL
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | new
+        try:
+            fd = os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            if self._is_made:
+                # Swept, or removed by somebody: half a recording is none.
+                raise
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.path, flags, 0o600)
+        self._is_made = True
+        try:
+            while data:
+                done = os.write(fd, data)
+                self._written += done
+                data = data[done:]
+        finally:
+            os.close(fd)
 
     def _write_report(self, report: str) -> str:
         if self.most <= 0:
@@ -114,10 +158,17 @@ class MatchRecording:
     def _stop(self, why: str) -> None:
         """Give up; the file stays as far as it was written."""
         _log.warn("recording {path} stops: {why}", path=str(self.path), why=why)
-        fd, self._fd = self._fd, -1
-        self._held.clear()
-        if fd >= 0:
-            os.close(fd)
+        self.is_open = False
+
+
+def _within(frames: list[bytes], room: int) -> bytes:
+    """Take the first whole frames for which there is room."""
+    taken = bytearray()
+    for frame in frames:
+        if len(taken) + len(frame) > room:
+            break
+        taken += frame
+    return bytes(taken)
 
 
 @attrs.define(eq=False)
@@ -129,35 +180,62 @@ class Recordings:
     :ivar most_bytes: of all files together; the oldest go first.
     :ivar most_age: of a file since it was last written, seconds.
     :ivar most_match_bytes: of one file.
+    :ivar clock: has what is held written in time though nothing follows it.
     """
 
     directory: Path | None
     most_bytes: int = 1 << 30
     most_age: float = 7 * 24 * 3600.0
     most_match_bytes: int = 64 << 20
+    clock: IReactorTime | None = None
+    _begun: deque[tuple[float, MatchRecording]] = attrs.field(factory=deque)
+    _next: IDelayedCall | None = None
 
     def open(
         self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
     ) -> MatchRecording:
         """
-        Begin a recording; one that cannot be written is closed from the start.
+        Begin a recording; its file is made when the first of it is written.
 
         :param opened_at: seconds since the Unix epoch.
         """
         if self.directory is None:
-            return MatchRecording(Path(os.devnull), 0)
-        path = self.directory / (_file_name(plan.match_id) + SUFFIX)
-        recording = MatchRecording(path, self.most_match_bytes)
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError as error:
-            _log.warn("no recording {path}: {why}", path=str(path), why=str(error))
-            return recording
-        recording = MatchRecording(path, self.most_match_bytes, fd)
-        recording._held += encode_header(plan, game, opened_at)
-        recording.flush()
-        return recording
+            return MatchRecording(Path(os.devnull), 0, is_open=False)
+        return MatchRecording(
+            self.directory / (_file_name(plan.match_id) + SUFFIX),
+            self.most_match_bytes,
+            head=encode_header(plan, game, opened_at),
+            begun=None if self.clock is None else self._note,
+        )
+
+    def flush(self) -> None:
+        """Write everything that is held, because the process ends."""
+        while self._begun:
+            self._begun.popleft()[1].flush()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _note(self, recording: MatchRecording) -> None:
+        """A recording holds something: it is written within a second or so."""
+        clock = self.clock
+        assert clock is not None
+        self._begun.append((clock.seconds() + _FLUSH_EVERY, recording))
+        if self._next is None:
+            self._next = clock.callLater(_FLUSH_EVERY, self._step)
+
+    def _step(self) -> None:
+        self._next = None
+        clock, begun = self.clock, self._begun
+        assert clock is not None
+        now = clock.seconds()
+        for _ in range(_MOST_A_STEP):
+            if not begun or begun[0][0] > now:
+                break
+            begun.popleft()[1].flush()
+        if begun:
+            delay = max(_STEP, begun[0][0] - now)
+            self._next = clock.callLater(delay, self._step)
 
     def sweep(self, now: float) -> int:
         """

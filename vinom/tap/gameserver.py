@@ -21,6 +21,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
@@ -98,12 +99,13 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             self.attack_rate,
         )
 
-    def place(self) -> Recordings:
+    def place(self, clock: IReactorTime) -> Recordings:
         """Say where matches are written down."""
         return Recordings(
             None if self.recordings is None else Path(self.recordings),
             most_bytes=self.recordings_bytes,
             most_age=self.recordings_days * 24 * 3600.0,
+            clock=clock,
         )
 
 
@@ -180,7 +182,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     reactor = _install_reactor()
     turns = TurnWatch(time.monotonic)
     turns.start(reactor)
-    recordings = read.place()
+    recordings = read.place(reactor)
     # While nobody waits for us yet.
     reactor.callLater(0, lambda: recordings.sweep(time.time()))
     program = GameServer(
@@ -221,6 +223,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     )
     dialing.addCallbacks(linked, unreachable)
     reactor.run()
+    recordings.flush()
     if not link:
         raise SystemExit(1)
 

@@ -19,6 +19,7 @@ from twisted.cred.strcred import (
     InvalidAuthType,
     makeChecker,
 )
+from twisted.internet.interfaces import IReactorTime
 
 from vinom.errors import Misconfigured
 from vinom.fleet.local import GameServerProgram, LocalFleet
@@ -166,7 +167,7 @@ def build_parts(
         reactor,
         time.monotonic,
         entropy,
-        recordings_of(settings),
+        recordings_of(settings, reactor),
         guard=guard_games(),
         fleet=fleet,
         matches=MatchRooms(sessions, fleet, games, settings.watch_matches),
@@ -239,13 +240,14 @@ def build_parts(
     )
 
 
-def recordings_of(settings: Settings) -> Recordings:
+def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
     """Say where rooms of this node are written down: where game servers do it too."""
     is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
     return Recordings(
         settings.recordings_dir if is_recorded else None,
         most_bytes=settings.recordings_mb * 10**6,
         most_age=settings.recordings_days * 86400.0,
+        clock=clock,
     )
 
 
