@@ -8,12 +8,15 @@ import platform
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 #: Core of the servers, and core of whoever loads them.
 SERVER_CORE, LOAD_CORE = 0, 1
+#: Whoever reads the kernel's table of sockets while others close theirs may miss some.
+_LOOKS = 25
 
 
 class Failed(Exception):
@@ -99,20 +102,32 @@ def owner_of_udp(port: int, pids: list[int]) -> int:
 
     :raises Failed: none has.
     """
+    for _ in range(_LOOKS):
+        owner = _owner_of(_sockets_at(port), pids)
+        if owner is not None:
+            return owner
+        time.sleep(0.02)
+    raise Failed(f"no process of the node has UDP port {port}")
+
+
+def _sockets_at(port: int) -> set[str]:
     wanted = set()
     for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
         fields = line.split()
         if int(fields[1].rpartition(":")[2], 16) == port:
             wanted.add(f"socket:[{fields[9]}]")
+    return wanted
+
+
+def _owner_of(wanted: set[str], pids: list[int]) -> int | None:
     for pid in pids:
-        folder = f"/proc/{pid}/fd"
-        for descriptor in os.listdir(folder):
-            try:
-                if os.readlink(f"{folder}/{descriptor}") in wanted:
-                    return pid
-            except FileNotFoundError:
-                continue
-    raise Failed(f"no process of the node has UDP port {port}")
+        # It may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):
+                    if os.readlink(descriptor) in wanted:
+                        return pid
+    return None
 
 
 def describe() -> dict[str, Any]:
