@@ -95,6 +95,13 @@ class Browser:
         """Run a script in the page; what it returns."""
         return self.driver.execute_script(script, *arguments)
 
+    def run_later(self, script: str) -> Any:
+        """Run a script that calls ``done`` some time; what it gave."""
+        self.driver.set_script_timeout(PATIENCE)
+        return self.driver.execute_async_script(
+            f"const done = arguments[arguments.length - 1]; {script}"
+        )
+
     def until(self, script: str, *arguments: Any, what: str = "") -> Any:
         """
         Wait until a script gives something true.

@@ -1,4 +1,4 @@
-"""Node, and the packages of npm that tests of vinom.js need."""
+"""Node, and the packages of npm that tests of vinom.js and of the page need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "javascript"
-_PACKAGES = ("typescript", "ws")
+_PACKAGES = ("axe-core", "typescript", "ws")
 
 
 @cache

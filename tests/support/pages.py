@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.browsers import DESKTOP, PATIENCE, PHONE, Browser, why_no_browser
+from tests.support.javascript import FOLDER, why_no_javascript
 from tests.support.whole_node import WholeNode
 
 #: What is no fault of the page while the network is cut.
 _OF_THE_NETWORK = ("WebSocket connection to", "net::ERR_")
 
 
+@cache
+def shared_node() -> WholeNode:
+    """Start the one node of all these tests; it ends with this process."""
+    node = WholeNode()
+    atexit.register(node.stop)
+    node.wait()
+    return node
+
+
+@cache
+def shared_browser(number: int) -> Browser:
+    """Start the browser of the first, second... player; it ends with this process."""
+    browser = Browser()
+    atexit.register(browser.quit)
+    return browser
+
+
+@cache
+def _axe() -> str:
+    """Read the accessibility engine."""
+    path = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+    return path.read_text(encoding="utf-8")
+
+
 class PageTestCase(SynchronousTestCase):
     """
-    Tests with one node and browsers, which later tests use again.
+    Tests with browsers, which all of them share, as they do one node.
 
     With ``VINOM_PICTURES`` in the environment, a folder, they take pictures too.
     """
 
-    node: ClassVar[WholeNode]
-    browsers: ClassVar[list[Browser]]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        missing = why_no_browser()
+    def setUp(self) -> None:
+        missing = why_no_browser() or why_no_javascript()
         if missing is not None:
             raise SkipTest(missing)
-        cls.browsers = []
-        cls.node = WholeNode()
-        try:
-            cls.node.wait()
-        except BaseException:
-            cls.node.stop()
-            raise
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        for browser in cls.browsers:
-            browser.quit()
-        cls.node.stop()
-
-    def setUp(self) -> None:
+        self.node = shared_node()
         self.players: list[Browser] = []
         self.allowed: tuple[str, ...] = ()
 
@@ -76,20 +85,21 @@ class PageTestCase(SynchronousTestCase):
     ) -> Browser:
         """Sit a new player at a browser, in the lobby."""
         taken = len(self.players)
-        if taken == len(self.browsers):
-            self.browsers.append(Browser())
-        browser = self.browsers[taken]
+        browser = shared_browser(taken)
         self.players.append(browser)
         browser.resize(PHONE if is_phone else DESKTOP)
         browser.prefer(is_dark)
         url = f"http://127.0.0.1:{port or self.node.http}/"
-        browser.open(f"{url}health")
+        browser.open(url)
         browser.run(
-            "sessionStorage.clear(); sessionStorage.setItem('vinom.name', arguments[0])",
+            "sessionStorage.clear();sessionStorage.setItem('vinom.name', arguments[0])",
             name,
         )
-        browser.open(url)
+        browser.driver.refresh()
         self.wait_for(browser, "online")
+        browser.until(
+            "return document.getElementById('me').textContent === arguments[0]", name
+        )
         return browser
 
     def wait_for(self, browser: Browser, status: str) -> None:
@@ -120,16 +130,15 @@ class PageTestCase(SynchronousTestCase):
         return str(link)
 
     def check(self, *players: Browser) -> None:
-        """Nothing is cut off sideways, and nothing keeps people with disabilities out."""
-        from axe_selenium_python import Axe
-
+        """Nothing is cut off sideways, and nothing keeps anybody out."""
         for player in players:
             self.assertEqual(player.overflow(), 0, player.text())
-            axe = Axe(player.driver)
-            axe.inject()
+            player.run(_axe())
             found = [
                 (one["id"], one["help"], [node["html"] for node in one["nodes"]])
-                for one in axe.run()["violations"]
+                for one in player.run_later(
+                    "axe.run(document).then((found) => done(found.violations))"
+                )
                 if one["impact"] in ("serious", "critical")
             ]
             self.assertEqual(found, [])

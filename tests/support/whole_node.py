@@ -1,4 +1,4 @@
-"""A real node for tests that wait for it without a reactor, as those with browsers do."""
+"""A real node for tests without a reactor, as those with browsers are."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WholeNode:
     def __init__(self) -> None:
         self.http = free_port()
         self._state = tempfile.mkdtemp(prefix="vinom-")
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until `stop`
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "twisted", "vinom"),

@@ -36,12 +36,16 @@ class DemoTests(TestCase):
 
     async def test_lines(self) -> None:
         """
-        Without a terminal a demo tells in lines how a match stands, how to
-        join, and in the end how it went.
+        Without a terminal a demo tells in lines where its page is, how a match
+        stands, how to join, and in the end how it went.
         """
         demo = start(self, *VINOM, "demo", "--seconds", "6")
         code = await demo.ended
         self.assertEqual(code, 0, demo.text + demo.errors.decode())
+        self.assertRegex(
+            demo.text.splitlines()[0],
+            r"^play in a browser: http://127\.0\.0\.1:\d+/$",
+        )
         self.assertIn("play maze --connect 127.0.0.1:", demo.text)
         self.assertIn("points left", demo.text)
         self.assertRegex(demo.text, r"matches +\d+ started, \d+ finished, 0 failed")

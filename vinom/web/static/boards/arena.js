@@ -238,6 +238,13 @@ export function mount(context) {
       const { x, y, player } = place;
       const [, , vx, vy, , dashing, rest, safe] = player;
       const colour = colourOf(seat);
+      const edgeX = Math.min(Math.max(px(x), 5), width - 5);
+      const edgeY = Math.min(Math.max(py(y), 5), height - 5);
+      if (Math.abs(edgeX - px(x)) > radius || Math.abs(edgeY - py(y)) > radius) {
+        // Not in this part of the field: a dot at the edge says where.
+        drawDisc(pen, edgeX, edgeY, 5, colour, seat);
+        return;
+      }
       if (dashing && !isCalm()) {
         pen.globalAlpha = 0.25;
         for (const back of [1, 2, 3]) drawDisc(pen, px(x - vx * back * 0.5), py(y - vy * back * 0.5), radius * 0.9, colour, -1);

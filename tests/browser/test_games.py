@@ -1,0 +1,222 @@
+"""People play every game in their browsers, against each other, to the end."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from tests.support.browsers import PATIENCE, Browser
+from tests.support.cut import CuttableWay
+from tests.support.pages import (
+    PLAY_DICE,
+    PLAY_OLDMAID,
+    PLAY_OWEDRAHN,
+    PLAY_TICTACTOE,
+    PageTestCase,
+)
+
+
+class TurnTests(PageTestCase):
+    def two(self, title: str, **options: object) -> tuple[Browser, Browser]:
+        """Sit two players at one table: a desktop, and a phone that likes the dark."""
+        ann = self.player("Ann")
+        bob = self.player("Bob", is_phone=True, is_dark=True)
+        link = self.new_room(ann, title, **options)
+        bob.open(link)
+        for one in (ann, bob):
+            one.until("return !!document.querySelector('.turn')")
+        return ann, bob
+
+    def test_tictactoe(self) -> None:
+        """
+        Two play tic-tac-toe, one on a phone; one of them loads the page again in the
+        middle, has the same seat, and the game is played to its end.
+        """
+        ann, bob = self.two("Tic-tac-toe")
+
+        def between(moves: int) -> None:
+            if moves == 3:
+                self.check(ann, bob)
+                self.picture("tictactoe", ann, bob)
+                bob.driver.refresh()
+                bob.until("return !!document.querySelector('.turn')")
+                seats = bob.run(
+                    "return [...document.querySelectorAll('.players li')]"
+                    ".map((one) => one.innerText.replace(/\\s+/g, ' '))"
+                )
+                self.assertIn("Bobyou", "".join(seats).replace(" ", ""))
+                self.assertEqual(len(seats), 2)
+
+        self.play(PLAY_TICTACTOE, (ann, bob), between)
+        for one in (ann, bob):
+            one.press("Play again" if one is ann else "Accept the rematch")
+        ann.see("Round 2 begins.")
+
+    def test_dice(self) -> None:
+        """
+        Two play dice; the network is cut between the moves of one, the page says so,
+        and the game goes on in the same seat when it is back.
+        """
+        self.allow_network_complaints()
+        way = CuttableWay(self.node.http)
+        self.addCleanup(way.close)
+        ann = self.player("Ann")
+        bob = self.player("Bob", is_phone=True, is_dark=True, port=way.port)
+        link = self.new_room(ann, "Dice", target=1000)
+        bob.open(link.replace(f":{self.node.http}/", f":{way.port}/"))
+
+        def between(moves: int) -> None:
+            if moves == 4:
+                self.check(ann, bob)
+                self.picture("dice", ann, bob)
+                way.cut()
+                bob.see("Connection lost")
+                ann.see("away")
+                self.check(bob)
+                way.mend()
+                self.wait_for(bob, "online")
+                ann.until("return !document.body.innerText.includes('away')")
+
+        self.play(PLAY_DICE, (ann, bob), between)
+
+    def test_owedrahn(self) -> None:
+        """
+        Two get ready for owe drahn, agree on a side bet, and roll until one is out;
+        what one wins the other loses.
+        """
+        ann, bob = self.two("Owe drahn", lives=3)
+        ann.until("return !!document.getElementById('bet-amount')")
+        ann.press("Offer")
+        bob.press("Accept")
+        ann.until("return document.body.innerText.includes('You and Bob: 1')")
+
+        def between(moves: int) -> None:
+            if moves == 5:
+                self.check(ann, bob)
+                self.picture("owedrahn", ann, bob)
+
+        self.play(PLAY_OWEDRAHN, (ann, bob), between)
+        money = ann.run(
+            "return [...document.querySelectorAll('.seats .money')]"
+            ".map((one) => Number(one.textContent.replace('−', '-')))"
+        )
+        self.assertEqual(sorted(money), [-2, 2])
+
+    def test_oldmaid(self) -> None:
+        """
+        Two play old maid to the last queen, and neither page ever holds the other's
+        cards.
+        """
+        ann, bob = self.two("Old maid")
+
+        def between(moves: int) -> None:
+            if moves == 3:
+                self.check(ann, bob)
+                self.picture("oldmaid", ann, bob)
+                hands = [
+                    set(
+                        one.run(
+                            "return [...document.querySelectorAll('.hand .unseen')]"
+                            ".map((one) => one.textContent)"
+                        )
+                    )
+                    for one in (ann, bob)
+                ]
+                self.assertTrue(hands[0])
+                self.assertFalse(hands[0] & hands[1])
+
+        self.play(PLAY_OLDMAID, (ann, bob), between)
+
+
+class FieldTests(PageTestCase):
+    def test_maze(self) -> None:
+        """
+        Two walk a small maze by their keyboards until it is empty, somebody watches,
+        and who has won dances.
+        """
+        ann, bob = self.player("Ann"), self.player("Bob", is_phone=True, is_dark=True)
+        eve = self.player("Eve")
+        link = self.new_room(ann, "Maze", rows=2, cols=5)
+        bob.open(link)
+        for one in (ann, bob):
+            one.until("return !!document.querySelector('canvas')")
+        eve.open(f"{link}&watch=1")
+        eve.see("You watch.")
+        self.check(ann, bob, eve)
+        self.walk((ann, bob))
+        self.assertIn("won", eve.text().lower())
+        dancer = ann if ann.run(_CAN_DANCE) else bob
+        dancer.press("Dance")
+        eve.until("return /dances?\\./.test(document.body.innerText)")
+        self.check(ann, bob)
+
+    def walk(self, players: tuple[Browser, ...]) -> None:
+        """Walk at random, by pressing keys, until the maze is empty."""
+        from selenium.webdriver.common.by import By
+        from selenium.webdriver.common.keys import Keys
+
+        keys = (Keys.ARROW_UP, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ARROW_RIGHT)
+        give_up = time.monotonic() + 6 * PATIENCE
+        drawn = random.Random(5)
+        while True:
+            for player in players:
+                if "won" in player.run(_HEADLINE):
+                    return
+                field = player.driver.find_element(By.TAG_NAME, "canvas")
+                field.send_keys(drawn.choice(keys))
+            self.assertLess(time.monotonic(), give_up, players[0].text())
+
+    def test_arena(self) -> None:
+        """
+        Four run about the arena by keys and fingers at twenty states a second, until
+        one has won.
+        """
+        names = ("Ann", "Bob", "Cleo", "Dan")
+        players = [
+            self.player(name, is_phone=name == "Bob", is_dark=name == "Bob")
+            for name in names
+        ]
+        link = self.new_room(players[0], "Arena", seconds=20, points=100)
+        for player in players[1:]:
+            player.open(link)
+        for player in players:
+            player.until("return !!document.querySelector('canvas')")
+            player.see("Dan")
+        for player in players:
+            player.run(_RUN_ABOUT)
+        self.check(*players[:2])
+        self.picture("arena", *players[:2])
+        for player in players:
+            player.until(_HAS_MOVED, what="its picture moves")
+            player.until(f"return ({_HEADLINE_OF}).includes('won')", what="an end")
+        scores = [
+            int(one)
+            for one in players[3].run(
+                "return [...document.querySelectorAll('.players .extra')]"
+                ".map((one) => one.innerText)"
+            )
+        ]
+        self.assertEqual(len(scores), 4)
+        self.assertGreater(sum(scores), 0)
+
+
+_HEADLINE_OF = "(document.querySelector('.turn')?.textContent ?? '').toLowerCase()"
+_HEADLINE = f"return {_HEADLINE_OF}"
+_CAN_DANCE = (
+    "return [...document.querySelectorAll('button')]"
+    ".some((one) => one.innerText === 'Dance')"
+)
+_HAS_MOVED = "return Number(document.querySelector('canvas').dataset.tick) > 20"
+#: Another direction every half second, and a dash now and then.
+_RUN_ABOUT = """
+const canvas = document.querySelector("canvas");
+const key = (type, key) => canvas.dispatchEvent(new KeyboardEvent(type, { key }));
+const keys = ["ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft"];
+let last = "ArrowUp";
+setInterval(() => {
+  key("keyup", last);
+  last = keys[Math.floor(Math.random() * 4)];
+  key("keydown", last);
+  if (Math.random() < 0.2) key("keydown", " ");
+}, 500);
+"""

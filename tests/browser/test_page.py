@@ -1,0 +1,144 @@
+"""The page around the games: the lobby, invitations, keyboards, and what goes wrong."""
+
+from __future__ import annotations
+
+from urllib.request import urlopen
+
+from tests.support.browsers import DESKTOP, PHONE
+from tests.support.pages import PageTestCase
+
+
+class LobbyTests(PageTestCase):
+    def test_lobby(self) -> None:
+        """
+        The lobby lists rooms as they come and go, and is whole, legible and open to
+        everybody on desktops and phones, by day and by night.
+        """
+        ann, bob = self.player("Ann"), self.player("Bob")
+        ann.see("No rooms yet")
+        self.new_room(bob, "Dice")
+        ann.see("Bob’s Dice")
+        for size in (DESKTOP, PHONE):
+            for is_dark in (False, True):
+                ann.resize(size)
+                ann.prefer(is_dark)
+                self.check(ann)
+        self.check(bob)
+        ann.resize(DESKTOP)
+        ann.prefer(False)
+        bob.press("Leave")
+        ann.until("return !document.body.innerText.includes('Bob’s Dice')")
+        bob.resize(PHONE)
+        bob.prefer(True)
+        self.new_room(ann, "Owe drahn", stake=3)
+        bob.see("Ann’s Owe drahn")
+        self.picture("lobby", ann, bob)
+
+    def test_join_from_list(self) -> None:
+        """
+        A room of the list is joined with one press, and watched with another.
+        """
+        ann, bob = self.player("Ann"), self.player("Bob")
+        eve = self.player("Eve", is_phone=True)
+        self.new_room(ann, "Tic-tac-toe")
+        bob.press("Join Ann’s Tic-tac-toe")
+        for one in (ann, bob):
+            one.until("return !!document.querySelector('.ttt')")
+        eve.press("Watch Ann’s Tic-tac-toe")
+        eve.see("You watch.")
+        self.assertFalse(
+            eve.run("return !!document.querySelector('.cell[aria-disabled=\"false\"]')")
+        )
+
+    def test_full_room(self) -> None:
+        """
+        Who comes to a room that is full is told so in words, and may watch.
+        """
+        ann = self.player("Ann")
+        eve = self.player("Eve", is_phone=True)
+        link = self.new_room(ann, "Tic-tac-toe")
+        ann.press("Add a bot")
+        ann.until("return !!document.querySelector('.ttt')")
+        eve.open(link)
+        eve.until("return /already begun|every seat/i.test(document.body.innerText)")
+        self.check(eve)
+        eve.press("Watch")
+        eve.see("You watch.")
+
+    def test_removed_player(self) -> None:
+        """
+        Whom the host removes is told, and does not come back.
+        """
+        ann = self.player("Ann")
+        bob = self.player("Bob")
+        link = self.new_room(ann, "Owe drahn")
+        bob.open(link)
+        ann.press("Remove Bob")
+        bob.see("The host removed you.")
+        bob.driver.refresh()
+        bob.see("You were removed from this room.")
+
+    def test_keyboard_alone(self) -> None:
+        """
+        A game can be begun and played with the keyboard alone, and where it is can be
+        seen.
+        """
+        from selenium.webdriver.common.by import By
+        from selenium.webdriver.common.keys import Keys
+
+        ann = self.player("Ann")
+        body = ann.driver.find_element(By.TAG_NAME, "body")
+        body.send_keys(Keys.TAB)
+        for _ in range(40):
+            focused = ann.driver.switch_to.active_element
+            if focused.get_attribute("aria-label") == "Play Tic-tac-toe with a bot":
+                break
+            focused.send_keys(Keys.TAB)
+        outline = ann.run(
+            "return getComputedStyle(document.activeElement).outlineStyle"
+        )
+        self.assertEqual(outline, "solid")
+        ann.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        ann.until("return document.querySelector('.turn')?.textContent === 'Your turn'")
+        ann.run("document.querySelector('.cell').focus()")
+        for key in (Keys.ARROW_RIGHT, Keys.ARROW_DOWN):
+            ann.driver.switch_to.active_element.send_keys(key)
+        label = ann.run("return document.activeElement.ariaLabel")
+        self.assertTrue(label.startswith("Row 2, column 2"), label)
+        free = ann.run(
+            "const cell = document.querySelector('.cell[data-who=empty]');"
+            "cell.focus(); return cell.ariaLabel.split(':')[0]"
+        )
+        ann.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        ann.see(f"You: {free.lower()}")
+
+    def test_two_tabs(self) -> None:
+        """
+        A tab that was copied takes over from the first one, which says so and waits.
+        """
+        ann = self.player("Ann")
+        first = ann.driver.current_window_handle
+        ann.run("window.copied = open(location.href)")
+        second = next(one for one in ann.driver.window_handles if one != first)
+        try:
+            ann.see("You went on in another tab")
+            ann.press("Play here instead")
+            self.wait_for(ann, "online")
+        finally:
+            ann.driver.switch_to.window(second)
+            ann.driver.close()
+            ann.driver.switch_to.window(first)
+
+    def test_headers(self) -> None:
+        """
+        A browser is told to run only the page's own files, and to let nobody put the
+        page into another one.
+        """
+        with urlopen(f"http://127.0.0.1:{self.node.http}/") as answer:
+            headers = answer.headers
+        policy = headers["content-security-policy"]
+        self.assertIn("default-src 'none'", policy)
+        self.assertIn("frame-ancestors 'none'", policy)
+        self.assertNotIn("unsafe", policy)
+        self.assertEqual(headers["x-content-type-options"], "nosniff")
+        self.assertEqual(headers["referrer-policy"], "no-referrer")
