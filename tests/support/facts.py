@@ -55,6 +55,8 @@ FACTS: dict[str, Any] = {
         "rooms": 3,
         "places": 9,
         "away": 2,
+        "relayed_seats": 3,
+        "match_spectators": 1,
         "by_game": {("tictactoe", "playing"): 2, ("maze", "gathering"): 1},
         "ended": {"finished": 5},
     },

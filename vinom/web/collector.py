@@ -129,6 +129,15 @@ class NodeCollector(Collector):
         places.add_metric(["here"], told["places"] - told["away"])
         places.add_metric(["away"], told["away"])
         yield places
+        relayed = GaugeMetricFamily(
+            "vinom_match_places",
+            "Places in matches of game servers that are played or watched by way of "
+            "the node.",
+            labels=["kind"],
+        )
+        relayed.add_metric(["seat"], told["relayed_seats"])
+        relayed.add_metric(["spectator"], told["match_spectators"])
+        yield relayed
         yield _count_by_label(
             "vinom_rooms_closed",
             "Rooms of the node that are over, by reason.",
