@@ -93,7 +93,8 @@ class WholeWorld:
     def client(self, name: str, worn: IDatagramFilter | None = None) -> Client:
         """A player who has not said hello."""
         lobby = LobbyClient(self.reactor, self.endpoint, Hello(PROTOCOL, name))
-        return Client(self.reactor, lobby, worn)
+        # However bad the network: there is no node here to play by way of.
+        return Client(self.reactor, lobby, worn, "udp")
 
     def run(self, until: Callable[[], bool], most: float) -> None:
         """Let time pass, from one event to the next, for *most* seconds at most."""

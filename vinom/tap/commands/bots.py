@@ -199,6 +199,8 @@ class BotRun:
                 tls=lobby.tls,
                 tls_name=lobby.tls_name,
                 worn=self._conditioner(name),
+                # What is measured is UDP, and nothing else that would do instead.
+                way="udp",
             ).addCallback(ready)
 
         return greet
