@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.model import Player
+from vinom.net.waits import Waits
 from vinom.rules.limits import TokenBucket
 from vinom.wire.conversation import Send, Talk, Work
 from vinom.wire.messages import (
@@ -108,9 +109,13 @@ class Desk(Protocol):
     Who serves the requests: the lobby.
 
     :ivar errors: how many players were refused something, by code.
+    :ivar hellos: who did not say hello yet.
+    :ivar idle: everybody else, until it is looked at whether they are silent.
     """
 
     errors: Counter[str]
+    hellos: Waits
+    idle: Waits
 
     async def greet(
         self, conversation: Conversation, hello: Hello
@@ -177,10 +182,9 @@ class Conversation:
         self._is_waiting = False
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
-        self._heard = now = clock.seconds()
-        patience = max(0.0, line.opened_at + bounds.hello_seconds - now)
+        self._heard = clock.seconds()
         self._catching_up: tuple[Callable[[], None], ...] = ()
-        self._alarm: IDelayedCall | None = clock.callLater(patience, self._overdue)
+        desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
 
     # What the line tells.
 
@@ -346,7 +350,15 @@ class Conversation:
             # Nobody waits for anything: a coroutine would only cost time.
             self._work_now(request)
             return
-        Deferred.fromCoroutine(self._work(request)).addErrback(
+        work = self._work(request)
+        try:
+            work.send(None)
+        except StopIteration:
+            # Nobody had to be waited for, as mostly; a Deferred would cost as much
+            # as the answer.
+            return
+        # It goes on where it stopped: what it waits for says so until it is there.
+        Deferred.fromCoroutine(work).addErrback(
             lambda failure: self._log.failure("conversation failed", failure)
         )
 
@@ -412,7 +424,8 @@ class Conversation:
             self._note(push)
         self._talk.admitted(welcome, news)
         if self.is_open:
-            self._rearm(self._bounds.idle_seconds)
+            self._desk.hellos.remove(self)
+            self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
 
     def _note(self, push: Push) -> None:
         """Remember whether this player waits for something."""
@@ -421,33 +434,24 @@ class Conversation:
         elif isinstance(push, MatchFound | MatchEnded):
             self._is_waiting = False
 
-    def _overdue(self) -> None:
-        self._alarm = None
+    def overdue(self) -> None:
+        """No hello came in time; or see whether this player is silent."""
         if self.player is None:
             self._talk.overdue()
             self._flush()
             return
-        quiet = self._clock.seconds() - self._heard
+        now, patience = self._clock.seconds(), self._bounds.idle_seconds
         if self._is_waiting or self.places:
-            self._rearm(self._bounds.idle_seconds)
-        elif quiet >= self._bounds.idle_seconds:
+            self._desk.idle.add(self, now + patience)
+        elif now >= self._heard + patience:
             self.end(Refused(Code.TIMEOUT, "nothing was heard for long"))
         else:
-            self._rearm(self._bounds.idle_seconds - quiet)
-
-    def _rearm(self, delay: float) -> None:
-        self._disarm()
-        # A thousandth more, so that rounding never wakes us just too early.
-        self._alarm = self._clock.callLater(delay + 0.001, self._overdue)
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+            self._desk.idle.add(self, self._heard + patience)
 
     def _over(self) -> None:
         if self.is_open:
             self.is_open = False
             self._catching_up = ()
-            self._disarm()
+            self._desk.hellos.remove(self)
+            self._desk.idle.remove(self)
             self._desk.lost(self)

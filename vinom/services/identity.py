@@ -156,10 +156,12 @@ class Known:
     A player who proved who it is.
 
     :ivar key: its secret for the next hello.
+    :ivar is_new: nobody has ever heard of this player.
     """
 
     player: Player
     key: str = attrs.field(repr=False)
+    is_new: bool = False
 
 
 class Identity:
@@ -211,18 +213,18 @@ class Identity:
                 return await self._by_key(hello.player_key)
             name = None if hello.name is None else clean_name(hello.name)
             if hello.credentials is None:
-                return await self.introduce(self._guest(name, host))
+                return await self.introduce(self._guest(name, host), is_new=True)
             return await self.introduce(await self._log_in(hello.credentials, name))
         except Refused as refusal:
             if refusal.code in (Code.UNAUTHORIZED, Code.UNKNOWN_PLAYER_KEY):
                 self._failures.take(host, self._now())
             raise
 
-    async def introduce(self, player: Player) -> Known:
+    async def introduce(self, player: Player, *, is_new: bool = False) -> Known:
         """Give a player a new key."""
         key = urlsafe_b64encode(self._entropy(24)).decode()
         await self._keep(key, player)
-        return Known(player, key)
+        return Known(player, key, is_new)
 
     async def _by_key(self, key: str) -> Known:
         player = await self._players.find(_hash(key))

@@ -15,6 +15,7 @@ from vinom import __version__
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.model import Player
+from vinom.net.waits import Waits
 from vinom.services.conversation import Bounds, Conversation, Followed, Line
 from vinom.services.identity import Identity
 from vinom.services.matchmaker import Matchmaker
@@ -40,7 +41,10 @@ class Lobby(Service):
 
     :param games: by the name players ask for.
     :param bounds: what one conversation may cost.
+    :param is_debugging: write down each hello.
     :ivar errors: how many players were refused something, by code.
+    :ivar hellos: conversations whose hello did not come yet.
+    :ivar idle: the others, until it is looked at whether they are silent.
     """
 
     name = "lobby"
@@ -56,13 +60,16 @@ class Lobby(Service):
         games: Mapping[str, Game[Any, Any]],
         clock: IReactorTime,
         bounds: Bounds | None = None,
+        *,
+        is_debugging: bool = False,
     ) -> None:
         self._identity, self._presence = identity, presence
         self._matchmaker, self._sessions = matchmaker, sessions
         self._rooms = rooms
         self._games, self._clock = tuple(sorted(games)), clock
-        self._bounds = bounds or Bounds()
+        self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
         self._conversations: set[Conversation] = set()
+        self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
 
     def open(self, line: Line) -> Conversation:
@@ -100,19 +107,20 @@ class Lobby(Service):
         if older is not None:
             older.end(Refused(Code.REPLACED, "you said hello on another line"))
         try:
-            news = await self._news(player)
+            news = [] if known.is_new else await self._news(player)
             if not conversation.is_open:
                 raise Refused(Code.TIMEOUT, "the line closed during the hello")
         except BaseException:
             self._leave(player.player_id, conversation)
             raise
-        # Thousands come in a second after a network was away.
-        self._log.debug(
-            "hello from {name} at {host}",
-            name=player.name,
-            host=conversation.host,
-            player_id=player.player_id,
-        )
+        if self._is_debugging:
+            # Thousands come in a second after a network was away.
+            self._log.debug(
+                "hello from {name} at {host}",
+                name=player.name,
+                host=conversation.host,
+                player_id=player.player_id,
+            )
         welcome = Welcome(
             player.player_id,
             known.key,

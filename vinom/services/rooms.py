@@ -308,9 +308,6 @@ class Rooms(Service):
             room = LiveRoom(self, room_id, asked.game, game, options, is_public)
         self._rooms[room_id] = room
         self._index.add(room)
-        self._log.debug(
-            "room {room_id} of {game} opens", room_id=room_id, game=room.name
-        )
         return room
 
     # Coming back.

@@ -194,6 +194,7 @@ def build_parts(
             burst=settings.message_burst,
             actions=settings.input_rate,
         ),
+        is_debugging=settings.log_level == "debug",
     )
     lines = Lines(
         lobby.open,
