@@ -482,6 +482,44 @@ class CostTests(CrossTests):
         self.assertEqual(1, len(states))
         self.assertEqual(1, len(states[0].views))
 
+    def test_node_is_behind(self) -> None:
+        """
+        While a node does not read, its game processes keep no states for it: it gets
+        every event, and the newest state when it has caught up; UDP is played on.
+        """
+        udp = self.begin()
+        fleet = self.world.fleet
+        fleet.is_behind = True
+        told = len(fleet.told)
+        for _ in range(10):
+            udp.say("tell")
+            self.world.run(0.05)
+        self.assertEqual(10, len(udp.lines))
+        states = [m for m in fleet.told[told:] if isinstance(m, RelayState)]
+        self.assertEqual([], states)
+        fleet.is_behind = False
+        self.world.run()
+        shown = of(self.ann.heard(), "game_state")
+        self.assertEqual(udp.lines, shown[-1]["view"]["lines"])
+        self.assertEqual(10, sum(len(state["events"]) for state in shown))
+
+    def test_end_while_behind(self) -> None:
+        """
+        The last state is told before the end, even to a node that is behind.
+        """
+        udp = self.begin()
+        self.world.fleet.is_behind = True
+        udp.say("hello")
+        udp.leave()
+        self.ann.ask("leave_room")
+        eve, _ = self.world.hello("eve", ends_at_match=False)
+        self.world.enter(eve, self.match_id, spectate=True)
+        self.world.sessions._fleet.close_room(self.match_id, "ended")
+        self.world.run()
+        said = eve.heard()
+        (closed,) = of(said, "room_closed")
+        self.assertEqual(closed["version"], of(said, "game_state")[-1]["version"])
+
     def test_match_is_over(self) -> None:
         """
         When a match is over nothing of it is left in the node's rooms.

@@ -50,6 +50,7 @@ class CrossFleet:
 
     :ivar sent: what it was told.
     :ivar told: what it told.
+    :ivar is_behind: does the node not read?
     """
 
     def __init__(self, net: GameNet) -> None:
@@ -59,7 +60,8 @@ class CrossFleet:
         self.tickets: dict[tuple[str, int], Ticket] = {}
         self._watches: dict[str, Any] = {}
         self._relays: dict[str, Callable[[FromRelayed], None] | None] = {}
-        net.server.linked(self._hear)
+        self.is_behind = False
+        net.server.linked(self._hear, lambda: self.is_behind)
 
     def host(
         self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any, relay: Any = None

@@ -101,6 +101,11 @@ class _Link(Protocol):
         if self._is_open and not self._unsent:
             self.transport.loseConnection()
 
+    @property
+    def is_behind(self) -> bool:
+        """Does the peer not read what was sent?"""
+        return self._retry is not None
+
     def _frame_received(self, frame: bytes) -> None:
         raise NotImplementedError
 

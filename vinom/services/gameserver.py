@@ -141,9 +141,17 @@ class GameServer:
 
     # The node.
 
-    def linked(self, send: Callable[[ToNode], None]) -> None:
-        """The control link stands; *send* tells the node."""
-        self._send = send
+    def linked(
+        self,
+        send: Callable[[ToNode], None],
+        is_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """
+        The control link stands; *send* tells the node.
+
+        :param is_behind: does the node not read what it was told?
+        """
+        self._send, self._relays.is_behind = send, is_behind
         if self._orphaned is not None:
             self._orphaned.cancel()
             self._orphaned = None

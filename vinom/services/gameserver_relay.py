@@ -33,6 +33,8 @@ from vinom.wire.control_relay import (
 
 #: A message that is nearly as long as a frame may be cannot be sent, bytes.
 _MOST_BYTES = FRAME_LIMIT - 64 * 1024
+#: How soon a node that is behind is looked at again, seconds.
+_BEHIND_PAUSE = 0.05
 _write = json.Encoder().encode
 _unpack = msgpack.Decoder().decode
 
@@ -42,6 +44,8 @@ class RelayedSeats:
     The relayed seats of one room, and its spectators in the node.
 
     :param dismiss: hears of a player's own connection whose seat is relayed now.
+    :param must_wait: does the node not read fast enough? Then this room shows its
+        newest state a moment later.
     """
 
     def __init__(
@@ -49,8 +53,10 @@ class RelayedSeats:
         hosted: HostedRoom,
         tell: Callable[[ToNode], None],
         dismiss: Callable[[Line], None],
+        must_wait: Callable[[HostedRoom], bool],
     ) -> None:
         self._hosted, self._tell, self._dismiss = hosted, tell, dismiss
+        self._must_wait = must_wait
         self._match_id = hosted.room.plan.match_id
         self._decode = json_action_reader(hosted.room.game)
         self._ticks = bool(hosted.room.game.tick_hz)
@@ -148,12 +154,18 @@ class RelayedSeats:
         told = RelayEvent(self._match_id, version, event.kind, event.data, event.to)
         self._tell(told)
 
-    def show(self, now: float) -> None:
-        """Tell what this turn changed."""
+    def show(self, now: float, is_last: bool = False) -> None:
+        """
+        Tell what this turn changed.
+
+        :param is_last: there will be no later moment for it.
+        """
         hosted = self._hosted
         room = hosted.room
         version = room.version
         if not version or self._has_failed:
+            return
+        if not is_last and version != self._shown and self._must_wait(hosted):
             return
         applied = {}
         for seat in hosted.seats:
@@ -254,7 +266,10 @@ class RelayDesk:
     :param rooms: by match.
     :param turn: called with each room when its turn's inputs are in.
     :param dismiss: hears of connections that a relayed player replaced.
+    :ivar is_behind: does the node not read what it was told?
     """
+
+    is_behind: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(
         self,
@@ -280,7 +295,9 @@ class RelayDesk:
             self._let_go(hosted, now)
             return
         if hosted.relay is None:
-            hosted.relay = RelayedSeats(hosted, self._tell, self._dismiss)
+            hosted.relay = RelayedSeats(
+                hosted, self._tell, self._dismiss, self._must_wait
+            )
         hosted.relay.take(message, now)
         if hosted.room.game.states == "every":
             self._turn(hosted, now)
@@ -297,6 +314,15 @@ class RelayDesk:
                 seat.is_relayed = False
                 hosted.miss(seat, now)
         self._turn(hosted, now)
+
+    def _must_wait(self, hosted: HostedRoom) -> bool:
+        """Newest wins: while the node is behind, states are not made for it."""
+        if not self.is_behind():
+            return False
+        self._touched[hosted] = None
+        if self._later is None:
+            self._later = self._clock.callLater(_BEHIND_PAUSE, self._end_turn)
+        return True
 
     def _end_turn(self) -> None:
         self._later = None

@@ -389,7 +389,7 @@ class HostedRoom:
         end = write_end(self._recording, self.room, effect)
         if self.relay is not None:
             # Nothing is told of a room after its end.
-            self.relay.show(now)
+            self.relay.show(now, is_last=True)
         self.ended_at = now
         for line in filter(None, (seat.line for seat in self.seats)):
             line.link.hasten(_FAREWELL_PAUSE, now)

@@ -206,7 +206,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
 
     def linked(client: ControlClient) -> None:
         link.append(client)
-        program.linked(client.send)
+        program.linked(client.send, lambda: client.is_behind)
 
     def unreachable(failure: Failure) -> None:
         _log.error("no control link to the node: {why}", why=failure.getErrorMessage())
