@@ -36,8 +36,8 @@ class TurnTests(PageTestCase):
 
         def between(moves: int) -> None:
             if moves == 3:
-                self.check(ann, bob)
                 self.picture("tictactoe", ann, bob)
+                self.check(ann, bob)
                 bob.driver.refresh()
                 bob.until("return !!document.querySelector('.turn')")
                 seats = bob.run(
@@ -67,8 +67,8 @@ class TurnTests(PageTestCase):
 
         def between(moves: int) -> None:
             if moves == 4:
-                self.check(ann, bob)
                 self.picture("dice", ann, bob)
+                self.check(ann, bob)
                 way.cut()
                 bob.see("Connection lost")
                 ann.see("away")
@@ -91,9 +91,9 @@ class TurnTests(PageTestCase):
         ann.until("return document.body.innerText.includes('You and Bob: 1')")
 
         def between(moves: int) -> None:
-            if moves == 5:
-                self.check(ann, bob)
+            if moves == 4:
                 self.picture("owedrahn", ann, bob)
+                self.check(ann, bob)
 
         self.play(PLAY_OWEDRAHN, (ann, bob), between)
         money = ann.run(
@@ -110,9 +110,9 @@ class TurnTests(PageTestCase):
         ann, bob = self.two("Old maid")
 
         def between(moves: int) -> None:
-            if moves == 3:
-                self.check(ann, bob)
+            if moves == 1:
                 self.picture("oldmaid", ann, bob)
+                self.check(ann, bob)
                 hands = [
                     set(
                         one.run(
@@ -176,7 +176,7 @@ class FieldTests(PageTestCase):
             self.player(name, is_phone=name == "Bob", is_dark=name == "Bob")
             for name in names
         ]
-        link = self.new_room(players[0], "Arena", seconds=20, points=100)
+        link = self.new_room(players[0], "Arena", seconds=20, points=30)
         for player in players[1:]:
             player.open(link)
         for player in players:
@@ -184,8 +184,9 @@ class FieldTests(PageTestCase):
             player.see("Dan")
         for player in players:
             player.run(_RUN_ABOUT)
-        self.check(*players[:2])
+        players[0].until(_HAS_MOVED, what="its picture moves")
         self.picture("arena", *players[:2])
+        self.check(*players[:2])
         for player in players:
             player.until(_HAS_MOVED, what="its picture moves")
             player.until(f"return ({_HEADLINE_OF}).includes('won')", what="an end")

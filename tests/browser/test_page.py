@@ -15,7 +15,6 @@ class LobbyTests(PageTestCase):
         everybody on desktops and phones, by day and by night.
         """
         ann, bob = self.player("Ann"), self.player("Bob")
-        ann.see("No rooms yet")
         self.new_room(bob, "Dice")
         ann.see("Bob’s Dice")
         for size in (DESKTOP, PHONE):

@@ -214,7 +214,11 @@ return press("Keep and bank") ?? press("Roll");
 """
 )
 PLAY_OWEDRAHN = (
-    _TURN
+    # The table resets 5 s after the end, which somebody may miss.
+    """
+if (document.querySelector(".log").innerText.includes("won the round")) return "over";
+"""
+    + _TURN
     + """
 if (turn.textContent === "Are you ready?") return press("Ready");
 return press("Roll");

@@ -21,7 +21,7 @@ from vinom.web.answers import make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
 from vinom.web.health import health_pages
-from vinom.web.static_pages import StaticFolder
+from vinom.web.static_pages import StaticPages
 from vinom.web.websocket import WebSocketPage
 
 
@@ -39,7 +39,7 @@ def public_site(
     :param tls: used if the settings say so.
     :param obstacle: why no players should be sent here.
     """
-    pages = StaticFolder()
+    pages = StaticPages()
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
     origins = Origins(settings.origin, not settings.browsers_only, settings.any_origin)

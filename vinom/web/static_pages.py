@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from twisted.python.filepath import InsecurePath
+import attrs
+from twisted.web.http import CACHED
 from twisted.web.resource import Resource
 from twisted.web.server import Request
-from twisted.web.static import File
 
-from vinom.web.answers import Missing
+from vinom.web.answers import Missing, Page
 
 STATIC = Path(__file__).resolve().parent / "static"
 
@@ -20,7 +22,6 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".webmanifest": "application/manifest+json",
 }
 
 #: Everything comes from this node, and nothing may be put around it.
@@ -31,7 +32,6 @@ _POLICY = "; ".join(
         "style-src 'self'",
         "img-src 'self'",
         "connect-src 'self'",
-        "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -47,52 +47,74 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     # Kept, and asked after each time: a new version of the node is seen at once.
     "cache-control": "no-cache",
+    "vary": "accept-encoding",
 }
 
 
-class StaticFolder(File):
+@attrs.frozen
+class _File:
     """
-    A folder's files, by known types only; no listings.
+    One file, ready to be sent.
 
-    Browsers ask with If-Modified-Since, and are answered 304 if all is as it was.
+    :ivar tag: what its bytes are known by.
     """
 
-    contentTypes = _TYPES
+    kind: str
+    plain: bytes
+    packed: bytes
+    tag: bytes
 
-    def __init__(self, path: str | Path = STATIC) -> None:
-        super().__init__(str(path), defaultType="")
-        self.indexNames = ["index.html"]
+
+def _read(path: Path) -> _File:
+    plain = path.read_bytes()
+    tag = sha256(plain).hexdigest()[:24].encode()
+    return _File(_TYPES[path.suffix], plain, gzip.compress(plain, mtime=0), tag)
+
+
+class StaticPages(Resource):
+    """
+    A folder's files, read once, by known types only; other pages may be put beside.
+
+    No name of a file is ever made of what a browser asks for.
+    """
+
+    def __init__(self, folder: Path = STATIC) -> None:
+        super().__init__()
+        self._files = {
+            path.relative_to(folder).as_posix().encode(): _read(path)
+            for path in folder.rglob("*")
+            if path.suffix in _TYPES
+        }
+        self._files[b""] = self._files[b"index.html"]
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        """Find a file; what starts with a dot, or has no known type, is none."""
-        if not path and not request.postpath:
-            found: Resource = super().getChild(path, request)
-            return found
-        try:
-            name = path.decode()
-            child = self.child(name)
-        except (UnicodeDecodeError, InsecurePath):
+        found = self._files.get(b"/".join((path, *request.postpath)))
+        if found is None:
             return Missing()
-        if name.startswith(".") or not (
-            child.isdir() or (Path(name).suffix in _TYPES and child.isfile())
-        ):
-            return Missing()
-        folder: File = self.createSimilarFile(child.path)
-        return folder
+        request.postpath = []
+        return _Served(found)
 
-    def createSimilarFile(self, path: str) -> StaticFolder:
-        return StaticFolder(path)
 
-    def directoryListing(self) -> Resource:
-        return Missing()
+class _Served(Page):
+    """Give one file, or say that the browser has it."""
 
-    def render_GET(self, request: Request) -> bytes | int:
+    def __init__(self, file: _File) -> None:
+        super().__init__()
+        self._file = file
+
+    def render_GET(self, request: Request) -> bytes:
+        file = self._file
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        self.restat(False)
-        if self.isdir():
-            return Missing().render(request)
-        found: bytes | int = super().render_GET(request)
-        return found
+        request.setHeader("content-type", file.kind)
+        body, tag = file.plain, file.tag
+        accepted = request.getHeader(b"accept-encoding") or b""
+        if b"gzip" in accepted:
+            request.setHeader("content-encoding", "gzip")
+            body, tag = file.packed, tag + b"-gzip"
+        if request.setETag(b'"%b"' % tag) is CACHED:
+            return b""
+        request.setHeader("content-length", str(len(body)))
+        return b"" if request.method == b"HEAD" else body
 
     render_HEAD = render_GET
