@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.test_turns import TurningReactor
 from vinom.net.direct import DirectReads
+from vinom.net.turn_end import TurnEnd
 from vinom.net.turns import TurnWatch
 
 
@@ -76,7 +77,7 @@ class DirectReadsTests(SynchronousTestCase):
         """
         reactor = TurningReactor()
         watch = TurnWatch(reactor.seconds)
-        watch.read_directly(self.direct)
+        watch.shorten(self.direct, TurnEnd(reactor))
         poller = reactor._poller
         watch.start(reactor)
         self.addCleanup(watch.stop)

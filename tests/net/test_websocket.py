@@ -79,6 +79,14 @@ class SocketCase(TestCase):
 class SendingTests(SocketCase):
     """What the server says."""
 
+    async def test_nothing_waits(self) -> None:
+        """
+        A state does not wait until the client's system has confirmed the one before.
+        """
+        self.serve()
+        _, echo = await self.client()
+        self.assertTrue(echo.line._transport.getTcpNoDelay())
+
     async def test_one_frame_a_turn(self) -> None:
         """
         What a client is told in one turn comes as one array, in order.
@@ -457,6 +465,26 @@ class TurnEndTests(SynchronousTestCase):
         clock.advance(0)
         self.assertEqual(done, ["room", "late room", "line"])
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_events(self) -> None:
+        """
+        What a turn's events bring is done when they are over, without a timed call.
+        """
+        clock, done = Clock(), []
+        turn_end = TurnEnd(clock)
+        turn_end.call(lambda: done.append("before"))
+        turn_end.events_begin()
+        turn_end.call(lambda: done.append("event"))
+        self.assertEqual(done, [])
+        turn_end.events_over()
+        self.assertEqual(done, ["before", "event"])
+        turn_end.events_begin()
+        turn_end.call(lambda: done.append("second turn"))
+        turn_end.events_over()
+        self.assertEqual(done.pop(), "second turn")
+        turn_end.call(lambda: done.append("after"))
+        clock.advance(0)
+        self.assertEqual(done, ["before", "event", "after"])
 
     def test_failure(self) -> None:
         """

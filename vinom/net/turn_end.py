@@ -22,6 +22,9 @@ class TurnEnd:
 
     First come the calls, in order: a room that makes one broadcast of all that
     happened. Then come the lines, each once, with what the calls said as well.
+
+    Who hands out a turn's events may say so: then what they bring needs no timed
+    call, which would cost more than most messages.
     """
 
     _log = Logger()
@@ -30,7 +33,17 @@ class TurnEnd:
         self._clock = clock
         self._calls: list[Callable[[], None]] = []
         self._lines: list[Unsent] = []
-        self._is_armed = False
+        self._is_armed = self._is_told = False
+
+    def events_begin(self) -> None:
+        """The turn's events are handed out now; `events_over` will follow."""
+        self._is_told = True
+
+    def events_over(self) -> None:
+        """All of them were dealt with."""
+        self._is_told = False
+        if self._is_armed:
+            self._end()
 
     def call(self, call: Callable[[], None]) -> None:
         """Do *call* when this turn ends, or after the calls that are done now."""
@@ -46,7 +59,8 @@ class TurnEnd:
 
     def _arm(self) -> None:
         self._is_armed = True
-        self._clock.callLater(0, self._end)
+        if not self._is_told:
+            self._clock.callLater(0, self._end)
 
     def _end(self) -> None:
         # Still armed: what is wished from here on is done by these loops.

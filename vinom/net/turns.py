@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from vinom.net.direct import DirectReads
+from vinom.net.turn_end import TurnEnd
 from vinom.rules.figures import TURN_BOUNDS, WORST, Histogram, Labels
 from vinom.rules.limits import TokenBucket
 
@@ -55,10 +56,16 @@ class TurnWatch:
         self._window_ends = seconds() + _WINDOW
         self._restore: Callable[[], None] | None = None
         self._direct: DirectReads | None = None
+        self._end: TurnEnd | None = None
 
-    def read_directly(self, direct: DirectReads) -> None:
-        """Let these connections be read before the reactor is told of an event."""
-        self._direct = direct
+    def shorten(self, direct: DirectReads, end: TurnEnd) -> None:
+        """
+        Spare the reactor what can be done with less.
+
+        :param direct: connections that are read before it is told of an event.
+        :param end: what is done when a turn's events were dealt with.
+        """
+        self._direct, self._end = direct, end
 
     def start(self, reactor: Any) -> bool:
         """
@@ -125,16 +132,28 @@ class TurnWatch:
 
     def each(self, events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         """Hand out events; each is dealt with before the next is asked for."""
-        seconds = self._seconds
+        seconds, end = self._seconds, self._end
         read = None if self._direct is None else self._direct.read
+        if end is not None:
+            end.events_begin()
         before = seconds()
-        for event in events:
-            if read is None or event[1] != EPOLLIN or not read(event[0]):
-                yield event
-            now = seconds()
-            if now - before > self._remarkable:
-                self._note(now, now - before, partial(self._name_of_event, event[0]))
-            before = now
+        try:
+            for event in events:
+                if read is None or event[1] != EPOLLIN or not read(event[0]):
+                    yield event
+                now = seconds()
+                if now - before > self._remarkable:
+                    self._note(
+                        now, now - before, partial(self._name_of_event, event[0])
+                    )
+                before = now
+        finally:
+            if end is not None:
+                end.events_over()
+                now = seconds()
+                if now - before > self._remarkable:
+                    called = partial(name_of_call, end.events_over)
+                    self._note(now, now - before, called)
 
     def _timed(self, called: Callable[..., Any], args: Any, named: Any) -> None:
         before = self._seconds()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
@@ -156,8 +156,9 @@ class WebSocketLine:
         :param is_first: nothing was ever sent over this transport.
         """
         self._transport = transport
-        # A state that waits for the peer to confirm the one before comes too late.
-        transport.setTcpNoDelay(True)
+        if ITCPTransport.providedBy(transport):
+            # A state that waits until the peer confirms the one before comes late.
+            transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
         direct = _socket_under(transport)
         if direct is None:

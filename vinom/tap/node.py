@@ -110,7 +110,7 @@ class Node(MultiService):
             for port in self._listening:
                 port.stopListening()
             raise SystemExit(1) from error
-        self._turns.read_directly(parts.websockets.direct)
+        self._turns.shorten(parts.websockets.direct, parts.websockets.turn_end)
         if not self._turns.start(self._reactor):
             _log.info("turns of this reactor are not measured")
         MultiService.startService(self)
