@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class PatienceTests(SynchronousTestCase):
@@ -22,5 +26,9 @@ class PatienceTests(SynchronousTestCase):
         A node that plays a game of the tests does not carry the tests' tools.
         """
         program = "import sys, tests.support.quick; print('hypothesis' in sys.modules)"
-        told = subprocess.check_output([sys.executable, "-c", program], text=True)
+        told = subprocess.check_output(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True,
+        )
         self.assertEqual(told.strip(), "False")
