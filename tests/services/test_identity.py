@@ -238,6 +238,25 @@ class HelloProofTests(SynchronousTestCase):
         world.clock.advance(2.0)
         self.assertIn("player_id", self.say(world, "2001:db8::1", credentials=right))
 
+    def test_beside_somebody_who_guesses(self) -> None:
+        """
+        Wrong keys and passwords of one neighbour keep nobody out who has a key, or
+        needs none; and wrong keys without end are refused unseen.
+        """
+        world = self.world()
+        key = self.say(world, "127.0.0.1", name="ann")["player_key"]
+        wrong = [
+            self.say(world, "127.0.0.1", player_key=f"guess {n}")["code"]
+            for n in range(150)
+        ]
+        self.assertEqual(set(wrong), {"unknown_player_key"})
+        self.assertIn("player_id", self.say(world, "127.0.0.1", player_key=key))
+        self.assertIn("player_id", self.say(world, "127.0.0.1", name="bob"))
+        for n in range(60):
+            wrong.append(self.say(world, "127.0.0.1", player_key=f"more {n}")["code"])
+        self.assertEqual(wrong[-1], "rate_limited")
+        self.assertIn("player_id", self.say(world, "127.0.0.1", name="cid"))
+
     def test_key_lives_with_its_use(self) -> None:
         """
         A key works as long as it is used now and then.

@@ -394,6 +394,44 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(self.watcher.heard(), [])
         self.assertEqual(kinds(ann.heard())[-1], "room_closed")
 
+    def test_slow_watcher(self) -> None:
+        """
+        Who watches and reads slowly is told once how each room is now, however often
+        it has changed.
+        """
+        self.watcher.ask("list_rooms", game="pair", watch=True)
+        self.watcher.is_behind = True
+        for number in range(5):
+            ann, _ = self.world.joined(f"ann{number}", "r1", "pair")
+            self.world.clock.advance(0.6)
+            ann.ask("leave_room")
+            self.world.clock.advance(0.6)
+        self.world.joined("bob", "r2", "pair")
+        self.world.clock.advance(0.6)
+        self.world.rooms.close_room("r1")
+        self.world.clock.advance(0.6)
+        self.assertEqual(self.watcher.heard(), [])
+        self.watcher.catch_up()
+        update = only(self.watcher.heard())["data"]
+        self.assertEqual(update["gone"], ["r1"])
+        self.assertEqual(only(update["changed"])["room_id"], "r2")
+        self.world.joined("cid", "r2", "pair")
+        self.world.clock.advance(0.6)
+        changed = only(self.watcher.heard())["data"]["changed"]
+        self.assertEqual(only(changed)["state"], "playing")
+
+    def test_slow_watcher_who_stops(self) -> None:
+        """
+        Who watches no more is told nothing when it has caught up.
+        """
+        self.watcher.ask("list_rooms", watch=True)
+        self.watcher.is_behind = True
+        self.world.joined("ann", "r1", "pair")
+        self.world.clock.advance(0.6)
+        self.watcher.ask("list_rooms", watch=False)
+        self.watcher.catch_up()
+        self.assertEqual(self.watcher.heard(), [])
+
     def test_operators(self) -> None:
         """
         Operators see every room, and may remove a player or end one.

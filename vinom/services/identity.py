@@ -190,8 +190,11 @@ class Identity:
         self._key_seconds = key_seconds
         self._guests = guests
         self._portal = _portal(checkers)
-        # Guessing passwords or keys is what this slows; success costs nothing.
+        # Guessing passwords is what this slows; success costs nothing.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
+        # Guessing keys is hopeless: this only bounds what looking them up costs, and
+        # is so wide that who has one gets in beside somebody who guesses.
+        self._wrong_keys = NetworkBuckets(rate=20, burst=200)
 
     async def identify(self, hello: Hello, host: str) -> Known:
         """
@@ -201,24 +204,19 @@ class Identity:
         :raises Refused: `UNAUTHORIZED`, `UNKNOWN_PLAYER_KEY`, `NAME_REFUSED` or
             `RATE_LIMITED`, for an address that failed too often.
         """
-        wait = self._failures.wait(host, self._now())
-        if wait > 0:
-            raise Refused(
-                Code.RATE_LIMITED,
-                "too many failed hellos from your address",
-                {"retry_after": round(wait, 3)},
-            )
+        if hello.player_key is not None:
+            return await self._by_key(hello.player_key, host)
+        name = None if hello.name is None else clean_name(hello.name)
+        if hello.credentials is None:
+            return await self.introduce(self._guest(name, host), is_new=True)
+        _ensure(self._failures, host, self._now())
         try:
-            if hello.player_key is not None:
-                return await self._by_key(hello.player_key)
-            name = None if hello.name is None else clean_name(hello.name)
-            if hello.credentials is None:
-                return await self.introduce(self._guest(name, host), is_new=True)
-            return await self.introduce(await self._log_in(hello.credentials, name))
+            player = await self._log_in(hello.credentials, name)
         except Refused as refusal:
-            if refusal.code in (Code.UNAUTHORIZED, Code.UNKNOWN_PLAYER_KEY):
+            if refusal.code is Code.UNAUTHORIZED:
                 self._failures.take(host, self._now())
             raise
+        return await self.introduce(player)
 
     async def introduce(self, player: Player, *, is_new: bool = False) -> Known:
         """Give a player a new key."""
@@ -226,9 +224,11 @@ class Identity:
         await self._keep(key, player)
         return Known(player, key, is_new)
 
-    async def _by_key(self, key: str) -> Known:
+    async def _by_key(self, key: str, host: str) -> Known:
+        _ensure(self._wrong_keys, host, self._now())
         player = await self._players.find(_hash(key))
         if player is None:
+            self._wrong_keys.take(host, self._now())
             raise Refused(
                 Code.UNKNOWN_PLAYER_KEY, "say hello with a name or credentials"
             )
@@ -273,6 +273,16 @@ class Identity:
             ) from None
         assert isinstance(player, Player)
         return player
+
+
+def _ensure(bucket: NetworkBuckets, host: str, now: float) -> None:
+    wait = bucket.wait(host, now)
+    if wait > 0:
+        raise Refused(
+            Code.RATE_LIMITED,
+            "too many failed hellos from your address",
+            {"retry_after": round(wait, 3)},
+        )
 
 
 def _credentials(

@@ -123,7 +123,7 @@ class Rooms(Service):
         self._dirty: dict[LiveRoomSeats, None] = {}
         self._drained: list[Deferred[None]] = []
         self._ended: Counter[str] = Counter()
-        # Guessing resume tokens is hopeless; this keeps it from being work.
+        # Guessing resume tokens is hopeless; whoever tries it hears so.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
         self._index = RoomIndex(clock)
 
@@ -323,14 +323,6 @@ class Rooms(Service):
     def _reconnect(
         self, conversation: Conversation, resume: str, heard: int | None
     ) -> Followed:
-        now = self._clock.seconds()
-        wait = self._failures.wait(conversation.host, now)
-        if wait > 0:
-            raise Refused(
-                Code.RATE_LIMITED,
-                "too many wrong resume tokens from your address",
-                {"retry_after": round(wait, 3)},
-            )
         shown = sha256(resume.encode()).digest()
         # A dict is no secret's friend, but what it compares are hashes: how long
         # that takes tells nothing of the token.
@@ -347,7 +339,7 @@ class Rooms(Service):
                         "outcome": told.outcome,
                     },
                 )
-            self._failures.take(conversation.host, now)
+            self._count_guess(conversation.host)
             raise Refused(
                 Code.BAD_RESUME,
                 "this resume token is wrong, used up or expired; if you are known by "
@@ -362,6 +354,20 @@ class Rooms(Service):
                 {"room_id": member.room_id},
             )
         return self._welcome(conversation, member, heard, is_again=True)
+
+    def _count_guess(self, host: str) -> None:
+        """
+        Count a wrong resume token; who has a right one at that address gets in.
+
+        :raises Refused: there were too many.
+        """
+        now = self._clock.seconds()
+        if not self._failures.take(host, now):
+            raise Refused(
+                Code.RATE_LIMITED,
+                "too many wrong resume tokens from your address",
+                {"retry_after": round(self._failures.wait(host, now), 3)},
+            )
 
     def _welcome(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from vinom.errors import Code, Refused
 from vinom.services.conversation import Conversation
 from vinom.services.rooms_seats import LiveRoomSeats
 from vinom.wire.envelope import encode_push
@@ -17,9 +18,13 @@ from vinom.wire.shared import Shared
 _PAUSE = 0.5
 #: Most rooms in one update.
 _CHUNK = 100
+#: Who is behind by news of more rooms than this is sent away.
+_MOST_LATE = 10_000
 
 #: What somebody wants to know of: a game and a state, or any.
 Filter = tuple[str | None, str | None]
+#: A room, if it is still there, and its id.
+Named = tuple[str, LiveRoomSeats | None]
 
 
 class RoomIndex:
@@ -32,6 +37,8 @@ class RoomIndex:
         self._open: dict[tuple[str, bytes], dict[str, LiveRoomSeats]] = {}
         self._watchers: dict[Filter, dict[Conversation, None]] = {}
         self._changed: dict[str, LiveRoomSeats] = {}
+        # What those were not told who are behind: which rooms, for the newest wins.
+        self._late: dict[Conversation, dict[str, None]] = {}
         self._next: IDelayedCall | None = None
 
     def add(self, room: LiveRoomSeats) -> None:
@@ -83,6 +90,7 @@ class RoomIndex:
 
     def forget(self, conversation: Conversation) -> None:
         """Somebody watches no more."""
+        self._late.pop(conversation, None)
         for wanted, watching in tuple(self._watchers.items()):
             watching.pop(conversation, None)
             if not watching:
@@ -121,22 +129,64 @@ class RoomIndex:
         self._next = None
         changed, self._changed = list(self._changed.values()), {}
         for wanted, watching in tuple(self._watchers.items()):
-            mine = [room for room in changed if wanted[0] in (None, room.name)]
-            for start in range(0, len(mine), _CHUNK):
-                update = _update(wanted, mine[start : start + _CHUNK])
-                message = Shared(encode_push(update))
-                for conversation in tuple(watching):
+            mine = [
+                (room.room_id, room)
+                for room in changed
+                if wanted[0] in (None, room.name)
+            ]
+            messages = _updates(wanted, mine)
+            for conversation in tuple(watching):
+                if conversation.is_behind or conversation in self._late:
+                    self._leave_out(wanted, conversation, mine)
+                    continue
+                for message in messages:
                     conversation.pass_on(message)
 
+    def _leave_out(
+        self, wanted: Filter, conversation: Conversation, rooms: Sequence[Named]
+    ) -> None:
+        """Tell somebody who is behind later, and only how things are then."""
+        late = self._late.get(conversation)
+        if late is None:
+            late = self._late[conversation] = {}
+            conversation.when_caught_up(lambda: self._catch_up(wanted, conversation))
+        late.update(dict.fromkeys(room_id for room_id, _ in rooms))
+        if len(late) > _MOST_LATE:
+            self.forget(conversation)
+            conversation.end(
+                Refused(Code.TOO_SLOW, "you do not read what you are sent")
+            )
 
-def _update(wanted: Filter, rooms: list[LiveRoomSeats]) -> RoomListUpdate:
-    fitting = [
-        room
-        for room in rooms
-        if not room.is_closed and _fits(wanted, (room.name, room.state))
+    def _catch_up(self, wanted: Filter, conversation: Conversation) -> None:
+        """Tell what somebody missed, unless it watches something else by now."""
+        if conversation not in self._watchers.get(wanted, ()):
+            return
+        late = self._late.pop(conversation, {})
+        rooms = [(room_id, self._find(room_id)) for room_id in late]
+        for message in _updates(wanted, rooms):
+            conversation.pass_on(message)
+
+    def _find(self, room_id: str) -> LiveRoomSeats | None:
+        key = self._at.get(room_id)
+        return None if key is None else self._rooms[key][room_id]
+
+
+def _updates(wanted: Filter, rooms: Sequence[Named]) -> list[Shared]:
+    """Write how these rooms are now."""
+    return [
+        Shared(encode_push(_update(wanted, rooms[start : start + _CHUNK])))
+        for start in range(0, len(rooms), _CHUNK)
     ]
-    gone = [room.room_id for room in rooms if room not in fitting]
-    return RoomListUpdate(tuple(room.facts() for room in fitting), tuple(gone))
+
+
+def _update(wanted: Filter, rooms: Sequence[Named]) -> RoomListUpdate:
+    fitting, gone = [], []
+    for room_id, room in rooms:
+        if room is None or room.is_closed or not _fits(wanted, (room.name, room.state)):
+            gone.append(room_id)
+        else:
+            fitting.append(room.facts())
+    return RoomListUpdate(tuple(fitting), tuple(gone))
 
 
 def _fits(wanted: Filter, key: tuple[str, str]) -> bool:
