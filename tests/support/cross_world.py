@@ -13,9 +13,7 @@ from tests.support.games import Tale, Teller, Ticking
 from tests.support.live_rooms import PlayerLine
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.model import MatchPlan, Placement, Ticket
-from vinom.services.rooms import Rooms
-from vinom.services.rooms_match import MatchRooms, Watching
-from vinom.services.rooms_ports import RoomBounds
+from vinom.services.rooms_match import Watching
 from vinom.wire.control import (
     AddTicket,
     CloseRoom,
@@ -121,7 +119,7 @@ class CrossFleet:
 class CrossWorld(LobbyWorld):
     """Everything between players and a game server."""
 
-    def __init__(self, watching: Watching = "listed", **bounds: Any) -> None:
+    def __init__(self, watching: Watching = "listed") -> None:
         games = {"teller": Teller(), "ticking": Ticking(), "packed": Packed()}
         self.net = GameNet(games=games, rooms_limit=1000)
         self.net.bind()
@@ -129,16 +127,7 @@ class CrossWorld(LobbyWorld):
             clock=self.net.reactor,
             fleet=CrossFleet(self.net),
             games=games,
-        )
-        self.rooms = self.lobby._rooms = Rooms(
-            self.games,
-            self.turns,
-            self.clock,
-            self.clock.seconds,
-            self.entropy,
-            self.recordings,
-            matches=MatchRooms(self.sessions, self.fleet, self.games, watching),
-            bounds=RoomBounds(**bounds),
+            watching=watching,
         )
 
     def make_line(self, host: str, ends_at_match: bool) -> MemoryLine:

@@ -28,6 +28,7 @@ from vinom.services.minting import Mint
 from vinom.services.outside import OutsideMatches
 from vinom.services.presence import Presence
 from vinom.services.rooms import Rooms
+from vinom.services.rooms_match import MatchRooms, Watching
 from vinom.services.rooms_ports import RoomBounds
 from vinom.services.sessions import Sessions
 from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
@@ -152,6 +153,7 @@ class LobbyWorld:
             self.entropy,
             self.recordings,
             guard=parts.get("guard"),
+            matches=self._match_rooms(parts.get("watching")),
             bounds=parts.get("room_bounds", RoomBounds()),
         )
         self.lobby = Lobby(
@@ -164,6 +166,12 @@ class LobbyWorld:
             self.clock,
             parts.get("bounds", Bounds()),
         )
+
+    def _match_rooms(self, watching: Watching | None) -> MatchRooms | None:
+        """Have matches be played by way of the node, if that is wanted."""
+        if watching is None:
+            return None
+        return MatchRooms(self.sessions, self.fleet, self.games, watching)
 
     def line(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> MemoryLine:
         """Open a line that said nothing yet."""

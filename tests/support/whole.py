@@ -16,6 +16,7 @@ from tests.support.lobby_lines import LobbyEndpoint
 from tests.support.played import HOST, MemoryReactor
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import Client
+from vinom.client.seat import Way
 from vinom.errors import NoCapacity
 from vinom.game import Game
 from vinom.interfaces import IMatchWatch
@@ -29,11 +30,18 @@ from vinom.wire.control import (
     Kick,
     MatchStarted,
     OpenRoom,
+    RelayEvent,
+    RelayFailed,
+    RelayRefusal,
+    RelayState,
+    RelayTaken,
+    RelayWatch,
     RoomEnded,
     RoundEnded,
     SeatChanged,
     ToNode,
 )
+from vinom.wire.control_relay import FromRelayed, ToRelayed
 from vinom.wire.messages import PROTOCOL, Hello
 
 
@@ -42,6 +50,7 @@ class Playing:
     """
     One match's game server.
 
+    :ivar relay: hears what players of the node are told.
     :ivar changes: who came and went.
     :ivar is_stopped: its process would be gone.
     """
@@ -49,6 +58,7 @@ class Playing:
     plan: MatchPlan
     watch: IMatchWatch
     server: GameServer
+    relay: Callable[[FromRelayed], None] | None = None
     changes: list[tuple[int, str]] = attrs.field(factory=list)
     is_stopped: bool = False
 
@@ -64,6 +74,15 @@ class Playing:
                 self.watch.round_ended(message.match_id, message.outcome)
             case RoomEnded():
                 self.watch.ended(message.end)
+            case (
+                RelayState()
+                | RelayEvent()
+                | RelayRefusal()
+                | RelayTaken()
+                | RelayFailed()
+            ):
+                if self.relay is not None:
+                    self.relay(message)
 
 
 class WholeWorld:
@@ -83,18 +102,19 @@ class WholeWorld:
         reactor: Callable[[Any], MemoryReactor] = MemoryReactor,
     ) -> None:
         self.games, self.seed = games, seed
-        self.lobby = LobbyWorld(seed, games=games, fleet=self)
+        self.lobby = LobbyWorld(seed, games=games, fleet=self, watching="listed")
         self.clock = self.lobby.clock
         self.endpoint = LobbyEndpoint(self.lobby)
         self.reactor: Any = reactor(self.clock)
         self.recordings = MemoryRecordings()
         self.played: list[Playing] = []
 
-    def client(self, name: str, worn: IDatagramFilter | None = None) -> Client:
+    def client(
+        self, name: str, worn: IDatagramFilter | None = None, way: Way = "udp"
+    ) -> Client:
         """A player who has not said hello."""
         lobby = LobbyClient(self.reactor, self.endpoint, Hello(PROTOCOL, name))
-        # However bad the network: there is no node here to play by way of.
-        return Client(self.reactor, lobby, worn, "udp")
+        return Client(self.reactor, lobby, worn, way)
 
     def run(self, until: Callable[[], bool], most: float) -> None:
         """Let time pass, from one event to the next, for *most* seconds at most."""
@@ -154,6 +174,15 @@ class WholeWorld:
     def kick(self, match_id: str, seat: int) -> None:
         if (playing := self._of(match_id)) is not None:
             playing.server.received(Kick(match_id, seat))
+
+    def pass_on(self, message: ToRelayed) -> None:
+        if (playing := self._of(message.match_id)) is not None:
+            self.clock.callLater(0, playing.server.received, message)
+
+    def follow(self, match_id: str, relay: Any) -> None:
+        if (playing := self._of(match_id)) is not None:
+            playing.relay = relay
+            self.pass_on(RelayWatch(match_id, relay is not None))
 
     def close_room(self, match_id: str, reason: str) -> None:
         if (playing := self._of(match_id)) is not None:

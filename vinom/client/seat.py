@@ -288,7 +288,13 @@ class Seat:
 
     def _note_block(self, line: GameLine | RoomLine, why: str) -> None:
         """A line broke before it had the seat: is it because UDP is blocked?"""
-        if line.is_answered or self._allowed != "auto":
+        if self._allowed != "auto":
+            return
+        if self.way == "lobby":
+            # That does not work either: perhaps UDP does now.
+            self.way, self._refused = "udp", 0
+            return
+        if line.is_answered:
             return
         self._refused += 1 if why == "refused" else _MOST_REFUSED
         if self._refused >= _MOST_REFUSED:

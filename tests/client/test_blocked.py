@@ -1,0 +1,243 @@
+"""Playing where UDP is blocked, with a real lobby and game server in memory."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.games import Teller
+from tests.support.whole import WholeWorld
+from vinom.client.match import Match, MatchResult, Refusal
+from vinom.client.sdk import Client
+from vinom.client.seat import Way
+from vinom.model import MatchEnd
+from vinom.wire.control import RoomEnded
+
+
+class Player:
+    """
+    Somebody who queues at once, and keeps what it hears.
+
+    :ivar joined: gets the match, once its seat is taken.
+    """
+
+    def __init__(self, world: WholeWorld, name: str, way: Way) -> None:
+        self.world = world
+        self.client: Client = world.client(name, way=way)
+        self.match: Match | None = None
+        self.result: MatchResult | None = None
+        self.failures: list[Any] = []
+        self.events: list[str] = []
+        self.refusals: list[Refusal] = []
+        self.client.queue(Teller.name, on_found=self._found).addErrback(
+            self.failures.append
+        )
+
+    def _found(self, match: Match) -> None:
+        self.match = match
+        match.on_event(lambda kind, _: self.events.append(kind))
+        match.on_refusal(self.refusals.append)
+        match.ended.addCallback(partial(setattr, self, "result"))
+
+    def say(self, word: str) -> int:
+        assert self.match is not None
+        return self.match.act({"type": "say", "word": word})
+
+    @property
+    def lines(self) -> list[str]:
+        """What the game has written down, as seen here."""
+        assert self.match is not None
+        lines: list[str] = self.match.view["lines"]
+        return lines
+
+
+class BlockedTests(SynchronousTestCase):
+    def begin(self, *ways: Way, blocked: bool = True) -> list[Player]:
+        """
+        Have two players meet.
+
+        :param blocked: datagrams to the game server vanish.
+        """
+        self.world = WholeWorld({Teller.name: Teller()})
+        if blocked:
+            self.world.reactor.dead.add(46000)
+        self.players = [
+            Player(self.world, f"p{number}", way) for number, way in enumerate(ways)
+        ]
+        self.run_for(9.0)
+        return self.players
+
+    def run_for(self, seconds: float) -> None:
+        self.world.run(lambda: False, seconds)
+
+    def both_play(self, ann: Player, bob: Player) -> None:
+        """Each acts, and sees what both did."""
+        before = len(ann.lines)
+        for player in (ann, bob):
+            number = player.say("hello")
+            self.assertGreater(number, 0)
+            self.run_for(0.5)
+            assert player.match is not None
+            self.assertEqual(number, player.match.acked)
+        self.assertEqual(ann.lines, bob.lines)
+        self.assertEqual(before + 2, len(ann.lines))
+
+    def test_by_itself(self) -> None:
+        """
+        Who gets no answer over UDP plays by way of the lobby a moment later; what its
+        program sees is the same to the end.
+        """
+        self.world = WholeWorld({Teller.name: Teller()})
+        ann, bob = self.begin("auto", "auto")
+        assert ann.match is not None
+        self.assertEqual(["lobby", "lobby"], [p.match.way for p in (ann, bob)])  # type: ignore[union-attr]
+        self.assertEqual({"once": "upon a time"}, ann.match.setup)
+        self.assertEqual(("p0", "p1"), tuple(sorted(ann.match.names)))
+        self.both_play(ann, bob)
+        ann.say("tell")
+        bob.say("no")
+        self.run_for(0.5)
+        self.assertEqual(["told", "psst"], ann.events)
+        self.assertEqual(["told"], bob.events)
+        (no,) = bob.refusals
+        self.assertEqual(("rejected", "no"), (no.code, no.reason))
+        self.assertIsNotNone(ann.match.rtt)
+        ann.say("end")
+        self.run_for(8.0)
+        ends = set()
+        for player in (ann, bob):
+            assert player.result is not None
+            self.assertEqual("finished", player.result.reason)
+            self.assertEqual(player.result.version, player.result.seen_version)
+            self.assertEqual(player.result.view_hash, player.result.seen_hash)
+            ends.add((player.result.version, player.result.view_hash))
+        self.assertEqual(1, len(ends))
+        self.assertEqual({}, self.world.lobby.rooms._rooms)
+        self.assertTrue(all(line.is_closed for line in self.world.endpoint.lines))
+
+    def test_not_blocked(self) -> None:
+        """
+        Where UDP works nothing goes by way of the lobby.
+        """
+        ann, bob = self.begin("auto", "auto", blocked=False)
+        self.assertEqual(["udp", "udp"], [p.match.way for p in (ann, bob)])  # type: ignore[union-attr]
+        self.both_play(ann, bob)
+        self.assertIsNone(self.world.played[0].relay)
+
+    def test_forced(self) -> None:
+        """
+        Who wants to plays by way of the lobby from the start, against one over UDP.
+        """
+        ann, bob = self.begin("lobby", "udp", blocked=False)
+        self.assertEqual(["lobby", "udp"], [p.match.way for p in (ann, bob)])  # type: ignore[union-attr]
+        self.assertEqual(0, ann.match.handshakes)  # type: ignore[union-attr]
+        self.both_play(ann, bob)
+
+    def test_forbidden(self) -> None:
+        """
+        Who wants UDP and nothing else does not fall back.
+        """
+        ann, _ = self.begin("udp", "auto")
+        self.run_for(90.0)
+        assert ann.match is not None
+        self.assertEqual((0, "udp"), (ann.match.joins, ann.match.way))
+        self.assertEqual(1, len(ann.failures))
+
+    def test_blocked_in_the_middle(self) -> None:
+        """
+        When UDP stops working in a match, it goes on by way of the lobby.
+        """
+        ann, bob = self.begin("auto", "udp", blocked=False)
+        self.both_play(ann, bob)
+        number = ann.say("hello")
+        # Only this player's datagrams vanish from now on.
+        sockets = {address[1] for address in self.world.reactor.sockets}
+        line = ann.match._seat.line  # type: ignore[union-attr]
+        mine = line._port.transport.address[1]
+        self.assertIn(mine, sockets)
+        self.world.reactor.dead.add(mine)
+        block = self.world.reactor.listenUDP
+
+        def listen(port: int, protocol: Any, **more: Any) -> Any:
+            socket = block(port, protocol, **more)
+            self.world.reactor.dead.add(socket.address[1])
+            return socket
+
+        self.world.reactor.listenUDP = listen
+        self.run_for(12.0)
+        assert ann.match is not None
+        self.assertEqual(("lobby", 2), (ann.match.way, ann.match.joins))
+        self.assertGreater(ann.say("again"), number)
+        self.run_for(0.5)
+        self.both_play(ann, bob)
+
+    def test_line_is_lost(self) -> None:
+        """
+        When the line breaks the seat is taken back on another one, and no event is
+        lost.
+        """
+        ann, bob = self.begin("lobby", "lobby", blocked=False)
+        assert ann.match is not None
+        line = next(
+            line
+            for line in self.world.endpoint.lines
+            if line.client is ann.match._seat.line._line  # type: ignore[union-attr]
+        )
+        line.end()
+        bob.say("tell")
+        self.run_for(2.0)
+        self.assertEqual((2, ["told"]), (ann.match.joins, ann.events))
+        self.both_play(ann, bob)
+
+    def test_lobby_is_away(self) -> None:
+        """
+        While the lobby is away the seat is looked for, and taken when it is back.
+        """
+        ann, bob = self.begin("lobby", "udp", blocked=False)
+        self.world.endpoint.is_up = False
+        for line in self.world.endpoint.lines:
+            line.end()
+        self.run_for(5.0)
+        assert ann.match is not None
+        self.assertEqual((False, 0), (ann.match.is_connected, ann.say("lost")))
+        self.world.endpoint.is_up = True
+        self.run_for(5.0)
+        self.assertTrue(ann.match.is_connected)
+        self.run_for(0.1)
+        self.both_play(ann, bob)
+
+    def test_lost(self) -> None:
+        """
+        When the game process dies the match is lost.
+        """
+        ann, _ = self.begin("lobby", "lobby", blocked=False)
+        playing = self.world.played[0]
+        playing.tell(RoomEnded(MatchEnd(playing.plan.match_id, "lost")))
+        self.run_for(1.0)
+        assert ann.result is not None
+        self.assertEqual("lost", ann.result.reason)
+
+    def test_leave(self) -> None:
+        """
+        Who leaves is gone for good, and may queue again at once.
+        """
+        ann, bob = self.begin("lobby", "lobby", blocked=False)
+        assert ann.match is not None
+        ann.match.leave()
+        self.run_for(1.0)
+        self.assertEqual((ann.match.seat, "left"), self.world.played[0].changes[-1])
+        self.assertEqual("left", ann.result.reason)  # type: ignore[union-attr]
+        self.assertIn(f"{ann.match.seat} left", bob.lines[-1])
+
+    def test_replaced(self) -> None:
+        """
+        Whoever comes with the same player's key later has the seat.
+        """
+        ann, _ = self.begin("lobby", "lobby", blocked=False)
+        key = ann.client.identity.key
+        self.world.lobby.back(key)
+        self.run_for(1.0)
+        assert ann.result is not None
+        self.assertEqual("replaced", ann.result.reason)
