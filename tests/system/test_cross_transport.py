@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.programs import start_foreign
 from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
 from vinom.client.bot import Bot, Habits
+from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.client.tally import Tally
@@ -21,7 +25,14 @@ from vinom.game import Chance
 from vinom.net.conditioner import Conditioner
 from vinom.rules.conditions import Conditions
 from vinom.tap.child_node import ChildNode, free_port
-from vinom.wire.messages import MatchFound, Queue, decode_answer, encode_request
+from vinom.wire.messages import (
+    PROTOCOL,
+    Hello,
+    MatchFound,
+    Queue,
+    decode_answer,
+    encode_request,
+)
 from vinom.wire.messages_rooms import (
     GameState,
     JoinRoom,
@@ -32,6 +43,7 @@ from vinom.wire.messages_rooms import (
     RoomStarted,
 )
 
+GODOT = Path(__file__).with_name("godot") / "play.gd"
 OPTIONS = {"rows": 4, "cols": 5}
 _RAW = msgspec.Raw(msgspec.json.encode(OPTIONS))
 
@@ -51,9 +63,11 @@ class Browser(Player):
     view: Any = None
     version = 0
 
-    async def enter(self, match_id: str, *, spectate: bool = False) -> JoinRoomResult:
+    async def enter(
+        self, match_id: str, game: str = QuickMaze.name, *, spectate: bool = False
+    ) -> JoinRoomResult:
         """Come into a match."""
-        joined = JoinRoom(QuickMaze.name, match_id, spectate=spectate)
+        joined = JoinRoom(game, match_id, spectate=spectate)
         await self.send(encode_request(joined, 2))
         self.place: JoinRoomResult = await self.push(JoinRoomResult)
         return self.place
@@ -192,3 +206,32 @@ class CrossTransportTests(TestCase):
         self.assertEqual(1, len(ends))
         # Both played: the one that was blocked has points, too.
         self.assertTrue(all(results[0].outcome["scores"]), results[0].outcome)
+
+    async def test_godot_and_browser(self) -> None:
+        """
+        A Godot game over UDP and a browser meet in one maze: the page sees Godot's
+        player move.
+        """
+        await self.start()
+        ann = await self.browser("ann")
+        await ann.send(encode_request(Queue("maze"), 1))
+        endpoint = HostnameEndpoint(reactor, self.node.host, self.node.port)
+        lobby = LobbyClient(reactor, endpoint, Hello(PROTOCOL, "godot"))
+        self.addCleanup(lobby.close)
+        found = await lobby.find_match("maze")
+        mine = await ann.push(MatchFound)
+        self.assertEqual(found.match_id, mine.match_id)
+        await ann.enter(found.match_id, "maze")
+        anchor = self.mktemp()
+        Path(anchor).write_text(found.certificate)
+        godot = start_foreign(
+            self, "godot3-server", "--no-window", "--script", str(GODOT),
+            found.host, str(found.port), found.server_name, anchor, found.token,
+        )  # fmt: skip
+        started = await ann.push(RoomStarted)
+        start = msgspec.json.decode(bytes(started.setup))["starts"][found.seat]
+        at = start
+        while at == start:
+            state = await ann.push(GameState)
+            at = msgspec.json.decode(bytes(state.view))["at"][found.seat]
+        self.assertEqual(0, await godot.ended, godot.output)

@@ -83,6 +83,16 @@ class ConversationTests(SynchronousTestCase):
             talk.request_arrived(Asked(Ping(), 3))
             self.assertEqual(self.said(talk), [])
 
+    def test_who_stays_is_told_more(self) -> None:
+        """
+        A lone player who asks to stay is told of its match, and goes on on its line.
+        """
+        talk = self.begin()
+        talk.hello_arrived(Asked(Hello(1, name="a", stay=True), 1))
+        talk.admitted(WELCOME, [FOUND])
+        talk.told(Pong())
+        self.assertEqual(self.said(talk), ["work 1", "welcome", "match_found", "pong"])
+
     def test_refused_hello(self) -> None:
         """
         A refused hello may be tried again; what came after it is not forgotten.
