@@ -106,7 +106,7 @@ class GameTests(SynchronousTestCase):
         for result in (
             game.advance(state, 1.0),
             game.tick(state, (), 1),
-            game.joined(state, 0, 1.0),
+            game.joined(state, 0, 1.0, Seat("late")),
             game.dropped(state, 0, 1.0),
             game.returned(state, 0, 1.0),
             game.left(state, 0, 1.0),

@@ -253,11 +253,13 @@ class Game(Generic[S, A]):
         """Advance by one fixed step; *inputs* came since step ``n - 1``."""
         return s
 
-    def joined(self, s: S, seat: int, now: float) -> S | Step[S]:
+    def joined(self, s: S, seat: int, now: float, newcomer: Seat) -> S | Step[S]:
         """
         A new seat came after the start; see `late_join`.
 
         Its number is the next one, or one that was given up before.
+
+        :param newcomer: as the table shows those who were there at the start.
         """
         return s
 

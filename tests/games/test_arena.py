@@ -214,13 +214,13 @@ class RulesTests(SynchronousTestCase):
         A newcomer begins with nothing; who left is seen no more; the last one on
         the field has won.
         """
-        s = GAME.joined(begun(2), 2, 3.0)
+        s = GAME.joined(begun(2), 2, 3.0, Seat("late"))
         self.assertEqual(len(s.bodies), 3)
         self.assertTrue(is_free(s.walls, s.bodies[2].x, s.bodies[2].y))
         left = GAME.left(s, 0, 4.0)
         assert isinstance(left, ArenaState)
         self.assertIsNone(GAME.view(left, "all").players[0])
-        back = GAME.joined(left, 0, 5.0)
+        back = GAME.joined(left, 0, 5.0, Seat("late"))
         self.assertEqual((back.bodies[0].points, len(back.bodies)), (0, 3))
         last = GAME.left(left, 1, 6.0)
         assert isinstance(last, Step)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Refused
-from vinom.game import Game
+from vinom.game import Game, Seat
 from vinom.games.arena import Arena
 from vinom.games.arena_table import Move
 from vinom.games.dice import Dice
@@ -56,6 +57,42 @@ class Table:
         return msgspec.msgpack.decode(self.room.view(self.room.audience_of(None)))
 
 
+class Hat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a player brings."""
+
+    hat: str = "none"
+
+
+@attrs.frozen
+class Worn:
+    """Who wears what, in which team."""
+
+    hats: tuple[tuple[str, str, int], ...]
+
+
+class Hats(Game[Worn, Hat]):
+    """A game that looks at whoever comes."""
+
+    name = "hats"
+    actions = loadout = Hat
+    seats = (2, 4)
+    teams = 2
+    late_join = True
+
+    def start(self, table: Any) -> Worn:
+        return Worn(tuple((one.name, one.loadout.hat, one.team) for one in table.seats))
+
+    def act(self, s: Worn, seat: int, action: Hat, now: float) -> Worn:
+        return s
+
+    def joined(self, s: Worn, seat: int, now: float, newcomer: Seat) -> Worn:
+        shown = (newcomer.name, newcomer.loadout.hat, newcomer.team or 0)
+        return Worn((*s.hats[:seat], shown, *s.hats[seat + 1 :]))
+
+    def view(self, s: Worn, audience: Any) -> Any:
+        return {"hats": s.hats}
+
+
 class NewcomerTests(SynchronousTestCase):
     def assert_replays(self, table: Table) -> None:
         table.room.close("ended", table.now)
@@ -64,6 +101,33 @@ class NewcomerTests(SynchronousTestCase):
         assert recording.ending is not None
         self.assertEqual(recording.ending.end.reason, "ended")
         self.assertIsNone(replay(recording, table.game).differing)
+
+    def test_what_newcomers_bring(self) -> None:
+        """
+        The game sees a newcomer as it saw the first ones: name, loadout and team, in
+        a replay too; a loadout that it does not take keeps one out.
+        """
+        table = Table(Hats())
+        room = table.room
+        for seat in (0, 1):
+            room.join(seat, 0.0)
+        room.add_seat(SeatPlan("p2", "cid", b'{"hat":"fez"}'), 1.0)
+        room.leave(0, 2.0)
+        room.add_seat(SeatPlan("p3", "dan", b'{"hat":"cap"}'), 3.0)
+        with self.assertRaises(Refused):
+            room.add_seat(SeatPlan("p4", "eve", b'{"coat":1}'), 3.0)
+        room.add_seat(SeatPlan("p5", "fay"), 4.0)
+        table.now = 4.0
+        self.assertEqual(
+            table.view()["hats"],
+            [
+                ["fay", "none", 0],
+                ["player 1", "none", 1],
+                ["cid", "fez", 0],
+                ["dan", "cap", 1],
+            ],
+        )
+        self.assert_replays(table)
 
     def test_owedrahn(self) -> None:
         """

@@ -70,7 +70,7 @@ class Scene:
         self.take(GAME.left(self.s, seat, self.now))
 
     def join(self, seat: int) -> None:
-        self.take(GAME.joined(self.s, seat, self.now))
+        self.take(GAME.joined(self.s, seat, self.now, Seat("late")))
 
     def put_out(self) -> int:
         """Let whose turn it is roll itself out."""

@@ -9,7 +9,7 @@ import attrs
 from msgspec import Struct, json
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
-from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
 from vinom.services.conversation import Bounds
 from vinom.services.rooms_ports import RoomBounds
 from vinom.wire.mergepatch import merge
@@ -134,7 +134,7 @@ class Open(Pair):
     seats = (1, 3)
     late_join = True
 
-    def joined(self, s: Heard, seat: int, now: float) -> Heard:
+    def joined(self, s: Heard, seat: int, now: float, newcomer: Seat) -> Heard:
         return attrs.evolve(s, seats=max(s.seats, seat + 1))
 
 
@@ -174,7 +174,7 @@ class Beat(Pair):
             s = attrs.evolve(s, said=s.said + 1, last=action.word)
         return s
 
-    def joined(self, s: Heard, seat: int, now: float) -> Heard:
+    def joined(self, s: Heard, seat: int, now: float, newcomer: Seat) -> Heard:
         return attrs.evolve(s, seats=max(s.seats, seat + 1))
 
 

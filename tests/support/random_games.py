@@ -23,7 +23,7 @@ import attrs
 import msgspec
 
 from vinom.errors import Rejected
-from vinom.game import Chance, Game
+from vinom.game import Chance, Game, Seat
 from vinom.games.arena import Arena
 from vinom.games.dice import Dice
 from vinom.games.oldmaid import OldMaid
@@ -191,7 +191,7 @@ class RandomGame:
                 seat = len(here)
             if seat < most:
                 here[seat:] = ["here", *here[seat + 1 :]]
-                play.seat_joined(seat, time)
+                play.seat_joined(seat, time, Seat(f"late {seat}", self.game.loadout()))
         elif here[seat] == "away":
             here[seat] = "here"
             play.seat_returned(seat, time)

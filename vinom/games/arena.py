@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from vinom.game import Chance, Event, Game, Outcome, Step, Table
+from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
 from vinom.games.arena_field import (
     DASH_SPEED,
     FULL,
@@ -116,7 +116,9 @@ class Arena(Game[ArenaState, Action]):
             events += end
         return Step(s, tuple(events)) if events else s
 
-    def joined(self, s: ArenaState, seat: int, now: float) -> ArenaState:
+    def joined(
+        self, s: ArenaState, seat: int, now: float, newcomer: Seat
+    ) -> ArenaState:
         """A newcomer begins with nothing, in the middle of the round."""
         drawn, chance = s.chance.below(len(STARTS))
         body = Body(*STARTS[drawn], safe=SAFE_TICKS)

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
 from vinom.games.owedrahn_money import bet, pay_stakes, settle_bets, void_bets
 from vinom.games.owedrahn_table import (
     Action,
@@ -108,7 +108,7 @@ class OweDrahn(Game[DrahnState, Action]):
         return Step(after, (slow, *events))
 
     def joined(
-        self, s: DrahnState, seat: int, now: float
+        self, s: DrahnState, seat: int, now: float, newcomer: Seat
     ) -> DrahnState | Step[DrahnState]:
         """A newcomer waits with the others, or watches until the next round."""
         if seat == len(s.places):

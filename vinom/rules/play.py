@@ -8,7 +8,7 @@ recorded, so that a recording plays to the same states.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from vinom.errors import Code, Refused, Rejected, Unreadable
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
-from vinom.model import MatchPlan
+from vinom.model import MatchPlan, SeatPlan
 from vinom.rules.choices import read_loadout, read_options
 from vinom.rules.faults import GameFault, ensure_deadline, ensure_event, ensure_outcome
 from vinom.rules.frozen import ensure_frozen, ensure_frozen_type
@@ -34,7 +34,7 @@ class Recorded(Struct, frozen=True, array_like=True, gc=False):
     :ivar kind: "act", "tick", "advance", "joined", "dropped", "returned" or "left".
     :ivar time: match time, seconds.
     :ivar seat: whose; -1 if nobody's.
-    :ivar data: the action; for a tick its ``(seat, action)`` pairs.
+    :ivar data: the action; for a tick its ``(seat, action)`` pairs; who joined.
     """
 
     kind: str
@@ -67,6 +67,17 @@ def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
         chance=Chance(plan.seed),
         host=plan.host,
     )
+
+
+def seat_at(seats: Sequence[SeatPlan], number: int, game: Game[Any, Any]) -> Seat:
+    """
+    Show one of these seats as the table would.
+
+    :raises Refused: its loadout or team is not what the game takes.
+    """
+    seat = seats[number]
+    team = teams_of(seats, game.teams)[number]
+    return Seat(seat.name, read_loadout(game, seat.loadout), team)
 
 
 @attrs.define(eq=False)
@@ -198,11 +209,12 @@ class Play:
                 f"it must name a later time or None"
             )
 
-    def seat_joined(self, seat: int, time: float) -> None:
+    def seat_joined(self, seat: int, time: float, newcomer: Seat) -> None:
         """A seat came after the start: the next number, or one that was given up."""
-        self._note(Recorded("joined", time, seat))
+        self._note(Recorded("joined", time, seat, newcomer))
         self._seats = max(self._seats, seat + 1)
-        self._take(self.ask("joined", self.game.joined, self.state, seat, time), time)
+        joined = self.game.joined
+        self._take(self.ask("joined", joined, self.state, seat, time, newcomer), time)
 
     def seat_dropped(self, seat: int, time: float) -> None:
         """A seat lost its connection."""
@@ -236,7 +248,7 @@ class Play:
             case "advance":
                 self.advance(time)
             case "joined":
-                self.seat_joined(seat, time)
+                self.seat_joined(seat, time, recorded.data)
             case "dropped":
                 self.seat_dropped(seat, time)
             case "returned":

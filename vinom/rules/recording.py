@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from vinom.errors import Unreadable
-from vinom.game import Game
+from vinom.game import Game, Seat
 from vinom.model import MatchEnd, MatchPlan
 from vinom.rules.frozen import differences, fingerprint, plain, state_hash
 from vinom.rules.guard import Guard
@@ -234,13 +234,21 @@ def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
                     (seat, msgspec.msgpack.decode(action, type=game.actions))
                     for seat, action in pairs
                 )
+            case "joined":
+                data = _newcomer(msgspec.msgpack.decode(raw.data), game)
             case _:
                 data = None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise Unreadable(
             f"an action at {raw.time:.3f} s is none of this game's: {error}"
         ) from error
     play.repeat(Recorded(raw.kind, raw.time, raw.seat, data))
+
+
+def _newcomer(written: dict[str, Any], game: Game[Any, Any]) -> Seat:
+    """Read a seat that came after the start."""
+    loadout = msgspec.convert(written["loadout"], game.loadout)
+    return Seat(written["name"], loadout, written["team"])
 
 
 def _first_difference(

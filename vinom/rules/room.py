@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -19,7 +20,7 @@ from vinom.game import Game, Outcome
 from vinom.model import MatchPlan, SeatPlan
 from vinom.rules.choices import action_reader
 from vinom.rules.guard import Guard, TooSlow
-from vinom.rules.play import GAME_ERRORS, Play, Recorded, table_of
+from vinom.rules.play import GAME_ERRORS, Play, Recorded, seat_at, table_of
 from vinom.rules.room_absent import Absences, StandIns
 from vinom.rules.room_effects import (
     BotFailed,
@@ -183,7 +184,8 @@ class Room(RoomOut):
         Seat a newcomer after the start; its player counts as connected.
 
         :returns: the seat's number: the next one, or one that was given up.
-        :raises Refused: the room is closed, takes no newcomers, or is full.
+        :raises Refused: the room is closed, takes no newcomers, or is full; or the
+            game does not take this loadout or team.
         """
         self.alarm(now)
         if self.phase == "closed":
@@ -194,17 +196,16 @@ class Room(RoomOut):
         seats = list(self.plan.seats)
         if len(seats) < self.game.seats[1]:
             number = len(seats)
-            seats.append(seat)
-            presence.append(_PRESENT)
         elif Presence.LEFT in presence:
             number = presence.index(Presence.LEFT)
-            seats[number] = seat
-            presence[number] = _PRESENT
         else:
             raise Refused(Code.ROOM_FULL, "every seat is taken")
+        seats[number : number + 1] = [seat]
+        newcomer = seat_at(seats, number, self.game)
+        presence[number : number + 1] = [_PRESENT]
         self.plan = attrs.evolve(self.plan, seats=tuple(seats))
         self._time.resume(now)
-        self._tell_game(self._play.seat_joined, number, now)
+        self._tell_game(partial(self._play.seat_joined, newcomer=newcomer), number, now)
         return number
 
     def seat_bot(self, seat: int, now: float) -> None:
