@@ -34,20 +34,19 @@ class TurnTests(PageTestCase):
         """
         ann, bob = self.two("Tic-tac-toe")
 
-        def between(moves: int) -> None:
-            if moves == 3:
-                self.picture("tictactoe", ann, bob)
-                self.check(ann, bob)
-                bob.driver.refresh()
-                bob.until("return !!document.querySelector('.turn')")
-                seats = bob.run(
-                    "return [...document.querySelectorAll('.players li')]"
-                    ".map((one) => one.innerText.replace(/\\s+/g, ' '))"
-                )
-                self.assertIn("Bobyou", "".join(seats).replace(" ", ""))
-                self.assertEqual(len(seats), 2)
+        def then() -> None:
+            self.picture("tictactoe", ann, bob)
+            self.check(ann, bob)
+            bob.driver.refresh()
+            bob.until("return !!document.querySelector('.turn')")
+            seats = bob.run(
+                "return [...document.querySelectorAll('.players li')]"
+                ".map((one) => one.innerText.replace(/\\s+/g, ' '))"
+            )
+            self.assertIn("Bobyou", "".join(seats).replace(" ", ""))
+            self.assertEqual(len(seats), 2)
 
-        self.play(PLAY_TICTACTOE, (ann, bob), between)
+        self.play(PLAY_TICTACTOE, (ann, bob), 2, then)
         for one in (ann, bob):
             one.press("Play again" if one is ann else "Accept the rematch")
         ann.see("Round 2 begins.")
@@ -62,22 +61,21 @@ class TurnTests(PageTestCase):
         self.addCleanup(way.close)
         ann = self.player("Ann")
         bob = self.player("Bob", is_phone=True, is_dark=True, port=way.port)
-        link = self.new_room(ann, "Dice", target=1000)
+        link = self.new_room(ann, "Dice", target=2000)
         bob.open(link.replace(f":{self.node.http}/", f":{way.port}/"))
 
-        def between(moves: int) -> None:
-            if moves == 4:
-                self.picture("dice", ann, bob)
-                self.check(ann, bob)
-                way.cut()
-                bob.see("Connection lost")
-                ann.see("away")
-                self.check(bob)
-                way.mend()
-                self.wait_for(bob, "online")
-                ann.until("return !document.body.innerText.includes('away')")
+        def then() -> None:
+            self.picture("dice", ann, bob)
+            self.check(ann, bob)
+            way.cut()
+            bob.see("Connection lost")
+            ann.see("away")
+            self.check(bob)
+            way.mend()
+            self.wait_for(bob, "online")
+            ann.until("return !document.body.innerText.includes('away')")
 
-        self.play(PLAY_DICE, (ann, bob), between)
+        self.play(PLAY_DICE, (ann, bob), 3, then)
 
     def test_owedrahn(self) -> None:
         """
@@ -90,12 +88,11 @@ class TurnTests(PageTestCase):
         bob.press("Accept")
         ann.until("return document.body.innerText.includes('You and Bob: 1')")
 
-        def between(moves: int) -> None:
-            if moves == 4:
-                self.picture("owedrahn", ann, bob)
-                self.check(ann, bob)
+        def then() -> None:
+            self.picture("owedrahn", ann, bob)
+            self.check(ann, bob)
 
-        self.play(PLAY_OWEDRAHN, (ann, bob), between)
+        self.play(PLAY_OWEDRAHN, (ann, bob), 2, then)
         money = ann.run(
             "return [...document.querySelectorAll('.seats .money')]"
             ".map((one) => Number(one.textContent.replace('−', '-')))"
@@ -109,23 +106,22 @@ class TurnTests(PageTestCase):
         """
         ann, bob = self.two("Old maid")
 
-        def between(moves: int) -> None:
-            if moves == 1:
-                self.picture("oldmaid", ann, bob)
-                self.check(ann, bob)
-                hands = [
-                    set(
-                        one.run(
-                            "return [...document.querySelectorAll('.hand .unseen')]"
-                            ".map((one) => one.textContent)"
-                        )
+        def then() -> None:
+            self.picture("oldmaid", ann, bob)
+            self.check(ann, bob)
+            hands = [
+                set(
+                    one.run(
+                        "return [...document.querySelectorAll('.hand .unseen')]"
+                        ".map((one) => one.textContent)"
                     )
-                    for one in (ann, bob)
-                ]
-                self.assertTrue(hands[0])
-                self.assertFalse(hands[0] & hands[1])
+                )
+                for one in (ann, bob)
+            ]
+            self.assertTrue(hands[0])
+            self.assertFalse(hands[0] & hands[1])
 
-        self.play(PLAY_OLDMAID, (ann, bob), between)
+        self.play(PLAY_OLDMAID, (ann, bob), 1, then)
 
 
 class FieldTests(PageTestCase):

@@ -17,6 +17,7 @@ class LobbyTests(PageTestCase):
         ann, bob = self.player("Ann"), self.player("Bob")
         self.new_room(bob, "Dice")
         ann.see("Bob’s Dice")
+        self.picture("lobby", ann)
         for size in (DESKTOP, PHONE):
             for is_dark in (False, True):
                 ann.resize(size)
@@ -31,7 +32,8 @@ class LobbyTests(PageTestCase):
         bob.prefer(True)
         self.new_room(ann, "Owe drahn", stake=3)
         bob.see("Ann’s Owe drahn")
-        self.picture("lobby", ann, bob)
+        self.picture("lobby", None, bob)
+        self.picture("waiting", ann)
 
     def test_join_from_list(self) -> None:
         """

@@ -143,11 +143,13 @@ class PageTestCase(SynchronousTestCase):
             ]
             self.assertEqual(found, [])
 
-    def picture(self, name: str, *players: Browser) -> None:
+    def picture(self, name: str, *players: Browser | None) -> None:
         """Take pictures for the manual: the first is a desktop, the second a phone."""
         folder = os.environ.get("VINOM_PICTURES")
         if folder:
             for player, kind in zip(players, ("desktop", "phone"), strict=False):
+                if player is None:
+                    continue
                 player.run("document.activeElement.blur(); scrollTo(0, 0)")
                 player.shoot(str(Path(folder, f"{name}-{kind}.png")))
 
@@ -155,25 +157,28 @@ class PageTestCase(SynchronousTestCase):
         self,
         script: str,
         players: Sequence[Browser],
-        between: Callable[[int], None] = lambda moves: None,
+        after: int,
+        then: Callable[[], None],
     ) -> None:
         """
         Let each player run a script again and again until all say "over".
 
         :param script: does what can be done, and returns "over", or "moved", or
             nothing.
-        :param between: called after each move, with how many there were.
+        :param after: how many rounds of moves before *then* is called, once.
         """
         moves, give_up = 0, time.monotonic() + 6 * PATIENCE
         while True:
             said = [player.run(script) for player in players]
             if all(one == "over" for one in said):
-                return
+                break
             if "moved" in said:
                 moves += 1
-                between(moves)
+                if moves == after:
+                    then()
             self.assertLess(time.monotonic(), give_up, players[0].text())
             time.sleep(0.05)
+        self.assertGreaterEqual(moves, after, "it was over too soon")
 
 
 #: What each returns: see `PageTestCase.play`.
