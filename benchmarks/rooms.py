@@ -122,14 +122,17 @@ def _saturation(to: Load) -> list[Figure]:
     every = ("game=eachecho", "each=1", *window)
     each: dict[str, Callable[[], Told]] = {
         "every": lambda: to.ours("closed", players, *every),
-        "latest": lambda: to.ours("closed", players, *window),
-        "every, TLS": lambda: to.ours("closed", players, "tls=1", *every),
-        "latest, TLS": lambda: to.ours("closed", players, "tls=1", *window),
-        "websockets": lambda: to.theirs(Websockets(), "closed", players, *window),
     }
     peer = to.colyseus
     if peer is not None:
+        # Between those it is compared with: minutes differ.
         each["Colyseus"] = lambda: to.theirs(peer, "closed", players, *window)
+    each |= {
+        "latest": lambda: to.ours("closed", players, *window),
+        "websockets": lambda: to.theirs(Websockets(), "closed", players, *window),
+        "every, TLS": lambda: to.ours("closed", players, "tls=1", *every),
+        "latest, TLS": lambda: to.ours("closed", players, "tls=1", *window),
+    }
     found = _turns(to, "saturation", each)
     figures = [
         of_runs(f"inputs in rooms, {name}", "a second", runs, "inputs_s")
