@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from hashlib import sha256
 from typing import Any
 
@@ -532,3 +533,83 @@ class CostTests(CrossTests):
         self.assertEqual({}, rooms._places)
         self.assertEqual({}, rooms._resumes)
         self.assertEqual(None, self.world.sessions.placed_match(self.match_id))
+
+
+class AnyOrderTests(CrossTests):
+    """A seat that changes hands at any time, while its player acts."""
+
+    def setUp(self) -> None:
+        """Each run makes a world of its own."""
+
+    def test_any_order(self) -> None:
+        """
+        However a player comes and goes, over UDP and by way of the node, it has its
+        seat in one place; what is acknowledged was done once, and nothing twice.
+        """
+        for seed in range(25):
+            with self.subTest(seed=seed):
+                self.check_run(random.Random(seed))
+
+    def check_run(self, luck: random.Random) -> None:
+        self.open()
+        other = self.world.dial(self.match_id, 1)
+        udp: list[Any] = []
+        self.number = self.acked = 0
+        words: dict[int, str] = {}
+
+        def dial() -> None:
+            udp.append(self.world.dial(self.match_id, 0))
+
+        def come() -> None:
+            self.hear(self.ann.ask("join_room", game="teller", room_id=self.match_id))
+
+        def act() -> None:
+            self.number += 1
+            words[self.number] = f"line-{self.number}"
+            self.ann.do(self.number, type="say", word=words[self.number])
+
+        def act_udp() -> None:
+            if udp and udp[-1].link is not None and not udp[-1].lost:
+                udp[-1].say(f"udp-{luck.getrandbits(40)}")
+
+        def fall() -> None:
+            self.ann.hang_up()
+            line: Any = self.world.line(ends_at_match=False)
+            self.hear(line.ask("hello", protocol=1, player_key=self.key))
+            self.ann = line
+
+        def close() -> None:
+            if udp:
+                udp[-1].close()
+
+        match = self.world.sessions.placed_match(self.match_id)
+        assert match is not None
+        self.key = self.world.keys[match.plan.seats[0].player_id]
+        steps = (dial, come, act, act, act, act_udp, act_udp, fall, close)
+        come()
+        for _ in range(20):
+            luck.choice(steps)()
+            self.world.run(luck.choice((0.0, 0.01, 0.02, 0.3)))
+            self.hear(self.ann.heard())
+        self.world.run(1.0)
+        self.hear(self.ann.heard())
+        done = [line.split()[2] for line in other.lines if len(line.split()) == 3]
+        said = [word for word in done if word.startswith(("line-", "udp-"))]
+        self.assertEqual(len(said), len(set(said)))
+        line_words = [word for word in said if word.startswith("line-")]
+        self.assertEqual(line_words, sorted(line_words, key=lambda word: int(word[5:])))
+        if self.acked:
+            self.assertIn(words[self.acked], said)
+        # Whoever comes last has the seat, and only it.
+        come()
+        self.world.run(0.5)
+        act()
+        if udp and not udp[-1].lost:
+            udp[-1].say("thief")
+        self.world.run(0.5)
+        self.assertIn(words[self.number], other.lines[-1])
+        self.assertNotIn("thief", " ".join(other.lines))
+
+    def hear(self, said: list[dict[str, Any]]) -> None:
+        for state in of(said, "game_state"):
+            self.acked = max(self.acked, state["ack"].get("0", 0))

@@ -117,7 +117,11 @@ class CrossFleet:
 
 
 class CrossWorld(LobbyWorld):
-    """Everything between players and a game server."""
+    """
+    Everything between players and a game server.
+
+    :ivar keys: player keys of those who were matched, by player.
+    """
 
     def __init__(self, watching: Watching = "listed") -> None:
         games = {"teller": Teller(), "ticking": Ticking(), "packed": Packed()}
@@ -129,6 +133,7 @@ class CrossWorld(LobbyWorld):
             games=games,
             watching=watching,
         )
+        self.keys: dict[str, str] = {}
 
     def make_line(self, host: str, ends_at_match: bool) -> MemoryLine:
         return PlayerLine(host, ends_at_match)
@@ -141,7 +146,8 @@ class CrossWorld(LobbyWorld):
         """Two players find a match; gives it, and their lines by seat."""
         lines: list[Any] = []
         for name in ("ann", "bob"):
-            line, _ = self.hello(name, ends_at_match=False)
+            line, welcome = self.hello(name, ends_at_match=False)
+            self.keys[welcome["player_id"]] = welcome["player_key"]
             line.ask("queue", game=game)
             lines.append(line)
         self.run(6.0)
