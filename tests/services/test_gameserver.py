@@ -650,7 +650,7 @@ class SeatTests(SynchronousTestCase):
         self.assertEqual(["bad_token"], stranger.rejections)
         self.assertEqual([], net.seat_changes)
         net.run(5.0)
-        self.assertEqual(0, len(net.server._reception or ()))
+        self.assertEqual(0, len(net.server._connections.reception or ()))
 
     def test_resume_of_another_seat(self) -> None:
         """
@@ -675,7 +675,7 @@ class SeatTests(SynchronousTestCase):
         silent = net.player(0)
         silent.is_silent = True
         net.run(9.0)
-        self.assertEqual(0, len(net.server._reception or ()))
+        self.assertEqual(0, len(net.server._connections.reception or ()))
         self.assertEqual(0, len(net.server._dtls.associations))  # type: ignore[union-attr]  # it is bound
 
 

@@ -38,7 +38,7 @@ class OverloadTests(SynchronousTestCase):
 
     def count_verified(self) -> list[Any]:
         """Note each token whose signature is looked at from now on."""
-        reception = self.net.server._reception
+        reception = self.net.server._connections.reception
         assert reception is not None
         seen: list[Any] = []
         verify = reception._verifier.verify

@@ -8,6 +8,9 @@ from ipaddress import IPv6Address, ip_address
 
 import attrs
 
+#: Before any clock began. Not infinity, because a rate may be 0.
+_LONG_AGO = -1e300
+
 
 @attrs.define
 class TokenBucket:
@@ -20,7 +23,7 @@ class TokenBucket:
     rate: float
     burst: float
     _level: float = attrs.field(init=False)
-    _counted: float = attrs.field(init=False, default=float("-inf"))
+    _counted: float = attrs.field(init=False, default=_LONG_AGO)
 
     def __attrs_post_init__(self) -> None:
         self._level = self.burst
@@ -30,10 +33,9 @@ class TokenBucket:
         # `_refill` once more: a call for each packet costs as much as the rest.
         level = self._level
         if now > self._counted:
-            if level < self.burst:
-                level += (now - self._counted) * self.rate
-                if level > self.burst:
-                    level = self.burst
+            level += (now - self._counted) * self.rate
+            if level > self.burst:
+                level = self.burst
             self._counted = now
         if level < n:
             self._level = level

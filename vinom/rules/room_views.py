@@ -11,6 +11,8 @@ import msgspec
 from vinom.game import Game
 from vinom.rules.guard import ask_plainly
 
+#: Everybody's view, in a game that does not tell its players apart.
+EVERYBODY = "all"
 #: Sets and dicts in a fixed order: equal views are equal bytes, in any process.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _encode_json = msgspec.json.Encoder().encode
@@ -54,7 +56,7 @@ class Views:
     def audience_of(self, state: Any, seat: int | None) -> Hashable:
         """Tell which view a seat sees; a spectator is ``None``."""
         if self.has_one_audience:
-            return "all"
+            return EVERYBODY
         audience: Hashable = self._ask("audience", self._name, state, seat)
         return audience
 

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 
-from vinom.errors import Code, Misconfigured, PeerError, Refused
+from vinom.errors import Misconfigured, Refused
 from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
 from vinom.net.datagrams import DatagramPort
@@ -28,8 +28,9 @@ from vinom.net.turns import TurnWatch
 from vinom.rules.guard import Guard
 from vinom.rules.room_time import JOIN_PATIENCE
 from vinom.services.gameserver_alarms import RoomAlarms
+from vinom.services.gameserver_connections import Connections
 from vinom.services.gameserver_figures import LinkSamples, measure_port
-from vinom.services.gameserver_line import Line, LineLimits
+from vinom.services.gameserver_line import LineLimits
 from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
 from vinom.services.gameserver_reception import Reception
 from vinom.services.gameserver_relay import RelayDesk
@@ -61,14 +62,7 @@ from vinom.wire.control import (
     TokenKeysTaken,
     ToNode,
 )
-from vinom.wire.dtls import (
-    Association,
-    Connected,
-    Disconnected,
-    DtlsServer,
-    Received,
-    ServerEvent,
-)
+from vinom.wire.dtls import DtlsServer
 from vinom.wire.tokens import TokenVerifier
 
 #: How long a game server lives without its node, seconds.
@@ -122,17 +116,24 @@ class GameServer:
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
         self._receive_buffer, self._join_patience = receive_buffer, join_patience
-        self._limits, self._strangers = limits or LineLimits(), strangers
+        self._strangers = strangers
         self._workload = Workload(self.figures)
         self._send: Callable[[ToNode], None] = _to_nobody
+        self._connections = Connections(
+            limits or LineLimits(), self.figures, seconds, self._turn
+        )
         self._alarms = RoomAlarms(reactor, self._ring, seconds)
         self._relays = RelayDesk(
-            self.rooms, reactor, seconds, self._tell, self._turn, self._dismiss
+            self.rooms,
+            reactor,
+            seconds,
+            self._tell,
+            self._turn,
+            self._connections.dismiss,
         )
         self._dtls: DtlsServer | None = None
         self._port: DatagramPort | None = None
         self._listening: IListeningPort | None = None
-        self._reception: Reception | None = None
         self._realm = ""
         self._orphaned: IDelayedCall | None = None
         self._is_stopping = False
@@ -188,7 +189,7 @@ class GameServer:
                     now = self._seconds()
                     line = hosted.kick(message.seat, now)
                     if line is not None:
-                        self._dismiss(line)
+                        self._connections.dismiss(line)
                     self._turn(hosted, now)
             case CloseRoom():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
@@ -207,9 +208,10 @@ class GameServer:
 
     def _take_keys(self, told: TokenKeys) -> None:
         """Without a port there is nothing to change: `Bind` brings all keys."""
-        if self._reception is not None:
+        reception = self._connections.reception
+        if reception is not None:
             try:
-                self._reception.trust(TokenVerifier(told.keys, self._realm))
+                reception.trust(TokenVerifier(told.keys, self._realm))
             except Misconfigured as error:
                 self._log.error("token keys are not taken: {why}", why=str(error))
                 return
@@ -244,7 +246,7 @@ class GameServer:
             port = DatagramPort(
                 self._reactor,
                 dtls,
-                self._deliver,
+                self._connections.deliver,
                 turned=self._workload.turned,
                 seconds=self._seconds,
                 receive_buffer=self._receive_buffer,
@@ -260,7 +262,7 @@ class GameServer:
             self._tell(BindFailed(bind.port, str(error)))
             return
         self._dtls, self._port, self._realm = dtls, port, bind.realm
-        self._reception = Reception(
+        self._connections.reception = Reception(
             self.rooms,
             verifier,
             self._reactor,
@@ -317,75 +319,6 @@ class GameServer:
             "match {match_id} of {game} is open", match_id=plan.match_id, game=plan.game
         )
         return hosted
-
-    # Players.
-
-    def _deliver(self, events: list[ServerEvent]) -> None:
-        """Take what one turn of the reactor brought; answer it as one."""
-        now = self._seconds()
-        touched: set[HostedRoom] = set()
-        for event in events:
-            if type(event) is Received:
-                self._take(event.association.owner, event.payload, now, touched)
-            elif type(event) is Connected:
-                self._open_line(event.association, now)
-            elif type(event) is Disconnected:
-                self._lose_line(event.association.owner, now, touched)
-        for hosted in touched:
-            self._turn(hosted, now)
-
-    def _take(
-        self, line: object, payload: bytes, now: float, touched: set[HostedRoom]
-    ) -> None:
-        if not isinstance(line, Line):
-            return
-        if not line.allowance.take(now):
-            # As if it was lost: what matters is sent again.
-            self.figures["packets_dropped_rate"] += 1
-            return
-        try:
-            news = line.link.receive(payload, now)
-        except PeerError as error:
-            self.figures["packets_dropped_bad"] += 1
-            line.refuse(Code.BAD_PACKET, str(error), now)
-            news = []
-        room, seat = line.room, line.seat
-        if room is None or seat is None:
-            if self._reception is not None:
-                self._reception.take(line, news, now)
-        else:
-            if news:
-                room.take(line, seat, news, now)
-            if not (room.can_wait and line.link.is_silent):
-                touched.add(room)
-
-    def _open_line(self, association: Association, now: float) -> None:
-        if self._reception is None:
-            return
-        try:
-            line = Line.open(association, self._limits, now, self.figures)
-        except PeerError as error:
-            self._log.info("a connection is refused: {why}", why=str(error))
-            self._reception.port.close(association)
-        else:
-            association.owner = line
-            self._reception.add(line)
-
-    def _lose_line(self, line: object, now: float, touched: set[HostedRoom]) -> None:
-        if not isinstance(line, Line):
-            return
-        line.association.owner = None
-        line.link.end()
-        if line.room is not None and line.seat is not None:
-            touched.add(line.room)
-            line.room.lost(line, line.seat, now)
-        elif self._reception is not None:
-            self._reception.discard(line)
-
-    def _dismiss(self, line: Line) -> None:
-        """A connection is refused, and told why for a while."""
-        if self._reception is not None:
-            self._reception.add(line)
 
     # Time.
 
@@ -448,8 +381,8 @@ class GameServer:
         if self._orphaned is not None:
             self._orphaned.cancel()
             self._orphaned = None
-        if self._reception is not None:
-            self._reception.close()
+        if self._connections.reception is not None:
+            self._connections.reception.close()
         if self._port is not None:
             # The last goodbyes.
             self._port.flush()

@@ -81,11 +81,20 @@ class Line:
             self.figures[f"errors_{code}"] += 1
         self.link.refuse(code, message, now, retry_after)
 
-    def flush(self, port: PayloadPort) -> None:
-        """Send what the link has; close the connection if the link is over."""
-        packets = self.link.take_packets()
-        if packets:
+    def flush(self, port: PayloadPort) -> bool:
+        """
+        Send what the link has; close the connection if the link is over.
+
+        :returns: is it over?
+        """
+        link = self.link
+        packets = link.take_packets()
+        if len(packets) == 1:
+            port.send_one(self.association, packets[0])
+        elif packets:
             port.send(self.association, *packets)
-        if self.link.phase == "over":
-            self.association.owner = None
-            port.close(self.association)
+        if link.phase != "over":
+            return False
+        self.association.owner = None
+        port.close(self.association)
+        return True

@@ -7,69 +7,42 @@ once when the turn's inputs are in. Times are seconds on a monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
-
-from twisted.logger import Logger
+from typing import Any
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
 from vinom.model import MatchPlan
 from vinom.rules.guard import Guard
-from vinom.rules.room import Closed, Emitted, Room, RoundOver, Started, outcome_facts
-from vinom.rules.room_effects import BotFailed, Forfeited
+from vinom.rules.room import Room
 from vinom.rules.room_time import AWAY_PATIENCE, JOIN_PATIENCE
 from vinom.services.gameserver_line import Line
+from vinom.services.gameserver_out import HostedOut
 from vinom.services.gameserver_ports import PayloadPort, Recording
 from vinom.services.gameserver_seats import HostedSeat, welcome_to
-from vinom.services.recorded import tell_bot_failed, write_end
-from vinom.wire.control import (
-    MatchStarted,
-    RoomEnded,
-    RoundEnded,
-    SeatChanged,
-    ToNode,
-)
+from vinom.wire.control import ToNode
 from vinom.wire.control_relay import RelayTaken
-from vinom.wire.linkmessages import (
-    LONGEST_MESSAGE,
-    Event,
-    Message,
-    Over,
-    Refusal,
-    Round,
-    encode,
-)
+from vinom.wire.linkmessages import Refusal, encode
 from vinom.wire.linkquality import ACK_DELAY
 from vinom.wire.messages import SeatName
-from vinom.wire.packets import COUNTER_LIMIT
-from vinom.wire.packets_server import state_tails
 from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatEvent
-
-if TYPE_CHECKING:
-    from vinom.services.gameserver_relay import RelayedSeats
 
 #: How long a closed room waits for its players' acknowledgements, seconds.
 FAREWELL = 2.0
-#: Pause between tries meanwhile, seconds: much may be lost, but not the end.
-_FAREWELL_PAUSE = 0.15
 #: Ticks of games that have so many a second acknowledge inputs in time.
 SOON_HZ = 20
 #: Longest text of a refusal, characters.
 _LONGEST_TEXT = 200
 
 
-class HostedRoom:
+class HostedRoom(HostedOut):
     """
     One match on a game server.
 
-    :param tell: sends to the node.
     :ivar is_relayed: it is a room of the node's.
-    :ivar ended_at: when the room closed; ``None`` while it runs.
+    :ivar ticks_soon: does the next tick come as soon as an acknowledgement must?
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -91,7 +64,7 @@ class HostedRoom:
 
         :raises Refused: the game does not take this plan.
         """
-        self.room = Room(
+        room = Room(
             plan,
             game,
             now,
@@ -100,13 +73,9 @@ class HostedRoom:
             guard=guard,
             away_patience=inf if is_relayed else AWAY_PATIENCE,
         )
-        self.relay: RelayedSeats | None = None
-        self.is_relayed = is_relayed
-        self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
-        self.ended_at: float | None = None
-        self._port, self._tell, self._recording = port, tell, recording
-        self._ticks = bool(game.tick_hz)
-        self._ticks_soon = game.tick_hz >= SOON_HZ
+        super().__init__(room, tell, recording)
+        self._port, self.is_relayed = port, is_relayed
+        self.ticks_soon = game.tick_hz >= SOON_HZ
         self._told = 0
         self._names = tuple(
             SeatName(number, seat.name, seat.player_id)
@@ -169,28 +138,27 @@ class HostedRoom:
         self, line: Line, seat: HostedSeat, news: list[SeatEvent], now: float
     ) -> None:
         """Act on what a connection of this room brought."""
+        room = self.room
+        # Python looks for a method first when an attribute is called at once.
+        decode_action = room.decode_action
         for item in news:
             if isinstance(item, ActionArrived):
-                self._act(seat, item, now)
+                if self._ticks:
+                    # A tick that is due takes the actions before this one.
+                    self.run_clock(now)
+                seq = seat.acted = item.seq
+                try:
+                    room.act(seat.number, decode_action(item.data), now)
+                except Rejected as no:
+                    self._refuse(seat, seq, Code.REJECTED, no.code, no.message, now)
+                except Refused as no:
+                    field = str(no.details.get("field") or "")
+                    self._refuse(seat, seq, no.code, field, no.message, now)
             elif isinstance(item, Confirmed):
                 self._confirmed(seat, now)
             elif isinstance(item, Left):
                 self._leave(line, seat, now)
                 return
-
-    def _act(self, seat: HostedSeat, action: ActionArrived, now: float) -> None:
-        room = self.room
-        if self._ticks:
-            # A tick that is due takes the actions before this one.
-            self.run_clock(now)
-        seat.acted = action.seq
-        try:
-            room.act(seat.number, room.decode_action(action.data), now)
-        except Rejected as no:
-            self._refuse(seat, action.seq, Code.REJECTED, no.code, no.message, now)
-        except Refused as no:
-            field = str(no.details.get("field") or "")
-            self._refuse(seat, action.seq, no.code, field, no.message, now)
 
     def _refuse(
         self, seat: HostedSeat, seq: int, code: str, reason: str, text: str, now: float
@@ -201,7 +169,7 @@ class HostedRoom:
             if seat.line is not None:
                 seat.line.figures[f"errors_{code}"] += 1
             refusal = Refusal(seq, code, reason, text[:_LONGEST_TEXT])
-            self._say(seat, encode(refusal), now)
+            self.say(seat, encode(refusal), now)
 
     def _confirmed(self, seat: HostedSeat, now: float) -> None:
         seat.door.confirm()
@@ -219,7 +187,7 @@ class HostedRoom:
         was_present, seat.present = seat.present, True
         seat.shown, seat.applied = 0, seat.acted
         if not was_present:
-            self._seat_changed(seat, "returned" if seat.came else "joined")
+            self.seat_changed(seat, "returned" if seat.came else "joined")
         seat.came = True
 
     def _leave(self, line: Line, seat: HostedSeat, now: float) -> None:
@@ -233,7 +201,7 @@ class HostedRoom:
             self._release(line, seat)
         seat.present = False
         self.room.leave(seat.number, now)
-        self._seat_changed(seat, "left")
+        self.seat_changed(seat, "left")
 
     def lost(self, line: Line, seat: HostedSeat, now: float) -> None:
         """A connection of this room is gone."""
@@ -257,7 +225,7 @@ class HostedRoom:
             seat.present = False
             self.room.drop(seat.number, now)
             if self.ended_at is None:
-                self._seat_changed(seat, "dropped")
+                self.seat_changed(seat, "dropped")
 
     def kick(self, number: int, now: float) -> Line | None:
         """Remove a player for good; returns its connection, refused and not ours."""
@@ -274,146 +242,30 @@ class HostedRoom:
         if seat.line is line:
             seat.line = None
 
-    def _seat_changed(self, seat: HostedSeat, state: str) -> None:
-        plan = self.room.plan
-        self._log.debug(
-            "match {match_id}: seat {seat} {state}",
-            match_id=plan.match_id,
-            seat=seat.number,
-            state=state,
-        )
-        self._tell(SeatChanged(plan.match_id, seat.number, state))
-
     # What goes out.
 
     def flush(self, now: float) -> None:
         """Tell everybody what this turn changed."""
-        self._settle(now)
-        self._show(now)
-        if self.relay is not None:
-            self.relay.show(now)
-        # A game may fail while it is looked at.
-        self._settle(now)
-        port = self._port
+        room, port = self.room, self._port
+        self.show(now)
         for seat in self.seats:
             line = seat.line
-            if line is not None:
-                line.flush(port)
-                if line.link.phase == "over":
-                    self.lost(line, seat, now)
-        self._links_at = min(self._links_at, now + ACK_DELAY)
-        self._told = self.room.version
+            if line is not None and line.flush(port):
+                self.lost(line, seat, now)
+        if now + ACK_DELAY < self._links_at:
+            self._links_at = now + ACK_DELAY
+        self._told = room.version
 
     @property
     def can_wait(self) -> bool:
         """Is there nothing to tell that the next tick does not tell soon enough?"""
         room = self.room
         return (
-            self._ticks_soon
+            self.ticks_soon
             and room.phase == "playing"
             and room.version == self._told
             and not room.has_effects
         )
-
-    def _show(self, now: float) -> None:
-        room, version = self.room, self.room.version
-        if not version:
-            return
-        made: dict[Hashable, list[bytes]] = {}
-        for seat in self.seats:
-            line = seat.line
-            if line is None or seat.shown == version or not seat.present:
-                continue
-            audience = room.audience_of(seat.number)
-            tails = made.get(audience)
-            if tails is None:
-                tails = made[audience] = self._encode(audience, version, now)
-            if not tails:
-                return
-            seat.shown = version
-            if not self._ticks:
-                seat.applied = seat.acted
-            line.link.state(version, tails, seat.applied, now)
-
-    def _encode(self, audience: Hashable, version: int, now: float) -> list[bytes]:
-        room = self.room
-        view = room.view(audience)
-        if not view:
-            return []
-        time = min(int(room.match_time(now) * 1000), COUNTER_LIMIT)
-        try:
-            return state_tails(version, time, view)
-        except ValueError as error:
-            self.cannot_send("view", error, now)
-            return []
-
-    def cannot_send(self, what: str, why: object, now: float) -> None:
-        """End the room: its game makes what players cannot be told."""
-        self._log.error(
-            "match {match_id} ends: its {what} cannot be sent: {why}",
-            match_id=self.room.plan.match_id,
-            what=what,
-            why=why,
-        )
-        self.room.close("crashed", now)
-
-    def _settle(self, now: float) -> None:
-        """Act on what the room did."""
-        for effect in self.room.take_effects():
-            if isinstance(effect, Emitted):
-                event = effect.event
-                if self.relay is not None:
-                    self.relay.emit(event, effect.version)
-                told = Event(event.kind, event.data, effect.version)
-                self._say_all(told, now, event.to)
-            elif isinstance(effect, Started):
-                self._tell(MatchStarted(self.room.plan.match_id))
-            elif isinstance(effect, RoundOver):
-                self._round_over(effect, now)
-            elif isinstance(effect, Closed):
-                self._closed(effect, now)
-            elif isinstance(effect, Forfeited):
-                self._seat_changed(self.seats[effect.seat], "left")
-            elif isinstance(effect, BotFailed):
-                tell_bot_failed(self.room, effect)
-        if self.room.version >= COUNTER_LIMIT - 1:
-            self.room.close("time_limit", now)
-
-    def _round_over(self, effect: RoundOver, now: float) -> None:
-        room = self.room
-        facts = outcome_facts(effect.outcome)
-        self._tell(RoundEnded(room.plan.match_id, facts))
-        self._say_all(Round(facts, room.version, room.view_hash()), now)
-
-    def _closed(self, effect: Closed, now: float) -> None:
-        end = write_end(self._recording, self.room, effect)
-        if self.relay is not None:
-            # Nothing is told of a room after its end.
-            self.relay.show(now, is_last=True)
-        self.ended_at = now
-        for line in filter(None, (seat.line for seat in self.seats)):
-            line.link.hasten(_FAREWELL_PAUSE, now)
-        self._say_all(Over(end.reason, end.outcome, end.version, end.view_hash), now)
-        self._tell(RoomEnded(end))
-
-    def _say_all(self, message: Message, now: float, to: int | None = None) -> None:
-        if all(seat.is_relayed for seat in self.seats):
-            return
-        data = encode(message)
-        if len(data) > LONGEST_MESSAGE:
-            self.cannot_send("message", f"{len(data)} bytes", now)
-            return
-        for seat in self.seats:
-            if (to is None or seat.number == to) and not seat.is_relayed:
-                self._say(seat, data, now)
-
-    def _say(self, seat: HostedSeat, data: bytes, now: float) -> None:
-        if seat.messages.add(data):
-            if seat.line is not None:
-                seat.line.link.told(now)
-        elif seat.line is not None:
-            # It comes anew, and learns from the numbers that it missed some.
-            seat.line.refuse(Code.BUSY, "too many messages unacknowledged", now)
 
     # Time.
 

@@ -112,11 +112,12 @@ class DtlsServer:
         # This is done for each input, so what is usual is written out here, from
         # `is_one_record` to `_opened`; everything else is for `_open_records`.
         channel = association.channel
+        open_one = channel.open_one
         if (datagram[11] << 8 | datagram[12]) + RECORD_HEADER != size or channel.flight:
             self._open_records(association, datagram, now)
             return True
         try:
-            payload = channel.open_one(datagram)
+            payload = open_one(datagram)
         except RecordError as error:
             self._opened(association, [], ending_of(error), now)
         else:
@@ -334,8 +335,9 @@ class DtlsServer:
         most = association.max_payload
         if not 0 < len(payload) <= most:
             raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+        seal_one = association.channel.seal_one
         try:
-            datagram = association.channel.seal_one(payload)
+            datagram = seal_one(payload)
         except RecordError:
             self._end(association, "failed", association.heard)
             return

@@ -154,7 +154,8 @@ class SeatLink:
             self._hear_messages(message, now)
         if self._ack_at == inf:
             self._ack_at = now + ACK_DELAY
-        if seq != self.consumed + 1 or seq >= COUNTER_LIMIT or not self._may_act(now):
+        may_act = self._may_act
+        if seq != self.consumed + 1 or seq >= COUNTER_LIMIT or not may_act(now):
             return []
         self.consumed = seq
         return [ActionArrived(seq, action)]
