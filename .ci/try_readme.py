@@ -25,6 +25,7 @@ LEFTOVERS = (
     "dist",
     "_build",
     "dropin.cache",
+    "node_modules",
 )
 
 
