@@ -223,7 +223,7 @@ class NodeTests(TestCase):
         code, out, _ = await self.vinom("end", found["match_id"])
         self.assertEqual(code, 0)
         self.assertEqual(await node.end(), 0)
-        self.assertIn("no match is left", node.printed)
+        self.assertIn("no match and no room is left", node.printed)
         self.assertNotIn("Traceback", node.printed)
         self.assertTrue(client.closed)
         code, _, err = await self.vinom("status")
@@ -254,7 +254,7 @@ class NodeTests(TestCase):
         code, out, _ = await self.vinom("drain")
         self.assertEqual((code, out.split(":")[0]), (0, "draining"))
         self.assertEqual(await node.end(), 0)
-        self.assertIn("1 matches did not end in time", node.printed)
+        self.assertIn("1 matches and 0 rooms did not end in time", node.printed)
 
     async def test_refusals_are_one_line(self) -> None:
         """
