@@ -15,6 +15,7 @@ from tests.support.live_rooms import kinds
 from vinom.model import MatchEnd
 from vinom.wire.control import RelayAction, RelaySeat, RelayWatch, RoomEnded
 from vinom.wire.control_relay import RelayState
+from vinom.wire.playerlink import Joined
 
 
 def of(said: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -262,6 +263,59 @@ class OwnerTests(CrossTests):
             state = of(self.ann.heard(), "game_state")[-1]
             self.assertEqual({"0": turn}, state["ack"])
             self.assertEqual(2 * turn, len(state["view"]["lines"]))
+
+    def test_late_acknowledgement(self) -> None:
+        """
+        What the seat did over UDP acknowledges nothing of what its line does at once.
+        """
+        self.begin()
+        self.world.fleet.delay = 0.03
+        mine = self.world.dial(self.match_id, 0)
+        for _ in range(5):
+            mine.say("udp")
+        self.world.run(0.5)
+        self.world.enter(self.ann, self.match_id)
+        self.world.run(0.05)
+        self.ann.do(1, word="no", type="say")
+        self.world.run(0.5)
+        said = self.ann.heard()
+        self.assertEqual(["rejected"], [e["code"] for e in of(said, "error")])
+        self.assertEqual({}, of(said, "game_state")[-1]["ack"])
+
+    def test_crossed_news(self) -> None:
+        """
+        A line that takes the seat back keeps it, though the news that it was taken
+        before comes later.
+        """
+        self.begin()
+        self.world.fleet.delay = 0.2
+        match = self.world.sessions.placed_match(self.match_id)
+        assert match is not None
+        token = self.world.net.token(0, self.match_id, match.plan.seats[0].player_id)
+        label = self.world.fleet.tickets[self.match_id, 0].label
+        other = self.world.dial(self.match_id, 1)
+        udp = type(other)(self.world.net, label, token)
+        for _ in range(100):
+            if udp.of(Joined):
+                break
+            self.world.run(0.01)
+        # The news that the seat is theirs is on its way; the line is new as well.
+        self.ann.hang_up()
+        line: Any = self.world.line(ends_at_match=False)
+        line.ask("hello", protocol=1, player_key=self.key_of(0))
+        line.ask("join_room", game="teller", room_id=self.match_id)
+        self.world.run(1.0)
+        self.assertEqual(["seat_taken"], udp.rejections)
+        line.do(1, type="say", word="mine")
+        self.world.run(1.0)
+        said = line.heard()
+        self.assertEqual([], of(said, "error"))
+        self.assertEqual({"0": 1}, of(said, "game_state")[-1]["ack"])
+
+    def key_of(self, seat: int) -> str:
+        match = self.world.sessions.placed_match(self.match_id)
+        assert match is not None
+        return self.world.keys[match.plan.seats[seat].player_id]
 
     def test_connection_lost(self) -> None:
         """
@@ -586,6 +640,7 @@ class AnyOrderTests(CrossTests):
         assert match is not None
         self.key = self.world.keys[match.plan.seats[0].player_id]
         steps = (dial, come, act, act, act, act_udp, act_udp, fall, close)
+        self.world.fleet.delay = luck.choice((0.0, 0.015, 0.04))
         come()
         for _ in range(20):
             luck.choice(steps)()

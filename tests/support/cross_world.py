@@ -49,6 +49,7 @@ class CrossFleet:
     :ivar sent: what it was told.
     :ivar told: what it told.
     :ivar is_behind: does the node not read?
+    :ivar delay: time on the way, seconds; change it while nothing is.
     """
 
     def __init__(self, net: GameNet) -> None:
@@ -58,7 +59,7 @@ class CrossFleet:
         self.tickets: dict[tuple[str, int], Ticket] = {}
         self._watches: dict[str, Any] = {}
         self._relays: dict[str, Callable[[FromRelayed], None] | None] = {}
-        self.is_behind = False
+        self.is_behind, self.delay = False, 0.0
         net.server.linked(self._hear, lambda: self.is_behind)
 
     def host(
@@ -90,13 +91,15 @@ class CrossFleet:
 
     def _send(self, message: ToServer) -> None:
         self.sent.append(message)
+        payload = encode(message)[4:]
         self.net.reactor.callLater(
-            0, self.net.server.received, decode_to_server(encode(message)[4:])
+            self.delay, self.net.server.received, decode_to_server(payload)
         )
 
     def _hear(self, message: ToNode) -> None:
         self.told.append(message)
-        self.net.reactor.callLater(0, self._heard, decode_to_node(encode(message)[4:]))
+        payload = encode(message)[4:]
+        self.net.reactor.callLater(self.delay, self._heard, decode_to_node(payload))
 
     def _heard(self, message: Any) -> None:
         match_id = getattr(message, "match_id", "")
