@@ -161,6 +161,18 @@ class BotsTests(TestCase):
         )
         await self.assertFailure(other, LineLost)
 
+    async def test_sdk_room_listing(self) -> None:
+        """
+        The how-to's player of rooms plays a round against the bot, as printed.
+        """
+        node = ChildNode(reactor)
+        self.addCleanup(node.stop)
+        await node.start()
+        listing = "docs/howto/listings/tictactoe_player.py"
+        player = start(self, sys.executable, listing, "127.0.0.1", str(node.port))
+        await player.ended
+        self.assertIn("left winner:", player.text, player.errors.decode())
+
     async def test_sdk_listing(self) -> None:
         """
         The how-to's client plays a match, as printed.

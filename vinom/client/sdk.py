@@ -27,6 +27,8 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import Identity, LobbyClient
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
+from vinom.client.room import LiveRoom, RoomResult
+from vinom.client.rooms import PlayerRooms
 from vinom.client.seat import Way
 from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.messages import PROTOCOL, Hello, MatchFound, QueueStatus
@@ -35,11 +37,13 @@ __all__ = [
     "Client",
     "Identity",
     "LineLost",
+    "LiveRoom",
     "LobbyRefusal",
     "Match",
     "MatchLost",
     "MatchResult",
     "Refusal",
+    "RoomResult",
     "connect",
 ]
 
@@ -95,6 +99,7 @@ class Client:
     :param worn: a filter between matches and the network.
     :param way: how matches are played: see `connect`.
     :ivar match: the one being played, or the last.
+    :ivar rooms: those of the node that we are in.
     """
 
     def __init__(
@@ -107,6 +112,33 @@ class Client:
         self._reactor, self._lobby, self._worn = reactor, lobby, worn
         self._way = way
         self.match: Match | None = None
+        self.rooms = PlayerRooms(reactor, lobby)
+
+    def join_room(
+        self,
+        game: str,
+        room_id: str | None = None,
+        options: Any = None,
+        loadout: Any = None,
+        *,
+        spectate: bool = False,
+        patches: bool = False,
+    ) -> Deferred[LiveRoom]:
+        """
+        Take a seat in a room of the node, and make the room if need be.
+
+        :param room_id: which one; without it any that is open, or a new one.
+        :param options: the game's, of whoever makes the room.
+        :param loadout: what to bring.
+        :param spectate: watch only.
+        :param patches: be sent differences where they are shorter than views.
+
+        Fails with `LobbyRefusal` or `LineLost`. The room gets its place back by
+        itself when its line breaks.
+        """
+        return self.rooms.join(
+            game, room_id, options, loadout, spectate=spectate, patches=patches
+        )
 
     @property
     def identity(self) -> Identity:
@@ -155,7 +187,8 @@ class Client:
         ).addCallback(begin)
 
     def close(self) -> None:
-        """Leave the match, if one is played, and hang up."""
+        """Leave the match, if one is played, and hang up; places in rooms wait."""
         if self.match is not None:
             self.match.leave()
+        self.rooms.close()
         self._lobby.close()

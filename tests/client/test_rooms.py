@@ -1,0 +1,172 @@
+"""Rooms of the node from Python, against the real lobby in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import json
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.live_rooms import RoomsWorld
+from tests.support.lobby_lines import LobbyEndpoint
+from vinom.client.line import LobbyRefusal
+from vinom.client.lobby import LobbyClient
+from vinom.client.room import LiveRoom
+from vinom.client.rooms import PlayerRooms
+from vinom.wire.messages import PROTOCOL, Hello
+from vinom.wire.messages_rooms import AddBot, ListRooms, RoomList
+
+
+class PlayerRoomsTests(SynchronousTestCase):
+    """Two who play, and lose their lines."""
+
+    def setUp(self) -> None:
+        self.world = RoomsWorld()
+        self.endpoint = LobbyEndpoint(self.world)
+
+    def player(self, name: str) -> PlayerRooms:
+        hello = Hello(PROTOCOL, name)
+        lobby = LobbyClient(self.world.clock, self.endpoint, hello, patience=5.0)
+        return PlayerRooms(self.world.clock, lobby, lambda: 0.5, patience=60.0)
+
+    def pass_time(self, seconds: float = 0.0) -> None:
+        self.world.clock.pump([0.0] * 12 + [0.05] * round(seconds / 0.05))
+
+    def await_(self, waiting: Deferred[Any], seconds: float = 0.0) -> Any:
+        self.pass_time(seconds)
+        return self.successResultOf(waiting)
+
+    def pair(self, game: str = "pair", **more: Any) -> tuple[LiveRoom, LiveRoom]:
+        """Have ann and bob in room r1."""
+        self.ann, self.bob = self.player("ann"), self.player("bob")
+        ann = self.await_(self.ann.join(game, "r1", **more))
+        bob = self.await_(self.bob.join(game, "r1", **more))
+        self.pass_time()
+        return ann, bob
+
+    def cut(self) -> None:
+        """Cut every line."""
+        for line in self.endpoint.lines:
+            line.end()
+        self.pass_time()
+
+    def test_play(self) -> None:
+        """
+        Both see what each does, events once, and refusals with the game's reason.
+        """
+        ann, bob = self.pair()
+        events: list[Any] = []
+        bob.on_event(lambda kind, data: events.append((kind, data)))
+        refused: list[str] = []
+        ann.on_refusal(lambda no: refused.append(no.reason))
+        self.assertEqual((ann.seat, bob.seat, ann.state), (0, 1, "playing"))
+        number = ann.act({"word": "event"})
+        self.pass_time()
+        self.assertEqual((ann.acked, ann.view["last"]), (number, "event"))
+        self.assertEqual((bob.view, bob.version), (ann.view, ann.version))
+        self.assertEqual(events, [("said", {"seat": 0})])
+        ann.act({"word": "no"})
+        self.pass_time()
+        self.assertEqual(refused, ["no"])
+
+    def test_lost_line(self) -> None:
+        """
+        A lost line is made again with the seat; what was said meanwhile is applied
+        once, and nobody notices more than "away".
+        """
+        ann, bob = self.pair()
+        self.endpoint.is_up = False
+        before = self.endpoint.lines[:]
+        ann.act({"word": "one"})
+        for line in before:
+            line.end()
+        self.pass_time(0.3)
+        self.assertEqual((ann.is_connected, bob.is_connected), (False, False))
+        ann.act({"word": "two"})
+        self.endpoint.is_up = True
+        self.pass_time(5.0)
+        self.assertTrue(ann.is_connected and bob.is_connected)
+        ann.act({"word": "three"})
+        self.pass_time()
+        self.assertEqual((bob.view["said"], bob.view["last"]), (3, "three"))
+        self.assertEqual({who.state for who in ann.players.values()}, {"here"})
+
+    def test_lost_answer(self) -> None:
+        """
+        Where the answer with the new resume token was lost, the player key does it.
+        """
+        ann, bob = self.pair()
+        ann.resume = "used up"
+        self.cut()
+        self.pass_time(2.0)
+        self.assertEqual((ann.is_connected, ann.seat), (True, 0))
+        bob.act({"word": "hi"})
+        self.pass_time()
+        self.assertEqual(ann.view["last"], "hi")
+
+    def test_patches(self) -> None:
+        """
+        With patches the view is the same, and fewer bytes are sent.
+        """
+        ann, bob = self.pair("wide", patches=True)
+        texts: list[bytes] = []
+        for number in range(12):
+            ann.act({"word": f"w{number}"})
+            self.pass_time()
+            texts.append(json.encode(ann.view))
+            self.assertEqual(ann.view["last"], f"w{number}")
+        self.assertEqual(ann.view, bob.view)
+
+    def test_the_end(self) -> None:
+        """
+        Whoever leaves, or whose room closes, hears it once and how.
+        """
+        ann, bob = self.pair()
+        ann.leave()
+        self.assertEqual(self.successResultOf(ann.closed).reason, "left")
+        self.pass_time()
+        self.assertEqual(sorted(bob.players), [1])
+        self.world.rooms.close_room("r1")
+        self.pass_time()
+        self.assertEqual(self.successResultOf(bob.closed).reason, "ended")
+        self.assertEqual(bob.act({"word": "late"}), 0)
+
+    def test_closed_while_away(self) -> None:
+        """
+        A room that closed while one was away is over, with its reason.
+        """
+        ann, _ = self.pair()
+        self.endpoint.is_up = False
+        self.cut()
+        self.world.rooms.close_room("r1")
+        self.endpoint.is_up = True
+        self.pass_time(2.0)
+        self.assertEqual(self.successResultOf(ann.closed).reason, "ended")
+
+    def test_never_back(self) -> None:
+        """
+        Who cannot reach the lobby any more hears that the place is lost.
+        """
+        ann, _ = self.pair()
+        self.endpoint.is_up = False
+        self.cut()
+        self.pass_time(70.0)
+        self.assertEqual(self.successResultOf(ann.closed).reason, "lost")
+        self.ann.close()
+        self.bob.close()
+
+    def test_other_requests(self) -> None:
+        """
+        Lists and what hosts may do are asked for as the protocol has them.
+        """
+        ann = self.player("ann")
+        room = self.await_(ann.join("few", "r1"))
+        self.await_(ann.ask(AddBot(room.room_id)))
+        self.assertEqual(room.players[1].state, "bot")
+        listed = self.await_(ann.ask(ListRooms()))
+        assert isinstance(listed, RoomList)
+        self.assertEqual([one.room_id for one in listed.rooms], ["r1"])
+        refused = ann.join("nothing")
+        self.pass_time()
+        self.failureResultOf(refused, LobbyRefusal)
