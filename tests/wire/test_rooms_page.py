@@ -9,13 +9,23 @@ from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import RoomsWorld
+from tests.support.lobbies import LobbyWorld
 from vinom.errors import Code
-from vinom.wire.messages import Told, decode_answer, decode_request
-from vinom.wire.messages_rooms import GameState
+from vinom.games.tictactoe import TicTacToe
+from vinom.wire.messages import Hello, Told, decode_answer, decode_request
+from vinom.wire.messages_rooms import GameState, JoinRoom, ListRooms
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "rooms.rst"
 HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "rooms.rst"
 _BLOCK = re.compile(r"^\.\. code-block:: json\n\n   (.+)$", re.MULTILINE)
+
+
+def _typed_in(page: str) -> list[list[str]]:
+    """Find what is typed into ``nc``, session by session."""
+    sessions = page.split("$ nc 127.0.0.1 4600")[1:]
+    return [
+        re.findall(r'^   (\{"type".*)$', session, re.MULTILINE) for session in sessions
+    ]
 
 
 class RoomsPageTests(SynchronousTestCase):
@@ -45,11 +55,29 @@ class RoomsPageTests(SynchronousTestCase):
 
     def test_by_hand(self) -> None:
         """
-        What the how-to types makes a game against a bot begin.
+        What the how-to types makes a game against a bot begin, and moves in it.
         """
-        typed = re.findall(r'^   (\{"type".*)$', HOWTO.read_text("utf-8"), re.MULTILINE)
-        kinds = [decode_request(line.encode()).request for line in typed]
-        self.assertEqual(len(kinds), 4)
+        typed = _typed_in(HOWTO.read_text("utf-8"))[0]
+        # With this seed it is the person who begins.
+        world = LobbyWorld(3, games={"tictactoe": TicTacToe()})
+        line, said = world.line(), []
+        for request in typed:
+            line.conversation.received(request.encode())
+            world.clock.advance(0)
+            said += line.heard()
+        self.assertEqual([told for told in said if told["type"] == "error"], [])
+        states = [told["data"] for told in said if told["type"] == "game_state"]
+        self.assertIn(0, [mark for row in states[-1]["view"]["board"] for mark in row])
+
+    def test_watching_by_hand(self) -> None:
+        """
+        What the how-to types to watch a match is what the node understands.
+        """
+        typed = _typed_in(HOWTO.read_text("utf-8"))[1]
+        requests = [decode_request(line.encode()).request for line in typed]
+        self.assertEqual(
+            [type(request) for request in requests], [Hello, ListRooms, JoinRoom]
+        )
 
     def test_states_are_their_type(self) -> None:
         """
