@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.errors import StoreUnavailable
-from vinom.services.conversation import Bounds
+from vinom.services.conversation_ports import Bounds
 from vinom.storage.memory import MemoryEntryStore
 
 

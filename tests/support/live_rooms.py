@@ -10,7 +10,7 @@ from msgspec import Struct, json
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
-from vinom.services.conversation import Bounds
+from vinom.services.conversation_ports import Bounds
 from vinom.services.rooms_ports import RoomBounds
 from vinom.wire.mergepatch import merge
 

@@ -20,7 +20,8 @@ from tests.support.game_net import MemoryRecordings
 from vinom.errors import Code
 from vinom.game import Game
 from vinom.net.turn_end import TurnEnd
-from vinom.services.conversation import Bounds, Conversation
+from vinom.services.conversation import Conversation
+from vinom.services.conversation_ports import Bounds
 from vinom.services.identity import Identity
 from vinom.services.lobby import Lobby
 from vinom.services.matchmaker import Matchmaker

@@ -16,7 +16,8 @@ from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.model import Player
 from vinom.net.waits import Waits
-from vinom.services.conversation import Bounds, Conversation, Followed, Line
+from vinom.services.conversation import Conversation
+from vinom.services.conversation_ports import Bounds, Followed, Line
 from vinom.services.identity import Identity
 from vinom.services.matchmaker import Matchmaker
 from vinom.services.presence import Presence

@@ -7,13 +7,11 @@ but the list that somebody asked for.
 
 from __future__ import annotations
 
-from base64 import b32encode, urlsafe_b64encode
-from collections import Counter, OrderedDict
+from base64 import b32encode
+from collections import Counter
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import Any, cast
 
-from msgspec import Raw
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -25,9 +23,9 @@ from vinom.model import Player
 from vinom.net.alarm import Alarm
 from vinom.net.turn_end import TurnEnd
 from vinom.rules.guard import Guard
-from vinom.rules.limits import NetworkBuckets
 from vinom.rules.names import canonical_loadout, canonical_options
-from vinom.services.conversation import Conversation, Followed
+from vinom.services.conversation import Conversation
+from vinom.services.conversation_ports import Followed
 from vinom.services.recorded import SweptPlace
 from vinom.services.rooms_isolated import IsolatedRoom
 from vinom.services.rooms_list import RoomIndex
@@ -38,6 +36,7 @@ from vinom.services.rooms_match import (
     match_places,
 )
 from vinom.services.rooms_member import Member
+from vinom.services.rooms_places import Places
 from vinom.services.rooms_ports import RoomBounds
 from vinom.services.rooms_remote import RelayFleet
 from vinom.services.rooms_room import LiveRoom
@@ -47,35 +46,15 @@ from vinom.wire.messages_rooms import (
     Ack,
     AddBot,
     JoinRoom,
-    JoinRoomResult,
     KickSeat,
     LeaveRoom,
     ListRooms,
     Reconnect,
-    ReconnectResult,
     Rematch,
     RoomClosed,
     RoomDone,
     RoomList,
     StartRoom,
-)
-
-#: Bytes of a resume token before it is written as text.
-RESUME_BYTES = 24
-#: Rooms that closed while players were away, of which those are still told.
-_MOST_CLOSED = 4096
-
-#: What `Rooms.serve` answers.
-RoomRequest = (
-    JoinRoom
-    | LeaveRoom
-    | ListRooms
-    | Ack
-    | Reconnect
-    | StartRoom
-    | AddBot
-    | KickSeat
-    | Rematch
 )
 
 
@@ -116,15 +95,10 @@ class Rooms(Service):
         self.is_draining = False
         self._games, self._turns, self._clock = games, turns, clock
         self._rooms: dict[str, LiveRoomSeats] = {}
-        # By the hash of the secret.
-        self._resumes: dict[bytes, Member] = {}
-        self._places: dict[str, dict[str, Member]] = {}
-        self._closed: OrderedDict[bytes, RoomClosed] = OrderedDict()
+        self._places = Places(entropy, clock.seconds)
         self._dirty: dict[LiveRoomSeats, None] = {}
         self._drained: list[Deferred[None]] = []
         self._ended: Counter[str] = Counter()
-        # Guessing resume tokens is hopeless; whoever tries it hears so.
-        self._failures = NetworkBuckets(rate=0.5, burst=20)
         self._index = RoomIndex(clock)
 
     def stopService(self) -> None:
@@ -217,8 +191,8 @@ class Rooms(Service):
             )
         options = canonical_options(game, bytes(asked.options))
         loadout = canonical_loadout(game, bytes(asked.loadout))
-        places = self._places.get(player.player_id)
-        if asked.room_id is not None and places is not None:
+        places = self._places.of(player.player_id)
+        if asked.room_id is not None:
             own = places.get(asked.room_id)
             if own is not None:
                 return self._take_back(conversation, own)
@@ -233,14 +207,14 @@ class Rooms(Service):
             if is_new:
                 room.close("abandoned")
             raise
-        self._places.setdefault(player.player_id, {})[room.room_id] = member
-        return self._welcome(conversation, member)
+        self._places.add(member)
+        return self._places.welcome(conversation, member)
 
     def _check_room_for(
-        self, conversation: Conversation, places: Mapping[str, Member] | None
+        self, conversation: Conversation, places: Mapping[str, Member]
     ) -> None:
         most = self.bounds.per_client
-        if len(places or ()) >= most or len(conversation.places) >= most:
+        if len(places) >= most or len(conversation.places) >= most:
             raise Refused(
                 Code.TOO_MANY_ROOMS, "you are in too many rooms", {"limit": most}
             )
@@ -318,33 +292,12 @@ class Rooms(Service):
             raise Refused(
                 Code.ALREADY_IN_ROOM, "you are here", {"room_id": member.room_id}
             )
-        return self._welcome(conversation, member)
+        return self._places.welcome(conversation, member)
 
     def _reconnect(
         self, conversation: Conversation, resume: str, heard: int | None
     ) -> Followed:
-        shown = sha256(resume.encode()).digest()
-        # A dict is no secret's friend, but what it compares are hashes: how long
-        # that takes tells nothing of the token.
-        member = self._resumes.get(shown)
-        if member is None:
-            told = self._closed.pop(shown, None)
-            if told is not None:
-                raise Refused(
-                    Code.NO_SUCH_ROOM,
-                    "this room has closed",
-                    {
-                        "room_id": told.room_id,
-                        "reason": told.reason,
-                        "outcome": told.outcome,
-                    },
-                )
-            self._count_guess(conversation.host)
-            raise Refused(
-                Code.BAD_RESUME,
-                "this resume token is wrong, used up or expired; if you are known by "
-                "your player_key, join_room gives you your seat back",
-            )
+        member = self._places.find(resume, conversation.host)
         if member.room_id in conversation.places and (
             member.conversation is not conversation
         ):
@@ -353,79 +306,7 @@ class Rooms(Service):
                 "you have another place in this room",
                 {"room_id": member.room_id},
             )
-        return self._welcome(conversation, member, heard, is_again=True)
-
-    def _count_guess(self, host: str) -> None:
-        """
-        Count a wrong resume token; who has a right one at that address gets in.
-
-        :raises Refused: there were too many.
-        """
-        now = self._clock.seconds()
-        if not self._failures.take(host, now):
-            raise Refused(
-                Code.RATE_LIMITED,
-                "too many wrong resume tokens from your address",
-                {"retry_after": round(self._failures.wait(host, now), 3)},
-            )
-
-    def _welcome(
-        self,
-        conversation: Conversation,
-        member: Member,
-        heard: int | None = None,
-        *,
-        is_again: bool = False,
-    ) -> Followed:
-        """Give a place to a connection, with a new secret."""
-        room = member.room
-        older, told = member.conversation, member.told
-        is_first = member.epoch == 0
-        if older is not None:
-            member.disconnect()
-            told = room.number
-            if older is not conversation:
-                older.warn(
-                    Refused(
-                        Code.SEAT_TAKEN,
-                        "a newer connection has your place in this room",
-                        {"room_id": room.room_id},
-                    )
-                )
-        self._resumes.pop(member.resume, None)
-        secret = urlsafe_b64encode(self.entropy(RESUME_BYTES)).decode()
-        proof = sha256(secret.encode()).digest()
-        self._resumes[proof] = member
-        member.connect(conversation, proof)
-        since = told if heard is None else min(heard, told)
-        if heard is not None:
-            member.events_told = min(heard, member.events_told)
-        missed = [] if is_first else room.missed(since)
-        lost = 0 if is_first else room.how_many_lost(min(since, member.events_told))
-        facts: dict[str, Any] = {
-            "room_id": room.room_id,
-            "game": room.name,
-            "seat": member.seat,
-            "resume": secret,
-            "state": room.state,
-            "host": room.host_seat(),
-            "options": Raw(room.options),
-            "setup": room.setup(),
-            "version": room.version,
-            "acted": member.acting,
-        }
-        room.returned(member)
-        facts["players"], facts["number"] = room.players(), room.number
-        push = (
-            ReconnectResult(**facts, lost=lost) if is_again else JoinRoomResult(**facts)
-        )
-
-        def follow() -> None:
-            for message in missed:
-                conversation.line.send(message)
-            room.show_soon(member)
-
-        return Followed(push, follow)
+        return self._places.welcome(conversation, member, heard, is_again=True)
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its places wait."""
@@ -470,11 +351,10 @@ class Rooms(Service):
 
     def status(self) -> dict[str, int]:
         """Tell how many rooms and places there are."""
-        away = sum(member.conversation is None for member in self._resumes.values())
         return {
             "rooms": len(self._rooms),
-            "places": len(self._resumes),
-            "away": away,
+            "places": len(self._places),
+            "away": self._places.away(),
         }
 
     def figures(self) -> dict[str, Any]:
@@ -519,16 +399,7 @@ class Rooms(Service):
 
     def forget(self, member: Member, told: RoomClosed | None = None) -> None:
         """A member is out; one who is away may still ask what became of its room."""
-        self._resumes.pop(member.resume, None)
-        places = self._places.get(member.player_id)
-        if places is not None:
-            places.pop(member.room_id, None)
-            if not places:
-                del self._places[member.player_id]
-        if told is not None and member.conversation is None:
-            self._closed[member.resume] = told
-            if len(self._closed) > _MOST_CLOSED:
-                self._closed.popitem(last=False)
+        self._places.forget(member, told)
 
     def closed(self, room: LiveRoomSeats, told: RoomClosed) -> None:
         """A room is no more."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from vinom.errors import Refused
 from vinom.model import Player, SeatPlan
-from vinom.services.conversation import Conversation, Line
+from vinom.services.conversation import Conversation
+from vinom.services.conversation_ports import Line
 from vinom.wire.envelope import Envelope, Push
 from vinom.wire.messages_rooms import RoomSeat
 

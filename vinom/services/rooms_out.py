@@ -17,7 +17,7 @@ from msgspec import Raw, json
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.rules.room_patches import Patches
-from vinom.services.conversation import Line
+from vinom.services.conversation_ports import Line
 from vinom.services.rooms_member import BotSeat, DialedSeat, Member
 from vinom.services.rooms_ports import PlayedRoom
 from vinom.wire.envelope import Push, encode_push

@@ -31,7 +31,7 @@ from vinom.net.websocket import WebSockets
 from vinom.rules.pool import PoolPolicy
 from vinom.rules.room_time import longest_life
 from vinom.services.authority import Authority, Issued
-from vinom.services.conversation import Bounds
+from vinom.services.conversation_ports import Bounds
 from vinom.services.fleet import Fleet
 from vinom.services.fleet_rooms import RoomPatience
 from vinom.services.fleet_settings import FleetSettings
