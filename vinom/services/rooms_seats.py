@@ -75,7 +75,7 @@ class LiveRoomSeats(LiveRoomOut):
 
     def taken(self) -> int:
         """Count the seats that somebody, or a bot, has."""
-        return sum(who is not None for who in self.seats)
+        return len(self.seats) - self.seats.count(None)
 
     def facts(self) -> RoomFacts:
         """Describe it for a list."""
@@ -403,8 +403,10 @@ class LiveRoomSeats(LiveRoomOut):
 
     def find_deadlines(self) -> None:
         """Somebody came or went: find what is due, but for the game."""
-        at = min((member.lost_at for member in self.members), default=inf) + self.grace
-        if not self.members:
+        at = inf
+        if len(self.live) < len(self.members):
+            at = min([member.lost_at for member in self.members]) + self.grace
+        elif not self.members:
             at = self._empty_since + self._house.bounds.close_seconds
         if self.room is None and self.taken() >= self.game.seats[0]:
             at = min(at, max(self._fill_at, 0.0))

@@ -118,6 +118,8 @@ class Answer(Struct, frozen=True):
 
 _envelopes = json.Decoder(Envelope)
 _encoder = json.Encoder()
+#: How pushes of a kind begin.
+_tagged: dict[type[Push], bytes] = {}
 
 
 def decode_envelope(message: bytes) -> Envelope:
@@ -144,13 +146,20 @@ def at_field(error: ValidationError, prefix: str = "") -> dict[str, Any]:
 
 def encode_push(push: Push, id: RequestId = None) -> bytes:
     """Write a reply to request *id*, or a push, without its line end."""
-    tag = str(push.__struct_config__.tag)
-    answer: dict[str, Any] = {"type": tag}
-    if id is not None:
-        answer["id"] = id
-    answer["success"] = True
-    answer["data"] = structs.asdict(push)
-    return _encoder.encode(answer)
+    kind = type(push)
+    tagged = _tagged.get(kind)
+    if tagged is None:
+        tagged = _tagged[kind] = b'{"type":%b' % _encoder.encode(_tag_of(push))
+    # The struct writes its type first, which stands outside of the data here.
+    data = _encoder.encode(push)[len(tagged) :].lstrip(b",")
+    if id is None:
+        return b'%b,"success":true,"data":{%b}' % (tagged, data)
+    number = _encoder.encode(id)
+    return b'%b,"id":%b,"success":true,"data":{%b}' % (tagged, number, data)
+
+
+def _tag_of(push: Push) -> str:
+    return str(push.__struct_config__.tag)
 
 
 def encode_failure(
