@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -41,7 +42,13 @@ def action_reader(game: Game[Any, Any]) -> Callable[[bytes], Any]:
 
 def json_action_reader(game: Game[Any, Any]) -> Callable[[bytes | Raw], Any]:
     """Make the function that reads this game's actions from JSON, likewise."""
-    return _reader(msgspec.json.Decoder(game.actions).decode)
+    return _json_reader(game.actions)
+
+
+@lru_cache(256)
+def _json_reader(actions: Any) -> Callable[[bytes | Raw], Any]:
+    """Each room of a game reads the same actions; to prepare for them takes long."""
+    return _reader(msgspec.json.Decoder(actions).decode)
 
 
 def _reader(decode: Callable[..., Any]) -> Callable[[bytes | Raw], Any]:

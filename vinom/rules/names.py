@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -63,10 +64,19 @@ def canonical_loadout(
 
 def _canonical(kind: type[Struct], text: bytes, code: Code, root: str) -> bytes:
     try:
-        value = msgspec.json.decode(text, type=kind)
-        return msgspec.json.encode(value, order="sorted")
+        return _defaults(kind) if text == b"{}" else _sorted(kind, text)
     except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
         field = field_of(str(error))
         raise Refused(
             code, str(error), {"field": f"{root}.{field}" if field else root}
         ) from None
+
+
+def _sorted(kind: type[Struct], text: bytes) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(text, type=kind), order="sorted")
+
+
+@lru_cache(256)
+def _defaults(kind: type[Struct]) -> bytes:
+    """Most players wish for nothing special, over and over."""
+    return _sorted(kind, b"{}")
