@@ -129,6 +129,9 @@ class NodeOptions(Options, AuthOptionMixin):
         :returns: ``None`` if twistd's own options ask for something else.
         """
         twistd: Mapping[str, Any] = self.parent or {}
+        if "nodaemon" not in twistd:
+            # It is twist, which `postOptions` has told.
+            return None
         path = twistd.get("logfile")
         if twistd.get("syslog") or (path == "-" and not twistd.get("nodaemon")):
             return None

@@ -47,10 +47,17 @@ def run(options: argparse.Namespace) -> int:
 class LoudNode(ChildNode):
     """A node whose troubles are shown at once."""
 
-    _is_trouble = False
+    _is_trouble = _is_stopping = False
+
+    def stop(self) -> Deferred[None]:
+        # That rooms end unfinished is what its author asked for.
+        self._is_stopping = True
+        return super().stop()
 
     def outReceived(self, data: bytes) -> None:
         super().outReceived(data)
+        if self._is_stopping:
+            return
         for line in data.decode(errors="replace").splitlines():
             level = line.split(" ", 2)[1:2]
             if line[:4].isdecimal() and level:

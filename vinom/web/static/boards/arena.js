@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The arena: twenty states a second, drawn a tenth of a second late, so that there is
+ * The arena: twenty states a second, drawn a little late, so that there is
  * nearly always one before and one after the moment that is drawn.
  */
 
@@ -8,9 +8,16 @@ import { button, colourOf, h, isCalm, swap } from "../ui.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
 import { rematchButton, tellTurn } from "./parts.js";
 
-/** How late we draw, and how far we go beyond the latest state; milliseconds, ticks. */
-const DELAY = 100;
-const BEYOND = 3;
+/**
+ * How late we draw: as late as the latest of the last states was, and a tick and a half more, so that one may be lost; but
+ * between these bounds, milliseconds.
+ */
+const LEAST_DELAY = 100;
+const MOST_DELAY = 250;
+/** How much faster or slower the picture's clock may run until it is as late as it should be. */
+const HASTE = 0.1;
+/** How far we go beyond the latest state, ticks. */
+const BEYOND = 2;
 const KEPT = 40;
 /** Pixels of a finger's way that mean full speed. */
 const STICK = 44;
@@ -23,6 +30,9 @@ export class Timeline {
   #states = [];
   /** When a tick would have come with the best of the latest deliveries. @type {number[]} */
   #starts = [];
+  /** When tick 0 is drawn. */
+  #origin = 0;
+  #addedAt = 0;
 
   /** @param {number} hz */
   constructor(hz) {
@@ -42,11 +52,17 @@ export class Timeline {
     this.#starts.push(now - tick * this.step);
     if (this.#states.length > KEPT) this.#states.shift();
     if (this.#starts.length > KEPT) this.#starts.shift();
+    const earliest = Math.min(...this.#starts);
+    const late = Math.max(...this.#starts) - earliest + 1.5 * this.step;
+    const origin = earliest + Math.min(MOST_DELAY, Math.max(LEAST_DELAY, late));
+    const most = this.#starts.length > 1 ? HASTE * (now - this.#addedAt) : Infinity;
+    this.#origin += Math.max(-most, Math.min(most, origin - this.#origin));
+    this.#addedAt = now;
   }
 
   /** Which tick is drawn at a moment, with its part. @param {number} now */
   tickAt(now) {
-    return (now - Math.min(...this.#starts) - DELAY) / this.step;
+    return (now - this.#origin) / this.step;
   }
 
   /**
