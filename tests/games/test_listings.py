@@ -1,8 +1,10 @@
-"""The how-to's game is a game, as printed."""
+"""The manual's games are games, as printed."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,9 +12,12 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
+from vinom.game import Chance, Seat, Table
 from vinom.rules.check import try_game
+from vinom.tap.commands import check
 
-LISTINGS = Path(tests.__file__).resolve().parent.parent / "docs" / "howto" / "listings"
+DOCS = Path(tests.__file__).resolve().parent.parent / "docs"
+LISTINGS = DOCS / "howto" / "listings"
 
 
 def load(name: str) -> ModuleType:
@@ -37,3 +42,55 @@ class ListingTests(SynchronousTestCase):
             trial = try_game(nim.Nim(), "nim", 2, seed)
             self.assertEqual(trial.findings, [])
             self.assertEqual(trial.notes, [])
+
+    def say(self, folder: Path, game: str, status: int) -> str:
+        """What ``vinom check`` says of a listing; its exit code is *status*."""
+        said = io.StringIO()
+        self.patch(sys, "stdout", said)
+        self.patch(sys, "path", [str(folder), *sys.path])
+        module = game.partition(":")[0]
+        for name in (module, "nim"):
+            self.addCleanup(sys.modules.pop, name, None)
+        parser = argparse.ArgumentParser()
+        check.add_arguments(parser)
+        self.assertEqual(check.run(parser.parse_args([game])), status)
+        return said.getvalue()
+
+    def test_pig(self) -> None:
+        """
+        The tutorial's game has no more lines than promised, and ``vinom check`` says
+        of it what the page prints.
+        """
+        folder = DOCS / "tutorial"
+        listing = (folder / "pig.py").read_text(encoding="utf-8")
+        self.assertLessEqual(len(listing.splitlines()), 60)
+        said = self.say(folder, "pig:Pig", 0)
+        page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
+        self.assertIn(f"   {said}", page)
+
+    def test_leaky_maid(self) -> None:
+        """
+        A view that shows all hands is found out, in the words that the page prints.
+        """
+        said = self.say(LISTINGS, "leaky_maid:LeakyMaid", 1)
+        page = (DOCS / "howto" / "hidden-information.rst").read_text(encoding="utf-8")
+        for line in said.splitlines():
+            self.assertIn(f"   {line}\n", page)
+
+    def test_tug(self) -> None:
+        """
+        The game with ticks passes its check.
+        """
+        self.assertIn("tug: ok", self.say(LISTINGS, "tug:Tug", 0))
+
+    def test_patient_nim(self) -> None:
+        """
+        The game that waits for its players passes its check, and who leaves has lost.
+        """
+        self.assertIn("ok", self.say(LISTINGS, "patient_nim:PatientNim", 0))
+        game = sys.modules["patient_nim"].PatientNim()
+        seats = (Seat("ann"), Seat("bob"))
+        begun = game.start(Table(seats, game.options(), Chance(1)))
+        for seat in (0, 1):
+            outcome = game.outcome(game.left(begun, seat, 3.0))
+            self.assertEqual(outcome.places, ((1 - seat,), (seat,)))

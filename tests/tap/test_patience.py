@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -187,3 +188,24 @@ class PatienceTests(SynchronousTestCase):
         self.play.ask("act", int)
         time.sleep(0.1)
         self.assertEqual((0.0, 0.0), signal.getitimer(signal.ITIMER_REAL))
+
+    def test_end_of_process(self) -> None:
+        """
+        A program that has asked a game ends with its own exit code, and is not killed
+        by an alarm that was left set.
+        """
+        program = """
+import atexit, signal, time
+from vinom.tap.patience import guard_games
+
+def take_handlers_away():
+    # As Python does, some time after it has called these.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    time.sleep(2)
+
+atexit.register(take_handlers_away)
+guard_games()
+signal.setitimer(signal.ITIMER_REAL, 1)
+"""
+        done = subprocess.run([sys.executable, "-c", program], check=False)
+        self.assertEqual(done.returncode, 0)

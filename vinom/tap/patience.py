@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import time
 from contextlib import suppress
@@ -51,4 +52,7 @@ def guard_games(seconds: int = 1, is_told: bool = True) -> Guard:
         most_looks=MOST_LOOKS * seconds,
     )
     signal.signal(signal.SIGALRM, rung)
+    # An alarm is left set after a call; without Python's handlers, near the end of
+    # the process, it would kill it.
+    atexit.register(set_alarm, 0.0)
     return guard

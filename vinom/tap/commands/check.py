@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.games < 1:
         raise Misconfigured("--games must be 1 or more")
     game = _find(options.game)
-    findings: list[Finding] = []
+    findings: dict[str, Finding] = {}
     notes: list[str] = []
     steps = 0
     trials = _trials(game, options.games, options.seed)
@@ -52,12 +52,14 @@ def run(options: argparse.Namespace) -> int:
     for seats, seed in trials:
         trial = try_game(game, name_of(game), seats, seed, guard)
         steps += len(trial.trace)
-        findings += [one for one in trial.findings if one not in findings]
+        for finding in trial.findings:
+            findings.setdefault(_subject(finding), finding)
         notes += [note for note in trial.notes if note not in notes]
     if not findings:
         disagreement = _under_hash_seeds(options.game, *trials[-1])
-        findings += [disagreement] if disagreement else []
-    for finding in findings:
+        if disagreement:
+            findings[_subject(disagreement)] = disagreement
+    for finding in findings.values():
         when = f" [{finding.when}]" if finding.when else ""
         print(f"{finding.rule}: {finding.message}{when}")
     for note in notes:
@@ -77,6 +79,14 @@ def _find(spec: str) -> Game[Any, Any]:
             f"of {', '.join(sorted(games))}"
         )
     return games[spec]
+
+
+def _subject(finding: Finding) -> str:
+    """What a finding is about: of a hand of cards that leaks, one card will do."""
+    words = finding.message
+    if finding.rule == "leak":
+        words = words.split(" ", 1)[0].partition("[")[0].partition(".")[0]
+    return f"{finding.rule} {words}"
 
 
 def _trials(game: Game[Any, Any], games: int, seed: int) -> list[tuple[int, int]]:
