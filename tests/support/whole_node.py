@@ -11,7 +11,7 @@ from shutil import rmtree
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from vinom.tap.child_node import free_port
+from vinom.tap.child_node import free_port, free_port_range
 
 #: The games of vinom, whether or not this installation knows all of them by name.
 GAMES = (
@@ -30,17 +30,20 @@ class WholeNode:
     A node in a process of its own, with a page.
 
     :ivar http: the page's port.
+    :ivar port: the lobby's, for TCP.
     """
 
     def __init__(self) -> None:
-        self.http = free_port()
+        self.http, self.port = free_port(), free_port()
+        first, last = free_port_range(8)
         self._state = tempfile.mkdtemp(prefix="vinom-")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until `stop`
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "twisted", "vinom"),
                 "--interface=127.0.0.1",
-                "--port=0",
+                f"--port={self.port}",
+                f"--ports={first}-{last}",
                 f"--http={self.http}",
                 f"--state-dir={self._state}",
                 "--warm=0",

@@ -3,19 +3,11 @@
 
 import { aboutOf, iconOf, inOrder, titleOf } from "./games.js";
 import { optionsDialog } from "./options.js";
-import { button, h, inWords, plural, someRoom, swap, toast } from "./ui.js";
+import { showMatches } from "./matches.js";
+import { addressOf, button, h, inWords, plural, someRoom, swap, toast } from "./ui.js";
 
 /** @type {Record<string, string>} */
 const STATES = { gathering: "waiting for players", playing: "playing", over: "round over" };
-
-/**
- * @param {string} room
- * @param {string} game
- * @param {boolean} [watch]
- */
-export function addressOf(room, game, watch = false) {
-  return `#${new URLSearchParams({ room, game, ...(watch ? { watch: "1" } : {}) })}`;
-}
 
 /**
  * @param {{main: HTMLElement, client: import("./vinom.js").Client, catalogue: any}} shown
@@ -156,13 +148,24 @@ export function showLobby({ main, client, catalogue }) {
     ];
   }
 
+  const matches = showMatches({ client, catalogue });
   main.replaceChildren(
     h("h1", null, "Play something"),
     h("p.lead.muted", null, "Pick a game, meet whoever is here, or send a friend an invitation."),
     h("h2.unseen", null, "Games"),
     games,
-    h("div.heading", null, h("h2", null, "Rooms"), count),
-    h("section.card.flush", { "aria-label": "Rooms" }, list),
+    h(
+      "div.lists",
+      null,
+      h(
+        "section",
+        { "aria-labelledby": "rooms-title" },
+        h("div.heading", null, h("h2", { id: "rooms-title" }, "Rooms"), count),
+        h("p.muted.about", null, "Somebody’s table: join it, or look on."),
+        h("div.card.flush", null, list),
+      ),
+      matches.element,
+    ),
   );
   showGames();
   showRooms();
@@ -177,6 +180,7 @@ export function showLobby({ main, client, catalogue }) {
   return () => {
     isOver = true;
     off();
+    matches.stop();
     client.unwatchRooms().catch(() => {});
   };
 }

@@ -1,9 +1,8 @@
 // @ts-check
 /** A room: who is here, the board, and what may be done about both. */
 
-import { addressOf } from "./lobby.js";
 import { iconOf, isKnown, loadBoard, titleOf } from "./games.js";
-import { button, dot, h, inWords, plural, say, someRoom, swap, toast } from "./ui.js";
+import { addressOf, button, dot, h, inWords, plural, say, someRoom, swap, toast } from "./ui.js";
 
 /** @type {Record<string, string>} */
 const ENDINGS = {
@@ -17,6 +16,12 @@ const ENDINGS = {
   kicked: "The host removed you.",
   lost: "The node that had this room was started anew.",
   replaced: "You went on in this room from another place.",
+};
+/** What is otherwise when the room is a match. @type {Record<string, string>} */
+const MATCH_ENDINGS = {
+  ...ENDINGS,
+  finished: "The match is over.",
+  lost: "The server that had this match is gone.",
 };
 
 /**
@@ -51,17 +56,18 @@ export function showRoom({ main, client, catalogue }, where) {
       await client.ready;
       const game = where.game ?? (await findGame());
       const here = client.places.get(where.room);
-      const room =
-        here ?? (await client.join(game, { roomId: where.room, spectate: where.watch }));
+      const room = here ?? (await sit(game));
       if (isOver) return;
       document.title = `${titleOf(room.game)} – Vinom`;
       await present(room);
     } catch (/** @type {any} */ error) {
       if (isOver) return;
-      const canWatch = ["room_full", "room_started"].includes(error.code) && where.game;
+      const canWatch = ["room_full", "room_started", "not_seated"].includes(error.code) && where.game && !where.watch;
       notice(
         "This did not work",
-        inWords(error),
+        error.code === "not_seated" && canWatch
+          ? "The seats of this match were given when it was found. You may watch it."
+          : inWords(error),
         canWatch &&
           h(
             "a.button.primary",
@@ -69,6 +75,18 @@ export function showRoom({ main, client, catalogue }, where) {
             "Watch",
           ),
       );
+    }
+  }
+
+  /** @param {string} game */
+  async function sit(game) {
+    const roomId = where.room;
+    try {
+      return await client.join(game, { roomId, spectate: where.watch });
+    } catch (/** @type {any} */ error) {
+      // Whoever has a seat in a match does not watch it.
+      if (!where.watch || error.code !== "already_in_match") throw error;
+      return client.join(game, { roomId });
     }
   }
 
@@ -139,10 +157,12 @@ export function showRoom({ main, client, catalogue }, where) {
     );
 
     function inviteButton() {
-      const link = () => new URL(addressOf(room.roomId, room.game), location.href).href;
-      return button("Invite", async () => {
+      // The seats of a match are given: more can only watch.
+      const address = addressOf(room.roomId, room.game, room.isMatch);
+      const link = () => new URL(address, location.href).href;
+      return button(room.isMatch ? "Copy link" : "Invite", async () => {
         await copy(link());
-      }, { data: { key: "invite" }, title: "Copy a link to this room" });
+      }, { data: { key: "invite" }, title: room.isMatch ? "Copy a link for those who want to watch" : "Copy a link to this room" });
     }
 
     async function leave() {
@@ -171,6 +191,14 @@ export function showRoom({ main, client, catalogue }, where) {
     }
 
     function waiting() {
+      if (room.isMatch) {
+        return h(
+          "div.gathering",
+          null,
+          h("h2", null, "Waiting for the others to come."),
+          h("p.muted", null, "The match begins when everybody is there, or after some seconds."),
+        );
+      }
       const [fewest, most] = facts.seats ?? [2, 2];
       const missing = Math.max(0, fewest - room.players.length);
       const link = new URL(addressOf(room.roomId, room.game), location.href).href;
@@ -231,7 +259,7 @@ export function showRoom({ main, client, catalogue }, where) {
     function showPlayers() {
       const [, most] = facts.seats ?? [2, room.players.length];
       const free = Math.max(0, most - room.players.length);
-      const canSeat = room.state === "gathering" || facts.late_join;
+      const canSeat = !room.isMatch && (room.state === "gathering" || facts.late_join);
       swap(
         side,
         h("h2", { id: "players-title" }, "Players"),
@@ -297,8 +325,9 @@ export function showRoom({ main, client, catalogue }, where) {
         const [first = []] = room.outcome?.places ?? [];
         const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
         const fresh = { href: addressOf(someRoom(), room.game) };
-        notice("This room is closed", (ENDINGS[reason] ?? inWords({ code: reason, message: reason })) + won,
-          h("a.button.primary", fresh, "New room"));
+        const why = (room.isMatch ? MATCH_ENDINGS : ENDINGS)[reason] ?? inWords({ code: reason, message: reason });
+        if (room.isMatch) notice("This match is over", why + won);
+        else notice("This room is closed", why + won, h("a.button.primary", fresh, "New room"));
       }),
       () => board?.stop?.(),
     );

@@ -144,6 +144,10 @@ const WORDS = {
   connection_lost: "The connection was lost on the way. Look whether it was done.",
   timeout: "The node takes too long to answer.",
   closed: "This room is closed.",
+  already_in_match: "You are in a match already. Return to it, or leave it first.",
+  already_queued: "You wait for a match already.",
+  not_queued: "You do not wait for a match any more.",
+  unavailable: "The node cannot do this right now. Try again in a moment.",
   room_full: "Every seat of this room is taken.",
   room_started: "They have already begun, and this game takes no newcomers.",
   no_such_room: "There is no such room; perhaps it has closed.",
@@ -197,6 +201,17 @@ export function someName() {
   /** @param {string[]} words */
   const one = (words) => words[Math.floor(Math.random() * words.length)];
   return `${one(kinds)} ${one(who)}`;
+}
+
+/**
+ * Where a room is on this page.
+ *
+ * @param {string} room
+ * @param {string} game
+ * @param {boolean} [watch]
+ */
+export function addressOf(room, game, watch = false) {
+  return `#${new URLSearchParams({ room, game, ...(watch ? { watch: "1" } : {}) })}`;
 }
 
 /** A room's name that is easily said aloud and not guessed. */

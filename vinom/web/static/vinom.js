@@ -57,6 +57,15 @@ const MOST_WAITING = 256;
  * @property {number} spectators
  * @property {boolean} open
  *
+ * @typedef {object} Queued How we stand in the queue.
+ * @property {string} game
+ * @property {"waiting" | "matched"} state "matched": a game server is being made ready
+ * @property {number | null} position 1 is the front
+ *
+ * @typedef {object} FoundMatch A match with a seat of ours.
+ * @property {string} match_id
+ * @property {string} game
+ *
  * @typedef {object} GameEvent Something that happened once in a game.
  * @property {number} number
  * @property {number} version
@@ -90,7 +99,7 @@ const MOST_WAITING = 256;
  */
 
 /** Why something was not done. `code` is one of the protocol's, or one of ours:
- * "offline", "connection_lost", "timeout", "closed". */
+ * "offline", "connection_lost", "timeout", "closed", "cancelled". */
 export class VinomError extends Error {
   /**
    * @param {string} code
@@ -192,6 +201,8 @@ class Emitter {
  * @typedef {object} ClientEvents
  * @property {Status} status
  * @property {RoomFacts[]} rooms the list that is watched, whenever it changes
+ * @property {Queued | null} queue how we stand in the queue, whenever it changes
+ * @property {FoundMatch | null} match our match: found, found again, or over
  * @property {VinomError} error what nobody asked for: a warning, or the end
  * @property {{type: string, data: Json}} push every message that answers no request
  */
@@ -214,6 +225,10 @@ export class Client extends Emitter {
   rooms = [];
   /** When the next attempt is made, milliseconds since the epoch; 0 if none waits. */
   retryAt = 0;
+  /** @type {Queued | null} How we stand in the queue; null: we are not in it. */
+  queued = null;
+  /** @type {FoundMatch | null} The match that we have a seat in. */
+  match = null;
   /** @type {Map<string, Room>} The rooms we are in. */
   places = new Map();
 
@@ -235,6 +250,8 @@ export class Client extends Emitter {
   #watchdog;
   /** @type {{game?: string, state?: string} | null} */
   #watched = null;
+  /** What `queue` promised. @type {{game: string, data: Json, resolve: (room: Room) => void, reject: (error: any) => void} | null} */
+  #queueing = null;
   /** @type {Map<string, RoomFacts>} */
   #listed = new Map();
   /** @type {(() => void)[]} */
@@ -345,6 +362,48 @@ export class Client extends Emitter {
     await this.request("list_rooms", { watch: false, limit: 1 });
   }
 
+  /**
+   * Wait for a match with everybody who queues for the same game and options, whatever
+   * they play with, and take our seat in it. It is a room as any other; who has the
+   * seats was settled before. Fails with "cancelled" if `cancelQueue` was faster.
+   *
+   * @param {string} game
+   * @param {{options?: Json, loadout?: Json}} [how]
+   * @returns {Promise<Room>}
+   */
+  queue(game, { options, loadout } = {}) {
+    if (this.#queueing) {
+      const words = "this client waits for a match already";
+      return Promise.reject(new VinomError("already_queued", words));
+    }
+    /** @type {Record<string, Json>} */
+    const data = { game };
+    if (options !== undefined) data.options = options;
+    if (loadout !== undefined) data.loadout = loadout;
+    return new Promise((resolve, reject) => {
+      this.#queueing = { game, data, resolve, reject };
+      this.#askForMatch(false);
+    });
+  }
+
+  /** Leave the queue. Fails if a match was found meanwhile. */
+  async cancelQueue() {
+    await this.request("cancel");
+    this.#tellQueue(null);
+    this.#queueOver(new VinomError("cancelled", "you left the queue"));
+  }
+
+  /**
+   * Matches of the node that may be watched: `join` with their id and `spectate`.
+   *
+   * @param {{game?: string, state?: string}} [filter]
+   * @returns {Promise<RoomFacts[]>}
+   */
+  matches(filter = {}) {
+    const data = { ...filter, matches: true, limit: 100 };
+    return this.request("list_rooms", data, (found) => found.rooms);
+  }
+
   /** Try to connect now, rather than when the back-off is over. */
   retryNow() {
     if (this.status === "waiting") {
@@ -370,6 +429,13 @@ export class Client extends Emitter {
   /** @param {number} acted */
   _hasActed(acted) {
     this.#acted = Math.max(this.#acted, acted);
+  }
+
+  /** @param {string} matchId */
+  _matchOver(matchId) {
+    if (this.match?.match_id !== matchId) return;
+    this.match = null;
+    this.emit("match", null);
   }
 
   /** @param {Json} message */
@@ -463,6 +529,10 @@ export class Client extends Emitter {
       waiting.unsent = null;
     }
     if (this.#watched) this.watchRooms(this.#watched).catch(() => {});
+    // It may have kept our place. If not, or if a match was over meanwhile, we wait anew.
+    if (!isSame) this.match = null;
+    if (this.#queueing) this.#askForMatch(true);
+    else this.queued = null;
   }
 
   /** Is the other side still there? A dead network may not say so by itself. */
@@ -553,6 +623,7 @@ export class Client extends Emitter {
     }
     this.#pending.clear();
     for (const room of this.places.values()) room._abandon(error);
+    this.#queueOver(error);
     this.#turnedAway(error);
     if (status !== "closed") this.emit("error", error);
   }
@@ -589,6 +660,9 @@ export class Client extends Emitter {
       for (const gone of data.gone) this.#listed.delete(gone);
       if (this.#watched) this.#tellRooms();
     } else {
+      if (type === "queue_status") this.#tellQueue(data.state === "idle" ? null : data);
+      else if (type === "match_found") this.#found(data);
+      else if (type === "match_ended") this._matchOver(data.match_id);
       this.places.get(data?.room_id)?._told(type, data);
       this.emit("push", { type, data });
     }
@@ -616,6 +690,54 @@ export class Client extends Emitter {
       this.places.get(error.details.room_id)?._closed("replaced", null);
     }
     this.emit("error", error);
+  }
+
+  // The queue.
+
+  /** @param {boolean} isAgain is the node's answer that we wait already a good one? */
+  #askForMatch(isAgain) {
+    const asked = this.#queueing;
+    if (!asked) return;
+    this.request("queue", asked.data, (told) => this.#tellQueue(told)).catch((error) => {
+      if (asked !== this.#queueing || error.code === "connection_lost") return;
+      const { code } = error;
+      if (code === "already_queued" && (isAgain || this.queued?.game === asked.game)) return;
+      // We were told where.
+      if (code === "already_in_match" && isAgain) return;
+      this.#queueOver(error);
+    });
+  }
+
+  /** @param {Queued | null} queued */
+  #tellQueue(queued) {
+    this.queued = queued;
+    this.emit("queue", queued);
+  }
+
+  /** @param {VinomError} error */
+  #queueOver(error) {
+    this.#queueing?.reject(error);
+    this.#queueing = null;
+  }
+
+  /** @param {FoundMatch} found */
+  #found({ match_id, game }) {
+    const asked = this.#queueing;
+    this.match = { match_id, game };
+    this.#tellQueue(null);
+    this.emit("match", this.match);
+    if (asked?.game !== game) return;
+    this.join(game, { roomId: match_id }).then(
+      (room) => {
+        if (asked === this.#queueing) this.#queueing = null;
+        asked.resolve(room);
+      },
+      (error) => {
+        // With the next connection it is found again, or another one is.
+        if (error.code === "connection_lost" || asked !== this.#queueing) return;
+        this.#queueOver(error);
+      },
+    );
   }
 
   #tellRooms() {
@@ -702,6 +824,11 @@ export class Room extends Emitter {
     super();
     this.#client = client;
     this.roomId = roomId;
+  }
+
+  /** Is it a match, played in a game server? It has no host, and its seats are given. */
+  get isMatch() {
+    return /^[a-z2-7]{26}$/.test(this.roomId);
   }
 
   /** May we start, add bots, remove players, and play again? */
@@ -1025,6 +1152,8 @@ export class Room extends Emitter {
     this.closed = reason;
     if (outcome !== null) this.outcome = outcome;
     this.#client.places.delete(this.roomId);
+    // Whoever has our seat now, it is still ours.
+    if (reason !== "replaced") this.#client._matchOver(this.roomId);
     this._abandon(new VinomError("closed", "this room is closed"));
     this.emit("closed", reason);
   }

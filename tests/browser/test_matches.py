@@ -1,0 +1,119 @@
+"""Matches of game servers, found, played and watched on the page."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+
+from tests.support.browsers import PATIENCE, Browser
+from tests.support.pages import PageTestCase
+
+_VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
+_HEADLINE = "return (document.querySelector('.turn')?.textContent ?? '').toLowerCase()"
+_SCORES = (
+    "return [...document.querySelectorAll('.players .extra')]"
+    ".map((one) => Number(one.innerText))"
+)
+
+
+class MatchTests(PageTestCase):
+    def udp_bot(self) -> subprocess.Popen[str]:
+        """A program that queues for the maze, and plays one match over UDP."""
+        bot = subprocess.Popen(
+            [
+                *(sys.executable, "-c", _VINOM, "bots", "--players=1", "--seed=3"),
+                f"--connect=127.0.0.1:{self.node.port}",
+                *("--seconds=20", "--pace=20", "--grace=120"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+        def end() -> None:
+            bot.kill()
+            bot.communicate()
+
+        self.addCleanup(end)
+        return bot
+
+    def test_maze_with_udp(self) -> None:
+        """
+        Somebody finds a match on the page, against a program that plays over UDP, loads
+        the page again in the middle, and both finish; a third one finds the match in
+        the list, watches it, and sees the same scores.
+        """
+        ann = self.player("Ann")
+        eve = self.player("Eve", is_phone=True, is_dark=True)
+        ann.press("Find a match")
+        ann.see("Waiting for others to play Maze. You are number 1")
+        self.picture("queue", ann)
+        self.check(ann)
+        bot = self.udp_bot()
+        ann.until("return !!document.querySelector('canvas')", what="the maze is shown")
+        match_id = ann.run(
+            "return new URLSearchParams(location.hash.slice(1)).get('room')"
+        )
+        self.assertEqual(len(match_id), 26)
+        eve.press(f"Watch Maze match {match_id[:4]}")
+        eve.see("You watch.")
+        eve.until("return !!document.querySelector('canvas')")
+        self.walk(ann, 12)
+        self.picture("match", ann, eve)
+        self.check(ann, eve)
+        ann.driver.refresh()
+        ann.until("return !!document.querySelector('canvas')")
+        ann.until(
+            "return [...document.querySelectorAll('.players li')]"
+            ".some((one) => /Ann\\s*you/.test(one.innerText))",
+            what="Ann has her seat again",
+        )
+        self.walk(ann, None)
+        eve.until(f"return ((() => {{ {_HEADLINE} }})()).includes('won')")
+        scores = [one.run(_SCORES) for one in (ann, eve)]
+        self.assertEqual(scores[0], scores[1])
+        self.assertTrue(all(scores[0]), f"both took something: {scores[0]}")
+        self.picture("match-over", ann, eve)
+        for one in (ann, eve):
+            one.see("This match is over")
+            one.press("Back to the games")
+            one.see("Find a match")
+        told, _ = bot.communicate(timeout=2 * PATIENCE)
+        self.assertIn("1 finished, 0 failed", told)
+
+    def walk(self, player: Browser, steps: int | None) -> None:
+        """Walk by keys, so many steps or until the maze is empty."""
+        from selenium.webdriver.common.by import By
+        from selenium.webdriver.common.keys import Keys
+
+        keys = (Keys.ARROW_UP, Keys.ARROW_DOWN, Keys.ARROW_LEFT, Keys.ARROW_RIGHT)
+        give_up = time.monotonic() + 6 * PATIENCE
+        drawn, step = random.Random(5), 0
+        while (steps is None or step < steps) and "won" not in player.run(_HEADLINE):
+            field = player.driver.find_element(By.TAG_NAME, "canvas")
+            field.send_keys(drawn.choice(keys))
+            step += 1
+            self.assertLess(time.monotonic(), give_up, player.text())
+
+    def test_stop_waiting(self) -> None:
+        """
+        Who waits for a match may stop, and does not wait on when the page is left; who
+        loads the page again waits on.
+        """
+        ann = self.player("Ann")
+        ann.press("Find a match")
+        ann.see("You are number 1")
+        ann.driver.refresh()
+        ann.see("You are number 1")
+        ann.press("Stop waiting")
+        ann.see("Find a match")
+
+    def test_strange_match(self) -> None:
+        """
+        Who comes to a match that is over, or never was, is told so.
+        """
+        ann = self.player("Ann")
+        ann.open(f"http://127.0.0.1:{self.node.http}/#room={'a' * 26}&game=maze")
+        ann.see("There is no such room; perhaps it has closed.")
