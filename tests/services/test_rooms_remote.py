@@ -156,6 +156,20 @@ class ApartLossTests(SynchronousTestCase):
         self.assertEqual(said["error"]["details"]["reason"], "lost")
         self.assertEqual(self.world.rooms.status()["rooms"], 0)
 
+    def test_newcomer_of_a_dying_room(self) -> None:
+        """
+        Who comes in while the game fails is told that it is out, like all the others.
+        """
+        ann, _ = self.world.joined("ann", "r1", "open")
+        bob, _ = self.world.hello("bob")
+        ann.do(1, word="boom")
+        said = bob.ask("join_room", game="open", room_id="r1")
+        self.assertEqual(said[0]["data"]["players"][0]["name"], "ann")
+        self.assertEqual(self.closed(ann), ["crashed"])
+        self.assertEqual(bob.heard()[-1]["type"], "kicked")
+        again = bob.ask("join_room", game="open", room_id="r1")
+        self.assertEqual(again[0]["type"], "join_room_result")
+
     def test_no_place(self) -> None:
         """
         A room that no game server takes is closed as lost when it would start.

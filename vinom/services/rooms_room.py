@@ -23,16 +23,15 @@ from vinom.services.rooms_member import BotSeat, Member
 from vinom.services.rooms_ports import House, PlayedRoom
 from vinom.services.rooms_seats import LiveRoomSeats
 from vinom.wire.envelope import Envelope
-from vinom.wire.messages_rooms import (
-    RoomClosed,
-    RoomStarted,
-)
+from vinom.wire.messages_rooms import Kicked, RoomClosed, RoomStarted
 from vinom.wire.messages_rooms import (
     RoundOver as RoundOverTold,
 )
 
 #: Longest text of a refusal, characters.
 _LONGEST_TEXT = 200
+#: Everybody is told the ids of actions, and JavaScript cannot count further.
+_HIGHEST_ID = (1 << 53) - 1
 
 
 class LiveRoom(LiveRoomSeats):
@@ -114,10 +113,11 @@ class LiveRoom(LiveRoomSeats):
         if room is None:
             raise Refused(Code.NOT_NOW, "play has not begun", {"state": "gathering"})
         if id is not None:
-            if type(id) is not int or id < 1:
+            if type(id) is not int or not 1 <= id <= _HIGHEST_ID:
                 raise Refused(
                     Code.BAD_FIELD,
-                    "the id of an action is a whole number that rises, from 1",
+                    "the id of an action is a whole number that rises, from 1 to "
+                    f"{_HIGHEST_ID}",
                     {"field": "id"},
                 )
             if id <= member.acting:
@@ -285,6 +285,8 @@ class LiveRoom(LiveRoomSeats):
             elif isinstance(effect, Forfeited):
                 who = self.seats[effect.seat]
                 if isinstance(who, Member):
+                    # Mostly it is away; who is not learns that it is out.
+                    who.tell(Kicked(self.room_id))
                     self.leave(who, "forfeited")
             elif isinstance(effect, BotFailed):
                 tell_bot_failed(room, effect)

@@ -326,7 +326,7 @@ class RoundOver(Push, frozen=True, tag="round_over", tag_field="type"):
 
 
 class Kicked(Push, frozen=True, tag="kicked", tag_field="type"):
-    """You are out of a room: its host removed you, or an operator."""
+    """You are out of a room: its host or an operator removed you, or the game did."""
 
     room_id: str
 
