@@ -142,6 +142,23 @@ class JoinTests(SynchronousTestCase):
         said = bob.ask("join_room", game="few", room_id="d")
         self.assertEqual(said[-1]["error"]["details"], {"limit": 3})
 
+    def test_limit_of_one_line(self) -> None:
+        """
+        The places of several players do not come together on one line beyond its
+        limit; the secret that was refused is good for another line.
+        """
+        world = RoomsWorld(per_client=2)
+        resumes = [world.joined(name, name)[1]["resume"] for name in ("a", "b", "c")]
+        eve, _ = world.hello("eve")
+        said = [eve.ask("reconnect", resume=resume)[0] for resume in resumes]
+        self.assertEqual(kinds(said), ["reconnect_result"] * 2 + ["error"])
+        self.assertEqual(said[2]["error"]["code"], "too_many_rooms")
+        again = eve.ask("reconnect", resume=said[1]["data"]["resume"])
+        self.assertEqual(kinds(again), ["reconnect_result"])
+        other, _ = world.hello("eva")
+        said = other.ask("reconnect", resume=resumes[2])
+        self.assertEqual(kinds(said), ["reconnect_result"])
+
     def test_newcomers(self) -> None:
         """
         A game that takes newcomers begins with its fewest, and seats more later.
@@ -244,7 +261,7 @@ class ActTests(SynchronousTestCase):
         """
         An id that cannot rise is refused, and nothing happens.
         """
-        for id in ("a", 0, -1):
+        for id in ("a", 0, -1, 1 << 53, 10**1500):
             said = only(self.ann.act(id, word="x"))
             self.assertEqual(said["error"]["code"], "bad_field")
             self.assertEqual(said["error"]["details"], {"field": "id"})

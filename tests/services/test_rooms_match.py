@@ -516,6 +516,9 @@ class WatchTests(CrossTests):
             self.assertEqual("no_such_room", said["error"]["code"])
         said = self.world.enter(eve, self.match_id, game="ticking")
         self.assertEqual("data.game", said["error"]["details"]["field"])
+        # Nor does anybody who is refused leave one behind, which would grow stale.
+        self.world.enter(eve, self.match_id)
+        self.assertEqual(0, self.world.rooms.status()["rooms"])
 
 
 class CostTests(CrossTests):

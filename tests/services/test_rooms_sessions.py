@@ -373,6 +373,15 @@ class ListTests(SynchronousTestCase):
         rooms = self.watcher.ask("list_rooms", limit=1)[0]["data"]
         self.assertEqual((rooms["total"], len(rooms["rooms"])), (3, 1))
 
+    def test_unknown_game(self) -> None:
+        """
+        Who mistypes a game is told which there are, and not that it has no rooms.
+        """
+        for more in ({}, {"watch": True}, {"matches": True}):
+            said = only(self.watcher.ask("list_rooms", game="pear", **more))
+            self.assertEqual(said["error"]["code"], "unknown_game")
+            self.assertIn("pair", said["error"]["details"]["games"])
+
     def test_live_updates(self) -> None:
         """
         Who watches is told of what changed and what closed, twice a second at most.

@@ -141,12 +141,15 @@ class Rooms(Service):
                 member = _member(conversation, room_id)
                 member.room.leave(member, "left")
                 return RoomDone(member.room_id, member.seat)
-            case ListRooms(matches=True):
+            case ListRooms(game, matches=matches):
+                if game is not None:
+                    # Of others nothing is ever told; and watching costs something.
+                    self._game(game)
+                if not matches:
+                    return self._index.answer(conversation, request)
                 if self._matches is None:
                     return RoomList((), 0)
                 return self._matches.listed(request, self._rooms)
-            case ListRooms():
-                return self._index.answer(conversation, request)
             case Ack(seen, room_id):
                 member = _member(conversation, room_id)
                 member.room.saw(member, seen)
@@ -182,13 +185,7 @@ class Rooms(Service):
     def _join(
         self, conversation: Conversation, player: Player, asked: JoinRoom
     ) -> Followed:
-        game = self._games.get(asked.game)
-        if game is None:
-            raise Refused(
-                Code.UNKNOWN_GAME,
-                "no such game here",
-                {"field": "data.game", "games": sorted(self._games)},
-            )
+        game = self._game(asked.game)
         options = canonical_options(game, bytes(asked.options))
         loadout = canonical_loadout(game, bytes(asked.loadout))
         places = self._places.of(player.player_id)
@@ -196,51 +193,43 @@ class Rooms(Service):
             own = places.get(asked.room_id)
             if own is not None:
                 return self._take_back(conversation, own)
-        self._check_room_for(conversation, places)
-        room = self._find(game, asked, options)
-        is_new = room is None
-        if room is None:
-            room = self._open(game, asked, options)
+        self._check_room_for(places)
+        self._check_room_for(conversation.places)
+        before = len(self._rooms)
+        room = self._find(asked, options) or self._open(game, asked, options)
         try:
+            _check_fit(room, game, asked, options)
             member = room.enter(player, loadout, asked.spectate)
         except Refused:
-            if is_new:
+            if len(self._rooms) > before:
                 room.close("abandoned")
             raise
         self._places.add(member)
         return self._places.welcome(conversation, member)
 
-    def _check_room_for(
-        self, conversation: Conversation, places: Mapping[str, Member]
-    ) -> None:
+    def _game(self, name: str) -> Game[Any, Any]:
+        game = self._games.get(name)
+        if game is None:
+            raise Refused(
+                Code.UNKNOWN_GAME,
+                "no such game here",
+                {"field": "data.game", "games": sorted(self._games)},
+            )
+        return game
+
+    def _check_room_for(self, places: Mapping[str, Any]) -> None:
         most = self.bounds.per_client
-        if len(places) >= most or len(conversation.places) >= most:
+        if len(places) >= most:
             raise Refused(
                 Code.TOO_MANY_ROOMS, "you are in too many rooms", {"limit": most}
             )
 
-    def _find(
-        self, game: Game[Any, Any], asked: JoinRoom, options: bytes
-    ) -> LiveRoomSeats | None:
+    def _find(self, asked: JoinRoom, options: bytes) -> LiveRoomSeats | None:
         if asked.room_id is None:
             return None if asked.spectate else self._index.an_open(asked.game, options)
         room = self._rooms.get(asked.room_id)
         if room is None and is_match_id(asked.room_id):
             room = self._open_match(asked.room_id)
-        if room is None:
-            return None
-        if room.name != asked.game:
-            raise Refused(
-                Code.BAD_FIELD,
-                f"this room plays {room.name}",
-                {"field": "data.game", "game": room.name},
-            )
-        if options not in (room.options, canonical_options(game, b"{}")):
-            raise Refused(
-                Code.BAD_OPTIONS,
-                "this room was made with other options; leave them out",
-                {"field": "data.options"},
-            )
         return room
 
     def _open_match(self, match_id: str) -> LiveRoomSeats:
@@ -306,6 +295,9 @@ class Rooms(Service):
                 "you have another place in this room",
                 {"room_id": member.room_id},
             )
+        if member.room_id not in conversation.places:
+            # The places of many players could come together on one line.
+            self._check_room_for(conversation.places)
         return self._places.welcome(conversation, member, heard, is_again=True)
 
     def lost(self, conversation: Conversation) -> None:
@@ -411,6 +403,23 @@ class Rooms(Service):
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
+
+
+def _check_fit(
+    room: LiveRoomSeats, game: Game[Any, Any], asked: JoinRoom, options: bytes
+) -> None:
+    if room.name != asked.game:
+        raise Refused(
+            Code.BAD_FIELD,
+            f"this room plays {room.name}",
+            {"field": "data.game", "game": room.name},
+        )
+    if options != room.options and options != canonical_options(game, b"{}"):
+        raise Refused(
+            Code.BAD_OPTIONS,
+            "this room was made with other options; leave them out",
+            {"field": "data.options"},
+        )
 
 
 def _member(conversation: Conversation, room_id: str | None) -> Member:
