@@ -1,7 +1,7 @@
 // @ts-check
 /** The maze: walk by keys, finger or buttons; winners dance. */
 
-import { button, colourOf, h, isCalm, swap } from "../ui.js";
+import { button, colourOf, h, inWords, isCalm, swap, toast } from "../ui.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
 import { tellTurn } from "./parts.js";
 
@@ -158,8 +158,10 @@ export function mount(context) {
         }
       }
     }
-    pen.rect(0, 0, width, height);
     pen.stroke();
+    // Half of the outer wall would be outside.
+    const thick = pen.lineWidth;
+    pen.strokeRect(thick / 2, thick / 2, width - thick, height - thick);
 
     const places = at.map((/** @type {number[]} */ place, /** @type {number} */ seat) =>
       seat === room.seat && ahead ? ahead : place,
@@ -180,9 +182,13 @@ export function mount(context) {
         pen.fillStyle = colours.accent;
         pen.font = `700 ${Math.round(cell * 0.6)}px system-ui, sans-serif`;
         pen.textAlign = "center";
-        const sway = isCalm() ? 0 : Math.sin(now / 260) * cell * 0.3;
-        pen.fillText("♪", x - cell * 0.55 + sway, Math.max(cell * 0.6, y - cell * 0.5));
-        pen.fillText("♫", x + cell * 0.6 - sway, Math.max(cell * 0.6, y - cell * 0.6));
+        pen.textBaseline = "middle";
+        const sway = isCalm() ? 0 : Math.sin(now / 260) * cell * 0.2;
+        // Above the dancer or, at the upper edge, below; and never beyond an edge.
+        const middle = Math.max(cell, Math.min(width - cell, x));
+        const high = y < cell * 1.5 ? y + cell : y - cell * 1.15;
+        pen.fillText("♪", middle - cell * 0.5 + sway, high);
+        pen.fillText("♫", middle + cell * 0.5 - sway, high - cell * 0.1);
         if (!isCalm()) {
           x += Math.sin(now / 130) * cell * 0.16;
           y -= Math.abs(Math.sin(now / 130)) * cell * 0.34;
@@ -223,13 +229,17 @@ export function mount(context) {
     });
   }
   const pads = h("div.pads", null, pad("up", "↑"), pad("left", "←"), pad("down", "↓"), pad("right", "→"));
+  const hint = h(
+    "p.small.muted.hint",
+    null,
+    "Walk with the arrow keys, or press into the maze where you want to go.",
+  );
   let shown = "";
   if (room.seat !== null) setTimeout(() => canvas.focus({ preventScroll: true }));
 
   return {
-    element: h("div.board-field", null, h("div.field-head", null, status, left), canvas, foot, room.seat !== null && pads,
-      h("p.small.muted.hint", null, room.seat === null ? "You watch." : "Walk with the arrow keys, or press into the maze where you want to go.")),
-    ends: false,
+    element: h("div.board-field.maze", null, h("div.field-head", null, status, left), canvas, foot, room.seat !== null && pads, hint),
+    ends: true,
     stop() {
       stopCanvas();
       forgetColours();
@@ -247,8 +257,9 @@ export function mount(context) {
       tellTurn(status, words, false);
       const minutes = Math.max(0, room.setup.ends_at - room.time);
       left.textContent = over ? "" : `${Math.floor(minutes / 60)}:${String(Math.floor(minutes % 60)).padStart(2, "0")}`;
-      const key = `${over}${dancing}`;
+      const key = `${over}${dancing}${room.isHost}`;
       pads.hidden = over;
+      hint.hidden = over || room.seat === null;
       if (key === shown) return;
       shown = key;
       swap(
@@ -258,6 +269,11 @@ export function mount(context) {
             class: "primary",
             disabled: dancing.includes(room.seat),
             data: { key: "dance" },
+          }),
+        over &&
+          room.isHost &&
+          button("Play again", () => room.rematch().catch((/** @type {any} */ error) => toast(inWords(error))), {
+            data: { key: "again" },
           }),
       );
     },
