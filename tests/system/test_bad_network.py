@@ -139,6 +139,7 @@ class OneDatagramTests(WholeCase):
     def setUp(self) -> None:
         self.tap: TappedReactor
         seal_for_server, seal_for_player = DtlsClient.send, DtlsServer.send
+        seal_one_for_player = DtlsServer.send_one
 
         def client_send(client: DtlsClient, payload: bytes) -> None:
             if client.is_open:
@@ -153,9 +154,17 @@ class OneDatagramTests(WholeCase):
                     self.tap.note_server(association.address, payload)
             seal_for_player(server, association, *payloads)
 
+        def server_send_one(
+            server: DtlsServer, association: Association, payload: bytes
+        ) -> None:
+            if association.is_open:
+                self.tap.note_server(association.address, payload)
+            seal_one_for_player(server, association, payload)
+
         # Nothing is replaced: what is sealed is written down before it is.
         self.patch(DtlsClient, "send", client_send)
         self.patch(DtlsServer, "send", server_send)
+        self.patch(DtlsServer, "send_one", server_send_one)
 
     def play(
         self, losing: tuple[str, int] | None, leaver: int | None = None

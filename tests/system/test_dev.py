@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -97,7 +96,7 @@ class DevTests(TestCase):
         found = await self.notes(http, "error", lambda error: error)
         self.assertIn("SyntaxError", found["dev"]["error"])
         self.assertIn("this is no Python", found["dev"]["error"])
-        self.assertNotIn(sys.prefix, found["dev"]["error"])
+        self.assertNotIn("importlib", found["dev"]["error"])
         self.assertIn("counter", found["games"])
 
         module.write_text(GAME.replace("(1, 2)", "(2, 3)"))
