@@ -31,7 +31,7 @@ from vinom.tap.games import load_games
 from vinom.tap.interrupts import catch_hangups, catch_interrupts
 from vinom.tap.listening import bound_at, listen_privately
 from vinom.tap.parts import Parts, build_parts, find_checkers
-from vinom.tap.public import public_site
+from vinom.tap.public import is_told_in_plain, public_site
 from vinom.tap.settings import Settings
 from vinom.web.admin import admin_pages
 from vinom.web.answers import Folder, make_site
@@ -183,18 +183,13 @@ class Node(MultiService):
             port = reactor.listenTCP(
                 int(where), site, backlog=512, interface=settings.interface
             )
-            self._listening.append(port)
-            self._web_at[name] = bound_at(port)
+            self._listens(name, port)
             return
         try:
             opening = serverFromString(reactor, where).listen(site)
         except (TypeError, ValueError, LookupError, OSError) as error:
             raise Misconfigured(f"{name} {where!r} is no endpoint: {error}") from error
         failures: list[Failure] = []
-
-        def opened(port: IListeningPort) -> None:
-            self._listening.append(port)
-            self._web_at[name] = bound_at(port)
 
         def failed(failure: Failure) -> None:
             failures.append(failure)
@@ -204,7 +199,7 @@ class Node(MultiService):
                 )
                 self._stop()
 
-        opening.addCallbacks(opened, failed)
+        opening.addCallbacks(lambda port: self._listens(name, port), failed)
         if not failures:
             return
         found = failures[0].value
@@ -212,6 +207,16 @@ class Node(MultiService):
             raise found
         # Such as the OverflowError of a port that no machine has.
         raise Misconfigured(f"{name} {where!r} cannot be used: {found}") from found
+
+    def _listens(self, name: str, port: IListeningPort) -> None:
+        self._listening.append(port)
+        self._web_at[name] = bound_at(port)
+        if name == "http" and is_told_in_plain(self._settings, port):
+            _log.warn(
+                "http takes plain text from other machines: passwords and player keys "
+                "can be read on the way; set http_tls, or proxy for one that ends TLS "
+                "(with allow_plaintext this is not said)"
+            )
 
     def _announcement(self) -> dict[str, Any]:
         settings = self._settings

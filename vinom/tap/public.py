@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import (
+    IListeningPort,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
 )
@@ -15,6 +16,7 @@ from vinom.game import Game
 from vinom.net.proxied import ProxiedFactory
 from vinom.net.tls import Unnegotiated
 from vinom.net.websocket import WebSocketBounds, WebSockets
+from vinom.rules.limits import is_loopback
 from vinom.rules.origins import Origins
 from vinom.tap.settings import Settings
 from vinom.web.answers import make_site
@@ -52,6 +54,21 @@ def public_site(
         # Outermost: a proxy's header comes before everything of the player's.
         site = ProxiedFactory(site, settings.proxy)
     return site
+
+
+def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
+    """
+    Can others read on the way what players say to this port?
+
+    Then their names' passwords and player keys, too. Behind a proxy that is known
+    to the settings it is the proxy's affair, and ``allow_plaintext`` says that
+    somebody knows.
+    """
+    host = getattr(port.getHost(), "host", None)
+    if host is None or is_loopback(host):
+        return False
+    has_tls = settings.http_tls or str(settings.http).startswith("ssl:")
+    return not (has_tls or settings.proxy or settings.allow_plaintext)
 
 
 def websocket_bounds(settings: Settings) -> WebSocketBounds:
