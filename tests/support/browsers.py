@@ -87,6 +87,12 @@ class Browser:
     def _devtools(self, command: str, **arguments: Any) -> Any:
         return self.driver.execute_cdp_cmd(command, arguments)
 
+    def touch(self, x: float, y: float) -> None:
+        """Tap with a finger, at a place of what can be seen."""
+        at = [{"x": x, "y": y}]
+        self._devtools("Input.dispatchTouchEvent", type="touchStart", touchPoints=at)
+        self._devtools("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def open(self, url: str) -> None:
         """Go to a page."""
         self.driver.get(url)

@@ -150,7 +150,10 @@ class PageTestCase(SynchronousTestCase):
             for player, kind in zip(players, ("desktop", "phone"), strict=False):
                 if player is None:
                     continue
-                player.run("document.activeElement.blur(); scrollTo(0, 0)")
+                player.run(
+                    "document.activeElement.blur(); scrollTo(0, 0);"
+                    "for (const one of document.getAnimations()) one.finish()"
+                )
                 player.shoot(str(Path(folder, f"{name}-{kind}.png")))
 
     def play(

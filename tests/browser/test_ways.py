@@ -1,0 +1,133 @@
+"""Ways to play that differ from the usual: fingers, calm pictures, any game at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import tests
+from tests.support.browsers import PATIENCE
+from tests.support.pages import PageTestCase
+from tests.system.test_dev import GAME
+from vinom.tap.child_node import free_port
+
+_VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
+_AT = "return document.querySelector('canvas')?.dataset.at"
+_PLACE = (
+    "const one = document.querySelector(arguments[0]);"
+    "one.scrollIntoView({ block: 'center' });"
+    "const box = one.getBoundingClientRect();"
+    "return [box.left, box.top, box.width, box.height]"
+)
+#: Keep the name of every animation that begins from now on.
+_WATCH_ANIMATIONS = (
+    "window.seen = []; addEventListener('animationstart', (one) =>"
+    " one.elapsedTime === 0 && getComputedStyle(one.target).animationDuration"
+    " !== '1e-05s' && seen.push(one.animationName), true)"
+)
+
+
+class WaysTests(PageTestCase):
+    def test_fingers(self) -> None:
+        """
+        On a phone tic-tac-toe is played by tapping, and the maze walked by tapping into
+        it and by the buttons below it.
+        """
+        ann = self.player("Ann", is_phone=True)
+        ann.press("Play Tic-tac-toe with a bot")
+        ann.until("return document.querySelector('.turn')?.textContent === 'Your turn'")
+        free = '.cell[aria-disabled="false"]'
+        left, top, width, height = ann.run(_PLACE, free)
+        ann.touch(left + width / 2, top + height / 2)
+        ann.see("You: row")
+        ann.press("Leave")
+        bob = self.player("Bob", is_phone=True)
+        bob.open(self.new_room(ann, "Maze", rows=2, cols=5))
+        for one in (ann, bob):
+            one.until("return !!document.querySelector('canvas')?.dataset.at")
+        start = ann.run(_AT)
+        for way in ("up", "down", "left", "right"):
+            left, top, width, height = ann.run(_PLACE, f".pad-{way}")
+            ann.touch(left + width / 2, top + height / 2)
+        ann.until(f"{_AT} !== arguments[0]", start, what="a button moved Ann")
+        left, top, width, height = bob.run(_PLACE, "canvas")
+        start = bob.run(_AT)
+        row, col = (int(one) for one in start.split(","))
+        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            x, y = (col + right + 0.5) * width / 5, (row + down + 0.5) * height / 2
+            if 0 < x < width and 0 < y < height:
+                bob.touch(left + x, top + y)
+        bob.until(f"{_AT} !== arguments[0]", start, what="a tap moved Bob")
+        self.assertEqual([one.overflow() for one in (ann, bob)], [0, 0])
+
+    def test_calm(self) -> None:
+        """
+        Who likes little motion sees dice that lie at once, and others see them roll.
+        """
+        ann = self.player("Ann")
+        for is_calm in (True, False):
+            ann.prefer(False, is_calm=is_calm)
+            ann.run(_WATCH_ANIMATIONS)
+            ann.press("Play Dice with a bot")
+            ann.press("Roll")
+            ann.see("You rolled")
+            ann.until("return document.querySelectorAll('.felt .die').length === 6")
+            seen = "return seen.includes('roll')"
+            if is_calm:
+                self.assertEqual(ann.run("return seen"), [])
+                self.assertFalse(ann.run("return !!document.querySelector('.rolling')"))
+            else:
+                ann.until(seen, what="the dice roll")
+            ann.press("Leave")
+            ann.see("Play something")
+
+    def test_any_game(self) -> None:
+        """
+        A game that nobody drew a board for is played by forms, its state shown as a
+        tree; a mistake in a form is told in words; all by keyboard, too.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        Path(folder, "counter.py").write_text(GAME)
+        http = free_port()
+        root = Path(tests.__file__).resolve().parent.parent
+        dev = subprocess.Popen(
+            [
+                *(sys.executable, "-c", _VINOM, "dev", "counter:Counter"),
+                *("--http", str(http)),
+            ],
+            cwd=folder,
+            env=dict(os.environ, PYTHONPATH=str(root)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.addCleanup(dev.wait)
+        self.addCleanup(dev.terminate)
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                urlopen(f"http://127.0.0.1:{http}/games.json").close()
+                break
+            except (URLError, OSError):
+                self.assertLess(time.monotonic(), give_up, "vinom dev does not serve")
+                time.sleep(0.1)
+        ann = self.player("Ann", is_phone=True, port=http)
+        ann.press("Play Counter")
+        ann.see("What you see")
+        self.check(ann)
+        for text in ("5", "2"):
+            ann.until(
+                "const field = document.getElementById('action-0-number');"
+                "if (field) field.value = arguments[0]; return !!field",
+                text,
+            )
+            ann.press("Send say")
+        ann.until("return document.querySelector('.tree').innerText.includes('7')")
+        self.picture("generic", None, ann)
+        # The node ends before the browser does.
+        ann.open("about:blank")
