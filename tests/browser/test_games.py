@@ -172,7 +172,7 @@ class FieldTests(PageTestCase):
             self.player(name, is_phone=name == "Bob", is_dark=name == "Bob")
             for name in names
         ]
-        link = self.new_room(players[0], "Arena", seconds=20, points=30)
+        link = self.new_room(players[0], "Arena", seconds=20, points=30, gems=8)
         for player in players[1:]:
             player.open(link)
         for player in players:
@@ -204,7 +204,7 @@ _CAN_DANCE = (
     ".some((one) => one.innerText === 'Dance')"
 )
 _HAS_MOVED = "return Number(document.querySelector('canvas').dataset.tick) > 20"
-#: Another direction every half second, and a dash now and then.
+#: Another direction each second or so, and a dash now and then: far enough for gems.
 _RUN_ABOUT = """
 const canvas = document.querySelector("canvas");
 const key = (type, key) => canvas.dispatchEvent(new KeyboardEvent(type, { key }));
@@ -215,5 +215,5 @@ setInterval(() => {
   last = keys[Math.floor(Math.random() * 4)];
   key("keydown", last);
   if (Math.random() < 0.2) key("keydown", " ");
-}, 500);
+}, 900);
 """
