@@ -79,7 +79,8 @@ class SlowGameTests(TestCase):
                 await self.go(match)
             # One that is over before the players have come is lost to them.
             ends = ("crashed",) if slow != "start" else ("crashed", "no_such_match")
-            self.assertIn((await other.ended).reason, ends, slow)
+            reason = (await other.ended).reason
+            self.assertIn(reason, ends, (slow, self.node.log_end()))
             report = self.report_of(match)
             self.assertIn(f"TooSlow: {slow}() took more than 1 s", report)
             self.assertIn("slow.py", report)
