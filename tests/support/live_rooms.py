@@ -161,6 +161,16 @@ class Wide(Pair):
         return {**super().view(s, audience), "board": board, **more}
 
 
+class Missing(Pair):
+    """Everybody sees who is away."""
+
+    name = "missing"
+    seats = (3, 3)
+
+    def view(self, s: Heard, audience: Hashable) -> dict[str, Any]:
+        return {**super().view(s, audience), "away": s.away}
+
+
 class Beat(Pair):
     """Ten ticks a second."""
 
@@ -193,7 +203,7 @@ class Brief(Pair):
 
 
 GAMES: tuple[type[Pair], ...] = (
-    *(Pair, Few, Each, Open, Secret, Wide, Beat, NoBot, Brief),
+    *(Pair, Few, Each, Open, Secret, Wide, Missing, Beat, NoBot, Brief),
 )
 
 

@@ -374,6 +374,10 @@ class Rooms(Service):
             self._turns.call(self._end_turn)
         self._dirty[room] = None
 
+    def after(self, call: Callable[[], None]) -> None:
+        """Do *call* when what is done now is done, still in this turn."""
+        self._turns.call(call)
+
     def _end_turn(self) -> None:
         dirty, self._dirty = self._dirty, {}
         for room in dirty:

@@ -8,7 +8,7 @@ until it has caught up, and then the newest with the events it missed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import attrs
@@ -122,7 +122,8 @@ class LiveRoomOut:
         version += self._before
         owed, fresh = self._owed, self._fresh
         if owed:
-            self._owed = []
+            # Once each, however often somebody wanted to be told.
+            owed, self._owed = list(dict.fromkeys(owed)), []
             for member in owed:
                 self.show_one(member, now)
         if version == self._shown and not fresh:
@@ -275,9 +276,13 @@ class LiveRoomOut:
         member.skipped += 1
         if self._forgotten_event > member.events_told:
             # No event is lost in silence: it comes back, and learns how many were.
-            conversation.end(
-                Refused(Code.TOO_SLOW, "you do not read what you are sent")
-            )
+            # Not now: its game is told, and the others are to see one state all.
+            no = Refused(Code.TOO_SLOW, "you do not read what you are sent")
+            self._when_shown(lambda: conversation.end(no))
+
+    def _when_shown(self, call: Callable[[], None]) -> None:
+        """Do *call* when everybody was sent the state."""
+        raise NotImplementedError
 
     def saw(self, member: Member, seen: int) -> None:
         """A member says which version it has."""

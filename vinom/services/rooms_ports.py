@@ -137,6 +137,9 @@ class House(Protocol):
     def turn(self, room: LiveRoomSeats) -> None:
         """Call `flush` when this turn of the reactor ends."""
 
+    def after(self, call: Callable[[], None]) -> None:
+        """Do *call* when what is done now is done, still in this turn."""
+
     def changed(self, room: LiveRoomSeats) -> None:
         """What the list of rooms tells of it has changed."""
 

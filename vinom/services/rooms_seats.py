@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Any, Literal
 
@@ -242,6 +243,9 @@ class LiveRoomSeats(LiveRoomOut):
 
     def _changed(self) -> None:
         self._house.changed(self)
+
+    def _when_shown(self, call: Callable[[], None]) -> None:
+        self._house.after(call)
 
     def show_soon(self, member: Member) -> None:
         """Send a member the state when this turn ends."""
