@@ -49,7 +49,6 @@ class MatchTests(PageTestCase):
         eve = self.player("Eve", is_phone=True, is_dark=True)
         ann.press("Find a match")
         ann.see("Waiting for others to play Maze. You are number 1")
-        self.picture("queue", ann)
         self.check(ann)
         bot = self.udp_bot()
         ann.until("return !!document.querySelector('canvas')", what="the maze is shown")
@@ -57,11 +56,13 @@ class MatchTests(PageTestCase):
             "return new URLSearchParams(location.hash.slice(1)).get('room')"
         )
         self.assertEqual(len(match_id), 26)
+        height = eve.run("return document.querySelector('.queue').offsetHeight")
+        self.assertLess(height, 160, "words stand one above the other on a phone")
         eve.press(f"Watch Maze match {match_id[:4]}")
         eve.see("You watch.")
         eve.until("return !!document.querySelector('canvas')")
         self.walk(ann, 12)
-        self.picture("match", ann, eve)
+        self.picture("maze-match", ann, eve)
         self.check(ann, eve)
         ann.driver.refresh()
         ann.until("return !!document.querySelector('canvas')")
@@ -75,7 +76,7 @@ class MatchTests(PageTestCase):
         scores = [one.run(_SCORES) for one in (ann, eve)]
         self.assertEqual(scores[0], scores[1])
         self.assertTrue(all(scores[0]), f"both took something: {scores[0]}")
-        self.picture("match-over", ann, eve)
+        self.picture("maze-dance", ann, eve)
         for one in (ann, eve):
             one.see("This match is over")
             one.press("Back to the games")

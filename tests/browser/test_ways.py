@@ -65,6 +65,25 @@ class WaysTests(PageTestCase):
         bob.until(f"{_AT} !== arguments[0]", start, what="a tap moved Bob")
         self.assertEqual([one.overflow() for one in (ann, bob)], [0, 0])
 
+    def test_with_a_bot(self) -> None:
+        """
+        A game with more seats than two begins at once with a bot, and waits for nobody;
+        the page leaves no link to send around in between.
+        """
+        ann = self.player("Ann")
+        # Otherwise it begins by itself when the node has waited for others.
+        ann.run(
+            "window.started = 0; const send = WebSocket.prototype.send;"
+            "WebSocket.prototype.send = function (text) {"
+            " started += text.includes('start_room'); return send.call(this, text); }"
+        )
+        ann.press("Play Old maid with a bot")
+        ann.until("return !!document.querySelector('.turn')", what="the game begins")
+        self.assertEqual(
+            ann.run("return document.querySelectorAll('.players li').length"), 2
+        )
+        self.assertEqual(ann.run("return started"), 1)
+
     def test_calm(self) -> None:
         """
         Who likes little motion sees dice that lie at once, and others see them roll.
@@ -88,8 +107,8 @@ class WaysTests(PageTestCase):
 
     def test_any_game(self) -> None:
         """
-        A game that nobody drew a board for is played by forms, its state shown as a
-        tree; a mistake in a form is told in words; all by keyboard, too.
+        A game that nobody drew a board for is played by forms, and its state is shown
+        as a tree.
         """
         folder = Path(self.mktemp())
         folder.mkdir()

@@ -16,7 +16,6 @@ const STATES = { gathering: "about to begin", playing: "playing", over: "just ov
  */
 export function showMatches({ client, catalogue }) {
   const list = h("ul.rooms");
-  const count = h("span.muted");
   const queue = h("div.queue");
   const pick = h("select", { id: "match-game", data: { key: "match-game" } });
   /** @type {import("./vinom.js").RoomFacts[]} */
@@ -52,7 +51,7 @@ export function showMatches({ client, catalogue }) {
           ? `A match of ${title} is made ready.`
           : `Waiting for others to play ${title}. You are number ${queued.position ?? 1} in the queue.`;
       say(words);
-      swap(queue, h("p.grow", null, words), button("Stop waiting", cancel, { data: { key: "queue" } }));
+      swap(queue, h("p", null, words), button("Stop waiting", cancel, { data: { key: "queue" } }));
       return;
     }
     const names = client.games.length ? client.games : Object.keys(catalogue.games);
@@ -63,7 +62,7 @@ export function showMatches({ client, catalogue }) {
     if (names.includes(chosen)) pick.value = chosen;
     swap(
       queue,
-      h("label.grow", { for: "match-game" }, "Meet whoever queues for"),
+      h("label", { for: "match-game" }, "Queue for"),
       pick,
       button("Find a match", () => wait(pick.value), { class: "primary", data: { key: "queue" } }),
     );
@@ -71,7 +70,6 @@ export function showMatches({ client, catalogue }) {
 
   function showList() {
     const mine = client.match;
-    count.textContent = matches.length ? plural(matches.length, "match", "matches") : "";
     // Ours may be on another node, or not to be watched by others.
     const others = matches.filter((one) => one.room_id !== mine?.match_id);
     const rows = others.map(row);
@@ -153,7 +151,7 @@ export function showMatches({ client, catalogue }) {
     element: h(
       "section",
       { "aria-labelledby": "matches-title" },
-      h("div.heading", null, h("h2", { id: "matches-title" }, "Matches"), count),
+      h("div.heading", null, h("h2", { id: "matches-title" }, "Matches")),
       h("p.muted.about", null, "With everybody who queues, in browsers or over UDP."),
       h("div.card.flush", null, queue, list),
     ),

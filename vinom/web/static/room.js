@@ -341,7 +341,19 @@ export function showRoom({ main, client, catalogue }, where) {
     const bot = sessionStorage.getItem("vinom.add_bot");
     if (bot === room.roomId) {
       sessionStorage.removeItem("vinom.add_bot");
-      room.addBot().catch(told);
+      withBot(room).catch(told);
+    }
+  }
+
+  /** @param {import("./vinom.js").Room} room */
+  async function withBot(room) {
+    await room.addBot();
+    // A table with more seats would wait for others first.
+    if (room.state === "gathering") {
+      await room.start().catch((error) => {
+        // It began by itself meanwhile.
+        if (error.code !== "not_now") throw error;
+      });
     }
   }
 

@@ -152,6 +152,7 @@ const WORDS = {
   room_started: "They have already begun, and this game takes no newcomers.",
   no_such_room: "There is no such room; perhaps it has closed.",
   kicked: "You were removed from this room.",
+  not_now: "That cannot be done right now.",
   not_host: "Only the host of the room may do that.",
   not_seated: "You watch; only players can do that.",
   too_many_rooms: "There are too many rooms right now.",
