@@ -96,6 +96,32 @@ class JoinTests(SynchronousTestCase):
         self.assertNotEqual(first["room_id"], third["room_id"])
         self.assertNotEqual(named["room_id"], other["room_id"])
 
+    def test_any_other_room(self) -> None:
+        """
+        Who asks for any room twice does not meet itself, and leaves nothing behind.
+        """
+        ann, joined = self.world.joined("ann", None, "pair")
+        said = only(ann.ask("join_room", game="pair"))["data"]
+        self.assertEqual(said["seat"], 0)
+        self.assertNotEqual(said["room_id"], joined["room_id"])
+        ann.ask("leave_room", room_id=joined["room_id"])
+        ann.hang_up()
+        for seconds in (901.0, 31.0):
+            self.world.clock.advance(seconds)
+        self.assertEqual(self.world.rooms.status()["rooms"], 0)
+
+    def test_any_room_but_that(self) -> None:
+        """
+        Who was removed from a room still finds others.
+        """
+        ann, joined = self.world.joined("ann", None, "few")
+        bob, _ = self.world.joined("bob", None, "few")
+        ann.ask("kick", seat=1)
+        bob.heard()
+        said = only(bob.ask("join_room", game="few"))
+        self.assertEqual(said["type"], "join_room_result")
+        self.assertNotEqual(said["data"]["room_id"], joined["room_id"])
+
     def test_options_are_the_makers(self) -> None:
         """
         A room keeps the options that it was made with; others may leave theirs out.

@@ -196,7 +196,7 @@ class Rooms(Service):
         self._check_room_for(places)
         self._check_room_for(conversation.places)
         before = len(self._rooms)
-        room = self._find(asked, options) or self._open(game, asked, options)
+        room = self._find(player, asked, options) or self._open(game, asked, options)
         try:
             _check_fit(room, game, asked, options)
             member = room.enter(player, loadout, asked.spectate)
@@ -224,9 +224,18 @@ class Rooms(Service):
                 Code.TOO_MANY_ROOMS, "you are in too many rooms", {"limit": most}
             )
 
-    def _find(self, asked: JoinRoom, options: bytes) -> LiveRoomSeats | None:
+    def _find(
+        self, player: Player, asked: JoinRoom, options: bytes
+    ) -> LiveRoomSeats | None:
         if asked.room_id is None:
-            return None if asked.spectate else self._index.an_open(asked.game, options)
+            if asked.spectate:
+                return None
+            here = self._places.of(player.player_id)
+            for found in self._index.all_open(asked.game, options):
+                # Few are passed over: one has places in few rooms.
+                if not (found.room_id in here or found.has_removed(player.player_id)):
+                    return found
+            return None
         room = self._rooms.get(asked.room_id)
         if room is None and is_match_id(asked.room_id):
             room = self._open_match(asked.room_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -67,9 +67,9 @@ class RoomIndex:
         self._set_open(room, False)
         self._note(room)
 
-    def an_open(self, game: str, options: bytes) -> LiveRoomSeats | None:
-        """Find a room that takes anybody who wants these options; the oldest."""
-        return next(iter(self._open.get((game, options), {}).values()), None)
+    def all_open(self, game: str, options: bytes) -> Iterable[LiveRoomSeats]:
+        """Find the rooms that take anybody who wants these options, oldest first."""
+        return self._open.get((game, options), {}).values()
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count the rooms by game and state."""

@@ -104,6 +104,10 @@ class LiveRoomSeats(LiveRoomOut):
                 return member
         return None
 
+    def has_removed(self, player_id: str) -> bool:
+        """Was this player kicked?"""
+        return player_id in self._kicked
+
     # Who comes and goes.
 
     def enter(self, player: Player, loadout: bytes, spectates: bool) -> Member:
@@ -112,7 +116,7 @@ class LiveRoomSeats(LiveRoomOut):
 
         :raises Refused: there is none.
         """
-        if player.player_id in self._kicked:
+        if self.has_removed(player.player_id):
             raise Refused(Code.KICKED, "you were removed from this room")
         if spectates:
             watching = sum(member.seat is None for member in self.members)

@@ -30,9 +30,10 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     """
     Take a seat in a room, or come back to yours; makes the room if need be.
 
-    :ivar room_id: which one; without it any open room with these options, or a new
-        one. One that was made by its id is found by its id only. The ``match_id`` of
-        a match takes your seat in that match, or lets you watch it.
+    :ivar room_id: which one; without it any open room with these options, in which
+        you are not and from which you were not removed, or a new one. One that was
+        made by its id is found by its id only. The ``match_id`` of a match takes your
+        seat in that match, or lets you watch it.
     :ivar options: the game's; of the room's maker. Others may leave them out.
     :ivar loadout: what you bring, if the game takes anything.
     :ivar spectate: watch only; the room must be there.
