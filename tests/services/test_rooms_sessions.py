@@ -127,6 +127,22 @@ class ReconnectTests(SynchronousTestCase):
         self.world.turn()
         self.assertEqual(line.heard()[-1]["data"]["view"]["last"], "mine")
 
+    def test_one_place_a_line(self) -> None:
+        """
+        A guest who says hello anew and takes its place back by its secret cannot take
+        another one in that room beside it, by whatever request.
+        """
+        self.bob.hang_up()
+        line, said = self.reconnect(self.bob_joined["resume"])
+        self.assertEqual(said[0]["data"]["seat"], 1)
+        for spectate in (False, True):
+            said = line.ask("join_room", game="pair", room_id="r1", spectate=spectate)
+            self.assertEqual(said[-1]["error"]["code"], "already_in_room")
+        _, joined = self.world.joined("cid", None, "few")
+        line.ask("reconnect", resume=joined["resume"])
+        said = line.ask("join_room", game="few")
+        self.assertNotEqual(said[-1]["data"]["room_id"], joined["room_id"])
+
     def test_grace(self) -> None:
         """
         After fifteen minutes the seat is given up, and the secret is worth nothing.

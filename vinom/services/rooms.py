@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, cast
 
 from twisted.application.service import Service
@@ -193,10 +193,14 @@ class Rooms(Service):
             own = places.get(asked.room_id)
             if own is not None:
                 return self._take_back(conversation, own)
+            # By a resume token one may be here as somebody else.
+            _check_absence(conversation, asked.room_id)
         self._check_room_for(places)
         self._check_room_for(conversation.places)
         before = len(self._rooms)
-        room = self._find(player, asked, options) or self._open(game, asked, options)
+        here = {*places, *conversation.places}
+        room = self._find(player, here, asked, options)
+        room = room or self._open(game, asked, options)
         try:
             _check_fit(room, game, asked, options)
             member = room.enter(player, loadout, asked.spectate)
@@ -225,12 +229,11 @@ class Rooms(Service):
             )
 
     def _find(
-        self, player: Player, asked: JoinRoom, options: bytes
+        self, player: Player, here: Set[str], asked: JoinRoom, options: bytes
     ) -> LiveRoomSeats | None:
         if asked.room_id is None:
             if asked.spectate:
                 return None
-            here = self._places.of(player.player_id)
             for found in self._index.all_open(asked.game, options):
                 # Few are passed over: one has places in few rooms.
                 if not (found.room_id in here or found.has_removed(player.player_id)):
@@ -290,21 +293,15 @@ class Rooms(Service):
             raise Refused(
                 Code.ALREADY_IN_ROOM, "you are here", {"room_id": member.room_id}
             )
+        _check_absence(conversation, member.room_id)
         return self._places.welcome(conversation, member)
 
     def _reconnect(
         self, conversation: Conversation, resume: str, heard: int | None
     ) -> Followed:
         member = self._places.find(resume, conversation.host)
-        if member.room_id in conversation.places and (
-            member.conversation is not conversation
-        ):
-            raise Refused(
-                Code.ALREADY_IN_ROOM,
-                "you have another place in this room",
-                {"room_id": member.room_id},
-            )
-        if member.room_id not in conversation.places:
+        if member.conversation is not conversation:
+            _check_absence(conversation, member.room_id)
             # The places of many players could come together on one line.
             self._check_room_for(conversation.places)
         return self._places.welcome(conversation, member, heard, is_again=True)
@@ -432,6 +429,16 @@ def _check_fit(
             Code.BAD_OPTIONS,
             "this room was made with other options; leave them out",
             {"field": "data.options"},
+        )
+
+
+def _check_absence(conversation: Conversation, room_id: str) -> None:
+    """A connection has one place in a room, or it could not say which it means."""
+    if room_id in conversation.places:
+        raise Refused(
+            Code.ALREADY_IN_ROOM,
+            "you have another place in this room",
+            {"room_id": room_id},
         )
 
 
