@@ -206,6 +206,54 @@ const scenarios = {
     bob.close();
   },
 
+  async queue() {
+    const way = makeWay();
+    const at = await way.listen();
+    const ann = await connect({ url: url(at), name: "ann", WebSocket, random: () => 0.1 });
+    const cancelled = assert.rejects(ann.queue("maze"), (error) => error.code === "cancelled");
+    await until(ann, () => ann.queued?.position === 1, ["queue"]);
+    await assert.rejects(ann.queue("maze"), (error) => error.code === "already_queued");
+    await ann.cancelQueue();
+    await cancelled;
+    assert.equal(ann.queued, null);
+    await assert.rejects(ann.queue("chess"), (error) => error.code === "unknown_game");
+    // A wait outlives its connection.
+    const options = { rows: 2, cols: 5 };
+    const found = ann.queue("maze", { options });
+    await until(ann, () => ann.queued !== null, ["queue"]);
+    way.cut();
+    await until(ann, () => ann.status === "waiting", ["status"]);
+    way.mend();
+    await until(ann, () => ann.status === "online", ["status"]);
+    const bob = await connect({ url: url(), name: "bob", WebSocket });
+    const [room, other] = await Promise.all([found, bob.queue("maze", { options })]);
+    assert.equal(room.roomId, other.roomId);
+    assert.ok(room.isMatch && !room.isHost);
+    assert.deepEqual([room.seat, other.seat].sort(), [0, 1]);
+    assert.deepEqual(ann.match, { match_id: room.roomId, game: "maze" });
+    assert.equal(ann.queued, null);
+    // Somebody watches.
+    const eve = await connect({ url: url(), name: "eve", WebSocket });
+    const listed = (await eve.matches({ game: "maze" })).map((one) => one.room_id);
+    assert.deepEqual(listed, [room.roomId]);
+    const watched = await eve.join("maze", { roomId: room.roomId, spectate: true });
+    const isOver = (one) => one.outcome !== null || one.closed !== null;
+    // Walk into any direction; most are walls.
+    const walk = async (one) => {
+      await until(one, () => one.view !== null);
+      while (!isOver(one)) {
+        const direction = ["up", "down", "left", "right"][Math.floor(Math.random() * 4)];
+        await one.act({ type: "move", direction, from: one.view.at[one.seat] }).catch(() => {});
+      }
+    };
+    await Promise.all([walk(room), walk(other), until(watched, () => isOver(watched), ["round", "closed"])]);
+    assert.deepEqual(room.outcome, watched.outcome);
+    await room.leave();
+    assert.equal(ann.match, null);
+    for (const one of [ann, bob, eve]) one.close();
+    way.close();
+  },
+
   async patches() {
     // RFC 7396, appendix A.
     const examples = [

@@ -86,6 +86,13 @@ class SdkTests(JavaScriptTestCase):
         """
         await self.play("list")
 
+    async def test_queue(self) -> None:
+        """
+        Two programs wait for a match, one of them through a cut network, and play it to
+        its end in a game server, while somebody watches who found it in the list.
+        """
+        await self.play("queue")
+
     async def test_patches(self) -> None:
         """
         States that come as patches are the states that others were sent whole.
