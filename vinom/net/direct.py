@@ -8,10 +8,15 @@ reads: that takes as long as many messages do themselves. Whoever hands out even
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from typing import Any
 from typing import Protocol as Shape
 
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 #: Bytes of one read, as many as Twisted's.
 _MOST = 65536
@@ -72,3 +77,14 @@ class DirectReads:
             self._log.failure("a connection failed")
             reader.abort()
         return True
+
+
+def socket_under(transport: Any) -> socket.socket | None:
+    """Find the socket that bytes go to as they are; ``None`` under TLS."""
+    while isinstance(transport, ProtocolWrapper):
+        if isinstance(transport, TLSMemoryBIOProtocol):
+            return None
+        transport = transport.transport
+    if isinstance(transport, Connection) and not transport.TLS:
+        return transport.getHandle()
+    return None

@@ -9,7 +9,6 @@ is used for everything. Source: decision 0008.
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,12 +17,10 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
-from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from vinom.errors import Code
-from vinom.net.direct import DirectReads
+from vinom.net.direct import DirectReads, socket_under
 from vinom.net.lines import Listener, close_gently
 from vinom.net.liveness import Rounds
 from vinom.net.turn_end import TurnEnd
@@ -160,7 +157,7 @@ class WebSocketLine:
             # A state that waits until the peer confirms the one before comes late.
             transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
-        direct = _socket_under(transport)
+        direct = socket_under(transport)
         if direct is None:
             transport.write(greeting)
             transport.registerProducer(self, True)
@@ -389,14 +386,3 @@ class WebSocketLine:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-
-
-def _socket_under(transport: _Transport) -> socket.socket | None:
-    """Find the socket that bytes go to as they are; ``None`` under TLS."""
-    while isinstance(transport, ProtocolWrapper):
-        if isinstance(transport, TLSMemoryBIOProtocol):
-            return None
-        transport = transport.transport
-    if isinstance(transport, Connection) and not transport.TLS:
-        return transport.getHandle()
-    return None
