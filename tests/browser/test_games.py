@@ -65,6 +65,11 @@ class TurnTests(PageTestCase):
         bob.open(link.replace(f":{self.node.http}/", f":{way.port}/"))
 
         def then() -> None:
+            # With dice in the picture, whoever's turn it is.
+            log = "document.querySelector('.log').innerText"
+            before = ann.run(f"return {log}")
+            if any(one.run(_ROLL) for one in (ann, bob)):
+                ann.until(f"return {log} !== arguments[0]", before, what="a roll")
             self.picture("dice", ann, bob)
             self.check(ann, bob)
             way.cut()
@@ -197,6 +202,10 @@ class FieldTests(PageTestCase):
         self.assertGreater(sum(scores), 0)
 
 
+_ROLL = (
+    "const roll = [...document.querySelectorAll('.stage button:not(:disabled)')]"
+    ".find((one) => one.innerText === 'Roll'); roll?.click(); return !!roll"
+)
 _HEADLINE_OF = "(document.querySelector('.turn')?.textContent ?? '').toLowerCase()"
 _HEADLINE = f"return {_HEADLINE_OF}"
 _CAN_DANCE = (

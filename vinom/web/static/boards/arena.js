@@ -251,7 +251,11 @@ export function mount(context) {
     const radius = (field.size / 2) * scale;
     places.forEach((place, seat) => {
       if (!place) return;
-      const { x, y, player } = place;
+      const { player } = place;
+      // Where we go beyond the latest state, nobody leaves the field.
+      const half = field.size / 2;
+      const x = Math.min(Math.max(place.x, half), field.width - half);
+      const y = Math.min(Math.max(place.y, half), field.height - half);
       const [, , vx, vy, , dashing, rest, safe] = player;
       const colour = colourOf(seat);
       const edgeX = Math.min(Math.max(px(x), 5), width - 5);
@@ -282,8 +286,8 @@ export function mount(context) {
       pen.textBaseline = "alphabetic";
       pen.fillStyle = colours.text;
       const above = py(y) - radius - 9;
-      const half = pen.measureText(name).width / 2 + 4;
-      const middle = Math.min(Math.max(px(x), half), Math.max(half, width - half));
+      const side = pen.measureText(name).width / 2 + 4;
+      const middle = Math.min(Math.max(px(x), side), Math.max(side, width - side));
       pen.fillText(name, middle, above < 14 ? py(y) + radius + 17 : above);
     });
     drawFloats(pen, px, py);
