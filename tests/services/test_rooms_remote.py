@@ -8,6 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services import test_rooms, test_rooms_sessions
 from tests.support.apart_rooms import ApartWorld
+from tests.support.live_rooms import Pair
+from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.rules.room import Closed, Emitted, RoundOver
+from vinom.services.rooms_remote import RemoteRoom
+from vinom.wire.control_relay import RelayEvent, RelayState
 
 
 class Apart:
@@ -127,6 +132,54 @@ class ApartHostTests(Apart, test_rooms_sessions.HostTests):
 
 class ApartBrokenGameTests(Apart, test_rooms_sessions.BrokenGameTests):
     """Failing games."""
+
+
+class Around:
+    """A room's members, who ask for nothing here."""
+
+    def stirred(self) -> None:
+        """There is something new."""
+
+
+class EarlyTests(SynchronousTestCase):
+    """What arrives in one read of the link, and what in the next."""
+
+    def setUp(self) -> None:
+        plan = MatchPlan("m1", "pair", (SeatPlan("a", "ann"), SeatPlan("b", "bob")), 1)
+        self.room = RemoteRoom(plan, Pair(), None, Around())  # type: ignore
+
+    def see(self, version: int, phase: str = "playing") -> list[type]:
+        self.room.relayed(RelayState("m1", version, phase, 0.0, {}))
+        return [type(effect) for effect in self.room.take_effects()]
+
+    def test_events(self) -> None:
+        """
+        An event is told with the state that it led to, not with the one before.
+        """
+        self.see(1)
+        self.room.relayed(RelayEvent("m1", 3, "said", None, None))
+        self.assertFalse(self.room.has_effects)
+        self.assertEqual(self.see(2), [])
+        self.assertEqual(self.see(3), [Emitted])
+
+    def test_rounds(self) -> None:
+        """
+        Who is told that a round is over can ask for a rematch at once.
+        """
+        self.see(1)
+        self.room.round_ended("m1", {"round": 1, "places": [[0], [1]], "scores": []})
+        self.assertEqual((self.room.has_effects, self.room.phase), (False, "playing"))
+        self.assertEqual((self.see(2, "over"), self.room.phase), ([RoundOver], "over"))
+
+    def test_the_end(self) -> None:
+        """
+        Nothing is kept back when the room ends before another state.
+        """
+        self.see(1)
+        self.room.relayed(RelayEvent("m1", 2, "said", None, None))
+        self.room.ended(MatchEnd("m1", "lost"))
+        kinds = [type(effect) for effect in self.room.take_effects()]
+        self.assertEqual(kinds, [Emitted, Closed])
 
 
 class ApartLossTests(SynchronousTestCase):

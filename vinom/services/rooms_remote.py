@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -91,6 +92,8 @@ class RemoteRoom:
         self._shown: dict[int, int] = {}
         self._setup = b""
         self._effects: list[Effect] = []
+        # What is here before the state that it led to, and that state's version.
+        self._early: deque[tuple[int, Effect]] = deque()
         self._unsent: list[ToRelayed] | None = []
         self._numbers: dict[int, int] = {}
         # By seat: numbers of actions on their way, and what their players call them.
@@ -235,13 +238,21 @@ class RemoteRoom:
             self._see(message)
         elif isinstance(message, RelayEvent):
             event = Event(message.kind, message.data, message.to)
-            self._effects.append(Emitted(event, message.version))
+            self._early.append((message.version, Emitted(event, message.version)))
+            self._release(self.version)
         elif isinstance(message, RelayRefusal):
             self._refuse(message)
         self._around.stirred()
 
+    def _release(self, version: float) -> None:
+        """Let out, in order, what led to no later state than this."""
+        early = self._early
+        while early and early[0][0] <= version:
+            self._effects.append(early.popleft()[1])
+
     def _see(self, state: RelayState) -> None:
         self.version, self._time = state.version, state.time
+        self._release(state.version)
         if state.phase in ("playing", "over"):
             self.phase = state.phase  # type: ignore[assignment]
         if state.views:
@@ -279,13 +290,14 @@ class RemoteRoom:
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
         """A round has an outcome."""
-        self._effects.append(RoundOver(_outcome(outcome)))
-        self._around.stirred()
+        # States of before came before: the next one shows how the round ended.
+        self._early.append((self.version + 1, RoundOver(_outcome(outcome))))
 
     def ended(self, end: MatchEnd) -> None:
         """It is over, or its game process is."""
         if self.phase != "closed":
             self.phase = "closed"
+            self._release(inf)
             self._effects.append(Closed(end))
             self._around.stirred()
 
