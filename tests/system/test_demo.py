@@ -39,7 +39,7 @@ class DemoTests(TestCase):
         Without a terminal a demo tells in lines where its page is, how a match
         stands, how to join, and in the end how it went.
         """
-        demo = start(self, *VINOM, "demo", "--seconds", "6")
+        demo = start(self, *VINOM, "demo", "--seconds", "12")
         code = await demo.ended
         self.assertEqual(code, 0, demo.text + demo.errors.decode())
         self.assertRegex(
