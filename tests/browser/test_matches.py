@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 import time
+
+from websockets.sync.client import connect
 
 from tests.support.browsers import PATIENCE, Browser
 from tests.support.pages import PageTestCase
@@ -107,6 +110,27 @@ class MatchTests(PageTestCase):
         ann.press("Find a match")
         ann.see("You are number 1")
         ann.driver.refresh()
+        ann.see("You are number 1")
+        ann.press("Stop waiting")
+        ann.see("Find a match")
+
+    def test_nobody_comes(self) -> None:
+        """
+        When the others do not come to a match, its player is told, and waits in front
+        of the queue for another one.
+        """
+        ann = self.player("Ann")
+        ann.press("Find a match")
+        ann.see("You are number 1")
+        with connect(f"ws://127.0.0.1:{self.node.http}/ws") as bob:
+            for asked in (
+                {"type": "hello", "data": {"protocol": 1, "name": "Bob"}},
+                {"type": "queue", "data": {"game": "maze"}},
+            ):
+                bob.send(json.dumps(asked))
+            ann.see("Waiting for the others to come.")
+            self.check(ann)
+        ann.see("Too few players came. You wait for another match.")
         ann.see("You are number 1")
         ann.press("Stop waiting")
         ann.see("Find a match")

@@ -322,6 +322,12 @@ export function showRoom({ main, client, catalogue }, where) {
           location.reload();
           return;
         }
+        if (room.isMatch && reason === "void" && room.seat !== null) {
+          // Who came is in front of the queue again: the lobby shows it.
+          toast("Too few players came. You wait for another match.");
+          location.hash = "";
+          return;
+        }
         const [first = []] = room.outcome?.places ?? [];
         const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
         const fresh = { href: addressOf(someRoom(), room.game) };
