@@ -79,6 +79,21 @@ class LobbyTests(PageTestCase):
         bob.driver.refresh()
         bob.see("You were removed from this room.")
 
+    def test_removed_at_once(self) -> None:
+        """
+        Whom the host removes while the page is still loading the board is told, too.
+        """
+        ann = self.player("Ann")
+        bob = self.player("Bob")
+        link = self.new_room(ann, "Owe drahn")
+        bob.be_slow(3000)
+        try:
+            bob.run("location.hash = new URL(arguments[0]).hash", link)
+            ann.press("Remove Bob")
+            bob.see("The host removed you.")
+        finally:
+            bob.be_slow(0)
+
     def test_keyboard_alone(self) -> None:
         """
         A game can be begun and played with the keyboard alone, and where it is can be

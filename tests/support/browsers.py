@@ -84,6 +84,17 @@ class Browser:
         features = [{"name": name, "value": value} for name, value in wishes.items()]
         self._devtools("Emulation.setEmulatedMedia", features=features)
 
+    def be_slow(self, milliseconds: int) -> None:
+        """Let each file take so long; 0: no longer. Open WebSockets are spared."""
+        self._devtools("Network.enable")
+        self._devtools(
+            "Network.emulateNetworkConditions",
+            offline=False,
+            latency=milliseconds,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
     def _devtools(self, command: str, **arguments: Any) -> Any:
         return self.driver.execute_cdp_cmd(command, arguments)
 

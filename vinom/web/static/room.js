@@ -314,29 +314,36 @@ export function showRoom({ main, client, catalogue }, where) {
         if (!facts.tick_hz) showPlayers();
       }),
       room.on("event", (event) => board?.event?.(event)),
-      room.on("closed", (reason) => {
-        board?.stop?.();
-        end();
-        if (reason === "left") return;
-        if (reason === "lost" && catalogue.dev) {
-          location.reload();
-          return;
-        }
-        if (room.isMatch && reason === "void" && room.seat !== null) {
-          // Who came is in front of the queue again: the lobby shows it.
-          toast("Too few players came. You wait for another match.");
-          location.hash = "";
-          return;
-        }
-        const [first = []] = room.outcome?.places ?? [];
-        const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
-        const fresh = { href: addressOf(someRoom(), room.game) };
-        const why = (room.isMatch ? MATCH_ENDINGS : ENDINGS)[reason] ?? inWords({ code: reason, message: reason });
-        if (room.isMatch) notice("This match is over", why + won);
-        else notice("This room is closed", why + won, h("a.button.primary", fresh, "New room"));
-      }),
+      room.on("closed", tellEnd),
       () => board?.stop?.(),
     );
+    /** @param {string} reason */
+    function tellEnd(reason) {
+      board?.stop?.();
+      end();
+      if (reason === "left") return;
+      if (reason === "lost" && catalogue.dev) {
+        location.reload();
+        return;
+      }
+      if (room.isMatch && reason === "void" && room.seat !== null) {
+        // Who came is in front of the queue again: the lobby shows it.
+        toast("Too few players came. You wait for another match.");
+        location.hash = "";
+        return;
+      }
+      const [first = []] = room.outcome?.places ?? [];
+      const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
+      const fresh = { href: addressOf(someRoom(), room.game) };
+      const why = (room.isMatch ? MATCH_ENDINGS : ENDINGS)[reason] ?? inWords({ code: reason, message: reason });
+      if (room.isMatch) notice("This match is over", why + won);
+      else notice("This room is closed", why + won, h("a.button.primary", fresh, "New room"));
+    }
+    if (room.closed !== null) {
+      // While its board was loaded, and nobody listened.
+      tellEnd(room.closed);
+      return;
+    }
     if (facts.tick_hz) {
       const often = setInterval(showPlayers, 500);
       undo.push(() => clearInterval(often));
