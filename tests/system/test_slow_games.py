@@ -44,6 +44,14 @@ class SlowGameTests(TestCase):
                 raise
         return found
 
+    async def calm(self) -> None:
+        """Wait until a process that was held up lets new players in again."""
+        while True:
+            log = self.node.log_end()
+            if log.rfind("told to come later") <= log.rfind("new players may come"):
+                return
+            await deferLater(reactor, 0.1)
+
     async def go(self, match: Match) -> None:
         """Act as soon as play has begun."""
         while not match.version or not match.act(Go()):
@@ -72,8 +80,12 @@ class SlowGameTests(TestCase):
         await self.node.start()
         neighbours = await self.meet("")
         for slow in CALLS:
+            await self.calm()
             match, other = await self.meet(slow)
             if slow == "bot":
+                # A seat counts once its player has acknowledged it.
+                while not match.version:
+                    await deferLater(reactor, 0.02)
                 match._seat.close()
             elif slow != "start":
                 await self.go(match)
