@@ -36,6 +36,12 @@ function record(room) {
   return events;
 }
 
+/** A cell that nobody has; the bot may have begun, anywhere. */
+function aFreeCell(room) {
+  const free = room.view.board.flat().indexOf(null);
+  return [Math.floor(free / 3), free % 3];
+}
+
 /** Play one round of tic-tac-toe against the bot, on any free cell. */
 async function playRound(room, betweenMoves = async () => {}) {
   await until(room, () => room.view !== null);
@@ -45,10 +51,9 @@ async function playRound(room, betweenMoves = async () => {}) {
       await until(room, () => room.view.turn === room.seat || room.view.turn === null);
       continue;
     }
-    const cells = room.view.board.flat();
-    const free = cells.indexOf(null);
+    const [row, col] = aFreeCell(room);
     await betweenMoves();
-    await room.act({ type: "place", row: Math.floor(free / 3), col: free % 3 });
+    await room.act({ type: "place", row, col });
   }
 }
 
@@ -120,10 +125,11 @@ const scenarios = {
     const room = await withBot(client);
     await until(room, () => room.view !== null && room.view.turn === 0);
     await assert.rejects(room.act({ type: "place", row: 7, col: 0 }), refused("bad_action"));
-    await room.act({ type: "place", row: 0, col: 0 });
+    const [row, col] = aFreeCell(room);
+    await room.act({ type: "place", row, col });
     await until(room, () => room.view.turn === 0);
     await assert.rejects(
-      room.act({ type: "place", row: 0, col: 0 }),
+      room.act({ type: "place", row, col }),
       (error) => error.code === "rejected" && error.details.reason === "taken",
     );
     client.close();
@@ -171,7 +177,8 @@ const scenarios = {
     const first = await connect({ url: url(), name: "ann", storage, WebSocket });
     const room = await withBot(first);
     await until(room, () => room.view !== null && room.view.turn === room.seat);
-    await room.act({ type: "place", row: 1, col: 1 });
+    const [row, col] = aFreeCell(room);
+    await room.act({ type: "place", row, col });
     first.close();
     const second = await connect({ url: url(), name: "somebody", storage, WebSocket });
     assert.equal(second.playerId, first.playerId);
@@ -179,7 +186,7 @@ const scenarios = {
     const again = await second.join("tictactoe", { roomId: room.roomId });
     assert.equal(again.seat, room.seat);
     await until(again, () => again.view !== null);
-    assert.equal(again.view.board[1][1], again.seat);
+    assert.equal(again.view.board[row][col], again.seat);
     await playRound(again);
     // Whoever comes third replaces the second, which gives up quietly.
     const replaced = until(second, () => second.status === "replaced", ["status"]);
