@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Size, of_runs
+from benchmarks.games.roomtick import RoomTick
 from benchmarks.machine import Failed, build, load
 from benchmarks.node import SEATS, Node
 from benchmarks.play import DENSE
-from benchmarks.roomtick import RoomTick
 
 PLAYERS = 1000
 #: Inputs a second of each player.
