@@ -156,7 +156,24 @@ class RoomSeat(Struct, frozen=True):
     state: str
 
 
-class JoinRoomResult(Push, frozen=True, tag="join_room_result", tag_field="type"):
+class _Place(Push, frozen=True):
+    """What is told of a place in a room: see `JoinRoomResult`."""
+
+    room_id: str
+    game: str
+    seat: int | None
+    resume: str
+    state: str
+    host: int | None
+    players: tuple[RoomSeat, ...]
+    options: Raw
+    setup: Raw
+    version: int
+    acted: int
+    number: int
+
+
+class JoinRoomResult(_Place, frozen=True, tag="join_room_result", tag_field="type"):
     """
     You are in; answers `JoinRoom`. The state follows, if play has begun.
 
@@ -171,21 +188,8 @@ class JoinRoomResult(Push, frozen=True, tag="join_room_result", tag_field="type"
     :ivar number: of the latest thing that carries a number.
     """
 
-    room_id: str
-    game: str
-    seat: int | None
-    resume: str
-    state: str
-    host: int | None
-    players: tuple[RoomSeat, ...]
-    options: Raw
-    setup: Raw
-    version: int
-    acted: int
-    number: int
 
-
-class ReconnectResult(Push, frozen=True, tag="reconnect_result", tag_field="type"):
+class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="type"):
     """
     You have your place again; answers `Reconnect`.
 
@@ -194,18 +198,6 @@ class ReconnectResult(Push, frozen=True, tag="reconnect_result", tag_field="type
     :ivar lost: how much of what you missed is no longer kept.
     """
 
-    room_id: str
-    game: str
-    seat: int | None
-    resume: str
-    state: str
-    host: int | None
-    players: tuple[RoomSeat, ...]
-    options: Raw
-    setup: Raw
-    version: int
-    acted: int
-    number: int
     lost: int
 
 
