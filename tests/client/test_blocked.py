@@ -92,7 +92,7 @@ class BlockedTests(SynchronousTestCase):
         self.world = WholeWorld({Teller.name: Teller()})
         ann, bob = self.begin("auto", "auto")
         assert ann.match is not None
-        self.assertEqual(["lobby", "lobby"], [p.match.way for p in (ann, bob)])  # type: ignore[union-attr]
+        self.assertEqual(["lobby", "lobby"], [p.match.way for p in (ann, bob)])
         self.assertEqual({"once": "upon a time"}, ann.match.setup)
         self.assertEqual(("p0", "p1"), tuple(sorted(ann.match.names)))
         self.both_play(ann, bob)
@@ -122,7 +122,7 @@ class BlockedTests(SynchronousTestCase):
         Where UDP works nothing goes by way of the lobby.
         """
         ann, bob = self.begin("auto", "auto", blocked=False)
-        self.assertEqual(["udp", "udp"], [p.match.way for p in (ann, bob)])  # type: ignore[union-attr]
+        self.assertEqual(["udp", "udp"], [p.match.way for p in (ann, bob)])
         self.both_play(ann, bob)
         self.assertIsNone(self.world.played[0].relay)
 
@@ -131,8 +131,8 @@ class BlockedTests(SynchronousTestCase):
         Who wants to plays by way of the lobby from the start, against one over UDP.
         """
         ann, bob = self.begin("lobby", "udp", blocked=False)
-        self.assertEqual(["lobby", "udp"], [p.match.way for p in (ann, bob)])  # type: ignore[union-attr]
-        self.assertEqual(0, ann.match.handshakes)  # type: ignore[union-attr]
+        self.assertEqual(["lobby", "udp"], [p.match.way for p in (ann, bob)])
+        self.assertEqual(0, ann.match.handshakes)
         self.both_play(ann, bob)
 
     def test_forbidden(self) -> None:
@@ -154,7 +154,7 @@ class BlockedTests(SynchronousTestCase):
         number = ann.say("hello")
         # Only this player's datagrams vanish from now on.
         sockets = {address[1] for address in self.world.reactor.sockets}
-        line = ann.match._seat.line  # type: ignore[union-attr]
+        line = ann.match._seat.line
         mine = line._port.transport.address[1]
         self.assertIn(mine, sockets)
         self.world.reactor.dead.add(mine)
@@ -183,7 +183,7 @@ class BlockedTests(SynchronousTestCase):
         line = next(
             line
             for line in self.world.endpoint.lines
-            if line.client is ann.match._seat.line._line  # type: ignore[union-attr]
+            if line.client is ann.match._seat.line._line
         )
         line.end()
         bob.say("tell")
@@ -228,7 +228,7 @@ class BlockedTests(SynchronousTestCase):
         ann.match.leave()
         self.run_for(1.0)
         self.assertEqual((ann.match.seat, "left"), self.world.played[0].changes[-1])
-        self.assertEqual("left", ann.result.reason)  # type: ignore[union-attr]
+        self.assertEqual("left", ann.result.reason)
         self.assertIn(f"{ann.match.seat} left", bob.lines[-1])
 
     def test_replaced(self) -> None:

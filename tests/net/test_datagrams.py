@@ -40,7 +40,7 @@ class Wire:
 
     def attach(self, port: DatagramPort | ClientPort) -> None:
         self.port = port
-        port.makeConnection(self)  # type: ignore[arg-type]  # it quacks enough
+        port.makeConnection(self)  # it quacks enough
 
     def connect(self, host: str, port: int) -> None:
         self.peer = (host, port)
@@ -214,7 +214,7 @@ class DatagramPortTests(PortCase):
         self.server_wire.failure = None
         self.server.send(self.association, b"found")
         self.settle()
-        self.assertEqual([e.payload for e in self.events], [b"found"])  # type: ignore[union-attr]
+        self.assertEqual([e.payload for e in self.events], [b"found"])
 
     def test_nothing_runs_after_the_end(self) -> None:
         """

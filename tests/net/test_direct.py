@@ -84,7 +84,7 @@ class DirectReadsTests(SynchronousTestCase):
         told: list[int] = []
         for number in (self.number, self.number + 1):
             reader = reactor.reads(number, 0.0)
-            reader.do = lambda number=number: told.append(number)  # type: ignore[misc,method-assign]
+            reader.do = lambda number=number: told.append(number)
         self.theirs.send(b"hello")
         poller.answers = [
             [(self.number, 1), (self.number + 1, 1)],

@@ -72,7 +72,7 @@ class FindingTests(DoctorCase):
         """
         for verdict, remedy in (("warning", None), ("failure", None), ("ok", "x")):
             with self.assertRaises(ValueError):
-                Finding("a", verdict, "b", remedy)  # type: ignore[arg-type]
+                Finding("a", verdict, "b", remedy)
 
     def test_summary(self) -> None:
         """
@@ -293,7 +293,7 @@ class MachineTests(DoctorCase):
             ({"free": 10**8, "used": 10**9}, ["ok", "ok"]),
             ({"free": 10**6}, ["ok", "failure"]),
         ):
-            folder = attrs.evolve(good, **changes)  # type: ignore[arg-type]
+            folder = attrs.evolve(good, **changes)
             found = state_directory(folder, 10**9)
             self.assertEqual([one.verdict for one in found], verdicts)
 
@@ -350,5 +350,5 @@ class TrustTests(DoctorCase):
             ({"fits": False}, True, "failure", "authority_key_file"),
             ({"is_authority": False}, True, "failure", "CA:TRUE"),
         ):
-            found = attrs.evolve(AUTHORITY, **changes)  # type: ignore[arg-type]
+            found = attrs.evolve(AUTHORITY, **changes)
             self.assert_found(authority(found, is_configured, NOW), verdict, word)

@@ -166,7 +166,7 @@ class GuardTests(SynchronousTestCase):
         """
         for call in ("start", "outcome", "deadline", "dropped", "advance", "bot"):
             room = self.play()
-            room.game.slow = {call: 100.0}  # type: ignore[attr-defined]
+            room.game.slow = {call: 100.0}
             if call == "start":
                 room = self.open(start=100.0)
             else:
@@ -256,7 +256,7 @@ class GuardTests(SynchronousTestCase):
         A bot that only fails is given up, as ever: the match goes on.
         """
         room = self.play()
-        room.game.bot = lambda *_: 1 / 0  # type: ignore[method-assign]
+        room.game.bot = lambda *_: 1 / 0
         room.drop(1, 1.0)
         room.alarm(3.0)
         self.assertEqual([BotFailed], [type(one) for one in room.take_effects()][-1:])

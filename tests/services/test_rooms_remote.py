@@ -23,7 +23,7 @@ class Apart:
     def setUp(self) -> None:
         for module in (test_rooms, test_rooms_sessions):
             self.patch(module, "RoomsWorld", ApartWorld)
-        super().setUp()  # type: ignore[misc]
+        super().setUp()
 
 
 class ApartJoinTests(Apart, test_rooms.JoinTests):
@@ -146,7 +146,7 @@ class EarlyTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         plan = MatchPlan("m1", "pair", (SeatPlan("a", "ann"), SeatPlan("b", "bob")), 1)
-        self.room = RemoteRoom(plan, Pair(), None, Around())  # type: ignore
+        self.room = RemoteRoom(plan, Pair(), None, Around())
 
     def see(self, version: int, phase: str = "playing") -> list[type]:
         self.room.relayed(RelayState("m1", version, phase, 0.0, {}))

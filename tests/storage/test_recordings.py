@@ -96,7 +96,7 @@ class MatchRecordingTests(RecordingsCase):
         after something happened in it, though nothing followed.
         """
         clock = Clock()
-        recordings = Recordings(self.directory, clock=clock)  # type: ignore[arg-type]
+        recordings = Recordings(self.directory, clock=clock)
         before = len(os.listdir("/proc/self/fd"))
         begun = [self.begin(recordings, number) for number in range(200)]
         for room, _ in begun:
@@ -113,7 +113,7 @@ class MatchRecordingTests(RecordingsCase):
         Whoever stops the process in good order writes what is held.
         """
         clock = Clock()
-        recordings = Recordings(self.directory, clock=clock)  # type: ignore[arg-type]
+        recordings = Recordings(self.directory, clock=clock)
         room, _ = self.begin(recordings, 1)
         room.act(0, Say("hi"), 1000.1)
         recordings.flush()

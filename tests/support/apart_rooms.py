@@ -94,7 +94,7 @@ class NearFleet:
         return succeed(Placement("s1", "127.0.0.1", 46000, "PEM"))
 
     def pass_on(self, message: ToRelayed) -> None:
-        self._desk.take(decode_to_server(encode(message)[4:]))  # type: ignore[arg-type]
+        self._desk.take(decode_to_server(encode(message)[4:]))
 
     def close_room(self, match_id: str, reason: str) -> None:
         hosted = self.hosted.get(match_id)
@@ -156,7 +156,7 @@ class ApartWorld(RoomsWorld):
         super().__init__(seed, actions, **bounds)
         self.near = NearFleet(self)
         for game in self.games.values():
-            game.isolate = True  # type: ignore[misc]
+            game.isolate = True
         self.rooms = self.lobby._rooms = Rooms(
             self.games,
             self.turns,

@@ -265,7 +265,7 @@ class PlayerLine(MemoryLine):
         asked = {"type": "action", "data": data}
         for name, value in (("id", id), ("room_id", room_id), ("seen", seen)):
             if value is not None:
-                asked[name] = value  # type: ignore[assignment]
+                asked[name] = value
         self.conversation.received(json.encode(asked))
 
     def say(self, kind: str, **data: Any) -> None:

@@ -184,7 +184,7 @@ class RawClient(Protocol):
         self._waiting = waiting = Deferred()
         from twisted.internet import reactor
 
-        waiting.addTimeout(PATIENCE, reactor)  # type: ignore[arg-type]
+        waiting.addTimeout(PATIENCE, reactor)
         before = len(self.received)
         await waiting
         return len(self.received) > before

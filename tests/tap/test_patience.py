@@ -107,7 +107,7 @@ class PatienceTests(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGALRM, before)
         self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0.0)
         plan = MatchPlan("m1", "slow", (SeatPlan("a", "ann"),), 1)
-        self.play = Play(None, guard=self.guard, plan=plan)  # type: ignore[arg-type]
+        self.play = Play(None, guard=self.guard, plan=plan)
 
     def strike(self, call: Callable[[], object]) -> None:
         with self.assertRaises(TooSlow):

@@ -26,8 +26,8 @@ class PlainTextTests(SynchronousTestCase):
     """Who could read along."""
 
     def is_told(self, host: str, **settings: object) -> bool:
-        made = Settings(**{"http": "8080", **settings})  # type: ignore[arg-type]
-        return is_told_in_plain(made, Port(IPv4Address("TCP", host, 8080)))  # type: ignore[arg-type]
+        made = Settings(**{"http": "8080", **settings})
+        return is_told_in_plain(made, Port(IPv4Address("TCP", host, 8080)))
 
     def test_other_machines(self) -> None:
         """
@@ -47,4 +47,4 @@ class PlainTextTests(SynchronousTestCase):
         self.assertFalse(self.is_told("0.0.0.0", proxy=(ip_network("10.0.0.1"),)))
         self.assertFalse(self.is_told("0.0.0.0", allow_plaintext=True))
         port = Port(UNIXAddress(b"/run/vinom.sock"))
-        self.assertFalse(is_told_in_plain(Settings(http="unix:x"), port))  # type: ignore[arg-type]
+        self.assertFalse(is_told_in_plain(Settings(http="unix:x"), port))

@@ -48,8 +48,8 @@ class FrontDoorTests(SynchronousTestCase):
         self.echoes: list[Echo] = []
         self.websockets = WebSockets(
             self.open,
-            self.clock,  # type: ignore[arg-type]  # a clock is enough
-            TurnEnd(self.clock),  # type: ignore[arg-type]
+            self.clock,
+            TurnEnd(self.clock),
             WebSocketBounds(per_network=2),
         )
         page = WebSocketPage(self.websockets, Origins())
@@ -114,7 +114,7 @@ class FrontDoorTests(SynchronousTestCase):
         visitor = self.connect()
         self.clock.pump([PATIENCE / 100] * 110)
         self.assertTrue(visitor.disconnected or visitor.disconnecting)
-        visitor.protocol.connectionLost()  # type: ignore[attr-defined]
+        visitor.protocol.connectionLost()
         self.assertEqual(len(self.door.rounds), 0)
 
 

@@ -254,7 +254,7 @@ class RemoteRoom:
         self.version, self._time = state.version, state.time
         self._release(state.version)
         if state.phase in ("playing", "over"):
-            self.phase = state.phase  # type: ignore[assignment]
+            self.phase = state.phase  # type: ignore[assignment]  # one of these two
         if state.views:
             self._views, self._shown = state.views, state.shown
         self._setup = state.setup or self._setup
