@@ -52,7 +52,7 @@ class ProofTests(SynchronousTestCase):
             "expires_at": self.net.reactor.seconds() + 60,
             "token_id": "t",
         }
-        return Claims(**(good | other))  # as above
+        return Claims(**(good | other))  # type: ignore[arg-type]  # as above
 
     def test_observer_of_a_ticket(self) -> None:
         """

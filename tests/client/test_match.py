@@ -277,7 +277,7 @@ class MatchTests(SynchronousTestCase):
             server = self.world.servers[index]
             server.refusing, server.retry_after = Code.BUSY, 2.0
 
-        self.world.fleet.place = place  # a busy one
+        self.world.fleet.place = place  # type: ignore[method-assign]  # a busy one
         self.pass_time(1.9)
         (server,) = self.world.servers
         self.assertEqual(len(server.joins), 1)
@@ -297,7 +297,7 @@ class MatchTests(SynchronousTestCase):
             original(index)
             self.world.servers[index].is_welcoming = False
 
-        self.world.fleet.place = place  # a broken one
+        self.world.fleet.place = place  # type: ignore[method-assign]  # a broken one
         self.pass_time(5.0)
         self.assertNoResult(queued)
         self.pass_time(70.0)

@@ -40,7 +40,7 @@ class Wire:
 
     def attach(self, port: DatagramPort | ClientPort) -> None:
         self.port = port
-        port.makeConnection(self)  # it quacks enough
+        port.makeConnection(self)  # type: ignore[arg-type]  # it quacks enough
 
     def connect(self, host: str, port: int) -> None:
         self.peer = (host, port)

@@ -196,7 +196,7 @@ class TurnWatchTests(SynchronousTestCase):
             self.reactor.rightNow += 0.3
             del self.reactor.readers[3]
 
-        reader.do = closes  # just this one
+        reader.do = closes  # type: ignore[method-assign]  # just this one
         self.poller.answers += [[(3, 1)]]
         self.reactor.turn()
         (name,) = labelled(self.watch.figures(), "slow_calls")

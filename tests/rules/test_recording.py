@@ -256,7 +256,7 @@ class AnyMatchTests(RecordingCase):
         ends = [one for one in room.take_effects() if isinstance(one, Closed)]
         self.assertEqual(len(ends), 1)
         data += encode_ending(ends[0].end, room.state)
-        game.bot = None  # must not be asked
+        game.bot = None  # type: ignore[assignment,method-assign]  # must not be asked
         result = replay(read_recording(bytes(data)), game)
         self.assertIsNone(result.differing)
         self.assertEqual(result.version, room.version)

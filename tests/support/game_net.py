@@ -195,7 +195,7 @@ class GamePlayer:
                 self.link = PlayerLink(
                     event.association.max_payload,
                     now=now,
-                    **self._proof,
+                    **self._proof,  # type: ignore[arg-type]  # one of them
                 )
             elif isinstance(event, Received) and self.link is not None:
                 self.link.receive(event.payload, now)

@@ -196,7 +196,7 @@ class StandingIn(Teller):
             case "?":
                 raise KeyError(f"after {len(view['lines'])} lines")
             case "nonsense":
-                return Show()  # that is the point
+                return Show()  # type: ignore[return-value]  # that is the point
             case word:
                 return Say(word)
 
@@ -335,14 +335,14 @@ class Smuggling(Cards):
     """Declares a tuple and holds a list."""
 
     def start(self, table: Table) -> Any:
-        return SmugglerState([1, 2])  # that is the point
+        return SmugglerState([1, 2])  # type: ignore[arg-type]  # that is the point
 
 
 class Meddling(Teller):
     """Tries to change the state that others hold."""
 
     def act(self, s: Tale, seat: int, action: Say | Quiet, now: float) -> Tale:
-        s.lines = ()  # that is the point
+        s.lines = ()  # type: ignore[misc]  # that is the point
         return s
 
 

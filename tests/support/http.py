@@ -75,7 +75,7 @@ def ask(
     """
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    site = make_site(root, Clock())
+    site = make_site(root, Clock())  # type: ignore[arg-type]  # a clock is enough
     protocol = site.buildProtocol(None)
     transport = StringTransport()
     protocol.makeConnection(transport)

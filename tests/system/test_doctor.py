@@ -47,7 +47,7 @@ class DoctorTests(TestCase):
             sys.executable,
             ["-c", _VINOM, "doctor", "--json", *arguments],
             environment(),
-            reactor=reactor,  # it spawns processes
+            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
         )
         out, err, code = found
         self.assertEqual(err, b"")

@@ -159,7 +159,7 @@ class NodeTests(TestCase):
                 *rest,
             ],
             environment(),
-            reactor=reactor,  # it spawns processes
+            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
         )
         return code, out.decode(), err.decode()
 

@@ -45,7 +45,7 @@ class NodeKeyTests(TestCase):
             sys.executable,
             ["-c", program, *arguments],
             environment(),
-            reactor=reactor,  # it spawns processes
+            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
         )
 
     async def leaf_seen_with(self, anchor: str) -> bytes:

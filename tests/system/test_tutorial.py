@@ -94,7 +94,7 @@ class TutorialTests(TestCase):
         self.addCleanup(node.stop)
         await node.start()
         netcat = Netcat()
-        process = reactor.spawnProcess(  # zope's
+        process = reactor.spawnProcess(  # type: ignore[attr-defined]  # zope's
             netcat, program, ["nc", node.host, str(node.port)]
         )
         self.addCleanup(self._hang_up, process, netcat)

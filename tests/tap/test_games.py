@@ -19,7 +19,7 @@ class TooManyTeams(Teller):
 class Unsure(Teller):
     """Says nothing that we know about absent players."""
 
-    absent = "perhaps"  # that is the point
+    absent = "perhaps"  # type: ignore[assignment]  # that is the point
 
 
 class NoBot(Teller):
@@ -43,13 +43,13 @@ class Unforgiving(Teller):
 class Uncounted(Teller):
     """Says how many players, not how few and how many."""
 
-    seats = 2  # that is the point
+    seats = 2  # type: ignore[assignment]  # that is the point
 
 
 class Wordy(Teller):
     """Writes a time in words."""
 
-    linger = "long"  # that is the point
+    linger = "long"  # type: ignore[assignment]  # that is the point
 
 
 class Shapeless(Teller):

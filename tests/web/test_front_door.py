@@ -48,7 +48,7 @@ class FrontDoorTests(SynchronousTestCase):
         self.echoes: list[Echo] = []
         self.websockets = WebSockets(
             self.open,
-            self.clock,
+            self.clock,  # type: ignore[arg-type]  # a clock is enough
             TurnEnd(self.clock),
             WebSocketBounds(per_network=2),
         )

@@ -28,7 +28,7 @@ def make(**options: float) -> Admission:
         DOMAIN,
         BEGINNING,
         entropy=seeded(),
-        **options,  # tests pass what fits
+        **options,  # type: ignore[arg-type]  # tests pass what fits
     )
     admission.add_ticket(make_ticket())
     return admission

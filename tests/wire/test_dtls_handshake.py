@@ -537,7 +537,7 @@ class TrustTests(SynchronousTestCase):
     """A client plays only on the server that it asked for."""
 
     def assert_refuses(self, net: Net, **options: object) -> None:
-        client = net.add_client(**options)  # passed on
+        client = net.add_client(**options)  # type: ignore[arg-type]  # passed on
         net.run()
         (event,) = net.client_events[ANN]
         self.assertEqual(event, Disconnected(client, "certificate"))

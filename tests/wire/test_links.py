@@ -260,7 +260,7 @@ class GoodNetworkTests(SynchronousTestCase):
         """
         for proof in ({}, {"token": ""}, {"resume": b"short"}, {"token": "x" * 901}):
             with self.assertRaises(ValueError):
-                PlayerLink(PAYLOAD, now=0.0, **proof)
+                PlayerLink(PAYLOAD, now=0.0, **proof)  # type: ignore[arg-type]  # a table
 
     def test_actions_beyond_the_allowance(self) -> None:
         """
@@ -481,4 +481,4 @@ class ReceivedTests(SynchronousTestCase):
             net.player.act(action, net.clock.seconds())
         *_, last = net.player.take_packets()
         read = read_player(last)
-        self.assertEqual([b"1", b"2", b"3"], read.actions)  # an INPUT
+        self.assertEqual([b"1", b"2", b"3"], read.actions)  # type: ignore[union-attr]  # an INPUT

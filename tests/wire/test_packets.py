@@ -126,10 +126,10 @@ class LayoutTests(SynchronousTestCase):
             for packet, meant in packets:
                 if not isinstance(meant, StatePiece | WelcomePiece):
                     with self.assertRaises(PeerError):
-                        reader(packet + b"x")
+                        reader(packet + b"x")  # type: ignore[operator]  # a table
         for reader in (read_player, read_server):
             with self.assertRaises(PeerError):
-                reader(PLAYER[0][0] + bytes(LONGEST_PACKET))
+                reader(PLAYER[0][0] + bytes(LONGEST_PACKET))  # type: ignore[operator]  # a table
 
     def test_bounds(self) -> None:
         """
@@ -181,7 +181,7 @@ class LayoutTests(SynchronousTestCase):
         """
         for reader in (read_player, read_server):
             with contextlib.suppress(PeerError):
-                reader(junk)
+                reader(junk)  # type: ignore[operator]  # a table
 
     @given(
         st.sampled_from([*PLAYER, *SERVER]),
@@ -203,7 +203,7 @@ class LayoutTests(SynchronousTestCase):
         packet[at % len(packet)] = value
         for reader in (read_player, read_server):
             with contextlib.suppress(PeerError):
-                reader(bytes(packet))
+                reader(bytes(packet))  # type: ignore[operator]  # a table
 
     @given(counter, counter, counter, number, st.lists(short, max_size=16))
     def test_any_input(
@@ -295,7 +295,7 @@ class MessageTests(SynchronousTestCase):
         for message in messages:
             self.assertTrue(stream.add(message))
         packets = stream.packets(1) * 2
-        chance.shuffle(packets)  # a Random
+        chance.shuffle(packets)  # type: ignore[attr-defined]  # a Random
         got: list[bytes] = []
         for first, parts in packets:
             self.assertLessEqual(

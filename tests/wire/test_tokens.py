@@ -42,7 +42,7 @@ def forge(payload: object, header: dict[str, Any] | None = None) -> str:
     private = load_pem_private_key(signing_key("k1")[0], None)
     return jwt.PyJWS().encode(
         json.dumps(payload).encode(),
-        private,  # it is an Ed25519 key
+        private,  # type: ignore[arg-type]  # it is an Ed25519 key
         algorithm="EdDSA",
         headers=HEADER if header is None else header,
     )
