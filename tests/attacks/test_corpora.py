@@ -29,20 +29,19 @@ class CorpusTests(SynchronousTestCase):
         """
         chance = random.Random(1)
         for target, seeds in TARGETS.values():
-            for seed in seeds:
-                for _ in range(200):
-                    data = bytearray(seed)
-                    for _ in range(chance.randrange(1, 4)):
-                        place = chance.randrange(len(data))
-                        end = place + chance.randrange(4)
-                        data[place:end] = (
-                            chance.choice(
-                                (
-                                    b"",
-                                    chance.randbytes(end - place),
-                                    data[place:end] * 2,
-                                )
+            for turn in range(200):
+                data = bytearray(seeds[turn % len(seeds)])
+                for _ in range(chance.randrange(1, 4)):
+                    place = chance.randrange(len(data))
+                    end = place + chance.randrange(4)
+                    data[place:end] = (
+                        chance.choice(
+                            (
+                                b"",
+                                chance.randbytes(end - place),
+                                data[place:end] * 2,
                             )
-                            or b"x"
                         )
-                    target(bytes(data))
+                        or b"x"
+                    )
+                target(bytes(data))

@@ -1,4 +1,4 @@
-"""Tests of vinom.net.datagrams: UDP ports, without a network."""
+"""Tests of vinom.net.datagrams and client_port: UDP ports, without a network."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
+from vinom.net.client_port import ClientPort
 from vinom.net.conditioner import Conditioner
-from vinom.net.datagrams import ClientPort, DatagramPort, Pass
+from vinom.net.datagrams import DatagramPort, Pass
 from vinom.rules.conditions import Conditions
 from vinom.wire.admission import Address, Admission
 from vinom.wire.dtls import (

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.support.certificates import authority, new_authority
+from tests.support.ears import Ear
 from vinom.errors import Misconfigured
 from vinom.net.lines import LineBounds, LineFactory, LineProtocol, Lines
 from vinom.net.tls import ReloadableTls, server_options
@@ -62,28 +63,14 @@ class TCPTransport(StringTransport):
         return self.socket
 
 
-class Ear:
-    """A conversation that only listens, and closes at "bye"."""
-
-    def __init__(self, line: LineProtocol) -> None:
-        self.line = line
-        self.heard: list[bytes] = []
-        self.is_lost = False
-        self.times_caught_up = 0
+class Polite(Ear):
+    """Only listens, and closes at "bye"."""
 
     def received(self, message: bytes) -> None:
-        self.heard.append(message)
+        super().received(message)
         if message == b"bye":
             self.line.send(b"farewell")
             self.line.close()
-
-    def caught_up(self) -> None:
-        assert not self.line.is_behind
-        self.times_caught_up += 1
-
-    def lost(self) -> None:
-        assert not self.is_lost
-        self.is_lost = True
 
 
 class LineCase(SynchronousTestCase):
@@ -98,7 +85,7 @@ class LineCase(SynchronousTestCase):
         self.factory = LineFactory(self.lines)
 
     def open_ear(self, line: LineProtocol) -> Ear:
-        ear = Ear(line)
+        ear = Polite(line)
         self.ears.append(ear)
         return ear
 

@@ -17,8 +17,8 @@ from tests.support.games import Teller, Ticking
 from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
 from vinom.net.alarm import Alarm
+from vinom.net.client_port import ClientPort
 from vinom.net.conditioner import Conditioner
-from vinom.net.datagrams import ClientPort
 from vinom.rules.conditions import Conditions
 from vinom.rules.play import Recorded
 from vinom.services.gameserver import GameServer

@@ -6,7 +6,7 @@ its right end. In memory, on a virtual clock; all else is real.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -139,7 +139,7 @@ class OneDatagramTests(WholeCase):
     def setUp(self) -> None:
         self.tap: TappedReactor
         seal_for_server, seal_for_player = DtlsClient.send, DtlsServer.send
-        seal_one_for_player = DtlsServer.send_one
+        seal_each_for_player = DtlsServer.send_each
 
         def client_send(client: DtlsClient, payload: bytes) -> None:
             if client.is_open:
@@ -154,17 +154,18 @@ class OneDatagramTests(WholeCase):
                     self.tap.note_server(association.address, payload)
             seal_for_player(server, association, *payloads)
 
-        def server_send_one(
-            server: DtlsServer, association: Association, payload: bytes
+        def server_send_each(
+            server: DtlsServer, payloads: Sequence[tuple[Association, bytes]]
         ) -> None:
-            if association.is_open:
-                self.tap.note_server(association.address, payload)
-            seal_one_for_player(server, association, payload)
+            for association, payload in payloads:
+                if association.is_open:
+                    self.tap.note_server(association.address, payload)
+            seal_each_for_player(server, payloads)
 
         # Nothing is replaced: what is sealed is written down before it is.
         self.patch(DtlsClient, "send", client_send)
         self.patch(DtlsServer, "send", server_send)
-        self.patch(DtlsServer, "send_one", server_send_one)
+        self.patch(DtlsServer, "send_each", server_send_each)
 
     def play(
         self, losing: tuple[str, int] | None, leaver: int | None = None

@@ -8,18 +8,16 @@ import time
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import DOMAIN, LABEL
 from vinom.model import Ticket
-from vinom.net.datagrams import (
-    ClientPort,
-    DatagramPort,
-    socket_of,
-    widen_receive_buffer,
-)
-from vinom.wire.admission import Admission
+from vinom.net.client_port import ClientPort
+from vinom.net.datagrams import DatagramPort
+from vinom.net.udp_socket import socket_of, widen_receive_buffer
+from vinom.wire.admission import Address, Admission
 from vinom.wire.dtls import (
     ClientEvent,
     Connected,
@@ -141,3 +139,93 @@ class DatagramTests(TestCase):
         bound = socket_of(self.server.transport)
         assert bound is not None
         self.assertRaises(BlockingIOError, bound.recv, 100)
+
+    def test_answered_at_once(self) -> None:
+        """
+        Who is heard is answered before the reactor does anything else.
+        """
+        port = self.serve("127.0.0.1")
+        client = DtlsClient(f"{LABEL}.{DOMAIN}", authority().anchor, time.time())
+        client.start(time.time())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.settimeout(5)
+            other.connect(("127.0.0.1", port))
+            for datagram in client.take_datagrams():
+                other.send(datagram)
+            self.server.transport.doRead()
+            self.assertGreater(len(other.recv(2048, socket.MSG_DONTWAIT)), 0)
+
+    async def test_empty_datagrams(self) -> None:
+        """
+        Whoever sends nothing but empty datagrams costs one turn for all of them.
+        """
+        port = self.serve("127.0.0.1")
+        turns: list[float] = []
+        self.patch(self.server, "_turned", lambda took, now: turns.append(took))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.connect(("127.0.0.1", port))
+            for _ in range(20):
+                other.send(b"")
+            self.server.transport.doRead()
+            self.assertEqual(turns, [])
+            await deferLater(reactor, 0.05)
+        self.assertEqual(len(turns), 1)
+
+    async def test_nothing_but_empty_datagrams(self) -> None:
+        """
+        Whoever goes on sending them keeps the server from nothing else: it reads so
+        many at once and no more, and the rest later.
+        """
+        port = self.serve("127.0.0.1")
+        self.server._reads_left = 5
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.connect(("127.0.0.1", port))
+            for _ in range(20):
+                other.send(b"")
+            self.server.transport.doRead()
+            self.assertEqual(self.server._server.datagrams_in, 0)
+            self.assertEqual(len(self.server._strangers), 6)
+            await deferLater(reactor, 0.05)
+            self.assertEqual(self.server._server.datagrams_in, 20)
+            other.send(b"junk")
+            await deferLater(reactor, 0.05)
+        self.assertEqual(self.server._server.datagrams_in, 21)
+
+    async def test_nothing_but_short_datagrams(self) -> None:
+        """
+        Over IPv6, where Twisted reads all of them, the same holds for any datagrams.
+        """
+        port = self.serve("::1")
+        self.server._reads_left = 5
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+            other.connect(("::1", port))
+            for _ in range(20):
+                other.send(b"x")
+            self.server.transport.doRead()
+            self.assertEqual(len(self.server._strangers), 5)
+            await deferLater(reactor, 0.05)
+        self.assertEqual(self.server._server.datagrams_in, 20)
+
+    def test_failure_in_a_burst(self) -> None:
+        """
+        A datagram that finds a fault of ours costs what came with it, not the port.
+        """
+        port = self.serve("127.0.0.1")
+        turns: list[float] = []
+        self.patch(self.server, "_turned", lambda took, now: turns.append(took))
+        usual = self.server._server.receive_play
+        faults = [ArithmeticError("a fault")]
+
+        def receive_play(datagram: bytes, address: Address, now: float) -> bool:
+            if faults:
+                raise faults.pop()
+            return usual(datagram, address, now)
+
+        self.patch(self.server._server, "receive_play", receive_play)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.connect(("127.0.0.1", port))
+            for count in (1, 2):
+                other.send(b"junk")
+                self.server.transport.doRead()
+                self.assertEqual(len(turns), count)
+        self.assertEqual(len(self.flushLoggedErrors(ArithmeticError)), 1)

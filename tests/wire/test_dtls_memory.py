@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.certificates import authority, leaf
-from tests.support.dtls import DOMAIN
-from vinom.wire.dtls_context import client_context, server_context
+from tests.support.dtls_pair import connected
 from vinom.wire.dtls_memory import DirectMemory, Memory, PublicMemory, memory_of
 from vinom.wire.records import cut_datagrams
-
-
-def connected() -> tuple[SSL.Connection, SSL.Connection]:
-    """Two ends whose handshake is finished."""
-    certificate = leaf(DOMAIN)
-    server = SSL.Connection(
-        server_context(certificate.certificate, certificate.key), None
-    )
-    client = SSL.Connection(client_context(authority().anchor), None)
-    server.set_accept_state()
-    client.set_connect_state()
-    for end in (server, client):
-        end.set_ciphertext_mtu(1200)
-    ends = client, server
-    for turn in range(6):
-        end, other = ends[turn % 2], ends[1 - turn % 2]
-        with contextlib.suppress(SSL.WantReadError):
-            end.do_handshake()
-        with contextlib.suppress(SSL.WantReadError):
-            other.bio_write(end.bio_read(16 * 1024))
-    return client, server
 
 
 class MemoryContract:

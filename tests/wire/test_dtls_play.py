@@ -88,15 +88,15 @@ class PayloadTests(PlayCase):
 
     def test_sent_alone(self) -> None:
         """
-        A payload that is sent alone arrives as others do; one that no record can
+        Payloads that are sent alone arrive as others do; one that no record can
         carry is the sender's mistake, and costs nobody the connection.
         """
-        send_one, most = self.net.server.send_one, self.association.max_payload
-        send_one(self.association, b"one")
-        send_one(self.association, b"x" * most)
+        peer, send_each = self.association, self.net.server.send_each
+        most = peer.max_payload
+        send_each([(peer, b"one"), (peer, b"x" * most)])
         for wrong in (b"", b"x" * (most + 1)):
-            self.assertRaises(ValueError, send_one, self.association, wrong)
-        send_one(self.association, b"two")
+            self.assertRaises(ValueError, send_each, [(peer, wrong)])
+        send_each([(peer, b"two")])
         self.net.run()
         self.assertEqual(self.client_payloads(), [b"one", b"x" * most, b"two"])
 
@@ -106,7 +106,7 @@ class PayloadTests(PlayCase):
         """
         self.net.server.close(self.association, self.net.now)
         self.net.server.take_datagrams()
-        self.net.server.send_one(self.association, b"late")
+        self.net.server.send_each([(self.association, b"late")])
         self.assertEqual(self.net.server.take_datagrams(), [])
 
     def test_many_datagrams_of_one_turn(self) -> None:

@@ -11,6 +11,7 @@ from msgspec import Raw, json
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Code, PeerError, Refused
+from vinom.wire.messages import PUSHES as KINDS_OF_PUSHES
 from vinom.wire.messages import (
     Asked,
     Cancel,
@@ -273,6 +274,20 @@ class AnswerTests(SynchronousTestCase):
         for push in PUSHES:
             for id in (None, 0, "x"):
                 self.assertEqual(decode_answer(encode_push(push, id)), Told(push, id))
+
+    def test_none_is_left_out(self) -> None:
+        """
+        Clients know, and the reference of messages has, every message of a node.
+        """
+        kinds = list(Push.__subclasses__())
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+        said = {
+            one
+            for one in kinds
+            if one.__module__.startswith("vinom.wire.") and one.__struct_config__.tag
+        }
+        self.assertEqual(said, set(KINDS_OF_PUSHES.values()))
 
     def test_shape(self) -> None:
         """

@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
 from vinom.errors import PeerError
 from vinom.net.alarm import Alarm
-from vinom.net.datagrams import ClientPort, IDatagramFilter
+from vinom.net.client_port import ClientPort
+from vinom.net.datagrams import IDatagramFilter
 from vinom.wire.dtls import ClientEvent, Connected, Disconnected, DtlsClient, Received
 from vinom.wire.playerlink import PlayerEvent, PlayerLink
 

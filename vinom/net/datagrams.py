@@ -1,16 +1,14 @@
 """
-UDP ports that wear one end of DTLS.
+A server's UDP port, which wears DTLS; a client's is in `vinom.net.client_port`.
 
-The server's port collects what one turn of the reactor brings and hands it on in
-one piece, so that many inputs make one broadcast; the client's port hands on at
-once, because it has one peer.
+It collects what one turn of the reactor brings and hands it on in one piece, so
+that many inputs make one broadcast.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 import attrs
@@ -21,21 +19,20 @@ from twisted.logger import Logger
 
 from vinom.net.alarm import Alarm
 from vinom.net.paced import Looked, PacedReader
+from vinom.net.udp_socket import (
+    Read,
+    Write,
+    socket_of,
+    widen_receive_buffer,
+    writer_of,
+)
 from vinom.rules.pacing import Pacing
 from vinom.wire.admission import Address
-from vinom.wire.dtls import (
-    Association,
-    ClientEvent,
-    DtlsClient,
-    DtlsServer,
-    ServerEvent,
-)
+from vinom.wire.dtls import Association, DtlsServer, ServerEvent
 from vinom.wire.dtls_channel import LONGEST_DATAGRAM
 
 #: Passes one datagram on.
 Pass = Callable[[bytes, Address], None]
-#: Reads one datagram, or the start of a longer one, from a socket that never waits.
-Read = Callable[[int], tuple[bytes, Address]]
 
 #: One byte more than is looked at, so that what is too long is seen to be.
 _LONGEST_READ = LONGEST_DATAGRAM + 1
@@ -79,6 +76,16 @@ class TurnShares:
     strangers: int = 64
 
 
+class _Bounded(Protocol):
+    """
+    Twisted's UDP ports.
+
+    :ivar maxThroughput: it reads until it has so many bytes, one datagram at least.
+    """
+
+    maxThroughput: int
+
+
 class DatagramPort(DatagramProtocol):
     """
     Serve the peers of one UDP port.
@@ -120,6 +127,8 @@ class DatagramPort(DatagramProtocol):
         self._worn = worn
         self._alarm = Alarm(clock, server.deadline, self._ring)
         self._turn: IDelayedCall | None = None
+        self._is_awake = self._is_held = False
+        self._throughput = 0
         self._began = 0.0
         self._turned, self._seconds = turned, seconds or clock.seconds
         self._shares = shares
@@ -129,7 +138,7 @@ class DatagramPort(DatagramProtocol):
         self._is_pressed = False
         self._reader: PacedReader | None = None
         self._heard = 0
-        self._write: Pass | None = None
+        self._write: Write | None = None
         self._read: Read | None = None
         self._reads_left = _MOST_READS
         self.unsendable = 0
@@ -140,9 +149,12 @@ class DatagramPort(DatagramProtocol):
         bound = socket_of(self.transport)
         if bound is not None:
             widen_receive_buffer(bound, self._receive_buffer)
-            if bound.family == socket.AF_INET:
+            if bound.family == socket.AF_INET and self._worn is None:
                 # Of IPv6's addresses Twisted keeps two of four parts; it may go on.
                 self._read = bound.recvfrom
+                # It reads one datagram of each burst, and we the others.
+                cast(_Bounded, self.transport).maxThroughput = 1
+            self._throughput = cast(_Bounded, self.transport).maxThroughput
             port = cast(Looked, self.transport)
             self._reader = PacedReader(self._clock, port, Pacing())
 
@@ -157,21 +169,48 @@ class DatagramPort(DatagramProtocol):
         # It may be this very turn that closes the port.
         if self._turn is not None and self._turn.active():
             self._turn.cancel()
-        self._turn = None
+        self._turn, self._is_awake = None, False
 
     def datagramReceived(self, datagram: bytes, address: Address) -> None:
-        if self._worn is None:
-            self._take(datagram, address)
-            if self._read is not None:
-                self._take_what_waits(self._read)
-        else:
+        if self._worn is not None:
             self._worn.incoming(datagram, address, self._take)
+        elif self._read is None:
+            self._take(datagram, address)
+            self._reads_left -= 1
+            if self._reads_left <= 0 and self._reader is not None:
+                self._hold()
+        elif not datagram:
+            self._take(datagram, address)
+            self._take_what_waits(self._read)
+            self._hold()
+        else:
+            self._is_awake, is_turn_due = True, self._is_awake
+            if not is_turn_due:
+                self._began = self._seconds()
+            try:
+                self._take(datagram, address)
+                self._take_what_waits(self._read)
+            finally:
+                # Whatever one datagram did: awake for ever is as good as deaf.
+                if not is_turn_due:
+                    # Here and now: a timed call would cost as much as some inputs.
+                    self._take_turn()
+
+    def _hold(self) -> None:
+        """
+        Have Twisted read no more before the turn, which is due.
+
+        It counts bytes: while somebody sends datagrams of one, or of none, it would
+        read on for a second, or for ever, and no timer would ring.
+        """
+        cast(_Bounded, self.transport).maxThroughput = 0
+        self._is_held = True
 
     def _take_what_waits(self, read: Read) -> None:
         """
         Take what came together with a datagram, without a call of Twisted's each.
 
-        It asks once more after us, and so finds out whatever was wrong here.
+        Whatever is wrong with the socket Twisted finds out when it reads next.
         """
         now, receive_play = self._clock.seconds(), self._server.receive_play
         for _ in range(self._reads_left):
@@ -188,7 +227,7 @@ class DatagramPort(DatagramProtocol):
             return
         if not self._server.receive_play(datagram, address, self._clock.seconds()):
             self._set_aside(datagram, address)
-        if self._turn is None:
+        if not self._is_awake:
             self._wake()
 
     def _set_aside(self, datagram: bytes, address: Address) -> None:
@@ -210,17 +249,17 @@ class DatagramPort(DatagramProtocol):
         :raises ValueError: one is empty or longer than the peer's ``max_payload``.
         """
         self._server.send(association, *payloads)
-        if self._turn is None:
+        if not self._is_awake:
             self._wake()
 
-    def send_one(self, association: Association, payload: bytes) -> None:
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
         """
-        Seal one payload; as `send`, and cheaper.
+        Seal one payload for each of some peers; as `send`, and cheaper.
 
-        :raises ValueError: it is empty or longer than the peer's ``max_payload``.
+        :raises ValueError: one is empty or longer than its peer's ``max_payload``.
         """
-        self._server.send_one(association, payload)
-        if self._turn is None:
+        self._server.send_each(payloads)
+        if not self._is_awake:
             self._wake()
 
     def close(self, association: Association) -> None:
@@ -229,12 +268,12 @@ class DatagramPort(DatagramProtocol):
         self._wake()
 
     def _wake(self) -> None:
-        if self._turn is None and self._write is not None:
-            self._began = self._seconds()
+        if not self._is_awake and self._write is not None:
+            self._is_awake, self._began = True, self._seconds()
             self._turn = self._clock.callLater(0, self._take_turn)
 
     def _take_turn(self) -> None:
-        # Set until the end, so that what is sent meanwhile wakes nobody.
+        # Awake until the end, so that what is sent meanwhile wakes nobody.
         self._reads_left = _MOST_READS
         try:
             self.flush()
@@ -242,7 +281,10 @@ class DatagramPort(DatagramProtocol):
                 self._hear_the_rest()
                 self.flush()
         finally:
-            self._turn = None
+            self._turn, self._is_awake = None, False
+            if self._is_held:
+                cast(_Bounded, self.transport).maxThroughput = self._throughput
+                self._is_held = False
             ended = self._seconds()
             took = ended - self._began
             if self._turned is not None:
@@ -307,150 +349,3 @@ class DatagramPort(DatagramProtocol):
         self._server.alarm(self._clock.seconds())
         self._tell_pressure()
         self._wake()
-
-
-class ClientPort(DatagramProtocol):
-    """
-    Play on one server: a connected UDP socket around a `DtlsClient`.
-
-    :param host: the server's address, not a name.
-    :param deliver: gets the events, as they come.
-    :param refused: called when the operating system says that nobody listens
-        there (ICMP), or took the socket away; the port may be closed by then.
-    :param worn: a filter between this port and the network.
-    """
-
-    transport: IUDPTransport
-    noisy = False
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        client: DtlsClient,
-        host: str,
-        port: int,
-        deliver: Callable[[list[ClientEvent]], None],
-        refused: Callable[[], None],
-        worn: IDatagramFilter | None = None,
-    ) -> None:
-        self._clock = clock
-        self._client = client
-        self._address = (host, port)
-        self._deliver = deliver
-        self._refused = refused
-        self._worn = worn
-        self._alarm = Alarm(clock, client.deadline, self._ring)
-        self._write: Pass | None = None
-        self._is_stopped = False
-
-    def startProtocol(self) -> None:
-        self.transport.connect(*self._address)
-        self._write = self.transport.write
-        self._client.start(self._clock.seconds())
-        self.flush()
-
-    def stopProtocol(self) -> None:
-        self._write = None
-        self._alarm.stop()
-        if not self._is_stopped:
-            # Nobody asked for it. Linux's poll and epoll report a refusal as an
-            # error without anything to read, which Twisted takes for the
-            # socket's end and so never calls `connectionRefused`.
-            self._is_stopped = True
-            self._refused()
-
-    def connectionRefused(self) -> None:
-        if not self._is_stopped:
-            self._refused()
-
-    def datagramReceived(self, datagram: bytes, address: Address) -> None:
-        if self._worn is None:
-            self._take(datagram, address)
-        else:
-            self._worn.incoming(datagram, address, self._take)
-
-    def _take(self, datagram: bytes, address: Address) -> None:
-        if self._is_stopped:
-            return
-        self._client.receive(datagram, self._clock.seconds())
-        self.flush()
-
-    def send(self, payload: bytes) -> None:
-        """Seal *payload*; `flush` sends it (as does the next datagram)."""
-        self._client.send(payload)
-
-    def close(self) -> None:
-        """Say close_notify and close the socket; nothing is taken any more."""
-        if self._is_stopped:
-            return
-        self._client.close(self._clock.seconds())
-        self.flush()
-        self._is_stopped = True
-        self._alarm.stop()
-        if self._worn is not None and self._worn.longest_hold:
-            self._clock.callLater(self._worn.longest_hold, self._hang_up)
-        else:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        if self._write is not None:
-            self.transport.stopListening()
-
-    def flush(self) -> None:
-        """Deliver and send what there is."""
-        while events := self._client.take_events():
-            self._deliver(events)
-        for datagram in self._client.take_datagrams():
-            if self._worn is None:
-                self._put(datagram, self._address)
-            else:
-                self._worn.outgoing(datagram, self._address, self._put)
-        if not self._is_stopped:
-            self._alarm.arm()
-
-    def _put(self, datagram: bytes, address: Address) -> None:
-        if self._write is None:
-            return
-        # What fails here is as good as lost on the way.
-        with suppress(OSError, MessageLengthError):
-            self._write(datagram, address)
-
-    def _ring(self) -> None:
-        self._client.alarm(self._clock.seconds())
-        self.flush()
-
-
-def writer_of(transport: IUDPTransport) -> Pass:
-    """
-    Find the cheapest way to send through an unconnected UDP port.
-
-    Twisted's own `write` looks at each address whether it is one; ours come from
-    the socket. Transports without a socket (in memory) are written to.
-    """
-    bound = socket_of(transport)
-    if bound is not None:
-        return bound.sendto  # type: ignore[return-value]  # its result is unused
-    return transport.write
-
-
-def socket_of(transport: IUDPTransport) -> socket.socket | None:
-    """Find the socket below a transport; ``None`` if it has none (in memory)."""
-    handle = getattr(transport, "getHandle", None)
-    bound = None if handle is None else handle()
-    return bound if isinstance(bound, socket.socket) else None
-
-
-def widen_receive_buffer(bound: socket.socket, size: int) -> int:
-    """
-    Ask the kernel for more room for datagrams that wait; never for less.
-
-    :param size: wanted, bytes; Linux doubles it for its own bookkeeping, and cuts
-        it to ``net.core.rmem_max`` without a word (source: socket(7)).
-    :returns: what there is now, in the same measure as *size*.
-    """
-    level, option = socket.SOL_SOCKET, socket.SO_RCVBUF
-    if size > bound.getsockopt(level, option) // 2:
-        # Where it is refused instead, what there was remains.
-        with suppress(OSError):
-            bound.setsockopt(level, option, size)
-    return bound.getsockopt(level, option) // 2

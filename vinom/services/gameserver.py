@@ -14,10 +14,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IListeningPort,
-)
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 
 from vinom.errors import Misconfigured, Refused
@@ -31,12 +28,13 @@ from vinom.services.gameserver_alarms import RoomAlarms
 from vinom.services.gameserver_connections import Connections
 from vinom.services.gameserver_figures import LinkSamples, measure_port
 from vinom.services.gameserver_line import LineLimits
+from vinom.services.gameserver_listening import listen, server_of, told_cookies
 from vinom.services.gameserver_ports import IGameReactor, RecordingPlace
 from vinom.services.gameserver_reception import Reception
 from vinom.services.gameserver_relay import RelayDesk
 from vinom.services.gameserver_room import HostedRoom
 from vinom.services.gameserver_workload import Workload
-from vinom.wire.admission import Admission, StrangerPolicy
+from vinom.wire.admission import StrangerPolicy
 from vinom.wire.control import (
     AddTicket,
     Alive,
@@ -45,7 +43,6 @@ from vinom.wire.control import (
     BindFailed,
     Bound,
     CloseRoom,
-    CookieKeyTold,
     Heartbeat,
     Kick,
     OpenRoom,
@@ -67,8 +64,6 @@ from vinom.wire.tokens import TokenVerifier
 
 #: How long a game server lives without its node, seconds.
 ORPHAN_PATIENCE = 5.0
-#: Largest datagram that is read whole; longer ones are junk anyway.
-_LONGEST_DATAGRAM = 8192
 
 
 class GameServer:
@@ -175,7 +170,9 @@ class GameServer:
         """Do what the node says."""
         match message:
             case Heartbeat():
-                self._tell(Alive(message.number, self.measure(), self._cookie_keys()))
+                now, dtls = self._reactor.seconds(), self._dtls
+                keys = () if dtls is None else told_cookies(dtls, now)
+                self._tell(Alive(message.number, self.measure(), keys))
             case Bind():
                 self._bind(message)
             case OpenRoom():
@@ -217,32 +214,14 @@ class GameServer:
                 return
         self._tell(TokenKeysTaken(told.number))
 
-    def _cookie_keys(self) -> tuple[CookieKeyTold, ...]:
-        if self._dtls is None:
-            return ()
-        now = self._reactor.seconds()
-        return tuple(
-            CookieKeyTold(
-                key.number,
-                now - key.since,
-                None if key.until is None else key.until - now,
-            )
-            for key in self._dtls.admission.cookie_keys(now)
-        )
-
     def _bind(self, bind: Bind) -> None:
         if self._listening is not None:
             self._tell(BindFailed(bind.port, "a port is bound already"))
             return
         try:
             verifier = TokenVerifier(bind.token_keys, bind.realm)
-            admission = Admission(
-                f"{bind.server}.{bind.realm}",
-                self._reactor.seconds(),
-                entropy=self._entropy,
-                policy=self._strangers,
-            )
-            dtls = DtlsServer(bind.certificate, bind.key, admission, idle=self._idle)
+            now = self._reactor.seconds()
+            dtls = server_of(bind, now, self._entropy, self._strangers, self._idle)
             port = DatagramPort(
                 self._reactor,
                 dtls,
@@ -251,12 +230,7 @@ class GameServer:
                 seconds=self._seconds,
                 receive_buffer=self._receive_buffer,
             )
-            listening = self._reactor.listenUDP(
-                bind.port,
-                port,
-                interface=bind.interface,
-                maxPacketSize=_LONGEST_DATAGRAM,
-            )
+            listening = listen(self._reactor, bind, port)
         except (CannotListenError, Misconfigured) as error:
             self._log.warn("port {port}: {why}", port=bind.port, why=str(error))
             self._tell(BindFailed(bind.port, str(error)))

@@ -65,12 +65,14 @@ class RoomAlarms:
         """Its deadline may have moved."""
         booked = self._booked.get(hosted)
         at = hosted.deadline()
-        if at is None or booked is None or booked <= at:
+        if at is None or booked is None:
             return
         if len(self._booked) > FEW:
-            at = min(booked, ceil(at / GRAIN) * GRAIN)
-            if at == booked:
+            if booked < at + GRAIN:
                 return
+            at = ceil(at / GRAIN) * GRAIN
+        elif booked <= at:
+            return
         self._booked[hosted] = at
         self._enter(at, hosted)
         self._tidy()

@@ -71,7 +71,7 @@ class Connections:
                     continue
                 if news:
                     room.take(line, seat, news, now)
-                if not (room.ticks_soon and room.can_wait and line.link.is_silent):
+                if not room.can_wait(line, news):
                     touched.add(room)
             elif type(event) is Connected:
                 self._open(event.association, now)

@@ -89,9 +89,7 @@ class Line:
         """
         link = self.link
         packets = link.take_packets()
-        if len(packets) == 1:
-            port.send_one(self.association, packets[0])
-        elif packets:
+        if packets:
             port.send(self.association, *packets)
         if link.phase != "over":
             return False

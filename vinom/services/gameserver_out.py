@@ -15,7 +15,7 @@ from vinom.errors import Code
 from vinom.rules.room import Closed, Emitted, Room, RoundOver, Started, outcome_facts
 from vinom.rules.room_effects import BotFailed, Forfeited
 from vinom.rules.room_views import EVERYBODY
-from vinom.services.gameserver_ports import Recording
+from vinom.services.gameserver_ports import PayloadPort, Recording
 from vinom.services.gameserver_seats import HostedSeat
 from vinom.services.recorded import tell_bot_failed, write_end
 from vinom.wire.control import (
@@ -25,6 +25,7 @@ from vinom.wire.control import (
     SeatChanged,
     ToNode,
 )
+from vinom.wire.dtls import Association
 from vinom.wire.linkmessages import (
     LONGEST_MESSAGE,
     Event,
@@ -48,6 +49,7 @@ class HostedOut:
     """
     What a hosted room keeps and tells; nothing here moves the room on.
 
+    :param port: sends to players.
     :param tell: sends to the node.
     :ivar ended_at: when the room closed; ``None`` while it runs.
     :ivar relay: its seats whose players are connected to the node.
@@ -56,55 +58,87 @@ class HostedOut:
     _log = Logger()
 
     def __init__(
-        self, room: Room, tell: Callable[[ToNode], None], recording: Recording
+        self,
+        room: Room,
+        port: PayloadPort,
+        tell: Callable[[ToNode], None],
+        recording: Recording,
     ) -> None:
-        self.room = room
+        self.room, self._port = room, port
         self.relay: RelayedSeats | None = None
         self.seats = tuple(HostedSeat(number) for number in range(len(room.plan.seats)))
         self.ended_at: float | None = None
         self._tell, self._recording = tell, recording
+        self._told = 0
         self._ticks = bool(room.game.tick_hz)
         self._has_one_audience = room.has_one_audience
 
-    def show(self, now: float) -> None:
-        """Put what this turn changed where it will be sent from."""
+    def show(self, now: float) -> bool:
+        """
+        Send what this turn changed, or put it where it will be sent from.
+
+        :returns: was all sent?
+        """
         self._settle(now)
-        self._show_states(now)
+        sent: list[tuple[Association, bytes]] = []
+        is_all = self._show_states(sent, now)
+        if sent:
+            self._port.send_each(sent)
         if self.relay is not None:
             self.relay.show(now)
+        if self.room.phase != "closed":
+            return is_all
         # A game may fail while it is looked at.
         self._settle(now)
+        return False
 
-    def _show_states(self, now: float) -> None:
+    def _show_states(self, sent: list[tuple[Association, bytes]], now: float) -> bool:
+        """
+        Show each seat the state that it has not seen.
+
+        :param sent: gets what can leave as it is.
+        :returns: is that all that any connection has to send?
+        """
         room = self.room
-        version = room.version
+        self._told = version = room.version
         if not version:
-            return
+            return False
         if version >= COUNTER_LIMIT - 1:
             room.close("time_limit", now)
-        has_one_audience = self._has_one_audience
+        has_one_audience, has_ticks = self._has_one_audience, self._ticks
         made: dict[Hashable, list[bytes]] = {}
+        is_all = True
         for seat in self.seats:
             line = seat.line
-            if line is None or seat.shown == version or not seat.present:
+            if line is None:
+                continue
+            if seat.shown == version or not seat.present:
+                is_all = False
                 continue
             audience = EVERYBODY if has_one_audience else room.audience_of(seat.number)
             tails = made.get(audience)
             if tails is None:
                 tails = made[audience] = self._encode(audience, version, now)
             if not tails:
-                return
+                return False
             seat.shown = version
-            if not self._ticks:
+            if not has_ticks:
                 seat.applied = seat.acted
-            line.link.state(version, tails, seat.applied, now)
+            link, applied = line.link, seat.applied
+            packet = link.make_state(version, tails, applied, now)
+            if packet is not None:
+                sent.append((line.association, packet))
+            else:
+                link.state(version, tails, applied, now)
+                is_all = False
+        return is_all
 
     def _encode(self, audience: Hashable, version: int, now: float) -> list[bytes]:
         room = self.room
         view = room.view(audience)
         if not view:
             return []
-        time = min(int(room.match_time(now) * 1000), COUNTER_LIMIT)
+        time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
         try:
             return state_tails(version, time, view)
         except ValueError as error:

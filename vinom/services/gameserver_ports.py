@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
@@ -22,8 +23,8 @@ class PayloadPort(Protocol):
     def send(self, association: Association, *payloads: bytes) -> None:
         """Seal *payloads* for one peer."""
 
-    def send_one(self, association: Association, payload: bytes) -> None:
-        """Seal one; cheaper."""
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+        """Seal one payload for each of some peers; cheaper."""
 
     def close(self, association: Association) -> None:
         """Say close_notify to one peer."""

@@ -73,10 +73,9 @@ class HostedRoom(HostedOut):
             guard=guard,
             away_patience=inf if is_relayed else AWAY_PATIENCE,
         )
-        super().__init__(room, tell, recording)
-        self._port, self.is_relayed = port, is_relayed
+        super().__init__(room, port, tell, recording)
+        self.is_relayed = is_relayed
         self.ticks_soon = game.tick_hz >= SOON_HZ
-        self._told = 0
         self._names = tuple(
             SeatName(number, seat.name, seat.player_id)
             for number, seat in enumerate(plan.seats)
@@ -246,26 +245,29 @@ class HostedRoom(HostedOut):
 
     def flush(self, now: float) -> None:
         """Tell everybody what this turn changed."""
-        room, port = self.room, self._port
-        self.show(now)
-        for seat in self.seats:
-            line = seat.line
-            if line is not None and line.flush(port):
-                self.lost(line, seat, now)
+        if not self.show(now):
+            port = self._port
+            for seat in self.seats:
+                line = seat.line
+                if line is not None and line.flush(port):
+                    self.lost(line, seat, now)
         if now + ACK_DELAY < self._links_at:
             self._links_at = now + ACK_DELAY
-        self._told = room.version
 
-    @property
-    def can_wait(self) -> bool:
-        """Is there nothing to tell that the next tick does not tell soon enough?"""
-        room = self.room
-        return (
-            self.ticks_soon
-            and room.phase == "playing"
-            and room.version == self._told
-            and not room.has_effects
-        )
+    def can_wait(self, line: Line, news: list[SeatEvent]) -> bool:
+        """
+        Is nothing to be done now that a packet brought *news*, mostly none?
+
+        A tick that comes soon tells soon enough what arrived.
+        """
+        if self.ticks_soon:
+            room = self.room
+            return (
+                room.phase == "playing"
+                and not room.has_news(self._told)
+                and line.link.is_silent()
+            )
+        return not news and self.ended_at is None and line.link.is_at_rest()
 
     # Time.
 

@@ -17,7 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from vinom.errors import Misconfigured
-from vinom.net.datagrams import widen_receive_buffer
+from vinom.net.udp_socket import widen_receive_buffer
 from vinom.rules.doctor import Finding
 from vinom.rules.doctor_machine import (
     Buffers,

@@ -39,6 +39,7 @@ from vinom.tap.patience import guard_games
 from vinom.tap.rehearsal import rehearse
 from vinom.wire.admission import CALM, TIGHT, StrangerLimits, StrangerPolicy
 from vinom.wire.control import CONTROL_PROTOCOL, Ready
+from vinom.wire.dtls_context import prepare_server_context
 from vinom.wire.pressure import Rate
 
 _log = Logger()
@@ -157,6 +158,7 @@ def prepare(settings: dict[str, Any]) -> None:
         rehearse()
     finally:
         _output.is_hushed = False
+    prepare_server_context()
 
 
 @lru_cache(maxsize=1)

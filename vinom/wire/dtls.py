@@ -8,7 +8,8 @@ The parts: `vinom.wire.dtls_server` and `vinom.wire.dtls_client` are the two end
 from vinom.wire.dtls_association import Association
 from vinom.wire.dtls_client import ClientEvent, DtlsClient
 from vinom.wire.dtls_events import Connected, Disconnected, Ending, Received
-from vinom.wire.dtls_server import DtlsServer, ServerEvent
+from vinom.wire.dtls_server import DtlsServer
+from vinom.wire.dtls_server_out import ServerEvent
 
 __all__ = [
     "Association",

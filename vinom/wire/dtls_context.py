@@ -24,6 +24,20 @@ _DTLS_1_2 = 0xFEFD
 #: Every stack we know (OpenSSL, GnuTLS, mbedTLS) has one of these.
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
+#: At most one; see `prepare_server_context`.
+_spare: list[SSL.Context] = []
+
+
+def prepare_server_context() -> None:
+    """
+    Make what any server's end begins with, before a process for it is forked.
+
+    Nothing of it is secret or read: tickets and resumption are off. It is two thirds
+    of a megabyte that children share until they use it up.
+    """
+    if not _spare:
+        _spare.append(_server_context())
+
 
 def server_context(certificate: bytes, key: bytes) -> SSL.Context:
     """
@@ -33,16 +47,7 @@ def server_context(certificate: bytes, key: bytes) -> SSL.Context:
     :param key: the leaf's private key, PEM.
     :raises Misconfigured: they cannot be read or do not belong together.
     """
-    context = _context(SSL.DTLS_SERVER_METHOD)
-    # Nothing is kept for a client that does not play: no tickets (an encrypted
-    # blob per handshake) and no session cache.
-    context.set_options(SSL.OP_NO_TICKET)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    # The cookie was checked before a connection was made (`Admission`).
-    # OpenSSL still has to be told to expect message number 1, and
-    # `DTLSv1_listen` with callbacks that agree is how.
-    context.set_cookie_generate_callback(lambda _connection: b"unused")
-    context.set_cookie_verify_callback(lambda _connection, _cookie: True)
+    context = _spare.pop() if _spare else _server_context()
     try:
         leaf, *chain = x509.load_pem_x509_certificates(certificate)
         private = load_pem_private_key(key, password=None)
@@ -57,6 +62,20 @@ def server_context(certificate: bytes, key: bytes) -> SSL.Context:
         raise Misconfigured(
             "the game server's certificate and key must be PEM and belong together"
         ) from error
+    return context
+
+
+def _server_context() -> SSL.Context:
+    context = _context(SSL.DTLS_SERVER_METHOD)
+    # Nothing is kept for a client that does not play: no tickets (an encrypted
+    # blob per handshake) and no session cache.
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # The cookie was checked before a connection was made (`Admission`).
+    # OpenSSL still has to be told to expect message number 1, and
+    # `DTLSv1_listen` with callbacks that agree is how.
+    context.set_cookie_generate_callback(lambda _connection: b"unused")
+    context.set_cookie_verify_callback(lambda _connection, _cookie: True)
     return context
 
 

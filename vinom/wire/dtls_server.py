@@ -7,7 +7,6 @@ datagram costs does not depend on how many associations there are.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 
 from vinom.wire.admission import Address, Admission, Admit, Answer
@@ -22,25 +21,22 @@ from vinom.wire.dtls_channel import (
     ending_of,
 )
 from vinom.wire.dtls_context import server_context
-from vinom.wire.dtls_events import Connected, Disconnected, Ending, Received
-from vinom.wire.dtls_farewells import Farewells
+from vinom.wire.dtls_events import Connected, Ending, Received
+from vinom.wire.dtls_server_out import DtlsServerOut
 from vinom.wire.records import (
     ALERT,
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
     RECORD_HEADER,
-    cut_datagrams,
     is_client_hello,
     random_of,
 )
 
-ServerEvent = Connected[Association] | Received[Association] | Disconnected[Association]
-
 _FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
 
 
-class DtlsServer:
+class DtlsServer(DtlsServerOut):
     """
     Admit, shake hands, open, seal, say goodbye.
 
@@ -53,7 +49,6 @@ class DtlsServer:
     :param patience: longest handshake, seconds.
     :param mtu: longest datagram sent, bytes.
     :param max_handshakes: handshakes at once; the oldest gives way.
-    :ivar figures: handshakes by result, datagrams dropped by reason.
     :raises Misconfigured: certificate or key are not usable.
     """
 
@@ -68,19 +63,12 @@ class DtlsServer:
         mtu: int = 1200,
         max_handshakes: int = 256,
     ) -> None:
+        super().__init__(mtu)
         self.admission = admission
-        self.figures: Counter[str] = Counter()
         self.datagrams_in = 0
-        self.datagrams_out = 0
         self._context = server_context(certificate, key)
-        self._patience, self._mtu = patience, mtu
-        self._max_handshakes = max_handshakes
-        self._open: dict[Address, Association] = {}
-        self._handshaking: dict[Address, Association] = {}
-        self._farewells = Farewells()
+        self._patience, self._max_handshakes = patience, max_handshakes
         self._agenda = Agenda(idle, patience)
-        self._events: list[ServerEvent] = []
-        self._datagrams: list[tuple[bytes, Address]] = []
 
     @property
     def associations(self) -> Collection[Association]:
@@ -301,77 +289,6 @@ class DtlsServer:
             answer = association.channel.resend_asked(now)
         self._give(answer, association.address)
 
-    def send(self, association: Association, *payloads: bytes) -> None:
-        """
-        Seal *payloads* for one peer; nothing happens if it is gone.
-
-        They leave together, in as few datagrams as can be.
-
-        :raises ValueError: one is empty or longer than the peer's ``max_payload``.
-        """
-        if not association.is_open:
-            return
-        channel = association.channel
-        try:
-            channel.send(*payloads)
-        except ChannelBroken:
-            # No goodbye follows, so no time is needed for keeping one.
-            self._end(association, "failed", association.heard)
-            return
-        # Now, while what sealing used is in the processor's cache.
-        address, datagrams = association.address, self._datagrams
-        for datagram in channel.flush():
-            datagrams.append((datagram, address))
-
-    def send_one(self, association: Association, payload: bytes) -> None:
-        """
-        Seal one payload; as `send` in everything else.
-
-        :raises ValueError: it is empty or longer than the peer's ``max_payload``.
-        """
-        # Done for each state, so written out as in `receive_play`.
-        if not association.is_open:
-            return
-        most = association.max_payload
-        if not 0 < len(payload) <= most:
-            raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
-        seal_one = association.channel.seal_one
-        try:
-            datagram = seal_one(payload)
-        except RecordError:
-            self._end(association, "failed", association.heard)
-            return
-        if len(datagram) <= self._mtu:
-            self._datagrams.append((datagram, association.address))
-        else:
-            # Something of a handshake waited to go with it.
-            self._give(cut_datagrams(datagram, self._mtu), association.address)
-
-    def close(self, association: Association, now: float) -> None:
-        """Say close_notify and forget the peer; makes no event."""
-        self._end(association, None, now)
-
-    def _end(self, association: Association, reason: Ending | None, now: float) -> None:
-        address, channel = association.address, association.channel
-        ended = association.end(reason)
-        if ended is None:
-            return
-        if ended.was_open:
-            del self._open[address]
-        elif self._handshaking.get(address) is association:
-            del self._handshaking[address]
-        if ended.owes_goodbye:
-            goodbye = channel.close()
-            if goodbye and reason != "closed":
-                self._farewells.keep(address, goodbye[-1:], now)
-        else:
-            goodbye = channel.flush()
-        self._give(goodbye, address)
-        if not ended.was_open:
-            self.figures[f"handshake_{reason or 'closed'}"] += 1
-        elif reason is not None:
-            self._events.append(Disconnected(association, reason))
-
     def alarm(self, now: float) -> None:
         """Do what is due: repeat flights, end handshakes and idle associations."""
         for association in self._agenda.take_due(now):
@@ -396,23 +313,3 @@ class DtlsServer:
         if own is None or relief is None:
             return relief if own is None else own
         return min(own, relief)
-
-    @property
-    def has_news(self) -> bool:
-        """Are there events or datagrams to be taken?"""
-        return bool(self._events or self._datagrams)
-
-    def take_events(self) -> list[ServerEvent]:
-        """What happened since the last call, oldest first."""
-        events, self._events = self._events, []
-        return events
-
-    def take_datagrams(self) -> list[tuple[bytes, Address]]:
-        """What is to be sent, with where to."""
-        datagrams, self._datagrams = self._datagrams, []
-        self.datagrams_out += len(datagrams)
-        return datagrams
-
-    def _give(self, datagrams: list[bytes], address: Address) -> None:
-        for datagram in datagrams:
-            self._datagrams.append((datagram, address))

@@ -102,3 +102,28 @@ def _loss(
     if smoothed is not None:
         lost = smoothed + (lost - smoothed) / 4
     return lost, now
+
+
+class Measured:
+    """
+    What either end of a link tells of how good it is.
+
+    :ivar quality: where that is counted.
+    """
+
+    quality: Quality
+
+    @property
+    def rtt(self) -> float | None:
+        """Smoothed round trip time, seconds; ``None`` if not yet known."""
+        return self.quality.rtt
+
+    @property
+    def jitter(self) -> float | None:
+        """Mean deviation of the round trips, seconds."""
+        return self.quality.jitter
+
+    @property
+    def loss(self) -> float | None:
+        """Share of packets lost lately, the worse direction, 0 to 1."""
+        return self.quality.loss

@@ -52,6 +52,7 @@ from vinom.wire.messages_rooms import (
     KickSeat,
     LeaveRoom,
     ListRooms,
+    MatchListUpdate,
     Reconnect,
     ReconnectResult,
     Rematch,
@@ -123,7 +124,7 @@ PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
     *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver),
-    *(Kicked, RoomClosed),
+    *(MatchListUpdate, Kicked, RoomClosed),
 )
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)

@@ -59,8 +59,8 @@ class ListRooms(Request, frozen=True, tag="list_rooms", tag_field="type"):
     :ivar watch: true: be told of changes too, by `RoomListUpdate`; false: no more.
         Without it that stays as it is.
     :ivar limit: most rooms in the answer.
-    :ivar matches: list matches that may be watched, and no rooms; `watch` does not
-        concern them.
+    :ivar matches: list matches that may be watched, and no rooms; of their changes
+        tells `MatchListUpdate`.
     """
 
     game: ShortText | None = None
@@ -248,6 +248,19 @@ class RoomListUpdate(Push, frozen=True, tag="room_list_update", tag_field="type"
 
     :ivar changed: rooms as they are now.
     :ivar gone: ids of rooms that closed, or no longer fit what was asked.
+    """
+
+    changed: tuple[RoomFacts, ...]
+    gone: tuple[str, ...]
+
+
+class MatchListUpdate(Push, frozen=True, tag="match_list_update", tag_field="type"):
+    """
+    What changed since in the list of matches, for one who watches it; once a second
+    at most. Of no more matches than the `limit` that was asked for, the oldest.
+
+    :ivar changed: matches as they are now.
+    :ivar gone: ids of matches that are over, or no longer fit what was asked.
     """
 
     changed: tuple[RoomFacts, ...]

@@ -14,6 +14,7 @@ from vinom.errors import PeerError
 from vinom.wire.packets import (
     LENGTH,
     LONGEST_PART,
+    LONGEST_PIECE,
     MESSAGES,
     MORE,
     MOST_PARTS,
@@ -34,6 +35,7 @@ _PROBE = Layout("!BIIIII")
 _STATE_SEAT = Layout("!BIII")
 _pack_state = _STATE_SEAT.pack
 _STATE_TAIL = Layout("!IIBB")
+_pack_tail = _STATE_TAIL.pack
 _WELCOME = Layout("!BIIIBB")
 _MESSAGES = Layout("!BIIIB")
 
@@ -191,10 +193,13 @@ def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
     :param time: match time, milliseconds.
     :raises ValueError: the view is longer than `LONGEST_WHOLE`.
     """
+    if len(view) <= LONGEST_PIECE:
+        # Nearly always.
+        return [_pack_tail(version, time, 0, 1) + view]
     pieces = cut(view)
     count = len(pieces)
     return [
-        _STATE_TAIL.pack(version, time, index, count) + piece
+        _pack_tail(version, time, index, count) + piece
         for index, piece in enumerate(pieces)
     ]
 

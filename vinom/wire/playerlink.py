@@ -13,7 +13,7 @@ from typing import Literal
 from vinom.errors import PeerError
 from vinom.wire.linkfragments import Fragments
 from vinom.wire.linkmessages import MessageReader, decode_message, decode_welcome
-from vinom.wire.linkquality import ACK_DELAY, PING_EVERY, Quality
+from vinom.wire.linkquality import ACK_DELAY, PING_EVERY, Measured, Quality
 from vinom.wire.packets import (
     LONGEST_ACTION,
     LONGEST_PACKET,
@@ -70,7 +70,7 @@ _LONGEST_PAUSE = 1.0
 _BYES, _BYE_PAUSE = 5, 0.15
 
 
-class PlayerLink:
+class PlayerLink(Measured):
     """
     One connection to a game server, for one seat.
 
@@ -117,21 +117,6 @@ class PlayerLink:
         self._pause = self.quality.patience
         self._resend_at = now
         self._send_again(now)
-
-    @property
-    def rtt(self) -> float | None:
-        """Smoothed round trip time, seconds; ``None`` if not yet known."""
-        return self.quality.rtt
-
-    @property
-    def jitter(self) -> float | None:
-        """Mean deviation of the round trips, seconds."""
-        return self.quality.jitter
-
-    @property
-    def loss(self) -> float | None:
-        """Share of packets lost lately, the worse direction, 0 to 1."""
-        return self.quality.loss
 
     @property
     def heard(self) -> int:

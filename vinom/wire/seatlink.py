@@ -8,13 +8,12 @@ Source: docs/protocol/packets.rst.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
-from typing import Literal
 
 from vinom.errors import Code, PeerError
 from vinom.wire.linkmessages import MessageStream, Welcome, encode
-from vinom.wire.linkquality import ACK_DELAY, PING_EVERY, Quality
+from vinom.wire.linkquality import ACK_DELAY, PING_EVERY
 from vinom.wire.packets import COUNTER_LIMIT, LONGEST_PACKET, PACKET_PROTOCOL, cut
 from vinom.wire.packets_player import (
     Bye,
@@ -25,14 +24,7 @@ from vinom.wire.packets_player import (
     read_one_action,
     read_player,
 )
-from vinom.wire.packets_server import (
-    ServerProbe,
-    write_messages,
-    write_reject,
-    write_server_probe,
-    write_state,
-    write_welcome,
-)
+from vinom.wire.packets_server import write_messages, write_reject, write_welcome
 from vinom.wire.seatlink_events import (
     ActionArrived,
     Confirmed,
@@ -40,6 +32,7 @@ from vinom.wire.seatlink_events import (
     Left,
     SeatEvent,
 )
+from vinom.wire.seatlink_out import SeatOut
 
 __all__ = [
     "ActionArrived",
@@ -59,18 +52,14 @@ _MOST_REJECTS = 8
 #: Packets of waiting messages sent again at once.
 _MOST_AGAIN = 8
 
-Phase = Literal["waiting", "asked", "welcomed", "confirmed", "refused", "over"]
 
-
-class SeatLink:
+class SeatLink(SeatOut):
     """
     One connection to one player.
 
     :param max_payload: of the connection, bytes.
     :param may_act: asked before each new action; after ``False`` the rest of
         the packet counts as lost, and will be sent again.
-    :ivar phase: "over" wants the connection closed.
-    :ivar consumed: number of the last action taken.
     :raises PeerError: the connection cannot carry a packet.
     """
 
@@ -82,51 +71,14 @@ class SeatLink:
     ) -> None:
         if max_payload < LONGEST_PACKET:
             raise PeerError(f"payloads of {max_payload} bytes, not {LONGEST_PACKET}")
-        self.phase: Phase = "waiting"
-        self.quality = Quality()
-        self.consumed = 0
+        super().__init__()
         self._may_act = may_act
-        self._numbered = 0
-        self._out: list[bytes] = []
         self._patience_at = now + JOIN_PATIENCE
         self._welcome: list[bytes] = []
         self._epoch = 0
-        self._messages = MessageStream()
-        self._unsent = 1
-        self._ack_at = inf
-        self._resend_at = inf
-        self._resend_pause = 0.0
-        self._tails: Sequence[bytes] = ()
-        self._version = self._applied = self._seen = 0
-        self._state_at = inf
-        self._state_pause = 0.0
         self._ping_at = inf
         self._rejection = ("", "", 0)
         self._rejects_left = _MOST_REJECTS
-
-    # What the caller may ask.
-
-    @property
-    def rtt(self) -> float | None:
-        """Smoothed round trip time, seconds; ``None`` if not yet known."""
-        return self.quality.rtt
-
-    @property
-    def jitter(self) -> float | None:
-        """Mean deviation of the round trips, seconds."""
-        return self.quality.jitter
-
-    @property
-    def loss(self) -> float | None:
-        """Share of packets lost lately, the worse direction, 0 to 1."""
-        return self.quality.loss
-
-    @property
-    def is_settled(self) -> bool:
-        """Does nothing wait for the player's acknowledgement?"""
-        if self.phase == "confirmed":
-            return self._seen >= self._version and not self._messages
-        return self.phase in ("refused", "over")
 
     # What comes from the player.
 
@@ -295,105 +247,8 @@ class SeatLink:
         self.phase = "over"
         self._out.clear()
 
-    def state(
-        self, version: int, tails: Sequence[bytes], applied: int, now: float
-    ) -> None:
-        """
-        Send a state, and again until it is acknowledged or a newer one is sent.
-
-        :param tails: made by `vinom.wire.packets.state_tails`, once for all
-            seats of an audience.
-        :param applied: the seat's last action that this state answers.
-        """
-        if self.phase != "confirmed":
-            return
-        self._tails, self._version, self._applied = tails, version, applied
-        self._state_pause = pause = self.quality.patience
-        self._state_at = now + pause
-        if len(tails) == 1:
-            # As `_send_state`, for nearly all games.
-            self._numbered = number = self._numbered + 1
-            self._out.append(write_state(number, self.consumed, applied, tails[0]))
-            self._ack_at = inf
-        else:
-            self._send_state()
-
-    def _send_state(self) -> None:
-        number, consumed, applied = self._numbered, self.consumed, self._applied
-        for tail in self._tails:
-            number += 1
-            self._out.append(write_state(number, consumed, applied, tail))
-        self._numbered = number
-        self._ack_at = inf
-
-    def tell(self, message: bytes, now: float) -> bool:
-        """
-        Send an encoded reliable message.
-
-        :returns: ``False`` if too much waits already: the message is lost and
-            the connection should be refused.
-        """
-        kept = self._messages.add(message)
-        self.told(now)
-        return kept
-
-    def told(self, now: float) -> None:
-        """Somebody added to the seat's messages: they go out with `take_packets`."""
-        if self.phase == "confirmed" and self._resend_at == inf:
-            self._resend_pause = self.quality.patience
-            self._resend_at = now + self._resend_pause
-
-    def hasten(self, longest: float, now: float) -> None:
-        """From now on let no more than *longest* seconds pass between two tries."""
-        self.quality.hasten(longest)
-        self._resend_pause = self._state_pause = longest
-        self._resend_at = inf if self._resend_at == inf else now
-        self._state_at = inf if self._state_at == inf else now
-
-    # What goes out.
-
-    def take_packets(self) -> list[bytes]:
-        """Hand over what is to be sent, each as one payload."""
-        messages = self._messages
-        if self._unsent < messages.next and self.phase == "confirmed":
-            self._send_messages(self._unsent, len(messages))
-            self._unsent = messages.next
-        out = self._out
-        if out:
-            self._out = []
-        return out
-
-    @property
-    def is_silent(self) -> bool:
-        """Is there nothing for `take_packets`?"""
-        return not self._out and self._unsent >= self._messages.next
-
-    def _send_messages(self, start: int, most: int) -> None:
-        for first, parts in self._messages.packets(start)[:most]:
-            self._out.append(write_messages(self._next(), self.consumed, first, parts))
-        self._ack_at = inf
-
-    def _send_probe(self, stamp: int, is_answer: bool) -> None:
-        quality = self.quality
-        self._out.append(
-            write_server_probe(
-                ServerProbe(
-                    self._next(),
-                    self.consumed,
-                    is_answer,
-                    stamp,
-                    quality.highest,
-                    quality.received,
-                )
-            )
-        )
-
     def _send_reject(self) -> None:
         self._out.append(write_reject(self._next(), self.consumed, *self._rejection))
-
-    def _next(self) -> int:
-        self._numbered += 1
-        return self._numbered
 
     # Time.
 

@@ -87,7 +87,12 @@ def accept_handshake(
     :raises HandshakeRefused: it asks for something else, or in a wrong way.
     """
     headers = list(headers)
-    if not deflates and (key := _plain_key(headers)) is not None:
+    found = {name.lower(): value for name, value in headers}
+    if (
+        not deflates
+        and len(found) == len(headers)
+        and (key := _plain_key(found)) is not None
+    ):
         return Accepted(_ANSWER % accept_key(key).encode())
     server = ServerProtocol(extensions=[_DEFLATE] if deflates else None, logger=_log)
     response = server.accept(Request(path, Headers(headers)))
@@ -129,14 +134,14 @@ def read_plain_handshake(path: bytes, data: bytes) -> PlainHandshake | None:
         lines = data[:end].decode("ascii").split("\r\n")
     except UnicodeDecodeError:
         return None
-    headers: list[tuple[str, str]] = []
+    found: dict[str, str] = {}
     for line in islice(lines, 1, None):
         name, colon, value = line.partition(":")
         if not colon or not _NAME.fullmatch(name) or not value.isprintable():
             return None
-        headers.append((name.lower(), value.strip(" ")))
-    key = _plain_key(headers)
-    found = dict(headers)
+        found[name.lower()] = value.strip(" ")
+    # Each of them once: the core knows what to say of others.
+    key = _plain_key(found) if len(found) == len(lines) - 1 else None
     if key is None or not _WITH_BODY.isdisjoint(found):
         return None
     return PlainHandshake(
@@ -147,17 +152,14 @@ def read_plain_handshake(path: bytes, data: bytes) -> PlainHandshake | None:
     )
 
 
-def _plain_key(headers: list[tuple[str, str]]) -> str | None:
+def _plain_key(found: dict[str, str]) -> str | None:
     """Find the key of a handshake as browsers and clients write it."""
-    found = {name.lower(): value for name, value in headers}
     key = found.get("sec-websocket-key", "")
     if (
         found.get("sec-websocket-version") == "13"
         and found.get("upgrade", "").lower() == "websocket"
         and "upgrade" in found.get("connection", "").lower().split(", ")
         and _KEY.fullmatch(key)
-        # Each of them once: the core knows what to say of others.
-        and len(found) == len(headers)
     ):
         return key
     return None

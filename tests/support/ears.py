@@ -1,0 +1,31 @@
+"""A conversation that listens, for tests of lines and of WebSockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Ear:
+    """
+    Keeps what it hears.
+
+    :ivar line: where it hears it.
+    :ivar times_caught_up: how often the peer stopped being behind.
+    """
+
+    def __init__(self, line: Any) -> None:
+        self.line = line
+        self.heard: list[bytes] = []
+        self.is_lost = False
+        self.times_caught_up = 0
+
+    def received(self, message: bytes) -> None:
+        self.heard.append(message)
+
+    def caught_up(self) -> None:
+        assert not self.line.is_behind
+        self.times_caught_up += 1
+
+    def lost(self) -> None:
+        assert not self.is_lost
+        self.is_lost = True

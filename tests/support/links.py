@@ -1,0 +1,45 @@
+"""A control link in memory: messages as they arrive, and to whom a node tells them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vinom.wire.control import (
+    MatchStarted,
+    RoundEnded,
+    SeatChanged,
+    ToNode,
+    ToServer,
+    decode_to_node,
+    decode_to_server,
+    encode,
+)
+
+
+def at_node(message: ToNode | ToServer) -> Any:
+    """Read a message as a node does, from its bytes."""
+    return decode_to_node(encode(message)[4:])
+
+
+def at_server(message: ToServer) -> Any:
+    """Read a message as a game server does, from its bytes."""
+    return decode_to_server(encode(message)[4:])
+
+
+def tell(message: Any, watch: Any, relay: Any) -> None:
+    """
+    Tell those who look after a match what its game server said, but for its end.
+
+    :param watch: hears of the match.
+    :param relay: hears of what is played by way of the node; ``None``: nobody does.
+    """
+    match message:
+        case SeatChanged(match_id, seat, state):
+            watch.seat_changed(match_id, seat, state)
+        case MatchStarted(match_id):
+            watch.started(match_id)
+        case RoundEnded(match_id, outcome):
+            watch.round_ended(match_id, outcome)
+        case _:
+            if relay is not None:
+                relay(message)

@@ -1,0 +1,93 @@
+"""The short way of a state out of a seat's link says what the long way says."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.packet_net import PAYLOAD
+from vinom.wire.linkmessages import MessageStream, Welcome
+from vinom.wire.packets_player import (
+    Probe,
+    write_input,
+    write_join,
+    write_player_probe,
+)
+from vinom.wire.seatlink import SeatLink
+
+_WELCOME = Welcome(0, 1, b"r" * 16, "m1", "maze", (), 0, 0, 1, b"")
+
+
+def _both() -> tuple[SeatLink, SeatLink]:
+    return _make_link(), _make_link()
+
+
+def _make_link() -> SeatLink:
+    link = SeatLink(PAYLOAD, 0.0)
+    link.receive(write_join(1, b"a.b.c", False), 0.0)
+    link.welcome(_WELCOME, MessageStream(), 0.0)
+    link.take_packets()
+    return link
+
+
+def _show_shortly(
+    link: SeatLink, version: int, tails: list[bytes], applied: int, now: float
+) -> list[bytes]:
+    packet = link.make_state(version, tails, applied, now)
+    if packet is not None:
+        return [packet]
+    link.state(version, tails, applied, now)
+    return []
+
+
+class MakeStateTests(SynchronousTestCase):
+    """`SeatLink.make_state`, beside `state` and `take_packets`."""
+
+    def test_as_the_long_way(self) -> None:
+        """
+        Whatever else a player is told, and whatever it says or does not say,
+        it gets the same packets in the same order at the same times.
+        """
+        shortly = 0
+        for seed in range(60):
+            chance = Random(seed)
+            short, long = _both()
+            number = 1
+            for step in range(1, 60):
+                now = step * 0.04
+                if chance.random() < 0.2:
+                    for link in (short, long):
+                        link.tell(b"told %d" % step, now)
+                if chance.random() < 0.6:
+                    number += 1
+                    packet = chance.choice(
+                        (
+                            write_input(number, step - 1, 0, 0, []),
+                            write_input(number, 0, step // 5, number, [b"act"]),
+                            write_player_probe(Probe(number, 0, 0, False, 9, 1, 1)),
+                        )
+                    )
+                    for link in (short, long):
+                        link.receive(packet, now)
+                for link in (short, long):
+                    link.alarm(now)
+                if chance.random() < 0.05:
+                    for link in (short, long):
+                        link.hasten(0.15, now)
+                if chance.random() < 0.02:
+                    for link in (short, long):
+                        link.refuse("kicked", "go", now)
+                if chance.random() < 0.6:
+                    tails = [b"tail"] * chance.choice((1, 1, 1, 2))
+                    long.state(step, tails, step - 1, now)
+                    packets = _show_shortly(short, step, tails, step - 1, now)
+                    shortly += len(packets)
+                    packets += short.take_packets()
+                else:
+                    packets = short.take_packets()
+                self.assertEqual(packets, long.take_packets())
+                self.assertEqual(short.deadline(), long.deadline())
+                self.assertEqual(short.is_settled, long.is_settled)
+                self.assertEqual(short.is_at_rest(), long.is_at_rest())
+        self.assertTrue(shortly > 200, shortly)
