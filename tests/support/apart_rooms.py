@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
+from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import RoomsWorld
 from vinom.errors import NoCapacity, Refused
 from vinom.interfaces import IMatchWatch
@@ -15,17 +16,7 @@ from vinom.net.alarm import Alarm
 from vinom.services.gameserver_relay import RelayDesk
 from vinom.services.gameserver_room import HostedRoom
 from vinom.services.rooms import Rooms
-from vinom.wire.control import (
-    MatchStarted,
-    RoomEnded,
-    RoundEnded,
-    SeatChanged,
-    ToNode,
-    ToServer,
-    decode_to_node,
-    decode_to_server,
-    encode,
-)
+from vinom.wire.control import RoomEnded, ToNode, ToServer
 from vinom.wire.control_relay import FromRelayed, ToRelayed
 
 
@@ -94,7 +85,7 @@ class NearFleet:
         return succeed(Placement("s1", "127.0.0.1", 46000, "PEM"))
 
     def pass_on(self, message: ToRelayed) -> None:
-        self._desk.take(decode_to_server(encode(message)[4:]))
+        self._desk.take(at_server(message))
 
     def close_room(self, match_id: str, reason: str) -> None:
         hosted = self.hosted.get(match_id)
@@ -119,10 +110,9 @@ class NearFleet:
             self._alarms[hosted.room.plan.match_id].arm()
 
     def _tell(self, message: ToNode | ToServer) -> None:
-        self._clock.callLater(0, self._told, encode(message)[4:])
+        self._clock.callLater(0, self._told, at_node(message))
 
-    def _told(self, payload: bytes) -> None:
-        message: Any = decode_to_node(payload)
+    def _told(self, message: Any) -> None:
         if isinstance(message, RoomEnded):
             match_id = message.end.match_id
             if self.hosted.pop(match_id, None) is None:
@@ -131,17 +121,8 @@ class NearFleet:
             self._watches.pop(match_id)[0].ended(message.end)
             return
         watch, relay = self._watches.get(message.match_id, (None, None))
-        if watch is None:
-            return
-        match message:
-            case SeatChanged(match_id, seat, state):
-                watch.seat_changed(match_id, seat, state)
-            case MatchStarted(match_id):
-                watch.started(match_id)
-            case RoundEnded(match_id, outcome):
-                watch.round_ended(match_id, outcome)
-            case _:
-                relay(message)
+        if watch is not None:
+            tell(message, watch, relay)
 
 
 def _nobody(line: object) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from tests.support.game_net import GameNet, GamePlayer
 from tests.support.games import Tale, Teller, Ticking
+from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import PlayerLine
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.model import MatchPlan, Placement, Ticket
@@ -18,17 +19,11 @@ from vinom.wire.control import (
     AddTicket,
     CloseRoom,
     Kick,
-    MatchStarted,
     OpenRoom,
     RelayWatch,
     RoomEnded,
-    RoundEnded,
-    SeatChanged,
     ToNode,
     ToServer,
-    decode_to_node,
-    decode_to_server,
-    encode,
 )
 from vinom.wire.control_relay import FromRelayed, ToRelayed
 
@@ -91,32 +86,20 @@ class CrossFleet:
 
     def _send(self, message: ToServer) -> None:
         self.sent.append(message)
-        payload = encode(message)[4:]
         self.net.reactor.callLater(
-            self.delay, self.net.server.received, decode_to_server(payload)
+            self.delay, self.net.server.received, at_server(message)
         )
 
     def _hear(self, message: ToNode) -> None:
         self.told.append(message)
-        payload = encode(message)[4:]
-        self.net.reactor.callLater(self.delay, self._heard, decode_to_node(payload))
+        self.net.reactor.callLater(self.delay, self._heard, at_node(message))
 
     def _heard(self, message: Any) -> None:
+        if isinstance(message, RoomEnded):
+            self._watches[message.end.match_id].ended(message.end)
+            return
         match_id = getattr(message, "match_id", "")
-        watch = self._watches.get(match_id)
-        match message:
-            case RoomEnded(end):
-                self._watches[end.match_id].ended(end)
-            case SeatChanged(match_id, seat, state):
-                watch.seat_changed(match_id, seat, state)
-            case MatchStarted(match_id):
-                watch.started(match_id)
-            case RoundEnded(match_id, outcome):
-                watch.round_ended(match_id, outcome)
-            case _:
-                relay = self._relays.get(match_id)
-                if relay is not None:
-                    relay(message)
+        tell(message, self._watches.get(match_id), self._relays.get(match_id))
 
 
 class CrossWorld(LobbyWorld):

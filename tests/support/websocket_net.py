@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from websockets.frames import Frame, Opcode
 
+from tests.support.ears import Ear
 from tests.support.websockets import frame
 from vinom.net.turn_end import TurnEnd
 from vinom.net.websocket import WebSocketBounds, WebSocketLine, WebSockets
@@ -26,28 +27,14 @@ KEY = base64.b64encode(b"sixteen bytes ok").decode()
 PATIENCE = 20.0
 
 
-class Echo:
-    """A conversation that says what it hears, and closes at "bye"."""
-
-    def __init__(self, line: WebSocketLine) -> None:
-        self.line = line
-        self.heard: list[bytes] = []
-        self.is_lost = False
-        self.times_caught_up = 0
+class Echo(Ear):
+    """Says what it hears, and closes at "bye"."""
 
     def received(self, message: bytes) -> None:
-        self.heard.append(message)
+        super().received(message)
         self.line.send(message)
         if message == b'"bye"':
             self.line.close()
-
-    def caught_up(self) -> None:
-        assert not self.line.is_behind
-        self.times_caught_up += 1
-
-    def lost(self) -> None:
-        assert not self.is_lost
-        self.is_lost = True
 
 
 class EchoServer:

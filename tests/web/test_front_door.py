@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.datastructures import Headers
 from websockets.frames import Opcode
@@ -38,6 +43,17 @@ def get(path: str = "/ws", **more: str) -> bytes:
     named = {name.replace("_", "-"): value for name, value in more.items()}
     lines = [f"{name}: {value}" for name, value in {**HEADERS, **named}.items()]
     return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
+
+
+class Accepted(Connection):
+    """A connection that a port accepted."""
+
+    connected = 1
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", 4711)
+
+    getHost = getPeer
 
 
 class FrontDoorTests(SynchronousTestCase):
@@ -116,6 +132,59 @@ class FrontDoorTests(SynchronousTestCase):
         self.assertTrue(visitor.disconnected or visitor.disconnecting)
         visitor.protocol.connectionLost()
         self.assertEqual(len(self.door.rounds), 0)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Somebody comes, over a socket: its end, and our transport."""
+        port = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(port.close)
+        theirs = socket.create_connection(port.getsockname(), timeout=10)
+        self.addCleanup(theirs.close)
+        ours, _ = port.accept()
+        ours.setblocking(False)
+        transport: Any = Accepted(ours, None, MemoryReactorClock())
+        protocol = self.door.buildProtocol(transport.getPeer())
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        return theirs, transport
+
+    def test_read_directly(self) -> None:
+        """
+        Over sockets the first bytes are read without the reactor, and WebSockets and
+        pages are answered as ever; pages are the reactor's from then on.
+        """
+        direct = self.websockets.direct
+        for request, status, left in ((get(), b"101", 1), (get("/no"), b"404", 0)):
+            theirs, transport = self.accept()
+            theirs.send(request)
+            self.assertTrue(direct.read(transport.fileno()))
+            if transport.dataBuffer or transport._tempDataBuffer:
+                transport.doWrite()
+            self.assertIn(status, theirs.recv(4096).split(b"\r\n")[0])
+            self.assertEqual(len(direct), left)
+            transport.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual((len(direct), len(self.door.rounds)), (0, 0))
+
+    def test_half_a_word_and_none(self) -> None:
+        """
+        Over sockets too, who sends half a line, or goes without a word, is the
+        reactor's: nothing of it is left where others are read.
+        """
+        direct = self.websockets.direct
+        theirs, transport = self.accept()
+        theirs.send(get()[:7])
+        self.assertTrue(direct.read(transport.fileno()))
+        theirs.send(get()[7:])
+        self.assertFalse(direct.read(transport.fileno()))
+        transport.doRead()
+        transport.doWrite()
+        self.assertIn(b"101", theirs.recv(4096).split(b"\r\n")[0])
+        transport.connectionLost(Failure(ConnectionDone()))
+        theirs, transport = self.accept()
+        theirs.close()
+        self.assertEqual(len(direct), 1)
+        self.assertFalse(direct.read(transport.fileno()))
+        transport.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((len(direct), len(self.door.rounds)), (0, 0))
 
 
 class PlainHandshakeTests(SynchronousTestCase):

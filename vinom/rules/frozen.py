@@ -22,11 +22,16 @@ import msgspec
 from vinom.errors import Misconfigured
 
 _PLAIN = (int, float, str, bytes, bool, type(None))
+_NOT_INT = frozenset((float, str, bytes, bool, type(None)))
 _UINT64 = (1 << 64) - 1
 _INT64 = 1 << 63
+#: Stands for a field that was never set.
+_UNSET = object()
 
 #: Classes that were proven; a class lives as long as its game's module.
 _proven: set[type] = set()
+#: The fields of classes that were asked for, likewise.
+_names: dict[type, tuple[str, ...]] = {}
 
 
 def ensure_frozen_type(cls: type) -> None:
@@ -116,6 +121,13 @@ def is_frozen_class(cls: type) -> bool:
 
 def field_names(cls: type) -> tuple[str, ...]:
     """Name the fields of a frozen class in their order."""
+    names = _names.get(cls)
+    if names is None:
+        names = _names[cls] = _read_field_names(cls)
+    return names
+
+
+def _read_field_names(cls: type) -> tuple[str, ...]:
     if issubclass(cls, msgspec.Struct):
         return cls.__struct_fields__
     if attrs.has(cls):
@@ -150,6 +162,19 @@ def plain(value: Any) -> Any:
 
     Integers beyond 64 bits become hexadecimal text, which MessagePack holds.
     """
+    # The most frequent first, by their exact types: a check of a game asks this
+    # millions of times.
+    kind = type(value)
+    if kind is int:
+        return value if -_INT64 <= value <= _UINT64 else hex(value)
+    if kind in _NOT_INT:
+        return value
+    if kind is tuple:
+        # Written out, as below: most of what is held is a small number.
+        return [
+            item if type(item) is int and -_INT64 <= item <= _UINT64 else plain(item)
+            for item in value
+        ]
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if isinstance(value, bool | float | str | bytes) or value is None:
@@ -161,9 +186,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     return {
-        name: plain(getattr(value, name))
-        for name in field_names(type(value))
-        if hasattr(value, name)
+        name: item if type(item) is int and -_INT64 <= item <= _UINT64 else plain(item)
+        for name in field_names(kind)
+        if (item := getattr(value, name, _UNSET)) is not _UNSET
     }
 
 

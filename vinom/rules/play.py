@@ -147,7 +147,8 @@ class Play:
         :raises Rejected: the game says no; nothing has changed.
         """
         guard = self.guard
-        guard.plan, guard.began, guard.call = self.plan, guard.seconds(), "act"
+        seconds = guard.seconds
+        guard.plan, guard.began, guard.call = self.plan, seconds(), "act"
         try:
             # Written out, because it is what a room does most: see `ask`.
             try:
@@ -266,7 +267,8 @@ class Play:
         :raises TooSlow: it took too long.
         """
         guard = self.guard
-        guard.plan, guard.began, guard.call = self.plan, guard.seconds(), name
+        seconds = guard.seconds
+        guard.plan, guard.began, guard.call = self.plan, seconds(), name
         try:
             # Only now that the call is marked: an alarm that finds no mark is
             # not set again.

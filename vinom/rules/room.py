@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from math import inf
 from typing import Any
 
 import attrs
 
 from vinom.errors import Code, Refused, Rejected
-from vinom.game import Game, Outcome
+from vinom.game import Game
 from vinom.model import MatchPlan, SeatPlan
 from vinom.rules.choices import action_reader
 from vinom.rules.guard import Guard, TooSlow
 from vinom.rules.play import GAME_ERRORS, Play, Recorded, seat_at, table_of
-from vinom.rules.room_absent import Absences, StandIns
+from vinom.rules.room_absent import StandIns
 from vinom.rules.room_effects import (
     BotFailed,
     Closed,
@@ -32,8 +31,8 @@ from vinom.rules.room_effects import (
     Started,
     outcome_facts,
 )
-from vinom.rules.room_out import RoomOut
-from vinom.rules.room_seats import Presence, TickInputs
+from vinom.rules.room_play import RoomPlay
+from vinom.rules.room_seats import Presence
 from vinom.rules.room_time import (
     AWAY_PATIENCE,
     JOIN_PATIENCE,
@@ -63,7 +62,7 @@ MOST_TICKS = 5
 _PRESENT = Presence.PRESENT
 
 
-class Room(RoomOut):
+class Room(RoomPlay):
     """
     One match. Times are seconds on the caller's clock, which never goes back.
 
@@ -74,12 +73,8 @@ class Room(RoomOut):
     """
 
     decode_action: Callable[[bytes], Any]
-    _absences: Absences
     _stand_ins: StandIns
     _ticks: bool
-    _waiting: TickInputs
-    _armed_for: float | None
-    _outcome: Outcome | None
 
     def __init__(
         self,
@@ -110,13 +105,9 @@ class Room(RoomOut):
         play = Play(game, record, guard or Guard(), plan)
         super().__init__(plan, game, play, time)
         self.decode_action = action_reader(game)
-        self._absences = Absences(game)
         self._stand_ins = StandIns(game, self.decode_action, plan.seed, play.ask)
         # Kept, because asking a class for it costs a search each time.
         self._ticks = bool(game.tick_hz)
-        self._waiting = TickInputs()
-        self._armed_for = None
-        self._outcome = None
         try:
             self._play.lay(table)
         except GAME_ERRORS as error:
@@ -331,89 +322,3 @@ class Room(RoomOut):
         seat, at = self._absences.take_forfeit()
         self._effects.append(Forfeited(seat))
         self._give_up(seat, now, self.match_time(at))
-
-    def _arm(self) -> None:
-        play, absences = self._play, self._absences
-        self._armed_for = play.due
-        self._time.arm(
-            play.due, play.next_tick(), absences.bot_at(), absences.forfeit_at()
-        )
-
-    def _pause_if_empty(self, now: float) -> None:
-        if self.phase != "closed" and self._seats.is_empty():
-            self._time.pause(now)
-            self._arm()
-
-    # Play.
-
-    def _start_if_complete(self, now: float) -> None:
-        if self._seats.is_complete():
-            self._start(now)
-
-    def _start(self, now: float) -> None:
-        self.phase = "playing"
-        self._time.start(now)
-        self._play.begin()
-        self._effects.append(Started())
-        self._after_change(now)
-        for seat, how in enumerate(self._seats.presence):
-            if how is Presence.LEFT:
-                self._tell_game(self._play.seat_left, seat, now)
-            elif how is Presence.BOT:
-                self._absences.begin_bot(seat, 0.0)
-                self._arm()
-            elif how is not _PRESENT:
-                self._seats.presence[seat] = Presence.DROPPED
-                self._absences.begin(seat, now, 0.0)
-                self._tell_game(self._play.seat_dropped, seat, now)
-
-    def _give_up(self, seat: int, now: float, time: float) -> None:
-        """A seat is gone for good, since match *time*."""
-        self._seats.presence[seat] = Presence.LEFT
-        self._absences.end(seat)
-        self._waiting.forget(seat)
-        self._tell_game(self._play.seat_left, seat, now, time)
-        if not self._seats.staying():
-            self._close(self._quiet_end())
-        else:
-            self._pause_if_empty(now)
-
-    def _tell_game(
-        self,
-        call: Callable[[int, float], None],
-        seat: int,
-        now: float,
-        time: float | None = None,
-    ) -> None:
-        if self.phase == "closed":
-            return
-        try:
-            call(seat, self.match_time(now) if time is None else time)
-        except GAME_ERRORS as error:
-            self._crash(error)
-        else:
-            self._after_change(now)
-
-    def _after_change(self, now: float) -> None:
-        """Turn what the game did into effects, and find the next deadline."""
-        play = self._play
-        if play.events:
-            version = play.version
-            self._effects += [Emitted(event, version) for event in play.events]
-            play.events.clear()
-        outcome = play.outcome
-        if outcome is not self._outcome:
-            before, self._outcome = self._outcome, outcome
-            if outcome is None:
-                self.phase, self._time.linger_ends = "playing", inf
-            else:
-                is_next = self._ended is None or outcome.round > self._ended.round
-                if is_next:
-                    self._ended = outcome
-                    self._effects.append(RoundOver(outcome))
-                # A round that is taken up again and ends under its old number
-                # is told once, but its room must close all the same.
-                if is_next or before is None:
-                    self.phase = "over"
-                    self._time.linger_ends = now + self.game.linger
-        self._arm()

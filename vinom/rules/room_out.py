@@ -95,6 +95,10 @@ class RoomOut:
         """Did anything happen since `take_effects` was called?"""
         return bool(self._effects)
 
+    def has_news(self, told: int) -> bool:
+        """Is there an effect, or a version that is not *told*?"""
+        return self._play.version != told or bool(self._effects)
+
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
         effects, self._effects = self._effects, []
@@ -118,8 +122,12 @@ class RoomOut:
         play = self._play
         if play.version == 0 or audience is NOBODY:
             return b""
-        show = self._views.show
-        return self._guarded(show, play.state, play.version, audience) or b""
+        # As `_guarded`, which costs each state an extra call.
+        try:
+            return self._views.show(play.state, play.version, audience)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return b""
 
     def view_json(self, audience: Hashable) -> bytes:
         """Show the same as JSON, likewise made once."""

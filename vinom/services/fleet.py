@@ -18,12 +18,12 @@ from vinom.rules.figures import Tally
 from vinom.rules.pool import PoolCounts, StartPacing, to_start, to_stop
 from vinom.rules.ports import PortRing
 from vinom.services.fleet_keys import KeySharing
+from vinom.services.fleet_matches import PlacedMatches
 from vinom.services.fleet_rooms import Hosting, RoomPatience
-from vinom.services.fleet_roster import Roster
 from vinom.services.fleet_server import GameServer, Link
 from vinom.services.fleet_settings import FleetSettings, FleetStatus, Issuer
 from vinom.wire.control import CONTROL_PROTOCOL, Bind, CookieKeyTold, Ready
-from vinom.wire.control_relay import FromRelayed, ToRelayed
+from vinom.wire.control_relay import FromRelayed
 
 #: Game servers that may die under a match before it has begun.
 MOST_ATTEMPTS = 3
@@ -32,7 +32,7 @@ MOST_ATTEMPTS = 3
 _TICK = 1.0
 
 
-class Fleet(Service):
+class Fleet(PlacedMatches, Service):
     """
     Keep warm game servers, give matches to them in order, and watch over all.
 
@@ -55,13 +55,13 @@ class Fleet(Service):
         rooms: RoomPatience,
         now: Callable[[], float] | None = None,
     ) -> None:
+        super().__init__()
         self._supply, self._issuer, self._clock = supply, issuer, clock
         self._now = now or clock.seconds
         self._entropy, self._settings, self._room_patience = entropy, settings, rooms
         self._ring = PortRing(*settings.ports, settings.quarantine_seconds)
         self._pacing = StartPacing()
         self._keys = KeySharing(clock)
-        self._servers = Roster()
         self._waiting: deque[Hosting] = deque()
         self._tally = Tally()
         self._alarm: IDelayedCall | None = None
@@ -114,44 +114,6 @@ class Fleet(Service):
         self._waiting.append(hosting)
         self._pump()
         return placed
-
-    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
-        """
-        Let one more handshake in.
-
-        :raises NoCapacity: the match is over, or its game server is silent.
-        """
-        server = self._servers.host_of(ticket.match_id)
-        if server is None:
-            return fail(NoCapacity("the match is over"))
-        added: Deferred[None] = server.rooms.add_ticket(ticket)
-        return added
-
-    def kick(self, match_id: str, seat: int) -> None:
-        """Remove a seat's player for good; in vain when the match is over."""
-        if (server := self._servers.host_of(match_id)) is not None:
-            server.rooms.kick(match_id, seat)
-
-    def pass_on(self, message: ToRelayed) -> None:
-        """Tell a match what a player of this node did; in vain when it is over."""
-        if (server := self._servers.host_of(message.match_id)) is not None:
-            server.rooms.pass_on(message)
-
-    def follow(
-        self, match_id: str, relay: Callable[[FromRelayed], None] | None
-    ) -> None:
-        """
-        Hear what players of this node are told in a match that is played already.
-
-        :param relay: as in `host`; ``None`` to hear no more.
-        """
-        if (server := self._servers.host_of(match_id)) is not None:
-            server.rooms.follow(match_id, relay)
-
-    def close_room(self, match_id: str, reason: str) -> None:
-        """End a match; in vain when it is over."""
-        if (server := self._servers.host_of(match_id)) is not None:
-            server.rooms.close(match_id, reason)
 
     def share_token_keys(self) -> Deferred[None]:
         """

@@ -28,7 +28,6 @@ from vinom.wire.messages_rooms import (
     Reconnect,
     Rematch,
     RoomDone,
-    RoomList,
     StartRoom,
 )
 
@@ -61,9 +60,7 @@ class Rooms(RoomHouse):
                     self._game(game)
                 if not matches:
                     return self._index.answer(conversation, request)
-                if self._matches is None:
-                    return RoomList((), 0)
-                return self._matches.listed(request, self._rooms)
+                return self._match_list.answer(conversation, request)
             case Ack(seen, room_id):
                 member = _member(conversation, room_id)
                 member.room.saw(member, seen)
@@ -188,6 +185,7 @@ class Rooms(RoomHouse):
                 # Nobody waits for it, and nobody can come back after the drain.
                 room.close("shutdown")
         self._index.forget(conversation)
+        self._match_list.forget(conversation)
 
     # What operators do.
 

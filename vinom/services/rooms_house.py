@@ -25,13 +25,14 @@ from vinom.services.recorded import SweptPlace
 from vinom.services.rooms_isolated import IsolatedRoom
 from vinom.services.rooms_list import RoomIndex
 from vinom.services.rooms_match import MatchRoom, MatchRooms
+from vinom.services.rooms_match_list import MatchList
 from vinom.services.rooms_member import Member
 from vinom.services.rooms_places import Places
 from vinom.services.rooms_ports import RoomBounds
 from vinom.services.rooms_remote import RelayFleet
 from vinom.services.rooms_room import LiveRoom
 from vinom.services.rooms_seats import LiveRoomSeats
-from vinom.wire.messages_rooms import JoinRoom, RoomClosed
+from vinom.wire.messages_rooms import JoinRoom, ListRooms, RoomClosed, RoomList
 
 
 class RoomHouse(Service):
@@ -76,6 +77,7 @@ class RoomHouse(Service):
         self._drained: list[Deferred[None]] = []
         self._ended: Counter[str] = Counter()
         self._index = RoomIndex(clock)
+        self._match_list = MatchList(clock, self._listed_matches)
 
     def stopService(self) -> None:
         """Close every room; everybody in one is told."""
@@ -84,6 +86,7 @@ class RoomHouse(Service):
         for room in tuple(self._rooms.values()):
             room.close("shutdown")
         self._index.stop()
+        self._match_list.stop()
         self.recordings.flush()
 
     def drain(self) -> Deferred[None]:
@@ -110,6 +113,11 @@ class RoomHouse(Service):
             )
         self._rooms[match_id] = room
         return room
+
+    def _listed_matches(self, asked: ListRooms) -> RoomList:
+        if self._matches is None:
+            return RoomList((), 0)
+        return self._matches.listed(asked, self._rooms)
 
     def _open(
         self, game: Game[Any, Any], asked: JoinRoom, options: bytes

@@ -6,31 +6,20 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Literal
 
-from msgspec import structs
 from twisted.logger import Logger
 
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.model import Player, SeatPlan
+from vinom.services.rooms_facts import LiveRoomFacts
 from vinom.services.rooms_member import BotSeat, Member
-from vinom.services.rooms_out import LiveRoomOut
 from vinom.services.rooms_ports import House
 from vinom.wire.envelope import Envelope
-from vinom.wire.messages_rooms import ClientJoined, ClientLeft, Kicked, RoomFacts
+from vinom.wire.messages_rooms import ClientJoined, ClientLeft, Kicked
 
 
-class LiveRoomSeats(LiveRoomOut):
-    """
-    Everybody in a live room.
-
-    :ivar name: of the game, as players ask for it.
-    :ivar options: the game's, canonical JSON.
-    :ivar is_public: may strangers be led here who name no room?
-    :ivar members: everybody who has a place, in the order they came.
-    :ivar host: who may kick, start and so on.
-    :ivar is_closed: nothing happens any more.
-    :ivar grace: how long a place is kept for one whose connection was lost, seconds.
-    """
+class LiveRoomSeats(LiveRoomFacts):
+    """Everybody in a live room, as they come and go."""
 
     _log = Logger()
 
@@ -43,70 +32,9 @@ class LiveRoomSeats(LiveRoomOut):
         options: bytes,
         is_public: bool,
     ) -> None:
-        super().__init__(room_id, game)
-        self.name, self.options, self.is_public = name, options, is_public
-        self.members: list[Member] = []
-        self.host: Member | None = None
-        self.is_closed = False
-        self._kicked: set[str] = set()
-        self.grace = (
-            house.bounds.grace_seconds
-            if game.grace_seconds is None
-            else game.grace_seconds
-        )
-        self._house = house
+        super().__init__(house, room_id, name, game, options, is_public)
         self._fill_at = self._others_at = inf
         self._empty_since = house.seconds()
-
-    # What it is.
-
-    @property
-    def state(self) -> Literal["gathering", "playing", "over"]:
-        """Tell how far it is."""
-        if self.room is None:
-            return "gathering"
-        return "over" if self.room.phase == "over" else "playing"
-
-    @property
-    def is_open(self) -> bool:
-        """Can a newcomer take a seat now?"""
-        if self.is_closed or (self.room is not None and not self.game.late_join):
-            return False
-        return self.taken() < self.game.seats[1]
-
-    def taken(self) -> int:
-        """Count the seats that somebody, or a bot, has."""
-        return len(self.seats) - self.seats.count(None)
-
-    def facts(self) -> RoomFacts:
-        """Describe it for a list."""
-        taken = self.taken()
-        bots = sum(isinstance(who, BotSeat) for who in self.seats)
-        return RoomFacts(
-            self.room_id,
-            self.name,
-            self.state,
-            "" if self.host is None else self.host.name,
-            self.game.seats[1],
-            taken,
-            len(self.members) - (taken - bots),
-            self.is_open,
-        )
-
-    def host_seat(self) -> int | None:
-        """Tell the host's seat."""
-        return None if self.host is None else self.host.seat
-
-    def member_of(self, player_id: str) -> Member | None:
-        """Find a player's place."""
-        for member in self.members:
-            if member.player_id == player_id:
-                return member
-        return None
-
-    def has_removed(self, player_id: str) -> bool:
-        """Was this player kicked?"""
-        return player_id in self._kicked
 
     # Who comes and goes.
 
@@ -260,16 +188,6 @@ class LiveRoomSeats(LiveRoomOut):
         """A member takes what it is sent again."""
         if member.skipped:
             self.show_soon(member)
-
-    def described(self) -> dict[str, Any]:
-        """Describe it for operators: JSON-like."""
-        return {
-            **structs.asdict(self.facts()),
-            "host": self.host_seat(),
-            "version": self.version,
-            "players": [structs.asdict(seat) for seat in self.players()],
-            "connected": len(self.live),
-        }
 
     # What the host asks.
 

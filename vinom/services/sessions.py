@@ -6,13 +6,12 @@ Players are told of their match only when a game server listens for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,6 +21,7 @@ from vinom.interfaces import IMatchStore
 from vinom.model import MatchEnd, Placement, QueueEntry, SeatPlan, Ticket
 from vinom.rules.seats import seat_of, seat_plans
 from vinom.services.match import Follower, Hosting, Match, PutBack
+from vinom.services.match_records import MatchRecords
 from vinom.services.minting import Mint
 from vinom.services.presence import Presence
 from vinom.services.seating import Seating
@@ -52,7 +52,7 @@ class Sessions(Service):
         self._fleet, self._matches, self._presence = fleet, matches, presence
         self._games, self._mint, self._clock = games, mint, clock
         self._seating = Seating(fleet, matches, mint, clock)
-        self._memory_seconds = memory_seconds
+        self._records = MatchRecords(matches, clock, memory_seconds)
         self._live: dict[str, Match] = {}
         self._followers: list[Follower] = []
         self._drained: list[Deferred[None]] = []
@@ -128,7 +128,7 @@ class Sessions(Service):
                 return None
         except StoreUnavailable:
             # It may be there after all, and would hold its players for ever.
-            await self._record_end(MatchEnd(plan.match_id, "void"))
+            await self._records.end(MatchEnd(plan.match_id, "void"))
             raise
         match = Match(plan, self._clock.seconds())
         self._live[plan.match_id] = match
@@ -245,7 +245,8 @@ class Sessions(Service):
             raise Refused(Code.NO_SUCH_PLAYER, "no such player in this match")
         if match.hosting is None:
             self._fleet.kick(match_id, seat)
-            await self._release(match, seat)
+            match.seat_states[seat] = "left"
+            await self._records.release(match_id, player_id)
         else:
             match.withdrawn.add(player_id)
             match.withdraw("void")
@@ -315,7 +316,9 @@ class Sessions(Service):
         for watch in tuple(match.watches):
             watch.seat_changed(match_id, seat, state)
         if state == "left":
-            Deferred.fromCoroutine(self._release(match, seat)).addErrback(
+            player_id = match.plan.seats[seat].player_id
+            released = self._records.release(match_id, player_id)
+            Deferred.fromCoroutine(released).addErrback(
                 lambda failure: self._log.failure(
                     "seat not released", failure, match_id=match_id
                 )
@@ -348,7 +351,7 @@ class Sessions(Service):
         if match is None or match.is_over:
             return
         match.is_over = True
-        await self._record_end(end)
+        await self._records.end(end)
         del self._live[end.match_id]
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
@@ -378,28 +381,6 @@ class Sessions(Service):
                 )
             )
         self._check_drained()
-
-    async def _record_end(self, end: MatchEnd) -> None:
-        expires_at = self._clock.seconds() + self._memory_seconds
-        await self._surely(lambda: self._matches.end(end, expires_at))
-
-    async def _release(self, match: Match, seat: int) -> None:
-        match.seat_states[seat] = "left"
-        player_id = match.plan.seats[seat].player_id
-        await self._surely(
-            lambda: self._matches.release(match.plan.match_id, player_id)
-        )
-
-    async def _surely(self, step: Callable[[], Deferred[bool]]) -> None:
-        """Try until the store answers: a player must not stay in a past match."""
-        while True:
-            try:
-                await step()
-            except StoreUnavailable as error:
-                self._log.error("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, 1.0)
-            else:
-                return
 
     def _find(self, match_id: str) -> Match:
         match = self._live.get(match_id)

@@ -12,8 +12,10 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
+from vinom.net.direct import socket_under
 from vinom.net.liveness import Rounds
 from vinom.web.websocket import WebSocketPage, put_protocol
 from vinom.wire.websocket_handshake import read_plain_handshake
@@ -58,13 +60,21 @@ class _Visitor(Protocol):
 
     def __init__(self, door: FrontDoor, address: Any) -> None:
         self._door, self._address = door, address
+        self._descriptor = -1
 
     def connectionMade(self) -> None:
+        transport = self.transport
+        if isinstance(transport, Connection):
+            # Nothing reads the bytes before us, and what comes first is short.
+            found = socket_under(transport)
+            if found is not None:
+                self._descriptor = found.fileno()
+                self._door.page.direct.add(self._descriptor, found.recv, self)
         self._door.rounds.join(self)
 
     def dataReceived(self, data: bytes) -> None:
         door, transport = self._door, self.transport
-        door.rounds.leave(self)
+        self._leave()
         handshake = read_plain_handshake(door.path, data)
         if handshake is not None and door.page.let_in(transport, handshake):
             return
@@ -74,8 +84,16 @@ class _Visitor(Protocol):
         channel.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._door.rounds.leave(self)
+        self._leave()
 
     def visit(self) -> None:
         """It had its time."""
+        self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once."""
         self.transport.abortConnection()
+
+    def _leave(self) -> None:
+        self._door.page.direct.remove(self._descriptor)
+        self._door.rounds.leave(self)

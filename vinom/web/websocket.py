@@ -29,6 +29,7 @@ class WebSocketPage(Resource):
 
     :param origins: whose web pages may connect.
     :param deflates: compress messages if the client can.
+    :ivar direct: connections that are read without the reactor's steps.
     """
 
     _log = Logger()
@@ -38,6 +39,7 @@ class WebSocketPage(Resource):
     ) -> None:
         super().__init__()
         self._websockets, self._origins = websockets, origins
+        self.direct = websockets.direct
         self._deflates = deflates
         #: How many refusals are logged: a flood is not to fill the disk.
         self._logged = TokenBucket(1, 20)

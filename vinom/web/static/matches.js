@@ -4,9 +4,6 @@
 import { iconOf, inOrder, titleOf } from "./games.js";
 import { addressOf, button, h, inWords, plural, say, swap, toast } from "./ui.js";
 
-/** How often the list is asked for, milliseconds: the node does not tell of its changes. */
-const PAUSE = 2000;
-
 /** @type {Record<string, string>} */
 const STATES = { gathering: "about to begin", playing: "playing", over: "just over" };
 
@@ -115,16 +112,6 @@ export function showMatches({ client, catalogue }) {
     );
   }
 
-  async function look() {
-    if (document.hidden || client.status !== "online") return;
-    try {
-      matches = await client.matches();
-    } catch {
-      return; // What we have is shown until the next time.
-    }
-    if (!isOver) showList();
-  }
-
   function follow() {
     // We waited when this page was loaded again, and our place was kept.
     if (client.queued && !isWaiting) wait(client.queued.game);
@@ -134,16 +121,20 @@ export function showMatches({ client, catalogue }) {
   const undo = [
     client.on("queue", follow),
     client.on("match", showList),
+    client.on("matches", (listed) => {
+      matches = listed;
+      showList();
+    }),
   ];
-  const often = setInterval(look, PAUSE);
   client.ready.then(
     () => {
       if (isOver) return;
       if (!isWaiting) showQueue();
-      look();
     },
     () => {},
   );
+  // While we are offline, and again after that, it waits or asks anew by itself.
+  client.watchMatches().catch(() => {});
   follow();
   showList();
 
@@ -157,8 +148,8 @@ export function showMatches({ client, catalogue }) {
     ),
     stop() {
       isOver = true;
-      clearInterval(often);
       for (const one of undo) one();
+      client.unwatchMatches().catch(() => {});
       if (isWaiting) client.cancelQueue().catch(() => {});
     },
   };

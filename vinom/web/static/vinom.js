@@ -201,6 +201,7 @@ class Emitter {
  * @typedef {object} ClientEvents
  * @property {Status} status
  * @property {RoomFacts[]} rooms the list that is watched, whenever it changes
+ * @property {RoomFacts[]} matches the list of matches that is watched, whenever it changes
  * @property {Queued | null} queue how we stand in the queue, whenever it changes
  * @property {FoundMatch | null} match our match: found, found again, or over
  * @property {VinomError} error what nobody asked for: a warning, or the end
@@ -250,10 +251,14 @@ export class Client extends Emitter {
   #watchdog;
   /** @type {{game?: string, state?: string} | null} */
   #watched = null;
+  /** @type {{game?: string, state?: string} | null} */
+  #watchedMatches = null;
   /** What `queue` promised. @type {{game: string, data: Json, resolve: (room: Room) => void, reject: (error: any) => void} | null} */
   #queueing = null;
   /** @type {Map<string, RoomFacts>} */
   #listed = new Map();
+  /** @type {Map<string, RoomFacts>} */
+  #listedMatches = new Map();
   /** @type {(() => void)[]} */
   #undo = [];
   /** @type {Promise<void>} */
@@ -349,9 +354,7 @@ export class Client extends Emitter {
     this.#watched = filter;
     const data = { ...filter, watch: true, limit: 100 };
     await this.request("list_rooms", data, (found) => {
-      this.#listed = new Map(
-        found.rooms.map((/** @type {RoomFacts} */ one) => [one.room_id, one]),
-      );
+      this.#listed = byId(found.rooms);
       this.#tellRooms();
     });
   }
@@ -360,6 +363,27 @@ export class Client extends Emitter {
   async unwatchRooms() {
     this.#watched = null;
     await this.request("list_rooms", { watch: false, limit: 1 });
+  }
+
+  /**
+   * Have "matches" told, with the list that `matches()` would give, now and with each
+   * change.
+   *
+   * @param {{game?: string, state?: string}} [filter]
+   */
+  async watchMatches(filter = {}) {
+    this.#watchedMatches = filter;
+    const data = { ...filter, matches: true, watch: true, limit: 100 };
+    await this.request("list_rooms", data, (found) => {
+      this.#listedMatches = byId(found.rooms);
+      this.#tellMatches();
+    });
+  }
+
+  /** Hear no more of matches. */
+  async unwatchMatches() {
+    this.#watchedMatches = null;
+    await this.request("list_rooms", { matches: true, watch: false, limit: 1 });
   }
 
   /**
@@ -529,6 +553,7 @@ export class Client extends Emitter {
       waiting.unsent = null;
     }
     if (this.#watched) this.watchRooms(this.#watched).catch(() => {});
+    if (this.#watchedMatches) this.watchMatches(this.#watchedMatches).catch(() => {});
     // It may have kept our place. If not, or if a match was over meanwhile, we wait anew.
     if (!isSame) this.match = null;
     if (this.#queueing) this.#askForMatch(true);
@@ -656,9 +681,11 @@ export class Client extends Emitter {
         waiting.reject(/** @type {VinomError} */ (error));
       }
     } else if (type === "room_list_update") {
-      for (const one of data.changed) this.#listed.set(one.room_id, one);
-      for (const gone of data.gone) this.#listed.delete(gone);
+      renew(this.#listed, data);
       if (this.#watched) this.#tellRooms();
+    } else if (type === "match_list_update") {
+      renew(this.#listedMatches, data);
+      if (this.#watchedMatches) this.#tellMatches();
     } else {
       if (type === "queue_status") this.#tellQueue(data.state === "idle" ? null : data);
       else if (type === "match_found") this.#found(data);
@@ -744,6 +771,21 @@ export class Client extends Emitter {
     this.rooms = [...this.#listed.values()];
     this.emit("rooms", this.rooms);
   }
+
+  #tellMatches() {
+    this.emit("matches", [...this.#listedMatches.values()]);
+  }
+}
+
+/** @param {RoomFacts[]} listed */
+function byId(listed) {
+  return new Map(listed.map((one) => [one.room_id, one]));
+}
+
+/** @param {Map<string, RoomFacts>} listed @param {{changed: RoomFacts[], gone: string[]}} news */
+function renew(listed, { changed, gone }) {
+  for (const one of changed) listed.set(one.room_id, one);
+  for (const id of gone) listed.delete(id);
 }
 
 /** Statuses that nothing follows, and refusals of a hello that trying again will not change. */
@@ -761,6 +803,7 @@ const REFUSALS = new Set([
  * @property {Room} state a newer view; some are skipped for one who reads slowly
  * @property {GameEvent} event something happened once: exactly once, in order
  * @property {Room} change players, host or state of the room
+ * @property {Room} back the connection was lost, and we are in the room again
  * @property {Room} start play begins, for the first time or again
  * @property {Outcome} round a round has ended
  * @property {{id: number, error: VinomError}} refused an action changed nothing
@@ -962,6 +1005,7 @@ export class Room extends Emitter {
       }
     }
     this.emit("change", this);
+    if (isBack) this.emit("back", this);
   }
 
   /** There is a connection again. */
