@@ -14,7 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
 from vinom.game import Chance, Event, Seat, Step, Table
-from vinom.games.arena import DASH_TICKS, REACH, REST_TICKS, SAFE_TICKS, Arena
+from vinom.games.arena import (
+    DASH_TICKS,
+    REACH,
+    REST_TICKS,
+    SAFE_TICKS,
+    TICK_HZ,
+    Arena,
+)
 from vinom.games.arena_field import (
     DASH_SPEED,
     FULL,
@@ -208,6 +215,20 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual((again.state.round, again.state.phase), (2, "playing"))
         self.assertEqual(again.state.ends, 50 + s.length)
         self.assertIsNone(GAME.outcome(again.state))
+
+    def test_rematch_of_those_who_stay(self) -> None:
+        """
+        Another round begins, as long as any, when the one leaves who had not asked.
+        """
+        s = put((5000, 5000), (9000, 9000), (13_000, 9000), ends=1)
+        s = tick(tick(s).state, (1, Rematch()), (2, Rematch())).state
+        self.assertEqual(s.phase, "over")
+        again = GAME.left(s, 0, 50 / TICK_HZ)
+        assert isinstance(again, Step)
+        self.assertEqual([event.kind for event in again.events], ["began"])
+        self.assertEqual(
+            (again.state.phase, again.state.ends), ("playing", 50 + s.length)
+        )
 
     def test_come_and_go(self) -> None:
         """

@@ -174,6 +174,18 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(outcome.places, ((0,), (1,)))
         self.assertEqual(self.refusal(s, Rematch()), "alone")
 
+    def test_rematch_of_those_who_stay(self) -> None:
+        """
+        Another round begins when the one leaves who had not asked for it.
+        """
+        s = hold((), (), ("QH",), phase="over", loser=2, safe=((0, 1),))
+        for seat in (0, 2):
+            s, events = step(GAME.act(s, seat, Rematch(), 5.0))
+            self.assertEqual([event.kind for event in events], ["asked"])
+        s, events = step(GAME.left(s, 1, 6.0))
+        self.assertEqual(events[0].kind, "began")
+        self.assertEqual((s.phase, s.round, s.hands[1]), ("playing", 2, ()))
+
     def test_who_is_safe_may_leave(self) -> None:
         """
         Leaving after one's last card changes nothing.

@@ -150,6 +150,8 @@ const scenarios = {
     const events = record(room);
     const { seat } = room;
     let cuts = 0;
+    let returns = 0;
+    room.on("back", () => (returns += 1));
     await playRound(room, async () => {
       // The move is made while there is no connection, and counts once there is.
       way.cut();
@@ -158,6 +160,7 @@ const scenarios = {
       setTimeout(way.mend, 200);
     });
     assert.ok(cuts >= 2);
+    assert.equal(returns, cuts);
     assert.equal(room.seat, seat);
     assert.ok(statuses.filter((one) => one === "online").length >= cuts);
     const mine = events.filter((one) => one.kind === "placed" && one.data.seat === seat);
@@ -224,6 +227,12 @@ const scenarios = {
     await cancelled;
     assert.equal(ann.queued, null);
     await assert.rejects(ann.queue("chess"), (error) => error.code === "unknown_game");
+    /** @type {any[][]} */
+    const lists = [];
+    const eve = await connect({ url: url(), name: "eve", WebSocket });
+    eve.on("matches", (list) => lists.push(list));
+    await eve.watchMatches({ game: "maze" });
+    assert.deepEqual(lists, [[]]);
     // A wait outlives its connection.
     const options = { rows: 2, cols: 5 };
     const found = ann.queue("maze", { options });
@@ -240,7 +249,8 @@ const scenarios = {
     assert.deepEqual(ann.match, { match_id: room.roomId, game: "maze" });
     assert.equal(ann.queued, null);
     // Somebody watches.
-    const eve = await connect({ url: url(), name: "eve", WebSocket });
+    await until(eve, () => lists.at(-1)?.[0]?.state === "playing", ["matches"]);
+    assert.equal(lists.at(-1)?.[0].room_id, room.roomId);
     const listed = (await eve.matches({ game: "maze" })).map((one) => one.room_id);
     assert.deepEqual(listed, [room.roomId]);
     const watched = await eve.join("maze", { roomId: room.roomId, spectate: true });
@@ -257,6 +267,9 @@ const scenarios = {
     assert.deepEqual(room.outcome, watched.outcome);
     await room.leave();
     assert.equal(ann.match, null);
+    await other.leave();
+    await until(eve, () => lists.at(-1)?.length === 0, ["matches"]);
+    await eve.unwatchMatches();
     for (const one of [ann, bob, eve]) one.close();
     way.close();
   },

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest import SkipTest
 
 FOLDER = Path(__file__).resolve().parent.parent / "javascript"
 _PACKAGES = ("axe-core", "typescript", "ws")
@@ -38,3 +41,25 @@ def why_no_javascript() -> str | None:
         told = done.stderr.decode(errors="replace").strip().splitlines()
         return f"npm install failed: {told[-1] if told else done.returncode}"
     return None
+
+
+def run_script(name: str, asked: Any) -> Any:
+    """
+    Run one of our scripts in Node, with JSON in and out; it needs no packages.
+
+    :raises unittest.SkipTest: Node is not installed.
+    :raises AssertionError: the script failed.
+    """
+    node = shutil.which("node")
+    if node is None:
+        raise SkipTest("node is not installed")
+    done = subprocess.run(
+        [node, str(FOLDER / name)],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    return json.loads(done.stdout)

@@ -26,6 +26,7 @@ from vinom.errors import Rejected
 from vinom.game import Chance, Game, Seat
 from vinom.games.arena import Arena
 from vinom.games.dice import Dice
+from vinom.games.maze import Maze
 from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
@@ -43,13 +44,14 @@ from vinom.rules.recording import (
 from vinom.rules.room_views import Views
 
 GAMES: dict[str, type[Game[Any, Any]]] = {
-    one.name: one for one in (Arena, Dice, OldMaid, OweDrahn, TicTacToe)
+    one.name: one for one in (Arena, Dice, Maze, OldMaid, OweDrahn, TicTacToe)
 }
 
 #: Options that make some games short or odd; ``{}`` is how they are mostly played.
 OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "arena": ({"seconds": 8}, {"seconds": 15, "points": 4}, {"seconds": 6, "gems": 1}),
     "dice": ({}, {"target": 500}, {"turn_seconds": 3}),
+    "maze": ({}, {"rows": 4, "cols": 6}, {"rows": 2, "cols": 3, "minutes": 0.5}),
     "oldmaid": ({}, {"turn_seconds": 3}),
     "owedrahn": ({}, {"lives": 1, "stake": 7}, {"ready_seconds": 3}),
     "tictactoe": ({},),

@@ -42,9 +42,9 @@ from vinom.games.arena_table import (
     Body,
     Dash,
     Move,
-    Rematch,
     show,
 )
+from vinom.games.rounds import Rematch, agree, is_agreed
 
 TICK_HZ = 20
 #: How long a dash takes, how long until the next, and how long who was hit is
@@ -136,7 +136,11 @@ class Arena(Game[ArenaState, Action]):
         s = _with_body(s, seat, attrs.evolve(s.bodies[seat], here=False, points=0))
         rematch = tuple(one for one in s.rematch if one != seat)
         s = attrs.evolve(s, rematch=rematch)
-        if s.phase == "over" or sum(body.here for body in s.bodies) > 1:
+        if s.phase == "over":
+            # Those who stay may have waited for this one.
+            n = int(now * TICK_HZ)
+            return _again(s, n) if is_agreed(rematch, _here(s)) else s
+        if len(_here(s)) > 1:
             return s
         return Step(*_finish(s))
 
@@ -176,8 +180,7 @@ class Arena(Game[ArenaState, Action]):
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
         """Run to the nearest gem; where a wall is in the way, anywhere else."""
         if view["phase"] == "over":
-            asked = view["rematch"]
-            return Rematch() if asked and seat not in asked else None
+            return agree(view["rematch"], seat)
         me = view["players"][seat]
         if me is None:
             return None
@@ -330,13 +333,22 @@ def _ask_rematch(
         sorted({seat for seat, action in inputs if isinstance(action, Rematch)})
     )
     new = tuple(seat for seat in asked if seat not in s.rematch)
-    here = [seat for seat, body in enumerate(s.bodies) if body.here]
+    here = _here(s)
     if not new or len(here) < 2:
         return s
     rematch = tuple(sorted((*s.rematch, *new)))
-    if not set(here) <= set(rematch):
+    if not is_agreed(rematch, here):
         events = tuple(Event("asked", {"seat": seat}) for seat in new)
         return Step(attrs.evolve(s, rematch=rematch), events)
+    return _again(s, n)
+
+
+def _here(s: ArenaState) -> tuple[int, ...]:
+    return tuple(seat for seat, body in enumerate(s.bodies) if body.here)
+
+
+def _again(s: ArenaState, n: int) -> Step[ArenaState]:
+    """Begin another round."""
     s = attrs.evolve(
         s, tick=n, round=s.round + 1, phase="playing", winners=(), rematch=()
     )

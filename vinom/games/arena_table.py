@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from vinom.game import Chance
 from vinom.games.arena_field import FULL, Point, Wall
+from vinom.games.rounds import Rematch
 
 Axis = Annotated[int, Meta(ge=-FULL, le=FULL)]
 #: A client's own number for an input, told back when it has taken effect.
@@ -48,10 +49,6 @@ class Dash(Struct, frozen=True, forbid_unknown_fields=True, tag="dash"):
     """Be three times as fast for a moment."""
 
     n: InputNumber = 0
-
-
-class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
-    """Ask for another round."""
 
 
 Action = Move | Dash | Rematch

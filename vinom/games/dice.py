@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 from vinom.games.dice_score import choices, is_bust, score
+from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 _DICE = 6
 #: The bot banks as soon as a turn has brought this much,
@@ -59,10 +60,6 @@ class SetAside(Struct, frozen=True, forbid_unknown_fields=True, tag="set_aside")
 
 class EndTurn(Struct, frozen=True, forbid_unknown_fields=True, tag="end_turn"):
     """Bank the points of this turn."""
-
-
-class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
-    """Ask for another round."""
 
 
 class DiceSetup(Struct, frozen=True):
@@ -154,10 +151,7 @@ class Dice(Game[DiceState, Action]):
         """Roll, set aside, bank, or ask for another round."""
         if isinstance(action, Rematch):
             return _ask_rematch(s, seat, now)
-        if s.phase == "over":
-            raise Rejected("round_over", "this round is over; ask for a rematch")
-        if seat != s.turn:
-            raise Rejected("not_your_turn", "wait for your turn")
+        ensure_turn(seat, None if s.phase == "over" else s.turn)
         if isinstance(action, SetAside):
             return _set_aside(s, action, now)
         if s.phase == "choosing":
@@ -215,8 +209,7 @@ class Dice(Game[DiceState, Action]):
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
         """Take the most points of each roll, and bank 300 or before few dice."""
         if view["phase"] == "over":
-            asked = view["rematch"]
-            return Rematch() if asked and seat not in asked else None
+            return agree(view["rematch"], seat)
         if view["turn"] != seat:
             return None
         if view["phase"] == "rolling":
@@ -316,15 +309,12 @@ def _win(s: DiceState, winner: int, how: str) -> tuple[DiceState, tuple[Event, .
 
 
 def _ask_rematch(s: DiceState, seat: int, now: float) -> DiceState | Step[DiceState]:
-    if s.phase != "over":
-        raise Rejected("round_runs", "this round is not over")
-    if s.gone:
-        raise Rejected("alone", "the other has left")
-    if seat in s.rematch:
+    here = {0, 1} - set(s.gone)
+    asked = ask_again(seat, s.rematch, here, s.phase == "over")
+    if asked == s.rematch:
         return s
-    if not s.rematch:
-        asked = Event("asked", {"seat": seat})
-        return Step(attrs.evolve(s, rematch=(seat,)), (asked,))
+    if not is_agreed(asked, here):
+        return Step(attrs.evolve(s, rematch=asked), (Event("asked", {"seat": seat}),))
     first, chance = s.chance.below(2)
     s = DiceState(
         target=s.target,

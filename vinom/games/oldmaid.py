@@ -19,6 +19,7 @@ import attrs
 from msgspec import Meta, Struct
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 #: Rank, then suit. The queen of clubs is not in play.
 DECK = tuple(
@@ -47,10 +48,6 @@ class Draw(Struct, frozen=True, forbid_unknown_fields=True, tag="draw"):
     """
 
     position: Annotated[int, Meta(ge=0, le=50)]
-
-
-class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
-    """Ask for another round."""
 
 
 class MaidView(Struct, frozen=True):
@@ -129,10 +126,7 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
         """Draw a card, or ask for another round."""
         if isinstance(action, Rematch):
             return _ask_rematch(s, seat, now)
-        if s.phase == "over":
-            raise Rejected("round_over", "this round is over; ask for a rematch")
-        if seat != s.turn:
-            raise Rejected("not_your_turn", "wait for your turn")
+        ensure_turn(seat, None if s.phase == "over" else s.turn)
         count = len(s.hands[s.source])
         if action.position >= count:
             raise Rejected("no_such_card", f"seat {s.source} holds {count} cards")
@@ -152,7 +146,10 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
     def left(self, s: MaidState, seat: int, now: float) -> MaidState | Step[MaidState]:
         """Deal a leaver's cards to the others; of two, the other has won."""
         s = attrs.evolve(s, gone=(*s.gone, seat))
-        if s.phase == "over" or not s.hands[seat]:
+        if s.phase == "over":
+            # Those who stay may have waited for this one.
+            return _again(s, now) if is_agreed(s.rematch, _here(s)) else s
+        if not s.hands[seat]:
             return s
         s = attrs.evolve(s, quitters=(*s.quitters, seat))
         return Step(*_deal_on(s, seat, now))
@@ -190,8 +187,7 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
     ) -> Draw | Rematch | None:
         """Draw any card."""
         if view["phase"] == "over":
-            asked = view["rematch"]
-            return Rematch() if asked and seat not in asked else None
+            return agree(view["rematch"], seat)
         if view["turn"] != seat:
             return None
         return Draw(chance.below(view["counts"][view["source"]])[0])
@@ -342,15 +338,17 @@ def _deal_on(
 
 
 def _ask_rematch(s: MaidState, seat: int, now: float) -> MaidState | Step[MaidState]:
-    if s.phase != "over":
-        raise Rejected("round_runs", "this round is not over")
-    players = tuple(one for one in range(len(s.hands)) if one not in s.gone)
-    if len(players) < 2:
-        raise Rejected("alone", "the others have left")
-    if seat in s.rematch:
+    asked = ask_again(seat, s.rematch, _here(s), s.phase == "over")
+    if asked == s.rematch:
         return s
-    asked = tuple(sorted((*s.rematch, seat)))
-    if not set(players) <= set(asked):
-        event = Event("asked", {"seat": seat})
-        return Step(attrs.evolve(s, rematch=asked), (event,))
-    return _deal(s.turn_seconds, s.chance, players, s.gone, s.round + 1, now)
+    if not is_agreed(asked, _here(s)):
+        return Step(attrs.evolve(s, rematch=asked), (Event("asked", {"seat": seat}),))
+    return _again(s, now)
+
+
+def _here(s: MaidState) -> tuple[int, ...]:
+    return tuple(seat for seat in range(len(s.hands)) if seat not in s.gone)
+
+
+def _again(s: MaidState, now: float) -> Step[MaidState]:
+    return _deal(s.turn_seconds, s.chance, _here(s), s.gone, s.round + 1, now)

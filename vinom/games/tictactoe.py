@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Game, Outcome, Step, Table
+from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 #: Time for one move, seconds.
 TURN_SECONDS = 30.0
@@ -39,10 +40,6 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True, tag="place"):
 
     row: _Cell
     col: _Cell
-
-
-class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
-    """Ask for another round."""
 
 
 class TicTacToeOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,10 +122,7 @@ class TicTacToe(Game[Board, Place | Rematch]):
         """Place a mark, or ask for another round."""
         if isinstance(action, Rematch):
             return _ask_again(s, seat, now)
-        if s.turn is None:
-            raise Rejected("round_over", "this round is over; ask for a rematch")
-        if s.turn != seat:
-            raise Rejected("not_your_turn", "it is the other's turn")
+        ensure_turn(seat, s.turn)
         cell = 3 * action.row + action.col
         if s.cells[cell] is not None:
             raise Rejected("taken", "this cell is taken")
@@ -188,7 +182,7 @@ class TicTacToe(Game[Board, Place | Rematch]):
     ) -> Place | Rematch | None:
         """Play perfectly, differently each time; take every rematch."""
         if view["turn"] is None:
-            return Rematch() if (1 - seat) in view["rematch"] else None
+            return agree(view["rematch"], seat)
         if view["turn"] != seat:
             return None
         cells = tuple(cell for row in view["board"] for cell in row)
@@ -260,13 +254,10 @@ def _end(s: Board, winner: int | None, how: str, *before: Event) -> Step[Board]:
 
 
 def _ask_again(s: Board, seat: int, now: float) -> Board | Step[Board]:
-    if s.turn is not None:
-        raise Rejected("round_runs", "this round is not over")
-    if s.gone:
-        raise Rejected("alone", "the other has left")
-    if seat in s.asked:
+    here = {0, 1} - set(s.gone)
+    asked = ask_again(seat, s.asked, here, s.turn is None)
+    if asked == s.asked:
         return s
-    asked = (*s.asked, seat)
-    if len(asked) < 2:
+    if not is_agreed(asked, here):
         return Step(attrs.evolve(s, asked=asked), (Event("asked", {"seat": seat}),))
     return _begin(attrs.evolve(s, round=s.round + 1), now)

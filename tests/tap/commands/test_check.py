@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,14 +31,31 @@ class Endless(Cards):
             pass
 
 
+class Terminal(io.StringIO):
+    """Where somebody looks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class CheckTests(SynchronousTestCase):
-    def run_command(self, *arguments: str) -> tuple[int, str]:
+    def run_command(self, *arguments: str, **settings: Any) -> tuple[int, str]:
+        code, out, _ = self.run_watched(io.StringIO(), *arguments, **settings)
+        return code, out
+
+    def run_watched(
+        self,
+        stderr: io.StringIO,
+        *arguments: str,
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> tuple[int, str, str]:
+        """Run the command; the exit code, what it says, and its progress."""
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
         out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            code = command.run(parser.parse_args(arguments))
-        return code, out.getvalue()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(stderr):
+            code = command.run(parser.parse_args(arguments), seconds)
+        return code, out.getvalue(), stderr.getvalue()
 
     def test_a_good_game(self) -> None:
         """
@@ -45,6 +64,42 @@ class CheckTests(SynchronousTestCase):
         code, out = self.run_command("tests.support.games:Cards", "--games", "1")
         self.assertEqual(code, 0)
         self.assertRegex(out, r"^cards: ok \(2 games, \d+ steps\)\n$")
+
+    def test_how_much_is_played(self) -> None:
+        """
+        As many games are played as were asked for; unless they were counted, none
+        begins when the time is over, but every number of players gets its game.
+        """
+        cards = "tests.support.games:Cards"
+        for arguments, clock, games in (
+            ((), lambda: 0.0, 6),
+            ((), itertools.count(step=20).__next__, 2),
+            (("--games", "4"), itertools.count(step=20).__next__, 8),
+            (("--seconds", "0"), lambda: 0.0, 2),
+            (("--seconds", "20"), itertools.count(step=3).__next__, 4),
+            (("--games", "1", "--seconds", "20"), lambda: 0.0, 2),
+        ):
+            _, out = self.run_command(cards, *arguments, seconds=clock)
+            self.assertIn(f"cards: ok ({games} games, ", out, arguments)
+
+    def test_progress(self) -> None:
+        """
+        At a terminal one line says which game is played and is wiped in the end;
+        elsewhere a short check is silent, and a long one tells every few seconds.
+        """
+        arguments = ("tests.support.games:Cards", "--games", "3")
+        _, _, told = self.run_watched(Terminal(), *arguments)
+        lines = told.split("\r\x1b[K")
+        self.assertEqual(lines[1], "cards: game 1, 2 players")
+        self.assertEqual(lines[-1], "")
+        self.assertNotIn("\n", told)
+        _, _, told = self.run_watched(io.StringIO(), *arguments)
+        self.assertEqual(told, "")
+        _, _, told = self.run_watched(
+            io.StringIO(), *arguments, seconds=itertools.count().__next__
+        )
+        self.assertRegex(told, r"^(cards: .+\n){1,4}$")
+        self.assertIn("cards: game 2, 3 players\n", told)
 
     def test_a_game_that_depends_on_its_process(self) -> None:
         """
@@ -94,6 +149,7 @@ class CheckTests(SynchronousTestCase):
             (("chess",), "no installed game is called 'chess'"),
             (("no_such:Game",), "cannot import"),
             (("maze", "--games", "0"), "--games"),
+            (("maze", "--seconds", "nan"), "--seconds"),
         ):
             with self.assertRaisesRegex(Misconfigured, why):
                 self.run_command(*arguments)

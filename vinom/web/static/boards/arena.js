@@ -1,10 +1,13 @@
 // @ts-check
 /**
- * The arena: twenty states a second, drawn a little late, so that there is
- * nearly always one before and one after the moment that is drawn.
+ * The arena: twenty states a second. Others are drawn a little late, so that there
+ * is nearly always one before and one after the moment that is drawn; one's own
+ * player is drawn at once.
  */
 
 import { button, colourOf, h, isCalm, swap } from "../ui.js";
+import { Own } from "./arena_own.js";
+import { Wish } from "./arena_wish.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
 import { rematchButton, tellTurn } from "./parts.js";
 
@@ -108,6 +111,7 @@ export function mount(context) {
   const { room } = context;
   const field = room.setup;
   const timeline = new Timeline(field.tick_hz);
+  const own = room.seat === null ? null : new Own(field);
   const status = h("p.turn", { role: "status" });
   const left = h("p.muted.clock", { "aria-hidden": "true" });
   const foot = h("div.row.centre");
@@ -115,10 +119,7 @@ export function mount(context) {
   /** Where we are drawn, for the mouse. */
   let me = { x: field.width / 2, y: field.height / 2 };
   let camera = { left: 0, top: 0, scale: 1 };
-  /** @type {[number, number]} */
-  let wanted = [0, 0];
-  let sent = "0,0";
-  let sentAt = 0;
+  const wish = new Wish();
   let number = 0;
   /** @type {any} */
   let later;
@@ -131,33 +132,36 @@ export function mount(context) {
 
   /** @param {number} x @param {number} y from -1 to 1 */
   function go(x, y) {
-    const length = Math.hypot(x, y);
-    const most = Math.max(1, length);
-    wanted = [Math.round((100 * x) / most), Math.round((100 * y) / most)];
+    wish.want(x, y);
     tellWish();
   }
 
   function tellWish() {
     if (room.seat === null || room.view.phase !== "playing") return;
-    const now = performance.now();
     clearTimeout(later);
-    if (now - sentAt < 45) {
-      later = setTimeout(tellWish, 50);
-      return;
-    }
-    if (String(wanted) === sent) return;
-    sent = String(wanted);
-    sentAt = now;
-    number = (number + 1) % 65536;
-    room.act({ type: "move", x: wanted[0], y: wanted[1], n: number });
+    const way = wish.take(performance.now());
+    if (way) {
+      number = (number + 1) % 65536;
+      tell({ type: "move", x: way[0], y: way[1], n: number });
+    } else if (wish.isUntold) later = setTimeout(tellWish, 50);
+  }
+
+  /** Done at once here, and asked of the node. @param {{type: string, x?: number, y?: number, n: number}} action */
+  function tell(action) {
+    own?.acted(action, performance.now());
+    room.act(action);
   }
 
   function dash() {
     if (room.seat === null || room.view.phase !== "playing") return;
     number = (number + 1) % 65536;
-    room.act({ type: "dash", n: number });
+    tell({ type: "dash", n: number });
   }
 
+  const stopListening = room.on("back", () => {
+    wish.forgotten();
+    tellWish();
+  });
   const { canvas, stop: stopCanvas } = makeCanvas(
     // Narrow screens show a part of the field, around us.
     (width) => (width < 560 ? width : (width * field.height) / field.width),
@@ -214,8 +218,8 @@ export function mount(context) {
   /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} now */
   function draw(pen, width, height, now) {
     const places = timeline.at(performance.now());
-    const own = room.seat === null ? null : places[room.seat];
-    if (own) me = own;
+    const mine = own?.at(performance.now());
+    if (mine) me = places[room.seat] = mine;
     const scale = Math.max(width / field.width, height / field.height);
     const wide = width / scale;
     const high = height / scale;
@@ -338,6 +342,7 @@ export function mount(context) {
     ends: true,
     stop() {
       clearTimeout(later);
+      stopListening();
       stopCanvas();
       forgetColours();
     },
@@ -346,12 +351,14 @@ export function mount(context) {
     update() {
       const { tick, ends, phase, players, winners, rematch } = room.view;
       timeline.add(tick, players, room.receivedAt);
+      own?.told(tick, players[room.seat], phase === "playing", room.receivedAt);
       let words = `First to ${field.points} gems`;
       if (phase === "over") {
         const names = winners.map(context.nameOf).join(" and ");
         words = winners.includes(room.seat) && winners.length === 1 ? "You won!" : `${names} won`;
-        sent = "0,0";
+        wish.forgotten();
       }
+      tellWish();
       tellTurn(status, words, false);
       left.textContent = phase === "over" ? "" : `${Math.max(0, Math.ceil((ends - tick) / field.tick_hz))} s`;
       const key = `${phase}${rematch}${room.players.length}`;
