@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers, stuck
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, describe
-from benchmarks.peers import Colyseus
+from benchmarks.peers import Colyseus, Pyenet
+from benchmarks.tables import has_place, write_table
 from vinom.errors import VinomError
 
 PARTS: dict[str, Any] = {
@@ -31,6 +32,8 @@ PARTS: dict[str, Any] = {
     "rooms": rooms.rooms,
     "stuck": stuck.stuck,
 }
+#: Parts that are measured beside pyenet, if it is here.
+_BESIDE_PYENET = {"single", "saturation", "handshake", "dense", "strangers"}
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -55,6 +58,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="also write a line per part here")
     parser.add_argument(
+        "--write",
+        metavar="PAGE",
+        type=Path,
+        help="also put each part's table into this page (docs/performance.rst)",
+    )
+    parser.add_argument(
         "--peer-python",
         metavar="PROGRAM",
         default=sys.executable,
@@ -71,24 +80,34 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         type=Path,
         default=Path(os.environ.get("VINOM_PEER_MODULES", ".")),
-        help="where `npm install @colyseus/core @colyseus/ws-transport "
-        "@colyseus/schema` was run (default VINOM_PEER_MODULES, or here)",
+        help="where `npm install @colyseus/core@0.18 @colyseus/ws-transport@0.18 "
+        "@colyseus/schema@5` was run (default VINOM_PEER_MODULES, or here)",
     )
     options = parser.parse_args(argv)
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"no part is called {', '.join(sorted(unknown))}")
+    if options.write is not None:
+        if options.tenth:
+            parser.error("--tenth says nothing about speed: leave out --write")
+        try:
+            page = options.write.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            parser.error(f"--write: {options.write} cannot be read: {error}")
+        for name in options.parts or PARTS:
+            if not has_place(page, name):
+                parser.error(f"--write: no line '.. measured: {name}' in the page")
     return options
 
 
 def _parts(options: argparse.Namespace) -> dict[str, Any]:
     """Which parts to run, ready to be called."""
     chosen = {name: PARTS[name] for name in options.parts or PARTS}
-    if "saturation" in chosen:
-        if play.has_pyenet(options.peer_python):
-            chosen["saturation"] = functools.partial(
-                play.saturation, peer_python=options.peer_python
-            )
+    if beside := _BESIDE_PYENET & chosen.keys():
+        pyenet = Pyenet(options.peer_python)
+        if pyenet.is_here:
+            for name in beside:
+                chosen[name] = functools.partial(chosen[name], pyenet=pyenet)
         else:
             print("no pyenet here: not compared with it", file=sys.stderr)
     if "rooms" in chosen:
@@ -106,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     size = Size(1, 0.1) if options.tenth else Size(options.runs)
     is_failed = False
     for name, measure in _parts(options).items():
-        began = time.monotonic()
+        began, machine = time.monotonic(), describe()
         with tempfile.TemporaryDirectory(prefix="vinom-bench-") as folder:
             try:
                 figures = measure(
@@ -122,12 +141,15 @@ def main(argv: list[str] | None = None) -> int:
                 continue
         for figure in figures:
             print(figure.as_line(), flush=True)
+        if options.write is not None:
+            page = options.write.read_text()
+            options.write.write_text(write_table(page, name, figures, machine))
         if options.json is not None:
             result = {
                 "part": name,
                 "seconds": round(time.monotonic() - began, 1),
                 "tenth": options.tenth,
-                "machine": describe(),
+                "machine": machine,
                 "figures": [figure.as_json() for figure in figures],
             }
             with options.json.open("a") as file:

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+_WORDS = {True: "met", False: "no", None: ""}
+
 
 @attrs.frozen
 class Figure:
@@ -16,6 +18,9 @@ class Figure:
     :ivar runs: the figure of each run; the row shows their median.
     :ivar bar: what it must reach; ``None`` is reported only.
     :ivar at_least: the bar is a least one, not a most.
+    :ivar slower: how many times slower this machine is than the one where the bar
+        was set, by a peer in the same minutes; ``None`` if that is not known, or
+        does not matter.
     :ivar detail: what else the generators said, of the median run.
     """
 
@@ -25,6 +30,7 @@ class Figure:
     bar: float | None = None
     at_least: bool = False
     detail: dict[str, Any] = attrs.field(factory=dict)
+    slower: float | None = None
 
     @property
     def value(self) -> float:
@@ -34,9 +40,23 @@ class Figure:
     @property
     def is_met(self) -> bool | None:
         """Does the median reach the bar?"""
-        if self.bar is None:
+        return None if self.bar is None else self._reaches(self.bar)
+
+    @property
+    def bar_here(self) -> float | None:
+        """The bar at the speed of this machine."""
+        if self.bar is None or self.slower is None:
             return None
-        return self.value >= self.bar if self.at_least else self.value <= self.bar
+        return self.bar / self.slower if self.at_least else self.bar * self.slower
+
+    @property
+    def is_met_here(self) -> bool | None:
+        """Does the median reach the bar at the speed of this machine?"""
+        bar = self.bar_here
+        return None if bar is None else self._reaches(bar)
+
+    def _reaches(self, bar: float) -> bool:
+        return self.value >= bar if self.at_least else self.value <= bar
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -46,6 +66,8 @@ class Figure:
             "value": round(self.value, 3),
             "bar": self.bar,
             "met": self.is_met,
+            "bar_here": self.bar_here,
+            "met_here": self.is_met_here,
             "runs": [round(run, 3) for run in self.runs],
             "detail": self.detail,
         }
@@ -56,8 +78,13 @@ class Figure:
         if len(self.runs) > 1:
             told += f" ({min(self.runs):.4g} to {max(self.runs):.4g})"
         if self.bar is not None:
-            sign, word = ">=" if self.at_least else "<=", "met" if self.is_met else "no"
-            told += f"; bar {sign} {self.bar:g}: {word}"
+            sign = ">=" if self.at_least else "<="
+            told += f"; bar {sign} {self.bar:g}: {_WORDS[self.is_met]}"
+            if self.bar_here is not None:
+                told += (
+                    f"; machine {self.slower:.3g} times slower than the bar's, "
+                    f"{sign} {self.bar_here:.4g}: {_WORDS[self.is_met_here]}"
+                )
         return told
 
 

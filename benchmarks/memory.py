@@ -66,19 +66,21 @@ def processes(size: Size, folder: Path, say: Say) -> list[Figure]:
         raise Failed(f"{rooms} matches are in {len(set(pids))} processes")
     name = "game process with an idle room"
     return [
-        _of_processes(f"{name}, private", alone, 0),
+        _of_processes(f"{name}, private", alone, 0, 8.0),
         _of_processes(f"{name} and four players, private", found, rooms * SEATS),
     ]
 
 
-def _of_processes(name: str, found: list[float], players: int) -> Figure:
+def _of_processes(
+    name: str, found: list[float], players: int, bar: float | None = None
+) -> Figure:
     detail = {
         "processes": len(found),
         "players": players,
         "least": round(min(found), 2),
         "most": round(max(found), 2),
     }
-    return Figure(name, "MB", (median(found),), 8.0, detail=detail)
+    return Figure(name, "MB", (median(found),), bar, detail=detail)
 
 
 def lines(size: Size, folder: Path, say: Say) -> list[Figure]:

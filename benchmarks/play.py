@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Size, of_runs
-from benchmarks.machine import HERE, SERVER_CORE, Failed, build, load, pinned
+from benchmarks.machine import Failed, build, load
 from benchmarks.node import SEATS, Node
+from benchmarks.peers import Pyenet
+from benchmarks.yardstick import Yardstick
 
 #: One game server that hosts all rooms.
 DENSE = ("--rooms-per-process=100000", "--warm=1")
@@ -29,12 +28,16 @@ def _play(
         return load(udpload, node.write_seats(matches), pid, *how)
 
 
-def single(size: Size, folder: Path, say: Say) -> list[Figure]:
+def single(
+    size: Size, folder: Path, say: Say, pyenet: Pyenet | None = None
+) -> list[Figure]:
     """One input in, four encrypted states out, nothing coalesced."""
+    yardstick = Yardstick(pyenet, size, folder)
     udpload = build("udpload", folder, "ssl", "crypto")
     busy, paced = [], []
     for run in range(size.runs):
         say(f"single: run {run + 1} of {size.runs}")
+        yardstick.measure()
         players, seconds = size.count(200), size.seconds(3.0)
         busy.append(_play(udpload, players, "one", size.seconds(1.0), seconds))
         players = size.count(40)
@@ -44,45 +47,33 @@ def single(size: Size, folder: Path, say: Say) -> list[Figure]:
     for told in busy:
         if abs(told["states_per_input"] - SEATS) > 0.05:
             raise Failed(f"an input made {told['states_per_input']} states, not 4")
+    what, key = "input with its own four states", "cpu_us_per_input"
+    apart = "the same, 40 players, 50 inputs a second each at fixed times"
     return [
-        of_runs(
-            "input with its own four states",
-            "us CPU",
-            busy,
-            "cpu_us_per_input",
-            60.0,
-        ),
-        of_runs(
-            "the same, 40 players, 50 inputs a second each at fixed times",
-            "us CPU",
-            paced,
-            "cpu_us_per_input",
-        ),
+        *yardstick.judge([of_runs(what, "us CPU", busy, key, 60.0)]),
+        of_runs(apart, "us CPU", paced, key),
         of_runs("input to state at that rate, p99", "us", paced, "p99_us"),
     ]
 
 
 def saturation(
-    size: Size, folder: Path, say: Say, peer_python: str | None = None
+    size: Size, folder: Path, say: Say, pyenet: Pyenet | None = None
 ) -> list[Figure]:
     """As many inputs as there can be; a turn's inputs make one broadcast."""
+    yardstick = Yardstick(pyenet, size, folder)
     udpload = build("udpload", folder, "ssl", "crypto")
     players, seconds = size.count(200), size.seconds(3.0)
     ours: list[dict[str, Any]] = []
-    theirs: list[dict[str, Any]] = []
     for run in range(size.runs):
         say(f"saturation: run {run + 1} of {size.runs}")
         ours.append(_play(udpload, players, "all", size.seconds(1.0), seconds))
-        if peer_python is not None:
-            enetload = build("enetload", folder, "enet")
-            theirs.append(
-                _pyenet(enetload, peer_python, players, size.seconds(1.0), seconds)
-            )
+        yardstick.measure()
+    cost = of_runs("input at saturation", "us CPU", ours, "cpu_us_per_input", 24.0)
     figures = [
-        of_runs("input at saturation", "us CPU", ours, "cpu_us_per_input", 24.0),
+        *yardstick.judge([cost]),
         of_runs("inputs at saturation", "a second", ours, "done_s"),
     ]
-    if theirs:
+    if theirs := yardstick.told:
         ratios = tuple(
             our["done_s"] / their["done_s"]
             for our, their in zip(ours, theirs, strict=True)
@@ -94,37 +85,17 @@ def saturation(
     return figures
 
 
-def _pyenet(
-    enetload: Path, python: str, players: int, warmup: float, seconds: float
-) -> dict[str, Any]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [python, str(HERE / "peers" / "py_enet.py"), str(port)]
-    peer = subprocess.Popen(
-        pinned(SERVER_CORE, command), stdout=subprocess.PIPE, text=True
-    )
-    try:
-        if peer.stdout is None or peer.stdout.readline() != "ready\n":
-            raise Failed(f"{python} does not run pyenet")
-        return load(enetload, port, peer.pid, players, warmup, seconds)
-    finally:
-        peer.kill()
-        peer.wait()
-
-
-def has_pyenet(python: str = sys.executable) -> bool:
-    """Can this interpreter be the peer?"""
-    ran = subprocess.run([python, "-c", "import enet"], capture_output=True)
-    return ran.returncode == 0
-
-
-def handshake(size: Size, folder: Path, say: Say) -> list[Figure]:
+def handshake(
+    size: Size, folder: Path, say: Say, pyenet: Pyenet | None = None
+) -> list[Figure]:
     """Hello, cookie, handshake, JOIN with a token, WELCOME, the first state."""
+    yardstick = Yardstick(pyenet, size, folder)
     udpload = build("udpload", folder, "ssl", "crypto")
     runs = []
     for run in range(size.runs):
         say(f"handshake: run {run + 1} of {size.runs}")
+        yardstick.measure()
         # The first rooms warm nothing that lasts; a thousand joins take a second.
         runs.append(_play(udpload, size.count(400), "one", 0.0, 0.1))
-    return [of_runs("handshake and join", "ms CPU", runs, "join_cpu_ms", 1.0)]
+    joins = of_runs("handshake and join", "ms CPU", runs, "join_cpu_ms", 1.0)
+    return yardstick.judge([joins])

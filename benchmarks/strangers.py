@@ -9,7 +9,9 @@ from typing import Any
 from benchmarks.figures import Figure, Size, of_runs
 from benchmarks.machine import Failed, build, load
 from benchmarks.node import Node
+from benchmarks.peers import Pyenet
 from benchmarks.play import DENSE
+from benchmarks.yardstick import Yardstick
 
 #: What they send, what it is called, its bar, and from how many networks it comes.
 #: A server judges so many hellos of each network and no more, so that the price of
@@ -24,14 +26,21 @@ _KINDS = (
 _PACE = 5000
 
 
-def strangers(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
+def strangers(
+    size: Size,
+    folder: Path,
+    say: Callable[[str], None],
+    pyenet: Pyenet | None = None,
+) -> list[Figure]:
     """Attacks on a game server, at full speed and at a slow pace."""
+    yardstick = Yardstick(pyenet, size, folder)
     junkload = build("junkload", folder, "ssl", "crypto")
     floods: dict[str, list[dict[str, Any]]] = {name: [] for _, name, _, _ in _KINDS}
     paced: dict[str, list[dict[str, Any]]] = {name: [] for _, name, _, _ in _KINDS}
     seconds = size.seconds(2.0)
     for run in range(size.runs):
         say(f"strangers: run {run + 1} of {size.runs}")
+        yardstick.measure()
         for kind, name, _, networks in _KINDS:
             for rate, into in ((0, floods), (_PACE, paced)):
                 with Node(*DENSE) as node:
@@ -50,4 +59,4 @@ def strangers(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figu
         figures.append(
             of_runs(f"{name}, {_PACE} a second", "us CPU", paced[name], "cpu_us_each")
         )
-    return figures
+    return yardstick.judge(figures)

@@ -8,7 +8,8 @@
  * follow each other are a room. PID: the game server, whose CPU is read.
  * MODE:
  *   all   everybody has one input outstanding: saturation
- *   one   as all, but only the first seat of each room acts
+ *   one   as all, but the seats of a room act in turn, each when the last input is
+ *         answered: never two inputs of a room at once
  *   open  RATE inputs a second, all together, at fixed periods; latencies count
  *         from the time an input was due
  *   watch as open, from the time it says "joined" on a line until stdin closes;
@@ -63,7 +64,7 @@ typedef struct {
 static Player *players;
 static int count, seated, begun, epoll_fd, server_pid;
 static SSL_CTX *context;
-static int measuring, closed_loop, one_acts, knocking;
+static int measuring, closed_loop, in_turn, knocking;
 static u64 knocks, refusals, ack_delay = ACK_DELAY;
 static u64 inputs, done, states, shown, skipped, repeated, resent, wrong, rejected;
 static u64 bytes_in, bytes_out, turned_away;
@@ -79,7 +80,6 @@ static u32 get32(const u8 *at) {
   return ntohl(value);
 }
 
-static int acts(const Player *p) { return !one_acts || p->index % SEATS == 0; }
 
 static void send_packet(Player *p, const u8 *packet, int size) {
   if (SSL_write(p->ssl, packet, size) != size)
@@ -163,6 +163,11 @@ static void send_probe(Player *p, u8 type, u32 stamp) {
   send_packet(p, packet, sizeof packet);
 }
 
+static Player *next_seat(const Player *p) {
+  int seat = p->index % SEATS;
+  return &players[p->index - seat + (seat + 1) % SEATS];
+}
+
 static void hear_state(Player *p, const u8 *packet, int size, u64 now) {
   u32 applied = get32(packet + 9), version = get32(packet + 13);
   if (version <= p->state) {
@@ -189,8 +194,8 @@ static void hear_state(Player *p, const u8 *packet, int size, u64 now) {
         lat_add(now - p->due[p->answered % RING]);
       }
     }
-    if (closed_loop && acts(p) && p->answered == p->sent)
-      act(p, now);
+    if (closed_loop && p->answered == p->sent)
+      act(in_turn ? next_seat(p) : p, now);
   }
 }
 
@@ -462,8 +467,10 @@ int main(int argc, char **argv) {
     while (!poll(&input, 1, 0))
       turn(5);
   }
-  one_acts = !strcmp(mode, "one");
-  closed_loop = one_acts || mode[0] == 'a';
+  in_turn = !strcmp(mode, "one");
+  if (in_turn)
+    ack_delay = ACK_WITH_INPUT;
+  closed_loop = in_turn || mode[0] == 'a';
   int watching = mode[0] == 'w', open_loop = mode[0] == 'o' || watching;
   u64 start = now_ns(), from = start + (u64)(warmup * 1e9);
   u64 until = from + (u64)(seconds * 1e9);
@@ -476,9 +483,8 @@ int main(int argc, char **argv) {
       phases[i] = period * (chance() / 4294967296.0);
     qsort(phases, count, sizeof *phases, by_phase);
   }
-  for (int i = 0; closed_loop && i < count; i++)
-    if (acts(&players[i]))
-      act(&players[i], now_ns());
+  for (int i = 0; closed_loop && i < count; i += in_turn ? SEATS : 1)
+    act(&players[i], now_ns());
   /* A room's players follow each other in the file, not in the schedule. */
   int stride = count / SEATS > 1 ? count / SEATS : 1;
   u64 window = start, replayed = 0, replaying = start;

@@ -28,23 +28,35 @@ def arcs_of(target: Callable[[bytes], None], data: bytes) -> set[Arc]:
 
         return step
 
+    other = sys.gettrace()
     sys.settrace(trace)
     try:
         target(data)
     finally:
-        sys.settrace(None)
+        sys.settrace(other)
     return arcs
 
 
 def least(
     target: Callable[[bytes], None], inputs: Iterable[bytes], most: int
 ) -> list[bytes]:
-    """Keep the shortest inputs of which each makes a step that none before made."""
+    """
+    Keep inputs that together make the steps of all of them, short ones if possible.
+
+    If those are more than *most*, keep the ones that make the most steps together.
+    """
     seen: set[Arc] = set()
-    kept: list[bytes] = []
+    kept: dict[bytes, set[Arc]] = {}
     for data in sorted(set(inputs), key=lambda data: (len(data), data)):
         arcs = arcs_of(target, data)
-        if not arcs <= seen and len(kept) < most:
+        if not arcs <= seen:
             seen |= arcs
-            kept.append(data)
-    return kept
+            kept[data] = arcs
+    if len(kept) <= most:
+        return list(kept)
+    chosen: list[bytes] = []
+    while len(chosen) < most and seen:
+        best = max(kept, key=lambda data: len(kept[data] & seen))
+        seen -= kept.pop(best)
+        chosen.append(best)
+    return chosen

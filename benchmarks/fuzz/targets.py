@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 
+from benchmarks.fuzz.connections import CONNECTION_TARGETS
 from vinom.errors import PeerError, Refused
 from vinom.model import Ticket
 from vinom.wire import control, messages, outside, records
@@ -230,4 +231,5 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
             b'{"type":"pong","success":true,"data":{}}',
         ),
     ),
+    **CONNECTION_TARGETS,
 }

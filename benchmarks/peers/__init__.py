@@ -6,13 +6,14 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
-from benchmarks.machine import HERE, SERVER_CORE, Failed, pinned
-from vinom.tap.child_node import free_port
+from benchmarks.machine import HERE, SERVER_CORE, Failed, Missing, build, pinned
+from vinom.tap.child_node import free_port, free_port_range
 
 
 @attrs.frozen
@@ -50,6 +51,38 @@ class Colyseus:
 
 
 @attrs.frozen
+class Pyenet:
+    """
+    ENet under Python: room echo, reliable and in the clear.
+
+    :ivar python: an interpreter that has it.
+    """
+
+    python: str
+
+    @property
+    def is_here(self) -> bool:
+        """Can it be started, and what loads it be built?"""
+        ran = subprocess.run([self.python, "-c", "import enet"], capture_output=True)
+        if ran.returncode:
+            return False
+        with tempfile.TemporaryDirectory(prefix="vinom-bench-") as folder:
+            try:
+                build("enetload", Path(folder), "enet")
+            except Missing:
+                return False
+        return True
+
+    def command(self, port: int) -> list[str]:
+        """How to start it."""
+        return [self.python, str(HERE / "peers" / "py_enet.py"), str(port)]
+
+    def environ(self) -> dict[str, str]:
+        """What it reads beside that."""
+        return {}
+
+
+@attrs.frozen
 class Websockets:
     """The ``websockets`` package under asyncio; our own tests install it."""
 
@@ -63,13 +96,13 @@ class Websockets:
 
 
 @contextlib.contextmanager
-def running(peer: Colyseus | Websockets) -> Iterator[tuple[int, int]]:
+def running(peer: Colyseus | Pyenet | Websockets) -> Iterator[tuple[int, int]]:
     """
     Have a peer run; gives its port and its process.
 
     :raises Failed: it does not start.
     """
-    port = free_port()
+    port = free_port_range(1)[0] if isinstance(peer, Pyenet) else free_port()
     process = subprocess.Popen(
         pinned(SERVER_CORE, peer.command(port)),
         stdout=subprocess.PIPE,
