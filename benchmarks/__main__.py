@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers, stuck
 from benchmarks.figures import Size
-from benchmarks.machine import Failed, Missing, describe
+from benchmarks.machine import Failed, Missing, awake, describe
 from benchmarks.peers import Colyseus, Pyenet
 from benchmarks.tables import has_place, write_table
 from vinom.errors import VinomError
@@ -128,11 +128,12 @@ def main(argv: list[str] | None = None) -> int:
         began, machine = time.monotonic(), describe()
         with tempfile.TemporaryDirectory(prefix="vinom-bench-") as folder:
             try:
-                figures = measure(
-                    size,
-                    Path(folder),
-                    lambda text: print(f"... {text}", file=sys.stderr, flush=True),
-                )
+                with awake():
+                    figures = measure(
+                        size,
+                        Path(folder),
+                        lambda text: print(f"... {text}", file=sys.stderr, flush=True),
+                    )
             except (Failed, VinomError) as error:
                 is_skipped = options.tenth and isinstance(error, Missing)
                 is_failed = is_failed or not is_skipped

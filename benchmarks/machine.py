@@ -7,8 +7,10 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,38 @@ def pinned(core: int, command: list[str]) -> list[str]:
     if len(os.sched_getaffinity(0)) < 2 or shutil.which("taskset") is None:
         return command
     return ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[core]), *command]
+
+
+#: Works only while nobody else does, until whoever started it is gone.
+_STAY_AWAKE = """
+import os
+parent = os.getppid()
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while os.getppid() == parent:
+    for _ in range(1_000_000):
+        pass
+"""
+
+
+@contextmanager
+def awake() -> Iterator[int]:
+    """
+    Keep the servers' core from going to sleep; gives the process that does it.
+
+    A virtual machine's core that has nothing to do is taken away, and given back
+    some milliseconds after something comes: whoever answers is then as slow as that,
+    and so is a server in C that does nothing else (decision 0029). What keeps it
+    awake gives way to everybody and is nobody's CPU time but its own.
+    """
+    keeper = subprocess.Popen(
+        pinned(SERVER_CORE, [sys.executable, "-c", _STAY_AWAKE]),
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        yield keeper.pid
+    finally:
+        keeper.kill()
+        keeper.wait()
 
 
 def build(name: str, into: Path, *libraries: str) -> Path:

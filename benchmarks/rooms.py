@@ -203,9 +203,8 @@ def _paced(
     :param bar_p50: of ours, us; *bar_p99* likewise.
     """
     players = to.size.count(200)
-    # So short because Linux stops real-time processes for 50 ms of each second, and
-    # the load spins: on a machine with other work this is run as one (chrt).
-    how = (f"rate={to.size.count(rate)}", "warmup=0.1", "secs=0.6")
+    # The second before lets what joining left behind pass.
+    how = (f"rate={to.size.count(rate)}", *to.window(3.0))
     each: dict[str, Callable[[], Told]] = {
         "ours": lambda: to.ours("open", players, "game=eachecho", "each=1", *how),
         "ours, TLS": lambda: to.ours(

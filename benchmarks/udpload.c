@@ -471,7 +471,7 @@ int main(int argc, char **argv) {
   if (in_turn)
     ack_delay = ACK_WITH_INPUT;
   closed_loop = in_turn || mode[0] == 'a';
-  int watching = mode[0] == 'w', open_loop = mode[0] == 'o' || watching;
+  int watching = mode[0] == 'w', open_loop = !strcmp(mode, "open") || watching;
   u64 start = now_ns(), from = start + (u64)(warmup * 1e9);
   u64 until = from + (u64)(seconds * 1e9);
   u64 server_cpu = 0, generator_cpu = 0, began = 0, k = 0;

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import attrs
 
-from benchmarks.machine import Failed, private_memory
+from benchmarks.machine import Failed, awake, private_memory
 from benchmarks.node import Node
 from benchmarks.soak.seated import SEATS, Heard, Player, pump, pump_until
 from vinom.errors import VinomError
@@ -270,7 +270,8 @@ def main(argv: list[str] | None = None) -> int:
             ("good ones only", attrs.evolve(plan, mute=0, babblers=0)),
             (f"{bad} never read, {bad} send garbage", plan),
         ):
-            verdict = soak(each, lambda text: print(f"... {text}", flush=True))
+            with awake():
+                verdict = soak(each, lambda text: print(f"... {text}", flush=True))
             print(f"{name}: {verdict}", flush=True)
             found.append(verdict)
     except (Failed, VinomError) as error:

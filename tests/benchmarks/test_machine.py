@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import machine
-from benchmarks.machine import Failed, owner_of_udp
+from benchmarks.machine import Failed, awake, owner_of_udp
 
 
 class OwnerTests(SynchronousTestCase):
@@ -49,3 +50,18 @@ class OwnerTests(SynchronousTestCase):
         self.patch(machine, "_LOOKS", 2)
         error = self.assertRaises(Failed, owner_of_udp, self.port, [os.getpid()])
         self.assertIn(str(self.port), str(error))
+
+
+class AwakeTests(SynchronousTestCase):
+    """What keeps a virtual machine's core from being taken away."""
+
+    def test_gives_way(self) -> None:
+        """
+        It works only while nobody else does, and is gone after the measurement.
+        """
+        with awake() as pid:
+            give_up = time.monotonic() + 60
+            while os.sched_getscheduler(pid) != os.SCHED_IDLE:
+                self.assertLess(time.monotonic(), give_up, "it takes others' time")
+                time.sleep(0.02)
+        self.assertRaises(ProcessLookupError, os.sched_getscheduler, pid)
