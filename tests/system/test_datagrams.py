@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -15,7 +16,7 @@ from tests.support.certificates import authority, leaf
 from tests.support.dtls import DOMAIN, LABEL
 from vinom.model import Ticket
 from vinom.net.client_port import ClientPort
-from vinom.net.datagrams import DatagramPort
+from vinom.net.datagrams import DatagramPort, IDatagramFilter, Pass
 from vinom.net.udp_socket import socket_of, widen_receive_buffer
 from vinom.wire.admission import Address, Admission
 from vinom.wire.dtls import (
@@ -29,17 +30,39 @@ from vinom.wire.dtls import (
 )
 
 
+class Deaf:
+    """A filter that passes nothing on."""
+
+    longest_hold = 0.0
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
+        self.heard += 1
+
+    def outgoing(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
+        pass_on(datagram, address)
+
+
 class DatagramTests(TestCase):
     """A player's socket and a game server's."""
 
     timeout = 20
 
-    def serve(self, interface: str, receive_buffer: int = 0) -> int:
+    def serve(
+        self,
+        interface: str,
+        receive_buffer: int = 0,
+        worn: IDatagramFilter | None = None,
+    ) -> int:
         admission = Admission(DOMAIN, time.time())
         admission.add_ticket(Ticket(LABEL, "m1", 0, time.time() + 60))
         certificate = leaf(DOMAIN)
         server = DtlsServer(certificate.certificate, certificate.key, admission)
-        port = DatagramPort(reactor, server, self.echo, receive_buffer=receive_buffer)
+        port = DatagramPort(
+            reactor, server, self.echo, worn, receive_buffer=receive_buffer
+        )
         self.server = port
         self.left: Deferred[None] = Deferred()
         try:
@@ -55,6 +78,11 @@ class DatagramTests(TestCase):
                 self.server.send(event.association, event.payload)
             elif isinstance(event, Disconnected):
                 self.left.callback(None)
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        """Let the reactor run until something is so; at most until the test's end."""
+        while not met():
+            await deferLater(reactor, 0.005)
 
     def dial(self, host: str, port: int) -> ClientPort:
         client = DtlsClient(f"{LABEL}.{DOMAIN}", authority().anchor, time.time())
@@ -168,8 +196,9 @@ class DatagramTests(TestCase):
                 other.send(b"")
             self.server.transport.doRead()
             self.assertEqual(turns, [])
-            await deferLater(reactor, 0.05)
+            await self.until(lambda: bool(turns))
         self.assertEqual(len(turns), 1)
+        self.assertEqual(self.server._server.datagrams_in, 20)
 
     async def test_nothing_but_empty_datagrams(self) -> None:
         """
@@ -185,11 +214,9 @@ class DatagramTests(TestCase):
             self.server.transport.doRead()
             self.assertEqual(self.server._server.datagrams_in, 0)
             self.assertEqual(len(self.server._strangers), 6)
-            await deferLater(reactor, 0.05)
-            self.assertEqual(self.server._server.datagrams_in, 20)
+            await self.until(lambda: self.server._server.datagrams_in == 20)
             other.send(b"junk")
-            await deferLater(reactor, 0.05)
-        self.assertEqual(self.server._server.datagrams_in, 21)
+            await self.until(lambda: self.server._server.datagrams_in == 21)
 
     async def test_nothing_but_short_datagrams(self) -> None:
         """
@@ -203,8 +230,22 @@ class DatagramTests(TestCase):
                 other.send(b"x")
             self.server.transport.doRead()
             self.assertEqual(len(self.server._strangers), 5)
-            await deferLater(reactor, 0.05)
-        self.assertEqual(self.server._server.datagrams_in, 20)
+            await self.until(lambda: self.server._server.datagrams_in == 20)
+
+    async def test_filter_that_keeps_everything(self) -> None:
+        """
+        The same holds for a port that wears a filter, whatever that passes on.
+        """
+        deaf = Deaf()
+        port = self.serve("127.0.0.1", worn=deaf)
+        self.server._reads_left = 5
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.connect(("127.0.0.1", port))
+            for _ in range(20):
+                other.send(b"x")
+            self.server.transport.doRead()
+            self.assertEqual(deaf.heard, 5)
+            await self.until(lambda: deaf.heard == 20)
 
     def test_failure_in_a_burst(self) -> None:
         """

@@ -174,11 +174,10 @@ class DatagramPort(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, address: Address) -> None:
         if self._worn is not None:
             self._worn.incoming(datagram, address, self._take)
+            self._count_read()
         elif self._read is None:
             self._take(datagram, address)
-            self._reads_left -= 1
-            if self._reads_left <= 0 and self._reader is not None:
-                self._hold()
+            self._count_read()
         elif not datagram:
             self._take(datagram, address)
             self._take_what_waits(self._read)
@@ -195,6 +194,14 @@ class DatagramPort(DatagramProtocol):
                 if not is_turn_due:
                     # Here and now: a timed call would cost as much as some inputs.
                     self._take_turn()
+
+    def _count_read(self) -> None:
+        """Twisted read one; so many a turn are enough."""
+        self._reads_left -= 1
+        if self._reads_left <= 0 and self._reader is not None:
+            self._hold()
+            # Nothing else may be due: a filter may keep all that comes.
+            self._wake()
 
     def _hold(self) -> None:
         """
