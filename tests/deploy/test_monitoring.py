@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from prometheus_client import ProcessCollector
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.facts import FACTS
@@ -24,6 +24,8 @@ PAGE = ROOT / "docs" / "howto" / "observe.rst"
 
 #: What Prometheus adds to everything that it scrapes.
 ADDED = {"instance", "job"}
+#: Prometheus's own word for who answers it.
+_UP = GaugeMetricFamily("up", "1 while it answers.", value=1)
 #: What a family of some type consists of.
 SUFFIXES = {
     "counter": ("_total",),
@@ -35,7 +37,7 @@ SUFFIXES = {
 def families() -> list[Metric]:
     """All that a node exports; that its facts are these is a test of its own."""
     process = ProcessCollector(registry=None)
-    return [*NodeCollector(FACTS).collect(), *process.collect()]
+    return [*NodeCollector(FACTS).collect(), *process.collect(), _UP]
 
 
 def series() -> dict[str, set[str]]:

@@ -111,7 +111,7 @@ class MetricsTests(SynchronousTestCase):
         def names(page: Page) -> set[str]:
             return {name for name, *_ in page}
 
-        fresh = self.scrape(played={}, turns={}, ended={})
+        fresh = self.scrape(played={}, turns={}, ended={}, errors={})
         missing = names(self.scrape()) - names(fresh)
         # These have no series before the first; their labels are not known.
         self.assertEqual(
@@ -122,6 +122,14 @@ class MetricsTests(SynchronousTestCase):
                 "vinom_reactor_slowest_call_seconds",
             },
         )
+
+    def test_first_error(self) -> None:
+        """
+        The first mistake of a node counts as an increase, and so somebody is told.
+        """
+        fresh = self.scrape(played={}, errors={})
+        for where in ("lobby", "game"):
+            self.check(fresh, (("vinom_errors_total", "internal", where), 0.0))
 
     def test_slow_storage(self) -> None:
         """

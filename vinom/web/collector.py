@@ -15,6 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from vinom import __version__
+from vinom.errors import Code
 from vinom.model import EndReason
 from vinom.rules.figures import (
     LOSS_BOUNDS,
@@ -33,6 +34,10 @@ Figures = Mapping[str, float]
 _HANDSHAKES = ("finished", "failed", "timeout", "evicted", "replaced", "closed")
 #: What admission answers; everything else it drops.
 _ANSWERED = ("admitted", "cookie_asked")
+#: Errors that an alert waits for: they are there before the first of them.
+_ALARMING = dict.fromkeys(
+    (Code.INTERNAL, Code.BUSY, Code.UNAVAILABLE, Code.TOO_MANY_CONNECTIONS), 0.0
+)
 
 
 class NodeCollector(Collector):
@@ -183,10 +188,13 @@ class NodeCollector(Collector):
             "What players were refused, by code; where: lobby or game.",
             labels=["where", "code"],
         )
-        for code, count in sorted(self._facts["errors"].items()):
-            errors.add_metric(["lobby", code], count)
-        for code, count in sorted(_prefixed(played, "errors_").items()):
-            errors.add_metric(["game", code], count)
+        for where, told in (
+            ("lobby", self._facts["errors"]),
+            ("game", _prefixed(played, "errors_")),
+        ):
+            # From the start: Prometheus sees no increase in what begins at 1.
+            for code, count in sorted({**_ALARMING, **told}.items()):
+                errors.add_metric([where, code], count)
         return errors
 
 
