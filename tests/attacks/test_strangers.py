@@ -15,6 +15,8 @@ from vinom.wire.records import HANDSHAKE_HEADER, RECORD_HEADER
 
 ANN: Address = ("192.0.2.1", 4000)
 NAME = f"{LABEL}.{DOMAIN}".encode()
+#: A ticket that nobody was given.
+NOBODY = b"z" * 26 + NAME[26:]
 #: Hellos without a cookie; as many as the issue asks for, or a twentieth.
 HELLOS = 100_000 if IS_FULL else 5_000
 
@@ -196,7 +198,7 @@ class CookieTests(StrangerCase):
         Of one network few hellos are answered while it floods us: nobody is
         drowned in our answers by somebody who pretends to be him.
         """
-        hello = client_hello(NAME)
+        hello = client_hello(NOBODY)
         answers = 0
         for number in range(5000):
             answers += len(self.send(hello, (f"192.0.2.{number % 250}", 1)))
@@ -205,7 +207,41 @@ class CookieTests(StrangerCase):
         self.net.now += 1.0
         answers = sum(len(self.send(hello)) for _ in range(1000))
         self.assertLessEqual(answers, 40)
+        # Who has seen a player's ticket gets its few answers on top.
+        answers = sum(len(self.send(client_hello(NAME))) for _ in range(1000))
+        self.assertLessEqual(answers, 8)
         self.assert_nothing_made()
+
+    def test_players_network_is_spoofed(self) -> None:
+        """
+        While somebody sends hellos without a cookie in the name of a player's own
+        network, far more than it may ask, the player comes in and nobody else.
+        """
+        address = ("192.0.2.77", 4000)
+        floods = [client_hello(NOBODY), client_hello(None)]
+        floods.append(client_hello(NAME, bytes(32), message_number=1))
+
+        def flood() -> int:
+            answers = 0
+            for number in range(2000):
+                spoofed = (f"192.0.2.{number % 250}", 4000 + number % 2)
+                answers += len(self.send(floods[number % 3], spoofed))
+            return answers
+
+        flood()
+        self.assertTrue(self.net.admission.pressure.is_high)
+        client = self.net.add_client(address=address)
+        for _ in range(4):
+            flood()
+            self.assertEqual(flood(), 0)
+            for datagram in client.take_datagrams():
+                self.server.receive(datagram, address, self.net.now)
+            for datagram, to in self.server.take_datagrams():
+                self.assertEqual(to, address)
+                client.receive(datagram, self.net.now)
+        self.assertTrue(client.is_open)
+        self.assertEqual(self.ledger.take(), {"channels": 1})
+        self.assertEqual(len(self.server.associations), 1)
 
     def test_cookie_from_elsewhere(self) -> None:
         """

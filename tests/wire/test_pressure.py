@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.dtls import BEGINNING, DOMAIN, make_ticket, seeded
-from tests.support.hellos import client_hello
+from tests.support.hellos import client_hello, cookie_in
 from tests.wire.test_admission import ANN, NAME, knock
 from vinom.wire.admission import (
     Admission,
@@ -18,6 +20,9 @@ from vinom.wire.admission import (
     StrangerPolicy,
 )
 from vinom.wire.pressure import Budgets, Pressure, Rate, network_of
+
+#: A hello that names no ticket of ours: what a stranger can send for anybody.
+STRANGE = client_hello(b"z" * 26 + NAME[26:])
 
 
 class BudgetsTests(SynchronousTestCase):
@@ -205,9 +210,7 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
         admission = self.make()
         answers = 0
         for number in range(100):
-            verdict = admission.judge(
-                client_hello(NAME), (f"198.51.100.{number}", 1), BEGINNING
-            )
+            verdict = admission.judge(STRANGE, (f"198.51.100.{number}", 1), BEGINNING)
             answers += isinstance(verdict, Answer)
         self.assertEqual(answers, 20)
         self.assertEqual(admission.outcomes["too_many_hellos"], 80)
@@ -234,9 +237,10 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
         self.assertTrue(admission.pressure.is_high)
         self.assertIsInstance(knock(admission), Admit)
         self.assertIsInstance(knock(admission, None), Admit)
-        hello = client_hello(NAME)
+        for _ in range(2):
+            self.assertIsInstance(admission.judge(STRANGE, ANN, BEGINNING), Answer)
         self.assertEqual(
-            admission.judge(hello, ANN, BEGINNING), Drop("too_many_hellos")
+            admission.judge(STRANGE, ANN, BEGINNING), Drop("too_many_hellos")
         )
         elsewhere = ("198.51.100.1", 1)
         self.assertIsInstance(knock(admission, None, elsewhere), Admit)
@@ -247,7 +251,125 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
         self.assertFalse(admission.pressure.is_high)
         self.assertIsNone(admission.deadline())
         for _ in range(10):
-            self.assertIsInstance(admission.judge(hello, ANN, end + 9), Answer)
+            self.assertIsInstance(admission.judge(STRANGE, ANN, end + 9), Answer)
+
+    def spoof(self, admission: Admission, hello: bytes = STRANGE) -> None:
+        """Use up what a player's network may ask, from all of its addresses."""
+        for number in range(250):
+            admission.judge(hello, (f"192.0.2.{number}", 9), BEGINNING)
+        last = admission.judge(hello, ANN, BEGINNING)
+        self.assertEqual(last, Drop("too_many_hellos"))
+
+    def test_player_of_a_spoofed_network(self) -> None:
+        """
+        Whatever is sent in the name of a player's network, the player gets its
+        cookie, and a handshake for it and its ticket.
+        """
+        admission = self.make()
+        wrong = client_hello(NAME, b"c" * 32, message_number=1)
+        cut = client_hello(NAME, b"c" * 32, message_number=1)[:-1]
+        # Names count in any letter case, as DNS has it.
+        for hello, name in (
+            (STRANGE, NAME),
+            (client_hello(None), NAME.upper()),
+            (wrong, NAME),
+            (cut, NAME),
+        ):
+            self.spoof(admission, hello)
+            self.assertTrue(admission.pressure.is_high)
+            self.assertIsInstance(knock(admission, name), Admit)
+
+    def test_cookie_while_spoofed(self) -> None:
+        """
+        So does one who was asked for a cookie before all that began.
+        """
+        admission = self.make()
+        asked = admission.judge(client_hello(NAME), ANN, BEGINNING)
+        assert isinstance(asked, Answer)
+        self.spoof(admission)
+        again = client_hello(NAME, cookie_in(asked.datagram), message_number=1)
+        self.assertIsInstance(admission.judge(again, ANN, BEGINNING), Admit)
+
+    def test_bad_cookies_are_strangers(self) -> None:
+        """
+        A made-up cookie buys nothing: it spends what strangers have, and leaves
+        what those have whose cookie is good.
+        """
+        admission = self.make()
+        wrong = client_hello(NAME, b"c" * 32, message_number=1)
+        verdicts = Counter(
+            getattr(admission.judge(wrong, ANN, BEGINNING), "reason", "answered")
+            for _ in range(100)
+        )
+        self.assertEqual(verdicts, {"bad_cookie": 20, "too_many_hellos": 80})
+        self.assertEqual(
+            admission.judge(STRANGE, ANN, BEGINNING), Drop("too_many_hellos")
+        )
+        self.assertIsInstance(knock(admission), Admit)
+
+    def test_answers_for_a_ticket(self) -> None:
+        """
+        Somebody who has seen a ticket, or has one, makes us answer a network whose
+        share is spent a few times more, and no more.
+        """
+        admission = self.make()
+        self.spoof(admission)
+        answers = sum(
+            isinstance(
+                admission.judge(client_hello(NAME), (f"192.0.2.{n}", 1), BEGINNING),
+                Answer,
+            )
+            for n in range(250)
+        )
+        self.assertEqual(answers, 8)
+        later = BEGINNING + 2.0
+        while isinstance(admission.judge(STRANGE, ANN, later), Answer):
+            pass
+        again = [admission.judge(client_hello(NAME), ANN, later) for _ in range(9)]
+        self.assertEqual(sum(isinstance(verdict, Answer) for verdict in again), 1)
+
+    def test_good_cookies_of_one_network(self) -> None:
+        """
+        Who really has the addresses of a network, and so good cookies, is bounded
+        too: tighter under attack, and it takes nothing from other networks.
+        """
+        for is_high, most in ((False, 20), (True, 4)):
+            admission = self.make()
+            hellos = []
+            for number in range(10):
+                address = (f"198.51.100.{number}", 1)
+                asked = admission.judge(STRANGE, address, BEGINNING)
+                assert isinstance(asked, Answer)
+                again = client_hello(
+                    b"z" * 26 + NAME[26:], cookie_in(asked.datagram), message_number=1
+                )
+                hellos.append((again, address))
+            if is_high:
+                self.flood(admission)
+            reasons = Counter(
+                getattr(admission.judge(hello, address, BEGINNING), "reason", "")
+                for hello, address in hellos * 10
+            )
+            self.assertEqual(
+                reasons, {"unknown_ticket": most, "too_many_hellos": 100 - most}
+            )
+            self.assertIsInstance(knock(admission), Admit)
+
+    def test_memory_of_proven_networks(self) -> None:
+        """
+        Proven addresses of however many networks take as much room as one.
+        """
+        admission = self.make()
+        for number in range(3000):
+            address = (f"10.{number % 250}.{number // 250}.1", 1)
+            asked = admission.judge(STRANGE, address, BEGINNING)
+            if isinstance(asked, Answer):
+                again = client_hello(
+                    b"z" * 26 + NAME[26:], cookie_in(asked.datagram), message_number=1
+                )
+                admission.judge(again, address, BEGINNING)
+        self.assertGreater(admission.outcomes["unknown_ticket"], 1000)
+        self.assertEqual(len(admission._proven._left), 1024)
 
     def test_dropped_unread_is_junk(self) -> None:
         """

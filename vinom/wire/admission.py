@@ -19,6 +19,8 @@ from vinom.model import Ticket
 from vinom.wire.cookies import CookieKey, CookieKeys
 from vinom.wire.pressure import Budgets, Pressure, Rate, network_of, source_of
 from vinom.wire.records import (
+    HANDSHAKE_HEADER,
+    RECORD_HEADER,
     ClientHello,
     hello_verify_request,
     is_client_hello,
@@ -29,6 +31,8 @@ from vinom.wire.records import (
 Address = tuple[str, int]
 
 _LABEL = 26
+#: Where a hello says how long its session is: after version and random.
+_SESSION = RECORD_HEADER + HANDSHAKE_HEADER + 34
 
 
 @attrs.frozen
@@ -69,7 +73,7 @@ class StrangerLimits:
     """
     What one network (`vinom.wire.pressure.network_of`) may ask.
 
-    :ivar hellos: of any kind.
+    :ivar hellos: without a good cookie; and as many with one.
     :ivar nameless: handshakes without server name.
     """
 
@@ -112,9 +116,14 @@ class _Allowance:
 
 @attrs.define
 class _Shown:
-    """A ticket, and who has shown it."""
+    """
+    A ticket, and who has shown it.
+
+    :ivar answers: to hellos that name it when their network's budget is spent.
+    """
 
     ticket: Ticket
+    answers: _Allowance
     tries: dict[str, _Allowance] = attrs.field(factory=dict)
 
 
@@ -166,6 +175,7 @@ class Admission:
         self._leeway = leeway
         self._policy = policy
         self._hellos = Budgets(policy.calm.hellos, entropy(16))
+        self._proven = Budgets(policy.calm.hellos, entropy(16))
         self._nameless_each = Budgets(policy.calm.nameless, entropy(16))
         self.pressure = Pressure(policy.junk)
         self._shown: dict[bytes, _Shown] = {}
@@ -176,7 +186,7 @@ class Admission:
     def add_ticket(self, ticket: Ticket) -> None:
         """From now on a client that shows *ticket* gets a handshake."""
         label = ticket.label.encode("ascii").lower()
-        self._shown[label] = _Shown(ticket)
+        self._shown[label] = _Shown(ticket, _Allowance(self._tries, 0.0))
         labels = self._of_match.setdefault(ticket.match_id, {}).setdefault(
             ticket.seat, {}
         )
@@ -242,29 +252,63 @@ class Admission:
     def _adjust(self) -> None:
         policy = self._policy
         limits = policy.tight if self.pressure.is_high else policy.calm
-        self._hellos.rate, self._nameless_each.rate = limits.hellos, limits.nameless
+        self._hellos.rate = self._proven.rate = limits.hellos
+        self._nameless_each.rate = limits.nameless
 
     def _judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
         if not is_client_hello(datagram):
             return _JUNK
-        # Before anything that costs more. The address may be a lie, so this may
-        # keep a network's players out for a while; it never touches those who play.
-        if not self._hellos.take(network_of(address[0]), now):
+        network = network_of(address[0])
+        # A good cookie comes first: the address of who shows it is no lie, so it
+        # does not depend on what others say in its network's name.
+        if _shows_cookie(datagram):
+            checked = self._check_cookie(datagram, address, now)
+            if isinstance(checked, Drop):
+                return checked if self._hellos.take(network, now) else _TOO_MANY_HELLOS
+            if not self._proven.take(network, now):
+                return _TOO_MANY_HELLOS
+            return self._judge_proven(checked, address, now)
+        # The address may be a lie, and with it whose budget this is.
+        if not (self._hellos.take(network, now) or self._is_expected(datagram, now)):
             return _TOO_MANY_HELLOS
         try:
             hello = parse_client_hello(datagram)
         except PeerError:
             return _BAD_HELLO
-        bound = _bound(hello, address)
-        if not hello.cookie:
-            return Answer(
-                hello_verify_request(hello.sequence, self._cookies.make(bound, now))
-            )
+        cookie = self._cookies.make(_bound(hello, address), now)
+        return Answer(hello_verify_request(hello.sequence, cookie))
+
+    def _is_expected(self, datagram: bytes, now: float) -> bool:
+        """
+        Does this hello name a ticket of ours that has answers left?
+
+        Who sees no player's line does not know a ticket, so whatever it sends in
+        a network's name, a player there is still given its cookie.
+        """
+        # Looked for, not read: a stranger can send hundreds of extensions.
+        before, found, _ = datagram.lower().partition(self._suffix)
+        shown = self._shown.get(before[-_LABEL:]) if found else None
+        return shown is not None and shown.answers.take(
+            now, self._tries_rate, self._tries
+        )
+
+    def _check_cookie(
+        self, datagram: bytes, address: Address, now: float
+    ) -> ClientHello | Drop:
+        try:
+            hello = parse_client_hello(datagram)
+        except PeerError:
+            return _BAD_HELLO
         # OpenSSL goes on from message 1 only. A client that is asked for a
         # cookie twice would go on from 2, so a bad one is not asked again.
-        is_good = hello.message == 1 and self._cookies.is_good(hello.cookie, bound, now)
-        if not is_good:
-            return _BAD_COOKIE
+        is_good = hello.message == 1 and self._cookies.is_good(
+            hello.cookie, _bound(hello, address), now
+        )
+        return hello if is_good else _BAD_COOKIE
+
+    def _judge_proven(
+        self, hello: ClientHello, address: Address, now: float
+    ) -> Verdict:
         try:
             name = hello.read_server_name()
         except PeerError:
@@ -313,6 +357,14 @@ _UNKNOWN_NAME = Drop("unknown_server_name")
 _UNKNOWN_TICKET = Drop("unknown_ticket")
 _EXPIRED_TICKET = Drop("expired_ticket")
 _TOO_MANY = Drop("too_many_handshakes")
+
+
+def _shows_cookie(hello: bytes) -> bool:
+    """Is there a cookie? Reads two fields; what is cut before them has none."""
+    if len(hello) <= _SESSION:
+        return False
+    place = _SESSION + 1 + hello[_SESSION]
+    return place < len(hello) and hello[place] > 0
 
 
 def _bound(hello: ClientHello, address: Address) -> bytes:
