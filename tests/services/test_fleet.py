@@ -127,6 +127,44 @@ class PlacingTests(SynchronousTestCase):
         self.assertEqual(placed[0].port, placed[1].port)
         self.assertNotEqual(placed[0].port, placed[2].port)
 
+    def test_overloaded_is_spared(self):
+        """
+        Matches go to game servers that have not too much to do, be they younger or
+        only warm; one that has time again gets matches again.
+        """
+        world = FleetWorld(rooms_per_process=3, warm=1)
+        old = self.successResultOf(world.host("m1")).port
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        new = self.successResultOf(world.host("m2")).port
+        self.assertNotEqual(new, old)
+        self.assertEqual(self.successResultOf(world.host("m3")).port, new)
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 0.0}))
+        self.assertEqual(self.successResultOf(world.host("m4")).port, old)
+
+    def test_overloaded_is_better_than_nothing(self):
+        """
+        When there is no other place a match is played where there is too much to do.
+        """
+        world = FleetWorld(rooms_per_process=2, warm=1, ports=1)
+        old = self.successResultOf(world.host("m1")).port
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        self.assertEqual(self.successResultOf(world.host("m2")).port, old)
+
+    def test_overloaded_while_another_binds(self):
+        """
+        A match waits the moment for a game server that is about to listen.
+        """
+        world = FleetWorld(rooms_per_process=2, warm=1)
+        old = self.successResultOf(world.host("m1")).port
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        warm = world.supply.started[1]
+        warm.ignores.add(Bind)
+        placed = world.host("m2")
+        self.assertNoResult(placed)
+        warm.say(Bound(port := old + 1))
+        world.settle()
+        self.assertEqual(self.successResultOf(placed).port, port)
+
     def test_withdrawn_while_waiting(self):
         """
         A match that is given up leaves its place to the next.

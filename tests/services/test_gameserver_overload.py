@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.game_net import GameNet
+from tests.net.test_turns import epoll
+from tests.support.game_net import BadReactor, GameNet
+from tests.support.games import Quiet, Say, Tale, Ticking
+from vinom.model import MatchPlan, SeatPlan
+from vinom.net.turns import TurnWatch
+from vinom.services.gameserver import GameServer
+from vinom.services.gameserver_workload import Workload
+from vinom.wire.control import OpenRoom, RelaySeat, RelayState
 from vinom.wire.dtls import ServerEvent
 from vinom.wire.playerlink import Joined, Rejected
 
@@ -123,3 +131,146 @@ class OverloadTests(SynchronousTestCase):
         self.slowness = 0.0
         self.play(6.0)
         self.assertEqual(len(lines), 2)
+
+
+class RoundReactor(BadReactor):
+    """Goes around as `EPollReactor` does: it waits, then does what is due."""
+
+    def __init__(self, has_epoll: bool = True) -> None:
+        super().__init__()
+        if has_epoll:
+            self._poller: Any = epoll(self)  # type: ignore[arg-type]  # a clock will do
+
+    def run(self, seconds: float, step: float = 0.01) -> None:
+        if not hasattr(self, "_poller"):
+            super().run(seconds, step)
+            return
+        end = self.seconds() + seconds
+        while self.seconds() < end:
+            self._poller.poll(step, 1)
+            self.advance(0)
+
+
+class Slowly(Ticking):
+    """
+    Its ticks take time.
+
+    :ivar slowness: seconds each.
+    """
+
+    slowness = 0.0
+
+    def __init__(self, reactor: BadReactor) -> None:
+        self.reactor = reactor
+
+    def tick(
+        self, s: Tale, inputs: tuple[tuple[int, Say | Quiet], ...], n: int
+    ) -> Tale:
+        self.reactor.rightNow += self.slowness
+        return super().tick(s, inputs, n)
+
+
+class WatchedNet(GameNet):
+    """A game server whose reactor is watched, and which plays `Slowly`."""
+
+    def __init__(self, has_epoll: bool = True) -> None:
+        super().__init__()
+        self.reactor = RoundReactor(has_epoll)
+        self.game = Slowly(self.reactor)
+        self.watch = TurnWatch(self.reactor.seconds)
+        self.watch.start(self.reactor)
+        self.server = GameServer(
+            "g1",
+            {"ticking": self.game},
+            self.reactor,
+            self.reactor.seconds,
+            random.Random(0).randbytes,
+            self.recordings,
+            self._stop,
+            rooms_limit=3,
+            turns=self.watch,
+        )
+        self.server.linked(self.told.append)
+
+
+def slow_port(net: GameNet) -> None:
+    """Have what players send take a tenth of a second each turn."""
+    port = net.server._port
+    assert port is not None
+    deliver = port._deliver
+
+    def slow(events: list[ServerEvent]) -> None:
+        net.reactor.rightNow += 0.1
+        deliver(events)
+
+    port._deliver = slow
+
+
+class WholeTurnTests(SynchronousTestCase):
+    """Work that no datagram brought."""
+
+    def test_slow_ticks(self) -> None:
+        """
+        A game whose ticks take too long keeps new players away, who are told when
+        to come; those who have seats play on.
+        """
+        net = WatchedNet()
+        ann, bob = net.begin(game="ticking")
+        net.game.slowness = 0.08
+        net.run(2.0)
+        net.open("m2", game="ticking")
+        eve = net.player(0, "m2")
+        net.run(2.0)
+        (no,) = eve.of(Rejected)
+        self.assertEqual((no.code, no.retry_after), ("busy", 2.0))
+        bob.say("on")
+        net.run(1.0)
+        self.assertTrue(ann.lines[-1].endswith("1 on"))
+        net.game.slowness = 0.0
+        net.run(3.0)
+        again = net.player(0, "m2")
+        net.run(0.5)
+        self.assertEqual(len(again.of(Joined)), 1)
+
+    def test_relayed_match(self) -> None:
+        """
+        A match whose players all came by way of the node counts as any other.
+        """
+        net = WatchedNet()
+        net.bind()
+        seats = (SeatPlan("p0", "Ann"), SeatPlan("p1", "Bob"))
+        net.server.received(OpenRoom(MatchPlan("m1", "ticking", seats, 7), (), True))
+        for seat in range(2):
+            net.server.received(RelaySeat("m1", seat, "join", 1))
+        net.run(1.0)
+        self.assertEqual(net.server.measure()["overloaded"], 0.0)
+        net.game.slowness = 0.08
+        net.run(2.0)
+        self.assertEqual(net.server.measure()["overloaded"], 1.0)
+        self.assertGreater(len(net.of(RelayState)), 10)
+
+    def test_time_counts_once(self) -> None:
+        """
+        The port's share of a turn is not judged beside the whole turn.
+        """
+        judged: list[float] = []
+        self.patch(Workload, "turned", lambda _, took, now: judged.append(took))
+        net = WatchedNet()
+        ann, _ = net.begin(game="ticking")
+        slow_port(net)
+        ann.say("a")
+        net.run(1.0)
+        self.assertGreater(sum(judged), 0.1)
+        self.assertAlmostEqual(sum(judged), net.watch.turns.total)
+
+    def test_turns_unknown(self) -> None:
+        """
+        On a reactor whose turns cannot be told apart the port's are judged.
+        """
+        net = WatchedNet(has_epoll=False)
+        ann, _ = net.begin(game="ticking")
+        slow_port(net)
+        for _ in range(100):
+            ann.say("a")
+            net.run(0.02)
+        self.assertEqual(net.server.measure()["overloaded"], 1.0)

@@ -55,6 +55,8 @@ class TurnWatch:
         self._remarkable = _UNREMARKABLE
         self._window_ends = seconds() + _WINDOW
         self._restore: Callable[[], None] | None = None
+        self._has_turns = False
+        self._turned: Callable[[float, float], None] | None = None
         self._direct: DirectReads | None = None
         self._end: TurnEnd | None = None
 
@@ -66,6 +68,15 @@ class TurnWatch:
         :param end: what is done when a turn's events were dealt with.
         """
         self._direct, self._end = direct, end
+
+    def tell(self, turned: Callable[[float, float], None]) -> bool:
+        """
+        Say after each turn how long it took, and when it ended; once started.
+
+        :returns: ``False`` if turns cannot be told apart: nothing will be said.
+        """
+        self._turned = turned
+        return self._has_turns
 
     def start(self, reactor: Any) -> bool:
         """
@@ -87,7 +98,7 @@ class TurnWatch:
         poller = getattr(reactor, "_poller", None)
         # Only this one asks with the very arguments of its poller, and walks
         # through the answer once.
-        has_turns = type(poller).__name__ == "epoll"
+        self._has_turns = has_turns = type(poller).__name__ == "epoll"
         if has_turns:
             reactor._poller = WatchedPoller(poller, self)
 
@@ -122,7 +133,11 @@ class TurnWatch:
     def turn_over(self) -> None:
         """The reactor has done everything, and will wait."""
         if self._began is not None:
-            self.turns.add(self._seconds() - self._began)
+            now = self._seconds()
+            took = now - self._began
+            self.turns.add(took)
+            if self._turned is not None:
+                self._turned(took, now)
 
     def turn_begun(self) -> None:
         """The reactor has waited long enough."""

@@ -321,17 +321,21 @@ class Fleet(PlacedMatches, Service):
 
     def _give_places(self) -> None:
         while self._waiting:
-            server = self._servers.any("listening", with_room=True)
-            if server is not None:
-                server.rooms.open(self._waiting.popleft())
+            host = self._servers.any_with_room()
+            if host is not None and not host.is_overloaded:
+                host.rooms.open(self._waiting.popleft())
                 continue
             if self._servers.coming >= len(self._waiting):
                 return
-            server = self._servers.any("warm")
-            port = self._ring.take() if server is not None else None
-            if server is None or port is None:
+            warm = self._servers.any("warm")
+            port = self._ring.take() if warm is not None else None
+            if warm is not None and port is not None:
+                warm.assign(port)
+            elif host is not None:
+                # Its players are told to come a little later; elsewhere is no place.
+                host.rooms.open(self._waiting.popleft())
+            else:
                 return
-            server.assign(port)
 
     def _resize(self) -> None:
         if self.is_draining or not self.running:

@@ -41,12 +41,14 @@ class Roster:
 
     # Who is at hand.
 
-    def any(self, stage: Stage, with_room: bool = False) -> GameServer | None:
-        """Find the oldest of this stage, which can host one more if need be."""
-        for server in self:
-            if server.stage == stage and (server.rooms.spare or not with_room):
-                return server
-        return None
+    def any(self, stage: Stage) -> GameServer | None:
+        """Find the oldest of this stage."""
+        return next((server for server in self if server.stage == stage), None)
+
+    def any_with_room(self) -> GameServer | None:
+        """Find the oldest that can host one more, of those with too much to do last."""
+        found = (s for s in self if s.stage == "listening" and s.rooms.spare)
+        return min(found, key=lambda server: server.is_overloaded, default=None)
 
     def host_of(self, match_id: str) -> GameServer | None:
         """Find where a match is played."""

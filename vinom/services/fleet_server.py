@@ -138,6 +138,11 @@ class GameServer:
         """Where in its life it is."""
         return self._facts.stage
 
+    @property
+    def is_overloaded(self) -> bool:
+        """Did it tell last that it has too much to do for new players?"""
+        return self.figures.get("overloaded", 0.0) > 0
+
     def describe(self) -> ServerStatus:
         """Show it to an operator."""
         return ServerStatus(

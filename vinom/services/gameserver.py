@@ -112,7 +112,7 @@ class GameServer:
         self._rooms_left, self._idle = rooms_limit, idle
         self._receive_buffer, self._join_patience = receive_buffer, join_patience
         self._strangers = strangers
-        self._workload = Workload(self.figures)
+        self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._connections = Connections(
             limits or LineLimits(), self.figures, seconds, self._turn
@@ -226,7 +226,7 @@ class GameServer:
                 self._reactor,
                 dtls,
                 self._connections.deliver,
-                turned=self._workload.turned,
+                turned=self._workload.port_turned,
                 seconds=self._seconds,
                 receive_buffer=self._receive_buffer,
             )
