@@ -94,9 +94,12 @@ class Conversation:
 
     def _act(self, envelope: Envelope, now: float) -> None:
         """Hand an action to its room: what happens most takes the shortest way."""
-        actions = self._actions
-        if actions is not None and not actions.take(now):
-            self._complain_of_rate(now, envelope.id, actions)
+        bucket = self._actions
+        if bucket is None:
+            # No room was ever entered: there it is a message like any other.
+            bucket = self._bucket
+        if not bucket.take(now):
+            self._complain_of_rate(now, envelope.id, bucket)
             self._flush()
             return
         try:
