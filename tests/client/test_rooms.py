@@ -8,18 +8,32 @@ from msgspec import json
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.live_rooms import RoomsWorld
+from tests.support.live_rooms import Heard, Pair, RoomsWorld, Word
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.line import LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.room import LiveRoom
 from vinom.client.rooms import PlayerRooms
+from vinom.game import Event, Step
 from vinom.wire.messages import PROTOCOL, Hello
-from vinom.wire.messages_rooms import AddBot, ListRooms, RoomList
+from vinom.wire.messages_rooms import AddBot, ListRooms, RoomList, RoundOver
 
 
-class PlayerRoomsTests(SynchronousTestCase):
-    """Two who play, and lose their lines."""
+class Finale(Pair):
+    """The last word is an event, and ends the round."""
+
+    name = "finale"
+
+    def act(self, s: Heard, seat: int, action: Word, now: float) -> Heard | Step[Heard]:
+        said = super().act(s, seat, action, now)
+        if action.word != "end":
+            return said
+        assert isinstance(said, Heard)
+        return Step(said, (Event("ended", {"seat": seat}),))
+
+
+class RoomsCase(SynchronousTestCase):
+    """Those who play, and the node."""
 
     def setUp(self) -> None:
         self.world = RoomsWorld()
@@ -50,6 +64,10 @@ class PlayerRoomsTests(SynchronousTestCase):
         for line in self.endpoint.lines:
             line.end()
         self.pass_time()
+
+
+class PlayerRoomsTests(RoomsCase):
+    """Two who play, and lose their lines."""
 
     def test_play(self) -> None:
         """
@@ -170,3 +188,90 @@ class PlayerRoomsTests(SynchronousTestCase):
         refused = ann.join("nothing")
         self.pass_time()
         self.failureResultOf(refused, LobbyRefusal)
+
+
+class NewsTests(RoomsCase):
+    """Events and announcements come once each, whichever overtakes the other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.games["finale"] = Finale()
+        self.ann_room, self.bob_room = self.pair("finale")
+        self.told: list[str] = []
+        self.bob_room.on_event(lambda kind, data: self.told.append(kind))
+        self.bob_room.on_news(self.note)
+
+    def note(self, push: Any) -> None:
+        if isinstance(push, RoundOver):
+            self.told.append("round over")
+
+    def act(self, *words: str) -> None:
+        for word in words:
+            self.ann_room.act({"word": word})
+        self.pass_time()
+
+    def come_back(self) -> None:
+        """Have bob's line come back."""
+        self.endpoint.is_up = True
+        self.pass_time(3.0)
+        self.assertTrue(self.bob_room.is_connected)
+
+    def lose_bob(self) -> None:
+        """Cut bob's line only."""
+        self.endpoint.is_up = False
+        self.endpoint.lines[-1].end()
+        self.pass_time()
+        self.assertFalse(self.bob_room.is_connected)
+
+    def test_event_and_round_end(self) -> None:
+        """
+        An event of the move that ends a round is told, though the round's end is
+        announced before the state that brings it.
+        """
+        self.act("event", "end")
+        self.assertEqual(self.told, ["round over", "said", "ended"])
+        self.act("event")
+        self.assertEqual(self.told[3:], ["said"])
+
+    def test_missed_both(self) -> None:
+        """
+        Who was away for the last move hears of it when it is back, once and in order.
+        """
+        self.act("event")
+        self.lose_bob()
+        self.act("whisper", "end")
+        self.come_back()
+        self.assertEqual(self.told, ["said", "round over", "psst", "ended"])
+        self.act("event")
+        self.assertEqual(self.told[4:], ["said"])
+
+    def test_only_the_announcement_came(self) -> None:
+        """
+        A line that breaks between an announcement and the state with an event before
+        it takes neither away, and repeats neither.
+        """
+        self.act("event")
+        client = self.endpoint.lines[-1].client
+        receive = client.dataReceived
+
+        def without_state(data: bytes) -> None:
+            lines = data.splitlines(keepends=True)
+            kept = [line for line in lines if b'"game_state"' not in line]
+            receive(b"".join(kept))
+
+        client.dataReceived = without_state
+        self.act("end")
+        self.assertEqual(self.told, ["said", "round over"])
+        self.lose_bob()
+        self.come_back()
+        self.assertEqual(self.told, ["said", "round over", "ended"])
+
+    def test_again_and_again(self) -> None:
+        """
+        However often a line breaks, nothing is told twice.
+        """
+        self.act("event", "end")
+        for _ in range(3):
+            self.lose_bob()
+            self.come_back()
+        self.assertEqual(self.told, ["round over", "said", "ended"])

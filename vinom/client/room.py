@@ -76,6 +76,7 @@ class LiveRoom:
     :ivar time: of the view, seconds of match time.
     :ivar acked: id of our latest action that was applied.
     :ivar skipped: how many states were left out for us because we read slowly.
+    :ivar heard: whatever has no higher number was heard, events too.
     :ivar is_connected: do we have a line just now?
     :ivar closed: fires with a `RoomResult`, and never fails.
     """
@@ -86,7 +87,10 @@ class LiveRoom:
         self.view: Any = None
         self.version = self.acked = self.skipped = 0
         self.time = 0.0
-        self.heard = 0
+        # What is not above `heard` has been heard. Announcements overtake events that
+        # wait for their state: what came since the last state is kept one by one.
+        self.heard = self._latest = 0
+        self._since: set[int] = set()
         self.is_over = False
         self.closed: Deferred[RoomResult] = Deferred()
         self._waiting: dict[int, bytes] = {}
@@ -156,6 +160,7 @@ class LiveRoom:
         self.state, self.setup = place.state, _read(bytes(place.setup))
         self.players: dict[int, RoomSeat] = {who.seat: who for who in place.players}
         self.is_connected, self._known = True, place.number
+        self._latest = place.number
         self._views.clear()
         self._settle(place.acted)
         for message in self._waiting.values():
@@ -178,7 +183,11 @@ class LiveRoom:
             self._see(push)
             return
         number = getattr(push, "number", 0)
-        self.heard = max(self.heard, number)
+        if number:
+            if number <= self.heard or number in self._since:
+                return
+            self._since.add(number)
+            self._latest = max(self._latest, number)
         if number <= self._known:
             # It was missed; what it tells is in our place's description already.
             pass
@@ -216,11 +225,13 @@ class LiveRoom:
 
     def _see(self, shown: GameState) -> None:
         self.skipped += shown.skipped
-        for event in shown.events:
-            if event.number > self.heard:
-                self.heard = event.number
-                for told in self._on_event:
-                    told(event.kind, event.data)
+        events = [event for event in shown.events if event.number > self.heard]
+        # Every state brings all events until its own moment.
+        self.heard = self._latest = max([self._latest, *(e.number for e in events)])
+        self._since.clear()
+        for event in events:
+            for told in self._on_event:
+                told(event.kind, event.data)
         if shown.view is not UNSET:
             self.view = _read(bytes(shown.view))
         elif shown.patch is not UNSET and shown.base in self._views:
