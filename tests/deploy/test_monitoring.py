@@ -37,13 +37,13 @@ SUFFIXES = {
 def families() -> list[Metric]:
     """All that a node exports; that its facts are these is a test of its own."""
     process = ProcessCollector(registry=None)
-    return [*NodeCollector(FACTS).collect(), *process.collect(), _UP]
+    return [*NodeCollector(FACTS).collect(), *process.collect()]
 
 
 def series() -> dict[str, set[str]]:
     """The labels of everything that can be asked for, by its name."""
     found: dict[str, set[str]] = {}
-    for family in families():
+    for family in [*families(), _UP]:
         labels = {label for sample in family.samples for label in sample.labels}
         for suffix in SUFFIXES[family.type]:
             is_bucket = suffix == "_bucket"
