@@ -30,6 +30,8 @@ BOTS, INPUTS = 200, 10
 BAR = 2.0
 #: How long an attack runs before it counts, and how long its end is waited for.
 _SETTLE = 0.5
+#: Lobby lines that an attack on the lobby has open at least, once it runs.
+_FEWEST_LINES = 10
 
 Say = Callable[[str], None]
 
@@ -39,7 +41,7 @@ class Attack:
     """
     One attack.
 
-    :ivar by: "junkload", "knock" (handshakes with a ticket, then a bad token),
+    :ivar by: "junkload", "knock" (handshakes with a ticket, then a token of no use),
         "replay" (datagrams of the players, again) or "lines".
     :ivar kind: as that program has it.
     :ivar rate: a second, of all sources.
@@ -56,8 +58,13 @@ class Attack:
 ATTACKS = (
     # First those for which tickets must still be good.
     Attack("cookie, a player's ticket", "junkload", "observed", 1_000, 64),
+    Attack(
+        "handshakes that go wrong, a player's ticket", "junkload", "corrupt", 1_000, 64
+    ),
     Attack("handshakes and forged tokens", "knock", "forged", 100),
     Attack("handshakes and expired tokens", "knock", "expired", 100),
+    Attack("handshakes and used tokens", "knock", "used", 100),
+    Attack("handshakes and tokens of other matches", "knock", "foreign", 100),
     Attack("junk", "junkload", "junk", 20_000),
     Attack("records of strangers", "junkload", "data", 20_000),
     Attack("hellos that are cut", "junkload", "short", 5_000),
@@ -65,6 +72,7 @@ ATTACKS = (
     Attack("hellos in fragments", "junkload", "fragment", 5_000),
     Attack("hellos without cookie", "junkload", "hello", 5_000),
     Attack("the same from one network", "junkload", "hello", 5_000, 1),
+    Attack("cookies of other addresses", "junkload", "borrowed", 5_000),
     Attack("cookie, unknown ticket", "junkload", "ticket", 5_000),
     Attack("players' records again", "replay", "", 5_000),
     Attack("silent lobby lines", "lines", "silent", 50),
@@ -160,6 +168,22 @@ def expired(node: Node) -> Callable[[str], str]:
     return other
 
 
+def foreign(seats: Path) -> Callable[[str], str]:
+    """Give what makes of a player's token one of a player of another match."""
+    tokens = [line.split()[-1] for line in seats.read_text().splitlines()]
+    others = dict(zip(tokens, tokens[SEATS:] + tokens[:SEATS], strict=True))
+    return others.__getitem__
+
+
+def _spoiler(kind: str, node: Node, seats: Path) -> Callable[[str], str]:
+    """What a kind of knocking makes of a player's token."""
+    if kind == "forged":
+        return forged
+    if kind == "expired":
+        return expired(node)
+    return foreign(seats) if kind == "foreign" else str
+
+
 @contextlib.contextmanager
 def running(
     attack: Attack, node: Node, matches: list[Match], folder: Path
@@ -174,18 +198,18 @@ def running(
     command: list[object]
     if attack.by == "junkload":
         name = seat["server_name"]
-        if attack.kind not in ("observed", "expired"):
+        kind = attack.kind
+        if kind in ("observed", "expired"):
+            kind = "ticket"
+        elif kind != "corrupt":
             ticket, _, rest = name.partition(".")
             name = f"{'a' * len(ticket)}.{rest}"
-            kind = attack.kind
-        else:
-            kind = "ticket"
         program = folder / "junkload"
         where = seat["host"], match.port, name, pid
         command = [program, *where, kind, 600, attack.rate, attack.networks]
     elif attack.by == "knock":
         seats = node.write_seats(matches)
-        spoil = forged if attack.kind == "forged" else expired(node)
+        spoil = _spoiler(attack.kind, node, seats)
         bad = with_tokens(seats, folder / "spoilt", spoil)
         command = [folder / "udpload", bad, pid, "knock", 0, 600, attack.rate]
     else:
@@ -205,6 +229,8 @@ def running(
                 select.select([process.stdout], [], [], 30)
             time.sleep(_SETTLE)
             yield
+            if attack.by == "lines" and node.status()["lobby_lines"] < _FEWEST_LINES:
+                raise Failed(f"{attack.name}: the lobby has hardly a line of them")
             if process.poll() is not None:
                 log.seek(0)
                 raise Failed(f"{attack.name} has ended: {log.read().strip()[-300:]}")
@@ -218,6 +244,7 @@ def running(
 #: What a game server counts when all of that has reached it.
 _COUNTED = (
     "admission_junk",
+    "admission_bad_cookie",
     "admission_bad_hello",
     "admission_cookie_asked",
     "admission_unknown_ticket",
@@ -227,6 +254,8 @@ _COUNTED = (
     "handshake_begun",
     "joins_bad_token",
     "joins_token_expired",
+    "joins_token_used",
+    "joins_wrong_match",
 )
 
 
@@ -254,7 +283,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     seconds = size.seconds(2.0)
     figures = []
     # Budgets as they are for everybody; a flood in one name is the players' too.
-    life = max(20.0, size.seconds(120.0))
+    life = max(20.0, size.seconds(180.0))
     limits = "--hello-rate=500", f"--token-seconds={life}"
     with Node(*DENSE, *limits) as node:
         matches = [node.start_match() for _ in range(size.count(BOTS) // SEATS)]

@@ -8,6 +8,9 @@
  *   data      records of application data, as players send them
  *   hello     hellos without a cookie
  *   ticket    hellos with a cookie; NAME has a ticket that is unknown, or known
+ *   borrowed  the same, each with the cookie of another source
+ *   corrupt   the same, with a known ticket; then records of a handshake that hold
+ *             anything, and again
  *   short, long, fragment    hellos that are cut, too long, in fragments
  * NAME: the server name for the hellos. RATE: datagrams a second; 0 is as fast as
  * possible. NETWORKS: from so many addresses, each the only one of its /24 (127.0.0.0/8
@@ -30,6 +33,9 @@ typedef struct {
   u8 datagram[1400];
   int size;
 } Source;
+
+/* A record of a handshake; what it holds is anything. */
+static u8 spoilt[64] = "\x16\xfe\xfd\0\0\0\0\0\0\0\7\0\x33";
 
 static u64 drops_of(int port) {
   char line[512];
@@ -128,10 +134,17 @@ int main(int argc, char **argv) {
       if (kind == 'd')
         memcpy(s->datagram, "\x17\xfe\xfd\0\1\0\0\0\0\0\7\0\x33", 13);
     } else {
-      say_hello(context, s, argv[3], kind == 't');
+      say_hello(context, s, argv[3], !!strchr("tbc", kind));
       if (strchr("slf", kind))
         spoil(s, kind);
     }
+  }
+  for (int i = 1; kind == 'b' && i < count; i++) {
+    Source taken = sources[0];
+    sources[0].size = sources[i].size;
+    memcpy(sources[0].datagram, sources[i].datagram, sizeof taken.datagram);
+    sources[i].size = taken.size;
+    memcpy(sources[i].datagram, taken.datagram, sizeof taken.datagram);
   }
   usleep(50000);
   printf("ready\n"); /* all sources have what they send */
@@ -149,7 +162,14 @@ int main(int argc, char **argv) {
           u32 bits = chance();
           memcpy(s->datagram + (kind == 'j' ? j : RANDOM + j), &bits, 4);
         }
-      if (send(s->fd, s->datagram, s->size, 0) < 0 && errno != EAGAIN)
+      const u8 *datagram = s->datagram;
+      int size = s->size;
+      if (kind == 'c' && sent / count % 2) {
+        for (int j = 13; j < (int)sizeof spoilt; j++)
+          spoilt[j] = chance();
+        datagram = spoilt, size = sizeof spoilt;
+      }
+      if (send(s->fd, datagram, size, 0) < 0 && errno != EAGAIN)
         die("send");
     }
   }

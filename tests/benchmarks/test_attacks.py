@@ -8,7 +8,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.attacks import ATTACKS, answered, expired, forged, with_tokens
+from benchmarks.attacks import (
+    ATTACKS,
+    answered,
+    expired,
+    foreign,
+    forged,
+    with_tokens,
+)
 from vinom.errors import Refused
 from vinom.services.keyring_tokens import TokenKeyring
 from vinom.wire.tokens import Claims, TokenVerifier
@@ -68,6 +75,15 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(token.split(".")[:2], self.token.split(".")[:2])
         self.assertEqual(self.code(token), "bad_token")
 
+    def test_foreign(self) -> None:
+        """
+        One of another match is good, for a player of the match after this one.
+        """
+        seats = Path(self.mktemp())
+        seats.write_text("".join(f"127.0.0.1 46000 s{n} t{n}\n" for n in range(12)))
+        other = foreign(seats)
+        self.assertEqual([other("t0"), other("t7"), other("t8")], ["t4", "t11", "t0"])
+
     def test_seats(self) -> None:
         """
         Attackers go where the players go.
@@ -90,7 +106,8 @@ class AttackTests(SynchronousTestCase):
         expired ticket after all others.
         """
         needs = [
-            attack.by == "knock" or attack.kind == "observed" for attack in ATTACKS
+            attack.by == "knock" or attack.kind in ("observed", "corrupt")
+            for attack in ATTACKS
         ]
         self.assertEqual(needs, sorted(needs, reverse=True))
         self.assertEqual(ATTACKS[-1].kind, "expired")
