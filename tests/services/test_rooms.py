@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.live_rooms import RoomsWorld, kinds, only
+from tests.support.live_rooms import Heard, Pair, RoomsWorld, kinds, only
 
 
 class JoinTests(SynchronousTestCase):
@@ -459,6 +459,83 @@ class SlowReaderTests(SynchronousTestCase):
         self.assertIn([[1], [1]], views.values())
         for shown in views.values():
             self.assertEqual(shown[0], shown[-1])
+
+
+class Tenths(Pair):
+    """From its first word on it counts tenths of seconds."""
+
+    name = "tenths"
+
+    def deadline(self, s: Heard) -> float | None:
+        return s.said / 10 if s.said else None
+
+
+class Crawl(Tenths):
+    """It counts tenths of milliseconds instead."""
+
+    name = "crawl"
+
+    def deadline(self, s: Heard) -> float | None:
+        return s.said / 10_000 if s.said else None
+
+
+class DeadlineTests(SynchronousTestCase):
+    """Games that are called often, beside others."""
+
+    def setUp(self) -> None:
+        self.world = RoomsWorld()
+        self.lines = []
+        for room_id, game in (("r1", Tenths()), ("r2", Tenths()), ("r3", Crawl())):
+            self.world.games[game.name] = game
+            for name in "ab":
+                line, _ = self.world.joined(name + room_id, room_id, game.name)
+                self.lines.append(line)
+        for line in self.lines:
+            line.heard()
+
+    def shown(self, line: Any) -> list[int]:
+        said = [m["data"] for m in line.heard() if m["type"] == "game_state"]
+        return [data["view"]["said"] for data in said]
+
+    def test_others_have_their_turn(self) -> None:
+        """
+        After a long stall a room that has much to make up for does not do it in one
+        go: another room's players are told theirs in between, and both catch up.
+        """
+        told: list[tuple[str, int]] = []
+        for room, line in (("r1", self.lines[0]), ("r2", self.lines[2])):
+            line.do(1, word="go")
+
+            def note(text: Any, room: str = room, send: Any = line.send) -> None:
+                send(text)
+                told.append((room, len(told)))
+
+            line.send = note
+        self.world.turn()
+        told.clear()
+        self.world.clock.advance(30.0)
+        order = "".join(room[1] for room, _ in told)
+        self.assertIn("121", order)
+        self.assertIn("212", order)
+        for line in (self.lines[0], self.lines[2]):
+            self.assertEqual(self.shown(line)[-1], 301)
+
+    def test_crawling(self) -> None:
+        """
+        A game that is called ten thousand times a second has its room closed, with
+        a report, however punctually that happens; the other rooms go on.
+        """
+        self.lines[0].do(1, word="go")
+        self.lines[4].do(1, word="go")
+        self.world.turn()
+        for _ in range(2000):
+            self.world.clock.advance(0.00012)
+        (closed,) = [m for m in self.lines[4].heard() if m["type"] == "room_closed"]
+        self.assertEqual(closed["data"]["reason"], "crashed")
+        reports = [r.report for r in self.world.recordings.matches.values() if r.report]
+        self.assertIn("more than 1000 deadlines in a second", reports[0] or "")
+        self.world.clock.advance(1.0)
+        self.assertEqual(self.shown(self.lines[0])[-1], 13)
 
 
 class PatchTests(SynchronousTestCase):

@@ -58,6 +58,8 @@ __all__ = [
 
 #: At most this many ticks are caught up at once; then match time slips.
 MOST_TICKS = 5
+#: So many deadlines are made up for at once; then other rooms have their turn.
+MOST_AT_ONCE = 10
 
 _PRESENT = Presence.PRESENT
 
@@ -73,6 +75,7 @@ class Room(RoomPlay):
     """
 
     decode_action: Callable[[bytes], Any]
+    _advances: Advances
     _stand_ins: StandIns
     _ticks: bool
 
@@ -105,6 +108,7 @@ class Room(RoomPlay):
         play = Play(game, record, guard or Guard(), plan)
         super().__init__(plan, game, play, time)
         self.decode_action = action_reader(game)
+        self._advances = Advances()
         self._stand_ins = StandIns(game, self.decode_action, plan.seed, play.ask)
         # Kept, because asking a class for it costs a search each time.
         self._ticks = bool(game.tick_hz)
@@ -122,8 +126,11 @@ class Room(RoomPlay):
         :raises Rejected: not now, or the game says no; nothing has changed.
         """
         room_time = self._time
+        at = now
         if now >= room_time.alarm_at:
             self.alarm(now)
+            # An input does not overtake a deadline of a game that is behind.
+            at = min(now, room_time.alarm_at)
         phase = self.phase
         if phase != "playing" and phase != "over":
             raise Rejected(f"room_{phase}", f"the room is {phase}")
@@ -132,7 +139,7 @@ class Room(RoomPlay):
         if self._ticks:
             self._waiting.keep(seat, action)
             return
-        play, time = self._play, now - room_time.zero
+        play, time = self._play, at - room_time.zero
         if time < play.time:
             time = play.time
         try:
@@ -243,15 +250,22 @@ class Room(RoomPlay):
         self._close(reason)
 
     def alarm(self, now: float) -> None:
-        """Do what has become due; harmless if nothing has."""
+        """
+        Do what has become due; harmless if nothing has.
+
+        A game whose deadlines pile up stays behind: `deadline` is in the past.
+        """
         if now < self._time.alarm_at:
             return
-        ticks, advances = MOST_TICKS, Advances()
+        ticks, advances = MOST_TICKS, MOST_AT_ONCE
         try:
             while now >= self._time.alarm_at:
                 match self._time.alarm_for:
                     case Due.DEADLINE:
-                        self._run_deadline(now, advances)
+                        if not advances:
+                            return
+                        advances -= 1
+                        self._run_deadline(now)
                     case Due.TICK:
                         ticks -= 1
                         self._run_tick(now, ticks)
@@ -276,12 +290,14 @@ class Room(RoomPlay):
 
     # Time.
 
-    def _run_deadline(self, now: float, advances: Advances) -> None:
+    def _run_deadline(self, now: float) -> None:
+        play = self._play
         # The game sees the time it asked for, however late the alarm came,
         # but never sees time go back.
-        time = max(self._play.due or 0.0, self._play.time)
-        advances.add(time)
-        self._play.advance(time)
+        time = max(play.due or 0.0, play.time)
+        self._advances.add(time, play.version)
+        play.advance(time)
+        self._advances.done(play.version)
         self._after_change(now)
 
     def _run_tick(self, now: float, more: int) -> None:

@@ -22,6 +22,8 @@ AWAY_PATIENCE = 30.0
 JOIN_PATIENCE = 10.0
 #: More deadlines than this in a second of match time are a fault.
 MOST_ADVANCES = 1000
+#: One each millisecond is not, whatever rounding makes of them.
+_SECOND = 1.0 - 1e-6
 
 
 def longest_life(game: Game[Any, Any], join_patience: float = JOIN_PATIENCE) -> float:
@@ -54,28 +56,38 @@ _ENDS = (Due.TIME_LIMIT, Due.AWAY)
 @attrs.define(eq=False)
 class Advances:
     """
-    Tell a game that catches up after a stall from one that crawls for ever.
+    Tell a game whose deadlines are many from one that crawls for ever.
 
-    Deadlines that are in the past all come at the same match time, and so
+    For the whole life of a room, because a game may crawl however punctually it is
+    rung. Deadlines that are in the past all come at the same match time, and so
     count as crawling too.
     """
 
     _since: float = -inf
     _count: int = 0
+    _version: int = -1
 
-    def add(self, time: float) -> None:
+    def add(self, time: float, version: int) -> None:
         """
-        A deadline has come at match *time*.
+        A deadline has come at match *time*; the state is still *version*.
 
         :raises GameFault: too many came in the last second of match time.
         """
-        if time - self._since >= 1.0:
+        if version != self._version:
+            # Something else happened since the last one. That is no crawling, and
+            # players who act fast must not be able to end a room.
+            return
+        if time - self._since >= _SECOND:
             self._since, self._count = time, 0
         self._count += 1
         if self._count > MOST_ADVANCES:
             raise GameFault(
                 f"more than {MOST_ADVANCES} deadlines in a second of match time"
             )
+
+    def done(self, version: int) -> None:
+        """The game has answered a deadline, and its state is *version* now."""
+        self._version = version
 
 
 @attrs.define(eq=False)
@@ -111,9 +123,15 @@ class RoomTime:
         self.alarm_at, self.alarm_for = inf, Due.NOTHING
 
     def match_time(self, now: float) -> float:
-        """Tell the match time; before `start` it is 0."""
+        """
+        Tell the match time; before `start` it is 0.
+
+        It waits for a game that is behind with its deadlines.
+        """
         if self._paused_at is not None:
             now = self._paused_at
+        elif self.alarm_for is Due.DEADLINE and self.alarm_at < now:
+            now = self.alarm_at
         return now - self.zero if self.zero != inf else 0.0
 
     def pause(self, now: float) -> None:
