@@ -39,7 +39,8 @@ def spoilt(kind: Any, good: Any, wire: Wire) -> Iterator[tuple[str, Any]]:
     Spoil a good message, or any other value, in one place at a time.
 
     :param kind: the type that its receiver reads.
-    :param good: as data; what is in none of its fields is not spoilt, so give all.
+    :param good: as data. Inside of a field that it leaves out nothing is spoilt; its
+        tag is if it is given, which it must be where the type is one of several.
     :returns: the path of each place, and the whole that is wrong there.
     """
     shape = shapes.type_info(kind)
@@ -66,7 +67,9 @@ def is_of(shape: shapes.Type, value: Any) -> bool:
         case shapes.AnyType() | shapes.RawType():
             return True
         case shapes.UnionType():
-            return any(is_of(one, value) for one in shape.types)
+            return any(
+                is_of(one, value) and _has_tag(one, value) for one in shape.types
+            )
         case shapes.NoneType():
             return value is None
         case shapes.IntType():
@@ -129,7 +132,9 @@ def beyond(shape: shapes.Type, good: Any) -> Iterator[Any]:
             yield shape.ge - 1
         if shape.le is not None:
             yield shape.le + 1
-    if isinstance(shape, shapes.StrType | shapes.BytesType | shapes.VarTupleType):
+    if isinstance(shape, shapes.StrType | shapes.BytesType) or (
+        isinstance(shape, shapes.VarTupleType) and good
+    ):
         one = {shapes.StrType: "x", shapes.BytesType: b"x"}.get(type(shape), good)
         if shape.min_length:
             yield one[:1] * (shape.min_length - 1)
@@ -143,6 +148,8 @@ def _spoilt(
     for value in (*VALUES[wire], *beyond(shape, good)):
         if not is_of(shape, value):
             yield path, value
+    if good is None:
+        return
     shape = _of_union(shape, good)
     match shape:
         case shapes.StructType() | shapes.DataclassType():
@@ -170,16 +177,14 @@ def _spoilt_fields(
     path: str,
 ) -> Iterator[tuple[str, Any]]:
     before = f"{path}." if path else ""
-    fields = _fields(shape)
-    unspoilt = fields.keys() - good.keys()
-    assert not unspoilt, f"{shape.cls}: no good values of {unspoilt}"
-    for name, field in fields.items():
+    for name, field in _fields(shape).items():
         if field.required:
             yield before + name, {key: good[key] for key in good if key != name}
-        for where, value in _spoilt(field.type, good[name], wire, before + name):
+        for where, value in _spoilt(field.type, good.get(name), wire, before + name):
             yield where, good | {name: value}
     if isinstance(shape, shapes.StructType):
         if (tag := shape.tag_field) is not None and tag in good:
+            yield before + tag, {key: good[key] for key in good if key != tag}
             for value in VALUES[wire]:
                 if value != shape.tag:
                     yield before + tag, good | {tag: value}
@@ -207,7 +212,7 @@ def _is_struct(
     if isinstance(shape, shapes.StructType):
         if shape.tag_field is not None:
             known.add(shape.tag_field)
-            if value.get(shape.tag_field) != shape.tag:
+            if value.get(shape.tag_field, shape.tag) != shape.tag:
                 return False
         if shape.forbid_unknown_fields and not value.keys() <= known:
             return False
@@ -215,6 +220,12 @@ def _is_struct(
         is_of(field.type, value[name]) if name in value else not field.required
         for name, field in fields.items()
     )
+
+
+def _has_tag(shape: shapes.Type, value: Any) -> bool:
+    """Where it is one of several, can it be known as this one?"""
+    tag = shape.tag_field if isinstance(shape, shapes.StructType) else None
+    return tag is None or not isinstance(value, dict) or tag in value
 
 
 def _is_within(shape: shapes.IntType | shapes.FloatType, value: float) -> bool:
