@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -538,6 +539,33 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(self.shown(self.lines[0])[-1], 13)
 
 
+class Anew(Pair):
+    """A view of which nothing stays."""
+
+    name = "anew"
+
+    def view(self, s: Heard, audience: Hashable) -> dict[str, Any]:
+        return {f"page {s.said}": [s.last] * 40}
+
+
+class Hands(Pair):
+    """A long view for each, of which little changes, and much is like the other's."""
+
+    name = "hands"
+
+    def audience(self, s: Heard, seat: int | None) -> Hashable:
+        return seat
+
+    def view(self, s: Heard, audience: Hashable) -> dict[str, Any]:
+        assert isinstance(audience, int)
+        # What bob has now is what ann had before.
+        return {
+            "board": {str(n): {"x": n, "y": [n, None]} for n in range(30)},
+            "hand": [f"{audience}-{n}" for n in range(5)],
+            "turn": s.said - audience,
+        }
+
+
 class PatchTests(SynchronousTestCase):
     """Differences instead of whole views."""
 
@@ -568,3 +596,79 @@ class PatchTests(SynchronousTestCase):
             self.assertEqual(held[state["version"]], whole["view"])
             self.assertNotIn("patch", whole)
         self.assertGreater(patched, 20)
+
+    def joined(self, game: Pair | None = None) -> tuple[RoomsWorld, list[Any]]:
+        """Have ann and bob play, wide views unless told otherwise."""
+        world = RoomsWorld()
+        if game is not None:
+            world.games[game.name] = game
+        name = "wide" if game is None else game.name
+        return world, [world.joined(who, "r1", name)[0] for who in ("ann", "bob")]
+
+    def test_base_is_what_was_acknowledged(self) -> None:
+        """
+        The difference is to the last version that this client said it has, however
+        long ago that was, and for each client to its own.
+        """
+        world, (ann, bob) = self.joined()
+        held = {1: ann.heard()[-1]["data"]["view"]}
+        bob.heard()
+        ann.ask("ack", seen=1)
+        bases: list[tuple[int, int]] = []
+        for id in range(1, 6):
+            if id == 3:
+                bob.ask("ack", seen=2)
+            if id == 5:
+                ann.ask("ack", seen=4)
+            ann.do(id, word=f"word {id}")
+            world.turn()
+            states = [only(line.heard())["data"] for line in (ann, bob)]
+            for state in states:
+                if "patch" in state:
+                    shown = world.merge(held[state["base"]], state["patch"])
+                else:
+                    shown = state["view"]
+                self.assertEqual(shown["last"], f"word {id}")
+                self.assertEqual(held.setdefault(id + 1, shown), shown)
+            bases.append((states[0].get("base", 0), states[1].get("base", 0)))
+        self.assertEqual(bases, [(1, 0), (1, 0), (1, 2), (1, 2), (4, 2)])
+
+    def test_longer_than_the_view(self) -> None:
+        """
+        Where everything changed the view is sent: the difference would be longer.
+        """
+        world, (ann, _) = self.joined(Anew())
+        ann.heard()
+        ann.ask("ack", seen=1)
+        for id in range(1, 6):
+            ann.do(id, seen=id, word=f"word {id}")
+            world.turn()
+            state = only(ann.heard())["data"]
+            self.assertNotIn("patch", state)
+            self.assertEqual(state["view"], {f"page {id}": [f"word {id}"] * 40})
+
+    def test_each_has_its_own(self) -> None:
+        """
+        Where each sees something else, a difference is to what that seat saw, also
+        where both acknowledged the same version; no secret is in it.
+        """
+        world, lines = self.joined(Hands())
+        held = [line.heard()[-1]["data"]["view"] for line in lines]
+        for line in lines:
+            line.ask("ack", seen=1)
+        game, patched = Hands(), 0
+        for id in range(1, 12):
+            for line in lines:
+                line.ask("ack", seen=id)
+            lines[0].do(id, word="next")
+            world.turn()
+            for seat, line in enumerate(lines):
+                state = only(line.heard())["data"]
+                if "patch" in state:
+                    patched += 1
+                    self.assertEqual(state["patch"], {"turn": id - seat})
+                    held[seat] = world.merge(held[seat], state["patch"])
+                else:
+                    held[seat] = state["view"]
+                self.assertEqual(held[seat], game.view(Heard(2, id), seat))
+        self.assertGreater(patched, 18)
