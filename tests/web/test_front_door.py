@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_network
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from msgspec import json
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.datastructures import Headers
@@ -19,8 +22,12 @@ from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from tests.support.certificates import leaf
 from tests.support.websocket_net import KEY, Echo
 from tests.support.websockets import frame
+from vinom.errors import Code
+from vinom.net.proxied import ProxiedFactory
+from vinom.net.tls import ReloadableTls, Unnegotiated
 from vinom.net.turn_end import TurnEnd
 from vinom.net.websocket import WebSocketBounds, WebSockets
 from vinom.rules.origins import Origins
@@ -71,6 +78,7 @@ class FrontDoorTests(SynchronousTestCase):
         page = WebSocketPage(self.websockets, Origins())
         clock: Any = self.clock
         self.door = FrontDoor(make_site(Folder(ws=page), clock), page, clock)
+        self.wrapped: Any = self.door
 
     def open(self, line: Any) -> Echo:
         self.echoes.append(Echo(line))
@@ -79,13 +87,17 @@ class FrontDoorTests(SynchronousTestCase):
     def connect(self, *pieces: bytes) -> StringTransport:
         """Send these, one read each; gives what is said back."""
         transport: Any = StringTransport()
-        protocol = self.door.buildProtocol(transport.getPeer())
+        protocol = self.wrapped.buildProtocol(transport.getPeer())
         transport.protocol = protocol
         protocol.makeConnection(transport)
         for piece in pieces:
             transport.protocol.dataReceived(piece)
         self.clock.advance(0)
         return transport
+
+    def hang_up(self, visitor: Any) -> None:
+        """A connection ends."""
+        visitor.protocol.connectionLost(Failure(ConnectionDone()))
 
     def test_same_answer_however_it_comes(self) -> None:
         """
@@ -117,11 +129,100 @@ class FrontDoorTests(SynchronousTestCase):
             (get(Sec_WebSocket_Version="7"), b"400"),
             (get(Sec_WebSocket_Key="short"), b"400"),
         ):
-            self.assertIn(status, self.connect(request).value().split(b"\r\n")[0])
+            visitor = self.connect(request)
+            self.assertIn(status, visitor.value().split(b"\r\n")[0])
+            self.hang_up(visitor)
         self.assertEqual(self.echoes, [])
         self.connect(get(Origin="http://game.example"))
-        self.connect(get())
-        self.assertIn(b"429", self.connect(get()).value().split(b"\r\n")[0])
+        self.assertEqual(len(self.echoes), 1)
+
+    def test_silent_ones_count(self) -> None:
+        """
+        Connections count for their address before they said anything: one too many
+        is told so and closed at once, the others stay, and who leaves makes room.
+        """
+        silent = [self.connect(), self.connect()]
+        late = self.connect(get())
+        head, _, body = late.value().partition(b"\r\n\r\n")
+        self.assertIn(b" 429 ", head.split(b"\r\n")[0])
+        self.assertIn(b"content-length: %d" % len(body), head)
+        self.assertEqual(
+            json.decode(body)["error"]["code"], Code.TOO_MANY_CONNECTIONS.value
+        )
+        self.assertTrue(late.disconnecting)
+        self.hang_up(late)
+        self.assertEqual(self.websockets.errors, {"too_many_connections": 1})
+        self.assertEqual(len(self.door.rounds), 2)
+        self.assertEqual([visitor.disconnecting for visitor in silent], [False] * 2)
+        self.hang_up(silent[0])
+        self.assertIn(b" 101 ", self.connect(get()).value())
+        self.assertIn(b" 429 ", self.connect(get()).value())
+
+    def test_kept_alive_ones_count(self) -> None:
+        """
+        A connection counts once, as long as it lasts: between pages, during the
+        handshake however it comes, and as a WebSocket; in the end nothing is left.
+        """
+        whole = get()
+        for pieces in (
+            [get("/nothing"), get("/nothing")],
+            [get("/nothing"), whole],
+            [whole],
+            [whole[:40], whole[40:]],
+        ):
+            one, other = self.connect(*pieces), self.connect(*pieces)
+            self.assertFalse(one.disconnecting or other.disconnecting, pieces)
+            self.assertIn(b" 429 ", self.connect().value())
+            self.hang_up(one)
+            again = self.connect()
+            self.assertEqual(again.value(), b"")
+            self.hang_up(again)
+            self.hang_up(other)
+            self.assertEqual(len(self.websockets.connections), 0)
+
+    def test_counted_behind_a_proxy(self) -> None:
+        """
+        Behind a proxy each connection counts for the address that its header names,
+        once that came, with the request behind it or without; and not for the proxy.
+        """
+        self.wrapped = ProxiedFactory(self.door, [ip_network("192.168.1.1")])
+        header = "PROXY TCP4 203.0.113.{} 192.0.2.1 51234 443\r\n"
+        first, second = (header.format(n).encode() for n in (7, 8))
+        for _ in range(5):
+            # Nobody knows whose these are.
+            self.assertEqual(self.connect().value(), b"")
+        self.assertEqual(len(self.websockets.connections), 0)
+        silent, speaking = self.connect(first), self.connect(first + get())
+        self.assertEqual(silent.value(), b"")
+        self.assertIn(b" 101 ", speaking.value())
+        for pieces in ([first], [first[:9], first[9:]], [first + get()]):
+            late = self.connect(*pieces)
+            self.assertTrue(late.value().startswith(b"HTTP/1.1 429 "), late.value())
+            self.assertEqual(late.value().count(b"HTTP/1.1"), 1)
+            self.assertTrue(late.disconnecting)
+            self.hang_up(late)
+        self.assertIn(b" 101 ", self.connect(second + get()).value())
+        self.hang_up(silent)
+        self.assertIn(b" 101 ", self.connect(first, get()).value())
+        self.assertEqual([echo.line.host[-1] for echo in self.echoes], list("787"))
+
+    def test_counted_over_tls(self) -> None:
+        """
+        Over TLS too, who does not even begin to shake hands counts; one too many is
+        cut off without a word, for it might never listen to one.
+        """
+        issued = leaf("game.example")
+        tls = ReloadableTls(issued.certificate, issued.key)
+        clock: Any = self.clock
+        self.wrapped = TLSMemoryBIOFactory(tls, False, Unnegotiated(self.door), clock)
+        silent = [self.connect(), self.connect()]
+        late = self.connect()
+        self.assertTrue(late.disconnected)
+        self.assertEqual(late.value(), b"")
+        self.assertFalse(silent[0].disconnected or silent[1].disconnected)
+        self.hang_up(late)
+        self.hang_up(silent[0])
+        self.assertFalse(self.connect().disconnected)
 
     def test_silent_visitor(self) -> None:
         """

@@ -8,13 +8,13 @@ Source: the specification of HAProxy's PROXY protocol, section 2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
-from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
 #: By as much a header of either version is known (the longer one's fixed part).
 _ENOUGH = 16
@@ -28,6 +28,11 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
     """A connection that a proxy made for somebody, and says for whom first."""
 
     _early = b""
+    _when_known: Callable[[], None] | None = None
+
+    def when_known(self, call: Callable[[], None]) -> None:
+        """Call *call* once the header was read, and what came with it passed on."""
+        self._when_known = call
 
     def dataReceived(self, data: bytes) -> None:
         if self._proxyInfo is not None:
@@ -47,6 +52,12 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
         except ValueError:
             # A port that is no number, which Twisted's parser lets through.
             self.loseConnection()
+        self._tell_known()
+
+    def _tell_known(self) -> None:
+        if self._proxyInfo is not None and self._when_known is not None:
+            call, self._when_known = self._when_known, None
+            call()
 
     def getPeer(self) -> IAddress:
         """Tell whom the proxy speaks for; itself, if it names no IP address."""
@@ -88,3 +99,13 @@ class ProxiedFactory(WrappingFactory):
         # A socket for both families shows IPv4 as ::ffff:10.0.0.1.
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in proxies for proxies in self._proxies)
+
+
+def when_peer_known(transport: Any, call: Callable[[], None]) -> None:
+    """Call *call* once a connection's ``getPeer`` is final: at once without a proxy."""
+    while isinstance(transport, ProtocolWrapper):
+        if isinstance(transport, ProxiedProtocol):
+            transport.when_known(call)
+            return
+        transport = transport.transport
+    call()

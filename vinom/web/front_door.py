@@ -4,20 +4,27 @@ Where connections to the public port come in: WebSockets by a short way.
 A handshake that comes whole and plain is answered without making a channel and a
 request of HTTP for it, which would take longer than the hello and the room that
 follow. Whatever else comes is given to the site as it is.
+
+Each connection counts for its address from its first moment to its last, whatever
+it says or does not say: all of them take descriptors, of which the node has so many.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from msgspec import json
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from vinom.errors import Refused
 from vinom.net.direct import socket_under
 from vinom.net.liveness import Rounds
-from vinom.web.websocket import WebSocketPage, put_protocol
+from vinom.net.proxied import when_peer_known
+from vinom.web.websocket import WebSocketPage
 from vinom.wire.websocket_handshake import read_plain_handshake
 
 #: A connection that says nothing for so long is closed, seconds.
@@ -54,37 +61,53 @@ class FrontDoor(ServerFactory):
 
 
 class _Visitor(Protocol):
-    """A connection that has not said anything yet."""
+    """A connection that is no WebSocket, or not yet."""
 
     transport: Any
 
     def __init__(self, door: FrontDoor, address: Any) -> None:
         self._door, self._address = door, address
         self._descriptor = -1
+        self._host = ""
+        self._is_known = self._is_counted = False
+        self._channel: Any = None
 
     def connectionMade(self) -> None:
         transport = self.transport
-        if isinstance(transport, Connection):
+        self._door.rounds.join(self)
+        when_peer_known(transport, self._count)
+        if self._is_counted and isinstance(transport, Connection):
             # Nothing reads the bytes before us, and what comes first is short.
             found = socket_under(transport)
             if found is not None:
                 self._descriptor = found.fileno()
                 self._door.page.direct.add(self._descriptor, found.recv, self)
-        self._door.rounds.join(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._channel is not None:
+            self._channel.dataReceived(data)
+            return
+        # Sent along with a proxy's header it comes before the news of that.
+        self._count()
+        if not self._is_counted:
+            return
         door, transport = self._door, self.transport
         self._leave()
         handshake = read_plain_handshake(door.path, data)
-        if handshake is not None and door.page.let_in(transport, handshake):
+        if handshake is not None and door.page.let_in(transport, self._host, handshake):
             return
-        channel: Any = door.site.buildProtocol(self._address)
-        put_protocol(transport, channel)
-        channel.makeConnection(transport)
-        channel.dataReceived(data)
+        # It stays between the site and the transport, to hear of the end.
+        self._channel = door.site.buildProtocol(self._address)
+        self._channel.makeConnection(transport)
+        self._channel.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._leave()
+        if self._is_counted:
+            self._is_counted = False
+            self._door.page.leave(self._host)
+        if self._channel is not None:
+            self._channel.connectionLost(reason)
 
     def visit(self) -> None:
         """It had its time."""
@@ -94,6 +117,41 @@ class _Visitor(Protocol):
         """End the connection at once."""
         self.transport.abortConnection()
 
+    def _count(self) -> None:
+        """It is known whose connection it is: count it once, or send it away."""
+        if self._is_known:
+            return
+        self._is_known = True
+        self._host = getattr(self.transport.getPeer(), "host", "")
+        refusal = self._door.page.enter(self._host)
+        if refusal is None:
+            self._is_counted = True
+            return
+        self._leave()
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            # To be told anything it would have to shake hands first, or not.
+            self.abort()
+        else:
+            self.transport.write(_answer(refusal))
+            self.transport.loseConnection()
+
     def _leave(self) -> None:
         self._door.page.direct.remove(self._descriptor)
         self._door.rounds.leave(self)
+
+
+def _answer(refusal: Refused) -> bytes:
+    """Answer before anything was asked; shaped as `vinom.web.answers.refuse` does."""
+    error: dict[str, Any] = {
+        "code": refusal.code,
+        "message": refusal.message,
+        "details": {},
+    }
+    body = json.encode({"error": error}) + b"\n"
+    return (
+        b"HTTP/1.1 429 Too Many Requests\r\n"
+        b"content-type: application/json\r\n"
+        b"cache-control: no-store\r\n"
+        b"connection: close\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    )

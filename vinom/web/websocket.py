@@ -20,12 +20,12 @@ from vinom.wire.websocket_handshake import (
     accept_handshake,
 )
 
-_STATUSES = {Code.ORIGIN_REFUSED: 403, Code.TOO_MANY_CONNECTIONS: 429}
-
 
 class WebSocketPage(Resource):
     """
     Answer handshakes, and hand connections over.
+
+    They were counted when they came (`enter`): the line takes that over.
 
     :param origins: whose web pages may connect.
     :param deflates: compress messages if the client can.
@@ -52,15 +52,14 @@ class WebSocketPage(Resource):
         host: str = getattr(request.getClientAddress(), "host", "")
         try:
             accepted = self._accept(request)
-            if not self._websockets.connections.enter(host):
-                raise Refused(Code.TOO_MANY_CONNECTIONS, "too many from your address")
         except HandshakeRefused as error:
             request.setHeader(b"upgrade", b"websocket")
             request.setHeader(b"sec-websocket-version", b"13")
             wrong = Refused(Code.BAD_MESSAGE, str(error))
             return self._refuse(request, host, wrong, error.status)
         except Refused as refusal:
-            return self._refuse(request, host, refusal, _STATUSES[refusal.code])
+            # There is no other one: whose page it is.
+            return self._refuse(request, host, refusal, 403)
         self._hand_over(request, host, accepted)
         return NOT_DONE_YET
 
@@ -82,20 +81,40 @@ class WebSocketPage(Resource):
             )
         return accepted
 
+    def enter(self, host: str) -> Refused | None:
+        """
+        Count a connection of this peer, which `leave` or its line takes back.
+
+        Gives why it may not come, if there are too many; then it is not counted.
+        """
+        if self._websockets.connections.enter(host):
+            return None
+        refusal = Refused(Code.TOO_MANY_CONNECTIONS, "too many from your address")
+        self._note(host, refusal)
+        return refusal
+
+    def leave(self, host: str) -> None:
+        """A connection that entered is gone, and became no WebSocket."""
+        self._websockets.connections.leave(host)
+
     def _refuse(
         self, request: Request, host: str, refusal: Refused, status: int
     ) -> bytes:
+        self._note(host, refusal)
+        return refuse(request, refusal, status)
+
+    def _note(self, host: str, refusal: Refused) -> None:
+        """Count a refusal, and tell the operator of it."""
         websockets = self._websockets
         websockets.errors[refusal.code] += 1
         if self._logged.take(websockets.clock.seconds()):
             self._log.info(
-                "refused a WebSocket from {host}: {code}, {why}, {details}",
+                "refused a connection from {host}: {code}, {why}, {details}",
                 host=host,
                 code=refusal.code.value,
                 why=refusal.message,
                 details=dict(refusal.details),
             )
-        return refuse(request, refusal, status)
 
     def _hand_over(self, request: Request, host: str, accepted: Accepted) -> None:
         """Put a line where the HTTP channel was; nothing of HTTP stays."""
@@ -113,19 +132,16 @@ class WebSocketPage(Resource):
         put_protocol(transport, line)
         line.begin(transport, accepted.answer)
 
-    def let_in(self, transport: Any, handshake: PlainHandshake) -> bool:
+    def let_in(self, transport: Any, host: str, handshake: PlainHandshake) -> bool:
         """
         Take a new connection of which HTTP knows nothing.
 
         ``False`` if there is anything to say against it: `render` says it.
+
+        :param host: the peer's, under which it entered.
         """
         websockets = self._websockets
-        host: str = getattr(transport.getPeer(), "host", "")
-        if (
-            self._deflates
-            or not self._origins.allows(handshake.origin, handshake.host)
-            or not websockets.connections.enter(host)
-        ):
+        if self._deflates or not self._origins.allows(handshake.origin, handshake.host):
             return False
         line = WebSocketLine(websockets, host, websockets.new_stream())
         put_protocol(transport, line)
