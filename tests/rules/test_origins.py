@@ -42,6 +42,24 @@ class OriginTests(SynchronousTestCase):
             self.assertFalse(origins.allows(origin, HERE), origin)
         self.assertFalse(origins.allows("http://example.net", None))
 
+    def test_same_origin_over_tls(self) -> None:
+        """
+        Where the node itself speaks TLS, a page that came in plain is not the node's,
+        whatever its host: somebody on the way may have written it. Other hosts that
+        the settings name are as ever.
+        """
+        rules = (read_origin_rule("example.com"),)
+        origins = Origins(rules, has_tls=True)
+        self.assertTrue(origins.allows("https://play.example.net:4680", HERE))
+        self.assertFalse(origins.allows("http://play.example.net:4680", HERE))
+        self.assertTrue(origins.allows("https://example.net", "example.net"))
+        self.assertFalse(origins.allows("http://example.net", "example.net"))
+        self.assertFalse(origins.allows("http://example.net:443", "example.net:443"))
+        self.assertTrue(origins.allows("http://example.com", HERE))
+        # A proxy may have ended the TLS: then only the proxy knows.
+        self.assertTrue(Origins().allows("https://example.net", "example.net"))
+        self.assertTrue(Origins().allows("http://example.net", "example.net"))
+
     def test_exact_host(self) -> None:
         """
         A named host is just that host: not one that ends with its name.

@@ -61,11 +61,15 @@ class Origins:
     :ivar rules: beside the same origin.
     :ivar allows_none: also clients that send no origin: programs, not browsers.
     :ivar allows_any: every page of the world; for development.
+    :ivar has_tls: the node itself speaks TLS, so none of its own pages is from plain
+        ``http``; whoever changes those on their way is not to speak for visitors.
+        Behind a proxy that ends TLS a node cannot know.
     """
 
     rules: tuple[OriginRule, ...] = ()
     allows_none: bool = True
     allows_any: bool = False
+    has_tls: bool = False
 
     def allows(self, origin: str | None, host: str | None) -> bool:
         """
@@ -82,6 +86,8 @@ class Origins:
         if page is None:
             return False
         scheme, name, port = page
+        if self.has_tls and scheme == "http":
+            host = None
         if host is not None and (name, port) == _without_default(scheme, host):
             return True
         return any(rule.allows(name, port) for rule in self.rules)

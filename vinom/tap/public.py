@@ -44,7 +44,12 @@ def public_site(
     pages = StaticPages()
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
-    origins = Origins(settings.origin, not settings.browsers_only, settings.any_origin)
+    origins = Origins(
+        settings.origin,
+        not settings.browsers_only,
+        settings.any_origin,
+        _has_tls(settings),
+    )
     page = WebSocketPage(websockets, origins, settings.deflate)
     pages.putChild(b"ws", page)
     site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
@@ -67,8 +72,12 @@ def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
     host = getattr(port.getHost(), "host", None)
     if host is None or is_loopback(host):
         return False
-    has_tls = settings.http_tls or str(settings.http).startswith("ssl:")
-    return not (has_tls or settings.proxy or settings.allow_plaintext)
+    return not (_has_tls(settings) or settings.proxy or settings.allow_plaintext)
+
+
+def _has_tls(settings: Settings) -> bool:
+    """Does the node itself speak TLS there?"""
+    return settings.http_tls or str(settings.http).startswith("ssl:")
 
 
 def websocket_bounds(settings: Settings) -> WebSocketBounds:
