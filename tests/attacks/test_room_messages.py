@@ -144,22 +144,31 @@ class SpoiltPlayTests(SynchronousTestCase):
 
     def test_acks_of_no_state(self) -> None:
         """
-        Whoever claims to have a state that there was not is sent whole ones, or
-        patches of what it was sent; at the envelope and in an ack.
+        Whoever claims to have a state that there was not is sent whole ones, and
+        patches again as soon as it tells the truth.
         """
-        for seen in (0, 2, 1 << 40, (1 << 53) - 1):
-            self.assertEqual(self.send(ACK | {"data": {"seen": seen}}), [])
-            self.send(ACTION | {"id": None, "seen": seen})
-            self.version += 1
-            (state,) = self.send(ACTION | {"id": None})
-            self.version += 1
-            data = state["data"]
-            self.assertEqual(data["version"], self.version)
-            if "view" not in data:
-                self.assertLessEqual(data["base"], self.version - 1)
-                self.assertIn("patch", data)
-        self.bob.heard()
-        self.assert_plays_on()
+        dan, _ = self.world.joined("dan", "r3", "wide")
+        self.world.joined("eve", "r3", "wide")
+        dan.heard()
+        truth = 0
+        for claim in (2, 1 << 40, (1 << 53) - 1):
+            for ack in (ACK | {"data": {"seen": claim}}, ACTION | {"seen": claim}):
+                dan.conversation.received(
+                    json.encode(ack | {"id": None, "room_id": "r3"})
+                )
+                self.world.turn()
+                dan.heard()
+                dan.do(word="x")
+                self.world.turn()
+                first = only(dan.heard())["data"]
+                if "view" not in first:
+                    self.assertEqual(first["base"], truth)
+                truth = first["version"]
+                dan.do(word="y", seen=truth)
+                self.world.turn()
+                state = only(dan.heard())["data"]
+                self.assertEqual(state["base"], truth, claim)
+                self.assertEqual(state["patch"]["last"], "y")
 
     def test_strangers(self) -> None:
         """
