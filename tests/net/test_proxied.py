@@ -1,17 +1,22 @@
-"""The PROXY protocol before WebSockets, on real sockets of loopback."""
+"""The PROXY protocol before WebSockets, on real sockets of loopback and on none."""
 
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
+from itertools import pairwise
 from typing import Any
 
+from hypothesis import example, given
+from hypothesis import strategies as some
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.websocket_net import EchoServer, RawClient, connect, handshake
@@ -29,6 +34,149 @@ V2 = (
 )
 #: What a proxy sends of its own, to see whether we are there.
 V2_LOCAL = _SIGNATURE + b"\x20\x00\x00\x00"
+_SIX = bytes.fromhex("20010db8000000000000000000000007")
+_OWN = IPv4Address("TCP", "10.0.0.1", 1)
+#: Good headers of every kind, and whom they speak for; ``None`` is the proxy itself.
+HEADERS: tuple[tuple[bytes, tuple[str, int] | None], ...] = (
+    (V1, ("203.0.113.7", 51234)),
+    (b"PROXY TCP6 2001:db8::7 2001:db8::1 51234 443\r\n", ("2001:db8::7", 51234)),
+    (b"PROXY UNKNOWN\r\n", None),
+    (b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", None),
+    (V2, ("203.0.113.7", 51234)),
+    # What follows the addresses is for those who know it.
+    (V2[:14] + b"\0\x10" + V2[16:] + b"\x04\0\x01x", ("203.0.113.7", 51234)),
+    (
+        _SIGNATURE + b"\x21\x21\0\x24" + _SIX * 2 + struct.pack("!2H", 51234, 443),
+        ("2001:db8:0:0:0:0:0:7", 51234),
+    ),
+    (_SIGNATURE + b"\x21\x31\0\xd8" + b"/a".ljust(108, b"\0") * 2, None),
+    (_SIGNATURE + b"\x21\0\0\x03xyz", None),
+    (V2_LOCAL, None),
+    (_SIGNATURE + b"\x20\x11\0\x02xx", None),
+)
+#: What players say, which may be anything.
+SAID = (b"GET / HTTP/1.1\r\n\r\n", b"\0", b"\r\n", V1, V2, b"PROXY ", b"")
+#: What headers of the first version are made of, and what they are not.
+WORDS = (
+    *(b"PROXY", b"PROXY TCP4", b"PROXY TCP6", b"TCP4", b"TCP6", b"UNKNOWN", b"\r\n"),
+    *(
+        b"1.2.3.4",
+        b"::1",
+        b"1",
+        b"-1",
+        b"65536",
+        b"1_0",
+        b"9" * 5000,
+        b"%",
+        b"\xff",
+        b"",
+    ),
+)
+
+
+class Hearing(Protocol):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+
+def proxied(*pieces: bytes) -> tuple[Any, StringTransport]:
+    """Have a proxy send this; gives our end, and its transport."""
+    factory = ProxiedFactory(Factory.forProtocol(Hearing), [ip_network("10.0.0.0/8")])
+    protocol = factory.buildProtocol(_OWN)
+    transport = StringTransport(peerAddress=_OWN)
+    protocol.makeConnection(transport)
+    for piece in pieces:
+        # Nothing is read from a connection that we close.
+        if not transport.disconnecting:
+            protocol.dataReceived(piece)
+    return protocol, transport
+
+
+def cut(data: bytes, *places: int) -> list[bytes]:
+    """Cut bytes at these places."""
+    ends = sorted({min(place, len(data)) for place in places} | {0, len(data)})
+    return [data[a:b] for a, b in pairwise(ends)]
+
+
+class CutTests(SynchronousTestCase):
+    """However the network cuts it."""
+
+    def test_any_split(self) -> None:
+        """
+        A player is known, and what it says arrives unharmed, wherever its header is
+        cut: once, or after each byte.
+        """
+        for header, whom in HEADERS:
+            for said in SAID:
+                sent = header + said
+                ways = [cut(sent, place) for place in range(len(sent))]
+                for pieces in (*ways, cut(sent, *range(len(sent)))):
+                    protocol, transport = proxied(*pieces)
+                    self.assertEqual(protocol.wrappedProtocol.heard, said, pieces)
+                    self.assertFalse(transport.disconnecting)
+                    peer = protocol.getPeer()
+                    self.assertEqual((peer.host, peer.port), whom or ("10.0.0.1", 1))
+
+    def test_unfinished(self) -> None:
+        """
+        Nobody hears anything of a header that is not whole yet.
+        """
+        for header, _ in HEADERS:
+            for place in range(len(header)):
+                protocol, transport = proxied(*cut(header[:place], 7, 20))
+                self.assertEqual(protocol.wrappedProtocol.heard, b"")
+                self.assertFalse(transport.disconnecting, header[:place])
+                self.assertEqual(protocol.getPeer(), _OWN)
+
+    @given(
+        some.one_of(
+            some.binary(max_size=120),
+            some.binary(max_size=60).map(lambda rest: b"PROXY " + rest + b"\r\n"),
+            some.binary(max_size=60).map(lambda rest: _SIGNATURE + rest),
+            some.lists(some.sampled_from(WORDS)).map(b" ".join),
+        ),
+        some.lists(some.integers(0, 120), max_size=4),
+    )
+    @example(b"PROXY TCP4 \xff 1.2.3.4 1 2\r\nx", [])
+    @example(_SIGNATURE + b"\x21\x13\0\x0c" + b"x" * 12, [16])
+    def test_anything(self, sent: bytes, places: list[int]) -> None:
+        """
+        Whatever a proxy sends, it is served or let go; nobody hears anything but
+        what followed a header.
+        """
+        self.check(sent, places)
+
+    @given(
+        some.sampled_from([header for header, _ in HEADERS]),
+        some.integers(0, 1000),
+        some.integers(0, 255),
+        some.lists(some.integers(0, 250), max_size=4),
+    )
+    def test_damaged(
+        self, header: bytes, at: int, value: int, places: list[int]
+    ) -> None:
+        """
+        Nor does it harm anybody if one byte of a header is damaged.
+        """
+        damaged = bytearray(header + b"said")
+        damaged[at % len(header)] = value
+        self.check(bytes(damaged), places)
+
+    def check(self, sent: bytes, places: list[int]) -> None:
+        protocol, transport = proxied(*cut(sent, *places))
+        heard = protocol.wrappedProtocol.heard
+        self.assertTrue(sent.endswith(heard))
+        self.assertLess(len(heard), max(len(sent), 1))
+        if transport.disconnecting:
+            self.assertEqual(heard, b"")
+        ip_address(protocol.getPeer().host)
+        self.assertEqual(transport.value(), b"")
+        protocol.connectionLost(Failure(ConnectionDone()))
 
 
 class ProxyTests(TestCase):
