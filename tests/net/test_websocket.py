@@ -216,6 +216,32 @@ class BehindTests(SocketCase):
         self.assertEqual(struct.unpack("!H", said.data[:2]), (4008,))
         self.assertTrue(bytes(said.data[2:]).startswith(b"too_slow: "))
 
+    async def test_unsent(self) -> None:
+        """
+        A line knows whether all that was said has left, also when it is over.
+        """
+        self.serve(bounds=WebSocketBounds(close_seconds=0.05))
+        client, echo = await self.client()
+        self.assertFalse(echo.line.has_unsent)
+        echo.line.send(b"1")
+        self.assertTrue(echo.line.has_unsent)
+        await self.text(client)
+        self.assertFalse(echo.line.has_unsent)
+        await client.close()
+        await self.until(lambda: echo.is_lost)
+        self.assertFalse(echo.line.has_unsent, "nothing was left")
+        client, echo = await self.client()
+        await self.fill(client, echo)
+        self.assertTrue(echo.line.has_unsent)
+        await client.close()
+        await self.until(lambda: echo.is_lost)
+        self.assertTrue(echo.line.has_unsent)
+        client, echo = await self.client()
+        echo.line.close()
+        self.assertFalse(echo.line.has_unsent)
+        echo.line.send(b"too late")
+        self.assertTrue(echo.line.has_unsent)
+
     async def test_pings_of_one_who_does_not_read(self) -> None:
         """
         One who sends pings and reads no pongs costs no memory.

@@ -79,6 +79,10 @@ class MemoryLine:
         self.closed_for: tuple[Code | None, str] | None = None
         self.conversation: Conversation
 
+    @property
+    def has_unsent(self) -> bool:
+        return self.is_behind
+
     def send(self, message: bytes | Shared) -> None:
         assert not self.is_closed, "said something on a closed line"
         text = message.message if isinstance(message, Shared) else message

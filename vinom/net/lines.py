@@ -117,7 +117,7 @@ class LineProtocol(Protocol):
         self._lines, self._is_tls = lines, is_tls
         self._reader = LineReader(lines.bounds.line_limit)
         self._listener: Listener | None = None
-        self._is_closing = False
+        self._is_closing = self._is_cut = False
         #: What waits for a peer who is behind: messages, and their bytes.
         self._unsent = self._unsent_bytes = 0
         self.is_behind = False
@@ -153,9 +153,15 @@ class LineProtocol(Protocol):
 
     # What the conversation asks.
 
+    @property
+    def has_unsent(self) -> bool:
+        """Does much wait that was said, or was something thrown away?"""
+        return self.is_behind or self._is_cut
+
     def send(self, message: bytes | Shared) -> None:
         """Send one message; beyond the bounds of a peer who is behind, close."""
         if self.transport is None or self._is_closing:
+            self._is_cut = True
             return
         text = message.message if isinstance(message, Shared) else message
         if self.is_behind:

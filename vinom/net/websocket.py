@@ -110,6 +110,7 @@ class WebSocketLine:
         "_is_asked",
         "_is_closing",
         "_is_counted",
+        "_is_cut",
         "_is_over",
         "_is_plain",
         "_listener",
@@ -138,7 +139,7 @@ class WebSocketLine:
         self._send: Callable[[bytes], int] | None = None
         self._queue: list[bytes | Shared] = []
         self._queued_bytes = 0
-        self._is_closing = self._is_over = self._is_asked = False
+        self._is_closing = self._is_over = self._is_asked = self._is_cut = False
         self._is_counted = True
         self._alarm: IDelayedCall | None = None
 
@@ -191,6 +192,7 @@ class WebSocketLine:
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is over."""
         self._disarm()
+        self._is_cut = self.has_unsent
         self._is_closing = True
         self._send = None
         self._queue.clear()
@@ -207,9 +209,15 @@ class WebSocketLine:
 
     # What the conversation asks.
 
+    @property
+    def has_unsent(self) -> bool:
+        """Does something wait that was said, or was it thrown away?"""
+        return self.is_behind or bool(self._queue) or self._is_cut
+
     def send(self, message: bytes | Shared) -> None:
         """Send one message when the turn ends; beyond the bounds, close."""
         if self._is_closing:
+            self._is_cut = True
             return
         queue = self._queue
         if not queue:

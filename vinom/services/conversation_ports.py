@@ -39,6 +39,10 @@ class Line(Protocol):
     def is_behind(self) -> bool:
         """Does what was sent earlier still wait for the peer to take it?"""
 
+    @property
+    def has_unsent(self) -> bool:
+        """Does anything wait, said in this turn too; or did it, when the line ended?"""
+
     def send(self, message: bytes | Shared) -> None:
         """
         Send one message when the reactor's turn ends, in order, and never drop it.

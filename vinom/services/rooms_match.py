@@ -188,7 +188,6 @@ class MatchRoom(IsolatedRoom):
             assert number is not None
             member = Member(self, player, number, loadout)
             self.seats[number] = member
-            member.events_told = self.number
             self.members.append(member)
             self._empty_since = inf
         if not self._is_followed:

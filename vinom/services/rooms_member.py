@@ -83,8 +83,10 @@ class Member:
     :ivar seen: version of a state that the player says it has; 0 is none.
     :ivar audience: which view it was shown last, and `floor` since which version.
     :ivar skipped: states that it was not sent because it is behind.
-    :ivar events_told: number of the last event that was sent to it.
-    :ivar told: number of the last thing that was sent when it was lost.
+    :ivar entered: number of the last thing that was before its time.
+    :ivar events_told: number up to which it was told the events.
+    :ivar events_sent: the same of those that did not wait in its line at the end.
+    :ivar told: number of the last announcement that did not wait there.
     """
 
     __slots__ = (
@@ -92,7 +94,9 @@ class Member:
         "acting",
         "audience",
         "conversation",
+        "entered",
         "epoch",
+        "events_sent",
         "events_told",
         "floor",
         "line",
@@ -120,7 +124,8 @@ class Member:
         self.lost_at = inf
         self.acted = self.acting = self.seen = self.floor = 0
         self.audience: Hashable = "all"
-        self.skipped = self.events_told = self.told = 0
+        self.skipped = 0
+        self.entered = self.told = self.events_told = self.events_sent = room.number
 
     @property
     def room_id(self) -> str:
@@ -142,6 +147,16 @@ class Member:
         """Tell it what went wrong, if it is here."""
         if self.conversation is not None:
             self.conversation.warn(refusal)
+
+    def note_sent(self, number: int) -> None:
+        """
+        Announcements up to this number were said to it: have they all been sent?
+
+        If something waits in its line, what was known before is all that is known.
+        """
+        line = self.line
+        if line is not None and not line.has_unsent:
+            self.told, self.events_sent = number, self.events_told
 
     def look_as(self, audience: Hashable, version: int) -> None:
         """From this version on it is shown what an audience may see."""
@@ -184,6 +199,8 @@ class Member:
 
     def disconnect(self) -> None:
         """Take this place from its connection."""
+        self.note_sent(self.room.number)
+        self.events_told = self.events_sent
         conversation = self.conversation
         self.conversation = self.line = None
         if conversation is not None:

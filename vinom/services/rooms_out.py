@@ -41,12 +41,14 @@ class News:
     :ivar to: the only seat that may know; ``None`` is everybody.
     :ivar is_event: of the game; it travels inside of a state.
     :ivar text: the message, or the event; JSON.
+    :ivar but: the only member who need not know.
     """
 
     number: int
     to: int | None
     is_event: bool
     text: bytes
+    but: Member | None = None
 
 
 class LiveRoomOut:
@@ -191,6 +193,8 @@ class LiveRoomOut:
                 special = True
             if owed and member in owed:
                 continue
+            if fresh:
+                member.note_sent(self.number)
             if is_private:
                 told = [n.text for n in fresh if n.to is None or n.to == member.seat]
                 shown = self._view_for(room, member, version)
@@ -248,6 +252,8 @@ class LiveRoomOut:
                 and news.to in (None, member.seat)
             ]
         )
+        if events:
+            member.note_sent(self.number)
         skipped, member.skipped = member.skipped, 0
         more = b',"skipped":%d' % skipped if skipped else b""
         member.line.send(
@@ -312,9 +318,10 @@ class LiveRoomOut:
     def announce(self, push: Push, but: Member | None = None) -> None:
         """Tell all members, now or when they are back; *push* has a new number."""
         message = Shared(encode_push(push))
-        self._note(News(self.number, None, False, message.message))
+        self._note(News(self.number, None, False, message.message, but))
         for member in tuple(self.live):
             if member is not but and member.line is not None:
+                member.note_sent(self.number - 1)
                 member.line.send(message)
 
     def next_number(self) -> int:
@@ -322,9 +329,13 @@ class LiveRoomOut:
         self.number += 1
         return self.number
 
-    def missed(self, since: int) -> list[bytes]:
-        """Find the announcements that somebody missed."""
-        return [n.text for n in self._news if not n.is_event and n.number > since]
+    def missed(self, since: int, member: Member) -> list[bytes]:
+        """Find the announcements that a member missed."""
+        return [
+            news.text
+            for news in self._news
+            if not news.is_event and news.number > since and news.but is not member
+        ]
 
     def how_many_lost(self, since: int) -> int:
         """Tell how many numbers after *since* are no longer kept, at most."""

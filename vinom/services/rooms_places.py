@@ -98,11 +98,10 @@ class Places:
     ) -> Followed:
         """Give a place to a connection, with a new secret."""
         room = member.room
-        older, told = member.conversation, member.told
+        older = member.conversation
         is_first = member.epoch == 0
         if older is not None:
             member.disconnect()
-            told = room.number
             if older is not conversation:
                 older.warn(
                     Refused(
@@ -116,10 +115,13 @@ class Places:
         proof = sha256(secret.encode()).digest()
         self._resumes[proof] = member
         member.connect(conversation, proof)
-        since = told if heard is None else min(heard, told)
         if heard is not None:
+            heard = max(heard, member.entered)
+            member.told = min(heard, member.told)
             member.events_told = min(heard, member.events_told)
-        missed = [] if is_first else room.missed(since)
+        # From here on it waits in the new line.
+        member.events_sent, since = member.events_told, member.told
+        missed = [] if is_first else room.missed(since, member)
         lost = 0 if is_first else room.how_many_lost(min(since, member.events_told))
         facts: dict[str, Any] = {
             "room_id": room.room_id,

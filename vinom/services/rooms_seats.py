@@ -59,7 +59,6 @@ class LiveRoomSeats(LiveRoomFacts):
             self.seats[member.seat or 0] = member
             if self.host is None:
                 self.host = member
-        member.events_told = self.number
         self.members.append(member)
         self._empty_since = inf
         self._changed()
@@ -120,9 +119,8 @@ class LiveRoomSeats(LiveRoomFacts):
         if self.room is not None and seat is not None:
             self._play("drop", seat)
         self.find_deadlines()
-        self._tell_left(member, "lost")
         # It need not be told that it was away.
-        member.told = self.number
+        self._tell_left(member, "lost", but=member)
         self._house.turn(self)
 
     def leave(self, member: Member, reason: str) -> None:
@@ -152,7 +150,6 @@ class LiveRoomSeats(LiveRoomFacts):
         if member in self.live:
             self.live.remove(member)
             self.sort_members()
-        member.told = self.number
         member.disconnect()
 
     def _pass_host(self) -> None:
@@ -161,7 +158,9 @@ class LiveRoomSeats(LiveRoomFacts):
         here = [member for member in seated if member.conversation is not None]
         self.host = next(iter(here or seated), None)
 
-    def _tell_left(self, member: Member, reason: str) -> None:
+    def _tell_left(
+        self, member: Member, reason: str, but: Member | None = None
+    ) -> None:
         left = ClientLeft(
             self.room_id,
             self.next_number(),
@@ -171,7 +170,7 @@ class LiveRoomSeats(LiveRoomFacts):
             reason,
             self.host_seat(),
         )
-        self.announce(left)
+        self.announce(left, but)
 
     def _changed(self) -> None:
         self._house.changed(self)

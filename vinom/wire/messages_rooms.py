@@ -123,8 +123,10 @@ class Reconnect(Request, frozen=True, tag="reconnect", tag_field="type"):
 
     :ivar resume: the secret of the latest `JoinRoomResult` or `ReconnectResult`; it is
         used up, whoever uses it.
-    :ivar heard: the highest ``number`` you saw of what carries one; without it, what
-        came before the loss was noticed counts as heard.
+    :ivar heard: the highest ``number`` you knew when the latest state came, with those
+        of that state; not what came after it, for announcements overtake events that
+        wait for their state. Without it, what left the node before the loss was
+        noticed counts as heard.
     """
 
     resume: SecretText
