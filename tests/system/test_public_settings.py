@@ -1,0 +1,153 @@
+"""What an operator sets for the public port and its rooms reaches a running node."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from typing import Any
+
+from msgspec import json
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+from websockets.exceptions import InvalidStatus
+
+from tests.system.test_websocket_node import PATIENCE, Player
+from vinom.tap.child_node import ChildNode, free_port
+
+GAME = "tictactoe"
+#: What a client whose TLS is refused sees; to wait in vain is another error.
+CUT_OFF = (ConnectionError, ssl.SSLError)
+
+
+class RoomPlayer(Player):
+    """A player who comes over TLS, in rooms; it may have a proxy before it."""
+
+    def __init__(self, port: int, name: str, told: str = "", **options: Any) -> None:
+        """*told* is the address in the proxy's header; without it there is none."""
+        super().__init__(port, name, **options)
+        self.told = told
+        self.raw: socket.socket | None = None
+
+    async def hello(self) -> dict[str, Any]:
+        self.options["sock"] = await deferToThread(self._shake_hands)
+        return await super().hello()
+
+    def _shake_hands(self) -> ssl.SSLSocket:
+        self.raw = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        if self.told:
+            self.raw.sendall(f"PROXY TCP4 {self.told} 192.0.2.1 9 443\r\n".encode())
+        context = ssl.create_default_context()
+        # Whose certificate it is, is for other tests.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.raw = context.wrap_socket(self.raw)
+        return self.raw
+
+    async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Wait for a message with these fields, and pass over others."""
+        while True:
+            said: dict[str, Any] = json.decode(await self.message())
+            data = said.get("data") or {}
+            if said["type"] == kind and fields.items() <= data.items():
+                return said
+
+    async def join(self, room_id: str, **more: Any) -> dict[str, Any]:
+        """Ask for a place in a room; gives the answer."""
+        data = {"game": GAME, "room_id": room_id, **more}
+        asked = {"type": "join_room", "id": 2, "data": data}
+        await deferToThread(self.socket.send, json.encode(asked).decode())
+        while True:
+            said: dict[str, Any] = json.decode(await self.message())
+            if said.get("id") == 2:
+                return said
+
+    def cut(self) -> None:
+        """Lose the connection without a word; a second time does nothing."""
+        if self.raw is not None:
+            with contextlib.suppress(OSError):
+                # Somebody reads it, in another thread.
+                self.raw.shutdown(socket.SHUT_RDWR)
+            self.raw.close()
+
+
+class PublicSettingsTests(TestCase):
+    """Settings of a real node, seen from outside."""
+
+    timeout = 120
+
+    async def start(self, *arguments: str) -> None:
+        self.http = free_port()
+        self.node = ChildNode(
+            reactor,
+            [
+                f"--http={self.http}",
+                f"--game=vinom.games.{GAME}:TicTacToe",
+                "--warm=0",
+                *arguments,
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+
+    def player(self, name: str, told: str = "", **options: Any) -> RoomPlayer:
+        player = RoomPlayer(self.http, name, told, **options)
+        self.addCleanup(player.cut)
+        return player
+
+    async def come(self, name: str, told: str, **options: Any) -> RoomPlayer:
+        player = self.player(name, told, **options)
+        said = await player.hello()
+        self.assertEqual(said["type"], "welcome")
+        return player
+
+    async def test_behind_a_proxy(self) -> None:
+        """
+        Behind a proxy that passes TLS on, each player has its own address and number
+        of connections; pages of everywhere may come; and rooms have the bounds that
+        were set: one room a player, one who watches, and a second of grace.
+        """
+        await self.start(
+            "--proxy=127.0.0.1",
+            "--http-tls",
+            "--any-origin",
+            "--guests=yes",
+            "--connections-per-address=1",
+            "--rooms-per-client=1",
+            "--spectators-per-room=1",
+            "--grace-seconds=1",
+        )
+        ann = await self.come("ann", "203.0.113.1", origin="https://evil.example")
+        bob = await self.come("bob", "203.0.113.2")
+        cid = await self.come("cid", "203.0.113.3")
+        dan = await self.come("dan", "203.0.113.4")
+        # One too many of the same address does not even shake hands.
+        with self.assertRaises(CUT_OFF):
+            await self.player("eve", "203.0.113.1").hello()
+        for player, answer in ((ann, None), (bob, None)):
+            said = await player.join("r1")
+            self.assertEqual(said.get("error"), answer)
+        said = await ann.join("r2")
+        self.assertEqual(said["error"]["code"], "too_many_rooms")
+        self.assertEqual(said["error"]["details"]["limit"], 1)
+        said = await cid.join("r1", spectate=True)
+        self.assertTrue(said["success"])
+        said = await dan.join("r1", spectate=True)
+        self.assertEqual(said["error"]["code"], "room_full")
+        bob.cut()
+        await ann.until("client_left", reason="lost")
+        await ann.until("client_left", reason="expired")
+
+    async def test_without_a_proxy(self) -> None:
+        """
+        Without ``--proxy`` nobody is believed to speak for another, not even from
+        this machine; and over TLS a plain page of this host is not the node's own.
+        """
+        await self.start("--http-tls")
+        with self.assertRaises(CUT_OFF):
+            await self.player("eve", "203.0.113.1").hello()
+        plain = self.player("eve", origin=f"http://127.0.0.1:{self.http}")
+        refused = await self.assertFailure(ensureDeferred(plain.hello()), InvalidStatus)
+        self.assertEqual(refused.response.status_code, 403)
+        await self.come("ann", "", origin=f"https://127.0.0.1:{self.http}")
