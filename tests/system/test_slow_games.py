@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -127,7 +128,34 @@ class SlowGameTests(TestCase):
         neighbours[0].say("action")
         await over
 
-    async def sit(self, room_id: str, slow: str) -> list[Typed]:
+    async def test_told_while_the_room_lives(self) -> None:
+        """
+        A room that holds up the node for less than a second goes on, and the log
+        says by then which room it was and in which call of its game.
+        """
+        self.node = ChildNode(
+            reactor, ["--game=tests.support.napping:Napping", "--warm=0"]
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+        for call in ("act", "view"):
+            players = await self.sit(call, call, "napping")
+            told = rf"match {call}-\w+: {call}\(\) of game napping took 0\.[1-9]"
+            for _ in range(2):
+                state = players[1].hear("game_state")
+                players[0].say("action")
+                await state
+            while not re.search(told, self.node.log_end()):
+                await deferLater(reactor, 0.05)
+            state = players[1].hear("game_state")
+            players[0].say("action")
+            await state
+            said = {message["type"] for player in players for message in player.heard}
+            self.assertNotIn("room_closed", said)
+            for player in players:
+                player.say("leave_room")
+
+    async def sit(self, room_id: str, slow: str, game: str = "slow") -> list[Typed]:
         """Bring two players into a room of the node, and wait until play begins."""
         players = []
         for name in ("ann", "bob"):
@@ -137,7 +165,7 @@ class SlowGameTests(TestCase):
             await player.ask(
                 "join_room",
                 "join_room_result",
-                game="slow",
+                game=game,
                 room_id=room_id,
                 options={"slow": slow},
             )

@@ -1,0 +1,31 @@
+"""A game that holds up its process now and then, but comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from typing import Any
+
+import attrs
+
+from tests.support.slow import Go, Moment, Slow
+
+
+class Napping(Slow):
+    """The call that its options name sleeps for a while, each time."""
+
+    name = "napping"
+
+    def act(self, s: Moment, seat: int, action: Go, now: float) -> Moment:
+        nap(s, "act")
+        return attrs.evolve(s, has_gone=True)
+
+    def view(self, s: Moment, audience: Hashable) -> dict[str, Any]:
+        nap(s, "view")
+        return {"gone": s.has_gone}
+
+
+def nap(s: Moment, call: str) -> None:
+    """Sleep longer than is told, and shorter than is endured."""
+    if s.slow == call:
+        time.sleep(0.15)
