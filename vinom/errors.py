@@ -142,7 +142,8 @@ class NoCapacity(VinomError):
     """There is no game server to be had; wait for one, or try again later."""
 
 
-_FIELD_AT = re.compile(r"at `(?:\$|key in \$)\.?([^`]*)`$")
+#: "key" is a key that is wrong, in the map at this path.
+_FIELD_AT = re.compile(r"at (?:`key` in )?`\$\.?([^`]*)`$")
 _FIELD_NAMED = re.compile(r"(?:required|unknown) field `([^`]*)`")
 
 

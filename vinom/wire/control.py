@@ -7,14 +7,14 @@ TLS. Source: docs/protocol/control.rst.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import attrs
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from vinom.errors import PeerError
-from vinom.model import MatchEnd, MatchPlan, Ticket
+from vinom.model import EndReason, MatchEnd, MatchPlan, Ticket
 from vinom.wire.control_base import ToNode, ToServer
 from vinom.wire.control_relay import (
     RelayAction,
@@ -79,6 +79,9 @@ FRAME_LIMIT = 1024 * 1024
 
 _HEADER = 4
 
+#: One of `EndReason`, or a room would find out only while it closes.
+_Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
+
 
 class Bind(ToServer, frozen=True, tag="bind"):
     """
@@ -129,7 +132,7 @@ class CloseRoom(ToServer, frozen=True, tag="close_room"):
     """End this match; answered by `RoomEnded` with this reason."""
 
     match_id: str
-    reason: str
+    reason: _Reason
 
 
 class Heartbeat(ToServer, frozen=True, tag="heartbeat"):
