@@ -115,7 +115,7 @@ class PlayerRoomsTests(RoomsCase):
         Where the answer with the new resume token was lost, the player key does it.
         """
         ann, bob = self.pair()
-        ann.resume = "used up"
+        ann.news.resume = "used up"
         self.cut()
         self.pass_time(2.0)
         self.assertEqual((ann.is_connected, ann.seat), (True, 0))

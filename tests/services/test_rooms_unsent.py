@@ -245,6 +245,40 @@ class UnsentTests(SynchronousTestCase):
         line, _ = self.back()
         self.assertEqual(numbers(line.heard()), self.told_to_ann())
 
+    def test_behind_again_with_less(self) -> None:
+        """
+        The same for one who said that it had heard less than was sent.
+        """
+        self.open()
+        self.tell_much()
+        self.bob.connectionLost()
+        self.dial()
+        self.jam.space = 700
+        self.say("reconnect", resume=self.resume, heard=0)
+        self.assertTrue(self.bob.is_behind)
+        text = bytes(self.jam.taken).rpartition(b'"resume":"')[2]
+        self.resume = text.partition(b'"')[0].decode()
+        self.bob.connectionLost()
+        line, _ = self.back()
+        self.assertEqual(numbers(line.heard()), self.told_to_ann())
+
+    def test_old_events_stay_old(self) -> None:
+        """
+        Who is behind at last is not told again what it was sent long before.
+        """
+        self.open()
+        for _ in range(3):
+            self.act("event")
+            self.world.turn()
+        self.ann.heard()
+        self.jam.space = 0
+        self.act("event")
+        self.world.turn()
+        self.assertTrue(self.bob.is_behind)
+        self.bob.connectionLost()
+        line, _ = self.back()
+        self.assertEqual(numbers(line.heard()), self.told_to_ann())
+
     def test_not_of_itself(self) -> None:
         """
         Who says what it has heard is not told that it was away itself, nor what was

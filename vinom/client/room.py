@@ -10,14 +10,13 @@ from msgspec import UNSET, json, to_builtins
 from twisted.internet.defer import Deferred
 
 from vinom.client.match import Refusal
+from vinom.client.room_news import Place, RoomNews
 from vinom.wire.mergepatch import merge
 from vinom.wire.messages import Failed, Push
 from vinom.wire.messages_rooms import (
     ClientJoined,
     ClientLeft,
     GameState,
-    JoinRoomResult,
-    ReconnectResult,
     RoomSeat,
     RoomStarted,
 )
@@ -29,9 +28,6 @@ _MOST_VIEWS = 32
 
 _read = json.Decoder().decode
 _write = json.Encoder().encode
-
-#: What a room's place is told by.
-Place = JoinRoomResult | ReconnectResult
 
 
 @attrs.frozen
@@ -76,7 +72,7 @@ class LiveRoom:
     :ivar time: of the view, seconds of match time.
     :ivar acked: id of our latest action that was applied.
     :ivar skipped: how many states were left out for us because we read slowly.
-    :ivar heard: whatever has no higher number was heard, events too.
+    :ivar news: what was heard of it, and the secret of the place.
     :ivar is_connected: do we have a line just now?
     :ivar closed: fires with a `RoomResult`, and never fails.
     """
@@ -87,10 +83,7 @@ class LiveRoom:
         self.view: Any = None
         self.version = self.acked = self.skipped = 0
         self.time = 0.0
-        # What is not above `heard` has been heard. Announcements overtake events that
-        # wait for their state: what came since the last state is kept one by one.
-        self.heard = self._latest = 0
-        self._since: set[int] = set()
+        self.news = RoomNews()
         self.is_over = False
         self.closed: Deferred[RoomResult] = Deferred()
         self._waiting: dict[int, bytes] = {}
@@ -156,11 +149,11 @@ class LiveRoom:
 
     def sit(self, place: Place) -> None:
         """We have the place, for the first time or again."""
-        self.resume, self.seat, self.host = place.resume, place.seat, place.host
+        self.seat, self.host = place.seat, place.host
         self.state, self.setup = place.state, _read(bytes(place.setup))
         self.players: dict[int, RoomSeat] = {who.seat: who for who in place.players}
         self.is_connected, self._known = True, place.number
-        self._latest = place.number
+        self.news.sit(place)
         self._views.clear()
         self._settle(place.acted)
         for message in self._waiting.values():
@@ -183,11 +176,8 @@ class LiveRoom:
             self._see(push)
             return
         number = getattr(push, "number", 0)
-        if number:
-            if number <= self.heard or number in self._since:
-                return
-            self._since.add(number)
-            self._latest = max(self._latest, number)
+        if number and not self.news.is_new(number):
+            return
         if number <= self._known:
             # It was missed; what it tells is in our place's description already.
             pass
@@ -225,11 +215,7 @@ class LiveRoom:
 
     def _see(self, shown: GameState) -> None:
         self.skipped += shown.skipped
-        events = [event for event in shown.events if event.number > self.heard]
-        # Every state brings all events until its own moment.
-        self.heard = self._latest = max([self._latest, *(e.number for e in events)])
-        self._since.clear()
-        for event in events:
+        for event in self.news.new_events(shown.events):
             for told in self._on_event:
                 told(event.kind, event.data)
         if shown.view is not UNSET:

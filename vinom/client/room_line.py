@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
+from vinom.client.room_news import Place, RoomNews
 from vinom.errors import Code
 from vinom.wire.messages import (
     Failed,
@@ -23,9 +24,9 @@ from vinom.wire.messages import (
 from vinom.wire.messages_rooms import (
     GameState,
     JoinRoom,
-    JoinRoomResult,
     Kicked,
     LeaveRoom,
+    Reconnect,
     RoomClosed,
     RoomStarted,
     RoundOver,
@@ -57,6 +58,7 @@ class RoomLine:
     hears the same events as from a `vinom.client.game_line.GameLine`.
 
     :param first: the number of the latest action on older lines.
+    :param news: what was heard on older lines.
     :param deliver: gets each event.
     :param lost: called once if the line breaks, with a short reason.
     :ivar heard: when the node was last heard, on the reactor's clock.
@@ -75,6 +77,7 @@ class RoomLine:
         lobby: LobbyClient,
         found: MatchFound,
         first: int,
+        news: RoomNews,
         *,
         deliver: Callable[[PlayerEvent], None],
         lost: Callable[[str], None],
@@ -82,7 +85,7 @@ class RoomLine:
         self._clock, self._found = clock, found
         self._deliver, self._lost = deliver, lost
         self.heard = clock.seconds()
-        self.number = first
+        self.number, self._news = first, news
         self.rtt: float | None = None
         self._seat, self._version = found.seat, 0
         self._line: LobbyLine | None = None
@@ -123,16 +126,27 @@ class RoomLine:
             self._line.close()
 
     async def _dial(self, lobby: LobbyClient) -> None:
-        found = self._found
         line = self._line = await lobby.open_line(self._take, self._gone)
-        place = await line.ask(JoinRoom(found.game, found.match_id))
-        if not isinstance(place, JoinRoomResult) or place.seat is None:
+        place = await self._ask_for_place(line)
+        if not isinstance(place, Place) or place.seat is None:
             raise LineLost("the lobby answers with something else")
         self._is_joined = True
+        self._news.sit(place)
         self._seat = place.seat
         self.number = max(self.number, place.acted)
         self._ping()
         self._sit(bytes(place.setup))
+
+    async def _ask_for_place(self, line: LobbyLine) -> Push:
+        found, news = self._found, self._news
+        if news.resume:
+            try:
+                return await line.ask(Reconnect(news.resume, news.heard))
+            except LobbyRefusal as refusal:
+                # It may have been used up by an answer that got lost.
+                if refusal.code != Code.BAD_RESUME:
+                    raise
+        return await line.ask(JoinRoom(found.game, found.match_id))
 
     def _sit(self, setup: bytes) -> None:
         """Tell that the seat is ours, or what was not known yet when it became so."""
@@ -193,7 +207,8 @@ class RoomLine:
         elif isinstance(push, RoomStarted):
             self._sit(bytes(push.setup))
         elif isinstance(push, RoundOver):
-            self._deliver(RoundEnded(push.outcome, push.version, ""))
+            if self._news.is_new(push.number):
+                self._deliver(RoundEnded(push.outcome, push.version, ""))
         elif isinstance(push, RoomClosed):
             self._deliver(
                 MatchOver(push.reason, push.outcome, push.version, push.view_hash)
@@ -211,7 +226,7 @@ class RoomLine:
             self._deliver(Rejected(Code.SEAT_TAKEN, no.message))
 
     def _see(self, state: GameState) -> None:
-        for event in state.events:
+        for event in self._news.new_events(state.events):
             self._deliver(EventArrived(event.kind, event.data, event.version))
         if state.view is UNSET or self._is_over:
             return

@@ -196,7 +196,7 @@ class PlayerRooms:
         if room.is_connected:
             return
         requests: tuple[Request, ...] = (
-            Reconnect(room.resume, room.heard),
+            Reconnect(room.news.resume, room.news.heard),
             # The last token may have been used up by an answer that got lost.
             JoinRoom(room.game, room.room_id, spectate=room.seat is None),
         )

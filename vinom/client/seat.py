@@ -16,6 +16,7 @@ from vinom.client.game_line import GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import PAUSES, LobbyClient
 from vinom.client.room_line import RoomLine
+from vinom.client.room_news import RoomNews
 from vinom.errors import Code
 from vinom.net.alarm import Alarm
 from vinom.net.datagrams import IDatagramFilter
@@ -78,7 +79,7 @@ class Seat:
         self._line: GameLine | RoomLine | None = None
         self._taking: Deferred[bool] | None = None
         self._resume: bytes | None = None
-        self._message = 0
+        self._message, self._news = 0, RoomNews()
         self._heard = reactor.seconds()
         self._attempt, self._taken_at = 0, -inf
         # What the server asked us to wait, seconds.
@@ -151,12 +152,15 @@ class Seat:
     async def _go(self) -> bool:
         """Take the seat where we were told it is; did it work?"""
         if self.way == "udp":
+            # Whatever place there was by way of the lobby is gone then.
+            self._news = RoomNews()
             return await self._dial(self._found, token=self._found.token)
         line = RoomLine(
             self._reactor,
             self._lobby,
             self._found,
             self._number,
+            self._news,
             deliver=self._take,
             lost=self._lose,
         )
