@@ -381,6 +381,22 @@ class ActTests(SynchronousTestCase):
         state = cid.heard()[-1]["data"]
         self.assertEqual((state["ack"], state["view"]["last"]), ({"0": 4}, "x"))
 
+    def test_between_ticks(self) -> None:
+        """
+        What changes the state between two ticks acknowledges no action that waits.
+        """
+        cid, _ = self.world.joined("cid", "r2", "between")
+        self.world.clock.advance(0.0)
+        cid.heard()
+        cid.act(4, word="x")
+        self.world.turn()
+        self.world.clock.advance(0.06)
+        state = only(cid.heard())["data"]
+        self.assertNotIn("0", state["ack"])
+        self.world.clock.advance(0.05)
+        state = only(cid.heard())["data"]
+        self.assertEqual((state["ack"], state["view"]["last"]), ({"0": 4}, "x"))
+
 
 class SlowReaderTests(SynchronousTestCase):
     """One who does not take what it is sent."""

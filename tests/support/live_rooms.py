@@ -188,6 +188,18 @@ class Beat(Pair):
         return attrs.evolve(s, seats=max(s.seats, seat + 1))
 
 
+class Between(Beat):
+    """A game with ticks that also has a deadline between two of them."""
+
+    name = "between"
+
+    def deadline(self, s: Heard) -> float | None:
+        return 0.05 if not s.said else None
+
+    def advance(self, s: Heard, now: float) -> Heard:
+        return attrs.evolve(s, said=s.said + 1)
+
+
 class NoBot(Pair):
     """A game for people."""
 
@@ -203,7 +215,7 @@ class Brief(Pair):
 
 
 GAMES: tuple[type[Pair], ...] = (
-    *(Pair, Few, Each, Open, Secret, Wide, Missing, Beat, NoBot, Brief),
+    *(Pair, Few, Each, Open, Secret, Wide, Missing, Beat, Between, NoBot, Brief),
 )
 
 

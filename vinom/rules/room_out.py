@@ -65,6 +65,11 @@ class RoomOut:
         return self._play.version
 
     @property
+    def ticks(self) -> int:
+        """Count the fixed steps that were made."""
+        return self._play.ticks
+
+    @property
     def state(self) -> Any:
         """The game's current state, which nobody can change."""
         return self._play.state

@@ -299,9 +299,9 @@ class HostedRoom(HostedOut):
 
     def run_clock(self, now: float) -> None:
         """Do what is due in the game; a tick takes the actions before it."""
-        before = self.room.version
+        before = self.room.ticks
         self.room.alarm(now)
-        if self._ticks and self.room.version != before:
+        if self.room.ticks != before:
             for seat in self.seats:
                 seat.applied = seat.acted
 

@@ -53,6 +53,10 @@ class PlayedRoom(Protocol):
     phase: Literal["gathering", "playing", "over", "closed"]
 
     @property
+    def ticks(self) -> int:
+        """Count the fixed steps that were made here."""
+
+    @property
     def version(self) -> int:
         """Count the changes of state."""
 

@@ -86,6 +86,8 @@ class RemoteRoom:
         self.plan, self.game = plan, game
         self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
         self.version = 0
+        # Where it is played, they are counted.
+        self.ticks = 0
         self._fleet, self._around = fleet, around
         self._time = 0.0
         self._views: tuple[bytes, ...] = ()

@@ -381,9 +381,9 @@ class LiveRoom(LiveRoomSeats):
 
     def _run_clock(self, room: PlayedRoom, now: float) -> None:
         """Let the room's time pass; a tick takes the actions that waited."""
-        before = room.version
+        before = room.ticks
         room.alarm(now)
-        if self._ticks and room.version != before:
+        if room.ticks != before:
             for member in self.members:
                 if member.acted != member.acting and member.seat is not None:
                     member.acted = member.acting
