@@ -21,6 +21,7 @@ from vinom.rules.choices import action_reader
 from vinom.services.conversation_ports import Bounds
 from vinom.services.gameserver_line import LineLimits
 from vinom.tap.games import load_games
+from vinom.wire.control_relay import RelayAction, RelayRefusal, RelaySeat
 from vinom.wire.playerlink import ActionRefused, Joined
 
 #: One good action of each kind, as data, with each of its fields.
@@ -177,6 +178,30 @@ class DatagramTests(SynchronousTestCase):
             self.assertEqual([player.lost for player in self.players], [[], []])
 
 
+class RelayTests(SynchronousTestCase):
+    """In a match of a game server, by way of the node."""
+
+    def test_long_number(self) -> None:
+        """
+        A player on a line cannot end the match of those over UDP by a number that
+        they could not be shown.
+        """
+        net = GameNet(games={"roomecho": SHIPPED["roomecho"]})
+        ann, _ = net.begin(2, "roomecho")
+        net.server.received(RelaySeat("m1", 1, "join", 1))
+        for number, x in enumerate((10**30, 2**64, -(2**63) - 1, 5), 1):
+            action = b'{"x":%d,"y":0,"q":0}' % x
+            net.server.received(RelayAction("m1", 1, number, action))
+            net.run(0.1)
+        refused = net.of(RelayRefusal)
+        self.assertEqual(
+            [(no.number, no.code, no.reason) for no in refused],
+            [(number, "bad_action", "x") for number in (1, 2, 3)],
+        )
+        self.assertEqual(net.ends, [])
+        self.assertEqual(msgpack.decode(ann.seen.view)["p"]["1"]["x"], 5)
+
+
 class LineTests(SynchronousTestCase):
     """Over a line of the lobby, in JSON."""
 
@@ -254,7 +279,12 @@ class LineTests(SynchronousTestCase):
                     number += 1
                     for message in self.send(action, number):
                         if message["type"] == "error":
-                            self.assertEqual(message["error"]["code"], "rejected")
+                            # What no game could show is no action of any.
+                            is_long = 10**30 in action.values()
+                            self.assertEqual(
+                                message["error"]["code"],
+                                "bad_action" if is_long else "rejected",
+                            )
                     self.world.clock.advance(0.01)
             for line in self.lines:
                 self.assertNotIn("room_closed", kinds(line.heard()))

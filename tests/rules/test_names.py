@@ -25,6 +25,18 @@ class Maze(Game[Any, Any]):
     options = Options
 
 
+class RowOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something to choose for each row."""
+
+    rows: dict[int, int] = {}
+
+
+class Rows(Game[Any, Any]):
+    """Likewise."""
+
+    options = RowOptions
+
+
 class NameTests(SynchronousTestCase):
     """What players may be called."""
 
@@ -58,6 +70,15 @@ class CanonicalTests(SynchronousTestCase):
             for text in (b"{}", b'{"cols":20, "rows":10}', b'{"rows":10}')
         }
         self.assertEqual(texts, {b'{"cols":20,"rows":10}'})
+
+    def test_numbers_as_keys(self) -> None:
+        """
+        Options may have maps whose keys are numbers, and these have no order either.
+        """
+        for text in (b'{"rows":{"2":1,"10":3}}', b'{"rows":{"10":3,"2":1}}'):
+            self.assertEqual(
+                canonical_options(Rows(), text), b'{"rows":{"10":3,"2":1}}'
+            )
 
     def test_refused_by_field(self) -> None:
         """

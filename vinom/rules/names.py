@@ -11,6 +11,7 @@ from msgspec import MsgspecError, Struct
 
 from vinom.errors import Code, Refused, field_of
 from vinom.game import Game
+from vinom.rules.choices import ensure_short_numbers
 
 #: Longest name, in characters, after it was made canonical.
 NAME_LENGTH = 32
@@ -64,19 +65,25 @@ def canonical_loadout(
 
 def _canonical(kind: type[Struct], text: bytes, code: Code, root: str) -> bytes:
     try:
-        return _defaults(kind) if text == b"{}" else _sorted(kind, text)
+        if text == b"{}":
+            return _defaults(kind)
+        choice = msgspec.json.decode(text, type=kind)
     except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
         field = field_of(str(error))
         raise Refused(
             code, str(error), {"field": f"{root}.{field}" if field else root}
         ) from None
+    ensure_short_numbers(choice, code, root)
+    return _sorted(choice)
 
 
-def _sorted(kind: type[Struct], text: bytes) -> bytes:
-    return msgspec.json.encode(msgspec.json.decode(text, type=kind), order="sorted")
+def _sorted(choice: Struct) -> bytes:
+    # Keys that are numbers are texts in JSON, and are sorted only as such.
+    plain = msgspec.to_builtins(choice, str_keys=True)
+    return msgspec.json.encode(plain, order="sorted")
 
 
 @lru_cache(256)
 def _defaults(kind: type[Struct]) -> bytes:
     """Most players wish for nothing special, over and over."""
-    return _sorted(kind, b"{}")
+    return _sorted(msgspec.json.decode(b"{}", type=kind))
