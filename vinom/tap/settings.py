@@ -147,7 +147,7 @@ class Settings(RoomSettings):
     connections_per_address: int = option(
         "lobby",
         Bounded(int, 1, 1 << 20),
-        "most lines of one address at once; an IPv6 /64 counts as one",
+        "most connections of one address to a port at once; an IPv6 /64 is one",
         256,
     )
     message_rate: float = option(
