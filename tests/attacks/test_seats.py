@@ -175,19 +175,49 @@ def signing_key_of_nobody() -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+class Spent:
+    """
+    What a game server was made to do.
+
+    :ivar datagrams: that it sent.
+    """
+
+    def __init__(self, ledger: Ledger, net: GameNet) -> None:
+        self.datagrams = 0
+        self._ledger, self._losing = ledger, net.reactor.losing
+        net.reactor.losing = self._count
+
+    def _count(self, sender: tuple[str, int], datagram: bytes) -> bool:
+        self.datagrams += sender == (HOST, PORT)
+        return self._losing(sender, datagram)
+
+    def take(self) -> tuple[dict[str, int], int]:
+        """What was made since the last time, and how many datagrams were sent."""
+        sent, self.datagrams = self.datagrams, 0
+        return self._ledger.take(), sent
+
+
 class RaceTests(SynchronousTestCase):
     """Two clients that want one seat."""
+
+    def setUp(self) -> None:
+        self.ledger = Ledger(self)
 
     def race(self, seed: int, tokens: Callable[[GameNet], tuple[str, str]]) -> None:
         net = GameNet(seed)
         net.bind()
         net.open()
+        spent = Spent(self.ledger, net)
         bad = Conditions(loss=0.1, duplicate=0.1, delay=0.03, jitter=0.03)
         net.reactor.worn = Conditioner(net.reactor, bad, seed)
         one, other = tokens(net)
         racers = [net.player(0, token=one), net.player(0, token=other)]
         bob = net.player(1)
         net.run(6.0)
+        # One each, however often the network repeats what they said.
+        made, sent = spent.take()
+        self.assertEqual(made, {"channels": 3, "signatures": 3})
+        self.assertLessEqual(sent, 60)
         holding = [
             racer for racer in racers if not racer.rejections and racer.of(Joined)
         ]
@@ -199,6 +229,9 @@ class RaceTests(SynchronousTestCase):
             if racer.link is not None:
                 racer.say("mine" if racer is winner else "stolen")
         net.run(3.0)
+        made, sent = spent.take()
+        self.assertEqual(made, {})
+        self.assertLessEqual(sent, 30)
         said = [line.split()[-1] for line in bob.lines if " 0 " in line]
         self.assertEqual(said.count("mine"), 1, said)
         self.assertNotIn("stolen", said)
@@ -209,7 +242,8 @@ class RaceTests(SynchronousTestCase):
     def test_same_token(self) -> None:
         """
         Of two clients with one token exactly one has the seat in the end, and the
-        other one is told so; whatever the network does.
+        other one is told so; whatever the network does, each costs one handshake
+        and one signature.
         """
         for seed in range(12):
             self.race(seed, lambda net: (net.token(0, token_id="t"),) * 2)
@@ -228,19 +262,29 @@ class OldEpochTests(SynchronousTestCase):
     def test_inputs_of_an_older_connection(self) -> None:
         """
         What is sent on a connection whose seat was taken back never reaches the
-        game, however valid its records are.
+        game, however valid its records are, and makes us do next to nothing.
         """
         net = GameNet()
+        spent = Spent(Ledger(self), net)
         ann, bob = net.begin()
         ann.say("first")
         net.run(0.2)
+        spent.take()
         newer = net.resumed(0, ann.resume)
         net.run(0.3)
+        # Who comes back by its resume token needs no signature.
+        made, sent = spent.take()
+        self.assertEqual(made, {"channels": 1})
+        self.assertLessEqual(sent, 12)
         self.assertEqual(len(newer.of(Joined)), 1)
         late = msgpack.encode({"type": "say", "word": "late"})
-        for number in range(2, 6):
+        for number in range(2, 42):
             ann.send_packet(write_input(1000 + number, 1, 0, number, [late]))
             net.run(0.05)
+        # Forty came; none was looked at, and not each was answered.
+        made, sent = spent.take()
+        self.assertEqual(made, {})
+        self.assertLessEqual(sent, 20)
         newer.say("mine")
         net.run(0.3)
         said = [line.split()[-1] for line in bob.lines if " 0 " in line]
@@ -248,14 +292,20 @@ class OldEpochTests(SynchronousTestCase):
 
     def test_second_join_for_a_seat(self) -> None:
         """
-        Each join for a seat ends the one before; the game sees one player, always.
+        Each join for a seat ends the one before, for a handshake and a signature;
+        the game sees one player, always.
         """
         net = GameNet()
+        spent = Spent(Ledger(self), net)
         ann, bob = net.begin()
         lines: list[GamePlayer] = [ann]
+        spent.take()
         for _ in range(5):
             lines.append(net.player(0))
             net.run(0.3)
+            made, sent = spent.take()
+            self.assertEqual(made, {"channels": 1, "signatures": 1})
+            self.assertLessEqual(sent, 12)
         for older in lines[:-1]:
             self.assertEqual(older.rejections, ["seat_taken"])
         self.assertEqual(lines[-1].rejections, [])
