@@ -9,10 +9,11 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Callable
+from typing import Any, cast
 from typing import Protocol as Shape
-from typing import cast
 
 import attrs
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -26,6 +27,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -155,8 +157,8 @@ class LineProtocol(Protocol):
 
     @property
     def has_unsent(self) -> bool:
-        """Does much wait that was said, or was something thrown away?"""
-        return self.is_behind or self._is_cut
+        """Does something wait that was said, or was it thrown away?"""
+        return self.is_behind or self._is_cut or _is_held(self.transport)
 
     def send(self, message: bytes | Shared) -> None:
         """Send one message; beyond the bounds of a peer who is behind, close."""
@@ -336,6 +338,16 @@ def close_gently(transport: ITransport | None, is_tls: bool) -> None:
         transport.loseWriteConnection()
     elif transport is not None:
         transport.loseConnection()
+
+
+def _is_held(transport: Any) -> bool:
+    """Does a transport hold bytes that its socket did not take yet?"""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    # Of this a producer is only told beyond 64 KiB (source: Twisted's FileDescriptor).
+    return isinstance(transport, FileDescriptor) and (
+        bool(transport._tempDataBuffer) or len(transport.dataBuffer) > transport.offset
+    )
 
 
 def watch_for_death(transport: ITransport | None) -> None:
