@@ -147,7 +147,7 @@ class ControlTests(SynchronousTestCase):
 
     def test_names_the_field(self):
         """
-        A message with a wrong field says which.
+        A message with a wrong field says which; tests of attacks try all of them.
         """
         payload = msgspec.msgpack.encode({"t": "bound", "port": "x"})
         error = self.assertRaises(PeerError, decode_to_node, payload)
@@ -157,9 +157,14 @@ class ControlTests(SynchronousTestCase):
         """
         A game server cannot be told what only a node is told, or the reverse.
         """
-        for message in TO_NODE:
-            payload = msgspec.msgpack.encode(message)
-            self.assertRaises(PeerError, decode_to_server, payload)
+        for messages, decode in (
+            (TO_NODE, decode_to_server),
+            (TO_SERVER, decode_to_node),
+        ):
+            for message in messages:
+                payload = msgspec.msgpack.encode(message)
+                error = self.assertRaises(PeerError, decode, payload)
+                self.assertIn("$.t", str(error))
 
     def test_deep(self):
         """
@@ -185,7 +190,7 @@ class ControlTests(SynchronousTestCase):
             while reader.next_frame() is not None:
                 pass
 
-    @given(st.sampled_from(TO_NODE), st.data())
+    @given(st.sampled_from(TO_NODE + TO_SERVER), st.data())
     def test_damaged(self, message, data):
         """
         A message with one damaged byte is a message or the peer's mistake.
@@ -193,5 +198,6 @@ class ControlTests(SynchronousTestCase):
         payload = bytearray(msgspec.msgpack.encode(message))
         at = data.draw(st.integers(0, len(payload) - 1))
         payload[at] = data.draw(st.integers(0, 255))
-        with contextlib.suppress(PeerError):
-            decode_to_node(bytes(payload))
+        for decode in (decode_to_node, decode_to_server):
+            with contextlib.suppress(PeerError):
+                decode(bytes(payload))
