@@ -84,9 +84,11 @@ class Hearing(Protocol):
         self.heard += data
 
 
-def proxied(*pieces: bytes) -> tuple[Any, StringTransport]:
+def proxied(
+    *pieces: bytes, of: type[Protocol] = Hearing
+) -> tuple[Any, StringTransport]:
     """Have a proxy send this; gives our end, and its transport."""
-    factory = ProxiedFactory(Factory.forProtocol(Hearing), [ip_network("10.0.0.0/8")])
+    factory = ProxiedFactory(Factory.forProtocol(of), [ip_network("10.0.0.0/8")])
     protocol = factory.buildProtocol(_OWN)
     transport = StringTransport(peerAddress=_OWN)
     protocol.makeConnection(transport)
@@ -132,6 +134,23 @@ class CutTests(SynchronousTestCase):
                 self.assertEqual(protocol.wrappedProtocol.heard, b"")
                 self.assertFalse(transport.disconnecting, header[:place])
                 self.assertEqual(protocol.getPeer(), _OWN)
+
+    def test_our_mistakes(self) -> None:
+        """
+        What fails on our side after a good header is no fault of the header: it is
+        not swallowed, whether it came with the header or later.
+        """
+
+        class Failing(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                raise ValueError(data)
+
+        for header, _ in HEADERS:
+            for first, then in ((header + b"x", b""), (header, b"x")):
+                protocol, _ = proxied(of=Failing)
+                with self.assertRaises(ValueError):
+                    protocol.dataReceived(first)
+                    protocol.dataReceived(then)
 
     @given(
         some.one_of(

@@ -27,13 +27,6 @@ VALUES: dict[Wire, tuple[Any, ...]] = {
 }
 
 
-def fields_of(kind: Any) -> dict[str, shapes.Field]:
-    """Look at a message type."""
-    shape = shapes.type_info(kind)
-    assert isinstance(shape, shapes.StructType)
-    return {field.encode_name: field for field in shape.fields}
-
-
 def spoilt(kind: Any, good: Any, wire: Wire) -> Iterator[tuple[str, Any]]:
     """
     Spoil a good message, or any other value, in one place at a time.

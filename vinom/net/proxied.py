@@ -50,6 +50,9 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
         try:
             super().dataReceived(data)
         except ValueError:
+            if self._proxyInfo is not None:
+                # Not the header's: it is for our log.
+                raise
             # A port that is no number, which Twisted's parser lets through.
             self.loseConnection()
         self._tell_known()
