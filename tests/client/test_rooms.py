@@ -230,6 +230,7 @@ class NewsTests(RoomsCase):
         """
         self.act("event", "end")
         self.assertEqual(self.told, ["round over", "said", "ended"])
+        self.assertEqual(self.bob_room.state, "over")
         self.act("event")
         self.assertEqual(self.told[3:], ["said"])
 

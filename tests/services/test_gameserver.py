@@ -42,6 +42,17 @@ class NodeTests(SynchronousTestCase):
         net.open()
         self.assertEqual([Bound(PORT), RoomOpened("m1")], net.told)
 
+    def test_open_twice(self) -> None:
+        """
+        A match that is asked for once more goes on, and its node hears of no end.
+        """
+        net = GameNet()
+        net.begin()
+        net.open()
+        net.run(1.0)
+        self.assertEqual([], net.ends)
+        self.assertEqual(["m1"], list(net.server.rooms))
+
     def test_bind_failed(self) -> None:
         """
         A port that cannot be had is reported, and another one is taken.

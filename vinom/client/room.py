@@ -19,6 +19,7 @@ from vinom.wire.messages_rooms import (
     GameState,
     RoomSeat,
     RoomStarted,
+    RoundOver,
 )
 
 #: Actions that may wait for an answer.
@@ -188,6 +189,8 @@ class LiveRoom:
             self._views.clear()
         elif isinstance(push, ClientJoined | ClientLeft):
             self._note_player(push)
+        elif isinstance(push, RoundOver):
+            self.state = "over"
         for call in self._on_news:
             call(push)
 

@@ -252,6 +252,10 @@ class GameServer:
 
     def _open_room(self, asked: OpenRoom) -> None:
         plan = asked.plan
+        if plan.match_id in self.rooms:
+            # Nobody may end what is played here by asking for it once more.
+            self._log.error("match {match_id} is open already", match_id=plan.match_id)
+            return
         try:
             self._rooms_left -= 1
             hosted = self._host(plan, asked.is_relayed)
@@ -274,7 +278,7 @@ class GameServer:
         game = self._games.get(plan.game)
         if game is None:
             raise Misconfigured(f"game {plan.game!r} is not installed here")
-        if self._port is None or self._rooms_left < 0 or plan.match_id in self.rooms:
+        if self._port is None or self._rooms_left < 0:
             raise Misconfigured("this game server takes no such room now")
         hosted = HostedRoom(
             plan,

@@ -229,7 +229,8 @@ class Settings(RoomSettings):
     hello_rate: float = option(
         "strangers",
         _RATE,
-        "hellos a second of one network (an IPv4 /24, an IPv6 /48), twice that at once",
+        "hellos a second of one network (an IPv4 /24, an IPv6 /48) without a cookie, "
+        "and as many with a good one; twice that at once",
         500.0,
     )
     hello_rate_attacked: float = option(
