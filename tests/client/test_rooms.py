@@ -125,7 +125,7 @@ class PlayerRoomsTests(RoomsCase):
 
     def test_patches(self) -> None:
         """
-        With patches the view is the same, and fewer bytes are sent.
+        With patches the view is the same as without.
         """
         ann, bob = self.pair("wide", patches=True)
         texts: list[bytes] = []
