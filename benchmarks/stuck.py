@@ -18,12 +18,13 @@ from benchmarks.rooms import Say, Told, a_node
 
 #: Seconds of play before the game is stuck, or fails.
 _BEFORE = 1.0
+_APART = "apartecho"
 #: What a game does meanwhile, and the one that does it.
 _CASES = (
     ("no game loops for ever", None),
     # Interrupted after 1 s: see decision 0020.
     ("one loops for ever", "stuckecho"),
-    ("one of isolated games loops for ever", "apartecho"),
+    ("one of isolated games loops for ever", _APART),
     ("one raises", "raisingecho"),
     ("one has a state that cannot be sent", "unsendableecho"),
     ("one never moves its deadline on", "stayingecho"),
@@ -84,7 +85,8 @@ def _provoke(port: int, game: str, wrong: list[Exception]) -> None:
             time.sleep(_BEFORE)
             line.send('{"type": "action", "data": {"x": -1, "y": 0, "q": 0}}')
             reason = _await(line.recv, "room_closed")["reason"]
-            if reason != "crashed":
+            # A process that is not interrupted in time, on a busy machine, is killed.
+            if reason not in ("crashed", "lost" if game == _APART else ""):
                 raise Failed(f"the room is closed as {reason}")
     except (WebSocketException, TimeoutError, OSError, Failed) as error:
         wrong.append(error)
