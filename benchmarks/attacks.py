@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import signal
 import subprocess
@@ -185,11 +184,6 @@ def _spoiler(kind: str, node: Node, seats: Path) -> Callable[[str], str]:
     return foreign(seats) if kind == "foreign" else str
 
 
-def _descriptors(node: Node) -> int:
-    """How many the node has open; also for lines that have not said a byte."""
-    return len(os.listdir(f"/proc/{node.pid}/fd"))
-
-
 @contextlib.contextmanager
 def running(
     attack: Attack, node: Node, matches: list[Match], folder: Path
@@ -221,7 +215,7 @@ def running(
     else:
         program = Path(__file__).with_name("badlines.py")
         command = [sys.executable, program, node.port, attack.kind, attack.rate]
-    before = _descriptors(node)
+    before = node.descriptors
     with (folder / "attack.log").open("w+") as log:
         process = subprocess.Popen(
             pinned(LOAD_CORE, [str(word) for word in command]),
@@ -236,7 +230,7 @@ def running(
                 select.select([process.stdout], [], [], 30)
             time.sleep(_SETTLE)
             yield
-            if attack.by == "lines" and _descriptors(node) < before + _FEWEST_LINES:
+            if attack.by == "lines" and node.descriptors < before + _FEWEST_LINES:
                 raise Failed(f"{attack.name}: the lobby has hardly a line of them")
             if process.poll() is not None:
                 log.seek(0)

@@ -48,25 +48,26 @@ def dense(
     """1,000 players in 250 rooms of a 20 Hz game, in one game server."""
     yardstick = Yardstick(pyenet, size, folder)
     udpload = build("udpload", folder, "ssl", "crypto")
+
+    def measure(players: int, why: str = "") -> list[Figure]:
+        runs = []
+        for run in range(size.runs):
+            say(f"dense: run {run + 1} of {size.runs}, {players} players")
+            if not why:
+                yardstick.measure()
+            runs.append(_run(udpload, players, size.seconds(3.0), size.seconds(10.0)))
+        return _figures(players, runs, why)
+
     players = size.count(PLAYERS)
-    runs = []
-    for run in range(size.runs):
-        say(f"dense: run {run + 1} of {size.runs}, {players} players")
-        yardstick.measure()
-        runs.append(_run(udpload, players, size.seconds(3.0), size.seconds(10.0)))
-    figures = _figures(players, runs)
+    figures = measure(players)
     slower = yardstick.slower
     if slower is not None and slower > 1:
         fewer = int(players / slower) // SEATS * SEATS
-        runs = []
-        for run in range(size.runs):
-            say(f"dense: run {run + 1} of {size.runs}, {fewer} players")
-            runs.append(_run(udpload, fewer, size.seconds(3.0), size.seconds(10.0)))
-        figures += _figures(fewer, runs, ", as many for this machine")
+        figures += measure(fewer, ", as many for this machine")
     return figures
 
 
-def _figures(players: int, runs: list[dict[str, Any]], why: str = "") -> list[Figure]:
+def _figures(players: int, runs: list[dict[str, Any]], why: str) -> list[Figure]:
     for told in runs:
         if told["inputs_s"] < 0.99 * players * INPUTS:
             raise Failed("the generator cannot keep its own times")

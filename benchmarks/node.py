@@ -131,6 +131,11 @@ class Node:
         return self._process.pid
 
     @property
+    def descriptors(self) -> int:
+        """How many it has open; also for connections that have not said a byte."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    @property
     def has_ended(self) -> bool:
         """Is its process gone?"""
         return self._process.poll() is not None

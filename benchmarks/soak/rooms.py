@@ -8,7 +8,6 @@ come back, and leave. The second time 50 of them never read, and 50 send garbage
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import selectors
 import sys
@@ -114,7 +113,7 @@ class Run:
     def verdict(self) -> Verdict:
         """Play it."""
         plan = self._plan
-        descriptors = self._descriptors()
+        descriptors = self._node.descriptors
         self._seat_all(60.0)
         before = private_memory(self._node.pid)
         self._play(plan.seconds / 2)
@@ -220,14 +219,11 @@ class Run:
         while time.monotonic() < give_up:
             rooms, lines = self._node.status()["rooms"], self._node.status()["lines"]
             left = {**rooms, "connections": lines}
-            left["descriptors"] = max(0, self._descriptors() - descriptors - 2)
+            left["descriptors"] = max(0, self._node.descriptors - descriptors - 2)
             if not any(left.values()):
                 return
             time.sleep(0.1)
         self._wrong.append(f"left over: {left}")
-
-    def _descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self._node.pid}/fd"))
 
 
 def soak(plan: Plan, say: Say) -> Verdict:

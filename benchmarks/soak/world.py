@@ -106,7 +106,7 @@ def sample(node: Node, at: float) -> Sample:
     return Sample(
         at=at,
         memory=private_memory(node.pid),
-        descriptors=len(os.listdir(f"/proc/{node.pid}/fd")),
+        descriptors=node.descriptors,
         ports=sum(fleet[f"ports_{how}"] for how in ("free", "bound", "quarantined")),
         servers=len(fleet["game_servers"]),
     )

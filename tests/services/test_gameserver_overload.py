@@ -139,7 +139,8 @@ class RoundReactor(BadReactor):
     def __init__(self, has_epoll: bool = True) -> None:
         super().__init__()
         if has_epoll:
-            self._poller: Any = epoll(self)  # type: ignore[arg-type]  # a clock will do
+            # A clock will do for a reactor.
+            self._poller: Any = epoll(self)
 
     def run(self, seconds: float, step: float = 0.01) -> None:
         if not hasattr(self, "_poller"):

@@ -79,6 +79,19 @@ class DatagramTests(TestCase):
             elif isinstance(event, Disconnected):
                 self.left.callback(None)
 
+    def send_twenty(
+        self, port: int, datagram: bytes, host: str = "127.0.0.1"
+    ) -> socket.socket:
+        """Send a burst to our port, and have it look once; gives the sender."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        other = socket.socket(family, socket.SOCK_DGRAM)
+        self.addCleanup(other.close)
+        other.connect((host, port))
+        for _ in range(20):
+            other.send(datagram)
+        self.server.transport.doRead()
+        return other
+
     async def until(self, met: Callable[[], bool]) -> None:
         """Let the reactor run until something is so; at most until the test's end."""
         while not met():
@@ -190,13 +203,9 @@ class DatagramTests(TestCase):
         port = self.serve("127.0.0.1")
         turns: list[float] = []
         self.patch(self.server, "_turned", lambda took, now: turns.append(took))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.connect(("127.0.0.1", port))
-            for _ in range(20):
-                other.send(b"")
-            self.server.transport.doRead()
-            self.assertEqual(turns, [])
-            await self.until(lambda: bool(turns))
+        self.send_twenty(port, b"")
+        self.assertEqual(turns, [])
+        await self.until(lambda: bool(turns))
         self.assertEqual(len(turns), 1)
         self.assertEqual(self.server._server.datagrams_in, 20)
 
@@ -207,16 +216,12 @@ class DatagramTests(TestCase):
         """
         port = self.serve("127.0.0.1")
         self.server._reads_left = 5
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.connect(("127.0.0.1", port))
-            for _ in range(20):
-                other.send(b"")
-            self.server.transport.doRead()
-            self.assertEqual(self.server._server.datagrams_in, 0)
-            self.assertEqual(len(self.server._strangers), 6)
-            await self.until(lambda: self.server._server.datagrams_in == 20)
-            other.send(b"junk")
-            await self.until(lambda: self.server._server.datagrams_in == 21)
+        other = self.send_twenty(port, b"")
+        self.assertEqual(self.server._server.datagrams_in, 0)
+        self.assertEqual(len(self.server._strangers), 6)
+        await self.until(lambda: self.server._server.datagrams_in == 20)
+        other.send(b"junk")
+        await self.until(lambda: self.server._server.datagrams_in == 21)
 
     async def test_nothing_but_short_datagrams(self) -> None:
         """
@@ -224,13 +229,9 @@ class DatagramTests(TestCase):
         """
         port = self.serve("::1")
         self.server._reads_left = 5
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
-            other.connect(("::1", port))
-            for _ in range(20):
-                other.send(b"x")
-            self.server.transport.doRead()
-            self.assertEqual(len(self.server._strangers), 5)
-            await self.until(lambda: self.server._server.datagrams_in == 20)
+        self.send_twenty(port, b"x", "::1")
+        self.assertEqual(len(self.server._strangers), 5)
+        await self.until(lambda: self.server._server.datagrams_in == 20)
 
     async def test_filter_that_keeps_everything(self) -> None:
         """
@@ -239,13 +240,9 @@ class DatagramTests(TestCase):
         deaf = Deaf()
         port = self.serve("127.0.0.1", worn=deaf)
         self.server._reads_left = 5
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.connect(("127.0.0.1", port))
-            for _ in range(20):
-                other.send(b"x")
-            self.server.transport.doRead()
-            self.assertEqual(deaf.heard, 5)
-            await self.until(lambda: deaf.heard == 20)
+        self.send_twenty(port, b"x")
+        self.assertEqual(deaf.heard, 5)
+        await self.until(lambda: deaf.heard == 20)
 
     def test_failure_in_a_burst(self) -> None:
         """
