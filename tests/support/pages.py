@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -90,12 +91,11 @@ class PageTestCase(SynchronousTestCase):
         browser.resize(PHONE if is_phone else DESKTOP)
         browser.prefer(is_dark)
         url = f"http://127.0.0.1:{port or self.node.http}/"
-        browser.open(url)
-        browser.run(
-            "sessionStorage.clear();sessionStorage.setItem('vinom.name', arguments[0])",
-            name,
+        browser.open_first(
+            url,
+            "sessionStorage.clear();"
+            f"sessionStorage.setItem('vinom.name', {json.dumps(name)})",
         )
-        browser.driver.refresh()
         self.wait_for(browser, "online")
         browser.until(
             "return document.getElementById('me').textContent === arguments[0]", name
