@@ -173,6 +173,26 @@ class BlockedTests(SynchronousTestCase):
         self.run_for(0.5)
         self.both_play(ann, bob)
 
+    def test_too_much_to_do(self) -> None:
+        """
+        Who is told to come later comes then and not sooner, by the same way.
+        """
+        asked: list[float] = []
+
+        def is_overloaded(world: WholeWorld, match_id: str) -> bool:
+            asked.append(world.clock.seconds())
+            return len(asked) <= 4
+
+        self.patch(WholeWorld, "is_overloaded", is_overloaded)
+        ann, bob = self.begin("auto", "auto")
+        self.run_for(5.0)
+        self.assertEqual(["lobby", "lobby"], [p.match.way for p in (ann, bob)])
+        self.assertEqual([1, 1], [p.match.joins for p in (ann, bob)])
+        first, second, third = asked[::2]
+        self.assertLessEqual(2.0, second - first)
+        self.assertLessEqual(2.0, third - second)
+        self.both_play(ann, bob)
+
     def test_line_is_lost(self) -> None:
         """
         When the line breaks the seat is taken back on another one, and no event is

@@ -150,6 +150,20 @@ class PlacingTests(SynchronousTestCase):
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
         self.assertEqual(self.successResultOf(world.host("m2")).port, old)
 
+    def test_overloaded_may_be_asked(self):
+        """
+        Who comes by way of the node can be told to come later, as long as the match's
+        own game server says that it has too much to do.
+        """
+        world = FleetWorld(warm=1)
+        for match_id in ("m1", "m2"):
+            self.successResultOf(world.host(match_id))
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        found = [world.fleet.is_overloaded(m) for m in ("m1", "m2", "m3")]
+        self.assertEqual(found, [True, False, False])
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 0.0}))
+        self.assertFalse(world.fleet.is_overloaded("m1"))
+
     def test_overloaded_while_another_binds(self):
         """
         A match waits the moment for a game server that is about to listen.

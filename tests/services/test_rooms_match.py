@@ -671,3 +671,63 @@ class AnyOrderTests(CrossTests):
     def hear(self, said: list[dict[str, Any]]) -> None:
         for state in of(said, "game_state"):
             self.acked = max(self.acked, state["ack"].get("0", 0))
+
+
+class OverloadTests(CrossTests):
+    """The match's game server has too much to do."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.fleet.has_too_much = True
+
+    def busy(self, line: Any, **more: Any) -> None:
+        """Come in vain: somebody new costs the game server nothing."""
+        before = len(self.world.fleet.sent)
+        error = self.world.enter(line, self.match_id, **more)["error"]
+        self.assertEqual(
+            ("busy", {"retry_after": 2.0}), (error["code"], error["details"])
+        )
+        self.world.run()
+        self.assertEqual(before, len(self.world.fleet.sent))
+        self.assertEqual({}, self.world.rooms._rooms)
+
+    def test_first_time(self) -> None:
+        """
+        Who comes to its match for the first time by way of the node is told when to
+        come, like those over UDP; later it has its seat.
+        """
+        self.busy(self.ann)
+        self.world.fleet.has_too_much = False
+        self.assertEqual(0, self.world.enter(self.ann, self.match_id)["data"]["seat"])
+
+    def test_watching(self) -> None:
+        """
+        Who wants to watch comes later, too; who has no seat hears that first.
+        """
+        eve, _ = self.world.hello("eve", ends_at_match=False)
+        self.busy(eve, spectate=True)
+        no = self.world.enter(eve, self.match_id)["error"]
+        self.assertEqual("not_seated", no["code"])
+
+    def test_again(self) -> None:
+        """
+        Who played before comes back at once: with its resume token, with its key, and
+        from UDP.
+        """
+        self.world.fleet.has_too_much = False
+        self.begin()
+        self.world.fleet.has_too_much = True
+        self.ann.hang_up()
+        line, _ = self.world.hello("ann", ends_at_match=False)
+        line.ask("reconnect", resume=self.place["resume"])
+        self.world.run()
+        self.assertIn("game_state", kinds(line.heard()))
+        again = self.world.enter(self.bob, self.match_id)
+        self.assertEqual(1, again["data"]["seat"])
+        match = self.world.sessions.placed_match(self.match_id)
+        assert match is not None
+        key = self.world.keys[match.plan.seats[0].player_id]
+        other = self.world.line(ends_at_match=False)
+        other.ask("hello", protocol=1, player_key=key)
+        again = self.world.enter(other, self.match_id)
+        self.assertEqual(0, again["data"]["seat"])

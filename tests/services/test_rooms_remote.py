@@ -232,6 +232,25 @@ class ApartLossTests(SynchronousTestCase):
         bob, _ = self.world.joined("bob", "r1", "pair")
         self.assertEqual(self.closed(ann, bob), ["lost", "lost"])
 
+    def test_too_much_to_do(self) -> None:
+        """
+        While its game server has too much to do nobody new gets a seat in a room, but
+        hears when to come again; who is away comes back.
+        """
+        ann, joined = self.world.joined("ann", "r1", "open")
+        bob, _ = self.world.hello("bob")
+        self.world.near.has_too_much = True
+        said = test_rooms.only(bob.ask("join_room", game="open", room_id="r1"))
+        self.assertEqual(said["error"]["code"], "busy")
+        self.assertEqual(said["error"]["details"], {"retry_after": 2.0})
+        ann.hang_up()
+        line, _ = self.world.hello("ann")
+        back = line.ask("reconnect", resume=joined["resume"])
+        self.assertEqual(back[0]["type"], "reconnect_result")
+        self.world.near.has_too_much = False
+        said = bob.ask("join_room", game="open", room_id="r1")
+        self.assertEqual(said[0]["data"]["seat"], 1)
+
     def test_ended_here(self) -> None:
         """
         A room that the node closes leaves nothing behind in a game process.

@@ -34,12 +34,13 @@ class NearFleet:
     One game server that hosts every room, a turn of the reactor away.
 
     :ivar is_full: no match finds a place any more.
+    :ivar has_too_much: did it say last that new players should come later?
     :ivar hosted: the rooms that are open, by match.
     """
 
     def __init__(self, world: RoomsWorld) -> None:
         self._world, self._clock = world, world.clock
-        self.is_full = False
+        self.is_full = self.has_too_much = False
         self.hosted: dict[str, HostedRoom] = {}
         self._watches: dict[str, tuple[IMatchWatch, Any]] = {}
         self._alarms: dict[str, Alarm] = {}
@@ -86,6 +87,9 @@ class NearFleet:
 
     def pass_on(self, message: ToRelayed) -> None:
         self._desk.take(at_server(message))
+
+    def is_overloaded(self, match_id: str) -> bool:
+        return self.has_too_much
 
     def close_room(self, match_id: str, reason: str) -> None:
         hosted = self.hosted.get(match_id)

@@ -44,6 +44,7 @@ class CrossFleet:
     :ivar sent: what it was told.
     :ivar told: what it told.
     :ivar is_behind: does the node not read?
+    :ivar has_too_much: did it say last that new players should come later?
     :ivar delay: time on the way, seconds; change it while nothing is.
     """
 
@@ -55,6 +56,7 @@ class CrossFleet:
         self._watches: dict[str, Any] = {}
         self._relays: dict[str, Callable[[FromRelayed], None] | None] = {}
         self.is_behind, self.delay = False, 0.0
+        self.has_too_much = False
         net.server.linked(self._hear, lambda: self.is_behind)
 
     def host(
@@ -73,6 +75,9 @@ class CrossFleet:
 
     def kick(self, match_id: str, seat: int) -> None:
         self._send(Kick(match_id, seat))
+
+    def is_overloaded(self, match_id: str) -> bool:
+        return self.has_too_much
 
     def close_room(self, match_id: str, reason: str) -> None:
         self._send(CloseRoom(match_id, reason))

@@ -184,6 +184,10 @@ class WholeWorld:
             playing.relay = relay
             self.pass_on(RelayWatch(match_id, relay is not None))
 
+    def is_overloaded(self, match_id: str) -> bool:
+        playing = self._of(match_id)
+        return playing is not None and playing.server.measure()["overloaded"] > 0
+
     def close_room(self, match_id: str, reason: str) -> None:
         if (playing := self._of(match_id)) is not None:
             playing.server.received(CloseRoom(match_id, reason))

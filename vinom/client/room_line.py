@@ -169,7 +169,14 @@ class RoomLine:
         if not failure.check(LobbyRefusal, LineLost):
             self.close()
             failure.raiseException()
-        self._break(failure.getErrorMessage())
+        no = failure.value
+        if self._is_over:
+            return
+        if isinstance(no, LobbyRefusal) and no.code == Code.BUSY:
+            retry_after = float(no.details.get("retry_after") or 0.0)
+            self._deliver(Rejected(no.code, no.message, retry_after))
+        else:
+            self._break(failure.getErrorMessage())
 
     def _gone(self) -> None:
         self._break("the line to the lobby closed")

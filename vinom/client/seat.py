@@ -292,7 +292,7 @@ class Seat:
 
     def _note_block(self, line: GameLine | RoomLine, why: str) -> None:
         """A line broke before it had the seat: is it because UDP is blocked?"""
-        if self._allowed != "auto":
+        if self._allowed != "auto" or why == Code.BUSY:
             return
         if self.way == "lobby":
             # That does not work either: perhaps UDP does now.

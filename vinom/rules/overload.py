@@ -6,6 +6,20 @@ from math import exp
 
 import attrs
 
+from vinom.errors import Code, Refused
+
+#: When to try again who was turned away, seconds.
+RETRY_AFTER = 2.0
+
+
+def busy() -> Refused:
+    """Tell somebody new that there is too much to do, and when to come again."""
+    return Refused(
+        Code.BUSY,
+        "too much to do for new players now",
+        {"retry_after": RETRY_AFTER},
+    )
+
 
 @attrs.define
 class Overload:
@@ -19,13 +33,11 @@ class Overload:
 
     :ivar bound: average that is too much. Players see each state so much later.
     :ivar relief: average at which it is over.
-    :ivar retry_after: when to try again who was turned away.
     :ivar average: of the turns of late.
     """
 
     bound: float = 0.05
     relief: float = 0.02
-    retry_after: float = 2.0
     average: float = attrs.field(default=0.0, init=False)
     _ended: float = attrs.field(default=0.0, init=False)
     _is_high: bool = attrs.field(default=False, init=False)

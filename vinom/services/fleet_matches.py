@@ -51,6 +51,11 @@ class PlacedMatches:
         if (server := self._servers.host_of(match_id)) is not None:
             server.rooms.follow(match_id, relay)
 
+    def is_overloaded(self, match_id: str) -> bool:
+        """Has its game server too much to do for new players, by its last word?"""
+        server = self._servers.host_of(match_id)
+        return server is not None and server.is_overloaded
+
     def close_room(self, match_id: str, reason: str) -> None:
         """End a match; in vain when it is over."""
         if (server := self._servers.host_of(match_id)) is not None:

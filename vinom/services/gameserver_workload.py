@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from vinom.errors import Code, Refused
 from vinom.net.turns import TurnWatch
-from vinom.rules.overload import Overload
+from vinom.rules.overload import Overload, busy
 
 
 class Workload:
@@ -63,8 +62,4 @@ class Workload:
         :raises Refused: `Code.BUSY`; its details say when to come again.
         """
         if self.is_high(now):
-            raise Refused(
-                Code.BUSY,
-                "too much to do for new players now",
-                {"retry_after": self._overload.retry_after},
-            )
+            raise busy()

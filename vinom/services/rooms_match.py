@@ -19,6 +19,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.interfaces import IMatchWatch
 from vinom.model import MatchEnd, Player
+from vinom.rules.overload import busy
 from vinom.rules.room import Closed
 from vinom.rules.seats import seat_of
 from vinom.services.match import Match
@@ -67,6 +68,7 @@ class FollowedRoom(RemoteRoom):
     Stands where `vinom.rules.room.Room` would, for a match that is played already.
 
     :param taken: hears of seats whose players came over UDP.
+    :ivar is_followed: was its game server asked to tell of it?
     """
 
     _log = Logger()
@@ -83,15 +85,19 @@ class FollowedRoom(RemoteRoom):
         self._followed, self._match, self._tell_taken = fleet, match, taken
         # It has its place: nothing waits.
         self._unsent = None
+        self.is_followed = False
 
     def follow(self) -> None:
         """Hear of it from now on."""
+        self.is_followed = True
         self._followed.follow(self.plan.match_id, self.relayed)
 
     def close(self, reason: str, now: float) -> None:
         """Hear of it no more; the match goes on."""
         if self.phase != "closed":
-            self._followed.follow(self.plan.match_id, None)
+            # Whoever is refused a place must not cost the game server anything.
+            if self.is_followed:
+                self._followed.follow(self.plan.match_id, None)
             self.ended(MatchEnd(self.plan.match_id, reason, version=self.version))
 
     def relayed(self, message: FromRelayed) -> None:
@@ -134,7 +140,6 @@ class MatchRoom(IsolatedRoom):
             house, plan.match_id, plan.game, game, plan.options, False, fleet
         )
         self._match, self._watching = match, watching
-        self._is_followed = False
         states = match.seat_states
         for number, seat in enumerate(plan.seats):
             state = states.get(number)
@@ -169,7 +174,7 @@ class MatchRoom(IsolatedRoom):
         """
         Give somebody a place: its own seat, or one to watch from.
 
-        :raises Refused: there is none.
+        :raises Refused: there is none, or there is too much to do for newcomers.
         """
         number = seat_of(self._match.plan.seats, player.player_id)
         has_seat = number is not None and self.seats[number] is not None
@@ -182,6 +187,8 @@ class MatchRoom(IsolatedRoom):
         if not has_seat and (not spectates or self._watching == "none"):
             may = "" if self._watching == "none" else "; you may spectate"
             raise Refused(Code.NOT_SEATED, f"you have no seat in this match{may}")
+        if not self._has_come(number) and self._remote.is_overloaded:
+            raise busy()
         if not has_seat:
             member = super().enter(player, loadout, True)
         else:
@@ -190,11 +197,14 @@ class MatchRoom(IsolatedRoom):
             self.seats[number] = member
             self.members.append(member)
             self._empty_since = inf
-        if not self._is_followed:
-            self._is_followed = True
+        if not self._remote.is_followed:
             self._match.watches.append(self)
             self._remote.follow()
         return member
+
+    def _has_come(self, number: int | None) -> bool:
+        """Did this seat's player play here before, by whatever way?"""
+        return number is not None and number in self._match.seat_states
 
     def lost(self, member: Member) -> None:
         """A connection is gone; a seat waits as long as the match wants."""
@@ -278,7 +288,7 @@ class MatchRoom(IsolatedRoom):
         self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
     ) -> None:
         """Let everybody go; the match itself goes on if it is not over."""
-        if not self.is_closed and self._is_followed:
+        if not self.is_closed and self._remote.is_followed:
             self._match.watches.remove(self)
         super().close(reason, outcome, view_hash)
 

@@ -22,6 +22,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Event, Game, Outcome
 from vinom.interfaces import IMatchWatch
 from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
+from vinom.rules.overload import busy
 from vinom.rules.room import Closed, Effect, Emitted, RoundOver
 from vinom.rules.room_effects import Forfeited
 from vinom.wire.control_relay import (
@@ -53,6 +54,9 @@ class RelayFleet(Protocol):
 
     def pass_on(self, message: ToRelayed) -> None:
         """Tell its room what a player did."""
+
+    def is_overloaded(self, match_id: str) -> bool:
+        """Has its game server too much to do for new players?"""
 
     def close_room(self, match_id: str, reason: str) -> None:
         """End it."""
@@ -136,10 +140,12 @@ class RemoteRoom:
         """
         Seat a newcomer, at the number that the room will find too.
 
-        :raises Refused: the room is full, or is not open yet.
+        :raises Refused: the room is full, is not open yet, or has too much to do.
         """
         if self.phase not in ("playing", "over"):
             raise Refused(Code.ROOM_STARTED, "this room takes no newcomers just now")
+        if self.is_overloaded:
+            raise busy()
         seats = list(self.plan.seats)
         if len(seats) < self.game.seats[1]:
             number = len(seats)
@@ -186,6 +192,11 @@ class RemoteRoom:
     def deadline(self) -> float | None:
         """Nothing ever is."""
         return None
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Is there too much to do for new players where it is played?"""
+        return self._fleet.is_overloaded(self.plan.match_id)
 
     # What it shows.
 

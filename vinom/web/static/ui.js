@@ -144,6 +144,7 @@ const WORDS = {
   connection_lost: "The connection was lost on the way. Look whether it was done.",
   timeout: "The node takes too long to answer.",
   closed: "This room is closed.",
+  busy: "There is too much to do for newcomers right now. Try again in a moment.",
   already_in_match: "You are in a match already. Return to it, or leave it first.",
   already_queued: "You wait for a match already.",
   not_queued: "You do not wait for a match any more.",

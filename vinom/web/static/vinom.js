@@ -753,8 +753,15 @@ export class Client extends Emitter {
     this.match = { match_id, game };
     this.#tellQueue(null);
     this.emit("match", this.match);
-    if (asked?.game !== game) return;
-    this.join(game, { roomId: match_id }).then(
+    if (asked?.game === game) this.#takeSeat(match_id);
+  }
+
+  /** @param {string} matchId */
+  #takeSeat(matchId) {
+    const asked = this.#queueing;
+    // Another one may have been found while we waited.
+    if (!asked || (this.match && this.match.match_id !== matchId)) return;
+    this.join(asked.game, { roomId: matchId }).then(
       (room) => {
         if (asked === this.#queueing) this.#queueing = null;
         asked.resolve(room);
@@ -762,7 +769,14 @@ export class Client extends Emitter {
       (error) => {
         // With the next connection it is found again, or another one is.
         if (error.code === "connection_lost" || asked !== this.#queueing) return;
-        this.#queueOver(error);
+        // Nobody played it: we wait for another one.
+        if (this.queued) return;
+        if (error.code === "busy") {
+          const pause = 1000 * (error.details.retry_after ?? 1);
+          setTimeout(() => this.#takeSeat(matchId), pause);
+        } else {
+          this.#queueOver(error);
+        }
       },
     );
   }

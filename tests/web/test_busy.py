@@ -1,0 +1,43 @@
+"""A client of `vinom.js` whose match is on a game server with too much to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.javascript import run_script
+
+
+class BusyTests(SynchronousTestCase):
+    def told(self, *answers: str) -> Any:
+        """Queue, and have joins be answered so; gives what was asked and the result."""
+        told = run_script("busy.mjs", answers)
+        return told["asked"], told["result"]
+
+    def test_comes_later(self) -> None:
+        """
+        Who queued and is told to come later comes again by itself, and has its seat.
+        """
+        self.assertEqual(self.told("busy", "busy", "seat"), (["m1"] * 3, "m1"))
+
+    def test_match_is_void(self) -> None:
+        """
+        If nobody plays it meanwhile, and the player waits for another match, that is
+        the one it gets.
+        """
+        asked, result = self.told("busy void", "no_such_room", "seat")
+        self.assertEqual((asked, result), (["m1", "m1", "m2"], "m2"))
+
+    def test_match_is_over(self) -> None:
+        """
+        If the match is over meanwhile the program is told, and waits for nothing.
+        """
+        told = self.told("busy crashed", "no_such_room")
+        self.assertEqual(told, (["m1", "m1"], "no_such_room"))
+
+    def test_refused(self) -> None:
+        """
+        Any other refusal is the end of it.
+        """
+        self.assertEqual(self.told("not_seated"), (["m1"], "not_seated"))
