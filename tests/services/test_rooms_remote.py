@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services import test_rooms, test_rooms_sessions
@@ -12,7 +13,7 @@ from tests.support.live_rooms import Pair
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.rules.room import Closed, Emitted, RoundOver
 from vinom.services.rooms_remote import RemoteRoom
-from vinom.wire.control_relay import RelayEvent, RelayState
+from vinom.wire.control_relay import RelayEvent, RelayRefusal, RelayState
 
 
 class Apart:
@@ -59,6 +60,29 @@ class ApartActTests(Apart, test_rooms.ActTests):
         said = self.refused(1, word=5)
         self.assertEqual((said["id"], said["error"]["code"]), (1, "bad_action"))
         self.assertEqual(said["error"]["details"]["field"], "word")
+
+    def test_unknown_refusal(self) -> None:
+        """
+        A refusal for a reason that this node does not know is told as well, as ours to
+        look into; the id may be used again.
+        """
+        near = self.world.near
+        heard = near._told
+
+        def newer(message: Any) -> None:
+            if isinstance(message, RelayRefusal):
+                message = structs.replace(message, code="of_tomorrow")
+            heard(message)
+
+        near._told = newer
+        said = self.refused(1, word="no")
+        self.assertEqual((said["id"], said["error"]["code"]), (1, "internal"))
+        details = {"code": "of_tomorrow", "reason": "no", "room_id": "r1"}
+        self.assertEqual(said["error"]["details"], details)
+        near._told = heard
+        self.ann.act(1, word="yes")
+        self.world.turn()
+        self.assertEqual(test_rooms.only(self.ann.heard())["data"]["ack"], {"0": 1})
 
     def test_refused_among_others(self) -> None:
         """

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Literal, Protocol
 
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from vinom.errors import Code, Refused
@@ -70,8 +69,6 @@ class FollowedRoom(RemoteRoom):
     :param taken: hears of seats whose players came over UDP.
     :ivar is_followed: was its game server asked to tell of it?
     """
-
-    _log = Logger()
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -83,6 +84,8 @@ class RemoteRoom:
     What is told before the room is open waits. Methods are those of `Room`; `now` is
     not looked at, for the game process has a clock of its own.
     """
+
+    _log = Logger()
 
     def __init__(
         self, plan: MatchPlan, game: Game[Any, Any], fleet: RelayFleet, around: Around
@@ -286,10 +289,24 @@ class RemoteRoom:
         for entry in tuple(pending or ()):
             if entry[0] == no.number and pending is not None:
                 pending.remove(entry)
-                details = {"reason" if no.code == Code.REJECTED else "field": no.reason}
-                refusal = Refused(Code(no.code), no.message, details)
                 latest = max((id for _, id in pending if id is not None), default=0)
-                self._around.refused(no.seat, entry[1], refusal, latest)
+                self._around.refused(no.seat, entry[1], self._refusal(no), latest)
+
+    def _refusal(self, no: RelayRefusal) -> Refused:
+        """Read why an action was not applied; whoever waits is told in any case."""
+        if no.code == Code.REJECTED:
+            return Refused(Code.REJECTED, no.message, {"reason": no.reason})
+        try:
+            return Refused(Code(no.code), no.message, {"field": no.reason})
+        except ValueError:
+            # Game servers may be newer than we are, and a game may do anything to its.
+            self._log.error(
+                "match {match_id}: an action is refused with the unknown code {code!r}",
+                match_id=no.match_id,
+                code=no.code,
+            )
+            details = {"code": no.code, "reason": no.reason}
+            return Refused(Code.INTERNAL, no.message, details)
 
     def started(self, match_id: str) -> None:
         """Match time runs; the first state says so too."""
