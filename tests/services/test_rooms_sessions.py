@@ -286,6 +286,28 @@ class HostTests(SynchronousTestCase):
         said = bob.ask("join_room", game="few", room_id="r1")
         self.assertEqual(said[0]["error"]["code"], "kicked")
 
+    def test_kicked_for_good(self) -> None:
+        """
+        Whoever proves to be the one who was kicked stays out, by whatever way, also to
+        watch; a guest who says hello anew is somebody else, and can be kicked again.
+        """
+        bob, welcome = self.world.hello("bob")
+        place = bob.ask("join_room", game="few", room_id="r1")[0]["data"]
+        self.ann.ask("kick", seat=1)
+        again, _ = self.world.back(welcome["player_key"])
+        ways: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("join_room", {"game": "few", "room_id": "r1"}),
+            ("join_room", {"game": "few", "room_id": "r1", "spectate": True}),
+            ("reconnect", {"resume": place["resume"]}),
+        )
+        codes = [again.ask(kind, **way)[0]["error"]["code"] for kind, way in ways]
+        self.assertEqual(codes, ["kicked", "kicked", "bad_resume"])
+        other, _ = self.world.hello("bob")
+        said = other.ask("join_room", game="few", room_id="r1")
+        self.assertEqual(said[0]["data"]["seat"], 1)
+        self.ann.ask("kick", seat=1)
+        self.assertEqual(other.heard()[-1]["type"], "kicked")
+
     def test_bots_play(self) -> None:
         """
         A bot fills a seat and plays it, and can be removed again.
