@@ -870,6 +870,8 @@ export class Room extends Emitter {
   /** @type {Set<number>} */
   #since = new Set();
   #latest = 0;
+  /** What our place's description knew of. */
+  #known = 0;
   /** @type {GameEvent[]} */
   #waiting = [];
 
@@ -1003,7 +1005,7 @@ export class Room extends Emitter {
     this.setup = facts.setup;
     this.closed = null;
     this.#bases.clear();
-    this.#latest = facts.number;
+    this.#latest = this.#known = facts.number;
     if (!isBack) {
       this.version = facts.version;
       this.#heard = 0;
@@ -1089,26 +1091,31 @@ export class Room extends Emitter {
       this.#since.add(data.number);
       this.#latest = Math.max(this.#latest, data.number);
     }
-    if ("host" in data) this.host = data.host;
+    // Of what we missed, our place's description knows already what became.
+    const isPast = data.number <= this.#known;
+    if ("host" in data && !isPast) this.host = data.host;
     switch (type) {
       case "client_joined":
-        this.#seated(data, data.how === "bot" ? "bot" : "here");
+        if (!isPast) this.#seated(data, data.how === "bot" ? "bot" : "here");
         break;
       case "client_left":
+        if (isPast) break;
         if (data.reason === "lost") this.#seated(data, "away");
         else this.players = this.players.filter((one) => one.seat !== data.seat);
         break;
       case "room_started":
-        this.seat = data.seat;
-        this.players = data.players;
-        this.setup = data.setup;
-        this.state = "playing";
+        if (!isPast) {
+          this.seat = data.seat;
+          this.players = data.players;
+          this.setup = data.setup;
+          this.state = "playing";
+        }
         this.outcome = null;
         this.emit("start", this);
         break;
       case "round_over":
         this.outcome = data.outcome;
-        this.state = "over";
+        if (!isPast) this.state = "over";
         this.emit("round", data.outcome);
         break;
       case "kicked":

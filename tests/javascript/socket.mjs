@@ -1,0 +1,36 @@
+// A node that vinom.js is connected to, of which only the answers are there.
+
+/**
+ * Make the class of sockets to a node that knows Ann.
+ *
+ * @param {(asked: any, socket: any) => void} answer is called with each request but hello
+ */
+export function socketsTo(answer) {
+  return class Socket {
+    constructor() {
+      setTimeout(() => this.onopen());
+    }
+
+    addEventListener(_, call) {
+      setTimeout(call);
+    }
+
+    send(text) {
+      const asked = JSON.parse(text);
+      if (asked.type === "hello") {
+        const data = { player_id: "p1", player_key: "k1", name: "Ann", games: ["maze"] };
+        this.tell({ type: "welcome", id: asked.id, data });
+      } else {
+        answer(asked, this);
+      }
+    }
+
+    tell(...messages) {
+      setTimeout(() => this.onmessage({ data: JSON.stringify(messages) }));
+    }
+
+    close() {
+      this.onclose();
+    }
+  };
+}

@@ -1,0 +1,68 @@
+"""Who is host, as a client of `vinom.js` knows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.javascript import run_script
+
+
+def _seat(seat: int, state: str) -> dict[str, Any]:
+    return {"seat": seat, "name": f"p{seat}", "player_id": f"p{seat}", "state": state}
+
+
+def _came(number: int, seat: int, how: str, host: int) -> tuple[str, dict[str, Any]]:
+    who = {"seat": seat, "name": f"p{seat}", "player_id": f"p{seat}"}
+    return "client_joined", {**who, "number": number, "how": how, "host": host}
+
+
+def _went(number: int, seat: int, reason: str, host: int) -> tuple[str, dict[str, Any]]:
+    who = {"seat": seat, "name": f"p{seat}", "player_id": f"p{seat}"}
+    return "client_left", {**who, "number": number, "reason": reason, "host": host}
+
+
+class HostTests(SynchronousTestCase):
+    def come_back(self, state: str, *missed: Any, then: Any = ()) -> Any:
+        """Be away, and come back as host to a room with one other."""
+        place = {"state": state, "host": 0, "number": 9}
+        place["players"] = [_seat(0, "here"), _seat(1, "here")]
+        told = run_script(
+            "host.mjs", {"place": place, "missed": missed, "then": list(then)}
+        )
+        return told["seen"], told["heard"]
+
+    def test_back(self) -> None:
+        """
+        Who is host again when it is back stays so, whoever was while it was away.
+        """
+        (seen,), _ = self.come_back("gathering", _came(5, 1, "joined", 1))
+        self.assertTrue(seen["isHost"])
+
+    def test_away(self) -> None:
+        """
+        Whoever is told to be host now is, and is no more when the first one is back.
+        """
+        then = [_went(10, 1, "lost", 0), _came(11, 1, "returned", 1)]
+        seen, _ = self.come_back("gathering", then=then)
+        self.assertEqual([one["host"] for one in seen], [0, 0, 1])
+        self.assertEqual([one["isHost"] for one in seen], [True, True, False])
+
+    def test_missed(self) -> None:
+        """
+        What was missed is heard, but changes nothing: the room is what it is now.
+        """
+        started = {"number": 6, "seat": 0, "host": 1, "setup": None}
+        started["players"] = [_seat(0, "away"), _seat(1, "here")]
+        over = {"number": 7, "outcome": {"round": 1}}
+        (seen,), heard = self.come_back(
+            "gathering",
+            _came(5, 1, "joined", 1),
+            ("room_started", started),
+            ("round_over", over),
+            _went(8, 2, "lost", 1),
+        )
+        self.assertEqual(heard, ["start", "round"])
+        self.assertEqual(seen["players"], ["0 here", "1 here"])
+        self.assertEqual((seen["state"], seen["host"]), ("gathering", 0))
