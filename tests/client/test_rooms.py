@@ -110,6 +110,24 @@ class PlayerRoomsTests(RoomsCase):
         self.assertEqual((bob.view["said"], bob.view["last"]), (3, "three"))
         self.assertEqual({who.state for who in ann.players.values()}, {"here"})
 
+    def test_host(self) -> None:
+        """
+        Who has the longest place of those with a line is host, and all of them know it.
+        """
+        ann, bob = self.pair("few")
+        self.assertEqual((ann.host, bob.host), (0, 0))
+        self.endpoint.is_up = False
+        lines = self.endpoint.lines
+        next(line for line in lines if line.client is self.ann._line).end()
+        self.pass_time(0.1)
+        self.assertEqual((ann.is_connected, bob.host), (False, 1))
+        # What it misses tells of hosts that were.
+        self.await_(self.bob.ask(AddBot("r1")))
+        self.endpoint.is_up = True
+        self.pass_time(5.0)
+        self.assertEqual((ann.host, bob.host), (0, 0))
+        self.assertEqual(ann.players[2].state, "bot")
+
     def test_lost_answer(self) -> None:
         """
         Where the answer with the new resume token was lost, the player key does it.

@@ -308,6 +308,63 @@ class HostTests(SynchronousTestCase):
         self.ann.ask("kick", seat=1)
         self.assertEqual(other.heard()[-1]["type"], "kicked")
 
+    def test_host_is_away(self) -> None:
+        """
+        While the host's connection is lost the one who sits there longest may do what
+        it could, and no other; everybody is told, and the list names who it is.
+        """
+        bob, _ = self.world.joined("bob", "r1", "few")
+        cid, _ = self.world.joined("cid", "r1", "few")
+        watcher, _ = self.world.hello("wes")
+        watcher.ask("list_rooms", watch=True)
+        self.world.clock.advance(0.6)
+        watcher.heard()
+        bob.heard()
+        cid.heard()
+        self.ann.hang_up()
+        for line in (bob, cid):
+            left = only(line.heard())["data"]
+            self.assertEqual((left["reason"], left["host"]), ("lost", 1))
+        self.world.clock.advance(0.6)
+        changed = only(watcher.heard())["data"]["changed"]
+        self.assertEqual(only(changed)["host"], "bob")
+        self.assertEqual(cid.ask("add_bot")[0]["error"]["details"], {"host": 1})
+        self.assertEqual(kinds(bob.ask("add_bot")), ["client_joined", "room_done"])
+        # Nobody else could free the seat of one who is away.
+        self.assertEqual(bob.ask("kick", seat=0)[-1]["type"], "room_done")
+
+    def test_host_is_back(self) -> None:
+        """
+        The host who comes back is host again, and all know it.
+        """
+        line, welcome = self.world.hello("dan")
+        place = line.ask("join_room", game="few", room_id="r2")[0]["data"]
+        eve, joined = self.world.joined("eve", "r2", "few")
+        self.assertEqual((place["host"], joined["host"]), (0, 0))
+        line.hang_up()
+        eve.heard()
+        again, _ = self.world.back(welcome["player_key"])
+        back = again.ask("reconnect", resume=place["resume"])[0]["data"]
+        self.assertEqual(back["host"], 0)
+        came = only(eve.heard())["data"]
+        self.assertEqual((came["how"], came["host"]), ("returned", 0))
+        self.assertEqual(eve.ask("add_bot")[0]["error"]["code"], "not_host")
+        self.assertEqual(again.ask("add_bot")[-1]["type"], "room_done")
+
+    def test_everybody_was_away(self) -> None:
+        """
+        Who comes to a room in which nobody is connected is host there at once.
+        """
+        bob, joined = self.world.joined("bob", "r1", "few")
+        self.ann.hang_up()
+        bob.hang_up()
+        line, _ = self.world.hello("bob")
+        back = line.ask("reconnect", resume=joined["resume"])[0]["data"]
+        self.assertEqual(back["host"], 1)
+        line.hang_up()
+        _, joined = self.world.joined("cid", "r1", "few")
+        self.assertEqual(joined["host"], 2)
+
     def test_bots_play(self) -> None:
         """
         A bot fills a seat and plays it, and can be removed again.

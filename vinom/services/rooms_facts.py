@@ -21,7 +21,8 @@ class LiveRoomFacts(LiveRoomOut):
     :ivar options: the game's, canonical JSON.
     :ivar is_public: may strangers be led here who name no room?
     :ivar members: everybody who has a place, in the order they came.
-    :ivar host: who may kick, start and so on.
+    :ivar host: who may kick, start and so on: of those who have a seat and are
+        connected the one who came first.
     :ivar is_closed: nothing happens any more.
     :ivar grace: how long a place is kept for one whose connection was lost, seconds.
     """

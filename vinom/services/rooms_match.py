@@ -238,6 +238,9 @@ class MatchRoom(IsolatedRoom):
         self.find_deadlines()
         self._close_if_empty()
 
+    def _choose_host(self) -> None:
+        """Nobody is: what a host may is settled in a match."""
+
     def _close_if_empty(self) -> None:
         if not self.members:
             self.close("abandoned")

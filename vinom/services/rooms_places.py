@@ -129,7 +129,6 @@ class Places:
             "seat": member.seat,
             "resume": secret,
             "state": room.state,
-            "host": room.host_seat(),
             "options": Raw(room.options),
             "setup": room.setup(),
             "version": room.version,
@@ -137,6 +136,7 @@ class Places:
         }
         room.returned(member)
         facts["players"], facts["number"] = room.players(), room.number
+        facts["host"] = room.host_seat()
         push = (
             ReconnectResult(**facts, lost=lost) if is_again else JoinRoomResult(**facts)
         )

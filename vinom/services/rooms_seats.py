@@ -57,8 +57,6 @@ class LiveRoomSeats(LiveRoomFacts):
         else:
             member = Member(self, player, self._free_seat(player, loadout), loadout)
             self.seats[member.seat or 0] = member
-            if self.host is None:
-                self.host = member
         self.members.append(member)
         self._empty_since = inf
         self._changed()
@@ -90,6 +88,7 @@ class LiveRoomSeats(LiveRoomFacts):
         if member not in self.live:
             self.live.append(member)
         self.sort_members()
+        self._choose_host()
         seat = member.seat
         if self.room is not None and seat is not None:
             self._play("join", seat)
@@ -113,6 +112,7 @@ class LiveRoomSeats(LiveRoomFacts):
         self._disconnect(member)
         if self.is_closed:
             return
+        self._choose_host()
         now = self._house.seconds()
         member.lost_at = now
         seat = member.seat
@@ -135,8 +135,7 @@ class LiveRoomSeats(LiveRoomFacts):
             self.seats[seat] = None
             self._acks.pop(str(seat), None)
             self._acks_text = b""
-        if self.host is member:
-            self._pass_host()
+        self._choose_host()
         if self.room is not None and seat is not None:
             self._play("leave", seat)
         if not self.members:
@@ -152,11 +151,19 @@ class LiveRoomSeats(LiveRoomFacts):
             self.sort_members()
         member.disconnect()
 
-    def _pass_host(self) -> None:
+    def _choose_host(self) -> None:
         """Let the one who sits here longest be host, if possible one who is here."""
-        seated = [member for member in self.members if member.seat is not None]
-        here = [member for member in seated if member.conversation is not None]
-        self.host = next(iter(here or seated), None)
+        host: Member | None = None
+        for member in self.members:
+            if member.seat is None:
+                continue
+            if member.conversation is not None:
+                host = member
+                break
+            host = host or member
+        if host is not self.host:
+            self.host = host
+            self._changed()
 
     def _tell_left(
         self, member: Member, reason: str, but: Member | None = None

@@ -183,7 +183,8 @@ class JoinRoomResult(_Place, frozen=True, tag="join_room_result", tag_field="typ
         `RoomStarted`.
     :ivar resume: secret: whoever has it can take your place here with `Reconnect`.
     :ivar state: "gathering", "playing" or "over".
-    :ivar host: the seat that may kick, start and so on; null while nobody sits.
+    :ivar host: the seat that may kick, start and so on, of those who sit here and are
+        connected the one who does so longest; null while nobody sits.
     :ivar setup: the part of the game's view that never changes, if it has one.
     :ivar version: of the state; 0 before play begins.
     :ivar acted: id of your last action that was applied; 0 is none.
@@ -275,6 +276,7 @@ class ClientJoined(Push, frozen=True, tag="client_joined", tag_field="type"):
 
     :ivar seat: null for a spectator.
     :ivar how: "joined", "returned" (after a loss) or "bot".
+    :ivar host: who is host now.
     """
 
     room_id: str
