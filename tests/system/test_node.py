@@ -266,7 +266,11 @@ class NodeTests(TestCase):
         self.addCleanup(shutil.rmtree, elsewhere, True)
         for arguments, words in (
             ([], "another node seems to use this state directory"),
-            ([f"--state-dir={elsewhere}"], f"port {self.place.port}: Address already"),
+            (
+                [f"--state-dir={elsewhere}"],
+                f"port {self.place.port}: Address already "
+                "in use; another program has it: choose another port",
+            ),
             (["--game=nowhere:Nothing"], "cannot import nowhere"),
             (["--auth=nothing"], "is no checker"),
             ([f"--state-dir={elsewhere}", "--port=0", "--http=tcp"], "is no endpoint"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,23 @@ class CommandLineTests(SynchronousTestCase):
             code, out, err = self.run_vinom(*arguments, "--state-dir", state_dir)
             self.assertEqual((code, out, err.count("\n")), (2, "", 1))
             self.assertIn("no node answers", err)
+
+    def test_node_of_somebody_else(self) -> None:
+        """
+        Who may not ask a node is told who may.
+        """
+        state_dir = self.mktemp()
+        Path(state_dir).mkdir()
+        # The command is imported as who we are.
+        self.run_vinom("status", "--state-dir", state_dir)
+        Path(state_dir).chmod(0)
+        self.addCleanup(Path(state_dir).chmod, 0o700)
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+            self.addCleanup(os.seteuid, 0)
+        code, out, err = self.run_vinom("status", "--state-dir", state_dir)
+        self.assertEqual((code, out, err.count("\n")), (2, "", 1))
+        self.assertIn("answers nobody but its own user", err)
 
     def test_numbers_out_of_range(self) -> None:
         """
@@ -190,6 +208,27 @@ class PluginTests(SynchronousTestCase):
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("--drain-seconds=", done.stdout)
+
+    def test_pidfile_that_cannot_be(self) -> None:
+        """
+        Started where twistd cannot write its pidfile, it says so in one line.
+        """
+        pidfile = str(Path(self.mktemp()).absolute() / "twistd.pid")
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; sys.argv[0] = 'twistd';"
+                "from twisted.scripts.twistd import run; run()",
+                *("-n", f"--pidfile={pidfile}", "vinom"),
+            ],
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done)
+        self.assertIn(f"cannot write {pidfile}: start it in a folder", done.stderr)
 
     def test_listing_plugins_loads_nothing(self) -> None:
         """

@@ -61,6 +61,15 @@ class DialingTests(SynchronousTestCase):
             file.write(anchor)
         self.assertEqual(self.read("--tls-authority", path).tls, anchor)
 
+    def test_name_without_tls(self) -> None:
+        """
+        Who names a certificate but asks for no TLS is told, not left in plain text.
+        """
+        words = ("--tls-name", "play.example.org")
+        error = self.assertRaises(Misconfigured, self.read, *words)
+        self.assertIn("--tls-name needs", str(error))
+        self.assertEqual(self.read(*words, "--tls").tls_name, words[1])
+
     def test_games(self) -> None:
         """
         A game is found by name or by class; an unknown one names the known.

@@ -208,6 +208,9 @@ class SettingsTests(SynchronousTestCase):
         for typed, words in (
             (["--prot", "5"], "unknown option '--prot'; did you mean '--port'?"),
             (["--drain_second=5"], "did you mean '--drain-seconds'?"),
+            (["--lobby-port=1"], "did you mean '--port'?"),
+            # Nothing is like it: a wrong guess would be worse than none.
+            (["--frobnicate"], "unknown option '--frobnicate'; twistd vinom --help"),
             (["--port"], "option --port requires argument; see --help"),
             (["maze"], "wrong number of arguments; see --help"),
         ):

@@ -294,6 +294,7 @@ def private_folder(path: Path) -> Path:
         path.chmod(0o700)
     except OSError as error:
         raise Misconfigured(
-            f"the state directory {path} cannot be used: {error.strerror}"
+            f"the state directory {path} cannot be used: {error.strerror}; set "
+            "state_dir to a folder that is ours to write"
         ) from error
     return path

@@ -74,6 +74,10 @@ class AdminLine:
                 f"no node answers at {self.path}; is it running, and is that its "
                 "--state-dir?"
             ) from None
+        except PermissionError:
+            raise Misconfigured(
+                f"the node at {self.path} answers nobody but its own user and root"
+            ) from None
         except (OSError, HTTPException, ValueError) as error:
             raise Misconfigured(f"asking the node at {self.path}: {error}") from error
         finally:

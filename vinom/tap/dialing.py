@@ -80,6 +80,8 @@ def lobby_address(options: argparse.Namespace) -> LobbyAddress:
             raise Misconfigured(
                 f"--tls-authority {options.tls_authority}: {error.strerror}"
             ) from error
+    if options.tls_name is not None and tls is None:
+        raise Misconfigured("--tls-name needs --tls or --tls-authority")
     return LobbyAddress(host, port, tls, options.tls_name)
 
 

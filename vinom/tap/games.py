@@ -86,8 +86,12 @@ def load_game(spec: str) -> Game[Any, Any]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
+        hint = ""
+        top = module_name.partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and error.name == top:
+            hint = f"; start this in the folder that has {top}, or install it"
         raise Misconfigured(
-            f"game {spec!r}: cannot import {module_name}: {error}"
+            f"game {spec!r}: cannot import {module_name}: {error}{hint}"
         ) from error
     if not hasattr(module, class_name):
         near = get_close_matches(class_name, dir(module), 1)

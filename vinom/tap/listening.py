@@ -38,7 +38,8 @@ def listen_privately(
         return _listen(reactor, path, factory)
     except CannotListenError as error:
         raise Misconfigured(
-            f"{path} cannot be had; another node seems to use this state directory"
+            f"{path} cannot be had; another node seems to use this state directory: "
+            "stop that one, or set another state_dir"
         ) from error
 
 

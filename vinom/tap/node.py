@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import time
@@ -38,6 +39,12 @@ from vinom.web.answers import Folder, make_site
 from vinom.web.bearer import Guarded, checked_token
 from vinom.web.metrics import Metrics
 
+#: What an operator does about an address that cannot be had.
+_REMEDIES = {
+    errno.EADDRINUSE: "; another program has it: choose another port, or end that one",
+    errno.EADDRNOTAVAIL: "; set interface to an address of this machine",
+    errno.EACCES: "; choose a port above 1023, or let this user have it",
+}
 # Not the class's own: twistd runs a subclass, whose name says nothing.
 _log = Logger("vinom.node")
 
@@ -367,4 +374,5 @@ def _told(error: Misconfigured | CannotListenError) -> str:
         return str(error)
     where = f"{error.interface or 'any address'} port {error.port}"
     why = getattr(error.socketError, "strerror", None) or error.socketError
-    return f"cannot listen on {where}: {why}"
+    remedy = _REMEDIES.get(getattr(error.socketError, "errno", 0), "")
+    return f"cannot listen on {where}: {why}{remedy}"

@@ -118,7 +118,15 @@ def _checked(where: str, read: Any, given: Any) -> Any:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Say that nothing has this name, and what was probably meant."""
-    by_folded = {key.lower().replace("-", "_"): key for key in known}
-    folded = name.lower().replace("-", "_")
-    near = get_close_matches(folded, by_folded, n=1, cutoff=0.0)
+    by_folded = {_folded(key): key for key in known}
+    folded = _folded(name)
+    # Who writes ``lobby_port`` or ``max_players`` knows a word of the right name.
+    near = [key for key in by_folded if key in folded.split("_")]
+    near = near or get_close_matches(folded, by_folded, n=1)
+    if not near:
+        return f"unknown {what} {name!r}; twistd vinom --help lists all options"
     return f"unknown {what} {name!r}; did you mean {by_folded[near[0]]!r}?"
+
+
+def _folded(name: str) -> str:
+    return name.lower().strip("-").replace("-", "_")

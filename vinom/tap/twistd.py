@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import IService
@@ -48,8 +50,22 @@ def makeService(options: NodeOptions) -> IService:
     """Build the node; nothing is opened before it starts."""
     from twisted.internet import reactor
 
+    _check_pidfile(options.parent or {})
     try:
         program: IService = _Program(options, reactor)
     except Misconfigured as error:
         raise SystemExit(f"twistd vinom: {error}") from error
     return program
+
+
+def _check_pidfile(twistd: Mapping[str, Any]) -> None:
+    """Say in a line what twistd would say in a traceback, later."""
+    pidfile, chroot = twistd.get("pidfile"), twistd.get("chroot")
+    if not pidfile or chroot:
+        return
+    folder = os.path.dirname(os.path.abspath(pidfile))
+    if not os.access(pidfile if os.path.exists(pidfile) else folder, os.W_OK):
+        raise SystemExit(
+            f"twistd vinom: twistd cannot write {pidfile}: start it in a folder of "
+            "yours, or say twistd --pidfile= vinom for none"
+        )

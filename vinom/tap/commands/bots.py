@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Container
 from typing import Any
 
 import attrs
@@ -104,11 +105,8 @@ def run(options: argparse.Namespace) -> int:
     code = run_in_foreground(build)
     report = runs[0].tally.report()
     if not runs[0].tally.started:
-        hint = "" if report["errors"] else "; a table that is not full waits a while"
-        print(
-            f"vinom bots: no match began in {options.seconds:g} s{hint}",
-            file=sys.stderr,
-        )
+        told = why_none(report["errors"], plan.lobby, options.seconds)
+        print(f"vinom bots: {told}", file=sys.stderr)
     for kind, reason in runs[0].tally.reasons.items():
         print(f"vinom bots: {kind}: {reason}", file=sys.stderr)
     print(json.dumps(report) if options.json else describe(report))
@@ -209,6 +207,15 @@ class BotRun:
 def _ends(game: Game[Any, Any]) -> bool:
     """Does this game ever have an outcome?"""
     return type(game).outcome is not Game.outcome
+
+
+def why_none(errors: Container[str], lobby: LobbyAddress, seconds: float) -> str:
+    """Say that no match began, and what to look at first."""
+    if "line_lost" in errors:
+        return f"no match began: is {lobby} a node's lobby? (--connect)"
+    if errors:
+        return "no match began"
+    return f"no match began in {seconds:g} s; a table that is not full waits a while"
 
 
 def describe(report: dict[str, Any]) -> str:

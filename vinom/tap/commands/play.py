@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     :raises Misconfigured: this is no terminal, or the options make no sense.
     """
     if not (sys.stdin.isatty() and can_draw(sys.stdout, os.environ)):
-        raise Misconfigured("vinom play needs a terminal; vinom bots plays without one")
+        raise Misconfigured("this needs a terminal; vinom bots plays without one")
     lobby = lobby_address(options)
     wish = parse_json("--options", options.options)
     name = options.name or _user_name()
