@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 from msgspec import structs
 
-from vinom.game import Game
 from vinom.services.rooms_member import BotSeat, Member
 from vinom.services.rooms_out import LiveRoomOut
-from vinom.services.rooms_ports import House
+from vinom.services.rooms_ports import House, RoomTerms
 from vinom.wire.messages_rooms import RoomFacts
 
 
@@ -17,9 +16,8 @@ class LiveRoomFacts(LiveRoomOut):
     """
     Who sits where, and who watches.
 
-    :ivar name: of the game, as players ask for it.
-    :ivar options: the game's, canonical JSON.
-    :ivar is_public: may strangers be led here who name no room?
+    What its `RoomTerms` say is here as well.
+
     :ivar members: everybody who has a place, in the order they came.
     :ivar host: who may kick, start and so on: of those who have a seat and are
         connected the one who came first.
@@ -27,17 +25,11 @@ class LiveRoomFacts(LiveRoomOut):
     :ivar grace: how long a place is kept for one whose connection was lost, seconds.
     """
 
-    def __init__(
-        self,
-        house: House,
-        room_id: str,
-        name: str,
-        game: Game[Any, Any],
-        options: bytes,
-        is_public: bool,
-    ) -> None:
-        super().__init__(room_id, game)
-        self.name, self.options, self.is_public = name, options, is_public
+    def __init__(self, house: House, terms: RoomTerms) -> None:
+        game = terms.game
+        super().__init__(terms.room_id, game)
+        self.name, self.options = terms.name, terms.options
+        self.is_public = terms.is_public
         self.members: list[Member] = []
         self.host: Member | None = None
         self.is_closed = False

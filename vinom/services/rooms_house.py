@@ -28,7 +28,7 @@ from vinom.services.rooms_match import MatchRoom, MatchRooms
 from vinom.services.rooms_match_list import MatchList
 from vinom.services.rooms_member import Member
 from vinom.services.rooms_places import Places
-from vinom.services.rooms_ports import RoomBounds
+from vinom.services.rooms_ports import RoomBounds, RoomTerms
 from vinom.services.rooms_remote import RelayFleet
 from vinom.services.rooms_room import LiveRoom
 from vinom.services.rooms_seats import LiveRoomSeats
@@ -138,13 +138,12 @@ class RoomHouse(Service):
         if room_id is None:
             room_id = b32encode(self.entropy(10)).decode().lower()
         is_public = asked.room_id is None
+        terms = RoomTerms(room_id, asked.game, game, options, is_public)
         room: LiveRoomSeats
         if game.isolate and self._fleet is not None:
-            room = IsolatedRoom(
-                self, room_id, asked.game, game, options, is_public, self._fleet
-            )
+            room = IsolatedRoom(self, terms, self._fleet)
         else:
-            room = LiveRoom(self, room_id, asked.game, game, options, is_public)
+            room = LiveRoom(self, terms)
         self._rooms[room_id] = room
         self._index.add(room)
         return room

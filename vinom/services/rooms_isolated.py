@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vinom.errors import Refused
-from vinom.game import Game
 from vinom.model import MatchPlan
 from vinom.services.rooms_member import Member
-from vinom.services.rooms_ports import House, PlayedRoom
+from vinom.services.rooms_ports import House, PlayedRoom, RoomTerms
 from vinom.services.rooms_remote import RelayFleet, RemoteRoom
 from vinom.services.rooms_room import LiveRoom
 from vinom.wire.envelope import Envelope
@@ -17,17 +16,8 @@ from vinom.wire.envelope import Envelope
 class IsolatedRoom(LiveRoom):
     """A live room of a game that is played in a process of its own."""
 
-    def __init__(
-        self,
-        house: House,
-        room_id: str,
-        name: str,
-        game: Game[Any, Any],
-        options: bytes,
-        is_public: bool,
-        fleet: RelayFleet,
-    ) -> None:
-        super().__init__(house, room_id, name, game, options, is_public)
+    def __init__(self, house: House, terms: RoomTerms, fleet: RelayFleet) -> None:
+        super().__init__(house, terms)
         self._fleet = fleet
         # An action counts when its answer comes, as with a game that has ticks.
         self._ticks = True

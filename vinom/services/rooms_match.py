@@ -24,7 +24,7 @@ from vinom.rules.seats import seat_of
 from vinom.services.match import Match
 from vinom.services.rooms_isolated import IsolatedRoom
 from vinom.services.rooms_member import DialedSeat, Member
-from vinom.services.rooms_ports import House
+from vinom.services.rooms_ports import House, RoomTerms
 from vinom.services.rooms_remote import RelayFleet, RemoteRoom
 from vinom.wire.control_relay import FromRelayed, RelayFailed, RelayTaken
 from vinom.wire.messages_rooms import (
@@ -133,9 +133,8 @@ class MatchRoom(IsolatedRoom):
         watching: Watching,
     ) -> None:
         plan = match.plan
-        super().__init__(
-            house, plan.match_id, plan.game, game, plan.options, False, fleet
-        )
+        terms = RoomTerms(plan.match_id, plan.game, game, plan.options, False)
+        super().__init__(house, terms, fleet)
         self._match, self._watching = match, watching
         states = match.seat_states
         for number, seat in enumerate(plan.seats):

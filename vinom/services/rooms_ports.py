@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
+from vinom.game import Game
 from vinom.model import MatchPlan, SeatPlan
 from vinom.net.alarm import Alarm
 from vinom.rules.guard import Guard
@@ -40,6 +41,23 @@ class RoomBounds:
     close_seconds: float = 30.0
     grace_seconds: float = 900.0
     fill_seconds: float = 5.0
+
+
+@attrs.frozen
+class RoomTerms:
+    """
+    What a room was made for; that stays.
+
+    :ivar name: of the game, as players ask for it.
+    :ivar options: the game's, canonical JSON.
+    :ivar is_public: may strangers be led here who name no room?
+    """
+
+    room_id: str
+    name: str
+    game: Game[Any, Any]
+    options: bytes
+    is_public: bool
 
 
 class PlayedRoom(Protocol):

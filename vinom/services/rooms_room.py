@@ -13,14 +13,13 @@ from typing import Any
 from msgspec import MsgspecError
 
 from vinom.errors import Code, Refused, Rejected
-from vinom.game import Game
 from vinom.model import MatchPlan, SeatPlan
 from vinom.rules.choices import json_action_reader
 from vinom.rules.room import Closed, Emitted, Room, RoundOver, outcome_facts
 from vinom.rules.room_effects import BotFailed, Forfeited
 from vinom.services.recorded import Recording, tell_bot_failed, write_end
 from vinom.services.rooms_member import BotSeat, Member
-from vinom.services.rooms_ports import House, PlayedRoom
+from vinom.services.rooms_ports import House, PlayedRoom, RoomTerms
 from vinom.services.rooms_seats import LiveRoomSeats
 from vinom.wire.envelope import Envelope
 from vinom.wire.messages_rooms import Kicked, RoomClosed, RoomStarted
@@ -37,16 +36,9 @@ _HIGHEST_ID = (1 << 53) - 1
 class LiveRoom(LiveRoomSeats):
     """One room, its seats and its game."""
 
-    def __init__(
-        self,
-        house: House,
-        room_id: str,
-        name: str,
-        game: Game[Any, Any],
-        options: bytes,
-        is_public: bool,
-    ) -> None:
-        super().__init__(house, room_id, name, game, options, is_public)
+    def __init__(self, house: House, terms: RoomTerms) -> None:
+        super().__init__(house, terms)
+        game = self.game
         self._recording: Recording | None = None
         self._decode = json_action_reader(game)
         self._ticks, self._tells_each = bool(game.tick_hz), game.states == "every"

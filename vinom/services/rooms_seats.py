@@ -13,7 +13,7 @@ from vinom.game import Game
 from vinom.model import Player, SeatPlan
 from vinom.services.rooms_facts import LiveRoomFacts
 from vinom.services.rooms_member import BotSeat, Member
-from vinom.services.rooms_ports import House
+from vinom.services.rooms_ports import House, RoomTerms
 from vinom.wire.envelope import Envelope
 from vinom.wire.messages_rooms import ClientJoined, ClientLeft, Kicked
 
@@ -23,16 +23,8 @@ class LiveRoomSeats(LiveRoomFacts):
 
     _log = Logger()
 
-    def __init__(
-        self,
-        house: House,
-        room_id: str,
-        name: str,
-        game: Game[Any, Any],
-        options: bytes,
-        is_public: bool,
-    ) -> None:
-        super().__init__(house, room_id, name, game, options, is_public)
+    def __init__(self, house: House, terms: RoomTerms) -> None:
+        super().__init__(house, terms)
         self._fill_at = self._others_at = inf
         self._empty_since = house.seconds()
 
