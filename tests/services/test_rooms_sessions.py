@@ -330,7 +330,22 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(only(changed)["host"], "bob")
         self.assertEqual(cid.ask("add_bot")[0]["error"]["details"], {"host": 1})
         self.assertEqual(kinds(bob.ask("add_bot")), ["client_joined", "room_done"])
-        # Nobody else could free the seat of one who is away.
+
+    def test_host_is_spared(self) -> None:
+        """
+        Who is host in the place of another cannot take its room from it because of a
+        short loss; later it can free the seat, and others it can kick at once.
+        """
+        bob, _ = self.world.joined("bob", "r1", "few")
+        cid, _ = self.world.joined("cid", "r1", "few")
+        self.ann.hang_up()
+        self.world.clock.advance(29.0)
+        no = bob.ask("kick", seat=0)[-1]["error"]
+        self.assertEqual(no["code"], "not_now")
+        self.assertEqual(no["details"], {"state": "playing", "retry_after": 1.0})
+        cid.hang_up()
+        self.assertEqual(bob.ask("kick", seat=2)[-1]["type"], "room_done")
+        self.world.clock.advance(1.0)
         self.assertEqual(bob.ask("kick", seat=0)[-1]["type"], "room_done")
 
     def test_host_is_back(self) -> None:

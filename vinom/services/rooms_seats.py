@@ -17,6 +17,9 @@ from vinom.services.rooms_ports import House, RoomTerms
 from vinom.wire.envelope import Envelope
 from vinom.wire.messages_rooms import ClientJoined, ClientLeft, Kicked
 
+#: So long after its loss a host cannot be kicked by who is host in its place, seconds.
+HOST_SPARED = 30.0
+
 
 class LiveRoomSeats(LiveRoomFacts):
     """Everybody in a live room, as they come and go."""
@@ -224,7 +227,8 @@ class LiveRoomSeats(LiveRoomFacts):
         """
         Remove whoever has a seat, for good.
 
-        :raises Refused: nobody has it.
+        :raises Refused: nobody has it, or somebody whose place as host this is and who
+            may be back in a moment.
         """
         who = self.seats[seat] if seat < len(self.seats) else None
         if who is None:
@@ -238,6 +242,7 @@ class LiveRoomSeats(LiveRoomFacts):
                 {"field": "data.seat"},
             )
         if isinstance(who, Member):
+            self._spare_older(who)
             self.kick_member(who)
             return
         self.seats[seat] = None
@@ -256,6 +261,22 @@ class LiveRoomSeats(LiveRoomFacts):
         )
         self._changed()
         self._house.turn(self)
+
+    def _spare_older(self, member: Member) -> None:
+        """
+        Does the host only stand in for this member? A short loss must not cost it its room.
+
+        :raises Refused: it does, and the member was lost a moment ago.
+        """
+        left = member.lost_at + HOST_SPARED - self._house.seconds()
+        if member.lost_at == inf or left <= 0:
+            return
+        if next(who for who in self.members if who in (member, self.host)) is member:
+            raise Refused(
+                Code.NOT_NOW,
+                "who is away as host may be back in a moment",
+                {"state": self.state, "retry_after": round(left, 3)},
+            )
 
     def kick_member(self, member: Member) -> None:
         """Remove a member, who can not come back to this room."""
