@@ -264,9 +264,9 @@ class LiveRoomSeats(LiveRoomFacts):
 
     def _spare_older(self, member: Member) -> None:
         """
-        Does the host only stand in for this member? A short loss must not cost it its room.
+        Spare a member in whose place the host is: a short loss costs nobody its room.
 
-        :raises Refused: it does, and the member was lost a moment ago.
+        :raises Refused: it was lost a moment ago.
         """
         left = member.lost_at + HOST_SPARED - self._house.seconds()
         if member.lost_at == inf or left <= 0:
