@@ -80,7 +80,8 @@ class TurnTests(PageTestCase):
             self.wait_for(bob, "online")
             ann.until("return !document.body.innerText.includes('away')")
 
-        self.play(PLAY_DICE, (ann, bob), 3, then)
+        # A roll and a bank: of a hundred games one is won by these alone.
+        self.play(PLAY_DICE, (ann, bob), 2, then)
 
     def test_owedrahn(self) -> None:
         """
@@ -123,7 +124,8 @@ class TurnTests(PageTestCase):
                 )
                 for one in (ann, bob)
             ]
-            self.assertTrue(hands[0])
+            # One of them may have laid all its cards by now.
+            self.assertTrue(hands[0] | hands[1])
             self.assertFalse(hands[0] & hands[1])
 
         self.play(PLAY_OLDMAID, (ann, bob), 1, then)
@@ -145,7 +147,8 @@ class FieldTests(PageTestCase):
         eve.see("You watch.")
         self.check(ann, bob, eve)
         self.walk((ann, bob))
-        self.assertIn("won", eve.text().lower())
+        for one in (ann, bob, eve):
+            one.until(f"return ({_HEADLINE_OF}).includes('won')", what="an end")
         dancer = ann if ann.run(_CAN_DANCE) else bob
         dancer.press("Dance")
         eve.until("return /dances?\\./.test(document.body.innerText)")
@@ -184,12 +187,12 @@ class FieldTests(PageTestCase):
             player.until("return !!document.querySelector('canvas')")
             player.see("Dan")
         for player in players:
-            player.run(_RUN_ABOUT)
-        players[0].until(_HAS_MOVED, what="its picture moves")
-        self.picture("arena", *players[:2])
+            player.until(_HAS_MOVED, what="its picture moves")
+        # Before they run: the room closes half a minute after somebody has won.
         self.check(*players[:2])
         for player in players:
-            player.until(_HAS_MOVED, what="its picture moves")
+            player.run(_RUN_ABOUT)
+        self.picture("arena", *players[:2])
         # They run blindly: it takes some seconds, and seldom most of a minute.
         give_up = time.monotonic() + 6 * PATIENCE
         while "won" not in players[0].run(_HEADLINE):

@@ -19,6 +19,13 @@ _SCORES = (
     "return [...document.querySelectorAll('.players .extra')]"
     ".map((one) => Number(one.innerText))"
 )
+#: What it says goes away by itself, perhaps before anybody looks.
+_KEEP_TOASTS = (
+    "window.toasts = []; const box = document.getElementById('toasts');"
+    "new MutationObserver((found) => found.forEach((one) =>"
+    " toasts.push(...[...one.addedNodes].map((added) => added.textContent))))"
+    ".observe(box, { childList: true })"
+)
 
 
 class MatchTests(PageTestCase):
@@ -28,7 +35,8 @@ class MatchTests(PageTestCase):
             [
                 *(sys.executable, "-c", _VINOM, "bots", "--players=1", "--seed=3"),
                 f"--connect=127.0.0.1:{self.node.port}",
-                *("--seconds=20", "--pace=20", "--grace=120"),
+                # It needs most of a minute for the maze: the pages have until then.
+                *("--seconds=20", "--pace=8", "--grace=240"),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -59,12 +67,13 @@ class MatchTests(PageTestCase):
             "return new URLSearchParams(location.hash.slice(1)).get('room')"
         )
         self.assertEqual(len(match_id), 26)
+        # While there is something left where she is.
+        self.walk(ann, 12)
         height = eve.run("return document.querySelector('.queue').offsetHeight")
         self.assertLess(height, 160, "words stand one above the other on a phone")
         eve.press(f"Watch Maze match {match_id[:4]}")
         eve.see("You watch.")
         eve.until("return !!document.querySelector('canvas')")
-        self.walk(ann, 12)
         self.picture("maze-match", ann, eve)
         self.check(ann, eve)
         ann.driver.refresh()
@@ -129,8 +138,12 @@ class MatchTests(PageTestCase):
             ):
                 bob.send(json.dumps(asked))
             ann.see("Waiting for the others to come.")
+            ann.run(_KEEP_TOASTS)
             self.check(ann)
-        ann.see("Too few players came. You wait for another match.")
+        ann.until(
+            "return toasts.includes(arguments[0])",
+            "Too few players came. You wait for another match.",
+        )
         ann.see("You are number 1")
         ann.press("Stop waiting")
         ann.see("Find a match")

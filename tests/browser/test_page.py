@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.request import urlopen
 
-from tests.support.browsers import DESKTOP, PHONE
+from tests.support.browsers import DESKTOP, PATIENCE, PHONE
 from tests.support.pages import PageTestCase
 
 
@@ -39,13 +39,14 @@ class LobbyTests(PageTestCase):
         """
         A room of the list is joined with one press, and watched with another.
         """
-        ann, bob = self.player("Ann"), self.player("Bob")
+        # Rooms of other tests, Ann's among them, may still be listed.
+        flo, bob = self.player("Flo"), self.player("Bob")
         eve = self.player("Eve", is_phone=True)
-        self.new_room(ann, "Tic-tac-toe")
-        bob.press("Join Ann’s Tic-tac-toe")
-        for one in (ann, bob):
+        self.new_room(flo, "Tic-tac-toe")
+        bob.press("Join Flo’s Tic-tac-toe")
+        for one in (flo, bob):
             one.until("return !!document.querySelector('.ttt')")
-        eve.press("Watch Ann’s Tic-tac-toe")
+        eve.press("Watch Flo’s Tic-tac-toe")
         eve.see("You watch.")
         self.assertFalse(
             eve.run("return !!document.querySelector('.cell[aria-disabled=\"false\"]')")
@@ -99,17 +100,17 @@ class LobbyTests(PageTestCase):
         A game can be begun and played with the keyboard alone, and where it is can be
         seen.
         """
-        from selenium.webdriver.common.by import By
+        from selenium.webdriver.common.action_chains import ActionChains
         from selenium.webdriver.common.keys import Keys
 
         ann = self.player("Ann")
-        body = ann.driver.find_element(By.TAG_NAME, "body")
-        body.send_keys(Keys.TAB)
+        ann.see("Find a match")
+        # To whatever has the focus: the lists of the lobby may be drawn anew.
+        focused = "return document.activeElement.ariaLabel"
         for _ in range(40):
-            focused = ann.driver.switch_to.active_element
-            if focused.get_attribute("aria-label") == "Play Tic-tac-toe with a bot":
+            ActionChains(ann.driver).send_keys(Keys.TAB).perform()
+            if ann.run(focused) == "Play Tic-tac-toe with a bot":
                 break
-            focused.send_keys(Keys.TAB)
         outline = ann.run(
             "return getComputedStyle(document.activeElement).outlineStyle"
         )
@@ -132,10 +133,16 @@ class LobbyTests(PageTestCase):
         """
         A tab that was copied takes over from the first one, which says so and waits.
         """
+        from selenium.webdriver.support.ui import WebDriverWait
+
         ann = self.player("Ann")
         first = ann.driver.current_window_handle
         ann.run("window.copied = open(location.href)")
-        second = next(one for one in ann.driver.window_handles if one != first)
+        second = WebDriverWait(ann.driver, PATIENCE).until(
+            lambda driver: next(
+                (one for one in driver.window_handles if one != first), None
+            )
+        )
         try:
             ann.see("You went on in another tab")
             ann.press("Play here instead")

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import tests
-from tests.support.browsers import PATIENCE
+from tests.support.browsers import PATIENCE, Browser
 from tests.support.pages import PageTestCase
 from tests.system.test_dev import GAME
 from vinom.tap.child_node import free_port
@@ -57,22 +58,36 @@ class WaysTests(PageTestCase):
         bob.open(self.new_room(ann, "Maze", rows=2, cols=5))
         for one in (ann, bob):
             one.until("return !!document.querySelector('canvas')?.dataset.at")
-        # One way leads on, and the next may lead back.
         for one in (ann, bob):
             one.run(_WATCH)
-        for way in ("up", "down", "left", "right"):
-            left, top, width, height = ann.run(_PLACE, f".pad-{way}")
-            ann.touch(left + width / 2, top + height / 2)
-        ann.until(_HAS_MOVED, what="a button moved Ann")
-        left, top, width, height = bob.run(_PLACE, "canvas")
-        start = bob.run(_AT)
-        row, col = (int(one) for one in start.split(","))
-        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            x, y = (col + right + 0.5) * width / 5, (row + down + 0.5) * height / 2
-            if 0 < x < width and 0 < y < height:
-                bob.touch(left + x, top + y)
-        bob.until(_HAS_MOVED, what="a tap moved Bob")
+
+        def press_pads() -> None:
+            for way in ("up", "down", "left", "right"):
+                left, top, width, height = ann.run(_PLACE, f".pad-{way}")
+                ann.touch(left + width / 2, top + height / 2)
+
+        def tap_cells() -> None:
+            left, top, width, height = bob.run(_PLACE, "canvas")
+            row, col = (int(one) for one in bob.run(_AT).split(","))
+            for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                x, y = (col + right + 0.5) * width / 5, (row + down + 0.5) * height / 2
+                if 0 < x < width and 0 < y < height:
+                    bob.touch(left + x, top + y)
+
+        self.move(ann, press_pads)
+        self.move(bob, tap_cells)
         self.assertEqual([one.overflow() for one in (ann, bob)], [0, 0])
+
+    def move(self, one: Browser, touch: Callable[[], None]) -> None:
+        """
+        Touch until it has moved.
+
+        One way leads on, and the next may lead back before the canvas is drawn.
+        """
+        give_up = time.monotonic() + PATIENCE
+        while not one.run(_HAS_MOVED):
+            self.assertLess(time.monotonic(), give_up, "touching moves nobody")
+            touch()
 
     def test_with_a_bot(self) -> None:
         """
