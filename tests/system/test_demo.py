@@ -32,7 +32,7 @@ def start(test: TestCase, *command: str, **options: Any) -> Program:
 
 
 class DemoTests(TestCase):
-    timeout = 60
+    timeout = 180
 
     async def test_lines(self) -> None:
         """
@@ -68,7 +68,7 @@ class DemoTests(TestCase):
 
 
 class BotsTests(TestCase):
-    timeout = 100
+    timeout = 180
 
     async def test_report(self) -> None:
         """

@@ -17,7 +17,7 @@ from vinom.tap.child_node import ChildNode
 
 
 class IsolatedRoomTests(TestCase):
-    timeout = 60
+    timeout = 180
 
     async def open(self, *arguments: str) -> None:
         self.node = ChildNode(reactor, ["--warm=1", *arguments])

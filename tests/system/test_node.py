@@ -64,7 +64,7 @@ class Twistd(ProcessProtocol):
 
     async def says(self, words: str) -> None:
         """Wait until it has printed these words."""
-        for _ in range(400):
+        for _ in range(1200):
             if words in self.printed:
                 return
             assert not self.ended.called, self.printed
@@ -106,7 +106,7 @@ class LineClient(Protocol):
 
     async def hears(self, kind: str) -> dict[str, Any]:
         """Wait for a message of this type."""
-        for _ in range(400):
+        for _ in range(1200):
             for message in self.heard:
                 if message["type"] == kind:
                     found: dict[str, Any] = message["data"]
@@ -130,11 +130,13 @@ class Place:
             f"--ports={self.ports[0]}-{self.ports[1]}",
             "--warm=1",
             "--fill-seconds=0",
+            # A lone match is not over before its test is.
+            "--join-seconds=600",
         ]
 
 
 class NodeTests(TestCase):
-    timeout = 60
+    timeout = 180
 
     def setUp(self) -> None:
         # Not below the test's own directory: a socket's path has to be short.
