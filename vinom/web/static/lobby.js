@@ -24,7 +24,7 @@ export function showLobby({ main, client, catalogue }) {
     try {
       const room = await client.join(game, how);
       // The room's page finds it in the client, and adds the bot.
-      if (withBot) sessionStorage.setItem("vinom.add_bot", room.roomId);
+      if (withBot) sessionStorage.setItem("vinom.add_bots", `${room.roomId} 1`);
       location.hash = addressOf(room.roomId, game);
     } catch (error) {
       toast(inWords(error));

@@ -306,8 +306,17 @@ export function showRoom({ main, client, catalogue }, where) {
       showPlayers();
     }
 
+    /** With `vinom dev` rooms are lost and opened anew: who plays bots only keeps them. */
+    function rememberBots() {
+      if (!catalogue.dev) return;
+      const others = room.players.filter((one) => one.seat !== room.seat);
+      const areBots = room.isHost && others.every((one) => one.state === "bot");
+      sessionStorage.setItem("vinom.add_bots", `${room.roomId} ${areBots ? others.length : 0}`);
+    }
+
     undo.push(
       room.on("change", update),
+      room.on("change", rememberBots),
       room.on("state", () => {
         showTable();
         // Twenty times a second is too often for a list.
@@ -351,16 +360,16 @@ export function showRoom({ main, client, catalogue }, where) {
     if (!isDrawn) main.classList.add("wide");
     undo.push(() => main.classList.remove("wide"));
     update();
-    const bot = sessionStorage.getItem("vinom.add_bot");
-    if (bot === room.roomId) {
-      sessionStorage.removeItem("vinom.add_bot");
-      withBot(room).catch(told);
-    }
+    const [whose, count] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
+    sessionStorage.removeItem("vinom.add_bots");
+    // A page that is loaded again finds those of before.
+    const isNew = room.players.every((one) => one.state !== "bot");
+    if (whose === room.roomId && Number(count) && isNew) withBots(room, Number(count)).catch(told);
   }
 
-  /** @param {import("./vinom.js").Room} room */
-  async function withBot(room) {
-    await room.addBot();
+  /** @param {import("./vinom.js").Room} room @param {number} count */
+  async function withBots(room, count) {
+    for (let added = 0; added < count; added += 1) await room.addBot();
     // A table with more seats would wait for others first.
     if (room.state === "gathering") {
       await room.start().catch((error) => {
