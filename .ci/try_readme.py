@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Enough for a match to begin, also on a machine with much else to do.
+SECONDS = 15
 
 #: What a fresh clone would not have.
 LEFTOVERS = (
@@ -30,7 +32,7 @@ LEFTOVERS = (
 
 
 def main() -> int:
-    """Copy, run for five seconds, tell."""
+    """Copy, run for some seconds, tell."""
     copy = Path(sys.argv[1])
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFTOVERS))
@@ -44,9 +46,9 @@ def main() -> int:
         for name, value in os.environ.items()
         if name not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     }
-    print(f"$ {command} --seconds 5", flush=True)
+    print(f"$ {command} --seconds {SECONDS}", flush=True)
     status = subprocess.run(
-        ["/bin/sh", "-ec", f"{command} --seconds 5"],
+        ["/bin/sh", "-ec", f"{command} --seconds {SECONDS}"],
         cwd=copy,
         env=environ,
         stdin=subprocess.DEVNULL,

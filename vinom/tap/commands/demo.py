@@ -44,7 +44,9 @@ _DANCE = 6.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be asked."""
     parser.add_argument(
-        "--seconds", type=float, help="end after so long; until Ctrl-C if not given"
+        "--seconds",
+        type=float,
+        help="end so long after the node has started; until Ctrl-C if not given",
     )
     parser.add_argument(
         "--players", type=int, default=4, help="bots that play with each other (4)"
@@ -141,9 +143,6 @@ class Demo:
             self.stop()
 
     async def _run(self) -> int:
-        end = None
-        if self._seconds is not None:
-            end = self._reactor.callLater(self._seconds, self.stop)
         try:
             await self._node.start()
             # On a terminal too: it is there again when the picture is gone.
@@ -156,8 +155,6 @@ class Demo:
             self.last_words.append(f"vinom demo: {error}")
             return 1
         finally:
-            if end is not None and end.active():
-                end.cancel()
             await self._node.stop()
         if not self.tally.started:
             self.last_words.append("vinom demo: no match came about; the node says:")
@@ -191,7 +188,13 @@ class Demo:
             pause = 1.0 / _RATE
         drawing.clock = self._reactor
         drawing.start(pause)
+        end = None
+        if self._seconds is not None:
+            # From here on: how long the node took to start is the machine's affair.
+            end = self._reactor.callLater(self._seconds, self.stop)
         await self._over
+        if end is not None and end.active():
+            end.cancel()
         drawing.stop()
         self._keyboard.stop()
         for greeter in self._greeters:
