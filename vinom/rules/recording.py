@@ -76,7 +76,7 @@ class Recording:
     A recording as read.
 
     :ivar inputs: what reached the game, in order; actions not yet decoded.
-    :ivar ending: ``None`` if its process was killed.
+    :ivar ending: ``None`` if it still goes on, or its process was killed.
     """
 
     header: Header

@@ -94,7 +94,7 @@ def describe(recording: Recording, result: ReplayResult) -> str:
         f"after {result.time:.1f} s"
     ]
     if ending is None:
-        lines.append("it has no end: its process was killed")
+        lines.append("it has no end: it still goes on, or its process was killed")
     else:
         lines.append(
             f"recorded end: {ending.end.reason} {ending.end.view_hash}".rstrip()
