@@ -16,6 +16,7 @@ from tests.support.games import Say
 from vinom.errors import Refused, Rejected, Unreadable
 from vinom.game import Chance
 from vinom.games.maze import Maze, MazeState, Move
+from vinom.rules.play import Recorded
 from vinom.rules.recording import (
     Recording,
     encode_ending,
@@ -23,6 +24,7 @@ from vinom.rules.recording import (
     encode_recorded,
     read_recording,
     replay,
+    whole_frames,
 )
 from vinom.rules.room import Closed, Room
 
@@ -263,6 +265,22 @@ class AnyMatchTests(RecordingCase):
 
 
 class FileTests(RecordingCase):
+    def test_whole_frames(self) -> None:
+        """
+        Wherever a file has to end, it ends behind the last frame that is whole.
+        """
+        frames = [
+            encode_recorded(Recorded("act", 1.0, 0, "x" * length))
+            for length in (0, 1, 300, 7)
+        ]
+        data = b"".join(frames)
+        borders = [len(b"".join(frames[:count])) for count in range(5)]
+        for most in range(len(data) + 20):
+            expected = max(border for border in borders if border <= most)
+            self.assertEqual(whole_frames(data, most), expected)
+            cut = data[:most]
+            self.assertEqual(whole_frames(cut, len(data)), expected)
+
     def test_cut_anywhere(self) -> None:
         """
         A file cut at any byte is read as far as it was written.

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rules.test_room import plan_for
 from tests.support.games import Say, Teller
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.rules.play import Recorded
 from vinom.rules.recording import read_recording, replay
 from vinom.rules.room import Closed, Room
 from vinom.storage.recordings import MatchRecording, Recordings
@@ -157,6 +158,27 @@ class MatchRecordingTests(RecordingsCase):
         self.assertGreater(len(part.inputs), 20)
         self.assertIsNone(replay(part, game).differing)
         self.assertEqual(len(self.warnings), 1)
+
+    def test_what_cannot_be_written(self) -> None:
+        """
+        An action that no file can hold ends the recording with one line; what came
+        before it is there, and replays.
+        """
+        recordings = Recordings(self.directory)
+        game = Teller()
+        recording = recordings.open(plan_for(game), game, 1.7e9)
+        room = Room(plan_for(game), game, 1000.0, record=recording.record)
+        room.join(0, 1000.0)
+        room.join(1, 1000.0)
+        room.act(0, Say("hi"), 1000.25)
+        recording.record(Recorded("act", 0.25, 0, object()))
+        room.act(1, Say("ho"), 1000.5)
+        self.assertFalse(recording.is_open)
+        self.assertEqual(len(self.warnings), 1)
+        (path,) = self.directory.iterdir()
+        part = read_recording(path.read_bytes())
+        self.assertEqual([one.time for one in part.inputs], [0.25])
+        self.assertIsNone(replay(part, game).differing)
 
     def test_no_directory(self) -> None:
         """

@@ -119,6 +119,17 @@ def encode_ending(end: MatchEnd, state: Any) -> bytes:
     return _frame(b"E", _encode(Ending(end, state_hash(state), plain(state))))
 
 
+def whole_frames(data: bytes | bytearray, most: int) -> int:
+    """Tell how long those first frames are that fit into *most* bytes together."""
+    size = 0
+    while size + 4 <= len(data):
+        after = size + 4 + int.from_bytes(data[size : size + 4], "big")
+        if after > min(most, len(data)):
+            break
+        size = after
+    return size
+
+
 def _frame(letter: bytes, payload: bytes) -> bytes:
     return _pack_head(len(payload) + 1, letter) + payload
 

@@ -21,16 +21,21 @@ from twisted.logger import Logger
 from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
 from vinom.rules.play import Recorded
-from vinom.rules.recording import encode_ending, encode_header, encode_recorded
+from vinom.rules.recording import (
+    encode_ending,
+    encode_header,
+    encode_recorded,
+    whole_frames,
+)
 
 SUFFIX = ".vinomrec"
 REPORT_SUFFIX = ".crash.txt"
 #: Its time of change is when the directory was swept.
 MARKER = ".swept"
 
-#: Kept in memory at most: so many things, for so long; match time, or real time
+#: Kept in memory at most: so many bytes, for so long; match time, or real time
 #: where somebody gives us a clock. Seconds.
-_MOST_HELD = 128
+_MOST_HELD = 8192
 _FLUSH_EVERY = 1.0
 #: With a clock so often some files are written, and of that many matches at most, so
 #: that nobody waits for the disk. Seconds.
@@ -58,61 +63,43 @@ class MatchRecording:
     path: Path
     most: int
     is_open: bool = True
-    _head: bytes = b""
     _begun: Callable[[MatchRecording], None] | None = None
+    # As it goes to the file: objects of many rooms that wait here would be out of
+    # the processor's caches by the time they are written.
+    _held: bytearray = attrs.field(factory=bytearray)
+    _is_begun: bool = False
     _is_made: bool = False
-    _held: list[Recorded] = attrs.field(factory=list)
     _since: float = 0.0
     _written: int = 0
 
     def record(self, recorded: Recorded) -> None:
         """Write down one thing that reached the game."""
+        if not self.is_open:
+            return
+        try:
+            frame = encode_recorded(recorded)
+        except Exception as error:
+            self.flush()
+            self._stop(f"an action cannot be written: {error}")
+            return
         held = self._held
-        held.append(recorded)
-        count = len(held)
-        if count == 1:
-            self._since = recorded.time
+        held += frame
+        if not self._is_begun:
+            self._is_begun, self._since = True, recorded.time
             if self._begun is not None:
                 self._begun(self)
-        elif count >= _MOST_HELD or recorded.time - self._since >= _FLUSH_EVERY:
+        elif len(held) >= _MOST_HELD or recorded.time - self._since >= _FLUSH_EVERY:
             self.flush()
 
     def flush(self) -> None:
         """Hand what is held to the operating system."""
-        held, self._held = self._held, []
-        if not self.is_open:
+        data, self._held = self._held, bytearray()
+        self._is_begun = False
+        if not (data and self.is_open):
             return
-        frames = [self._head] if self._head else []
-        try:
-            frames += map(encode_recorded, held)
-        except Exception as error:
-            self._stop(f"an action cannot be written: {error}")
-            return
-        self._head = b""
-        if frames:
-            self._write(frames)
-
-    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
-        """
-        Write the end, and the crash report if there is one.
-
-        :returns: where the report is; empty if there is none.
-        """
-        self.flush()
-        if self.is_open:
-            try:
-                self._write([encode_ending(end, state)])
-            except Exception as error:
-                self._stop(f"the final state cannot be written: {error}")
-        self.is_open = False
-        return "" if report is None else self._write_report(report)
-
-    def _write(self, frames: list[bytes]) -> None:
-        """Write what still may be of it."""
-        data = b"".join(frames)
         is_too_long = self._written + len(data) > self.most
         if is_too_long:
-            data = _within(frames, self.most - self._written)
+            data = data[: whole_frames(data, self.most - self._written)]
         try:
             self._append(data)
         except OSError as error:
@@ -121,7 +108,23 @@ class MatchRecording:
         if is_too_long:
             self._stop(f"it is longer than {self.most} bytes")
 
-    def _append(self, data: bytes) -> None:
+    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
+        """
+        Write the end, and the crash report if there is one.
+
+        :returns: where the report is; empty if there is none.
+        """
+        if self.is_open:
+            try:
+                self._held += encode_ending(end, state)
+            except Exception as error:
+                self.flush()
+                self._stop(f"the final state cannot be written: {error}")
+            self.flush()
+        self.is_open = False
+        return "" if report is None else self._write_report(report)
+
+    def _append(self, data: bytearray) -> None:
         """Write at the end; the file that is there at first is another match's."""
         new = 0 if self._is_made else os.O_CREAT | os.O_EXCL
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | new
@@ -161,16 +164,6 @@ class MatchRecording:
         self.is_open = False
 
 
-def _within(frames: list[bytes], room: int) -> bytes:
-    """Take the first whole frames for which there is room."""
-    taken = bytearray()
-    for frame in frames:
-        if len(taken) + len(frame) > room:
-            break
-        taken += frame
-    return bytes(taken)
-
-
 @attrs.define(eq=False)
 class Recordings:
     """
@@ -204,8 +197,8 @@ class Recordings:
         return MatchRecording(
             self.directory / (_file_name(plan.match_id) + SUFFIX),
             self.most_match_bytes,
-            head=encode_header(plan, game, opened_at),
             begun=None if self.clock is None else self._note,
+            held=bytearray(encode_header(plan, game, opened_at)),
         )
 
     def flush(self) -> None:
