@@ -155,12 +155,14 @@ class OneDatagramTests(WholeCase):
             seal_for_player(server, association, *payloads)
 
         def server_send_each(
-            server: DtlsServer, payloads: Sequence[tuple[Association, bytes]]
-        ) -> None:
+            server: DtlsServer,
+            payloads: Sequence[tuple[Association, bytes]],
+            write: Any = None,
+        ) -> int:
             for association, payload in payloads:
                 if association.is_open:
                     self.tap.note_server(association.address, payload)
-            seal_each_for_player(server, payloads)
+            return seal_each_for_player(server, payloads, write)
 
         # Nothing is replaced: what is sealed is written down before it is.
         self.patch(DtlsClient, "send", client_send)

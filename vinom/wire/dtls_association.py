@@ -11,6 +11,7 @@ from vinom.wire.admission import Address
 from vinom.wire.dtls_channel import Channel
 from vinom.wire.dtls_events import Ending
 from vinom.wire.dtls_life import Ended, LifeFacts, LifeInputs, Opened, open_life
+from vinom.wire.dtls_memory import Memory
 
 
 @attrs.define(eq=False)
@@ -22,7 +23,8 @@ class Association:
 
     :ivar ticket: what it showed; ``None`` for a client without server name.
     :ivar owner: for whoever serves this peer; never looked at here.
-    :ivar max_payload: longest payload of one record, bytes.
+    :ivar max_payload: longest payload of one record, bytes; 0 while it is not open.
+    :ivar memory: the channel's, while it is open.
     :ivar is_open: payloads can pass.
     :ivar random: of the ClientHello, to know its copies by.
     :ivar began: when the handshake began, seconds on the caller's clock.
@@ -36,6 +38,7 @@ class Association:
     max_payload: int = attrs.field(default=0, init=False)
     is_open: bool = attrs.field(default=False, init=False)
     channel: Channel = attrs.field(kw_only=True, repr=False)
+    memory: Memory = attrs.field(init=False, repr=False)
     random: bytes = attrs.field(kw_only=True, repr=False)
     began: float = attrs.field(kw_only=True, repr=False)
     heard: float = attrs.field(init=False, repr=False)
@@ -68,8 +71,10 @@ class Association:
             if isinstance(news, Opened):
                 self.is_open = True
                 self.max_payload = self.channel.max_payload
+                self.memory = self.channel.memory
             else:
                 self.is_open = False
+                self.max_payload = 0
                 self.is_over = True
                 ended = news
         self._facts.outbox.clear()

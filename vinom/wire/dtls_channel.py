@@ -8,7 +8,6 @@ so the last flight is kept here and repeated sooner, on the caller's clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 from OpenSSL import SSL
@@ -32,7 +31,7 @@ _LAST_RESEND = 1.0
 #: otherwise every spoofed datagram would be answered with a kilobyte.
 _RESEND_GAP = 0.1
 
-#: What `Channel.open_one` and `Channel.seal_one` raise; see `ending_of`.
+#: What `Channel.memory` raises; see `ending_of`.
 RecordError = SSL.Error
 
 
@@ -68,10 +67,10 @@ class Channel:
     :param mtu: longest datagram to send, bytes.
     :ivar is_finished: payloads can pass.
     :ivar max_payload: longest payload of one record, bytes; 0 before that.
-    :ivar open_one: takes a datagram that `is_one_record`, returns its payload;
-        raises `RecordError`. `receive` for the usual case, without its steps.
-    :ivar seal_one: takes a payload that is neither empty nor too long, returns all
-        that is to be sent; raises `RecordError`. `send` and `flush`, likewise.
+    :ivar memory: for the usual case, without the steps of `receive`, and of `send`
+        and `flush`: its `open_one` takes a datagram that `is_one_record`, its
+        `seal_one` a payload that is neither empty nor too long; both raise
+        `RecordError`.
     :ivar flight: what the peer may not have seen of the handshake.
     """
 
@@ -79,22 +78,18 @@ class Channel:
         "_connection",
         "_delay",
         "_flight_at",
-        "_memory",
         "_mtu",
         "_resend_at",
         "flight",
         "is_finished",
         "max_payload",
-        "open_one",
-        "seal_one",
+        "memory",
     )
 
     def __init__(self, context: SSL.Context, mtu: int) -> None:
         self._connection = SSL.Connection(context, None)
         self._connection.set_ciphertext_mtu(mtu)
-        self._memory = memory_of(self._connection)
-        self.open_one: Callable[[bytes], bytes] = self._memory.open_one
-        self.seal_one: Callable[[bytes], bytes] = self._memory.seal_one
+        self.memory = memory_of(self._connection)
         self._mtu = mtu
         self.flight: list[bytes] = []
         self._flight_at = 0.0
@@ -183,7 +178,7 @@ class Channel:
         :raises ChannelClosed: the peer said close_notify.
         :raises ChannelBroken: OpenSSL gave up on the peer.
         """
-        memory = self._memory
+        memory = self.memory
         try:
             if is_one_record(datagram):
                 # Its payload is all there is, and asking again, which costs as
@@ -208,7 +203,7 @@ class Channel:
         :raises ValueError: one is empty or longer than ``max_payload``.
         :raises ChannelBroken: OpenSSL cannot any more.
         """
-        most, seal = self.max_payload, self._memory.seal
+        most, seal = self.max_payload, self.memory.seal
         try:
             for payload in payloads:
                 if not 0 < len(payload) <= most:
@@ -227,7 +222,7 @@ class Channel:
 
     def flush(self) -> list[bytes]:
         """Take what is to be sent, in datagrams of whole records."""
-        wrote = self._memory.take()
+        wrote = self.memory.take()
         if len(wrote) <= self._mtu:
             return [wrote] if wrote else []
         return cut_datagrams(wrote, self._mtu)

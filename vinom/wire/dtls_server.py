@@ -100,12 +100,11 @@ class DtlsServer(DtlsServerOut):
         # This is done for each input, so what is usual is written out here, from
         # `is_one_record` to `_opened`; everything else is for `_open_records`.
         channel = association.channel
-        open_one = channel.open_one
         if (datagram[11] << 8 | datagram[12]) + RECORD_HEADER != size or channel.flight:
             self._open_records(association, datagram, now)
             return True
         try:
-            payload = open_one(datagram)
+            payload = association.memory.open_one(datagram)
         except RecordError as error:
             self._opened(association, [], ending_of(error), now)
         else:

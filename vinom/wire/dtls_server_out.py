@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from vinom.wire.admission import Address
 from vinom.wire.dtls_association import Association
@@ -54,31 +54,44 @@ class DtlsServerOut:
         for datagram in channel.flush():
             datagrams.append((datagram, address))
 
-    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+    def send_each(
+        self,
+        payloads: Iterable[tuple[Association, bytes]],
+        write: Callable[[bytes, Address], object] | None = None,
+    ) -> int:
         """
         Seal one payload for each of some peers; as `send` in everything else.
 
+        :param write: sends a datagram at once, or raises `OSError`; what is sealed
+            is then still in the processor's cache. Without it, or where a datagram
+            has to be cut, they are among `take_datagrams`.
+        :returns: how many datagrams *write* did not take.
         :raises ValueError: one is empty or longer than its peer's ``max_payload``.
         """
         # Done for each state, so written out as in `receive_play`.
-        mtu, datagrams = self._mtu, self._datagrams
+        mtu, written, unsendable = self._mtu, 0, 0
         for association, payload in payloads:
-            if not association.is_open:
-                continue
             most = association.max_payload
             if not 0 < len(payload) <= most:
+                if not association.is_open:
+                    continue
                 raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
-            seal_one = association.channel.seal_one
             try:
-                datagram = seal_one(payload)
+                datagram = association.memory.seal_one(payload)
             except RecordError:
                 self._end(association, "failed", association.heard)
                 continue
-            if len(datagram) <= mtu:
-                datagrams.append((datagram, association.address))
-            else:
-                # Something of a handshake waited to go with it.
+            if write is None or len(datagram) > mtu:
+                # Something of a handshake may have waited to go with it.
                 self._give(cut_datagrams(datagram, mtu), association.address)
+                continue
+            try:
+                write(datagram, association.address)
+                written += 1
+            except OSError:
+                unsendable += 1
+        self.datagrams_out += written + unsendable
+        return unsendable
 
     def close(self, association: Association, now: float) -> None:
         """Say close_notify and forget the peer; makes no event."""
