@@ -107,6 +107,7 @@ class HostedOut:
             room.close("time_limit", now)
         has_one_audience, has_ticks = self._has_one_audience, self._ticks
         made: dict[Hashable, list[bytes]] = {}
+        tails: list[bytes] | None = None
         is_all = True
         for seat in self.seats:
             line = seat.line
@@ -115,21 +116,23 @@ class HostedOut:
             if seat.shown == version or not seat.present:
                 is_all = False
                 continue
-            audience = EVERYBODY if has_one_audience else room.audience_of(seat.number)
-            tails = made.get(audience)
-            if tails is None:
-                tails = made[audience] = self._encode(audience, version, now)
-            if not tails:
-                return False
+            if tails is None or not has_one_audience:
+                audience = (
+                    EVERYBODY if has_one_audience else room.audience_of(seat.number)
+                )
+                tails = made.get(audience)
+                if tails is None:
+                    tails = made[audience] = self._encode(audience, version, now)
+                if not tails:
+                    return False
             seat.shown = version
             if not has_ticks:
                 seat.applied = seat.acted
-            link, applied = line.link, seat.applied
-            packet = link.make_state(version, tails, applied, now)
+            packet = line.link.make_state(version, tails, seat.applied, now)
             if packet is not None:
                 sent.append((line.association, packet))
             else:
-                link.state(version, tails, applied, now)
+                line.link.state(version, tails, seat.applied, now)
                 is_all = False
         return is_all
 

@@ -111,6 +111,8 @@ class Measured:
     :ivar quality: where that is counted.
     """
 
+    __slots__ = ()
+
     quality: Quality
 
     @property

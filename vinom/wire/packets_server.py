@@ -33,7 +33,8 @@ from vinom.wire.packets import (
 _HEAD = Layout("!BII")
 _PROBE = Layout("!BIIIII")
 _STATE_SEAT = Layout("!BIII")
-_pack_state = _STATE_SEAT.pack
+#: Makes one seat's part of a STATE: its type, number, acknowledgement, applied.
+pack_state = _STATE_SEAT.pack
 _STATE_TAIL = Layout("!IIBB")
 _pack_tail = _STATE_TAIL.pack
 _WELCOME = Layout("!BIIIBB")
@@ -206,7 +207,7 @@ def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
 
 def write_state(number: int, acked: int, applied: int, tail: bytes) -> bytes:
     """Make a STATE of one seat's part and the shared *tail*."""
-    return _pack_state(STATE, number, acked, applied) + tail
+    return pack_state(STATE, number, acked, applied) + tail
 
 
 def write_welcome(

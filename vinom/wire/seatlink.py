@@ -63,6 +63,16 @@ class SeatLink(SeatOut):
     :raises PeerError: the connection cannot carry a packet.
     """
 
+    __slots__ = (
+        "_epoch",
+        "_may_act",
+        "_patience_at",
+        "_ping_at",
+        "_rejection",
+        "_rejects_left",
+        "_welcome",
+    )
+
     def __init__(
         self,
         max_payload: int,
@@ -100,8 +110,6 @@ class SeatLink(SeatOut):
             quality.highest = number
         if self._seen < state <= self._version:
             self._seen = state
-            if state == self._version:
-                self._state_at = inf
         if message >= self._messages.first:
             self._hear_messages(message, now)
         if self._ack_at == inf:
@@ -139,8 +147,6 @@ class SeatLink(SeatOut):
     def _hear(self, read: PlayerPacket, now: float, events: list[SeatEvent]) -> None:
         if self._seen < read.state <= self._version:
             self._seen = read.state
-            if read.state == self._version:
-                self._state_at = inf
         if read.message:
             self._hear_messages(read.message, now)
         kind = type(read)
@@ -206,6 +212,7 @@ class SeatLink(SeatOut):
         self._epoch = welcome.epoch
         self.consumed = welcome.input
         self._messages, self._unsent = messages, messages.first
+        self._has_told = True
         self.phase = "welcomed"
         self._patience_at = now + 2 * JOIN_PATIENCE
         self._resend_pause = self.quality.patience
@@ -238,7 +245,8 @@ class SeatLink(SeatOut):
             return
         self.phase = "refused"
         self._rejection = (code, message, round(1000 * retry_after))
-        self._ack_at = self._resend_at = self._state_at = self._ping_at = inf
+        self._ack_at = self._resend_at = self._ping_at = inf
+        self._seen = self._version
         self._patience_at = now + REJECT_LINGER
         self._send_reject()
 
@@ -258,7 +266,7 @@ class SeatLink(SeatOut):
             self._patience_at,
             self._ack_at,
             self._resend_at,
-            self._state_at,
+            self._state_at(),
             self._ping_at,
         )
         return None if at == inf or self.phase == "over" else at
@@ -272,9 +280,10 @@ class SeatLink(SeatOut):
             return
         if now >= self._resend_at:
             self._send_again(now)
-        if now >= self._state_at:
-            self._state_pause = min(2 * self._state_pause, self.quality.longest)
-            self._state_at = now + self._state_pause
+        if now >= self._state_at():
+            pause = self._state_pause or self.quality.patience
+            self._state_sent = now
+            self._state_pause = min(2 * pause, self.quality.longest)
             self._send_state()
         if now >= self._ping_at:
             self._ping_at = now + PING_EVERY

@@ -12,8 +12,10 @@ from typing import Literal
 
 from vinom.wire.linkmessages import MessageStream
 from vinom.wire.linkquality import Measured, Quality
+from vinom.wire.packets import STATE
 from vinom.wire.packets_server import (
     ServerProbe,
+    pack_state,
     write_messages,
     write_server_probe,
     write_state,
@@ -30,6 +32,28 @@ class SeatOut(Measured):
     :ivar consumed: number of the last action taken.
     """
 
+    # A game server sends to hundreds of these in turn, and waits for each one's
+    # memory: what is not there need not be fetched.
+    __slots__ = (
+        "_ack_at",
+        "_applied",
+        "_has_told",
+        "_messages",
+        "_numbered",
+        "_out",
+        "_resend_at",
+        "_resend_pause",
+        "_seen",
+        "_state_pause",
+        "_state_sent",
+        "_tails",
+        "_unsent",
+        "_version",
+        "consumed",
+        "phase",
+        "quality",
+    )
+
     def __init__(self) -> None:
         self.phase: Phase = "waiting"
         self.quality = Quality()
@@ -38,12 +62,15 @@ class SeatOut(Measured):
         self._out: list[bytes] = []
         self._messages = MessageStream()
         self._unsent = 1
+        # Perhaps there are messages to send.
+        self._has_told = False
         self._ack_at = inf
         self._resend_at = inf
         self._resend_pause = 0.0
         self._tails: Sequence[bytes] = ()
         self._version = self._applied = self._seen = 0
-        self._state_at = inf
+        self._state_sent = 0.0
+        # Of a second try and later ones; the first comes after `Quality.patience`.
         self._state_pause = 0.0
 
     # What the caller may ask.
@@ -70,8 +97,7 @@ class SeatOut(Measured):
         if self.phase != "confirmed":
             return
         self._tails, self._version, self._applied = tails, version, applied
-        self._state_pause = pause = self.quality.patience
-        self._state_at = now + pause
+        self._state_sent, self._state_pause = now, 0.0
         self._send_state()
 
     def make_state(
@@ -82,20 +108,19 @@ class SeatOut(Measured):
 
         ``None`` if there is more to send, or may be; then nothing was done.
         """
-        if (
-            self.phase != "confirmed"
-            or len(tails) != 1
-            or self._out
-            or self._unsent < self._messages.next
-        ):
+        if self.phase != "confirmed" or self._has_told or self._out or len(tails) != 1:
             return None
         # Written out, as `receive` is: there are more of these than of anything.
         self._tails, self._version, self._applied = tails, version, applied
-        self._state_pause = pause = self.quality.patience
-        self._state_at = now + pause
-        self._ack_at = inf
+        self._state_sent, self._state_pause, self._ack_at = now, 0.0, inf
         self._numbered = number = self._numbered + 1
-        return write_state(number, self.consumed, applied, tails[0])
+        return pack_state(STATE, number, self.consumed, applied) + tails[0]
+
+    def _state_at(self) -> float:
+        """When to send the newest state again."""
+        if self._seen >= self._version:
+            return inf
+        return self._state_sent + (self._state_pause or self.quality.patience)
 
     def _send_state(self) -> None:
         number, consumed, applied = self._numbered, self.consumed, self._applied
@@ -118,6 +143,7 @@ class SeatOut(Measured):
 
     def told(self, now: float) -> None:
         """Somebody added to the seat's messages: they go out with `take_packets`."""
+        self._has_told = True
         if self.phase == "confirmed" and self._resend_at == inf:
             self._resend_pause = self.quality.patience
             self._resend_at = now + self._resend_pause
@@ -127,16 +153,17 @@ class SeatOut(Measured):
         self.quality.hasten(longest)
         self._resend_pause = self._state_pause = longest
         self._resend_at = inf if self._resend_at == inf else now
-        self._state_at = inf if self._state_at == inf else now
+        self._state_sent = now - longest
 
     # What goes out.
 
     def take_packets(self) -> list[bytes]:
         """Hand over what is to be sent, each as one payload."""
-        messages = self._messages
-        if self._unsent < messages.next and self.phase == "confirmed":
-            self._send_messages(self._unsent, len(messages))
-            self._unsent = messages.next
+        if self._has_told and self.phase == "confirmed":
+            self._has_told, messages = False, self._messages
+            if self._unsent < messages.next:
+                self._send_messages(self._unsent, len(messages))
+                self._unsent = messages.next
         out = self._out
         if out:
             self._out = []
@@ -144,7 +171,7 @@ class SeatOut(Measured):
 
     def is_silent(self) -> bool:
         """Is there nothing for `take_packets`?"""
-        return not self._out and self._unsent >= self._messages.next
+        return not (self._out or self._has_told)
 
     def is_at_rest(self) -> bool:
         """Does it want nothing but what a state or a PING left unanswered wants?"""
@@ -153,7 +180,7 @@ class SeatOut(Measured):
             and self._ack_at == inf
             and self._resend_at == inf
             and not self._out
-            and self._unsent >= self._messages.next
+            and not self._has_told
         )
 
     def _send_messages(self, start: int, most: int) -> None:
