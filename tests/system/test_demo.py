@@ -84,7 +84,8 @@ class BotsTests(TestCase):
             "bots",
             "--game=maze",
             "--players=8",
-            "--seconds=1",
+            # On a slow machine the first match takes seconds to begin.
+            "--seconds=5",
             "--pace=30",
             '--options={"rows": 4, "cols": 6}',
             "--json",
@@ -112,7 +113,8 @@ class BotsTests(TestCase):
             *VINOM,
             "bots",
             "--game=tests.support.quick:QuickMaze",
-            "--seconds=1",
+            # On a slow machine the first match takes seconds to begin.
+            "--seconds=5",
             "--pace=30",
             '--options={"rows": 3, "cols": 4}',
             "--json",
