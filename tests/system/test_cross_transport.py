@@ -116,6 +116,8 @@ class CrossTransportTests(TestCase):
                 f"--http={self.http}",
                 "--game=tests.support.quick:QuickMaze",
                 "--warm=1",
+                # Godot needs a while to start, and a blocked player to go around.
+                "--join-seconds=60",
                 *arguments,
             ],
         )

@@ -20,7 +20,7 @@ GODOT = Path(__file__).with_name("godot")
 
 
 class ForeignPlayerTests(TestCase):
-    timeout = 60
+    timeout = 180
 
     async def meet(self) -> tuple[MatchFound, str]:
         """
@@ -28,7 +28,7 @@ class ForeignPlayerTests(TestCase):
 
         :returns: what the stranger is told, and the file of its trust anchor.
         """
-        node = ChildNode(reactor, ["--fill-seconds=0.1"])
+        node = ChildNode(reactor, ["--fill-seconds=0.1", "--join-seconds=60"])
         self.addCleanup(node.stop)
         await node.start()
         ours = await connect(reactor, node.host, node.port, name="ours")

@@ -34,7 +34,7 @@ def talk(port: int, *messages: bytes) -> list[dict[str, Any]]:
 class LobbySocketTests(TestCase):
     """A person with netcat."""
 
-    timeout = 60
+    timeout = 180
 
     async def test_two_players(self) -> None:
         """

@@ -83,7 +83,13 @@ class MetricsTests(TestCase):
         first, last = free_port_range(4)
         self.node = ChildNode(
             reactor,
-            ["--game=tests.support.quick:QuickMaze", f"--ports={first}-{last}"],
+            [
+                "--game=tests.support.quick:QuickMaze",
+                f"--ports={first}-{last}",
+                # All four in one match, however slowly they come.
+                "--fill-seconds=60",
+                "--join-seconds=60",
+            ],
         )
         self.addCleanup(self.node.stop)
         await self.node.start()

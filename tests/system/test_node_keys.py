@@ -25,7 +25,7 @@ from vinom.tap.asking import AdminLine
 
 
 class NodeKeyTests(TestCase):
-    timeout = 90
+    timeout = 180
 
     def setUp(self) -> None:
         # Not below the test's own directory: a socket's path has to be short.
