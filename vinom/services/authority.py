@@ -295,6 +295,6 @@ def private_folder(path: Path) -> Path:
     except OSError as error:
         raise Misconfigured(
             f"the state directory {path} cannot be used: {error.strerror}; set "
-            "state_dir to a folder that is ours to write"
+            "state_dir to a folder of this user"
         ) from error
     return path
