@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, kinds, only
+from vinom.services.rooms_ports import RoomBounds
 
 
 class ReconnectTests(SynchronousTestCase):
@@ -365,6 +366,23 @@ class HostTests(SynchronousTestCase):
         self.assertEqual((came["how"], came["host"]), ("returned", 0))
         self.assertEqual(eve.ask("add_bot")[0]["error"]["code"], "not_host")
         self.assertEqual(again.ask("add_bot")[-1]["type"], "room_done")
+
+    def test_host_is_away_at_the_start(self) -> None:
+        """
+        Who made the room is host in the game too, even if the game begins during a
+        short loss of its connection.
+        """
+        ann, joined = self.world.joined("ann", "r2", "hosted")
+        bob, _ = self.world.joined("bob", "r2", "hosted")
+        ann.hang_up()
+        self.world.clock.advance(RoomBounds().fill_seconds)
+        self.assertIn("room_started", kinds(bob.heard()))
+        line, _ = self.world.hello("someone")
+        back = line.ask("reconnect", resume=joined["resume"])[0]["data"]
+        self.assertEqual((back["state"], back["host"]), ("playing", 0))
+        self.world.turn()
+        view = line.heard()[-1]["data"]["view"]
+        self.assertEqual(view["last"], "seat 0 is host")
 
     def test_everybody_was_away(self) -> None:
         """

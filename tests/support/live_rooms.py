@@ -214,8 +214,18 @@ class Brief(Pair):
     grace_seconds = 5.0
 
 
+class Hosted(Few):
+    """A game that knows who is host."""
+
+    name = "hosted"
+
+    def start(self, table: Table) -> Heard:
+        return Heard(len(table.seats), last=f"seat {table.host} is host")
+
+
 GAMES: tuple[type[Pair], ...] = (
     *(Pair, Few, Each, Open, Secret, Wide, Missing, Beat, Between, NoBot, Brief),
+    Hosted,
 )
 
 

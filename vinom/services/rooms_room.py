@@ -194,7 +194,8 @@ class LiveRoom(LiveRoomSeats):
             ),
             seed=int.from_bytes(self._house.entropy(8), "big"),
             options=self.options,
-            host=self.host_seat() or 0,
+            # Away or not: the game does not learn who is host later.
+            host=next((who.seat for who in self.members if who.seat is not None), 0),
         )
         try:
             room = self._lay(plan, now)
