@@ -155,14 +155,12 @@ class OneDatagramTests(WholeCase):
             seal_for_player(server, association, *payloads)
 
         def server_send_each(
-            server: DtlsServer,
-            payloads: Sequence[tuple[Association, bytes]],
-            write: Any = None,
-        ) -> int:
+            server: DtlsServer, payloads: Sequence[tuple[Association, bytes]]
+        ) -> None:
             for association, payload in payloads:
                 if association.is_open:
                     self.tap.note_server(association.address, payload)
-            return seal_each_for_player(server, payloads, write)
+            seal_each_for_player(server, payloads)
 
         # Nothing is replaced: what is sealed is written down before it is.
         self.patch(DtlsClient, "send", client_send)

@@ -100,30 +100,6 @@ class PayloadTests(PlayCase):
         self.net.run()
         self.assertEqual(self.client_payloads(), [b"one", b"x" * most, b"two"])
 
-    def test_sent_at_once(self) -> None:
-        """
-        Payloads may leave while others are still being sealed; one that the
-        operating system does not take is lost, as any datagram may be, and counted,
-        and those after it arrive.
-        """
-        peer, server = self.association, self.net.server
-        before = server.datagrams_out
-        left: list[bytes] = []
-
-        def write(datagram: bytes, address: Address) -> None:
-            self.assertEqual(address, peer.address)
-            left.append(datagram)
-            if len(left) == 2:
-                raise BlockingIOError
-
-        payloads = [(peer, word) for word in (b"one", b"two", b"three")]
-        self.assertEqual(server.send_each(payloads, write), 1)
-        self.assertEqual(server.take_datagrams(), [])
-        self.assertEqual(server.datagrams_out - before, 3)
-        for datagram in (left[0], left[2]):
-            self.client.receive(datagram, self.net.now)
-        self.assertEqual(self.client_payloads(), [b"one", b"three"])
-
     def test_sent_alone_to_nobody(self) -> None:
         """
         What is sent to a peer that is gone goes nowhere.

@@ -139,8 +139,6 @@ class DatagramPort(DatagramProtocol):
         self._reader: PacedReader | None = None
         self._heard = 0
         self._write: Write | None = None
-        # The same where a datagram may leave before its turn is over.
-        self._write_now: Write | None = None
         self._read: Read | None = None
         self._reads_left = _MOST_READS
         self.unsendable = 0
@@ -151,7 +149,6 @@ class DatagramPort(DatagramProtocol):
         bound = socket_of(self.transport)
         if bound is not None:
             widen_receive_buffer(bound, self._receive_buffer)
-            self._write_now = self._write if self._worn is None else None
             if bound.family == socket.AF_INET and self._worn is None:
                 # Of IPv6's addresses Twisted keeps two of four parts; it may go on.
                 self._read = bound.recvfrom
@@ -162,7 +159,7 @@ class DatagramPort(DatagramProtocol):
             self._reader = PacedReader(self._clock, port, Pacing())
 
     def stopProtocol(self) -> None:
-        self._write = self._write_now = self._read = None
+        self._write = self._read = None
         self._alarm.stop()
         if self._reader is not None:
             self._reader.stop()
@@ -268,7 +265,7 @@ class DatagramPort(DatagramProtocol):
 
         :raises ValueError: one is empty or longer than its peer's ``max_payload``.
         """
-        self.unsendable += self._server.send_each(payloads, self._write_now)
+        self._server.send_each(payloads)
         if not self._is_awake:
             self._wake()
 

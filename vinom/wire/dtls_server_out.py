@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from vinom.wire.admission import Address
 from vinom.wire.dtls_association import Association
@@ -54,22 +54,14 @@ class DtlsServerOut:
         for datagram in channel.flush():
             datagrams.append((datagram, address))
 
-    def send_each(
-        self,
-        payloads: Iterable[tuple[Association, bytes]],
-        write: Callable[[bytes, Address], object] | None = None,
-    ) -> int:
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
         """
         Seal one payload for each of some peers; as `send` in everything else.
 
-        :param write: sends a datagram at once, or raises `OSError`; what is sealed
-            is then still in the processor's cache. Without it, or where a datagram
-            has to be cut, they are among `take_datagrams`.
-        :returns: how many datagrams *write* did not take.
         :raises ValueError: one is empty or longer than its peer's ``max_payload``.
         """
         # Done for each state, so written out as in `receive_play`.
-        mtu, written, unsendable = self._mtu, 0, 0
+        mtu, datagrams = self._mtu, self._datagrams
         for association, payload in payloads:
             most = association.max_payload
             if not 0 < len(payload) <= most:
@@ -81,17 +73,11 @@ class DtlsServerOut:
             except RecordError:
                 self._end(association, "failed", association.heard)
                 continue
-            if write is None or len(datagram) > mtu:
-                # Something of a handshake may have waited to go with it.
+            if len(datagram) <= mtu:
+                datagrams.append((datagram, association.address))
+            else:
+                # Something of a handshake waited to go with it.
                 self._give(cut_datagrams(datagram, mtu), association.address)
-                continue
-            try:
-                write(datagram, association.address)
-                written += 1
-            except OSError:
-                unsendable += 1
-        self.datagrams_out += written + unsendable
-        return unsendable
 
     def close(self, association: Association, now: float) -> None:
         """Say close_notify and forget the peer; makes no event."""
