@@ -212,7 +212,6 @@ class SeatLink(SeatOut):
         self._epoch = welcome.epoch
         self.consumed = welcome.input
         self._messages, self._unsent = messages, messages.first
-        self._has_told = True
         self.phase = "welcomed"
         self._patience_at = now + 2 * JOIN_PATIENCE
         self._resend_pause = self.quality.patience
@@ -231,6 +230,7 @@ class SeatLink(SeatOut):
 
     def _confirm(self, now: float) -> None:
         self.phase = "confirmed"
+        self._has_told = bool(self._messages)
         self._welcome = []
         self._patience_at = inf
         self._ping_at = now
@@ -246,13 +246,14 @@ class SeatLink(SeatOut):
         self.phase = "refused"
         self._rejection = (code, message, round(1000 * retry_after))
         self._ack_at = self._resend_at = self._ping_at = inf
-        self._seen = self._version
+        self._has_told = False
         self._patience_at = now + REJECT_LINGER
         self._send_reject()
 
     def end(self) -> None:
         """The connection is gone or will be: nothing more is sent."""
         self.phase = "over"
+        self._has_told = False
         self._out.clear()
 
     def _send_reject(self) -> None:

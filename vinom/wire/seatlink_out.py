@@ -62,7 +62,7 @@ class SeatOut(Measured):
         self._out: list[bytes] = []
         self._messages = MessageStream()
         self._unsent = 1
-        # Perhaps there are messages to send.
+        # Perhaps there are messages to send; never before it is confirmed.
         self._has_told = False
         self._ack_at = inf
         self._resend_at = inf
@@ -118,7 +118,7 @@ class SeatOut(Measured):
 
     def _state_at(self) -> float:
         """When to send the newest state again."""
-        if self._seen >= self._version:
+        if self._seen >= self._version or self.phase != "confirmed":
             return inf
         return self._state_sent + (self._state_pause or self.quality.patience)
 
@@ -143,8 +143,10 @@ class SeatOut(Measured):
 
     def told(self, now: float) -> None:
         """Somebody added to the seat's messages: they go out with `take_packets`."""
+        if self.phase != "confirmed":
+            return
         self._has_told = True
-        if self.phase == "confirmed" and self._resend_at == inf:
+        if self._resend_at == inf:
             self._resend_pause = self.quality.patience
             self._resend_at = now + self._resend_pause
 
@@ -159,7 +161,7 @@ class SeatOut(Measured):
 
     def take_packets(self) -> list[bytes]:
         """Hand over what is to be sent, each as one payload."""
-        if self._has_told and self.phase == "confirmed":
+        if self._has_told:
             self._has_told, messages = False, self._messages
             if self._unsent < messages.next:
                 self._send_messages(self._unsent, len(messages))
