@@ -194,8 +194,9 @@ class Game(Generic[S, A]):
         stops.
     :cvar shared: names of state fields that several audiences may see though
         the public may not; ``vinom check`` takes others for a leak.
-    :cvar states: what rooms of the node send. "latest": what came together makes
-        one state. "every": each change is told, if it is one by an action.
+    :cvar states: what players are sent. "latest": what came together makes one
+        state. "every": each change by an action is one. Over UDP a state can still
+        get lost, and then only a newer one comes.
     :cvar isolate: play rooms of the node in game processes of their own, so that
         whatever this game does to its process ends its own rooms alone; the node
         relays, which costs each action about as much again.

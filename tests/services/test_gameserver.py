@@ -341,6 +341,29 @@ class PlayTests(SynchronousTestCase):
         self.assertEqual(before + 1, len(bob.of(StateArrived)))
         self.assertEqual((5, 5), (ann.seen.acked, bob.seen.acked))
 
+    def test_every_state(self) -> None:
+        """
+        In a game that asks for it each change by an action is a state of its own,
+        which says whose actions it answers.
+        """
+
+        class EachTeller(Teller):
+            states = "every"
+
+        net = GameNet(games={"teller": EachTeller()})
+        ann, bob = net.begin()
+        before = len(bob.of(StateArrived))
+        for _ in range(5):
+            ann.say("hi")
+            bob.say("ho")
+        ann.say("no")
+        net.run(0.2)
+        states = bob.of(StateArrived)[before:]
+        told = [len(msgpack.decode(state.view)["lines"]) for state in states]
+        self.assertEqual(list(range(told[0], told[0] + 10)), told)
+        self.assertEqual((5, 5), (ann.seen.acked, bob.seen.acked))
+        self.assertEqual(["no"], [each.reason for each in ann.of(ActionRefused)])
+
     def test_ticks(self) -> None:
         """
         In a game with ticks a state says which actions its tick has taken.

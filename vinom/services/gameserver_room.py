@@ -76,6 +76,7 @@ class HostedRoom(HostedOut):
         super().__init__(room, port, tell, recording)
         self.is_relayed = is_relayed
         self.ticks_soon = game.tick_hz >= SOON_HZ
+        self._tells_each = game.states == "every" and not game.tick_hz
         self._names = tuple(
             SeatName(number, seat.name, seat.player_id)
             for number, seat in enumerate(plan.seats)
@@ -148,6 +149,8 @@ class HostedRoom(HostedOut):
                 seq = seat.acted = item.seq
                 try:
                     room.act(seat.number, decode_action(item.data), now)
+                    if self._tells_each:
+                        self.show(now)
                 except Rejected as no:
                     self._refuse(seat, seq, Code.REJECTED, no.code, no.message, now)
                 except Refused as no:
