@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Size, of_runs
+from benchmarks.games.echoes import EachEcho
 from benchmarks.machine import Failed, build, load
 from benchmarks.node import SEATS, Node
 from benchmarks.peers import Pyenet
@@ -14,16 +15,17 @@ from benchmarks.yardstick import Yardstick
 
 #: One game server that hosts all rooms.
 DENSE = ("--rooms-per-process=100000", "--warm=1")
+_EACH = f"--game={EachEcho.__module__}:{EachEcho.__qualname__}"
 
 Say = Callable[[str], None]
 
 
 def _play(
-    udpload: Path, players: int, *how: object, arguments: tuple[str, ...] = DENSE
+    udpload: Path, players: int, *how: object, game: str = "roomecho"
 ) -> dict[str, Any]:
     """Play on a fresh node; gives what ``udpload`` told."""
-    with Node(*arguments) as node:
-        matches = [node.start_match() for _ in range(players // SEATS)]
+    with Node(*DENSE, _EACH) as node:
+        matches = [node.start_match(game=game) for _ in range(players // SEATS)]
         pid = node.server_of(matches[0])
         return load(udpload, node.write_seats(matches), pid, *how)
 
@@ -34,23 +36,24 @@ def single(
     """One input in, four encrypted states out, nothing coalesced."""
     yardstick = Yardstick(pyenet, size, folder)
     udpload = build("udpload", folder, "ssl", "crypto")
-    busy, paced = [], []
+    busy, turns, paced = [], [], []
     for run in range(size.runs):
         say(f"single: run {run + 1} of {size.runs}")
         yardstick.measure()
-        players, seconds = size.count(200), size.seconds(3.0)
-        busy.append(_play(udpload, players, "one", size.seconds(1.0), seconds))
+        players, times = size.count(200), (size.seconds(1.0), size.seconds(3.0))
+        busy.append(_play(udpload, players, "all", *times, game=EachEcho.name))
+        turns.append(_play(udpload, players, "one", *times))
         players = size.count(40)
-        paced.append(
-            _play(udpload, players, "open", size.seconds(1.0), seconds, players * 50)
-        )
-    for told in busy:
+        paced.append(_play(udpload, players, "open", *times, players * 50))
+    for told in busy + turns:
         if abs(told["states_per_input"] - SEATS) > 0.05:
             raise Failed(f"an input made {told['states_per_input']} states, not 4")
     what, key = "input with its own four states", "cpu_us_per_input"
+    in_turn = "the same, the seats of a room in turn, nobody waiting"
     apart = "the same, 40 players, 50 inputs a second each at fixed times"
     return [
         *yardstick.judge([of_runs(what, "us CPU", busy, key, 60.0)]),
+        of_runs(in_turn, "us CPU", turns, key),
         of_runs(apart, "us CPU", paced, key),
         of_runs("input to state at that rate, p99", "us", paced, "p99_us"),
     ]
