@@ -1,7 +1,7 @@
 // A client of vinom.js that finds a match on a game server with too much to do.
 //
-// Standard input: what the node answers to each join_room: "seat", or a code, after which may
-// stand why the match ends then: "busy crashed"; with "busy void" another one is found soon.
+// Standard input: what the node says to each join_room, in this order: "seat", or a code;
+// "crashed", "void": so its match ends, and who played it waits anew; "found": there is m2.
 // Standard output: {asked: the rooms that were asked for, result: the room's id or the code}.
 
 import { readFileSync } from "node:fs";
@@ -18,10 +18,15 @@ function answer({ type, id, data }, socket) {
     find(socket, "m1");
   } else if (type === "join_room") {
     rooms.push(data.room_id);
-    const [code, end] = answers.shift().split(" ");
-    if (code === "seat") sit(socket, id, data.room_id);
-    else refuse(socket, id, data.room_id, code, end);
+    for (const word of answers.shift().split(" ")) say(word, socket, id, data.room_id);
   }
+}
+
+function say(word, socket, id, room_id) {
+  if (word === "found") find(socket, "m2");
+  else if (word === "seat") sit(socket, id, room_id);
+  else if (word === "crashed" || word === "void") end(socket, room_id, word);
+  else refuse(socket, id, word);
 }
 
 function find(socket, match_id) {
@@ -34,14 +39,14 @@ function sit(socket, id, room_id) {
   socket.tell({ type: "join_room_result", id, data });
 }
 
-function refuse(socket, id, match_id, code, end) {
+function end(socket, match_id, reason) {
+  socket.tell({ type: "match_ended", data: { match_id, reason } });
+  if (reason === "void") socket.tell(queued);
+}
+
+function refuse(socket, id, code) {
   const details = code === "busy" ? { retry_after: 0.02 } : {};
   socket.tell({ type: "error", id, error: { code, message: code, details } });
-  if (end) socket.tell({ type: "match_ended", data: { match_id, reason: end } });
-  if (end === "void") {
-    socket.tell(queued);
-    setTimeout(() => find(socket, "m2"), 50);
-  }
 }
 
 const client = new Client({ name: "Ann", url: "ws://node", WebSocket: socketsTo(answer) });

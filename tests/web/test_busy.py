@@ -11,7 +11,7 @@ from tests.support.javascript import run_script
 
 class BusyTests(SynchronousTestCase):
     def told(self, *answers: str) -> Any:
-        """Queue, and have joins be answered so; gives what was asked and the result."""
+        """Queue, and have the node say so to joins; what was asked, and the result."""
         told = run_script("busy.mjs", answers)
         return told["asked"], told["result"]
 
@@ -26,7 +26,7 @@ class BusyTests(SynchronousTestCase):
         If nobody plays it meanwhile, and the player waits for another match, that is
         the one it gets.
         """
-        asked, result = self.told("busy void", "no_such_room", "seat")
+        asked, result = self.told("busy void", "no_such_room found", "seat")
         self.assertEqual((asked, result), (["m1", "m1", "m2"], "m2"))
 
     def test_match_is_over(self) -> None:
