@@ -29,6 +29,13 @@ class BusyTests(SynchronousTestCase):
         asked, result = self.told("busy void", "no_such_room found", "seat")
         self.assertEqual((asked, result), (["m1", "m1", "m2"], "m2"))
 
+    def test_other_match_is_sooner(self) -> None:
+        """
+        The other match may be found before the node has said that the first is gone.
+        """
+        asked, result = self.told("busy void", "found no_such_room", "seat")
+        self.assertEqual((asked, result), (["m1", "m1", "m2"], "m2"))
+
     def test_match_is_over(self) -> None:
         """
         If the match is over meanwhile the program is told, and waits for nothing.

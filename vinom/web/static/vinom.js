@@ -769,8 +769,8 @@ export class Client extends Emitter {
       (error) => {
         // With the next connection it is found again, or another one is.
         if (error.code === "connection_lost" || asked !== this.#queueing) return;
-        // Nobody played it: we wait for another one.
-        if (this.queued) return;
+        // Nobody played it: we wait for another one, or have found it already.
+        if (this.queued || (this.match && this.match.match_id !== matchId)) return;
         if (error.code === "busy") {
           const pause = 1000 * (error.details.retry_after ?? 1);
           setTimeout(() => this.#takeSeat(matchId), pause);
