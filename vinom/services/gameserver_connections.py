@@ -81,7 +81,8 @@ class Connections:
             self._turn(room, now)
 
     def _open(self, association: Association, now: float) -> None:
-        if self.reception is None:
+        if self.reception is None or not association.is_open:
+            # In what came at once it may be lost already, and that is told next.
             return
         try:
             line = Line.open(association, self._limits, now, self._figures)
