@@ -122,6 +122,19 @@ class MatchRecordingTests(RecordingsCase):
         self.assertEqual(len(read_recording(path.read_bytes()).inputs), 1)
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    def test_a_busy_moment_fills_no_memory(self) -> None:
+        """
+        However much happens at one time, what waits for the disk is 8 KB at most.
+        """
+        recording = Recordings(self.directory).open(plan_for(Teller()), Teller(), 1.7e9)
+        for count in range(100):
+            recording.record(Recorded("act", 1.0, 0, Say("x" * 1000)))
+            on_disk = sum(one.stat().st_size for one in self.directory.glob("*"))
+            self.assertLess((count + 1) * 1000 - on_disk, 8192)
+        (path,) = self.directory.iterdir()
+        self.assertGreater(len(read_recording(path.read_bytes()).inputs), 91)
+        recording.close(MatchEnd("m1", "ended"), None)
+
     def test_crash_report(self) -> None:
         """
         A crash report lies beside the recording, and the end says where.
