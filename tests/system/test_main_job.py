@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from twisted.internet import reactor
@@ -159,6 +160,8 @@ class ManyMatchesTests(TestCase):
                 self.assertLess(reactor.seconds(), give_up, f"{left}, {descriptors}")
                 await deferLater(reactor, 0.1)
             memory.append(memory_of(pid))
-        # What leaks grows in every round; what a busier moment needed is kept once.
+        # What leaks grows in most rounds, if by steps (2 MB, 0, 2 MB), which the least
+        # of them would miss; what a busier moment needed is kept once (1.7, 0.3 and
+        # 0.05 MB were seen), which their sum would take for a leak.
         growths = [after - before for before, after in pairwise(memory[1:])]
-        self.assertLess(min(growths), GROWTH, memory)
+        self.assertLess(median(growths), GROWTH, memory)
