@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from twisted.cred.credentials import UsernamePassword
@@ -29,6 +31,22 @@ class CheckerTests(SynchronousTestCase):
         with open(path, "w") as file:
             file.write("ann:secret\n")
         self.assertEqual(self.account(f"file:{path}", b"ann", b"secret"), b"ann")
+
+    def test_file_of_another_folder(self) -> None:
+        """
+        A password file is the one that was found at the start, though twistd goes to
+        another folder then (``--rundir``); its name may have a colon.
+        """
+        start = os.getcwd()
+        self.addCleanup(os.chdir, start)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        os.chdir(folder)
+        Path("our:players").write_text("ann:secret\n")
+        (checker,) = find_checkers(Settings(auth=("file:our:players",)), lambda: 0.0)
+        os.chdir(start)
+        asked = checker.requestAvatarId(UsernamePassword(b"ann", b"secret"))
+        self.assertEqual(self.successResultOf(asked), b"ann")
 
     def test_memory(self) -> None:
         """

@@ -327,7 +327,9 @@ def find_checkers(
         kind, _, given = description.partition(":")
         if kind == "file":
             # Twisted's own checker only warns, and then refuses everybody.
-            read_file(Path(given.partition(":")[0]), "auth")
+            read_file(Path(given), "auth")
+            # It opens the file for each login: by then twistd changed the folder.
+            description = f"file:{Path(given).absolute()}"
         try:
             checker = makeChecker(description)
         except InvalidAuthType as error:
