@@ -211,23 +211,28 @@ class PluginTests(SynchronousTestCase):
 
     def test_pidfile_that_cannot_be(self) -> None:
         """
-        Started where twistd cannot write its pidfile, it says so in one line.
+        Started where twistd cannot write its pidfile, it says so in one line. That is
+        never in the folder of ``--rundir``.
         """
-        pidfile = str(Path(self.mktemp()).absolute() / "twistd.pid")
+        start = Path(self.mktemp()).absolute()
+        (start / "run" / "sub").mkdir(parents=True)
+        root = Path(__file__).resolve().parents[2]
         done = subprocess.run(
             [
                 sys.executable,
                 "-c",
                 "import sys; sys.argv[0] = 'twistd';"
                 "from twisted.scripts.twistd import run; run()",
-                *("-n", f"--pidfile={pidfile}", "vinom"),
+                *("-n", "--rundir=run", "--pidfile=sub/twistd.pid", "vinom"),
             ],
-            cwd=Path(__file__).resolve().parents[2],
+            cwd=start,
+            env={**os.environ, "PYTHONPATH": str(root)},
             capture_output=True,
             text=True,
             check=False,
         )
         self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done)
+        pidfile = start / "sub" / "twistd.pid"
         self.assertIn(f"cannot write {pidfile}: start it in a folder", done.stderr)
 
     def test_listing_plugins_loads_nothing(self) -> None:

@@ -59,11 +59,16 @@ def makeService(options: NodeOptions) -> IService:
 
 
 def _check_pidfile(twistd: Mapping[str, Any]) -> None:
-    """Say in a line what twistd would say in a traceback, later."""
+    """
+    Say in a line what twistd would say in a traceback, later.
+
+    A relative path is one of the folder that twistd was started in, whatever its
+    ``--rundir``: it made the path absolute when it read its options.
+    """
     pidfile, chroot = twistd.get("pidfile"), twistd.get("chroot")
     if not pidfile or chroot:
         return
-    folder = os.path.dirname(os.path.abspath(pidfile))
+    folder = os.path.dirname(pidfile)
     if not os.access(pidfile if os.path.exists(pidfile) else folder, os.W_OK):
         raise SystemExit(
             f"twistd vinom: twistd cannot write {pidfile}: start it in a folder of "
