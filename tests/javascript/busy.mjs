@@ -1,7 +1,9 @@
 // A client of vinom.js that finds a match on a game server with too much to do.
 //
-// Standard input: what the node says to each join_room, in this order: "seat", or a code;
-// "crashed", "void": so its match ends, and who played it waits anew; "found": there is m2.
+// Standard input: what happens after each join_room, in this order: "seat", "late" (a seat,
+// some time later), or a code; "crashed", "void": so its match ends, and who played it waits
+// anew; "found": there is m2; "lost": the connection is; "cancel": the player would rather
+// have dice, and gets m2.
 // Standard output: {asked: the rooms that were asked for, result: the room's id or the code}.
 
 import { readFileSync } from "node:fs";
@@ -10,12 +12,20 @@ import { socketsTo } from "./socket.mjs";
 
 const answers = JSON.parse(readFileSync(0, "utf8"));
 const rooms = [];
+const RETRY_AFTER = 0.02;
+// By then somebody who comes again has done so, milliseconds.
+const LATE = 3000 * RETRY_AFTER;
 const queued = { type: "queue_status", data: { state: "queued", game: "maze" } };
 
 function answer({ type, id, data }, socket) {
-  if (type === "queue") {
+  if (type === "queue" && data.game === "dice") {
+    socket.tell({ ...queued, id });
+    setTimeout(() => find(socket, "m2", "dice"), LATE);
+  } else if (type === "queue") {
     socket.tell({ ...queued, id });
     find(socket, "m1");
+  } else if (type === "cancel") {
+    socket.tell({ type: "queue_status", id, data: { state: "idle" } });
   } else if (type === "join_room") {
     rooms.push(data.room_id);
     for (const word of answers.shift().split(" ")) say(word, socket, id, data.room_id);
@@ -24,13 +34,16 @@ function answer({ type, id, data }, socket) {
 
 function say(word, socket, id, room_id) {
   if (word === "found") find(socket, "m2");
+  else if (word === "lost") setTimeout(() => socket.close());
+  else if (word === "cancel") setTimeout(() => client.cancelQueue());
   else if (word === "seat") sit(socket, id, room_id);
+  else if (word === "late") setTimeout(() => sit(socket, id, room_id), LATE);
   else if (word === "crashed" || word === "void") end(socket, room_id, word);
   else refuse(socket, id, word);
 }
 
-function find(socket, match_id) {
-  socket.tell({ type: "match_found", data: { match_id, game: "maze" } });
+function find(socket, match_id, game = "maze") {
+  socket.tell({ type: "match_found", data: { match_id, game } });
 }
 
 function sit(socket, id, room_id) {
@@ -45,15 +58,21 @@ function end(socket, match_id, reason) {
 }
 
 function refuse(socket, id, code) {
-  const details = code === "busy" ? { retry_after: 0.02 } : {};
+  const details = code === "busy" ? { retry_after: RETRY_AFTER } : {};
   socket.tell({ type: "error", id, error: { code, message: code, details } });
 }
 
-const client = new Client({ name: "Ann", url: "ws://node", WebSocket: socketsTo(answer) });
+async function play(game) {
+  try {
+    return (await client.queue(game)).roomId;
+  } catch (error) {
+    return error.code === "cancelled" ? play("dice") : error.code;
+  }
+}
+
+const options = { name: "Ann", url: "ws://node", random: () => 0 };
+const client = new Client({ ...options, WebSocket: socketsTo(answer) });
 await client.ready;
-const result = await client.queue("maze").then(
-  (room) => room.roomId,
-  (error) => error.code,
-);
+const result = await play("maze");
 client.close();
 process.stdout.write(JSON.stringify({ asked: rooms, result }));

@@ -11,7 +11,7 @@ from tests.support.javascript import run_script
 
 class BusyTests(SynchronousTestCase):
     def told(self, *answers: str) -> Any:
-        """Queue, and have the node say so to joins; what was asked, and the result."""
+        """Queue, and have joins end so; gives what was asked and the result."""
         told = run_script("busy.mjs", answers)
         return told["asked"], told["result"]
 
@@ -48,3 +48,16 @@ class BusyTests(SynchronousTestCase):
         Any other refusal is the end of it.
         """
         self.assertEqual(self.told("not_seated"), (["m1"], "not_seated"))
+
+    def test_connection_is_lost(self) -> None:
+        """
+        With the next connection the match is found again, and is asked for once.
+        """
+        self.assertEqual(self.told("busy lost", "late"), (["m1"] * 2, "m1"))
+
+    def test_other_wish(self) -> None:
+        """
+        Who leaves the queue and waits for another game is not taken to the old match.
+        """
+        asked, result = self.told("busy void cancel", "seat")
+        self.assertEqual((asked, result), (["m1", "m2"], "m2"))

@@ -198,6 +198,14 @@ class Emitter {
  */
 
 /**
+ * @typedef {object} Wish A match that is waited for.
+ * @property {string} game
+ * @property {Json} data
+ * @property {(room: Room) => void} resolve
+ * @property {(error: any) => void} reject
+ */
+
+/**
  * @typedef {object} ClientEvents
  * @property {Status} status
  * @property {RoomFacts[]} rooms the list that is watched, whenever it changes
@@ -253,8 +261,10 @@ export class Client extends Emitter {
   #watched = null;
   /** @type {{game?: string, state?: string} | null} */
   #watchedMatches = null;
-  /** What `queue` promised. @type {{game: string, data: Json, resolve: (room: Room) => void, reject: (error: any) => void} | null} */
+  /** What `queue` promised. @type {Wish | null} */
   #queueing = null;
+  /** When we ask again for a seat. @type {ReturnType<typeof setTimeout> | undefined} */
+  #seatAlarm;
   /** @type {Map<string, RoomFacts>} */
   #listed = new Map();
   /** @type {Map<string, RoomFacts>} */
@@ -591,6 +601,8 @@ export class Client extends Emitter {
     if (socket !== this.#socket) return;
     this.#socket = null;
     clearInterval(this.#watchdog);
+    // With the next connection our match is found again, or another one is.
+    clearTimeout(this.#seatAlarm);
     this.#probeEnds = 0;
     if (this.isOver) return;
     const isGood = this.#onlineSince && Date.now() - this.#onlineSince >= STABLE;
@@ -743,6 +755,7 @@ export class Client extends Emitter {
 
   /** @param {VinomError} error */
   #queueOver(error) {
+    clearTimeout(this.#seatAlarm);
     this.#queueing?.reject(error);
     this.#queueing = null;
   }
@@ -750,17 +763,20 @@ export class Client extends Emitter {
   /** @param {FoundMatch} found */
   #found({ match_id, game }) {
     const asked = this.#queueing;
+    clearTimeout(this.#seatAlarm);
     this.match = { match_id, game };
     this.#tellQueue(null);
     this.emit("match", this.match);
-    if (asked?.game === game) this.#takeSeat(match_id);
+    if (asked?.game === game) this.#takeSeat(match_id, asked);
   }
 
-  /** @param {string} matchId */
-  #takeSeat(matchId) {
-    const asked = this.#queueing;
-    // Another one may have been found while we waited.
-    if (!asked || (this.match && this.match.match_id !== matchId)) return;
+  /**
+   * @param {string} matchId
+   * @param {Wish} asked
+   */
+  #takeSeat(matchId, asked) {
+    // A listener may have changed its mind.
+    if (asked !== this.#queueing) return;
     this.join(asked.game, { roomId: matchId }).then(
       (room) => {
         if (asked === this.#queueing) this.#queueing = null;
@@ -773,7 +789,7 @@ export class Client extends Emitter {
         if (this.queued || (this.match && this.match.match_id !== matchId)) return;
         if (error.code === "busy") {
           const pause = 1000 * (error.details.retry_after ?? 1);
-          setTimeout(() => this.#takeSeat(matchId), pause);
+          this.#seatAlarm = setTimeout(() => this.#takeSeat(matchId, asked), pause);
         } else {
           this.#queueOver(error);
         }
