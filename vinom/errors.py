@@ -58,7 +58,7 @@ class Code(StrEnum):
     TOO_MANY_ROOMS = "too_many_rooms"  #: of yours, or of this node; see details limit
     NOT_HOST = "not_host"  #: only the room's host may
     NOT_SEATED = "not_seated"  #: spectators only watch
-    NOT_NOW = "not_now"  #: the room is in another state; see details state
+    NOT_NOW = "not_now"  #: see details: another state, or retry_after
     NO_BOT = "no_bot"  #: this game has no bot
     BAD_RESUME = "bad_resume"  #: wrong, used up or expired; join_room may help
     # What a game server answers.

@@ -275,7 +275,7 @@ class LiveRoomSeats(LiveRoomFacts):
             raise Refused(
                 Code.NOT_NOW,
                 "who is away as host may be back in a moment",
-                {"state": self.state, "retry_after": round(left, 3)},
+                {"retry_after": round(left, 3)},
             )
 
     def kick_member(self, member: Member) -> None:

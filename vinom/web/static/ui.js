@@ -172,6 +172,10 @@ const WORDS = {
  * @param {any} error
  */
 export function inWords(error) {
+  if (error.code === "not_now" && error.details?.retry_after) {
+    const seconds = plural(Math.ceil(error.details.retry_after), "second");
+    return `${sentence(error.message)} Try again in ${seconds}.`;
+  }
   const known = WORDS[error.code];
   if (known) return known;
   const words = String(error.message || error);
