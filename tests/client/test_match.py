@@ -18,9 +18,12 @@ class MatchTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = PlayedWorld()
         self.results: list[MatchResult] = []
+        self.chance = 0.0
 
     def queue(self) -> Any:
-        self.client = Client(self.world.reactor, self.world.player("ann"))
+        self.client = Client(
+            self.world.reactor, self.world.player("ann"), chance=lambda: self.chance
+        )
         self.world.player("bob").find_match("duel")
         return self.client.queue("duel")
 
@@ -285,6 +288,27 @@ class MatchTests(SynchronousTestCase):
         self.pass_time(1.0)
         self.assertEqual(len(server.joins), 2)
         self.assertTrue(self.successResultOf(queued).is_connected)
+
+    def test_busy_server_has_many(self) -> None:
+        """
+        Of many who are told to come later at once some wait half as long again, so that
+        they do not come at once.
+        """
+        self.chance = 1.0
+        self.queue()
+        original = self.world.fleet.place
+
+        def place(index: int) -> None:
+            original(index)
+            server = self.world.servers[index]
+            server.refusing, server.retry_after = Code.BUSY, 2.0
+
+        self.world.fleet.place = place  # type: ignore[method-assign]  # a busy one
+        self.pass_time(2.9)
+        (server,) = self.world.servers
+        self.assertEqual(len(server.joins), 1)
+        self.pass_time(1.0)
+        self.assertEqual(len(server.joins), 2)
 
     def test_never_seated(self) -> None:
         """

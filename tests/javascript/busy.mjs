@@ -1,17 +1,19 @@
 // A client of vinom.js that finds a match on a game server with too much to do.
 //
-// Standard input: what happens after each join_room, in this order: "seat", "late" (a seat,
-// some time later), or a code; "crashed", "void": so its match ends, and who played it waits
-// anew; "found": there is m2; "lost": the connection is; "cancel": the player would rather
-// have dice, and gets m2.
-// Standard output: {asked: the rooms that were asked for, result: the room's id or the code}.
+// Standard input: {chance, answers}: what random numbers are, and what happens after each
+// join_room, in this order: "seat", "late" (a seat, some time later), or a code; "crashed",
+// "void": so its match ends, and who played it waits anew; "found": there is m2; "lost": the
+// connection is; "cancel": the player would rather have dice, and gets m2.
+// Standard output: {asked: the rooms that were asked for, result: the room's id or the code,
+// pauses: how long it was waited before a room was asked for again, milliseconds}.
 
 import { readFileSync } from "node:fs";
 import { Client } from "../../vinom/web/static/vinom.js";
 import { socketsTo } from "./socket.mjs";
 
-const answers = JSON.parse(readFileSync(0, "utf8"));
+const { chance, answers } = JSON.parse(readFileSync(0, "utf8"));
 const rooms = [];
+const pauses = [];
 const RETRY_AFTER = 0.02;
 // By then somebody who comes again has done so, milliseconds.
 const LATE = 3000 * RETRY_AFTER;
@@ -62,6 +64,12 @@ function refuse(socket, id, code) {
   socket.tell({ type: "error", id, error: { code, message: code, details } });
 }
 
+const { setTimeout: wait } = globalThis;
+globalThis.setTimeout = (call, pause = 0) => {
+  if (pause >= 1000 * RETRY_AFTER && pause <= 1500 * RETRY_AFTER) pauses.push(pause);
+  return wait(call, pause);
+};
+
 async function play(game) {
   try {
     return (await client.queue(game)).roomId;
@@ -70,9 +78,9 @@ async function play(game) {
   }
 }
 
-const options = { name: "Ann", url: "ws://node", random: () => 0 };
+const options = { name: "Ann", url: "ws://node", random: () => chance };
 const client = new Client({ ...options, WebSocket: socketsTo(answer) });
 await client.ready;
 const result = await play("maze");
 client.close();
-process.stdout.write(JSON.stringify({ asked: rooms, result }));
+process.stdout.write(JSON.stringify({ asked: rooms, result, pauses }));

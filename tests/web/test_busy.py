@@ -12,7 +12,7 @@ from tests.support.javascript import run_script
 class BusyTests(SynchronousTestCase):
     def told(self, *answers: str) -> Any:
         """Queue, and have joins end so; gives what was asked and the result."""
-        told = run_script("busy.mjs", answers)
+        told = run_script("busy.mjs", {"chance": 0.0, "answers": answers})
         return told["asked"], told["result"]
 
     def test_comes_later(self) -> None:
@@ -20,6 +20,15 @@ class BusyTests(SynchronousTestCase):
         Who queued and is told to come later comes again by itself, and has its seat.
         """
         self.assertEqual(self.told("busy", "busy", "seat"), (["m1"] * 3, "m1"))
+
+    def test_many_come_later(self) -> None:
+        """
+        Of many who are told the same some wait longer, so that not all come at once.
+        """
+        asked = {"chance": 1.0, "answers": ["busy", "seat"]}
+        self.assertEqual(run_script("busy.mjs", asked)["pauses"], [30])
+        asked["chance"] = 0.5
+        self.assertEqual(run_script("busy.mjs", asked)["pauses"], [25])
 
     def test_match_is_void(self) -> None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from random import random
 from typing import Any, Literal
 
 import attrs
@@ -85,6 +86,7 @@ class Match:
     :param patience: how long a lost seat is looked for, seconds.
     :param worn: a filter between its connections and the network.
     :param way: see `vinom.client.sdk.connect`.
+    :param chance: from 0 to 1: how much longer than we were asked to we wait.
     :ivar seat: our number.
     :ivar players: everybody's.
     :ivar setup: what never changes, decoded; ``None`` if the game has none.
@@ -104,6 +106,7 @@ class Match:
         patience: float = 60.0,
         worn: IDatagramFilter | None = None,
         way: Way = "auto",
+        chance: Callable[[], float] = random,
     ) -> None:
         self._reactor = reactor
         self.match_id, self.game = found.match_id, found.game
@@ -116,7 +119,15 @@ class Match:
         self.acked = 0
         self.outcome: dict[str, Any] | None = None
         self._seat = Seat(
-            reactor, lobby, found, patience, self._take, self._finish, worn, way
+            reactor,
+            lobby,
+            found,
+            patience,
+            self._take,
+            self._finish,
+            worn,
+            way,
+            chance,
         )
         self._view = b""
         self._over: MatchOver | None = None

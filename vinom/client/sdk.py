@@ -12,6 +12,7 @@ Play from Python: say hello, queue, and play matches.
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import random
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
@@ -98,6 +99,8 @@ class Client:
 
     :param worn: a filter between matches and the network.
     :param way: how matches are played: see `connect`.
+    :param chance: from 0 to 1: how much longer than need be it waits before it tries
+        again.
     :ivar match: the one being played, or the last.
     :ivar rooms: those of the node that we are in.
     """
@@ -108,11 +111,12 @@ class Client:
         lobby: LobbyClient,
         worn: IDatagramFilter | None = None,
         way: Way = "auto",
+        chance: Callable[[], float] = random,
     ) -> None:
         self._reactor, self._lobby, self._worn = reactor, lobby, worn
-        self._way = way
+        self._way, self._chance = way, chance
         self.match: Match | None = None
-        self.rooms = PlayerRooms(reactor, lobby)
+        self.rooms = PlayerRooms(reactor, lobby, chance)
 
     def join_room(
         self,
@@ -175,7 +179,12 @@ class Client:
 
         def begin(found: MatchFound) -> Deferred[Match]:
             match = self.match = Match(
-                self._reactor, self._lobby, found, worn=self._worn, way=self._way
+                self._reactor,
+                self._lobby,
+                found,
+                worn=self._worn,
+                way=self._way,
+                chance=self._chance,
             )
             if on_found is not None:
                 on_found(match)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from math import inf
+from random import random
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
@@ -52,6 +53,7 @@ class Seat:
     :ivar farewell: the reason to be over with, instead of coming back, when the
         line breaks; set when the match is known to be over.
     :param allowed: how it may be played.
+    :param chance: from 0 to 1, and drawn anew each time.
     :ivar joins: how often the seat was taken.
     :ivar handshakes: how often a connection was made.
     """
@@ -68,10 +70,11 @@ class Seat:
         over: Callable[[str, _Outcome], None],
         worn: IDatagramFilter | None = None,
         allowed: Way = "auto",
+        chance: Callable[[], float] = random,
     ) -> None:
         self._reactor, self._lobby, self._found = reactor, lobby, found
         self._patience, self._deliver, self._told = patience, deliver, over
-        self._worn, self._allowed = worn, allowed
+        self._worn, self._allowed, self._chance = worn, allowed, chance
         self.way: Literal["udp", "lobby"] = "lobby" if allowed == "lobby" else "udp"
         self._refused = self._number = 0
         self.farewell: str | None = None
@@ -82,7 +85,7 @@ class Seat:
         self._message, self._news = 0, RoomNews()
         self._heard = reactor.seconds()
         self._attempt, self._taken_at = 0, -inf
-        # What the server asked us to wait, seconds.
+        # What the server asked us to wait, or somewhat longer, seconds.
         self._hold = 0.0
         self._is_over = False
         self._silence = Alarm(reactor, self._silent_at, self._silent)
@@ -268,7 +271,8 @@ class Seat:
             # Our own newer connection, or whoever has our player key.
             self._finish(Code.REPLACED)
         else:
-            self._hold = event.retry_after
+            # Not all whom it turned away are to come in one moment.
+            self._hold = event.retry_after * (1 + self._chance() / 2)
             self._lose(event.code)
 
     def _lose(self, why: str) -> None:

@@ -8,7 +8,8 @@ import attrs
 
 from vinom.errors import Code, Refused
 
-#: When to try again who was turned away, seconds.
+#: When to try again who was turned away, seconds. Clients wait up to half as long
+#: again, each as chance has it, so that they do not all come at once.
 RETRY_AFTER = 2.0
 
 

@@ -89,7 +89,7 @@ const MOST_WAITING = 256;
  * @property {string} [playerKey] of an earlier client: be that player again
  * @property {Store} [storage] keep the player's key here, and use the one that is here
  * @property {new (url: string) => WebSocket} [WebSocket] where there is none
- * @property {() => number} [random] jitter of the back-off; from 0 to 1
+ * @property {() => number} [random] jitter of the pauses before it tries again; from 0 to 1
  *
  * @typedef {object} JoinOptions
  * @property {string} [roomId] which one; else any that is open, or a new one
@@ -465,6 +465,17 @@ export class Client extends Emitter {
     this.#acted = Math.max(this.#acted, acted);
   }
 
+  /**
+   * How long to wait before what was refused is asked again, milliseconds: not everybody
+   * who was turned away is to come in one moment.
+   *
+   * @param {VinomError} error
+   */
+  _pauseAfter(error) {
+    const random = this.#options.random ?? Math.random;
+    return 1000 * (error.details.retry_after ?? 1) * (1 + random() / 2);
+  }
+
   /** @param {string} matchId */
   _matchOver(matchId) {
     if (this.match?.match_id !== matchId) return;
@@ -788,7 +799,7 @@ export class Client extends Emitter {
         // Nobody played it: we wait for another one, or have found it already.
         if (this.queued || (this.match && this.match.match_id !== matchId)) return;
         if (error.code === "busy") {
-          const pause = 1000 * (error.details.retry_after ?? 1);
+          const pause = this._pauseAfter(error);
           this.#seatAlarm = setTimeout(() => this.#takeSeat(matchId, asked), pause);
         } else {
           this.#queueOver(error);
@@ -1057,7 +1068,7 @@ export class Room extends Emitter {
       case "timeout":
         return; // Once more with the next connection.
       case "rate_limited":
-        setTimeout(() => this._comeBack(), 1000 * (error.details.retry_after ?? 1));
+        setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
         return;
       case "bad_resume":
         // Its answer was lost together with the connection. The node knows us.
