@@ -258,8 +258,8 @@ class ApartLossTests(SynchronousTestCase):
 
     def test_too_much_to_do(self) -> None:
         """
-        While its game server has too much to do nobody new gets a seat in a room, but
-        hears when to come again; who is away comes back.
+        While its game server has too much to do nobody new gets a seat in a room, a bot
+        no more than a player, but hears when to come again; who is away comes back.
         """
         ann, joined = self.world.joined("ann", "r1", "open")
         bob, _ = self.world.hello("bob")
@@ -267,6 +267,8 @@ class ApartLossTests(SynchronousTestCase):
         said = test_rooms.only(bob.ask("join_room", game="open", room_id="r1"))
         self.assertEqual(said["error"]["code"], "busy")
         self.assertEqual(said["error"]["details"], {"retry_after": 2.0})
+        said = ann.ask("add_bot")[-1]
+        self.assertEqual(said["error"]["code"], "busy")
         ann.hang_up()
         line, _ = self.world.hello("ann")
         back = line.ask("reconnect", resume=joined["resume"])
