@@ -6,7 +6,7 @@ from typing import Any
 
 from OpenSSL import crypto
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import Clock
@@ -224,6 +224,48 @@ class PlainTests(LineCase):
             self.assertIn(b'"code":"too_slow"', last)
             self.assertEqual(end, b"")
             self.assertEqual(self.lines.errors["too_slow"], 1)
+
+    def test_half_closed(self) -> None:
+        """
+        Whoever says no more is not cut off before it is answered, and not kept for
+        long if that does not come; a line that ends is closed as soon as the peer's
+        half is.
+        """
+        self.open_port()
+        protocol, transport = self.connect()
+        self.assertTrue(IHalfCloseableProtocol.providedBy(protocol))
+        protocol.dataReceived(b"slow\n")
+        protocol.readConnectionLost()
+        self.assertTrue(self.ears[0].is_heard_out)
+        self.clock.advance(4.9)
+        self.assertFalse(transport.disconnecting or transport.disconnected)
+        self.clock.advance(0.1)
+        self.assertTrue(transport.disconnected)
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"bye\n")
+        # Which Twisted does when the last word is sent.
+        protocol.writeConnectionLost()
+        protocol.readConnectionLost()
+        self.assertTrue(transport.disconnecting)
+        self.assertFalse(self.ears[1].is_heard_out)
+        self.clock.advance(2.0)
+        self.assertTrue(transport.disconnected)
+
+    def test_half_closed_before_a_word(self) -> None:
+        """
+        Who says nothing and closes its half is gone at once; who was refused gets the
+        reason first, and both leave no timer.
+        """
+        self.open_port()
+        for host, said in (("127.0.0.1", b""), ("192.0.2.1", b"{}\n")):
+            protocol, transport = self.connect(host)
+            if said:
+                protocol.dataReceived(said)
+            protocol.readConnectionLost()
+            self.assertTrue(transport.disconnecting)
+            protocol.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.ears, [])
 
     def test_silent_connection(self) -> None:
         """

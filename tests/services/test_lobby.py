@@ -311,6 +311,25 @@ class TalkTests(SynchronousTestCase):
         world.entries.go_on()
         self.assertEqual(world.lobby.counts(), {"lines": 1, "players": 1})
 
+    def test_heard_out(self) -> None:
+        """
+        Who says no more after its requests gets all answers, and then leaves.
+        """
+        world = LobbyWorld(entries=SlowEntries())
+        line, _ = world.hello("ann")
+        line.ask("queue", 2, game="duel")
+        line.ask("ping", 3)
+        line.conversation.heard_out()
+        self.assertFalse(line.is_closed)
+        world.entries.go_on()
+        answers = [(said["type"], said["id"]) for said in line.heard()]
+        self.assertEqual(answers, [("queue_status", 2), ("pong", 3)])
+        self.assertTrue(line.is_closed)
+        idle = world.line()
+        idle.conversation.heard_out()
+        self.assertTrue(idle.is_closed)
+        self.assertEqual(world.lobby.counts(), {"lines": 0, "players": 0})
+
 
 class SlowEntries(MemoryEntryStore):
     """A store across a slow network: `add` takes until `go_on`."""

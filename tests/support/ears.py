@@ -16,7 +16,7 @@ class Ear:
     def __init__(self, line: Any) -> None:
         self.line = line
         self.heard: list[bytes] = []
-        self.is_lost = False
+        self.is_lost = self.is_heard_out = False
         self.times_caught_up = 0
 
     def received(self, message: bytes) -> None:
@@ -25,6 +25,9 @@ class Ear:
     def caught_up(self) -> None:
         assert not self.line.is_behind
         self.times_caught_up += 1
+
+    def heard_out(self) -> None:
+        self.is_heard_out = True
 
     def lost(self) -> None:
         assert not self.is_lost

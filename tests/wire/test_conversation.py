@@ -105,6 +105,54 @@ class ConversationTests(SynchronousTestCase):
         talk.hello_arrived(Asked(Hello(1, name="b"), 3))
         self.assertEqual(self.said(talk), ["work 3"])
 
+    def test_heard_out(self) -> None:
+        """
+        Who says no more gets the answers to what was asked, and then the end.
+        """
+        talk = self.begin()
+        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
+        talk.request_arrived(Asked(Ping(), 2))
+        talk.request_arrived(Asked(Ping(), 3))
+        talk.heard_out()
+        talk.heard_out()
+        talk.admitted(WELCOME, [QueueStatus("waiting")])
+        talk.answered(Pong())
+        self.assertEqual(
+            self.said(talk),
+            ["work 1", "welcome", "queue_status", "work 2", "pong", "work 3"],
+        )
+        talk.refused(NO)
+        self.assertEqual(self.said(talk), ["not_queued", "hang up"])
+        talk.heard_out()
+        self.assertEqual(self.said(talk), [])
+
+    def test_heard_out_without_a_welcome(self) -> None:
+        """
+        Who says no more, and is not let in or never asked to be, is told the end.
+        """
+        talk = self.begin()
+        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
+        talk.heard_out()
+        talk.refused(NO)
+        self.assertEqual(self.said(talk), ["work 1", "not_queued", "hang up"])
+        talk = self.begin()
+        talk.heard_out()
+        self.assertEqual(self.said(talk), ["hang up"])
+
+    def test_what_follows_an_answer(self) -> None:
+        """
+        Who says no more is not cut off between an answer and what belongs to it.
+        """
+        talk = self.begin()
+        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
+        talk.admitted(WELCOME, [])
+        talk.request_arrived(Asked(Ping(), 2))
+        talk.heard_out()
+        talk.answered_first(Pong())
+        self.assertEqual(self.said(talk), ["work 1", "welcome", "work 2", "pong"])
+        talk.done()
+        self.assertEqual(self.said(talk), ["hang up"])
+
     def test_slow_proof(self) -> None:
         """
         A hello whose proof takes too long ends like one that never came.
@@ -127,7 +175,10 @@ class ConversationTests(SynchronousTestCase):
         at_work: Asked | None = None
         closed = False
         open_ids: list[int] = []
-        steps = ("hello", "ping", "junk", "yes", "no", "told", "found", "end", "lost")
+        steps = (
+            *("hello", "ping", "junk", "yes", "no"),
+            *("told", "found", "end", "heard out", "lost"),
+        )
         for _ in range(data.draw(some.integers(1, 40))):
             match data.draw(some.sampled_from(steps)):
                 case "hello" | "ping" as kind:
@@ -154,6 +205,8 @@ class ConversationTests(SynchronousTestCase):
                     talk.told(FOUND)
                 case "end":
                     talk.ended(NO)
+                case "heard out":
+                    talk.heard_out()
                 case "lost":
                     talk.lost()
                     closed = True

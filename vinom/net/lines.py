@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
     IDelayedCall,
+    IHalfCloseableProtocol,
     IOpenSSLServerConnectionCreator,
     IPushProducer,
     IReactorTime,
@@ -48,6 +49,9 @@ class Listener(Shape):
     def caught_up(self) -> None:
         """The peer has taken everything that was sent."""
 
+    def heard_out(self) -> None:
+        """The peer says no more: `LineProtocol.close` when it is answered."""
+
     def lost(self) -> None:
         """The line is closed."""
 
@@ -63,6 +67,7 @@ class LineBounds:
     :ivar most_unsent_bytes: the same in bytes.
     :ivar first_byte_seconds: time to begin; the hello's time runs already.
     :ivar stuck_seconds: how long a peer may not read what is sent to it.
+    :ivar answer_seconds: how long one that says no more may wait for answers.
     :ivar close_seconds: how long a closed line waits for the peer to close too.
     """
 
@@ -72,6 +77,7 @@ class LineBounds:
     most_unsent_bytes: int = 256 * 1024
     first_byte_seconds: float = 10.0
     stuck_seconds: float = 20.0
+    answer_seconds: float = 5.0
     close_seconds: float = 2.0
 
 
@@ -145,6 +151,14 @@ class LineProtocol(Protocol):
             self._lines.errors[Code.TOO_LONG] += 1
             self.send(encode_failure(Code.TOO_LONG, str(error), {"limit": limit}))
             self.close()
+
+    def readConnectionLost(self) -> None:
+        """The peer says no more; Twisted tells it again when we want to read again."""
+        if self._is_closing or self._listener is None:
+            cast(ITransport, self.transport).loseConnection()
+        else:
+            self._arm(self._lines.bounds.answer_seconds)
+            self._listener.heard_out()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_closing = True
@@ -231,6 +245,7 @@ class LineProtocol(Protocol):
         cast(ITCPTransport, self.transport).abortConnection()
 
 
+@implementer(IHalfCloseableProtocol)
 class FirstByteProtocol(Protocol):
     """Find out by a connection's first byte what it speaks, and stand aside."""
 
@@ -259,6 +274,19 @@ class FirstByteProtocol(Protocol):
             self._choose(data[0])
         if self._inner is not None:
             self._inner.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        if isinstance(self._inner, LineProtocol):
+            self._inner.readConnectionLost()
+            return
+        # Refused, or cut off in TLS: what is on its way is all that it still gets.
+        cast(ITransport, self.transport).loseConnection()
+        self._disarm()
+        delay = self._lines.bounds.close_seconds
+        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as `close_gently` asked."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._disarm()
@@ -297,8 +325,7 @@ class FirstByteProtocol(Protocol):
             self._log.info("refused {host}: {code}", host=self._host, code=code.value)
         self._is_refused = True
         self._lines.errors[code] += 1
-        assert self.transport is not None
-        self.transport.write(encode_failure(code, why) + b"\n")
+        cast(ITransport, self.transport).write(encode_failure(code, why) + b"\n")
         close_gently(self.transport, is_tls=False)
         delay = self._lines.bounds.close_seconds
         self._alarm = self._lines.clock.callLater(delay, self._give_up)

@@ -111,6 +111,11 @@ class Conversation:
             self._talk.misunderstood(refusal, envelope.id)
             self._flush()
 
+    def heard_out(self) -> None:
+        """The peer says no more."""
+        self._talk.heard_out()
+        self._flush()
+
     def lost(self) -> None:
         """The line is closed."""
         self._talk.lost()
@@ -256,10 +261,11 @@ class Conversation:
         if found is None:
             self._talk.done()
         elif isinstance(found, Followed):
-            self._talk.answered(found.push)
-            # What follows comes after the answer.
+            self._talk.answered_first(found.push)
+            # What follows comes after the answer, and before anything else.
             self._flush()
             found.then()
+            self._talk.done()
         else:
             self._talk.answered(found)
 

@@ -24,7 +24,8 @@ class Line(Protocol):
     What carries a conversation: a TCP line or a WebSocket.
 
     It calls `Conversation.received`, `Conversation.caught_up` when it stops being
-    behind, and `Conversation.lost` once.
+    behind, `Conversation.heard_out` when only the peer's half is closed, and
+    `Conversation.lost` once.
 
     :ivar host: the peer's address.
     :ivar ends_at_match: `MatchFound` is the last thing said on it.

@@ -102,6 +102,7 @@ class Talk:
     stage: Stage = attrs.field(default=_GREETING, init=False)
     _at_work: RequestId = None
     _early: list[Push] = attrs.field(factory=list)
+    _is_heard_out: bool = False
 
     def take_outbox(self) -> list[Send | Work | HangUp]:
         """Take what must be done, in order."""
@@ -134,6 +135,12 @@ class Talk:
         if self.stage is not _CLOSED:
             self._fail(refusal, id)
 
+    def heard_out(self) -> None:
+        """The peer says no more; it is over when what it asked for is answered."""
+        self._is_heard_out = True
+        if self.stage is _GREETING or self.stage is _IDLE:
+            self._finish()
+
     def lost(self) -> None:
         """The peer is gone."""
         self.stage = _CLOSED
@@ -158,8 +165,13 @@ class Talk:
             self._say(push, self._at_work)
             self._go_on()
 
+    def answered_first(self, push: Push) -> None:
+        """The request at work is answered; it is `done` when more has been said."""
+        if self._was(_WORKING):
+            self._say(push, self._at_work)
+
     def done(self) -> None:
-        """The request at work is done, and needs no answer."""
+        """The request at work is done, and needs no answer any more."""
         if self._was(_WORKING):
             self._go_on()
 
@@ -175,6 +187,8 @@ class Talk:
         self._early.clear()
         while self.held:
             self._fail(_hello_first(), self.held.popleft().id)
+        if self._is_heard_out:
+            self._finish()
 
     # What else happens.
 
@@ -243,6 +257,8 @@ class Talk:
         self.stage = _IDLE
         if self.held:
             self._work(self.held.popleft(), _WORKING)
+        elif self._is_heard_out:
+            self._finish()
 
     def _hold(self, asked: Asked) -> None:
         if len(self.held) < MOST_HELD:
