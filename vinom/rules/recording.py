@@ -121,20 +121,14 @@ def encode_ending(end: MatchEnd, state: Any) -> bytes:
 
 def whole_frames(data: bytes | bytearray, most: int) -> int:
     """Tell how long those first frames are that fit into *most* bytes together."""
-    size = 0
-    while size + 4 <= len(data):
-        after = size + 4 + int.from_bytes(data[size : size + 4], "big")
-        if after > min(most, len(data)):
-            break
-        size = after
-    return size
+    return sum(5 + len(payload) for _, payload in _frames(data[:most]))
 
 
 def _frame(letter: bytes, payload: bytes) -> bytes:
     return _pack_head(len(payload) + 1, letter) + payload
 
 
-def _frames(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def _frames(data: bytes | bytearray) -> Iterator[tuple[bytes, memoryview]]:
     """Cut a file into whole frames; what is cut off at its end is ignored."""
     view, at = memoryview(data), 0
     while at + 5 <= len(view):
