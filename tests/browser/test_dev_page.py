@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
-import tests
-from tests.support.browsers import PATIENCE
-from tests.support.pages import PageTestCase
-from vinom.tap.child_node import free_port
+from tests.support.pages import ROOT, PageTestCase
 
-_ROOT = Path(tests.__file__).resolve().parent.parent
-_VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
-_GAME = (_ROOT / "docs/tutorial/pig.py").read_text()
+_GAME = (ROOT / "docs/tutorial/pig.py").read_text()
 _PLAYERS = "return document.querySelectorAll('.players li').length"
 
 
@@ -32,7 +21,7 @@ class DevelopmentTests(PageTestCase):
         game = folder / "pig.py"
         game.write_text(_GAME)
         self.allow_network_complaints()
-        ann = self.player("Ann", port=self.serve(folder, "pig:Pig"))
+        ann = self.player("Ann", port=self.develop(folder, "pig:Pig"))
         ann.press("Play Pig with a bot")
         ann.see("What you see")
         ann.run("window.isOld = true")
@@ -48,24 +37,3 @@ class DevelopmentTests(PageTestCase):
         ann.see("rolled")
         self.assertEqual(ann.run(_PLAYERS), 2)
         self.assertFalse(ann.run("return !!document.querySelector('.toast')"))
-
-    def serve(self, folder: Path, game: str) -> int:
-        """Start ``vinom dev``; returns the port of its page."""
-        http = free_port()
-        dev = subprocess.Popen(
-            [sys.executable, "-c", _VINOM, "dev", game, "--http", str(http)],
-            cwd=folder,
-            env=dict(os.environ, PYTHONPATH=str(_ROOT)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.addCleanup(dev.wait)
-        self.addCleanup(dev.terminate)
-        give_up = time.monotonic() + PATIENCE
-        while True:
-            try:
-                urlopen(f"http://127.0.0.1:{http}/games.json").close()
-                return http
-            except (URLError, OSError):
-                self.assertLess(time.monotonic(), give_up, "vinom dev does not serve")
-                time.sleep(0.1)

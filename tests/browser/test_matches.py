@@ -11,9 +11,8 @@ import time
 from websockets.sync.client import connect
 
 from tests.support.browsers import PATIENCE, Browser
-from tests.support.pages import PageTestCase
+from tests.support.pages import VINOM, PageTestCase
 
-_VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
 _HEADLINE = "return (document.querySelector('.turn')?.textContent ?? '').toLowerCase()"
 _SCORES = (
     "return [...document.querySelectorAll('.players .extra')]"
@@ -33,7 +32,7 @@ class MatchTests(PageTestCase):
         """A program that queues for the maze, and plays one match over UDP."""
         bot = subprocess.Popen(
             [
-                *(sys.executable, "-c", _VINOM, "bots", "--players=1", "--seed=3"),
+                *(sys.executable, "-c", VINOM, "bots", "--players=1", "--seed=3"),
                 f"--connect=127.0.0.1:{self.node.port}",
                 # It needs most of a minute for the maze: the pages have until then.
                 *("--seconds=20", "--pace=8", "--grace=240"),

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
-import tests
 from tests.support.browsers import PATIENCE, Browser
 from tests.support.pages import PageTestCase
 from tests.system.test_dev import GAME
-from vinom.tap.child_node import free_port
 
-_VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
 _AT = "return document.querySelector('canvas')?.dataset.at"
 _WATCH = (
     "const maze = document.querySelector('canvas'), start = maze.dataset.at;"
@@ -137,28 +129,7 @@ class WaysTests(PageTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         Path(folder, "counter.py").write_text(GAME)
-        http = free_port()
-        root = Path(tests.__file__).resolve().parent.parent
-        dev = subprocess.Popen(
-            [
-                *(sys.executable, "-c", _VINOM, "dev", "counter:Counter"),
-                *("--http", str(http)),
-            ],
-            cwd=folder,
-            env=dict(os.environ, PYTHONPATH=str(root)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.addCleanup(dev.wait)
-        self.addCleanup(dev.terminate)
-        give_up = time.monotonic() + PATIENCE
-        while True:
-            try:
-                urlopen(f"http://127.0.0.1:{http}/games.json").close()
-                break
-            except (URLError, OSError):
-                self.assertLess(time.monotonic(), give_up, "vinom dev does not serve")
-                time.sleep(0.1)
+        http = self.develop(folder, "counter:Counter")
         ann = self.player("Ann", is_phone=True, port=http)
         ann.press("Play Counter")
         ann.see("What you see")

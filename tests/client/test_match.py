@@ -27,6 +27,17 @@ class MatchTests(SynchronousTestCase):
         self.world.player("bob").find_match("duel")
         return self.client.queue("duel")
 
+    def place_on(self, facts: dict[str, Any]) -> None:
+        """From now on matches are placed on servers of which this is so."""
+        original = self.world.fleet.place
+
+        def place(index: int) -> None:
+            original(index)
+            for name, fact in facts.items():
+                setattr(self.world.servers[index], name, fact)
+
+        self.patch(self.world.fleet, "place", place)
+
     def play(self) -> tuple[Match, ScriptedServer]:
         queued = self.queue()
         self.world.pass_time(0.5)
@@ -273,14 +284,7 @@ class MatchTests(SynchronousTestCase):
         A player who is told to come later comes then, not sooner, and gets its seat.
         """
         queued = self.queue()
-        original = self.world.fleet.place
-
-        def place(index: int) -> None:
-            original(index)
-            server = self.world.servers[index]
-            server.refusing, server.retry_after = Code.BUSY, 2.0
-
-        self.world.fleet.place = place  # type: ignore[method-assign]  # a busy one
+        self.place_on({"refusing": Code.BUSY, "retry_after": 2.0})
         self.pass_time(1.9)
         (server,) = self.world.servers
         self.assertEqual(len(server.joins), 1)
@@ -296,14 +300,7 @@ class MatchTests(SynchronousTestCase):
         """
         self.chance = 1.0
         self.queue()
-        original = self.world.fleet.place
-
-        def place(index: int) -> None:
-            original(index)
-            server = self.world.servers[index]
-            server.refusing, server.retry_after = Code.BUSY, 2.0
-
-        self.world.fleet.place = place  # type: ignore[method-assign]  # a busy one
+        self.place_on({"refusing": Code.BUSY, "retry_after": 2.0})
         self.pass_time(2.9)
         (server,) = self.world.servers
         self.assertEqual(len(server.joins), 1)
@@ -315,13 +312,7 @@ class MatchTests(SynchronousTestCase):
         A seat that cannot be taken is given up, and says so.
         """
         queued = self.queue()
-        original = self.world.fleet.place
-
-        def place(index: int) -> None:
-            original(index)
-            self.world.servers[index].is_welcoming = False
-
-        self.world.fleet.place = place  # type: ignore[method-assign]  # a broken one
+        self.place_on({"is_welcoming": False})
         self.pass_time(5.0)
         self.assertNoResult(queued)
         self.pass_time(70.0)

@@ -5,18 +5,28 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import tests
 from tests.support.browsers import DESKTOP, PATIENCE, PHONE, Browser, why_no_browser
 from tests.support.javascript import FOLDER, why_no_javascript
 from tests.support.whole_node import WholeNode
+from vinom.tap.child_node import free_port
+
+#: The checkout, and what runs its ``vinom`` in a child process.
+ROOT = Path(tests.__file__).resolve().parent.parent
+VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
 
 #: What is no fault of the page while the network is cut.
 _OF_THE_NETWORK = ("WebSocket connection to", "net::ERR_")
@@ -101,6 +111,27 @@ class PageTestCase(SynchronousTestCase):
             "return document.getElementById('me').textContent === arguments[0]", name
         )
         return browser
+
+    def develop(self, folder: Path, game: str) -> int:
+        """Start ``vinom dev`` in a folder; returns the port of its page."""
+        http = free_port()
+        dev = subprocess.Popen(
+            [sys.executable, "-c", VINOM, "dev", game, "--http", str(http)],
+            cwd=folder,
+            env=dict(os.environ, PYTHONPATH=str(ROOT)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.addCleanup(dev.wait)
+        self.addCleanup(dev.terminate)
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                urlopen(f"http://127.0.0.1:{http}/games.json").close()
+                return http
+            except (URLError, OSError):
+                self.assertLess(time.monotonic(), give_up, "vinom dev does not serve")
+                time.sleep(0.1)
 
     def wait_for(self, browser: Browser, status: str) -> None:
         """Wait until the page says how its connection stands."""
