@@ -9,9 +9,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.tap.setting_rows import Row
-from vinom.tap.settings import TABLE
-from vinom.tap.values import Switch
+from vinom.node.settings import TABLE, Row
+from vinom.node.values import Switch
 
 TITLES = {
     "network": "Where it listens",

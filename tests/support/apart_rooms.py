@@ -9,15 +9,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import RoomsWorld
+from vinom.control.messages import FromRelayed, RoomEnded, ToNode, ToRelayed, ToServer
 from vinom.errors import NoCapacity, Refused
-from vinom.interfaces import IMatchWatch
+from vinom.gameserver.relay import RelayDesk
+from vinom.gameserver.room import HostedRoom
 from vinom.model import MatchEnd, MatchPlan, Placement
-from vinom.net.alarm import Alarm
-from vinom.services.gameserver_relay import RelayDesk
-from vinom.services.gameserver_room import HostedRoom
-from vinom.services.rooms import Rooms
-from vinom.wire.control import RoomEnded, ToNode, ToServer
-from vinom.wire.control_relay import FromRelayed, ToRelayed
+from vinom.ports import IMatchWatch
+from vinom.reactor.alarm import Alarm
+from vinom.rooms.rooms import Rooms
 
 
 class Nowhere:
