@@ -125,7 +125,9 @@ class CheckTests(SynchronousTestCase):
         spec = f"{Endless.__module__}:{Endless.__name__}"
         code, out = self.run_command(spec, "--games", "1")
         self.assertEqual(code, 1)
-        self.assertRegex(out, r"TooSlow: act\(\) took more than 2 s.*test_check.py:\d+")
+        self.assertRegex(
+            out, r"TooSlow: act\(\) took more than 2 s.*test_command.py:\d+"
+        )
 
     def test_a_failing_game(self) -> None:
         """
@@ -137,7 +139,7 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(len(faults), 1, out)
         self.assertRegex(
             faults[0],
-            r"^fault: ZeroDivisionError: boom \(test_check.py:\d+, in act\) "
+            r"^fault: ZeroDivisionError: boom \(test_command.py:\d+, in act\) "
             r"\[at \d+\.\d+ s, version \d+\]$",
         )
 

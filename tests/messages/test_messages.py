@@ -285,7 +285,8 @@ class AnswerTests(SynchronousTestCase):
         said = {
             one
             for one in kinds
-            if one.__module__.startswith("vinom.messages.") and one.__struct_config__.tag
+            if one.__module__.startswith("vinom.messages.")
+            and one.__struct_config__.tag
         }
         self.assertEqual(said, set(KINDS_OF_PUSHES.values()))
 

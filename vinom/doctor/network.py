@@ -24,7 +24,6 @@ from typing import Any, Literal
 import attrs
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
-from vinom.doctor.ports import address_of, open_socket
 from vinom.errors import Misconfigured
 from vinom.limits.buckets import TokenBucket, is_loopback
 from vinom.node.settings import Settings
@@ -447,6 +446,20 @@ def _bind_source(asking: socket.socket, source: str) -> None:
 #: Answers a second, and at once: whoever is answered in another's name gets no
 #: more than this, and never more bytes than were asked with.
 _RATE, _BURST = 50.0, 25.0
+
+
+def open_socket(kind: socket.SocketKind, host: str) -> socket.socket:
+    """Open a socket of the family of an address."""
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+
+
+def address_of(host: str, port: int) -> Any:
+    """Write an address as `socket` wants it, with the interface of a link-local one."""
+    kind = socket.SOCK_DGRAM
+    flags = socket.AI_NUMERICHOST
+    return socket.getaddrinfo(host, port, type=kind, flags=flags)[0][4]
+
+
 _LONGEST = 65535
 #: As many askers are remembered, to be told of once each.
 _MOST_ASKERS = 256

@@ -24,7 +24,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
-from vinom.doctor.network import public_host
+from vinom.doctor.network import address_of, open_socket, public_host
 from vinom.limits.buckets import is_loopback
 from vinom.node.listening import LONGEST_SOCKET_PATH
 from vinom.node.settings import Settings
@@ -458,18 +458,6 @@ def bind_problem(kind: socket.SocketKind, interface: str, port: int) -> str | No
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, type(error).__name__)
     return None
-
-
-def open_socket(kind: socket.SocketKind, host: str) -> socket.socket:
-    """Open a socket of the family of an address."""
-    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
-
-
-def address_of(host: str, port: int) -> Any:
-    """Write an address as `socket` wants it, with the interface of a link-local one."""
-    kind = socket.SOCK_DGRAM
-    flags = socket.AI_NUMERICHOST
-    return socket.getaddrinfo(host, port, type=kind, flags=flags)[0][4]
 
 
 def _ephemeral() -> tuple[int, int] | None:

@@ -17,13 +17,13 @@ from msgspec import Raw, json
 from vinom.conversation.conversation import Line
 from vinom.errors import Code, Refused
 from vinom.game import Game
+from vinom.hosting.host import PlayedRoom
 from vinom.lines.shared import Shared
 from vinom.messages.envelope import Push, encode_push
 from vinom.messages.merge import merge_diff
 from vinom.messages.rooms import EventTold, RoomSeat
 from vinom.play.views import Patches
 from vinom.rooms.member import BotSeat, DialedSeat, Member
-from vinom.rooms.room import PlayedRoom
 
 #: News of one room that are kept for those who are away or behind, and their bytes.
 MOST_NEWS = 256

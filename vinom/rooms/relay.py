@@ -33,13 +33,14 @@ from vinom.control.messages import (
 )
 from vinom.errors import Code, Refused
 from vinom.game import Event, Game, Outcome
+from vinom.hosting.host import PlayedRoom
 from vinom.limits.load import busy
 from vinom.messages.envelope import Envelope
 from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.play.room import Closed, Effect, Emitted, Forfeited, RoundOver
 from vinom.ports import IMatchWatch
 from vinom.rooms.member import Member
-from vinom.rooms.room import House, LiveRoom, PlayedRoom, RoomTerms
+from vinom.rooms.room import House, LiveRoom, RoomTerms
 
 #: Actions of one seat that may be on their way.
 _MOST_PENDING = 1024

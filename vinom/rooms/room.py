@@ -13,7 +13,7 @@ Who has a place in a live room: newcomers, losses, leavers, bots and the host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
+from vinom.hosting.host import PlayedRoom
 from vinom.hosting.recorded import Recording, SweptPlace, tell_bot_failed, write_end
 from vinom.messages.envelope import Envelope
 from vinom.messages.rooms import (
@@ -40,7 +41,6 @@ from vinom.play.guard import Guard
 from vinom.play.room import (
     BotFailed,
     Closed,
-    Effect,
     Emitted,
     Forfeited,
     Room,
@@ -93,82 +93,6 @@ class RoomTerms:
     game: Game[Any, Any]
     options: bytes
     is_public: bool
-
-
-class PlayedRoom(Protocol):
-    """
-    What is played in a live room: `vinom.play.room.Room`, here or elsewhere.
-
-    Whatever is not told here is told there.
-    """
-
-    plan: MatchPlan
-    phase: Literal["gathering", "playing", "over", "closed"]
-
-    @property
-    def ticks(self) -> int:
-        """Count the fixed steps that were made here."""
-
-    @property
-    def version(self) -> int:
-        """Count the changes of state."""
-
-    @property
-    def state(self) -> Any:
-        """The game's state, if it is here."""
-
-    @property
-    def has_effects(self) -> bool:
-        """Is there something to take?"""
-
-    @property
-    def has_one_audience(self) -> bool:
-        """Does everybody see the same?"""
-
-    def act(self, seat: int, action: Any, now: float) -> None:
-        """A seat acts."""
-
-    def join(self, seat: int, now: float) -> None:
-        """A seat's player is here."""
-
-    def drop(self, seat: int, now: float) -> None:
-        """A seat's connection was lost."""
-
-    def leave(self, seat: int, now: float) -> None:
-        """A seat is given up."""
-
-    def seat_bot(self, seat: int, now: float) -> None:
-        """The game's bot has a seat."""
-
-    def add_seat(self, seat: SeatPlan, now: float) -> int:
-        """Seat a newcomer."""
-
-    def close(self, reason: str, now: float) -> None:
-        """End it."""
-
-    def fail(self, error: BaseException) -> None:
-        """The game told what cannot be passed on."""
-
-    def alarm(self, now: float) -> None:
-        """Do what is due."""
-
-    def deadline(self) -> float | None:
-        """When to call `alarm` next."""
-
-    def match_time(self, now: float) -> float:
-        """Tell the match time, seconds."""
-
-    def audience_of(self, seat: int | None) -> Hashable:
-        """Tell which view a seat sees."""
-
-    def view_json(self, audience: Hashable) -> bytes:
-        """Show the state; empty if it cannot be."""
-
-    def setup_json(self) -> bytes:
-        """Show what never changes."""
-
-    def take_effects(self) -> list[Effect]:
-        """Hand over what happened since the last call."""
 
 
 class House(Protocol):
