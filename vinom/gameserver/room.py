@@ -29,7 +29,7 @@ from vinom.dtls.association import Association
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
 from vinom.gameserver.seats import HostedSeat, Line, PayloadPort, Recording, welcome_to
-from vinom.hosting.recorded import tell_bot_failed, write_end
+from vinom.hosting.recorded import log_bot_failed, write_end
 from vinom.messages.catalogue import SeatName
 from vinom.model import MatchPlan
 from vinom.packets.codec import COUNTER_LIMIT, state_tails
@@ -198,7 +198,7 @@ class HostedOut:
             elif isinstance(effect, Forfeited):
                 self.seat_changed(self.seats[effect.seat], "left")
             elif isinstance(effect, BotFailed):
-                tell_bot_failed(self.room, effect)
+                log_bot_failed(self.room, effect)
 
     def _round_over(self, effect: RoundOver, now: float) -> None:
         room = self.room

@@ -75,7 +75,7 @@ def write_end(recording: Recording, room: Played, closed: Closed) -> MatchEnd:
     return end
 
 
-def tell_bot_failed(room: Played, failed: BotFailed) -> None:
+def log_bot_failed(room: Played, failed: BotFailed) -> None:
     """Say in the log why a bot plays no more."""
     _log.error(
         "match {match_id}: the bot of seat {seat} failed: {report}",

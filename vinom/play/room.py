@@ -3,12 +3,6 @@ A room: one game, its seats and its time, on the caller's clock.
 
 Inputs, joins, drops and time go in; effects come out. Nothing that a game
 does wrong leaves here as an exception: it ends the room, with a report.
-
-What comes out of a room, for its caller to act on.
-
-What comes out of a room: its views, its effects and its end.
-
-How play goes in a room: its start, what a game did, and what is due next.
 """
 
 from __future__ import annotations
@@ -125,303 +119,6 @@ def crash_report(
     return about + "".join(traceback.format_exception(error, chain=is_chained))
 
 
-_T = TypeVar("_T")
-
-
-@attrs.frozen
-class _Nobody:
-    """Who looks at a room whose game cannot tell what they may see."""
-
-
-#: Sees nothing. Not ``None``: that may be the name of a game's own audience.
-NOBODY: Final = _Nobody()
-
-
-class RoomOut:
-    """
-    What a room keeps, shows and says; nothing here moves the game on.
-
-    Nothing that a game does wrong when it is asked leaves here as an
-    exception: it ends the room, with a report.
-
-    :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
-    """
-
-    plan: MatchPlan
-    game: Game[Any, Any]
-    phase: Literal["gathering", "playing", "over", "closed"]
-    _play: Play
-    _time: RoomTime
-    _views: Views
-    _seats: RoomSeats
-    _effects: list[Effect]
-    _ended: Outcome | None
-
-    def __init__(
-        self, plan: MatchPlan, game: Game[Any, Any], play: Play, time: RoomTime
-    ) -> None:
-        self.plan, self.game, self.phase = plan, game, "gathering"
-        self._play, self._time = play, time
-        self._views = Views(game, play.ask)
-        self._seats = RoomSeats.awaiting(len(plan.seats))
-        self._effects = []
-        self._ended = None
-
-    @property
-    def version(self) -> int:
-        """Count the changes of state; 0 before play starts."""
-        return self._play.version
-
-    @property
-    def ticks(self) -> int:
-        """Count the fixed steps that were made."""
-        return self._play.ticks
-
-    @property
-    def state(self) -> Any:
-        """The game's current state, which nobody can change."""
-        return self._play.state
-
-    @property
-    def slipped(self) -> float:
-        """Tell how much match time was lost because ticks came too late, seconds."""
-        return self._time.slipped
-
-    def match_time(self, now: float) -> float:
-        """Tell the match time, seconds; it stops while nobody could play."""
-        latest = self._play.time
-        if self.phase == "closed":
-            return latest
-        time = self._time.match_time(now)
-        return time if time > latest else latest
-
-    def deadline(self) -> float | None:
-        """When to call `alarm` next."""
-        return None if self.phase == "closed" else self._time.alarm_at
-
-    def present(self) -> tuple[int, ...]:
-        """Name the seats that are connected now."""
-        return self._seats.present()
-
-    @property
-    def has_effects(self) -> bool:
-        """Did anything happen since `take_effects` was called?"""
-        return bool(self._effects)
-
-    def has_news(self, told: int) -> bool:
-        """Is there an effect, or a version that is not *told*?"""
-        return self._play.version != told or bool(self._effects)
-
-    def take_effects(self) -> list[Effect]:
-        """Hand over what happened since the last call, in order."""
-        effects, self._effects = self._effects, []
-        return effects
-
-    def audience_of(self, seat: int | None) -> Hashable:
-        """Tell which view a seat sees; a spectator is ``None``."""
-        try:
-            return self._views.audience_of(self._play.state, seat)
-        except GAME_ERRORS as error:
-            self._fail_to_show(error)
-            return NOBODY
-
-    def view(self, audience: Hashable) -> bytes:
-        """
-        Show the current state to an audience: MessagePack, made once.
-
-        Empty before play starts, and if the game fails at it (the room is
-        closed then).
-        """
-        play = self._play
-        if play.version == 0 or audience is NOBODY:
-            return b""
-        # As `_guarded`, which costs each state an extra call.
-        try:
-            return self._views.show(play.state, play.version, audience)
-        except GAME_ERRORS as error:
-            self._fail_to_show(error)
-            return b""
-
-    def view_json(self, audience: Hashable) -> bytes:
-        """Show the same as JSON, likewise made once."""
-        play = self._play
-        if play.version == 0 or audience is NOBODY:
-            return b""
-        show = self._views.show_json
-        return self._guarded(show, play.state, play.version, audience) or b""
-
-    @property
-    def has_one_audience(self) -> bool:
-        """Does everybody see the same?"""
-        return self._views.has_one_audience
-
-    def setup_json(self) -> bytes:
-        """Show what never changes: JSON, empty if there is nothing."""
-        return self._guarded(self._views.setup_json, self._play.state) or b""
-
-    def setup(self) -> bytes:
-        """Show what never changes: MessagePack, empty if there is nothing."""
-        return self._guarded(self._views.setup, self._play.state) or b""
-
-    def view_hash(self) -> str:
-        """Name the public view: sha256, its first 16 hexadecimal digits."""
-        shown = self.view(self.audience_of(None))
-        return fingerprint(shown) if shown else ""
-
-    def _guarded(self, call: Callable[..., _T], *args: Any) -> _T | None:
-        """Ask the game something; if it fails the room ends."""
-        try:
-            return call(*args)
-        except GAME_ERRORS as error:
-            self._fail_to_show(error)
-            return None
-
-    def _fail_to_show(self, error: BaseException) -> None:
-        if isinstance(error, TooSlow):
-            # Everybody waited for it once; each other view would take as long.
-            self._views = NoViews(self.game)
-        self._crash(error)
-
-    # The end.
-
-    def fail(self, error: BaseException) -> None:
-        """What the game made cannot be used: the room ends, with a report."""
-        self._crash(error)
-
-    def _quiet_end(self) -> str:
-        """Name the end of a room that nobody needs any more."""
-        return "abandoned" if self._ended is None else "finished"
-
-    def _fails_to_show(self) -> bool:
-        self.view_hash()
-        return self.phase == "closed"
-
-    def _report(self, error: BaseException) -> str:
-        return crash_report(self.plan, self.version, self._play.time, error)
-
-    def _crash(self, error: BaseException) -> None:
-        self._close("crashed", self._report(error))
-
-    def _close(self, reason: str, report: str | None = None) -> None:
-        # The last view is part of the end: a game that fails at it has crashed,
-        # whatever the room was to be closed for.
-        if self.phase == "closed" or (reason != "crashed" and self._fails_to_show()):
-            return
-        self.phase = "closed"
-        self._time.stop()
-        end = MatchEnd(
-            match_id=self.plan.match_id,
-            reason=reason,
-            outcome=None if self._ended is None else outcome_facts(self._ended),
-            present=self.present(),
-            version=self.version,
-            view_hash=self.view_hash(),
-        )
-        self._effects.append(Closed(end, report))
-
-
-class RoomPlay(RoomOut):
-    """What becomes of all that `vinom.play.room.Room` lets happen."""
-
-    _absences: Absences
-    _waiting: TickInputs
-    _armed_for: float | None
-    _outcome: Outcome | None
-
-    def __init__(
-        self, plan: MatchPlan, game: Game[Any, Any], play: Play, time: RoomTime
-    ) -> None:
-        super().__init__(plan, game, play, time)
-        self._absences = Absences(game)
-        self._waiting = TickInputs()
-        self._armed_for = None
-        self._outcome = None
-
-    def _start_if_complete(self, now: float) -> None:
-        if self._seats.is_complete():
-            self._start(now)
-
-    def _start(self, now: float) -> None:
-        self.phase = "playing"
-        self._time.start(now)
-        self._play.begin()
-        self._effects.append(Started())
-        self._after_change(now)
-        for seat, how in enumerate(self._seats.presence):
-            if how is Presence.LEFT:
-                self._tell_game(self._play.seat_left, seat, now)
-            elif how is Presence.BOT:
-                self._absences.begin_bot(seat, 0.0)
-                self._arm()
-            elif how is not Presence.PRESENT:
-                self._seats.presence[seat] = Presence.DROPPED
-                self._absences.begin(seat, now, 0.0)
-                self._tell_game(self._play.seat_dropped, seat, now)
-
-    def _give_up(self, seat: int, now: float, time: float) -> None:
-        """A seat is gone for good, since match *time*."""
-        self._seats.presence[seat] = Presence.LEFT
-        self._absences.end(seat)
-        self._waiting.forget(seat)
-        self._tell_game(self._play.seat_left, seat, now, time)
-        if not self._seats.staying():
-            self._close(self._quiet_end())
-        else:
-            self._pause_if_empty(now)
-
-    def _tell_game(
-        self,
-        call: Callable[[int, float], None],
-        seat: int,
-        now: float,
-        time: float | None = None,
-    ) -> None:
-        if self.phase == "closed":
-            return
-        try:
-            call(seat, self.match_time(now) if time is None else time)
-        except GAME_ERRORS as error:
-            self._crash(error)
-        else:
-            self._after_change(now)
-
-    def _after_change(self, now: float) -> None:
-        """Turn what the game did into effects, and find the next deadline."""
-        play = self._play
-        if play.events:
-            version = play.version
-            self._effects += [Emitted(event, version) for event in play.events]
-            play.events.clear()
-        outcome = play.outcome
-        if outcome is not self._outcome:
-            before, self._outcome = self._outcome, outcome
-            if outcome is None:
-                self.phase, self._time.linger_ends = "playing", inf
-            else:
-                is_next = self._ended is None or outcome.round > self._ended.round
-                if is_next:
-                    self._ended = outcome
-                    self._effects.append(RoundOver(outcome))
-                # A round that is taken up again and ends under its old number
-                # is told once, but its room must close all the same.
-                if is_next or before is None:
-                    self.phase = "over"
-                    self._time.linger_ends = now + self.game.linger
-        self._arm()
-
-    def _arm(self) -> None:
-        play, absences = self._play, self._absences
-        self._armed_for = play.due
-        self._time.arm(
-            play.due, play.next_tick(), absences.bot_at(), absences.forfeit_at()
-        )
-
-    def _pause_if_empty(self, now: float) -> None:
-        if self.phase != "closed" and self._seats.is_empty():
-            self._time.pause(now)
-            self._arm()
-
-
 __all__ = [
     "BotFailed",
     "Closed",
@@ -436,6 +133,18 @@ __all__ = [
     "outcome_facts",
 ]
 
+_T = TypeVar("_T")
+
+
+@attrs.frozen
+class _Nobody:
+    """Who looks at a room whose game cannot tell what they may see."""
+
+
+#: Sees nothing. Not ``None``: that may be the name of a game's own audience.
+NOBODY: Final = _Nobody()
+
+
 #: At most this many ticks are caught up at once; then match time slips.
 MOST_TICKS = 5
 #: So many deadlines are made up for at once; then other rooms have their turn.
@@ -444,20 +153,18 @@ MOST_AT_ONCE = 10
 _PRESENT = Presence.PRESENT
 
 
-class Room(RoomPlay):
+class Room:
     """
-    One match. Times are seconds on the caller's clock, which never goes back.
+    One match: its game, its seats and its time.
 
+    Times are seconds on the caller's clock, which never goes back. Nothing that a
+    game does wrong leaves here as an exception: it ends the room, with a report.
     Before play starts the version is 0 and there is no view.
 
+    :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
         `Code.BAD_ACTION`, naming the field.
     """
-
-    decode_action: Callable[[bytes], Any]
-    _advances: Advances
-    _stand_ins: StandIns
-    _ticks: bool
 
     def __init__(
         self,
@@ -472,24 +179,36 @@ class Room(RoomPlay):
         """
         Open a room and lay its table.
 
-        :param away_patience: how long it waits, in all, while nobody is connected.
-
+        :param plan: the players, their loadouts, the options and the seed.
+        :param game: the rules.
+        :param now: when the room is opened.
+        :param join_patience: how long it waits for its players before the start.
         :param record: see `vinom.play.play.Play`.
-        :param guard: likewise; the process's, or calls may take for ever.
+        :param guard: likewise; without one a call may take as long as it likes.
+        :param away_patience: how long it waits, in all, while nobody is connected.
         :raises Refused: the options, a loadout, a team or the number of seats
             is not what the game takes.
         """
         table = table_of(plan, game)
-        time = RoomTime(
+        self.plan, self.game = plan, game
+        self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
+        self.decode_action: Callable[[bytes], Any] = action_reader(game)
+        self._time = RoomTime(
             limit=game.time_limit,
             alarm_at=now + join_patience,
             away_left=away_patience,
         )
-        play = Play(game, record, guard or Guard(), plan)
-        super().__init__(plan, game, play, time)
-        self.decode_action = action_reader(game)
+        self._play = Play(game, record, guard or Guard(), plan)
+        self._views: Views = Views(game, self._play.ask)
+        self._seats = RoomSeats.awaiting(len(plan.seats))
+        self._absences = Absences(game)
+        self._stand_ins = StandIns(game, self.decode_action, plan.seed, self._play.ask)
+        self._waiting = TickInputs()
         self._advances = Advances()
-        self._stand_ins = StandIns(game, self.decode_action, plan.seed, play.ask)
+        self._effects: list[Effect] = []
+        self._outcome: Outcome | None = None
+        self._ended: Outcome | None = None
+        self._armed_for: float | None = None
         # Kept, because asking a class for it costs a search each time.
         self._ticks = bool(game.tick_hz)
         try:
@@ -668,6 +387,209 @@ class Room(RoomPlay):
         except GAME_ERRORS as error:
             self._crash(error)
 
+    # What it shows.
+
+    @property
+    def version(self) -> int:
+        """Count the changes of state; 0 before play starts."""
+        return self._play.version
+
+    @property
+    def ticks(self) -> int:
+        """Count the fixed steps that were made."""
+        return self._play.ticks
+
+    @property
+    def state(self) -> Any:
+        """The game's current state, which nobody can change."""
+        return self._play.state
+
+    @property
+    def slipped(self) -> float:
+        """Tell how much match time was lost because ticks came too late, seconds."""
+        return self._time.slipped
+
+    def match_time(self, now: float) -> float:
+        """Tell the match time, seconds; it stops while nobody could play."""
+        latest = self._play.time
+        if self.phase == "closed":
+            return latest
+        time = self._time.match_time(now)
+        return time if time > latest else latest
+
+    def deadline(self) -> float | None:
+        """When to call `alarm` next."""
+        return None if self.phase == "closed" else self._time.alarm_at
+
+    def present(self) -> tuple[int, ...]:
+        """Name the seats that are connected now."""
+        return self._seats.present()
+
+    @property
+    def has_effects(self) -> bool:
+        """Did anything happen since `take_effects` was called?"""
+        return bool(self._effects)
+
+    def has_news(self, told: int) -> bool:
+        """Is there an effect, or a version that is not *told*?"""
+        return self._play.version != told or bool(self._effects)
+
+    def take_effects(self) -> list[Effect]:
+        """Hand over what happened since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def audience_of(self, seat: int | None) -> Hashable:
+        """Tell which view a seat sees; a spectator is ``None``."""
+        try:
+            return self._views.audience_of(self._play.state, seat)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return NOBODY
+
+    def view(self, audience: Hashable) -> bytes:
+        """
+        Show the current state to an audience: MessagePack, made once.
+
+        Empty before play starts, and if the game fails at it (the room is
+        closed then).
+        """
+        play = self._play
+        if play.version == 0 or audience is NOBODY:
+            return b""
+        # As `_guarded`, which costs each state an extra call.
+        try:
+            return self._views.show(play.state, play.version, audience)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return b""
+
+    def view_json(self, audience: Hashable) -> bytes:
+        """Show the same as JSON, likewise made once."""
+        play = self._play
+        if play.version == 0 or audience is NOBODY:
+            return b""
+        show = self._views.show_json
+        return self._guarded(show, play.state, play.version, audience) or b""
+
+    @property
+    def has_one_audience(self) -> bool:
+        """Does everybody see the same?"""
+        return self._views.has_one_audience
+
+    def setup_json(self) -> bytes:
+        """Show what never changes: JSON, empty if there is nothing."""
+        return self._guarded(self._views.setup_json, self._play.state) or b""
+
+    def setup(self) -> bytes:
+        """Show what never changes: MessagePack, empty if there is nothing."""
+        return self._guarded(self._views.setup, self._play.state) or b""
+
+    def view_hash(self) -> str:
+        """Name the public view: sha256, its first 16 hexadecimal digits."""
+        shown = self.view(self.audience_of(None))
+        return fingerprint(shown) if shown else ""
+
+    def _guarded(self, call: Callable[..., _T], *args: Any) -> _T | None:
+        """Ask the game something; if it fails the room ends."""
+        try:
+            return call(*args)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return None
+
+    def _fail_to_show(self, error: BaseException) -> None:
+        if isinstance(error, TooSlow):
+            # Everybody waited for it once; each other view would take as long.
+            self._views = NoViews(self.game)
+        self._crash(error)
+
+    # How play goes.
+
+    def _start_if_complete(self, now: float) -> None:
+        if self._seats.is_complete():
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        self.phase = "playing"
+        self._time.start(now)
+        self._play.begin()
+        self._effects.append(Started())
+        self._after_change(now)
+        for seat, how in enumerate(self._seats.presence):
+            if how is Presence.LEFT:
+                self._tell_game(self._play.seat_left, seat, now)
+            elif how is Presence.BOT:
+                self._absences.begin_bot(seat, 0.0)
+                self._arm()
+            elif how is not Presence.PRESENT:
+                self._seats.presence[seat] = Presence.DROPPED
+                self._absences.begin(seat, now, 0.0)
+                self._tell_game(self._play.seat_dropped, seat, now)
+
+    def _give_up(self, seat: int, now: float, time: float) -> None:
+        """A seat is gone for good, since match *time*."""
+        self._seats.presence[seat] = Presence.LEFT
+        self._absences.end(seat)
+        self._waiting.forget(seat)
+        self._tell_game(self._play.seat_left, seat, now, time)
+        if not self._seats.staying():
+            self._close(self._quiet_end())
+        else:
+            self._pause_if_empty(now)
+
+    def _tell_game(
+        self,
+        call: Callable[[int, float], None],
+        seat: int,
+        now: float,
+        time: float | None = None,
+    ) -> None:
+        if self.phase == "closed":
+            return
+        try:
+            call(seat, self.match_time(now) if time is None else time)
+        except GAME_ERRORS as error:
+            self._crash(error)
+        else:
+            self._after_change(now)
+
+    def _after_change(self, now: float) -> None:
+        """Turn what the game did into effects, and find the next deadline."""
+        play = self._play
+        if play.events:
+            version = play.version
+            self._effects += [Emitted(event, version) for event in play.events]
+            play.events.clear()
+        outcome = play.outcome
+        if outcome is not self._outcome:
+            before, self._outcome = self._outcome, outcome
+            if outcome is None:
+                self.phase, self._time.linger_ends = "playing", inf
+            else:
+                is_next = self._ended is None or outcome.round > self._ended.round
+                if is_next:
+                    self._ended = outcome
+                    self._effects.append(RoundOver(outcome))
+                # A round that is taken up again and ends under its old number
+                # is told once, but its room must close all the same.
+                if is_next or before is None:
+                    self.phase = "over"
+                    self._time.linger_ends = now + self.game.linger
+        self._arm()
+
+    def _arm(self) -> None:
+        play, absences = self._play, self._absences
+        self._armed_for = play.due
+        self._time.arm(
+            play.due, play.next_tick(), absences.bot_at(), absences.forfeit_at()
+        )
+
+    def _pause_if_empty(self, now: float) -> None:
+        if self.phase != "closed" and self._seats.is_empty():
+            self._time.pause(now)
+            self._arm()
+
     # Time.
 
     def _run_deadline(self, now: float) -> None:
@@ -718,3 +640,40 @@ class Room(RoomPlay):
         seat, at = self._absences.take_forfeit()
         self._effects.append(Forfeited(seat))
         self._give_up(seat, now, self.match_time(at))
+
+    # The end.
+
+    def fail(self, error: BaseException) -> None:
+        """What the game made cannot be used: the room ends, with a report."""
+        self._crash(error)
+
+    def _quiet_end(self) -> str:
+        """Name the end of a room that nobody needs any more."""
+        return "abandoned" if self._ended is None else "finished"
+
+    def _fails_to_show(self) -> bool:
+        self.view_hash()
+        return self.phase == "closed"
+
+    def _report(self, error: BaseException) -> str:
+        return crash_report(self.plan, self.version, self._play.time, error)
+
+    def _crash(self, error: BaseException) -> None:
+        self._close("crashed", self._report(error))
+
+    def _close(self, reason: str, report: str | None = None) -> None:
+        # The last view is part of the end: a game that fails at it has crashed,
+        # whatever the room was to be closed for.
+        if self.phase == "closed" or (reason != "crashed" and self._fails_to_show()):
+            return
+        self.phase = "closed"
+        self._time.stop()
+        end = MatchEnd(
+            match_id=self.plan.match_id,
+            reason=reason,
+            outcome=None if self._ended is None else outcome_facts(self._ended),
+            present=self.present(),
+            version=self.version,
+            view_hash=self.view_hash(),
+        )
+        self._effects.append(Closed(end, report))

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
 from vinom.hosting.host import PlayedRoom
-from vinom.hosting.recorded import Recording, SweptPlace, tell_bot_failed, write_end
+from vinom.hosting.recorded import Recording, SweptPlace, log_bot_failed, write_end
 from vinom.messages.envelope import Envelope
 from vinom.messages.rooms import (
     ClientJoined,
@@ -815,7 +815,7 @@ class LiveRoom(LiveRoomSeats):
                     who.tell(Kicked(self.room_id))
                     self.leave(who, "forfeited")
             elif isinstance(effect, BotFailed):
-                tell_bot_failed(room, effect)
+                log_bot_failed(room, effect)
             elif isinstance(effect, Closed):
                 return effect
         return None
