@@ -37,26 +37,26 @@ class Outlet(Protocol):
     One way out of a room: to players' connections, to WebSockets, to the node.
 
     Calls come from `RoomHost.end_turn` alone, in the order in which things happened;
-    `show` is the last one of a turn.
+    `show` is the last one of a turn. Each gets the time on the caller's clock.
     """
 
-    def started(self) -> None:
+    def started(self, now: float) -> None:
         """Play began: match time runs."""
 
-    def emitted(self, event: Event, version: int) -> None:
+    def emitted(self, event: Event, version: int, now: float) -> None:
         """
         Send an event with the state that it belongs to.
 
         :raises Exception: the event cannot be encoded for this outlet.
         """
 
-    def round_over(self, outcome: Outcome) -> None:
+    def round_over(self, outcome: Outcome, now: float) -> None:
         """A round has an outcome."""
 
-    def forfeited(self, seat: int) -> None:
+    def forfeited(self, seat: int, now: float) -> None:
         """A seat was away too long and is given up."""
 
-    def closed(self, end: MatchEnd, report: str | None) -> None:
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """
         The room is over; a last `show` follows.
 
@@ -185,28 +185,28 @@ class RoomHost:
         while room.has_effects:
             for effect in room.take_effects():
                 if isinstance(effect, Emitted):
-                    self._emit(effect)
+                    self._emit(effect, now)
                 elif isinstance(effect, Started):
                     for outlet in outlets:
-                        outlet.started()
+                        outlet.started(now)
                 elif isinstance(effect, RoundOver):
                     for outlet in outlets:
-                        outlet.round_over(effect.outcome)
+                        outlet.round_over(effect.outcome, now)
                 elif isinstance(effect, Forfeited):
                     for outlet in outlets:
-                        outlet.forfeited(effect.seat)
+                        outlet.forfeited(effect.seat, now)
                 elif isinstance(effect, BotFailed):
                     log_bot_failed(room, effect)
                 elif isinstance(effect, Closed):
                     self.ended_at = now
                     end = write_end(self._recording, room, effect)
                     for outlet in outlets:
-                        outlet.closed(end, effect.report)
+                        outlet.closed(end, effect.report, now)
 
-    def _emit(self, effect: Emitted) -> None:
+    def _emit(self, effect: Emitted, now: float) -> None:
         for outlet in self.outlets:
             try:
-                outlet.emitted(effect.event, effect.version)
+                outlet.emitted(effect.event, effect.version, now)
             except (TypeError, ValueError, RecursionError, MsgspecError) as error:
                 # What cannot be sent is the game's fault: the room ends.
                 self.room.fail(error)
