@@ -28,7 +28,7 @@ from tests.support.websocket_net import (
 from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.net.liveness import Rounds
-from vinom.net.tls import ReloadableTls, Unnegotiated
+from vinom.net.tls import HttpTls, ReloadableTls
 from vinom.net.turn_end import TurnEnd
 from vinom.net.websocket import WebSocketBounds
 from vinom.rules.origins import Origins
@@ -425,9 +425,7 @@ class TlsTests(SocketCase):
         issued = authority().issue("localhost")
         tls = ReloadableTls(issued.certificate, issued.key)
         self.serve(
-            wrap=lambda site: TLSMemoryBIOFactory(
-                tls, False, Unnegotiated(site), reactor
-            )
+            wrap=lambda site: TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
         )
         raw = await connect(reactor, self.server.port)
         self.clients.append(raw)

@@ -27,7 +27,7 @@ from tests.support.websocket_net import KEY, Echo
 from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.net.proxied import ProxiedFactory
-from vinom.net.tls import ReloadableTls, Unnegotiated
+from vinom.net.tls import HttpTls, ReloadableTls
 from vinom.net.turn_end import TurnEnd
 from vinom.net.websocket import WebSocketBounds, WebSockets
 from vinom.rules.origins import Origins
@@ -214,7 +214,7 @@ class FrontDoorTests(SynchronousTestCase):
         issued = leaf("game.example")
         tls = ReloadableTls(issued.certificate, issued.key)
         clock: Any = self.clock
-        self.wrapped = TLSMemoryBIOFactory(tls, False, Unnegotiated(self.door), clock)
+        self.wrapped = TLSMemoryBIOFactory(HttpTls(tls), False, self.door, clock)
         silent = [self.connect(), self.connect()]
         late = self.connect()
         self.assertTrue(late.disconnected)

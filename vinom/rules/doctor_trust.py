@@ -76,6 +76,25 @@ def lobby_certificate(found: Certificate, host: str, now: float) -> list[Finding
     return findings
 
 
+def handshake(
+    name: str, where: str, offered: Sequence[str], problem: str | None
+) -> Finding:
+    """
+    Judge a handshake of TLS.
+
+    :param offered: the protocols that the client named (ALPN).
+    :param problem: why it failed; ``None`` if it did not.
+    """
+    client = f"a client that offers {' and '.join(offered)}, as browsers do"
+    if problem is None:
+        return ok(name, f"{where} serves {client}")
+    return failure(
+        name,
+        f"{where} does not serve {client}: {problem}",
+        'look for "TLS with" in the node\'s log, and install the newest vinom',
+    )
+
+
 def authority(found: Certificate, is_configured: bool, now: float) -> Finding:
     """Judge what signs for game servers."""
     name = "authority"

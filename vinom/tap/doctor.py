@@ -17,6 +17,7 @@ from vinom.tap.asking import AdminLine, NotDone
 from vinom.tap.doctor_machine import examine_limits, examine_store, watch_clock
 from vinom.tap.doctor_owners import listener_of
 from vinom.tap.doctor_ports import examine_host, examine_ports
+from vinom.tap.doctor_tls import examine_tls
 from vinom.tap.doctor_udp import examine_udp
 from vinom.tap.games import load_games
 from vinom.tap.parts import find_checkers
@@ -57,6 +58,7 @@ class Examination:
             _node(settings, node),
             *examine_ports(settings, node),
             host,
+            *examine_tls(settings, node),
             *examine_udp(settings, addresses, self.source, entropy),
             *examine_limits(settings, node, most_seats),
             games,

@@ -7,14 +7,13 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IListeningPort,
-    IOpenSSLServerConnectionCreator,
     IProtocolFactory,
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vinom.game import Game
 from vinom.net.proxied import ProxiedFactory
-from vinom.net.tls import Unnegotiated
+from vinom.net.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.net.websocket import WebSocketBounds, WebSockets
 from vinom.rules.limits import is_loopback
 from vinom.rules.origins import Origins
@@ -31,7 +30,7 @@ def public_site(
     settings: Settings,
     games: Mapping[str, Game[Any, Any]],
     websockets: WebSockets,
-    tls: IOpenSSLServerConnectionCreator,
+    tls: ReloadableTls,
     obstacle: Callable[[], str | None],
     reactor: Any,
 ) -> IProtocolFactory:
@@ -48,17 +47,17 @@ def public_site(
         settings.origin,
         not settings.browsers_only,
         settings.any_origin,
-        _has_tls(settings),
+        has_tls(settings),
     )
     page = WebSocketPage(websockets, origins, settings.deflate)
     pages.putChild(b"ws", page)
     site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(tls, False, Unnegotiated(site), reactor)
+        site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
     if settings.proxy:
         # Outermost: a proxy's header comes before everything of the player's.
         site = ProxiedFactory(site, settings.proxy)
-    return site
+    return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
 
 
 def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
@@ -72,12 +71,16 @@ def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
     host = getattr(port.getHost(), "host", None)
     if host is None or is_loopback(host):
         return False
-    return not (_has_tls(settings) or settings.proxy or settings.allow_plaintext)
+    return not (has_tls(settings) or settings.proxy or settings.allow_plaintext)
 
 
-def _has_tls(settings: Settings) -> bool:
+def has_tls(settings: Settings) -> bool:
     """Does the node itself speak TLS there?"""
-    return settings.http_tls or str(settings.http).startswith("ssl:")
+    return settings.http_tls or _is_tls_endpoint(settings)
+
+
+def _is_tls_endpoint(settings: Settings) -> bool:
+    return str(settings.http).startswith("ssl:")
 
 
 def websocket_bounds(settings: Settings) -> WebSocketBounds:
