@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -29,11 +29,16 @@ class Browser:
 
     :param size: as `DESKTOP`.
     :param is_dark: what it says its user likes.
+    :param arguments: more of Chromium's.
     :ivar driver: Selenium's.
     """
 
     def __init__(
-        self, size: tuple[int, int, bool] = DESKTOP, *, is_dark: bool = False
+        self,
+        size: tuple[int, int, bool] = DESKTOP,
+        *,
+        is_dark: bool = False,
+        arguments: Sequence[str] = (),
     ) -> None:
         from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
@@ -52,6 +57,7 @@ class Browser:
             "--disable-background-timer-throttling",
             "--disable-renderer-backgrounding",
             "--disable-backgrounding-occluded-windows",
+            *arguments,
         ):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
