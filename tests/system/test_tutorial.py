@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.support.needs import path_of
-from vinom.tap.child_node import ChildNode
+from vinom.commands.child_node import ChildNode
 
 _SESSION = Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "netcat.txt"
 

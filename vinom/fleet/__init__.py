@@ -1,1 +1,1 @@
-"""Implementations of the fleet port."""
+"""The supply of game servers: forked processes of this machine."""

@@ -1,0 +1,1 @@
+"""`vinom check`: try a game before players do."""

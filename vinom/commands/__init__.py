@@ -1,0 +1,1 @@
+"""The program `vinom` and its commands."""

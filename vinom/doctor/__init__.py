@@ -1,0 +1,1 @@
+"""`vinom doctor`: examine this machine and say how to fix it."""

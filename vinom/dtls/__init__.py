@@ -1,0 +1,1 @@
+"""DTLS 1.2 without sockets: datagrams and time in, datagrams and events out."""

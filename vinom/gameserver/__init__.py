@@ -1,0 +1,1 @@
+"""The program that hosts matches and talks UDP to players."""

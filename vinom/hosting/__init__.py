@@ -1,0 +1,1 @@
+"""Rooms being hosted: recordings, and guards around game calls."""

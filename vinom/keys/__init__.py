@@ -1,0 +1,1 @@
+"""Keys and certificates: files, tokens, the authority and their rotation."""

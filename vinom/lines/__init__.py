@@ -1,0 +1,1 @@
+"""Lobby lines and WebSockets: text, TCP, TLS and the PROXY protocol."""

@@ -1,0 +1,1 @@
+"""Matches: planned, placed, ended."""

@@ -1,0 +1,1 @@
+"""From queue entries to the players of one match."""

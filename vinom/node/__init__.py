@@ -1,0 +1,1 @@
+"""Wiring: settings, and one `twistd vinom` process built from them."""

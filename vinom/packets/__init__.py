@@ -1,0 +1,1 @@
+"""The packets inside a DTLS association, for both ends, without I/O."""

@@ -1,0 +1,1 @@
+"""One game being played: seats, time, views and recordings, without I/O."""

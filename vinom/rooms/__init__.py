@@ -1,0 +1,1 @@
+"""Rooms that the node hosts for players over WebSocket."""

@@ -1,0 +1,1 @@
+"""The storage ports: memory for one node."""
