@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -45,6 +46,7 @@ from vinom.doctor.trust import (
     Certificate,
     authority,
     covers,
+    handshake,
     lobby_certificate,
 )
 
@@ -317,6 +319,15 @@ class TrustTests(DoctorCase):
         ):
             self.assertEqual(covers(names, host), is_covered, host)
         self.assertFalse(covers((), "org"))
+
+    def test_handshake(self) -> None:
+        """
+        Whether browsers are served over TLS is told with what they offer, and why not.
+        """
+        judge = partial(handshake, "http tls", "127.0.0.1:443", ("h2", "http/1.1"))
+        self.assert_found(judge(None), "ok", "127.0.0.1:443", "h2 and http/1.1")
+        found = judge("tlsv1 alert internal error")
+        self.assert_found(found, "failure", "does not serve", "internal error", "log")
 
     def judge(self, host: str = "play.example.org", **changes: Any) -> list[Finding]:
         return lobby_certificate(attrs.evolve(GOOD, **changes), host, NOW)

@@ -24,6 +24,7 @@ from twisted.trial.unittest import TestCase
 from tests.support.certificates import Leaf, authority
 from tests.support.programs import Program, start_program
 from tests.system.test_node import Place, Twistd, environment
+from vinom.commands.child_node import free_port
 from vinom.doctor.network import answer, question
 from vinom.errors import Misconfigured
 from vinom.node.settings import Settings
@@ -210,8 +211,32 @@ class DoctorTests(TestCase):
         self.assertIn(f"(process {pid})", found["lobby"]["told"])
         self.assertIn("good until", found["authority"]["told"])
         self.assertIn("the running node may open", found["descriptors"]["told"])
+        self.assert_verdicts(found, lobby_tls="ok")
         other, code = await self.ask(
             *self.place.arguments(), f"--state-dir={self.folder / 'other'}"
         )
         self.assertEqual(code, 1)
         self.assert_verdicts(other, node="ok", lobby="failure")
+
+    async def test_tls_of_a_node(self) -> None:
+        """
+        Beside a running node TLS is tried as browsers come with it, where the lobby is
+        and where pages are, also behind a proxy on this machine.
+        """
+        arguments = [
+            *self.place.arguments(),
+            f"--http={free_port()}",
+            "--http-tls",
+            "--proxy=127.0.0.1",
+        ]
+        found, code = await self.ask(*arguments)
+        self.assertEqual(code, 0, found)
+        self.assert_verdicts(found, lobby_tls="not checked", http_tls="not checked")
+        node = Twistd(*arguments)
+        self.addCleanup(node.kill)
+        await node.says("vinom.node: vinom ")
+        found, code = await self.ask(*arguments)
+        self.assertEqual(code, 0, found)
+        self.assert_verdicts(found, lobby_tls="ok", http_tls="ok")
+        self.assertIn("offers h2 and http/1.1", found["http tls"]["told"])
+        self.assertNotIn("TLS with", node.printed)

@@ -13,7 +13,7 @@ from vinom.doctor.findings import Finding, failure, ok
 from vinom.doctor.machine import examine_limits, examine_store, watch_clock
 from vinom.doctor.network import examine_udp
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
-from vinom.doctor.trust import look_at
+from vinom.doctor.trust import examine_tls, look_at
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_games
 from vinom.keys.files import read_file
@@ -56,6 +56,7 @@ class Examination:
             _node(settings, node),
             *examine_ports(settings, node),
             host,
+            *examine_tls(settings, node),
             *examine_udp(settings, addresses, self.source, entropy),
             *examine_limits(settings, node, most_seats),
             games,

@@ -382,31 +382,53 @@ def examine_host(settings: Settings) -> tuple[Finding, list[str]]:
     return public_host(host, addresses, problem, settings.interface), addresses
 
 
-def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
+def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
+    """
+    Find where a port or an endpoint listens: interface and port.
+
+    :returns: ``None`` for an endpoint that is not TCP, or is none at all.
+    """
     if where.isdecimal():
-        return _tcp(name, interface, int(where), name, node)
+        return interface, int(where)
+    try:
+        return _endpoint_place(where)
+    except (TypeError, ValueError, LookupError, OSError):
+        return None
+
+
+def _endpoint_place(where: str) -> tuple[str, int] | None:
     place: Any = EndpointPlace()
     try:
         opening = serverFromString(place, where).listen(Factory())
     except AttributeError:
         # It asks more of a reactor than there is: it is no TCP port.
-        opening = succeed(None)
+        return None
+    # Others fail so.
+    opening.addErrback(lambda _: None)
+    if place.at is None:
+        return None
+    host, port = place.at
+    return host or "0.0.0.0", port
+
+
+def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
+    if where.isdecimal():
+        return _tcp(name, interface, int(where), name, node)
+    try:
+        place = _endpoint_place(where)
     except (TypeError, ValueError, LookupError, OSError) as error:
         return failure(
             name,
             f"{where!r} is no endpoint: {error}",
             f"set {name} to a port, or to an endpoint such as tcp:8080",
         )
-    # Others fail so.
-    opening.addErrback(lambda _: None)
-    if place.at is None:
+    if place is None:
         return not_checked(
             name,
             f"{where} is not a TCP port, and nothing else is tried",
             f"start the node: it says what is wrong with {name}",
         )
-    host, port = place.at
-    return _tcp(name, host or "0.0.0.0", port, name, node)
+    return _tcp(name, *place, name, node)
 
 
 def _tcp(

@@ -2,10 +2,14 @@
 What is wrong with certificates and with files that hold secrets.
 
 Certificates as ``vinom doctor`` looks at them: read, and changed by nobody.
+
+It shakes hands with a running node as browsers do.
 """
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -15,9 +19,12 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from vinom.doctor.findings import Finding, failure, ok, warning
+from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
+from vinom.doctor.ports import tcp_place
 from vinom.errors import Misconfigured
 from vinom.keys.files import read_certificates, read_private
+from vinom.node.build import has_tls
+from vinom.node.settings import Settings
 
 #: Less than this left is worth a warning, as in ``deploy/prometheus/alerts.yml``.
 SOON_SECONDS = 14 * 86400.0
@@ -83,6 +90,25 @@ def lobby_certificate(found: Certificate, host: str, now: float) -> list[Finding
             )
         )
     return findings
+
+
+def handshake(
+    name: str, where: str, offered: Sequence[str], problem: str | None
+) -> Finding:
+    """
+    Judge a handshake of TLS.
+
+    :param offered: the protocols that the client named (ALPN).
+    :param problem: why it failed; ``None`` if it did not.
+    """
+    client = f"a client that offers {' and '.join(offered)}, as browsers do"
+    if problem is None:
+        return ok(name, f"{where} serves {client}")
+    return failure(
+        name,
+        f"{where} does not serve {client}: {problem}",
+        'look for "TLS with" in the node\'s log, and install the newest vinom',
+    )
 
 
 def authority(found: Certificate, is_configured: bool, now: float) -> Finding:
@@ -184,3 +210,74 @@ def _is_authority(certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return False
     return extension.value.ca
+
+
+#: What browsers offer (ALPN), in their order.
+_OFFERED = ("h2", "http/1.1")
+#: How long a handshake may take, seconds.
+_PATIENCE = 5.0
+#: A proxy's header for a connection of its own.
+_HEADER = b"PROXY UNKNOWN\r\n"
+#: Interfaces that stand for all addresses, and one of those.
+_ALL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def examine_tls(settings: Settings, node: int | None) -> list[Finding]:
+    """
+    Shake hands with the running node wherever players use TLS.
+
+    :param node: process of the node that runs on this state directory.
+    """
+    places = {"lobby tls": (settings.interface, settings.port)}
+    if has_tls(settings):
+        place = tcp_place(str(settings.http), settings.interface)
+        if place is not None:
+            places["http tls"] = place
+    return [
+        _try(name, _ALL.get(host, host), port, settings, node)
+        for name, (host, port) in places.items()
+        # Only the node knows which free port it took.
+        if port
+    ]
+
+
+def _try(
+    name: str, host: str, port: int, settings: Settings, node: int | None
+) -> Finding:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if node is None:
+        return not_checked(
+            name,
+            f"no node runs here, so TLS at {where} is not tried",
+            "start the node, then run vinom doctor again",
+        )
+    try:
+        connection = socket.create_connection((host, port), _PATIENCE)
+    except OSError as error:
+        return not_checked(
+            name,
+            f"{where} cannot be reached: {error.strerror or error}",
+            f"see to the finding named {name.removesuffix(' tls')}",
+        )
+    with connection:
+        # The proxy's header precedes our own TLS, but not an endpoint's.
+        if name == "http tls" and settings.http_tls:
+            source = ip_address(connection.getsockname()[0])
+            if any(source in proxies for proxies in settings.proxy):
+                connection.sendall(_HEADER)
+        return handshake(name, where, _OFFERED, _handshake_problem(connection))
+
+
+def _handshake_problem(connection: socket.socket) -> str | None:
+    """Shake hands; return why that failed, or ``None``."""
+    context = ssl.create_default_context()
+    # Another finding judges the certificate.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(_OFFERED)
+    try:
+        context.wrap_socket(connection).close()
+    except ssl.SSLError as error:
+        return (error.reason or str(error)).lower().replace("_", " ")
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

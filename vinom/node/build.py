@@ -21,7 +21,6 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
 from twisted.internet.interfaces import (
     IListeningPort,
-    IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
 )
@@ -47,7 +46,7 @@ from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import Origins
 from vinom.lines.proxied import ProxiedFactory
 from vinom.lines.tcp import LineBounds, LineFactory, Lines
-from vinom.lines.tls import ReloadableTls, Unnegotiated
+from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Sessions
@@ -72,7 +71,7 @@ def public_site(
     settings: Settings,
     games: Mapping[str, Game[Any, Any]],
     websockets: WebSockets,
-    tls: IOpenSSLServerConnectionCreator,
+    tls: ReloadableTls,
     obstacle: Callable[[], str | None],
     reactor: Any,
 ) -> IProtocolFactory:
@@ -89,17 +88,17 @@ def public_site(
         settings.origin,
         not settings.browsers_only,
         settings.any_origin,
-        _has_tls(settings),
+        has_tls(settings),
     )
     page = WebSocketPage(websockets, origins, settings.deflate)
     pages.putChild(b"ws", page)
     site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(tls, False, Unnegotiated(site), reactor)
+        site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
     if settings.proxy:
         # Outermost: a proxy's header comes before everything of the player's.
         site = ProxiedFactory(site, settings.proxy)
-    return site
+    return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
 
 
 def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
@@ -113,12 +112,16 @@ def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
     host = getattr(port.getHost(), "host", None)
     if host is None or is_loopback(host):
         return False
-    return not (_has_tls(settings) or settings.proxy or settings.allow_plaintext)
+    return not (has_tls(settings) or settings.proxy or settings.allow_plaintext)
 
 
-def _has_tls(settings: Settings) -> bool:
+def has_tls(settings: Settings) -> bool:
     """Does the node itself speak TLS there?"""
-    return settings.http_tls or str(settings.http).startswith("ssl:")
+    return settings.http_tls or _is_tls_endpoint(settings)
+
+
+def _is_tls_endpoint(settings: Settings) -> bool:
+    return str(settings.http).startswith("ssl:")
 
 
 def websocket_bounds(settings: Settings) -> WebSocketBounds:
