@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from vinom.game import Game, Outcome, Table
-from vinom.games.maze import Maze
+from vinom.games.maze import Maze, MazeOptions
 
 
 class QuickMaze(Maze):
@@ -65,3 +65,18 @@ class Second(Game[Taps, Tap]):
 
     def view(self, s: Taps, audience: Hashable) -> dict[str, Any]:
         return {"points": s.points, "is_over": s.is_over}
+
+
+class SmallMazeOptions(MazeOptions, frozen=True, forbid_unknown_fields=True):
+    """A maze of six cells, if nobody says otherwise."""
+
+    rows: Annotated[int, Meta(ge=2, le=64)] = 2
+    cols: Annotated[int, Meta(ge=2, le=64)] = 3
+
+
+class SmallMaze(Maze):
+    """The maze under its own name: for two, who find each other at once."""
+
+    options = SmallMazeOptions
+    seats = (2, 2)
+    linger = 0.5
