@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import attrs
 from msgspec import Meta, Struct
 
-from vinom.game import Game, Outcome, Table
+from vinom.game import Game, Outcome, Step, Table
 from vinom.games.maze import Maze, MazeOptions
+from vinom.games.tictactoe import Board, TicTacToe
 
 
 class QuickMaze(Maze):
@@ -80,3 +81,11 @@ class SmallMaze(Maze):
     options = SmallMazeOptions
     seats = (2, 2)
     linger = 0.5
+
+
+class SecondBegins(TicTacToe):
+    """Tic-tac-toe in which the one who came last begins."""
+
+    def start(self, table: Table) -> Step[Board]:
+        begun = super().start(table)
+        return attrs.evolve(begun, state=attrs.evolve(begun.state, turn=1))
