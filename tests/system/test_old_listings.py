@@ -163,8 +163,7 @@ class PythonProgramsTests(NodeCase):
 
     async def check_end(self, program: Program, name: str) -> None:
         """It ended well, and Python warned of the paths that moved, and no others."""
-        errors = program.errors
-        self.assertEqual(await program.ended, 0, errors)
+        self.assertEqual(await program.ended, 0, program.errors)
         listing = (self.howto / "listings" / name).read_text("utf-8")
         paths = {name.rpartition(".")[0] for name in imported_names(listing)}
         moved = {f"{old} is now {MOVED[old]}" for old in paths & set(MOVED)}
