@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from tests.support.needs import path_of
 from vinom.commands.child_node import ChildNode
 
-_SESSION = Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "netcat.txt"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 #: Facts that differ from one session to the next.
 _OWN = {
@@ -82,6 +82,7 @@ class TutorialTests(TestCase):
     """A newcomer sees what the page shows."""
 
     timeout = 120
+    docs = DOCS
 
     async def test_netcat(self) -> None:
         """
@@ -97,7 +98,8 @@ class TutorialTests(TestCase):
         )
         self.addCleanup(self._hang_up, process, netcat)
         typed = 0
-        for line in _SESSION.read_text(encoding="utf-8").splitlines():
+        session = self.docs / "tutorial" / "netcat.txt"
+        for line in session.read_text(encoding="utf-8").splitlines():
             printed = json.loads(line)
             if "success" in printed:
                 self.assertEqual(shape(await netcat.read()), shape(printed))
