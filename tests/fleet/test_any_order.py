@@ -43,7 +43,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule()
     def host(self):
         match_id = f"m{len(self.asked)}"
-        placed = self.world.host(match_id)
+        placed = self.world.place(match_id)
         self.asked[match_id] = placed
         placed.addCallbacks(
             lambda _: self.placed.append(match_id),

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.fleet.pool import PortRing
+from vinom.fleet.ports import PortRing
 
 SIZE = 5
 

@@ -48,7 +48,7 @@ class NearFleet:
             self.hosted, self._clock, seconds, self._tell, self._turn, _nobody
         )
 
-    def host(
+    def place(
         self,
         plan: MatchPlan,
         tickets: tuple[()],

@@ -177,7 +177,7 @@ __all__ = [
     "BindFailed",
     "Bound",
     "CloseRoom",
-    "CookieKeyTold",
+    "CookieKeyReport",
     "Heartbeat",
     "Kick",
     "MatchStarted",
@@ -368,7 +368,7 @@ class RoomEnded(ToNode, frozen=True, tag="room_ended"):
     end: MatchEnd
 
 
-class CookieKeyTold(Struct, frozen=True):
+class CookieKeyReport(Struct, frozen=True):
     """
     One of a game server's cookie keys, without its secret.
 
@@ -393,7 +393,7 @@ class Alive(ToNode, frozen=True, tag="alive"):
 
     number: int
     figures: dict[str, float]
-    cookie_keys: tuple[CookieKeyTold, ...] = ()
+    cookie_keys: tuple[CookieKeyReport, ...] = ()
 
 
 AnyToServer = (

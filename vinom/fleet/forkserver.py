@@ -93,7 +93,7 @@ encode = msgspec.json.Encoder().encode
 @attrs.define(eq=False)
 class ForkServer:
     """
-    Fork on request, and tell of exits.
+    Fork on request, and report exits.
 
     :ivar node: ``None`` when it is gone.
     :ivar entry: ``"package.module:function"``, called in the child with the
@@ -140,7 +140,7 @@ class ForkServer:
         try:
             pid = os.fork()
         except OSError as error:
-            self._tell(encode(NotStarted(start.server_id, str(error))))
+            self._send(encode(NotStarted(start.server_id, str(error))))
             return
         if pid == 0:
             become_game_server(self.entry, start)
@@ -151,20 +151,20 @@ class ForkServer:
             # pid is surely its own.
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            self._tell(encode(NotStarted(start.server_id, str(error))))
+            self._send(encode(NotStarted(start.server_id, str(error))))
             return
         self._children[pidfd] = (start.server_id, pid)
         self._poll.register(pidfd, select.POLLIN)
-        self._tell(encode(Started(start.server_id, pid)), pidfd)
+        self._send(encode(Started(start.server_id, pid)), pidfd)
 
     def _reap(self, pidfd: int) -> None:
         server_id, pid = self._children.pop(pidfd)
         self._poll.unregister(pidfd)
         _, status = os.waitpid(pid, 0)
         os.close(pidfd)
-        self._tell(encode(Exited(server_id, pid, os.waitstatus_to_exitcode(status))))
+        self._send(encode(Exited(server_id, pid, os.waitstatus_to_exitcode(status))))
 
-    def _tell(self, message: bytes, *descriptors: int) -> None:
+    def _send(self, message: bytes, *descriptors: int) -> None:
         if self.node is None:
             return
         try:

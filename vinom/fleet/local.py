@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, fail, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import NoCapacity
-from vinom.fleet.forklink import ForkLink, ILocalReactor, Readable, Told, arguments
+from vinom.fleet.forklink import Answer, ForkLink, ILocalReactor, Readable, arguments
 from vinom.fleet.forkserver import ORPHAN_SECONDS, Exited, Start, Started
-from vinom.model import Exit
-from vinom.ports import IFleet
+from vinom.fleet.ports import GamePorts
+from vinom.model import Addresses, Exit, ServerAddress
+from vinom.ports import IFleet, IGameServer
 
 #: A fork server that does not answer hangs, seconds; the first answer waits
 #: for everything that it loads.
@@ -63,23 +65,32 @@ class _Process:
     """
     One game server.
 
-    :ivar started: fires with its pid; ``None`` when it did.
-    :ivar pidfd: ``None`` until it runs.
-    :ivar wish: the signal to send as soon as it runs.
+    :ivar server: whose process it is.
+    :ivar reached: fires with where players reach it; ``None`` when it did, or nobody
+        waits for that any more.
+    :ivar reaching: what gives it a port; ended with the process.
     :ivar alarm: the fork server owes us an answer about it.
+    :ivar pid: 0 until it runs.
+    :ivar pidfd: ``None`` until it runs.
+    :ivar watch: calls us when it ends.
+    :ivar signal_due: the signal to send as soon as it runs.
     """
 
-    server_id: str
-    exited: Callable[[Exit], None]
-    started: Deferred[int] | None = None
+    server: IGameServer
+    reached: Deferred[ServerAddress] | None = None
+    reaching: Deferred[None] | None = None
     alarm: IDelayedCall | None = None
     pid: int = 0
     pidfd: int | None = None
     watch: Readable | None = None
-    wish: signal.Signals | None = None
+    signal_due: signal.Signals | None = None
+
+    @property
+    def server_id(self) -> str:
+        return str(self.server.server_id)
 
     def signal(self, number: signal.Signals) -> None:
-        self.wish = number
+        self.signal_due = number
         if self.pidfd is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
@@ -93,12 +104,16 @@ class _Process:
 @implementer(IFleet)
 class LocalFleet:
     """
-    Fork game servers, watch them by pidfd, and never lose one.
+    Fork game servers, watch them by pidfd, and never lose one, nor its port.
 
     The fork server is started with the first game server, and again when it
     dies; what it forked lives on.
 
+    :param reactor: runs processes and watches descriptors; also the clock.
+    :param program: what is forked.
+    :param ports: where players reach game servers.
     :param environment: ours; very little of it is passed on.
+    :param stop_seconds: when the fleet closes, what does not end by then is killed.
     """
 
     _log = Logger()
@@ -107,10 +122,11 @@ class LocalFleet:
         self,
         reactor: ILocalReactor,
         program: GameServerProgram,
+        ports: GamePorts,
         environment: Mapping[str, str],
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        self._reactor, self._program = reactor, program
+        self._reactor, self._program, self._ports = reactor, program, ports
         self._stop_seconds = stop_seconds
         self._environment = environment
         self._link: ForkLink | None = None
@@ -127,12 +143,18 @@ class LocalFleet:
         """The running fork server, for operators."""
         return self._link.pid if self._link is not None else None
 
-    def start(self, server_id: str, exited: Callable[[Exit], None]) -> Deferred[int]:
-        """
-        Fork a game server; cancelling kills it.
+    def pid_of(self, server_id: str) -> int | None:
+        """The process of a game server, for operators; ``None`` if none runs."""
+        process = self._processes.get(server_id)
+        return process.pid or None if process is not None else None
 
-        :raises NoCapacity: the system refuses, or the fork server died.
+    def start(self, server: IGameServer) -> Deferred[ServerAddress]:
         """
+        Fork a game server; fires when it has bound a port. Cancelling kills it.
+
+        :raises NoCapacity: the system refuses, the fork server died, or it ended.
+        """
+        server_id = server.server_id
         if server_id in self._processes:
             raise ValueError(f"game server {server_id} was started already")
         if self._closed is not None:
@@ -147,16 +169,42 @@ class LocalFleet:
         )
         if self._link is None or not self._link.start(start):
             return fail(NoCapacity("the fork server cannot be asked now"))
-        process = _Process(server_id, exited)
+        process = _Process(server)
         process.alarm = self._reactor.callLater(START_SECONDS, self._hangs, process)
         self._processes[server_id] = process
 
-        def give_up(_: Deferred[int]) -> None:
-            process.started = None
+        def give_up(_: Deferred[ServerAddress]) -> None:
+            process.reached = None
             process.signal(signal.SIGKILL)
 
-        process.started = Deferred(give_up)
-        return process.started
+        reached: Deferred[ServerAddress] = Deferred(give_up)
+        process.reached = reached
+        process.reaching = Deferred.fromCoroutine(self._reach(process))
+        process.reaching.addErrback(self._not_reached, server_id)
+        return reached
+
+    async def _reach(self, process: _Process) -> None:
+        where = await self._ports.reach(process.server)
+        if process.reached is not None:
+            reached, process.reached = process.reached, None
+            reached.callback(where)
+
+    def _not_reached(self, failure: Failure, server_id: str) -> None:
+        # It has no port; the fleet waits for it for some time, and kills it.
+        if failure.check(CancelledError) is None:
+            self._log.failure(
+                "game server {server} gets no port", failure, server=server_id
+            )
+
+    def admits(self, server_id: str, pid: int) -> bool:
+        """Is this the process that was forked?"""
+        process = self._processes.get(server_id)
+        # It may dial before the fork server reports that it runs.
+        return process is not None and process.pid in (0, pid)
+
+    def addresses(self) -> Addresses:
+        """Count the ports."""
+        return self._ports.counts()
 
     def stop(self, server_id: str, kill: bool = False) -> None:
         """Ask a game server to end, or make it."""
@@ -193,7 +241,7 @@ class LocalFleet:
                     program.orphan_seconds,
                 ),
                 self._environment,
-                self._told,
+                self._answered,
                 self._link_gone,
             )
         except OSError as error:
@@ -214,7 +262,7 @@ class LocalFleet:
             self._dead_links.append(link)
             link.ended.addCallback(lambda _: self._dead_links.remove(link))
         if self._closed is None:
-            # First: whoever hears of a failure may ask again at once.
+            # First: a caller that learns of a failure may ask again at once.
             self._launch_later()
         for process in tuple(self._processes.values()):
             if process.pidfd is None:
@@ -227,7 +275,7 @@ class LocalFleet:
             self._log.error("fork server {pid} hangs", pid=self._link.pid)
             self._link.kill()
 
-    def _told(self, message: Told, pidfd: int | None) -> None:
+    def _answered(self, message: Answer, pidfd: int | None) -> None:
         process = self._processes.get(message.server_id)
         if isinstance(message, Started):
             if process is None or pidfd is None:
@@ -255,22 +303,26 @@ class LocalFleet:
         process.pid, process.pidfd = pid, pidfd
         process.watch = Readable(pidfd, lambda: self._ended(process))
         self._reactor.addReader(process.watch)
-        if process.wish is not None:
-            process.signal(process.wish)
-        if process.started is not None:
-            started, process.started = process.started, None
-            started.callback(pid)
+        if process.signal_due is not None:
+            process.signal(process.signal_due)
 
     def _not_started(self, process: _Process, why: str) -> None:
         del self._processes[process.server_id]
         process.calm()
-        if process.started is not None:
-            started, process.started = process.started, None
-            started.errback(NoCapacity(why))
+        self._stop_reaching(process, why)
         self._check_closed()
 
+    def _stop_reaching(self, process: _Process, why: str) -> None:
+        """Free its port; nobody can reach it any more, or ever could."""
+        if process.reaching is not None:
+            reaching, process.reaching = process.reaching, None
+            reaching.cancel()
+        if process.reached is not None:
+            reached, process.reached = process.reached, None
+            reached.errback(NoCapacity(why))
+
     def _ended(self, process: _Process) -> None:
-        """It is gone for sure; how, its parent will say if it can."""
+        """It is gone for sure; its parent reports how, if it can."""
         if process.pidfd is None or not _has_ended(process.pidfd):
             return  # Our own reactor stops.
         self._stop_watching(process)
@@ -302,10 +354,12 @@ class LocalFleet:
         if process.pidfd is not None:
             os.close(process.pidfd)
             process.pidfd = None
+        self._ports.give_back(process.server_id)
         try:
-            process.exited(how)
+            process.server.ended(how)
         except Exception:
             self._log.failure("exit of {pid} not dealt with", pid=process.pid)
+        self._stop_reaching(process, "its process ended")
         self._check_closed()
 
     def _stop_watching(self, process: _Process) -> None:

@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vinom.errors import Misconfigured
 from vinom.keys.files import (
-    KeyTold,
+    KeyReport,
     key_id,
     load_or_make,
     private_pem,
@@ -35,6 +35,7 @@ from vinom.keys.files import (
     write_secret,
 )
 from vinom.keys.tokens import TokenKeyring
+from vinom.model import Issued
 from vinom.tokens import TokenSigner
 
 DAY = datetime.timedelta(days=1)
@@ -363,19 +364,6 @@ _RENEWAL = 30 * DAY
 RENEWAL_SECONDS = _RENEWAL.total_seconds()
 
 
-@attrs.frozen
-class Issued:
-    """
-    A certificate and what proves its possession.
-
-    :ivar certificate: leaf first, then what links it to the anchor, PEM.
-    :ivar key: the leaf's private key, PEM.
-    """
-
-    certificate: bytes
-    key: bytes = attrs.field(repr=False)
-
-
 class Authority:
     """
     Sign certificates for the lobby and for game servers, and connect tokens.
@@ -508,7 +496,7 @@ class Authority:
             self._signing = self._files.drop(before, self._now())
         return self._signing.formers != before.formers
 
-    def known(self) -> list[KeyTold]:
+    def known(self) -> list[KeyReport]:
         """List who is accepted for signing certificates, oldest first."""
         told = []
         # The cross-certificate is of the day it was replaced, and says how long it
@@ -517,10 +505,10 @@ class Authority:
             cross = former.cross
             ends = cross.not_valid_after_utc.timestamp()
             name = _id_of(former.certificate)
-            told.append(KeyTold(name, "ca", "accepted", made_at(cross), ends))
+            told.append(KeyReport(name, "ca", "accepted", made_at(cross), ends))
         active = self._signing.certificate
         told.append(
-            KeyTold(_id_of(active), "ca", "active", made_at(active), self.expires_at)
+            KeyReport(_id_of(active), "ca", "active", made_at(active), self.expires_at)
         )
         return told
 

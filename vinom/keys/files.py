@@ -24,7 +24,7 @@ PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 @attrs.frozen
-class KeyTold:
+class KeyReport:
     """
     What operators are told of a key, or of a certificate. Times: Unix seconds.
 

@@ -8,7 +8,7 @@ one signed stays good for as long as it was said to be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import attrs
 from twisted.application.service import Service
@@ -16,31 +16,20 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.control.messages import CookieKeyTold
+from vinom.control.messages import CookieKeyReport
 from vinom.errors import Code, Misconfigured, Refused
-from vinom.keys.authority import ACCEPTED_DAYS, RENEWAL_SECONDS, Authority, Issued
-from vinom.keys.files import KeyTold
+from vinom.fleet.fleet import Fleet
+from vinom.keys.authority import ACCEPTED_DAYS, RENEWAL_SECONDS, Authority
+from vinom.keys.files import KeyReport
 from vinom.keys.tokens import CLOCK_SKEW
 from vinom.lines.tls import ReloadableTls
+from vinom.model import Issued
 
 #: What can be rotated by hand.
 Kind = Literal["token", "ca", "cookie"]
 
 # How often it is looked for keys whose time is over, seconds.
 _TICK = 30.0
-
-
-class KeyFleet(Protocol):
-    """What keys ask of `vinom.fleet.fleet.Fleet`."""
-
-    def share_token_keys(self) -> Deferred[None]:
-        """Give all game servers the accepted token keys."""
-
-    def rotate_cookies(self) -> int:
-        """Have game servers make new cookie keys; how many of them?"""
-
-    def cookie_keys(self) -> dict[str, tuple[CookieKeyTold, ...]]:
-        """List each game server's."""
 
 
 @attrs.frozen
@@ -79,7 +68,7 @@ class Keys(Service):
     def __init__(
         self,
         authority: Authority,
-        fleet: KeyFleet,
+        fleet: Fleet,
         lobby: LobbyCertificate,
         clock: IReactorTime,
         token_seconds: float,
@@ -113,7 +102,7 @@ class Keys(Service):
         ]
         lobby = self._lobby.tls
         told.append(
-            KeyTold(
+            KeyReport(
                 lobby.fingerprint, "lobby", "active", lobby.begins_at, lobby.expires_at
             )
         )
@@ -230,8 +219,8 @@ class Keys(Service):
         return ends - now < RENEWAL_SECONDS and ends < longest
 
 
-def _cookie_told(server_id: str, key: CookieKeyTold, now: float) -> KeyTold:
-    return KeyTold(
+def _cookie_told(server_id: str, key: CookieKeyReport, now: float) -> KeyReport:
+    return KeyReport(
         f"{server_id}/{key.number}",
         "cookie",
         "active" if key.left is None else "accepted",
@@ -240,7 +229,7 @@ def _cookie_told(server_id: str, key: CookieKeyTold, now: float) -> KeyTold:
     )
 
 
-def _shown(key: KeyTold, now: float) -> dict[str, Any]:
+def _shown(key: KeyReport, now: float) -> dict[str, Any]:
     return {
         "id": key.key_id,
         "kind": key.kind,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from vinom.errors import Misconfigured
 from vinom.keys.files import (
-    KeyTold,
+    KeyReport,
     key_id,
     private_pem,
     public_pem,
@@ -108,11 +108,11 @@ class TokenKeyring:
                 dropped.append(key.key_id)
         return dropped
 
-    def known(self, life: float) -> list[KeyTold]:
+    def known(self, life: float) -> list[KeyReport]:
         """List them, oldest first; *life* as in `drop`."""
         ends = {key.key_id: end for key, end in self._former(life)}
         return [
-            KeyTold(
+            KeyReport(
                 key.key_id, "token", self._state(key), key.since, ends.get(key.key_id)
             )
             for key in self._keys
