@@ -127,6 +127,14 @@ class FleetMachine(RuleBasedStateMachine):
         assert len(self.world.supply.alive) <= 5
 
     @invariant()
+    def matches_are_found(self):
+        fleet = self.world.fleet
+        status = fleet.status()
+        shown = [m for server in status.game_servers.values() for m in server.matches]
+        assert sorted(shown) == sorted(fleet._placed)
+        assert status.rooms == len(shown)
+
+    @invariant()
     def ends_once(self):
         ended = self.world.reasons()
         assert not self.withdrawn & set(ended)

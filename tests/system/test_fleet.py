@@ -159,6 +159,16 @@ class LocalFleetTests(TestCase):
         os.kill(pid, signal.SIGSEGV)
         self.assertEqual(await self.exit_of(), Exit(pid, None, signal.SIGSEGV))
 
+    async def test_whose_link(self):
+        """
+        A link is a game server's only if the process that was forked for it dialed.
+        """
+        fleet = self.make("stay")
+        pid = await self.start(fleet)
+        self.assertTrue(fleet.admits("s1", pid))
+        self.assertFalse(fleet.admits("s1", os.getpid()))
+        self.assertFalse(fleet.admits("s2", pid))
+
     async def test_prints(self):
         """
         What a game server prints is in the node's log.

@@ -83,7 +83,7 @@ class Readable:
         self._ready()
 
     def connectionLost(self, reason: Failure) -> None:
-        # A hang-up: whoever reads next will see it.
+        # A hang-up: the next read finds it.
         self._ready()
 
     def logPrefix(self) -> str:

@@ -112,7 +112,7 @@ class ForkServer:
         if self.node is not None:
             self._poll.register(self.node, select.POLLIN)
         while self.node is not None or self._children:
-            for descriptor, _ in self._poll.poll(self._patience()):
+            for descriptor, _ in self._poll.poll(self._timeout()):
                 if descriptor in self._children:
                     self._reap(descriptor)
                 elif self.node is not None:
@@ -120,7 +120,7 @@ class ForkServer:
             if time.monotonic() >= self._kill_at:
                 self._kill_orphans()
 
-    def _patience(self) -> float | None:
+    def _timeout(self) -> float | None:
         """How long to wait for something to happen, milliseconds."""
         if self._kill_at == inf:
             return None
@@ -195,7 +195,7 @@ def become_game_server(entry: str, start: Start) -> NoReturn:
     """
     status = 1
     try:
-        # Ctrl-C in a terminal is the node's to hear; it drains.
+        # Ctrl-C in a terminal is for the node, which drains.
         os.setsid()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

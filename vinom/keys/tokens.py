@@ -39,6 +39,9 @@ class TokenKeyring:
 
     Each is a file ``<number>-<key id>.pem``; the highest number signs. Its time of
     change is when it began to, and therefore when the one before it stopped.
+
+    :param folder: where they are.
+    :param keys: those that are accepted, in the order in which they signed, or will.
     """
 
     def __init__(self, folder: Path, keys: list[_TokenKey]) -> None:
@@ -97,7 +100,7 @@ class TokenKeyring:
         """
         Forget keys whose last tokens are past.
 
-        :param life: how long tokens are good, seconds; `CLOCK_SKEW` comes on top.
+        :param life: how long tokens are valid, seconds; `CLOCK_SKEW` comes on top.
         :returns: their ids.
         """
         dropped = []
