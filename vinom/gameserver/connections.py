@@ -1,4 +1,4 @@
-"""What players' connections bring, handed to rooms; what a turn brings is one piece."""
+"""Players' connections: what they bring goes to rooms, and is answered once a turn."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from vinom.dtls.events import Connected, Disconnected, Received
 from vinom.dtls.server import ServerEvent
 from vinom.errors import Code, PeerError
 from vinom.gameserver.reception import Reception
-from vinom.gameserver.room import HostedRoom
-from vinom.gameserver.seats import Line, LineLimits
+from vinom.gameserver.room import Connection, HostedRoom
+from vinom.gameserver.seats import ConnectionLimits
 
 
 class Connections:
     """
     Serve the connections of one game server.
 
-    :param limits: of each connection.
-    :param figures: counts what was dropped and why.
-    :param seconds: a clock that never goes back.
-    :param turn: called with each room that was brought something, when all is in.
     :ivar reception: has those who have no seat; ``None`` before a port is bound.
     """
 
@@ -31,76 +27,88 @@ class Connections:
 
     def __init__(
         self,
-        limits: LineLimits,
+        limits: ConnectionLimits,
         figures: Counter[str],
         seconds: Callable[[], float],
-        turn: Callable[[HostedRoom, float], None],
     ) -> None:
+        """
+        Serve nobody yet.
+
+        :param limits: of each connection.
+        :param figures: counts what was dropped and why.
+        :param seconds: a clock that never goes back.
+        """
         self.reception: Reception | None = None
-        self._limits, self._figures = limits, figures
-        self._seconds, self._turn = seconds, turn
+        self._limits, self._figures, self._seconds = limits, figures, seconds
+        self._touched: dict[HostedRoom, None] = {}
 
-    def deliver(self, events: list[ServerEvent]) -> None:
-        """Take what one turn of the reactor brought; answer it as one."""
+    def received(self, association: Association, payload: bytes) -> None:
+        """Take one payload of a connection; `deliver` follows in the same turn."""
+        connection = association.owner
+        if not isinstance(connection, Connection):
+            return
         now = self._seconds()
-        touched: set[HostedRoom] = set()
-        for event in events:
-            if type(event) is Received:
-                # Written out, because there is one for each input.
-                line = event.association.owner
-                if not isinstance(line, Line):
-                    continue
-                if not line.allowance.take(now):
-                    # As if it was lost: what matters is sent again.
-                    self._figures["packets_dropped_rate"] += 1
-                    continue
-                try:
-                    news = line.link.receive(event.payload, now)
-                except PeerError as error:
-                    self._figures["packets_dropped_bad"] += 1
-                    line.refuse(Code.BAD_PACKET, str(error), now)
-                    news = []
-                room, seat = line.room, line.seat
-                if room is None or seat is None:
-                    if self.reception is not None:
-                        self.reception.take(line, news, now)
-                    continue
-                if news:
-                    room.take(line, seat, news, now)
-                if not room.can_wait(line, news):
-                    touched.add(room)
-            elif type(event) is Connected:
-                self._open(event.association, now)
-            elif type(event) is Disconnected:
-                self._lose(event.association.owner, now, touched)
-        for room in touched:
-            self._turn(room, now)
-
-    def _open(self, association: Association, now: float) -> None:
-        if self.reception is None or not association.is_open:
-            # In what came at once it may be lost already, and that is told next.
+        if not connection.allowance.take(now):
+            # As if it was lost: what matters is sent again.
+            self._figures["packets_dropped_rate"] += 1
             return
         try:
-            line = Line.open(association, self._limits, now, self._figures)
+            news = connection.link.receive(payload, now)
+        except PeerError as error:
+            self._figures["packets_dropped_bad"] += 1
+            connection.refuse(Code.BAD_PACKET, str(error), now)
+            news = []
+        room, seat = connection.room, connection.seat
+        if room is None or seat is None:
+            if self.reception is not None:
+                self.reception.take(connection, news, now)
+            return
+        if news:
+            room.take(connection, seat, news, now)
+        if not room.can_wait(connection, news):
+            self._touched[room] = None
+
+    def deliver(self, events: list[ServerEvent]) -> None:
+        """Take the events of a turn, and answer all that the turn brought as one."""
+        for event in events:
+            if type(event) is Received:
+                self.received(event.association, event.payload)
+            elif type(event) is Connected:
+                self._open(event.association)
+            elif type(event) is Disconnected:
+                self._lose(event.association.owner)
+        if self._touched:
+            touched, self._touched = self._touched, {}
+            now = self._seconds()
+            for room in touched:
+                room.end_turn(now)
+
+    def _open(self, association: Association) -> None:
+        if self.reception is None or not association.is_open:
+            # It may be lost already; the next event says so.
+            return
+        try:
+            now = self._seconds()
+            connection = Connection.open(association, self._limits, now, self._figures)
         except PeerError as error:
             self._log.info("a connection is refused: {why}", why=str(error))
             self.reception.port.close(association)
         else:
-            association.owner = line
-            self.reception.add(line)
+            association.owner = connection
+            self.reception.add(connection)
 
-    def _lose(self, line: object, now: float, touched: set[HostedRoom]) -> None:
-        if not isinstance(line, Line):
+    def _lose(self, connection: object) -> None:
+        if not isinstance(connection, Connection):
             return
-        line.association.owner = None
-        line.link.end()
-        if line.room is not None and line.seat is not None:
-            touched.add(line.room)
-            line.room.lost(line, line.seat, now)
+        connection.association.owner = None
+        connection.link.end()
+        if connection.room is not None and connection.seat is not None:
+            self._touched[connection.room] = None
+            connection.room.lost(connection, connection.seat, self._seconds())
         elif self.reception is not None:
-            self.reception.discard(line)
+            self.reception.discard(connection)
 
-    def dismiss(self, line: Line) -> None:
-        """A connection is refused, and told why for a while."""
+    def dismiss(self, connection: Connection) -> None:
+        """Keep a connection that was refused, so that its player is sent the reason."""
         if self.reception is not None:
-            self.reception.add(line)
+            self.reception.add(connection)

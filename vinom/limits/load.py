@@ -6,6 +6,7 @@ When to look at a busy port again: at once, or when more has come.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp
 
 import attrs
@@ -38,22 +39,31 @@ class Overload:
 
     :ivar bound: average that is too much. Players see each state so much later.
     :ivar relief: average at which it is over.
+    :ivar changed: called with the new judgement when it changes.
     :ivar average: of the turns of late.
     """
 
     bound: float = 0.05
     relief: float = 0.02
+    changed: Callable[[bool], None] | None = None
     average: float = attrs.field(default=0.0, init=False)
     _ended: float = attrs.field(default=0.0, init=False)
     _is_high: bool = attrs.field(default=False, init=False)
 
     def turned(self, took: float, now: float) -> None:
         """A turn of this length ended just now."""
-        self._rest(now - took)
-        share = 1.0 - exp(-took)
-        self.average += share * (took - self.average)
+        # Written out, as `_rest` and `_judge`: it is done for each turn.
+        rest = now - took - self._ended
+        average = self.average
+        if rest > 0.0:
+            average *= exp(-rest)
+        self.average = average = average + (1.0 - exp(-took)) * (took - average)
         self._ended = now
-        self._judge()
+        if average > self.bound:
+            if not self._is_high:
+                self._judge()
+        elif average < self.relief and self._is_high:
+            self._judge()
 
     def is_high(self, now: float) -> bool:
         """Should those who are new come later?"""
@@ -68,10 +78,13 @@ class Overload:
             self._ended = until
 
     def _judge(self) -> None:
+        was_high = self._is_high
         if self.average > self.bound:
             self._is_high = True
         elif self.average < self.relief:
             self._is_high = False
+        if self._is_high is not was_high and self.changed is not None:
+            self.changed(self._is_high)
 
 
 @attrs.define

@@ -162,6 +162,7 @@ class Room:
     Before play starts the version is 0 and there is no view.
 
     :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
+    :ivar effects: what happened since `take_effects` was called, oldest first.
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
         `Code.BAD_ACTION`, naming the field.
     """
@@ -205,7 +206,7 @@ class Room:
         self._stand_ins = StandIns(game, self.decode_action, plan.seed, self._play.ask)
         self._waiting = TickInputs()
         self._advances = Advances()
-        self._effects: list[Effect] = []
+        self.effects: list[Effect] = []
         self._outcome: Outcome | None = None
         self._ended: Outcome | None = None
         self._armed_for: float | None = None
@@ -428,15 +429,15 @@ class Room:
     @property
     def has_effects(self) -> bool:
         """Did anything happen since `take_effects` was called?"""
-        return bool(self._effects)
+        return bool(self.effects)
 
     def has_news(self, told: int) -> bool:
         """Is there an effect, or a version that is not *told*?"""
-        return self._play.version != told or bool(self._effects)
+        return self._play.version != told or bool(self.effects)
 
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
-        effects, self._effects = self._effects, []
+        effects, self.effects = self.effects, []
         return effects
 
     def audience_of(self, seat: int | None) -> Hashable:
@@ -514,7 +515,7 @@ class Room:
         self.phase = "playing"
         self._time.start(now)
         self._play.begin()
-        self._effects.append(Started())
+        self.effects.append(Started())
         self._after_change(now)
         for seat, how in enumerate(self._seats.presence):
             if how is Presence.LEFT:
@@ -559,7 +560,7 @@ class Room:
         play = self._play
         if play.events:
             version = play.version
-            self._effects += [Emitted(event, version) for event in play.events]
+            self.effects += [Emitted(event, version) for event in play.events]
             play.events.clear()
         outcome = play.outcome
         if outcome is not self._outcome:
@@ -570,7 +571,7 @@ class Room:
                 is_next = self._ended is None or outcome.round > self._ended.round
                 if is_next:
                     self._ended = outcome
-                    self._effects.append(RoundOver(outcome))
+                    self.effects.append(RoundOver(outcome))
                 # A round that is taken up again and ends under its old number
                 # is told once, but its room must close all the same.
                 if is_next or before is None:
@@ -626,7 +627,7 @@ class Room:
             raise
         except GAME_ERRORS as error:
             self._absences.give_up_bot(seat)
-            self._effects.append(BotFailed(seat, self._report(error)))
+            self.effects.append(BotFailed(seat, self._report(error)))
             action = None
         if action is not None:
             with suppress(Rejected):
@@ -638,7 +639,7 @@ class Room:
 
     def _run_forfeit(self, now: float) -> None:
         seat, at = self._absences.take_forfeit()
-        self._effects.append(Forfeited(seat))
+        self.effects.append(Forfeited(seat))
         self._give_up(seat, now, self.match_time(at))
 
     # The end.
@@ -676,4 +677,4 @@ class Room:
             version=self.version,
             view_hash=self.view_hash(),
         )
-        self._effects.append(Closed(end, report))
+        self.effects.append(Closed(end, report))

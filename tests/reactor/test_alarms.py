@@ -1,36 +1,39 @@
-"""Many rooms, few wake-ups."""
+"""Tests of vinom.reactor.alarm: many rooms, few wake-ups."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.gameserver.alarms import FEW, GRAIN, RoomAlarms
+from vinom.reactor.alarm import FEW, GRAIN, Alarms
 
 
 class SomeRoom:
     """Wants to be rung at *at*."""
 
-    def __init__(self, at: float | None) -> None:
-        self.at = at
-        self.room = SimpleNamespace(plan=SimpleNamespace(match_id="m"))
+    name = "m"
+
+    def __init__(self, at: float | None, rung: Callable[[SomeRoom], None]) -> None:
+        self.at, self.rung = at, rung
 
     def deadline(self) -> float | None:
         return self.at
 
+    def ring(self, now: float) -> None:
+        self.rung(self)
+
 
 class RoomAlarmsTests(SynchronousTestCase):
-    """`RoomAlarms`, with rooms whose deadlines tests set."""
+    """`Alarms`, with rooms whose deadlines tests set."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.rung: list[tuple[float, SomeRoom]] = []
         self.fails: SomeRoom | None = None
-        alarms: Any = RoomAlarms(self.clock, self.ring, self.clock.seconds)
-        self.alarms = alarms
+        self.alarms = Alarms(self.clock, self.clock.seconds)
 
     def ring(self, room: Any) -> None:
         self.rung.append((self.clock.seconds(), room))
@@ -39,7 +42,7 @@ class RoomAlarmsTests(SynchronousTestCase):
             raise ValueError("a fault of ours")
 
     def open(self, *deadlines: float) -> list[SomeRoom]:
-        rooms = [SomeRoom(at) for at in deadlines]
+        rooms = [SomeRoom(at, self.ring) for at in deadlines]
         for room in rooms:
             self.alarms.add(room)
         for room in rooms:
@@ -107,7 +110,7 @@ class RoomAlarmsTests(SynchronousTestCase):
             ring(room)
             self.alarms.discard(other)
 
-        self.alarms._ring = ending
+        one.rung = ending
         self.clock.advance(1.0)
         self.assertEqual(self.rung, [(1.0, one)])
 
