@@ -426,24 +426,19 @@ class Fleet(Service):
     def _give_places(self) -> None:
         while self._waiting:
             server = self._servers.any_with_room()
-            if server is not None and not server.is_overloaded:
-                self._open(server)
-                continue
-            if self._servers.coming >= len(self._waiting):
-                return
-            warm = self._servers.any("warm")
-            if warm is not None and self._supply.addresses().free:
-                warm.need()
-            elif server is not None:
+            if server is None or server.is_overloaded:
+                if self._servers.coming >= len(self._waiting):
+                    return
+                warm = self._servers.any("warm")
+                if warm is not None and self._supply.addresses().free:
+                    warm.need()
+                    continue
+                if server is None:
+                    return
                 # Its players are asked to come a little later; there is no other.
-                self._open(server)
-            else:
-                return
-
-    def _open(self, server: GameServer) -> None:
-        request = self._waiting.popleft()
-        self._placed[request.match_id] = server
-        server.rooms.open(request)
+            request = self._waiting.popleft()
+            self._placed[request.match_id] = server
+            server.rooms.open(request)
 
     def _resize(self) -> None:
         if self.is_draining or not self.running:

@@ -557,7 +557,7 @@ class GameServer:
 
     def ended(self, how: Exit) -> None:
         """Its process is gone."""
-        self._has_ended, self._port = True, None
+        self._has_ended, self._port, self._where = True, None, None
         is_expected = self.stage == "leaving" and (
             how.status == 0 or how.signal == SIGTERM
         )
@@ -713,8 +713,12 @@ class GameServer:
             case Bound() | BindFailed():
                 self._port_answered(message)
             case RoomOpened(match_id):
-                if (placement := self._placement()) is not None:
-                    self.rooms.opened(match_id, placement)
+                if (where := self._where) is not None:
+                    anchor = self._anchor.decode("ascii")
+                    self.rooms.opened(
+                        match_id,
+                        Placement(self.server_id, where.address, where.port, anchor),
+                    )
             case TicketAdded(label):
                 self.rooms.ticket_added(label)
             case SeatChanged(match_id, seat, state):
@@ -741,13 +745,6 @@ class GameServer:
                     self._reports.changed()
             case Ready():
                 raise PeerError("a game server names itself once")
-
-    def _placement(self) -> Placement | None:
-        where = self._where
-        if where is None or self._has_ended:
-            return None
-        anchor = self._anchor.decode("ascii")
-        return Placement(self.server_id, where.address, where.port, anchor)
 
     def _port_answered(self, answer: Bound | BindFailed) -> None:
         if self.stage == "leaving":

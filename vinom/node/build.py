@@ -34,9 +34,8 @@ from vinom.conversation.presence import Presence
 from vinom.desk import Lobby
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
 from vinom.fleet.pool import PoolPolicy
-from vinom.fleet.ports import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.game import Game
 from vinom.game_loader import installed_games
