@@ -46,7 +46,7 @@ class RoomAlarmsTests(SynchronousTestCase):
         for room in rooms:
             self.alarms.add(room)
         for room in rooms:
-            self.alarms.arm(room)
+            self.alarms.arm(room, room.deadline())
         return rooms
 
     def test_few(self) -> None:
@@ -82,8 +82,8 @@ class RoomAlarmsTests(SynchronousTestCase):
         """
         later, sooner = self.open(1.0, 5.0)
         later.at, sooner.at = 3.0, 2.0
-        self.alarms.arm(later)
-        self.alarms.arm(sooner)
+        self.alarms.arm(later, later.deadline())
+        self.alarms.arm(sooner, sooner.deadline())
         self.clock.pump([0.5] * 10)
         self.assertEqual(self.rung, [(2.0, sooner), (3.0, later)])
 
@@ -96,7 +96,7 @@ class RoomAlarmsTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertEqual(self.rung, [(1.0, other)])
         self.alarms.discard(other)
-        self.alarms.arm(other)
+        self.alarms.arm(other, other.deadline())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_over_meanwhile(self) -> None:
@@ -133,11 +133,11 @@ class RoomAlarmsTests(SynchronousTestCase):
         for step in range(1, 2000):
             for room in rooms:
                 room.at = step - 0.5
-                self.alarms.arm(room)
+                self.alarms.arm(room, room.deadline())
             self.clock.advance(1.0)
             for number, room in enumerate(rooms):
                 room.at = 9000.0 + number
-                self.alarms.arm(room)
+                self.alarms.arm(room, room.deadline())
             most = max(most, len(self.alarms._agenda))
         self.assertEqual(len(self.rung), 1999 * len(rooms))
         self.assertLess(most, 200)

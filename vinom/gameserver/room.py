@@ -442,7 +442,7 @@ class HostedRoom:
         :returns: is that all that any connection has to send?
         """
         room = self.room
-        self._shown = version = room.version
+        self._shown = version = room.play.version
         if not version:
             return False
         if version >= COUNTER_LIMIT - 1:
@@ -545,10 +545,14 @@ class HostedRoom:
                     self.lost(connection, seat, now)
         if now + ACK_DELAY < self._links_at:
             self._links_at = now + ACK_DELAY
-        if self.host.ended_at is not None and self.is_done(now):
+        if self.host.ended_at is None:
+            # As `deadline`, for each turn.
+            at, links_at = self.room.deadline(), self._links_at
+            self._alarms.arm(self, links_at if at is None or links_at < at else at)
+        elif self.is_done(now):
             self.part()
         else:
-            self._alarms.arm(self)
+            self._alarms.arm(self, self.deadline())
 
     def can_wait(self, connection: Connection, news: list[SeatEvent]) -> bool:
         """

@@ -129,10 +129,13 @@ class Alarms:
                 self._call.cancel()
                 self._call = None
 
-    def arm(self, thing: Rung) -> None:
-        """The deadline of *thing* may have moved."""
+    def arm(self, thing: Rung, at: float | None) -> None:
+        """
+        The deadline of *thing* may have moved.
+
+        :param at: what it is now.
+        """
         booked = self._booked.get(thing)
-        at = thing.deadline()
         if at is None or booked is None:
             return
         if len(self._booked) > FEW:
@@ -191,7 +194,8 @@ class Alarms:
                 deadline = thing.deadline()
                 if deadline is not None and deadline <= now:
                     thing.ring(now)
-                self.arm(thing)
+                    deadline = thing.deadline()
+                self.arm(thing, deadline)
             except Exception:
                 # One that fails must not keep the others from being rung.
                 self._log.failure("{name} was not rung", name=thing.name)
