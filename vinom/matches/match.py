@@ -19,7 +19,7 @@ PutBack = Callable[[Sequence[QueueEntry]], None]
 class Hosting(Protocol):
     """What sessions ask of `vinom.fleet.fleet.Fleet`."""
 
-    def host(
+    def place(
         self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any
     ) -> Deferred[Placement]:
         """Find the match a game server that listens; cancelling withdraws."""
@@ -122,7 +122,7 @@ class Match:
             "game": self.plan.game,
             "state": self.state,
             "age": round(max(0.0, now - self.since), 3),
-            "host": place.host if place else None,
+            "host": place.address if place else None,
             "port": place.port if place else None,
             "server": place.server if place else None,
             "players": [

@@ -176,7 +176,7 @@ class Sessions(Service):
 
     def _host(self, match: Match) -> None:
         tickets = self._seating.tickets(match.plan)
-        match.hosting = self._fleet.host(match.plan, tickets, self)
+        match.hosting = self._fleet.place(match.plan, tickets, self)
         match.hosting.addCallback(
             lambda placement: Deferred.fromCoroutine(
                 self._place(match, placement, tickets)
@@ -202,7 +202,7 @@ class Sessions(Service):
             "match {match_id} of {game} is at {host}:{port}",
             match_id=match_id,
             game=match.plan.game,
-            host=placement.host,
+            host=placement.address,
             port=placement.port,
         )
         if match.placed is not None:

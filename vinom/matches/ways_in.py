@@ -115,7 +115,7 @@ class Seating:
         return MatchFound(
             match_id=plan.match_id,
             game=plan.game,
-            host=placement.host,
+            host=placement.address,
             port=placement.port,
             server_name=self.mint.server_name(ticket, placement.server),
             certificate=placement.certificate,
