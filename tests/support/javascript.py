@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -20,6 +21,13 @@ def why_no_javascript() -> str | None:
     """Install what is missing; says why that cannot be, ``None`` if all is there."""
     if shutil.which("node") is None:
         return "node is not installed"
+    # Tests of another process may look for them at the same time.
+    with open(FOLDER / "package.json") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install()
+
+
+def _install() -> str | None:
     modules = FOLDER / "node_modules"
     if all((modules / name / "package.json").is_file() for name in _PACKAGES):
         return None
