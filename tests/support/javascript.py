@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -20,7 +21,10 @@ def needs_javascript() -> None:
     needs("node")
     if not _has_packages():
         needs("npm")
-        problem = _install()
+        # Tests of another process may install them at the same time.
+        with open(FOLDER / "package.json") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            problem = None if _has_packages() else _install()
         if problem is not None:
             do_without(problem)
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +179,8 @@ class _Knock(Protocol):
 
 
 def free_port() -> int:
-    """Find a TCP port of the loopback that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a TCP port of the loopback that nobody uses, nor will while we live."""
+    return _free_range(1, socket.SOCK_STREAM)[0]
 
 
 def likely_port() -> int:
@@ -195,7 +193,8 @@ def likely_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if _claim(f"port {port}"):
+                return port
     return free_port()
 
 
@@ -205,16 +204,64 @@ def free_port_range(count: int) -> tuple[int, int]:
 
     :raises NodeFailed: there are none to be found.
     """
+    return _free_range(count, socket.SOCK_DGRAM)
+
+
+#: Where we look for ports: below those that the kernel hands out (ip(7)).
+_LOWEST, _HIGHEST = 20000, 32700
+#: How many of them one process takes for itself.
+_OWN = 400
+
+#: What no other process of ours can claim while this one lives.
+_claims: dict[str, socket.socket] = {}
+#: The next port of our own to try.
+_next = 0
+
+
+def _free_range(count: int, kind: socket.SocketKind) -> tuple[int, int]:
+    global _next
+    own = _own_ports()
     for _ in range(100):
-        # Below the ports that the kernel gives out by itself (ip(7)).
-        first = random.randrange(20000, 32700 - count)
-        if all(_is_free(port) for port in range(first, first + count)):
+        if count <= len(own):
+            # In turn: a node binds its ports later, or never, and keeps them all.
+            first = _next if own.start <= _next <= own.stop - count else own.start
+            _next = first + count
+        else:
+            first = random.randrange(_LOWEST, _HIGHEST - count)
+        if all(_is_free(port, kind) for port in range(first, first + count)):
             return first, first + count - 1
-    raise NodeFailed(f"no {count} free UDP ports in a row")
+    raise NodeFailed(f"no {count} free ports in a row")
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+@cache
+def _own_ports() -> range:
+    """
+    Take ports that no other process of ours will try; none if all are taken.
+
+    Two that looked for free ports at the same time would find the same ones.
+    """
+    for first in range(_LOWEST, _HIGHEST - _OWN, _OWN):
+        if _claim(f"ports {first}"):
+            return range(first, first + _OWN)
+    return range(0)
+
+
+def _claim(name: str) -> bool:
+    """Claim something for as long as this process lives; is it ours?"""
+    if name not in _claims:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            # An abstract name (unix(7)): as wide as ports are, and gone with us.
+            claim.bind(f"\0vinom {name}")
+        except OSError:
+            claim.close()
+            return False
+        _claims[name] = claim
+    return True
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
