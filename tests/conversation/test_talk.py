@@ -57,7 +57,7 @@ class ConversationTests(SynchronousTestCase):
         """
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.told(Pong())
+        talk.pushed(Pong())
         talk.request_arrived(Asked(Ping(), 2))
         self.assertEqual(self.said(talk), ["work 1"])
         talk.admitted(WELCOME, [QueueStatus("waiting")])
@@ -71,15 +71,15 @@ class ConversationTests(SynchronousTestCase):
             talk = self.begin()
             talk.hello_arrived(Asked(Hello(1, name="a"), 1))
             if early:
-                talk.told(FOUND)
-                talk.told(Pong())
+                talk.pushed(FOUND)
+                talk.pushed(Pong())
                 talk.admitted(WELCOME, [])
             else:
                 talk.admitted(WELCOME, [FOUND, FOUND])
             self.assertEqual(
                 self.said(talk), ["work 1", "welcome", "match_found", "hang up"]
             )
-            talk.told(Pong())
+            talk.pushed(Pong())
             talk.request_arrived(Asked(Ping(), 3))
             self.assertEqual(self.said(talk), [])
 
@@ -90,7 +90,7 @@ class ConversationTests(SynchronousTestCase):
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a", stay=True), 1))
         talk.admitted(WELCOME, [FOUND])
-        talk.told(Pong())
+        talk.pushed(Pong())
         self.assertEqual(self.said(talk), ["work 1", "welcome", "match_found", "pong"])
 
     def test_refused_hello(self) -> None:
@@ -200,9 +200,9 @@ class ConversationTests(SynchronousTestCase):
                     talk.refused(NO)
                     at_work = None
                 case "told" if at_work is not None:
-                    talk.told(Pong())
+                    talk.pushed(Pong())
                 case "found" if at_work is not None:
-                    talk.told(FOUND)
+                    talk.pushed(FOUND)
                 case "end":
                     talk.ended(NO)
                 case "heard out":

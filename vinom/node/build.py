@@ -29,8 +29,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
-from vinom.conversation.presence import Presence
-from vinom.desk import Lobby
+from vinom.conversation.online import Online
+from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.local import GameServerProgram, LocalFleet
@@ -50,8 +50,8 @@ from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.lines.tls import ReloadableTls, Unnegotiated
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Sessions
-from vinom.matches.ways_in import Mint
+from vinom.matches.service import Matches
+from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.node.settings import Settings
 from vinom.play.clock import longest_life
@@ -166,10 +166,10 @@ class Parts:
 
     authority: Authority
     fleet: Fleet
-    presence: Presence
-    sessions: Sessions
+    online: Online
+    matches: Matches
     matchmaker: Matchmaker
-    lobby: Lobby
+    desk: Desk
     outside: OutsideMatches
     lines: LineFactory
     websockets: WebSockets
@@ -215,8 +215,10 @@ def build_parts(
         # Nobody sets this clock: a step of the other one must end no match.
         time.monotonic,
     )
-    presence = Presence()
-    mint = Mint(settings.realm, authority.tokens, entropy, settings.token_seconds)
+    online = Online()
+    ways_in = WaysIn(
+        settings.realm, authority.tokens, entropy, now, settings.token_seconds
+    )
     identity = Identity(
         MemoryPlayerStore(now),
         entropy,
@@ -225,11 +227,11 @@ def build_parts(
         checkers=checkers,
         key_seconds=settings.player_key_seconds,
     )
-    sessions = Sessions(fleet, MemoryMatchStore(now), presence, games, mint, reactor)
+    matches = Matches(fleet, MemoryMatchStore(now), online, games, ways_in, reactor)
     matchmaker = Matchmaker(
         MemoryEntryStore(),
-        sessions,
-        presence,
+        matches,
+        online,
         games,
         reactor,
         entropy,
@@ -245,7 +247,7 @@ def build_parts(
         recordings_of(settings, reactor),
         guard=guard_games(),
         fleet=fleet,
-        matches=MatchRooms(sessions, fleet, games, settings.watch_matches),
+        matches=MatchRooms(matches, fleet, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,
@@ -255,11 +257,11 @@ def build_parts(
             fill_seconds=settings.fill_seconds,
         ),
     )
-    lobby = Lobby(
+    desk = Desk(
         identity,
-        presence,
+        online,
         matchmaker,
-        sessions,
+        matches,
         rooms,
         games,
         reactor,
@@ -272,7 +274,7 @@ def build_parts(
         is_debugging=settings.log_level == "debug",
     )
     lines = Lines(
-        lobby.open,
+        desk.open,
         reactor,
         tls,
         settings.allow_plaintext,
@@ -281,23 +283,23 @@ def build_parts(
             settings.connections_per_address,
             first_byte_seconds=settings.hello_seconds,
         ),
-        lobby.errors,
+        desk.errors,
     )
     return Parts(
         authority=authority,
         fleet=fleet,
-        presence=presence,
-        sessions=sessions,
+        online=online,
+        matches=matches,
         matchmaker=matchmaker,
-        lobby=lobby,
-        outside=OutsideMatches(sessions, identity, games, entropy),
+        desk=desk,
+        outside=OutsideMatches(matches, identity, games, entropy),
         lines=LineFactory(lines),
         websockets=WebSockets(
-            lobby.open,
+            desk.open,
             reactor,
             turns,
             websocket_bounds(settings),
-            lobby.errors,
+            desk.errors,
         ),
         tls=tls,
         keys=Keys(
