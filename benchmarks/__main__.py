@@ -12,7 +12,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers, stuck
+from benchmarks import (
+    attacks,
+    dense,
+    lobby,
+    memory,
+    play,
+    queue_cost,
+    rooms,
+    strangers,
+    stuck,
+)
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, awake, describe
 from benchmarks.peers import Colyseus, Pyenet
@@ -28,6 +38,7 @@ PARTS: dict[str, Any] = {
     "attacks": attacks.attacks,
     "processes": memory.processes,
     "queueing": lobby.queueing,
+    "queue_cost": queue_cost.queue_cost,
     "lines": memory.lines,
     "rooms": rooms.rooms,
     "stuck": stuck.stuck,
