@@ -20,7 +20,7 @@ from vinom.control.messages import RelayAction, RelayRefusal, RelaySeat
 from vinom.conversation.conversation import Bounds
 from vinom.game import Chance, Game
 from vinom.game_loader import load_games
-from vinom.gameserver.seats import LineLimits
+from vinom.gameserver.seats import ConnectionLimits
 from vinom.packets.player import ActionRefused, Joined
 from vinom.play.choices import action_reader
 
@@ -103,7 +103,7 @@ class DatagramTests(SynchronousTestCase):
 
     def begin(self, name: str) -> None:
         self.game = SHIPPED[name]
-        limits = LineLimits(1e6, 1e6, 1e6, 1e6)
+        limits = ConnectionLimits(1e6, 1e6, 1e6, 1e6)
         self.net = GameNet(games={name: self.game}, limits=limits)
         self.players = self.net.begin(max(2, self.game.seats[0]), name)
         self.recording = self.net.recordings.matches["m1"]

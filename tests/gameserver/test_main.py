@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.dtls.admission import StrangerPolicy
 from vinom.gameserver.main import GameServerSettings, main
-from vinom.gameserver.seats import LineLimits
+from vinom.gameserver.seats import ConnectionLimits
 from vinom.limits.pressure import Rate
 from vinom.node.build import game_server_program
 from vinom.node.settings import Settings
@@ -67,7 +67,7 @@ class SettingsTests(SynchronousTestCase):
             GameServerSettings,
         )
         self.assertEqual(StrangerPolicy(), read.strangers())
-        self.assertEqual(LineLimits(), read.limits())
+        self.assertEqual(ConnectionLimits(), read.limits())
 
     def test_time_to_come(self) -> None:
         """

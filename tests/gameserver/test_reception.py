@@ -17,7 +17,7 @@ class ReceptionTests(SynchronousTestCase):
         Whoever makes connections and never asks for a seat fills no memory, and
         a player still gets in.
         """
-        self.patch(gameserver_reception, "MOST_LINES", 3)
+        self.patch(gameserver_reception, "MOST_CONNECTIONS", 3)
         net = GameNet()
         net.bind()
         net.open()

@@ -22,7 +22,7 @@ from vinom.control.messages import (
     TicketAdded,
 )
 from vinom.dtls.bad_network import Conditioner, Conditions
-from vinom.gameserver.seats import LineLimits
+from vinom.gameserver.seats import ConnectionLimits
 from vinom.model import Ticket
 from vinom.packets.player import ActionRefused, Joined, StateArrived
 from vinom.packets.player import RoundEnded as RoundTold
@@ -499,7 +499,7 @@ class PlayTests(SynchronousTestCase):
         """
         Above the limit a player's actions come later, none is lost or doubled.
         """
-        net = GameNet(limits=LineLimits(50.0, 50.0, 5.0, 10.0))
+        net = GameNet(limits=ConnectionLimits(50.0, 50.0, 5.0, 10.0))
         ann, bob = net.begin()
         for number in range(20):
             ann.say(f"w{number}")

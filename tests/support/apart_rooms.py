@@ -11,7 +11,7 @@ from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import RoomsWorld
 from vinom.control.messages import FromRelayed, RoomEnded, ToNode, ToRelayed, ToServer
 from vinom.errors import NoCapacity, Refused
-from vinom.gameserver.relay import RelayDesk
+from vinom.gameserver.relay import Relays
 from vinom.gameserver.room import HostedRoom
 from vinom.model import MatchEnd, MatchPlan, Placement
 from vinom.ports import IMatchWatch
@@ -44,7 +44,7 @@ class NearFleet:
         self._watches: dict[str, tuple[IMatchWatch, Any]] = {}
         self._alarms: dict[str, Alarm] = {}
         seconds = self._clock.seconds
-        self._desk = RelayDesk(
+        self._desk = Relays(
             self.hosted, self._clock, seconds, self._tell, self._turn, _nobody
         )
 
@@ -66,7 +66,7 @@ class NearFleet:
                 game,
                 now,
                 port=Nowhere(),
-                tell=self._tell,
+                report=self._tell,
                 recording=recording,
                 is_relayed=True,
             )
@@ -107,8 +107,8 @@ class NearFleet:
         self._turn(hosted, now)
 
     def _turn(self, hosted: HostedRoom, now: float) -> None:
-        hosted.flush(now)
-        if hosted.ended_at is None:
+        hosted.end_turn(now)
+        if hosted.host.ended_at is None:
             hosted.rearm()
             self._alarms[hosted.room.plan.match_id].arm()
 

@@ -26,7 +26,7 @@ from vinom.dtls.client import ClientEvent, DtlsClient
 from vinom.dtls.client_port import ClientPort
 from vinom.dtls.events import Connected, Disconnected, Received
 from vinom.game import Game
-from vinom.gameserver.seats import LineLimits
+from vinom.gameserver.seats import ConnectionLimits
 from vinom.gameserver.server import GameServer
 from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
 from vinom.packets.player import (
@@ -295,7 +295,7 @@ class GameNet:
         seed: int = 0,
         games: Mapping[str, Game[Any, Any]] | None = None,
         rooms_limit: int = 1,
-        limits: LineLimits | None = None,
+        limits: ConnectionLimits | None = None,
         join_patience: float = 10.0,
     ) -> None:
         self.reactor = BadReactor(seed)

@@ -12,8 +12,8 @@ from vinom.dtls.events import Connected, Disconnected, Received
 from vinom.dtls.server import ServerEvent
 from vinom.errors import Code, PeerError
 from vinom.gameserver.reception import Reception
-from vinom.gameserver.room import HostedRoom
-from vinom.gameserver.seats import Line, LineLimits
+from vinom.gameserver.room import Connection, HostedRoom
+from vinom.gameserver.seats import ConnectionLimits
 
 
 class Connections:
@@ -31,7 +31,7 @@ class Connections:
 
     def __init__(
         self,
-        limits: LineLimits,
+        limits: ConnectionLimits,
         figures: Counter[str],
         seconds: Callable[[], float],
         turn: Callable[[HostedRoom, float], None],
@@ -47,27 +47,27 @@ class Connections:
         for event in events:
             if type(event) is Received:
                 # Written out, because there is one for each input.
-                line = event.association.owner
-                if not isinstance(line, Line):
+                connection = event.association.owner
+                if not isinstance(connection, Connection):
                     continue
-                if not line.allowance.take(now):
+                if not connection.allowance.take(now):
                     # As if it was lost: what matters is sent again.
                     self._figures["packets_dropped_rate"] += 1
                     continue
                 try:
-                    news = line.link.receive(event.payload, now)
+                    news = connection.link.receive(event.payload, now)
                 except PeerError as error:
                     self._figures["packets_dropped_bad"] += 1
-                    line.refuse(Code.BAD_PACKET, str(error), now)
+                    connection.refuse(Code.BAD_PACKET, str(error), now)
                     news = []
-                room, seat = line.room, line.seat
+                room, seat = connection.room, connection.seat
                 if room is None or seat is None:
                     if self.reception is not None:
-                        self.reception.take(line, news, now)
+                        self.reception.take(connection, news, now)
                     continue
                 if news:
-                    room.take(line, seat, news, now)
-                if not room.can_wait(line, news):
+                    room.take(connection, seat, news, now)
+                if not room.can_wait(connection, news):
                     touched.add(room)
             elif type(event) is Connected:
                 self._open(event.association, now)
@@ -81,26 +81,26 @@ class Connections:
             # In what came at once it may be lost already, and that is told next.
             return
         try:
-            line = Line.open(association, self._limits, now, self._figures)
+            connection = Connection.open(association, self._limits, now, self._figures)
         except PeerError as error:
             self._log.info("a connection is refused: {why}", why=str(error))
             self.reception.port.close(association)
         else:
-            association.owner = line
-            self.reception.add(line)
+            association.owner = connection
+            self.reception.add(connection)
 
-    def _lose(self, line: object, now: float, touched: set[HostedRoom]) -> None:
-        if not isinstance(line, Line):
+    def _lose(self, connection: object, now: float, touched: set[HostedRoom]) -> None:
+        if not isinstance(connection, Connection):
             return
-        line.association.owner = None
-        line.link.end()
-        if line.room is not None and line.seat is not None:
-            touched.add(line.room)
-            line.room.lost(line, line.seat, now)
+        connection.association.owner = None
+        connection.link.end()
+        if connection.room is not None and connection.seat is not None:
+            touched.add(connection.room)
+            connection.room.lost(connection, connection.seat, now)
         elif self.reception is not None:
-            self.reception.discard(line)
+            self.reception.discard(connection)
 
-    def dismiss(self, line: Line) -> None:
+    def dismiss(self, connection: Connection) -> None:
         """A connection is refused, and told why for a while."""
         if self.reception is not None:
-            self.reception.add(line)
+            self.reception.add(connection)

@@ -33,7 +33,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.game_loader import load_games
 from vinom.gameserver.rehearsal import rehearse
-from vinom.gameserver.seats import LineLimits
+from vinom.gameserver.seats import ConnectionLimits
 from vinom.gameserver.server import GameServer
 from vinom.hosting.guarding import guard_games
 from vinom.hosting.recordings import Recordings
@@ -87,10 +87,10 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     idle_seconds: float = 30.0
     join_seconds: float = JOIN_PATIENCE
 
-    def limits(self) -> LineLimits:
+    def limits(self) -> ConnectionLimits:
         """Say how much a connection may ask."""
         packets, inputs = self.packet_rate, self.input_rate
-        return LineLimits(packets, 2 * packets, inputs, 2 * inputs)
+        return ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
 
     def strangers(self) -> StrangerPolicy:
         """Say how much those may ask who have no connection."""

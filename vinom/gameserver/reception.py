@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vinom.dtls.port import DatagramPort
 from vinom.errors import Code, Refused
-from vinom.gameserver.room import HostedRoom
-from vinom.gameserver.seats import HostedSeat, Line, PayloadPort
+from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.limits.load import Overload, busy
 from vinom.packets.seat import JoinAsked, SeatEvent
 from vinom.reactor.alarm import Alarm
@@ -78,7 +78,7 @@ class Workload:
 
 #: Connections without a seat at once: whoever has a ticket and many addresses
 #: can make them faster than they end by themselves.
-MOST_LINES = 256
+MOST_CONNECTIONS = 256
 
 
 class Reception:
@@ -100,7 +100,7 @@ class Reception:
         clock: IReactorTime,
         seconds: Callable[[], float],
         entropy: Callable[[int], bytes],
-        port: PayloadPort,
+        port: DatagramPort,
         seated: Callable[[HostedRoom, float], None],
         figures: Counter[str],
         workload: Workload,
@@ -111,54 +111,54 @@ class Reception:
         self._seated, self._figures = seated, figures
         self._workload = workload
         # Oldest first.
-        self._lines: dict[Line, None] = {}
+        self._connections: dict[Connection, None] = {}
         self._alarm = Alarm(clock, self._deadline, self._ring, seconds)
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._connections)
 
     def trust(self, verifier: TokenVerifier) -> None:
         """Take the tokens of other keys from now on."""
         self._verifier = verifier
 
-    def add(self, line: Line) -> None:
+    def add(self, connection: Connection) -> None:
         """
         A connection was made, or lost its seat to a newer one.
 
         When there are too many, the one that is without a seat for the longest
         time gives way.
         """
-        self._lines[line] = None
-        if len(self._lines) > MOST_LINES:
-            oldest = next(iter(self._lines))
+        self._connections[connection] = None
+        if len(self._connections) > MOST_CONNECTIONS:
+            oldest = next(iter(self._connections))
             self._figures["lines_evicted"] += 1
             oldest.link.end()
             self._flush(oldest)
         self._alarm.arm()
 
-    def discard(self, line: Line) -> None:
+    def discard(self, connection: Connection) -> None:
         """A connection is gone."""
-        self._lines.pop(line, None)
+        self._connections.pop(connection, None)
 
-    def take(self, line: Line, news: list[SeatEvent], now: float) -> None:
+    def take(self, connection: Connection, news: list[SeatEvent], now: float) -> None:
         """Act on what a connection without a seat brought."""
         for item in news:
             if isinstance(item, JoinAsked):
-                self._answer(line, item, now)
-        if line.seat is None:
-            self._flush(line)
+                self._answer(connection, item, now)
+        if connection.seat is None:
+            self._flush(connection)
             self._alarm.arm()
 
-    def _answer(self, line: Line, asked: JoinAsked, now: float) -> None:
+    def _answer(self, connection: Connection, asked: JoinAsked, now: float) -> None:
         try:
-            if self._is_newcomer(line, asked):
+            if self._is_newcomer(connection, asked):
                 # Before anything is verified: those who play come first.
                 self._workload.refuse_newcomer(now)
-            hosted, seat = self._admit(line, asked)
-            older = seat.line
-            hosted.welcome(line, seat, asked, now, self._entropy)
+            hosted, seat = self._admit(connection, asked)
+            older = seat.connection
+            hosted.welcome(connection, seat, asked, now, self._entropy)
         except Refused as no:
-            ticket = line.association.ticket
+            ticket = connection.association.ticket
             self._log.info(
                 "a join is refused: {why}",
                 why=no.message,
@@ -167,18 +167,18 @@ class Reception:
             )
             self._figures[f"joins_{no.code}"] += 1
             retry_after = no.details.get("retry_after", 0.0)
-            line.refuse(no.code, no.message, now, retry_after)
+            connection.refuse(no.code, no.message, now, retry_after)
             return
         self._figures["joins_accepted"] += 1
-        self._lines.pop(line, None)
+        self._connections.pop(connection, None)
         if older is not None:
             # It is told why, for a while.
             self.add(older)
         self._seated(hosted, now)
 
-    def _is_newcomer(self, line: Line, asked: JoinAsked) -> bool:
+    def _is_newcomer(self, connection: Connection, asked: JoinAsked) -> bool:
         """Is it, as far as its ticket says, nobody who played here before?"""
-        ticket = line.association.ticket
+        ticket = connection.association.ticket
         if asked.is_resume:
             return False
         hosted = None if ticket is None else self._rooms.get(ticket.match_id)
@@ -186,7 +186,9 @@ class Reception:
             return True
         return not hosted.seats[ticket.seat].came
 
-    def _admit(self, line: Line, asked: JoinAsked) -> tuple[HostedRoom, HostedSeat]:
+    def _admit(
+        self, connection: Connection, asked: JoinAsked
+    ) -> tuple[HostedRoom, HostedSeat]:
         """
         Find the seat that a proof is for.
 
@@ -194,11 +196,11 @@ class Reception:
         """
         claims: Claims | None = None
         if asked.is_resume:
-            hosted, seat = self._by_resume(line, asked.proof)
+            hosted, seat = self._by_resume(connection, asked.proof)
         else:
             claims = self._claims(asked.proof)
             hosted, seat = self._by_claims(claims)
-        ticket = line.association.ticket
+        ticket = connection.association.ticket
         if ticket is not None:
             if ticket.match_id != hosted.room.plan.match_id:
                 raise Refused(Code.WRONG_MATCH, "this connection is for another match")
@@ -210,8 +212,10 @@ class Reception:
             seat.door.enter_by_resume(asked.proof)
         return hosted, seat
 
-    def _by_resume(self, line: Line, resume: bytes) -> tuple[HostedRoom, HostedSeat]:
-        ticket = line.association.ticket
+    def _by_resume(
+        self, connection: Connection, resume: bytes
+    ) -> tuple[HostedRoom, HostedSeat]:
+        ticket = connection.association.ticket
         for match_id, hosted in self._rooms.items():
             if ticket is None or ticket.match_id == match_id:
                 seat = hosted.seat_of(resume)
@@ -239,24 +243,24 @@ class Reception:
         return hosted, hosted.seats[claims.seat]
 
     def _deadline(self) -> float | None:
-        wanted = [line.link.deadline() for line in self._lines]
+        wanted = [connection.link.deadline() for connection in self._connections]
         return min((at for at in wanted if at is not None), default=None)
 
     def _ring(self) -> None:
         now = self._seconds()
-        for line in list(self._lines):
-            line.link.alarm(now)
-            self._flush(line)
+        for connection in list(self._connections):
+            connection.link.alarm(now)
+            self._flush(connection)
 
-    def _flush(self, line: Line) -> None:
-        line.flush(self.port)
-        if line.link.phase == "over":
-            self._lines.pop(line, None)
+    def _flush(self, connection: Connection) -> None:
+        connection.flush(self.port)
+        if connection.link.phase == "over":
+            self._connections.pop(connection, None)
 
     def close(self) -> None:
         """Close them all."""
         self._alarm.stop()
-        for line in self._lines:
-            line.link.end()
-            line.flush(self.port)
-        self._lines.clear()
+        for connection in self._connections:
+            connection.link.end()
+            connection.flush(self.port)
+        self._connections.clear()

@@ -1,8 +1,8 @@
 """
-Seats of a hosted room whose players are connected to the node.
+A hosted room's way out to the node: for seats and spectators connected there.
 
-The control link brings what they do, whole and in order, and takes along what
-each turn changed: one message for all seats and spectators of a room, each view once.
+The control link brings what they do, whole and in order, and takes along what each
+turn changed: one message for all seats and spectators of a room, each view once.
 """
 
 from __future__ import annotations
@@ -25,45 +25,54 @@ from vinom.control.messages import (
     ToNode,
     ToRelayed,
 )
-from vinom.errors import Code, Refused, Rejected
-from vinom.game import Event
-from vinom.gameserver.room import HostedRoom
-from vinom.gameserver.seats import HostedSeat, Line
+from vinom.errors import Code, Refused
+from vinom.game import Event, Outcome
+from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
+from vinom.model import MatchEnd
 from vinom.play.choices import json_action_reader
 
-#: A message that is nearly as long as a frame may be cannot be sent, bytes.
+#: A message nearly as long as the longest frame cannot be sent, bytes.
 _MOST_BYTES = FRAME_LIMIT - 64 * 1024
-#: How soon a node that is behind is looked at again, seconds.
+#: How soon the link is looked at again when the node is behind, seconds.
 _BEHIND_PAUSE = 0.05
 _write = json.Encoder().encode
 _unpack = msgpack.Decoder().decode
 
 
-class RelayedSeats:
-    """
-    The relayed seats of one room, and its spectators in the node.
-
-    :param dismiss: hears of a player's own connection whose seat is relayed now.
-    :param must_wait: does the node not read fast enough? Then this room shows its
-        newest state a moment later.
-    """
+class Relay:
+    """One room's relayed seats, and its spectators in the node: an outlet."""
 
     def __init__(
         self,
         hosted: HostedRoom,
-        tell: Callable[[ToNode], None],
-        dismiss: Callable[[Line], None],
+        report: Callable[[ToNode], None],
+        dismiss: Callable[[Connection], None],
         must_wait: Callable[[HostedRoom], bool],
     ) -> None:
-        self._hosted, self._tell, self._dismiss = hosted, tell, dismiss
+        """
+        Relay a room.
+
+        :param hosted: the room; this relay becomes its first outlet, because nothing
+            is sent of a room after its end.
+        :param report: sends to the node.
+        :param dismiss: gets a player's own connection when its seat is relayed.
+        :param must_wait: does the node not read fast enough? Then the room's newest
+            state is sent a moment later.
+        """
+        self._hosted, self._report, self._dismiss = hosted, report, dismiss
         self._must_wait = must_wait
         self._match_id = hosted.room.plan.match_id
-        self._decode = json_action_reader(hosted.room.game)
-        self._ticks = bool(hosted.room.game.tick_hz)
+        self._read = json_action_reader(hosted.room.game)
         self._shown = 0
-        self._has_failed = False
+        self._has_failed = self._has_ended = False
         self._phase = ""
         self._applied: dict[int, int] = {}
+        hosted.host.outlets = (self, *hosted.host.outlets)
+
+    def stop(self) -> None:
+        """Relay nothing more: nobody of the node plays or watches."""
+        host = self._hosted.host
+        host.outlets = tuple(outlet for outlet in host.outlets if outlet is not self)
 
     # What the node brings.
 
@@ -71,7 +80,7 @@ class RelayedSeats:
         """Do what a player of the node did."""
         hosted = self._hosted
         if isinstance(message, RelayWatch):
-            # Whoever is new is shown everything.
+            # A newcomer is shown everything.
             self._shown = 0
             return
         if isinstance(message, RelayNewcomer):
@@ -81,11 +90,7 @@ class RelayedSeats:
             return
         seat = hosted.seats[message.seat]
         if isinstance(message, RelayAction):
-            if seat.is_relayed:
-                self._act(seat, message, now)
-            else:
-                why = "a newer connection has this seat"
-                self.refuse(seat, message.number, Code.SEAT_TAKEN, "", why)
+            self._act(seat, message, now)
             return
         if message.how == "join":
             self._join(seat, message, now)
@@ -108,73 +113,80 @@ class RelayedSeats:
         if older is not None:
             self._dismiss(older)
         seat.is_relayed, seat.relay_epoch = True, message.epoch
-        # Its own connections number actions for themselves.
-        seat.acted = message.number
-        # Whatever this seat was shown before, it is shown again.
+        # The seat's own connections number their actions themselves.
+        hosted.host.acted[seat.number] = message.number
+        # Everything is shown to this seat again.
         self._shown = 0
         hosted.sit(seat, now)
 
     def _add(self, message: RelayNewcomer, now: float) -> None:
-        hosted = self._hosted
         try:
-            number = hosted.room.add_seat(message.plan, now)
+            self._hosted.add_seat(message.plan, now).is_relayed = True
         except Refused as no:
-            self._tell(
-                RelayRefusal(self._match_id, message.seat, 0, no.code, "", no.message)
-            )
+            self._refuse(message.seat, 0, no)
             return
-        hosted.add_seat(number).is_relayed = True
         self._shown = 0
 
     def _act(self, seat: HostedSeat, action: RelayAction, now: float) -> None:
-        room = self._hosted.room
-        if self._ticks:
-            self._hosted.run_clock(now)
-        seat.acted = action.number
-        try:
-            room.act(seat.number, self._decode(action.data), now)
-        except Rejected as no:
-            self.refuse(seat, action.number, Code.REJECTED, no.code, no.message)
-        except Refused as no:
-            field = str(no.details.get("field") or "")
-            self.refuse(seat, action.number, no.code, field, no.message)
+        if seat.is_relayed:
+            number, data = action.number, action.data
+            refused = self._hosted.host.act(seat.number, number, data, self._read, now)
+        else:
+            refused = Refused(Code.SEAT_TAKEN, "a newer connection has this seat")
+        if refused is not None:
+            self._refuse(seat.number, action.number, refused)
 
-    # What the node is told.
+    def _refuse(self, seat: int, number: int, no: Refused) -> None:
+        reason = str(no.details.get("reason") or no.details.get("field") or "")
+        text = no.message[:200]
+        self._report(RelayRefusal(self._match_id, seat, number, no.code, reason, text))
 
-    def refuse(
-        self, seat: HostedSeat, number: int, code: str, reason: str, text: str
-    ) -> None:
-        """An action was not applied."""
-        self._tell(
-            RelayRefusal(self._match_id, seat.number, number, code, reason, text[:200])
+    # What goes out (vinom.hosting.host.Outlet).
+
+    def started(self, now: float) -> None:
+        """The next state's phase says so."""
+
+    def emitted(self, event: Event, version: int, now: float) -> None:
+        """Send an event of the game."""
+        self._report(
+            RelayEvent(self._match_id, version, event.kind, event.data, event.to)
         )
 
-    def emit(self, event: Event, version: int) -> None:
-        """The game told something once."""
-        told = RelayEvent(self._match_id, version, event.kind, event.data, event.to)
-        self._tell(told)
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """The room itself reports the outcome to the node."""
 
-    def show(self, now: float, is_last: bool = False) -> None:
-        """
-        Tell what this turn changed.
+    def forfeited(self, seat: int, now: float) -> None:
+        """The room itself reports the seat to the node."""
 
-        :param is_last: there will be no later moment for it.
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """Send the last state: nothing follows the room's own report of its end."""
+        self._send_state(now)
+        self._has_ended = True
+
+    def show(self, now: float) -> bool:
         """
+        Send what this turn changed, unless the node is behind.
+
+        :returns: ``True``; players' own connections do not wait for the node.
+        """
+        hosted = self._hosted
+        is_new = hosted.room.version != self._shown
+        if not (self._has_ended or (is_new and self._must_wait(hosted))):
+            self._send_state(now)
+        return True
+
+    def _send_state(self, now: float) -> None:
         hosted = self._hosted
         room = hosted.room
         version = room.version
-        if not version or self._has_failed:
-            return
-        if not is_last and version != self._shown and self._must_wait(hosted):
+        if not version or self._has_failed or self._has_ended:
             return
         applied = {}
         for seat in hosted.seats:
-            if not seat.is_relayed:
-                continue
-            if not self._ticks:
-                seat.applied = seat.acted
-            if self._applied.get(seat.number) != seat.applied:
-                applied[seat.number] = self._applied[seat.number] = seat.applied
+            if seat.is_relayed:
+                number = hosted.host.applied[seat.number]
+                if self._applied.get(seat.number) != number:
+                    applied[seat.number] = self._applied[seat.number] = number
         is_new = version != self._shown
         if not is_new and not applied and room.phase == self._phase:
             return
@@ -185,12 +197,14 @@ class RelayedSeats:
             try:
                 setup = b"" if self._shown else self._setup()
                 places: dict[Hashable, int] = {}
-                for number in self._seats():
-                    audience = room.audience_of(None if number < 0 else number)
+                for seat_number in self._seats():
+                    audience = room.audience_of(
+                        None if seat_number < 0 else seat_number
+                    )
                     if audience not in places:
                         places[audience] = len(views)
                         views.append(self._view(audience))
-                    shown[number] = places[audience]
+                    shown[seat_number] = places[audience]
                 _check_length(setup, *views)
             except (TypeError, ValueError, RecursionError, MsgspecError) as error:
                 self._fail(str(error), now)
@@ -199,7 +213,7 @@ class RelayedSeats:
                 # The game failed at it: its end follows.
                 return
         self._shown, self._phase = version, room.phase
-        self._tell(
+        self._report(
             RelayState(
                 self._match_id,
                 version,
@@ -216,41 +230,42 @@ class RelayedSeats:
         room = self._hosted.room
         if self._hosted.is_relayed:
             return room.view_json(audience)
-        return self._as_json(room.view(audience))
+        return _as_json(room.view(audience))
 
     def _setup(self) -> bytes:
         room = self._hosted.room
         if self._hosted.is_relayed:
             return room.setup_json()
-        return self._as_json(room.setup())
-
-    def _as_json(self, packed: bytes) -> bytes:
-        """
-        Write what players over UDP are shown as JSON; empty if there is nothing.
-
-        The game is not asked again: whoever watches a match must not be able to
-        break it, and who packs what it reads has the same bytes, and their hash.
-
-        :raises Exception: it cannot be JSON.
-        """
-        return _write(_unpack(packed)) if packed else b""
+        return _as_json(room.setup())
 
     def _fail(self, why: str, now: float) -> None:
-        """What is shown cannot be told by way of the node."""
+        """The room's view cannot be sent by way of the node."""
         self._has_failed = True
         if self._hosted.is_relayed:
             self._hosted.cannot_send("views", why, now)
         else:
-            self._tell(RelayFailed(self._match_id, why[:200]))
+            self._report(RelayFailed(self._match_id, why[:200]))
 
     def _seats(self) -> list[int]:
         relayed = [seat.number for seat in self._hosted.seats if seat.is_relayed]
         return [-1, *relayed]
 
 
+def _as_json(packed: bytes) -> bytes:
+    """
+    Write what players over UDP are shown as JSON; empty if there is nothing.
+
+    The game is not asked again: spectators of a match must not be able to break it,
+    and a client that packs what it reads has the same bytes, and their hash.
+
+    :raises Exception: it cannot be JSON.
+    """
+    return _write(_unpack(packed)) if packed else b""
+
+
 def _check_length(*parts: bytes) -> None:
     """
-    Do they fit into one message?
+    Check that *parts* fit into one message.
 
     :raises ValueError: they do not.
     """
@@ -259,14 +274,11 @@ def _check_length(*parts: bytes) -> None:
         raise ValueError(f"{length} bytes")
 
 
-class RelayDesk:
+class Relays:
     """
     Hand what the node relays to rooms; what one turn brings makes one broadcast.
 
-    :param rooms: by match.
-    :param turn: called with each room when its turn's inputs are in.
-    :param dismiss: hears of connections that a relayed player replaced.
-    :ivar is_behind: does the node not read what it was told?
+    :ivar is_behind: does the node not read what it was sent?
     """
 
     is_behind: Callable[[], bool] = staticmethod(lambda: False)
@@ -276,29 +288,41 @@ class RelayDesk:
         rooms: Mapping[str, HostedRoom],
         clock: IReactorTime,
         seconds: Callable[[], float],
-        tell: Callable[[ToNode], None],
-        turn: Callable[[HostedRoom, float], None],
-        dismiss: Callable[[Line], None],
+        report: Callable[[ToNode], None],
+        end_turn: Callable[[HostedRoom, float], None],
+        dismiss: Callable[[Connection], None],
     ) -> None:
+        """
+        Relay nothing yet.
+
+        :param rooms: by match.
+        :param clock: ends a turn; its seconds are not read.
+        :param seconds: a clock that never goes back.
+        :param report: sends to the node.
+        :param end_turn: called with each room when its turn's inputs are in.
+        :param dismiss: gets connections that a relayed player replaced.
+        """
         self._rooms, self._clock, self._seconds = rooms, clock, seconds
-        self._tell, self._turn, self._dismiss = tell, turn, dismiss
+        self._report, self._turn, self._dismiss = report, end_turn, dismiss
+        self._relays: dict[HostedRoom, Relay] = {}
         self._touched: dict[HostedRoom, None] = {}
         self._later: IDelayedCall | None = None
 
     def take(self, message: ToRelayed) -> None:
-        """Do what a player of the node did; in vain when the match is over."""
+        """Do what a player of the node did; without effect when the match is over."""
         hosted = self._rooms.get(message.match_id)
-        if hosted is None or hosted.ended_at is not None:
+        if hosted is None or hosted.host.ended_at is not None:
             return
         now = self._seconds()
         if isinstance(message, RelayWatch) and not message.is_on:
             self._let_go(hosted, now)
             return
-        if hosted.relay is None:
-            hosted.relay = RelayedSeats(
-                hosted, self._tell, self._dismiss, self._must_wait
+        relay = self._relays.get(hosted)
+        if relay is None:
+            relay = self._relays[hosted] = Relay(
+                hosted, self._report, self._dismiss, self._must_wait
             )
-        hosted.relay.take(message, now)
+        relay.take(message, now)
         if hosted.room.game.states == "every":
             self._turn(hosted, now)
             return
@@ -306,9 +330,15 @@ class RelayDesk:
         if self._later is None:
             self._later = self._clock.callLater(0, self._end_turn)
 
+    def forget(self, hosted: HostedRoom) -> None:
+        """A room is over."""
+        self._relays.pop(hosted, None)
+
     def _let_go(self, hosted: HostedRoom, now: float) -> None:
-        """Nobody of the node is there any more."""
-        hosted.relay = None
+        """Nobody of the node plays or watches any more."""
+        relay = self._relays.pop(hosted, None)
+        if relay is not None:
+            relay.stop()
         for seat in hosted.seats:
             if seat.is_relayed:
                 seat.is_relayed = False

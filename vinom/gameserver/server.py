@@ -55,9 +55,10 @@ from vinom.game import Game
 from vinom.gameserver.alarms import RoomAlarms
 from vinom.gameserver.connections import Connections
 from vinom.gameserver.reception import Reception, Workload
-from vinom.gameserver.relay import RelayDesk
+from vinom.gameserver.relay import Relays
 from vinom.gameserver.room import HostedRoom
-from vinom.gameserver.seats import IGameReactor, LineLimits, RecordingPlace
+from vinom.gameserver.seats import ConnectionLimits, IGameReactor
+from vinom.hosting.recorded import RecordingPlace
 from vinom.model import MatchEnd, MatchPlan
 from vinom.play.clock import JOIN_PATIENCE
 from vinom.play.guard import Guard
@@ -83,10 +84,10 @@ class LinkSamples:
         Count rooms and players; say what their links know, seconds and shares.
         """
         links = [
-            seat.line.link
+            seat.connection.link
             for hosted in rooms
             for seat in hosted.seats
-            if seat.line is not None and seat.present
+            if seat.connection is not None and seat.present
         ]
         figures: dict[str, float] = {"rooms": len(rooms), "players": len(links)}
         for name, known, samples in (
@@ -198,7 +199,7 @@ class GameServer:
         stopped: Callable[[], None],
         *,
         rooms_limit: int = 1,
-        limits: LineLimits | None = None,
+        limits: ConnectionLimits | None = None,
         strangers: StrangerPolicy | None = None,
         idle: float = 30.0,
         turns: TurnWatch | None = None,
@@ -220,10 +221,10 @@ class GameServer:
         self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._connections = Connections(
-            limits or LineLimits(), self.figures, seconds, self._turn
+            limits or ConnectionLimits(), self.figures, seconds, self._turn
         )
         self._alarms = RoomAlarms(reactor, self._ring, seconds)
-        self._relays = RelayDesk(
+        self._relays = Relays(
             self.rooms,
             reactor,
             seconds,
@@ -289,9 +290,9 @@ class GameServer:
             case Kick():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
                     now = self._seconds()
-                    line = hosted.kick(message.seat, now)
-                    if line is not None:
-                        self._connections.dismiss(line)
+                    connection = hosted.kick(message.seat, now)
+                    if connection is not None:
+                        self._connections.dismiss(connection)
                     self._turn(hosted, now)
             case CloseRoom():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
@@ -390,7 +391,7 @@ class GameServer:
             game,
             self._seconds(),
             port=self._port,
-            tell=self._tell,
+            report=self._tell,
             recording=self._recordings.open(plan, game, self._reactor.seconds()),
             guard=self._guard,
             is_relayed=is_relayed,
@@ -407,8 +408,8 @@ class GameServer:
 
     def _turn(self, hosted: HostedRoom, now: float) -> None:
         """One turn's inputs are in: answer them."""
-        hosted.flush(now)
-        if hosted.ended_at is not None and hosted.is_done(now):
+        hosted.end_turn(now)
+        if hosted.host.ended_at is not None and hosted.is_done(now):
             self._forget(hosted)
         else:
             self._alarms.arm(hosted)
@@ -416,7 +417,7 @@ class GameServer:
     def _ring(self, hosted: HostedRoom) -> None:
         now = self._seconds()
         hosted.alarm(now)
-        hosted.flush(now)
+        hosted.end_turn(now)
         hosted.rearm()
         if hosted.is_done(now):
             self._forget(hosted)
@@ -428,6 +429,7 @@ class GameServer:
         self._slipped += hosted.room.slipped
         hosted.part()
         self._alarms.discard(hosted)
+        self._relays.forget(hosted)
         if self._dtls is not None:
             self._dtls.admission.remove_match(match_id)
         # Not now: this may be in the middle of a turn that delivers.
