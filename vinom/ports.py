@@ -69,9 +69,6 @@ class IEntryStore(Interface):
         :returns: 1 for the longest wait; suspended entries count. 0 if it is gone.
         """
 
-    def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
-        """Find the places of several entries at one moment, in the order asked."""
-
     def oldest(game: str, options: bytes, most: int) -> Deferred[Sequence[QueueEntry]]:
         """
         List the entries of a queue that can be matched, longest wait first.

@@ -39,7 +39,8 @@ class ConversationTests(SynchronousTestCase):
     def said(self, talk: Talk) -> list[str]:
         """Take the outbox, in short."""
         short = []
-        for item in talk.take_outbox():
+        outbox, talk.outbox = talk.outbox, []
+        for item in outbox:
             match item:
                 case Send(message):
                     answer = json.decode(message)
@@ -210,7 +211,8 @@ class ConversationTests(SynchronousTestCase):
                 case "lost":
                     talk.lost()
                     closed = True
-            for item in talk.take_outbox():
+            outbox, talk.outbox = talk.outbox, []
+            for item in outbox:
                 assert not (closed and not isinstance(item, HangUp)), item
                 match item:
                     case Work(work):

@@ -40,6 +40,10 @@ class EntryStoreContract:
         found = await store.oldest("maze", options, most)
         return [player.name for entry in found for player in entry.players]
 
+    async def places(self, store: Any, entry_ids: list[str]) -> list[int]:
+        """Find several places."""
+        return [await store.place(entry_id) for entry_id in entry_ids]
+
     async def test_longest_wait_first(self) -> None:
         """
         Players are listed by how long they wait, not by when they were stored.
@@ -49,7 +53,9 @@ class EntryStoreContract:
             self.assertTrue(await store.add(entry(player, since)))
         self.assertEqual(await self.oldest(store), ["Bob", "Cat", "Ann"])
         self.assertEqual(await self.oldest(store, 2), ["Bob", "Cat"])
-        self.assertEqual(await store.places(["e-ann", "e-bob", "e-cat"]), [3, 1, 2])
+        self.assertEqual(
+            await self.places(store, ["e-ann", "e-bob", "e-cat"]), [3, 1, 2]
+        )
 
     async def test_equal_waits_keep_their_order(self) -> None:
         """
@@ -74,13 +80,16 @@ class EntryStoreContract:
         self.assertEqual(await store.place("e-cat"), 3)
         self.assertEqual(await store.place("e-dan"), 1)
         await store.remove("e-ann")
-        self.assertEqual(await store.places(["e-cat", "e-ann", "e-bob"]), [2, 0, 1])
+        self.assertEqual(
+            await self.places(store, ["e-cat", "e-ann", "e-bob"]), [2, 0, 1]
+        )
         await store.claim(["e-bob", "e-cat"])
         self.assertEqual(await store.place("e-cat"), 0)
         await store.add(entry(CAT, 4.0))
         # One whose match could not be comes back with its old waiting time.
         await store.add(entry(BOB, 2.0))
-        self.assertEqual(await store.places(["e-cat", "e-bob"]), [2, 1])
+        places = await self.places(store, ["e-cat", "e-bob"])
+        self.assertEqual(places, [2, 1])
 
     async def test_queues_are_apart(self) -> None:
         """

@@ -352,8 +352,9 @@ class Conversation:
 
     def _flush(self) -> None:
         talk = self._talk
-        while talk.outbox:
-            for item in talk.take_outbox():
+        while outbox := talk.outbox:
+            talk.outbox = []
+            for item in outbox:
                 if type(item) is Send:
                     self.line.send(item.message)
                     if item.code:

@@ -77,7 +77,7 @@ _IDLE, _WORKING = Stage.IDLE, Stage.WORKING
 @attrs.define(eq=False)
 class Talk:
     """
-    One conversation; ``outbox`` is what the caller must act on.
+    One conversation; ``outbox`` is what the caller must take and act on, in order.
 
     A stage and plain methods, for each message takes some of these steps (decision
     0024). What was under way when the peer left, or was sent away, ends quietly.
@@ -95,11 +95,6 @@ class Talk:
     _at_work: RequestId = None
     _early: list[Push] = attrs.field(factory=list)
     _is_heard_out: bool = False
-
-    def take_outbox(self) -> list[Send | Work | HangUp]:
-        """Take what must be done, in order."""
-        outbox, self.outbox = self.outbox, []
-        return outbox
 
     # What the peer does.
 
@@ -153,7 +148,7 @@ class Talk:
 
     def answered(self, push: Push) -> None:
         """The request at work is done."""
-        if self._was(_WORKING):
+        if self.stage is _WORKING or self._was(_WORKING):
             self._say(push, self._at_work)
             self._go_on()
 

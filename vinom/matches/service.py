@@ -34,7 +34,7 @@ class Follower(Protocol):
     """What needs to know what becomes of matches: the matchmaker."""
 
     def match_opened(self, plan: MatchPlan) -> None:
-        """These players are in a match now."""
+        """An outside matchmaker has put these players in a match."""
 
     def put_back(self, entries: Sequence[QueueEntry]) -> None:
         """The match of these entries could not be: their players wait again."""
@@ -187,8 +187,9 @@ class Matches(Service):
             raise
         live = _Live(Match(plan, self._clock.seconds(), entries))
         self._live[plan.match_id] = live
-        for follower in self._followers:
-            follower.match_opened(plan)
+        if not entries:
+            for follower in self._followers:
+                follower.match_opened(plan)
         return live
 
     async def _find_place(self, live: _Live) -> list[MatchFound] | None:
@@ -228,7 +229,8 @@ class Matches(Service):
         plan = match.plan
         if match.end is not None:
             return None
-        if self._ways_in.is_stale(tickets[0]):
+        left = tickets[0].expires_at - self._clock.seconds()
+        if left < self._ways_in.ticket_seconds / 2:
             # They became old while the match waited for a place.
             tickets = [await self._new_ticket(plan.match_id, t.seat) for t in tickets]
         if not await self._store.place(plan.match_id, placement):

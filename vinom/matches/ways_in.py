@@ -48,10 +48,6 @@ class WaysIn:
         expires_at = self.now() + self.ticket_seconds
         return Ticket(self._label(), match_id, seat, expires_at)
 
-    def is_stale(self, ticket: Ticket) -> bool:
-        """Is less than half of a ticket's time left, so that a new one is better?"""
-        return ticket.expires_at - self.now() < self.ticket_seconds / 2
-
     def found(
         self, plan: MatchPlan, placement: Placement, ticket: Ticket
     ) -> MatchFound:

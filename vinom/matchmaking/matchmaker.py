@@ -216,7 +216,7 @@ class Matchmaker(Service):
         """
         entry = await self._entries.entry_of(player_id)
         if entry is not None and await self._entries.remove(entry.entry_id):
-            self._news.forget(player_id)
+            self._news.forget((player_id,))
             self._news.changed(entry.game, entry.options)
             return QueueStatus("idle")
         if self._matches.withdraw(player_id):
@@ -229,7 +229,7 @@ class Matchmaker(Service):
 
     def player_lost(self, player_id: str) -> None:
         """A player's line is gone: keep its place for a while."""
-        self._news.forget(player_id)
+        self._news.forget((player_id,))
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle(player_id))
 
@@ -252,7 +252,7 @@ class Matchmaker(Service):
         self._run(self._put_back(entries))
 
     def match_opened(self, plan: MatchPlan) -> None:
-        """Players who are in a match do not wait any more."""
+        """An outside matchmaker has put players in a match: they wait no longer."""
         players = {seat.player_id for seat in plan.seats} - self._forming
         if players:
             self._run(self._drop_entries(players))
@@ -362,44 +362,31 @@ class Matchmaker(Service):
         players = {p.player_id for entry in proposal.entries for p in entry.players}
         self._forming |= players
         try:
-            if not await self._claim(proposal):
+            if not await self._entries.claim(
+                [entry.entry_id for entry in proposal.entries]
+            ):
                 # Somebody left in between; the others are still there.
                 self._look_at(proposal.entries[0])
                 return
-            for player_id in players:
-                self._news.forget(player_id)
-            await self._open(proposal)
-        finally:
-            self._forming -= players
-
-    async def _claim(self, proposal: Proposal) -> bool:
-        try:
-            return await self._entries.claim(
-                [entry.entry_id for entry in proposal.entries]
-            )
+            self._news.forget(players)
+            if not await self._matches.start_match(
+                proposal.game, proposal.options, proposal.entries
+            ):
+                await self._put_back(proposal.entries)
+                return
+        except Refused as refusal:
+            self._dismiss(proposal.entries, refusal)
+            return
         except StoreUnavailable:
             # They may be out of the queue, and nobody would know.
             await self._put_back(proposal.entries)
             raise
-
-    async def _open(self, proposal: Proposal) -> None:
-        try:
-            started = await self._matches.start_match(
-                proposal.game, proposal.options, proposal.entries
-            )
-        except Refused as refusal:
-            self._dismiss(proposal.entries, refusal)
-        except StoreUnavailable:
-            await self._put_back(proposal.entries)
-            raise
-        else:
-            if not started:
-                await self._put_back(proposal.entries)
-                return
-            now = self._clock.seconds()
-            for entry in proposal.entries:
-                for _ in entry.players:
-                    self._waits[proposal.game].add(max(0.0, now - entry.since))
+        finally:
+            self._forming -= players
+        now = self._clock.seconds()
+        for entry in proposal.entries:
+            for _ in entry.players:
+                self._waits[proposal.game].add(max(0.0, now - entry.since))
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:
@@ -462,8 +449,8 @@ class Matchmaker(Service):
                 await self._entries.suspend(entry.entry_id)
 
     async def _drop_entries(self, players: set[str]) -> None:
+        self._news.forget(players)
         for player_id in players:
-            self._news.forget(player_id)
             entry = await self._entries.entry_of(player_id)
             if entry is not None:
                 await self._entries.remove(entry.entry_id)
@@ -481,8 +468,7 @@ class Matchmaker(Service):
         """Send the players of these entries why they will not be matched."""
         for entry in entries:
             player_ids = [player.player_id for player in entry.players]
-            for player_id in player_ids:
-                self._news.forget(player_id)
+            self._news.forget(player_ids)
             self._online.warn(player_ids, refusal)
             self._online.send(player_ids, QueueStatus("idle"))
 

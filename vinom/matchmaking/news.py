@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -69,15 +69,16 @@ class QueueNews:
             queue[player.player_id] = None
         return self._waiting(entry, place)
 
-    def forget(self, player_id: str) -> None:
-        """Send this player no news: it does not wait, or not here."""
-        listed = self._listed.pop(player_id, None)
-        if listed is not None:
-            key = listed.entry.game, listed.entry.options
-            queue = self._queues[key]
-            del queue[player_id]
-            if not queue:
-                del self._queues[key]
+    def forget(self, player_ids: Iterable[str]) -> None:
+        """Send these players no news: they do not wait, or not here."""
+        for player_id in player_ids:
+            listed = self._listed.pop(player_id, None)
+            if listed is not None:
+                key = listed.entry.game, listed.entry.options
+                queue = self._queues[key]
+                del queue[player_id]
+                if not queue:
+                    del self._queues[key]
 
     def players(self) -> list[str]:
         """List the players who are sent news."""
@@ -123,7 +124,11 @@ class QueueNews:
             for player_id in player_ids
             if player_id in self._listed
         ]
-        places = await self._entries.places([one.entry.entry_id for _, one in listed])
+        # All are asked before the first answer is waited for.
+        places = await gatherResults(
+            [self._entries.place(one.entry.entry_id) for _, one in listed],
+            consumeErrors=True,
+        )
         for (player_id, one), place in zip(listed, places, strict=True):
             # It may have left the queue while the store was asked.
             if place not in (0, one.place) and self._listed.get(player_id) is one:

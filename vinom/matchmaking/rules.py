@@ -82,7 +82,7 @@ def propose(waiting: Sequence[QueueEntry], rules: Rules, now: float) -> Proposal
         fewest, most = rules.tables[game]
         while entries:
             table = _fill(entries, most)
-            count = _players(table)
+            count = sum(len(entry.players) for entry in table)
             due = entries[0].since + rules.fill_seconds
             if count < most and not (count >= fewest and now >= due):
                 if count >= fewest:
@@ -144,7 +144,3 @@ def _fill(entries: Sequence[QueueEntry], most: int) -> list[QueueEntry]:
         if not free:
             break
     return table
-
-
-def _players(entries: Sequence[QueueEntry]) -> int:
-    return sum(len(entry.players) for entry in entries)

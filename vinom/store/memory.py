@@ -98,7 +98,7 @@ class MemoryEntryStore:
             return succeed(False)
         if not entry.suspended:
             queue = self._queues[entry.game, entry.options]
-            _take_out(queue.matchable, self._places[entry_id])
+            del queue.matchable[bisect_left(queue.matchable, self._places[entry_id])]
             queue.ready -= len(entry.players)
             self._suspended += 1
             self._entries[entry_id] = attrs.evolve(entry, suspended=True)
@@ -132,11 +132,11 @@ class MemoryEntryStore:
 
     def place(self, entry_id: str) -> Deferred[int]:
         """Find an entry's place in its queue."""
-        return succeed(self._place_of(entry_id))
-
-    def places(self, entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
-        """Find the places of several entries."""
-        return succeed([self._place_of(entry_id) for entry_id in entry_ids])
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return succeed(0)
+        places = self._queues[entry.game, entry.options].places
+        return succeed(bisect_left(places, self._places[entry_id]) + 1)
 
     def oldest(
         self, game: str, options: bytes, most: int
@@ -162,32 +162,21 @@ class MemoryEntryStore:
         since = min(oldest, default=None)
         return succeed(QueueCounts(dict(self._players), self._suspended, since))
 
-    def _place_of(self, entry_id: str) -> int:
-        entry = self._entries.get(entry_id)
-        if entry is None:
-            return 0
-        places = self._queues[entry.game, entry.options].places
-        return bisect_left(places, self._places[entry_id]) + 1
-
     def _forget(self, entry_id: str) -> None:
         entry, place = self._entries.pop(entry_id), self._places.pop(entry_id)
         for player in entry.players:
             del self._by_player[player.player_id]
         self._players[entry.game] -= len(entry.players)
         queue = self._queues[entry.game, entry.options]
-        _take_out(queue.places, place)
+        del queue.places[bisect_left(queue.places, place)]
         queue.players -= len(entry.players)
         if entry.suspended:
             self._suspended -= 1
         else:
-            _take_out(queue.matchable, place)
+            del queue.matchable[bisect_left(queue.matchable, place)]
             queue.ready -= len(entry.players)
         if not queue.places:
             del self._queues[entry.game, entry.options]
-
-
-def _take_out(places: list[_Place], place: _Place) -> None:
-    del places[bisect_left(places, place)]
 
 
 @attrs.define
