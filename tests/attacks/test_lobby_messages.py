@@ -14,21 +14,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from tests.support.malformed import is_at, nonsense, spoilt
 from vinom.conversation.conversation import Bounds
-from vinom.messages.catalogue import (
+from vinom.messages.envelope import Request
+from vinom.messages.lobby import Cancel, Hello, Ping, Queue
+from vinom.messages.rooms import (
     Ack,
     Action,
     AddBot,
-    Cancel,
-    Hello,
     JoinRoom,
     KickSeat,
     LeaveRoom,
     ListRooms,
-    Ping,
-    Queue,
     Reconnect,
     Rematch,
-    Request,
     StartRoom,
 )
 

@@ -15,15 +15,8 @@ from vinom.conversation.talk import (
     Work,
 )
 from vinom.errors import Code, Refused
-from vinom.messages.catalogue import (
-    Asked,
-    Hello,
-    MatchFound,
-    Ping,
-    Pong,
-    QueueStatus,
-    Welcome,
-)
+from vinom.messages.envelope import Asked
+from vinom.messages.lobby import Hello, MatchFound, Ping, Pong, QueueStatus, Welcome
 
 WELCOME = Welcome("p", "key", "Ann", 1, "vinom", ())
 FOUND = MatchFound("m", "maze", "h", 1, "s", "c", "t", 0, (), 0.0)

@@ -41,7 +41,7 @@ from zope.interface import Interface, implementer
 
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.limits.buckets import NetworkBuckets, is_loopback
-from vinom.messages.catalogue import Hello
+from vinom.messages.lobby import Hello
 from vinom.model import Player
 from vinom.play.choices import clean_name
 from vinom.ports import IPlayerStore

@@ -18,7 +18,7 @@ from vinom.keys.service import Kind
 from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
-from vinom.messages.catalogue import ShortText
+from vinom.messages.envelope import ShortText
 from vinom.messages.outside import decode_start
 from vinom.web.admin_rooms import RoomCare, RoomPages
 from vinom.web.answers import Asked, Folder, Missing, decode_json, read_name
