@@ -115,6 +115,60 @@ class QueueTests(SynchronousTestCase):
         world.clock.advance(10)
         self.assertEqual(lines[1].heard(), [])
 
+    def test_positions_of_a_crowd(self) -> None:
+        """
+        A thousand players who wait all learn that they moved up; those with another
+        wish are sent nothing.
+        """
+        self.patch(Party, "seats", (4000, 4000))
+        world = LobbyWorld()
+        first, _ = world.queued("first")
+        lines = [world.queued(f"p{number}")[0] for number in range(1200)]
+        other, _ = world.queued("other", options={"size": 7})
+        last, _ = world.queued("last")
+        first.ask("cancel")
+        world.clock.advance(2)
+        for place, line in enumerate(lines, 1):
+            self.assertEqual([m["data"]["position"] for m in line.heard()], [place])
+        self.assertEqual([m["data"]["position"] for m in last.heard()], [1201])
+        self.assertEqual(other.heard(), [])
+
+    def test_a_table_late_in_the_queue(self) -> None:
+        """
+        More tables than are read at once all start, each as soon as it is full.
+        """
+        self.patch(Party, "seats", (2, 2))
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        for number in range(1300):
+            world.queued(f"p{number}")
+        world.clock.pump([0.0] * 3)
+        self.assertEqual(len(world.fleet.hosted), 650)
+        self.assertEqual(self.waiting(world), [])
+
+    def test_drained_while_queueing(self) -> None:
+        """
+        A request to queue that was under way when the node began to drain is refused,
+        and leaves nobody waiting.
+        """
+        entries = SlowEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        line.ask("queue", game="duel")
+        self.successResultOf(world.desk.drain())
+        entries.go_on()
+        self.assertEqual([m["error"]["code"] for m in line.heard()], ["draining"])
+        self.assertEqual(self.waiting(world), [])
+
+    def test_drained_while_away(self) -> None:
+        """
+        A player who lost its line does not wait on a node that drains.
+        """
+        world = LobbyWorld()
+        line, _ = world.queued("ann")
+        line.hang_up()
+        self.successResultOf(world.desk.drain())
+        self.assertEqual(self.waiting(world), [])
+
     def test_away_and_back(self) -> None:
         """
         Who loses its line keeps its place for ten seconds, matched with nobody.
@@ -338,6 +392,19 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(dict(buckets)[2.5], 1)
         self.assertEqual(dict(buckets)[5.0], 2)
         self.assertAlmostEqual(total, 3.0, 0)
+
+
+class SlowEntries(MemoryEntryStore):
+    """A store that keeps an entry only when it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on: Any = None
+
+    def add(self, entry: Any) -> Any:
+        later: Deferred[None] = Deferred()
+        self.go_on, step = lambda: later.callback(None), super().add
+        return later.addCallback(lambda _: step(entry))
 
 
 class StumblingEntries(MemoryEntryStore):

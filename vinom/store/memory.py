@@ -215,7 +215,7 @@ class _Expiry:
 @attrs.define
 class MemoryPlayerStore:
     """
-    Who said hello, by the hash of the secret key.
+    Players who have said hello, by the hash of the secret key.
 
     :ivar now: the time, seconds since the Unix epoch.
     :ivar most: players kept; above it those who expire first are forgotten.
