@@ -129,17 +129,59 @@ class Ticket:
 
 
 @attrs.frozen
+class ServerAddress:
+    """
+    Where players reach a game server.
+
+    :ivar address: name or IP address.
+    :ivar port: UDP.
+    """
+
+    address: str
+    port: int = attrs.field(validator=_PORT)
+
+
+@attrs.frozen
+class Addresses:
+    """
+    How many addresses a fleet has for game servers; each is in one of these counts.
+
+    :ivar free: game servers that could be given one now.
+    :ivar bound: those that have one, or are about to bind it.
+    :ivar quarantined: addresses that could not be bound, and rest for a while.
+    """
+
+    free: int
+    bound: int
+    quarantined: int
+
+
+@attrs.frozen
+class Issued:
+    """
+    A certificate and what proves its possession.
+
+    :ivar certificate: leaf first, then what links it to the anchor, PEM.
+    :ivar key: the leaf's private key, PEM.
+    """
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Placement:
     """
     Where a match is played: a game server that has bound its port.
 
-    :ivar host: what players are told (name or address).
     :ivar server: the game server's label inside the realm.
+    :ivar address: name or IP address that players connect to.
+    :ivar port: UDP.
     :ivar certificate: the trust anchor players verify it with, PEM.
     """
 
     server: str
-    host: str
+    address: str
     port: int = attrs.field(validator=_PORT)
     certificate: str
 
@@ -182,12 +224,13 @@ class MatchEnd:
 @attrs.frozen
 class Exit:
     """
-    How a game process ended.
+    How a game server's process ended.
 
+    :ivar pid: of that process, for the log; ``None`` if it ran on another machine.
     :ivar status: exit code; ``None`` if a signal ended it or it is unknown.
     :ivar signal: number of that signal.
     """
 
-    pid: int
+    pid: int | None
     status: int | None = None
     signal: int | None = None

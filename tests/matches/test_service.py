@@ -57,7 +57,7 @@ class MatchFoundTests(SessionCase):
             said = line.heard()
             self.assertEqual(kinds(said), ["queue_status"])
             self.assertEqual(said[0]["data"]["state"], "matched")
-        world.fleet.place(0)
+        world.fleet.answer(0)
         for seat, (line, welcome) in enumerate(zip(lines, welcomes, strict=True)):
             found = last(line)
             self.assertTrue(line.is_closed)
@@ -90,7 +90,7 @@ class MatchFoundTests(SessionCase):
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
         world.clock.advance(500)
-        world.fleet.place(0)
+        world.fleet.answer(0)
         tickets = world.fleet.hosted[0].tickets[2:]
         for line, ticket in zip(lines, tickets, strict=True):
             found = last(line)
@@ -156,7 +156,7 @@ class ComingBackTests(SessionCase):
         world.clock.advance(5)
         line, news = world.back(welcomes[0]["player_key"])
         self.assertEqual(news[0]["data"]["state"], "matched")
-        world.fleet.place(0)
+        world.fleet.answer(0)
         self.assertEqual(kinds(line.heard()), ["match_found"])
 
     def test_cannot_queue(self) -> None:
@@ -461,7 +461,7 @@ class OutsideTests(SessionCase):
             options=b'{"size":3}',
         )
         self.assertNoResult(asked)
-        world.fleet.place(0)
+        world.fleet.answer(0)
         started = self.successResultOf(asked)
         self.assertEqual(world.fleet.hosted[0].plan.options, b'{"size":3}')
         self.assertEqual(started.seats[0].player_id, "ann")

@@ -351,7 +351,7 @@ class ExplainTests(SynchronousTestCase):
         world.queued("bob", "duel")
         world.clock.advance(0)
         self.assertEqual(self.explain(world, who)["state"], "forming")
-        world.fleet.place(0)
+        world.fleet.answer(0)
         self.assertEqual(self.explain(world, who)["state"], "placed")
         world.fleet.end(0)
         work = Deferred.fromCoroutine(world.matchmaker.explain(who))
@@ -553,7 +553,7 @@ class _Life:
     def place(self) -> None:
         for index, hosted in enumerate(self.world.fleet.hosted):
             if not hosted.answer.called and index not in self.over:
-                self.world.fleet.place(index)
+                self.world.fleet.answer(index)
                 return
 
     def end(self) -> None:

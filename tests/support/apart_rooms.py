@@ -46,7 +46,7 @@ class NearFleet:
         self._alarms = Alarms(self._clock, seconds)
         self._desk = Relays(self.hosted, self._clock, seconds, self._tell, _nobody)
 
-    def host(
+    def place(
         self,
         plan: MatchPlan,
         tickets: tuple[()],

@@ -60,7 +60,7 @@ class CrossFleet:
         self.has_too_much = False
         net.server.linked(self._hear, lambda: self.is_behind)
 
-    def host(
+    def place(
         self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any, relay: Any = None
     ) -> Deferred[Placement]:
         self._watches[plan.match_id], self._relays[plan.match_id] = watch, relay

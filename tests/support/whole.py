@@ -130,7 +130,7 @@ class WholeWorld:
 
     # The fleet.
 
-    def host(
+    def place(
         self, plan: MatchPlan, tickets: Sequence[Ticket], watch: IMatchWatch
     ) -> Deferred[Placement]:
         number = len(self.played)

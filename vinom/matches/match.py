@@ -81,7 +81,7 @@ class Match:
             "game": self.plan.game,
             "state": self.state,
             "age": round(max(0.0, now - self.since), 3),
-            "host": place.host if place else None,
+            "host": place.address if place else None,
             "port": place.port if place else None,
             "server": place.server if place else None,
             "players": [

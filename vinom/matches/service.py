@@ -205,7 +205,7 @@ class Matches(Service):
                 self._ways_in.ticket(plan.match_id, seat)
                 for seat in range(len(plan.seats))
             ]
-            live.hosting = self._fleet.host(plan, tickets, self)
+            live.hosting = self._fleet.place(plan, tickets, self)
             placement = await live.hosting
             # From here on nobody can withdraw: the room is there.
             live.hosting = None
@@ -242,7 +242,7 @@ class Matches(Service):
             "match {match_id} of {game} is at {host}:{port}",
             match_id=plan.match_id,
             game=plan.game,
-            host=placement.host,
+            host=placement.address,
             port=placement.port,
         )
         found = [self._ways_in.found(plan, placement, ticket) for ticket in tickets]

@@ -69,7 +69,7 @@ class WaysIn:
         return MatchFound(
             match_id=plan.match_id,
             game=plan.game,
-            host=placement.host,
+            host=placement.address,
             port=placement.port,
             server_name=f"{ticket.label}.{placement.server}.{self.realm}",
             certificate=placement.certificate,

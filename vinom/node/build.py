@@ -19,6 +19,7 @@ from twisted.cred.checkers import (
 )
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
+from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import (
     IListeningPort,
     IOpenSSLServerConnectionCreator,
@@ -33,14 +34,14 @@ from vinom.conversation.online import Online
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
 from vinom.fleet.pool import PoolPolicy
-from vinom.fleet.server import FleetSettings, RoomPatience
+from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.game import Game
 from vinom.game_loader import installed_games
 from vinom.hosting.guarding import guard_games
 from vinom.hosting.recordings import Recordings
-from vinom.keys.authority import Authority, Issued
+from vinom.keys.authority import Authority
 from vinom.keys.files import read_file
 from vinom.keys.service import Keys, LobbyCertificate
 from vinom.limits.buckets import is_loopback
@@ -53,6 +54,7 @@ from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.play.clock import longest_life
 from vinom.reactor.turn_end import TurnEnd
@@ -203,12 +205,22 @@ def build_parts(
     issued = lobby_certificate(settings, authority)
     tls = ReloadableTls(issued.certificate, issued.key)
     fleet = Fleet(
-        LocalFleet(reactor, game_server_program(settings), os.environ),
+        LocalFleet(
+            reactor,
+            game_server_program(settings),
+            GamePorts(
+                PortRing(*settings.ports),
+                settings.interface,
+                settings.told_host,
+                time.monotonic,
+            ),
+            os.environ,
+        ),
         authority,
         reactor,
         entropy,
         fleet_settings(settings),
-        RoomPatience(
+        RoomTimeouts(
             lambda plan: longest_life(games[plan.game], settings.join_seconds),
             join=settings.join_seconds,
         ),
@@ -338,7 +350,7 @@ def game_server_program(settings: Settings) -> GameServerProgram:
     return GameServerProgram(
         GAME_SERVER,
         {
-            "control_socket": str(settings.control_socket),
+            "control": f"unix:{quoteStringArgument(str(settings.control_socket))}",
             "installed": list(installed),
             "games": list(settings.game),
             "rooms_per_process": settings.rooms_per_process,
@@ -358,14 +370,11 @@ def game_server_program(settings: Settings) -> GameServerProgram:
 
 
 def fleet_settings(settings: Settings) -> FleetSettings:
-    """Say how many game servers there are, and where."""
+    """Say how many game servers there are, and what they are called."""
     first, last = settings.ports
     most = settings.max_servers
     return FleetSettings(
         realm=settings.realm,
-        ports=settings.ports,
-        interface=settings.interface,
-        advertise=settings.told_host,
         policy=PoolPolicy(
             warm=settings.warm,
             # Warm ones have no port yet: they come on top of those that play.
