@@ -230,7 +230,7 @@ class ScriptedFleet(MemoryFleet):
 
     world: PlayedWorld
 
-    def place(self, index: int) -> None:
+    def answer(self, index: int) -> None:
         hosted = self.hosted[index]
         server = self.world.open_server()
         for ticket in hosted.tickets:
