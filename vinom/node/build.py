@@ -208,12 +208,7 @@ def build_parts(
         LocalFleet(
             reactor,
             game_server_program(settings),
-            GamePorts(
-                PortRing(*settings.ports),
-                settings.interface,
-                settings.told_host,
-                time.monotonic,
-            ),
+            game_ports(settings),
             os.environ,
         ),
         authority,
@@ -382,6 +377,13 @@ def fleet_settings(settings: Settings) -> FleetSettings:
             rooms_per_process=settings.rooms_per_process,
         ),
     )
+
+
+def game_ports(settings: Settings) -> GamePorts:
+    """Say where players reach game servers."""
+    ring = PortRing(*settings.ports)
+    # Nobody sets this clock: a quarantine must not end early, or never.
+    return GamePorts(ring, settings.interface, settings.told_host, time.monotonic)
 
 
 def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
