@@ -13,7 +13,17 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers, stuck
+from benchmarks import (
+    attacks,
+    dense,
+    lobby,
+    memory,
+    play,
+    queue_cost,
+    rooms,
+    strangers,
+    stuck,
+)
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, awake, describe
 from benchmarks.peers import Colyseus, Pyenet
@@ -30,6 +40,7 @@ PARTS: dict[str, Any] = {
     "attacks": attacks.attacks,
     "processes": memory.processes,
     "queueing": lobby.queueing,
+    "queue_cost": queue_cost.queue_cost,
     "lines": memory.lines,
     "rooms": rooms.rooms,
     "stuck": stuck.stuck,

@@ -1,7 +1,8 @@
-"""The values that several rooms of the house hand to each other."""
+"""The values that several packages pass to each other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import attrs
@@ -44,6 +45,38 @@ class QueueEntry:
     options: bytes = b"{}"
     loadouts: tuple[bytes, ...] = ()
     suspended: bool = False
+
+
+@attrs.frozen
+class Waiting:
+    """
+    Who waits for one game with the same options.
+
+    :ivar players: how many players wait, suspended ones too.
+    :ivar ready: how many of them can be matched now.
+    :ivar since: when the longest wait of these began, seconds since the Unix epoch;
+        ``None`` if nobody can be matched.
+    """
+
+    players: int = 0
+    ready: int = 0
+    since: float | None = None
+
+
+@attrs.frozen
+class QueueCounts:
+    """
+    Who waits, for metrics.
+
+    :ivar players: how many, by game; suspended ones too.
+    :ivar suspended: how many entries are suspended.
+    :ivar since: when the longest wait of all began, seconds since the Unix epoch;
+        ``None`` if nobody waits.
+    """
+
+    players: Mapping[str, int]
+    suspended: int
+    since: float | None
 
 
 @attrs.frozen

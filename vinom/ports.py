@@ -20,30 +20,39 @@ from vinom.model import (
     MatchPlan,
     Placement,
     Player,
+    QueueCounts,
     QueueEntry,
     ServerAddress,
+    Waiting,
 )
 
 
 class IEntryStore(Interface):
-    """Wishes to play, shared by every node of one deployment."""
+    """
+    Entries of players who wait, shared by every node of one deployment.
+
+    Entries with the same game and options are one queue, the longest wait first. No
+    method reads more of a queue than it returns.
+    """
 
     def add(entry: QueueEntry) -> Deferred[bool]:
         """
-        Keep *entry*; fires ``False`` if one of its players has one already.
+        Keep *entry*, suspended or not. Fires ``False`` if one of its players has an
+        entry already.
         """
 
     def remove(entry_id: str) -> Deferred[bool]:
-        """Forget an entry; fires ``False`` if it was not there (claimed, perhaps)."""
+        """Forget an entry. Fires ``False`` if it was not there (claimed, perhaps)."""
 
     def suspend(entry_id: str) -> Deferred[bool]:
-        """Make an entry unmatchable, keeping its place; ``False`` if gone."""
+        """
+        Make an entry unmatchable; it keeps its place. Fires ``False`` if it is gone.
+        """
 
     def resume(entry_id: str) -> Deferred[bool]:
-        """Make an entry matchable again, at its old place; ``False`` if gone."""
-
-    def waiting() -> Deferred[Sequence[QueueEntry]]:
-        """All entries, longest wait first, suspended ones too."""
+        """
+        Make an entry matchable again, at its old place. Fires ``False`` if it is gone.
+        """
 
     def claim(entry_ids: Sequence[str]) -> Deferred[bool]:
         """
@@ -55,9 +64,29 @@ class IEntryStore(Interface):
     def entry_of(player_id: str) -> Deferred[QueueEntry | None]:
         """Find the one entry that has this player."""
 
+    def place(entry_id: str) -> Deferred[int]:
+        """
+        Find an entry's place in its queue.
+
+        :returns: 1 for the longest wait; suspended entries count. 0 if it is gone.
+        """
+
+    def oldest(game: str, options: bytes, most: int) -> Deferred[Sequence[QueueEntry]]:
+        """
+        List the entries of a queue that can be matched, longest wait first.
+
+        :param most: list at most this many.
+        """
+
+    def waiting(game: str, options: bytes) -> Deferred[Waiting]:
+        """Count who waits in a queue."""
+
+    def counts() -> Deferred[QueueCounts]:
+        """Count who waits in all queues."""
+
 
 class IPlayerStore(Interface):
-    """Who said hello, found again by the hash of a secret key."""
+    """Players who have said hello, each found by the hash of a secret key."""
 
     def keep(key_hash: str, player: Player, expires_at: float) -> Deferred[None]:
         """Remember *player*; a later call moves the expiry (Unix seconds)."""
@@ -82,7 +111,10 @@ class IMatchStore(Interface):
         """Record that it is over; ``False`` if it was already."""
 
     def release(match_id: str, player_id: str) -> Deferred[bool]:
-        """A player is out of a running match (kicked): it may queue again."""
+        """
+        Let a player of a running match queue again: it was removed, or left for good.
+        Fires ``False`` if it is not in this match.
+        """
 
     def match_of(
         player_id: str,

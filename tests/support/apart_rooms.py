@@ -122,7 +122,7 @@ class ApartWorld(RoomsWorld):
         self.near = NearFleet(self)
         for game in self.games.values():
             game.isolate = True
-        self.rooms = self.lobby._rooms = Rooms(
+        self.rooms = self.desk._rooms = Rooms(
             self.games,
             self.turns,
             self.clock,

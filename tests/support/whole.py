@@ -41,7 +41,8 @@ from vinom.dtls.port import IDatagramFilter
 from vinom.errors import NoCapacity
 from vinom.game import Game
 from vinom.gameserver.server import GameServer
-from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello
 from vinom.model import MatchPlan, Placement, Ticket
 from vinom.ports import IMatchWatch
 

@@ -16,15 +16,9 @@ from tests.support.websocket_clients import WebSocketClient, connect
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.commands.child_node import ChildNode, free_port
-from vinom.messages.catalogue import (
-    PROTOCOL,
-    Hello,
-    MatchEnded,
-    MatchFound,
-    Told,
-    decode_answer,
-    encode_request,
-)
+from vinom.messages.catalogue import PROTOCOL, decode_answer
+from vinom.messages.envelope import Told, encode_request
+from vinom.messages.lobby import Hello, MatchEnded, MatchFound
 
 #: Longest wait for a message, seconds: a bound on liveness.
 PATIENCE = 60.0

@@ -130,6 +130,7 @@ class GamePorts:
     :param interface: IP address that game servers bind.
     :param advertise: name or IP address that players connect to.
     :param now: seconds on a clock that nobody sets, for quarantines.
+    :ivar advertise: as given.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class GamePorts:
         now: Callable[[], float],
     ) -> None:
         self._ring, self._now = ring, now
-        self._interface, self._advertise = interface, advertise
+        self._interface, self.advertise = interface, advertise
         self._taken: dict[str, int] = {}
 
     def counts(self) -> Addresses:
@@ -160,7 +161,7 @@ class GamePorts:
                 continue
             self._taken[server.server_id] = port
             if await server.bind(self._interface, port):
-                return ServerAddress(self._advertise, port)
+                return ServerAddress(self.advertise, port)
             self._ring.quarantine(self._taken.pop(server.server_id), self._now())
 
     def give_back(self, server_id: str) -> None:

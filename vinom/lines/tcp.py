@@ -38,7 +38,7 @@ from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
 from vinom.lines.shared import Shared
 from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
 from vinom.lines.tls import why_tls_failed
-from vinom.messages.catalogue import encode_failure
+from vinom.messages.envelope import encode_failure
 
 
 class Listener(Shape):

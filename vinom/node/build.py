@@ -29,8 +29,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
-from vinom.conversation.presence import Presence
-from vinom.desk import Lobby
+from vinom.conversation.online import Online
+from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
@@ -50,8 +50,8 @@ from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Sessions
-from vinom.matches.ways_in import Mint
+from vinom.matches.service import Matches
+from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.model import Issued
 from vinom.node.settings import Settings
@@ -171,10 +171,10 @@ class Parts:
 
     authority: Authority
     fleet: Fleet
-    presence: Presence
-    sessions: Sessions
+    online: Online
+    matches: Matches
     matchmaker: Matchmaker
-    lobby: Lobby
+    desk: Desk
     outside: OutsideMatches
     lines: LineFactory
     websockets: WebSockets
@@ -211,12 +211,7 @@ def build_parts(
         LocalFleet(
             reactor,
             game_server_program(settings),
-            GamePorts(
-                PortRing(*settings.ports),
-                settings.interface,
-                settings.told_host,
-                time.monotonic,
-            ),
+            game_ports(settings),
             os.environ,
         ),
         authority,
@@ -230,8 +225,10 @@ def build_parts(
         # Nobody sets this clock: a step of the other one must end no match.
         time.monotonic,
     )
-    presence = Presence()
-    mint = Mint(settings.realm, authority.tokens, entropy, settings.token_seconds)
+    online = Online()
+    ways_in = WaysIn(
+        settings.realm, authority.tokens, entropy, now, settings.token_seconds
+    )
     identity = Identity(
         MemoryPlayerStore(now),
         entropy,
@@ -240,11 +237,11 @@ def build_parts(
         checkers=checkers,
         key_seconds=settings.player_key_seconds,
     )
-    sessions = Sessions(fleet, MemoryMatchStore(now), presence, games, mint, reactor)
+    matches = Matches(fleet, MemoryMatchStore(now), online, games, ways_in, reactor)
     matchmaker = Matchmaker(
         MemoryEntryStore(),
-        sessions,
-        presence,
+        matches,
+        online,
         games,
         reactor,
         entropy,
@@ -260,7 +257,7 @@ def build_parts(
         recordings_of(settings, reactor),
         guard=guard_games(),
         fleet=fleet,
-        matches=MatchRooms(sessions, fleet, games, settings.watch_matches),
+        matches=MatchRooms(matches, fleet, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,
@@ -270,11 +267,11 @@ def build_parts(
             fill_seconds=settings.fill_seconds,
         ),
     )
-    lobby = Lobby(
+    desk = Desk(
         identity,
-        presence,
+        online,
         matchmaker,
-        sessions,
+        matches,
         rooms,
         games,
         reactor,
@@ -287,7 +284,7 @@ def build_parts(
         is_debugging=settings.log_level == "debug",
     )
     lines = Lines(
-        lobby.open,
+        desk.open,
         reactor,
         tls,
         settings.allow_plaintext,
@@ -296,23 +293,23 @@ def build_parts(
             settings.connections_per_address,
             first_byte_seconds=settings.hello_seconds,
         ),
-        lobby.errors,
+        desk.errors,
     )
     return Parts(
         authority=authority,
         fleet=fleet,
-        presence=presence,
-        sessions=sessions,
+        online=online,
+        matches=matches,
         matchmaker=matchmaker,
-        lobby=lobby,
-        outside=OutsideMatches(sessions, identity, games, entropy),
+        desk=desk,
+        outside=OutsideMatches(matches, identity, games, entropy),
         lines=LineFactory(lines),
         websockets=WebSockets(
-            lobby.open,
+            desk.open,
             reactor,
             turns,
             websocket_bounds(settings),
-            lobby.errors,
+            desk.errors,
         ),
         tls=tls,
         keys=Keys(
@@ -383,6 +380,13 @@ def fleet_settings(settings: Settings) -> FleetSettings:
             rooms_per_process=settings.rooms_per_process,
         ),
     )
+
+
+def game_ports(settings: Settings) -> GamePorts:
+    """Say where players reach game servers."""
+    ring = PortRing(*settings.ports)
+    # Nobody sets this clock: a quarantine must not end early, or never.
+    return GamePorts(ring, settings.interface, settings.told_host, time.monotonic)
 
 
 def lobby_certificate(settings: Settings, authority: Authority) -> Issued:

@@ -106,11 +106,11 @@ class Node(MultiService):
             self._parts = parts
             for service in (
                 parts.fleet,
-                parts.sessions,
+                parts.matches,
                 parts.matchmaker,
-                # Before the lobby: everybody hears that its room closes.
+                # Before the desk: everybody is sent that its room closes.
                 parts.rooms,
-                parts.lobby,
+                parts.desk,
                 parts.keys,
             ):
                 MultiService.addService(self, service)
@@ -163,7 +163,7 @@ class Node(MultiService):
         api = Folder(
             v1=admin_pages(
                 self,
-                parts.sessions,
+                parts.matches,
                 parts.matchmaker,
                 parts.outside,
                 parts.keys,
@@ -261,13 +261,13 @@ class Node(MultiService):
             "uptime": round(now - self._since, 3),
             "lobby": self._lobby_at,
             "games": sorted(self._games),
-            **parts.lobby.counts(),
+            **parts.desk.counts(),
             "queue": {
                 "waiting": queue["waiting"],
                 "suspended": queue["suspended"],
                 "longest_wait": round(queue["longest_wait"], 3),
             },
-            "matches": parts.sessions.status(),
+            "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
             "fleet": attrs.asdict(parts.fleet.status()),
@@ -276,8 +276,8 @@ class Node(MultiService):
     async def facts(self) -> dict[str, Any]:
         """The same in numbers, for metrics: see `vinom.web.metrics`."""
         parts = self._parts
-        matches, queue = parts.sessions.status(), await parts.matchmaker.counts()
-        lines, fleet = parts.lobby.counts(), parts.fleet.status()
+        matches, queue = parts.matches.status(), await parts.matchmaker.counts()
+        lines, fleet = parts.desk.counts(), parts.fleet.status()
         return {
             "draining": int(self.state != "serving"),
             "lobby_lines": lines["lines"],
@@ -299,7 +299,7 @@ class Node(MultiService):
             "waits": queue["waits"],
             "played": parts.fleet.totals(),
             "turns": self._turns.figures(),
-            "errors": dict(parts.lobby.errors),
+            "errors": dict(parts.desk.errors),
             "rooms": parts.rooms.figures(),
             "certificates": parts.keys.expiries(),
         }
@@ -325,7 +325,7 @@ class Node(MultiService):
             seconds=seconds,
         )
         self._patience = self._reactor.callLater(seconds, self._out_of_patience)
-        self._parts.lobby.drain().addCallback(lambda _: self._drained())
+        self._parts.desk.drain().addCallback(lambda _: self._drained())
 
     def _drained(self) -> None:
         if self.state == "draining":
@@ -336,7 +336,7 @@ class Node(MultiService):
         self._patience = None
         _log.warn(
             "{count} matches and {rooms} rooms did not end in time; stopping",
-            count=len(self._parts.sessions.matches()),
+            count=len(self._parts.matches.describe()),
             rooms=self._parts.rooms.status()["rooms"],
         )
         self._stop()

@@ -16,9 +16,9 @@ from twisted.web.resource import Resource
 
 from vinom.keys.service import Kind
 from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Sessions
+from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
-from vinom.messages.catalogue import ShortText
+from vinom.messages.envelope import ShortText
 from vinom.messages.outside import decode_start
 from vinom.web.admin_rooms import RoomCare, RoomPages
 from vinom.web.answers import Asked, Folder, Missing, decode_json, read_name
@@ -64,7 +64,7 @@ _B = TypeVar("_B", bound=Struct)
 
 def admin_pages(
     operations: Operations,
-    sessions: Sessions,
+    matches: Matches,
     matchmaker: Matchmaker,
     outside: OutsideMatches,
     keys: KeyCare,
@@ -89,7 +89,7 @@ def admin_pages(
             rotate=Asked("POST", rotate),
         ),
         status=Asked("GET", lambda body: operations.status()),
-        matches=_Matches(sessions, start),
+        matches=_Matches(matches, start),
         rooms=RoomPages(rooms),
         explain=_Each(
             lambda player_id: Asked("GET", lambda body: matchmaker.explain(player_id))
@@ -113,11 +113,11 @@ class _Matches(Resource):
     """``matches`` itself, and one folder for each match."""
 
     def __init__(
-        self, sessions: Sessions, start: Callable[[bytes], Awaitable[Any]]
+        self, matches: Matches, start: Callable[[bytes], Awaitable[Any]]
     ) -> None:
         super().__init__()
-        self._sessions = sessions
-        self._list = Asked("GET", lambda body: {"matches": sessions.matches()})
+        self._matches = matches
+        self._list = Asked("GET", lambda body: {"matches": matches.describe()})
         self._start = Asked("POST", start)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -127,7 +127,7 @@ class _Matches(Resource):
 
         async def kick(body: bytes) -> Any:
             player_id = decode_json(_kicks, body).player_id
-            await self._sessions.kick(match_id, player_id)
+            await self._matches.kick(match_id, player_id)
             _log.info(
                 "an operator removed player {player_id} from match {match_id}",
                 player_id=player_id,
@@ -136,7 +136,7 @@ class _Matches(Resource):
             return {"match_id": match_id, "player_id": player_id}
 
         async def end(body: bytes) -> Any:
-            await self._sessions.end(match_id)
+            await self._matches.end(match_id)
             _log.info("an operator ended match {match_id}", match_id=match_id)
             return {"match_id": match_id}
 

@@ -12,7 +12,7 @@ from msgspec import Struct, json
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
-from vinom.messages.catalogue import ShortText
+from vinom.messages.envelope import ShortText
 from vinom.web.answers import Asked, Folder, Missing, decode_json, read_name
 
 _log = Logger()
