@@ -109,7 +109,7 @@ def _certificates(settings: Settings) -> list[Finding]:
         except Misconfigured as error:
             findings.append(_unusable(name, error))
         else:
-            host = settings.told_host
+            host = settings.public_host
             findings += doctor_trust.lobby_certificate(found, host, now)
     return [*findings, _authority(settings, now)]
 

@@ -487,7 +487,7 @@ def answer(
     answered = refused = 0
     with bound, suppress(KeyboardInterrupt):
         never_fragment(bound, 6 if ":" in settings.interface else 4)
-        host, port = settings.told_host, bound.getsockname()[1]
+        host, port = settings.public_host, bound.getsockname()[1]
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         say(
             f"answering at {settings.interface} UDP {port}; on another machine: "

@@ -372,7 +372,7 @@ def examine_ports(settings: Settings, node: int | None) -> list[Finding]:
 
 def examine_host(settings: Settings) -> tuple[Finding, list[str]]:
     """Look at what players are told; gives its addresses too."""
-    host, problem = settings.told_host, None
+    host, problem = settings.public_host, None
     addresses: list[str] = []
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)

@@ -363,7 +363,7 @@ def fleet_settings(settings: Settings) -> FleetSettings:
         realm=settings.realm,
         ports=settings.ports,
         interface=settings.interface,
-        advertise=settings.told_host,
+        advertise=settings.public_host,
         policy=PoolPolicy(
             warm=settings.warm,
             # Warm ones have no port yet: they come on top of those that play.
@@ -384,7 +384,7 @@ def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
             read_file(settings.tls_certificate_file, "tls_certificate_file"),
             read_file(settings.tls_key_file, "tls_key_file"),
         )
-    names = {"localhost", "127.0.0.1", "::1", settings.told_host}
+    names = {"localhost", "127.0.0.1", "::1", settings.public_host}
     return authority.lobby(sorted(names))
 
 
