@@ -497,4 +497,4 @@ _TOGETHER = (
 
 
 #: The whole table, in order.
-TABLE: tuple[Row, ...] = tuple(map(row_of, attrs.fields(Settings)))
+TABLE: tuple[Row, ...] = tuple(row_of(field) for field in attrs.fields(Settings))
