@@ -61,7 +61,7 @@ def public_host(
             return warning(
                 name,
                 f"{told}: on other machines that is their own address",
-                "set advertise to a name or address by which players reach this machine",
+                "set advertise to the name or address that players should use",
             )
         return ok(name, f"{told}, for players on this machine only")
     if is_loopback(interface):

@@ -65,15 +65,18 @@ class AdminLine:
             status, content = answer.status, json.loads(answer.read())
         except (FileNotFoundError, ConnectionRefusedError):
             raise Misconfigured(
-                f"no node answers at {self.path}; is it running, and is that its "
-                "--state-dir?"
+                f"no node answers at {self.path}: start the node, or set --state-dir "
+                "to its state directory"
             ) from None
         except PermissionError:
             raise Misconfigured(
-                f"the node at {self.path} answers nobody but its own user and root"
+                f"the node at {self.path} answers nobody but its own user and root: "
+                "run this as one of them"
             ) from None
         except (OSError, HTTPException, ValueError) as error:
-            raise Misconfigured(f"asking the node at {self.path}: {error}") from error
+            raise Misconfigured(
+                f"cannot get an answer from the node at {self.path}: {error}"
+            ) from error
         finally:
             connection.close()
         if status >= 300:
