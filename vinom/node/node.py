@@ -46,7 +46,7 @@ from vinom.web.metrics import Metrics
 
 #: How to solve the errors of listening.
 _REMEDIES = {
-    errno.EADDRINUSE: "; another program has it: stop it, or choose another port",
+    errno.EADDRINUSE: "; another program has it: choose another port, or stop it",
     errno.EADDRNOTAVAIL: "; set interface to an address of this machine",
     errno.EACCES: "; choose a port above 1023, or give the node CAP_NET_BIND_SERVICE",
 }
