@@ -183,7 +183,14 @@ def try_game(
 
 
 class _Player:
-    """Plays one trial game."""
+    """
+    Plays one trial game.
+
+    :param game: the game.
+    :param plan: its seats and its seed.
+    :param trial: gets the results.
+    :param guard: interrupts calls that take too long.
+    """
 
     def __init__(
         self, game: Game[Any, Any], plan: MatchPlan, trial: Trial, guard: Guard

@@ -228,7 +228,13 @@ class BotPlan:
 
 
 class BotRun:
-    """One run of bots; *tally* collects the results."""
+    """
+    One run of bots.
+
+    :param reactor: runs it.
+    :param plan: what to do.
+    :ivar tally: collects the results.
+    """
 
     def __init__(self, reactor: Any, plan: BotPlan) -> None:
         self._reactor, self._plan = reactor, plan

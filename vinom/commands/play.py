@@ -213,7 +213,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 class AtTerminal:
-    """A game that owns the terminal while it runs."""
+    """
+    A game that owns the terminal while it runs.
+
+    :param reactor: runs it.
+    :param game: the game.
+    :param screen: draws on the terminal.
+    """
 
     def __init__(self, reactor: Any, game: MazeGame, screen: Screen) -> None:
         self.game, self._screen = game, screen

@@ -165,7 +165,12 @@ def _watched(
 
 
 class Picture:
-    """Shows the public view of a game: the maze drawn, others as text."""
+    """
+    Shows the public view of a game: the maze drawn, others as text.
+
+    :param plan: of the recorded match.
+    :param game: makes the views.
+    """
 
     def __init__(self, plan: MatchPlan, game: Game[Any, Any]) -> None:
         self._plan, self._game = plan, game

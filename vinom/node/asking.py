@@ -21,7 +21,7 @@ class NotDone(VinomError):
 
 
 class _SocketConnection(HTTPConnection):
-    """HTTP over a UNIX socket."""
+    """HTTP over a UNIX socket; *path* is the socket's."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=_TIMEOUT)

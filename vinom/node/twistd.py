@@ -22,7 +22,12 @@ Options = NodeOptions
 
 
 class _Program(Node):
-    """The node as twistd runs it; our settings choose the log's format."""
+    """
+    The node as twistd runs it; our settings choose the log's format.
+
+    :param options: of the command line, parsed.
+    :param reactor: runs it.
+    """
 
     def __init__(self, options: NodeOptions, reactor: Any) -> None:
         super().__init__(options["settings"], reactor)

@@ -79,6 +79,8 @@ class StaticPages(Resource):
     A folder's files of known types, read once; other pages can be added.
 
     No file name is ever made from a request.
+
+    :param folder: of the files.
     """
 
     def __init__(self, folder: Path = STATIC) -> None:
