@@ -61,7 +61,7 @@ class CheckerTests(SynchronousTestCase):
         for description, words in (
             ("nope:hunter2", "'nope' isn't a checker"),
             ("memory:hunter2", "--help-auth-type memory"),
-            ("anonymous", "does not take names and passwords"),
+            ("anonymous", "does not check names and passwords"),
         ):
             settings = Settings(auth=(description,))
             error = self.assertRaises(
