@@ -154,11 +154,14 @@ def main(argv: list[str] | None = None) -> int:
     options = _arguments(argv)
     parts = _parts(options)
     if options.jobs == 1:
-        return int(not all([_run(options, *part) for part in parts.items()]))
+        # All of them, whatever the first ones say.
+        passed = [_run(options, *part) for part in parts.items()]
+        return int(not all(passed))
     with ProcessPoolExecutor(options.jobs) as pool:
         # From the end: the longest are there.
         running = [pool.submit(_run, options, *part) for part in [*parts.items()][::-1]]
-        return int(not all([done.result() for done in running]))
+        passed = [done.result() for done in running]
+        return int(not all(passed))
 
 
 def _run(options: argparse.Namespace, name: str, measure: Any) -> bool:

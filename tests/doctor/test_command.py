@@ -114,7 +114,7 @@ class CommandTests(SynchronousTestCase):
         """
         Findings stand in columns, each remedy below its own, commands unbroken.
         """
-        told = command.told_in_lines(
+        told = command.in_lines(
             [
                 ok("mtu", "fine"),
                 warning("clock", "nobody sets it", "run an NTP client"),
@@ -174,7 +174,7 @@ class CommandTests(SynchronousTestCase):
         for name, verdict, word in (
             ("lobby certificate", "failure", "tls_certificate_file"),
             ("authority", "failure", "authority_certificate_file"),
-            ("admin", "failure", "no endpoint"),
+            ("admin", "failure", "isn't an endpoint"),
             ("http", "not checked", "unix"),
             ("admin token", "failure", "token"),
             ("identity", "failure", "--help-auth"),

@@ -172,7 +172,7 @@ class DoctorTests(TestCase):
         ended = authority().issue("localhost", ends=timedelta(hours=-1))
         wrong = Leaf(good.certificate, ended.key)
         for name, leaf, words in (
-            ("ended", ended, "it ended on"),
+            ("ended", ended, "it expired on"),
             ("wrong", wrong, "the key does not belong"),
         ):
             found, code = await self.ask(
@@ -186,7 +186,7 @@ class DoctorTests(TestCase):
         files = self.write(good, "good")
         found, code = await self.ask(*self.place.arguments(), *files)
         self.assertEqual(code, 1)
-        self.assertIn("told 127.0.0.1", found["lobby certificate"]["told"])
+        self.assertIn("connect to 127.0.0.1", found["lobby certificate"]["told"])
         found, code = await self.ask(
             *self.place.arguments(), "--advertise=localhost", *files
         )
@@ -209,7 +209,7 @@ class DoctorTests(TestCase):
         pid = node.process.pid
         self.assertIn(f"process {pid} runs here", found["node"]["told"])
         self.assertIn(f"(process {pid})", found["lobby"]["told"])
-        self.assertIn("good until", found["authority"]["told"])
+        self.assertIn("valid until", found["authority"]["told"])
         self.assertIn("the running node may open", found["descriptors"]["told"])
         self.assert_verdicts(found, lobby_tls="ok")
         other, code = await self.ask(

@@ -156,7 +156,7 @@ class NodeInsideTests(TestCase):
         What can be found wrong before anything is opened is found then.
         """
         for words, changes in (
-            ("no checker", {"auth": ("nothing:x",)}),
+            ("isn't a checker", {"auth": ("nothing:x",)}),
             ("cannot read /nowhere", {"auth": ("file:/nowhere/passwords",)}),
             (
                 "set admin_token_file to a file",

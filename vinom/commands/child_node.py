@@ -46,18 +46,19 @@ runpy.run_module("twisted", run_name="__main__")
 
 
 class NodeFailed(VinomError):
-    """The node did not start, or ended by itself; the message has its log's end."""
+    """The node did not start, or exited by itself; the message has its log's end."""
 
 
 class ChildNode(ProcessProtocol):
     """
     Start a node on free ports of the loopback, and stop it.
 
-    :param arguments: more of ``twistd vinom``'s.
-    :ivar host: where its lobby listens.
-    :ivar port: and on which port.
+    :param reactor: starts the process.
+    :param arguments: more arguments of ``twistd vinom``.
+    :ivar host: address of its lobby.
+    :ivar port: TCP port of its lobby.
     :ivar state_dir: its temporary state directory; empty before the start.
-    :ivar exited: is it gone?
+    :ivar exited: has the process exited?
     """
 
     transport: IProcessTransport
@@ -76,12 +77,12 @@ class ChildNode(ProcessProtocol):
         return Deferred.fromCoroutine(self._start())
 
     def stop(self) -> Deferred[None]:
-        """Stop it; fires when it is gone and its files are removed."""
+        """Stop it; fires when it has exited and its files are removed."""
         return Deferred.fromCoroutine(self._stop())
 
     @property
     def pid(self) -> int:
-        """Its process; of no use once it is gone."""
+        """Its process id; meaningless once it has exited."""
         return int(self.transport.pid)
 
     def log_end(self) -> str:
@@ -105,15 +106,20 @@ class ChildNode(ProcessProtocol):
             *self._arguments,
         ]
         self._is_spawned = True
-        # However we end, it is not to be left behind.
+        # Stop it however we exit.
         self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         self._reactor.spawnProcess(self, sys.executable, command, _environ())
         give_up = self._reactor.seconds() + _START_SECONDS
         while not await self._listens():
             if self.exited:
-                raise NodeFailed(f"the node ended at once:\n{self.log_end()}")
+                raise NodeFailed(
+                    f"the node exited while it was starting:\n{self.log_end()}"
+                )
             if self._reactor.seconds() > give_up:
-                raise NodeFailed(f"the node does not listen:\n{self.log_end()}")
+                raise NodeFailed(
+                    f"the node's lobby did not open in {_START_SECONDS:g} s:\n"
+                    f"{self.log_end()}"
+                )
             await deferLater(self._reactor, 0.05)
 
     async def _listens(self) -> bool:
@@ -149,7 +155,7 @@ class ChildNode(ProcessProtocol):
         self._log.append(data)
 
     def processExited(self, reason: Failure) -> None:
-        # Its own children may hold the pipes open a little longer.
+        # Its own children may keep the pipes open a little longer.
         self.exited = True
         gone, self._gone = self._gone, []
         for waiting in gone:
@@ -157,12 +163,12 @@ class ChildNode(ProcessProtocol):
 
 
 def _environ() -> dict[str, str]:
-    """Make the child's environment of ours."""
-    # What configures another node on this machine is not for this one.
+    """Make the child's environment from ours."""
+    # These configure another node on this machine, not this one.
     environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
-    # In the right order, should it fail.
+    # So that the log is in order if it fails.
     environ["PYTHONUNBUFFERED"] = "1"
-    # In a checkout Twisted finds its plugins on the path only.
+    # In a checkout, Twisted finds its plugins only on the path.
     root = Path(vinom.__file__).resolve().parent.parent
     if (root / "twisted").is_dir() and not (root / "twisted/__init__.py").exists():
         paths = [str(root), environ.get("PYTHONPATH", "")]
@@ -171,7 +177,7 @@ def _environ() -> dict[str, str]:
 
 
 class _Knock(Protocol):
-    """Find out whether somebody opens, and go away."""
+    """Connect to find out whether the port is open, then disconnect."""
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -184,10 +190,10 @@ def free_port() -> int:
 
 
 def likely_port() -> int:
-    """Find a free port of the loopback for a page: one that people know, if any."""
+    """Find a free port of the loopback for a page: a well-known one if possible."""
     for port in (8080, 8000, 8888):
         with socket.socket() as probe:
-            # As servers do: what was closed a moment ago is free.
+            # As servers do: a port that was just closed is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
@@ -200,9 +206,11 @@ def likely_port() -> int:
 
 def free_port_range(count: int) -> tuple[int, int]:
     """
-    Find neighbouring UDP ports of the loopback that nobody uses right now.
+    Find neighbouring UDP ports of the loopback that is free right now.
 
-    :raises NodeFailed: there are none to be found.
+    :param count: how many.
+    :returns: the first and the last.
+    :raises NodeFailed: 100 attempts found none.
     """
     return _free_range(count, socket.SOCK_DGRAM)
 
@@ -230,7 +238,10 @@ def _free_range(count: int, kind: socket.SocketKind) -> tuple[int, int]:
             first = random.randrange(_LOWEST, _HIGHEST - count)
         if all(_is_free(port, kind) for port in range(first, first + count)):
             return first, first + count - 1
-    raise NodeFailed(f"no {count} free ports in a row")
+    raise NodeFailed(
+        f"found no {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop the "
+        "programs that have them"
+    )
 
 
 @cache

@@ -1,10 +1,4 @@
-"""
-What is wrong with certificates and with files that hold secrets.
-
-Certificates as ``vinom doctor`` looks at them: read, and changed by nobody.
-
-It shakes hands with a running node as browsers do.
-"""
+"""What ``vinom doctor`` checks of certificates and TLS; it changes no file."""
 
 from __future__ import annotations
 
@@ -36,6 +30,7 @@ class Certificate:
     One certificate. Times: Unix seconds.
 
     :ivar names: host names and addresses that it is for.
+    :ivar is_authority: may it sign other certificates?
     :ivar fits: does its key belong to it?
     """
 
@@ -47,7 +42,7 @@ class Certificate:
 
 
 def covers(names: Sequence[str], host: str) -> bool:
-    """Is a certificate with these names good for *host*? (source: RFC 6125, 6.4)"""
+    """Is a certificate with these names valid for *host*? (source: RFC 6125, 6.4)"""
     try:
         wanted = ip_address(host)
     except ValueError:
@@ -85,8 +80,8 @@ def lobby_certificate(found: Certificate, host: str, now: float) -> list[Finding
         findings.append(
             failure(
                 name,
-                f"it is for {names}, and players are told {host}",
-                "have one made for that name, or set advertise to one of its names",
+                f"it is for {names}, but players connect to {host}",
+                f"get a certificate for {host}, or set advertise to one of its names",
             )
         )
     return findings
@@ -112,7 +107,7 @@ def handshake(
 
 
 def authority(found: Certificate, is_configured: bool, now: float) -> Finding:
-    """Judge what signs for game servers."""
+    """Judge the certificate that signs those of game servers."""
     name = "authority"
     if is_configured:
         how = (
@@ -128,7 +123,7 @@ def authority(found: Certificate, is_configured: bool, now: float) -> Finding:
     if not found.is_authority:
         return failure(
             name,
-            "the certificate is not one of an authority",
+            "the certificate is not an authority's",
             "set authority_certificate_file to one with basicConstraints CA:TRUE",
         )
     return _in_time(name, found, now, how)
@@ -138,12 +133,12 @@ def _in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
     if now < found.begins_at:
         return failure(
             name,
-            f"it is good only from {_day(found.begins_at)}",
+            f"it is valid only from {_day(found.begins_at)}",
             f"set the clock right, or {how}",
         )
     if now >= found.ends_at:
-        return failure(name, f"it ended on {_day(found.ends_at)}", how)
-    told = f"good until {_day(found.ends_at)}"
+        return failure(name, f"it expired on {_day(found.ends_at)}", how)
+    told = f"valid until {_day(found.ends_at)}"
     if found.ends_at - now < SOON_SECONDS:
         return warning(name, f"{told}, {(found.ends_at - now) / 86400:.1f} days", how)
     return ok(name, told)
@@ -161,15 +156,15 @@ def look_at(
     """
     Read the first certificate of a file, and the key that should be its own.
 
-    :param settings: what names the two files; nothing if they are ours.
-    :raises Misconfigured: a file cannot be read, or holds something else.
+    :param settings: the settings that name the two files; none for the node's own.
+    :raises Misconfigured: a file cannot be read, or contains something else.
     """
     found = read_certificates(certificate_file, settings[0])[0]
     key = read_private(key_file, settings[1])
     try:
         names, is_authority = _names(found), _is_authority(found)
     except ValueError as error:
-        # An extension that is no extension, or there twice.
+        # An extension is malformed, or present twice.
         raise Misconfigured(
             f"{certificate_file} holds a certificate that cannot be read: {error}"
         ) from error
@@ -183,10 +178,10 @@ def look_at(
 
 
 def _public(key: object) -> bytes:
-    told: bytes = key.public_bytes(  # type: ignore[attr-defined]  # as above
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]  # as above
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     )
-    return told
+    return encoded
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -195,7 +190,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
             x509.SubjectAlternativeName
         )
     except x509.ExtensionNotFound:
-        # Whoever verifies today looks nowhere else (RFC 6125, 6.4.4).
+        # Clients of today look nowhere else (RFC 6125, 6.4.4).
         return ()
     found = extension.value
     addresses = found.get_values_for_type(x509.IPAddress)

@@ -1,8 +1,4 @@
-"""
-What a node is made of: every service, built in order and handed its ports.
-
-What everybody finds where ``http`` is: the page, health, and WebSockets.
-"""
+"""The parts of a node: every service, and the site that ``http`` serves."""
 
 from __future__ import annotations
 
@@ -78,10 +74,14 @@ def public_site(
     reactor: Any,
 ) -> IProtocolFactory:
     """
-    Make what listens at the ``http`` endpoint.
+    Make the site of the ``http`` endpoint: the page, health, and WebSockets.
 
-    :param tls: used if the settings say so.
-    :param obstacle: why no players should be sent here.
+    :param settings: the node's.
+    :param games: by name.
+    :param websockets: makes the lines of players.
+    :param tls: used if the settings enable it.
+    :param obstacle: gives the reason to send no players here, or ``None``.
+    :param reactor: runs it.
     """
     pages = StaticPages()
     pages.children.update(health_pages(obstacle).children)
@@ -98,18 +98,17 @@ def public_site(
     if settings.http_tls:
         site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
     if settings.proxy:
-        # Outermost: a proxy's header comes before everything of the player's.
+        # Outermost: a proxy's header precedes everything that the player sends.
         site = ProxiedFactory(site, settings.proxy)
     return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
 
 
-def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
+def is_plaintext(settings: Settings, port: IListeningPort) -> bool:
     """
-    Can others read on the way what players say to this port?
+    Can others on the route read what players send to this port?
 
-    Then their names' passwords and player keys, too. Behind a proxy that is known
-    to the settings it is the proxy's affair, and ``allow_plaintext`` says that
-    somebody knows.
+    That includes passwords and player keys. Behind a proxy of the settings, TLS is the
+    proxy's task; with ``allow_plaintext`` the operator has accepted the risk.
     """
     host = getattr(port.getHost(), "host", None)
     if host is None or is_loopback(host):
@@ -118,7 +117,7 @@ def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
 
 
 def has_tls(settings: Settings) -> bool:
-    """Does the node itself speak TLS there?"""
+    """Does the node itself speak TLS at ``http``?"""
     return settings.http_tls or _is_tls_endpoint(settings)
 
 
@@ -127,7 +126,7 @@ def _is_tls_endpoint(settings: Settings) -> bool:
 
 
 def websocket_bounds(settings: Settings) -> WebSocketBounds:
-    """Say what one WebSocket may cost."""
+    """Read the bounds of one WebSocket from the settings."""
     return WebSocketBounds(
         settings.line_limit,
         settings.connections_per_address,
@@ -137,11 +136,11 @@ def websocket_bounds(settings: Settings) -> WebSocketBounds:
 
 #: What the fork server calls in each process it forks.
 GAME_SERVER = "vinom.gameserver.main:main"
-#: What it imports once for all of them, beside the games; none of these may
+#: Imported once for all of them, in addition to the games; none of these may
 #: install a reactor.
 PRELOADED = ("vinom.gameserver.main:prepare", "twisted.internet.epollreactor")
 
-#: Settings that game servers get as they are.
+#: Settings that are passed on to game servers unchanged.
 _PASSED_ON = (
     "packet_rate",
     "input_rate",
@@ -152,7 +151,7 @@ _PASSED_ON = (
     "attack_rate",
     "join_seconds",
 )
-#: Rooms of one game server at once that there are descriptors for.
+#: Most rooms of one game server that it gets descriptors for.
 _MOST_ROOMS = 4096
 
 Games = Mapping[str, Game[Any, Any]]
@@ -163,10 +162,11 @@ class Parts:
     """
     The services of a node, not yet started.
 
+    :ivar outside: starts the matches of outside matchmakers.
     :ivar lines: makes the protocol of each lobby connection.
     :ivar websockets: what conversations over WebSocket share.
     :ivar tls: how lobby connections speak TLS.
-    :ivar turns: what is done once when a turn of the reactor ends.
+    :ivar turns: calls registered functions when a turn of the reactor ends.
     """
 
     authority: Authority
@@ -194,7 +194,10 @@ def build_parts(
     """
     Build everything between the listening ports and the game processes.
 
-    :param reactor: also the clock; its seconds are those of the Unix epoch.
+    :param games: by name.
+    :param checkers: of names, passwords and tokens.
+    :param reactor: runs them; also the clock, in seconds since the Unix epoch.
+    :param entropy: gives random bytes.
     :raises Misconfigured: the state directory or a key cannot be used.
     """
     now = reactor.seconds
@@ -222,7 +225,7 @@ def build_parts(
             lambda plan: longest_life(games[plan.game], settings.join_seconds),
             join=settings.join_seconds,
         ),
-        # Nobody sets this clock: a step of the other one must end no match.
+        # A monotonic clock: a step of the other one must not end a match.
         time.monotonic,
     )
     online = Online()
@@ -329,7 +332,7 @@ def build_parts(
 
 
 def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
-    """Say where rooms of this node are written down: where game servers do it too."""
+    """Open the recordings of this node's rooms; game servers use the same folder."""
     is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
     return Recordings(
         settings.recordings_dir if is_recorded else None,
@@ -340,8 +343,8 @@ def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
 
 
 def game_server_program(settings: Settings) -> GameServerProgram:
-    """Say what a game server is: the program, its limits, and what it is told."""
-    # Found here once: searching costs a game server 8 ms and 2 MB.
+    """Describe a game server: its program, its limits, and its settings."""
+    # Searched here once: in each game server it would cost 8 ms and 2 MB.
     installed = installed_games()
     games = sorted({spec.partition(":")[0] for spec in (*installed, *settings.game)})
     is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
@@ -362,20 +365,20 @@ def game_server_program(settings: Settings) -> GameServerProgram:
         },
         (*PRELOADED, *games),
         settings.server_memory_mb << 20,
-        # Each room's recording is open as long as the room.
+        # Each room keeps its recording open.
         settings.server_files + min(settings.rooms_per_process, _MOST_ROOMS),
     )
 
 
 def fleet_settings(settings: Settings) -> FleetSettings:
-    """Say how many game servers there are, and what they are called."""
+    """Read how many game servers there are, and their names, from the settings."""
     first, last = settings.ports
     most = settings.max_servers
     return FleetSettings(
         realm=settings.realm,
         policy=PoolPolicy(
             warm=settings.warm,
-            # Warm ones have no port yet: they come on top of those that play.
+            # Warm ones have no port yet: they come in addition to those that play.
             most=last - first + 1 + settings.warm if most is None else most,
             rooms_per_process=settings.rooms_per_process,
         ),
@@ -386,12 +389,12 @@ def game_ports(settings: Settings) -> GamePorts:
     """Say where players reach game servers."""
     ring = PortRing(*settings.ports)
     # Nobody sets this clock: a quarantine must not end early, or never.
-    return GamePorts(ring, settings.interface, settings.told_host, time.monotonic)
+    return GamePorts(ring, settings.interface, settings.public_host, time.monotonic)
 
 
 def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
     """
-    Find what the lobby speaks TLS with: configured files, or our own certificate.
+    Find the lobby's certificate: configured files, or one of our own authority.
 
     :raises Misconfigured: the files cannot be read.
     """
@@ -400,7 +403,7 @@ def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
             read_file(settings.tls_certificate_file, "tls_certificate_file"),
             read_file(settings.tls_key_file, "tls_key_file"),
         )
-    names = {"localhost", "127.0.0.1", "::1", settings.told_host}
+    names = {"localhost", "127.0.0.1", "::1", settings.public_host}
     return authority.lobby(sorted(names))
 
 
@@ -408,35 +411,37 @@ def find_checkers(
     settings: Settings, now: Callable[[], float]
 ) -> list[ICredentialsChecker]:
     """
-    Make what answers hellos with credentials.
+    Make the checkers of hellos with credentials.
 
-    :param now: the time, seconds since the Unix epoch.
+    :param now: gives the time, seconds since the Unix epoch.
     :raises Misconfigured: a checker or a key cannot be used.
     """
     checkers: list[ICredentialsChecker] = []
     for description in settings.auth:
         kind, _, given = description.partition(":")
         if kind == "file":
-            # Twisted's own checker only warns, and then refuses everybody.
+            # Twisted's own checker only warns, and then refuses every player.
             read_file(Path(given), "auth")
-            # It opens the file for each login: by then twistd changed the folder.
+            # It opens the file for each login, after twistd has changed its folder.
             description = f"file:{Path(given).absolute()}"
         try:
             checker = makeChecker(description)
         except InvalidAuthType as error:
-            raise Misconfigured(f"auth {kind!r} is no checker; see --help-auth") from (
-                error
-            )
+            raise Misconfigured(
+                f"auth {kind!r} isn't a checker; see --help-auth"
+            ) from error
         except (InvalidAuthArgumentString, OSError, ValueError) as error:
-            # Not the description: it may hold a password.
+            # Without the description: it may contain a password.
             raise Misconfigured(
                 f"auth {kind!r} cannot be used: {type(error).__name__}; "
                 f"see --help-auth-type {kind}"
             ) from error
         if IUsernamePassword not in checker.credentialInterfaces:
-            raise Misconfigured(f"auth {kind!r} does not take names and passwords")
+            raise Misconfigured(
+                f"auth {kind!r} does not check names and passwords; see --help-auth"
+            )
         if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
-            # Twisted's plugin keeps text, and compares it with bytes.
+            # Twisted's plugin stores text, but compares it with bytes.
             users: dict[Any, Any] = checker.users
             checker.users = {
                 str(name).encode(): str(password).encode()
