@@ -17,6 +17,7 @@ from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, awake, describe
 from benchmarks.peers import Colyseus, Pyenet
 from benchmarks.tables import has_place, write_table
+from benchmarks.trips.run import trips
 from vinom.errors import VinomError
 
 PARTS: dict[str, Any] = {
@@ -31,6 +32,7 @@ PARTS: dict[str, Any] = {
     "lines": memory.lines,
     "rooms": rooms.rooms,
     "stuck": stuck.stuck,
+    "trips": trips,
 }
 #: Parts that are measured beside pyenet, if it is here.
 _BESIDE_PYENET = {"single", "saturation", "handshake", "dense", "strangers"}
@@ -62,6 +64,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="PAGE",
         type=Path,
         help="also put each part's table into this page (docs/performance.rst)",
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="also print each call of the part trips, in order: module:function",
     )
     parser.add_argument(
         "--peer-python",
@@ -116,6 +123,8 @@ def _parts(options: argparse.Namespace) -> dict[str, Any]:
             chosen["rooms"] = functools.partial(rooms.rooms, colyseus=colyseus)
         else:
             print("no Colyseus here: not compared with it", file=sys.stderr)
+    if options.list and "trips" in chosen:
+        chosen["trips"] = functools.partial(trips, show=print)
     return chosen
 
 

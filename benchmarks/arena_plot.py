@@ -22,11 +22,10 @@ from tests.support.whole import WholeWorld
 from vinom.client.bot import Bot, Habits
 from vinom.client.match import Match
 from vinom.client.tally import Tally
+from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
 from vinom.games.arena import TICK_HZ, Arena
 from vinom.games.arena_field import HALF
-from vinom.net.conditioner import Conditioner
-from vinom.rules.conditions import Conditions
 
 FOLDER = Path(__file__).resolve().parent
 PICTURE = FOLDER.parent / "docs" / "images" / "arena-interpolation.svg"

@@ -23,9 +23,9 @@ from benchmarks.machine import (
     owner_of_udp,
     pinned,
 )
+from vinom.commands.child_node import free_port, free_port_range
 from vinom.errors import Misconfigured
-from vinom.tap.asking import AdminLine
-from vinom.tap.child_node import free_port, free_port_range
+from vinom.node.asking import AdminLine
 
 SEATS = 4
 

@@ -15,7 +15,7 @@ from benchmarks.machine import build, load
 from benchmarks.node import Node
 from benchmarks.peers import Colyseus, Websockets, running
 from benchmarks.yardstick import on_this_machine, slowness
-from vinom.tap.child_node import free_port
+from vinom.commands.child_node import free_port
 
 Say = Callable[[str], None]
 Told = dict[str, Any]

@@ -14,12 +14,12 @@ project = "Vinom"
 copyright = "2026, the Vinom contributors"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "vinom_messages", "vinom_settings"]
+extensions = ["sphinx.ext.autodoc", "vinom_floors", "vinom_messages", "vinom_settings"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Vinom {version}"
 nitpicky = True
-# Other people's names, and types that are only written in annotations.
+# Names of other projects, and types that appear only in annotations.
 nitpick_ignore_regex = [
     (r"py:.*", r"(attrs?|collections|msgspec|typing|twisted|zope|S|A|Seat)(\..*)?"),
     (r"py:exc", r"(Rejected|Unreadable)"),

@@ -22,16 +22,16 @@ from websockets.streams import StreamReader
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from tests.support.websocket_net import handshake
 from tests.support.websockets import frame, read_frames
+from vinom.conversation.conversation import Bounds
 from vinom.game import Game
 from vinom.games.arena import Arena
 from vinom.games.dice import Dice
 from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
-from vinom.services.conversation_ports import Bounds
-from vinom.wire.messages import Told, decode_answer
-from vinom.wire.websocket import WebSocketStream
-from vinom.wire.websocket_handshake import accept_handshake, read_plain_handshake
+from vinom.lines.ws.handshake import accept_handshake, read_plain_handshake
+from vinom.lines.ws.stream import WebSocketStream
+from vinom.messages.catalogue import Told, decode_answer
 
 #: Longest message of a client here, bytes: short, so that many are too long.
 _LIMIT = 300

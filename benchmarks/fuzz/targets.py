@@ -14,16 +14,25 @@ from contextlib import suppress
 from itertools import pairwise
 
 from benchmarks.fuzz.connections import CONNECTION_TARGETS
+from vinom.control import messages as control
+from vinom.dtls import records
+from vinom.dtls.admission import Admission, Admit, Answer, Drop
 from vinom.errors import PeerError, Refused
+from vinom.lines.text import LINE_LIMIT, LineReader
+from vinom.messages import catalogue as messages
+from vinom.messages import outside
 from vinom.model import Ticket
-from vinom.wire import control, messages, outside, records
-from vinom.wire.admission import Admission, Admit, Answer, Drop
-from vinom.wire.lines import LINE_LIMIT, LineReader
-from vinom.wire.linkmessages import MessageStream, Welcome
-from vinom.wire.packets_player import read_player, write_input, write_join
-from vinom.wire.packets_server import read_server, write_messages, write_reject
-from vinom.wire.playerlink import PlayerLink
-from vinom.wire.seatlink import ActionArrived, JoinAsked, SeatLink
+from vinom.packets.codec import (
+    read_player,
+    read_server,
+    write_input,
+    write_join,
+    write_messages,
+    write_reject,
+)
+from vinom.packets.player import PlayerLink
+from vinom.packets.reliable import MessageStream, Welcome
+from vinom.packets.seat import ActionArrived, JoinAsked, SeatLink
 
 _ADDRESS = ("192.0.2.1", 4000)
 _LABEL, _DOMAIN = "a" * 26, "s1.game.vinom"

@@ -1,4 +1,4 @@
-"""A directive that writes the reference of messages from their types."""
+"""A directive that generates the reference of messages from their types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, json
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.wire.messages import PUSHES, REQUESTS
+from vinom.messages.catalogue import PUSHES, REQUESTS
 
 _IVAR = re.compile(r"^:ivar (\w+): (.*(?:\n .*)*)", re.MULTILINE)
 _WORDS = {
@@ -48,7 +48,7 @@ def told(tag: str, kind: type[Struct]) -> list[str]:
 def told_field(
     field: shapes.Field, about: str, inner: dict[str, type[Struct]]
 ) -> list[str]:
-    """Write one field: its type, its default, and what it means."""
+    """Write one field as reST: its type, its default, and what it means."""
     words = in_words(field.type)
     for part in parts_of(field.type):
         inner[f"``{field.encode_name}``"] = part
@@ -68,7 +68,7 @@ def told_field(
 
 
 def parts_of(shape: shapes.Type) -> list[type[Struct]]:
-    """Find the structs that an array holds."""
+    """List the structs that an array may hold."""
     if isinstance(shape, shapes.VarTupleType) and isinstance(
         shape.item_type, shapes.StructType
     ):
@@ -77,7 +77,7 @@ def parts_of(shape: shapes.Type) -> list[type[Struct]]:
 
 
 def in_words(shape: shapes.Type) -> str:
-    """Say what a field may hold."""
+    """Describe what a field may hold."""
     if isinstance(shape, shapes.UnionType):
         return " or ".join(filter(None, map(in_words, shape.types)))
     if isinstance(shape, shapes.LiteralType):
@@ -98,7 +98,7 @@ def in_words(shape: shapes.Type) -> str:
 
 
 def described(kind: type[Struct]) -> tuple[list[str], dict[str, str]]:
-    """Take a docstring apart: what it says, and what it says of each field."""
+    """Split a docstring into its text and the text of each field."""
     text = inspect.getdoc(kind) or ""
     facts = {name: " ".join(about.split()) for name, about in _IVAR.findall(text)}
     about = text.split("\n:ivar ")[0].strip()
@@ -129,6 +129,6 @@ class MessageTable(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Called by Sphinx."""
+    """Register the directive; Sphinx calls this."""
     app.add_directive("vinom-messages", MessageTable)
     return {"version": "1", "parallel_read_safe": True}

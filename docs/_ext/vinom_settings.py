@@ -1,4 +1,4 @@
-"""A directive that writes the reference of settings from their table."""
+"""A directive that generates the reference of settings from their table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.tap.setting_rows import Row
-from vinom.tap.settings import TABLE
-from vinom.tap.values import Switch
+from vinom.node.settings import TABLE, Row
+from vinom.node.values import Switch
 
 TITLES = {
     "network": "Where it listens",
     "state": "What it keeps",
-    "identity": "Who may come",
+    "identity": "Who may connect",
     "lobby": "The lobby",
     "websocket": "WebSocket",
     "games": "Games and game servers",
@@ -57,6 +56,6 @@ class SettingsTable(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Called by Sphinx."""
+    """Register the directive; Sphinx calls this."""
     app.add_directive("vinom-settings", SettingsTable)
     return {"version": "1", "parallel_read_safe": True}

@@ -15,13 +15,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.control.test_messages import TO_NODE, TO_SERVER
 from tests.support.game_net import GameNet
 from tests.support.malformed import is_at, nonsense, spoilt
 from tests.support.supply import FleetWorld, MemoryTransport
-from tests.wire.test_control import TO_NODE, TO_SERVER
-from vinom.errors import PeerError, field_of
-from vinom.net.control import ControlClient, ControlServer
-from vinom.wire.control import (
+from vinom.control.link import ControlClient, ControlServer
+from vinom.control.messages import (
     Alive,
     AnyToNode,
     AnyToServer,
@@ -40,6 +39,7 @@ from vinom.wire.control import (
     decode_to_server,
     encode,
 )
+from vinom.errors import PeerError, field_of
 
 _HEADER = 4
 READY = Ready("abc", 123, 1)

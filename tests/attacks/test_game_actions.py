@@ -16,13 +16,13 @@ from tests.support.game_net import GameNet, MemoryRecording
 from tests.support.live_rooms import PlayerLine, kinds
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from tests.support.malformed import is_at, nonsense, spoilt
+from vinom.control.messages import RelayAction, RelayRefusal, RelaySeat
+from vinom.conversation.conversation import Bounds
 from vinom.game import Chance, Game
-from vinom.rules.choices import action_reader
-from vinom.services.conversation_ports import Bounds
-from vinom.services.gameserver_line import LineLimits
-from vinom.tap.games import load_games
-from vinom.wire.control_relay import RelayAction, RelayRefusal, RelaySeat
-from vinom.wire.playerlink import ActionRefused, Joined
+from vinom.game_loader import load_games
+from vinom.gameserver.seats import ConnectionLimits
+from vinom.packets.player import ActionRefused, Joined
+from vinom.play.choices import action_reader
 
 #: One good action of each kind, as data, with each of its fields.
 GOOD: dict[str, tuple[dict[str, Any], ...]] = {
@@ -103,7 +103,7 @@ class DatagramTests(SynchronousTestCase):
 
     def begin(self, name: str) -> None:
         self.game = SHIPPED[name]
-        limits = LineLimits(1e6, 1e6, 1e6, 1e6)
+        limits = ConnectionLimits(1e6, 1e6, 1e6, 1e6)
         self.net = GameNet(games={name: self.game}, limits=limits)
         self.players = self.net.begin(max(2, self.game.seats[0]), name)
         self.recording = self.net.recordings.matches["m1"]

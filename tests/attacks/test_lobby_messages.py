@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from tests.support.malformed import is_at, nonsense, spoilt
-from vinom.services.conversation_ports import Bounds
-from vinom.wire.messages import (
+from vinom.conversation.conversation import Bounds
+from vinom.messages.catalogue import (
     Ack,
     Action,
     AddBot,

@@ -16,11 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import HOST, PORT, REALM, GameNet, GamePlayer
 from tests.support.ledger import Ledger
-from vinom.net.conditioner import Conditioner
-from vinom.rules.conditions import Conditions
-from vinom.wire.packets_player import write_input, write_join
-from vinom.wire.playerlink import Joined
-from vinom.wire.tokens import Claims, TokenSigner
+from vinom.dtls.bad_network import Conditioner, Conditions
+from vinom.packets.codec import write_input, write_join
+from vinom.packets.player import Joined
+from vinom.tokens import Claims, TokenSigner
 
 
 class ProofTests(SynchronousTestCase):

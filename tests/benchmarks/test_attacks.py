@@ -17,8 +17,8 @@ from benchmarks.attacks import (
     with_tokens,
 )
 from vinom.errors import Refused
-from vinom.services.keyring_tokens import TokenKeyring
-from vinom.wire.tokens import Claims, TokenVerifier
+from vinom.keys.tokens import TokenKeyring
+from vinom.tokens import Claims, TokenVerifier
 
 REALM = "game.vinom"
 

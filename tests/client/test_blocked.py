@@ -12,8 +12,8 @@ from tests.support.whole import WholeWorld
 from vinom.client.match import Match, MatchResult, Refusal
 from vinom.client.sdk import Client
 from vinom.client.seat import Way
+from vinom.control.messages import RoomEnded
 from vinom.model import MatchEnd
-from vinom.wire.control import RoomEnded
 
 
 class Player:

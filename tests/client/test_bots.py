@@ -15,7 +15,7 @@ from vinom.client.crowd import Crowd
 from vinom.client.sdk import Client
 from vinom.client.tally import Tally
 from vinom.game import Chance, Game
-from vinom.wire.linkmessages import Round
+from vinom.packets.reliable import Round
 
 
 class Counting(Game[Any, Any]):

@@ -11,7 +11,13 @@ from tests.support.lobbies import LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient
-from vinom.wire.messages import PROTOCOL, Hello, MatchEnded, MatchFound, QueueStatus
+from vinom.messages.catalogue import (
+    PROTOCOL,
+    Hello,
+    MatchEnded,
+    MatchFound,
+    QueueStatus,
+)
 
 
 class LobbyClientTests(SynchronousTestCase):

@@ -15,8 +15,8 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.room import LiveRoom
 from vinom.client.rooms import PlayerRooms
 from vinom.game import Event, Step
-from vinom.wire.messages import PROTOCOL, Hello
-from vinom.wire.messages_rooms import AddBot, ListRooms, RoomList, RoundOver
+from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.messages.rooms import AddBot, ListRooms, RoomList, RoundOver
 
 
 class Finale(Pair):

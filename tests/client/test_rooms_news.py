@@ -8,7 +8,7 @@ from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.client.room_news import RoomNews
-from vinom.wire.messages_rooms import EventTold, ReconnectResult
+from vinom.messages.rooms import EventTold, ReconnectResult
 
 
 def _place(number: int) -> ReconnectResult:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.tap.cli import COMMANDS
-from vinom.tap.settings import TABLE
-from vinom.tap.sources import gather
+from vinom.commands import cli
+from vinom.commands.cli import COMMANDS
+from vinom.node.settings import TABLE
+from vinom.node.sources import gather
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -98,7 +99,7 @@ class ManualTests(SynchronousTestCase):
             text = re.sub(r" \\\n *", " ", text)
             for line in re.findall(r"(?m)^ +\$ (?:\S+/)?vinom ([a-z]+.*)$", text):
                 name, *arguments = shlex.split(line, comments=True)
-                command = importlib.import_module(f"vinom.tap.commands.{name}")
+                command = importlib.import_module(cli.module_of(name))
                 parser = argparse.ArgumentParser(exit_on_error=False)
                 command.add_arguments(parser)
                 try:

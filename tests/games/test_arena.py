@@ -44,7 +44,7 @@ from vinom.games.arena_table import (
     Move,
     Rematch,
 )
-from vinom.rules.play import Play
+from vinom.play.play import Play
 
 GAME = Arena()
 SEEDS = st.integers(0, 1 << 40)

@@ -26,7 +26,7 @@ from vinom.games.dice import (
     SetAside,
 )
 from vinom.games.dice_score import choices, is_bust, score
-from vinom.rules.play import Play
+from vinom.play.play import Play
 
 GAME = Dice()
 KINDS = {1: 1000, 2: 200, 3: 300, 4: 400, 5: 500, 6: 600}

@@ -12,9 +12,9 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
+from vinom.check import command as check
+from vinom.check.trial import try_game
 from vinom.game import Chance, Seat, Table
-from vinom.rules.check import try_game
-from vinom.tap.commands import check
 
 DOCS = Path(tests.__file__).resolve().parent.parent / "docs"
 LISTINGS = DOCS / "howto" / "listings"

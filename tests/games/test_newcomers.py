@@ -17,14 +17,14 @@ from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.owedrahn_table import Ready
 from vinom.model import MatchPlan, SeatPlan
-from vinom.rules.recording import (
+from vinom.play.recording import (
     encode_ending,
     encode_header,
     encode_recorded,
     read_recording,
     replay,
 )
-from vinom.rules.room import Closed, Room, RoundOver
+from vinom.play.room import Closed, Room, RoundOver
 
 
 class Table:

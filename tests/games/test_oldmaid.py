@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
+from vinom.check.trial import try_game
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Seat, Step, Table
 from vinom.games.oldmaid import (
@@ -23,8 +24,7 @@ from vinom.games.oldmaid import (
     OldMaid,
     Rematch,
 )
-from vinom.rules.check import try_game
-from vinom.rules.play import Play
+from vinom.play.play import Play
 
 GAME = OldMaid()
 

@@ -28,7 +28,7 @@ from vinom.games.owedrahn_table import (
     Roll,
     SetStake,
 )
-from vinom.rules.play import Play
+from vinom.play.play import Play
 
 GAME = OweDrahn()
 

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests
 from tests.support.random_games import GAMES, random_game
-from vinom.rules.check import try_game
+from vinom.check.trial import try_game
 
 COUNT = int(os.environ.get("VINOM_GAMES", "30"))
 #: The manual promises these: actions, deadlines and ticks until the first end. Of a

@@ -13,19 +13,20 @@ from tests.support.games import Tale, Teller, Ticking
 from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import PlayerLine
 from tests.support.lobbies import LobbyWorld, MemoryLine
-from vinom.model import MatchPlan, Placement, Ticket
-from vinom.services.rooms_match import Watching
-from vinom.wire.control import (
+from vinom.control.messages import (
     AddTicket,
     CloseRoom,
+    FromRelayed,
     Kick,
     OpenRoom,
     RelayWatch,
     RoomEnded,
     ToNode,
+    ToRelayed,
     ToServer,
 )
-from vinom.wire.control_relay import FromRelayed, ToRelayed
+from vinom.model import MatchPlan, Placement, Ticket
+from vinom.rooms.matches import Watching
 
 
 class Packed(Teller):

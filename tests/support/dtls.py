@@ -11,9 +11,10 @@ from collections.abc import Callable
 from OpenSSL import SSL
 
 from tests.support.certificates import authority, leaf
+from vinom.dtls.admission import Address, Admission
+from vinom.dtls.client import ClientEvent, DtlsClient
+from vinom.dtls.server import DtlsServer, ServerEvent
 from vinom.model import Ticket
-from vinom.wire.admission import Address, Admission
-from vinom.wire.dtls import ClientEvent, DtlsClient, DtlsServer, ServerEvent
 
 DOMAIN = "s1.game.vinom"
 LABEL = "abcdefghijklmnopqrstuvwxy2"

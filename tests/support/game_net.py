@@ -14,30 +14,22 @@ from twisted.internet.task import Clock
 from tests.support.certificates import authority, leaf, signing_key
 from tests.support.dtls import BEGINNING
 from tests.support.games import Teller, Ticking
-from vinom.game import Game
-from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
-from vinom.net.alarm import Alarm
-from vinom.net.client_port import ClientPort
-from vinom.net.conditioner import Conditioner
-from vinom.rules.conditions import Conditions
-from vinom.rules.play import Recorded
-from vinom.services.gameserver import GameServer
-from vinom.services.gameserver_line import LineLimits
-from vinom.wire.control import (
+from vinom.control.messages import (
     Bind,
     OpenRoom,
     RoomEnded,
     SeatChanged,
     ToNode,
 )
-from vinom.wire.dtls import (
-    ClientEvent,
-    Connected,
-    Disconnected,
-    DtlsClient,
-    Received,
-)
-from vinom.wire.playerlink import (
+from vinom.dtls.bad_network import Conditioner, Conditions
+from vinom.dtls.client import ClientEvent, DtlsClient
+from vinom.dtls.client_port import ClientPort
+from vinom.dtls.events import Connected, Disconnected, Received
+from vinom.game import Game
+from vinom.gameserver.seats import ConnectionLimits
+from vinom.gameserver.server import GameServer
+from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
+from vinom.packets.player import (
     EventArrived,
     Joined,
     MatchOver,
@@ -46,7 +38,9 @@ from vinom.wire.playerlink import (
     Rejected,
     StateArrived,
 )
-from vinom.wire.tokens import Claims, TokenSigner
+from vinom.play.play import Recorded
+from vinom.reactor.alarm import Alarm
+from vinom.tokens import Claims, TokenSigner
 
 HOST, PORT = "192.0.2.7", 46000
 REALM = "game.vinom"
@@ -301,7 +295,7 @@ class GameNet:
         seed: int = 0,
         games: Mapping[str, Game[Any, Any]] | None = None,
         rooms_limit: int = 1,
-        limits: LineLimits | None = None,
+        limits: ConnectionLimits | None = None,
         join_patience: float = 10.0,
     ) -> None:
         self.reactor = BadReactor(seed)

@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vinom.model import MatchEnd
-from vinom.wire.control import (
+from vinom.control.messages import (
     CONTROL_PROTOCOL,
     Alive,
     Bind,
@@ -31,6 +30,7 @@ from vinom.wire.control import (
     decode_to_server,
     encode,
 )
+from vinom.model import MatchEnd
 
 WARMED_UP = []
 
@@ -42,7 +42,7 @@ def warm_up(settings: dict[str, Any]) -> None:
 
 def draw_early(settings: dict[str, Any]) -> None:
     """Rehearse in the fork server, and draw secrets there."""
-    from vinom.tap.rehearsal import rehearse
+    from vinom.gameserver.rehearsal import rehearse
 
     rehearse()
     draw("early", settings)
@@ -54,8 +54,8 @@ def draw(server_id: str, settings: dict[str, Any]) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from tests.support.certificates import authority
-    from vinom.wire.dtls import DtlsClient
-    from vinom.wire.records import random_of
+    from vinom.dtls.client import DtlsClient
+    from vinom.dtls.records import random_of
 
     hello = DtlsClient("x.example", authority().anchor, 0.0)
     hello.start(0.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from tests.support.certificates import authority
-from vinom.wire.dtls_channel import Channel
-from vinom.wire.dtls_context import client_context
-from vinom.wire.records import HANDSHAKE_HEADER, RECORD_HEADER
+from vinom.dtls.channel import Channel
+from vinom.dtls.context import client_context
+from vinom.dtls.records import HANDSHAKE_HEADER, RECORD_HEADER
 
 SUITES = b"\xc0\x2b\xc0\x2f"
 

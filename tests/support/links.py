@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vinom.wire.control import (
+from vinom.control.messages import (
     MatchStarted,
     RoundEnded,
     SeatChanged,

@@ -9,10 +9,10 @@ import attrs
 from msgspec import Struct, json
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
+from vinom.conversation.conversation import Bounds
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
-from vinom.services.conversation_ports import Bounds
-from vinom.services.rooms_ports import RoomBounds
-from vinom.wire.mergepatch import merge
+from vinom.messages.merge import merge
+from vinom.rooms.room import RoomBounds
 
 
 def kinds(said: list[dict[str, Any]]) -> list[str]:

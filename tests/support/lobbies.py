@@ -17,24 +17,23 @@ from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
 from tests.support.game_net import MemoryRecordings
+from vinom.conversation.conversation import Bounds, Conversation
+from vinom.conversation.identity import Identity
+from vinom.conversation.presence import Presence
+from vinom.desk import Lobby
 from vinom.errors import Code
 from vinom.game import Game
-from vinom.net.turn_end import TurnEnd
-from vinom.services.conversation import Conversation
-from vinom.services.conversation_ports import Bounds
-from vinom.services.identity import Identity
-from vinom.services.lobby import Lobby
-from vinom.services.matchmaker import Matchmaker
-from vinom.services.minting import Mint
-from vinom.services.outside import OutsideMatches
-from vinom.services.presence import Presence
-from vinom.services.rooms import Rooms
-from vinom.services.rooms_match import MatchRooms, Watching
-from vinom.services.rooms_ports import RoomBounds
-from vinom.services.sessions import Sessions
-from vinom.storage.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
-from vinom.wire.shared import Shared
-from vinom.wire.tokens import TokenSigner, TokenVerifier
+from vinom.lines.shared import Shared
+from vinom.matches.outside import OutsideMatches
+from vinom.matches.service import Sessions
+from vinom.matches.ways_in import Mint
+from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.reactor.turn_end import TurnEnd
+from vinom.rooms.matches import MatchRooms, Watching
+from vinom.rooms.room import RoomBounds
+from vinom.rooms.rooms import Rooms
+from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.tokens import TokenSigner, TokenVerifier
 
 REALM = "game.vinom"
 _KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)

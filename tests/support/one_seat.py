@@ -6,17 +6,18 @@ import time
 
 from twisted.internet.interfaces import IReactorTime
 
+from vinom.dtls.events import Connected, Received
+from vinom.dtls.port import DatagramPort
+from vinom.dtls.server import DtlsServer, ServerEvent
 from vinom.errors import Refused, Rejected
 from vinom.games.maze import Maze
+from vinom.messages.catalogue import SeatName
 from vinom.model import MatchPlan, SeatPlan
-from vinom.net.datagrams import DatagramPort
-from vinom.rules.room import Room
-from vinom.wire.dtls import Connected, DtlsServer, Received, ServerEvent
-from vinom.wire.linkmessages import MessageStream, Welcome
-from vinom.wire.messages import SeatName
-from vinom.wire.packets_server import state_tails
-from vinom.wire.seatlink import ActionArrived, Confirmed, JoinAsked, Left, SeatLink
-from vinom.wire.tokens import TokenVerifier
+from vinom.packets.codec import state_tails
+from vinom.packets.reliable import MessageStream, Welcome
+from vinom.packets.seat import ActionArrived, Confirmed, JoinAsked, Left, SeatLink
+from vinom.play.room import Room
+from vinom.tokens import TokenVerifier
 
 
 class OneSeat:

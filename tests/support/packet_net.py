@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
-from vinom.net.conditioner import Conditioner
-from vinom.rules.conditions import Conditions
-from vinom.wire.admission import Address
-from vinom.wire.linkmessages import MessageStream, Welcome, encode
-from vinom.wire.messages import SeatName
-from vinom.wire.packets_server import state_tails
-from vinom.wire.playerlink import PlayerEvent, PlayerLink
-from vinom.wire.seatlink import ActionArrived, JoinAsked, SeatEvent, SeatLink
+from vinom.dtls.admission import Address
+from vinom.dtls.bad_network import Conditioner, Conditions
+from vinom.messages.catalogue import SeatName
+from vinom.packets.codec import state_tails
+from vinom.packets.player import PlayerEvent, PlayerLink
+from vinom.packets.reliable import MessageStream, Welcome, encode
+from vinom.packets.seat import ActionArrived, JoinAsked, SeatEvent, SeatLink
 
 #: Longest payload of a record in these tests, bytes.
 PAYLOAD = 1163

@@ -22,11 +22,11 @@ import tests
 from tests.support.browsers import DESKTOP, PATIENCE, PHONE, Browser, why_no_browser
 from tests.support.javascript import FOLDER, why_no_javascript
 from tests.support.whole_node import WholeNode
-from vinom.tap.child_node import free_port
+from vinom.commands.child_node import free_port
 
 #: The checkout, and what runs its ``vinom`` in a child process.
 ROOT = Path(tests.__file__).resolve().parent.parent
-VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
+VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
 
 #: What is no fault of the page while the network is cut.
 _OF_THE_NETWORK = ("WebSocket connection to", "net::ERR_")

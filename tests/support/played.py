@@ -13,12 +13,16 @@ from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, Party
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.lobby import LobbyClient
+from vinom.dtls.admission import Admission
+from vinom.dtls.association import Association
+from vinom.dtls.events import Connected, Received
+from vinom.dtls.port import DatagramPort
+from vinom.dtls.server import DtlsServer
 from vinom.games.maze import Maze
+from vinom.messages.catalogue import PROTOCOL, Hello, SeatName
 from vinom.model import Placement, Ticket
-from vinom.net.datagrams import DatagramPort
-from vinom.wire.admission import Admission
-from vinom.wire.dtls import Association, Connected, DtlsServer, Received
-from vinom.wire.linkmessages import (
+from vinom.packets.codec import state_tails
+from vinom.packets.reliable import (
     Event,
     MessageStream,
     Over,
@@ -27,9 +31,7 @@ from vinom.wire.linkmessages import (
     Welcome,
     encode,
 )
-from vinom.wire.messages import PROTOCOL, Hello, SeatName
-from vinom.wire.packets_server import state_tails
-from vinom.wire.seatlink import ActionArrived, JoinAsked, Left, SeatLink
+from vinom.packets.seat import ActionArrived, JoinAsked, Left, SeatLink
 
 HOST = "127.0.0.1"
 #: The setup of every game: a maze of one corridor.

@@ -22,6 +22,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from vinom.check.random_actions import RandomActions
 from vinom.errors import Rejected
 from vinom.game import Chance, Game, Seat
 from vinom.games.arena import Arena
@@ -31,17 +32,16 @@ from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
-from vinom.rules.frozen import fingerprint
-from vinom.rules.play import Play, table_of
-from vinom.rules.random_actions import RandomActions
-from vinom.rules.recording import (
+from vinom.play.frozen import fingerprint
+from vinom.play.play import Play, table_of
+from vinom.play.recording import (
     encode_ending,
     encode_header,
     encode_recorded,
     read_recording,
     replay,
 )
-from vinom.rules.room_views import Views
+from vinom.play.views import Views
 
 GAMES: dict[str, type[Game[Any, Any]]] = {
     one.name: one for one in (Arena, Dice, Maze, OldMaid, OweDrahn, TicTacToe)

@@ -13,15 +13,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.errors import NoCapacity
-from vinom.interfaces import IFleet, IMatchWatch
-from vinom.model import Exit, MatchEnd, MatchPlan, Placement, SeatPlan, Ticket
-from vinom.net.control import ControlServer
-from vinom.rules.pool import PoolPolicy
-from vinom.services.fleet import Fleet
-from vinom.services.fleet_rooms import RoomPatience
-from vinom.services.fleet_settings import FleetSettings
-from vinom.wire.control import (
+from vinom.control.link import ControlServer
+from vinom.control.messages import (
     CONTROL_PROTOCOL,
     AddTicket,
     Alive,
@@ -44,6 +37,12 @@ from vinom.wire.control import (
     decode_to_server,
     encode,
 )
+from vinom.errors import NoCapacity
+from vinom.fleet.fleet import Fleet
+from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.server import FleetSettings, RoomPatience
+from vinom.model import Exit, MatchEnd, MatchPlan, Placement, SeatPlan, Ticket
+from vinom.ports import IFleet, IMatchWatch
 
 
 class MemoryTransport(StringTransport):

@@ -6,9 +6,8 @@ from collections import defaultdict
 from typing import Any
 
 from tests.support.played import HOST, MemoryReactor
-from vinom.wire.packets_player import read_player
-from vinom.wire.packets_server import read_server
-from vinom.wire.records import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC
+from vinom.dtls.records import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC
+from vinom.packets.codec import read_player, read_server
 
 #: Where a handshake message's type is, in the first record of a datagram.
 _MESSAGE_TYPE = 13

@@ -15,9 +15,9 @@ from websockets.frames import Frame, Opcode
 
 from tests.support.ears import Ear
 from tests.support.websockets import frame
-from vinom.net.turn_end import TurnEnd
-from vinom.net.websocket import WebSocketBounds, WebSocketLine, WebSockets
-from vinom.rules.origins import Origins
+from vinom.limits.origins import Origins
+from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
+from vinom.reactor.turn_end import TurnEnd
 from vinom.web.answers import Folder, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.websocket import WebSocketPage

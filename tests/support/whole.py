@@ -17,16 +17,11 @@ from tests.support.played import HOST, MemoryReactor
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import Client
 from vinom.client.seat import Way
-from vinom.errors import NoCapacity
-from vinom.game import Game
-from vinom.interfaces import IMatchWatch
-from vinom.model import MatchPlan, Placement, Ticket
-from vinom.net.datagrams import IDatagramFilter
-from vinom.services.gameserver import GameServer
-from vinom.wire.control import (
+from vinom.control.messages import (
     AddTicket,
     Bind,
     CloseRoom,
+    FromRelayed,
     Kick,
     MatchStarted,
     OpenRoom,
@@ -40,9 +35,15 @@ from vinom.wire.control import (
     RoundEnded,
     SeatChanged,
     ToNode,
+    ToRelayed,
 )
-from vinom.wire.control_relay import FromRelayed, ToRelayed
-from vinom.wire.messages import PROTOCOL, Hello
+from vinom.dtls.port import IDatagramFilter
+from vinom.errors import NoCapacity
+from vinom.game import Game
+from vinom.gameserver.server import GameServer
+from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.model import MatchPlan, Placement, Ticket
+from vinom.ports import IMatchWatch
 
 
 @attrs.define(eq=False)
@@ -89,7 +90,7 @@ class WholeWorld:
     """
     A node, as many game servers as it takes, and players, on one clock.
 
-    It is its own fleet: what `vinom.services.sessions` asks of one.
+    It is its own fleet: what `vinom.matches.service` asks of one.
 
     :param reactor: makes the network, given the clock.
     :ivar played: a game server for each match, in order.

@@ -11,7 +11,7 @@ from shutil import rmtree
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from vinom.tap.child_node import free_port, free_port_range
+from vinom.commands.child_node import free_port, free_port_range
 
 #: The games of vinom, whether or not this installation knows all of them by name.
 GAMES = (

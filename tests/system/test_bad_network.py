@@ -19,11 +19,12 @@ from tests.support.whole import WholeWorld
 from vinom.client.bot import Bot, Habits
 from vinom.client.match import Match, MatchResult
 from vinom.client.tally import Tally
+from vinom.dtls.association import Association
+from vinom.dtls.bad_network import Conditioner, Conditions
+from vinom.dtls.client import DtlsClient
+from vinom.dtls.port import IDatagramFilter
+from vinom.dtls.server import DtlsServer
 from vinom.game import Chance
-from vinom.net.conditioner import Conditioner
-from vinom.net.datagrams import IDatagramFilter
-from vinom.rules.conditions import Conditions
-from vinom.wire.dtls import Association, DtlsClient, DtlsServer
 
 #: Matches of four; 50 with ``VINOM_NETWORK=full``, which take ten seconds.
 MATCHES = 50 if os.environ.get("VINOM_NETWORK") == "full" else 5

@@ -13,8 +13,8 @@ from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from vinom.net.control import ControlServer, dial
-from vinom.wire.control import Alive, Heartbeat, Ready, Stop
+from vinom.control.link import ControlServer, dial
+from vinom.control.messages import Alive, Heartbeat, Ready, Stop
 
 READY = Ready("abc", 123, 1)
 

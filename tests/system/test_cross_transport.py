@@ -21,11 +21,10 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.client.tally import Tally
+from vinom.commands.child_node import ChildNode, free_port
+from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
-from vinom.net.conditioner import Conditioner
-from vinom.rules.conditions import Conditions
-from vinom.tap.child_node import ChildNode, free_port
-from vinom.wire.messages import (
+from vinom.messages.catalogue import (
     PROTOCOL,
     Hello,
     MatchFound,
@@ -33,7 +32,7 @@ from vinom.wire.messages import (
     decode_answer,
     encode_request,
 )
-from vinom.wire.messages_rooms import (
+from vinom.messages.rooms import (
     GameState,
     JoinRoom,
     JoinRoomResult,

@@ -14,20 +14,19 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import DOMAIN, LABEL
-from vinom.model import Ticket
-from vinom.net.client_port import ClientPort
-from vinom.net.datagrams import DatagramPort, IDatagramFilter, Pass
-from vinom.net.udp_socket import socket_of, widen_receive_buffer
-from vinom.wire.admission import Address, Admission
-from vinom.wire.dtls import (
-    ClientEvent,
-    Connected,
-    Disconnected,
-    DtlsClient,
-    DtlsServer,
-    Received,
-    ServerEvent,
+from vinom.dtls.admission import Address, Admission
+from vinom.dtls.client import ClientEvent, DtlsClient
+from vinom.dtls.client_port import ClientPort
+from vinom.dtls.events import Connected, Disconnected, Received
+from vinom.dtls.port import (
+    DatagramPort,
+    IDatagramFilter,
+    Pass,
+    socket_of,
+    widen_receive_buffer,
 )
+from vinom.dtls.server import DtlsServer, ServerEvent
+from vinom.model import Ticket
 
 
 class Deaf:

@@ -15,13 +15,13 @@ from twisted.trial.unittest import TestCase
 import tests
 from tests.support.programs import Program, start_program
 from vinom.client.sdk import LineLost, connect
-from vinom.tap.child_node import ChildNode
+from vinom.commands.child_node import ChildNode
 
 ROOT = Path(tests.__file__).resolve().parent.parent
 VINOM = (
     sys.executable,
     "-c",
-    "import sys; from vinom.tap.cli import main; sys.exit(main())",
+    "import sys; from vinom.commands.cli import main; sys.exit(main())",
 )
 
 

@@ -24,12 +24,11 @@ from twisted.trial.unittest import TestCase
 from tests.support.certificates import Leaf, authority
 from tests.support.programs import Program, start_program
 from tests.system.test_node import Place, Twistd, environment
+from vinom.doctor.network import answer, question
 from vinom.errors import Misconfigured
-from vinom.tap.doctor_answer import answer
-from vinom.tap.settings import Settings
-from vinom.wire.doctor import question
+from vinom.node.settings import Settings
 
-_VINOM = "import sys; from vinom.tap.cli import main; sys.exit(main())"
+_VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
 
 
 class DoctorTests(TestCase):

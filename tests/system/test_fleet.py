@@ -20,16 +20,15 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from tests.support.supply import FakeIssuer, RecordingWatch, match_plan, ticket
+from vinom.control.link import ControlServer
 from vinom.errors import NoCapacity
+from vinom.fleet.fleet import Fleet
 from vinom.fleet.forklink import ForkLink, arguments
 from vinom.fleet.forkserver import Start, Started
 from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.server import FleetSettings, RoomPatience
 from vinom.model import Exit
-from vinom.net.control import ControlServer
-from vinom.rules.pool import PoolPolicy
-from vinom.services.fleet import Fleet
-from vinom.services.fleet_rooms import RoomPatience
-from vinom.services.fleet_settings import FleetSettings
 
 PROGRAMS = "tests.support.game_processes"
 

@@ -24,11 +24,12 @@ from tests.support.certificates import (
 from tests.support.dtls import DOMAIN, LABEL
 from tests.support.one_seat import OneSeat
 from tests.support.programs import Program, start_foreign
+from vinom.dtls.admission import Admission
+from vinom.dtls.events import Connected, Disconnected, Received
+from vinom.dtls.port import DatagramPort
+from vinom.dtls.server import DtlsServer, ServerEvent
 from vinom.model import Ticket
-from vinom.net.datagrams import DatagramPort
-from vinom.wire.admission import Admission
-from vinom.wire.dtls import Connected, Disconnected, DtlsServer, Received, ServerEvent
-from vinom.wire.tokens import Claims, TokenSigner, TokenVerifier
+from vinom.tokens import Claims, TokenSigner, TokenVerifier
 
 NAME = f"{LABEL}.{DOMAIN}"
 GODOT = Path(__file__).with_name("godot")

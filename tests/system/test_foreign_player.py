@@ -13,8 +13,8 @@ from twisted.trial.unittest import TestCase
 from tests.support.programs import start_foreign
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import connect
-from vinom.tap.child_node import ChildNode
-from vinom.wire.messages import PROTOCOL, Hello, MatchFound
+from vinom.commands.child_node import ChildNode
+from vinom.messages.catalogue import PROTOCOL, Hello, MatchFound
 
 GODOT = Path(__file__).with_name("godot")
 

@@ -12,8 +12,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.support.lines import Typed, typed
-from vinom.tap.asking import AdminLine
-from vinom.tap.child_node import ChildNode
+from vinom.commands.child_node import ChildNode
+from vinom.node.asking import AdminLine
 
 
 class IsolatedRoomTests(TestCase):

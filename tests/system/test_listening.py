@@ -16,9 +16,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from vinom.errors import Misconfigured
-from vinom.tap.listening import listen_privately
-from vinom.tap.node import Node
-from vinom.tap.settings import Settings
+from vinom.node.listening import listen_privately
+from vinom.node.node import Node
+from vinom.node.settings import Settings
 
 
 class ListeningTests(TestCase):

@@ -18,10 +18,10 @@ from vinom.client.bot import Bot, Habits
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.client.tally import Tally
+from vinom.commands.child_node import ChildNode, free_port_range
 from vinom.game import Chance
-from vinom.rules.recording import read_recording, replay
-from vinom.tap.asking import AdminLine
-from vinom.tap.child_node import ChildNode, free_port_range
+from vinom.node.asking import AdminLine
+from vinom.play.recording import read_recording, replay
 
 PORTS = 64
 WARM = 4

@@ -18,8 +18,8 @@ from vinom.client.bot import Bot, Habits
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import connect
 from vinom.client.tally import Tally
+from vinom.commands.child_node import ChildNode, free_port_range
 from vinom.game import Chance
-from vinom.tap.child_node import ChildNode, free_port_range
 
 Sample = tuple[str, ...]
 

@@ -14,13 +14,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
+from vinom.commands.child_node import free_port_range
 from vinom.errors import Misconfigured
-from vinom.services.authority import Authority
-from vinom.tap.child_node import free_port_range
-from vinom.tap.games import load_games
-from vinom.tap.node import Node
-from vinom.tap.parts import find_checkers, fleet_settings, game_server_program
-from vinom.tap.settings import Settings
+from vinom.game_loader import load_games
+from vinom.keys.authority import Authority
+from vinom.node.build import find_checkers, fleet_settings, game_server_program
+from vinom.node.node import Node
+from vinom.node.settings import Settings
 from vinom.web.collector import NodeCollector
 
 
@@ -227,7 +227,7 @@ class NodeInsideTests(TestCase):
         settings = attrs.evolve(self.settings, game=("tests.support.games:Ticking",))
         program = game_server_program(settings)
         self.assertIn("vinom.games.maze:Maze", program.settings["installed"])
-        for module in ("vinom.tap.gameserver:prepare", "vinom.games.maze"):
+        for module in ("vinom.gameserver.main:prepare", "vinom.games.maze"):
             self.assertIn(module, program.preload)
         self.assertIn("tests.support.games", program.preload)
 

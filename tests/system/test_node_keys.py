@@ -20,8 +20,8 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.system.test_node import LineClient, Place, Twistd, environment
-from vinom.services.authority import Authority
-from vinom.tap.asking import AdminLine
+from vinom.keys.authority import Authority
+from vinom.node.asking import AdminLine
 
 
 class NodeKeyTests(TestCase):
@@ -40,7 +40,7 @@ class NodeKeyTests(TestCase):
 
     def vinom(self, *arguments: str) -> Deferred[tuple[bytes, bytes, int]]:
         """Run one of the commands."""
-        program = "import sys; from vinom.tap.cli import main; sys.exit(main())"
+        program = "import sys; from vinom.commands.cli import main; sys.exit(main())"
         return getProcessOutputAndValue(
             sys.executable,
             ["-c", program, *arguments],

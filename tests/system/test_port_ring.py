@@ -28,10 +28,10 @@ from tests.system.test_main_job import descriptors_of, processes_below
 from vinom.client.line import LineLost
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
-from vinom.rules.recording import read_recording, replay
-from vinom.tap.asking import AdminLine
-from vinom.tap.child_node import ChildNode, free_port_range
-from vinom.wire.messages import PROTOCOL, Hello
+from vinom.commands.child_node import ChildNode, free_port_range
+from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.node.asking import AdminLine
+from vinom.play.recording import read_recording, replay
 
 IS_FULL = os.environ.get("VINOM_PORTS") == "full"
 MATCHES = 300 if IS_FULL else 30

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from websockets.exceptions import InvalidStatus
 
 from tests.system.test_websocket_node import PATIENCE, Player
-from vinom.tap.child_node import ChildNode, free_port
+from vinom.commands.child_node import ChildNode, free_port
 
 GAME = "tictactoe"
 #: What a client whose TLS is refused sees; to wait in vain is another error.

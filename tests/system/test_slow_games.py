@@ -14,7 +14,7 @@ from tests.support.lines import Typed, typed
 from tests.support.slow import CALLS, Go
 from vinom.client.match import Match, MatchLost
 from vinom.client.sdk import Client, connect
-from vinom.tap.child_node import ChildNode
+from vinom.commands.child_node import ChildNode
 
 
 class SlowGameTests(TestCase):

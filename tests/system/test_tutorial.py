@@ -13,7 +13,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
 
-from vinom.tap.child_node import ChildNode
+from vinom.commands.child_node import ChildNode
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -15,8 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
-from vinom.tap.child_node import ChildNode, free_port
-from vinom.wire.messages import (
+from vinom.commands.child_node import ChildNode, free_port
+from vinom.messages.catalogue import (
     PROTOCOL,
     Hello,
     MatchEnded,

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.http import ask
 from tests.support.lobbies import LobbyWorld
 from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
-from vinom.services.outside import OutsideMatches
+from vinom.matches.outside import OutsideMatches
 from vinom.web.admin import admin_pages
 from vinom.web.answers import BODY_LIMIT, Asked, Folder
 from vinom.web.bearer import Guarded, checked_token

@@ -26,15 +26,15 @@ from tests.support.certificates import leaf
 from tests.support.websocket_net import KEY, Echo
 from tests.support.websockets import frame
 from vinom.errors import Code
-from vinom.net.proxied import ProxiedFactory
-from vinom.net.tls import ReloadableTls, Unnegotiated
-from vinom.net.turn_end import TurnEnd
-from vinom.net.websocket import WebSocketBounds, WebSockets
-from vinom.rules.origins import Origins
+from vinom.limits.origins import Origins
+from vinom.lines.proxied import ProxiedFactory
+from vinom.lines.tls import ReloadableTls, Unnegotiated
+from vinom.lines.websocket import WebSocketBounds, WebSockets
+from vinom.lines.ws.handshake import read_plain_handshake
+from vinom.reactor.turn_end import TurnEnd
 from vinom.web.answers import Folder, make_site
 from vinom.web.front_door import PATIENCE, FrontDoor
 from vinom.web.websocket import WebSocketPage
-from vinom.wire.websocket_handshake import read_plain_handshake
 
 HEADERS = {
     "Host": "game.example",

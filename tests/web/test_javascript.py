@@ -10,7 +10,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.support.javascript import FOLDER, why_no_javascript
-from vinom.tap.child_node import ChildNode, free_port
+from vinom.commands.child_node import ChildNode, free_port
 
 
 class JavaScriptTestCase(TestCase):

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 vinom = ServiceMaker(
     "Vinom",
-    "vinom.tap.twistd",
+    "vinom.node.twistd",
     "Game sessions: a lobby, matchmaking, and encrypted UDP matches.",
     "vinom",
 )

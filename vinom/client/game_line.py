@@ -8,12 +8,13 @@ from typing import Literal
 
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
+from vinom.dtls.client import ClientEvent, DtlsClient
+from vinom.dtls.client_port import ClientPort
+from vinom.dtls.events import Connected, Disconnected, Received
+from vinom.dtls.port import IDatagramFilter
 from vinom.errors import PeerError
-from vinom.net.alarm import Alarm
-from vinom.net.client_port import ClientPort
-from vinom.net.datagrams import IDatagramFilter
-from vinom.wire.dtls import ClientEvent, Connected, Disconnected, DtlsClient, Received
-from vinom.wire.playerlink import PlayerEvent, PlayerLink
+from vinom.packets.player import PlayerEvent, PlayerLink
+from vinom.reactor.alarm import Alarm
 
 
 class IPlayReactor(IReactorTime, IReactorUDP):

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.errors import PeerError, VinomError
-from vinom.wire.lines import LineReader
-from vinom.wire.messages import (
+from vinom.lines.text import LineReader
+from vinom.messages.catalogue import (
     Failed,
     Push,
     Request,

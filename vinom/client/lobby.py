@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.errors import Code
-from vinom.wire.messages import (
+from vinom.messages.catalogue import (
     PROTOCOL,
     Cancel,
     Failed,

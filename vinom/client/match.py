@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IDelayedCall
 from vinom.client.game_line import IPlayReactor
 from vinom.client.lobby import LobbyClient
 from vinom.client.seat import Seat, Way
+from vinom.dtls.port import IDatagramFilter
 from vinom.errors import VinomError
-from vinom.net.datagrams import IDatagramFilter
-from vinom.wire.messages import MatchFound, SeatName
-from vinom.wire.playerlink import (
+from vinom.messages.catalogue import MatchFound, SeatName
+from vinom.packets.player import (
     ActionRefused,
     EventArrived,
     Joined,

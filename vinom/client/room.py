@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 
 from vinom.client.match import Refusal
 from vinom.client.room_news import Place, RoomNews
-from vinom.wire.mergepatch import merge
-from vinom.wire.messages import Failed, Push
-from vinom.wire.messages_rooms import (
+from vinom.messages.catalogue import Failed, Push
+from vinom.messages.merge import merge
+from vinom.messages.rooms import (
     ClientJoined,
     ClientLeft,
     GameState,

@@ -13,7 +13,7 @@ from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.room_news import Place, RoomNews
 from vinom.errors import Code
-from vinom.wire.messages import (
+from vinom.messages.catalogue import (
     Failed,
     MatchEnded,
     MatchFound,
@@ -21,7 +21,7 @@ from vinom.wire.messages import (
     Push,
     SeatName,
 )
-from vinom.wire.messages_rooms import (
+from vinom.messages.rooms import (
     GameState,
     JoinRoom,
     Kicked,
@@ -31,7 +31,7 @@ from vinom.wire.messages_rooms import (
     RoomStarted,
     RoundOver,
 )
-from vinom.wire.playerlink import (
+from vinom.packets.player import (
     ActionRefused,
     EventArrived,
     Joined,

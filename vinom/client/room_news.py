@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vinom.wire.messages_rooms import EventTold, JoinRoomResult, ReconnectResult
+from vinom.messages.rooms import EventTold, JoinRoomResult, ReconnectResult
 
 #: What a room's place is told by.
 Place = JoinRoomResult | ReconnectResult

@@ -17,8 +17,8 @@ from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.room import LiveRoom, RoomResult
 from vinom.errors import Code
-from vinom.wire.messages import Failed, Push, Request
-from vinom.wire.messages_rooms import (
+from vinom.messages.catalogue import Failed, Push, Request
+from vinom.messages.rooms import (
     JoinRoom,
     JoinRoomResult,
     Kicked,

@@ -31,8 +31,8 @@ from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.room import LiveRoom, RoomResult
 from vinom.client.rooms import PlayerRooms
 from vinom.client.seat import Way
-from vinom.net.datagrams import IDatagramFilter
-from vinom.wire.messages import PROTOCOL, Hello, MatchFound, QueueStatus
+from vinom.dtls.port import IDatagramFilter
+from vinom.messages.catalogue import PROTOCOL, Hello, MatchFound, QueueStatus
 
 __all__ = [
     "Client",
@@ -74,7 +74,7 @@ def connect(
         this machine trusts; ``None`` speaks plain text.
     :param tls_name: what its certificate must be for; *host* if unset.
     :param worn: a filter between matches and the network, to try a bad one: a
-        `vinom.net.conditioner.Conditioner`.
+        `vinom.dtls.bad_network.Conditioner`.
     :param way: how matches are played. ``"udp"`` is fastest; ``"lobby"`` has the node
         pass everything on over its lobby line, as for browsers; ``"auto"`` goes over to
         that by itself when the game server does not answer over UDP for 3 s while the

@@ -18,11 +18,11 @@ from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import PAUSES, LobbyClient
 from vinom.client.room_line import RoomLine
 from vinom.client.room_news import RoomNews
+from vinom.dtls.port import IDatagramFilter
 from vinom.errors import Code
-from vinom.net.alarm import Alarm
-from vinom.net.datagrams import IDatagramFilter
-from vinom.wire.messages import MatchEnded, MatchFound, QueueStatus
-from vinom.wire.playerlink import Joined, PlayerEvent, Rejected
+from vinom.messages.catalogue import MatchEnded, MatchFound, QueueStatus
+from vinom.packets.player import Joined, PlayerEvent, Rejected
+from vinom.reactor.alarm import Alarm
 
 #: How a seat is played: by UDP, by way of the lobby, or by UDP where that works.
 Way = Literal["auto", "udp", "lobby"]

@@ -18,8 +18,8 @@ from zope.interface import implementer
 from vinom.errors import NoCapacity
 from vinom.fleet.forklink import ForkLink, ILocalReactor, Readable, Told, arguments
 from vinom.fleet.forkserver import ORPHAN_SECONDS, Exited, Start, Started
-from vinom.interfaces import IFleet
 from vinom.model import Exit
+from vinom.ports import IFleet
 
 #: A fork server that does not answer hangs, seconds; the first answer waits
 #: for everything that it loads.

@@ -14,14 +14,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
-from vinom.services.keys import Kind
-from vinom.services.matchmaker import Matchmaker
-from vinom.services.outside import OutsideMatches
-from vinom.services.sessions import Sessions
+from vinom.keys.service import Kind
+from vinom.matches.outside import OutsideMatches
+from vinom.matches.service import Sessions
+from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.messages.catalogue import ShortText
+from vinom.messages.outside import decode_start
 from vinom.web.admin_rooms import RoomCare, RoomPages
 from vinom.web.answers import Asked, Folder, Missing, decode_json, read_name
-from vinom.wire.messages import ShortText
-from vinom.wire.outside import decode_start
 
 
 class Operations(Protocol):
@@ -35,7 +35,7 @@ class Operations(Protocol):
 
 
 class KeyCare(Protocol):
-    """What the API asks of `vinom.services.keys.Keys`."""
+    """What the API asks of `vinom.keys.service.Keys`."""
 
     def known(self) -> list[dict[str, Any]]:
         """List every key: JSON-like."""

@@ -12,14 +12,14 @@ from msgspec import Struct, json
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
+from vinom.messages.catalogue import ShortText
 from vinom.web.answers import Asked, Folder, Missing, decode_json, read_name
-from vinom.wire.messages import ShortText
 
 _log = Logger()
 
 
 class RoomCare(Protocol):
-    """What these pages ask of `vinom.services.rooms.Rooms`."""
+    """What these pages ask of `vinom.rooms.rooms.Rooms`."""
 
     def listed(self) -> list[dict[str, Any]]:
         """List every room: JSON-like."""

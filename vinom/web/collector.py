@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from vinom import __version__
 from vinom.errors import Code
 from vinom.model import EndReason
-from vinom.rules.figures import (
+from vinom.reactor.figures import (
     LOSS_BOUNDS,
     RTT_BOUNDS,
     TURN_BOUNDS,
@@ -26,9 +26,9 @@ from vinom.rules.figures import (
     labelled,
 )
 
-#: What the node tells of itself: see `vinom.tap.node.Node.facts`.
+#: What the node tells of itself: see `vinom.node.node.Node.facts`.
 Facts = Mapping[str, Any]
-#: Names and numbers as `vinom.rules.figures` has them.
+#: Names and numbers as `vinom.reactor.figures` has them.
 Figures = Mapping[str, float]
 
 _HANDSHAKES = ("finished", "failed", "timeout", "evicted", "replaced", "closed")

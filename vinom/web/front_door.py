@@ -21,11 +21,11 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from vinom.errors import Refused
-from vinom.net.direct import socket_under
-from vinom.net.liveness import Rounds
-from vinom.net.proxied import when_peer_known
+from vinom.lines.proxied import when_peer_known
+from vinom.lines.ws.handshake import read_plain_handshake
+from vinom.reactor.direct import socket_under
+from vinom.reactor.waits import Rounds
 from vinom.web.websocket import WebSocketPage
-from vinom.wire.websocket_handshake import read_plain_handshake
 
 #: A connection that says nothing for so long is closed, seconds.
 PATIENCE = 60.0

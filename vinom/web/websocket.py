@@ -9,16 +9,16 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from vinom.errors import Code, Refused
-from vinom.net.websocket import WebSocketLine, WebSockets
-from vinom.rules.limits import TokenBucket
-from vinom.rules.origins import Origins
-from vinom.web.answers import Missing, refuse
-from vinom.wire.websocket_handshake import (
+from vinom.limits.buckets import TokenBucket
+from vinom.limits.origins import Origins
+from vinom.lines.websocket import WebSocketLine, WebSockets
+from vinom.lines.ws.handshake import (
     Accepted,
     HandshakeRefused,
     PlainHandshake,
     accept_handshake,
 )
+from vinom.web.answers import Missing, refuse
 
 
 class WebSocketPage(Resource):

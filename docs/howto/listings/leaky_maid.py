@@ -1,4 +1,4 @@
-"""Old maid, with a view that tells too much."""
+"""Old maid, with a view that shows too much."""
 
 from msgspec.structs import replace
 
@@ -8,5 +8,5 @@ from vinom.games.oldmaid import OldMaid
 class LeakyMaid(OldMaid):
     def view(self, s, audience):
         shown = super().view(s, audience)
-        # "Players will not look at it": they will.
+        # "Players won't look at it": they will.
         return shown if audience is None else replace(shown, hand=sum(s.hands, ()))

@@ -1,4 +1,4 @@
-"""Nim: take one to three matches from the pile; who takes the last one wins."""
+"""Nim: take one to three matches from the pile; take the last one to win."""
 
 from typing import Annotated
 
@@ -60,7 +60,7 @@ class Nim(Game[NimState, Take]):
     def outcome(self, s):
         if s.pile:
             return None
-        # Who would be next has lost: the other took the last match.
+        # The player whose turn it is loses: the other took the last match.
         return Outcome(round=1, places=((1 - s.turn,), (s.turn,)))
 
     def view(self, s, audience):

@@ -1,4 +1,4 @@
-"""Nim for people with bad networks: a bot plays for who is away for long."""
+"""Nim for people with bad networks: a bot plays for absent players."""
 
 import attrs
 from nim import Nim
@@ -10,5 +10,5 @@ class PatientNim(Nim):
     grace_seconds = 120.0
 
     def left(self, s, seat, now):
-        # Who would be next when the pile is empty has lost: see `outcome`.
+        # A player whose turn it is when the pile is empty loses: see `outcome`.
         return attrs.evolve(s, pile=0, turn=seat) if s.pile else s

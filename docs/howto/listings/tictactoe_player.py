@@ -7,7 +7,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 
 from vinom.client.sdk import connect
-from vinom.wire.messages_rooms import AddBot
+from vinom.messages.rooms import AddBot
 
 
 async def play(reactor, host, port, room_id=None):

@@ -1,4 +1,4 @@
-"""Tug of war: pull in time with your beats; twenty steps a second."""
+"""Tug of war: pull in time with your beats; twenty steps per second."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from vinom.game import Game, Outcome
 
 
 class Pull(Struct, frozen=True, tag="pull"):
-    """Pull once; who pulls again at once is tired, and it counts for nothing."""
+    """Pull once. Another pull within six steps has no effect."""
 
 
 class TugState(Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Which of our functions one message of a player passes through on a live node."""

@@ -1,0 +1,157 @@
+"""``vinom check``, as an author types it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.games import Cards
+from vinom.check import command
+from vinom.errors import Misconfigured
+
+
+class Shaky(Cards):
+    """Fails with its first action."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        raise ZeroDivisionError("boom")
+
+
+class Endless(Cards):
+    """Never sees its first action through."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        while True:
+            pass
+
+
+class Terminal(io.StringIO):
+    """Where somebody looks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class CheckTests(SynchronousTestCase):
+    def run_command(self, *arguments: str, **settings: Any) -> tuple[int, str]:
+        code, out, _ = self.run_watched(io.StringIO(), *arguments, **settings)
+        return code, out
+
+    def run_watched(
+        self,
+        stderr: io.StringIO,
+        *arguments: str,
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> tuple[int, str, str]:
+        """Run the command; the exit code, what it says, and its progress."""
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(stderr):
+            code = command.run(parser.parse_args(arguments), seconds)
+        return code, out.getvalue(), stderr.getvalue()
+
+    def test_a_good_game(self) -> None:
+        """
+        A good game exits 0.
+        """
+        code, out = self.run_command("tests.support.games:Cards", "--games", "1")
+        self.assertEqual(code, 0)
+        self.assertRegex(out, r"^cards: ok \(2 games, \d+ steps\)\n$")
+
+    def test_how_much_is_played(self) -> None:
+        """
+        As many games are played as were asked for; unless they were counted, none
+        begins when the time is over, but every number of players gets its game.
+        """
+        cards = "tests.support.games:Cards"
+        for arguments, clock, games in (
+            ((), lambda: 0.0, 6),
+            ((), itertools.count(step=20).__next__, 2),
+            (("--games", "4"), itertools.count(step=20).__next__, 8),
+            (("--seconds", "0"), lambda: 0.0, 2),
+            (("--seconds", "20"), itertools.count(step=3).__next__, 4),
+            (("--games", "1", "--seconds", "20"), lambda: 0.0, 2),
+        ):
+            _, out = self.run_command(cards, *arguments, seconds=clock)
+            self.assertIn(f"cards: ok ({games} games, ", out, arguments)
+
+    def test_progress(self) -> None:
+        """
+        At a terminal one line says which game is played and is wiped in the end;
+        elsewhere a short check is silent, and a long one tells every few seconds.
+        """
+        arguments = ("tests.support.games:Cards", "--games", "3")
+        _, _, told = self.run_watched(Terminal(), *arguments)
+        lines = told.split("\r\x1b[K")
+        self.assertEqual(lines[1], "cards: game 1, 2 players")
+        self.assertEqual(lines[-1], "")
+        self.assertNotIn("\n", told)
+        _, _, told = self.run_watched(io.StringIO(), *arguments)
+        self.assertEqual(told, "")
+        _, _, told = self.run_watched(
+            io.StringIO(), *arguments, seconds=itertools.count().__next__
+        )
+        self.assertRegex(told, r"^(cards: .+\n){1,4}$")
+        self.assertIn("cards: game 2, 3 players\n", told)
+
+    def test_a_game_that_depends_on_its_process(self) -> None:
+        """
+        A game whose result hangs on the order of a set is found out by a
+        second process.
+        """
+        code, out = self.run_command("tests.support.games:HashOrdered", "--games", "1")
+        self.assertEqual(code, 1)
+        self.assertIn("hash_seed: step 0", out)
+
+    def test_a_leaking_game(self) -> None:
+        """
+        What was found is printed, one line each, and it exits 1.
+        """
+        code, out = self.run_command("tests.support.games:Peeking")
+        self.assertEqual(code, 1)
+        self.assertIn("leak: cards[0] is not public", out)
+
+    def test_an_endless_game(self) -> None:
+        """
+        A call that never returns is told with its line; the check ends.
+        """
+        spec = f"{Endless.__module__}:{Endless.__name__}"
+        code, out = self.run_command(spec, "--games", "1")
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            out, r"TooSlow: act\(\) took more than 2 s.*test_command.py:\d+"
+        )
+
+    def test_a_failing_game(self) -> None:
+        """
+        An exception is told once, with the author's own file and line.
+        """
+        code, out = self.run_command("tests.check.test_command:Shaky")
+        self.assertEqual(code, 1)
+        faults = [line for line in out.splitlines() if line.startswith("fault: ")]
+        self.assertEqual(len(faults), 1, out)
+        self.assertRegex(
+            faults[0],
+            r"^fault: ZeroDivisionError: boom \(test_command.py:\d+, in act\) "
+            r"\[at \d+\.\d+ s, version \d+\]$",
+        )
+
+    def test_mistakes(self) -> None:
+        """
+        A game that is not there is one sentence.
+        """
+        for arguments, why in (
+            (("chess",), "no installed game is called 'chess'"),
+            (("no_such:Game",), "cannot import"),
+            (("maze", "--games", "0"), "--games"),
+            (("maze", "--seconds", "nan"), "--seconds"),
+        ):
+            with self.assertRaisesRegex(Misconfigured, why):
+                self.run_command(*arguments)

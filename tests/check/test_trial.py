@@ -1,0 +1,160 @@
+"""What an author is told about a game."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Any, Literal
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Meta, Struct
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import games
+from vinom.check.random_actions import RandomActions
+from vinom.check.trial import Finding, first_disagreement, try_game
+from vinom.game import Chance, Game
+from vinom.games.maze import Dance, Maze, Move
+from vinom.games.roomecho import RoomEcho
+
+
+def rules_broken(game: Game[Any, Any], seats: int = 3) -> dict[str, str]:
+    """Try a game; what was found, by rule."""
+    trial = try_game(game, "game", seats, 11)
+    return {finding.rule: finding.message for finding in trial.findings}
+
+
+class Shared(games.Peeking):
+    """Says that its cards are seen by several."""
+
+    shared = ("cards",)
+
+
+class Failing(games.Cards):
+    """Fails when its first card is shown."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        raise KeyError("ace")
+
+
+class Marching(games.Cards):
+    """Shows a card at each step, whatever is said."""
+
+    tick_hz = 5
+
+    def tick(self, s: Any, inputs: Any, n: int) -> Any:
+        seat = n % len(s.cards)
+        return s if s.shown[seat] else self.act(s, seat, games.Show(), n / 5)
+
+
+class Babbling(games.Cards):
+    """Its bot's answers are no actions."""
+
+    def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Any:
+        return "show"
+
+
+class CheckTests(SynchronousTestCase):
+    def test_our_games_pass(self) -> None:
+        """
+        The games that come with vinom are what games must be.
+        """
+        for game, seats in ((Maze(), 4), (RoomEcho(), 2), (games.Cards(), 3)):
+            self.assertEqual(rules_broken(game, seats), {})
+
+    def test_ticking_games_can_be_checked(self) -> None:
+        """
+        A game with ticks is played by its ticks.
+        """
+        self.assertEqual(rules_broken(Marching(), 2), {})
+
+    def test_each_mistake_is_told(self) -> None:
+        """
+        Each kind of mistake is found, and the message says where.
+        """
+        for game, rule, message in (
+            (games.Peeking(), "leak", r"cards\[\d\] is not public, yet shown to"),
+            (games.Foretelling(), "leak", "chance.word is chance"),
+            (games.Endless(), "ends", "no outcome after"),
+            (games.Remembering(), "pure", r"act\(\) answers differently"),
+            (games.Changeable(), "frozen", "ListState.items"),
+            (games.Smuggling(), "frozen", "SmugglerState.items holds a list"),
+            (Failing(), "fault", "KeyError"),
+            (Babbling(), "fault", "ValidationError: Expected `object`"),
+        ):
+            broken = rules_broken(game)
+            self.assertEqual(list(broken), [rule], type(game).__name__)
+            self.assertRegex(broken[rule], message)
+
+    def test_shared_on_purpose(self) -> None:
+        """
+        What an author lists as shared is no leak.
+        """
+        self.assertEqual(rules_broken(Shared()), {})
+
+    def test_a_trial_repeats(self) -> None:
+        """
+        One seed is one trial; a difference between two is named.
+        """
+        one = try_game(games.Cards(), "cards", 3, 5).trace
+        self.assertEqual(one, try_game(games.Cards(), "cards", 3, 5).trace)
+        self.assertIsNone(first_disagreement(one, list(one)))
+        other = [*one[:2], "something else", *one[3:]]
+        found = first_disagreement(one, other)
+        assert found is not None
+        self.assertEqual(found.rule, "hash_seed")
+        self.assertTrue(found.message.startswith("step 2: "))
+        self.assertIsInstance(first_disagreement(one, one[:-1]), Finding)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Everything(Struct, frozen=True, tag="everything", forbid_unknown_fields=True):
+    """One field of each kind."""
+
+    number: int
+    bounded: Annotated[int, Meta(ge=3, le=5)]
+    real: Annotated[float, Meta(gt=0, lt=2)]
+    text: Annotated[str, Meta(max_length=3)]
+    way: Literal["up", 3]
+    colour: Colour
+    flag: bool
+    pair: tuple[int, str]
+    many: tuple[int, ...]
+    some: Annotated[list[bool], Meta(min_length=1, max_length=2)]
+    table: dict[str, int]
+    maybe: Colour | None
+    raw: bytes
+    anything: Any
+    renamed: int = msgspec.field(name="from", default=4)
+
+
+class RandomActionsTests(SynchronousTestCase):
+    @given(st.integers(0, (1 << 64) - 1))
+    @settings(max_examples=100, deadline=None)
+    def test_made_actions_are_actions(self, seed: int) -> None:
+        """
+        What is made is always a valid action.
+        """
+        supply = RandomActions(Everything | games.Quiet, Chance(seed))
+        made = [supply.make({"at": [[1, 2]], "name": "ann"}) for _ in range(30)]
+        valid = [action for action in made if action is not None]
+        self.assertTrue(valid)
+        for action in valid:
+            encoded = msgspec.msgpack.encode(action)
+            self.assertEqual(
+                msgspec.msgpack.decode(encoded, type=Everything | games.Quiet), action
+            )
+
+    def test_all_kinds_come_up(self) -> None:
+        """
+        Every action of a union is tried, with values the view suggests.
+        """
+        supply = RandomActions(Move | Dance, Chance(2))
+        made = [supply.make({"at": [[7, 3]]}) for _ in range(300)]
+        self.assertIn(Dance(), made)
+        self.assertIn((7, 3), [one.from_ for one in made if isinstance(one, Move)])

@@ -1,0 +1,282 @@
+"""``vinom doctor``, as an operator types it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import threading
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.commands.cli import main
+from vinom.doctor import command
+from vinom.doctor.findings import failure, ok, warning
+from vinom.doctor.machine import offset_from
+from vinom.doctor.ports import (
+    listener_of,
+    open_files_limit,
+    owners,
+    sockets_at,
+)
+from vinom.node.settings import TABLE
+from vinom.node.values import Switch
+
+#: As Linux writes it: a listener, a connection, and two ports.
+TCP = """\
+  sl  local_address rem_address st tx rx tr tm->when retrnsmt uid timeout inode
+   0: 0100007F:11F8 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 41 1
+   1: 0100007F:11F8 0100007F:C001 01 00000000:00000000 00:00000000 00000000 0 0 42 1
+   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 43 1
+"""
+
+
+def vinom(*arguments: str) -> tuple[int, str, str]:
+    """Run ``vinom doctor``: exit code, what it printed, what it complained."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(["doctor", *arguments])
+        except SystemExit as ended:
+            code = int(str(ended.code))
+    return code, out.getvalue(), err.getvalue()
+
+
+class TellingTime(BaseHTTPRequestHandler):
+    """Tells another time than there is, and refuses the page."""
+
+    date: str | None = None
+
+    def do_HEAD(self) -> None:
+        self.send_response_only(404)
+        if self.date is not None:
+            self.send_header("Date", self.date)
+        self.end_headers()
+
+
+class CommandTests(SynchronousTestCase):
+    def test_mistakes(self) -> None:
+        """
+        What is asked wrongly is told in one line that names the option.
+        """
+        for arguments, word in (
+            (["--answer", "--probe=a:1"], "--probe on the other"),
+            (["--for=3"], "--for"),
+            (["--answer", "--for=-1"], "--for"),
+            (["--probe=nowhere"], "HOST:PORT"),
+            (["--probe=127.0.0.1:99999"], "HOST:PORT"),
+            (["--probe=no.such.name.invalid:1"], "has no address"),
+            (["--port=x"], "--port must be"),
+            (["--ports=9-1"], "--ports must"),
+            (["--config=/nowhere.toml"], "cannot read /nowhere.toml"),
+            (["--from=192.0.2.1"], "--from 192.0.2.1"),
+            (["--from=::1"], "another family"),
+            (["--time-from=ftp://a"], "--time-from"),
+        ):
+            if arguments[0].startswith(("--from", "--time")):
+                arguments += [f"--state-dir={self.mktemp()}"]
+            code, _, err = vinom(*arguments)
+            self.assertEqual(code, 2, arguments)
+            self.assertIn(word, err)
+            self.assertEqual(err.count("\n"), 1, err)
+
+    def test_help(self) -> None:
+        """
+        Help fits a screen, and says where the node's own options are explained.
+        """
+        code, out, _ = vinom("--help")
+        self.assertEqual(code, 0)
+        self.assertIn("twistd vinom --help", out)
+        self.assertIn("--probe", out)
+        self.assertLess(out.count("\n"), 40)
+
+    def test_every_setting_is_taken(self) -> None:
+        """
+        What the node is given, the doctor can be given.
+        """
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        for row in TABLE:
+            is_switch = isinstance(row.kind, Switch)
+            typed = [f"--{row.flag}"] if is_switch else [f"--{row.flag}", "x"]
+            given = getattr(parser.parse_args(typed), f"set_{row.name}")
+            self.assertEqual(given, True if is_switch else ["x"] if row.many else "x")
+
+    def test_lines(self) -> None:
+        """
+        Findings stand in columns, each remedy below its own, commands unbroken.
+        """
+        told = command.told_in_lines(
+            [
+                ok("mtu", "fine"),
+                warning("clock", "nobody sets it", "run an NTP client"),
+                failure("disk", "word " * 30, "sysctl -w net.core.rmem_max=1048576"),
+            ],
+            60,
+        )
+        lines = told.splitlines()
+        self.assertEqual(
+            lines[:3],
+            [
+                "ok       mtu    fine",
+                "warning  clock  nobody sets it",
+                "                -> run an NTP client",
+            ],
+        )
+        self.assertIn("net.core.rmem_max=1048576", told)
+        self.assertLessEqual(max(map(len, lines)), 60)
+        self.assertEqual(lines[-1], "1 ok, 1 warning, 1 failure, 0 not checked")
+
+    def test_json(self) -> None:
+        """
+        Programs get the same findings, and a count of each verdict.
+        """
+        state_dir = Path(self.mktemp())
+        code, out, _ = vinom(
+            "--json", f"--state-dir={state_dir}", "--ports=47123", "--game=no:Game"
+        )
+        told = json.loads(out)
+        self.assertEqual(code, 1)
+        found = {one["name"]: one for one in told["findings"]}
+        self.assertEqual(found["games"]["verdict"], "failure")
+        self.assertIn("remedy", found["games"])
+        self.assertGreaterEqual(told["counts"]["failure"], 1)
+        self.assertEqual(sum(told["counts"].values()), len(told["findings"]))
+        self.assertFalse(state_dir.exists(), "the doctor changes nothing")
+
+    def test_files(self) -> None:
+        """
+        A file that cannot be used is told with its setting.
+        """
+        junk = Path(self.mktemp())
+        junk.write_text("junk")
+        _, out, _ = vinom(
+            "--json",
+            f"--state-dir={self.mktemp()}",
+            f"--tls-certificate-file={junk}",
+            f"--tls-key-file={junk}",
+            "--authority-certificate-file=/nowhere",
+            "--authority-key-file=/nowhere",
+            "--admin=tcp:1:interface=x:y",
+            "--http=unix:/nowhere/socket",
+            f"--admin-token-file={junk}",
+            "--auth=nothing",
+        )
+        found = {one["name"]: one for one in json.loads(out)["findings"]}
+        for name, verdict, word in (
+            ("lobby certificate", "failure", "tls_certificate_file"),
+            ("authority", "failure", "authority_certificate_file"),
+            ("admin", "failure", "no endpoint"),
+            ("http", "not checked", "unix"),
+            ("admin token", "failure", "token"),
+            ("identity", "failure", "--help-auth"),
+        ):
+            self.assertEqual(found[name]["verdict"], verdict, found[name])
+            self.assertIn(word, f"{found[name]['told']} {found[name]['remedy']}")
+
+
+class MachineTests(SynchronousTestCase):
+    def test_time_of_a_server(self) -> None:
+        """
+        A web server's time is compared with ours, even if it has no such page.
+        """
+        server = HTTPServer(("127.0.0.1", 0), TellingTime)
+        self.addCleanup(server.server_close)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(server.shutdown)
+        url = f"http://127.0.0.1:{server.server_port}/"
+        self.assertIsNone(offset_from(url))
+        for date in (formatdate(0, usegmt=True), "no date"):
+            self.patch(TellingTime, "date", date)
+            offset = offset_from(url)
+            if date == "no date":
+                self.assertIsNone(offset)
+            else:
+                assert offset is not None
+                self.assertGreater(offset, 10**9)
+
+    def test_nobody_tells_the_time(self) -> None:
+        """
+        A server that is not there is no reason to fail.
+        """
+        self.assertIsNone(offset_from("http://127.0.0.1:1/"))
+
+    def test_sockets(self) -> None:
+        """
+        Of TCP only listeners count; ports are told apart.
+        """
+        ports = frozenset({4600})
+        self.assertEqual(sockets_at(TCP, ports, "tcp"), {"41": 4600})
+        self.assertEqual(sockets_at(TCP, ports, "udp"), {"41": 4600, "42": 4600})
+        self.assertEqual(sockets_at("", ports, "tcp"), {})
+
+    def proc(self) -> Path:
+        """A ``/proc``: the node 10, its fork server 11, a game server 12; 20."""
+        proc = Path(self.mktemp())
+        (proc / "net").mkdir(parents=True)
+        (proc / "net" / "udp").write_text(
+            "head\n"
+            " 0: 0100007F:B3B0 0:0 07 0:0 00:0 0 0 0 51 2\n"
+            " 1: 0100007F:B3B1 0:0 07 0:0 00:0 0 0 0 52 2\n"
+            " 2: 0100007F:B3B2 0:0 07 0:0 00:0 0 0 0 53 2\n"
+        )
+        for pid, parent, name, inode in (
+            (10, 1, "twistd", None),
+            (11, 10, "fork (a) b", None),
+            (12, 11, "game", 51),
+            (20, 1, "dnsmasq", 52),
+        ):
+            (proc / str(pid) / "fd").mkdir(parents=True)
+            (proc / str(pid) / "comm").write_text(f"{name}\n")
+            (proc / str(pid) / "stat").write_text(f"{pid} ({name}) S {parent} 1")
+            (proc / str(pid) / "fd" / "0").symlink_to("/dev/null")
+            if inode is not None:
+                (proc / str(pid) / "fd" / "3").symlink_to(f"socket:[{inode}]")
+        (proc / "10" / "limits").write_text(
+            "Limit                     Soft Limit           Hard Limit   Units\n"
+            "Max open files            1024                 4096         files\n"
+        )
+        return proc
+
+    def test_owners(self) -> None:
+        """
+        Ports of the node's game servers are the node's; others have names, and
+        what may not be looked into has none.
+        """
+        proc = self.proc()
+        found = owners("udp", [46000, 46001, 46002], 10, proc)
+        self.assertEqual(
+            {port: (one.pid, one.is_ours) for port, one in found.items()},
+            {46000: (12, True), 46001: (20, False)},
+        )
+        self.assertEqual(str(found[46001]), "dnsmasq (process 20)")
+        found = owners("udp", [46000], None, proc)
+        self.assertFalse(found[46000].is_ours)
+        self.assertEqual(owners("tcp", [46000], 10, proc), {})
+
+    def test_limits_of_the_node(self) -> None:
+        """
+        A running node is judged by its own limit, not by the shell's.
+        """
+        proc = self.proc()
+        self.assertEqual(open_files_limit(10, proc), (1024, 4096))
+        self.assertIsNone(open_files_limit(99, proc))
+        self.assertIsNotNone(open_files_limit(os.getpid()))
+
+    def test_nobody_listens(self) -> None:
+        """
+        A socket that is not there, or was left behind, has no listener.
+        """
+        path = Path(self.mktemp())
+        self.assertIsNone(listener_of(path))
+        path.write_text("")
+        found: Any = listener_of(path)
+        self.assertIsNone(found)

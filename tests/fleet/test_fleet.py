@@ -1,0 +1,735 @@
+"""The fleet: places in order, ports that return, watchdogs, drain and stop."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.supply import FleetWorld, ticket
+from vinom.control.messages import (
+    AddTicket,
+    Alive,
+    Bind,
+    Bound,
+    CloseRoom,
+    Heartbeat,
+    Kick,
+    MatchStarted,
+    OpenRoom,
+    Ready,
+    RoomEnded,
+    RoundEnded,
+    SeatChanged,
+    Stop,
+)
+from vinom.errors import NoCapacity
+from vinom.model import MatchEnd, Placement
+
+
+class PlacingTests(SynchronousTestCase):
+    """How a match finds its place."""
+
+    def test_placed_when_bound(self):
+        """
+        Players are told of a port only after a game server has bound it.
+        """
+        world = FleetWorld(warm=1)
+        world.supply.started[0].ignores.add(Bind)
+        placed = world.host("m1")
+        self.assertNoResult(placed)
+        server = world.supply.started[0]
+        bind = next(m for m in server.heard if isinstance(m, Bind))
+        self.assertEqual(bind.certificate, b"LEAF OF " + server.server_id.encode())
+        self.assertEqual(bind.token_keys, {"k1": b"PUBLIC"})
+        server.say(Bound(bind.port))
+        world.settle()
+        self.assertEqual(
+            self.successResultOf(placed),
+            Placement(server.server_id, "play.example", bind.port, "ANCHOR"),
+        )
+
+    def test_no_warm_pool(self):
+        """
+        Without a warm game server one is started for the match.
+        """
+        world = FleetWorld(warm=0)
+        self.assertEqual(world.supply.started, [])
+        self.successResultOf(world.host("m1"))
+        self.assertEqual(len(world.supply.alive), 1)
+
+    def test_warm_pool_refills(self):
+        """
+        The next players find a warm game server again.
+        """
+        world = FleetWorld(warm=2)
+        self.assertEqual(world.fleet.status().servers["warm"], 2)
+        self.successResultOf(world.host("m1"))
+        self.assertEqual(world.fleet.status().servers["warm"], 2)
+        self.assertEqual(world.fleet.status().servers["listening"], 1)
+
+    def test_wait_in_order(self):
+        """
+        When ports are used up matches wait, and start by themselves in order.
+        """
+        world = FleetWorld(ports=2)
+        placed = [world.host(f"m{n}") for n in range(5)]
+        for there in placed[:2]:
+            self.successResultOf(there)
+        self.assertEqual(world.fleet.status().waiting, 3)
+        for n in range(3):
+            self.assertNoResult(placed[n + 2])
+            world.supply.hosting(f"m{n}").end_room()
+            world.settle()
+            self.successResultOf(placed[n + 2])
+        self.assertEqual(world.counts(), (0, 2, 0))
+
+    def test_cap(self):
+        """
+        There are never more game servers than the operator allows.
+        """
+        world = FleetWorld(ports=10, warm=2, most=3)
+        placed = [world.host(f"m{n}") for n in range(5)]
+        self.assertEqual(len(world.supply.alive), 3)
+        for there in placed[:3]:
+            self.successResultOf(there)
+        self.assertNoResult(placed[3])
+        world.supply.hosting("m1").end_room()
+        world.settle()
+        self.successResultOf(placed[3])
+        self.assertNoResult(placed[4])
+        world.supply.hosting("m0").end_room()
+        world.settle()
+        self.successResultOf(placed[4])
+
+    def test_spoilt_port(self):
+        """
+        A port that somebody else holds costs a match nothing but another try;
+        the port is tried again later.
+        """
+        world = FleetWorld(ports=3, warm=1)
+        world.supply.taken_ports |= {46000, 46001}
+        self.assertEqual(self.successResultOf(world.host("m1")).port, 46002)
+        self.assertEqual(world.counts(), (0, 1, 2))
+        world.supply.hosting("m1").say(SeatChanged("m1", 0, "joined"))
+        waits = world.host("m2")
+        self.assertNoResult(waits)
+        world.supply.taken_ports -= {46000}
+        world.wait(31)
+        self.assertEqual(self.successResultOf(waits).port, 46000)
+
+    def test_dense(self):
+        """
+        A game server that may host several matches gets them, and only so many.
+        """
+        world = FleetWorld(rooms_per_process=2)
+        placed = [self.successResultOf(world.host(f"m{n}")) for n in range(3)]
+        self.assertEqual(placed[0].port, placed[1].port)
+        self.assertNotEqual(placed[0].port, placed[2].port)
+
+    def test_overloaded_is_spared(self):
+        """
+        Matches go to game servers that have not too much to do, be they younger or
+        only warm; one that has time again gets matches again.
+        """
+        world = FleetWorld(rooms_per_process=3, warm=1)
+        old = self.successResultOf(world.host("m1")).port
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        new = self.successResultOf(world.host("m2")).port
+        self.assertNotEqual(new, old)
+        self.assertEqual(self.successResultOf(world.host("m3")).port, new)
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 0.0}))
+        self.assertEqual(self.successResultOf(world.host("m4")).port, old)
+
+    def test_overloaded_is_better_than_nothing(self):
+        """
+        When there is no other place a match is played where there is too much to do.
+        """
+        world = FleetWorld(rooms_per_process=2, warm=1, ports=1)
+        old = self.successResultOf(world.host("m1")).port
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        self.assertEqual(self.successResultOf(world.host("m2")).port, old)
+
+    def test_overloaded_may_be_asked(self):
+        """
+        Who comes by way of the node can be told to come later, as long as the match's
+        own game server says that it has too much to do.
+        """
+        world = FleetWorld(warm=1)
+        for match_id in ("m1", "m2"):
+            self.successResultOf(world.host(match_id))
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        found = [world.fleet.is_overloaded(m) for m in ("m1", "m2", "m3")]
+        self.assertEqual(found, [True, False, False])
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 0.0}))
+        self.assertFalse(world.fleet.is_overloaded("m1"))
+
+    def test_overloaded_while_another_binds(self):
+        """
+        A match waits the moment for a game server that is about to listen.
+        """
+        world = FleetWorld(rooms_per_process=2, warm=1)
+        old = self.successResultOf(world.host("m1")).port
+        world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
+        warm = world.supply.started[1]
+        warm.ignores.add(Bind)
+        placed = world.host("m2")
+        self.assertNoResult(placed)
+        warm.say(Bound(port := old + 1))
+        world.settle()
+        self.assertEqual(self.successResultOf(placed).port, port)
+
+    def test_withdrawn_while_waiting(self):
+        """
+        A match that is given up leaves its place to the next.
+        """
+        world = FleetWorld(ports=1)
+        world.host("m1")
+        second, third = world.host("m2"), world.host("m3")
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        world.supply.hosting("m1").end_room()
+        world.settle()
+        self.successResultOf(third)
+        self.assertEqual(world.reasons(), {"m1": "finished"})
+
+    def test_withdrawn_while_opening(self):
+        """
+        A match that is given up while its room opens is closed there.
+        """
+        world = FleetWorld(warm=1)
+        world.supply.started[0].ignores.add(OpenRoom)
+        placed = world.host("m1")
+        placed.cancel()
+        self.failureResultOf(placed, CancelledError)
+        server = world.supply.started[0]
+        server.rooms.append("m1")
+        world.settle()
+        self.assertIn(CloseRoom("m1", "ended"), server.heard)
+        world.settle()
+        self.assertEqual(world.reasons(), {})
+        self.assertEqual(world.fleet.status().rooms, 0)
+        self.assertEqual(world.counts(), (4, 0, 0))
+
+    def test_refused_by_the_game(self):
+        """
+        A match that cannot even begin ends with the game server's reason.
+        """
+        world = FleetWorld(warm=1)
+        world.supply.started[0].ignores.add(OpenRoom)
+        placed = world.host("m1")
+        world.supply.started[0].say(RoomEnded(MatchEnd("m1", "crashed")))
+        world.settle()
+        self.failureResultOf(placed, NoCapacity)
+        self.assertEqual(world.reasons(), {"m1": "crashed"})
+
+    def test_died_before_it_began(self):
+        """
+        A match whose game server dies under it at once gets another.
+        """
+        world = FleetWorld(warm=1)
+        world.supply.started[0].ignores.add(OpenRoom)
+        placed = world.host("m1")
+        world.supply.started[0].exit(signal=9)
+        world.settle()
+        self.successResultOf(placed)
+        self.assertEqual(world.reasons(), {})
+
+    def test_dies_every_time(self):
+        """
+        A match that brings down every game server does not do so for ever.
+        """
+        world = FleetWorld(warm=1)
+        world.supply.ignores.add(OpenRoom)
+        world.supply.started[0].ignores.add(OpenRoom)
+        placed = world.host("m1")
+        for _ in range(3):
+            server = next(s for s in world.supply.alive if s.port is not None)
+            server.exit(signal=11)
+            world.settle()
+        self.failureResultOf(placed, NoCapacity)
+        self.assertEqual(world.fleet.status().waiting, 0)
+
+    def test_nobody_to_withdraw_from(self):
+        """
+        A match that waited too long and is withdrawn needs no game server.
+        """
+        world = FleetWorld(ports=4)
+        world.supply.is_slow = True
+        placed = world.host("m1")
+        placed.cancel()
+        self.failureResultOf(placed, CancelledError)
+        world.supply.started[0].dial()
+        world.settle()
+        self.assertEqual(world.supply.alive, [])
+
+
+class MatchTests(SynchronousTestCase):
+    """What is told of a match, and to it."""
+
+    def test_told(self):
+        """
+        Whoever started a match hears what becomes of it, once and in order.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        for message in (
+            SeatChanged("m1", 0, "joined"),
+            MatchStarted("m1"),
+            RoundEnded("m1", {"places": [[0]]}),
+        ):
+            server.say(message)
+        server.end_room()
+        world.settle()
+        self.assertEqual(
+            world.watch.told,
+            [
+                ("seat", "m1", 0, "joined"),
+                ("started", "m1"),
+                ("round", "m1", {"places": [[0]]}),
+            ],
+        )
+        self.assertEqual(world.reasons(), {"m1": "finished"})
+        self.assertEqual(world.counts(), (4, 0, 0))
+
+    def test_watch_fails(self):
+        """
+        A mistake of ours in dealing with one match touches no other.
+        """
+        world = FleetWorld()
+        world.watch.started = lambda match_id: 1 / 0
+        world.host("m1")
+        world.supply.hosting("m1").say(MatchStarted("m1"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        world.supply.hosting("m1").end_room()
+        self.assertEqual(world.reasons(), {"m1": "finished"})
+
+    def test_add_ticket(self):
+        """
+        A player who comes back is let in when its new ticket is known.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        added = world.fleet.add_ticket(ticket("m1", 1, "b"))
+        self.assertNoResult(added)
+        world.settle()
+        self.successResultOf(added)
+        self.assertIn(AddTicket(ticket("m1", 1, "b")), server.heard)
+
+    def test_add_ticket_in_vain(self):
+        """
+        A ticket for a match that is over, or is lost meanwhile, or whose game
+        server says nothing, fails instead of waiting for ever.
+        """
+        world = FleetWorld()
+        self.failureResultOf(world.fleet.add_ticket(ticket("m0", 0)), NoCapacity)
+        world.host("m1")
+        world.host("m2")
+        world.supply.hosting("m1").ignores.add(AddTicket)
+        world.supply.hosting("m2").ignores.add(AddTicket)
+        lost = world.fleet.add_ticket(ticket("m1", 1, "b"))
+        over = world.fleet.add_ticket(ticket("m2", 1, "c"))
+        world.supply.hosting("m1").exit(signal=9)
+        self.failureResultOf(lost, NoCapacity)
+        world.supply.hosting("m2").end_room()
+        self.failureResultOf(over, NoCapacity)
+        world.host("m3")
+        world.supply.hosting("m3").ignores.add(AddTicket)
+        silent = world.fleet.add_ticket(ticket("m3", 1, "d"))
+        world.wait(6)
+        self.failureResultOf(silent, NoCapacity)
+
+    def test_kick_and_close(self):
+        """
+        An operator can remove a player and end a match; what is over, is over.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        world.fleet.kick("m1", 1)
+        world.fleet.close_room("m1", "ended")
+        world.settle()
+        self.assertIn(Kick("m1", 1), server.heard)
+        self.assertEqual(world.reasons(), {"m1": "ended"})
+        world.fleet.kick("m1", 1)
+        world.fleet.close_room("m1", "ended")
+
+
+class WatchdogTests(SynchronousTestCase):
+    """What hangs is ended, and its port returns."""
+
+    def test_killed(self):
+        """
+        A killed game process loses its match and nothing else.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        world.host("m2")
+        world.supply.hosting("m1").exit(signal=9)
+        self.assertEqual(world.reasons(), {"m1": "lost"})
+        self.assertEqual(world.counts(), (3, 1, 0))
+        self.assertEqual(world.fleet.status().rooms, 1)
+
+    def test_last_words(self):
+        """
+        A match that ended is not lost because its process went at once: the
+        link is read to its end before anybody is told.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        transport, server.transport = server.transport, None
+        server.exit(0)
+        self.assertEqual(world.counts(), (4, 0, 0))
+        self.assertEqual(world.reasons(), {})
+        server.transport = transport
+        server.say(RoomEnded(MatchEnd("m1", "finished")))
+        transport.lose()
+        self.assertEqual(world.reasons(), {"m1": "finished"})
+        self.assertEqual(world.fleet.status().servers["leaving"], 0)
+
+    def test_link_that_stays(self):
+        """
+        A link that somehow outlives its process is cut.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        server.transport, transport = None, server.transport
+        server.exit(signal=9)
+        self.assertEqual(world.reasons(), {})
+        world.wait(3)
+        self.assertTrue(transport.is_lost)
+        self.assertEqual(world.reasons(), {"m1": "lost"})
+
+    def test_hangs(self):
+        """
+        Three heartbeats without an answer end a game server, and its players
+        learn it within five seconds.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        world.wait(10)
+        server = world.supply.hosting("m1")
+        server.ignores.add(Heartbeat)
+        world.wait(3)
+        self.assertEqual(world.reasons(), {})
+        world.wait(1)
+        self.assertEqual(world.reasons(), {"m1": "lost"})
+        self.assertEqual(world.counts(), (4, 0, 0))
+
+    def test_hangs_unkillable(self):
+        """
+        The port of a process that does not die stays with it.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        world.supply.is_stubborn = True
+        server = world.supply.hosting("m1")
+        server.ignores.add(Heartbeat)
+        world.wait(15)
+        self.assertGreater(world.supply.killed.count(server.server_id), 1)
+        self.assertEqual(world.counts(), (3, 1, 0))
+        server.exit(signal=9)
+        self.assertEqual(world.counts(), (4, 0, 0))
+        self.assertEqual(world.reasons(), {"m1": "lost"})
+
+    def test_link_lost(self):
+        """
+        A game server that lets go of its link is ended if it does not end.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        server.transport.lose()
+        self.assertEqual(world.reasons(), {})
+        world.wait(6)
+        self.assertFalse(server.is_alive)
+        self.assertEqual(world.reasons(), {"m1": "lost"})
+
+    def test_nobody_comes(self):
+        """
+        A room that nobody came to, and that does not see it, is ended.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        world.wait(16)
+        self.assertIn(CloseRoom("m1", "void"), server.heard)
+        self.assertEqual(world.reasons(), {"m1": "void"})
+
+    def test_plays_too_long(self):
+        """
+        A match beyond its game's limit is closed; if that does not help, its
+        process is ended.
+        """
+        world = FleetWorld(longest=100.0)
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        server.ignores.add(CloseRoom)
+        server.say(SeatChanged("m1", 0, "joined"))
+        world.wait(104)
+        self.assertNotIn(CloseRoom("m1", "time_limit"), server.heard)
+        world.wait(2)
+        self.assertIn(CloseRoom("m1", "time_limit"), server.heard)
+        self.assertTrue(server.is_alive)
+        world.wait(5)
+        self.assertFalse(server.is_alive)
+        self.assertEqual(world.reasons(), {"m1": "time_limit"})
+        self.assertEqual(world.counts(), (4, 0, 0))
+
+    def test_does_not_open(self):
+        """
+        A game server that does not answer for a match is ended, and the match
+        gets another.
+        """
+        world = FleetWorld(warm=1)
+        world.supply.started[0].ignores.add(OpenRoom)
+        placed = world.host("m1")
+        world.wait(11)
+        self.assertFalse(world.supply.started[0].is_alive)
+        self.successResultOf(placed)
+
+    def test_does_not_bind(self):
+        """
+        A game server that does not answer for a port is ended.
+        """
+        world = FleetWorld(warm=1)
+        world.supply.started[0].ignores.add(Bind)
+        placed = world.host("m1")
+        world.wait(6)
+        self.assertFalse(world.supply.started[0].is_alive)
+        self.successResultOf(placed)
+
+    def test_does_not_leave(self):
+        """
+        A game server that stays after its last match is ended.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        server = world.supply.hosting("m1")
+        server.say(RoomEnded(MatchEnd("m1", "finished")))
+        world.wait(4)
+        self.assertTrue(server.is_alive)
+        self.assertEqual(world.counts(), (3, 1, 0))
+        world.wait(2)
+        self.assertFalse(server.is_alive)
+        self.assertEqual(world.counts(), (4, 0, 0))
+
+    def test_does_not_dial(self):
+        """
+        A process that never says anything is ended, and another is tried.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        placed = world.host("m1")
+        world.supply.is_slow = False
+        world.wait(33)
+        self.assertFalse(world.supply.started[0].is_alive)
+        self.successResultOf(placed)
+
+    def test_nonsense(self):
+        """
+        A game server that says what makes no sense is ended.
+        """
+        world = FleetWorld(warm=1)
+        for nonsense in (Bound(46000), Ready("again", 1, 1)):
+            server = world.supply.alive[0]
+            server.say(nonsense)
+            world.settle()
+            self.assertFalse(server.is_alive)
+            world.wait(40)
+        self.assertEqual(world.fleet.status().servers["warm"], 1)
+
+
+class StartingTests(SynchronousTestCase):
+    """Who may be a game server, and what when none can be had."""
+
+    def test_stranger(self):
+        """
+        A link that names no game server of ours is closed.
+        """
+        world = FleetWorld(warm=1)
+        server = world.supply.started[0]
+        known, server.transport = server.transport, None
+        server.server_id = "somebody"
+        server.dial()
+        world.settle()
+        self.assertTrue(server.transport.is_lost)
+        self.assertFalse(known.is_lost)
+
+    def test_wrong_process(self):
+        """
+        A link of another process than the one we started is closed.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        world.host("m1")
+        server = world.supply.started[0]
+        server.dial(pid=1)
+        world.settle()
+        self.assertTrue(server.transport.is_lost)
+        server.dial()
+        server.listen()
+        world.settle()
+        self.assertEqual(server.rooms, ["m1"])
+
+    def test_twice(self):
+        """
+        A second link of the same game server is closed.
+        """
+        world = FleetWorld(warm=1)
+        server = world.supply.started[0]
+        first = server.transport
+        server.dial()
+        world.settle()
+        self.assertTrue(server.transport.is_lost)
+        self.assertFalse(first.is_lost)
+
+    def test_other_protocol(self):
+        """
+        A game server of another version is ended.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        world.host("m1")
+        server = world.supply.started[0]
+        server.dial(protocol=99)
+        world.settle()
+        self.assertFalse(server.is_alive)
+
+    def test_none_to_be_had(self):
+        """
+        When the system refuses processes they are not asked for in a loop, and
+        matches start when it gives some again.
+        """
+        world = FleetWorld()
+        world.supply.refuses = True
+        placed = world.host("m1")
+        world.wait(60)
+        self.assertLess(world.supply.refused, 10)
+        world.supply.refuses = False
+        world.wait(16)
+        self.successResultOf(placed)
+
+    def test_broken_program(self):
+        """
+        A program that dies at once is not started in a loop.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        world.host("m1")
+        for _ in range(60):
+            for server in world.supply.alive:
+                server.exit(status=1)
+            world.wait(1)
+        self.assertLess(len(world.supply.started), 10)
+        self.assertEqual(world.counts(), (4, 0, 0))
+
+
+class EndingTests(SynchronousTestCase):
+    """Drain and stop."""
+
+    def test_drain(self):
+        """
+        A draining node takes no new match and finishes those that run.
+        """
+        world = FleetWorld(ports=1, warm=2)
+        world.host("m1")
+        waits = world.host("m2")
+        drained = world.fleet.drain()
+        world.settle()
+        self.failureResultOf(waits, NoCapacity)
+        self.failureResultOf(world.host("m3"), NoCapacity)
+        self.assertEqual(len(world.supply.alive), 1)
+        self.assertTrue(world.fleet.status().is_draining)
+        self.assertNoResult(drained)
+        world.supply.hosting("m1").end_room()
+        world.settle()
+        self.successResultOf(drained)
+        self.successResultOf(world.fleet.drain())
+        self.assertEqual(world.supply.alive, [])
+        self.assertEqual(world.reasons(), {"m1": "finished"})
+
+    def test_drain_while_starting(self):
+        """
+        A game server that still starts, and is not needed any more, is asked to
+        end, not killed, and the log does not make a fuss of it.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        world.host("m1").addErrback(lambda _: None)
+        (server,) = world.supply.alive
+        with capturedLogs() as logged:
+            self.successResultOf(world.fleet.drain())
+            world.settle()
+        self.assertEqual(world.supply.asked, [server.server_id])
+        self.assertEqual(world.supply.killed, [])
+        self.assertEqual(world.counts(), (4, 0, 0))
+        self.assertEqual({event["log_level"] for event in logged}, {LogLevel.debug})
+
+    def test_stop(self):
+        """
+        A node that stops lets game servers say goodbye and leaves nothing.
+        """
+        world = FleetWorld(ports=2, warm=1)
+        world.host("m1")
+        world.host("m2")
+        waits = world.host("m3")
+        stopped = world.fleet.stopService()
+        self.failureResultOf(waits, NoCapacity)
+        world.settle()
+        self.successResultOf(stopped)
+        self.assertTrue(world.supply.is_closed)
+        self.assertEqual(world.reasons(), {"m1": "shutdown", "m2": "shutdown"})
+        self.assertEqual(world.counts(), (2, 0, 0))
+        self.assertEqual(world.fleet.status().servers["leaving"], 0)
+        self.assertEqual(world.clock.getDelayedCalls(), [])
+
+    def test_stop_with_a_deaf_one(self):
+        """
+        A game server that does not hear the goodbye does not hold up the node.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        world.supply.hosting("m1").ignores |= {Stop, Heartbeat}
+        stopped = world.fleet.stopService()
+        world.wait(2)
+        self.assertNoResult(stopped)
+        world.wait(1)
+        self.successResultOf(stopped)
+        self.assertEqual(world.reasons(), {"m1": "shutdown"})
+        self.assertEqual(world.supply.alive, [])
+        self.assertEqual(world.clock.getDelayedCalls(), [])
+
+    def test_figures(self):
+        """
+        Operators see what every game server is, does and counts.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        world.wait(2)
+        server = world.supply.hosting("m1")
+        shown = world.fleet.status().game_servers[server.server_id]
+        self.assertEqual(shown.figures, {"rooms": 1.0})
+        self.assertEqual(
+            (shown.stage, shown.pid, shown.port, shown.matches),
+            ("listening", server.pid, server.port, ("m1",)),
+        )
+
+    def test_figures_of_the_gone(self):
+        """
+        What a game server counted is still counted when its process is gone,
+        also what it said with its last words.
+        """
+        world = FleetWorld()
+        world.host("m1")
+        world.wait(2)
+        server = world.supply.hosting("m1")
+        self.assertEqual(world.fleet.totals(), {"rooms": 1.0})
+        server.say(Alive(0, {"rooms": 1.0, "datagrams_in": 7.0}))
+        server.exit(signal=9)
+        world.wait(2)
+        self.assertEqual(world.fleet.totals(), {"datagrams_in": 7.0})

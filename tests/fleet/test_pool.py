@@ -1,0 +1,103 @@
+"""How many game servers there are, and how often one that fails is tried."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.fleet.pool import PoolCounts, PoolPolicy, StartPacing, to_start, to_stop
+
+POLICIES = st.builds(
+    PoolPolicy,
+    warm=st.integers(0, 9),
+    most=st.integers(1, 20),
+    rooms_per_process=st.integers(1, 4),
+    starting=st.integers(1, 9),
+)
+
+
+@st.composite
+def counts(draw):
+    starting, warm = draw(st.integers(0, 9)), draw(st.integers(0, 9))
+    total = starting + warm + draw(st.integers(0, 9))
+    waiting, ports = draw(st.integers(0, 30)), draw(st.integers(0, 30))
+    return PoolCounts(starting, warm, total, waiting, ports)
+
+
+class PoolTests(SynchronousTestCase):
+    """What the operator's wishes come to."""
+
+    def test_warm(self):
+        """
+        As many as wished for are kept warm.
+        """
+        self.assertEqual(to_start(PoolPolicy(warm=3), PoolCounts(1, 1, 5, 0, 9)), 1)
+
+    def test_waiting(self):
+        """
+        Matches that wait get game servers, but not more than there are ports.
+        """
+        policy = PoolPolicy(warm=1, most=50, starting=50)
+        self.assertEqual(to_start(policy, PoolCounts(0, 0, 0, 10, 99)), 11)
+        self.assertEqual(to_start(policy, PoolCounts(0, 0, 0, 10, 4)), 5)
+
+    def test_dense(self):
+        """
+        Fewer processes are needed where each hosts several matches.
+        """
+        policy = PoolPolicy(warm=0, rooms_per_process=4)
+        self.assertEqual(to_start(policy, PoolCounts(0, 0, 0, 5, 99)), 2)
+
+    def test_too_many(self):
+        """
+        Game servers that nobody waits for any more are stopped.
+        """
+        policy = PoolPolicy(warm=2)
+        self.assertEqual(to_stop(policy, PoolCounts(0, 5, 5, 1, 9)), 2)
+        self.assertEqual(to_stop(policy, PoolCounts(0, 5, 5, 9, 9)), 0)
+
+    @given(POLICIES, counts())
+    def test_bounds(self, policy, there):
+        """
+        The cap holds, few start at a time, and none is started to be stopped.
+        """
+        start, stop = to_start(policy, there), to_stop(policy, there)
+        self.assertGreaterEqual(start, 0)
+        if start:
+            self.assertLessEqual(there.total + start, policy.most)
+            self.assertLessEqual(there.starting + start, policy.starting)
+            self.assertEqual(stop, 0)
+        self.assertLessEqual(stop, there.warm)
+
+
+class StartPacingTests(SynchronousTestCase):
+    """How often a broken program is started."""
+
+    def test_slower_and_slower(self):
+        """
+        Each failure doubles the wait, up to a bound; success ends it.
+        """
+        pacing, now, waits = StartPacing(least=1.0, most=5.0), 0.0, []
+        self.assertTrue(pacing.may_start(now))
+        for _ in range(5):
+            pacing.failed(now)
+            began = now
+            while not pacing.may_start(now):
+                now += 0.5
+            waits.append(now - began)
+        self.assertEqual(waits, [1.0, 2.0, 4.0, 5.0, 5.0])
+        pacing.failed(now)
+        pacing.worked()
+        self.assertTrue(pacing.may_start(now))
+        pacing.failed(now)
+        self.assertTrue(pacing.may_start(now + 1.0))
+
+    def test_together(self):
+        """
+        Several that fail together count as one.
+        """
+        pacing = StartPacing()
+        for _ in range(8):
+            pacing.failed(0.0)
+        self.assertTrue(pacing.may_start(1.0))

@@ -1,0 +1,121 @@
+"""The ring of ports: each is in exactly one place, whatever happens."""
+
+from __future__ import annotations
+
+from math import inf
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.fleet.pool import PortRing
+
+SIZE = 5
+
+
+class PortRingTests(SynchronousTestCase):
+    """What game servers get."""
+
+    def test_longest_rest_first(self):
+        """
+        A port that was just used is used again last, so that stray datagrams
+        of an old match do not meet a new one.
+        """
+        ring = PortRing(46000, 46002)
+        first = ring.take()
+        ring.give_back(first)
+        self.assertEqual([ring.take() for _ in range(4)], [46001, 46002, first, None])
+
+    def test_quarantine(self):
+        """
+        A port that somebody else holds is left alone for a while.
+        """
+        ring = PortRing(46000, 46001, quarantine=30.0)
+        ring.quarantine(ring.take(), now=100.0)
+        ring.quarantine(ring.take(), now=101.0)
+        self.assertEqual(ring.deadline(), 130.0)
+        ring.alarm(129.9)
+        self.assertIsNone(ring.take())
+        ring.alarm(130.0)
+        self.assertEqual([ring.take(), ring.take()], [46000, None])
+        ring.alarm(131.0)
+        self.assertEqual(ring.take(), 46001)
+        self.assertEqual(ring.deadline(), inf)
+
+    def test_not_taken(self):
+        """
+        A port cannot come back twice, or from nowhere.
+        """
+        ring = PortRing(46000, 46001)
+        port = ring.take()
+        ring.give_back(port)
+        for other in (port, 46001, 80):
+            self.assertRaises(ValueError, ring.give_back, other)
+            self.assertRaises(ValueError, ring.quarantine, other, 0.0)
+
+    def test_no_range(self):
+        """
+        A range that is none is refused when the ring is made.
+        """
+        for first, last in ((0, 5), (5, 4), (65535, 65536)):
+            self.assertRaises(ValueError, PortRing, first, last)
+
+    def test_any_order(self):
+        """
+        Whatever happens in whatever order, no port is lost or had twice.
+        """
+        run_state_machine_as_test(
+            PortRingMachine,
+            settings=settings(
+                max_examples=60, stateful_step_count=30, deadline=None, database=None
+            ),
+        )
+
+
+class PortRingMachine(RuleBasedStateMachine):
+    """Any order of events; `free + bound + quarantined` is always all."""
+
+    def __init__(self):
+        super().__init__()
+        self.ring = PortRing(46000, 46000 + SIZE - 1, quarantine=10.0)
+        self.now = 0.0
+        self.taken = []
+
+    @rule()
+    def take(self):
+        port = self.ring.take()
+        if port is not None:
+            assert port not in self.taken
+            self.taken.append(port)
+        else:
+            assert self.ring.free == 0
+
+    @precondition(lambda self: self.taken)
+    @rule(which=st.integers(0, SIZE))
+    def give_back(self, which):
+        self.ring.give_back(self.taken.pop(which % len(self.taken)))
+
+    @precondition(lambda self: self.taken)
+    @rule(which=st.integers(0, SIZE))
+    def quarantine(self, which):
+        port = self.taken.pop(which % len(self.taken))
+        self.ring.quarantine(port, self.now)
+
+    @rule(seconds=st.floats(0, 20))
+    def wait(self, seconds):
+        self.now += seconds
+        self.ring.alarm(self.now)
+        assert self.ring.deadline() > self.now
+
+    @invariant()
+    def all_ports(self):
+        ring = self.ring
+        assert ring.bound == len(self.taken)
+        assert ring.free + ring.bound + ring.quarantined == SIZE

@@ -1,0 +1,570 @@
+"""From the queue to a seat in a running match, and to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.fleets import MemoryFleet
+from tests.support.lobbies import REALM, LobbyWorld, MemoryLine
+from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
+from vinom.messages.outside import OutsidePlayer
+from vinom.store.memory import MemoryMatchStore
+
+
+def kinds(said: list[dict[str, Any]]) -> list[str]:
+    return [message["type"] for message in said]
+
+
+def last(line: MemoryLine) -> dict[str, Any]:
+    """The data of the last thing said."""
+    return line.heard()[-1]["data"]
+
+
+class SessionCase(SynchronousTestCase):
+    """Shortcuts of the tests below."""
+
+    def duel(
+        self, world: LobbyWorld, *names: str
+    ) -> tuple[list[MemoryLine], list[dict[str, Any]]]:
+        """Queue two players and match them."""
+        pairs = [world.queued(name, "duel") for name in names or ("ann", "bob")]
+        world.clock.advance(0)
+        return [line for line, _ in pairs], [welcome for _, welcome in pairs]
+
+    def waiting(self, world: LobbyWorld) -> list[tuple[str, bool]]:
+        entries = self.successResultOf(world.entries.waiting())
+        return [(e.players[0].name, e.suspended) for e in entries]
+
+    def result(self, work: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(work))
+
+    def refusal(self, work: Any) -> Refused:
+        return self.failureResultOf(Deferred.fromCoroutine(work), Refused).value
+
+
+class MatchFoundTests(SessionCase):
+    """What players are told, and when."""
+
+    def test_only_when_it_listens(self) -> None:
+        """
+        Players hear of a port when it is bound, not before, and their line closes.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, welcomes = self.duel(world)
+        for line in lines:
+            said = line.heard()
+            self.assertEqual(kinds(said), ["queue_status"])
+            self.assertEqual(said[0]["data"]["state"], "matched")
+        world.fleet.place(0)
+        for seat, (line, welcome) in enumerate(zip(lines, welcomes, strict=True)):
+            found = last(line)
+            self.assertTrue(line.is_closed)
+            self.assertEqual((found["host"], found["port"]), ("127.0.0.1", 46000))
+            self.assertEqual(found["seat"], seat)
+            self.assertEqual(found["players"][seat]["player_id"], welcome["player_id"])
+
+    def test_token_and_ticket(self) -> None:
+        """
+        The token proves exactly this player's seat; the server name has its ticket.
+        """
+        world = LobbyWorld()
+        lines, welcomes = self.duel(world)
+        now = world.clock.seconds()
+        for seat, (line, welcome) in enumerate(zip(lines, welcomes, strict=True)):
+            found = last(line)
+            claims = world.verifier.verify(found["token"], now)
+            self.assertEqual(claims.seat, seat)
+            self.assertEqual(claims.player_id, welcome["player_id"])
+            self.assertEqual(claims.match_id, found["match_id"])
+            ticket = world.fleet.hosted[0].tickets[seat]
+            self.assertEqual(found["server_name"], f"{ticket.label}.s0.{REALM}")
+            self.assertEqual((ticket.seat, len(ticket.label)), (seat, 26))
+            self.assertGreater(found["expires_at"], now)
+
+    def test_long_wait_for_a_game_server(self) -> None:
+        """
+        A match that waited long for its place comes with fresh tickets.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, _ = self.duel(world)
+        world.clock.advance(500)
+        world.fleet.place(0)
+        tickets = world.fleet.hosted[0].tickets[2:]
+        for line, ticket in zip(lines, tickets, strict=True):
+            found = last(line)
+            self.assertTrue(found["server_name"].startswith(ticket.label))
+            self.assertGreater(ticket.expires_at, world.clock.seconds())
+            world.verifier.verify(found["token"], world.clock.seconds())
+
+    def test_no_game_server_at_all(self) -> None:
+        """
+        When no game server can be had the players are told and may queue again.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, _ = self.duel(world)
+        world.fleet.hosted[0].answer.errback(NoCapacity("none"))
+        for line in lines:
+            self.assertEqual(last(line)["reason"], "lost")
+            self.assertFalse(line.is_closed)
+            self.assertEqual(kinds(line.ask("queue", game="duel")), ["queue_status"])
+
+    def test_crash_at_the_start(self) -> None:
+        """
+        A game that fails before anybody was told of its place is told as that.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, _ = self.duel(world)
+        world.fleet.end(0, "crashed")
+        world.fleet.hosted[0].answer.errback(NoCapacity("it crashed"))
+        for line in lines:
+            self.assertEqual(
+                [m["data"].get("reason") for m in line.heard()], [None, "crashed"]
+            )
+        self.assertEqual(world.sessions.status()["ended"], {"crashed": 1})
+
+
+class ComingBackTests(SessionCase):
+    """Players who say hello while they have a match."""
+
+    def test_running(self) -> None:
+        """
+        A player whose match runs is told of its seat again, with new secrets.
+        """
+        world = LobbyWorld()
+        lines, welcomes = self.duel(world)
+        first = last(lines[0])
+        line, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(kinds(news), ["match_found"])
+        again = news[0]["data"]
+        self.assertTrue(line.is_closed)
+        for same in ("match_id", "seat", "host", "port", "players"):
+            self.assertEqual(again[same], first[same])
+        self.assertNotEqual(again["token"], first["token"])
+        self.assertNotEqual(again["server_name"], first["server_name"])
+        ticket = world.fleet.hosted[0].tickets[-1]
+        self.assertTrue(again["server_name"].startswith(ticket.label))
+
+    def test_forming(self) -> None:
+        """
+        A player who comes back before its match has a place misses nothing.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, welcomes = self.duel(world)
+        lines[0].hang_up()
+        world.clock.advance(5)
+        line, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(news[0]["data"]["state"], "matched")
+        world.fleet.place(0)
+        self.assertEqual(kinds(line.heard()), ["match_found"])
+
+    def test_cannot_queue(self) -> None:
+        """
+        A player with a match cannot queue for another.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, _ = self.duel(world)
+        lines[0].heard()
+        said = lines[0].ask("queue", game="party")
+        self.assertEqual(said[0]["error"]["code"], "already_in_match")
+
+    def test_game_server_is_gone(self) -> None:
+        """
+        When the game server just died, the player waits for the news on its line.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        world.fleet.is_answering = False
+        line, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(news[0]["data"]["state"], "matched")
+        world.fleet.end(0, "lost")
+        said = line.heard()
+        self.assertEqual(kinds(said), ["match_ended"])
+        self.assertEqual(said[0]["data"]["reason"], "lost")
+
+    def test_over(self) -> None:
+        """
+        A player whose match is gone learns how it ended, and may queue again.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        outcome = {"round": 1, "places": [[1], [0]], "scores": [3, 9]}
+        world.fleet.end(0, "finished", outcome=outcome, present=(0, 1))
+        line, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(kinds(news), ["match_ended"])
+        self.assertEqual(news[0]["data"]["outcome"], outcome)
+        self.assertEqual(kinds(line.ask("queue", game="duel")), ["queue_status"])
+        world.clock.advance(601)
+        _, news = world.back(welcomes[1]["player_key"])
+        self.assertEqual(news, [])
+
+    def test_left_for_good(self) -> None:
+        """
+        Who left its match may play another while the first goes on.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        match_id = world.fleet.hosted[0].plan.match_id
+        world.sessions.started(match_id)
+        world.sessions.seat_changed(match_id, 0, "joined")
+        world.sessions.seat_changed(match_id, 0, "left")
+        line, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(news, [])
+        line.ask("queue", game="duel")
+        world.queued("cat", "duel")
+        world.clock.advance(0)
+        self.assertEqual(len(world.fleet.hosted), 2)
+        world.fleet.end(0)
+        _, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(kinds(news), ["match_found"])
+
+    def test_late_news_of_a_past_match(self) -> None:
+        """
+        What is told of a match that is over changes nothing.
+        """
+        world = LobbyWorld()
+        self.duel(world)
+        match_id = world.fleet.hosted[0].plan.match_id
+        world.fleet.end(0)
+        world.fleet.end(0, "lost")
+        world.sessions.seat_changed(match_id, 0, "left")
+        world.sessions.started(match_id)
+        world.sessions.round_ended(match_id, {})
+        self.assertEqual(world.sessions.status()["ended"], {"finished": 1})
+
+
+class VoidTests(SessionCase):
+    """Matches to which too few came."""
+
+    def test_present_go_to_the_front(self) -> None:
+        """
+        Who came to a void match is first in the queue, with its old waiting time.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        world.clock.advance(10)
+        world.queued("cat", "party")
+        other, _ = world.hello("dan")
+        world.fleet.end(0, "void", present=(0,))
+        self.assertEqual(self.waiting(world), [("ann", True), ("cat", False)])
+        world.clock.advance(3)
+        other.ask("queue", game="duel")
+        world.clock.advance(0)
+        self.assertEqual(len(world.fleet.hosted), 1)
+        line, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(news[0]["data"]["position"], 1)
+        self.assertEqual(news[0]["data"]["waited"], 13.0)
+        world.clock.advance(0)
+        self.assertIn("match_found", kinds(line.heard()))
+        plan = world.fleet.hosted[1].plan
+        self.assertEqual([s.name for s in plan.seats], ["ann", "dan"])
+
+    def test_absent_hear_of_it(self) -> None:
+        """
+        Who did not come is not queued, and learns that the match was void.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        world.fleet.end(0, "void", present=(0,))
+        _, news = world.back(welcomes[1]["player_key"])
+        self.assertEqual(news[0]["data"]["reason"], "void")
+        self.assertEqual(self.waiting(world), [("ann", True)])
+
+    def test_present_but_silent(self) -> None:
+        """
+        Who came, but does not say hello again within 10 s, is out of the queue.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        world.fleet.end(0, "void", present=(0, 1))
+        world.clock.advance(10.1)
+        self.assertEqual(self.waiting(world), [])
+        _, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(news[0]["data"]["reason"], "void")
+
+
+class GivingUpTests(SessionCase):
+    """Players who leave while their match waits for a place."""
+
+    def test_cancel(self) -> None:
+        """
+        One who cancels is free at once; the other waits again from the front.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, _ = self.duel(world)
+        for line in lines:
+            line.heard()
+        said = lines[1].ask("cancel")
+        self.assertEqual(said[0]["data"]["state"], "idle")
+        self.assertTrue(world.fleet.hosted[0].is_withdrawn)
+        status = last(lines[0])
+        self.assertEqual((status["state"], status["position"]), ("waiting", 1))
+        self.assertEqual(self.waiting(world), [("ann", False)])
+        self.assertEqual(len(said), 1)
+
+    def test_too_late(self) -> None:
+        """
+        A match that is ready cannot be cancelled.
+        """
+        world = LobbyWorld()
+        pairs = [world.hello(name, ends_at_match=False) for name in ("ann", "bob")]
+        for line, _ in pairs:
+            line.ask("queue", game="duel")
+        world.clock.advance(0)
+        line = pairs[0][0]
+        line.heard()
+        said = line.ask("cancel")
+        self.assertEqual(said[0]["error"]["code"], "already_in_match")
+
+    def test_disconnect(self) -> None:
+        """
+        One who is away for 10 s gives up its match; the other waits again.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, welcomes = self.duel(world)
+        lines[0].hang_up()
+        world.clock.advance(9.9)
+        self.assertFalse(world.fleet.hosted[0].is_withdrawn)
+        world.clock.advance(0.2)
+        self.assertTrue(world.fleet.hosted[0].is_withdrawn)
+        self.assertEqual(self.waiting(world), [("bob", False)])
+        _, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(news[0]["data"]["reason"], "void")
+
+    def test_others_come_first(self) -> None:
+        """
+        Matches that wait do not keep new ones from being made, each in order.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        self.duel(world, "a", "b")
+        self.duel(world, "c", "d")
+        names = [[s.name for s in h.plan.seats] for h in world.fleet.hosted]
+        self.assertEqual(names, [["a", "b"], ["c", "d"]])
+
+
+class OperatorTests(SessionCase):
+    """What operators do and see."""
+
+    def test_kick(self) -> None:
+        """
+        A kicked player is out of its match and may queue; the match goes on.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        match_id = world.fleet.hosted[0].plan.match_id
+        self.result(world.sessions.kick(match_id, welcomes[1]["player_id"]))
+        self.assertEqual(world.fleet.hosted[0].kicked, [1])
+        line, news = world.back(welcomes[1]["player_key"])
+        self.assertEqual(news, [])
+        self.assertEqual(kinds(line.ask("queue", game="duel")), ["queue_status"])
+        again = self.refusal(world.sessions.kick(match_id, welcomes[1]["player_id"]))
+        self.assertEqual(again.code, Code.NO_SUCH_PLAYER)
+        nobody = self.refusal(world.sessions.kick("none", "x"))
+        self.assertEqual(nobody.code, Code.NO_SUCH_MATCH)
+
+    def test_kick_from_a_forming_match(self) -> None:
+        """
+        A player kicked before the match has a place is told; the other waits again.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, welcomes = self.duel(world)
+        match_id = world.fleet.hosted[0].plan.match_id
+        self.result(world.sessions.kick(match_id, welcomes[0]["player_id"]))
+        self.assertEqual(last(lines[0])["reason"], "kicked")
+        self.assertEqual(self.waiting(world), [("bob", False)])
+
+    def test_end(self) -> None:
+        """
+        An operator ends a match, running or forming.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=1))
+        self.duel(world)
+        lines, _ = self.duel(world, "cat", "dan")
+        running, forming = (h.plan.match_id for h in world.fleet.hosted)
+        self.result(world.sessions.end(running))
+        self.assertEqual(world.fleet.hosted[0].closed, ["ended"])
+        self.result(world.sessions.end(forming))
+        self.assertEqual(last(lines[0])["reason"], "ended")
+        self.assertEqual(self.waiting(world), [])
+        self.assertEqual(
+            self.refusal(world.sessions.end(forming)).code, Code.NO_SUCH_MATCH
+        )
+
+    def test_list(self) -> None:
+        """
+        Every match is listed with its place and who sits where.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=1))
+        self.duel(world)
+        self.duel(world, "cat", "dan")
+        match_id = world.fleet.hosted[0].plan.match_id
+        world.sessions.started(match_id)
+        world.sessions.seat_changed(match_id, 1, "joined")
+        running, forming = world.sessions.matches()
+        self.assertEqual((running["state"], running["port"]), ("playing", 46000))
+        self.assertEqual(
+            [(p["name"], p["state"]) for p in running["players"]],
+            [("ann", "absent"), ("bob", "joined")],
+        )
+        self.assertEqual((forming["state"], forming["port"]), ("forming", None))
+        self.assertEqual(world.sessions.status()["forming"], 1)
+
+    def test_drain(self) -> None:
+        """
+        A node that drains starts nothing, tells those who wait, and is done when
+        the last match is over.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=1))
+        self.duel(world)
+        forming, _ = self.duel(world, "cat", "dan")
+        waits, _ = world.queued("eve", "party")
+        drained = world.lobby.drain()
+        self.assertNoResult(drained)
+        self.assertEqual(last(forming[0])["reason"], "shutdown")
+        said = waits.heard()
+        self.assertEqual(said[0]["error"]["code"], "draining")
+        self.assertEqual(said[1]["data"]["state"], "idle")
+        self.assertEqual(self.waiting(world), [])
+        said = waits.ask("queue", game="party")
+        self.assertEqual(said[0]["error"]["code"], "draining")
+        again = world.lobby.drain()
+        world.fleet.end(0, "void", present=(0, 1))
+        self.successResultOf(drained)
+        self.successResultOf(again)
+        self.assertEqual(self.waiting(world), [])
+
+    def test_drain_of_an_idle_node(self) -> None:
+        """
+        A node without matches is drained at once.
+        """
+        self.successResultOf(LobbyWorld().lobby.drain())
+
+
+class OutsideTests(SessionCase):
+    """Matches that somebody else made."""
+
+    def start(self, world: LobbyWorld, *players: OutsidePlayer, **facts: Any) -> Any:
+        return Deferred.fromCoroutine(
+            world.outside.start(facts.pop("game", "duel"), players, **facts)
+        )
+
+    def test_start(self) -> None:
+        """
+        The tokens come back when a game server listens, one for each player.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        asked = self.start(
+            world,
+            OutsidePlayer("Ann", "ann"),
+            OutsidePlayer("Bob"),
+            options=b'{"size":3}',
+        )
+        self.assertNoResult(asked)
+        world.fleet.place(0)
+        started = self.successResultOf(asked)
+        self.assertEqual(world.fleet.hosted[0].plan.options, b'{"size":3}')
+        self.assertEqual(started.seats[0].player_id, "ann")
+        for number, seat in enumerate(started.seats):
+            claims = world.verifier.verify(
+                seat.match_found.token, world.clock.seconds()
+            )
+            self.assertEqual((claims.seat, claims.player_id), (number, seat.player_id))
+        _, news = world.back(started.seats[1].player_key)
+        self.assertEqual(kinds(news), ["match_found"])
+
+    def test_a_queued_player(self) -> None:
+        """
+        A player for whom somebody else found a match does not wait any more.
+        """
+        world = LobbyWorld()
+        line, welcome = world.queued("ann", "party")
+        player = OutsidePlayer("Ann", welcome["player_id"])
+        self.successResultOf(self.start(world, player, OutsidePlayer("Bob")))
+        self.assertEqual(kinds(line.heard()), ["match_found"])
+        self.assertEqual(self.waiting(world), [])
+
+    def test_a_player_in_a_match(self) -> None:
+        """
+        Nobody is put in two matches, by whomever; the matchmaker learns who plays.
+        """
+        world = LobbyWorld()
+        player = OutsidePlayer("Ann", "ann")
+        self.successResultOf(self.start(world, player, OutsidePlayer("Bob")))
+        refused = self.start(world, player, OutsidePlayer("Cat"))
+        refusal = self.failureResultOf(refused, Refused).value
+        self.assertEqual(refusal.code, Code.ALREADY_IN_MATCH)
+        self.assertEqual(refusal.details, {"player_ids": ["ann"]})
+
+    def test_refused(self) -> None:
+        """
+        A request that cannot be is refused by the field at fault.
+        """
+        world = LobbyWorld()
+        ann, bob = OutsidePlayer("Ann", "ann"), OutsidePlayer("Bob", "bob")
+        for players, facts, field in (
+            ((ann, bob), {"game": "chess"}, "game"),
+            ((ann,), {}, "players"),
+            ((ann, ann), {}, "players"),
+            ((ann, bob), {"options": b'{"no":1}'}, "options.no"),
+        ):
+            refused = self.start(world, *players, **facts)
+            refusal = self.failureResultOf(refused, Refused).value
+            self.assertEqual(refusal.details["field"], field)
+        self.assertEqual(world.fleet.hosted, [])
+
+    def test_given_up(self) -> None:
+        """
+        When the asker hangs up before there is a place, the match is withdrawn.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        asked = self.start(world, OutsidePlayer("Ann", "ann"), OutsidePlayer("Bob"))
+        asked.addErrback(lambda _: None)
+        asked.cancel()
+        self.assertTrue(world.fleet.hosted[0].is_withdrawn)
+        self.assertEqual(world.sessions.matches(), [])
+        self.assertFalse(self.result(world.sessions.is_in_match("ann")))
+
+    def test_no_game_server(self) -> None:
+        """
+        When none can be had the asker is told so.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        asked = self.start(world, OutsidePlayer("Ann"), OutsidePlayer("Bob"))
+        world.fleet.hosted[0].answer.errback(NoCapacity("none"))
+        refusal = self.failureResultOf(asked, Refused).value
+        self.assertEqual(refusal.code, Code.UNAVAILABLE)
+
+
+class StumblingMatches(MemoryMatchStore):
+    """A store that does not answer for a while."""
+
+    failures = 0
+
+    def end(self, end: Any, expires_at: float) -> Any:
+        if self.failures:
+            self.failures -= 1
+            return fail(StoreUnavailable("no answer"))
+        return super().end(end, expires_at)
+
+
+class StoreTests(SessionCase):
+    """Storage that is away at a bad moment."""
+
+    def test_end_is_recorded_later(self) -> None:
+        """
+        A player is not stuck in a match whose end could not be recorded at once.
+        """
+        clock = LobbyWorld().clock
+        matches = StumblingMatches(clock.seconds)
+        world = LobbyWorld(matches=matches)
+        _, welcomes = self.duel(world)
+        matches.failures = 3
+        world.fleet.end(0)
+        self.assertTrue(
+            self.result(world.sessions.is_in_match(welcomes[0]["player_id"]))
+        )
+        world.clock.pump([1.0] * 3)
+        _, news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(kinds(news), ["match_ended"])

@@ -1,0 +1,258 @@
+"""Settings: one table, three sources, and errors that name the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.errors import Misconfigured
+from vinom.node.options import NodeOptions
+from vinom.node.settings import TABLE, Settings
+from vinom.node.sources import gather
+from vinom.node.values import Switch
+
+
+class SettingsTests(SynchronousTestCase):
+    """What an operator writes is what the node does, or an error that helps."""
+
+    def write(self, text: str) -> Path:
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return path
+
+    def assert_misconfigured(self, words: str, *args: Any) -> None:
+        error = self.assertRaises(Misconfigured, gather, *args)
+        self.assertIn(words, str(error))
+        self.assertNotIn("\n", str(error))
+
+    def test_defaults_stay_on_this_machine(self) -> None:
+        """
+        A node that was told nothing listens on the loopback only.
+        """
+        settings = gather({}, {})
+        self.assertEqual(settings.interface, "127.0.0.1")
+        self.assertEqual(settings.told_host, "127.0.0.1")
+        self.assertFalse(settings.allow_plaintext)
+        self.assertEqual(settings.guests, "loopback")
+        self.assertIsNone(settings.admin)
+
+    def test_precedence(self) -> None:
+        """
+        The command line wins over the environment, and that over the file.
+        """
+        path = self.write("port = 1\nwarm = 1\nfill_seconds = 1")
+        settings = gather({"port": "3"}, {"VINOM_PORT": "2", "VINOM_WARM": "2"}, path)
+        self.assertEqual(
+            (settings.port, settings.warm, settings.fill_seconds), (3, 2, 1.0)
+        )
+
+    def test_file_named_by_variable(self) -> None:
+        """
+        ``VINOM_CONFIG`` names the file, for containers.
+        """
+        path = self.write("port = 4611")
+        self.assertEqual(gather({}, {"VINOM_CONFIG": str(path)}).port, 4611)
+
+    def test_unknown_keys_name_the_nearest(self) -> None:
+        """
+        A typing error is an error, and says what was probably meant.
+        """
+        self.assert_misconfigured("'drain_seconds'", {}, {}, self.write("drain-secs=1"))
+        self.assert_misconfigured("'VINOM_PORTS'", {}, {"VINOM_PROTS": "1-2"})
+
+    def test_every_kind_in_every_source(self) -> None:
+        """
+        Every setting can be given on the command line, as variable and in TOML.
+        """
+        key = self.write("k")
+        samples = {
+            "interface": "::1",
+            "ports": "5000-5003",
+            "http": "8080",
+            "realm": "eu.game.example",
+            "guests": "no",
+            "log_format": "json",
+            "log_level": "warn",
+            "admin": "tcp:1",
+            "allow_plaintext": "true",
+            "http_tls": "true",
+            "origin": "*.example.com",
+            "browsers_only": "true",
+            "any_origin": "true",
+            "proxy": "10.0.0.0/8",
+            "deflate": "true",
+            "watch_matches": "none",
+        }
+        for row in TABLE:
+            text = samples.get(row.name)
+            if text is None:
+                text = str(key) if row.kind.metavar == "PATH" else "300"
+            environment = {row.variable: text}
+            for one, other in (
+                ("identity_keys_file", "identity_issuer"),
+                ("identity_keys_file", "identity_audience"),
+                ("tls_certificate_file", "tls_key_file"),
+                ("authority_certificate_file", "authority_key_file"),
+                ("admin", "admin_token_file"),
+            ):
+                if row.name in (one, other) or row.name.startswith("identity_"):
+                    for name in (one, other):
+                        if name != "admin" or row.name == "admin":
+                            environment.setdefault(f"VINOM_{name.upper()}", str(key))
+            from_variable = gather({}, environment)
+            given = {
+                name.removeprefix("VINOM_").lower(): value
+                for name, value in environment.items()
+            }
+            for name in ("game", "auth", "origin", "proxy"):
+                if name in given:
+                    given[name] = [given[name]]
+            if isinstance(row.kind, Switch):
+                given[row.name] = True
+            self.assertEqual(gather(given, {}), from_variable, row.name)
+            self.assertNotEqual(
+                getattr(from_variable, row.name), getattr(Settings(), row.name)
+            )
+
+    def test_toml_types(self) -> None:
+        """
+        TOML's own numbers, switches and lists are taken, and others refused.
+        """
+        path = self.write('allow_plaintext = true\ngame = ["a:B"]\nhttp = 80')
+        settings = gather({}, {}, path)
+        self.assertEqual(
+            (settings.allow_plaintext, settings.game, settings.http),
+            (True, ("a:B",), "80"),
+        )
+        for text, words in (
+            ('allow_plaintext = "yes"', "allow_plaintext must be true or false"),
+            ('port = "1"', "port must be a number"),
+            ('game = "a:B"', "game must be a list"),
+            ('origin = ["*"]', "origin must be a host; for every site, set any_origin"),
+            ('proxy = ["10.0.0.1/8"]', "proxy must be an address, or a network"),
+            ("interface = 1", "interface must be text"),
+            ("port = 70000", "port must be from 0 to 65535"),
+            ("port = true", "port must be a number"),
+            ("port = ", "is not TOML"),
+        ):
+            self.assert_misconfigured(words, {}, {}, self.write(text))
+
+    def test_contradictions(self) -> None:
+        """
+        Settings that make no sense together are refused before anything starts.
+        """
+        for variables, words in (
+            ({"VINOM_INTERFACE": "0.0.0.0"}, "set advertise"),
+            ({"VINOM_INTERFACE": "localhost"}, "must be an IP address"),
+            ({"VINOM_ADMIN": "8001"}, "set admin_token_file"),
+            ({"VINOM_TLS_KEY_FILE": "k"}, "set both tls_certificate_file"),
+            ({"VINOM_MAX_SERVERS": "1"}, "warm 2 is more than max_servers 1"),
+            ({"VINOM_REALM": "vinom"}, "must be a domain such as game.vinom"),
+            ({"VINOM_PORTS": "20-10"}, "VINOM_PORTS must go from a port"),
+            ({"VINOM_DRAIN_SECONDS": "nan"}, "must be from 0"),
+        ):
+            self.assert_misconfigured(words, {}, variables)
+
+    def test_no_secret_on_the_command_line(self) -> None:
+        """
+        Keys and tokens are read from files, so that no process list shows them.
+        """
+        for row in TABLE:
+            if any(word in row.name for word in ("_key", "token")):
+                self.assertTrue(
+                    row.name.endswith(("_file", "_seconds")), f"{row.name} is a secret"
+                )
+
+    def test_help_tells_everything(self) -> None:
+        """
+        ``twistd vinom --help`` has every setting, with its default.
+        """
+        text = " ".join(str(NodeOptions()).split())
+        for row in TABLE:
+            self.assertIn(f"--{row.flag}", text)
+        self.assertIn("(default 46000-46063)", text)
+
+    def test_options_of_twistd(self) -> None:
+        """
+        Options given to twistd arrive as settings.
+        """
+        options = NodeOptions()
+        options.parseOptions(
+            ["--port", "0", "--allow-plaintext", "--game=a:B", "--game=c:D"]
+        )
+        self.assertEqual(
+            options["settings"],
+            attrs.evolve(Settings(), port=0, allow_plaintext=True, game=("a:B", "c:D")),
+        )
+
+    def test_mistake_is_one_line(self) -> None:
+        """
+        A wrong value ends twistd with one line, not with a traceback.
+        """
+        with self.assertRaises(SystemExit) as caught:
+            NodeOptions().parseOptions(["--port", "many"])
+        self.assertEqual(
+            str(caught.exception),
+            "twistd vinom: --port must be a whole number, not 'many'",
+        )
+
+    def test_option_that_is_not_there(self) -> None:
+        """
+        A misspelt option names the nearest one, in one line; so do other slips.
+        """
+        for typed, words in (
+            (["--prot", "5"], "unknown option '--prot'; did you mean '--port'?"),
+            (["--drain_second=5"], "did you mean '--drain-seconds'?"),
+            (["--lobby-port=1"], "did you mean '--port'?"),
+            # Nothing is like it: a wrong guess would be worse than none.
+            (["--frobnicate"], "unknown option '--frobnicate'; twistd vinom --help"),
+            (["--port"], "option --port requires argument; see --help"),
+            (["maze"], "wrong number of arguments; see --help"),
+        ):
+            with self.assertRaises(SystemExit) as caught:
+                NodeOptions().parseOptions(typed)
+            self.assertIn(words, str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
+
+    def test_home_that_is_not_there(self) -> None:
+        """
+        A path below an unknown user's home is a mistake like any other.
+        """
+        lost = "~nobody-has-this-name/x"
+        self.assert_misconfigured("--state-dir must not be", {"state_dir": lost}, {})
+        self.assert_misconfigured("VINOM_CONFIG must", {}, {"VINOM_CONFIG": lost})
+        with self.assertRaises(SystemExit) as caught:
+            NodeOptions().parseOptions(["--config", lost])
+        self.assertIn("--config must not be", str(caught.exception))
+
+    def test_file_that_is_not_there(self) -> None:
+        """
+        A settings file that cannot be read is told with what names it.
+        """
+        error = self.assertRaises(Misconfigured, gather, {}, {}, Path("/nowhere.toml"))
+        self.assertIn("/nowhere.toml: No such file", str(error))
+        self.assertIn("--config, or VINOM_CONFIG", str(error))
+
+    def test_everywhere_is_no_address(self) -> None:
+        """
+        However "every interface" is written, players must be told something else.
+        """
+        for everywhere in ("0.0.0.0", "::", "::0", "0:0:0:0:0:0:0:0"):
+            self.assert_misconfigured("advertise", {"interface": everywhere}, {})
+            told = gather({"interface": everywhere, "advertise": "a.example"}, {})
+            self.assertEqual(told.told_host, "a.example")
+
+    @given(st.sampled_from(TABLE), st.text(max_size=40))
+    def test_any_text(self, row: Any, text: str) -> None:
+        """
+        Whatever is written, a setting takes it or says in a sentence why not.
+        """
+        try:
+            row.kind.read(text)
+        except ValueError as error:
+            self.assertTrue(str(error).startswith("must "), str(error))

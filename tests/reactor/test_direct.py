@@ -1,0 +1,99 @@
+"""Connections that are read without the reactor's steps in between."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.reactor.test_turns import TurningReactor
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnWatch
+
+
+class Taker:
+    """Keeps what it is given; chokes on ``!``."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.is_aborted = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if data == b"!":
+            raise ValueError("not this")
+        self.taken.append(data)
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class DirectReadsTests(SynchronousTestCase):
+    """`DirectReads`, on a pair of sockets."""
+
+    def setUp(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.addCleanup(self.ours.close)
+        self.addCleanup(self.theirs.close)
+        self.ours.setblocking(False)
+        self.number, self.taker = self.ours.fileno(), Taker()
+        self.direct = DirectReads()
+        self.direct.add(self.number, self.ours.recv, self.taker)
+
+    def test_bytes(self) -> None:
+        """
+        What a client sends is heard.
+        """
+        self.theirs.send(b"hello")
+        self.assertTrue(self.direct.read(self.number))
+        self.assertEqual(self.taker.taken, [b"hello"])
+
+    def test_left_to_the_reactor(self) -> None:
+        """
+        Nothing to read, the end, errors and unknown descriptors are the reactor's.
+        """
+        self.assertFalse(self.direct.read(self.number))
+        self.theirs.close()
+        self.assertFalse(self.direct.read(self.number))
+        self.ours.close()
+        self.assertFalse(self.direct.read(self.number))
+        self.direct.remove(self.number)
+        self.assertFalse(self.direct.read(self.number))
+        self.direct.remove(self.number)
+        self.assertEqual((len(self.direct), self.taker.taken), (0, []))
+
+    def test_failure(self) -> None:
+        """
+        A mistake of ours costs the one connection, and is logged.
+        """
+        self.theirs.send(b"!")
+        self.assertTrue(self.direct.read(self.number))
+        self.assertTrue(self.taker.is_aborted)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_turns(self) -> None:
+        """
+        What was read so the reactor is not told of; anything else it is.
+        """
+        reactor = TurningReactor()
+        watch = TurnWatch(reactor.seconds)
+        watch.shorten(self.direct, TurnEnd(reactor))
+        poller = reactor._poller
+        watch.start(reactor)
+        self.addCleanup(watch.stop)
+        told: list[int] = []
+        for number in (self.number, self.number + 1):
+            reader = reactor.reads(number, 0.0)
+            reader.do = lambda number=number: told.append(number)
+        self.theirs.send(b"hello")
+        poller.answers = [
+            [(self.number, 1), (self.number + 1, 1)],
+            # Its end comes with the bytes, or nothing has come.
+            [(self.number, 17)],
+            [(self.number, 1)],
+        ]
+        reactor.turn()
+        self.assertEqual((self.taker.taken, told), ([b"hello"], [self.number + 1]))
+        reactor.turn()
+        reactor.turn()
+        self.assertEqual(told, [self.number + 1, self.number, self.number])

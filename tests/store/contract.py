@@ -1,0 +1,246 @@
+"""What every storage port does; mixed into one TestCase per store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vinom.model import MatchEnd, MatchPlan, Placement, Player, QueueEntry, SeatPlan
+
+ANN, BOB, CAT = Player("ann", "Ann"), Player("bob", "Bob"), Player("cat", "Cat")
+
+
+def entry(player: Player, since: float, **facts: Any) -> QueueEntry:
+    return QueueEntry(f"e-{player.player_id}", (player,), "maze", since, **facts)
+
+
+def plan(match_id: str, *players: Player) -> MatchPlan:
+    return MatchPlan(
+        match_id, "maze", tuple(SeatPlan(p.player_id, p.name) for p in players), 7
+    )
+
+
+PLACE = Placement("s1", "127.0.0.1", 46000, "CERTIFICATE")
+
+
+class EntryStoreContract:
+    """`vinom.ports.IEntryStore`; a store is made by `make_store`."""
+
+    async def test_longest_wait_first(self) -> None:
+        """
+        Players are listed by how long they wait, not by when they were stored.
+        """
+        store = self.make_store()
+        for player, since in ((ANN, 3.0), (BOB, 1.0), (CAT, 2.0)):
+            self.assertTrue(await store.add(entry(player, since)))
+        waiting = await store.waiting()
+        self.assertEqual([e.players[0].name for e in waiting], ["Bob", "Cat", "Ann"])
+
+    async def test_equal_waits_keep_their_order(self) -> None:
+        """
+        Two who came at the same moment are served in the order of arrival.
+        """
+        store = self.make_store()
+        for player in (CAT, ANN, BOB):
+            await store.add(entry(player, 5.0))
+        waiting = await store.waiting()
+        self.assertEqual([e.players[0].name for e in waiting], ["Cat", "Ann", "Bob"])
+
+    async def test_everything_is_kept(self) -> None:
+        """
+        An entry comes back as it was given.
+        """
+        store = self.make_store()
+        kept = entry(ANN, 1.5, options=b'{"rows":3}', loadouts=(b'{"hat":1}',))
+        await store.add(kept)
+        self.assertEqual(list(await store.waiting()), [kept])
+        self.assertEqual(await store.entry_of("ann"), kept)
+
+    async def test_one_entry_a_player(self) -> None:
+        """
+        A player who waits already cannot wait a second time.
+        """
+        store = self.make_store()
+        await store.add(entry(ANN, 1.0))
+        twice = QueueEntry("other", (BOB, ANN), "maze", 2.0)
+        self.assertFalse(await store.add(twice))
+        self.assertIsNone(await store.entry_of("bob"))
+        self.assertEqual(len(await store.waiting()), 1)
+
+    async def test_remove(self) -> None:
+        """
+        Who leaves the queue is gone from it and may come again.
+        """
+        store = self.make_store()
+        await store.add(entry(ANN, 1.0))
+        self.assertTrue(await store.remove("e-ann"))
+        self.assertFalse(await store.remove("e-ann"))
+        self.assertIsNone(await store.entry_of("ann"))
+        self.assertEqual(list(await store.waiting()), [])
+        self.assertTrue(await store.add(entry(ANN, 2.0)))
+
+    async def test_claim_is_all_or_nothing(self) -> None:
+        """
+        A claim that cannot have every entry takes none of them.
+        """
+        store = self.make_store()
+        await store.add(entry(ANN, 1.0))
+        self.assertFalse(await store.claim(["e-ann", "e-bob"]))
+        self.assertIsNotNone(await store.entry_of("ann"))
+        await store.add(entry(BOB, 2.0))
+        self.assertTrue(await store.claim(["e-ann", "e-bob"]))
+        self.assertFalse(await store.claim(["e-ann"]))
+        self.assertEqual(list(await store.waiting()), [])
+
+    async def test_suspended_cannot_be_claimed(self) -> None:
+        """
+        A disconnected player keeps its place and is matched with nobody.
+        """
+        store = self.make_store()
+        await store.add(entry(ANN, 1.0))
+        await store.add(entry(BOB, 2.0))
+        self.assertTrue(await store.suspend("e-ann"))
+        self.assertFalse(await store.claim(["e-bob", "e-ann"]))
+        waiting = await store.waiting()
+        self.assertEqual([e.suspended for e in waiting], [True, False])
+        self.assertTrue(await store.resume("e-ann"))
+        self.assertTrue(await store.claim(["e-bob", "e-ann"]))
+
+    async def test_marks_on_what_is_gone(self) -> None:
+        """
+        Suspending and resuming say so when the entry is gone.
+        """
+        store = self.make_store()
+        self.assertFalse(await store.suspend("e-ann"))
+        self.assertFalse(await store.resume("e-ann"))
+
+
+class PlayerStoreContract:
+    """`vinom.ports.IPlayerStore`; `make_store` gives a store, `self.now`."""
+
+    async def test_found_by_hash(self) -> None:
+        """
+        A player who comes back with its key is the same player.
+        """
+        store = self.make_store()
+        await store.keep("hash", ANN, self.now + 10)
+        self.assertEqual(await store.find("hash"), ANN)
+        self.assertIsNone(await store.find("other"))
+
+    async def test_expires(self) -> None:
+        """
+        A key that was not used for long is worth nothing.
+        """
+        store = self.make_store()
+        await store.keep("hash", ANN, self.now + 10)
+        self.now += 10
+        self.assertIsNone(await store.find("hash"))
+
+    async def test_use_moves_the_expiry(self) -> None:
+        """
+        Whoever comes back in time is remembered for longer.
+        """
+        store = self.make_store()
+        await store.keep("hash", ANN, self.now + 10)
+        await store.keep("hash", ANN, self.now + 30)
+        self.now += 20
+        self.assertEqual(await store.find("hash"), ANN)
+        self.now += 10
+        self.assertIsNone(await store.find("hash"))
+
+
+class MatchStoreContract:
+    """`vinom.ports.IMatchStore`; `make_store` gives a store, `self.now`."""
+
+    async def test_one_match_a_player(self) -> None:
+        """
+        Nobody can be in two matches, and a refused match leaves no trace.
+        """
+        store = self.make_store()
+        self.assertTrue(await store.open(plan("m1", ANN, BOB)))
+        self.assertFalse(await store.open(plan("m2", CAT, BOB)))
+        self.assertIsNone(await store.match_of("cat"))
+        self.assertEqual(await store.match_of("bob"), (plan("m1", ANN, BOB), None))
+
+    async def test_nobody_meets_itself(self) -> None:
+        """
+        A match with the same player on two seats is refused.
+        """
+        store = self.make_store()
+        self.assertFalse(await store.open(plan("m1", ANN, ANN)))
+        self.assertIsNone(await store.match_of("ann"))
+
+    async def test_place(self) -> None:
+        """
+        Where a match is played is known to those who come back.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN, BOB))
+        self.assertTrue(await store.place("m1", PLACE))
+        self.assertEqual(await store.match_of("ann"), (plan("m1", ANN, BOB), PLACE))
+        self.assertFalse(await store.place("m2", PLACE))
+
+    async def test_end(self) -> None:
+        """
+        When a match is over its players are free and can learn how it ended.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN, BOB))
+        end = MatchEnd("m1", "finished", {"round": 1, "places": [[0], [1]]}, (0, 1))
+        self.assertTrue(await store.end(end, self.now + 60))
+        self.assertFalse(await store.end(end, self.now + 60))
+        self.assertIsNone(await store.match_of("ann"))
+        self.assertEqual(await store.last_end("ann"), end)
+        self.assertFalse(await store.place("m1", PLACE))
+        self.assertTrue(await store.open(plan("m2", ANN, CAT)))
+
+    async def test_end_is_forgotten(self) -> None:
+        """
+        How a match ended is told for a while and then no more.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN, BOB))
+        await store.end(MatchEnd("m1", "lost"), self.now + 60)
+        self.now += 60
+        self.assertIsNone(await store.last_end("ann"))
+
+    async def test_later_end_replaces(self) -> None:
+        """
+        Only the latest match is told of, for as long as it deserves.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN, BOB))
+        await store.end(MatchEnd("m1", "lost"), self.now + 60)
+        self.now += 50
+        await store.open(plan("m2", ANN, CAT))
+        await store.end(MatchEnd("m2", "finished"), self.now + 60)
+        self.now += 50
+        end = await store.last_end("ann")
+        self.assertEqual(end and end.match_id, "m2")
+        self.assertIsNone(await store.last_end("bob"))
+
+    async def test_release(self) -> None:
+        """
+        Who left its match for good may play another, and hears of that one only.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN, BOB))
+        self.assertTrue(await store.release("m1", "ann"))
+        self.assertFalse(await store.release("m1", "ann"))
+        self.assertIsNone(await store.match_of("ann"))
+        self.assertTrue(await store.open(plan("m2", ANN, CAT)))
+        await store.end(MatchEnd("m1", "finished"), self.now + 60)
+        self.assertIsNone(await store.last_end("ann"))
+        self.assertEqual(await store.match_of("ann"), (plan("m2", ANN, CAT), None))
+
+    async def test_running(self) -> None:
+        """
+        An operator sees every running match, the oldest first.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN))
+        await store.open(plan("m2", BOB))
+        await store.place("m2", PLACE)
+        running = [(p.match_id, place) for p, place in await store.running()]
+        self.assertEqual(running, [("m1", None), ("m2", PLACE)])
+        await store.end(MatchEnd("m1", "ended"), self.now + 1)
+        self.assertEqual([p.match_id for p, _ in await store.running()], ["m2"])

@@ -1,0 +1,70 @@
+"""Memory behind the storage ports."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from tests.store.contract import (
+    ANN,
+    BOB,
+    EntryStoreContract,
+    MatchStoreContract,
+    PlayerStoreContract,
+)
+from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
+from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+
+
+class MemoryEntryStoreTests(EntryStoreContract, TestCase):
+    """Entries in memory."""
+
+    def make_store(self) -> MemoryEntryStore:
+        store = MemoryEntryStore()
+        verifyObject(IEntryStore, store)
+        return store
+
+
+class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
+    """Players in memory."""
+
+    now = 1000.0
+
+    def make_store(self, most: int = 10) -> MemoryPlayerStore:
+        store = MemoryPlayerStore(lambda: self.now, most)
+        verifyObject(IPlayerStore, store)
+        return store
+
+    async def test_bounded(self) -> None:
+        """
+        A flood of strangers costs bounded memory; the newest are remembered.
+        """
+        store = self.make_store(most=2)
+        for number in range(100):
+            await store.keep(f"h{number}", ANN, self.now + 10 + number)
+        await store.keep("h99", BOB, self.now + 200)
+        self.assertIsNone(await store.find("h97"))
+        self.assertEqual(await store.find("h98"), ANN)
+        self.assertEqual(await store.find("h99"), BOB)
+        self.assertEqual(len(store._players), 2)
+
+    async def test_a_regular_costs_nothing(self) -> None:
+        """
+        One player who comes back a thousand times is remembered once.
+        """
+        store = self.make_store()
+        for number in range(1000):
+            await store.keep("hash", ANN, self.now + 10 + number)
+        self.assertLess(len(store._expiry._marks), 100)
+        self.assertEqual(await store.find("hash"), ANN)
+
+
+class MemoryMatchStoreTests(MatchStoreContract, TestCase):
+    """Matches in memory."""
+
+    now = 1000.0
+
+    def make_store(self) -> MemoryMatchStore:
+        store = MemoryMatchStore(lambda: self.now)
+        verifyObject(IMatchStore, store)
+        return store

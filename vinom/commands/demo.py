@@ -1,0 +1,258 @@
+"""``vinom demo``: a node with its page, bots, and one of their matches drawn live."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+from vinom.client.bot import Bot, Habits
+from vinom.client.crowd import Crowd
+from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
+from vinom.client.stage import Stage
+from vinom.client.tally import Tally
+from vinom.client.terminal import Keyboard, Screen, can_draw, has_colour, has_unicode
+from vinom.commands.bots import describe
+from vinom.commands.child_node import ChildNode, NodeFailed, likely_port
+from vinom.commands.foreground import run_in_foreground
+from vinom.commands.play import find_game
+from vinom.errors import Misconfigured
+from vinom.game import Chance
+
+_NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
+#: Entries with equal options meet. With these the bots stay among themselves,
+#: and one more bot waits with the default options for whoever comes.
+_AMONG_BOTS = {"minutes": 3.0}
+#: Pictures a second, and seconds between lines without a terminal.
+_RATE, _PAUSE = 10, 1.0
+#: Most moves a second of a bot that plays against a person.
+_GENTLE = 2.5
+#: How long winners are seen dancing, seconds.
+_DANCE = 6.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be asked."""
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="end so long after the node has started; until Ctrl-C if not given",
+    )
+    parser.add_argument(
+        "--players", type=int, default=4, help="bots that play with each other (4)"
+    )
+    parser.add_argument(
+        "--pace", type=float, default=6.0, help="moves a second of each bot (6)"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="lines of text, on a terminal too"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Show it; 0 unless no match could be shown.
+
+    :raises Misconfigured: the options make no sense.
+    """
+    if not 2 <= options.players <= len(_NAMES):
+        raise Misconfigured(f"--players must be 2 to {len(_NAMES)}")
+    for flag, number in (("--pace", options.pace), ("--seconds", options.seconds)):
+        if number is not None and not 0 < number < math.inf:
+            raise Misconfigured(f"{flag} must be a number above 0")
+    draws = can_draw(sys.stdout, os.environ) and not options.plain
+    screen = Screen(sys.stdout) if draws else None
+    demos: list[Demo] = []
+
+    def build(reactor: Any) -> Demo:
+        demos.append(Demo(reactor, options, screen))
+        return demos[0]
+
+    try:
+        code = run_in_foreground(build)
+    finally:
+        for demo in demos:
+            demo.give_back()
+    for words in demos[0].last_words:
+        print(words, file=sys.stderr)
+    if demos[0].tally.started:
+        print(describe(demos[0].tally.report()))
+    return code
+
+
+class Demo:
+    """
+    One demonstration.
+
+    :param screen: to draw on; ``None`` writes lines.
+    :ivar last_words: what went wrong.
+    """
+
+    def __init__(
+        self, reactor: Any, options: argparse.Namespace, screen: Screen | None
+    ) -> None:
+        self._reactor, self._screen = reactor, screen
+        self._seconds, self._pace = options.seconds, options.pace
+        self._names = _NAMES[: options.players]
+        self._game = find_game("maze")[1]
+        http = likely_port()
+        self._node = ChildNode(reactor, ["--warm=2", f"--http={http}"])
+        self._page = f"http://{self._node.host}:{http}/"
+        self.tally = Tally()
+        self.last_words: list[str] = []
+        self._ours: set[str] = set()
+        self._greeters: list[Bot] = []
+        self._crowd: Crowd | None = None
+        self._command = f"{_program()} play maze --connect 127.0.0.1:{self._node.port}"
+        self._stage = Stage(
+            reactor, self.tally, self._ours, self._command, page=self._page
+        )
+        self._chance = Chance(int.from_bytes(os.urandom(8), "big"))
+        self._over: Deferred[None] = Deferred()
+        self._keyboard = Keyboard(reactor, self._press)
+        self._is_stopping = False
+
+    def run(self) -> Deferred[int]:
+        """Show it; fires with the exit code."""
+        return Deferred.fromCoroutine(self._run())
+
+    def stop(self) -> None:
+        """Come to an end."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._over.callback(None)
+
+    def give_back(self) -> None:
+        """Give the terminal back; a second time does nothing."""
+        self._keyboard.stop()
+        if self._screen is not None:
+            self._screen.leave()
+
+    def _press(self, key: str) -> None:
+        if key == "quit":
+            self.stop()
+
+    async def _run(self) -> int:
+        try:
+            await self._node.start()
+            # On a terminal too: it is there again when the picture is gone.
+            print(f"play in a browser: {self._page}", flush=True)
+            self._say(f"the lobby listens on 127.0.0.1:{self._node.port}")
+            self._say(f"join from a second terminal: {self._command}")
+            if not self._is_stopping:
+                await self._show()
+        except NodeFailed as error:
+            self.last_words.append(f"vinom demo: {error}")
+            return 1
+        finally:
+            await self._node.stop()
+        if not self.tally.started:
+            self.last_words.append("vinom demo: no match came about; the node says:")
+            self.last_words.append(self._node.log_end())
+            return 1
+        return 0
+
+    async def _show(self) -> None:
+        crowd = self._crowd = Crowd(
+            self._reactor,
+            [
+                partial(self._bot, name, _AMONG_BOTS, self._pace, self._stage.add)
+                for name in self._names
+            ],
+            self.tally,
+        )
+        done = crowd.run()
+        self._greet()
+        if self._screen is None:
+            drawing = LoopingCall(self._stage.tell, sys.stdout)
+            pause = _PAUSE
+        else:
+            self._screen.enter()
+            self._keyboard.start()
+            drawing = LoopingCall(
+                self._stage.draw,
+                self._screen,
+                colour=has_colour(os.environ),
+                ascii_only=not has_unicode(sys.stdout),
+            )
+            pause = 1.0 / _RATE
+        drawing.clock = self._reactor
+        drawing.start(pause)
+        end = None
+        if self._seconds is not None:
+            # From here on: how long the node took to start is the machine's affair.
+            end = self._reactor.callLater(self._seconds, self.stop)
+        await self._over
+        if end is not None and end.active():
+            end.cancel()
+        drawing.stop()
+        self._keyboard.stop()
+        for greeter in self._greeters:
+            greeter.leave()
+        crowd.leave()
+        await done
+
+    def _bot(self, name: str, options: Any, pace: float, watch: Any) -> Deferred[Bot]:
+        word, self._chance = self._chance.draw()
+
+        def ready(client: Client) -> Bot:
+            self._ours.add(client.identity.player_id)
+            return Bot(
+                self._reactor,
+                client,
+                "maze",
+                self._game,
+                Habits(options, pace, _DANCE),
+                self.tally,
+                Chance(word),
+                watch,
+            )
+
+        node = self._node
+        return connect(self._reactor, node.host, node.port, name=name).addCallback(
+            ready
+        )
+
+    def _greet(self) -> None:
+        """Have one bot wait for a guest; each guest gets the next one."""
+        if self._is_stopping:
+            return
+        name = _NAMES[(len(self._names) + len(self._greeters)) % len(_NAMES)]
+
+        def met(match: Match) -> None:
+            self._stage.add(match)
+            # This one match, and then it leaves; the next one waits already.
+            self._greeters[-1].stop()
+            self._greet()
+
+        def begin(bot: Bot) -> Deferred[None]:
+            self._greeters.append(bot)
+            return bot.run()
+
+        def failed(failure: Any) -> None:
+            failure.trap(LobbyRefusal, LineLost)
+
+        pace = min(self._pace, _GENTLE)
+        self._bot(name, None, pace, met).addCallback(begin).addErrback(failed)
+
+    def _say(self, words: str) -> None:
+        if self._screen is None:
+            print(words, flush=True)
+
+
+def _program() -> str:
+    """How this program was called, if the shell would not find it by name."""
+    called = Path(sys.argv[0])
+    if called.name != "vinom" or shutil.which("vinom") == str(called.absolute()):
+        return "vinom"
+    return str(called)

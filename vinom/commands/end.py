@@ -1,0 +1,24 @@
+"""``vinom end``: end a match."""
+
+from __future__ import annotations
+
+import argparse
+from urllib.parse import quote
+
+from vinom.node.asking import add_node_arguments, ask_node
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be asked."""
+    parser.add_argument("match_id", help="as in vinom matches")
+    add_node_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Have the node do it."""
+    page = f"matches/{quote(options.match_id, safe='')}/end"
+    return ask_node(
+        options,
+        lambda node: node.post(page),
+        lambda told: f"match {options.match_id} is being ended",
+    )

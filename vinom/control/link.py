@@ -1,0 +1,294 @@
+"""
+Control links: frames between a node and its game servers.
+
+Both ends send at once and directly. `ITransport.write` only promises to send,
+and when that fails it throws away what the peer said before it died; here a
+link is read to its end, whatever becomes of our own words.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol as Shape
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IReactorTime,
+    IStreamClientEndpoint,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.control.messages import (
+    AnyToNode,
+    AnyToServer,
+    FrameReader,
+    Ready,
+    SeatChanged,
+    ToNode,
+    ToServer,
+    decode_to_node,
+    decode_to_server,
+    encode,
+)
+from vinom.errors import PeerError
+
+#: How long a game server may take to name itself, seconds.
+READY_SECONDS = 5.0
+
+#: What may wait for a peer that does not read, bytes.
+UNSENT_LIMIT = 4 * 1024 * 1024
+
+#: How soon a full socket is tried again, seconds.
+_RETRY_SECONDS = 0.02
+
+
+class _Link(Protocol):
+    """One end of a control link: frames in, frames out."""
+
+    transport: ITCPTransport
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._frames = FrameReader()
+        self._socket: socket.socket | None = None
+        self._unsent = bytearray()
+        self._retry: IDelayedCall | None = None
+        self._soon: IDelayedCall | None = None
+        self._is_open = False
+        self._is_closing = False
+
+    def connectionMade(self) -> None:
+        self._is_open = True
+        handle = (
+            self.transport.getHandle()
+            if ISystemHandle.providedBy(self.transport)
+            else None
+        )
+        # Anything else (TLS, memory) sends in its own way.
+        self._socket = handle if isinstance(handle, socket.socket) else None
+
+    def dataReceived(self, data: bytes) -> None:
+        self._frames.receive(data)
+        try:
+            while self._is_open and (frame := self._frames.next_frame()) is not None:
+                self._frame_received(frame)
+        except PeerError as error:
+            self._log.error("control link closed: {error}", error=error)
+            self.abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_open = False
+        self._forget_unsent()
+
+    def abort(self) -> None:
+        """Close at once; nothing more is heard."""
+        if self._is_open:
+            self._is_open = False
+            self._forget_unsent()
+            self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Close when everything that was sent is on its way."""
+        self._is_closing = True
+        if self._is_open and not self._unsent:
+            self.transport.loseConnection()
+
+    @property
+    def is_behind(self) -> bool:
+        """Does the peer not read what was sent?"""
+        return self._retry is not None
+
+    def _frame_received(self, frame: bytes) -> None:
+        raise NotImplementedError
+
+    def _send(self, message: ToServer | ToNode, can_wait: bool = False) -> None:
+        if not self._is_open or self._is_closing:
+            return
+        frame = encode(message)
+        if self._socket is None:
+            self.transport.write(frame)
+            return
+        self._unsent += frame
+        if self._retry is not None:
+            return
+        if not can_wait:
+            self._flush(self._socket)
+        elif self._soon is None:
+            self._soon = self._clock.callLater(0, self._flush_now, self._socket)
+
+    def _flush_now(self, to: socket.socket) -> None:
+        self._soon = None
+        self._flush(to)
+
+    def _flush(self, to: socket.socket) -> None:
+        self._retry = None
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+        try:
+            while self._unsent:
+                del self._unsent[: to.send(self._unsent, flags)]
+        except BlockingIOError:
+            if len(self._unsent) > UNSENT_LIMIT:
+                self._log.error("control link closed: the peer does not read")
+                self.abort()
+                return
+            self._retry = self._clock.callLater(_RETRY_SECONDS, self._flush, to)
+        except OSError:
+            # The peer is gone; its last words may still be to be read.
+            self._unsent.clear()
+        if self._is_closing and not self._unsent:
+            self.transport.loseConnection()
+
+    def _forget_unsent(self) -> None:
+        self._unsent.clear()
+        self._socket = None
+        for call in (self._retry, self._soon):
+            if call is not None:
+                call.cancel()
+        self._retry = self._soon = None
+
+
+class LinkOwner(Shape):
+    """Who hears what a game server says."""
+
+    def received(self, message: AnyToNode) -> None:
+        """It said this."""
+
+    def lost(self) -> None:
+        """The link is closed, and was read to its end."""
+
+
+#: Told of each game server that named itself; ``None`` refuses the link.
+Arrived = Callable[[Ready, "ControlLink"], LinkOwner | None]
+
+
+class ControlLink(_Link):
+    """The node's end of one link."""
+
+    def __init__(self, clock: IReactorTime, arrived: Arrived) -> None:
+        super().__init__(clock)
+        self._arrived = arrived
+        self._owner: LinkOwner | None = None
+        self._alarm: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._alarm = self._clock.callLater(READY_SECONDS, self._silent)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._stop_alarm()
+        if self._owner is not None:
+            owner, self._owner = self._owner, None
+            owner.lost()
+
+    def send(self, message: ToServer) -> None:
+        """Tell the game server; in vain when it is gone."""
+        self._send(message)
+
+    def _frame_received(self, frame: bytes) -> None:
+        message = decode_to_node(frame)
+        if self._owner is not None:
+            self._owner.received(message)
+            return
+        if not isinstance(message, Ready):
+            raise PeerError("a game server must name itself first")
+        self._stop_alarm()
+        self._owner = self._arrived(message, self)
+        if self._owner is None:
+            self.abort()
+
+    def _silent(self) -> None:
+        self._alarm = None
+        self._log.info("control link closed: nobody named itself")
+        self.abort()
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+
+class ControlServer(ServerFactory):
+    """Take the links that game servers dial."""
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, arrived: Arrived) -> None:
+        self._clock, self._arrived = clock, arrived
+
+    def buildProtocol(self, addr: IAddress | None) -> ControlLink:
+        link = ControlLink(self._clock, self._arrived)
+        link.factory = self
+        return link
+
+
+class ControlClient(_Link):
+    """A game server's end of its link."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        ready: Ready,
+        received: Callable[[AnyToServer], None],
+        lost: Callable[[], None],
+    ) -> None:
+        super().__init__(clock)
+        self._ready, self._received, self._lost = ready, received, lost
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.send(self._ready)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._lost()
+
+    def send(self, message: ToNode) -> None:
+        """
+        Tell the node: at once, and so before anything sent later elsewhere.
+
+        Who came and went is no ground for anything that a player is told. Those
+        of one turn of the reactor leave together, each being as dear as a datagram.
+        """
+        self._send(message, can_wait=isinstance(message, SeatChanged))
+
+    def _frame_received(self, frame: bytes) -> None:
+        self._received(decode_to_server(frame))
+
+
+class _ClientFactory(Factory):
+    noisy = False
+
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
+
+    def buildProtocol(self, addr: IAddress | None) -> ControlClient:
+        return self._client
+
+
+def dial(
+    endpoint: IStreamClientEndpoint,
+    clock: IReactorTime,
+    ready: Ready,
+    received: Callable[[AnyToServer], None],
+    lost: Callable[[], None],
+) -> Deferred[ControlClient]:
+    """
+    Link a game server to its node.
+
+    :param received: called with each message.
+    :param lost: called once, when the link is closed.
+    """
+    client = ControlClient(clock, ready, received, lost)
+    return endpoint.connect(_ClientFactory(client)).addCallback(lambda _: client)

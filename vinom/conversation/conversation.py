@@ -1,0 +1,473 @@
+"""
+One player's line to the lobby: feed the machine, do what it asks, hang up.
+
+What conversations are carried by, served by, and may cost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.conversation.talk import Send, Talk, Work
+from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.limits.buckets import TokenBucket
+from vinom.lines.shared import Shared
+from vinom.messages.catalogue import (
+    Asked,
+    Hello,
+    MatchEnded,
+    MatchFound,
+    QueueStatus,
+    RequestId,
+    Unusable,
+    Welcome,
+    decode_body,
+    decode_envelope,
+)
+from vinom.messages.envelope import Envelope, Push, Request
+from vinom.messages.rooms import ROOM_REQUESTS
+from vinom.model import Player
+from vinom.reactor.waits import Waits
+
+
+class Line(Protocol):
+    """
+    What carries a conversation: a TCP line or a WebSocket.
+
+    It calls `Conversation.received`, `Conversation.caught_up` when it stops being
+    behind, `Conversation.heard_out` when only the peer's half is closed, and
+    `Conversation.lost` once.
+
+    :ivar host: the peer's address.
+    :ivar ends_at_match: `MatchFound` is the last thing said on it.
+    :ivar opened_at: when the connection came, seconds since the Unix epoch.
+    """
+
+    host: str
+    ends_at_match: bool
+    opened_at: float
+
+    @property
+    def is_behind(self) -> bool:
+        """Does what was sent earlier still wait for the peer to take it?"""
+
+    @property
+    def has_unsent(self) -> bool:
+        """Does anything wait, said in this turn too; or did it, when the line ended?"""
+
+    def send(self, message: bytes | Shared) -> None:
+        """
+        Send one message when the reactor's turn ends, in order, and never drop it.
+
+        With too many unsent the line closes itself, and `Conversation.lost` follows.
+        """
+
+    def close(self, code: Code | None = None, reason: str = "") -> None:
+        """
+        Close when everything is sent.
+
+        :param code: why; ``None`` if there is nothing more to say.
+        :param reason: the same in words.
+        """
+
+
+@attrs.frozen
+class Followed:
+    """
+    An answer after which more is to be said at once.
+
+    :ivar then: says it.
+    """
+
+    push: Push
+    then: Callable[[], None]
+
+
+@attrs.frozen
+class Bounds:
+    """
+    What one conversation may cost. Times: seconds.
+
+    :ivar hello_seconds: time for a hello, from when the connection came.
+    :ivar idle_seconds: silence after which one who waits for nothing is sent away.
+    :ivar rate: messages a second.
+    :ivar burst: messages at once.
+    :ivar actions: actions a second, twice that at once; they count for themselves.
+    """
+
+    hello_seconds: float = 10.0
+    idle_seconds: float = 600.0
+    rate: float = 10.0
+    burst: float = 30.0
+    actions: float = 100.0
+
+
+class Desk(Protocol):
+    """
+    Who serves the requests: the lobby.
+
+    :ivar errors: how many players were refused something, by code.
+    :ivar hellos: who did not say hello yet.
+    :ivar idle: everybody else, until it is looked at whether they are silent.
+    """
+
+    errors: Counter[str]
+    hellos: Waits
+    idle: Waits
+
+    async def greet(
+        self, conversation: Conversation, hello: Hello
+    ) -> tuple[Player, Welcome, list[Push]]:
+        """Answer a hello; fails with `Refused`."""
+
+    async def serve(self, player: Player, request: Request) -> Push:
+        """Answer a request of the lobby; fails with `Refused`."""
+
+    def serve_now(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push | Followed | None:
+        """Answer a request of rooms, if it has an answer; fails with `Refused`."""
+
+    def lost(self, conversation: Conversation) -> None:
+        """A conversation is over."""
+
+
+class Place(Protocol):
+    """A place in a live room, which a conversation has."""
+
+    @property
+    def room_id(self) -> str:
+        """Which room."""
+
+    @property
+    def room(self) -> Any:
+        """The room itself: `vinom.rooms.room.LiveRoom`."""
+
+    def act(self, envelope: Envelope) -> None:
+        """The player acts; fails with `Refused`."""
+
+    def lost(self, conversation: Conversation) -> None:
+        """The conversation is over."""
+
+
+_NO_PLACES: Mapping[str, Place] = MappingProxyType({})
+
+
+class Conversation:
+    """
+    Carry one conversation.
+
+    :ivar host: the peer's address.
+    :ivar player: who it is, once that is known.
+    :ivar is_open: can it still be told something?
+    :ivar line: what carries it.
+    :ivar places: its places in live rooms, by room.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, desk: Desk, line: Line, clock: IReactorTime, bounds: Bounds
+    ) -> None:
+        self.host = line.host
+        self.player: Player | None = None
+        self.line, self.places = line, _NO_PLACES
+        self._place: Place | None = None
+        self._actions: TokenBucket | None = None
+        self._desk, self._clock, self._bounds = desk, clock, bounds
+        self._bucket = TokenBucket(bounds.rate, bounds.burst)
+        self._talk = Talk(ends_at_match=line.ends_at_match)
+        self._is_waiting = False
+        self.is_open = True
+        self._complaints = TokenBucket(bounds.rate, bounds.burst)
+        self._heard = clock.seconds()
+        self._catching_up: tuple[Callable[[], None], ...] = ()
+        desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
+
+    # What the line tells.
+
+    def received(self, message: bytes) -> None:
+        """One whole message came."""
+        if not self.is_open:
+            return
+        self._heard = now = self._clock.seconds()
+        asked: Asked | Unusable
+        try:
+            envelope = decode_envelope(message)
+            if envelope.type == "action" and self.player is not None:
+                self._act(envelope, now)
+                return
+            asked = decode_body(envelope)
+        except Unusable as refusal:
+            asked = refusal
+        if not self._bucket.take(now):
+            self._complain_of_rate(now, asked.id, self._bucket)
+        elif isinstance(asked, Unusable):
+            self._talk.misunderstood(asked, asked.id)
+        elif isinstance(asked.request, Hello):
+            self._talk.hello_arrived(asked)
+        else:
+            self._talk.request_arrived(asked)
+        self._flush()
+
+    def _act(self, envelope: Envelope, now: float) -> None:
+        """Hand an action to its room: what happens most takes the shortest way."""
+        bucket = self._actions
+        if bucket is None:
+            # No room was ever entered: there it is a message like any other.
+            bucket = self._bucket
+        if not bucket.take(now):
+            self._complain_of_rate(now, envelope.id, bucket)
+            self._flush()
+            return
+        try:
+            place = self._place
+            if place is None or envelope.room_id is not None:
+                place = self.place(envelope.room_id)
+            place.act(envelope)
+        except Refused as refusal:
+            self._talk.misunderstood(refusal, envelope.id)
+            self._flush()
+
+    def heard_out(self) -> None:
+        """The peer says no more."""
+        self._talk.heard_out()
+        self._flush()
+
+    def lost(self) -> None:
+        """The line is closed."""
+        self._talk.lost()
+        self._over()
+
+    def caught_up(self) -> None:
+        """The peer has taken everything that was sent."""
+        waiting, self._catching_up = self._catching_up, ()
+        for call in waiting:
+            call()
+
+    # Places in live rooms.
+
+    def place(self, room_id: str | None) -> Place:
+        """
+        Find the place that is meant; ``None`` is the only one.
+
+        :raises Refused: there is none, or there are several.
+        """
+        if room_id is not None:
+            found = self.places.get(room_id)
+            if found is not None:
+                return found
+        elif self._place is not None:
+            return self._place
+        elif self.places:
+            raise Refused(
+                Code.WHICH_ROOM,
+                "you are in several rooms: say room_id",
+                {"field": "room_id", "rooms": sorted(self.places)},
+            )
+        raise Refused(Code.NOT_IN_ROOM, "you are not in this room; join it first")
+
+    def entered(self, place: Place) -> None:
+        """This conversation has a place in a room now."""
+        if self._actions is None:
+            rate = self._bounds.actions
+            self._actions = TokenBucket(rate, 2 * rate)
+        self._set_places({**self.places, place.room_id: place})
+
+    def departed(self, place: Place) -> None:
+        """It has that place no more."""
+        if self.places.get(place.room_id) is place:
+            left = dict(self.places)
+            del left[place.room_id]
+            self._set_places(left)
+
+    def _set_places(self, places: dict[str, Place]) -> None:
+        self.places = places
+        self._place = next(iter(places.values())) if len(places) == 1 else None
+
+    # What the rest of the node tells.
+
+    @property
+    def is_behind(self) -> bool:
+        """Does what was sent earlier still wait for the peer to take it?"""
+        return self.line.is_behind
+
+    def when_caught_up(self, call: Callable[[], None]) -> None:
+        """Call *call* once, when the peer stops being behind; never if it is lost."""
+        self._catching_up = (*self._catching_up, call)
+
+    def pass_on(self, message: Shared) -> None:
+        """Tell the player what others are told as well; nothing special follows."""
+        if self.is_open and self.player is not None:
+            self.line.send(message)
+
+    def tell(self, push: Push) -> None:
+        """Tell the player what happened; `MatchFound` may end the line."""
+        self._note(push)
+        self._talk.told(push)
+        self._flush()
+
+    def warn(self, refusal: Refused) -> None:
+        """Tell the player what went wrong."""
+        self._talk.warned(refusal)
+        self._flush()
+
+    def refuse(self, refusal: Refused, id: RequestId) -> None:
+        """Answer a request that was taken long ago: it cannot be."""
+        self._talk.misunderstood(refusal, id)
+        self._flush()
+
+    def end(self, refusal: Refused) -> None:
+        """Say why, and hang up."""
+        self._talk.ended(refusal)
+        self._flush()
+
+    def _complain_of_rate(self, now: float, id: RequestId, bucket: TokenBucket) -> None:
+        """Refuse a message for its rate; who goes on regardless is sent away."""
+        wait = bucket.wait(now)
+        refusal = Refused(
+            Code.RATE_LIMITED, "too many messages", {"retry_after": round(wait, 3)}
+        )
+        self._talk.misunderstood(refusal, id)
+        if not self._complaints.take(now):
+            self._log.info(
+                "sent {host} away: too many messages",
+                host=self.host,
+                player_id=None if self.player is None else self.player.player_id,
+            )
+            self._talk.ended(refusal)
+
+    def _flush(self) -> None:
+        talk = self._talk
+        while talk.outbox:
+            for item in talk.take_outbox():
+                if type(item) is Send:
+                    self.line.send(item.message)
+                    if item.code:
+                        self._desk.errors[item.code] += 1
+                elif type(item) is Work:
+                    self._start(item.asked.request)
+                else:
+                    self.line.close(item.code, item.reason)
+                    self._over()
+
+    def _start(self, request: Request) -> None:
+        if type(request) in ROOM_REQUESTS:
+            # Nobody waits for anything: a coroutine would only cost time.
+            self._work_now(request)
+            return
+        work = self._work(request)
+        try:
+            work.send(None)
+        except StopIteration:
+            # Nobody had to be waited for, as mostly; a Deferred would cost as much
+            # as the answer.
+            return
+        # It goes on where it stopped: what it waits for says so until it is there.
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: self._log.failure("conversation failed", failure)
+        )
+
+    def _work_now(self, request: Request) -> None:
+        assert self.player is not None
+        found: Push | Followed | None
+        try:
+            found = self._desk.serve_now(self, self.player, request)
+        except Exception as error:
+            self._not_done(request, error)
+            return
+        if found is None:
+            self._talk.done()
+        elif isinstance(found, Followed):
+            self._talk.answered_first(found.push)
+            # What follows comes after the answer, and before anything else.
+            self._flush()
+            found.then()
+            self._talk.done()
+        else:
+            self._talk.answered(found)
+
+    async def _work(self, request: Request) -> None:
+        try:
+            if isinstance(request, Hello):
+                await self._greet(request)
+            else:
+                assert self.player is not None
+                push = await self._desk.serve(self.player, request)
+                self._note(push)
+                self._talk.answered(push)
+        except Exception as error:
+            self._not_done(request, error)
+        self._flush()
+
+    def _not_done(self, request: Request, error: Exception) -> None:
+        """Say why a request cannot be."""
+        match error:
+            case Refused():
+                refusal = error
+                # One over its rate is not to fill the log as well.
+                if isinstance(request, Hello) and error.code is not Code.RATE_LIMITED:
+                    self._log.info(
+                        "refused a hello from {host}: {code}, {why}",
+                        host=self.host,
+                        code=error.code.value,
+                        why=error.message,
+                    )
+            case StoreUnavailable():
+                self._log.error("storage does not answer: {error}", error=error)
+                refusal = Refused(Code.UNAVAILABLE, "try again in a moment")
+            case _:
+                failure = Failure(error)
+                self._log.failure(
+                    "a request failed: {request}", failure, request=type(request)
+                )
+                refusal = Refused(Code.INTERNAL, "our mistake; it is noted")
+        self._talk.refused(refusal)
+
+    async def _greet(self, hello: Hello) -> None:
+        player, welcome, news = await self._desk.greet(self, hello)
+        self.player = player
+        for push in news:
+            self._note(push)
+        self._talk.admitted(welcome, news)
+        if self.is_open:
+            self._desk.hellos.remove(self)
+            self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
+
+    def _note(self, push: Push) -> None:
+        """Remember whether this player waits for something."""
+        if isinstance(push, QueueStatus):
+            self._is_waiting = push.state != "idle"
+        elif isinstance(push, MatchFound | MatchEnded):
+            self._is_waiting = False
+
+    def overdue(self) -> None:
+        """No hello came in time; or see whether this player is silent."""
+        if self.player is None:
+            self._talk.overdue()
+            self._flush()
+            return
+        now, patience = self._clock.seconds(), self._bounds.idle_seconds
+        if self._is_waiting or self.places:
+            self._desk.idle.add(self, now + patience)
+        elif now >= self._heard + patience:
+            self.end(Refused(Code.TIMEOUT, "nothing was heard for long"))
+        else:
+            self._desk.idle.add(self, self._heard + patience)
+
+    def _over(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._catching_up = ()
+            self._desk.hellos.remove(self)
+            self._desk.idle.remove(self)
+            self._desk.lost(self)

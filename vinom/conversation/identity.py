@@ -1,0 +1,438 @@
+"""
+Who is it? Through `twisted.cred`: guests, outside tokens, and strcred's checkers.
+
+A checker's avatar id is a private account name. What other players see is a
+player id made of it by a hash, so that an account has one id on every node and
+nobody learns the account from it. Between hellos a player proves itself by its
+player key, of which only the hash is kept.
+
+Identity tokens: JWTs of an outside provider, who vouches for an account.
+
+Only public keys are taken, so whoever reads our configuration cannot mint. The
+key decides the algorithm, never the token (RFC 8725, section 3.1).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b32encode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Literal, TypeGuard
+
+import attrs
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import ICredentials, UsernamePassword
+from twisted.cred.error import (
+    LoginDenied,
+    LoginFailed,
+    UnauthorizedLogin,
+    UnhandledCredentials,
+)
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.logger import Logger
+from zope.interface import Interface, implementer
+
+from vinom.errors import Code, Misconfigured, Refused
+from vinom.limits.buckets import NetworkBuckets, is_loopback
+from vinom.messages.catalogue import Hello
+from vinom.model import Player
+from vinom.play.choices import clean_name
+from vinom.ports import IPlayerStore
+
+#: Who may play under any name, without proof.
+GuestPolicy = Literal["no", "loopback", "yes"]
+
+
+class IPlayerAvatar(Interface):
+    """What the portal gives for credentials: a `Player`."""
+
+
+class IOutsideToken(ICredentials):
+    """A signed statement of an outside identity provider."""
+
+
+@implementer(IOutsideToken)
+@attrs.frozen
+class OutsideToken:
+    """A JWT, as the player sent it."""
+
+    token: str = attrs.field(repr=False)
+
+
+@implementer(ICredentialsChecker)
+class OutsideTokenChecker:
+    """
+    Let in whom an outside provider vouches for.
+
+    :param verify: token and Unix time to account name; raises `Refused`.
+    """
+
+    credentialInterfaces = (IOutsideToken,)
+
+    def __init__(
+        self, verify: Callable[[str, float], str], now: Callable[[], float]
+    ) -> None:
+        self._verify, self._now = verify, now
+
+    def requestAvatarId(self, credentials: OutsideToken) -> Deferred[bytes | tuple[()]]:
+        try:
+            account = self._verify(credentials.token, self._now())
+        except Refused as refusal:
+            return fail(LoginFailed(refusal.message))
+        return succeed(account.encode())
+
+
+@implementer(ICredentialsChecker)
+class FirstThatKnows:
+    """Ask several checkers of one sort of credentials in turn; one yes is enough."""
+
+    def __init__(
+        self, sort: type[Interface], checkers: Sequence[ICredentialsChecker]
+    ) -> None:
+        self.credentialInterfaces = (sort,)
+        self._checkers = checkers
+
+    def requestAvatarId(self, credentials: object) -> Deferred[bytes | tuple[()]]:
+        return Deferred.fromCoroutine(self._ask(credentials))
+
+    async def _ask(self, credentials: object) -> bytes | tuple[()]:
+        refusal: LoginFailed = UnauthorizedLogin()
+        for checker in self._checkers:
+            try:
+                account: bytes | tuple[()] = await maybeDeferred(
+                    checker.requestAvatarId, credentials
+                )
+            except LoginFailed as error:
+                refusal = error
+            else:
+                return account
+        raise refusal
+
+
+def _portal(checkers: Sequence[ICredentialsChecker]) -> Portal:
+    """Make a portal that asks all of *checkers*; its own keeps one of each sort."""
+    by_sort: dict[type[Interface], list[ICredentialsChecker]] = {}
+    for checker in checkers:
+        for sort in checker.credentialInterfaces:
+            by_sort.setdefault(sort, []).append(checker)
+    return Portal(
+        PlayerRealm(), [FirstThatKnows(sort, found) for sort, found in by_sort.items()]
+    )
+
+
+@attrs.frozen
+class Introduction:
+    """
+    What the player says of itself, beside its proof.
+
+    :ivar kind: which sort of account; equal names of two sorts are two players.
+    :ivar name: a clean one, or ``None`` for any.
+    """
+
+    kind: str
+    name: str | None
+
+
+@implementer(IRealm)
+class PlayerRealm:
+    """Turn accounts into players."""
+
+    def requestAvatar(
+        self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
+    ) -> tuple[type[Interface], object, Callable[[], None]]:
+        if IPlayerAvatar not in interfaces or not isinstance(mind, Introduction):
+            raise NotImplementedError("players only")
+        # Some checkers of Twisted's give text where bytes are asked for.
+        account = avatarId if isinstance(avatarId, bytes) else str(avatarId).encode()
+        return IPlayerAvatar, player_of(account, mind), lambda: None
+
+
+def player_of(account: bytes, said: Introduction) -> Player:
+    """Make a player of a private account name and what it says of itself."""
+    digest = sha256(said.kind.encode() + b"\0" + account).digest()[:16]
+    player_id = b32encode(digest).decode().rstrip("=").lower()
+    return Player(player_id, said.name or f"player-{player_id[:6]}")
+
+
+@attrs.frozen
+class Known:
+    """
+    A player who proved who it is.
+
+    :ivar key: its secret for the next hello.
+    :ivar is_new: nobody has ever heard of this player.
+    """
+
+    player: Player
+    key: str = attrs.field(repr=False)
+    is_new: bool = False
+
+
+class Identity:
+    """
+    Answer hellos.
+
+    :param checkers: of `twisted.cred`, strcred's among them.
+    :param guests: who may come without proof.
+    :param now: the time, seconds since the Unix epoch.
+    :param key_seconds: how long a player key lives after its last use.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        players: IPlayerStore,
+        entropy: Callable[[int], bytes],
+        now: Callable[[], float],
+        *,
+        guests: GuestPolicy = "loopback",
+        checkers: Sequence[ICredentialsChecker] = (),
+        key_seconds: float = 6 * 3600.0,
+    ) -> None:
+        self._players, self._entropy, self._now = players, entropy, now
+        self._key_seconds = key_seconds
+        self._guests = guests
+        self._portal = _portal(checkers)
+        # Guessing passwords is what this slows; success costs nothing.
+        self._failures = NetworkBuckets(rate=0.5, burst=20)
+        # Guessing keys is hopeless: this only bounds what looking them up costs, and
+        # is so wide that who has one gets in beside somebody who guesses.
+        self._wrong_keys = NetworkBuckets(rate=20, burst=200)
+
+    async def identify(self, hello: Hello, host: str) -> Known:
+        """
+        Find out who says *hello*.
+
+        :param host: the peer's address.
+        :raises Refused: `UNAUTHORIZED`, `UNKNOWN_PLAYER_KEY`, `NAME_REFUSED` or
+            `RATE_LIMITED`, for an address that failed too often.
+        """
+        if hello.player_key is not None:
+            return await self._by_key(hello.player_key, host)
+        name = None if hello.name is None else clean_name(hello.name)
+        if hello.credentials is None:
+            return await self.introduce(self._guest(name, host), is_new=True)
+        _ensure(self._failures, host, self._now())
+        try:
+            player = await self._log_in(hello.credentials, name)
+        except Refused as refusal:
+            if refusal.code is Code.UNAUTHORIZED:
+                self._failures.take(host, self._now())
+            raise
+        return await self.introduce(player)
+
+    async def introduce(self, player: Player, *, is_new: bool = False) -> Known:
+        """Give a player a new key."""
+        key = urlsafe_b64encode(self._entropy(24)).decode()
+        await self._keep(key, player)
+        return Known(player, key, is_new)
+
+    async def _by_key(self, key: str, host: str) -> Known:
+        _ensure(self._wrong_keys, host, self._now())
+        player = await self._players.find(_hash(key))
+        if player is None:
+            self._wrong_keys.take(host, self._now())
+            raise Refused(
+                Code.UNKNOWN_PLAYER_KEY, "say hello with a name or credentials"
+            )
+        await self._keep(key, player)
+        return Known(player, key)
+
+    async def _keep(self, key: str, player: Player) -> None:
+        await self._players.keep(_hash(key), player, self._now() + self._key_seconds)
+
+    def _guest(self, name: str | None, host: str) -> Player:
+        """
+        Let a stranger in, as the policy says; each gets a new account.
+
+        There is nothing to prove, so no checker is asked.
+        """
+        if self._guests == "yes" or (self._guests == "loopback" and is_loopback(host)):
+            return player_of(self._entropy(16), Introduction("guest", name))
+        raise Refused(
+            Code.UNAUTHORIZED, "guests are not welcome here; send credentials"
+        )
+
+    async def _log_in(self, given: dict[str, str], name: str | None) -> Player:
+        kind, credentials = _credentials(given)
+        try:
+            _, player, _ = await maybeDeferred(
+                self._portal.login,
+                credentials,
+                Introduction(kind, name),
+                IPlayerAvatar,
+            )
+        except UnhandledCredentials:
+            raise Refused(
+                Code.UNAUTHORIZED,
+                f"this node takes no {kind} credentials",
+                {"field": "data.credentials"},
+            ) from None
+        except LoginDenied as error:
+            raise Refused(Code.UNAUTHORIZED, str(error)) from None
+        except LoginFailed as error:
+            raise Refused(
+                Code.UNAUTHORIZED, str(error) or "wrong credentials"
+            ) from None
+        assert isinstance(player, Player)
+        return player
+
+
+def _ensure(bucket: NetworkBuckets, host: str, now: float) -> None:
+    wait = bucket.wait(host, now)
+    if wait > 0:
+        raise Refused(
+            Code.RATE_LIMITED,
+            "too many failed hellos from your address",
+            {"retry_after": round(wait, 3)},
+        )
+
+
+def _credentials(
+    given: dict[str, str],
+) -> tuple[str, OutsideToken | UsernamePassword]:
+    """Sort what a hello brings by what it proves."""
+    if set(given) == {"token"}:
+        return "token", OutsideToken(given["token"])
+    if set(given) == {"username", "password"}:
+        return "password", UsernamePassword(
+            given["username"].encode(), given["password"].encode()
+        )
+    raise Refused(
+        Code.BAD_FIELD,
+        "credentials are {token} or {username, password}",
+        {"field": "data.credentials"},
+    )
+
+
+def _hash(key: str) -> str:
+    """
+    Hash a player key for the store: whoever reads the store learns no key.
+
+    One fast round is enough for 192 random bits.
+    """
+    return sha256(key.encode()).hexdigest()
+
+
+#: Key type to the algorithms it may be used with.
+_ALGORITHMS: tuple[tuple[type, list[str]], ...] = (
+    (Ed25519PublicKey, ["EdDSA"]),
+    (EllipticCurvePublicKey, ["ES256", "ES384", "ES512"]),
+    (RSAPublicKey, ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]),
+)
+
+
+class OutsideVerifier:
+    """
+    Check identity tokens.
+
+    :param keys: the provider's public keys: PEM blocks, or a JSON Web Key Set.
+    :param issuer: what ``iss`` must say.
+    :param audience: what ``aud`` must name: this game, at the provider.
+    :param leeway: how far the provider's clock may differ, seconds.
+    :raises Misconfigured: there is no usable key.
+    """
+
+    def __init__(
+        self, keys: bytes, issuer: str, audience: str, leeway: float = 30.0
+    ) -> None:
+        self._keys = _read_keys(keys)
+        self._issuer, self._audience, self._leeway = issuer, audience, leeway
+        self._jws = jwt.PyJWS()
+
+    def __call__(self, token: str, now: float) -> str:
+        """
+        Give the account (``sub``) that *token* vouches for.
+
+        :param now: seconds since the Unix epoch.
+        :raises Refused: `UNAUTHORIZED`; the message says what the player can mend.
+        """
+        claims = self._open(token)
+        audiences = claims.get("aud")
+        if isinstance(audiences, str):
+            audiences = [audiences]
+        account = claims.get("sub")
+        if (
+            claims.get("iss") != self._issuer
+            or not isinstance(audiences, list)
+            or self._audience not in audiences
+            or not isinstance(account, str)
+            or not 1 <= len(account) <= 255
+        ):
+            raise _refused("the token is for somebody or something else")
+        expires_at, begins_at = claims.get("exp"), claims.get("nbf", 0)
+        if not _is_time(expires_at) or now >= expires_at + self._leeway:
+            raise _refused("the token is expired")
+        if not _is_time(begins_at) or now < begins_at - self._leeway:
+            raise _refused("the token is not valid yet")
+        return account
+
+    def _open(self, token: str) -> dict[str, Any]:
+        try:
+            wanted = self._jws.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, ValueError):
+            raise _refused("that is no token") from None
+        for key_id, key, algorithms in self._keys:
+            if wanted is not None and key_id is not None and key_id != wanted:
+                continue
+            try:
+                claims = json.loads(self._jws.decode(token, key, algorithms))
+            except (jwt.PyJWTError, ValueError, RecursionError):
+                continue
+            if isinstance(claims, dict):
+                return claims
+        raise _refused("no known key signed the token")
+
+
+def _is_time(value: Any) -> TypeGuard[float]:
+    """Is it a number that one can calculate with? JSON also has huge ones."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < 1e12
+    )
+
+
+def _refused(why: str) -> Refused:
+    return Refused(Code.UNAUTHORIZED, why, {"field": "data.credentials.token"})
+
+
+def _read_keys(text: bytes) -> list[tuple[str | None, Any, list[str]]]:
+    try:
+        if text.lstrip().startswith(b"{"):
+            found = _read_key_set(json.loads(text))
+        else:
+            end = b"-----END PUBLIC KEY-----"
+            found = [
+                (None, load_pem_public_key(block + end))
+                for block in text.split(end)
+                if block.strip()
+            ]
+        keys = [(key_id, key, _algorithms(key)) for key_id, key in found]
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        raise Misconfigured(
+            f"the identity provider's keys cannot be read: {error}"
+        ) from error
+    if not keys:
+        raise Misconfigured("the identity provider's file holds no public key")
+    return keys
+
+
+def _read_key_set(document: Mapping[str, Any]) -> list[tuple[str | None, Any]]:
+    keys = jwt.PyJWKSet.from_dict(dict(document)).keys
+    return [(key.key_id, key.key) for key in keys]
+
+
+def _algorithms(key: Any) -> list[str]:
+    for kind, algorithms in _ALGORITHMS:
+        if isinstance(key, kind):
+            return algorithms
+    raise ValueError("only Ed25519, elliptic curve and RSA public keys are taken")

@@ -1,0 +1,276 @@
+"""
+One player's conversation with the lobby, whatever carries it.
+
+Whole messages and answers go in; what to send, what to do and when to hang up
+come out of the `Talk.outbox`. One request is worked on at a time and answers
+keep the order of the requests. Source: docs/protocol/lobby.rst.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from enum import Enum
+from typing import final
+
+import attrs
+from msgspec import Struct
+
+from vinom.errors import Code, Refused
+from vinom.messages.catalogue import (
+    Asked,
+    Hello,
+    MatchFound,
+    Push,
+    RequestId,
+    Welcome,
+    encode_failure,
+    encode_push,
+)
+
+#: Requests that may wait while an earlier one is worked on.
+MOST_HELD = 16
+
+
+@final
+class Send(Struct, frozen=True, gc=False):
+    """
+    Bytes of one message for the peer.
+
+    :ivar code: why something is refused, if it says that; for counters.
+    """
+
+    message: bytes
+    code: str = ""
+
+
+@final
+class Work(Struct, frozen=True):
+    """
+    The peer wants this; answer it with `answered` or `refused`.
+
+    A `Hello` is answered with `admitted` or `refused`.
+    """
+
+    asked: Asked
+
+
+@final
+class HangUp(Struct, frozen=True):
+    """
+    Everything is said; close when it is sent.
+
+    :ivar code: why; ``None`` if the conversation simply came to its end.
+    :ivar reason: the same in words.
+    """
+
+    code: Code | None = None
+    reason: str = ""
+
+
+class Stage(Enum):
+    """How far a conversation is."""
+
+    GREETING = "greeting"
+    CHECKING = "checking"
+    IDLE = "idle"
+    WORKING = "working"
+    CLOSED = "closed"
+
+
+_GREETING, _CHECKING, _CLOSED = Stage.GREETING, Stage.CHECKING, Stage.CLOSED
+_IDLE, _WORKING = Stage.IDLE, Stage.WORKING
+
+
+@attrs.define(eq=False)
+class Talk:
+    """
+    One conversation; ``outbox`` is what the caller must act on.
+
+    A stage and plain methods, for each message takes some of these steps (decision
+    0024). What was under way when the peer left, or was sent away, ends quietly.
+
+    :ivar ends_at_match: `MatchFound` is the last thing said...
+    :ivar stays: ...unless the peer wants to go on here.
+    :ivar held: requests that wait for the one at work.
+    """
+
+    ends_at_match: bool = False
+    stays: bool = False
+    outbox: list[Send | Work | HangUp] = attrs.field(factory=list)
+    held: deque[Asked] = attrs.field(factory=deque)
+    stage: Stage = attrs.field(default=_GREETING, init=False)
+    _at_work: RequestId = None
+    _early: list[Push] = attrs.field(factory=list)
+    _is_heard_out: bool = False
+
+    def take_outbox(self) -> list[Send | Work | HangUp]:
+        """Take what must be done, in order."""
+        outbox, self.outbox = self.outbox, []
+        return outbox
+
+    # What the peer does.
+
+    def hello_arrived(self, asked: Asked) -> None:
+        """The peer says who it is."""
+        if self.stage is _GREETING:
+            hello = asked.request
+            self.stays = isinstance(hello, Hello) and hello.stay
+            self._work(asked, _CHECKING)
+        elif self.stage is not _CLOSED:
+            self._fail(Refused(Code.HELLO_TWICE, "you said hello already"), asked.id)
+
+    def request_arrived(self, asked: Asked) -> None:
+        """The peer asks for anything else."""
+        stage = self.stage
+        if stage is _IDLE:
+            self._work(asked, _WORKING)
+        elif stage is _GREETING:
+            self._fail(_hello_first(), asked.id)
+        elif stage is not _CLOSED:
+            self._hold(asked)
+
+    def misunderstood(self, refusal: Refused, id: RequestId) -> None:
+        """The peer sent what is no request, or too many of them."""
+        if self.stage is not _CLOSED:
+            self._fail(refusal, id)
+
+    def heard_out(self) -> None:
+        """The peer says no more; it is over when what it asked for is answered."""
+        self._is_heard_out = True
+        if self.stage is _GREETING or self.stage is _IDLE:
+            self._finish()
+
+    def lost(self) -> None:
+        """The peer is gone."""
+        self.stage = _CLOSED
+
+    # What became of the request at work.
+
+    def admitted(self, welcome: Welcome, news: Sequence[Push]) -> None:
+        """The peer is who it says; *news* is what it missed."""
+        if not self._was(_CHECKING):
+            return
+        self._say(welcome, self._at_work)
+        early, self._early = self._early, []
+        for push in (*news, *early):
+            if not self._say(push):
+                self._finish()
+                return
+        self._go_on()
+
+    def answered(self, push: Push) -> None:
+        """The request at work is done."""
+        if self._was(_WORKING):
+            self._say(push, self._at_work)
+            self._go_on()
+
+    def answered_first(self, push: Push) -> None:
+        """The request at work is answered; it is `done` when more has been said."""
+        if self._was(_WORKING):
+            self._say(push, self._at_work)
+
+    def done(self) -> None:
+        """The request at work is done, and needs no answer any more."""
+        if self._was(_WORKING):
+            self._go_on()
+
+    def refused(self, refusal: Refused) -> None:
+        """The request at work, or the hello, cannot be."""
+        if self.stage is not _CHECKING:
+            if self._was(_WORKING):
+                self._fail(refusal, self._at_work)
+                self._go_on()
+            return
+        self.stage = _GREETING
+        self._fail(refusal, self._at_work)
+        self._early.clear()
+        while self.held:
+            self._fail(_hello_first(), self.held.popleft().id)
+        if self._is_heard_out:
+            self._finish()
+
+    # What else happens.
+
+    def told(self, push: Push) -> None:
+        """Something happened that the peer must know."""
+        stage = self.stage
+        if stage is _IDLE or stage is _WORKING:
+            if not self._say(push):
+                self._finish()
+        elif self._was(_CHECKING):
+            # The welcome comes first.
+            self._early.append(push)
+
+    def warned(self, refusal: Refused) -> None:
+        """Something went wrong that the peer did not ask for."""
+        if self.stage is not _CLOSED:
+            self._fail(refusal)
+
+    def overdue(self) -> None:
+        """The time for a hello is over."""
+        if self.stage is _GREETING or self.stage is _CHECKING:
+            self.ended(Refused(Code.TIMEOUT, "no hello came in time"))
+
+    def ended(self, refusal: Refused) -> None:
+        """The conversation cannot go on, and the peer is told why."""
+        if self.stage is not _CLOSED:
+            self.stage = _CLOSED
+            self._fail(refusal)
+            self.outbox.append(HangUp(refusal.code, refusal.message))
+
+    def _was(self, stage: Stage) -> bool:
+        """
+        Is it at this stage, and not over?
+
+        :raises RuntimeError: it is at another one, which is our own mistake.
+        """
+        if self.stage is stage:
+            return True
+        if self.stage is _CLOSED:
+            return False
+        raise RuntimeError(f"it is {self.stage.value}, not {stage.value}")
+
+    def _finish(self) -> None:
+        """There is nothing more to say."""
+        self.stage = _CLOSED
+        self.outbox.append(HangUp())
+
+    def _say(self, push: Push, id: RequestId = None) -> bool:
+        """Say it; is there more to say after it?"""
+        self.outbox.append(Send(encode_push(push, id)))
+        ends = self.ends_at_match and not self.stays
+        return not (ends and isinstance(push, MatchFound))
+
+    def _fail(self, refusal: Refused, id: RequestId = None) -> None:
+        code, details = refusal.code, refusal.details
+        text = encode_failure(code, refusal.message, details, id)
+        self.outbox.append(Send(text, code))
+
+    def _work(self, asked: Asked, stage: Stage) -> None:
+        self.stage = stage
+        self._at_work = asked.id
+        self.outbox.append(Work(asked))
+
+    def _go_on(self) -> None:
+        """A request is done; work on the next one, if one waits."""
+        self.stage = _IDLE
+        if self.held:
+            self._work(self.held.popleft(), _WORKING)
+        elif self._is_heard_out:
+            self._finish()
+
+    def _hold(self, asked: Asked) -> None:
+        if len(self.held) < MOST_HELD:
+            self.held.append(asked)
+            return
+        refusal = Refused(
+            Code.RATE_LIMITED,
+            "wait for the answers to earlier requests",
+            {"retry_after": 1.0},
+        )
+        self._fail(refusal, asked.id)
+
+
+def _hello_first() -> Refused:
+    return Refused(Code.HELLO_FIRST, "say hello first")

@@ -1,0 +1,173 @@
+"""The lobby: where players say who they are, queue, and are told of their match."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vinom import __version__
+from vinom.conversation.conversation import Bounds, Conversation, Followed, Line
+from vinom.conversation.identity import Identity
+from vinom.conversation.presence import Presence
+from vinom.errors import Code, Refused
+from vinom.game import Game
+from vinom.matches.service import Sessions
+from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.messages.catalogue import (
+    PROTOCOL,
+    Cancel,
+    Hello,
+    Ping,
+    Pong,
+    Push,
+    Queue,
+    Request,
+    Welcome,
+)
+from vinom.model import Player
+from vinom.reactor.waits import Waits
+from vinom.rooms.rooms import Rooms
+
+
+class Lobby(Service):
+    """
+    Hold every conversation of this node, whatever carries it.
+
+    :param games: by the name players ask for.
+    :param bounds: what one conversation may cost.
+    :param is_debugging: write down each hello.
+    :ivar errors: how many players were refused something, by code.
+    :ivar hellos: conversations whose hello did not come yet.
+    :ivar idle: the others, until it is looked at whether they are silent.
+    """
+
+    name = "lobby"
+    _log = Logger()
+
+    def __init__(
+        self,
+        identity: Identity,
+        presence: Presence,
+        matchmaker: Matchmaker,
+        sessions: Sessions,
+        rooms: Rooms,
+        games: Mapping[str, Game[Any, Any]],
+        clock: IReactorTime,
+        bounds: Bounds | None = None,
+        *,
+        is_debugging: bool = False,
+    ) -> None:
+        self._identity, self._presence = identity, presence
+        self._matchmaker, self._sessions = matchmaker, sessions
+        self._rooms = rooms
+        self._games, self._clock = tuple(sorted(games)), clock
+        self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
+        self._conversations: set[Conversation] = set()
+        self.hellos, self.idle = Waits(clock), Waits(clock)
+        self.errors: Counter[str] = Counter()
+
+    def open(self, line: Line) -> Conversation:
+        """Start a conversation on a new line."""
+        conversation = Conversation(self, line, self._clock, self._bounds)
+        self._conversations.add(conversation)
+        return conversation
+
+    def stopService(self) -> None:
+        """Say goodbye to everybody."""
+        Service.stopService(self)
+        for conversation in tuple(self._conversations):
+            conversation.end(Refused(Code.SHUTDOWN, "the server stops"))
+
+    def drain(self) -> Deferred[None]:
+        """No new matches and rooms; fires when there are none any more."""
+        drained = gatherResults([self._sessions.drain(), self._rooms.drain()])
+        return drained.addCallback(lambda _: None)
+
+    def counts(self) -> dict[str, int]:
+        """How many lines and known players there are, for metrics."""
+        return {"lines": len(self._conversations), "players": len(self._presence)}
+
+    # What conversations ask.
+
+    async def greet(
+        self, conversation: Conversation, hello: Hello
+    ) -> tuple[Player, Welcome, list[Push]]:
+        """Find out who it is and what it missed."""
+        known = await self._identity.identify(hello, conversation.host)
+        if not conversation.is_open:
+            raise Refused(Code.TIMEOUT, "the line closed during the hello")
+        player = known.player
+        older = self._presence.enter(player.player_id, conversation)
+        if older is not None:
+            older.end(Refused(Code.REPLACED, "you said hello on another line"))
+        try:
+            news = [] if known.is_new else await self._news(player)
+            if not conversation.is_open:
+                raise Refused(Code.TIMEOUT, "the line closed during the hello")
+        except BaseException:
+            self._leave(player.player_id, conversation)
+            raise
+        if self._is_debugging:
+            # Thousands come in a second after a network was away.
+            self._log.debug(
+                "hello from {name} at {host}",
+                name=player.name,
+                host=conversation.host,
+                player_id=player.player_id,
+            )
+        welcome = Welcome(
+            player.player_id,
+            known.key,
+            player.name,
+            PROTOCOL,
+            f"vinom {__version__}",
+            self._games,
+        )
+        return player, welcome, news
+
+    async def serve(self, player: Player, request: Request) -> Push:
+        """Answer a request of a known player."""
+        match request:
+            case Queue(game, options, loadout):
+                return await self._matchmaker.join(
+                    player, game, bytes(options), bytes(loadout)
+                )
+            case Cancel():
+                return await self._matchmaker.cancel(player.player_id)
+            case Ping():
+                return Pong()
+        raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+
+    def serve_now(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push | Followed | None:
+        """Answer a request about rooms, for which nobody has to be waited."""
+        return self._rooms.serve(conversation, player, request)
+
+    def lost(self, conversation: Conversation) -> None:
+        """A conversation is over; its player may have a newer one."""
+        self._conversations.discard(conversation)
+        self._rooms.lost(conversation)
+        if conversation.player is not None:
+            self._leave(conversation.player.player_id, conversation)
+
+    async def _news(self, player: Player) -> list[Push]:
+        """Tell one who is back where it stands: in a match, a queue, or neither."""
+        found = await self._sessions.rejoin(player.player_id)
+        if found is not None:
+            return [found]
+        status = await self._matchmaker.player_back(player.player_id)
+        if status is not None:
+            return [status]
+        ended = await self._sessions.last_end(player.player_id)
+        return [] if ended is None else [ended]
+
+    def _leave(self, player_id: str, conversation: Conversation) -> None:
+        if self._presence.leave(player_id, conversation):
+            self._matchmaker.player_lost(player_id)

@@ -1,0 +1,146 @@
+"""``vinom doctor``: what keeps a node from running well here, and the remedies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import textwrap
+from typing import Any
+
+import attrs
+
+from vinom.doctor.examination import Examination
+from vinom.doctor.findings import Finding, count_verdicts, summary
+from vinom.doctor.network import answer, probe
+from vinom.errors import Misconfigured
+from vinom.node.settings import TABLE, Settings
+from vinom.node.sources import checked_path, gather
+from vinom.node.values import Switch
+
+_EPILOG = """\
+Besides these it takes every option of twistd vinom (twistd vinom --help), its file
+(--config) and its VINOM_* variables: give it what you give the node. Run it as the
+node's user, before the node or beside it; it changes nothing.
+
+Is the way from the internet to the game ports open? Ask from another machine:
+  server$  vinom doctor --answer --config /etc/vinom.toml
+  player$  vinom doctor --probe play.example.org:46063
+
+Exit code: 0 if nothing fails, 1 if something does, 2 if it is asked wrongly.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be asked."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    # What is not a setting must not be mistaken for the beginning of one.
+    parser.allow_abbrev = False
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="ADDRESS",
+        help="a second address of this machine, from which a game port is asked",
+    )
+    parser.add_argument(
+        "--time-from",
+        metavar="URL",
+        help="a web server whose time this machine's is compared with",
+    )
+    parser.add_argument(
+        "--answer",
+        action="store_true",
+        help="answer at the last free game port until Ctrl-C, and nothing else",
+    )
+    parser.add_argument(
+        "--for",
+        dest="seconds",
+        metavar="SECONDS",
+        type=float,
+        help="with --answer: for so long",
+    )
+    parser.add_argument(
+        "--probe", metavar="HOST:PORT", help="ask who answers there, and nothing else"
+    )
+    parser.add_argument("--json", action="store_true", help="print findings as JSON")
+    parser.add_argument("--config", metavar="PATH", help="the node's TOML file")
+    for row in TABLE:
+        how: dict[str, Any] = {"metavar": row.kind.metavar}
+        if isinstance(row.kind, Switch):
+            how = {"action": "store_true", "default": None}
+        elif row.many:
+            how["action"] = "append"
+        parser.add_argument(
+            f"--{row.flag}", dest=f"set_{row.name}", help=argparse.SUPPRESS, **how
+        )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Look, and say what was found; 1 if something fails.
+
+    :raises Misconfigured: a setting or an option makes no sense.
+    """
+    if options.answer and options.probe:
+        raise Misconfigured("give --answer on one machine and --probe on the other")
+    if options.seconds is not None and not (options.answer and options.seconds > 0):
+        raise Misconfigured("--for must be more than 0 seconds, and goes with --answer")
+    if options.probe:
+        return _show(probe(options.probe, os.urandom), options.json)
+    settings = _settings(options)
+    if options.answer:
+        answer(settings, options.seconds, lambda line: print(line, flush=True))
+        return 0
+    examination = Examination(settings, options.source, options.time_from)
+    return _show(examination.run(os.urandom), options.json)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Read what the node would read."""
+    given = {
+        row.name: value
+        for row in TABLE
+        if (value := getattr(options, f"set_{row.name}")) is not None
+    }
+    path = None if options.config is None else checked_path("--config", options.config)
+    return gather(given, os.environ, path)
+
+
+def _show(findings: list[Finding], as_json: bool) -> int:
+    """Print findings; gives the exit code."""
+    counts = count_verdicts(findings)
+    if as_json:
+        told = {"findings": [attrs.asdict(one) for one in findings], "counts": counts}
+        print(json.dumps(told, indent=2))
+    else:
+        print(told_in_lines(findings, shutil.get_terminal_size().columns))
+    return 1 if counts["failure"] else 0
+
+
+def told_in_lines(findings: list[Finding], columns: int) -> str:
+    """Write findings for people: verdict, name, sentence; below it the remedy."""
+    verdicts = max(len(one.verdict) for one in findings)
+    names = max(len(one.name) for one in findings)
+    indent = " " * (verdicts + names + 4)
+    width = max(columns, len(indent) + 40)
+    lines = []
+    for one in findings:
+        head = f"{one.verdict.ljust(verdicts)}  {one.name.ljust(names)}  "
+        lines += _wrapped(head, indent, one.told, width)
+        if one.remedy is not None:
+            lines += _wrapped(f"{indent}-> ", f"{indent}   ", one.remedy, width)
+    return "\n".join([*lines, "", summary(findings)])
+
+
+def _wrapped(first: str, rest: str, text: str, width: int) -> list[str]:
+    # Commands and addresses are to be copied whole.
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,172 @@
+"""``vinom doctor`` looks at everything, one thing after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from vinom.doctor import trust as doctor_trust
+from vinom.doctor.findings import Finding, failure, ok
+from vinom.doctor.machine import examine_limits, examine_store, watch_clock
+from vinom.doctor.network import examine_udp
+from vinom.doctor.ports import examine_host, examine_ports, listener_of
+from vinom.doctor.trust import look_at
+from vinom.errors import Misconfigured
+from vinom.game_loader import load_games
+from vinom.keys.files import read_file
+from vinom.node.asking import AdminLine, NotDone
+from vinom.node.build import find_checkers
+from vinom.node.settings import Settings
+from vinom.web.bearer import checked_token
+
+#: When no game can be loaded, tables of so many are reckoned with.
+_USUAL_SEATS = 4
+
+
+@attrs.frozen
+class Examination:
+    """
+    What is to be looked at.
+
+    :ivar source: a second address of this machine, to ask a game port from.
+    :ivar time_from: URL of a web server whose time is asked for.
+    :ivar watch_seconds: for how long, at least, the clock is watched.
+    """
+
+    settings: Settings
+    source: str | None = None
+    time_from: str | None = None
+    watch_seconds: float = 0.5
+
+    def run(self, entropy: Callable[[int], bytes]) -> list[Finding]:
+        """
+        Look, and change nothing.
+
+        :raises Misconfigured: what was asked for makes no sense.
+        """
+        settings = self.settings
+        finish_clock = watch_clock(self.watch_seconds)
+        node = listener_of(settings.admin_socket)
+        host, addresses = examine_host(settings)
+        games, most_seats = _games(settings)
+        findings = [
+            _node(settings, node),
+            *examine_ports(settings, node),
+            host,
+            *examine_udp(settings, addresses, self.source, entropy),
+            *examine_limits(settings, node, most_seats),
+            games,
+            *_certificates(settings),
+            *_identity(settings),
+            *examine_store(settings),
+        ]
+        return [*findings, *finish_clock(self.time_from)]
+
+
+def _node(settings: Settings, node: int | None) -> Finding:
+    if node is None:
+        return ok("node", "none runs on this state directory")
+    try:
+        told = AdminLine(settings.admin_socket).get("status")
+    except (Misconfigured, NotDone) as error:
+        whose = f"process {node}" if node else "a process"
+        return failure(
+            "node",
+            f"{whose} has its admin socket, and does not answer: {error}",
+            "run this as the node's user; or look at its log, and start it again",
+        )
+    return ok(
+        "node",
+        f"process {node} runs here, {told['state']}, its lobby at {told['lobby']}",
+    )
+
+
+def _games(settings: Settings) -> tuple[Finding, int]:
+    """Load the games; gives the most seats of one table too."""
+    try:
+        games = load_games(settings.game)
+    except Misconfigured as error:
+        return failure("games", str(error), "set game to what can be imported"), (
+            _USUAL_SEATS
+        )
+    most = max((game.seats[1] for game in games.values()), default=_USUAL_SEATS)
+    return ok("games", ", ".join(sorted(games))), most
+
+
+def _certificates(settings: Settings) -> list[Finding]:
+    now = time.time()
+    findings: list[Finding] = []
+    path, key = settings.tls_certificate_file, settings.tls_key_file
+    if path is None or key is None:
+        findings.append(ok("lobby certificate", "the node makes and renews its own"))
+    else:
+        name = "lobby certificate"
+        try:
+            found = look_at(path, key, ("tls_certificate_file", "tls_key_file"))
+        except Misconfigured as error:
+            findings.append(_unusable(name, error))
+        else:
+            host = settings.told_host
+            findings += doctor_trust.lobby_certificate(found, host, now)
+    return [*findings, _authority(settings, now)]
+
+
+def _authority(settings: Settings, now: float) -> Finding:
+    path, key = settings.authority_certificate_file, settings.authority_key_file
+    try:
+        if path is not None and key is not None:
+            names = ("authority_certificate_file", "authority_key_file")
+            return doctor_trust.authority(look_at(path, key, names), True, now)
+        folder = settings.state_dir / "authority"
+        if not _is_there(folder / "ca.pem"):
+            return ok("authority", "none yet; the node makes a private one")
+        found = look_at(folder / "ca.pem", folder / "ca.key")
+        return doctor_trust.authority(found, False, now)
+    except Misconfigured as error:
+        return _unusable("authority", error)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # Not for us to see; reading it will say so.
+        return True
+
+
+def _unusable(
+    name: str, error: Misconfigured, usual: str = "put another file in its place"
+) -> Finding:
+    """Say what is wrong; the error may name the remedy itself."""
+    told, _, remedy = str(error).partition("; ")
+    return failure(name, told, remedy or usual)
+
+
+def _identity(settings: Settings) -> list[Finding]:
+    """Try what says who may come, and who may administer."""
+    findings = []
+    try:
+        checkers = find_checkers(settings, time.time)
+    except Misconfigured as error:
+        how = "see twistd vinom --help-auth"
+        findings.append(_unusable("identity", error, how))
+    else:
+        guests = {
+            "no": "no guests",
+            "loopback": "guests from this machine",
+            "yes": "guests from everywhere",
+        }[settings.guests]
+        told = f"{guests}, and who proves a name in one of {len(checkers)} ways"
+        findings.append(ok("identity", told if checkers else guests))
+    path = settings.admin_token_file
+    if path is not None:
+        try:
+            checked_token(read_file(path, "admin_token_file"), str(path))
+        except Misconfigured as error:
+            findings.append(_unusable("admin token", error))
+        else:
+            findings.append(ok("admin token", f"{path} holds one"))
+    return findings

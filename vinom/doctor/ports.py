@@ -1,0 +1,477 @@
+"""
+What is wrong with the ports and sockets that a node is to listen on.
+
+Who has a port, as far as ``/proc`` tells this user (source: proc(5)).
+
+``vinom doctor`` tries ports: each is bound for a moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+
+from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
+from vinom.doctor.network import address_of, open_socket, public_host
+from vinom.limits.buckets import is_loopback
+from vinom.node.listening import LONGEST_SOCKET_PATH
+from vinom.node.settings import Settings
+
+
+@attrs.frozen
+class Owner:
+    """
+    Who has a port.
+
+    :ivar is_ours: is it the running node, or a process that it started?
+    """
+
+    pid: int
+    program: str
+    is_ours: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.program} (process {self.pid})"
+
+
+@attrs.frozen
+class Tried:
+    """
+    What came of binding a port; it was closed at once.
+
+    :ivar problem: name of the error, such as ``"EADDRINUSE"``; ``None``: it is free.
+    :ivar owner: ``None`` if it is free, or nobody can be named.
+    """
+
+    problem: str | None = None
+    owner: Owner | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Has the running node got it?"""
+        return self.owner is not None and self.owner.is_ours
+
+
+def listening(name: str, where: str, setting: str, tried: Tried) -> Finding:
+    """Judge a TCP port that the node listens on."""
+    if tried.problem is None:
+        return ok(name, f"{where} is free")
+    if tried.is_ours:
+        return ok(name, f"{where} is used by the running node, {tried.owner}")
+    if tried.problem == "EADDRINUSE":
+        who = tried.owner or "a process that only its own user, or root, can see"
+        return failure(
+            name,
+            f"{where} is used by {who}",
+            f"stop that, or set {setting} to another port",
+        )
+    return _not_bindable(name, where, setting, tried.problem)
+
+
+def _not_bindable(name: str, where: str, setting: str, problem: str) -> Finding:
+    if problem == "EADDRNOTAVAIL":
+        return failure(
+            name,
+            f"{where} is not at an address of this machine",
+            f"set interface, or the address in {setting}, to one that the machine has "
+            "(ip address lists them)",
+        )
+    if problem == "EACCES":
+        return failure(
+            name,
+            f"{where} may not be used by this user",
+            f"set {setting} to ports from 1024, or give the node CAP_NET_BIND_SERVICE",
+        )
+    return failure(
+        name,
+        f"{where} cannot be used ({problem})",
+        f"set interface and {setting} to an address and a port that can be",
+    )
+
+
+def game_ports(
+    first: int,
+    last: int,
+    tried: Mapping[int, Tried],
+    ephemeral: tuple[int, int] | None,
+    reserved: frozenset[int],
+    is_public: bool,
+) -> list[Finding]:
+    """
+    Judge the UDP ports of game servers.
+
+    :param tried: one for each port of the range.
+    :param ephemeral: the range from which the kernel takes ports for anybody.
+    :param reserved: what it leaves out of it.
+    :param is_public: do players come from other machines?
+    """
+    name, total = "game ports", last - first + 1
+    free = sum(one.problem is None for one in tried.values())
+    ours = sum(one.is_ours for one in tried.values())
+    lost = {port: one for port, one in tried.items() if one.problem and not one.is_ours}
+    where = f"UDP {first}-{last}"
+    used = f", {ours} used by the running node" if ours else ""
+    if not lost:
+        findings = [ok(name, f"{where}: {free} of {total} are free{used}")]
+    elif free + ours == 0:
+        first_problem, *others = {str(one.problem) for one in lost.values()}
+        if first_problem != "EADDRINUSE" and not others:
+            findings = [_not_bindable(name, where, "ports", first_problem)]
+        else:
+            findings = [
+                failure(
+                    name,
+                    f"{where}: none of them can be had: {_told_taken(lost)}",
+                    "stop what has them, or set ports to another range",
+                )
+            ]
+    else:
+        findings = [
+            warning(
+                name,
+                f"{where}: {free} of {total} are free{used}, {len(lost)} not: "
+                f"{_told_taken(lost)}",
+                "stop what has them, or set ports to another range; until then fewer "
+                "matches fit",
+            )
+        ]
+    if is_public and ephemeral is not None:
+        open_to_all = [
+            port
+            for port in range(first, last + 1)
+            if ephemeral[0] <= port <= ephemeral[1] and port not in reserved
+        ]
+        if open_to_all:
+            findings.append(
+                warning(
+                    "reserved ports",
+                    f"{len(open_to_all)} of {where} are in the range "
+                    f"{ephemeral[0]}-{ephemeral[1]}, from which the kernel gives ports "
+                    "to any program",
+                    f"sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last} (add "
+                    "what is reserved already), or set ports outside of that range",
+                )
+            )
+    return findings
+
+
+def _told_taken(lost: Mapping[int, Tried]) -> str:
+    """Name ports and who has them, neighbours of one owner together."""
+
+    def who(port: int) -> str:
+        one = lost[port]
+        if one.problem != "EADDRINUSE":
+            return f"not usable ({one.problem})"
+        return f"by {one.owner}" if one.owner else "by a process that is not to be seen"
+
+    told = []
+    for owner, ports in groupby(sorted(lost), key=who):
+        listed = list(ports)
+        span = f"{listed[0]}-{listed[-1]}" if len(listed) > 1 else str(listed[0])
+        if len(listed) > 1 and listed[-1] - listed[0] >= len(listed):
+            span = f"{len(listed)} of {span}"
+        told.append(f"{span} {owner}")
+    shown, more = told[:4], len(told) - 4
+    return ", ".join(shown) + (f", and {more} more" if more > 0 else "")
+
+
+def control_socket(path: str, longest: int, is_answered: bool, ours: bool) -> Finding:
+    """
+    Judge the socket where game servers dial in.
+
+    :param longest: what the address of a UNIX socket can hold, bytes.
+    :param is_answered: does somebody listen there?
+    """
+    name = "control socket"
+    if len(path.encode()) > longest:
+        return failure(
+            name,
+            f"{path} is longer than the {longest} bytes of a socket's path",
+            "set a shorter state_dir",
+        )
+    if is_answered and ours:
+        return ok(name, f"{path} is used by the running node")
+    if is_answered:
+        return failure(
+            name,
+            f"{path} is used by a process that does not answer as a node",
+            "stop it, or set another state_dir",
+        )
+    return ok(name, f"{path} is free")
+
+
+PROC = Path("/proc")
+#: State of a TCP socket that listens.
+_LISTENS = "0A"
+
+
+def owners(
+    kind: str, ports: Iterable[int], node: int | None, proc: Path = PROC
+) -> dict[int, Owner]:
+    """
+    Find who has ports; those of other users' processes only if we are root.
+
+    :param kind: ``"tcp"`` (only who listens) or ``"udp"``.
+    :param node: process of the running node, whose children are ours too.
+    """
+    wanted = frozenset(ports)
+    inodes: dict[str, int] = {}
+    for table in (kind, f"{kind}6"):
+        with suppress(OSError):
+            inodes |= sockets_at((proc / "net" / table).read_text(), wanted, kind)
+    if not inodes:
+        return {}
+    found: dict[int, Owner] = {}
+    for pid, inode in _open_sockets(proc):
+        port = inodes.get(inode)
+        if port is not None and port not in found:
+            is_ours = bool(node) and _descends(pid, node or 0, proc)
+            found[port] = Owner(pid, _program(pid, proc), is_ours)
+    return found
+
+
+def sockets_at(table: str, ports: frozenset[int], kind: str) -> dict[str, int]:
+    """Read a table of sockets: the inode of each at one of *ports*, and its port."""
+    found = {}
+    for line in table.splitlines()[1:]:
+        words = line.split()
+        if len(words) < 10 or (kind == "tcp" and words[3] != _LISTENS):
+            continue
+        port = int(words[1].rpartition(":")[2], 16)
+        if port in ports:
+            found[words[9]] = port
+    return found
+
+
+def _open_sockets(proc: Path) -> Iterator[tuple[int, str]]:
+    """Go through the sockets of every process that we may look into."""
+    for folder in proc.iterdir():
+        if not folder.name.isdecimal():
+            continue
+        # Processes end, and those of others are closed to us.
+        with suppress(OSError):
+            for entry in (folder / "fd").iterdir():
+                with suppress(OSError):
+                    target = os.readlink(entry)
+                    if target.startswith("socket:["):
+                        yield int(folder.name), target[8:-1]
+
+
+def _program(pid: int, proc: Path) -> str:
+    with suppress(OSError):
+        return (proc / str(pid) / "comm").read_text().strip()
+    return "a program"
+
+
+def _descends(pid: int, ancestor: int, proc: Path) -> bool:
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        try:
+            stat = (proc / str(pid) / "stat").read_text()
+        except OSError:
+            return False
+        # The name before it may hold anything, blanks and brackets too.
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return pid == ancestor
+
+
+def listener_of(path: Path) -> int | None:
+    """
+    Find the process that listens on a UNIX socket.
+
+    :returns: ``None`` if nobody does; 0 if somebody of another namespace does.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+            told = probe.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+            )
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return None
+        except OSError:
+            # Somebody is there, however busy, or not for us.
+            return 0 if os.path.exists(path) else None
+    pid: int = struct.unpack("3i", told)[0]
+    return pid
+
+
+def open_files_limit(pid: int, proc: Path = PROC) -> tuple[int, int] | None:
+    """Read a process's limit of open files: soft and hard; ``None`` if we may not."""
+    with suppress(OSError, ValueError):
+        for line in (proc / str(pid) / "limits").read_text().splitlines():
+            if line.startswith("Max open files"):
+                soft, hard = line.removeprefix("Max open files").split()[:2]
+                return int(soft), int(hard)
+    return None
+
+
+_IPV4 = Path("/proc/sys/net/ipv4")
+
+
+class EndpointPlace:
+    """
+    Stands where an endpoint expects a reactor, and notes where it would listen.
+
+    :ivar at: interface and port; ``None`` for what is not TCP.
+    """
+
+    def __init__(self) -> None:
+        self.at: tuple[str, int] | None = None
+
+    def listenTCP(
+        self, port: int, factory: Any, backlog: int = 50, interface: str = ""
+    ) -> Any:
+        self.at = (interface, port)
+        return succeed(None)
+
+    def listenSSL(
+        self,
+        port: int,
+        factory: Any,
+        context: Any,
+        backlog: int = 50,
+        interface: str = "",
+    ) -> Any:
+        return self.listenTCP(port, factory, backlog, interface)
+
+
+def examine_ports(settings: Settings, node: int | None) -> list[Finding]:
+    """
+    Look at everything that the node listens on.
+
+    :param node: process of the node that runs on this state directory.
+    """
+    findings = [_tcp("lobby", settings.interface, settings.port, "port", node)]
+    for name, where in (("http", settings.http), ("admin", settings.admin)):
+        if where is not None:
+            findings.append(_endpoint(name, where, settings.interface, node))
+    path = settings.control_socket
+    listener = listener_of(path)
+    findings.append(
+        control_socket(
+            str(path), LONGEST_SOCKET_PATH, listener is not None, listener == node
+        )
+    )
+    return [*findings, *_game_ports(settings, node)]
+
+
+def examine_host(settings: Settings) -> tuple[Finding, list[str]]:
+    """Look at what players are told; gives its addresses too."""
+    host, problem = settings.told_host, None
+    addresses: list[str] = []
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    except (OSError, UnicodeError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    return public_host(host, addresses, problem, settings.interface), addresses
+
+
+def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
+    if where.isdecimal():
+        return _tcp(name, interface, int(where), name, node)
+    place: Any = EndpointPlace()
+    try:
+        opening = serverFromString(place, where).listen(Factory())
+    except AttributeError:
+        # It asks more of a reactor than there is: it is no TCP port.
+        opening = succeed(None)
+    except (TypeError, ValueError, LookupError, OSError) as error:
+        return failure(
+            name,
+            f"{where!r} is no endpoint: {error}",
+            f"set {name} to a port, or to an endpoint such as tcp:8080",
+        )
+    # Others fail so.
+    opening.addErrback(lambda _: None)
+    if place.at is None:
+        return not_checked(
+            name,
+            f"{where} is not a TCP port, and nothing else is tried",
+            f"start the node: it says what is wrong with {name}",
+        )
+    host, port = place.at
+    return _tcp(name, host or "0.0.0.0", port, name, node)
+
+
+def _tcp(
+    name: str, interface: str, port: int, setting: str, node: int | None
+) -> Finding:
+    where = f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
+    if port == 0:
+        return ok(name, f"{where}: any free port, a new one at each start")
+    problem = bind_problem(socket.SOCK_STREAM, interface, port)
+    owner = None
+    if problem == "EADDRINUSE":
+        owner = owners("tcp", [port], node).get(port)
+    return listening(name, where, setting, Tried(problem, owner))
+
+
+def _game_ports(settings: Settings, node: int | None) -> list[Finding]:
+    first, last = settings.ports
+    problems = {
+        port: bind_problem(socket.SOCK_DGRAM, settings.interface, port)
+        for port in range(first, last + 1)
+    }
+    taken = [port for port, problem in problems.items() if problem == "EADDRINUSE"]
+    known = owners("udp", taken, node)
+    tried = {
+        port: Tried(problem, known.get(port)) for port, problem in problems.items()
+    }
+    return game_ports(
+        first,
+        last,
+        tried,
+        _ephemeral(),
+        _reserved(),
+        not is_loopback(settings.interface),
+    )
+
+
+def bind_problem(kind: socket.SocketKind, interface: str, port: int) -> str | None:
+    """
+    Bind a port as the node would, and close it.
+
+    :returns: the name of the error; ``None`` if it can be had.
+    """
+    try:
+        with open_socket(kind, interface) as tried:
+            if kind == socket.SOCK_STREAM:
+                # As Twisted does: a port that closed just now is free.
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address_of(interface, port))
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return None
+
+
+def _ephemeral() -> tuple[int, int] | None:
+    with suppress(OSError, ValueError):
+        first, last = (_IPV4 / "ip_local_port_range").read_text().split()
+        return int(first), int(last)
+    return None
+
+
+def _reserved() -> frozenset[int]:
+    found: set[int] = set()
+    with suppress(OSError, ValueError):
+        told = (_IPV4 / "ip_local_reserved_ports").read_text().strip()
+        for part in filter(None, told.split(",")):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)

@@ -1,0 +1,374 @@
+"""
+Who may cost us a handshake: shape, cookie, ticket (decisions 1 and 2).
+
+Everything a stranger can make us do is here: reading three dozen bytes, one
+HMAC, two dictionary look-ups. No OpenSSL object is made before `Admit`.
+Source: docs/protocol/udp-handshake.rst.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import attrs
+
+from vinom.dtls.cookies import CookieKey, CookieKeys
+from vinom.dtls.records import (
+    HANDSHAKE_HEADER,
+    RECORD_HEADER,
+    ClientHello,
+    hello_verify_request,
+    is_client_hello,
+    parse_client_hello,
+)
+from vinom.errors import PeerError
+from vinom.limits.pressure import Budgets, Pressure, Rate, network_of, source_of
+from vinom.model import Ticket
+
+#: Where a datagram came from: host and port, as Twisted hands it out.
+Address = tuple[str, int]
+
+_LABEL = 26
+#: Where a hello says how long its session is: after version and random.
+_SESSION = RECORD_HEADER + HANDSHAKE_HEADER + 34
+
+
+@attrs.frozen
+class Drop:
+    """
+    Answer nothing.
+
+    :ivar reason: a word for counters.
+    """
+
+    reason: str
+
+
+@attrs.frozen
+class Answer:
+    """Send this back, once; it is never longer than what was received."""
+
+    datagram: bytes
+
+
+@attrs.frozen
+class Admit:
+    """
+    Begin a handshake.
+
+    :ivar ticket: what the client showed; ``None`` for one without server name.
+    """
+
+    ticket: Ticket | None
+    hello: ClientHello
+
+
+Verdict = Drop | Answer | Admit
+
+
+@attrs.frozen
+class StrangerLimits:
+    """
+    What one network (`vinom.limits.pressure.network_of`) may ask.
+
+    :ivar hellos: without a good cookie; and as many with one.
+    :ivar nameless: handshakes without server name.
+    """
+
+    hellos: Rate
+    nameless: Rate
+
+
+CALM = StrangerLimits(hellos=Rate(500.0, 1000.0), nameless=Rate(0.5, 4.0))
+#: While much comes to nothing. A player needs two hellos, and repeats them.
+TIGHT = StrangerLimits(hellos=Rate(20.0, 40.0), nameless=Rate(0.1, 1.0))
+
+
+@attrs.frozen
+class StrangerPolicy:
+    """
+    What strangers may ask, and when it becomes less.
+
+    :ivar calm: budgets of each network.
+    :ivar tight: the same while *junk* datagrams a second come to nothing.
+    """
+
+    calm: StrangerLimits = CALM
+    tight: StrangerLimits = TIGHT
+    junk: float = 1000.0
+
+
+@attrs.define
+class _Allowance:
+    """A bucket of tries that fills up again with time."""
+
+    left: float
+    since: float
+
+    def take(self, now: float, rate: float, burst: float) -> bool:
+        left = min(burst, self.left + max(0.0, now - self.since) * rate)
+        self.since = now
+        self.left = left - 1 if left >= 1 else left
+        return left >= 1
+
+
+@attrs.define
+class _Shown:
+    """
+    A ticket, and who has shown it.
+
+    :ivar answers: to hellos that name it when their network's budget is spent.
+    """
+
+    ticket: Ticket
+    answers: _Allowance
+    tries: dict[str, _Allowance] = attrs.field(factory=dict)
+
+
+class Admission:
+    """
+    Judge datagrams from addresses without an association.
+
+    Times are seconds since the Unix epoch.
+
+    :param domain: ``<server>.<realm>``; the ticket is the label before it.
+    :param entropy: gives that many random bytes.
+    :param tries: handshakes at once for one ticket from one address.
+    :param tries_rate: how many of these come back per second.
+    :param nameless: handshakes at once for clients that send no server name,
+        all of them together.
+    :param nameless_rate: how many of these come back per second.
+    :param leeway: how far the clock that set an expiry may be behind, seconds.
+    :param policy: budgets of each network.
+    :ivar pressure: whether much comes to nothing.
+    :ivar outcomes: how many datagrams were judged how, by word.
+    """
+
+    #: Addresses remembered per ticket. When more come (an observer who has
+    #: seen it and owns many) the oldest is forgotten: nobody is locked out.
+    ADDRESSES = 64
+    #: Tickets remembered per seat: the lobby makes one each time its player asks.
+    TICKETS = 8
+
+    def __init__(
+        self,
+        domain: str,
+        now: float,
+        *,
+        entropy: Callable[[int], bytes] = os.urandom,
+        cookie_period: float = 300.0,
+        tries: float = 8.0,
+        tries_rate: float = 0.5,
+        nameless: float = 8.0,
+        nameless_rate: float = 1.0,
+        leeway: float = 30.0,
+        policy: StrangerPolicy | None = None,
+    ) -> None:
+        policy = policy or StrangerPolicy()
+        self._suffix = b"." + domain.encode("ascii").lower()
+        self._cookies = CookieKeys(now, entropy, cookie_period)
+        self._tries, self._tries_rate = tries, tries_rate
+        self._nameless_burst, self._nameless_rate = nameless, nameless_rate
+        self._nameless = _Allowance(nameless, now)
+        self._leeway = leeway
+        self._policy = policy
+        self._hellos = Budgets(policy.calm.hellos, entropy(16))
+        self._proven = Budgets(policy.calm.hellos, entropy(16))
+        self._nameless_each = Budgets(policy.calm.nameless, entropy(16))
+        self.pressure = Pressure(policy.junk)
+        self._shown: dict[bytes, _Shown] = {}
+        # By match and seat, oldest first.
+        self._of_match: dict[str, dict[int, dict[bytes, None]]] = {}
+        self.outcomes: Counter[str] = Counter()
+
+    def add_ticket(self, ticket: Ticket) -> None:
+        """From now on a client that shows *ticket* gets a handshake."""
+        label = ticket.label.encode("ascii").lower()
+        self._shown[label] = _Shown(ticket, _Allowance(self._tries, 0.0))
+        labels = self._of_match.setdefault(ticket.match_id, {}).setdefault(
+            ticket.seat, {}
+        )
+        labels[label] = None
+        if len(labels) > self.TICKETS:
+            oldest = next(iter(labels))
+            del labels[oldest], self._shown[oldest]
+
+    def remove_match(self, match_id: str) -> None:
+        """Forget all tickets of a match that is over."""
+        for labels in self._of_match.pop(match_id, {}).values():
+            for label in labels:
+                del self._shown[label]
+
+    def rotate_cookies(self, now: float) -> None:
+        """Ask for cookies with a new key; those of the last one stay good."""
+        self._cookies.rotate(now)
+
+    def cookie_keys(self, now: float) -> list[CookieKey]:
+        """List the keys whose cookies are good, without their secrets."""
+        return self._cookies.known(now)
+
+    @property
+    def tickets(self) -> int:
+        """How many tickets are known."""
+        return len(self._shown)
+
+    def judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
+        """Say what a datagram from an unproven address deserves."""
+        verdict = self._judge(datagram, address, now)
+        if isinstance(verdict, Drop):
+            self.outcomes[verdict.reason] += 1
+            self._count(1, now)
+        elif isinstance(verdict, Answer):
+            self.outcomes["cookie_asked"] += 1
+            self._count(1, now)
+        else:
+            self.outcomes["admitted"] += 1
+            # Its first hello was of use after all.
+            self._count(-1, now)
+        return verdict
+
+    def overflowed(self, count: int, now: float) -> None:
+        """So many datagrams of strangers were dropped unread."""
+        self.outcomes["beyond_share"] += count
+        self._count(count, now)
+
+    def deadline(self) -> float | None:
+        """When to call `alarm`."""
+        return self.pressure.deadline()
+
+    def alarm(self, now: float) -> None:
+        """Ease the budgets when the flood is over."""
+        self.pressure.alarm(now)
+        self._adjust()
+
+    def _count(self, count: int, now: float) -> None:
+        was_high = self.pressure.is_high
+        self.pressure.add(count, now)
+        if self.pressure.is_high is not was_high:
+            self._adjust()
+
+    def _adjust(self) -> None:
+        policy = self._policy
+        limits = policy.tight if self.pressure.is_high else policy.calm
+        self._hellos.rate = self._proven.rate = limits.hellos
+        self._nameless_each.rate = limits.nameless
+
+    def _judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
+        if not is_client_hello(datagram):
+            return _JUNK
+        network = network_of(address[0])
+        # A good cookie comes first: the address of who shows it is no lie, so it
+        # does not depend on what others say in its network's name.
+        if _shows_cookie(datagram):
+            checked = self._check_cookie(datagram, address, now)
+            if isinstance(checked, Drop):
+                return checked if self._hellos.take(network, now) else _TOO_MANY_HELLOS
+            if not self._proven.take(network, now):
+                return _TOO_MANY_HELLOS
+            return self._judge_proven(checked, address, now)
+        # The address may be a lie, and with it whose budget this is.
+        if not (self._hellos.take(network, now) or self._is_expected(datagram, now)):
+            return _TOO_MANY_HELLOS
+        try:
+            hello = parse_client_hello(datagram)
+        except PeerError:
+            return _BAD_HELLO
+        cookie = self._cookies.make(_bound(hello, address), now)
+        return Answer(hello_verify_request(hello.sequence, cookie))
+
+    def _is_expected(self, datagram: bytes, now: float) -> bool:
+        """
+        Does this hello name a ticket of ours that has answers left?
+
+        Who sees no player's line does not know a ticket, so whatever it sends in
+        a network's name, a player there is still given its cookie.
+        """
+        # Looked for, not read: a stranger can send hundreds of extensions.
+        before, found, _ = datagram.lower().partition(self._suffix)
+        shown = self._shown.get(before[-_LABEL:]) if found else None
+        return shown is not None and shown.answers.take(
+            now, self._tries_rate, self._tries
+        )
+
+    def _check_cookie(
+        self, datagram: bytes, address: Address, now: float
+    ) -> ClientHello | Drop:
+        try:
+            hello = parse_client_hello(datagram)
+        except PeerError:
+            return _BAD_HELLO
+        # OpenSSL goes on from message 1 only. A client that is asked for a
+        # cookie twice would go on from 2, so a bad one is not asked again.
+        is_good = hello.message == 1 and self._cookies.is_good(
+            hello.cookie, _bound(hello, address), now
+        )
+        return hello if is_good else _BAD_COOKIE
+
+    def _judge_proven(
+        self, hello: ClientHello, address: Address, now: float
+    ) -> Verdict:
+        try:
+            name = hello.read_server_name()
+        except PeerError:
+            return _BAD_HELLO
+        if name is None:
+            # Its own network's budget first: none takes everybody's.
+            is_let_in = self._nameless_each.take(
+                network_of(address[0]), now
+            ) and self._nameless.take(now, self._nameless_rate, self._nameless_burst)
+            return Admit(None, hello) if is_let_in else _NAMELESS
+        return self._judge_name(hello, name.lower(), address, now)
+
+    def _judge_name(
+        self, hello: ClientHello, name: bytes, address: Address, now: float
+    ) -> Verdict:
+        if name[_LABEL:] != self._suffix:
+            return _UNKNOWN_NAME
+        label = name[:_LABEL]
+        shown = self._shown.get(label)
+        if shown is None:
+            return _UNKNOWN_TICKET
+        if now >= shown.ticket.expires_at + self._leeway:
+            self._forget(label, shown.ticket)
+            return _EXPIRED_TICKET
+        source = source_of(address[0])
+        allowance = shown.tries.get(source)
+        if allowance is None:
+            if len(shown.tries) >= self.ADDRESSES:
+                del shown.tries[next(iter(shown.tries))]
+            allowance = shown.tries[source] = _Allowance(self._tries, now)
+        if not allowance.take(now, self._tries_rate, self._tries):
+            return _TOO_MANY
+        return Admit(shown.ticket, hello)
+
+    def _forget(self, label: bytes, ticket: Ticket) -> None:
+        del self._shown[label]
+        del self._of_match[ticket.match_id][ticket.seat][label]
+
+
+_JUNK = Drop("junk")
+_TOO_MANY_HELLOS = Drop("too_many_hellos")
+_BAD_HELLO = Drop("bad_hello")
+_BAD_COOKIE = Drop("bad_cookie")
+_NAMELESS = Drop("no_server_name")
+_UNKNOWN_NAME = Drop("unknown_server_name")
+_UNKNOWN_TICKET = Drop("unknown_ticket")
+_EXPIRED_TICKET = Drop("expired_ticket")
+_TOO_MANY = Drop("too_many_handshakes")
+
+
+def _shows_cookie(hello: bytes) -> bool:
+    """Is there a cookie? Reads two fields; what is cut before them has none."""
+    if len(hello) <= _SESSION:
+        return False
+    place = _SESSION + 1 + hello[_SESSION]
+    return place < len(hello) and hello[place] > 0
+
+
+def _bound(hello: ClientHello, address: Address) -> bytes:
+    """What a cookie is bound to; no two pairs of address and hello are equal."""
+    host, port = address
+    family = b"6" if ":" in host else b"4"
+    return b"%s%s|%d|%s" % (family, host.encode("ascii"), port, hello.parameters)

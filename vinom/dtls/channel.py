@@ -1,0 +1,423 @@
+"""
+OpenSSL behind datagram borders: one end of one DTLS association.
+
+A memory BIO is a stream, so what comes out is cut at record headers; OpenSSL
+repeats lost flights by its own timer on the real clock (first after a second),
+so the last flight is kept here and repeated sooner, on the caller's clock.
+
+The four calls of OpenSSL that every record needs, without what surrounds them.
+
+pyOpenSSL's methods allocate a buffer and wrap their argument on each call, which
+costs as much as sealing a small record does. These call the same functions of the
+same library with bytes as they are and one buffer for all. They touch what
+pyOpenSSL keeps to itself: if that is not there, its own methods are used. Decision
+0018.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+
+from vinom.dtls.events import Ending
+from vinom.dtls.records import cut_datagrams, is_one_record, without_plaintext_alerts
+
+#: Longest plaintext taken out of a record at once, bytes.
+LONGEST_PLAINTEXT = 2048
+_MOST = 16 * 1024
+
+try:
+    from OpenSSL._util import ffi as _ffi
+    from OpenSSL._util import lib as _lib
+except ImportError:
+    _ffi = _lib = None
+
+
+class Memory(Protocol):
+    """One connection between two memory BIOs."""
+
+    def put(self, datagram: bytes) -> None:
+        """Give it what came from the peer."""
+
+    def open(self) -> bytes:
+        """
+        Take the payload of the next record.
+
+        :raises OpenSSL.SSL.Error: there is none, or never will be again.
+        """
+
+    def open_one(self, datagram: bytes) -> bytes:
+        """
+        Give it a datagram of one record, and take that one's payload.
+
+        :raises OpenSSL.SSL.Error: as `open`.
+        """
+
+    def seal(self, payload: bytes) -> None:
+        """
+        Make a record.
+
+        :raises OpenSSL.SSL.Error: that is over.
+        """
+
+    def seal_one(self, payload: bytes) -> bytes:
+        """
+        Make a record, and take all that is for the peer.
+
+        :raises OpenSSL.SSL.Error: as `seal`.
+        """
+
+    def take(self) -> bytes:
+        """Take all that is for the peer; empty if there is nothing."""
+
+
+class PublicMemory:
+    """By pyOpenSSL's own methods."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
+
+    def put(self, datagram: bytes) -> None:
+        self._connection.bio_write(datagram)
+
+    def open(self) -> bytes:
+        return self._connection.recv(LONGEST_PLAINTEXT)
+
+    def open_one(self, datagram: bytes) -> bytes:
+        self.put(datagram)
+        return self.open()
+
+    def seal(self, payload: bytes) -> None:
+        self._connection.send(payload)
+
+    def seal_one(self, payload: bytes) -> bytes:
+        self.seal(payload)
+        return self.take()
+
+    def take(self) -> bytes:
+        taken = b""
+        try:
+            while True:
+                taken += self._connection.bio_read(_MOST)
+        except SSL.WantReadError:
+            return taken
+
+
+class DirectMemory:
+    """
+    By OpenSSL's functions.
+
+    :raises AttributeError: this pyOpenSSL keeps its things elsewhere.
+    """
+
+    __slots__ = ("_fail", "_in", "_keep", "_out", "_ssl")
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        inside: Any = connection
+        self._keep = connection
+        self._ssl, self._in, self._out = inside._ssl, inside._into_ssl, inside._from_ssl
+        self._fail = inside._raise_ssl_error
+
+    def put(self, datagram: bytes) -> None:
+        size = len(datagram)
+        if _BIO_write(self._in, datagram, size) != size:
+            raise SSL.Error("a memory BIO is full")
+
+    def open(self) -> bytes:
+        size = _SSL_read(self._ssl, _buffer, LONGEST_PLAINTEXT)
+        if size <= 0:
+            self._fail(self._ssl, size)
+        opened: bytes = _inside[:size]
+        return opened
+
+    def open_one(self, datagram: bytes) -> bytes:
+        # `put` and `open`, without two calls: this is done for each input.
+        size = len(datagram)
+        if _BIO_write(self._in, datagram, size) != size:
+            raise SSL.Error("a memory BIO is full")
+        size = _SSL_read(self._ssl, _buffer, LONGEST_PLAINTEXT)
+        if size <= 0:
+            self._fail(self._ssl, size)
+        opened: bytes = _inside[:size]
+        return opened
+
+    def seal(self, payload: bytes) -> None:
+        result = _SSL_write(self._ssl, payload, len(payload))
+        if result <= 0:
+            self._fail(self._ssl, result)
+
+    def seal_one(self, payload: bytes) -> bytes:
+        # `seal` and `take`, likewise: for each state.
+        result = _SSL_write(self._ssl, payload, len(payload))
+        if result <= 0:
+            self._fail(self._ssl, result)
+        size = _BIO_read(self._out, _buffer, _MOST)
+        if 0 < size < _MOST:
+            taken: bytes = _inside[:size]
+            return taken
+        return b"" if size <= 0 else _inside[:size] + self.take()
+
+    def take(self) -> bytes:
+        size = _BIO_read(self._out, _buffer, _MOST)
+        if size <= 0:
+            return b""
+        taken: bytes = _inside[:size]
+        return taken if size < _MOST else taken + self.take()
+
+
+if _lib is not None:
+    _BIO_read, _BIO_write = _lib.BIO_read, _lib.BIO_write
+    _SSL_read, _SSL_write = _lib.SSL_read, _lib.SSL_write
+    # One for all: what is read into it is copied out before anything else happens.
+    _buffer = _ffi.new("char[]", _MOST)
+    # Slices of it are bytes, and cost half of what `unpack` does.
+    _inside = _ffi.buffer(_buffer)
+
+
+def memory_of(connection: SSL.Connection) -> Memory:
+    """Find the fastest way that there is."""
+    try:
+        return DirectMemory(connection)
+    except (AttributeError, NameError):
+        return PublicMemory(connection)
+
+
+#: Longest datagram looked at, bytes. Longer ones are nobody's DTLS flight.
+LONGEST_DATAGRAM = 2048
+
+#: First repetition of an unanswered flight, seconds; then doubled each time.
+FIRST_RESEND = 0.25
+_LAST_RESEND = 1.0
+
+#: A flight that is asked for is not repeated more often than this, seconds:
+#: otherwise every spoofed datagram would be answered with a kilobyte.
+_RESEND_GAP = 0.1
+
+#: What `Channel.memory` raises; see `ending_of`.
+RecordError = SSL.Error
+
+
+class ChannelClosed(Exception):
+    """The peer sent its close_notify; earlier payloads of the datagram are in."""
+
+
+class ChannelBroken(Exception):
+    """
+    OpenSSL gave up; what it wants to tell the peer is in `flush`.
+
+    :ivar is_mistrust: because of the peer's certificate.
+    """
+
+    def __init__(self, error: SSL.Error) -> None:
+        super().__init__(str(error))
+        self.is_mistrust = "certificate verify failed" in str(error)
+
+
+def ending_of(error: RecordError) -> Ending | None:
+    """Tell what it means that a record could not be opened; ``None``: nothing."""
+    if isinstance(error, SSL.WantReadError):
+        return None
+    return "closed" if isinstance(error, SSL.ZeroReturnError) else "failed"
+
+
+class Channel:
+    """
+    One OpenSSL connection, fed and emptied in datagrams.
+
+    Times are seconds on the caller's clock.
+
+    :param mtu: longest datagram to send, bytes.
+    :ivar is_finished: payloads can pass.
+    :ivar max_payload: longest payload of one record, bytes; 0 before that.
+    :ivar memory: for the usual case, without the steps of `receive`, and of `send`
+        and `flush`: its `open_one` takes a datagram that `is_one_record`, its
+        `seal_one` a payload that is neither empty nor too long; both raise
+        `RecordError`.
+    :ivar flight: what the peer may not have seen of the handshake.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_delay",
+        "_flight_at",
+        "_mtu",
+        "_resend_at",
+        "flight",
+        "is_finished",
+        "max_payload",
+        "memory",
+    )
+
+    def __init__(self, context: SSL.Context, mtu: int) -> None:
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_ciphertext_mtu(mtu)
+        self.memory = memory_of(self._connection)
+        self._mtu = mtu
+        self.flight: list[bytes] = []
+        self._flight_at = 0.0
+        self._delay = FIRST_RESEND
+        self._resend_at: float | None = None
+        self.is_finished = False
+        self.max_payload = 0
+
+    @property
+    def connection(self) -> SSL.Connection:
+        """OpenSSL's object, to ask it things; feed it only through us."""
+        return self._connection
+
+    def open_as_client(self, server_name: str, now: float) -> list[bytes]:
+        """Begin; returns the first flight."""
+        self._connection.set_connect_state()
+        self._connection.set_tlsext_host_name(server_name.encode("ascii"))
+        self._step()
+        return self._keep(now)
+
+    def open_as_server(self, hello: bytes, now: float) -> list[bytes]:
+        """
+        Answer a ClientHello whose cookie was checked; returns our flight.
+
+        :raises ChannelBroken: the hello asks for what we do not have.
+        """
+        self._connection.set_accept_state()
+        self._connection.bio_write(hello)
+        try:
+            self._connection.DTLSv1_listen()
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+        self._step()
+        return self._keep(now)
+
+    def handshake(self, datagram: bytes, now: float) -> list[bytes]:
+        """
+        Feed a datagram of the handshake; returns what to send.
+
+        Afterwards `is_finished` says whether it was the last one.
+
+        :raises ChannelBroken: OpenSSL gave up on the peer.
+        """
+        datagram = without_plaintext_alerts(datagram)
+        if not datagram:
+            return []
+        before = self._connection.get_state_string()
+        self._connection.bio_write(datagram)
+        self._step()
+        if self._connection.get_state_string() != before:
+            self._delay = FIRST_RESEND
+        return self._keep(now)
+
+    def _step(self) -> None:
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+        self.is_finished = True
+        self.max_payload = self._connection.get_cleartext_mtu()
+
+    def _keep(self, now: float) -> list[bytes]:
+        """Take what OpenSSL wrote; keep it in case it gets lost."""
+        flight = self.flush()
+        if flight:
+            self.flight = flight
+            self._flight_at = now
+        if self.is_finished:
+            # Whoever finishes last cannot know whether its flight arrived, and
+            # whoever finishes first needs no answer: the timer stops for both.
+            self._resend_at = None
+        elif flight:
+            self._resend_at = now + self._delay
+        return flight
+
+    def receive(self, datagram: bytes, payloads: list[bytes]) -> None:
+        """
+        Open the records of a datagram into *payloads*.
+
+        What was not sealed by the peer, or was seen before, adds nothing.
+
+        :param datagram: empty for what came together with a handshake's end, or
+            overtook it.
+        :raises ChannelClosed: the peer said close_notify.
+        :raises ChannelBroken: OpenSSL gave up on the peer.
+        """
+        memory = self.memory
+        try:
+            if is_one_record(datagram):
+                # Its payload is all there is, and asking again, which costs as
+                # much as the payload did, is saved.
+                payloads.append(memory.open_one(datagram))
+                return
+            if datagram:
+                memory.put(datagram)
+            while True:
+                payloads.append(memory.open())
+        except SSL.WantReadError:
+            return
+        except SSL.ZeroReturnError:
+            raise ChannelClosed from None
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+
+    def send(self, *payloads: bytes) -> None:
+        """
+        Seal each of *payloads* as one record; `flush` hands them out.
+
+        :raises ValueError: one is empty or longer than ``max_payload``.
+        :raises ChannelBroken: OpenSSL cannot any more.
+        """
+        most, seal = self.max_payload, self.memory.seal
+        try:
+            for payload in payloads:
+                if not 0 < len(payload) <= most:
+                    raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+                seal(payload)
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+
+    def close(self) -> list[bytes]:
+        """Say close_notify, if there is somebody to say it to."""
+        if self.is_finished:
+            # Broken before: then it is over without a word.
+            with suppress(SSL.Error):
+                self._connection.shutdown()
+        return self.flush()
+
+    def flush(self) -> list[bytes]:
+        """Take what is to be sent, in datagrams of whole records."""
+        wrote = self.memory.take()
+        if len(wrote) <= self._mtu:
+            return [wrote] if wrote else []
+        return cut_datagrams(wrote, self._mtu)
+
+    def deadline(self) -> float | None:
+        """When to call `resend_due`; ``None`` when nothing waits for an answer."""
+        return self._resend_at
+
+    def resend_due(self, now: float) -> list[bytes]:
+        """Repeat the last flight if it was unanswered for too long."""
+        if self._resend_at is None or now < self._resend_at:
+            return []
+        self._delay = min(2 * self._delay, _LAST_RESEND)
+        self._resend_at = now + self._delay
+        # OpenSSL goes first: its copies have new record numbers, which a peer
+        # needs that took a record out of order and then could not use it.
+        with suppress(SSL.Error):
+            self._connection.DTLSv1_handle_timeout()
+        self.flight = self.flush() or self.flight
+        self._flight_at = now
+        return self.flight
+
+    def resend_asked(self, now: float) -> list[bytes]:
+        """Repeat the last flight because the peer seems to have missed it."""
+        if now < self._flight_at + _RESEND_GAP:
+            return []
+        self._flight_at = now
+        return self.flight
+
+    def forget_flight(self) -> None:
+        """The peer has it."""
+        self.flight = []

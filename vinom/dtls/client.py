@@ -1,0 +1,186 @@
+"""
+The client's end of one DTLS association.
+
+The server's certificate is verified with OpenSSL (chain, validity) and
+service-identity (name) before anything is sent or believed.
+"""
+
+from __future__ import annotations
+
+from service_identity import VerificationError
+from service_identity.exceptions import CertificateError
+from service_identity.pyopenssl import verify_hostname
+
+from vinom.dtls.channel import (
+    LONGEST_DATAGRAM,
+    Channel,
+    ChannelBroken,
+    ChannelClosed,
+)
+from vinom.dtls.context import client_context
+from vinom.dtls.events import Connected, Disconnected, Ending, Received
+from vinom.dtls.records import APPLICATION_DATA
+
+_APPLICATION_DATA = bytes((APPLICATION_DATA,))
+
+
+class DtlsClient:
+    """
+    Shake hands with one server, then open and seal.
+
+    Times are seconds on the caller's clock.
+
+    :param server_name: what the certificate must be for; it carries the ticket.
+    :param authority_pem: the trust anchors, PEM.
+    :param idle: silence that ends the association, seconds.
+    :param timeout: longest handshake, seconds.
+    :param mtu: longest datagram sent, bytes.
+    :ivar max_payload: longest payload of one record, bytes; 0 until connected.
+    :raises Misconfigured: the trust anchors cannot be read.
+    """
+
+    def __init__(
+        self,
+        server_name: str,
+        authority_pem: bytes,
+        now: float,
+        *,
+        idle: float = 30.0,
+        timeout: float = 10.0,
+        mtu: int = 1200,
+    ) -> None:
+        self.server_name = server_name
+        self.max_payload = 0
+        self.is_open = False
+        self._channel = Channel(client_context(authority_pem), mtu)
+        self._idle, self._timeout = idle, timeout
+        self._began = self._heard = now
+        self._is_over = False
+        self._events: list[ClientEvent] = []
+        self._datagrams: list[bytes] = []
+        self._has_unsent = False
+
+    def start(self, now: float) -> None:
+        """Say hello."""
+        self._began = self._heard = now
+        self._datagrams += self._channel.open_as_client(self.server_name, now)
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """Take a datagram that came from the server's address."""
+        if self._is_over or not 0 < len(datagram) <= LONGEST_DATAGRAM:
+            return
+        if self.is_open:
+            self._open_records(datagram, now)
+        else:
+            self._shake(datagram, now)
+
+    def _shake(self, datagram: bytes, now: float) -> None:
+        channel = self._channel
+        try:
+            self._datagrams += channel.handshake(datagram, now)
+        except ChannelBroken as error:
+            self._end("certificate" if error.is_mistrust else "failed")
+            return
+        if not channel.is_finished:
+            return
+        try:
+            verify_hostname(channel.connection, self.server_name)
+        except (VerificationError, CertificateError):
+            self._end("certificate")
+            return
+        self._heard = now
+        self.is_open = True
+        self.max_payload = channel.max_payload
+        self._events.append(Connected(self))
+        # The server's first payloads may have overtaken its last flight.
+        self._open_records(b"", now)
+
+    def _open_records(self, datagram: bytes, now: float) -> None:
+        payloads: list[bytes] = []
+        ending: Ending | None = None
+        try:
+            self._channel.receive(datagram, payloads)
+        except ChannelClosed:
+            ending = "closed"
+        except ChannelBroken:
+            ending = "failed"
+        if payloads:
+            self._heard = now
+            for payload in payloads:
+                self._events.append(Received(self, payload))
+        if ending is not None:
+            self._end(ending)
+        elif datagram[:1] != _APPLICATION_DATA:
+            # The server may have missed our last flight.
+            self._datagrams += self._channel.flush()
+
+    def send(self, payload: bytes) -> None:
+        """
+        Seal *payload*; nothing happens before and after the association.
+
+        :raises ValueError: it is empty or longer than ``max_payload``.
+        """
+        if not self.is_open:
+            return
+        try:
+            self._channel.send(payload)
+            self._has_unsent = True
+        except ChannelBroken:
+            self._end("failed")
+
+    def close(self, now: float) -> None:
+        """Say close_notify; makes no event."""
+        del now  # the server repeats what it missed, a client just leaves
+        self._end(None)
+
+    def _end(self, reason: Ending | None) -> None:
+        """Stop; ``None`` says that our own side wants it."""
+        if self._is_over:
+            return
+        self.is_open, self._is_over = False, True
+        if reason == "failed":
+            # Its OpenSSL disagrees with ours: there is nobody to say goodbye to.
+            self._datagrams += self._channel.flush()
+        else:
+            self._datagrams += self._channel.close()
+        self._has_unsent = False
+        if reason is not None:
+            self._events.append(Disconnected(self, reason))
+
+    def alarm(self, now: float) -> None:
+        """Do what is due: repeat a flight, or give up."""
+        if self._is_over:
+            return
+        if self.is_open:
+            if now >= self._heard + self._idle:
+                self._end("idle")
+        elif now >= self._began + self._timeout:
+            self._end("timeout")
+        else:
+            self._datagrams += self._channel.resend_due(now)
+
+    def deadline(self) -> float | None:
+        """When to call `alarm`; it moves on with every payload heard."""
+        if self._is_over:
+            return None
+        if self.is_open:
+            return self._heard + self._idle
+        expiry = self._began + self._timeout
+        resend = self._channel.deadline()
+        return expiry if resend is None else min(resend, expiry)
+
+    def take_events(self) -> list[ClientEvent]:
+        """What happened since the last call, oldest first."""
+        events, self._events = self._events, []
+        return events
+
+    def take_datagrams(self) -> list[bytes]:
+        """What is to be sent to the server."""
+        if self._has_unsent:
+            self._has_unsent = False
+            self._datagrams += self._channel.flush()
+        datagrams, self._datagrams = self._datagrams, []
+        return datagrams
+
+
+ClientEvent = Connected[DtlsClient] | Received[DtlsClient] | Disconnected[DtlsClient]

@@ -1,0 +1,453 @@
+"""
+The server's end of every DTLS association of one port.
+
+Datagrams and time in; datagrams, events and the next deadline out. What a
+datagram costs does not depend on how many associations there are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+
+from vinom.dtls.admission import Address, Admission, Admit, Answer
+from vinom.dtls.association import Agenda, Association, Farewells
+from vinom.dtls.channel import (
+    LONGEST_DATAGRAM,
+    Channel,
+    ChannelBroken,
+    ChannelClosed,
+    RecordError,
+    ending_of,
+)
+from vinom.dtls.context import server_context
+from vinom.dtls.events import Connected, Disconnected, Ending, Received
+from vinom.dtls.records import (
+    ALERT,
+    APPLICATION_DATA,
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE,
+    RECORD_HEADER,
+    cut_datagrams,
+    is_client_hello,
+    random_of,
+)
+
+ServerEvent = Connected[Association] | Received[Association] | Disconnected[Association]
+
+
+_FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
+
+
+class DtlsServer:
+    """
+    Admit, shake hands, open, seal, say goodbye.
+
+    Times are seconds on the caller's clock, which is also the tickets' one (Unix
+    epoch).
+
+    :ivar figures: handshakes by result, datagrams dropped by reason.
+    :ivar events: what happened and was not taken yet, oldest first.
+    :ivar datagrams: what is to be sent, with where to.
+    :ivar has_moved: something may be due earlier than `deadline` said; a caller that
+        asks for it again sets this to ``False``.
+    :ivar has_received: were payloads given to `received`? A caller who answers sets
+        this to ``False``.
+    :ivar received: gets the payloads of associations that have an owner, at once;
+        without it they are events.
+    """
+
+    received: Callable[[Association, bytes], None] | None = None
+
+    def __init__(
+        self,
+        certificate: bytes,
+        key: bytes,
+        admission: Admission,
+        *,
+        idle: float = 30.0,
+        timeout: float = 10.0,
+        mtu: int = 1200,
+        max_handshakes: int = 256,
+    ) -> None:
+        """
+        Serve nobody yet.
+
+        :param certificate: leaf and chain, PEM.
+        :param key: the leaf's private key, PEM.
+        :param admission: judges strangers.
+        :param idle: silence that ends an association, seconds.
+        :param timeout: longest handshake, seconds.
+        :param mtu: longest datagram sent, bytes.
+        :param max_handshakes: handshakes at once; the oldest gives way.
+        :raises Misconfigured: certificate or key are not usable.
+        """
+        self.admission = admission
+        self.figures: Counter[str] = Counter()
+        self.events: list[ServerEvent] = []
+        self.datagrams: list[tuple[bytes, Address]] = []
+        self.datagrams_in = self.datagrams_out = 0
+        self.has_moved, self.has_received = True, False
+        self._context = server_context(certificate, key)
+        self._timeout, self._max_handshakes = timeout, max_handshakes
+        self._mtu = mtu
+        self._open: dict[Address, Association] = {}
+        self._handshaking: dict[Address, Association] = {}
+        self._agenda = Agenda(idle, timeout)
+        self._farewells = Farewells()
+
+    @property
+    def associations(self) -> Collection[Association]:
+        """Everybody whose handshake is finished."""
+        return self._open.values()
+
+    @property
+    def handshakes(self) -> int:
+        """How many handshakes are going on."""
+        return len(self._handshaking)
+
+    def receive_play(self, datagram: bytes, address: Address, now: float) -> bool:
+        """
+        Take a datagram if it looks like a player's: a payload after a handshake.
+
+        :returns: ``False`` if not; then nothing was done, and it is for `receive`.
+        """
+        association = self._open.get(address)
+        size = len(datagram)
+        if (
+            association is None
+            or not RECORD_HEADER < size <= LONGEST_DATAGRAM
+            or datagram[0] != APPLICATION_DATA
+            # What comes with a new handshake is to come after it.
+            or (self._handshaking and address in self._handshaking)
+        ):
+            return False
+        self.datagrams_in += 1
+        # This is done for each input, so what is usual is written out here, from
+        # `is_one_record` to `_opened`; everything else is for `_open_records`.
+        channel = association.channel
+        if (datagram[11] << 8 | datagram[12]) + RECORD_HEADER != size or channel.flight:
+            self._open_records(association, datagram, now)
+            return True
+        try:
+            payload = association.memory.open_one(datagram)
+        except RecordError as error:
+            self._opened(association, [], ending_of(error), now)
+        else:
+            association.heard = now
+            received = self.received
+            if received is not None and association.owner is not None:
+                self.has_received = True
+                received(association, payload)
+            else:
+                self.events.append(Received(association, payload))
+        return True
+
+    def is_known(self, address: Address) -> bool:
+        """Has this address been admitted?"""
+        return address in self._open or address in self._handshaking
+
+    def receive(self, datagram: bytes, address: Address, now: float) -> None:
+        """Take a datagram from anybody."""
+        self.datagrams_in += 1
+        self.has_moved = True
+        if not 0 < len(datagram) <= LONGEST_DATAGRAM:
+            self.figures["dropped_size"] += 1
+            return
+        association = self._open.get(address)
+        if association is not None and datagram[0] == APPLICATION_DATA:
+            self._open_records(association, datagram, now)
+        else:
+            self._receive_rarer(association, datagram, address, now)
+
+    def overflowed(self, count: int, now: float) -> None:
+        """So many datagrams of strangers came that there was no time for."""
+        self.datagrams_in += count
+        self.has_moved = True
+        self.admission.overflowed(count, now)
+
+    def _open_records(
+        self, association: Association, datagram: bytes, now: float
+    ) -> bool:
+        """Open what a datagram holds; returns whether there were payloads."""
+        payloads: list[bytes] = []
+        ending: Ending | None = None
+        try:
+            association.channel.receive(datagram, payloads)
+        except ChannelClosed:
+            ending = "closed"
+        except ChannelBroken:
+            ending = "failed"
+        if datagram or payloads or ending is not None:
+            self._opened(association, payloads, ending, now)
+        return bool(payloads)
+
+    def _opened(
+        self,
+        association: Association,
+        payloads: list[bytes],
+        ending: Ending | None,
+        now: float,
+    ) -> None:
+        """A datagram's records are open, as far as they can be."""
+        if payloads:
+            association.heard = now
+            association.channel.forget_flight()
+            received = None if association.owner is None else self.received
+            for payload in payloads:
+                if received is not None:
+                    self.has_received = True
+                    received(association, payload)
+                else:
+                    self.events.append(Received(association, payload))
+        elif ending is None:
+            # Forged, or a copy. It counts as nothing: not even as being there.
+            self.figures["dropped_unreadable"] += 1
+        if ending is not None:
+            self._end(association, ending, now)
+
+    def _receive_rarer(
+        self,
+        association: Association | None,
+        datagram: bytes,
+        address: Address,
+        now: float,
+    ) -> None:
+        """Handshakes, alerts, strangers, junk."""
+        if is_client_hello(datagram):
+            self._receive_hello(association, datagram, address, now)
+            return
+        newcomer = self._handshaking.get(address)
+        if newcomer is not None and datagram[0] in _FLIGHT:
+            self._shake(newcomer, datagram, now)
+        elif association is not None:
+            self._receive_control(association, datagram, now)
+        elif newcomer is not None:
+            self.figures["dropped_early"] += 1
+        else:
+            self._answer_stranger(datagram, address, now)
+
+    def _answer_stranger(self, datagram: bytes, address: Address, now: float) -> None:
+        if datagram[0] == ALERT:
+            # Most likely the close_notify that answers ours.
+            self._farewells.forget(address)
+        self._give(self._farewells.repeat(address, now), address)
+        self.admission.judge(datagram, address, now)
+
+    def _receive_hello(
+        self,
+        association: Association | None,
+        datagram: bytes,
+        address: Address,
+        now: float,
+    ) -> None:
+        """
+        A ClientHello never reaches a live association, where it would vanish.
+
+        Its sender may have lost its memory: it passes admission like anybody,
+        and the association it had stays until the new handshake is finished.
+        """
+        random = random_of(datagram)
+        newcomer = self._handshaking.get(address)
+        if newcomer is not None and newcomer.random == random:
+            # It has not seen our flight, or this copy was slower than it.
+            self._give(newcomer.channel.resend_asked(now), address)
+            return
+        if association is not None and association.random == random:
+            self.figures["dropped_late_hello"] += 1
+            return
+        verdict = self.admission.judge(datagram, address, now)
+        if isinstance(verdict, Answer):
+            self.datagrams.append((verdict.datagram, address))
+        elif isinstance(verdict, Admit):
+            self._begin(verdict, datagram, address, now)
+
+    def _begin(
+        self, admit: Admit, datagram: bytes, address: Address, now: float
+    ) -> None:
+        older = self._handshaking.pop(address, None)
+        if older is not None:
+            older.end()
+            self.figures["handshake_replaced"] += 1
+        elif len(self._handshaking) >= self._max_handshakes:
+            oldest = self._handshaking.pop(next(iter(self._handshaking)))
+            oldest.end()
+            self.figures["handshake_evicted"] += 1
+        self._farewells.forget(address)
+        newcomer = Association(
+            address,
+            admit.ticket,
+            channel=Channel(self._context, self._mtu),
+            random=admit.hello.random,
+            began=now,
+        )
+        self._handshaking[address] = newcomer
+        self.figures["handshake_begun"] += 1
+        try:
+            self._give(newcomer.channel.open_as_server(datagram, now), address)
+        except ChannelBroken:
+            self._end(newcomer, "failed", now)
+        else:
+            self._agenda.remember(newcomer)
+
+    def _shake(self, newcomer: Association, datagram: bytes, now: float) -> None:
+        channel, address = newcomer.channel, newcomer.address
+        try:
+            self._give(channel.handshake(datagram, now), address)
+        except ChannelBroken:
+            self._end(newcomer, "failed", now)
+            return
+        if not channel.is_finished:
+            self._agenda.remember(newcomer)
+            return
+        older = self._open.get(address)
+        if older is not None:
+            self._end(older, "replaced", now)
+        del self._handshaking[address]
+        self._open[address] = newcomer
+        newcomer.finish()
+        newcomer.heard = now
+        self.figures["handshake_finished"] += 1
+        self.events.append(Connected(newcomer))
+        self._agenda.remember(newcomer)
+        # The client's first payloads may have come in the same datagram.
+        self._open_records(newcomer, b"", now)
+
+    def _receive_control(
+        self, association: Association, datagram: bytes, now: float
+    ) -> None:
+        """An alert, or a part of a finished handshake that the peer repeats."""
+        if self._open_records(association, datagram, now) or association.is_over:
+            return
+        answer = association.channel.flush()
+        if not answer and datagram[0] in _FLIGHT:
+            # It asks for our last flight. OpenSSL answers new copies only, and
+            # a client may repeat the very bytes.
+            answer = association.channel.resend_asked(now)
+        self._give(answer, association.address)
+
+    def alarm(self, now: float) -> None:
+        """Do what is due: repeat flights, end handshakes and idle associations."""
+        for association in self._agenda.take_due(now):
+            self._attend(association, now)
+        self._farewells.expire(now)
+        self.admission.alarm(now)
+
+    def _attend(self, association: Association, now: float) -> None:
+        if association.is_open:
+            self._end(association, "idle", now)
+        elif now >= association.began + self._timeout:
+            self._end(association, "timeout", now)
+        else:
+            self._give(association.channel.resend_due(now), association.address)
+
+    def deadline(self) -> float | None:
+        """When to call `alarm`, at the latest."""
+        own = self._agenda.deadline()
+        if own is None:
+            own = self._farewells.deadline()
+        relief = self.admission.deadline()
+        if own is None or relief is None:
+            return relief if own is None else own
+        return min(own, relief)
+
+    # What goes out.
+
+    def send(self, association: Association, *payloads: bytes) -> None:
+        """
+        Seal *payloads* for one peer; nothing happens if it is gone.
+
+        They leave together, in as few datagrams as can be.
+
+        :raises ValueError: one is empty or longer than the peer's ``max_payload``.
+        """
+        if not association.is_open:
+            return
+        channel = association.channel
+        try:
+            channel.send(*payloads)
+        except ChannelBroken:
+            # No goodbye follows, so no time is needed for keeping one.
+            self._end(association, "failed", association.heard)
+            return
+        # Now, while what sealing used is in the processor's cache.
+        address, datagrams = association.address, self.datagrams
+        for datagram in channel.flush():
+            datagrams.append((datagram, address))
+
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+        """
+        Seal one payload for each of some peers; as `send` in everything else.
+
+        :raises ValueError: one is empty or longer than its peer's ``max_payload``.
+        """
+        # Done for each state, so written out as in `receive_play`.
+        mtu, datagrams = self._mtu, self.datagrams
+        for association, payload in payloads:
+            most = association.max_payload
+            if not 0 < len(payload) <= most:
+                if not association.is_open:
+                    continue
+                raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+            try:
+                datagram = association.memory.seal_one(payload)
+            except RecordError:
+                self._end(association, "failed", association.heard)
+                continue
+            if len(datagram) <= mtu:
+                datagrams.append((datagram, association.address))
+            else:
+                # Something of a handshake waited to go with it.
+                self._give(cut_datagrams(datagram, mtu), association.address)
+
+    def close(self, association: Association, now: float) -> None:
+        """Say close_notify and forget the peer; makes no event."""
+        self._end(association, None, now)
+
+    def _end(self, association: Association, reason: Ending | None, now: float) -> None:
+        """
+        Stop serving a peer.
+
+        :param reason: ``None`` if our own side wants it.
+        """
+        if association.is_over:
+            return
+        address, channel = association.address, association.channel
+        was_open = association.end()
+        self.has_moved = True
+        if was_open:
+            del self._open[address]
+        elif self._handshaking.get(address) is association:
+            del self._handshaking[address]
+        if reason in ("failed", "replaced"):
+            # Its OpenSSL disagrees with ours, or a newer peer has its address.
+            goodbye = channel.flush()
+        else:
+            goodbye = channel.close()
+            if goodbye and reason != "closed":
+                self._farewells.keep(address, goodbye[-1:], now)
+        self._give(goodbye, address)
+        if not was_open:
+            self.figures[f"handshake_{reason or 'closed'}"] += 1
+        elif reason is not None:
+            self.events.append(Disconnected(association, reason))
+
+    @property
+    def has_news(self) -> bool:
+        """Are there events or datagrams to be taken?"""
+        return bool(self.events or self.datagrams)
+
+    def take_events(self) -> list[ServerEvent]:
+        """What happened since the last call, oldest first."""
+        events, self.events = self.events, []
+        return events
+
+    def take_datagrams(self) -> list[tuple[bytes, Address]]:
+        """What is to be sent, with where to."""
+        datagrams, self.datagrams = self.datagrams, []
+        self.datagrams_out += len(datagrams)
+        return datagrams
+
+    def _give(self, datagrams: list[bytes], address: Address) -> None:
+        for datagram in datagrams:
+            self.datagrams.append((datagram, address))

@@ -1,0 +1,255 @@
+"""
+The game server's process: builds the program and runs it until it ends.
+
+The fork server calls `main` in a fresh child by name; a pod's entry point may
+call it just so. Nothing here keeps state outside of the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger, globalLogBeginner
+from twisted.python.failure import Failure
+
+from vinom.control.link import ControlClient, dial
+from vinom.control.messages import CONTROL_PROTOCOL, Ready
+from vinom.dtls.admission import CALM, TIGHT, StrangerLimits, StrangerPolicy
+from vinom.dtls.context import prepare_server_context
+from vinom.errors import Misconfigured
+from vinom.game import Game
+from vinom.game_loader import load_games
+from vinom.gameserver.rehearsal import rehearse
+from vinom.gameserver.seats import ConnectionLimits
+from vinom.gameserver.server import GameServer
+from vinom.hosting.guarding import guard_games
+from vinom.hosting.recordings import Recordings
+from vinom.limits.pressure import Rate
+from vinom.logs import observer
+from vinom.play.clock import JOIN_PATIENCE
+from vinom.reactor.turns import TurnWatch
+
+_log = Logger()
+
+
+class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What the node hands to each game server; nothing secret.
+
+    :ivar control_socket: where the node takes control links.
+    :ivar installed: games, as ``package.module:Class``; searched for unless given.
+    :ivar games: beside those.
+    :ivar recordings: directory; ``None`` records nothing.
+    :ivar recordings_bytes: of all files together.
+    :ivar receive_buffer: asked of the kernel for the UDP port, bytes.
+    :ivar packet_rate: a second for one connection; twice that at once.
+    :ivar input_rate: actions a second for one connection; twice that at once.
+    :ivar hello_rate: a second from one network; twice that at once.
+    :ivar hello_rate_attacked: the same in a flood.
+    :ivar nameless_rate: handshakes without server name, a second from one network;
+        eight times that at once.
+    :ivar nameless_rate_attacked: the same in a flood.
+    :ivar attack_rate: datagrams a second that come to nothing: from here it is one.
+    :ivar idle_seconds: silence that ends a connection.
+    :ivar join_seconds: how long a match waits for its players.
+    """
+
+    control_socket: str
+    installed: tuple[str, ...] | None = None
+    games: tuple[str, ...] = ()
+    rooms_per_process: int = 1
+    recordings: str | None = None
+    recordings_days: float = 7.0
+    recordings_bytes: int = 1 << 30
+    log_format: str = "text"
+    log_level: str = "info"
+    receive_buffer: int = 1 << 20
+    packet_rate: float = 250.0
+    input_rate: float = 100.0
+    hello_rate: float = CALM.hellos.a_second
+    hello_rate_attacked: float = TIGHT.hellos.a_second
+    nameless_rate: float = CALM.nameless.a_second
+    nameless_rate_attacked: float = TIGHT.nameless.a_second
+    attack_rate: float = StrangerPolicy().junk
+    idle_seconds: float = 30.0
+    join_seconds: float = JOIN_PATIENCE
+
+    def limits(self) -> ConnectionLimits:
+        """Say how much a connection may ask."""
+        packets, inputs = self.packet_rate, self.input_rate
+        return ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
+
+    def strangers(self) -> StrangerPolicy:
+        """Say how much those may ask who have no connection."""
+        return StrangerPolicy(
+            _stranger_limits(self.hello_rate, self.nameless_rate),
+            _stranger_limits(self.hello_rate_attacked, self.nameless_rate_attacked),
+            self.attack_rate,
+        )
+
+    def place(self, clock: IReactorTime) -> Recordings:
+        """Say where matches are written down."""
+        return Recordings(
+            None if self.recordings is None else Path(self.recordings),
+            most_bytes=self.recordings_bytes,
+            most_age=self.recordings_days * 24 * 3600.0,
+            clock=clock,
+        )
+
+
+def _stranger_limits(hellos: float, nameless: float) -> StrangerLimits:
+    # A handshake takes two hellos, and one of them may have to be repeated.
+    return StrangerLimits(
+        Rate(hellos, max(4.0, 2 * hellos)), Rate(nameless, max(1.0, 8 * nameless))
+    )
+
+
+class _Output:
+    """
+    Standard output, for the log.
+
+    :ivar is_hushed: nothing is written.
+    """
+
+    is_hushed = False
+
+    def write(self, text: str) -> None:
+        if not self.is_hushed:
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+_output = _Output()
+
+
+def prepare(settings: dict[str, Any]) -> None:
+    """
+    Do what all game servers with these settings have in common, before the fork.
+
+    :raises Misconfigured: they cannot start.
+    :raises msgspec.ValidationError: the settings are wrong.
+    """
+    _prepared(msgspec.json.encode(settings))
+    _output.is_hushed = True
+    # What is cached by now are the names of everything that was imported. Each one
+    # that gives way to another would be a page that a child no longer shares.
+    forget = getattr(sys, "_clear_type_cache", None)
+    if forget is not None:
+        forget()
+    gc.collect()
+    try:
+        # Once for what is made on first use, once more for what that replaced.
+        rehearse()
+        rehearse()
+    finally:
+        _output.is_hushed = False
+    prepare_server_context()
+
+
+@lru_cache(maxsize=1)
+def _prepared(settings: bytes) -> tuple[GameServerSettings, dict[str, Game[Any, Any]]]:
+    """Read the settings, load the games, and begin the log."""
+    read = msgspec.json.decode(settings, type=GameServerSettings)
+    games = load_games(read.games, read.installed)
+    log = observer(cast(IO[str], _output), read.log_format, read.log_level)
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
+    return read, games
+
+
+def main(server_id: str, settings: dict[str, Any]) -> None:
+    """
+    Run one game server until its work is done.
+
+    :raises SystemExit: it cannot start; says why.
+    """
+    try:
+        read, games = _prepared(msgspec.json.encode(settings))
+    except (msgspec.ValidationError, Misconfigured) as error:
+        raise SystemExit(f"game server {server_id}: {error}") from error
+    reactor = _install_reactor()
+    turns = TurnWatch(time.monotonic)
+    turns.start(reactor)
+    recordings = read.place(reactor)
+    # While nobody waits for us yet.
+    reactor.callLater(0, lambda: recordings.sweep(time.time()))
+    program = GameServer(
+        server_id,
+        games,
+        reactor,
+        time.monotonic,
+        os.urandom,
+        recordings,
+        lambda: _end(reactor, link),
+        rooms_limit=read.rooms_per_process,
+        limits=read.limits(),
+        strangers=read.strangers(),
+        idle=read.idle_seconds,
+        join_patience=read.join_seconds,
+        turns=turns,
+        guard=guard_games(),
+        receive_buffer=read.receive_buffer,
+    )
+    link: list[ControlClient] = []
+
+    def linked(client: ControlClient) -> None:
+        link.append(client)
+        program.linked(client.send, lambda: client.is_behind)
+
+    def unreachable(failure: Failure) -> None:
+        _log.error("no control link to the node: {why}", why=failure.getErrorMessage())
+        reactor.callLater(0, reactor.stop)
+
+    # SIGTERM stops the reactor, which waits for this.
+    reactor.addSystemEventTrigger("before", "shutdown", program.stop)
+    dialing: Deferred[ControlClient] = dial(
+        UNIXClientEndpoint(reactor, read.control_socket, timeout=5),
+        reactor,
+        Ready(server_id, os.getpid(), CONTROL_PROTOCOL),
+        program.received,
+        program.unlinked,
+    )
+    dialing.addCallbacks(linked, unreachable)
+    reactor.run()
+    recordings.flush()
+    if not link:
+        raise SystemExit(1)
+
+
+def _install_reactor() -> Any:
+    """Take epoll where there is epoll; the child's own, made after the fork."""
+    if sys.platform == "linux":
+        from twisted.internet import epollreactor
+
+        epollreactor.install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def _end(reactor: Any, link: list[ControlClient]) -> None:
+    """Let the last words out, then stop."""
+    for client in link:
+        client.close()
+    # Twice around: once for the link, once for what it left.
+    reactor.callLater(0, reactor.callLater, 0, _stop, reactor)
+
+
+def _stop(reactor: Any) -> None:
+    # Unless SIGTERM was faster.
+    with suppress(ReactorNotRunning):
+        reactor.stop()

@@ -1,0 +1,261 @@
+"""
+Connections without a seat: their proofs are checked here.
+
+Whether a game server has more to do than it can.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vinom.dtls.port import DatagramPort
+from vinom.errors import Code, Refused
+from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
+from vinom.limits.load import Overload, busy
+from vinom.packets.seat import JoinAsked, SeatEvent
+from vinom.reactor.alarm import Alarm
+from vinom.reactor.turns import TurnWatch
+from vinom.tokens import Claims, TokenVerifier
+
+
+class Workload:
+    """
+    Judge the reactor's turns, and log once when the judgement changes.
+
+    Ticks and what comes by way of the node send nothing, or only later, so a port sees
+    its own part of a turn only; what measures the reactor sees all of it.
+
+    :ivar port_turned: called after each turn of the port with how long it took and when
+        it ended; ``None`` if whole turns are measured.
+    """
+
+    _log = Logger()
+
+    def __init__(self, figures: Counter[str], turns: TurnWatch | None = None) -> None:
+        """
+        Judge the turns to come.
+
+        :param figures: counts how often there was too much.
+        :param turns: measures the reactor, where it is measured.
+        """
+        self._overload = Overload(changed=self._changed)
+        self._figures = figures
+        has_turns = turns is not None and turns.tell(self._overload.turned)
+        self.port_turned: Callable[[float, float], None] | None = (
+            None if has_turns else self._overload.turned
+        )
+
+    def is_high(self, now: float) -> bool:
+        """Should newcomers come later?"""
+        return self._overload.is_high(now)
+
+    def _changed(self, is_high: bool) -> None:
+        if is_high:
+            self._figures["overloads"] += 1
+            self._log.warn(
+                "turns take {average:.3f} s: new players are told to come later",
+                average=self._overload.average,
+            )
+        else:
+            self._log.info("turns are quick again: new players may come")
+
+    def refuse_newcomer(self, now: float) -> None:
+        """
+        Somebody new asks for a seat.
+
+        :raises Refused: `Code.BUSY`; its details say when to come again.
+        """
+        if self.is_high(now):
+            raise busy()
+
+
+#: Connections without a seat at once: whoever has a ticket and many addresses
+#: can make them faster than they end by themselves.
+MOST_CONNECTIONS = 256
+
+
+class Reception:
+    """
+    Let players to their seats.
+
+    :param clock: its seconds are of the Unix epoch, as those of tokens.
+    :param seconds: a clock that never goes back, as that of links.
+    :param workload: turns new players away while there is too much to do.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        rooms: Mapping[str, HostedRoom],
+        verifier: TokenVerifier,
+        clock: IReactorTime,
+        seconds: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        port: DatagramPort,
+        figures: Counter[str],
+        workload: Workload,
+    ) -> None:
+        self.port = port
+        self._rooms, self._verifier = rooms, verifier
+        self._clock, self._seconds, self._entropy = clock, seconds, entropy
+        self._figures = figures
+        self._workload = workload
+        # Oldest first.
+        self._connections: dict[Connection, None] = {}
+        self._alarm = Alarm(clock, self._deadline, self._ring, seconds)
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def trust(self, verifier: TokenVerifier) -> None:
+        """Take the tokens of other keys from now on."""
+        self._verifier = verifier
+
+    def add(self, connection: Connection) -> None:
+        """
+        A connection was made, or lost its seat to a newer one.
+
+        When there are too many, the one that is without a seat for the longest
+        time gives way.
+        """
+        self._connections[connection] = None
+        if len(self._connections) > MOST_CONNECTIONS:
+            oldest = next(iter(self._connections))
+            self._figures["lines_evicted"] += 1
+            oldest.link.end()
+            self._flush(oldest)
+        self._alarm.arm()
+
+    def discard(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.pop(connection, None)
+
+    def take(self, connection: Connection, news: list[SeatEvent], now: float) -> None:
+        """Act on what a connection without a seat brought."""
+        for item in news:
+            if isinstance(item, JoinAsked):
+                self._answer(connection, item, now)
+        if connection.seat is None:
+            self._flush(connection)
+            self._alarm.arm()
+
+    def _answer(self, connection: Connection, asked: JoinAsked, now: float) -> None:
+        try:
+            if self._is_newcomer(connection, asked):
+                # Before anything is verified: those who play come first.
+                self._workload.refuse_newcomer(now)
+            hosted, seat = self._admit(connection, asked)
+            older = seat.connection
+            hosted.welcome(connection, seat, asked, now, self._entropy)
+        except Refused as no:
+            ticket = connection.association.ticket
+            self._log.info(
+                "a join is refused: {why}",
+                why=no.message,
+                match_id=None if ticket is None else ticket.match_id,
+                seat=None if ticket is None else ticket.seat,
+            )
+            self._figures[f"joins_{no.code}"] += 1
+            retry_after = no.details.get("retry_after", 0.0)
+            connection.refuse(no.code, no.message, now, retry_after)
+            return
+        self._figures["joins_accepted"] += 1
+        self._connections.pop(connection, None)
+        if older is not None:
+            # It is told why, for a while.
+            self.add(older)
+        hosted.end_turn(now)
+
+    def _is_newcomer(self, connection: Connection, asked: JoinAsked) -> bool:
+        """Is it, as far as its ticket says, nobody who played here before?"""
+        ticket = connection.association.ticket
+        if asked.is_resume:
+            return False
+        hosted = None if ticket is None else self._rooms.get(ticket.match_id)
+        if ticket is None or hosted is None:
+            return True
+        return not hosted.seats[ticket.seat].came
+
+    def _admit(
+        self, connection: Connection, asked: JoinAsked
+    ) -> tuple[HostedRoom, HostedSeat]:
+        """
+        Find the seat that a proof is for.
+
+        :raises Refused: it is not good, or not here, or not now.
+        """
+        claims: Claims | None = None
+        if asked.is_resume:
+            hosted, seat = self._by_resume(connection, asked.proof)
+        else:
+            claims = self._claims(asked.proof)
+            hosted, seat = self._by_claims(claims)
+        ticket = connection.association.ticket
+        if ticket is not None:
+            if ticket.match_id != hosted.room.plan.match_id:
+                raise Refused(Code.WRONG_MATCH, "this connection is for another match")
+            if ticket.seat != seat.number:
+                raise Refused(Code.WRONG_SEAT, "this connection is for another seat")
+        if claims is not None:
+            seat.door.enter_by_token(claims)
+        else:
+            seat.door.enter_by_resume(asked.proof)
+        return hosted, seat
+
+    def _by_resume(
+        self, connection: Connection, resume: bytes
+    ) -> tuple[HostedRoom, HostedSeat]:
+        ticket = connection.association.ticket
+        for match_id, hosted in self._rooms.items():
+            if ticket is None or ticket.match_id == match_id:
+                seat = hosted.seat_of(resume)
+                if seat is not None:
+                    return hosted, seat
+        raise Refused(Code.BAD_TOKEN, "this resume token is not known here")
+
+    def _claims(self, proof: bytes) -> Claims:
+        try:
+            token = proof.decode("ascii")
+        except UnicodeDecodeError as error:
+            raise Refused(Code.BAD_TOKEN, "the token is not valid") from error
+        return self._verifier.verify(token, self._clock.seconds())
+
+    def _by_claims(self, claims: Claims) -> tuple[HostedRoom, HostedSeat]:
+        hosted = self._rooms.get(claims.match_id)
+        if hosted is None:
+            raise Refused(Code.WRONG_MATCH, "this match is not played here")
+        planned = hosted.room.plan.seats
+        if (
+            claims.seat >= len(planned)
+            or planned[claims.seat].player_id != claims.player_id
+        ):
+            raise Refused(Code.WRONG_SEAT, "this token's player has no such seat")
+        return hosted, hosted.seats[claims.seat]
+
+    def _deadline(self) -> float | None:
+        wanted = [connection.link.deadline() for connection in self._connections]
+        return min((at for at in wanted if at is not None), default=None)
+
+    def _ring(self) -> None:
+        now = self._seconds()
+        for connection in list(self._connections):
+            connection.link.alarm(now)
+            self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        connection.flush(self.port)
+        if connection.link.phase == "over":
+            self._connections.pop(connection, None)
+
+    def close(self) -> None:
+        """Close them all."""
+        self._alarm.stop()
+        for connection in self._connections:
+            connection.link.end()
+            connection.flush(self.port)
+        self._connections.clear()

@@ -1,0 +1,314 @@
+"""
+A whole match played in memory, before the first player comes.
+
+What a game server does for the first time is dear: OpenSSL fetches its algorithms,
+Python specialises its bytecode, caches fill. The fork server does it once for all
+its children, which then share that memory (decision 0021). Keys are made for this
+and nobody ever trusts them; nothing of it is in use when the first child is forked.
+
+A control link and a port on a reactor that is never installed: see `rehearse`.
+
+Twisted finds out at the first use of each class what it provides, and keeps that.
+No descriptor is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec import Struct, msgpack
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IUDPTransport
+from twisted.internet.protocol import DatagramProtocol, connectionDone
+from twisted.internet.task import Clock
+
+from vinom.control.link import dial
+from vinom.control.messages import (
+    CONTROL_PROTOCOL,
+    AnyToServer,
+    Bind,
+    FrameReader,
+    Heartbeat,
+    OpenRoom,
+    Ready,
+    Stop,
+    ToNode,
+    ToServer,
+    decode_to_node,
+    decode_to_server,
+    encode,
+)
+from vinom.dtls.client import DtlsClient
+from vinom.dtls.events import Connected, Received
+from vinom.game import Game, Table
+from vinom.gameserver.seats import IGameReactor
+from vinom.gameserver.server import GameServer
+from vinom.hosting.recordings import Recordings
+from vinom.keys.authority import Authority
+from vinom.model import MatchPlan, SeatPlan, Ticket
+from vinom.packets.player import PlayerLink
+from vinom.play.guard import Guard
+from vinom.reactor.turns import TurnWatch
+from vinom.tokens import Claims
+
+#: It takes milliseconds; this is when it is given up, seconds.
+_PATIENCE = 2.0
+
+
+class _Echo(DatagramProtocol):
+    """Hears what it said."""
+
+    transport: IUDPTransport
+    noisy = False
+    heard = 0
+
+    def startProtocol(self) -> None:
+        address = self.transport.getHost()
+        self.transport.write(b"", (address.host, address.port))
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.heard += 1
+
+
+def rehearse_reactor(folder: Path) -> int:
+    """
+    Link, hear a heartbeat, bind a port; returns how much of it came about.
+
+    :param folder: for the link's socket, which stays there.
+    """
+    if sys.platform != "linux":
+        return 0
+    from twisted.internet.epollreactor import EPollReactor
+
+    # Its module has an `install`, which is what nobody may call here.
+    reactor: Any = EPollReactor()
+    turns = TurnWatch(time.monotonic)
+    turns.start(reactor)
+    heard: list[AnyToServer] = []
+    echo = _Echo()
+    path = str(folder / "link")
+    with socket.socket(socket.AF_UNIX) as node:
+        node.bind(path)
+        node.listen(1)
+
+        def answer() -> None:
+            line, _ = node.accept()
+            with line:
+                line.send(encode(Heartbeat(1)))
+                line.recv(4096)
+
+        def lost() -> None:
+            reactor.callLater(0, reactor.stop)
+
+        reactor.listenUDP(0, echo, interface="127.0.0.1")
+        dial(
+            UNIXClientEndpoint(reactor, path),
+            reactor,
+            Ready("rehearsal", os.getpid(), CONTROL_PROTOCOL),
+            heard.append,
+            lost,
+        ).addCallback(lambda _: answer())
+        given_up = reactor.callLater(_PATIENCE, reactor.stop)
+        reactor.run(installSignalHandlers=False)
+    if given_up.active():
+        given_up.cancel()
+    turns.stop()
+    reactor.removeReader(reactor.waker)
+    reactor.waker.connectionLost(connectionDone)
+    reactor._poller.close()
+    return len(heard) + echo.heard
+
+
+_REALM = "rehearsal.invalid"
+_SEATS = 2
+_MATCH = "rehearsal"
+#: Enough for the bytecode of everything that a match needs to be specialised.
+_ROUNDS, _STEP = 150, 0.02
+
+
+class _Line(Struct, frozen=True):
+    """What is said on this stage."""
+
+    word: str
+
+
+class _Said(Struct, frozen=True):
+    """How many lines were said."""
+
+    lines: int
+
+
+class _Play(Game[_Said, _Line]):
+    """The game of the rehearsal: count the lines."""
+
+    name = "rehearsal"
+    actions = _Line
+    seats = (1, _SEATS)
+
+    def start(self, table: Table) -> _Said:
+        return _Said(0)
+
+    def act(self, s: _Said, seat: int, action: _Line, now: float) -> _Said:
+        return _Said(s.lines + 1)
+
+    def view(self, s: _Said, audience: Hashable) -> dict[str, int]:
+        return {"lines": s.lines}
+
+
+class _Stage(Clock):
+    """A reactor with one port, and no time or network but ours."""
+
+    def __init__(self, now: float) -> None:
+        super().__init__()
+        self.rightNow = now
+        self.protocol: Any = None
+        self.sent: list[tuple[bytes, tuple[str, int]]] = []
+
+    def listenUDP(self, port: int, protocol: Any, **_: Any) -> _Stage:
+        self.protocol = protocol
+        protocol.makeConnection(self)
+        return self
+
+    def write(self, datagram: bytes, address: tuple[str, int]) -> None:
+        self.sent.append((datagram, address))
+
+    def stopListening(self) -> Deferred[None]:
+        self.protocol.doStop()
+        return succeed(None)
+
+
+class _Player:
+    """Somebody who plays one seat."""
+
+    def __init__(self, name: str, anchor: bytes, token: str, now: float) -> None:
+        self._dtls = DtlsClient(name, anchor, now)
+        self._token = token
+        self._link: PlayerLink | None = None
+        self._dtls.start(now)
+
+    def play(self, now: float) -> list[bytes]:
+        """Do what there is to do; returns datagrams."""
+        for event in self._dtls.take_events():
+            if isinstance(event, Connected):
+                size = event.association.max_payload
+                self._link = PlayerLink(size, token=self._token, now=now)
+            elif isinstance(event, Received) and self._link is not None:
+                self._link.receive(event.payload, now)
+        link = self._link
+        if link is not None:
+            link.take_events()
+            if link.phase == "joined":
+                link.act(msgpack.encode(_Line("yes")), now)
+            link.alarm(now)
+            for packet in link.take_packets():
+                self._dtls.send(packet)
+        return self._dtls.take_datagrams()
+
+    def hear(self, datagram: bytes, now: float) -> None:
+        """Take a datagram."""
+        self._dtls.receive(datagram, now)
+
+
+def rehearse() -> dict[str, float]:
+    """Play a match, from the port's first datagram to the end; returns its figures."""
+    with tempfile.TemporaryDirectory(prefix="vinom-rehearsal-") as name:
+        folder = Path(name)
+        rehearse_reactor(folder)
+        authority = Authority.open(folder / "state", _REALM, time.time)
+        recordings = Recordings(folder / "recordings")
+        recordings.sweep(time.time())
+        return _play(authority, recordings, _Stage(time.time()))
+
+
+def _play(
+    authority: Authority, recordings: Recordings, stage: _Stage
+) -> dict[str, float]:
+    now = stage.seconds()
+    server = GameServer(
+        "rehearsal",
+        {_Play.name: _Play()},
+        cast(IGameReactor, stage),
+        stage.seconds,
+        os.urandom,
+        recordings,
+        lambda: None,
+        guard=Guard(stage.seconds, time.thread_time, lambda _: None, lambda _: None),
+    )
+    server.linked(_to_node)
+    issued = authority.issue("s1")
+    keys = authority.token_keys()
+    plan = MatchPlan(
+        _MATCH,
+        _Play.name,
+        tuple(SeatPlan(f"p{seat}", f"player {seat}") for seat in range(_SEATS)),
+        seed=1,
+    )
+    tickets = tuple(
+        Ticket("abcdefgh"[seat] * 26, _MATCH, seat, now + 60) for seat in range(_SEATS)
+    )
+    for message in (
+        Bind("127.0.0.1", 1, "s1", _REALM, issued.certificate, issued.key, keys),
+        OpenRoom(plan, tickets),
+        Heartbeat(1),
+    ):
+        server.received(_to_server(message))
+    players = {
+        ("127.0.0.1", 2 + ticket.seat): _Player(
+            f"{ticket.label}.s1.{_REALM}",
+            authority.anchor,
+            authority.signer.sign(_claims(ticket)),
+            now,
+        )
+        for ticket in tickets
+    }
+    for _ in range(_ROUNDS):
+        now = stage.seconds()
+        for address, player in players.items():
+            for datagram in player.play(now):
+                stage.protocol.datagramReceived(datagram, address)
+        stage.advance(_STEP)
+        sent, stage.sent = stage.sent, []
+        for datagram, address in sent:
+            players[address].hear(datagram, now)
+    figures = server.measure()
+    server.received(_to_server(Stop()))
+    stage.advance(_STEP)
+    # Whatever it waits for now is over by then.
+    stage.pump([1.0] * 5)
+    return figures
+
+
+def _claims(ticket: Ticket) -> Claims:
+    return Claims(
+        realm=_REALM,
+        match_id=_MATCH,
+        player_id=f"p{ticket.seat}",
+        seat=ticket.seat,
+        expires_at=ticket.expires_at,
+        token_id=ticket.label,
+    )
+
+
+def _to_server(message: ToServer) -> Any:
+    """Send it through the control link's frames."""
+    return decode_to_server(_through(message))
+
+
+def _to_node(message: ToNode) -> None:
+    decode_to_node(_through(message))
+
+
+def _through(message: ToServer | ToNode) -> bytes:
+    frames = FrameReader()
+    frames.receive(encode(message))
+    frame = frames.next_frame()
+    assert frame is not None
+    return frame

@@ -1,0 +1,360 @@
+"""
+A hosted room's way out to the node: for seats and spectators connected there.
+
+The control link brings what they do, whole and in order, and takes along what each
+turn changed: one message for all seats and spectators of a room, each view once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+
+from msgspec import MsgspecError, json, msgpack
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from vinom.control.messages import (
+    FRAME_LIMIT,
+    RelayAction,
+    RelayEvent,
+    RelayFailed,
+    RelayNewcomer,
+    RelayRefusal,
+    RelaySeat,
+    RelayState,
+    RelayWatch,
+    ToNode,
+    ToRelayed,
+)
+from vinom.errors import Code, Refused
+from vinom.game import Event, Outcome
+from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
+from vinom.model import MatchEnd
+from vinom.play.choices import json_action_reader
+
+#: A message nearly as long as the longest frame cannot be sent, bytes.
+_MOST_BYTES = FRAME_LIMIT - 64 * 1024
+#: How soon the link is looked at again when the node is behind, seconds.
+_BEHIND_PAUSE = 0.05
+_write = json.Encoder().encode
+_unpack = msgpack.Decoder().decode
+
+
+class Relay:
+    """One room's relayed seats, and its spectators in the node: an outlet."""
+
+    def __init__(
+        self,
+        hosted: HostedRoom,
+        report: Callable[[ToNode], None],
+        dismiss: Callable[[Connection], None],
+        must_wait: Callable[[HostedRoom], bool],
+    ) -> None:
+        """
+        Relay a room.
+
+        :param hosted: the room; this relay becomes its first outlet, because nothing
+            is sent of a room after its end.
+        :param report: sends to the node.
+        :param dismiss: gets a player's own connection when its seat is relayed.
+        :param must_wait: does the node not read fast enough? Then the room's newest
+            state is sent a moment later.
+        """
+        self._hosted, self._report, self._dismiss = hosted, report, dismiss
+        self._must_wait = must_wait
+        self._match_id = hosted.room.plan.match_id
+        self._read = json_action_reader(hosted.room.game)
+        self._shown = 0
+        self._has_failed = self._has_ended = False
+        self._phase = ""
+        self._applied: dict[int, int] = {}
+        hosted.host.outlets = (self, *hosted.host.outlets)
+
+    def stop(self) -> None:
+        """Relay nothing more: nobody of the node plays or watches."""
+        host = self._hosted.host
+        host.outlets = tuple(outlet for outlet in host.outlets if outlet is not self)
+
+    # What the node brings.
+
+    def take(self, message: ToRelayed, now: float) -> None:
+        """Do what a player of the node did."""
+        hosted = self._hosted
+        if isinstance(message, RelayWatch):
+            # A newcomer is shown everything.
+            self._shown = 0
+            return
+        if isinstance(message, RelayNewcomer):
+            self._add(message, now)
+            return
+        if not 0 <= message.seat < len(hosted.seats):
+            return
+        seat = hosted.seats[message.seat]
+        if isinstance(message, RelayAction):
+            self._act(seat, message, now)
+            return
+        if message.how == "join":
+            self._join(seat, message, now)
+            return
+        if message.epoch and (message.epoch != seat.relay_epoch or not seat.is_relayed):
+            # Its player came over UDP meanwhile.
+            return
+        match message.how:
+            case "drop":
+                hosted.miss(seat, now)
+            case "leave":
+                hosted.give_up(None, seat, now)
+            case "bot":
+                hosted.room.seat_bot(seat.number, now)
+
+    def _join(self, seat: HostedSeat, message: RelaySeat, now: float) -> None:
+        hosted = self._hosted
+        seat.door.shut()
+        older = hosted.replace(seat, None, now)
+        if older is not None:
+            self._dismiss(older)
+        seat.is_relayed, seat.relay_epoch = True, message.epoch
+        # The seat's own connections number their actions themselves.
+        hosted.host.acted[seat.number] = message.number
+        # Everything is shown to this seat again.
+        self._shown = 0
+        hosted.sit(seat, now)
+
+    def _add(self, message: RelayNewcomer, now: float) -> None:
+        try:
+            self._hosted.add_seat(message.plan, now).is_relayed = True
+        except Refused as no:
+            self._refuse(message.seat, 0, no)
+            return
+        self._shown = 0
+
+    def _act(self, seat: HostedSeat, action: RelayAction, now: float) -> None:
+        if seat.is_relayed:
+            number, data = action.number, action.data
+            refused = self._hosted.host.act(seat.number, number, data, self._read, now)
+        else:
+            refused = Refused(Code.SEAT_TAKEN, "a newer connection has this seat")
+        if refused is not None:
+            self._refuse(seat.number, action.number, refused)
+
+    def _refuse(self, seat: int, number: int, no: Refused) -> None:
+        reason = str(no.details.get("reason") or no.details.get("field") or "")
+        text = no.message[:200]
+        self._report(RelayRefusal(self._match_id, seat, number, no.code, reason, text))
+
+    # What goes out (vinom.hosting.host.Outlet).
+
+    def started(self, now: float) -> None:
+        """The next state's phase says so."""
+
+    def emitted(self, event: Event, version: int, now: float) -> None:
+        """Send an event of the game."""
+        self._report(
+            RelayEvent(self._match_id, version, event.kind, event.data, event.to)
+        )
+
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """The room itself reports the outcome to the node."""
+
+    def forfeited(self, seat: int, now: float) -> None:
+        """The room itself reports the seat to the node."""
+
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """Send the last state: nothing follows the room's own report of its end."""
+        self._send_state(now)
+        self._has_ended = True
+
+    def show(self, now: float) -> bool:
+        """
+        Send what this turn changed, unless the node is behind.
+
+        :returns: ``True``; players' own connections do not wait for the node.
+        """
+        hosted = self._hosted
+        is_new = hosted.room.version != self._shown
+        if not (self._has_ended or (is_new and self._must_wait(hosted))):
+            self._send_state(now)
+        return True
+
+    def _send_state(self, now: float) -> None:
+        hosted = self._hosted
+        room = hosted.room
+        version = room.version
+        if not version or self._has_failed or self._has_ended:
+            return
+        applied = {}
+        for seat in hosted.seats:
+            if seat.is_relayed:
+                number = hosted.host.applied[seat.number]
+                if self._applied.get(seat.number) != number:
+                    applied[seat.number] = self._applied[seat.number] = number
+        is_new = version != self._shown
+        if not is_new and not applied and room.phase == self._phase:
+            return
+        views: list[bytes] = []
+        shown: dict[int, int] = {}
+        setup = b""
+        if is_new:
+            try:
+                setup = b"" if self._shown else self._setup()
+                places: dict[Hashable, int] = {}
+                for seat_number in self._seats():
+                    audience = room.audience_of(
+                        None if seat_number < 0 else seat_number
+                    )
+                    if audience not in places:
+                        places[audience] = len(views)
+                        views.append(self._view(audience))
+                    shown[seat_number] = places[audience]
+                _check_length(setup, *views)
+            except (TypeError, ValueError, RecursionError, MsgspecError) as error:
+                self._fail(str(error), now)
+                return
+            if not all(views):
+                # The game failed at it: its end follows.
+                return
+        self._shown, self._phase = version, room.phase
+        self._report(
+            RelayState(
+                self._match_id,
+                version,
+                room.phase,
+                room.match_time(now),
+                applied,
+                tuple(views),
+                shown,
+                setup,
+            )
+        )
+
+    def _view(self, audience: Hashable) -> bytes:
+        room = self._hosted.room
+        if self._hosted.is_relayed:
+            return room.view_json(audience)
+        return _as_json(room.view(audience))
+
+    def _setup(self) -> bytes:
+        room = self._hosted.room
+        if self._hosted.is_relayed:
+            return room.setup_json()
+        return _as_json(room.setup())
+
+    def _fail(self, why: str, now: float) -> None:
+        """The room's view cannot be sent by way of the node."""
+        self._has_failed = True
+        if self._hosted.is_relayed:
+            self._hosted.cannot_send("views", why, now)
+        else:
+            self._report(RelayFailed(self._match_id, why[:200]))
+
+    def _seats(self) -> list[int]:
+        relayed = [seat.number for seat in self._hosted.seats if seat.is_relayed]
+        return [-1, *relayed]
+
+
+def _as_json(packed: bytes) -> bytes:
+    """
+    Write what players over UDP are shown as JSON; empty if there is nothing.
+
+    The game is not asked again: spectators of a match must not be able to break it,
+    and a client that packs what it reads has the same bytes, and their hash.
+
+    :raises Exception: it cannot be JSON.
+    """
+    return _write(_unpack(packed)) if packed else b""
+
+
+def _check_length(*parts: bytes) -> None:
+    """
+    Check that *parts* fit into one message.
+
+    :raises ValueError: they do not.
+    """
+    length = sum(map(len, parts))
+    if length > _MOST_BYTES:
+        raise ValueError(f"{length} bytes")
+
+
+class Relays:
+    """
+    Hand what the node relays to rooms; what one turn brings makes one broadcast.
+
+    :ivar is_behind: does the node not read what it was sent?
+    """
+
+    is_behind: Callable[[], bool] = staticmethod(lambda: False)
+
+    def __init__(
+        self,
+        rooms: Mapping[str, HostedRoom],
+        clock: IReactorTime,
+        seconds: Callable[[], float],
+        report: Callable[[ToNode], None],
+        dismiss: Callable[[Connection], None],
+    ) -> None:
+        """
+        Relay nothing yet.
+
+        :param rooms: by match.
+        :param clock: ends a turn; its seconds are not read.
+        :param seconds: a clock that never goes back.
+        :param report: sends to the node.
+        :param dismiss: gets connections that a relayed player replaced.
+        """
+        self._rooms, self._clock, self._seconds = rooms, clock, seconds
+        self._report, self._dismiss = report, dismiss
+        self._relays: dict[HostedRoom, Relay] = {}
+        self._touched: dict[HostedRoom, None] = {}
+        self._later: IDelayedCall | None = None
+
+    def take(self, message: ToRelayed) -> None:
+        """Do what a player of the node did; without effect when the match is over."""
+        hosted = self._rooms.get(message.match_id)
+        if hosted is None or hosted.host.ended_at is not None:
+            return
+        now = self._seconds()
+        if isinstance(message, RelayWatch) and not message.is_on:
+            self._let_go(hosted, now)
+            return
+        relay = self._relays.get(hosted)
+        if relay is None:
+            relay = self._relays[hosted] = Relay(
+                hosted, self._report, self._dismiss, self._must_wait
+            )
+        relay.take(message, now)
+        if hosted.room.game.states == "every":
+            hosted.end_turn(now)
+            return
+        self._touched[hosted] = None
+        if self._later is None:
+            self._later = self._clock.callLater(0, self._end_turn)
+
+    def forget(self, hosted: HostedRoom) -> None:
+        """A room is over."""
+        self._relays.pop(hosted, None)
+
+    def _let_go(self, hosted: HostedRoom, now: float) -> None:
+        """Nobody of the node plays or watches any more."""
+        relay = self._relays.pop(hosted, None)
+        if relay is not None:
+            relay.stop()
+        for seat in hosted.seats:
+            if seat.is_relayed:
+                seat.is_relayed = False
+                hosted.miss(seat, now)
+        hosted.end_turn(now)
+
+    def _must_wait(self, hosted: HostedRoom) -> bool:
+        """Newest wins: while the node is behind, states are not made for it."""
+        if not self.is_behind():
+            return False
+        self._touched[hosted] = None
+        if self._later is None:
+            self._later = self._clock.callLater(_BEHIND_PAUSE, self._end_turn)
+        return True
+
+    def _end_turn(self) -> None:
+        self._later = None
+        touched, self._touched = self._touched, {}
+        now = self._seconds()
+        for hosted in touched:
+            hosted.end_turn(now)

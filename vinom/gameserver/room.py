@@ -1,0 +1,620 @@
+"""
+A match on a game server, and its players' connections: inputs in, states out.
+
+What feeds this room calls `end_turn` once when a turn's inputs are in, which makes
+one broadcast. Times are seconds on a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+from vinom.control.messages import (
+    MatchStarted,
+    RelayTaken,
+    RoomEnded,
+    RoundEnded,
+    SeatChanged,
+    ToNode,
+)
+from vinom.dtls.association import Association
+from vinom.dtls.port import DatagramPort
+from vinom.errors import Code, Refused
+from vinom.game import Event as GameEvent
+from vinom.game import Game, Outcome
+from vinom.gameserver.seats import ConnectionLimits, SeatDoor
+from vinom.hosting.host import RoomHost
+from vinom.hosting.recorded import Recording
+from vinom.limits.buckets import TokenBucket
+from vinom.messages.catalogue import SeatName
+from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.packets.codec import COUNTER_LIMIT, state_tails
+from vinom.packets.quality import ACK_DELAY
+from vinom.packets.reliable import (
+    LONGEST_MESSAGE,
+    Event,
+    Message,
+    MessageStream,
+    Over,
+    Refusal,
+    Round,
+    Welcome,
+    encode,
+)
+from vinom.packets.seat import (
+    ActionArrived,
+    Confirmed,
+    JoinAsked,
+    Left,
+    SeatEvent,
+    SeatLink,
+)
+from vinom.play.choices import action_decoder
+from vinom.play.clock import AWAY_PATIENCE, JOIN_PATIENCE
+from vinom.play.guard import Guard
+from vinom.play.room import Room, outcome_facts
+from vinom.play.views import EVERYBODY
+from vinom.reactor.alarm import Alarms
+
+#: Pause between tries of a room that is over, seconds: much may be lost, but not
+#: the end.
+_FAREWELL_PAUSE = 0.15
+
+
+#: How long a closed room waits for its players' acknowledgements, seconds.
+FAREWELL = 2.0
+#: Ticks of games that have so many a second acknowledge inputs in time.
+SOON_HZ = 20
+
+
+@attrs.define(eq=False)
+class Connection:
+    """
+    A connection; it has a room and a seat once its JOIN was accepted.
+
+    :ivar allowance: for packets.
+    :ivar figures: counts, for all connections, what was refused by code.
+    """
+
+    association: Association
+    link: SeatLink
+    allowance: TokenBucket
+    figures: Counter[str]
+    room: HostedRoom | None = None
+    seat: HostedSeat | None = None
+
+    @classmethod
+    def open(
+        cls,
+        association: Association,
+        limits: ConnectionLimits,
+        now: float,
+        figures: Counter[str],
+    ) -> Connection:
+        """
+        Serve a connection that was just made.
+
+        :raises PeerError: it cannot carry a packet.
+        """
+        inputs = TokenBucket(limits.inputs, limits.input_burst)
+        return cls(
+            association,
+            SeatLink(association.max_payload, now, inputs.take),
+            TokenBucket(limits.packets, limits.packet_burst),
+            figures,
+        )
+
+    def refuse(
+        self, code: str, message: str, now: float, retry_after: float = 0.0
+    ) -> None:
+        """
+        End the connection and say why.
+
+        :param retry_after: when to come again, seconds; 0 does not say.
+        """
+        if self.link.phase not in ("refused", "over"):
+            self.figures[f"errors_{code}"] += 1
+        self.link.refuse(code, message, now, retry_after)
+
+    def flush(self, port: DatagramPort) -> bool:
+        """
+        Send what the link has; close the connection if the link is over.
+
+        :returns: is it over?
+        """
+        link = self.link
+        packets = link.take_packets()
+        if packets:
+            port.send(self.association, *packets)
+        if link.phase != "over":
+            return False
+        self.association.owner = None
+        port.close(self.association)
+        return True
+
+
+@attrs.define(eq=False)
+class HostedSeat:
+    """
+    One seat and what outlives its connections.
+
+    :ivar connection: the connection that holds it.
+    :ivar is_relayed: its player is connected to the node.
+    :ivar relay_epoch: counts its joins by way of the node.
+    :ivar present: the room counts it as connected.
+    :ivar came: it was connected once.
+    :ivar shown: version of the state last sent.
+    """
+
+    number: int
+    door: SeatDoor = attrs.field(factory=SeatDoor)
+    messages: MessageStream = attrs.field(factory=MessageStream)
+    connection: Connection | None = None
+    is_relayed: bool = False
+    relay_epoch: int = 0
+    present: bool = False
+    came: bool = False
+    shown: int = 0
+
+
+class HostedRoom:
+    """
+    One match on a game server: its players' connections are one outlet of its room.
+
+    :ivar host: owns the room; other outlets (see `vinom.gameserver.relay`) join it.
+    :ivar room: the same room, which every packet asks for.
+    :ivar seats: by number; a newcomer's is added.
+    :ivar is_relayed: is it a room of the node's?
+    :ivar ticks_soon: does the next tick come as soon as an acknowledgement must?
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        now: float,
+        *,
+        port: DatagramPort,
+        alarms: Alarms,
+        report: Callable[[ToNode], None],
+        over: Callable[[HostedRoom], None],
+        recording: Recording,
+        guard: Guard | None = None,
+        is_relayed: bool = False,
+        join_patience: float = JOIN_PATIENCE,
+    ) -> None:
+        """
+        Open the room.
+
+        :param plan: the players, their loadouts, the options and the seed.
+        :param game: the rules.
+        :param now: when the room is opened.
+        :param port: sends to players.
+        :param alarms: rings this room; its deadlines are on the caller's clock.
+        :param report: sends to the node.
+        :param over: called once, when every player was sent the end or had time to.
+        :param recording: gets all that reaches the game.
+        :param guard: ends calls into the game that take too long.
+        :param is_relayed: see `vinom.control.messages.OpenRoom`.
+        :param join_patience: how long the room waits for its players.
+        :raises Refused: the game does not take this plan.
+        """
+        room = self.room = Room(
+            plan,
+            game,
+            now,
+            join_patience,
+            record=recording.record,
+            guard=guard,
+            away_patience=inf if is_relayed else AWAY_PATIENCE,
+        )
+        self.host = RoomHost(room, recording, counts_refused=True)
+        self.host.outlets = (self,)
+        self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
+        self.is_relayed = is_relayed
+        self.ticks_soon = game.tick_hz >= SOON_HZ
+        self.name = f"match {plan.match_id}"
+        self._port, self._alarms = port, alarms
+        self._report, self._over = report, over
+        self._shown = 0
+        self._decode = action_decoder(game)
+        self._has_one_audience = room.has_one_audience
+        self._shows_each = game.states == "every" and not game.tick_hz
+        self._names = tuple(
+            SeatName(number, seat.name, seat.player_id)
+            for number, seat in enumerate(plan.seats)
+        )
+        self._links_at = inf
+        self._is_over = False
+        alarms.add(self)
+
+    # Who comes and goes.
+
+    def seat_of(self, resume: bytes) -> HostedSeat | None:
+        """Find the seat that a resume token is for."""
+        found = None
+        for seat in self.seats:
+            if seat.door.is_resumed_by(resume):
+                found = seat
+        return found
+
+    def welcome(
+        self,
+        connection: Connection,
+        seat: HostedSeat,
+        asked: JoinAsked,
+        now: float,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        """
+        Give a seat whose proof was good to a connection.
+
+        :raises Refused: the match is over.
+        """
+        if self.room.phase == "closed":
+            raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        resume = seat.door.offer(entropy)
+        self.replace(seat, connection, now)
+        if seat.is_relayed:
+            # The older connection is one of the node's, which is to let it go.
+            seat.is_relayed = False
+            self._report(
+                RelayTaken(self.room.plan.match_id, seat.number, seat.relay_epoch)
+            )
+        connection.room, connection.seat = self, seat
+        seat.messages.acknowledge(asked.heard)
+        welcome = self._welcome(seat, resume)
+        try:
+            connection.link.welcome(welcome, seat.messages, now)
+        except ValueError as error:
+            self.cannot_send("setup", error, now)
+            connection.refuse(Code.INTERNAL, "this game's setup is too long", now)
+
+    def _welcome(self, seat: HostedSeat, resume: bytes) -> Welcome:
+        room = self.room
+        return Welcome(
+            seat=seat.number,
+            epoch=seat.door.epoch,
+            resume=resume,
+            match_id=room.plan.match_id,
+            game=room.plan.game,
+            players=self._names,
+            tick_hz=room.game.tick_hz,
+            input=self.host.acted[seat.number],
+            message=seat.messages.first,
+            setup=room.setup(),
+        )
+
+    def replace(
+        self, seat: HostedSeat, connection: Connection | None, now: float
+    ) -> Connection | None:
+        """Give a seat to a newer connection; returns the older, which is refused."""
+        older, seat.connection = seat.connection, connection
+        if older is not None:
+            older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
+            older.room, older.seat = None, None
+            older.flush(self._port)
+        return older
+
+    def take(
+        self,
+        connection: Connection,
+        seat: HostedSeat,
+        news: list[SeatEvent],
+        now: float,
+    ) -> None:
+        """Act on what a connection of this room brought."""
+        host = self.host
+        for item in news:
+            if isinstance(item, ActionArrived):
+                refused = host.act(seat.number, item.seq, item.data, self._decode, now)
+                if refused is not None:
+                    self._refuse(seat, item.seq, refused, now)
+                elif self._shows_each:
+                    host.end_turn(now)
+            elif isinstance(item, Confirmed):
+                seat.door.confirm()
+                self.sit(seat, now)
+            elif isinstance(item, Left):
+                connection.link.end()
+                self.give_up(connection, seat, now)
+                return
+
+    def _refuse(self, seat: HostedSeat, seq: int, no: Refused, now: float) -> None:
+        if self.room.phase == "closed":
+            return
+        if seat.connection is not None:
+            seat.connection.figures[f"errors_{no.code}"] += 1
+        reason = str(no.details.get("reason") or no.details.get("field") or "")
+        self.send(seat, encode(Refusal(seq, no.code, reason, no.message)), now)
+
+    def sit(self, seat: HostedSeat, now: float) -> None:
+        """A seat's player is here."""
+        self.host.run_clock(now)
+        try:
+            self.room.join(seat.number, now)
+        except Refused as no:
+            if seat.connection is not None:
+                seat.connection.refuse(no.code, no.message, now)
+            return
+        was_present, seat.present = seat.present, True
+        seat.shown = 0
+        self.host.applied[seat.number] = self.host.acted[seat.number]
+        if not was_present:
+            self.seat_changed(seat, "returned" if seat.came else "joined")
+        seat.came = True
+
+    def give_up(
+        self, connection: Connection | None, seat: HostedSeat, now: float
+    ) -> None:
+        """A seat's player is gone for good."""
+        if connection is not None:
+            connection.flush(self._port)
+            self._release(connection, seat)
+        seat.present = False
+        self.room.leave(seat.number, now)
+        self.seat_changed(seat, "left")
+
+    def lost(self, connection: Connection, seat: HostedSeat, now: float) -> None:
+        """A connection of this room is gone."""
+        if seat.connection is not connection:
+            return
+        self._release(connection, seat)
+        self.miss(seat, now)
+
+    def add_seat(self, plan: SeatPlan, now: float) -> HostedSeat:
+        """
+        Seat a newcomer.
+
+        :raises Refused: there is no seat for it.
+        """
+        number = self.host.add_seat(plan, now)
+        seat = HostedSeat(number, present=True, came=True)
+        seats = list(self.seats)
+        seats[number : number + 1] = [seat]
+        self.seats = tuple(seats)
+        return seat
+
+    def miss(self, seat: HostedSeat, now: float) -> None:
+        """A seat's player is not here any more; the seat is kept."""
+        if seat.present:
+            self.host.run_clock(now)
+            seat.present = False
+            self.room.drop(seat.number, now)
+            if self.host.ended_at is None:
+                self.seat_changed(seat, "dropped")
+
+    def kick(self, number: int, now: float) -> Connection | None:
+        """Remove a player for good; returns its connection, refused and not ours."""
+        if not 0 <= number < len(self.seats):
+            return None
+        connection = (seat := self.seats[number]).connection
+        if connection is not None:
+            connection.refuse(Code.KICKED, "an operator removed you", now)
+        self.give_up(connection, seat, now)
+        return connection
+
+    def _release(self, connection: Connection, seat: HostedSeat) -> None:
+        connection.room, connection.seat = None, None
+        if seat.connection is connection:
+            seat.connection = None
+
+    # What goes out (vinom.hosting.host.Outlet).
+
+    def started(self, now: float) -> None:
+        """Report that match time runs."""
+        self._report(MatchStarted(self.room.plan.match_id))
+
+    def emitted(self, event: GameEvent, version: int, now: float) -> None:
+        """Send an event of the game to the seats that may know it."""
+        self._send_all(Event(event.kind, event.data, version), now, event.to)
+
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """Send everybody, and the node, the outcome of a round."""
+        room, facts = self.room, outcome_facts(outcome)
+        self._report(RoundEnded(room.plan.match_id, facts))
+        self._send_all(Round(facts, room.version, room.view_hash()), now)
+
+    def forfeited(self, seat: int, now: float) -> None:
+        """Report a seat that was given up."""
+        self.seat_changed(self.seats[seat], "left")
+
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """Send everybody, and the node, how the match ended."""
+        for seat in self.seats:
+            if seat.connection is not None:
+                seat.connection.link.hasten(_FAREWELL_PAUSE, now)
+        self._send_all(Over(end.reason, end.outcome, end.version, end.view_hash), now)
+        self._report(RoomEnded(end))
+
+    def show(self, now: float) -> bool:
+        """
+        Send each seat the state that it has not seen.
+
+        :returns: is that all that any connection has to send?
+        """
+        room = self.room
+        self._shown = version = room.play.version
+        if not version:
+            return False
+        if version >= COUNTER_LIMIT - 1:
+            room.close("time_limit", now)
+        sent: list[tuple[Association, bytes]] = []
+        applied = self.host.applied
+        has_one_audience = self._has_one_audience
+        made: dict[Hashable, list[bytes]] = {}
+        tails: list[bytes] | None = None
+        is_all = True
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is None:
+                continue
+            if seat.shown == version or not seat.present:
+                is_all = False
+                continue
+            if tails is None or not has_one_audience:
+                audience = (
+                    EVERYBODY if has_one_audience else room.audience_of(seat.number)
+                )
+                tails = made.get(audience)
+                if tails is None:
+                    tails = made[audience] = self._encode(audience, version, now)
+                if not tails:
+                    is_all = False
+                    break
+            seat.shown = version
+            answered = applied[seat.number]
+            packet = connection.link.make_state(version, tails, answered, now)
+            if packet is not None:
+                sent.append((connection.association, packet))
+            else:
+                connection.link.state(version, tails, answered, now)
+                is_all = False
+        if sent:
+            self._port.send_each(sent)
+        return is_all and room.phase != "closed"
+
+    def _encode(self, audience: Hashable, version: int, now: float) -> list[bytes]:
+        room = self.room
+        view = room.view(audience)
+        if not view:
+            return []
+        time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
+        try:
+            return state_tails(version, time, view)
+        except ValueError as error:
+            self.cannot_send("view", error, now)
+            return []
+
+    def cannot_send(self, what: str, why: object, now: float) -> None:
+        """End the room: its game makes what players cannot be told."""
+        self._log.error(
+            "match {match_id} ends: its {what} cannot be sent: {why}",
+            match_id=self.room.plan.match_id,
+            what=what,
+            why=why,
+        )
+        self.room.close("crashed", now)
+
+    def _send_all(self, message: Message, now: float, to: int | None = None) -> None:
+        if all(seat.is_relayed for seat in self.seats):
+            return
+        data = encode(message)
+        if len(data) > LONGEST_MESSAGE:
+            self.cannot_send("message", f"{len(data)} bytes", now)
+            return
+        for seat in self.seats:
+            if (to is None or seat.number == to) and not seat.is_relayed:
+                self.send(seat, data, now)
+
+    def send(self, seat: HostedSeat, data: bytes, now: float) -> None:
+        """Tell one seat something encoded, until it is acknowledged."""
+        if seat.messages.add(data):
+            if seat.connection is not None:
+                seat.connection.link.told(now)
+        elif seat.connection is not None:
+            # It comes anew, and learns from the numbers that it missed some.
+            seat.connection.refuse(Code.BUSY, "too many messages unacknowledged", now)
+
+    def seat_changed(self, seat: HostedSeat, state: str) -> None:
+        """Tell the node who came or went."""
+        plan = self.room.plan
+        self._log.debug(
+            "match {match_id}: seat {seat} {state}",
+            match_id=plan.match_id,
+            seat=seat.number,
+            state=state,
+        )
+        self._report(SeatChanged(plan.match_id, seat.number, state))
+
+    def end_turn(self, now: float) -> None:
+        """Send everybody what this turn changed, and ring when something is due."""
+        if not self.host.end_turn(now):
+            port = self._port
+            for seat in self.seats:
+                connection = seat.connection
+                if connection is not None and connection.flush(port):
+                    self.lost(connection, seat, now)
+        if now + ACK_DELAY < self._links_at:
+            self._links_at = now + ACK_DELAY
+        if self.host.ended_at is None:
+            # As `deadline`, for each turn.
+            at, links_at = self.room.deadline(), self._links_at
+            self._alarms.arm(self, links_at if at is None or links_at < at else at)
+        elif self.is_done(now):
+            self.part()
+        else:
+            self._alarms.arm(self, self.deadline())
+
+    def can_wait(self, connection: Connection, news: list[SeatEvent]) -> bool:
+        """
+        Is nothing to be done now that a packet brought *news*, mostly none?
+
+        A tick that comes soon tells soon enough what arrived.
+        """
+        if self.ticks_soon:
+            room = self.room
+            return (
+                room.phase == "playing"
+                and not room.has_news(self._shown)
+                and connection.link.is_silent()
+            )
+        return not news and self.host.ended_at is None and connection.link.is_at_rest()
+
+    # Time.
+
+    def deadline(self) -> float | None:
+        """When to call `ring` next, at the latest."""
+        at = self.room.deadline()
+        if self.host.ended_at is not None:
+            at = self.host.ended_at + FAREWELL
+        return self._links_at if at is None else min(at, self._links_at)
+
+    def ring(self, now: float) -> None:
+        """Do what is due, and find out exactly when a link wants attention next."""
+        self.host.run_clock(now)
+        if now >= self._links_at:
+            for seat in self.seats:
+                if seat.connection is not None:
+                    seat.connection.link.alarm(now)
+        self.end_turn(now)
+        first = inf
+        for seat in self.seats:
+            if seat.connection is not None:
+                at = seat.connection.link.deadline()
+                if at is not None and at < first:
+                    first = at
+        self._links_at = first
+        if self.host.ended_at is not None and self.is_done(now):
+            self.part()
+
+    def is_done(self, now: float) -> bool:
+        """Has everybody heard the end, or had time to?"""
+        if self.host.ended_at is None:
+            return False
+        return now >= self.host.ended_at + FAREWELL or all(
+            seat.connection is None or seat.connection.link.is_settled
+            for seat in self.seats
+        )
+
+    def part(self) -> None:
+        """Close the connections that are left, and be forgotten."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._alarms.discard(self)
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is not None:
+                connection.link.end()
+                connection.flush(self._port)
+                self._release(connection, seat)
+        self._over(self)

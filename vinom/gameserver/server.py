@@ -1,0 +1,486 @@
+"""
+The game server: a process that hosts rooms and talks UDP to players.
+
+It is told what to do over its control link, and ends when its work is done,
+when it is told to, or when its node has been gone for a while. Rooms and links
+live on a monotonic clock; tokens and tickets on the Unix epoch's.
+
+What a game server counts, for its node's metrics (see `vinom.reactor.figures`).
+
+How a game server comes to listen, and what its node is told of its cookies.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.logger import Logger
+
+from vinom.control.messages import (
+    AddTicket,
+    Alive,
+    AnyToServer,
+    Bind,
+    BindFailed,
+    Bound,
+    CloseRoom,
+    CookieKeyTold,
+    Heartbeat,
+    Kick,
+    OpenRoom,
+    RelayAction,
+    RelayNewcomer,
+    RelaySeat,
+    RelayWatch,
+    RoomEnded,
+    RoomOpened,
+    RotateCookies,
+    Stop,
+    TicketAdded,
+    TokenKeys,
+    TokenKeysTaken,
+    ToNode,
+)
+from vinom.dtls.admission import Admission, StrangerPolicy
+from vinom.dtls.port import DatagramPort
+from vinom.dtls.server import DtlsServer
+from vinom.errors import Misconfigured, Refused
+from vinom.game import Game
+from vinom.gameserver.connections import Connections
+from vinom.gameserver.reception import Reception, Workload
+from vinom.gameserver.relay import Relays
+from vinom.gameserver.room import HostedRoom
+from vinom.gameserver.seats import ConnectionLimits, IGameReactor
+from vinom.hosting.recorded import RecordingPlace
+from vinom.model import MatchEnd, MatchPlan
+from vinom.play.clock import JOIN_PATIENCE
+from vinom.play.guard import Guard
+from vinom.reactor.alarm import Alarms
+from vinom.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
+from vinom.reactor.turns import TurnWatch
+from vinom.tokens import TokenVerifier
+
+
+@attrs.define
+class LinkSamples:
+    """
+    Look at every player's link each time that somebody asks.
+
+    A node asks once a second: so the histograms count seconds of players, and
+    play itself pays nothing.
+    """
+
+    _rtt: Histogram = attrs.field(factory=lambda: Histogram(RTT_BOUNDS))
+    _loss: Histogram = attrs.field(factory=lambda: Histogram(LOSS_BOUNDS))
+
+    def measure(self, rooms: Collection[HostedRoom]) -> dict[str, float]:
+        """
+        Count rooms and players; say what their links know, seconds and shares.
+        """
+        links = [
+            seat.connection.link
+            for hosted in rooms
+            for seat in hosted.seats
+            if seat.connection is not None and seat.present
+        ]
+        figures: dict[str, float] = {"rooms": len(rooms), "players": len(links)}
+        for name, known, samples in (
+            ("rtt_seconds", [link.rtt for link in links], self._rtt),
+            ("jitter_seconds", [link.jitter for link in links], None),
+            ("loss", [link.loss for link in links], self._loss),
+        ):
+            values = [value for value in known if value is not None]
+            if values:
+                figures[name] = sum(values) / len(values)
+            if samples is not None:
+                for value in values:
+                    samples.add(value)
+                figures |= samples.figures(name)
+        return figures
+
+
+def measure_port(dtls: DtlsServer, port: DatagramPort) -> dict[str, float]:
+    """Count datagrams, handshakes by result and what was dropped by reason."""
+    figures: dict[str, float] = dict(dtls.figures)
+    for word, count in dtls.admission.outcomes.items():
+        figures[f"admission_{word}"] = count
+    figures["datagrams_in"] = dtls.datagrams_in
+    figures["datagrams_out"] = dtls.datagrams_out
+    pressure = dtls.admission.pressure
+    figures["pressed"] = float(pressure.is_high)
+    figures["pressure_rises"] = pressure.rises
+    figures["dropped_unsendable"] = port.unsendable
+    figures["dropped_crowded_out"] = port.crowded_out
+    figures["associations"] = len(dtls.associations)
+    return figures
+
+
+#: Largest datagram that is read whole; longer ones are junk anyway.
+_LONGEST_DATAGRAM = 8192
+
+
+def server_of(
+    bind: Bind,
+    now: float,
+    entropy: Callable[[int], bytes],
+    strangers: StrangerPolicy | None,
+    idle: float,
+) -> DtlsServer:
+    """
+    Make the server's end of DTLS that a node orders.
+
+    :param now: seconds since the Unix epoch.
+    :raises Misconfigured: certificate or key are not usable.
+    """
+    admission = Admission(
+        f"{bind.server}.{bind.realm}", now, entropy=entropy, policy=strangers
+    )
+    return DtlsServer(bind.certificate, bind.key, admission, idle=idle)
+
+
+def listen(reactor: IGameReactor, bind: Bind, port: DatagramPort) -> IListeningPort:
+    """
+    Open a port where a node orders it.
+
+    :raises CannotListenError: somebody else has it.
+    """
+    listening: IListeningPort = reactor.listenUDP(
+        bind.port, port, interface=bind.interface, maxPacketSize=_LONGEST_DATAGRAM
+    )
+    return listening
+
+
+def told_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyTold, ...]:
+    """Tell the cookie keys' ages, not when they were made: clocks differ."""
+    return tuple(
+        CookieKeyTold(
+            key.number,
+            now - key.since,
+            None if key.until is None else key.until - now,
+        )
+        for key in dtls.admission.cookie_keys(now)
+    )
+
+
+#: How long a game server lives without its node, seconds.
+ORPHAN_PATIENCE = 5.0
+
+
+class GameServer:
+    """
+    Host rooms for one node.
+
+    :param seconds: a clock that never goes back.
+    :param rooms_limit: matches after which the process ends.
+    :param strangers: what those may ask who have not been admitted.
+    :param stopped: called once, when the process has nothing left to do.
+    :param turns: measures the reactor.
+    :param guard: ends calls into games that take too long.
+    :param join_patience: how long a room waits for its players, seconds.
+    :ivar figures: what was dropped and why.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        server_id: str,
+        games: Mapping[str, Game[Any, Any]],
+        reactor: IGameReactor,
+        seconds: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        recordings: RecordingPlace,
+        stopped: Callable[[], None],
+        *,
+        rooms_limit: int = 1,
+        limits: ConnectionLimits | None = None,
+        strangers: StrangerPolicy | None = None,
+        idle: float = 30.0,
+        turns: TurnWatch | None = None,
+        guard: Guard | None = None,
+        receive_buffer: int = 0,
+        join_patience: float = JOIN_PATIENCE,
+    ) -> None:
+        self.rooms: dict[str, HostedRoom] = {}
+        self.figures: Counter[str] = Counter()
+        self._slipped = 0.0
+        self._samples = LinkSamples()
+        self._turns, self._guard = turns, guard
+        self._server_id, self._games = server_id, games
+        self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
+        self._recordings, self._stopped = recordings, stopped
+        self._rooms_left, self._idle = rooms_limit, idle
+        self._receive_buffer, self._join_patience = receive_buffer, join_patience
+        self._strangers = strangers
+        self._workload = Workload(self.figures, turns)
+        self._send: Callable[[ToNode], None] = _to_nobody
+        self._connections = Connections(
+            limits or ConnectionLimits(), self.figures, seconds
+        )
+        self._alarms = Alarms(reactor, seconds)
+        self._relays = Relays(
+            self.rooms,
+            reactor,
+            seconds,
+            self._tell,
+            self._connections.dismiss,
+        )
+        self._dtls: DtlsServer | None = None
+        self._port: DatagramPort | None = None
+        self._listening: IListeningPort | None = None
+        self._realm = ""
+        self._orphaned: IDelayedCall | None = None
+        self._is_stopping = False
+        self._is_over = False
+        self._waiting: list[Deferred[None]] = []
+
+    # The node.
+
+    def linked(
+        self,
+        send: Callable[[ToNode], None],
+        is_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """
+        The control link stands; *send* tells the node.
+
+        :param is_behind: does the node not read what it was told?
+        """
+        self._send, self._relays.is_behind = send, is_behind
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+            self._orphaned = None
+
+    def unlinked(self) -> None:
+        """The control link is lost: play goes on for a while."""
+        self._send = _to_nobody
+        if self._orphaned is None and not self._is_over:
+            self._log.warn("the node is gone; ending in {s} s", s=ORPHAN_PATIENCE)
+            self._orphaned = self._reactor.callLater(ORPHAN_PATIENCE, self._end_alone)
+
+    def _end_alone(self) -> None:
+        self._orphaned = None
+        self.stop()
+
+    def _tell(self, message: ToNode) -> None:
+        self._send(message)
+
+    def received(self, message: AnyToServer) -> None:
+        """Do what the node says."""
+        match message:
+            case Heartbeat():
+                now, dtls = self._reactor.seconds(), self._dtls
+                keys = () if dtls is None else told_cookies(dtls, now)
+                self._tell(Alive(message.number, self.measure(), keys))
+            case Bind():
+                self._bind(message)
+            case OpenRoom():
+                self._open_room(message)
+            case AddTicket():
+                if message.ticket.match_id in self.rooms and self._dtls is not None:
+                    self._dtls.admission.add_ticket(message.ticket)
+                self._tell(TicketAdded(message.ticket.label))
+            case Kick():
+                if (hosted := self.rooms.get(message.match_id)) is not None:
+                    now = self._seconds()
+                    connection = hosted.kick(message.seat, now)
+                    if connection is not None:
+                        self._connections.dismiss(connection)
+                    hosted.end_turn(now)
+            case CloseRoom():
+                if (hosted := self.rooms.get(message.match_id)) is not None:
+                    now = self._seconds()
+                    hosted.room.close(message.reason, now)
+                    hosted.end_turn(now)
+            case TokenKeys():
+                self._take_keys(message)
+            case RelayWatch() | RelaySeat() | RelayNewcomer() | RelayAction():
+                self._relays.take(message)
+            case RotateCookies():
+                if self._dtls is not None:
+                    self._dtls.admission.rotate_cookies(self._reactor.seconds())
+            case Stop():
+                self.stop()
+
+    def _take_keys(self, told: TokenKeys) -> None:
+        """Without a port there is nothing to change: `Bind` brings all keys."""
+        reception = self._connections.reception
+        if reception is not None:
+            try:
+                reception.trust(TokenVerifier(told.keys, self._realm))
+            except Misconfigured as error:
+                self._log.error("token keys are not taken: {why}", why=str(error))
+                return
+        self._tell(TokenKeysTaken(told.number))
+
+    def _bind(self, bind: Bind) -> None:
+        if self._listening is not None:
+            self._tell(BindFailed(bind.port, "a port is bound already"))
+            return
+        try:
+            verifier = TokenVerifier(bind.token_keys, bind.realm)
+            now = self._reactor.seconds()
+            dtls = server_of(bind, now, self._entropy, self._strangers, self._idle)
+            dtls.received = self._connections.received
+            port = DatagramPort(
+                self._reactor,
+                dtls,
+                self._connections.deliver,
+                turned=self._workload.port_turned,
+                seconds=self._seconds,
+                receive_buffer=self._receive_buffer,
+            )
+            listening = listen(self._reactor, bind, port)
+        except (CannotListenError, Misconfigured) as error:
+            self._log.warn("port {port}: {why}", port=bind.port, why=str(error))
+            self._tell(BindFailed(bind.port, str(error)))
+            return
+        self._dtls, self._port, self._realm = dtls, port, bind.realm
+        self._connections.reception = Reception(
+            self.rooms,
+            verifier,
+            self._reactor,
+            self._seconds,
+            self._entropy,
+            port,
+            self.figures,
+            self._workload,
+        )
+        self._listening = listening
+        self._tell(Bound(bind.port))
+
+    def _open_room(self, asked: OpenRoom) -> None:
+        plan = asked.plan
+        if plan.match_id in self.rooms:
+            # Nobody may end what is played here by asking for it once more.
+            self._log.error("match {match_id} is open already", match_id=plan.match_id)
+            return
+        try:
+            self._rooms_left -= 1
+            hosted = self._host(plan, asked.is_relayed)
+        except (Refused, Misconfigured) as error:
+            self._log.error(
+                "match {match_id} cannot be hosted: {why}",
+                match_id=plan.match_id,
+                why=str(error),
+            )
+            self._tell(RoomEnded(MatchEnd(plan.match_id, "crashed")))
+            self._stop_if_done()
+            return
+        assert self._dtls is not None
+        for ticket in asked.tickets:
+            self._dtls.admission.add_ticket(ticket)
+        self._tell(RoomOpened(plan.match_id))
+        hosted.end_turn(self._seconds())
+
+    def _host(self, plan: MatchPlan, is_relayed: bool) -> HostedRoom:
+        game = self._games.get(plan.game)
+        if game is None:
+            raise Misconfigured(f"game {plan.game!r} is not installed here")
+        if self._port is None or self._rooms_left < 0:
+            raise Misconfigured("this game server takes no such room now")
+        hosted = HostedRoom(
+            plan,
+            game,
+            self._seconds(),
+            port=self._port,
+            alarms=self._alarms,
+            report=self._tell,
+            over=self._forget,
+            recording=self._recordings.open(plan, game, self._reactor.seconds()),
+            guard=self._guard,
+            is_relayed=is_relayed,
+            join_patience=self._join_patience,
+        )
+        self.rooms[plan.match_id] = hosted
+        self._log.info(
+            "match {match_id} of {game} is open", match_id=plan.match_id, game=plan.game
+        )
+        return hosted
+
+    def _forget(self, hosted: HostedRoom) -> None:
+        match_id = hosted.room.plan.match_id
+        del self.rooms[match_id]
+        self._slipped += hosted.room.slipped
+        self._relays.forget(hosted)
+        if self._dtls is not None:
+            self._dtls.admission.remove_match(match_id)
+        # Not now: this may be in the middle of a turn that delivers.
+        self._reactor.callLater(0, self._stop_if_done)
+
+    # The end.
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close every room, tell the players, and end.
+
+        Fires when that is done, at most 2 s later.
+        """
+        done: Deferred[None] = Deferred()
+        if self._is_over:
+            done.callback(None)
+            return done
+        self._waiting.append(done)
+        if not self._is_stopping:
+            self._is_stopping = True
+            now = self._seconds()
+            for hosted in list(self.rooms.values()):
+                hosted.room.close("shutdown", now)
+                hosted.end_turn(now)
+            self._stop_if_done()
+        return done
+
+    def _stop_if_done(self) -> None:
+        if self.rooms or self._is_over:
+            return
+        if not self._is_stopping and self._rooms_left > 0:
+            return
+        self._is_over = True
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+            self._orphaned = None
+        if self._connections.reception is not None:
+            self._connections.reception.close()
+        if self._port is not None:
+            # The last goodbyes.
+            self._port.flush()
+        closed: Deferred[Any] = (
+            maybeDeferred(self._listening.stopListening)
+            if self._listening is not None
+            else maybeDeferred(lambda: None)
+        )
+        closed.addBoth(self._ended)
+
+    def _ended(self, _: object) -> None:
+        # Nobody asked; but what was counted since is not to be lost.
+        self._tell(Alive(0, self.measure()))
+        self._stopped()
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done.callback(None)
+
+    # What the node may know.
+
+    def measure(self) -> dict[str, float]:
+        """Count what happened and what there is, for metrics."""
+        figures: dict[str, float] = dict(self.figures)
+        figures["slipped_seconds"] = self._slipped + sum(
+            hosted.room.slipped for hosted in self.rooms.values()
+        )
+        figures["overloaded"] = float(self._workload.is_high(self._seconds()))
+        figures |= self._samples.measure(self.rooms.values())
+        if self._turns is not None:
+            figures |= self._turns.figures()
+        if self._dtls is not None and self._port is not None:
+            figures |= measure_port(self._dtls, self._port)
+        return figures
+
+
+def _to_nobody(message: ToNode) -> None:
+    """There is no node; what it would be told is in our log."""

@@ -1,0 +1,295 @@
+"""
+One room being hosted: the only door between a game and those who play or watch it.
+
+Connections, WebSockets and the control link bring actions in; each is an outlet that
+shows what came of them. In `RoomHost.end_turn` effects settle first, then everything
+that players will see is handed to the outlets: nothing is shown on another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Literal, Protocol
+
+from msgspec import MsgspecError
+
+from vinom.errors import Code, Refused, Rejected
+from vinom.game import Event, Outcome
+from vinom.hosting.recorded import Recording, log_bot_failed, write_end
+from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.play.choices import UNREADABLE, unreadable
+from vinom.play.room import (
+    BotFailed,
+    Closed,
+    Effect,
+    Emitted,
+    Forfeited,
+    Room,
+    RoundOver,
+    Started,
+)
+
+#: Longest text of a refusal, characters.
+LONGEST_TEXT = 200
+
+
+class Outlet(Protocol):
+    """
+    One way out of a room: to players' connections, to WebSockets, to the node.
+
+    Calls come from `RoomHost.end_turn` alone, in the order in which things happened;
+    `show` is the last one of a turn. Each gets the time on the caller's clock.
+    """
+
+    def started(self, now: float) -> None:
+        """Play began: match time runs."""
+
+    def emitted(self, event: Event, version: int, now: float) -> None:
+        """
+        Send an event with the state that it belongs to.
+
+        :raises Exception: the event cannot be encoded for this outlet.
+        """
+
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """A round has an outcome."""
+
+    def forfeited(self, seat: int, now: float) -> None:
+        """A seat was away too long and is given up."""
+
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """
+        The room is over; a last `show` follows.
+
+        :param report: what went wrong with the game; ``None`` if nothing did.
+        """
+
+    def show(self, now: float) -> bool:
+        """
+        Send the newest state to everybody who has not seen it.
+
+        :returns: whether nothing is left to send.
+        """
+
+
+class RoomHost:
+    """
+    Own one room, what is written down of it, and its ways out.
+
+    Seats number their actions; a number rises with each action of a seat.
+
+    :ivar room: what is played.
+    :ivar outlets: where its states and news go, in this order.
+    :ivar acted: by seat, the number of the last action that reached the game.
+    :ivar applied: by seat, the number of the last action that a state answers.
+    :ivar ended_at: when the room closed; ``None`` while it runs.
+    """
+
+    def __init__(
+        self, room: Room, recording: Recording, counts_refused: bool = False
+    ) -> None:
+        """
+        Host a room.
+
+        :param room: just opened, and recorded by *recording*.
+        :param recording: gets the end.
+        :param counts_refused: is the number of a refused action used up, too? Else its
+            seat may use it again.
+        """
+        self.room = room
+        self.outlets: tuple[Outlet, ...] = ()
+        self.acted = [0] * len(room.plan.seats)
+        self.applied = [0] * len(room.plan.seats)
+        self.ended_at: float | None = None
+        self.ticks = bool(room.game.tick_hz)
+        self._recording, self._counts_refused = recording, counts_refused
+
+    def act(
+        self,
+        seat: int,
+        number: int | None,
+        data: bytes,
+        read: Callable[[bytes], Any],
+        now: float,
+    ) -> Refused | None:
+        """
+        Let a seat act.
+
+        :param number: what the seat calls this action; ``None`` if it does not number.
+        :param data: the action, as it came.
+        :param read: decodes it; raises `Refused`, or one of
+            `vinom.play.choices.UNREADABLE`.
+        :returns: why nothing has changed; ``None`` if the action counts.
+        """
+        if self.ticks:
+            # A tick that is due takes the actions before this one.
+            self.run_clock(now)
+        if self._counts_refused and number is not None:
+            self.acted[seat] = number
+            if not self.ticks:
+                self.applied[seat] = number
+        try:
+            self.room.act(seat, read(data), now)
+        except Rejected as no:
+            text = no.message[:LONGEST_TEXT]
+            return Refused(Code.REJECTED, text, {"reason": no.code})
+        except Refused as no:
+            no.message = no.message[:LONGEST_TEXT]
+            return no
+        except UNREADABLE as error:
+            refused = unreadable(error)
+            refused.message = refused.message[:LONGEST_TEXT]
+            return refused
+        if number is not None and not self._counts_refused:
+            self.acted[seat] = number
+            if not self.ticks:
+                self.applied[seat] = number
+        return None
+
+    def add_seat(self, seat: SeatPlan, now: float) -> int:
+        """
+        Seat a newcomer after the start.
+
+        :returns: the number of its seat.
+        :raises Refused: see `vinom.play.room.Room.add_seat`.
+        """
+        number = self.room.add_seat(seat, now)
+        self.acted[number : number + 1] = [0]
+        self.applied[number : number + 1] = [0]
+        return number
+
+    def run_clock(self, now: float) -> None:
+        """Do what is due in the game; a tick takes the actions before it."""
+        before = self.room.ticks
+        self.room.alarm(now)
+        if self.room.ticks != before:
+            self.applied[:] = self.acted
+
+    def end_turn(self, now: float) -> bool:
+        """
+        Settle what this turn did, then show everybody what came of it.
+
+        :returns: whether nothing is left to send.
+        """
+        room = self.room
+        if room.effects:
+            self._settle(now)
+        # Between the two: what players will see is settled, and nobody has seen it.
+        is_all = True
+        for outlet in self.outlets:
+            is_all = outlet.show(now) and is_all
+        if room.effects:
+            # A game may fail while it is looked at.
+            self._settle(now)
+            for outlet in self.outlets:
+                outlet.show(now)
+            return False
+        return is_all
+
+    def _settle(self, now: float) -> None:
+        room, outlets = self.room, self.outlets
+        while room.effects:
+            for effect in room.take_effects():
+                if isinstance(effect, Emitted):
+                    self._emit(effect, now)
+                elif isinstance(effect, Started):
+                    for outlet in outlets:
+                        outlet.started(now)
+                elif isinstance(effect, RoundOver):
+                    for outlet in outlets:
+                        outlet.round_over(effect.outcome, now)
+                elif isinstance(effect, Forfeited):
+                    for outlet in outlets:
+                        outlet.forfeited(effect.seat, now)
+                elif isinstance(effect, BotFailed):
+                    log_bot_failed(room, effect)
+                elif isinstance(effect, Closed):
+                    self.ended_at = now
+                    end = write_end(self._recording, room, effect)
+                    for outlet in outlets:
+                        outlet.closed(end, effect.report, now)
+
+    def _emit(self, effect: Emitted, now: float) -> None:
+        for outlet in self.outlets:
+            try:
+                outlet.emitted(effect.event, effect.version, now)
+            except (TypeError, ValueError, RecursionError, MsgspecError) as error:
+                # What cannot be sent is the game's fault: the room ends.
+                self.room.fail(error)
+                return
+
+
+class PlayedRoom(Protocol):
+    """
+    What is played in a live room: `vinom.play.room.Room`, here or elsewhere.
+
+    Whatever is not told here is told there.
+    """
+
+    plan: MatchPlan
+    phase: Literal["gathering", "playing", "over", "closed"]
+
+    @property
+    def ticks(self) -> int:
+        """Count the fixed steps that were made here."""
+
+    @property
+    def version(self) -> int:
+        """Count the changes of state."""
+
+    @property
+    def state(self) -> Any:
+        """The game's state, if it is here."""
+
+    @property
+    def has_effects(self) -> bool:
+        """Is there something to take?"""
+
+    @property
+    def has_one_audience(self) -> bool:
+        """Does everybody see the same?"""
+
+    def act(self, seat: int, action: Any, now: float) -> None:
+        """A seat acts."""
+
+    def join(self, seat: int, now: float) -> None:
+        """A seat's player is here."""
+
+    def drop(self, seat: int, now: float) -> None:
+        """A seat's connection was lost."""
+
+    def leave(self, seat: int, now: float) -> None:
+        """A seat is given up."""
+
+    def seat_bot(self, seat: int, now: float) -> None:
+        """The game's bot has a seat."""
+
+    def add_seat(self, seat: SeatPlan, now: float) -> int:
+        """Seat a newcomer."""
+
+    def close(self, reason: str, now: float) -> None:
+        """End it."""
+
+    def fail(self, error: BaseException) -> None:
+        """The game told what cannot be passed on."""
+
+    def alarm(self, now: float) -> None:
+        """Do what is due."""
+
+    def deadline(self) -> float | None:
+        """When to call `alarm` next."""
+
+    def match_time(self, now: float) -> float:
+        """Tell the match time, seconds."""
+
+    def audience_of(self, seat: int | None) -> Hashable:
+        """Tell which view a seat sees."""
+
+    def view_json(self, audience: Hashable) -> bytes:
+        """Show the state; empty if it cannot be."""
+
+    def setup_json(self) -> bytes:
+        """Show what never changes."""
+
+    def take_effects(self) -> list[Effect]:
+        """Hand over what happened since the last call."""

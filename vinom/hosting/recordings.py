@@ -1,0 +1,302 @@
+"""
+Recordings as files: one a match, bounded in age and bytes.
+
+Whatever the disk does, play goes on: the first error stops that recording,
+with one line in the log. Several processes may share the directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.game import Game
+from vinom.model import MatchEnd, MatchPlan
+from vinom.play.play import Recorded
+from vinom.play.recording import (
+    RECORDED,
+    encode_ending,
+    encode_header,
+    encode_payload,
+    pack_head,
+    whole_frames,
+)
+
+SUFFIX = ".vinomrec"
+REPORT_SUFFIX = ".crash.txt"
+#: Its time of change is when the directory was swept.
+MARKER = ".swept"
+
+#: Kept in memory at most: so many bytes, for so long; match time, or real time
+#: where somebody gives us a clock. Seconds.
+_MOST_HELD = 8192
+_FLUSH_EVERY = 1.0
+#: With a clock so often some files are written, and of that many matches at most, so
+#: that nobody waits for the disk. Seconds.
+_STEP = 0.05
+_MOST_A_STEP = 64
+#: The directory is looked through at most this often, seconds.
+_SWEEP_EVERY = 60.0
+
+_log = Logger()
+
+
+@attrs.define(eq=False)
+class MatchRecording:
+    """
+    One match being written down. No method fails.
+
+    The file is open only while something is written, which is rare: there may be
+    more rooms than descriptors.
+
+    :ivar path: the file; its crash report lies beside it.
+    :ivar most: the file ends before it is longer than this, bytes.
+    :ivar is_open: is it still being written?
+    """
+
+    path: Path
+    most: int
+    is_open: bool = True
+    _begun: Callable[[MatchRecording], None] | None = None
+    # As it goes to the file: objects of many rooms that wait here would be out of
+    # the processor's caches by the time they are written.
+    _held: bytearray = attrs.field(factory=bytearray)
+    _is_begun: bool = False
+    _is_made: bool = False
+    _since: float = 0.0
+    _written: int = 0
+
+    def record(self, recorded: Recorded) -> None:
+        """Write down one thing that reached the game."""
+        if not self.is_open:
+            return
+        try:
+            # As `encode_recorded`, for every input.
+            payload = encode_payload(recorded)
+        except Exception as error:
+            self.flush()
+            self._stop(f"an action cannot be written: {error}")
+            return
+        held = self._held
+        held += pack_head(len(payload) + 1, RECORDED)
+        held += payload
+        if not self._is_begun:
+            self._is_begun, self._since = True, recorded.time
+            if self._begun is not None:
+                self._begun(self)
+        elif len(held) >= _MOST_HELD or recorded.time - self._since >= _FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what is held to the operating system."""
+        data, self._held = self._held, bytearray()
+        self._is_begun = False
+        if not (data and self.is_open):
+            return
+        is_too_long = self._written + len(data) > self.most
+        if is_too_long:
+            data = data[: whole_frames(data, self.most - self._written)]
+        try:
+            self._append(data)
+        except OSError as error:
+            self._stop(str(error))
+            return
+        if is_too_long:
+            self._stop(f"it is longer than {self.most} bytes")
+
+    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
+        """
+        Write the end, and the crash report if there is one.
+
+        :returns: where the report is; empty if there is none.
+        """
+        if self.is_open:
+            try:
+                self._held += encode_ending(end, state)
+            except Exception as error:
+                self.flush()
+                self._stop(f"the final state cannot be written: {error}")
+            self.flush()
+        self.is_open = False
+        return "" if report is None else self._write_report(report)
+
+    def _append(self, data: bytearray) -> None:
+        """Write at the end; the file that is there at first is another match's."""
+        new = 0 if self._is_made else os.O_CREAT | os.O_EXCL
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | new
+        try:
+            fd = os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            if self._is_made:
+                # Swept, or removed by somebody: half a recording is none.
+                raise
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.path, flags, 0o600)
+        self._is_made = True
+        try:
+            while data:
+                done = os.write(fd, data)
+                self._written += done
+                data = data[done:]
+        finally:
+            os.close(fd)
+
+    def _write_report(self, report: str) -> str:
+        if self.most <= 0:
+            return ""
+        path = self.path.with_name(self.path.name.removesuffix(SUFFIX) + REPORT_SUFFIX)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(fd, "w", encoding="utf-8") as file:
+                file.write(report)
+        except OSError as error:
+            _log.error("no crash report {path}: {why}", path=str(path), why=str(error))
+            return ""
+        return str(path)
+
+    def _stop(self, why: str) -> None:
+        """Give up; the file stays as far as it was written."""
+        _log.warn("recording {path} stops: {why}", path=str(self.path), why=why)
+        self.is_open = False
+
+
+@attrs.define(eq=False)
+class Recordings:
+    """
+    A directory of recordings and crash reports.
+
+    :ivar directory: made when first needed; ``None`` records nothing.
+    :ivar most_bytes: of all files together; the oldest go first.
+    :ivar most_age: of a file since it was last written, seconds.
+    :ivar most_match_bytes: of one file.
+    :ivar clock: has what is held written in time though nothing follows it.
+    """
+
+    directory: Path | None
+    most_bytes: int = 1 << 30
+    most_age: float = 7 * 24 * 3600.0
+    most_match_bytes: int = 64 << 20
+    clock: IReactorTime | None = None
+    _begun: deque[tuple[float, MatchRecording]] = attrs.field(factory=deque)
+    _next: IDelayedCall | None = None
+
+    def open(
+        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
+    ) -> MatchRecording:
+        """
+        Begin a recording; its file is made when the first of it is written.
+
+        :param opened_at: seconds since the Unix epoch.
+        """
+        if self.directory is None:
+            return MatchRecording(Path(os.devnull), 0, is_open=False)
+        return MatchRecording(
+            self.directory / (_file_name(plan.match_id) + SUFFIX),
+            self.most_match_bytes,
+            begun=None if self.clock is None else self._note,
+            held=bytearray(encode_header(plan, game, opened_at)),
+        )
+
+    def flush(self) -> None:
+        """Write everything that is held, because the process ends."""
+        while self._begun:
+            self._begun.popleft()[1].flush()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _note(self, recording: MatchRecording) -> None:
+        """A recording holds something: it is written within a second or so."""
+        clock = self.clock
+        assert clock is not None
+        self._begun.append((clock.seconds() + _FLUSH_EVERY, recording))
+        if self._next is None:
+            self._next = clock.callLater(_FLUSH_EVERY, self._step)
+
+    def _step(self) -> None:
+        self._next = None
+        clock, begun = self.clock, self._begun
+        assert clock is not None
+        now = clock.seconds()
+        for _ in range(_MOST_A_STEP):
+            if not begun or begun[0][0] > now:
+                break
+            begun.popleft()[1].flush()
+        if begun:
+            delay = max(_STEP, begun[0][0] - now)
+            self._next = clock.callLater(delay, self._step)
+
+    def sweep(self, now: float) -> int:
+        """
+        Remove what is too old or too much; call it whenever a match is over.
+
+        Of all processes that share the directory one does it, once a minute.
+
+        :param now: seconds since the Unix epoch.
+        :returns: how many files were removed.
+        """
+        if self.directory is None:
+            return 0
+        try:
+            if not self._is_our_turn(now, self.directory / MARKER):
+                return 0
+            files = self._files()
+        except OSError as error:
+            _log.warn("recordings cannot be swept: {why}", why=str(error))
+            return 0
+        total, removed = sum(size for _, size, _ in files), 0
+        for written_at, size, path in files:
+            if total <= self.most_bytes and now - written_at <= self.most_age:
+                break
+            total -= size
+            try:
+                # Another process may sweep too, and be first.
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                _log.warn("{path} stays: {why}", path=str(path), why=str(error))
+                continue
+            removed += 1
+        return removed
+
+    def _is_our_turn(self, now: float, marker: Path) -> bool:
+        """Has nobody swept for a while? If so, tell others that we do."""
+        try:
+            swept_at = marker.stat().st_mtime
+        except FileNotFoundError:
+            if not marker.parent.is_dir():
+                return False
+        else:
+            # A clock that was set back must not end all sweeping.
+            if 0 <= now - swept_at < _SWEEP_EVERY:
+                return False
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime(marker, (now, now))
+        return True
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """List our files: when last written, size, path; the oldest first."""
+        found: list[tuple[float, int, Path]] = []
+        if self.directory is None:
+            return found
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.name.endswith((SUFFIX, REPORT_SUFFIX)):
+                    try:
+                        facts = entry.stat()
+                    except FileNotFoundError:
+                        continue
+                    found.append((facts.st_mtime, facts.st_size, Path(entry.path)))
+        return sorted(found)
+
+
+def _file_name(match_id: str) -> str:
+    """Make a name that stays inside the directory, whatever the id holds."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", match_id)[:100] or "_"

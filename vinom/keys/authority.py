@@ -1,0 +1,617 @@
+"""
+The node's private authority: its certificates and its token signing keys.
+
+Everything lives in the state directory (0700, files 0600) and is made on the
+first start. Keys are ECDSA P-256 for certificates and Ed25519 for tokens.
+
+What the private authority signs: its own certificate, the next one's, leaves.
+
+The private authority's files: one signs, those before it are still accepted.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from vinom.errors import Misconfigured
+from vinom.keys.files import (
+    KeyTold,
+    key_id,
+    load_or_make,
+    private_pem,
+    read_certificates,
+    read_signing_key,
+    write_secret,
+)
+from vinom.keys.tokens import TokenKeyring
+from vinom.tokens import TokenSigner
+
+DAY = datetime.timedelta(days=1)
+#: Certificates start in the past, so that a client's clock may be behind.
+_SKEW = DAY
+_AUTHORITY_LIFE = 3650 * DAY
+
+
+def pem_of(certificate: x509.Certificate) -> bytes:
+    """Write a certificate down."""
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def made_at(certificate: x509.Certificate) -> float:
+    """When we made a certificate, seconds since the Unix epoch."""
+    return (certificate.not_valid_before_utc + _SKEW).timestamp()
+
+
+def moment(seconds: float) -> datetime.datetime:
+    """Read seconds since the Unix epoch as certificates have them."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=0)
+
+
+def authority_name(realm: str) -> x509.Name:
+    """Name the private authority of a realm."""
+    return _name(f"vinom private authority of {realm}"[:64])
+
+
+def self_signed(
+    key: ec.EllipticCurvePrivateKey, name: x509.Name, now: datetime.datetime
+) -> x509.Certificate:
+    """Make the certificate of a new authority."""
+    return _authority(key, key.public_key(), name, now, now + _AUTHORITY_LIFE)
+
+
+def cross_signed(
+    older: x509.Certificate,
+    older_key: ec.EllipticCurvePrivateKey,
+    newer: x509.Certificate,
+    now: datetime.datetime,
+    until: datetime.datetime,
+) -> x509.Certificate:
+    """
+    Let who trusts an older authority trust the newer one.
+
+    Both have one name, which makes this a "self-issued" certificate: no limit on
+    the length of paths counts it (source: RFC 5280, 6.1.4, and RFC 4210, 4.4).
+
+    :raises Misconfigured: their names differ.
+    """
+    if older.subject != newer.subject:
+        raise Misconfigured("an authority follows one of its own name only")
+    key = newer.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise Misconfigured("the newer authority's key is not an elliptic curve key")
+    ends = min(until, older.not_valid_after_utc)
+    return _authority(older_key, key, older.subject, now, ends)
+
+
+def leaf(
+    authority: x509.Certificate,
+    authority_key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePrivateKey,
+    purpose: str,
+    names: Sequence[str],
+    now: datetime.datetime,
+    life: datetime.timedelta,
+) -> x509.Certificate:
+    """
+    Sign for a server with these host names and addresses.
+
+    :param purpose: what it is, for people who look at the certificate.
+    """
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(purpose))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(max(now - _SKEW, authority.not_valid_before_utc))
+        .not_valid_after(min(now + life, authority.not_valid_after_utc))
+        .add_extension(alternative_names(names), critical=False)
+        .add_extension(x509.BasicConstraints(False, None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
+        # Strict verifiers (Python 3.13's default) ask for it; and it tells
+        # authorities of one name apart.
+        .add_extension(_signed_by(authority_key), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+
+
+def check_usable(certificate: x509.Certificate, now: datetime.datetime) -> None:
+    """
+    Check that a certificate is one that can sign today.
+
+    :raises Misconfigured: it cannot; says why.
+    """
+    try:
+        constraints = certificate.extensions.get_extension_for_class(
+            x509.BasicConstraints
+        ).value
+    except x509.ExtensionNotFound:
+        constraints = x509.BasicConstraints(False, None)
+    if not constraints.ca:
+        raise Misconfigured("the authority's certificate is not one of an authority")
+    ends = certificate.not_valid_after_utc
+    if ends <= now:
+        raise Misconfigured(
+            f"the authority's certificate ended on {ends:%Y-%m-%d}; put a new one "
+            "in its place, or move the private authority's files away"
+        )
+
+
+def alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
+    """Write host names and addresses as certificates have them."""
+    return x509.SubjectAlternativeName([_general_name(name) for name in names])
+
+
+def _authority(
+    signer: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
+    name: x509.Name,
+    now: datetime.datetime,
+    ends: datetime.datetime,
+) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SKEW)
+        .not_valid_after(ends)
+        # No limit to the path: GnuTLS counts self-issued certificates too.
+        .add_extension(x509.BasicConstraints(True, None), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+    if signer.public_key() != key:
+        builder = builder.add_extension(_signed_by(signer), critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+def _signed_by(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
+def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+@attrs.frozen
+class Former:
+    """
+    An authority that signs no more: its key is gone.
+
+    :ivar certificate: its own.
+    :ivar cross: its successor's, signed by it; as long as it lasts, the older one
+        is accepted.
+    """
+
+    certificate: x509.Certificate
+    cross: x509.Certificate
+    path: Path
+
+
+@attrs.frozen
+class Signing:
+    """
+    What signs for servers.
+
+    :ivar formers: newest first; each one's cross-certificate is for the one before it.
+    """
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
+    formers: tuple[Former, ...] = ()
+
+
+class AuthorityFiles:
+    """
+    Read and write ``ca.key``, ``ca.pem`` and ``former/*.pem`` in one folder.
+
+    A rotation that is cut off half-way is finished, or never happened, by the next
+    `open`: at every moment there is one key with its certificate.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate_path = folder / "ca.pem"
+        self._key_path = folder / "ca.key"
+        self._next_certificate_path = folder / "ca-next.pem"
+        self._next_key_path = folder / "ca-next.key"
+        self._formers = folder / "former"
+
+    def open(self, realm: str, now: float) -> Signing:
+        """
+        Read what there is; make the first authority.
+
+        :raises Misconfigured: a file cannot be read, written or used; names it.
+        """
+        key = load_or_make(self._key_path)
+        self._settle(key)
+        if not self.certificate_path.exists():
+            made = self_signed(key, authority_name(realm), moment(now))
+            write_secret(self.certificate_path, pem_of(made))
+        certificate = read_certificates(self.certificate_path)[0]
+        return Signing(certificate, key, self._read_formers(certificate, now))
+
+    def rotate(self, old: Signing, now: float, accepted: datetime.timedelta) -> Signing:
+        """
+        Put a new authority in place of *old*, whose key is forgotten.
+
+        :param accepted: how long players who trust the old one are served.
+        :raises Misconfigured: a file cannot be written.
+        """
+        at = moment(now)
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self_signed(key, old.certificate.subject, at)
+        cross = cross_signed(old.certificate, old.key, certificate, at, at + accepted)
+        self._make_folder()
+        numbers = [_number(path) for path in self._formers.glob("*.pem")]
+        path = self._formers / f"{max(numbers, default=0) + 1:04}.pem"
+        write_secret(path, pem_of(old.certificate) + pem_of(cross))
+        write_secret(self._next_certificate_path, pem_of(certificate))
+        write_secret(self._next_key_path, private_pem(key))
+        try:
+            # The moment of the change: what comes after is done by `_settle` if
+            # this process dies.
+            self._next_key_path.replace(self._key_path)
+        except OSError as error:
+            raise Misconfigured(
+                f"cannot write {self._key_path}: {error.strerror}"
+            ) from error
+        self._settle(key)
+        return Signing(certificate, key, self._read_formers(certificate, now))
+
+    def drop(self, signing: Signing, now: float) -> Signing:
+        """Forget the former authorities whose time is over."""
+        return attrs.evolve(
+            signing, formers=self._read_formers(signing.certificate, now)
+        )
+
+    def _settle(self, key: ec.EllipticCurvePrivateKey) -> None:
+        """Finish a rotation that has its key, or forget one that has not."""
+        self._next_key_path.unlink(missing_ok=True)
+        if not self._next_certificate_path.exists():
+            return
+        (found,) = read_certificates(self._next_certificate_path)
+        if found.public_key() == key.public_key():
+            os.replace(self._next_certificate_path, self.certificate_path)
+        else:
+            self._next_certificate_path.unlink()
+
+    def _read_formers(self, active: x509.Certificate, now: float) -> tuple[Former, ...]:
+        """Walk back from the active one; what does not lead to it is no former."""
+        formers: list[Former] = []
+        successor = active
+        for path in sorted(self._formers.glob("*.pem"), key=_number, reverse=True):
+            found = read_certificates(path)
+            if len(found) != 2:
+                raise Misconfigured(f"{path} must hold two certificates")
+            certificate, cross = found
+            if cross.not_valid_after_utc <= moment(now) or certificate == active:
+                # Its time is over, or its rotation never happened.
+                path.unlink(missing_ok=True)
+            elif cross.public_key() == successor.public_key():
+                formers.append(Former(certificate, cross, path))
+                successor = certificate
+        return tuple(formers)
+
+    def _make_folder(self) -> None:
+        try:
+            self._formers.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured(
+                f"cannot write {self._formers}: {error.strerror}"
+            ) from error
+
+
+def read_configured(certificate_file: Path, key_file: Path) -> Signing:
+    """
+    Read a studio's own authority.
+
+    :raises Misconfigured: a file cannot be read or used; names it.
+    """
+    key = read_signing_key(key_file, "authority_key_file")
+    found = read_certificates(certificate_file, "authority_certificate_file")
+    return Signing(found[0], key)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem) if path.stem.isdecimal() else 0
+
+
+#: Who trusts an authority that was replaced is served for so long, days.
+ACCEPTED_DAYS = 30
+_LOBBY_LIFE = 397 * DAY
+#: A game server lives for its matches: hours, at most.
+_SERVER_LIFE = 30 * DAY
+#: The lobby's certificate is made anew when less than this is left of it.
+_RENEWAL = 30 * DAY
+RENEWAL_SECONDS = _RENEWAL.total_seconds()
+
+
+@attrs.frozen
+class Issued:
+    """
+    A certificate and what proves its possession.
+
+    :ivar certificate: leaf first, then what links it to the anchor, PEM.
+    :ivar key: the leaf's private key, PEM.
+    """
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+
+class Authority:
+    """
+    Sign certificates for the lobby and for game servers, and connect tokens.
+
+    Made by `open`. Certificate names of game servers are ``*.<server>.<realm>``:
+    the ticket a client shows is one label more (decision 2).
+
+    :ivar tokens: what signs connect tokens.
+    """
+
+    def __init__(
+        self,
+        realm: str,
+        read: Callable[[], Signing],
+        path: Path,
+        files: AuthorityFiles | None,
+        tokens: TokenKeyring,
+        now: Callable[[], float],
+        folder: Path,
+    ) -> None:
+        self.realm, self.tokens = realm, tokens
+        self._read, self._path, self._files = read, path, files
+        self._now, self._folder = now, folder
+        self._signing = self._checked(read())
+
+    @classmethod
+    def open(
+        cls,
+        state_dir: Path,
+        realm: str,
+        now: Callable[[], float],
+        *,
+        certificate_file: Path | None = None,
+        key_file: Path | None = None,
+    ) -> Authority:
+        """
+        Read the authority that *state_dir* holds; make what is missing.
+
+        :param now: the time, seconds since the Unix epoch.
+        :param certificate_file: your own authority's certificate, PEM, in place
+            of the private one; needs *key_file*.
+        :raises Misconfigured: a file cannot be read, written or used; names it.
+        """
+        folder = private_folder(private_folder(state_dir) / "authority")
+        files = None
+        if certificate_file is not None and key_file is not None:
+            path, key_path = certificate_file, key_file
+
+            def read() -> Signing:
+                return read_configured(path, key_path)
+
+        else:
+            files = own = AuthorityFiles(folder)
+            path = own.certificate_path
+
+            def read() -> Signing:
+                return own.open(realm, now())
+
+        tokens = TokenKeyring.open(private_folder(folder / "tokens"), now())
+        return cls(realm, read, path, files, tokens, now, folder)
+
+    def _checked(self, signing: Signing) -> Signing:
+        if signing.certificate.public_key() != signing.key.public_key():
+            raise Misconfigured(
+                f"the authority's key does not belong to its certificate ({self._path})"
+            )
+        check_usable(signing.certificate, moment(self._now()))
+        return signing
+
+    @property
+    def anchor(self) -> bytes:
+        """What players verify servers with that were given a certificate now, PEM."""
+        return pem_of(self._signing.certificate)
+
+    @property
+    def signer(self) -> TokenSigner:
+        """Signs connect tokens with the active key."""
+        return self.tokens.signer
+
+    @property
+    def expires_at(self) -> float:
+        """When the authority's own certificate ends, seconds since the epoch."""
+        return self._signing.certificate.not_valid_after_utc.timestamp()
+
+    @property
+    def is_configured(self) -> bool:
+        """Is it a studio's own, which only the studio changes?"""
+        return self._files is None
+
+    def token_keys(self) -> dict[str, bytes]:
+        """Public keys of all accepted token keys by id, PEM."""
+        return self.tokens.public()
+
+    # Change.
+
+    def rotate(self) -> str:
+        """
+        Sign with a new key and certificate from now on.
+
+        Who trusts the certificate before it is served for `ACCEPTED_DAYS` more.
+
+        :returns: the new authority's id.
+        :raises Misconfigured: it is a studio's own, or cannot be written.
+        """
+        if self._files is None:
+            raise Misconfigured(
+                "the authority is configured: put a new certificate and key in its "
+                "files and send the node SIGHUP"
+            )
+        self._signing = self._files.rotate(
+            self._signing, self._now(), datetime.timedelta(days=ACCEPTED_DAYS)
+        )
+        return _id_of(self._signing.certificate)
+
+    def reload(self) -> bool:
+        """
+        Read the files again.
+
+        :returns: whether another authority signs now.
+        :raises Misconfigured: they cannot be used; what was there before stays.
+        """
+        before = self._signing.certificate
+        self._signing = self._checked(self._read())
+        return self._signing.certificate != before
+
+    def drop(self) -> bool:
+        """Forget former authorities whose time is over; was there any?"""
+        before = self._signing
+        if self._files is not None:
+            self._signing = self._files.drop(before, self._now())
+        return self._signing.formers != before.formers
+
+    def known(self) -> list[KeyTold]:
+        """List who is accepted for signing certificates, oldest first."""
+        told = []
+        # The cross-certificate is of the day it was replaced, and says how long it
+        # is still accepted.
+        for former in reversed(self._signing.formers):
+            cross = former.cross
+            ends = cross.not_valid_after_utc.timestamp()
+            name = _id_of(former.certificate)
+            told.append(KeyTold(name, "ca", "accepted", made_at(cross), ends))
+        active = self._signing.certificate
+        told.append(
+            KeyTold(_id_of(active), "ca", "active", made_at(active), self.expires_at)
+        )
+        return told
+
+    # Certificates.
+
+    def issue(self, server: str) -> Issued:
+        """
+        Make a certificate for one game server.
+
+        :param server: its label inside the realm, 1 to 63 characters.
+        """
+        return self._sign(
+            "vinom game server", [f"*.{server}.{self.realm}"], _SERVER_LIFE
+        )
+
+    def lobby(self, names: Sequence[str]) -> Issued:
+        """
+        Give the lobby's certificate for these host names and addresses.
+
+        Kept between starts, and made anew when the names or the authority
+        changed or its end is near. What comes with it leads to the anchor and to
+        every former one, and the anchors themselves are sent too, so that a client
+        that knows no more than the fingerprint of one can verify it.
+        """
+        certificate_path = self._folder / "lobby.pem"
+        key_path = self._folder / "lobby.key"
+        wanted = sorted(set(names))
+        if certificate_path.exists() and key_path.exists():
+            issued = Issued(certificate_path.read_bytes(), key_path.read_bytes())
+            if self._is_good(certificate_path, wanted):
+                return issued
+        made = self._sign("vinom lobby", wanted, _LOBBY_LIFE)
+        links = b"".join(map(pem_of, self._links()))
+        issued = Issued(made.certificate + links, made.key)
+        write_secret(key_path, issued.key)
+        write_secret(certificate_path, issued.certificate)
+        return issued
+
+    def _links(self) -> list[x509.Certificate]:
+        """
+        List what is sent after the lobby's leaf.
+
+        Cross-certificates stand first: OpenSSL takes the first issuer that fits
+        and does not come back for another.
+        """
+        formers = self._signing.formers
+        return [
+            *(former.cross for former in formers),
+            self._signing.certificate,
+            *(former.certificate for former in formers),
+        ]
+
+    def _is_good(self, path: Path, wanted: Sequence[str]) -> bool:
+        found, *links = read_certificates(path)
+        left = found.not_valid_after_utc - moment(self._now())
+        return (
+            links == self._links()
+            and left > _RENEWAL
+            and found.extensions.get_extension_for_class(
+                x509.SubjectAlternativeName
+            ).value
+            == alternative_names(wanted)
+        )
+
+    def _sign(
+        self, purpose: str, names: Sequence[str], life: datetime.timedelta
+    ) -> Issued:
+        key = ec.generate_private_key(ec.SECP256R1())
+        signing, now = self._signing, moment(self._now())
+        made = leaf(signing.certificate, signing.key, key, purpose, names, now, life)
+        return Issued(pem_of(made), private_pem(key))
+
+
+def _id_of(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    return key_id(key)
+
+
+def private_folder(path: Path) -> Path:
+    """
+    Make a folder that only we can enter.
+
+    :raises Misconfigured: it cannot be made, or is not ours alone.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise Misconfigured(
+            f"the state directory {path} cannot be used: {error.strerror}; set "
+            "state_dir to a folder of this user"
+        ) from error
+    return path

@@ -1,0 +1,250 @@
+"""
+Keys while the node runs: listed, rotated, reloaded, and dropped in time.
+
+Nobody notices: what verifies a new key has it before it signs, and what an old
+one signed stays good for as long as it was said to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.control.messages import CookieKeyTold
+from vinom.errors import Code, Misconfigured, Refused
+from vinom.keys.authority import ACCEPTED_DAYS, RENEWAL_SECONDS, Authority, Issued
+from vinom.keys.files import KeyTold
+from vinom.keys.tokens import CLOCK_SKEW
+from vinom.lines.tls import ReloadableTls
+
+#: What can be rotated by hand.
+Kind = Literal["token", "ca", "cookie"]
+
+# How often it is looked for keys whose time is over, seconds.
+_TICK = 30.0
+
+
+class KeyFleet(Protocol):
+    """What keys ask of `vinom.fleet.fleet.Fleet`."""
+
+    def share_token_keys(self) -> Deferred[None]:
+        """Give all game servers the accepted token keys."""
+
+    def rotate_cookies(self) -> int:
+        """Have game servers make new cookie keys; how many of them?"""
+
+    def cookie_keys(self) -> dict[str, tuple[CookieKeyTold, ...]]:
+        """List each game server's."""
+
+
+@attrs.frozen
+class LobbyCertificate:
+    """
+    What the lobby proves itself with.
+
+    :ivar find: reads it, or makes it.
+    :ivar is_private: is it signed by the node's own authority?
+    """
+
+    tls: ReloadableTls
+    find: Callable[[], Issued]
+    is_private: bool
+
+    def load(self) -> None:
+        """
+        Use it on new connections; those that are open go on.
+
+        :raises Misconfigured: it cannot be used, and the one before it is.
+        """
+        issued = self.find()
+        self.tls.use(issued.certificate, issued.key)
+
+
+class Keys(Service):
+    """
+    See to the keys of one node.
+
+    :param token_seconds: how long a connect token is good.
+    """
+
+    name = "keys"
+    _log = Logger()
+
+    def __init__(
+        self,
+        authority: Authority,
+        fleet: KeyFleet,
+        lobby: LobbyCertificate,
+        clock: IReactorTime,
+        token_seconds: float,
+    ) -> None:
+        self._authority, self._fleet, self._lobby = authority, fleet, lobby
+        self._clock, self._token_seconds = clock, token_seconds
+        self._turn = DeferredLock()
+        self._alarm: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._tick()
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    # What operators want.
+
+    def known(self) -> list[dict[str, Any]]:
+        """
+        List every key: ``id``, ``kind``, ``state``, ``age`` (seconds) and
+        ``expires_at`` (Unix seconds, or ``None``).
+        """
+        now = self._clock.seconds()
+        told = [
+            *self._authority.tokens.known(self._token_seconds),
+            *self._authority.known(),
+        ]
+        lobby = self._lobby.tls
+        told.append(
+            KeyTold(
+                lobby.fingerprint, "lobby", "active", lobby.begins_at, lobby.expires_at
+            )
+        )
+        for server_id, cookie_keys in self._fleet.cookie_keys().items():
+            told += (_cookie_told(server_id, key, now) for key in cookie_keys)
+        return [_shown(key, now) for key in told]
+
+    def expiries(self) -> dict[str, float]:
+        """When certificates end, seconds since the Unix epoch, for metrics."""
+        return {
+            "authority": self._authority.expires_at,
+            "lobby": self._lobby.tls.expires_at,
+        }
+
+    def rotate(self, kind: Kind) -> Deferred[dict[str, Any]]:
+        """
+        Let a new key take over; fires with what was done.
+
+        It is done even if nobody waits for it any more.
+
+        :raises Refused: this kind of key is not ours to change, or a file cannot
+            be written.
+        """
+        done: Deferred[dict[str, Any]] = Deferred()
+        working: Deferred[dict[str, Any]] = self._turn.run(
+            lambda: Deferred.fromCoroutine(self._rotate(kind))
+        )
+        working.chainDeferred(done)
+        return done
+
+    async def _rotate(self, kind: Kind) -> dict[str, Any]:
+        try:
+            match kind:
+                case "token":
+                    return await self._rotate_token_key()
+                case "ca":
+                    return self._rotate_authority()
+                case "cookie":
+                    return self._rotate_cookies()
+        except Misconfigured as error:
+            raise Refused(Code.UNAVAILABLE, str(error)) from error
+
+    async def _rotate_token_key(self) -> dict[str, Any]:
+        tokens = self._authority.tokens
+        before = tokens.signer.key_id
+        made = tokens.prepare(self._clock.seconds())
+        await self._fleet.share_token_keys()
+        tokens.activate(made, self._clock.seconds())
+        seconds = self._token_seconds + CLOCK_SKEW
+        self._log.info(
+            "token key {made} signs from now on; {before} is accepted for {seconds} s",
+            made=made,
+            before=before,
+            seconds=seconds,
+        )
+        return {"kind": "token", "id": made, "accepted_seconds": seconds}
+
+    def _rotate_authority(self) -> dict[str, Any]:
+        made = self._authority.rotate()
+        self._log.info(
+            "authority {made} signs from now on; the one before it is accepted for "
+            "{days} days",
+            made=made,
+            days=ACCEPTED_DAYS,
+        )
+        if self._lobby.is_private:
+            self._lobby.load()
+        return {"kind": "ca", "id": made, "accepted_seconds": ACCEPTED_DAYS * 86400.0}
+
+    def _rotate_cookies(self) -> dict[str, Any]:
+        count = self._fleet.rotate_cookies()
+        self._log.info("{count} game servers make new cookie keys", count=count)
+        return {"kind": "cookie", "game_servers": count}
+
+    # Files that somebody else changed.
+
+    def reload(self) -> None:
+        """Read configured certificates again; what cannot be used changes nothing."""
+        try:
+            if self._authority.is_configured and self._authority.reload():
+                self._log.info("game servers that start now have the new authority")
+            self._lobby.load()
+        except Misconfigured as error:
+            self._log.error("certificates are not reloaded: {why}", why=str(error))
+        else:
+            self._log.info(
+                "certificates are reloaded; the lobby's is {fingerprint}",
+                fingerprint=self._lobby.tls.fingerprint,
+            )
+
+    # Time.
+
+    def _tick(self) -> None:
+        self._alarm = self._clock.callLater(_TICK, self._tick)
+        try:
+            self._drop()
+        except (Misconfigured, OSError) as error:
+            self._log.error("keys are not seen to: {why}", why=str(error))
+
+    def _drop(self) -> None:
+        now = self._clock.seconds()
+        for key_id in self._authority.tokens.drop(now, self._token_seconds):
+            self._log.info("token key {key_id} is not accepted any more", key_id=key_id)
+            self._fleet.share_token_keys()
+        was_dropped = self._authority.drop()
+        if was_dropped:
+            self._log.info("a former authority is not accepted any more")
+        if self._lobby.is_private and (was_dropped or self._is_near_its_end(now)):
+            self._lobby.load()
+
+    def _is_near_its_end(self, now: float) -> bool:
+        """Must the lobby's certificate be renewed, and can it be?"""
+        ends, longest = self._lobby.tls.expires_at, self._authority.expires_at
+        return ends - now < RENEWAL_SECONDS and ends < longest
+
+
+def _cookie_told(server_id: str, key: CookieKeyTold, now: float) -> KeyTold:
+    return KeyTold(
+        f"{server_id}/{key.number}",
+        "cookie",
+        "active" if key.left is None else "accepted",
+        now - key.age,
+        None if key.left is None else now + key.left,
+    )
+
+
+def _shown(key: KeyTold, now: float) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "kind": key.kind,
+        "state": key.state,
+        "age": round(max(0.0, now - key.since), 3),
+        "expires_at": None if key.expires_at is None else round(key.expires_at, 3),
+    }

@@ -1,0 +1,399 @@
+"""
+Lobby lines over TCP: plain or TLS, told apart by the first byte, on one port.
+
+Protocols here only cut, pass on and clean up; what is said is decided above.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+from typing import Protocol as Shape
+
+import attrs
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IOpenSSLServerConnectionCreator,
+    IPushProducer,
+    IReactorTime,
+    ISystemHandle,
+    ITCPTransport,
+    ITransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.errors import Code
+from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
+from vinom.lines.shared import Shared
+from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
+from vinom.messages.catalogue import encode_failure
+
+
+class Listener(Shape):
+    """Who hears what comes over a line."""
+
+    def received(self, message: bytes) -> None:
+        """One whole message came."""
+
+    def caught_up(self) -> None:
+        """The peer has taken everything that was sent."""
+
+    def heard_out(self) -> None:
+        """The peer says no more: `LineProtocol.close` when it is answered."""
+
+    def lost(self) -> None:
+        """The line is closed."""
+
+
+@attrs.frozen
+class LineBounds:
+    """
+    What one line, and one network, may cost. Times: seconds.
+
+    :ivar line_limit: longest message in, bytes.
+    :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar most_unsent: messages that may wait for a peer who does not read.
+    :ivar most_unsent_bytes: the same in bytes.
+    :ivar first_byte_seconds: time to begin; the hello's time runs already.
+    :ivar stuck_seconds: how long a peer may not read what is sent to it.
+    :ivar answer_seconds: how long one that says no more may wait for answers.
+    :ivar close_seconds: how long a closed line waits for the peer to close too.
+    """
+
+    line_limit: int = LINE_LIMIT
+    per_network: int = 256
+    most_unsent: int = 256
+    most_unsent_bytes: int = 256 * 1024
+    first_byte_seconds: float = 10.0
+    stuck_seconds: float = 20.0
+    answer_seconds: float = 5.0
+    close_seconds: float = 2.0
+
+
+@attrs.frozen
+class Lines:
+    """
+    What all lines of one port share.
+
+    :ivar open: starts a conversation on a line.
+    :ivar tls: how to speak TLS; ``None`` is plain only.
+    :ivar allow_plaintext: also from other machines.
+    :ivar errors: counts refusals by code.
+    """
+
+    open: Callable[[LineProtocol], Listener]
+    clock: IReactorTime
+    tls: IOpenSSLServerConnectionCreator | None = None
+    allow_plaintext: bool = False
+    bounds: LineBounds = attrs.field(factory=LineBounds)
+    errors: Counter[str] = attrs.field(factory=Counter)
+    connections: NetworkCounts = attrs.field(init=False)
+    #: How many refusals are logged: a flood is not to fill the disk.
+    logged: TokenBucket = attrs.field(init=False, factory=lambda: TokenBucket(1, 20))
+
+    @connections.default
+    def _none_yet(self) -> NetworkCounts:
+        return NetworkCounts(self.bounds.per_network)
+
+
+@implementer(IPushProducer)
+class LineProtocol(Protocol):
+    """
+    Carry one conversation: messages are lines.
+
+    :ivar host: the peer's address.
+    :ivar ends_at_match: a lone player's line is closed when a match is found.
+    :ivar opened_at: when the connection came, seconds since the Unix epoch.
+    :ivar is_behind: does what was sent wait for the peer to take it?
+    """
+
+    ends_at_match = True
+
+    def __init__(self, lines: Lines, host: str, is_tls: bool, opened_at: float) -> None:
+        self.host, self.opened_at = host, opened_at
+        self._lines, self._is_tls = lines, is_tls
+        self._reader = LineReader(lines.bounds.line_limit)
+        self._listener: Listener | None = None
+        self._is_closing = self._is_cut = False
+        #: What waits for a peer who is behind: messages, and their bytes.
+        self._unsent = self._unsent_bytes = 0
+        self.is_behind = False
+        self._alarm: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        # Told when the peer does not read: it is not to fill our memory.
+        cast(IConsumer, self.transport).registerProducer(self, True)
+        self._listener = self._lines.open(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_closing:
+            return
+        self._reader.receive(data)
+        try:
+            while not self._is_closing:
+                line = self._reader.next_line()
+                if line is None or self._listener is None:
+                    return
+                self._listener.received(line)
+        except LineTooLong as error:
+            limit = self._lines.bounds.line_limit
+            self._lines.errors[Code.TOO_LONG] += 1
+            self.send(encode_failure(Code.TOO_LONG, str(error), {"limit": limit}))
+            self.close()
+
+    def readConnectionLost(self) -> None:
+        """The peer says no more; Twisted tells it again when we want to read again."""
+        if self._is_closing or self._listener is None:
+            cast(ITransport, self.transport).loseConnection()
+        else:
+            self._arm(self._lines.bounds.answer_seconds)
+            self._listener.heard_out()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_closing = True
+        self._disarm()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.lost()
+
+    # What the conversation asks.
+
+    @property
+    def has_unsent(self) -> bool:
+        """Does something wait that was said, or was it thrown away?"""
+        return self.is_behind or self._is_cut or _is_held(self.transport)
+
+    def send(self, message: bytes | Shared) -> None:
+        """Send one message; beyond the bounds of a peer who is behind, close."""
+        if self.transport is None or self._is_closing:
+            self._is_cut = True
+            return
+        text = message.message if isinstance(message, Shared) else message
+        if self.is_behind:
+            bounds = self._lines.bounds
+            self._unsent += 1
+            self._unsent_bytes += len(text)
+            if (
+                self._unsent > bounds.most_unsent
+                or self._unsent_bytes > bounds.most_unsent_bytes
+            ):
+                why = "you do not read what you are sent"
+                self._lines.errors[Code.TOO_SLOW] += 1
+                self.transport.write(encode_failure(Code.TOO_SLOW, why) + b"\n")
+                self.close(Code.TOO_SLOW, why)
+                return
+        self.transport.write(text + b"\n")
+
+    def close(self, code: Code | None = None, reason: str = "") -> None:
+        """
+        Close when everything is sent; a peer that does not read gets 2 s.
+
+        A line has no words for why: whoever has a *code* has sent it already.
+        """
+        if self._is_closing:
+            return
+        self._is_closing = True
+        # Twisted keeps a connection open as long as it has a producer.
+        cast(IConsumer, self.transport).unregisterProducer()
+        cast(IPushProducer, self.transport).resumeProducing()
+        close_gently(self.transport, self._is_tls)
+        self._arm(self._lines.bounds.close_seconds)
+
+    # What the transport asks (IPushProducer).
+
+    def pauseProducing(self) -> None:
+        """The peer does not read what it asked for: stop hearing it, for a while."""
+        if not self._is_closing:
+            self.is_behind = True
+            cast(IPushProducer, self.transport).pauseProducing()
+            self._arm(self._lines.bounds.stuck_seconds)
+
+    def resumeProducing(self) -> None:
+        """The peer reads again."""
+        if not self._is_closing:
+            self._disarm()
+            cast(IPushProducer, self.transport).resumeProducing()
+            self.is_behind, self._unsent, self._unsent_bytes = False, 0, 0
+            if self._listener is not None:
+                self._listener.caught_up()
+
+    def stopProducing(self) -> None:
+        """The connection is over; `connectionLost` says so too."""
+
+    def _arm(self, delay: float) -> None:
+        self._disarm()
+        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        cast(ITCPTransport, self.transport).abortConnection()
+
+
+@implementer(IHalfCloseableProtocol)
+class FirstByteProtocol(Protocol):
+    """Find out by a connection's first byte what it speaks, and stand aside."""
+
+    _log = Logger()
+
+    def __init__(self, lines: Lines, address: IAddress | None) -> None:
+        self._lines, self._address = lines, address
+        self._host: str = getattr(address, "host", "")
+        self._inner: Protocol | None = None
+        self._alarm: IDelayedCall | None = None
+        self._is_counted = self._is_refused = False
+
+    def connectionMade(self) -> None:
+        watch_for_death(self.transport)
+        clock, bounds = self._lines.clock, self._lines.bounds
+        self._opened_at = clock.seconds()
+        if self._lines.connections.enter(self._host):
+            self._is_counted = True
+            self._alarm = clock.callLater(bounds.first_byte_seconds, self._overdue)
+        else:
+            # In the clear, whatever it speaks: TLS would cost us a handshake.
+            self._refuse(Code.TOO_MANY_CONNECTIONS, "too many from your address")
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._inner is None and not self._is_refused:
+            self._choose(data[0])
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        if isinstance(self._inner, LineProtocol):
+            self._inner.readConnectionLost()
+            return
+        # Refused, or cut off in TLS: what is on its way is all that it still gets.
+        cast(ITransport, self.transport).loseConnection()
+        self._disarm()
+        delay = self._lines.bounds.close_seconds
+        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as `close_gently` asked."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._disarm()
+        if self._is_counted:
+            self._is_counted = False
+            self._lines.connections.leave(self._host)
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.connectionLost(reason)
+
+    def _choose(self, first: int) -> None:
+        self._disarm()
+        lines = self._lines
+        if first == TLS_HANDSHAKE and lines.tls is not None:
+            factory = ServerFactory.forProtocol(
+                lambda: LineProtocol(lines, self._host, True, self._opened_at)
+            )
+            tls = TLSMemoryBIOFactory(lines.tls, False, factory, lines.clock)
+            self._become(tls.buildProtocol(self._address))
+        elif lines.allow_plaintext or is_loopback(self._host):
+            self._become(LineProtocol(lines, self._host, False, self._opened_at))
+        else:
+            self._refuse(Code.PLAINTEXT_REFUSED, "use TLS on this address")
+
+    def _become(self, inner: Protocol) -> None:
+        assert self.transport is not None
+        self._inner = inner
+        inner.makeConnection(self.transport)
+
+    def _overdue(self) -> None:
+        self._alarm = None
+        self._refuse(Code.TIMEOUT, "no hello came in time")
+
+    def _refuse(self, code: Code, why: str) -> None:
+        if self._lines.logged.take(self._lines.clock.seconds()):
+            self._log.info("refused {host}: {code}", host=self._host, code=code.value)
+        self._is_refused = True
+        self._lines.errors[code] += 1
+        cast(ITransport, self.transport).write(encode_failure(code, why) + b"\n")
+        close_gently(self.transport, is_tls=False)
+        delay = self._lines.bounds.close_seconds
+        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        cast(ITCPTransport, self.transport).abortConnection()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+
+class LineFactory(ServerFactory):
+    """Give every connection of a port its line."""
+
+    noisy = False
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def buildProtocol(self, addr: IAddress | None) -> FirstByteProtocol:
+        protocol = FirstByteProtocol(self._lines, addr)
+        protocol.factory = self
+        return protocol
+
+
+def close_gently(transport: ITransport | None, is_tls: bool) -> None:
+    """
+    Close our half first; what still comes is read, and ignored by the caller.
+
+    Closing over unread bytes resets the connection, and that can take the last
+    message away from the peer. TLS's own farewell does the same by itself.
+    """
+    if not is_tls and ITCPTransport.providedBy(transport):
+        transport.loseWriteConnection()
+    elif transport is not None:
+        transport.loseConnection()
+
+
+def _is_held(transport: Any) -> bool:
+    """Does a transport hold bytes that its socket did not take yet?"""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    # Of this a producer is only told beyond 64 KiB (source: Twisted's FileDescriptor).
+    return isinstance(transport, FileDescriptor) and (
+        bool(transport._tempDataBuffer) or len(transport.dataBuffer) > transport.offset
+    )
+
+
+def watch_for_death(transport: ITransport | None) -> None:
+    """
+    Have the kernel find out within half a minute that a quiet peer is gone.
+
+    Players wait without a word, so silence says nothing (source: tcp(7)).
+    """
+    if not ITCPTransport.providedBy(transport):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    handle = cast(socket.socket, cast(ISystemHandle, transport).getHandle())
+    for name, value in (
+        ("TCP_KEEPIDLE", 15),  # seconds
+        ("TCP_KEEPINTVL", 5),  # seconds
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 20_000),  # milliseconds
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            handle.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,395 @@
+"""
+Conversations over WebSocket: one send a client and turn, tried at once.
+
+What is said to a client during a turn of the reactor waits for its end, becomes
+one JSON array in one text frame, and goes to the socket directly. Twisted's own
+buffer is used for what did not fit, and tells us when that is gone; over TLS it
+is used for everything. Source: decision 0008.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+
+from vinom.errors import Code
+from vinom.limits.buckets import NetworkCounts
+from vinom.lines.shared import Framer, Shared, texts
+from vinom.lines.tcp import Listener, close_gently
+from vinom.lines.text import LINE_LIMIT
+from vinom.lines.ws.frames import PING, array_of, farewell
+from vinom.lines.ws.stream import WebSocketStream
+from vinom.reactor.direct import DirectReads, socket_under
+from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.waits import Rounds
+
+_Transport = Any
+
+
+@attrs.frozen
+class WebSocketBounds:
+    """
+    What one WebSocket, and one network, may cost. Times: seconds.
+
+    :ivar limit: longest message in, bytes.
+    :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar ping_seconds: between pings; who answers none until the next is lost.
+    :ivar most_unsent: messages that may wait for a peer who does not read.
+    :ivar most_unsent_bytes: the same in bytes.
+    :ivar close_seconds: for the peer to say farewell too.
+    """
+
+    limit: int = LINE_LIMIT
+    per_network: int = 256
+    ping_seconds: float = 20.0
+    most_unsent: int = 256
+    most_unsent_bytes: int = 256 * 1024
+    close_seconds: float = 2.0
+
+
+@attrs.frozen
+class WebSockets:
+    """
+    What all WebSockets of a node share.
+
+    :ivar open: starts a conversation on a line.
+    :ivar errors: counts refusals by code.
+    :ivar direct: their connections, as far as nothing lies between.
+    :ivar is_short_cut: read small frames ourselves; only tests say ``False``.
+    """
+
+    open: Callable[[WebSocketLine], Listener]
+    clock: IReactorTime
+    turn_end: TurnEnd
+    bounds: WebSocketBounds = attrs.field(factory=WebSocketBounds)
+    errors: Counter[str] = attrs.field(factory=Counter)
+    is_short_cut: bool = True
+    framer: Framer = attrs.field(factory=Framer, init=False)
+    direct: DirectReads = attrs.field(factory=DirectReads, init=False)
+    connections: NetworkCounts = attrs.field(init=False)
+    rounds: Rounds = attrs.field(init=False)
+
+    def new_stream(self, extensions: Sequence[Any] = ()) -> WebSocketStream:
+        """Make what reads a connection's bytes, once *extensions* are agreed on."""
+        return WebSocketStream(self.bounds.limit, extensions, self.is_short_cut)
+
+    @connections.default
+    def _none_yet(self) -> NetworkCounts:
+        return NetworkCounts(self.bounds.per_network)
+
+    @rounds.default
+    def _no_visits_yet(self) -> Rounds:
+        return Rounds(self.clock, self.bounds.ping_seconds)
+
+
+class WebSocketLine:
+    """
+    Carry one conversation: messages are JSON in text frames.
+
+    It is a transport's protocol, its producer, and the conversation's line.
+
+    :param host: counted in ``shared.connections`` already.
+    :param stream: from `WebSockets.new_stream`.
+    :ivar host: the peer's address.
+    :ivar opened_at: when the connection came, seconds since the Unix epoch.
+    :ivar is_behind: does what was sent wait for the peer to take it?
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_alarm",
+        "_descriptor",
+        "_is_asked",
+        "_is_closing",
+        "_is_counted",
+        "_is_cut",
+        "_is_over",
+        "_is_plain",
+        "_listener",
+        "_queue",
+        "_queued_bytes",
+        "_send",
+        "_shared",
+        "_stream",
+        "_transport",
+        "host",
+        "is_behind",
+        "opened_at",
+    )
+
+    #: Whoever came with a browser stays.
+    ends_at_match = False
+
+    def __init__(self, shared: WebSockets, host: str, stream: WebSocketStream) -> None:
+        self.host, self.opened_at = host, shared.clock.seconds()
+        self.is_behind = False
+        self._shared, self._stream = shared, stream
+        self._is_plain = stream.is_plain
+        self._listener: Listener | None = None
+        self._transport: _Transport = None
+        self._descriptor = -1
+        self._send: Callable[[bytes], int] | None = None
+        self._queue: list[bytes | Shared] = []
+        self._queued_bytes = 0
+        self._is_closing = self._is_over = self._is_asked = self._is_cut = False
+        self._is_counted = True
+        self._alarm: IDelayedCall | None = None
+
+    def begin(
+        self, transport: _Transport, greeting: bytes, is_first: bool = False
+    ) -> None:
+        """
+        Take over a connection.
+
+        :param transport: its earlier owner left it, and is not its producer.
+        :param greeting: sent first: the answer to the handshake.
+        :param is_first: nothing was ever sent over this transport.
+        """
+        self._transport = transport
+        if ITCPTransport.providedBy(transport):
+            # A state that waits until the peer confirms the one before comes late.
+            transport.setTcpNoDelay(True)
+        self._shared.rounds.join(self)
+        direct = socket_under(transport)
+        if direct is None:
+            transport.write(greeting)
+            transport.registerProducer(self, True)
+        else:
+            self._send = direct.send
+            if isinstance(transport, Connection):
+                # Nothing reads the bytes before us.
+                self._descriptor = direct.fileno()
+                self._shared.direct.add(self._descriptor, direct.recv, self)
+            if is_first:
+                self._write(greeting)
+            else:
+                transport.write(greeting)
+                # Something of an earlier answer may wait as well.
+                self._wait_for_room()
+        self._listener = self._shared.open(self)
+
+    # What the transport tells.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        self._is_asked = False
+        stream, listener = self._stream, self._listener
+        messages = stream.receive(data)
+        if listener is not None:
+            for message in messages:
+                listener.received(message)
+        if stream.outbox or not stream.is_open:
+            self._answer()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is over."""
+        self._disarm()
+        self._is_cut = self.has_unsent
+        self._is_closing = True
+        self._send = None
+        self._queue.clear()
+        self._shared.direct.remove(self._descriptor)
+        self._shared.rounds.leave(self)
+        if self._is_counted:
+            self._is_counted = False
+            self._shared.connections.leave(self.host)
+        self._tell_lost()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abortConnection()
+
+    # What the conversation asks.
+
+    @property
+    def has_unsent(self) -> bool:
+        """Does something wait that was said, or was it thrown away?"""
+        return self.is_behind or bool(self._queue) or self._is_cut
+
+    def send(self, message: bytes | Shared) -> None:
+        """Send one message when the turn ends; beyond the bounds, close."""
+        if self._is_closing:
+            self._is_cut = True
+            return
+        queue = self._queue
+        if not queue:
+            self._shared.turn_end.flush(self)
+        queue.append(message)
+        if self.is_behind:
+            self._bound(message)
+
+    def close(self, code: Code | None = None, reason: str = "") -> None:
+        """Close when everything is sent; a peer that does not read gets 2 s."""
+        if not self._is_closing:
+            self._say_rest()
+            self._stream.close(*farewell(code, reason))
+            self._answer()
+            self._end()
+
+    def flush(self) -> None:
+        """The turn is over: send what was said in it."""
+        queue = self._queue
+        if not queue or self.is_behind:
+            return
+        send = self._send
+        if send is None:
+            self._transport.write(self._take_frame())
+            return
+        frame = self._take_frame()
+        try:
+            sent = send(frame)
+        except OSError:
+            # No room; or the end, which the reactor will find in its own way.
+            sent = 0
+        if sent < len(frame):
+            self._buffer(frame[sent:])
+
+    # What the transport asks: it has a producer while it has something to send,
+    # and over TLS always.
+
+    def pauseProducing(self) -> None:
+        """The peer does not read what it is sent."""
+        self.is_behind = True
+
+    def resumeProducing(self) -> None:
+        """The peer has taken everything that was sent."""
+        if not self.is_behind or self._is_closing:
+            return
+        self.is_behind = False
+        if self._send is not None:
+            self._transport.unregisterProducer()
+        self._queued_bytes = 0
+        if self._stream.outbox:
+            self._answer()
+        if self._queue:
+            self.flush()
+        if not self.is_behind and self._listener is not None:
+            self._listener.caught_up()
+
+    def stopProducing(self) -> None:
+        """The connection is over; `connectionLost` says so too."""
+
+    # What the rounds ask.
+
+    def visit(self) -> None:
+        """Ask for a sign of life; who gave none since the last time is lost."""
+        if self._is_asked:
+            self.abort()
+            return
+        self._is_asked = True
+        self._stream.forgive()
+        if not (self.is_behind or self._is_closing):
+            self._write(PING)
+
+    def _take_frame(self) -> bytes:
+        """Make one frame of all that waits."""
+        queue, self._queue = self._queue, []
+        if self._is_plain:
+            return self._shared.framer.frame(queue)
+        return self._stream.frame(array_of(texts(queue)))
+
+    def _write(self, data: bytes) -> None:
+        """Send now; what does not fit goes by the transport's buffer."""
+        send = self._send
+        if send is None:
+            self._transport.write(data)
+            return
+        try:
+            sent = send(data)
+        except OSError:
+            # No room; or the end, which the reactor will find in its own way.
+            sent = 0
+        if sent < len(data):
+            self._buffer(data[sent:])
+
+    def _buffer(self, data: bytes) -> None:
+        """Leave to the transport what did not fit."""
+        self._transport.write(data)
+        self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        """Ask to be told when the transport's buffer is empty."""
+        # A producer that pulls is asked for more just then; and once at first.
+        self._transport.registerProducer(self, False)
+        self.is_behind = True
+
+    def _bound(self, message: bytes | Shared) -> None:
+        """Close if more waits for the peer than may."""
+        bounds = self._shared.bounds
+        self._queued_bytes += len(
+            message.message if isinstance(message, Shared) else message
+        )
+        if (
+            len(self._queue) > bounds.most_unsent
+            or self._queued_bytes > bounds.most_unsent_bytes
+        ):
+            self._shared.errors[Code.TOO_SLOW] += 1
+            self._queue.clear()
+            self.close(Code.TOO_SLOW, "you do not read what you are sent")
+            # Not from inside of what says something to many.
+            self._shared.turn_end.call(self._tell_lost)
+
+    def _answer(self) -> None:
+        """Send what the stream wants sent, after what was said before it."""
+        stream = self._stream
+        if stream.is_open:
+            if self.is_behind:
+                # Only the last ping has to be answered (RFC 6455, 5.5.3).
+                del stream.outbox[:-1]
+                return
+            answers, stream.outbox = stream.outbox, []
+            self._write(b"".join(answers))
+            return
+        self._say_rest()
+        if stream.outbox:
+            answers, stream.outbox = stream.outbox, []
+            self._write_last(b"".join(answers))
+        self._end()
+        if stream.is_over and not self._is_over:
+            self._is_over = True
+            close_gently(self._transport, self._send is None)
+            # Whatever asked for this is done first.
+            self._shared.turn_end.call(self._tell_lost)
+
+    def _say_rest(self) -> None:
+        """Send what waits, whether there is room or not."""
+        if self._queue:
+            self._write_last(self._take_frame())
+
+    def _write_last(self, data: bytes) -> None:
+        if self.is_behind:
+            self._transport.write(data)
+        else:
+            self._write(data)
+
+    def _end(self) -> None:
+        """Nothing more is said; the peer has some time to agree."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        # Twisted keeps a connection open as long as it has a producer.
+        if self.is_behind or self._send is None:
+            self._transport.unregisterProducer()
+        delay = self._shared.bounds.close_seconds
+        self._alarm = self._shared.clock.callLater(delay, self._give_up)
+
+    def _tell_lost(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.lost()
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        self.abort()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None

@@ -1,0 +1,65 @@
+"""
+The numbers that close frames carry, for each reason to close.
+
+Source: RFC 6455, 7.4; docs/protocol/websocket.rst, section "Close codes".
+
+WebSocket frames as a server sends them: whole, unmasked, uncompressed.
+
+Source: RFC 6455, section 5.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+
+from vinom.errors import Code
+
+#: Nothing is left to say.
+NORMAL = 1000
+#: Any code that has no number of its own: the reason begins with it.
+OTHER = 4000
+
+#: Numbers from 4000 on are ours (RFC 6455, 7.4.2).
+NUMBERS = {
+    Code.SHUTDOWN: 1001,
+    Code.INTERNAL: 1011,
+    Code.REPLACED: 4001,
+    Code.TIMEOUT: 4002,
+    Code.KICKED: 4003,
+    Code.TOO_SLOW: 4008,
+    Code.RATE_LIMITED: 4029,
+}
+
+
+def farewell(code: Code | None, reason: str) -> tuple[int, str]:
+    """
+    Find what a close frame says.
+
+    :returns: its number, and its reason: the code, and the same in words.
+    """
+    if code is None:
+        return NORMAL, reason
+    return NUMBERS.get(code, OTHER), f"{code.value}: {reason}" if reason else code.value
+
+
+#: How whole text frames of short payloads begin, by their size.
+_SHORT = tuple(bytes((0x81, size)) for size in range(126))
+_middle = Struct("!BBH").pack
+#: Asks for a sign of life.
+PING = b"\x89\x00"
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Write one text message as one frame; *payload* is UTF-8 already."""
+    size = len(payload)
+    if size < 126:
+        return _SHORT[size] + payload
+    if size < 65536:
+        return _middle(0x81, 126, size) + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def array_of(messages: Sequence[bytes]) -> bytes:
+    """Put messages, each of them JSON, into one JSON array."""
+    return b"[%b]" % b",".join(messages)

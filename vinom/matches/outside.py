@@ -1,0 +1,91 @@
+"""Matches that somebody else made: the seats are agreed, we find the place."""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from vinom.conversation.identity import Identity
+from vinom.errors import Code, Refused
+from vinom.game import Game
+from vinom.matches.service import Sessions
+from vinom.messages.outside import OutsidePlayer, OutsideSeat, StartedMatch
+from vinom.model import Player, SeatPlan
+from vinom.play.choices import canonical_loadout, canonical_options, clean_name
+
+
+class OutsideMatches:
+    """Serve an outside matchmaker."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        identity: Identity,
+        games: Mapping[str, Game[Any, Any]],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._sessions, self._identity = sessions, identity
+        self._games, self._entropy = games, entropy
+
+    async def start(
+        self, game: str, players: Sequence[OutsidePlayer], options: bytes = b"{}"
+    ) -> StartedMatch:
+        """
+        Start a match and give what every player needs to join it.
+
+        Fires when a game server listens; cancelling it withdraws the match.
+
+        :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`, `BAD_FIELD`,
+            `NAME_REFUSED`, `ALREADY_IN_MATCH`, `DRAINING` or `UNAVAILABLE`.
+        """
+        plugin = self._games.get(game)
+        if plugin is None:
+            raise Refused(
+                Code.UNKNOWN_GAME,
+                "no such game here",
+                {"field": "game", "games": sorted(self._games)},
+            )
+        fewest, most = plugin.seats
+        if not fewest <= len(players) <= most:
+            raise Refused(
+                Code.BAD_FIELD,
+                f"{game} takes {fewest} to {most} players",
+                {"field": "players", "min": fewest, "max": most},
+            )
+        known = [
+            Player(
+                asked.player_id or self._new_id(),
+                clean_name(asked.name, f"players[{number}].name"),
+            )
+            for number, asked in enumerate(players)
+        ]
+        if len({player.player_id for player in known}) < len(known):
+            raise Refused(
+                Code.BAD_FIELD, "a player is there twice", {"field": "players"}
+            )
+        seats = tuple(
+            SeatPlan(
+                player.player_id,
+                player.name,
+                canonical_loadout(
+                    plugin, bytes(asked.loadout), f"players[{number}].loadout"
+                ),
+                number % plugin.teams if plugin.teams else None,
+            )
+            for number, (player, asked) in enumerate(zip(known, players, strict=True))
+        )
+        found = await self._sessions.start_seats(
+            game, canonical_options(plugin, options, "options"), seats
+        )
+        keys = [(await self._identity.introduce(player)).key for player in known]
+        return StartedMatch(
+            found[0].match_id,
+            tuple(
+                OutsideSeat(player.player_id, key, told)
+                for player, key, told in zip(known, keys, found, strict=True)
+            ),
+        )
+
+    def _new_id(self) -> str:
+        return b32encode(self._entropy(16)).decode().rstrip("=").lower()

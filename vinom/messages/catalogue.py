@@ -1,0 +1,229 @@
+"""
+The message catalogue, the same on TCP lines and WebSocket.
+
+The types are in files by feature, and all of them can be had from here.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, ValidationError, json
+
+from vinom.errors import Code, PeerError
+from vinom.messages.envelope import (
+    UNREADABLE,
+    Answer,
+    Asked,
+    Envelope,
+    Failed,
+    Push,
+    Request,
+    RequestId,
+    ShortText,
+    Told,
+    Unusable,
+    at_field,
+    decode_envelope,
+    encode_failure,
+    encode_push,
+    encode_request,
+)
+from vinom.messages.lobby import (
+    Cancel,
+    Hello,
+    MatchEnded,
+    MatchFound,
+    Ping,
+    Pong,
+    Queue,
+    QueueStatus,
+    SeatName,
+    Welcome,
+)
+from vinom.messages.rooms import (
+    Ack,
+    Action,
+    AddBot,
+    ClientJoined,
+    ClientLeft,
+    GameState,
+    JoinRoom,
+    JoinRoomResult,
+    Kicked,
+    KickSeat,
+    LeaveRoom,
+    ListRooms,
+    MatchListUpdate,
+    Reconnect,
+    ReconnectResult,
+    Rematch,
+    RoomClosed,
+    RoomDone,
+    RoomList,
+    RoomListUpdate,
+    RoomStarted,
+    RoundOver,
+    StartRoom,
+)
+
+__all__ = [
+    "OLDEST_PROTOCOL",
+    "PROTOCOL",
+    "PUSHES",
+    "REQUESTS",
+    "Asked",
+    "Cancel",
+    "Envelope",
+    "Failed",
+    "Hello",
+    "MatchEnded",
+    "MatchFound",
+    "Ping",
+    "Pong",
+    "Push",
+    "Queue",
+    "QueueStatus",
+    "Request",
+    "RequestId",
+    "SeatName",
+    "ShortText",
+    "Told",
+    "Unusable",
+    "Welcome",
+    "decode_answer",
+    "decode_body",
+    "decode_envelope",
+    "decode_request",
+    "encode_failure",
+    "encode_push",
+    "encode_request",
+]
+
+#: The protocol spoken here, and the oldest one still understood.
+PROTOCOL = 1
+OLDEST_PROTOCOL = 1
+
+
+class _Version(Struct, frozen=True):
+    """The one field of `Hello` that every version has."""
+
+    protocol: int
+
+
+def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
+    return {str(kind.__struct_config__.tag): kind for kind in types}
+
+
+#: Everything that players ask for, by its type on the wire.
+REQUESTS = _by_tag(
+    *(Hello, Queue, Cancel, Ping),
+    *(JoinRoom, LeaveRoom, ListRooms, Action, Ack, Reconnect),
+    *(StartRoom, AddBot, KickSeat, Rematch),
+)
+#: Everything that they are told, likewise.
+PUSHES = _by_tag(
+    *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
+    *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
+    *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver),
+    *(MatchListUpdate, Kicked, RoomClosed),
+)
+_answers = json.Decoder(Answer)
+_versions = json.Decoder(_Version)
+_bodies = {tag: json.Decoder(kind) for tag, kind in REQUESTS.items()}
+_push_bodies = {tag: json.Decoder(kind) for tag, kind in PUSHES.items()}
+
+
+def decode_request(message: bytes) -> Asked:
+    """
+    Read one request; decoding is validation.
+
+    :raises Unusable: it is none, and `details` name the ``field`` at fault.
+    """
+    return decode_body(decode_envelope(message))
+
+
+def decode_body(envelope: Envelope) -> Asked:
+    """
+    Read what is in an envelope.
+
+    :raises Unusable: as `decode_request`.
+    """
+    decoder = _bodies.get(envelope.type)
+    if decoder is None:
+        raise Unusable(
+            Code.UNKNOWN_TYPE,
+            "no request has this type",
+            {"field": "type", "types": sorted(_bodies)},
+            envelope.id,
+        )
+    if envelope.type == "action":
+        # Its data is for the game to read.
+        return Asked(Action(), envelope.id)
+    try:
+        if envelope.type == "hello":
+            # Before anything else: another version may have other fields.
+            _check_version(_versions.decode(envelope.data).protocol)
+        request = decoder.decode(envelope.data)
+        if isinstance(request, Hello):
+            _check_hello(request)
+    except ValidationError as error:
+        raise Unusable(
+            Code.BAD_FIELD, str(error), at_field(error, "data"), envelope.id
+        ) from None
+    except UNREADABLE as error:
+        raise Unusable(
+            Code.BAD_MESSAGE, f"data: {error}", {"field": "data"}, envelope.id
+        ) from None
+    except Unusable as error:
+        error.id = envelope.id
+        raise
+    assert isinstance(request, Request)
+    return Asked(request, envelope.id)
+
+
+def _check_version(protocol: int) -> None:
+    if not OLDEST_PROTOCOL <= protocol <= PROTOCOL:
+        raise Unusable(
+            Code.PROTOCOL_UNSUPPORTED,
+            f"protocol {protocol} is not spoken here",
+            {"min": OLDEST_PROTOCOL, "max": PROTOCOL},
+        )
+
+
+def _check_hello(hello: Hello) -> None:
+    if hello.player_key is not None:
+        extra = "name" if hello.name is not None else "credentials"
+        if hello.name is not None or hello.credentials is not None:
+            raise Unusable(
+                Code.BAD_FIELD,
+                "a player_key comes alone",
+                {"field": f"data.{extra}"},
+            )
+    elif hello.name is None and hello.credentials is None:
+        raise Unusable(
+            Code.BAD_FIELD,
+            "one of name, credentials and player_key is needed",
+            {"field": "data.name"},
+        )
+
+
+def decode_answer(line: bytes) -> Told | Failed | None:
+    """
+    Read what a node says: the client's side.
+
+    Fires nothing for a push of a newer node: ``None`` means "skip it".
+
+    :raises PeerError: it is no answer at all.
+    """
+    try:
+        answer = _answers.decode(line)
+        if answer.type == "error" and answer.error is not None:
+            problem = answer.error
+            return Failed(problem.code, problem.message, problem.details, answer.id)
+        decoder = _push_bodies.get(answer.type)
+        if decoder is None or not answer.success:
+            return None
+        push = decoder.decode(answer.data)
+    except UNREADABLE as error:
+        raise PeerError(f"unreadable answer: {error}") from None
+    assert isinstance(push, Push)
+    return Told(push, answer.id)

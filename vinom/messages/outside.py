@@ -1,0 +1,76 @@
+"""
+What an outside matchmaker says: ``POST /v1/matches`` on the admin port.
+
+Source: docs/protocol/lobby.rst, section "Outside matchmakers".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, MsgspecError, Raw, Struct, json
+
+from vinom.errors import Code, Refused, field_of
+from vinom.messages.catalogue import MatchFound, ShortText
+
+#: Most players of one match that somebody else made.
+MOST_PLAYERS = 64
+
+
+class OutsidePlayer(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    One of the players.
+
+    :ivar player_id: from an earlier match or hello; a new player without it.
+    """
+
+    name: str
+    player_id: ShortText | None = None
+    loadout: Raw = Raw(b"{}")
+
+
+class StartMatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """Start this match; a player's seat is its index."""
+
+    game: ShortText
+    players: Annotated[
+        tuple[OutsidePlayer, ...], Meta(min_length=1, max_length=MOST_PLAYERS)
+    ]
+    options: Raw = Raw(b"{}")
+
+
+class OutsideSeat(Struct, frozen=True):
+    """
+    What to hand to one player.
+
+    :ivar player_key: secret: with it the player finds its match again in the lobby.
+    :ivar match_found: as the lobby would have told it.
+    """
+
+    player_id: str
+    player_key: str
+    match_found: MatchFound
+
+
+class StartedMatch(Struct, frozen=True):
+    """A game server listens for the match."""
+
+    match_id: str
+    seats: tuple[OutsideSeat, ...]
+
+
+_starts = json.Decoder(StartMatch)
+
+
+def decode_start(body: bytes) -> StartMatch:
+    """
+    Read the request.
+
+    :raises Refused: `BAD_MESSAGE` or `BAD_FIELD`, whose details name the field.
+    """
+    try:
+        return _starts.decode(body)
+    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        field = field_of(str(error))
+        code = Code.BAD_MESSAGE if field is None else Code.BAD_FIELD
+        raise Refused(code, str(error), {"field": field} if field else {}) from None

@@ -1,1 +1,0 @@
-"""Thin Twisted adapters, one kind of transport each."""

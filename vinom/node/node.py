@@ -1,0 +1,383 @@
+"""The node: what `twistd vinom` runs. Opens, drains, and closes everything."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IProtocolFactory,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom import __version__
+from vinom.control.link import ControlServer
+from vinom.errors import Misconfigured
+from vinom.game_loader import load_games
+from vinom.keys.authority import private_folder
+from vinom.keys.files import read_file
+from vinom.node.build import (
+    Parts,
+    build_parts,
+    find_checkers,
+    is_told_in_plain,
+    public_site,
+)
+from vinom.node.listening import bound_at, listen_privately
+from vinom.node.settings import Settings
+from vinom.node.signals import catch_hangups, catch_interrupts
+from vinom.reactor.turns import TurnWatch
+from vinom.web.admin import admin_pages
+from vinom.web.answers import Folder, make_site
+from vinom.web.bearer import Guarded, checked_token
+from vinom.web.metrics import Metrics
+
+#: What an operator does about an address that cannot be had.
+_REMEDIES = {
+    errno.EADDRINUSE: "; another program has it: choose another port, or end that one",
+    errno.EADDRNOTAVAIL: "; set interface to an address of this machine",
+    errno.EACCES: "; choose a port above 1023, or let this user have it",
+}
+# Not the class's own: twistd runs a subclass, whose name says nothing.
+_log = Logger("vinom.node")
+
+
+class Node(MultiService):
+    """
+    One node, from its settings.
+
+    What an operator may have got wrong in files and names is found when it is
+    made; nothing is opened or started before `startService`, because twistd
+    forks and changes its user in between.
+
+    :raises Misconfigured: something must be changed first.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        MultiService.__init__(self)
+        self._settings, self._reactor, self._entropy = settings, reactor, entropy
+        self._games = load_games(settings.game)
+        self._checkers = find_checkers(settings, reactor.seconds)
+        self._token = None
+        if settings.admin_token_file is not None:
+            path = settings.admin_token_file
+            self._token = checked_token(read_file(path, "admin_token_file"), str(path))
+        self._listening: list[IListeningPort] = []
+        self._since = 0.0
+        self._patience: IDelayedCall | None = None
+        self._turns = TurnWatch(time.monotonic)
+        self.state = "starting"
+
+    # Opening.
+
+    def startService(self) -> None:
+        """
+        Open everything.
+
+        :raises SystemExit: it cannot be; the log's last line says why.
+        """
+        try:
+            # First, and nobody is heard before this turn of the reactor ends.
+            self._claim_state()
+            parts = build_parts(
+                self._settings,
+                self._games,
+                self._checkers,
+                self._reactor,
+                self._entropy,
+            )
+            self._parts = parts
+            for service in (
+                parts.fleet,
+                parts.sessions,
+                parts.matchmaker,
+                # Before the lobby: everybody hears that its room closes.
+                parts.rooms,
+                parts.lobby,
+                parts.keys,
+            ):
+                MultiService.addService(self, service)
+            self._open_web(parts)
+            # Last: whoever finds the lobby open finds everything else open too.
+            self._open_lobby(parts)
+        except (Misconfigured, CannotListenError) as error:
+            _log.critical("cannot start: {why}", why=_told(error))
+            for port in self._listening:
+                port.stopListening()
+            raise SystemExit(1) from error
+        self._turns.shorten(parts.websockets.direct, parts.websockets.turn_end)
+        if not self._turns.start(self._reactor):
+            _log.info("turns of this reactor are not measured")
+        MultiService.startService(self)
+        self.state, self._since = "serving", self._reactor.seconds()
+        self._reactor.callWhenRunning(
+            catch_interrupts, self._reactor, self._interrupted
+        )
+        self._reactor.callWhenRunning(
+            catch_hangups, self._reactor, parts.keys.reload, self._interrupted
+        )
+        _log.info(
+            "vinom {version} serves {games} with {reactor} and memory storage: "
+            "lobby {lobby}, game servers UDP {interface} {first}-{last}{others}",
+            **self._announcement(),
+        )
+
+    def _claim_state(self) -> None:
+        """Listen where game servers dial in; only one node can."""
+        private_folder(self._settings.state_dir)
+        factory = ControlServer(
+            self._reactor, lambda ready, link: self._parts.fleet.arrived(ready, link)
+        )
+        path = self._settings.control_socket
+        self._listening.append(listen_privately(self._reactor, path, factory))
+
+    def _open_lobby(self, parts: Parts) -> None:
+        settings = self._settings
+        port = self._reactor.listenTCP(
+            settings.port, parts.lines, backlog=512, interface=settings.interface
+        )
+        self._lobby_at = bound_at(port)
+        self._listening.append(port)
+
+    def _open_web(self, parts: Parts) -> None:
+        """The admin socket always; HTTP as configured."""
+        settings, reactor = self._settings, self._reactor
+        self._web_at: dict[str, str] = {}
+        api = Folder(
+            v1=admin_pages(
+                self,
+                parts.sessions,
+                parts.matchmaker,
+                parts.outside,
+                parts.keys,
+                parts.rooms,
+            ),
+            metrics=Metrics(self.facts),
+        )
+        self._listening.append(
+            listen_privately(reactor, settings.admin_socket, make_site(api, reactor))
+        )
+        if settings.http is not None:
+            public = public_site(
+                settings,
+                self._games,
+                parts.websockets,
+                parts.tls,
+                self.obstacle,
+                reactor,
+            )
+            self._listen("http", settings.http, public)
+        if settings.admin is not None and self._token is not None:
+            site = make_site(Guarded(api, self._token), reactor)
+            self._listen("admin", settings.admin, site)
+
+    def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
+        """Serve pages at a port of the interface, or at an endpoint."""
+        settings, reactor = self._settings, self._reactor
+        if where.isdecimal():
+            port = reactor.listenTCP(
+                int(where), site, backlog=512, interface=settings.interface
+            )
+            self._listens(name, port)
+            return
+        try:
+            opening = serverFromString(reactor, where).listen(site)
+        except (TypeError, ValueError, LookupError, OSError) as error:
+            raise Misconfigured(f"{name} {where!r} is no endpoint: {error}") from error
+        failures: list[Failure] = []
+
+        def failed(failure: Failure) -> None:
+            failures.append(failure)
+            if self.state != "starting":
+                _log.critical(
+                    "{name} cannot listen: {error}", name=name, error=failure.value
+                )
+                self._stop()
+
+        opening.addCallbacks(lambda port: self._listens(name, port), failed)
+        if not failures:
+            return
+        found = failures[0].value
+        if isinstance(found, CannotListenError):
+            raise found
+        # Such as the OverflowError of a port that no machine has.
+        raise Misconfigured(f"{name} {where!r} cannot be used: {found}") from found
+
+    def _listens(self, name: str, port: IListeningPort) -> None:
+        self._listening.append(port)
+        self._web_at[name] = bound_at(port)
+        if name == "http" and is_told_in_plain(self._settings, port):
+            _log.warn(
+                "http takes plain text from other machines: passwords and player keys "
+                "can be read on the way; set http_tls, or proxy for one that ends TLS "
+                "(with allow_plaintext this is not said)"
+            )
+
+    def _announcement(self) -> dict[str, Any]:
+        settings = self._settings
+        first, last = settings.ports
+        others = "".join(f", {name} {at}" for name, at in self._web_at.items())
+        return {
+            "version": __version__,
+            "games": ", ".join(sorted(self._games)),
+            "reactor": f"{type(self._reactor).__name__} on {platform.system()}",
+            "lobby": self._lobby_at,
+            "interface": settings.interface,
+            "first": first,
+            "last": last,
+            "others": others,
+        }
+
+    # What it tells of itself.
+
+    def obstacle(self) -> str | None:
+        """Why no players should be sent here; ``None`` if they should."""
+        return None if self.state == "serving" else self.state
+
+    async def status(self) -> dict[str, Any]:
+        """What the node is doing, for operators."""
+        parts, now = self._parts, self._reactor.seconds()
+        queue = await parts.matchmaker.counts()
+        return {
+            "version": __version__,
+            "state": self.state,
+            "uptime": round(now - self._since, 3),
+            "lobby": self._lobby_at,
+            "games": sorted(self._games),
+            **parts.lobby.counts(),
+            "queue": {
+                "waiting": queue["waiting"],
+                "suspended": queue["suspended"],
+                "longest_wait": round(queue["longest_wait"], 3),
+            },
+            "matches": parts.sessions.status(),
+            "rooms": parts.rooms.status(),
+            "certificates": parts.keys.expiries(),
+            "fleet": attrs.asdict(parts.fleet.status()),
+        }
+
+    async def facts(self) -> dict[str, Any]:
+        """The same in numbers, for metrics: see `vinom.web.metrics`."""
+        parts = self._parts
+        matches, queue = parts.sessions.status(), await parts.matchmaker.counts()
+        lines, fleet = parts.lobby.counts(), parts.fleet.status()
+        return {
+            "draining": int(self.state != "serving"),
+            "lobby_lines": lines["lines"],
+            "lobby_players": lines["players"],
+            "waiting": queue["waiting"],
+            "queue_suspended": queue["suspended"],
+            "queue_longest_wait_seconds": queue["longest_wait"],
+            "matches": {
+                state: matches[state] for state in ("forming", "placed", "playing")
+            },
+            "ended": matches["ended"],
+            "game_servers": fleet.servers,
+            "ports": {
+                "free": fleet.ports_free,
+                "bound": fleet.ports_bound,
+                "quarantined": fleet.ports_quarantined,
+            },
+            "matches_waiting_for_server": fleet.waiting,
+            "waits": queue["waits"],
+            "played": parts.fleet.totals(),
+            "turns": self._turns.figures(),
+            "errors": dict(parts.lobby.errors),
+            "rooms": parts.rooms.figures(),
+            "certificates": parts.keys.expiries(),
+        }
+
+    # The end.
+
+    def _interrupted(self) -> None:
+        """SIGTERM or Ctrl-C: the first asks, the second does not."""
+        if self.state == "serving":
+            self.drain()
+        else:
+            _log.warn("stopping at once")
+            self._stop()
+
+    def drain(self) -> None:
+        """Take no new matches, and stop when the last one ends, or in time."""
+        if self.state != "serving":
+            return
+        self.state = "draining"
+        seconds = self._settings.drain_seconds
+        _log.info(
+            "draining: no new matches and rooms; running ones have {seconds} s",
+            seconds=seconds,
+        )
+        self._patience = self._reactor.callLater(seconds, self._out_of_patience)
+        self._parts.lobby.drain().addCallback(lambda _: self._drained())
+
+    def _drained(self) -> None:
+        if self.state == "draining":
+            _log.info("no match and no room is left; stopping")
+            self._stop()
+
+    def _out_of_patience(self) -> None:
+        self._patience = None
+        _log.warn(
+            "{count} matches and {rooms} rooms did not end in time; stopping",
+            count=len(self._parts.sessions.matches()),
+            rooms=self._parts.rooms.status()["rooms"],
+        )
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.state != "stopping":
+            self._close_up()
+            self._reactor.stop()
+
+    def _close_up(self) -> None:
+        self.state = "stopping"
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def stopService(self) -> Deferred[Any]:
+        """Close everything: nobody new, then goodbyes, then game processes."""
+        self._close_up()
+        ports, self._listening = self._listening, []
+        return Deferred.fromCoroutine(self._close(ports))
+
+    async def _close(self, ports: list[IListeningPort]) -> None:
+        # Game servers still say their last words to the control socket, the first.
+        await _all(port.stopListening() for port in ports[1:])
+        await MultiService.stopService(self)
+        await _all(port.stopListening() for port in ports[:1])
+        self._turns.stop()
+
+
+async def _all(results: Any) -> None:
+    """Wait for what may be Deferreds."""
+    await DeferredList(
+        [found for found in results if isinstance(found, Deferred)], consumeErrors=True
+    )
+
+
+def _told(error: Misconfigured | CannotListenError) -> str:
+    """Say it in words: what, and why."""
+    if isinstance(error, Misconfigured):
+        return str(error)
+    where = f"{error.interface or 'any address'} port {error.port}"
+    why = getattr(error.socketError, "strerror", None) or error.socketError
+    remedy = _REMEDIES.get(getattr(error.socketError, "errno", 0), "")
+    return f"cannot listen on {where}: {why}{remedy}"

@@ -1,0 +1,143 @@
+"""``twistd vinom``'s command line, made from the table of settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
+from twisted.logger import ILogObserver
+from twisted.python.logfile import LogFile
+from twisted.python.usage import Options, UsageError
+
+from vinom import __version__
+from vinom.errors import Misconfigured
+from vinom.logs import observer
+from vinom.node.settings import TABLE, Row
+from vinom.node.sources import checked_path, gather, unknown
+from vinom.node.values import Switch
+
+
+def _help(row: Row) -> str:
+    return row.help if row.default is None else f"{row.help} (default {row.default})"
+
+
+class NodeOptions(Options, AuthOptionMixin):
+    """Every setting as an option; ``options["settings"]`` is what came of it."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Every option can also stand in the TOML file of --config (with underscores) "
+        "and in the environment (VINOM_PORT for --port). The command line wins over "
+        "the environment, and that over the file."
+    )
+    supportedInterfaces = (IUsernamePassword,)
+
+    optFlags: ClassVar[list[Any]] = [
+        [row.flag, None, _help(row)] for row in TABLE if isinstance(row.kind, Switch)
+    ]
+    optParameters: ClassVar[list[Any]] = [
+        ["config", "c", None, "TOML file to read settings from"],
+        *(
+            [row.flag, None, None, _help(row)]
+            for row in TABLE
+            if not row.many and not isinstance(row.kind, Switch)
+        ),
+    ]
+
+    def __init__(self) -> None:
+        Options.__init__(self)
+        self._repeated: dict[str, list[str]] = {}
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        :raises SystemExit: it cannot be understood; one line says why.
+        """
+        try:
+            base: Any = super()
+            base.parseOptions(options)
+        except UsageError as error:
+            # Twisted's own answer is the whole help, with the reason far above.
+            raise SystemExit(f"twistd vinom: {self._explained(error)}") from error
+
+    def _explained(self, error: UsageError) -> str:
+        wrong = re.fullmatch(r"option (--\S+) not recognized", str(error))
+        if wrong is None:
+            told = str(error).rstrip(".")
+            return f"{told[:1].lower()}{told[1:]}; see --help"
+        return unknown("option", wrong[1], self._flags())
+
+    def _flags(self) -> list[str]:
+        names = [str(name).rstrip("=") for name in self.longOpt]
+        # Twisted lists them with underscores too.
+        return [f"--{name}" for name in names if "_" not in name]
+
+    def opt_version(self) -> None:
+        """Print vinom's version and exit."""
+        print(f"vinom {__version__}")
+        raise SystemExit(0)
+
+    def opt_game(self, spec: str) -> None:
+        """A game beside the installed ones, package.module:Class; may be repeated."""
+        self._repeated.setdefault("game", []).append(spec)
+
+    def opt_auth(self, description: str) -> None:
+        """A checker of names and passwords, see --help-auth; may be repeated."""
+        self._repeated.setdefault("auth", []).append(description)
+
+    def opt_origin(self, host: str) -> None:
+        """A host whose web pages may connect, see the manual; may be repeated."""
+        self._repeated.setdefault("origin", []).append(host)
+
+    def opt_proxy(self, network: str) -> None:
+        """Whose connections begin with a PROXY protocol header; may be repeated."""
+        self._repeated.setdefault("proxy", []).append(network)
+
+    def postOptions(self) -> None:
+        given: dict[str, Any] = dict(self._repeated)
+        for row in TABLE:
+            value = self.get(row.flag)
+            if isinstance(row.kind, Switch):
+                value = bool(value) or None
+            if value is not None:
+                given[row.name] = value
+        config = self["config"]
+        try:
+            path = None if config is None else checked_path("--config", config)
+            settings = gather(given, os.environ, path)
+        except Misconfigured as error:
+            # One line, not the hundred of twistd's own answer.
+            raise SystemExit(f"twistd vinom: {error}") from error
+        self["settings"] = settings
+        if self.parent is not None:
+            # Read by twist (``python -m twisted``); for twistd see `vinom.node.twistd`.
+            self.parent["fileLogObserverFactory"] = lambda file: observer(
+                file, settings.log_format, settings.log_level
+            )
+
+    def log_observer(self) -> ILogObserver | None:
+        """
+        Make what twistd is to log with.
+
+        :returns: ``None`` if twistd's own options ask for something else.
+        """
+        twistd: Mapping[str, Any] = self.parent or {}
+        if "nodaemon" not in twistd:
+            # It is twist, which `postOptions` has told.
+            return None
+        path = twistd.get("logfile")
+        if twistd.get("syslog") or (path == "-" and not twistd.get("nodaemon")):
+            return None
+        if not path and not twistd.get("nodaemon"):
+            path = "twistd.log"
+        file: Any = sys.stdout
+        if path and path != "-":
+            file = LogFile.fromFullPath(path)
+        settings = self["settings"]
+        return observer(file, settings.log_format, settings.log_level)

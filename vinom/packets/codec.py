@@ -1,0 +1,520 @@
+"""
+What the packets of a game have in common: types, bounds, fragments.
+
+One record of DTLS carries one packet. Integers are unsigned, big-endian. A
+packet that breaks a layout or a bound raises `PeerError` and nothing else.
+Source: docs/protocol/packets.rst.
+
+The packets of a player. Source: docs/protocol/packets.rst.
+
+The packets of a game server. Source: docs/protocol/packets.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct as Layout
+from struct import error as LayoutError
+
+from msgspec import Struct
+
+from vinom.errors import PeerError
+
+#: What JOIN names; another number is answered with REJECT.
+PACKET_PROTOCOL = 1
+
+#: Longest packet either side sends, bytes: one record in one datagram of 1200.
+LONGEST_PACKET = 1100
+#: Longest action, MessagePack bytes.
+LONGEST_ACTION = 512
+#: Most actions in one INPUT.
+MOST_ACTIONS = 16
+#: Longest connect token in a JOIN, bytes.
+LONGEST_TOKEN = 900
+#: A resume token, bytes.
+RESUME_BYTES = 16
+#: Most fragments of a state or a welcome.
+MOST_FRAGMENTS = 64
+#: Longest part of a reliable message, bytes.
+LONGEST_PART = 1000
+#: Most parts of reliable messages in one MESSAGES.
+MOST_PARTS = 64
+#: Counters end here; a room closes before.
+COUNTER_LIMIT = (1 << 32) - 1
+
+JOIN, INPUT, PLAYER_PING, PLAYER_PONG, BYE = 0x01, 0x02, 0x03, 0x04, 0x05
+WELCOME, STATE, MESSAGES = 0x81, 0x82, 0x83
+SERVER_PING, SERVER_PONG, REJECT = 0x84, 0x85, 0x86
+
+#: A part of a message is followed by more of it.
+MORE = 0x8000
+
+LENGTH = Layout("!H")
+STATE_LAYOUT = Layout("!BIIIIIBB")
+
+#: Longest piece of a view or a welcome in one packet, bytes.
+LONGEST_PIECE = LONGEST_PACKET - STATE_LAYOUT.size
+#: Longest view or welcome, bytes.
+LONGEST_WHOLE = MOST_FRAGMENTS * LONGEST_PIECE
+
+
+def cut(whole: bytes) -> list[bytes]:
+    """
+    Cut a view or a welcome into pieces; at least one, perhaps empty.
+
+    :raises ValueError: it is longer than `LONGEST_WHOLE`.
+    """
+    if len(whole) <= LONGEST_PIECE:
+        return [whole]
+    if len(whole) > LONGEST_WHOLE:
+        raise ValueError(f"{len(whole)} bytes, limit {LONGEST_WHOLE}")
+    return [
+        whole[at : at + LONGEST_PIECE] for at in range(0, len(whole), LONGEST_PIECE)
+    ]
+
+
+def check_size(packet: bytes) -> None:
+    """
+    Keep the bounds of every packet.
+
+    :raises PeerError: it is empty or too long.
+    """
+    if not 0 < len(packet) <= LONGEST_PACKET:
+        raise PeerError(f"packet of {len(packet)} bytes, limit {LONGEST_PACKET}")
+
+
+def check_fragment(index: int, count: int) -> None:
+    """
+    Keep the bounds of fragments.
+
+    :raises PeerError: it is none of them, or they are too many.
+    """
+    if not index < count <= MOST_FRAGMENTS:
+        raise PeerError(f"fragment {index} of {count}, limit {MOST_FRAGMENTS}")
+
+
+def expect(packet: bytes, size: int) -> None:
+    """
+    Leave nothing unread.
+
+    :raises PeerError: the packet is not of this size.
+    """
+    if len(packet) != size:
+        raise PeerError(f"packet of {len(packet)} bytes, not {size}")
+
+
+_HEAD = Layout("!BIII")
+_JOIN = Layout("!BIIIBBIH")
+_INPUT = Layout("!BIIIIB")
+_ONE_ACTION = Layout("!BIIIIBH")
+_PROBE = Layout("!BIIIIII")
+
+_read_ahead = _ONE_ACTION.unpack_from
+#: Shortest and longest INPUT with one action.
+_LEAST = _ONE_ACTION.size + 1
+_MOST = _ONE_ACTION.size + LONGEST_ACTION
+
+
+class FromPlayer(Struct, frozen=True, gc=False):
+    """
+    What every packet of a player says.
+
+    :ivar number: counts this side's packets, from 1.
+    :ivar state: version of the newest whole state that arrived.
+    :ivar message: number of the last message part that arrived with all before it.
+    """
+
+    number: int
+    state: int
+    message: int
+
+
+class Join(FromPlayer, frozen=True, gc=False):
+    """
+    Take a seat.
+
+    :ivar proof: a connect token, or a resume token.
+    :ivar heard: last message part of the seat that arrived on an older connection.
+    """
+
+    protocol: int
+    is_resume: bool
+    heard: int
+    proof: bytes
+
+
+class Input(FromPlayer, frozen=True):
+    """
+    Act, or acknowledge only.
+
+    :ivar first: sequence number of the first action; the others follow.
+    """
+
+    first: int
+    actions: list[bytes]
+
+
+class Probe(FromPlayer, frozen=True, gc=False):
+    """
+    Measure, or answer a measurement.
+
+    :ivar stamp: the asker's, given back unchanged.
+    :ivar highest: highest packet number that arrived.
+    :ivar received: how many packets arrived.
+    """
+
+    is_answer: bool
+    stamp: int
+    highest: int
+    received: int
+
+
+class Bye(FromPlayer, frozen=True, gc=False):
+    """Give the seat up for good."""
+
+
+PlayerPacket = Join | Input | Probe | Bye
+
+
+def read_player(packet: bytes) -> PlayerPacket:
+    """
+    Read one packet of a player.
+
+    :raises PeerError: it breaks the layout; says where.
+    """
+    check_size(packet)
+    try:
+        kind = packet[0]
+        if kind == INPUT:
+            return _read_input(packet)
+        if kind in (PLAYER_PING, PLAYER_PONG):
+            expect(packet, _PROBE.size)
+            _, number, state, message, *body = _PROBE.unpack(packet)
+            return Probe(number, state, message, kind == PLAYER_PONG, *body)
+        if kind == JOIN:
+            return _read_join(packet)
+        if kind == BYE:
+            expect(packet, _HEAD.size)
+            return Bye(*_HEAD.unpack(packet)[1:])
+    except LayoutError as error:
+        raise PeerError(f"packet cut short at {len(packet)} bytes") from error
+    raise PeerError(f"no packet of a player has type 0x{kind:02x}")
+
+
+def read_one_action(packet: bytes) -> tuple[int, int, int, int, bytes] | None:
+    """
+    Read an INPUT that brings one action, as nearly all packets do.
+
+    :returns: number, state, message, first and the action, as in `Input`; ``None``
+        if it is anything else, perhaps none of ours: see `read_player`.
+    """
+    size = len(packet)
+    if not _LEAST <= size <= _MOST:
+        return None
+    kind, number, state, message, first, count, length = _read_ahead(packet)
+    if kind != INPUT or count != 1 or not first or length != size - _LEAST + 1:
+        return None
+    return number, state, message, first, packet[-length:]
+
+
+def _read_input(packet: bytes) -> Input:
+    _, number, state, message, first, count = _INPUT.unpack_from(packet)
+    if count > MOST_ACTIONS:
+        raise PeerError(f"{count} actions in a packet, limit {MOST_ACTIONS}")
+    if count and first < 1:
+        raise PeerError("actions are numbered from 1")
+    actions: list[bytes] = []
+    at = _INPUT.size
+    for _ in range(count):
+        (length,) = LENGTH.unpack_from(packet, at)
+        if not 0 < length <= LONGEST_ACTION:
+            raise PeerError(f"action of {length} bytes, limit {LONGEST_ACTION}")
+        at += 2 + length
+        actions.append(packet[at - length : at])
+    expect(packet, at)
+    return Input(number, state, message, first, actions)
+
+
+def _read_join(packet: bytes) -> Join:
+    _, number, state, message, protocol, kind, heard, length = _JOIN.unpack_from(packet)
+    if kind > 1:
+        raise PeerError(f"no proof has kind {kind}")
+    proof = packet[_JOIN.size :]
+    if len(proof) != length:
+        raise PeerError(f"proof of {len(proof)} bytes, announced {length}")
+    if kind == 1 and length != RESUME_BYTES:
+        raise PeerError(f"resume token of {length} bytes, not {RESUME_BYTES}")
+    if not 0 < length <= LONGEST_TOKEN:
+        raise PeerError(f"token of {length} bytes, limit {LONGEST_TOKEN}")
+    return Join(number, state, message, protocol, kind == 1, heard, proof)
+
+
+def write_join(number: int, proof: bytes, is_resume: bool, heard: int = 0) -> bytes:
+    """Make a JOIN."""
+    return (
+        _JOIN.pack(JOIN, number, 0, 0, PACKET_PROTOCOL, is_resume, heard, len(proof))
+        + proof
+    )
+
+
+def write_input(
+    number: int, state: int, message: int, first: int, actions: Sequence[bytes]
+) -> bytes:
+    """Make an INPUT; the caller keeps the bounds."""
+    packet = _INPUT.pack(INPUT, number, state, message, first, len(actions))
+    for action in actions:
+        packet += LENGTH.pack(len(action)) + action
+    return packet
+
+
+def input_size(actions: Sequence[bytes]) -> int:
+    """Tell how long an INPUT with these actions is, bytes."""
+    return _INPUT.size + sum(2 + len(action) for action in actions)
+
+
+def write_player_probe(probe: Probe) -> bytes:
+    """Make a PING or PONG of a player."""
+    return _PROBE.pack(
+        PLAYER_PONG if probe.is_answer else PLAYER_PING,
+        probe.number,
+        probe.state,
+        probe.message,
+        probe.stamp,
+        probe.highest,
+        probe.received,
+    )
+
+
+def write_bye(number: int, state: int, message: int) -> bytes:
+    """Make a BYE."""
+    return _HEAD.pack(BYE, number, state, message)
+
+
+_ACKS = Layout("!BII")
+_PROBE_ANSWER = Layout("!BIIIII")
+_STATE_SEAT = Layout("!BIII")
+#: Makes one seat's part of a STATE: its type, number, acknowledgement, applied.
+pack_state = _STATE_SEAT.pack
+_STATE_TAIL = Layout("!IIBB")
+_pack_tail = _STATE_TAIL.pack
+_WELCOME = Layout("!BIIIBB")
+_MESSAGES = Layout("!BIIIB")
+
+
+class FromServer(Struct, frozen=True, gc=False):
+    """
+    What every packet of a game server says.
+
+    :ivar number: counts this side's packets, from 1.
+    :ivar input: sequence number of the last action taken, with all before it.
+    """
+
+    number: int
+    input: int
+
+
+class WelcomePiece(FromServer, frozen=True, gc=False):
+    """A fragment of the answer to JOIN."""
+
+    epoch: int
+    index: int
+    count: int
+    piece: bytes
+
+
+class StatePiece(FromServer, frozen=True, gc=False):
+    """
+    A fragment of a state.
+
+    :ivar applied: the last action of this seat that this state answers.
+    :ivar time: match time, milliseconds.
+    """
+
+    applied: int
+    version: int
+    time: int
+    index: int
+    count: int
+    piece: bytes
+
+
+class Messages(FromServer, frozen=True):
+    """
+    Parts of reliable messages; none is an acknowledgement only.
+
+    :ivar first: number of the first part; the others follow.
+    :ivar parts: whether more of the message follows, and the bytes.
+    """
+
+    first: int
+    parts: list[tuple[bool, bytes]]
+
+
+class ServerProbe(FromServer, frozen=True, gc=False):
+    """As `Probe`."""
+
+    is_answer: bool
+    stamp: int
+    highest: int
+    received: int
+
+
+class Reject(FromServer, frozen=True, gc=False):
+    """
+    The connection is over.
+
+    :ivar code: one of `vinom.errors.Code`.
+    :ivar retry_after: when to come again, milliseconds; 0 does not say.
+    """
+
+    code: str
+    message: str
+    retry_after: int = 0
+
+
+ServerPacket = WelcomePiece | StatePiece | Messages | ServerProbe | Reject
+
+
+def read_server(packet: bytes) -> ServerPacket:
+    """
+    Read one packet of a game server.
+
+    :raises PeerError: it breaks the layout; says where.
+    """
+    check_size(packet)
+    try:
+        kind = packet[0]
+        if kind == STATE:
+            _, number, acked, applied, version, time, index, count = (
+                STATE_LAYOUT.unpack_from(packet)
+            )
+            check_fragment(index, count)
+            piece = packet[STATE_LAYOUT.size :]
+            return StatePiece(
+                number, acked, applied, version, time, index, count, piece
+            )
+        if kind == MESSAGES:
+            return _read_messages(packet)
+        if kind in (SERVER_PING, SERVER_PONG):
+            expect(packet, _PROBE_ANSWER.size)
+            _, number, acked, *body = _PROBE_ANSWER.unpack(packet)
+            return ServerProbe(number, acked, kind == SERVER_PONG, *body)
+        if kind == WELCOME:
+            _, number, acked, epoch, index, count = _WELCOME.unpack_from(packet)
+            check_fragment(index, count)
+            piece = packet[_WELCOME.size :]
+            return WelcomePiece(number, acked, epoch, index, count, piece)
+        if kind == REJECT:
+            return _read_reject(packet)
+    except LayoutError as error:
+        raise PeerError(f"packet cut short at {len(packet)} bytes") from error
+    raise PeerError(f"no packet of a game server has type 0x{kind:02x}")
+
+
+def _read_messages(packet: bytes) -> Messages:
+    _, number, acked, first, count = _MESSAGES.unpack_from(packet)
+    if count > MOST_PARTS:
+        raise PeerError(f"{count} message parts in a packet, limit {MOST_PARTS}")
+    if count and first < 1:
+        raise PeerError("message parts are numbered from 1")
+    parts: list[tuple[bool, bytes]] = []
+    at = _MESSAGES.size
+    for _ in range(count):
+        (length,) = LENGTH.unpack_from(packet, at)
+        more, length = bool(length & MORE), length & ~MORE
+        if not 0 < length <= LONGEST_PART:
+            raise PeerError(f"message part of {length} bytes, limit {LONGEST_PART}")
+        at += 2 + length
+        parts.append((more, packet[at - length : at]))
+    expect(packet, at)
+    return Messages(number, acked, first, parts)
+
+
+def _read_reject(packet: bytes) -> Reject:
+    _, number, acked = _ACKS.unpack_from(packet)
+    texts: list[str] = []
+    at = _ACKS.size
+    for _ in range(2):
+        (length,) = LENGTH.unpack_from(packet, at)
+        at += 2 + length
+        try:
+            texts.append(packet[at - length : at].decode())
+        except UnicodeDecodeError as error:
+            raise PeerError("a text that is not UTF-8") from error
+    (retry_after,) = LENGTH.unpack_from(packet, at)
+    expect(packet, at + LENGTH.size)
+    code, message = texts
+    return Reject(number, acked, code, message, retry_after)
+
+
+def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
+    """
+    Make the part of STATE packets that all seats of one audience share.
+
+    :param time: match time, milliseconds.
+    :raises ValueError: the view is longer than `LONGEST_WHOLE`.
+    """
+    if len(view) <= LONGEST_PIECE:
+        # Nearly always.
+        return [_pack_tail(version, time, 0, 1) + view]
+    pieces = cut(view)
+    count = len(pieces)
+    return [
+        _pack_tail(version, time, index, count) + piece
+        for index, piece in enumerate(pieces)
+    ]
+
+
+def write_state(number: int, acked: int, applied: int, tail: bytes) -> bytes:
+    """Make a STATE of one seat's part and the shared *tail*."""
+    return pack_state(STATE, number, acked, applied) + tail
+
+
+def write_welcome(
+    number: int, acked: int, epoch: int, index: int, count: int, piece: bytes
+) -> bytes:
+    """Make a WELCOME."""
+    return _WELCOME.pack(WELCOME, number, acked, epoch, index, count) + piece
+
+
+def write_messages(
+    number: int, acked: int, first: int, parts: Sequence[tuple[bool, bytes]]
+) -> bytes:
+    """Make a MESSAGES; the caller keeps the bounds."""
+    packet = _MESSAGES.pack(MESSAGES, number, acked, first, len(parts))
+    for more, part in parts:
+        packet += LENGTH.pack(len(part) | (MORE if more else 0)) + part
+    return packet
+
+
+def messages_size(parts: Sequence[tuple[bool, bytes]]) -> int:
+    """Tell how long a MESSAGES with these parts is, bytes."""
+    return _MESSAGES.size + sum(2 + len(part) for _, part in parts)
+
+
+def write_server_probe(probe: ServerProbe) -> bytes:
+    """Make a PING or PONG of a game server."""
+    return _PROBE_ANSWER.pack(
+        SERVER_PONG if probe.is_answer else SERVER_PING,
+        probe.number,
+        probe.input,
+        probe.stamp,
+        probe.highest,
+        probe.received,
+    )
+
+
+def write_reject(
+    number: int, acked: int, code: str, message: str, retry_after: int = 0
+) -> bytes:
+    """Make a REJECT; a long message is cut, and a long time (milliseconds)."""
+    text = message.encode()[:400].decode(errors="ignore").encode()
+    name = code.encode()
+    return (
+        _ACKS.pack(REJECT, number, acked)
+        + LENGTH.pack(len(name))
+        + name
+        + LENGTH.pack(len(text))
+        + text
+        + LENGTH.pack(min(retry_after, 0xFFFF))
+    )

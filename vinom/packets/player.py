@@ -1,0 +1,482 @@
+"""
+The player's end of one connection: packets in and out, no socket.
+
+Times are seconds on the caller's clock. Source: docs/protocol/packets.rst.
+
+What happens to a player on its link.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from vinom.errors import PeerError
+from vinom.messages.catalogue import SeatName
+from vinom.packets.codec import (
+    LONGEST_ACTION,
+    LONGEST_PACKET,
+    LONGEST_TOKEN,
+    MOST_ACTIONS,
+    RESUME_BYTES,
+    Messages,
+    Probe,
+    Reject,
+    ServerProbe,
+    StatePiece,
+    WelcomePiece,
+    input_size,
+    read_server,
+    write_bye,
+    write_input,
+    write_join,
+    write_player_probe,
+)
+from vinom.packets.quality import ACK_DELAY, PING_EVERY, Measured, Quality
+from vinom.packets.reliable import (
+    Event,
+    Fragments,
+    Message,
+    MessageReader,
+    Over,
+    Refusal,
+    Round,
+    decode_message,
+    decode_welcome,
+)
+
+
+class Joined(Struct, frozen=True):
+    """
+    The seat is ours.
+
+    :ivar resume: takes the seat back on a new connection; secret.
+    :ivar setup: the part of the view that never changes, MessagePack; perhaps
+        empty.
+    :ivar tick_hz: fixed steps a second; 0 for a game that has none.
+    """
+
+    seat: int
+    resume: bytes
+    setup: bytes
+    players: tuple[SeatName, ...]
+    match_id: str
+    game: str
+    tick_hz: int
+
+
+class StateArrived(Struct, frozen=True, gc=False):
+    """
+    A newer state; an older one is never shown.
+
+    :ivar time: match time, seconds.
+    :ivar view: MessagePack.
+    :ivar acked: our last action that this state answers.
+    """
+
+    version: int
+    time: float
+    view: bytes
+    acked: int
+
+
+class EventArrived(Struct, frozen=True):
+    """Something happened once; these come in order."""
+
+    kind: str
+    data: Any
+    version: int
+
+
+class ActionRefused(Struct, frozen=True):
+    """
+    An action changed nothing.
+
+    :ivar code: one of `vinom.errors.Code`.
+    :ivar reason: the game's own, with ``rejected``.
+    """
+
+    seq: int
+    code: str
+    reason: str
+    message: str
+
+
+class RoundEnded(Struct, frozen=True):
+    """A round has an outcome: ``{round, places, scores}``."""
+
+    outcome: dict[str, Any]
+    version: int
+    view_hash: str
+
+
+class MatchOver(Struct, frozen=True):
+    """The match is over."""
+
+    reason: str
+    outcome: dict[str, Any] | None
+    version: int
+    view_hash: str
+
+
+class Rejected(Struct, frozen=True):
+    """
+    The connection is over.
+
+    :ivar code: one of `vinom.errors.Code`.
+    :ivar retry_after: when to come again, seconds; 0 does not say.
+    """
+
+    code: str
+    message: str
+    retry_after: float = 0.0
+
+
+PlayerEvent = (
+    Joined
+    | StateArrived
+    | EventArrived
+    | ActionRefused
+    | RoundEnded
+    | MatchOver
+    | Rejected
+)
+
+
+def event_of(message: Message) -> PlayerEvent:
+    """Say what a reliable message means to its player."""
+    if isinstance(message, Event):
+        return EventArrived(message.kind, message.data, message.version)
+    if isinstance(message, Refusal):
+        return ActionRefused(message.seq, message.code, message.reason, message.message)
+    if isinstance(message, Round):
+        return RoundEnded(message.outcome, message.version, message.view_hash)
+    if isinstance(message, Over):
+        return MatchOver(
+            message.reason, message.outcome, message.version, message.view_hash
+        )
+    raise PeerError("a message nobody knows")
+
+
+__all__ = [
+    "ActionRefused",
+    "EventArrived",
+    "Joined",
+    "MatchOver",
+    "PlayerEvent",
+    "PlayerLink",
+    "Rejected",
+    "RoundEnded",
+    "StateArrived",
+]
+
+#: Most actions that wait for an acknowledgement.
+MOST_UNACKNOWLEDGED = 64
+#: Longest time between two tries, seconds.
+_LONGEST_PAUSE = 1.0
+#: How often a BYE is sent at most, and the pause between two, seconds: nobody
+#: acknowledges it, but whoever hears it closes the connection.
+_BYES, _BYE_PAUSE = 5, 0.15
+
+
+class PlayerLink(Measured):
+    """
+    One connection to a game server, for one seat.
+
+    :param max_payload: of the connection, bytes.
+    :param token: proof of the seat, or else *resume*.
+    :param heard: `heard` of the seat's older link, so that no message comes
+        twice.
+    :ivar quality: round trip, jitter and losses.
+    :raises ValueError: no proof, or one that cannot be sent.
+    :raises PeerError: the connection cannot carry a packet.
+    """
+
+    def __init__(
+        self,
+        max_payload: int,
+        *,
+        token: str | None = None,
+        resume: bytes | None = None,
+        now: float,
+        heard: int = 0,
+    ) -> None:
+        if max_payload < LONGEST_PACKET:
+            raise PeerError(f"payloads of {max_payload} bytes, not {LONGEST_PACKET}")
+        self._is_resume = token is None
+        self._proof = (resume or b"") if token is None else token.encode("ascii")
+        if not 0 < len(self._proof) <= LONGEST_TOKEN:
+            raise ValueError(f"a proof of {len(self._proof)} bytes")
+        if self._is_resume and len(self._proof) != RESUME_BYTES:
+            raise ValueError(f"a resume token has {RESUME_BYTES} bytes")
+        self.quality = Quality()
+        self.phase: Literal["joining", "joined", "over"] = "joining"
+        self._numbered = 0
+        self._out: list[bytes] = []
+        self._events: list[PlayerEvent] = []
+        self._messages = MessageReader(heard)
+        self._welcomes = Fragments()
+        self._states = Fragments()
+        self._version = 0
+        # Sent and not acknowledged; the oldest has the number `_first`.
+        self._actions: deque[bytes] = deque()
+        self._first = 1
+        self._byes_left = 0
+        self._ack_at = self._ping_at = inf
+        self._pause = self.quality.patience
+        self._resend_at = now
+        self._send_again(now)
+
+    @property
+    def heard(self) -> int:
+        """Number of the last message part; for the link that comes after."""
+        return self._messages.heard
+
+    # What the player does.
+
+    def act(self, action: bytes, now: float) -> int:
+        """
+        Send an action; it arrives once and in order while the link lives.
+
+        :param action: MessagePack.
+        :returns: its number; 0 if it was not sent, because the seat is not ours
+            or too many actions wait for an acknowledgement.
+        :raises ValueError: it is empty or longer than `LONGEST_ACTION`.
+        """
+        if not 0 < len(action) <= LONGEST_ACTION:
+            raise ValueError(f"action of {len(action)} bytes, limit {LONGEST_ACTION}")
+        if self.phase != "joined" or len(self._actions) >= MOST_UNACKNOWLEDGED:
+            return 0
+        actions = self._actions
+        if not actions:
+            self._pause = self.quality.patience
+            self._resend_at = now + self._pause
+        actions.append(action)
+        number = self._first + len(actions) - 1
+        if number == self._first:
+            self._send_input(number, [action])
+        else:
+            self._send_latest()
+        return number
+
+    def _send_latest(self) -> None:
+        """Send the newest action with as many before it as there is room for."""
+        chosen: list[bytes] = []
+        for action in reversed(self._actions):
+            chosen.append(action)
+            if len(chosen) > MOST_ACTIONS or input_size(chosen) > LONGEST_PACKET:
+                chosen.pop()
+                break
+        chosen.reverse()
+        self._send_input(self._first + len(self._actions) - len(chosen), chosen)
+
+    def _send_oldest(self) -> None:
+        """Send all that wait, oldest first."""
+        first, chosen = self._first, list[bytes]()
+        for action in self._actions:
+            chosen.append(action)
+            if len(chosen) > MOST_ACTIONS or input_size(chosen) > LONGEST_PACKET:
+                chosen.pop()
+                self._send_input(first, chosen)
+                first += len(chosen)
+                chosen = [action]
+        self._send_input(first, chosen)
+
+    def _send_input(self, first: int, actions: list[bytes]) -> None:
+        self._out.append(
+            write_input(
+                self._next(), self._version, self._messages.heard, first, actions
+            )
+        )
+        self._ack_at = inf
+
+    def leave(self, now: float) -> None:
+        """Give the seat up for good; `deadline` is ``None`` when that is all said."""
+        if self.phase != "over":
+            self._stop()
+            self._byes_left = _BYES
+            self._say_bye(now)
+
+    def _say_bye(self, now: float) -> None:
+        self._resend_at = inf
+        if self._byes_left:
+            self._byes_left -= 1
+            self._resend_at = now + _BYE_PAUSE
+            self._out.append(
+                write_bye(self._next(), self._version, self._messages.heard)
+            )
+
+    def _stop(self) -> None:
+        self.phase = "over"
+        self._actions.clear()
+        self._ack_at = self._ping_at = self._resend_at = inf
+
+    # What comes from the game server.
+
+    def receive(self, payload: bytes, now: float) -> None:
+        """
+        Take one packet.
+
+        :raises PeerError: it breaks the layout; it counts as lost.
+        """
+        packet = read_server(payload)
+        if self.phase == "over":
+            return
+        self.quality.arrived(packet.number)
+        if self.phase == "joining":
+            if isinstance(packet, WelcomePiece):
+                self._take_welcome(packet, now)
+            elif isinstance(packet, Reject):
+                self._reject(packet)
+            return
+        self._acknowledged(packet.input, now)
+        if isinstance(packet, StatePiece):
+            self._take_state(packet, now)
+        elif isinstance(packet, Messages):
+            if packet.parts:
+                self._take_messages(packet, now)
+        elif isinstance(packet, ServerProbe):
+            self._take_probe(packet, now)
+        elif isinstance(packet, WelcomePiece):
+            # It has not seen that its welcome arrived.
+            self._ack_at = now
+        else:
+            self._reject(packet)
+
+    def _acknowledged(self, number: int, now: float) -> None:
+        count = number - self._first + 1
+        if not 0 < count <= len(self._actions):
+            return
+        for _ in range(count):
+            self._actions.popleft()
+        self._first = number + 1
+        self._pause = self.quality.patience
+        self._resend_at = now + self._pause if self._actions else inf
+
+    def _take_welcome(self, packet: WelcomePiece, now: float) -> None:
+        whole = self._welcomes.receive(
+            packet.epoch, packet.index, packet.count, packet.piece
+        )
+        if whole is None:
+            return
+        welcome = decode_welcome(whole)
+        self.phase = "joined"
+        self._first = welcome.input + 1
+        self._messages.start(welcome.message)
+        self._resend_at, self._ping_at = inf, now
+        # The server counts us as there from this on.
+        self._send_input(0, [])
+        self._events.append(
+            Joined(
+                welcome.seat,
+                welcome.resume,
+                welcome.setup,
+                welcome.players,
+                welcome.match_id,
+                welcome.game,
+                welcome.tick_hz,
+            )
+        )
+
+    def _take_state(self, packet: StatePiece, now: float) -> None:
+        version = packet.version
+        if version <= self._version:
+            self._acknowledge_by(now + ACK_DELAY)
+            return
+        view = self._states.receive(version, packet.index, packet.count, packet.piece)
+        if view is None:
+            return
+        self._version = version
+        self._acknowledge_by(now + ACK_DELAY)
+        self._events.append(
+            StateArrived(version, packet.time / 1000, view, packet.applied)
+        )
+
+    def _take_messages(self, packet: Messages, now: float) -> None:
+        # At once: what is not acknowledged soon is sent again.
+        self._acknowledge_by(now)
+        for data in self._messages.receive(packet.first, packet.parts):
+            self._events.append(event_of(decode_message(data)))
+
+    def _take_probe(self, packet: ServerProbe, now: float) -> None:
+        self.quality.reported(packet.highest, packet.received)
+        if packet.is_answer:
+            self.quality.answered(packet.stamp, now)
+        else:
+            self._send_probe(packet.stamp, True)
+
+    def _reject(self, packet: Reject) -> None:
+        self._stop()
+        retry_after = packet.retry_after / 1000
+        self._events.append(Rejected(packet.code, packet.message, retry_after))
+
+    def take_events(self) -> list[PlayerEvent]:
+        """What happened since the last call, oldest first."""
+        events, self._events = self._events, []
+        return events
+
+    # What goes out, and time.
+
+    def take_packets(self) -> list[bytes]:
+        """Hand over what is to be sent, each as one payload."""
+        out, self._out = self._out, []
+        return out
+
+    def _send_probe(self, stamp: int, is_answer: bool) -> None:
+        quality = self.quality
+        self._out.append(
+            write_player_probe(
+                Probe(
+                    self._next(),
+                    self._version,
+                    self._messages.heard,
+                    is_answer,
+                    stamp,
+                    quality.highest,
+                    quality.received,
+                )
+            )
+        )
+        self._ack_at = inf
+
+    def _acknowledge_by(self, at: float) -> None:
+        if at < self._ack_at:
+            self._ack_at = at
+
+    def _next(self) -> int:
+        self._numbered += 1
+        return self._numbered
+
+    def deadline(self) -> float | None:
+        """When to call `alarm` next."""
+        at = min(self._ack_at, self._resend_at, self._ping_at)
+        return None if at == inf else at
+
+    def alarm(self, now: float) -> None:
+        """Do what has become due; harmless if nothing has."""
+        if now >= self._resend_at:
+            if self.phase == "over":
+                self._say_bye(now)
+            else:
+                self._send_again(now)
+        if now >= self._ping_at:
+            self._ping_at = now + PING_EVERY
+            self.quality.count()
+            self._send_probe(self.quality.stamp(now), False)
+        if now >= self._ack_at:
+            self._send_input(0, [])
+
+    def _send_again(self, now: float) -> None:
+        self._resend_at = now + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        if self.phase == "joining":
+            self._out.append(
+                write_join(
+                    self._next(), self._proof, self._is_resume, self._messages.heard
+                )
+            )
+        else:
+            self._send_oldest()

@@ -1,0 +1,315 @@
+"""
+What a game server tells a seat reliably, and the bytes of a welcome.
+
+MessagePack maps; a message's kind is under ``t``. Messages are cut into
+numbered parts, each sent until it is acknowledged. The numbers belong to the
+seat, not to a connection. Source: docs/protocol/packets.rst.
+
+Put welcomes and states together that came in several packets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import attrs
+import msgspec
+from msgspec import Struct
+
+from vinom.errors import PeerError
+from vinom.messages.catalogue import SeatName
+from vinom.packets.codec import (
+    COUNTER_LIMIT,
+    LONGEST_PACKET,
+    LONGEST_PART,
+    MOST_PARTS,
+    messages_size,
+)
+
+#: Wholes that may be incomplete at once.
+_MOST_INCOMPLETE = 4
+
+
+@attrs.define(eq=False)
+class Fragments:
+    """
+    Pieces by the number of their whole (a version, an epoch); newest wins.
+
+    :ivar done: number of the newest whole; older ones are of no use.
+    """
+
+    done: int = 0
+    _incomplete: dict[int, dict[int, bytes]] = attrs.field(factory=dict, init=False)
+
+    def receive(self, whole: int, index: int, count: int, piece: bytes) -> bytes | None:
+        """
+        Keep a piece; returns the whole if it was the last one missing.
+
+        :raises PeerError: the pieces do not agree on how many they are.
+        """
+        if whole <= self.done:
+            return None
+        if count > 1:
+            joined = self._collect(whole, index, count, piece)
+            if joined is None:
+                return None
+            piece = joined
+        self.done = whole
+        if self._incomplete:
+            self._incomplete = {
+                newer: pieces
+                for newer, pieces in self._incomplete.items()
+                if newer > whole
+            }
+        return piece
+
+    def _collect(
+        self, whole: int, index: int, count: int, piece: bytes
+    ) -> bytes | None:
+        pieces = self._incomplete.get(whole)
+        if pieces is None:
+            if len(self._incomplete) >= _MOST_INCOMPLETE:
+                oldest = min(self._incomplete)
+                if oldest > whole:
+                    return None
+                del self._incomplete[oldest]
+            pieces = self._incomplete[whole] = {}
+        pieces[index] = piece
+        if len(pieces) < count:
+            return None
+        try:
+            return b"".join([pieces[at] for at in range(count)])
+        except KeyError as error:
+            del self._incomplete[whole]
+            raise PeerError("fragments do not agree on their number") from error
+
+
+#: Longest reliable message, bytes.
+LONGEST_MESSAGE = 16 * 1024
+#: Most bytes that wait for a seat's acknowledgement.
+MOST_WAITING_BYTES = 64 * 1024
+#: Most parts that wait.
+MOST_WAITING = 512
+
+
+class Event(Struct, frozen=True, tag="event", tag_field="t"):
+    """Something of the game's happened once."""
+
+    kind: str
+    data: Any
+    version: int
+
+
+class Refusal(Struct, frozen=True, tag="refused", tag_field="t"):
+    """
+    An action changed nothing.
+
+    :ivar code: ``rejected``, ``bad_action`` and others of `vinom.errors.Code`.
+    :ivar reason: the game's own short reason, with ``rejected``.
+    """
+
+    seq: int
+    code: str
+    reason: str
+    message: str
+
+
+class Round(Struct, frozen=True, tag="round", tag_field="t"):
+    """A round has an outcome: ``{round, places, scores}``."""
+
+    outcome: dict[str, Any]
+    version: int
+    view_hash: str
+
+
+class Over(Struct, frozen=True, tag="over", tag_field="t"):
+    """The match is over; nothing follows."""
+
+    reason: str
+    outcome: dict[str, Any] | None
+    version: int
+    view_hash: str
+
+
+Message = Event | Refusal | Round | Over
+
+
+class Welcome(Struct, frozen=True):
+    """
+    The answer to JOIN, whole.
+
+    :ivar epoch: counts the joins of this seat.
+    :ivar resume: takes the seat back later, 16 bytes; secret.
+    :ivar input: the last action taken; the next one has the number after it.
+    :ivar message: number of the first message part to come.
+    :ivar setup: the part of the view that never changes, MessagePack.
+    """
+
+    seat: int
+    epoch: int
+    resume: bytes
+    match_id: str
+    game: str
+    players: tuple[SeatName, ...]
+    tick_hz: int
+    input: int
+    message: int
+    setup: bytes
+
+
+encode = msgspec.msgpack.Encoder().encode
+_message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_welcome = msgspec.msgpack.Decoder(Welcome)
+
+
+def decode_message(data: bytes) -> Message:
+    """
+    Read a reliable message.
+
+    :raises PeerError: not one of them; names the field.
+    """
+    try:
+        return _message.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise PeerError(f"message: {error}") from error
+
+
+def decode_welcome(data: bytes) -> Welcome:
+    """
+    Read a welcome.
+
+    :raises PeerError: it is none; names the field.
+    """
+    try:
+        return _welcome.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise PeerError(f"welcome: {error}") from error
+
+
+Part = tuple[bool, bytes]
+
+
+@attrs.define(eq=False)
+class MessageStream:
+    """
+    What a seat is told, until it is acknowledged. Outlives connections.
+
+    :ivar first: number of the oldest part that waits.
+    :ivar next: number of the next part. Not asked of the parts, because a link
+        looks each time that it sends.
+    """
+
+    first: int = 1
+    next: int = attrs.field(init=False)
+    _parts: deque[Part] = attrs.field(factory=deque, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+
+    @next.default
+    def _next_is_first(self) -> int:
+        return self.first
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def add(self, message: bytes) -> bool:
+        """
+        Keep an encoded message; ``False`` if too much waits, and it is lost.
+
+        The numbers then jump, so that the seat can tell.
+
+        :raises ValueError: it is longer than `LONGEST_MESSAGE`.
+        """
+        if len(message) > LONGEST_MESSAGE:
+            raise ValueError(f"message of {len(message)} bytes")
+        if (
+            len(self._parts) >= MOST_WAITING
+            or self._bytes + len(message) > MOST_WAITING_BYTES
+            or self.next + LONGEST_MESSAGE // LONGEST_PART >= COUNTER_LIMIT
+        ):
+            self.forget()
+            return False
+        for at in range(0, len(message), LONGEST_PART):
+            more = at + LONGEST_PART < len(message)
+            self._parts.append((more, message[at : at + LONGEST_PART]))
+        self.next = self.first + len(self._parts)
+        self._bytes += len(message)
+        return True
+
+    def forget(self) -> None:
+        """Give up what waits; the numbers jump by one more than that."""
+        self.first = self.next = self.next + 1
+        self._parts.clear()
+        self._bytes = 0
+
+    def acknowledge(self, number: int) -> bool:
+        """
+        Everything up to *number* arrived; was that news?
+
+        Whole messages only are forgotten, so that a new connection never
+        begins in the middle of one.
+        """
+        if not self.first <= number < self.next:
+            return False
+        whole = number - self.first + 1
+        while whole and self._parts[whole - 1][0]:
+            whole -= 1
+        for _ in range(whole):
+            self._bytes -= len(self._parts.popleft()[1])
+        self.first += whole
+        return whole > 0
+
+    def packets(self, start: int) -> list[tuple[int, list[Part]]]:
+        """Group the waiting parts from number *start* on, for one packet each."""
+        groups: list[tuple[int, list[Part]]] = []
+        room = -1
+        for number in range(max(start, self.first), self.next):
+            part = self._parts[number - self.first]
+            size = 2 + len(part[1])
+            if size > room or len(groups[-1][1]) >= MOST_PARTS:
+                groups.append((number, []))
+                room = LONGEST_PACKET - messages_size(())
+            groups[-1][1].append(part)
+            room -= size
+        return groups
+
+
+@attrs.define(eq=False)
+class MessageReader:
+    """
+    Put parts in order and together, on the player's side.
+
+    :ivar heard: number of the last part that arrived with all before it.
+    """
+
+    heard: int = 0
+    _ahead: dict[int, Part] = attrs.field(factory=dict, init=False)
+    _held: bytearray = attrs.field(factory=bytearray, init=False)
+
+    def start(self, first: int) -> None:
+        """The next part has number *first*."""
+        self._held.clear()
+        self._ahead.clear()
+        self.heard = first - 1
+
+    def receive(self, first: int, parts: list[Part]) -> list[bytes]:
+        """
+        Take parts as they come; returns the messages that are whole now.
+
+        :raises PeerError: a message is longer than `LONGEST_MESSAGE`.
+        """
+        for number, part in enumerate(parts, first):
+            if self.heard < number <= self.heard + MOST_WAITING:
+                self._ahead[number] = part
+        whole: list[bytes] = []
+        while self.heard + 1 in self._ahead:
+            self.heard += 1
+            more, data = self._ahead.pop(self.heard)
+            self._held += data
+            if len(self._held) > LONGEST_MESSAGE:
+                self._held.clear()
+                raise PeerError(f"message longer than {LONGEST_MESSAGE} bytes")
+            if not more:
+                whole.append(bytes(self._held))
+                self._held.clear()
+        return whole

@@ -1,0 +1,278 @@
+"""
+A match written down: enough to play it again to the same states.
+
+Layout of a file: frames, each a 4-byte big-endian length, one letter, and that
+many bytes less one of MessagePack. ``H`` is the header and comes first, ``I``
+is one thing that reached the game (`Recorded`), ``E`` is the end and comes
+last. A process that was killed leaves no end, and perhaps half a frame, which
+is ignored. Source: docs/reference/games.rst, "Recordings".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from struct import Struct as Layout
+from typing import Any
+
+import attrs
+import msgspec
+from msgspec import Raw, Struct
+
+from vinom.errors import Unreadable
+from vinom.game import Game, Seat
+from vinom.model import MatchEnd, MatchPlan
+from vinom.play.frozen import differences, fingerprint, plain, state_hash
+from vinom.play.guard import Guard
+from vinom.play.play import GAME_ERRORS, Play, Recorded, table_of
+from vinom.play.views import Views
+
+#: The layout above; a reader refuses others.
+FORMAT = 1
+#: No frame is longer, bytes.
+LONGEST_FRAME = 1 << 24
+
+#: The parts of a frame, for writers of many: its payload, and what goes in front of
+#: it: the length of the rest, bytes, and a letter.
+encode_payload = msgspec.msgpack.Encoder().encode
+pack_head = Layout("!Ic").pack
+#: The letter of what reached the game.
+RECORDED = b"I"
+
+
+class Header(Struct, frozen=True):
+    """
+    What a recording starts with.
+
+    :ivar schema: of the game's states when it was recorded.
+    :ivar opened_at: seconds since the Unix epoch.
+    """
+
+    format: int
+    plan: MatchPlan
+    schema: int
+    opened_at: float
+
+
+class Ending(Struct, frozen=True):
+    """
+    What a recording ends with.
+
+    :ivar state: the final state as plain values, see `plain`.
+    """
+
+    end: MatchEnd
+    state_hash: str
+    state: Any
+
+
+class RawRecorded(Struct, frozen=True, array_like=True):
+    """A `Recorded` whose action is still MessagePack."""
+
+    kind: str
+    time: float
+    seat: int
+    data: Raw
+
+
+@attrs.frozen
+class Recording:
+    """
+    A recording as read.
+
+    :ivar inputs: what reached the game, in order; actions not yet decoded.
+    :ivar ending: ``None`` if it still goes on, or its process was killed.
+    """
+
+    header: Header
+    inputs: tuple[RawRecorded, ...]
+    ending: Ending | None
+
+
+@attrs.frozen
+class ReplayResult:
+    """
+    What playing a recording again led to.
+
+    :ivar fault: what the game raised, if it failed.
+    :ivar differing: where it first differs from what was recorded; ``None``
+        if it is the same, or if nothing was recorded to compare with.
+    """
+
+    version: int
+    time: float
+    state_hash: str
+    view_hash: str
+    fault: BaseException | None = None
+    differing: str | None = None
+
+
+def encode_header(plan: MatchPlan, game: Game[Any, Any], opened_at: float) -> bytes:
+    """Write the first frame; *opened_at* is seconds since the Unix epoch."""
+    return _frame(b"H", encode_payload(Header(FORMAT, plan, game.schema, opened_at)))
+
+
+def encode_recorded(recorded: Recorded) -> bytes:
+    """Write the frame of one thing that reached the game."""
+    payload = encode_payload(recorded)
+    return pack_head(len(payload) + 1, RECORDED) + payload
+
+
+def encode_ending(end: MatchEnd, state: Any) -> bytes:
+    """Write the last frame."""
+    return _frame(b"E", encode_payload(Ending(end, state_hash(state), plain(state))))
+
+
+def whole_frames(data: bytes | bytearray, most: int) -> int:
+    """Tell how long those first frames are that fit into *most* bytes together."""
+    return sum(5 + len(payload) for _, payload in _frames(data[:most]))
+
+
+def _frame(letter: bytes, payload: bytes) -> bytes:
+    return pack_head(len(payload) + 1, letter) + payload
+
+
+def _frames(data: bytes | bytearray) -> Iterator[tuple[bytes, memoryview]]:
+    """Cut a file into whole frames; what is cut off at its end is ignored."""
+    view, at = memoryview(data), 0
+    while at + 5 <= len(view):
+        size = int.from_bytes(view[at : at + 4], "big")
+        if not 1 <= size <= LONGEST_FRAME or at + 4 + size > len(view):
+            return
+        yield bytes(view[at + 4 : at + 5]), view[at + 5 : at + 4 + size]
+        at += 4 + size
+
+
+def read_recording(data: bytes) -> Recording:
+    """
+    Read a file's bytes.
+
+    :raises Unreadable: it is not a recording, or one of another format.
+    """
+    header, ending, inputs = None, None, []
+    try:
+        for letter, payload in _frames(data):
+            if letter == b"H" and header is None:
+                if msgspec.msgpack.decode(payload)["format"] != FORMAT:
+                    raise Unreadable("this recording is of another format")
+                header = msgspec.msgpack.decode(payload, type=Header)
+            elif letter == b"I" and header is not None:
+                inputs.append(msgspec.msgpack.decode(payload, type=RawRecorded))
+            elif letter == b"E" and header is not None:
+                ending = msgspec.msgpack.decode(payload, type=Ending)
+                break
+            else:
+                raise Unreadable("this is not a recording: its frames are out of order")
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+        KeyError,
+        TypeError,
+    ) as error:
+        raise Unreadable(f"this is not a recording: {error}") from error
+    if header is None:
+        raise Unreadable("this is not a recording: it has no header")
+    return Recording(header, tuple(inputs), ending)
+
+
+def replay(
+    recording: Recording,
+    game: Game[Any, Any],
+    watch: Callable[[Play], None] | None = None,
+    guard: Guard | None = None,
+) -> ReplayResult:
+    """
+    Play a recording again and compare where it ends.
+
+    :param watch: called with the play after each change, and at its start.
+    :param guard: interrupts the game where it takes too long; without it that may
+        be for ever.
+    :raises Unreadable: the recording is of another version of the game.
+    """
+    header = recording.header
+    if header.schema != game.schema:
+        raise Unreadable(
+            f"recorded with schema {header.schema} of {header.plan.game}; "
+            f"this is schema {game.schema}"
+        )
+    play = Play(game, guard=guard or Guard(), plan=header.plan)
+    views = Views(game, play.ask)
+    fault: BaseException | None = None
+    view_hash = ""
+    try:
+        play.lay(table_of(header.plan, game))
+        if recording.inputs or _was_played(recording):
+            play.begin()
+            if watch is not None:
+                watch(play)
+        for raw in recording.inputs:
+            _repeat(play, raw, game)
+            if watch is not None:
+                watch(play)
+    except Unreadable:
+        raise
+    except GAME_ERRORS as error:
+        fault = error
+    if play.version:
+        try:
+            audience = views.audience_of(play.state, None)
+            shown = views.show(play.state, play.version, audience)
+            view_hash = fingerprint(shown)
+        except GAME_ERRORS as error:
+            fault = fault or error
+    result = ReplayResult(
+        play.version, play.time, state_hash(play.state), view_hash, fault
+    )
+    return attrs.evolve(result, differing=_first_difference(recording, play, result))
+
+
+def _was_played(recording: Recording) -> bool:
+    return recording.ending is not None and recording.ending.end.version > 0
+
+
+def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
+    """Give the game one recorded thing again."""
+    try:
+        match raw.kind:
+            case "act":
+                data = msgspec.msgpack.decode(raw.data, type=game.actions)
+            case "tick":
+                pairs = msgspec.msgpack.decode(raw.data, type=list[tuple[int, Raw]])
+                data = tuple(
+                    (seat, msgspec.msgpack.decode(action, type=game.actions))
+                    for seat, action in pairs
+                )
+            case "joined":
+                data = _newcomer(msgspec.msgpack.decode(raw.data), game)
+            case _:
+                data = None
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise Unreadable(
+            f"an action at {raw.time:.3f} s is none of this game's: {error}"
+        ) from error
+    play.repeat(Recorded(raw.kind, raw.time, raw.seat, data))
+
+
+def _newcomer(written: dict[str, Any], game: Game[Any, Any]) -> Seat:
+    """Read a seat that came after the start."""
+    loadout = msgspec.convert(written["loadout"], game.loadout)
+    return Seat(written["name"], loadout, written["team"])
+
+
+def _first_difference(
+    recording: Recording, play: Play, result: ReplayResult
+) -> str | None:
+    """Name the first field in which the replay is not what was recorded."""
+    ending = recording.ending
+    if ending is None:
+        return None if result.fault is None else f"the game failed: {result.fault!r}"
+    if result.fault is not None and ending.end.reason != "crashed":
+        return f"the game failed at {result.time:.3f} s: {result.fault!r}"
+    if result.state_hash != ending.state_hash:
+        found = next(differences(ending.state, plain(play.state)), "state_hash")
+        return f"{found}"
+    if result.version != ending.end.version:
+        return f"version: {ending.end.version}, then {result.version}"
+    if result.view_hash != ending.end.view_hash:
+        return f"view_hash: {ending.end.view_hash!r}, then {result.view_hash!r}"
+    return None

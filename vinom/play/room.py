@@ -1,0 +1,685 @@
+"""
+A room: one game, its seats and its time, on the caller's clock.
+
+Inputs, joins, drops and time go in; effects come out. Nothing that a game
+does wrong leaves here as an exception: it ends the room, with a report.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from functools import partial
+from math import inf
+from typing import Any, Final, Literal, TypeVar
+
+import attrs
+
+from vinom.errors import Code, Refused, Rejected
+from vinom.game import Event, Game, Outcome
+from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.play.choices import action_reader
+from vinom.play.clock import (
+    AWAY_PATIENCE,
+    JOIN_PATIENCE,
+    Advances,
+    Due,
+    RoomTime,
+    longest_life,
+)
+from vinom.play.frozen import fingerprint
+from vinom.play.guard import Guard, TooSlow
+from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at, table_of
+from vinom.play.seats import Absences, Presence, RoomSeats, StandIns, TickInputs
+from vinom.play.views import NoViews, Views
+
+
+@attrs.frozen
+class Started:
+    """Match time runs."""
+
+
+@attrs.frozen
+class Emitted:
+    """
+    The game told something once.
+
+    :ivar version: of the state that it belongs to.
+    """
+
+    event: Event
+    version: int
+
+
+@attrs.frozen
+class RoundOver:
+    """A round has an outcome; the room goes on for its game's linger."""
+
+    outcome: Outcome
+
+
+@attrs.frozen
+class Closed:
+    """
+    The room is over; nothing follows.
+
+    :ivar report: what went wrong with the game, for its author.
+    """
+
+    end: MatchEnd
+    report: str | None = None
+
+
+@attrs.frozen
+class Forfeited:
+    """A seat was away too long and is gone for good, by `Game.absent`."""
+
+    seat: int
+
+
+@attrs.frozen
+class BotFailed:
+    """
+    A bot failed for a dropped seat, which now waits for its player.
+
+    :ivar report: what went wrong with the bot, for its author; for the log.
+    """
+
+    seat: int
+    report: str
+
+
+Effect = Started | Emitted | RoundOver | Forfeited | BotFailed | Closed
+
+
+def outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    """Write an outcome as messages carry it: ``{round, places, scores}``."""
+    return {
+        "round": outcome.round,
+        "places": [list(seats) for seats in outcome.places],
+        "scores": list(outcome.scores),
+    }
+
+
+def crash_report(
+    plan: MatchPlan, version: int, time: float, error: BaseException
+) -> str:
+    """
+    Write down for a game's author what went wrong.
+
+    :param time: match time, seconds.
+    """
+    about = (
+        f"match {plan.match_id}, game {plan.game}, version {version}, "
+        f"match time {time:.3f} s\n\n"
+    )
+    # What a game was struck out of, perhaps thousands of times, tells nothing.
+    is_chained = not isinstance(error, TooSlow)
+    return about + "".join(traceback.format_exception(error, chain=is_chained))
+
+
+__all__ = [
+    "BotFailed",
+    "Closed",
+    "Effect",
+    "Emitted",
+    "Forfeited",
+    "Recorded",
+    "Room",
+    "RoundOver",
+    "Started",
+    "longest_life",
+    "outcome_facts",
+]
+
+_T = TypeVar("_T")
+
+
+@attrs.frozen
+class _Nobody:
+    """Who looks at a room whose game cannot tell what they may see."""
+
+
+#: Sees nothing. Not ``None``: that may be the name of a game's own audience.
+NOBODY: Final = _Nobody()
+
+
+#: At most this many ticks are caught up at once; then match time slips.
+MOST_TICKS = 5
+#: So many deadlines are made up for at once; then other rooms have their turn.
+MOST_AT_ONCE = 10
+
+_PRESENT = Presence.PRESENT
+
+
+class Room:
+    """
+    One match: its game, its seats and its time.
+
+    Times are seconds on the caller's clock, which never goes back. Nothing that a
+    game does wrong leaves here as an exception: it ends the room, with a report.
+    Before play starts the version is 0 and there is no view.
+
+    :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
+    :ivar play: the game's state and version; nobody else calls the game.
+    :ivar effects: what happened since `take_effects` was called, oldest first.
+    :ivar decode_action: reads an action from MessagePack; raises `Refused`,
+        `Code.BAD_ACTION`, naming the field.
+    """
+
+    def __init__(
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        now: float,
+        join_patience: float = JOIN_PATIENCE,
+        record: Callable[[Recorded], None] | None = None,
+        guard: Guard | None = None,
+        away_patience: float = AWAY_PATIENCE,
+    ) -> None:
+        """
+        Open a room and lay its table.
+
+        :param plan: the players, their loadouts, the options and the seed.
+        :param game: the rules.
+        :param now: when the room is opened.
+        :param join_patience: how long it waits for its players before the start.
+        :param record: see `vinom.play.play.Play`.
+        :param guard: likewise; without one a call may take as long as it likes.
+        :param away_patience: how long it waits, in all, while nobody is connected.
+        :raises Refused: the options, a loadout, a team or the number of seats
+            is not what the game takes.
+        """
+        table = table_of(plan, game)
+        self.plan, self.game = plan, game
+        self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
+        self.decode_action: Callable[[bytes], Any] = action_reader(game)
+        self._time = RoomTime(
+            limit=game.time_limit,
+            alarm_at=now + join_patience,
+            away_left=away_patience,
+        )
+        self.play = Play(game, record, guard or Guard(), plan)
+        self._views: Views = Views(game, self.play.ask)
+        self._seats = RoomSeats.awaiting(len(plan.seats))
+        self._absences = Absences(game)
+        self._stand_ins = StandIns(game, self.decode_action, plan.seed, self.play.ask)
+        self._waiting = TickInputs()
+        self._advances = Advances()
+        self.effects: list[Effect] = []
+        self._outcome: Outcome | None = None
+        self._ended: Outcome | None = None
+        self._armed_for: float | None = None
+        # Kept, because asking a class for it costs a search each time.
+        self._ticks = bool(game.tick_hz)
+        try:
+            self.play.lay(table)
+        except GAME_ERRORS as error:
+            self._crash(error)
+
+    # What can happen to a room.
+
+    def act(self, seat: int, action: Any, now: float) -> None:
+        """
+        A seat acts; a game with ticks sees it at the next one.
+
+        :raises Rejected: not now, or the game says no; nothing has changed.
+        """
+        room_time = self._time
+        at = now
+        if now >= room_time.alarm_at:
+            self.alarm(now)
+            # An input does not overtake a deadline of a game that is behind.
+            at = min(now, room_time.alarm_at)
+        phase = self.phase
+        if phase != "playing" and phase != "over":
+            raise Rejected(f"room_{phase}", f"the room is {phase}")
+        if self._seats.presence[seat] is not _PRESENT:
+            raise Rejected("not_seated", f"seat {seat} is not connected")
+        if self._ticks:
+            self._waiting.keep(seat, action)
+            return
+        play, time = self.play, at - room_time.zero
+        if time < play.time:
+            time = play.time
+        try:
+            play.act(seat, action, time)
+        except Rejected:
+            raise
+        except GAME_ERRORS as error:
+            self._crash(error)
+        else:
+            # Most inputs change nothing but the state.
+            if (
+                play.events
+                or play.outcome is not self._outcome
+                or play.due != self._armed_for
+            ):
+                self._after_change(now)
+
+    def join(self, seat: int, now: float) -> None:
+        """
+        A seat's player connected, for the first time or again.
+
+        :raises Refused: the room is closed, or the seat was given up.
+        """
+        self.alarm(now)
+        if self.phase == "closed":
+            raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        how = self._seats.presence[seat]
+        if how is Presence.LEFT:
+            raise Refused(Code.WRONG_SEAT, "this seat was given up")
+        self._seats.presence[seat] = _PRESENT
+        self._absences.end(seat)
+        if self.phase == "gathering":
+            self._start_if_complete(now)
+        elif how is not _PRESENT:
+            self._time.resume(now)
+            self._tell_game(self.play.seat_returned, seat, now)
+
+    def add_seat(self, seat: SeatPlan, now: float) -> int:
+        """
+        Seat a newcomer after the start; its player counts as connected.
+
+        :returns: the seat's number: the next one, or one that was given up.
+        :raises Refused: the room is closed, takes no newcomers, or is full; or the
+            game does not take this loadout or team.
+        """
+        self.alarm(now)
+        if self.phase == "closed":
+            raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        if self.phase == "gathering" or not self.game.late_join:
+            raise Refused(Code.ROOM_STARTED, "this game takes no newcomers now")
+        presence = self._seats.presence
+        seats = list(self.plan.seats)
+        if len(seats) < self.game.seats[1]:
+            number = len(seats)
+        elif Presence.LEFT in presence:
+            number = presence.index(Presence.LEFT)
+        else:
+            raise Refused(Code.ROOM_FULL, "every seat is taken")
+        seats[number : number + 1] = [seat]
+        newcomer = seat_at(seats, number, self.game)
+        presence[number : number + 1] = [_PRESENT]
+        self.plan = attrs.evolve(self.plan, seats=tuple(seats))
+        self._time.resume(now)
+        self._tell_game(partial(self.play.seat_joined, newcomer=newcomer), number, now)
+        return number
+
+    def seat_bot(self, seat: int, now: float) -> None:
+        """Let the game's bot have a seat for good, in place of a player."""
+        self.alarm(now)
+        if self.phase == "closed":
+            return
+        self._seats.presence[seat] = Presence.BOT
+        if self.phase == "gathering":
+            self._start_if_complete(now)
+        else:
+            self._absences.begin_bot(seat, self.match_time(now))
+            self._pause_if_empty(now)
+            self._arm()
+
+    def drop(self, seat: int, now: float) -> None:
+        """A seat's connection was lost; the seat is kept."""
+        self.alarm(now)
+        if self.phase == "closed" or self._seats.presence[seat] is not _PRESENT:
+            return
+        self._seats.presence[seat] = Presence.DROPPED
+        if self.phase != "gathering":
+            self._absences.begin(seat, now, self.match_time(now))
+            self._tell_game(self.play.seat_dropped, seat, now)
+            self._pause_if_empty(now)
+
+    def leave(self, seat: int, now: float) -> None:
+        """A seat's player is gone for good."""
+        self.alarm(now)
+        if self.phase == "closed" or self._seats.presence[seat] is Presence.LEFT:
+            return
+        if self.phase == "gathering":
+            self._seats.presence[seat] = Presence.LEFT
+            if self._seats.staying() < self.game.seats[0]:
+                self._close("void")
+            else:
+                self._start_if_complete(now)
+        else:
+            self._give_up(seat, now, self.match_time(now))
+
+    def close(self, reason: str, now: float) -> None:
+        """End the match, for one of the reasons of `vinom.model.EndReason`."""
+        self.alarm(now)
+        self._close(reason)
+
+    def alarm(self, now: float) -> None:
+        """
+        Do what has become due; harmless if nothing has.
+
+        A game whose deadlines pile up stays behind: `deadline` is in the past.
+        """
+        if now < self._time.alarm_at:
+            return
+        ticks, advances = MOST_TICKS, MOST_AT_ONCE
+        try:
+            while now >= self._time.alarm_at:
+                match self._time.alarm_for:
+                    case Due.DEADLINE:
+                        if not advances:
+                            return
+                        advances -= 1
+                        self._run_deadline(now)
+                    case Due.TICK:
+                        ticks -= 1
+                        self._run_tick(now, ticks)
+                    case Due.BOT:
+                        self._run_bot(now)
+                    case Due.FORFEIT:
+                        self._run_forfeit(now)
+                    case Due.PATIENCE:
+                        if len(self.present()) >= self.game.seats[0]:
+                            self._start(now)
+                        else:
+                            self._close("void")
+                    case Due.TIME_LIMIT:
+                        over = self.phase == "over"
+                        self._close("finished" if over else "time_limit")
+                    case Due.LINGER | Due.AWAY:
+                        self._close(self._quiet_end())
+                    case Due.NOTHING:
+                        return
+        except GAME_ERRORS as error:
+            self._crash(error)
+
+    # What it shows.
+
+    @property
+    def version(self) -> int:
+        """Count the changes of state; 0 before play starts."""
+        return self.play.version
+
+    @property
+    def ticks(self) -> int:
+        """Count the fixed steps that were made."""
+        return self.play.ticks
+
+    @property
+    def state(self) -> Any:
+        """The game's current state, which nobody can change."""
+        return self.play.state
+
+    @property
+    def slipped(self) -> float:
+        """Tell how much match time was lost because ticks came too late, seconds."""
+        return self._time.slipped
+
+    def match_time(self, now: float) -> float:
+        """Tell the match time, seconds; it stops while nobody could play."""
+        latest, room_time = self.play.time, self._time
+        if self.phase == "closed":
+            return latest
+        if now < room_time.alarm_at and room_time.is_running:
+            # As `RoomTime.match_time`, which this is for each state.
+            time = now - room_time.zero
+        else:
+            time = room_time.match_time(now)
+        return time if time > latest else latest
+
+    def deadline(self) -> float | None:
+        """When to call `alarm` next."""
+        return None if self.phase == "closed" else self._time.alarm_at
+
+    def present(self) -> tuple[int, ...]:
+        """Name the seats that are connected now."""
+        return self._seats.present()
+
+    @property
+    def has_effects(self) -> bool:
+        """Did anything happen since `take_effects` was called?"""
+        return bool(self.effects)
+
+    def has_news(self, told: int) -> bool:
+        """Is there an effect, or a version that is not *told*?"""
+        return self.play.version != told or bool(self.effects)
+
+    def take_effects(self) -> list[Effect]:
+        """Hand over what happened since the last call, in order."""
+        effects, self.effects = self.effects, []
+        return effects
+
+    def audience_of(self, seat: int | None) -> Hashable:
+        """Tell which view a seat sees; a spectator is ``None``."""
+        try:
+            return self._views.audience_of(self.play.state, seat)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return NOBODY
+
+    def view(self, audience: Hashable) -> bytes:
+        """
+        Show the current state to an audience: MessagePack, made once.
+
+        Empty before play starts, and if the game fails at it (the room is
+        closed then).
+        """
+        play = self.play
+        if play.version == 0 or audience is NOBODY:
+            return b""
+        # As `_guarded`, which costs each state an extra call.
+        try:
+            return self._views.show(play.state, play.version, audience)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return b""
+
+    def view_json(self, audience: Hashable) -> bytes:
+        """Show the same as JSON, likewise made once."""
+        play = self.play
+        if play.version == 0 or audience is NOBODY:
+            return b""
+        show = self._views.show_json
+        return self._guarded(show, play.state, play.version, audience) or b""
+
+    @property
+    def has_one_audience(self) -> bool:
+        """Does everybody see the same?"""
+        return self._views.has_one_audience
+
+    def setup_json(self) -> bytes:
+        """Show what never changes: JSON, empty if there is nothing."""
+        return self._guarded(self._views.setup_json, self.play.state) or b""
+
+    def setup(self) -> bytes:
+        """Show what never changes: MessagePack, empty if there is nothing."""
+        return self._guarded(self._views.setup, self.play.state) or b""
+
+    def view_hash(self) -> str:
+        """Name the public view: sha256, its first 16 hexadecimal digits."""
+        shown = self.view(self.audience_of(None))
+        return fingerprint(shown) if shown else ""
+
+    def _guarded(self, call: Callable[..., _T], *args: Any) -> _T | None:
+        """Ask the game something; if it fails the room ends."""
+        try:
+            return call(*args)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return None
+
+    def _fail_to_show(self, error: BaseException) -> None:
+        if isinstance(error, TooSlow):
+            # Everybody waited for it once; each other view would take as long.
+            self._views = NoViews(self.game)
+        self._crash(error)
+
+    # How play goes.
+
+    def _start_if_complete(self, now: float) -> None:
+        if self._seats.is_complete():
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        self.phase = "playing"
+        self._time.start(now)
+        self.play.begin()
+        self.effects.append(Started())
+        self._after_change(now)
+        for seat, how in enumerate(self._seats.presence):
+            if how is Presence.LEFT:
+                self._tell_game(self.play.seat_left, seat, now)
+            elif how is Presence.BOT:
+                self._absences.begin_bot(seat, 0.0)
+                self._arm()
+            elif how is not Presence.PRESENT:
+                self._seats.presence[seat] = Presence.DROPPED
+                self._absences.begin(seat, now, 0.0)
+                self._tell_game(self.play.seat_dropped, seat, now)
+
+    def _give_up(self, seat: int, now: float, time: float) -> None:
+        """A seat is gone for good, since match *time*."""
+        self._seats.presence[seat] = Presence.LEFT
+        self._absences.end(seat)
+        self._waiting.forget(seat)
+        self._tell_game(self.play.seat_left, seat, now, time)
+        if not self._seats.staying():
+            self._close(self._quiet_end())
+        else:
+            self._pause_if_empty(now)
+
+    def _tell_game(
+        self,
+        call: Callable[[int, float], None],
+        seat: int,
+        now: float,
+        time: float | None = None,
+    ) -> None:
+        if self.phase == "closed":
+            return
+        try:
+            call(seat, self.match_time(now) if time is None else time)
+        except GAME_ERRORS as error:
+            self._crash(error)
+        else:
+            self._after_change(now)
+
+    def _after_change(self, now: float) -> None:
+        """Turn what the game did into effects, and find the next deadline."""
+        play = self.play
+        if play.events:
+            version = play.version
+            self.effects += [Emitted(event, version) for event in play.events]
+            play.events.clear()
+        outcome = play.outcome
+        if outcome is not self._outcome:
+            before, self._outcome = self._outcome, outcome
+            if outcome is None:
+                self.phase, self._time.linger_ends = "playing", inf
+            else:
+                is_next = self._ended is None or outcome.round > self._ended.round
+                if is_next:
+                    self._ended = outcome
+                    self.effects.append(RoundOver(outcome))
+                # A round that is taken up again and ends under its old number
+                # is told once, but its room must close all the same.
+                if is_next or before is None:
+                    self.phase = "over"
+                    self._time.linger_ends = now + self.game.linger
+        self._arm()
+
+    def _arm(self) -> None:
+        play, absences = self.play, self._absences
+        self._armed_for = play.due
+        self._time.arm(
+            play.due, play.next_tick(), absences.bot_at(), absences.forfeit_at()
+        )
+
+    def _pause_if_empty(self, now: float) -> None:
+        if self.phase != "closed" and self._seats.is_empty():
+            self._time.pause(now)
+            self._arm()
+
+    # Time.
+
+    def _run_deadline(self, now: float) -> None:
+        play = self.play
+        # The game sees the time it asked for, however late the alarm came,
+        # but never sees time go back.
+        time = max(play.due or 0.0, play.time)
+        self._advances.add(time, play.version)
+        play.advance(time)
+        self._advances.done(play.version)
+        self._after_change(now)
+
+    def _run_tick(self, now: float, more: int) -> None:
+        at = self.play.next_tick() or 0.0
+        if more < 0:
+            self._time.slip(now, at, 1.0 / self.game.tick_hz)
+            self._absences.slipped(self.match_time(now))
+            self._arm()
+            return
+        self.play.tick(self._waiting.take(), max(at, self.play.time))
+        self._after_change(now)
+
+    def _run_bot(self, now: float) -> None:
+        """Let a bot act, as of when its turn came, for a seat that is dropped."""
+        seat, at = self._absences.take_bot(self.match_time(now))
+        # What the game fails at is a crash, what its bot fails at is not.
+        view, setup = self.view(self.audience_of(seat)), self.setup()
+        if self.phase == "closed":
+            return
+        try:
+            action = self._stand_ins.choose(seat, view, setup)
+        except TooSlow:
+            # Everybody waited, so this is no longer the bot's own affair.
+            raise
+        except GAME_ERRORS as error:
+            self._absences.give_up_bot(seat)
+            self.effects.append(BotFailed(seat, self._report(error)))
+            action = None
+        if action is not None:
+            with suppress(Rejected):
+                if self.game.tick_hz:
+                    self._waiting.keep(seat, action)
+                else:
+                    self.play.act(seat, action, max(at, self.play.time))
+        self._after_change(now)
+
+    def _run_forfeit(self, now: float) -> None:
+        seat, at = self._absences.take_forfeit()
+        self.effects.append(Forfeited(seat))
+        self._give_up(seat, now, self.match_time(at))
+
+    # The end.
+
+    def fail(self, error: BaseException) -> None:
+        """What the game made cannot be used: the room ends, with a report."""
+        self._crash(error)
+
+    def _quiet_end(self) -> str:
+        """Name the end of a room that nobody needs any more."""
+        return "abandoned" if self._ended is None else "finished"
+
+    def _fails_to_show(self) -> bool:
+        self.view_hash()
+        return self.phase == "closed"
+
+    def _report(self, error: BaseException) -> str:
+        return crash_report(self.plan, self.version, self.play.time, error)
+
+    def _crash(self, error: BaseException) -> None:
+        self._close("crashed", self._report(error))
+
+    def _close(self, reason: str, report: str | None = None) -> None:
+        # The last view is part of the end: a game that fails at it has crashed,
+        # whatever the room was to be closed for.
+        if self.phase == "closed" or (reason != "crashed" and self._fails_to_show()):
+            return
+        self.phase = "closed"
+        self._time.stop()
+        end = MatchEnd(
+            match_id=self.plan.match_id,
+            reason=reason,
+            outcome=None if self._ended is None else outcome_facts(self._ended),
+            present=self.present(),
+            version=self.version,
+            view_hash=self.view_hash(),
+        )
+        self.effects.append(Closed(end, report))

@@ -1,0 +1,133 @@
+"""
+Many who wait equally long, and one timer for all of them.
+
+One round for all connections: who is to be asked for a sign of life, and when.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol as Shape
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+#: Steps of a round. So few connections are visited in one that nobody waits for it.
+_STEPS = 100
+
+
+class Visited(Shape):
+    """A connection that is visited once in each round."""
+
+    def visit(self) -> None:
+        """A round is over since the last time."""
+
+
+class Rounds:
+    """
+    Visit each connection once in each period, a hundredth of them at a time.
+
+    A timer for each connection would cost more than the visit; visiting all at
+    once would hold up those who play.
+
+    :param period: length of a round, seconds.
+    """
+
+    def __init__(self, clock: IReactorTime, period: float) -> None:
+        self._clock, self._step_seconds = clock, period / _STEPS
+        self._steps: list[dict[Visited, None]] = [{} for _ in range(_STEPS)]
+        self._places: dict[Visited, int] = {}
+        self._at = 0
+        self._call: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def join(self, visited: Visited) -> None:
+        """Visit it from now on; the first time when a period is over."""
+        self._places[visited] = self._at
+        self._steps[self._at][visited] = None
+        if self._call is None:
+            self._call = self._clock.callLater(self._step_seconds, self._step)
+
+    def leave(self, visited: Visited) -> None:
+        """Visit it no more."""
+        place = self._places.pop(visited, None)
+        if place is not None:
+            del self._steps[place][visited]
+        if not self._places and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _step(self) -> None:
+        self._call = self._clock.callLater(self._step_seconds, self._step)
+        self._at = (self._at + 1) % _STEPS
+        for visited in tuple(self._steps[self._at]):
+            visited.visit()
+
+
+class Waiting(Shape):
+    """Somebody who waits."""
+
+    def overdue(self) -> None:
+        """The wait is over; whoever called `Waits.add` may do so again."""
+
+
+class Waits:
+    """
+    Call each one when its deadline has come.
+
+    Deadlines that come in order cost a place in a queue and no timer of their own;
+    one that is out of order has a timer.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._queue: dict[Waiting, float] = {}
+        self._timers: dict[Waiting, IDelayedCall] = {}
+        self._latest = 0.0
+        self._alarm: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._timers)
+
+    def add(self, waiting: Waiting, deadline: float) -> None:
+        """Call *waiting*, which has no deadline here, at this one."""
+        if self._queue and deadline < self._latest:
+            delay = deadline - self._clock.seconds()
+            self._timers[waiting] = self._clock.callLater(
+                max(0.0, delay), self._ring_one, waiting
+            )
+            return
+        self._queue[waiting] = self._latest = deadline
+        if self._alarm is None:
+            self._arm(deadline)
+
+    def remove(self, waiting: Waiting) -> None:
+        """Call it no more."""
+        if self._queue.pop(waiting, None) is not None:
+            if not self._queue and self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+            return
+        timer = self._timers.pop(waiting, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _arm(self, deadline: float) -> None:
+        delay = max(0.0, deadline - self._clock.seconds())
+        self._alarm = self._clock.callLater(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        now, queue = self._clock.seconds(), self._queue
+        while queue:
+            waiting = next(iter(queue))
+            if queue[waiting] > now:
+                break
+            del queue[waiting]
+            waiting.overdue()
+        if queue and self._alarm is None:
+            self._arm(queue[next(iter(queue))])
+
+    def _ring_one(self, waiting: Waiting) -> None:
+        del self._timers[waiting]
+        waiting.overdue()

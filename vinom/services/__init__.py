@@ -1,1 +1,0 @@
-"""What runs: start, stop, drain."""

@@ -1,0 +1,239 @@
+"""The storage ports in this process's memory: one node, nothing outlives it."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from collections.abc import Callable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from vinom.model import MatchEnd, MatchPlan, Placement, Player, QueueEntry
+from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
+
+
+@implementer(IEntryStore)
+@attrs.define
+class MemoryEntryStore:
+    """Wishes to play, in a dict and a sorted list of places."""
+
+    _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
+    _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
+    _places: list[tuple[float, int, str]] = attrs.field(factory=list, init=False)
+    _number: int = attrs.field(default=0, init=False)
+
+    def add(self, entry: QueueEntry) -> Deferred[bool]:
+        """Keep *entry*, unless one of its players has one already."""
+        if entry.entry_id in self._entries or any(
+            player.player_id in self._by_player for player in entry.players
+        ):
+            return succeed(False)
+        self._number += 1
+        self._entries[entry.entry_id] = entry
+        for player in entry.players:
+            self._by_player[player.player_id] = entry.entry_id
+        insort(self._places, (entry.since, self._number, entry.entry_id))
+        return succeed(True)
+
+    def remove(self, entry_id: str) -> Deferred[bool]:
+        """Forget an entry."""
+        if entry_id not in self._entries:
+            return succeed(False)
+        self._forget([entry_id])
+        return succeed(True)
+
+    def suspend(self, entry_id: str) -> Deferred[bool]:
+        """Make an entry unmatchable."""
+        return self._mark(entry_id, suspended=True)
+
+    def resume(self, entry_id: str) -> Deferred[bool]:
+        """Make an entry matchable again."""
+        return self._mark(entry_id, suspended=False)
+
+    def waiting(self) -> Deferred[Sequence[QueueEntry]]:
+        """All entries, longest wait first."""
+        return succeed(
+            tuple(self._entries[entry_id] for _, _, entry_id in self._places)
+        )
+
+    def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
+        """Remove all these entries, or none."""
+        found = [self._entries.get(entry_id) for entry_id in entry_ids]
+        if any(entry is None or entry.suspended for entry in found):
+            return succeed(False)
+        self._forget(entry_ids)
+        return succeed(True)
+
+    def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
+        """Find the one entry that has this player."""
+        return succeed(self._entries.get(self._by_player.get(player_id, "")))
+
+    def _mark(self, entry_id: str, *, suspended: bool) -> Deferred[bool]:
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return succeed(False)
+        self._entries[entry_id] = attrs.evolve(entry, suspended=suspended)
+        return succeed(True)
+
+    def _forget(self, entry_ids: Sequence[str]) -> None:
+        gone = set(entry_ids)
+        for entry_id in gone:
+            for player in self._entries.pop(entry_id).players:
+                del self._by_player[player.player_id]
+        self._places = [place for place in self._places if place[2] not in gone]
+
+
+@attrs.define
+class _Expiry:
+    """
+    Find what has expired without walking what has not.
+
+    A moved expiry leaves its old mark behind, so a mark counts only while it
+    is the one that was set last.
+    """
+
+    _marks: list[tuple[float, str]] = attrs.field(factory=list)
+    _set: dict[str, float] = attrs.field(factory=dict)
+
+    def set(self, key: str, expires_at: float) -> None:
+        self._set[key] = expires_at
+        heapq.heappush(self._marks, (expires_at, key))
+        if len(self._marks) > 64 and len(self._marks) > 4 * len(self._set):
+            self._marks = [(at, key) for key, at in self._set.items()]
+            heapq.heapify(self._marks)
+
+    def take_expired(self, now: float, most: int | None = None) -> list[str]:
+        """Take keys whose time is over, and the next to go above *most* keys."""
+        expired = []
+        while self._marks and (
+            self._marks[0][0] <= now or (most is not None and len(self._set) > most)
+        ):
+            at, key = heapq.heappop(self._marks)
+            if self._set.get(key) == at:
+                del self._set[key]
+                expired.append(key)
+        return expired
+
+
+@implementer(IPlayerStore)
+@attrs.define
+class MemoryPlayerStore:
+    """
+    Who said hello, by the hash of the secret key.
+
+    :ivar now: the time, seconds since the Unix epoch.
+    :ivar most: players kept; above it those who expire first are forgotten.
+    """
+
+    _now: Callable[[], float]
+    _most: int = 200_000
+    _players: dict[str, Player] = attrs.field(factory=dict, init=False)
+    _expiry: _Expiry = attrs.field(factory=_Expiry, init=False)
+
+    def keep(self, key_hash: str, player: Player, expires_at: float) -> Deferred[None]:
+        """Remember *player*; a later call moves the expiry."""
+        self._players[key_hash] = player
+        self._expiry.set(key_hash, expires_at)
+        self._sweep()
+        return succeed(None)
+
+    def find(self, key_hash: str) -> Deferred[Player | None]:
+        """Find a player; ``None`` when expired."""
+        self._sweep()
+        return succeed(self._players.get(key_hash))
+
+    def _sweep(self) -> None:
+        for key_hash in self._expiry.take_expired(self._now(), self._most):
+            del self._players[key_hash]
+
+
+@attrs.define
+class _Running:
+    """A match that is being made or played."""
+
+    plan: MatchPlan
+    players: set[str]
+    placement: Placement | None = None
+
+
+@implementer(IMatchStore)
+@attrs.define
+class MemoryMatchStore:
+    """
+    Running matches and, for a while, ended ones.
+
+    :ivar now: the time, seconds since the Unix epoch.
+    """
+
+    _now: Callable[[], float]
+    _running: dict[str, _Running] = attrs.field(factory=dict, init=False)
+    _match_of: dict[str, str] = attrs.field(factory=dict, init=False)
+    _ends: dict[str, MatchEnd] = attrs.field(factory=dict, init=False)
+    _expiry: _Expiry = attrs.field(factory=_Expiry, init=False)
+
+    def open(self, plan: MatchPlan) -> Deferred[bool]:
+        """Record a match, unless a player has another running one."""
+        players = {seat.player_id for seat in plan.seats}
+        if (
+            plan.match_id in self._running
+            or len(players) < len(plan.seats)
+            or any(player_id in self._match_of for player_id in players)
+        ):
+            return succeed(False)
+        self._running[plan.match_id] = _Running(plan, players)
+        for player_id in players:
+            self._match_of[player_id] = plan.match_id
+        return succeed(True)
+
+    def place(self, match_id: str, placement: Placement) -> Deferred[bool]:
+        """Record where it is played."""
+        running = self._running.get(match_id)
+        if running is None:
+            return succeed(False)
+        running.placement = placement
+        return succeed(True)
+
+    def end(self, end: MatchEnd, expires_at: float) -> Deferred[bool]:
+        """Record that it is over, for the players it still had."""
+        running = self._running.pop(end.match_id, None)
+        if running is None:
+            return succeed(False)
+        for player_id in running.players:
+            del self._match_of[player_id]
+            self._ends[player_id] = end
+            self._expiry.set(player_id, expires_at)
+        self._sweep()
+        return succeed(True)
+
+    def release(self, match_id: str, player_id: str) -> Deferred[bool]:
+        """A player is out of a running match."""
+        running = self._running.get(match_id)
+        if running is None or player_id not in running.players:
+            return succeed(False)
+        running.players.remove(player_id)
+        del self._match_of[player_id]
+        return succeed(True)
+
+    def match_of(
+        self, player_id: str
+    ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
+        """Find the running match of a player."""
+        running = self._running.get(self._match_of.get(player_id, ""))
+        return succeed(None if running is None else (running.plan, running.placement))
+
+    def last_end(self, player_id: str) -> Deferred[MatchEnd | None]:
+        """How this player's latest match ended, until it is forgotten."""
+        self._sweep()
+        return succeed(self._ends.get(player_id))
+
+    def running(self) -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
+        """Every running match, oldest first."""
+        return succeed(
+            tuple((match.plan, match.placement) for match in self._running.values())
+        )
+
+    def _sweep(self) -> None:
+        for player_id in self._expiry.take_expired(self._now()):
+            self._ends.pop(player_id, None)

@@ -1,1 +1,0 @@
-"""Options, settings, wiring: the only place that builds things."""

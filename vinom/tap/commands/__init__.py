@@ -1,1 +1,0 @@
-"""What `vinom NAME` does, one module per name; imported only when asked for."""
