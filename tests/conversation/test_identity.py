@@ -202,7 +202,7 @@ class HelloProofTests(SynchronousTestCase):
         self.assertEqual(len(ids), 3)
         late = self.say(world, credentials={"token": token(exp=NOW - 60)})
         self.assertEqual(
-            (late["code"], late["message"]), ("unauthorized", "the token is expired")
+            (late["code"], late["message"]), ("unauthorized", "the token has expired")
         )
 
     def test_kinds_not_taken(self) -> None:
