@@ -34,7 +34,7 @@ from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.lines.ws.handshake import read_plain_handshake
 from vinom.reactor.turn_end import TurnEnd
 from vinom.web.answers import Folder, make_site
-from vinom.web.front_door import PATIENCE, FrontDoor
+from vinom.web.front_door import SILENCE_TIMEOUT, FrontDoor
 from vinom.web.websocket import WebSocketPage
 
 HEADERS = {
@@ -256,7 +256,7 @@ class FrontDoorTests(SynchronousTestCase):
         Who connects and says nothing is sent away after a minute; nothing is left.
         """
         visitor = self.connect()
-        self.clock.pump([PATIENCE / 100] * 110)
+        self.clock.pump([SILENCE_TIMEOUT / 100] * 110)
         self.assertTrue(visitor.disconnected or visitor.disconnecting)
         visitor.protocol.connectionLost()
         self.assertEqual(len(self.door.rounds), 0)
