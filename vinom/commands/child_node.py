@@ -53,8 +53,6 @@ class ChildNode(ProcessProtocol):
     """
     Start a node on free ports of the loopback, and stop it.
 
-    :param reactor: starts the process.
-    :param arguments: more arguments of ``twistd vinom``.
     :ivar host: address of its lobby.
     :ivar port: TCP port of its lobby.
     :ivar state_dir: its temporary state directory; empty before the start.
@@ -64,6 +62,10 @@ class ChildNode(ProcessProtocol):
     transport: IProcessTransport
 
     def __init__(self, reactor: Any, arguments: Sequence[str] = ()) -> None:
+        """
+        :param reactor: starts the process.
+        :param arguments: more arguments of ``twistd vinom``.
+        """
         self._reactor, self._arguments = reactor, tuple(arguments)
         self.host, self.port = "127.0.0.1", free_port()
         self._log: deque[bytes] = deque(maxlen=40)

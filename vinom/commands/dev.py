@@ -77,14 +77,15 @@ class Workshop:
 
     If the game fails to load, the terminal and the page show the error, and the last
     working version keeps running.
-
-    :param reactor: runs it.
-    :param spec: of the game: ``package.module:Class``.
-    :param sources: what to watch: see `find_sources`.
-    :param http: port of the page.
     """
 
     def __init__(self, reactor: Any, spec: str, sources: Path, http: int) -> None:
+        """
+        :param reactor: runs it.
+        :param spec: of the game: ``package.module:Class``.
+        :param sources: what to watch: see `find_sources`.
+        :param http: port of the page.
+        """
         self._reactor, self._spec, self._sources = reactor, spec, sources
         self._http = http
         self._node: LoudNode | None = None
