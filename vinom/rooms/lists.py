@@ -23,7 +23,7 @@ from vinom.messages.rooms import (
     RoomList,
     RoomListUpdate,
 )
-from vinom.rooms.room import LiveRoomSeats
+from vinom.rooms.room import NodeRoom
 
 #: Changes of half a second make one piece of news, seconds.
 _PAUSE = 0.5
@@ -35,7 +35,7 @@ _MOST_LATE = 10_000
 #: What somebody wants to know of: a game and a state, or any.
 Filter = tuple[str | None, str | None]
 #: A room, if it is still there, and its id.
-Named = tuple[str, LiveRoomSeats | None]
+Named = tuple[str, NodeRoom | None]
 
 
 class RoomIndex:
@@ -43,20 +43,20 @@ class RoomIndex:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._rooms: dict[tuple[str, str], dict[str, LiveRoomSeats]] = {}
+        self._rooms: dict[tuple[str, str], dict[str, NodeRoom]] = {}
         self._at: dict[str, tuple[str, str]] = {}
-        self._open: dict[tuple[str, bytes], dict[str, LiveRoomSeats]] = {}
+        self._open: dict[tuple[str, bytes], dict[str, NodeRoom]] = {}
         self._watchers: dict[Filter, dict[Conversation, None]] = {}
-        self._changed: dict[str, LiveRoomSeats] = {}
+        self._changed: dict[str, NodeRoom] = {}
         # What those were not told who are behind: which rooms, for the newest wins.
         self._late: dict[Conversation, dict[str, None]] = {}
         self._next: IDelayedCall | None = None
 
-    def add(self, room: LiveRoomSeats) -> None:
+    def add(self, room: NodeRoom) -> None:
         """A room is new."""
         self.changed(room)
 
-    def changed(self, room: LiveRoomSeats) -> None:
+    def changed(self, room: NodeRoom) -> None:
         """A room is not what it was."""
         if room.is_closed:
             return
@@ -70,7 +70,7 @@ class RoomIndex:
         self._set_open(room, room.is_public and room.is_open)
         self._note(room)
 
-    def remove(self, room: LiveRoomSeats) -> None:
+    def remove(self, room: NodeRoom) -> None:
         """A room is no more."""
         before = self._at.pop(room.room_id, None)
         if before is not None:
@@ -78,7 +78,7 @@ class RoomIndex:
         self._set_open(room, False)
         self._note(room)
 
-    def all_open(self, game: str, options: bytes) -> Iterable[LiveRoomSeats]:
+    def all_open(self, game: str, options: bytes) -> Iterable[NodeRoom]:
         """Find the rooms that take anybody who wants these options, oldest first."""
         return self._open.get((game, options), {}).values()
 
@@ -120,7 +120,7 @@ class RoomIndex:
         if not rooms:
             del self._rooms[key]
 
-    def _set_open(self, room: LiveRoomSeats, is_open: bool) -> None:
+    def _set_open(self, room: NodeRoom, is_open: bool) -> None:
         key = room.name, room.options
         if is_open:
             self._open.setdefault(key, {})[room.room_id] = room
@@ -129,7 +129,7 @@ class RoomIndex:
             if not rooms:
                 del self._open[key]
 
-    def _note(self, room: LiveRoomSeats) -> None:
+    def _note(self, room: NodeRoom) -> None:
         if not self._watchers:
             return
         self._changed[room.room_id] = room
@@ -177,7 +177,7 @@ class RoomIndex:
         for message in _updates(wanted, rooms):
             conversation.pass_on(message)
 
-    def _find(self, room_id: str) -> LiveRoomSeats | None:
+    def _find(self, room_id: str) -> NodeRoom | None:
         key = self._at.get(room_id)
         return None if key is None else self._rooms[key][room_id]
 
@@ -204,7 +204,7 @@ def _fits(wanted: Filter, key: tuple[str, str]) -> bool:
     return all(wish in (None, is_) for wish, is_ in zip(wanted, key, strict=True))
 
 
-def _chained(found: list[dict[str, LiveRoomSeats]]) -> Iterator[LiveRoomSeats]:
+def _chained(found: list[dict[str, NodeRoom]]) -> Iterator[NodeRoom]:
     for rooms in found:
         yield from rooms.values()
 
