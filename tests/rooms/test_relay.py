@@ -184,7 +184,7 @@ class EarlyTests(SynchronousTestCase):
         """
         self.see(1)
         self.room.relayed(RelayEvent("m1", 3, "said", None, None))
-        self.assertFalse(self.room.has_effects)
+        self.assertFalse(self.room.effects)
         self.assertEqual(self.see(2), [])
         self.assertEqual(self.see(3), [Emitted])
 
@@ -194,7 +194,7 @@ class EarlyTests(SynchronousTestCase):
         """
         self.see(1)
         self.room.round_ended("m1", {"round": 1, "places": [[0], [1]], "scores": []})
-        self.assertEqual((self.room.has_effects, self.room.phase), (False, "playing"))
+        self.assertEqual((bool(self.room.effects), self.room.phase), (False, "playing"))
         self.assertEqual((self.see(2, "over"), self.room.phase), ([RoundOver], "over"))
 
     def test_the_end(self) -> None:

@@ -74,6 +74,7 @@ class RelayedRoom:
 
     :ivar phase: as of `vinom.play.room.Room`.
     :ivar version: of the newest state that has arrived.
+    :ivar effects: what happened since `take_effects` was called, oldest first.
     :ivar outlets: where states and news go, in this order.
     :ivar acted: by seat, the id of the last action that was sent and not refused.
     :ivar applied: by seat, the id of the last action that a state answers.
@@ -120,7 +121,7 @@ class RelayedRoom:
         self._views: tuple[bytes, ...] = ()
         self._shown: dict[int, int] = {}
         self._setup = b""
-        self._effects: list[Effect] = []
+        self.effects: list[Effect] = []
         # What is here before the state that it led to, and that state's version.
         self._early: deque[tuple[int, Effect]] = deque()
         self._unsent: list[ToRelayed] | None = None if is_placed else []
@@ -244,11 +245,6 @@ class RelayedRoom:
     # What it shows.
 
     @property
-    def has_effects(self) -> bool:
-        """Has anything happened since `take_effects` was called?"""
-        return bool(self._effects)
-
-    @property
     def has_one_audience(self) -> bool:
         """Does everybody see the same?"""
         return type(self.game).audience is Game.audience
@@ -276,7 +272,7 @@ class RelayedRoom:
 
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
-        effects, self._effects = self._effects, []
+        effects, self.effects = self.effects, []
         return effects
 
     def end_turn(self, now: float) -> bool:
@@ -286,7 +282,7 @@ class RelayedRoom:
         :returns: whether nothing is left to send.
         """
         outlets = self.outlets
-        while self._effects:
+        while self.effects:
             for effect in self.take_effects():
                 for outlet in outlets:
                     self._hand_over(effect, outlet, now)
@@ -329,7 +325,7 @@ class RelayedRoom:
         """Let out, in order, what led to no later state than this."""
         early = self._early
         while early and early[0][0] <= version:
-            self._effects.append(early.popleft()[1])
+            self.effects.append(early.popleft()[1])
 
     def _see(self, state: RelayState) -> None:
         self.version, self._time = state.version, state.time
@@ -349,7 +345,7 @@ class RelayedRoom:
     def _refuse(self, no: RelayRefusal) -> None:
         if not no.number:
             # A newcomer for whom the game server's room has no seat after all.
-            self._effects.append(Forfeited(no.seat))
+            self.effects.append(Forfeited(no.seat))
         pending = self._pending.get(no.seat)
         for entry in tuple(pending or ()):
             if entry[0] == no.number and pending is not None:
@@ -381,7 +377,7 @@ class RelayedRoom:
         """A seat was given up: by the node, or else by the game."""
         if state == "left" and seat not in self._mine:
             self._mine.add(seat)
-            self._effects.append(Forfeited(seat))
+            self.effects.append(Forfeited(seat))
             self._changed()
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
@@ -394,7 +390,7 @@ class RelayedRoom:
         if self.phase != "closed":
             self.phase = "closed"
             self._release(inf)
-            self._effects.append(Closed(end))
+            self.effects.append(Closed(end))
             self._changed()
 
     def _placed(self, placement: Placement) -> None:

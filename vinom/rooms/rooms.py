@@ -307,7 +307,7 @@ class Rooms(Service):
         terms = RoomTerms(room_id, asked.game, game, options, is_public)
         room = NodeRoom(self._context, terms, self._own)
         self._rooms[room_id] = room
-        self._index.add(room)
+        self._index.changed(room)
         return room
 
     # Coming back.
