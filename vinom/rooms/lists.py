@@ -165,6 +165,8 @@ class RoomIndex:
     def forget(self, conversation: Conversation) -> None:
         """Somebody watches no more."""
         self._watchers.remove(conversation)
+        if not self._watchers.known:
+            self._changed.clear()
 
     def stop(self) -> None:
         """Send nobody anything any more."""
