@@ -186,8 +186,14 @@ class Broadcast:
         if not version:
             return True
         version += self._before
-        if host.applied != self._acked:
-            self._acknowledge(host, version)
+        applied = host.applied
+        if applied != self._acked:
+            if version == self._shown and not host.ticks:
+                self._owe_answers(applied)
+            self._acked = applied.copy()
+            self._acks = _encode(
+                {str(seat): id for seat, id in enumerate(applied) if id}
+            )
         owed, fresh = self._owed, self._fresh
         if owed:
             # Once each, however many reasons there are.
@@ -223,13 +229,9 @@ class Broadcast:
                 line.send(shared)
         return True
 
-    def _acknowledge(self, host: Host, version: int) -> None:
-        """Write which actions were applied, and send it where it is all that is new."""
-        acked, applied = self._acked, host.applied.copy()
-        self._acked = applied
-        self._acks = _encode({str(seat): id for seat, id in enumerate(applied) if id})
-        if version != self._shown or host.ticks:
-            return
+    def _owe_answers(self, applied: list[int]) -> None:
+        """Owe the state to members whose actions were applied and changed nothing."""
+        acked = self._acked
         for member in self.live:
             seat = member.seat
             if seat is None or not applied[seat]:

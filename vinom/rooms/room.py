@@ -337,7 +337,7 @@ class NodeRoom:
         self._alarm = Alarm(context.clock, self.deadline, self.ring, self._seconds)
         policy.opened(self)
         self._find_deadlines()
-        self._arm()
+        self._alarm.arm()
 
     # What it is.
 
@@ -769,38 +769,40 @@ class NodeRoom:
         if self._shows_each:
             self.flush()
         elif not self._is_awake:
-            self.wake()
+            # As `wake`, which would cost each action a call.
+            self._is_awake = True
+            self._context.turns.call(self.flush)
 
     def wake(self) -> None:
         """Send everybody what changed when this turn of the reactor ends."""
         if not self._is_awake:
             self._is_awake = True
-            self._context.turns.call(self._end_turn)
+            self._context.turns.call(self.flush)
 
-    def _end_turn(self) -> None:
+    def flush(self) -> None:
+        """Send everybody what changed."""
         self._is_awake = False
+        if self.is_closed:
+            return
         try:
-            self.flush()
+            now = self._seconds()
+            if self._played is None:
+                self._start_if_ready(now)
+            played = self._played
+            if played is not None:
+                played.end_turn(now)
+                if played.ended_at is not None:
+                    self._ended(played)
+                    return
+            if not self.is_closed:
+                at = self.deadline()
+                if at is not None and at != self._armed_for:
+                    self._armed_for = at
+                    self._alarm.arm()
         except Exception:
             # Our fault, not its game's: the other rooms must not suffer.
             self._log.failure("room {room_id} failed", room_id=self.room_id)
             self.close("crashed")
-
-    def flush(self) -> None:
-        """Send everybody what changed."""
-        if self.is_closed:
-            return
-        now = self._seconds()
-        if self._played is None:
-            self._start_if_ready(now)
-        played = self._played
-        if played is not None:
-            played.end_turn(now)
-            if played.ended_at is not None:
-                self._ended(played)
-                return
-        if not self.is_closed:
-            self._arm()
 
     def _start_if_ready(self, now: float) -> None:
         fewest, most = self.game.seats
@@ -934,7 +936,7 @@ class NodeRoom:
             # All players have left: the room waits a while for others.
             self._clear_table(played)
             self._find_deadlines()
-            self._arm()
+            self._alarm.arm()
             return
         self.close(end.reason, end.outcome, end.view_hash)
 
@@ -1017,9 +1019,3 @@ class NodeRoom:
         if self._played is None and self.taken() >= self.game.seats[0]:
             at = min(at, max(self._fill_at, 0.0))
         self._others_at = at
-
-    def _arm(self) -> None:
-        at = self.deadline()
-        if at is not None and at != self._armed_for:
-            self._armed_for = at
-            self._alarm.arm()
