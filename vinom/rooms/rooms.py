@@ -38,9 +38,10 @@ from vinom.reactor.turn_end import TurnEnd
 from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, is_match_id, match_members
 from vinom.rooms.member import Member
+from vinom.rooms.own import OwnPolicy
 from vinom.rooms.relay import RelayFleet
 from vinom.rooms.resume import ResumeSecrets
-from vinom.rooms.room import NodeRoom, OwnPolicy, RoomBounds, RoomContext, RoomTerms
+from vinom.rooms.room import NodeRoom, RoomBounds, RoomContext, RoomTerms
 
 
 class Rooms(Service):
