@@ -37,7 +37,7 @@ ADAPTERS: dict[str, str] = {
     "check": "command",
     "commands": "*",
     "control": "link",
-    "conversation": "conversation identity presence",
+    "conversation": "conversation identity",
     "desk": "*",
     "doctor": "*",
     "dtls": "port client_port bad_network",

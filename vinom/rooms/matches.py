@@ -8,7 +8,7 @@ and costs nothing otherwise; the match's players may as well come and go over UD
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from twisted.logger import Logger
@@ -19,6 +19,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.limits.load import busy
 from vinom.matches.match import Match
+from vinom.matches.service import Matches
 from vinom.messages.envelope import Push
 from vinom.messages.rooms import (
     ClientJoined,
@@ -38,7 +39,7 @@ from vinom.rooms.room import NodeRoom, RoomContext, RoomTerms, State
 #: anybody, and then it is listed as well.
 Watching = Literal["none", "by_id", "listed"]
 
-#: How `vinom.matches.ways_in.Mint` names matches; no other room may have such a name.
+#: How `vinom.matches.ways_in.WaysIn` names matches; no other room may have such a name.
 _MATCH_ID = re.compile(r"[a-z2-7]{26}")
 
 
@@ -49,16 +50,6 @@ class FollowFleet(RelayFleet, Protocol):
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
     ) -> None:
         """Pass on what the node's players are to see of a match; ``None`` ends that."""
-
-
-class Matches(Protocol):
-    """Which matches there are: `vinom.matches.service.Sessions`."""
-
-    def placed_match(self, match_id: str) -> Match | None:
-        """Find a match for which a game server listens."""
-
-    def placed_matches(self) -> Iterator[Match]:
-        """All of them, oldest first."""
 
 
 @implementer(IMatchWatch)
@@ -75,6 +66,7 @@ class MatchPolicy:
 
     def __init__(
         self,
+        matches: Matches,
         match: Match,
         game: Game[Any, Any],
         fleet: FollowFleet,
@@ -83,13 +75,14 @@ class MatchPolicy:
         """
         Make the policy of one match.
 
+        :param matches: reports what becomes of it.
         :param match: is played by a game server.
         :param game: its rules.
         :param fleet: passes messages between the node and the game server.
         :param watching: who may watch.
         """
-        self._match, self._game, self._fleet = match, game, fleet
-        self._watching = watching
+        self._matches, self._match, self._game = matches, match, game
+        self._fleet, self._watching = fleet, watching
         self._is_followed = False
         self._room: NodeRoom
         self._relayed: RelayedRoom
@@ -122,7 +115,7 @@ class MatchPolicy:
         """Tell how far the match is."""
         if room.phase == "over":
             return "over"
-        return "playing" if self._match.is_playing else "gathering"
+        return "playing" if self._match.state == "playing" else "gathering"
 
     def facts(self, room: NodeRoom) -> RoomFacts:
         """Describe the match for a list."""
@@ -162,8 +155,9 @@ class MatchPolicy:
         # A player who is refused a place must not cost the game server anything.
         if not self._is_followed:
             self._is_followed = True
-            self._match.watches.append(self)
-            self._fleet.follow(self._match.plan.match_id, self._relay)
+            match_id = self._match.plan.match_id
+            self._matches.watch(match_id, self)
+            self._fleet.follow(match_id, self._relay)
 
     def keeps_seat(self, member: Member) -> bool:
         """Keep a seat as long as the match does; a spectator has none."""
@@ -188,7 +182,7 @@ class MatchPolicy:
     def closed(self) -> None:
         """Watch the match no more."""
         if self._is_followed:
-            self._match.watches.remove(self)
+            self._matches.unwatch(self._match.plan.match_id, self)
 
     # What the game server sends.
 
@@ -289,7 +283,7 @@ class MatchRooms:
         plan = match.plan
         game = self._games[plan.game]
         terms = RoomTerms(plan.match_id, plan.game, game, plan.options, False)
-        policy = MatchPolicy(match, game, self._fleet, self._watching)
+        policy = MatchPolicy(self._matches, match, game, self._fleet, self._watching)
         return NodeRoom(context, terms, policy)
 
     def listed(self, asked: ListRooms, rooms: Mapping[str, NodeRoom]) -> RoomList:
@@ -334,7 +328,7 @@ def match_facts(match: Match, room: NodeRoom | None) -> RoomFacts:
     if room is not None:
         state: str = room.state
     else:
-        state = "playing" if match.is_playing else "gathering"
+        state = "playing" if match.state == "playing" else "gathering"
     watching = [] if room is None else [m for m in room.members if m.seat is None]
     return RoomFacts(
         plan.match_id,

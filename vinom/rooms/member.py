@@ -136,7 +136,7 @@ class Member:
     def send(self, push: Push) -> None:
         """Send the player news, if it is connected."""
         if self.conversation is not None:
-            self.conversation.tell(push)
+            self.conversation.send(push)
 
     def warn(self, refusal: Refused) -> None:
         """Send the player what went wrong, if it is connected."""

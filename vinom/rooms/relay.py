@@ -45,7 +45,7 @@ _MOST_PENDING = 1024
 class RelayFleet(Protocol):
     """Where isolated rooms are played: `vinom.fleet.fleet.Fleet`."""
 
-    def host(
+    def place(
         self,
         plan: MatchPlan,
         tickets: tuple[()],
@@ -134,7 +134,7 @@ class RelayedRoom:
 
     def open(self) -> None:
         """Have a game server play it; called once, if none does."""
-        self._fleet.host(self.plan, (), self, self.relayed).addCallbacks(
+        self._fleet.place(self.plan, (), self, self.relayed).addCallbacks(
             self._placed, self._not_placed
         )
 

@@ -873,7 +873,7 @@ class NodeRoom:
             self._context.forget(self.room_id, member, closed)
             self._disconnect(member)
             if conversation is not None:
-                conversation.tell(closed)
+                conversation.send(closed)
         self.members.clear()
         self._context.closed(self, reason)
 
