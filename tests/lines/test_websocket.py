@@ -475,7 +475,7 @@ class TurnEndTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """
-        Rooms speak before lines send, and all within one timed call.
+        Rooms make their broadcasts before lines send, all within one timed call.
         """
         clock, done = Clock(), []
         turn_end = TurnEnd(clock)
@@ -499,14 +499,14 @@ class TurnEndTests(SynchronousTestCase):
         clock, done = Clock(), []
         turn_end = TurnEnd(clock)
         turn_end.call(lambda: done.append("before"))
-        turn_end.events_begin()
+        turn_end.is_coming = True
         turn_end.call(lambda: done.append("event"))
         self.assertEqual(done, [])
-        turn_end.events_over()
+        turn_end.run()
         self.assertEqual(done, ["before", "event"])
-        turn_end.events_begin()
+        turn_end.is_coming = True
         turn_end.call(lambda: done.append("second turn"))
-        turn_end.events_over()
+        turn_end.run()
         self.assertEqual(done.pop(), "second turn")
         turn_end.call(lambda: done.append("after"))
         clock.advance(0)

@@ -41,7 +41,7 @@ class Workload:
         self._overload = Overload()
         self._figures = figures
         self._was_high = False
-        has_turns = turns is not None and turns.tell(self.turned)
+        has_turns = turns is not None and turns.report_to(self.turned)
         self.port_turned: Callable[[float, float], None] | None = (
             None if has_turns else self.turned
         )

@@ -1,4 +1,4 @@
-"""What is done once when a turn of the reactor ends, however often it was wished."""
+"""What is done once when a turn of the reactor ends, however often it was asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 
 class Unsent(Shape):
-    """A line to which something is to be said."""
+    """A connection that has something to send."""
 
     def flush(self) -> None:
         """Send it."""
@@ -18,13 +18,15 @@ class Unsent(Shape):
 
 class TurnEnd:
     """
-    One timed call a turn, for all lines and rooms of a node.
+    What all connections and rooms of a node have to do at the end of a turn.
 
     First come the calls, in order: a room that makes one broadcast of all that
-    happened. Then come the lines, each once, with what the calls said as well.
+    happened. Then come the connections, each once, with what the calls sent as well.
 
-    Who hands out a turn's events may say so: then what they bring needs no timed
-    call, which would cost more than most messages.
+    :param clock: for the one timed call of a turn that nobody ends by `run`.
+    :ivar is_coming: `run` will be called when this turn ends. Who hands out a turn's
+        events sets it: then what they ask for needs no timed call, which would cost
+        more than most messages.
     """
 
     _log = Logger()
@@ -33,37 +35,22 @@ class TurnEnd:
         self._clock = clock
         self._calls: list[Callable[[], None]] = []
         self._lines: list[Unsent] = []
-        self._is_armed = self._is_told = False
-
-    def events_begin(self) -> None:
-        """The turn's events are handed out now; `events_over` will follow."""
-        self._is_told = True
-
-    def events_over(self) -> None:
-        """All of them were dealt with."""
-        self._is_told = False
-        if self._is_armed:
-            self._end()
+        self.is_coming = False
 
     def call(self, call: Callable[[], None]) -> None:
         """Do *call* when this turn ends, or after the calls that are done now."""
         self._calls.append(call)
-        if not self._is_armed:
-            self._arm()
+        if not self.is_coming:
+            self._come()
 
     def flush(self, line: Unsent) -> None:
         """Flush *line* when this turn ends; ask once for each turn."""
         self._lines.append(line)
-        if not self._is_armed:
-            self._arm()
+        if not self.is_coming:
+            self._come()
 
-    def _arm(self) -> None:
-        self._is_armed = True
-        if not self._is_told:
-            self._clock.callLater(0, self._end)
-
-    def _end(self) -> None:
-        # Still armed: what is wished from here on is done by these loops.
+    def run(self) -> None:
+        """The turn ends: do all that was asked for, and what is asked for meanwhile."""
         try:
             while self._calls or self._lines:
                 calls, self._calls = self._calls, []
@@ -81,4 +68,8 @@ class TurnEnd:
                     except Exception:
                         self._log.failure("a line could not be flushed")
         finally:
-            self._is_armed = False
+            self.is_coming = False
+
+    def _come(self) -> None:
+        self.is_coming = True
+        self._clock.callLater(0, self.run)
