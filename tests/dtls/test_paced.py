@@ -5,8 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.dtls.port import PacedReader
-from vinom.limits.load import Pacing
+from vinom.dtls.port import PacedReader, Pacing
 
 
 class SomePort:

@@ -478,9 +478,9 @@ class FilterTests(PortCase):
         """
         A bad network can be put between a port and the real one.
         """
-        self.server._worn = Twice(self.clock)
+        self.server._filter = Twice(self.clock)
         port = self.dial()
-        port._worn = Twice(self.clock)
+        port._filter = Twice(self.clock)
         self.clock.pump([0.01] * 20)
         self.assertEqual([type(e) for turn in self.turns for e in turn], [Connected])
         self.turns.clear()
@@ -496,9 +496,9 @@ class FilterTests(PortCase):
         """
         What a filter passes on after the end goes nowhere.
         """
-        self.server._worn = Twice(self.clock)
+        self.server._filter = Twice(self.clock)
         port = self.connect()
-        port._worn = Twice(self.clock)
+        port._filter = Twice(self.clock)
         port.send(b"last")
         port.close()
         self.server_wire.stopListening()
@@ -511,7 +511,7 @@ class FilterTests(PortCase):
         its goodbye has arrived; then its socket is closed.
         """
         port = self.connect()
-        port._worn = Conditioner(self.clock, Conditions(delay=0.1), 1)
+        port._filter = Conditioner(self.clock, Conditions(delay=0.1), 1)
         port.close()
         port.close()
         self.server.send(self.association, b"too late")

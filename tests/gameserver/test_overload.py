@@ -13,8 +13,8 @@ from tests.support.game_net import BadReactor, GameNet
 from tests.support.games import Quiet, Say, Tale, Ticking
 from vinom.control.messages import OpenRoom, RelaySeat, RelayState
 from vinom.dtls.server import ServerEvent
-from vinom.gameserver.reception import Workload
 from vinom.gameserver.server import GameServer
+from vinom.limits.load import Overload
 from vinom.model import MatchPlan, SeatPlan
 from vinom.packets.player import Joined, Rejected
 from vinom.reactor.turns import TurnWatch
@@ -255,7 +255,7 @@ class WholeTurnTests(SynchronousTestCase):
         The port's share of a turn is not judged beside the whole turn.
         """
         judged: list[float] = []
-        self.patch(Workload, "turned", lambda _, took, now: judged.append(took))
+        self.patch(Overload, "turned", lambda _, took, now: judged.append(took))
         net = WatchedNet()
         ann, _ = net.begin(game="ticking")
         slow_port(net)

@@ -15,7 +15,7 @@ from vinom.gameserver.relay import Relays
 from vinom.gameserver.room import HostedRoom
 from vinom.model import MatchEnd, MatchPlan, Placement
 from vinom.ports import IMatchWatch
-from vinom.reactor.alarm import Alarm
+from vinom.reactor.alarm import Alarms
 from vinom.rooms.rooms import Rooms
 
 
@@ -42,11 +42,9 @@ class NearFleet:
         self.is_full = self.has_too_much = False
         self.hosted: dict[str, HostedRoom] = {}
         self._watches: dict[str, tuple[IMatchWatch, Any]] = {}
-        self._alarms: dict[str, Alarm] = {}
         seconds = self._clock.seconds
-        self._desk = Relays(
-            self.hosted, self._clock, seconds, self._tell, self._turn, _nobody
-        )
+        self._alarms = Alarms(self._clock, seconds)
+        self._desk = Relays(self.hosted, self._clock, seconds, self._tell, _nobody)
 
     def host(
         self,
@@ -66,7 +64,9 @@ class NearFleet:
                 game,
                 now,
                 port=Nowhere(),
+                alarms=self._alarms,
                 report=self._tell,
+                over=lambda hosted: None,
                 recording=recording,
                 is_relayed=True,
             )
@@ -74,14 +74,7 @@ class NearFleet:
             return fail(NoCapacity("it cannot be"))
         self._watches[match_id] = watch, relay
         self.hosted[match_id] = hosted
-        alarm = Alarm(
-            self._clock,
-            hosted.deadline,
-            lambda: self._ring(hosted),
-            self._clock.seconds,
-        )
-        self._alarms[match_id] = alarm
-        alarm.arm()
+        hosted.end_turn(now)
         return succeed(Placement("s1", "127.0.0.1", 46000, "PEM"))
 
     def pass_on(self, message: ToRelayed) -> None:
@@ -94,23 +87,12 @@ class NearFleet:
         hosted = self.hosted.get(match_id)
         if hosted is not None:
             hosted.room.close(reason, self._clock.seconds())
-            self._turn(hosted, self._clock.seconds())
+            hosted.end_turn(self._clock.seconds())
 
     def die(self) -> None:
         """The game server is gone, and all its rooms with it."""
         for match_id in tuple(self.hosted):
             self._tell(RoomEnded(MatchEnd(match_id, "lost")))
-
-    def _ring(self, hosted: HostedRoom) -> None:
-        now = self._clock.seconds()
-        hosted.alarm(now)
-        self._turn(hosted, now)
-
-    def _turn(self, hosted: HostedRoom, now: float) -> None:
-        hosted.end_turn(now)
-        if hosted.host.ended_at is None:
-            hosted.rearm()
-            self._alarms[hosted.room.plan.match_id].arm()
 
     def _tell(self, message: ToNode | ToServer) -> None:
         self._clock.callLater(0, self._told, at_node(message))
@@ -120,7 +102,6 @@ class NearFleet:
             match_id = message.end.match_id
             if self.hosted.pop(match_id, None) is None:
                 return
-            self._alarms.pop(match_id).stop()
             self._watches.pop(match_id)[0].ended(message.end)
             return
         watch, relay = self._watches.get(message.match_id, (None, None))

@@ -1,105 +1,16 @@
-"""
-One peer of a port, as `vinom.dtls.server.DtlsServer` keeps it.
-
-The life of one DTLS association, the same on both ends.
-
-When each association of a port wants attention.
-
-The last words of ended associations, in case they were lost.
-"""
+"""One peer of a port; when each wants attention; last words, in case they are lost."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import inf
-from typing import Protocol
 
 import attrs
-from automat import TypeMachineBuilder
 
 from vinom.dtls.admission import Address
 from vinom.dtls.channel import Channel, Memory
-from vinom.dtls.events import Ending
 from vinom.model import Ticket
-
-
-@attrs.frozen
-class Opened:
-    """Payloads can pass."""
-
-
-@attrs.frozen
-class Ended:
-    """
-    It is over.
-
-    :ivar reason: ``None`` if our own side wanted it.
-    :ivar was_open: it had been `Opened`.
-    """
-
-    reason: Ending | None
-    was_open: bool
-
-    @property
-    def owes_goodbye(self) -> bool:
-        """
-        Is there a peer to say close_notify to?
-
-        Not one whose OpenSSL disagrees with ours, and not one whose address
-        somebody newer has.
-        """
-        return self.reason not in ("failed", "replaced")
-
-
-@attrs.define
-class LifeFacts:
-    """
-    Shared by all states.
-
-    :ivar outbox: what the owner of the association must act on.
-    """
-
-    outbox: list[Opened | Ended] = attrs.field(factory=list)
-
-
-class LifeInputs(Protocol):
-    """What can happen to an association."""
-
-    def finish(self) -> None:
-        """The handshake is done and the peer is who it should be."""
-
-    def end(self, reason: Ending | None) -> None:
-        """Stop; ``None`` says that our own side wants it."""
-
-
-def _life_machine() -> Callable[[LifeFacts], LifeInputs]:
-    machine = TypeMachineBuilder(LifeInputs, LifeFacts)
-    handshaking = machine.state("handshaking")
-    opened = machine.state("opened")
-    over = machine.state("over")
-
-    @handshaking.upon(LifeInputs.finish).to(opened)
-    def announce(_inputs: LifeInputs, facts: LifeFacts) -> None:
-        facts.outbox.append(Opened())
-
-    @handshaking.upon(LifeInputs.end).to(over)
-    def give_up(_inputs: LifeInputs, facts: LifeFacts, reason: Ending | None) -> None:
-        facts.outbox.append(Ended(reason, was_open=False))
-
-    @opened.upon(LifeInputs.end).to(over)
-    def part(_inputs: LifeInputs, facts: LifeFacts, reason: Ending | None) -> None:
-        facts.outbox.append(Ended(reason, was_open=True))
-
-    # Both ends may want the end at once; the second wish changes nothing.
-    @over.upon(LifeInputs.end).loop()
-    def stay(_inputs: LifeInputs, _facts: LifeFacts, reason: Ending | None) -> None:
-        del reason
-
-    return machine.build()
-
-
-open_life = _life_machine()
 
 
 @attrs.define(eq=False)
@@ -132,50 +43,34 @@ class Association:
     heard: float = attrs.field(init=False, repr=False)
     booked: float = attrs.field(default=inf, init=False, repr=False)
     is_over: bool = attrs.field(default=False, init=False, repr=False)
-    _facts: LifeFacts = attrs.field(factory=LifeFacts, init=False, repr=False)
-    _life: LifeInputs = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.heard = self.began
-        self._life = open_life(self._facts)
 
     def finish(self) -> None:
-        """The handshake is done."""
-        self._life.finish()
-        self._act()
+        """The handshake is done, and the peer is who it should be."""
+        self.is_open = True
+        self.max_payload = self.channel.max_payload
+        self.memory = self.channel.memory
 
-    def end(self, reason: Ending | None) -> Ended | None:
+    def end(self) -> bool:
         """
-        Stop.
+        Stop; both ends may want the end at once, and the second changes nothing.
 
-        :return: what the end amounts to; ``None`` if it was over already.
+        :return: whether payloads could pass until now.
         """
-        self._life.end(reason)
-        return self._act()
+        was_open, self.is_open, self.is_over = self.is_open, False, True
+        self.max_payload = 0
+        return was_open
 
-    def _act(self) -> Ended | None:
-        ended = None
-        for news in self._facts.outbox:
-            if isinstance(news, Opened):
-                self.is_open = True
-                self.max_payload = self.channel.max_payload
-                self.memory = self.channel.memory
-            else:
-                self.is_open = False
-                self.max_payload = 0
-                self.is_over = True
-                ended = news
-        self._facts.outbox.clear()
-        return ended
-
-    def due(self, idle: float, patience: float) -> float | None:
+    def due(self, idle: float, timeout: float) -> float | None:
         """When it next wants attention, if nothing is heard until then."""
         if self.is_open:
             return self.heard + idle
         if self.is_over:
             return None
         resend = self.channel.deadline()
-        expiry = self.began + patience
+        expiry = self.began + timeout
         return expiry if resend is None else min(resend, expiry)
 
 
@@ -189,11 +84,11 @@ class Agenda:
     on the caller's clock.
 
     :ivar idle: silence that ends an association.
-    :ivar patience: longest handshake.
+    :ivar timeout: longest handshake.
     """
 
     idle: float
-    patience: float
+    timeout: float
     _heap: list[tuple[float, int, Association]] = attrs.field(factory=list, init=False)
     _entries: int = attrs.field(default=0, init=False)
 
@@ -202,7 +97,7 @@ class Agenda:
 
     def remember(self, association: Association) -> None:
         """It is new, or something of it may be due earlier than it was."""
-        due = association.due(self.idle, self.patience)
+        due = association.due(self.idle, self.timeout)
         # Not for each datagram of a handshake: a peer decides how many come.
         if due is not None and due < association.booked:
             association.booked = due
@@ -217,7 +112,7 @@ class Agenda:
             if at != association.booked:
                 continue
             association.booked = inf
-            due = association.due(self.idle, self.patience)
+            due = association.due(self.idle, self.timeout)
             if due is not None and due <= now:
                 yield association
             self.remember(association)

@@ -11,7 +11,6 @@ from service_identity import VerificationError
 from service_identity.exceptions import CertificateError
 from service_identity.pyopenssl import verify_hostname
 
-from vinom.dtls.association import Ended, LifeFacts, Opened, open_life
 from vinom.dtls.channel import (
     LONGEST_DATAGRAM,
     Channel,
@@ -34,7 +33,7 @@ class DtlsClient:
     :param server_name: what the certificate must be for; it carries the ticket.
     :param authority_pem: the trust anchors, PEM.
     :param idle: silence that ends the association, seconds.
-    :param patience: longest handshake, seconds.
+    :param timeout: longest handshake, seconds.
     :param mtu: longest datagram sent, bytes.
     :ivar max_payload: longest payload of one record, bytes; 0 until connected.
     :raises Misconfigured: the trust anchors cannot be read.
@@ -47,18 +46,16 @@ class DtlsClient:
         now: float,
         *,
         idle: float = 30.0,
-        patience: float = 10.0,
+        timeout: float = 10.0,
         mtu: int = 1200,
     ) -> None:
         self.server_name = server_name
         self.max_payload = 0
         self.is_open = False
         self._channel = Channel(client_context(authority_pem), mtu)
-        self._idle, self._patience = idle, patience
+        self._idle, self._timeout = idle, timeout
         self._began = self._heard = now
         self._is_over = False
-        self._facts = LifeFacts()
-        self._life = open_life(self._facts)
         self._events: list[ClientEvent] = []
         self._datagrams: list[bytes] = []
         self._has_unsent = False
@@ -92,8 +89,9 @@ class DtlsClient:
             self._end("certificate")
             return
         self._heard = now
-        self._life.finish()
-        self._act()
+        self.is_open = True
+        self.max_payload = channel.max_payload
+        self._events.append(Connected(self))
         # The server's first payloads may have overtaken its last flight.
         self._open_records(b"", now)
 
@@ -136,29 +134,18 @@ class DtlsClient:
         self._end(None)
 
     def _end(self, reason: Ending | None) -> None:
-        self._life.end(reason)
-        self._act()
-
-    def _act(self) -> None:
-        for news in self._facts.outbox:
-            if isinstance(news, Opened):
-                self.is_open = True
-                self.max_payload = self._channel.max_payload
-                self._events.append(Connected(self))
-            else:
-                self._finish(news)
-        self._facts.outbox.clear()
-
-    def _finish(self, ended: Ended) -> None:
-        self.is_open = False
-        self._is_over = True
-        if ended.owes_goodbye:
-            self._datagrams += self._channel.close()
-        else:
+        """Stop; ``None`` says that our own side wants it."""
+        if self._is_over:
+            return
+        self.is_open, self._is_over = False, True
+        if reason == "failed":
+            # Its OpenSSL disagrees with ours: there is nobody to say goodbye to.
             self._datagrams += self._channel.flush()
+        else:
+            self._datagrams += self._channel.close()
         self._has_unsent = False
-        if ended.reason is not None:
-            self._events.append(Disconnected(self, ended.reason))
+        if reason is not None:
+            self._events.append(Disconnected(self, reason))
 
     def alarm(self, now: float) -> None:
         """Do what is due: repeat a flight, or give up."""
@@ -167,7 +154,7 @@ class DtlsClient:
         if self.is_open:
             if now >= self._heard + self._idle:
                 self._end("idle")
-        elif now >= self._began + self._patience:
+        elif now >= self._began + self._timeout:
             self._end("timeout")
         else:
             self._datagrams += self._channel.resend_due(now)
@@ -178,7 +165,7 @@ class DtlsClient:
             return None
         if self.is_open:
             return self._heard + self._idle
-        expiry = self._began + self._patience
+        expiry = self._began + self._timeout
         resend = self._channel.deadline()
         return expiry if resend is None else min(resend, expiry)
 

@@ -23,7 +23,7 @@ class ClientPort(DatagramProtocol):
     :param deliver: gets the events, as they come.
     :param refused: called when the operating system says that nobody listens
         there (ICMP), or took the socket away; the port may be closed by then.
-    :param worn: a filter between this port and the network.
+    :param datagram_filter: stands between this port and the network.
     """
 
     transport: IUDPTransport
@@ -37,14 +37,14 @@ class ClientPort(DatagramProtocol):
         port: int,
         deliver: Callable[[list[ClientEvent]], None],
         refused: Callable[[], None],
-        worn: IDatagramFilter | None = None,
+        datagram_filter: IDatagramFilter | None = None,
     ) -> None:
         self._clock = clock
         self._client = client
         self._address = (host, port)
         self._deliver = deliver
         self._refused = refused
-        self._worn = worn
+        self._filter = datagram_filter
         self._alarm = Alarm(clock, client.deadline, self._ring)
         self._write: Write | None = None
         self._is_stopped = False
@@ -70,10 +70,10 @@ class ClientPort(DatagramProtocol):
             self._refused()
 
     def datagramReceived(self, datagram: bytes, address: Address) -> None:
-        if self._worn is None:
+        if self._filter is None:
             self._take(datagram, address)
         else:
-            self._worn.incoming(datagram, address, self._take)
+            self._filter.incoming(datagram, address, self._take)
 
     def _take(self, datagram: bytes, address: Address) -> None:
         if self._is_stopped:
@@ -93,8 +93,8 @@ class ClientPort(DatagramProtocol):
         self.flush()
         self._is_stopped = True
         self._alarm.stop()
-        if self._worn is not None and self._worn.longest_hold:
-            self._clock.callLater(self._worn.longest_hold, self._hang_up)
+        if self._filter is not None and self._filter.longest_hold:
+            self._clock.callLater(self._filter.longest_hold, self._hang_up)
         else:
             self._hang_up()
 
@@ -107,10 +107,10 @@ class ClientPort(DatagramProtocol):
         while events := self._client.take_events():
             self._deliver(events)
         for datagram in self._client.take_datagrams():
-            if self._worn is None:
+            if self._filter is None:
                 self._put(datagram, self._address)
             else:
-                self._worn.outgoing(datagram, self._address, self._put)
+                self._filter.outgoing(datagram, self._address, self._put)
         if not self._is_stopped:
             self._alarm.arm()
 

@@ -1,12 +1,8 @@
 """
-A server's UDP port, which wears DTLS; a client's is in `vinom.dtls.client_port`.
+A server's UDP port that speaks DTLS; a client's is in `vinom.dtls.client_port`.
 
-It collects what one turn of the reactor brings and hands it on in one piece, so
-that many inputs make one broadcast.
-
-A socket that is looked at now and then while it is busy.
-
-The sockets below UDP ports: the cheapest ways in and out, and room to wait in.
+It collects what one turn of the reactor brings and answers it in one piece, so that
+many inputs make one broadcast. While it is busy it is looked at now and then only.
 """
 
 from __future__ import annotations
@@ -26,7 +22,6 @@ from vinom.dtls.admission import Address
 from vinom.dtls.association import Association
 from vinom.dtls.channel import LONGEST_DATAGRAM
 from vinom.dtls.server import DtlsServer, ServerEvent
-from vinom.limits.load import Pacing
 from vinom.reactor.alarm import Alarm
 
 
@@ -41,6 +36,47 @@ class Looked(Protocol):
 
     def stopReading(self) -> None:
         """Not any more."""
+
+
+@attrs.define
+class Pacing:
+    """
+    Judge by how much of the last moments turns took. Times: seconds.
+
+    A turn costs much by itself and each datagram in it little. A port that is woken
+    by each one would spend most of its time on turns, so one that has little time
+    left is looked at now and then instead; all others answer at once.
+
+    :ivar pause: from one look to the next; what comes meanwhile waits so long.
+    :ivar window: how long turns are counted.
+    :ivar busy: share of a window above which there are pauses.
+    :ivar calm: share below which there are none any more; pauses themselves make
+        it less.
+    :ivar most: datagrams in one look above which the next one comes at once: the
+        operating system does not keep many.
+    """
+
+    pause: float = 0.002
+    window: float = 0.05
+    busy: float = 0.5
+    calm: float = 0.15
+    most: int = 96
+    is_paced: bool = False
+    _since: float = 0.0
+    _spent: float = 0.0
+
+    def turned(self, datagrams: int, took: float, now: float) -> float:
+        """
+        A turn is over that took so many datagrams, and so long.
+
+        :returns: how long to wait before the next look; 0 is not at all.
+        """
+        if now - self._since >= self.window:
+            share = self._spent / (now - self._since)
+            self.is_paced = share >= (self.calm if self.is_paced else self.busy)
+            self._since, self._spent = now, 0.0
+        self._spent += took
+        return self.pause if self.is_paced and datagrams <= self.most else 0.0
 
 
 class PacedReader:
@@ -66,7 +102,7 @@ class PacedReader:
                 self._is_asleep = True
                 self._port.stopReading()
             self._next = self._clock.callLater(pause, self._look)
-        else:
+        elif self._is_asleep:
             self._wake()
 
     def stop(self) -> None:
@@ -77,13 +113,13 @@ class PacedReader:
         self._is_asleep = False
 
     def _wake(self) -> None:
-        if self._is_asleep:
-            self._is_asleep = False
-            self._port.startReading()
+        self._is_asleep = False
+        self._port.startReading()
 
     def _look(self) -> None:
         self._next = None
-        self._wake()
+        if self._is_asleep:
+            self._wake()
         self._port.doRead()
 
 
@@ -192,9 +228,10 @@ class DatagramPort(DatagramProtocol):
     shaking hands, then strangers. Of these two only so many: the rest is dropped.
 
     :param server: is fed, asked and emptied here and nowhere else.
-    :param deliver: gets the events of one reactor turn; what it sends by `send`
-        meanwhile leaves in the same turn.
-    :param worn: a filter between this port and the network.
+    :param deliver: called when all that a turn brought was received, with the turn's
+        events; also without events where the server hands payloads to `received`;
+        what it sends by `send` leaves in the same turn.
+    :param datagram_filter: stands between this port and the network.
     :param turned: told after each turn how long it took, and when it ended.
     :param seconds: the clock of these; *clock*'s unless given.
     :param receive_buffer: what to ask of the kernel for what waits, bytes.
@@ -211,7 +248,7 @@ class DatagramPort(DatagramProtocol):
         clock: IReactorTime,
         server: DtlsServer,
         deliver: Callable[[list[ServerEvent]], None],
-        worn: IDatagramFilter | None = None,
+        datagram_filter: IDatagramFilter | None = None,
         *,
         shares: TurnShares = TurnShares(),
         turned: Callable[[float, float], None] | None = None,
@@ -222,7 +259,7 @@ class DatagramPort(DatagramProtocol):
         self._receive_buffer = receive_buffer
         self._server = server
         self._deliver = deliver
-        self._worn = worn
+        self._filter = datagram_filter
         self._alarm = Alarm(clock, server.deadline, self._ring)
         self._turn: IDelayedCall | None = None
         self._is_awake = self._is_held = False
@@ -247,7 +284,7 @@ class DatagramPort(DatagramProtocol):
         bound = socket_of(self.transport)
         if bound is not None:
             widen_receive_buffer(bound, self._receive_buffer)
-            if bound.family == socket.AF_INET and self._worn is None:
+            if bound.family == socket.AF_INET and self._filter is None:
                 # Of IPv6's addresses Twisted keeps two of four parts; it may go on.
                 self._read = bound.recvfrom
                 # It reads one datagram of each burst, and we the others.
@@ -270,8 +307,8 @@ class DatagramPort(DatagramProtocol):
         self._turn, self._is_awake = None, False
 
     def datagramReceived(self, datagram: bytes, address: Address) -> None:
-        if self._worn is not None:
-            self._worn.incoming(datagram, address, self._take)
+        if self._filter is not None:
+            self._filter.incoming(datagram, address, self._take)
             self._count_read()
         elif self._read is None:
             self._take(datagram, address)
@@ -285,10 +322,12 @@ class DatagramPort(DatagramProtocol):
             if not is_turn_due:
                 self._began = self._seconds()
             try:
-                self._take(datagram, address)
+                now = self._clock.seconds()
+                if not self._server.receive_play(datagram, address, now):
+                    self._set_aside(datagram, address)
                 self._take_what_waits(self._read)
             finally:
-                # Whatever one datagram did: awake for ever is as good as deaf.
+                # Always: a port that never leaves this state would stop answering.
                 if not is_turn_due:
                     # Here and now: a timed call would cost as much as some inputs.
                     self._take_turn()
@@ -398,8 +437,12 @@ class DatagramPort(DatagramProtocol):
                 before, self._heard = self._heard, self._server.datagrams_in
                 self._reader.turned(self._heard - before, took, ended)
             if self._write is not None:
-                self._alarm.arm()
-                if self._server.has_news or self._known or self._strangers:
+                server = self._server
+                if server.has_moved:
+                    # Not for play, which only ever moves deadlines away.
+                    server.has_moved = False
+                    self._alarm.arm()
+                if server.events or server.datagrams or self._known or self._strangers:
                     self._wake()
 
     def _hear_the_rest(self) -> None:
@@ -426,19 +469,22 @@ class DatagramPort(DatagramProtocol):
             self._log.info("the flood of junk is over: strangers may ask as before")
 
     def flush(self) -> None:
-        """Deliver and send what there is, now; for somebody about to exit."""
-        while events := self._server.take_events():
-            self._deliver(events)
-        if self._worn is None:
-            self._put_all(self._server.take_datagrams())
-        else:
-            for datagram, address in self._server.take_datagrams():
-                self._worn.outgoing(datagram, address, self._put)
-
-    def _put(self, datagram: bytes, address: Address) -> None:
-        self._put_all([(datagram, address)])
-
-    def _put_all(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        """Deliver and send what there is, now; for a process about to exit."""
+        server = self._server
+        while True:
+            events, server.events = server.events, []
+            if events or server.has_received:
+                server.has_received = False
+                self._deliver(events)
+            if not server.events:
+                break
+        # As `DtlsServer.take_datagrams`, and written out: most turns are one input's.
+        datagrams, server.datagrams = server.datagrams, []
+        server.datagrams_out += len(datagrams)
+        if self._filter is not None:
+            for datagram, address in datagrams:
+                self._filter.outgoing(datagram, address, self._put)
+            return
         write = self._write
         if write is None:
             return
@@ -448,6 +494,13 @@ class DatagramPort(DatagramProtocol):
             except (OSError, MessageLengthError):
                 # A full buffer or an unreachable address: to the peer it is one
                 # more lost datagram, and the next one may pass.
+                self.unsendable += 1
+
+    def _put(self, datagram: bytes, address: Address) -> None:
+        if self._write is not None:
+            try:
+                self._write(datagram, address)
+            except (OSError, MessageLengthError):
                 self.unsendable += 1
 
     def _ring(self) -> None:

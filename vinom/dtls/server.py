@@ -3,14 +3,12 @@ The server's end of every DTLS association of one port.
 
 Datagrams and time in; datagrams, events and the next deadline out. What a
 datagram costs does not depend on how many associations there are.
-
-What the server's end of DTLS sends and tells, and how its associations end.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from vinom.dtls.admission import Address, Admission, Admit, Answer
 from vinom.dtls.association import Agenda, Association, Farewells
@@ -38,134 +36,28 @@ from vinom.dtls.records import (
 ServerEvent = Connected[Association] | Received[Association] | Disconnected[Association]
 
 
-class DtlsServerOut:
-    """
-    What `vinom.dtls.server.DtlsServer` knows of its peers, and tells them.
-
-    :ivar figures: handshakes by result, datagrams dropped by reason.
-    """
-
-    def __init__(self, mtu: int) -> None:
-        self.figures: Counter[str] = Counter()
-        self.datagrams_out = 0
-        self._mtu = mtu
-        self._open: dict[Address, Association] = {}
-        self._handshaking: dict[Address, Association] = {}
-        self._farewells = Farewells()
-        self._events: list[ServerEvent] = []
-        self._datagrams: list[tuple[bytes, Address]] = []
-
-    def send(self, association: Association, *payloads: bytes) -> None:
-        """
-        Seal *payloads* for one peer; nothing happens if it is gone.
-
-        They leave together, in as few datagrams as can be.
-
-        :raises ValueError: one is empty or longer than the peer's ``max_payload``.
-        """
-        if not association.is_open:
-            return
-        channel = association.channel
-        try:
-            channel.send(*payloads)
-        except ChannelBroken:
-            # No goodbye follows, so no time is needed for keeping one.
-            self._end(association, "failed", association.heard)
-            return
-        # Now, while what sealing used is in the processor's cache.
-        address, datagrams = association.address, self._datagrams
-        for datagram in channel.flush():
-            datagrams.append((datagram, address))
-
-    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
-        """
-        Seal one payload for each of some peers; as `send` in everything else.
-
-        :raises ValueError: one is empty or longer than its peer's ``max_payload``.
-        """
-        # Done for each state, so written out as in `receive_play`.
-        mtu, datagrams = self._mtu, self._datagrams
-        for association, payload in payloads:
-            most = association.max_payload
-            if not 0 < len(payload) <= most:
-                if not association.is_open:
-                    continue
-                raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
-            try:
-                datagram = association.memory.seal_one(payload)
-            except RecordError:
-                self._end(association, "failed", association.heard)
-                continue
-            if len(datagram) <= mtu:
-                datagrams.append((datagram, association.address))
-            else:
-                # Something of a handshake waited to go with it.
-                self._give(cut_datagrams(datagram, mtu), association.address)
-
-    def close(self, association: Association, now: float) -> None:
-        """Say close_notify and forget the peer; makes no event."""
-        self._end(association, None, now)
-
-    def _end(self, association: Association, reason: Ending | None, now: float) -> None:
-        address, channel = association.address, association.channel
-        ended = association.end(reason)
-        if ended is None:
-            return
-        if ended.was_open:
-            del self._open[address]
-        elif self._handshaking.get(address) is association:
-            del self._handshaking[address]
-        if ended.owes_goodbye:
-            goodbye = channel.close()
-            if goodbye and reason != "closed":
-                self._farewells.keep(address, goodbye[-1:], now)
-        else:
-            goodbye = channel.flush()
-        self._give(goodbye, address)
-        if not ended.was_open:
-            self.figures[f"handshake_{reason or 'closed'}"] += 1
-        elif reason is not None:
-            self._events.append(Disconnected(association, reason))
-
-    @property
-    def has_news(self) -> bool:
-        """Are there events or datagrams to be taken?"""
-        return bool(self._events or self._datagrams)
-
-    def take_events(self) -> list[ServerEvent]:
-        """What happened since the last call, oldest first."""
-        events, self._events = self._events, []
-        return events
-
-    def take_datagrams(self) -> list[tuple[bytes, Address]]:
-        """What is to be sent, with where to."""
-        datagrams, self._datagrams = self._datagrams, []
-        self.datagrams_out += len(datagrams)
-        return datagrams
-
-    def _give(self, datagrams: list[bytes], address: Address) -> None:
-        for datagram in datagrams:
-            self._datagrams.append((datagram, address))
-
-
 _FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
 
 
-class DtlsServer(DtlsServerOut):
+class DtlsServer:
     """
     Admit, shake hands, open, seal, say goodbye.
 
     Times are seconds on the caller's clock, which is also the tickets' one (Unix
     epoch).
 
-    :param certificate: leaf and chain, PEM.
-    :param key: the leaf's private key, PEM.
-    :param idle: silence that ends an association, seconds.
-    :param patience: longest handshake, seconds.
-    :param mtu: longest datagram sent, bytes.
-    :param max_handshakes: handshakes at once; the oldest gives way.
-    :raises Misconfigured: certificate or key are not usable.
+    :ivar figures: handshakes by result, datagrams dropped by reason.
+    :ivar events: what happened and was not taken yet, oldest first.
+    :ivar datagrams: what is to be sent, with where to.
+    :ivar has_moved: something may be due earlier than `deadline` said; a caller that
+        asks for it again sets this to ``False``.
+    :ivar has_received: were payloads given to `received`? A caller who answers sets
+        this to ``False``.
+    :ivar received: gets the payloads of associations that have an owner, at once;
+        without it they are events.
     """
+
+    received: Callable[[Association, bytes], None] | None = None
 
     def __init__(
         self,
@@ -174,16 +66,35 @@ class DtlsServer(DtlsServerOut):
         admission: Admission,
         *,
         idle: float = 30.0,
-        patience: float = 10.0,
+        timeout: float = 10.0,
         mtu: int = 1200,
         max_handshakes: int = 256,
     ) -> None:
-        super().__init__(mtu)
+        """
+        Serve nobody yet.
+
+        :param certificate: leaf and chain, PEM.
+        :param key: the leaf's private key, PEM.
+        :param admission: judges strangers.
+        :param idle: silence that ends an association, seconds.
+        :param timeout: longest handshake, seconds.
+        :param mtu: longest datagram sent, bytes.
+        :param max_handshakes: handshakes at once; the oldest gives way.
+        :raises Misconfigured: certificate or key are not usable.
+        """
         self.admission = admission
-        self.datagrams_in = 0
+        self.figures: Counter[str] = Counter()
+        self.events: list[ServerEvent] = []
+        self.datagrams: list[tuple[bytes, Address]] = []
+        self.datagrams_in = self.datagrams_out = 0
+        self.has_moved, self.has_received = True, False
         self._context = server_context(certificate, key)
-        self._patience, self._max_handshakes = patience, max_handshakes
-        self._agenda = Agenda(idle, patience)
+        self._timeout, self._max_handshakes = timeout, max_handshakes
+        self._mtu = mtu
+        self._open: dict[Address, Association] = {}
+        self._handshaking: dict[Address, Association] = {}
+        self._agenda = Agenda(idle, timeout)
+        self._farewells = Farewells()
 
     @property
     def associations(self) -> Collection[Association]:
@@ -224,7 +135,12 @@ class DtlsServer(DtlsServerOut):
             self._opened(association, [], ending_of(error), now)
         else:
             association.heard = now
-            self._events.append(Received(association, payload))
+            received = self.received
+            if received is not None and association.owner is not None:
+                self.has_received = True
+                received(association, payload)
+            else:
+                self.events.append(Received(association, payload))
         return True
 
     def is_known(self, address: Address) -> bool:
@@ -234,6 +150,7 @@ class DtlsServer(DtlsServerOut):
     def receive(self, datagram: bytes, address: Address, now: float) -> None:
         """Take a datagram from anybody."""
         self.datagrams_in += 1
+        self.has_moved = True
         if not 0 < len(datagram) <= LONGEST_DATAGRAM:
             self.figures["dropped_size"] += 1
             return
@@ -246,11 +163,13 @@ class DtlsServer(DtlsServerOut):
     def overflowed(self, count: int, now: float) -> None:
         """So many datagrams of strangers came that there was no time for."""
         self.datagrams_in += count
+        self.has_moved = True
         self.admission.overflowed(count, now)
 
     def _open_records(
         self, association: Association, datagram: bytes, now: float
-    ) -> None:
+    ) -> bool:
+        """Open what a datagram holds; returns whether there were payloads."""
         payloads: list[bytes] = []
         ending: Ending | None = None
         try:
@@ -261,6 +180,7 @@ class DtlsServer(DtlsServerOut):
             ending = "failed"
         if datagram or payloads or ending is not None:
             self._opened(association, payloads, ending, now)
+        return bool(payloads)
 
     def _opened(
         self,
@@ -273,8 +193,13 @@ class DtlsServer(DtlsServerOut):
         if payloads:
             association.heard = now
             association.channel.forget_flight()
+            received = None if association.owner is None else self.received
             for payload in payloads:
-                self._events.append(Received(association, payload))
+                if received is not None:
+                    self.has_received = True
+                    received(association, payload)
+                else:
+                    self.events.append(Received(association, payload))
         elif ending is None:
             # Forged, or a copy. It counts as nothing: not even as being there.
             self.figures["dropped_unreadable"] += 1
@@ -333,7 +258,7 @@ class DtlsServer(DtlsServerOut):
             return
         verdict = self.admission.judge(datagram, address, now)
         if isinstance(verdict, Answer):
-            self._datagrams.append((verdict.datagram, address))
+            self.datagrams.append((verdict.datagram, address))
         elif isinstance(verdict, Admit):
             self._begin(verdict, datagram, address, now)
 
@@ -342,11 +267,11 @@ class DtlsServer(DtlsServerOut):
     ) -> None:
         older = self._handshaking.pop(address, None)
         if older is not None:
-            older.end("replaced")
+            older.end()
             self.figures["handshake_replaced"] += 1
         elif len(self._handshaking) >= self._max_handshakes:
             oldest = self._handshaking.pop(next(iter(self._handshaking)))
-            oldest.end("timeout")
+            oldest.end()
             self.figures["handshake_evicted"] += 1
         self._farewells.forget(address)
         newcomer = Association(
@@ -383,7 +308,7 @@ class DtlsServer(DtlsServerOut):
         newcomer.finish()
         newcomer.heard = now
         self.figures["handshake_finished"] += 1
-        self._events.append(Connected(newcomer))
+        self.events.append(Connected(newcomer))
         self._agenda.remember(newcomer)
         # The client's first payloads may have come in the same datagram.
         self._open_records(newcomer, b"", now)
@@ -392,9 +317,7 @@ class DtlsServer(DtlsServerOut):
         self, association: Association, datagram: bytes, now: float
     ) -> None:
         """An alert, or a part of a finished handshake that the peer repeats."""
-        events = len(self._events)
-        self._open_records(association, datagram, now)
-        if association.is_over or len(self._events) > events:
+        if self._open_records(association, datagram, now) or association.is_over:
             return
         answer = association.channel.flush()
         if not answer and datagram[0] in _FLIGHT:
@@ -413,7 +336,7 @@ class DtlsServer(DtlsServerOut):
     def _attend(self, association: Association, now: float) -> None:
         if association.is_open:
             self._end(association, "idle", now)
-        elif now >= association.began + self._patience:
+        elif now >= association.began + self._timeout:
             self._end(association, "timeout", now)
         else:
             self._give(association.channel.resend_due(now), association.address)
@@ -427,3 +350,104 @@ class DtlsServer(DtlsServerOut):
         if own is None or relief is None:
             return relief if own is None else own
         return min(own, relief)
+
+    # What goes out.
+
+    def send(self, association: Association, *payloads: bytes) -> None:
+        """
+        Seal *payloads* for one peer; nothing happens if it is gone.
+
+        They leave together, in as few datagrams as can be.
+
+        :raises ValueError: one is empty or longer than the peer's ``max_payload``.
+        """
+        if not association.is_open:
+            return
+        channel = association.channel
+        try:
+            channel.send(*payloads)
+        except ChannelBroken:
+            # No goodbye follows, so no time is needed for keeping one.
+            self._end(association, "failed", association.heard)
+            return
+        # Now, while what sealing used is in the processor's cache.
+        address, datagrams = association.address, self.datagrams
+        for datagram in channel.flush():
+            datagrams.append((datagram, address))
+
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+        """
+        Seal one payload for each of some peers; as `send` in everything else.
+
+        :raises ValueError: one is empty or longer than its peer's ``max_payload``.
+        """
+        # Done for each state, so written out as in `receive_play`.
+        mtu, datagrams = self._mtu, self.datagrams
+        for association, payload in payloads:
+            most = association.max_payload
+            if not 0 < len(payload) <= most:
+                if not association.is_open:
+                    continue
+                raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+            try:
+                datagram = association.memory.seal_one(payload)
+            except RecordError:
+                self._end(association, "failed", association.heard)
+                continue
+            if len(datagram) <= mtu:
+                datagrams.append((datagram, association.address))
+            else:
+                # Something of a handshake waited to go with it.
+                self._give(cut_datagrams(datagram, mtu), association.address)
+
+    def close(self, association: Association, now: float) -> None:
+        """Say close_notify and forget the peer; makes no event."""
+        self._end(association, None, now)
+
+    def _end(self, association: Association, reason: Ending | None, now: float) -> None:
+        """
+        Stop serving a peer.
+
+        :param reason: ``None`` if our own side wants it.
+        """
+        if association.is_over:
+            return
+        address, channel = association.address, association.channel
+        was_open = association.end()
+        self.has_moved = True
+        if was_open:
+            del self._open[address]
+        elif self._handshaking.get(address) is association:
+            del self._handshaking[address]
+        if reason in ("failed", "replaced"):
+            # Its OpenSSL disagrees with ours, or a newer peer has its address.
+            goodbye = channel.flush()
+        else:
+            goodbye = channel.close()
+            if goodbye and reason != "closed":
+                self._farewells.keep(address, goodbye[-1:], now)
+        self._give(goodbye, address)
+        if not was_open:
+            self.figures[f"handshake_{reason or 'closed'}"] += 1
+        elif reason is not None:
+            self.events.append(Disconnected(association, reason))
+
+    @property
+    def has_news(self) -> bool:
+        """Are there events or datagrams to be taken?"""
+        return bool(self.events or self.datagrams)
+
+    def take_events(self) -> list[ServerEvent]:
+        """What happened since the last call, oldest first."""
+        events, self.events = self.events, []
+        return events
+
+    def take_datagrams(self) -> list[tuple[bytes, Address]]:
+        """What is to be sent, with where to."""
+        datagrams, self.datagrams = self.datagrams, []
+        self.datagrams_out += len(datagrams)
+        return datagrams
+
+    def _give(self, datagrams: list[bytes], address: Address) -> None:
+        for datagram in datagrams:
+            self.datagrams.append((datagram, address))

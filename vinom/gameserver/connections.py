@@ -1,4 +1,4 @@
-"""What players' connections bring, handed to rooms; what a turn brings is one piece."""
+"""Players' connections: what they bring goes to rooms, and is answered once a turn."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ class Connections:
     """
     Serve the connections of one game server.
 
-    :param limits: of each connection.
-    :param figures: counts what was dropped and why.
-    :param seconds: a clock that never goes back.
-    :param turn: called with each room that was brought something, when all is in.
     :ivar reception: has those who have no seat; ``None`` before a port is bound.
     """
 
@@ -34,53 +30,65 @@ class Connections:
         limits: ConnectionLimits,
         figures: Counter[str],
         seconds: Callable[[], float],
-        turn: Callable[[HostedRoom, float], None],
     ) -> None:
+        """
+        Serve nobody yet.
+
+        :param limits: of each connection.
+        :param figures: counts what was dropped and why.
+        :param seconds: a clock that never goes back.
+        """
         self.reception: Reception | None = None
-        self._limits, self._figures = limits, figures
-        self._seconds, self._turn = seconds, turn
+        self._limits, self._figures, self._seconds = limits, figures, seconds
+        self._touched: dict[HostedRoom, None] = {}
 
-    def deliver(self, events: list[ServerEvent]) -> None:
-        """Take what one turn of the reactor brought; answer it as one."""
+    def received(self, association: Association, payload: bytes) -> None:
+        """Take one payload of a connection; `deliver` follows in the same turn."""
+        connection = association.owner
+        if not isinstance(connection, Connection):
+            return
         now = self._seconds()
-        touched: set[HostedRoom] = set()
-        for event in events:
-            if type(event) is Received:
-                # Written out, because there is one for each input.
-                connection = event.association.owner
-                if not isinstance(connection, Connection):
-                    continue
-                if not connection.allowance.take(now):
-                    # As if it was lost: what matters is sent again.
-                    self._figures["packets_dropped_rate"] += 1
-                    continue
-                try:
-                    news = connection.link.receive(event.payload, now)
-                except PeerError as error:
-                    self._figures["packets_dropped_bad"] += 1
-                    connection.refuse(Code.BAD_PACKET, str(error), now)
-                    news = []
-                room, seat = connection.room, connection.seat
-                if room is None or seat is None:
-                    if self.reception is not None:
-                        self.reception.take(connection, news, now)
-                    continue
-                if news:
-                    room.take(connection, seat, news, now)
-                if not room.can_wait(connection, news):
-                    touched.add(room)
-            elif type(event) is Connected:
-                self._open(event.association, now)
-            elif type(event) is Disconnected:
-                self._lose(event.association.owner, now, touched)
-        for room in touched:
-            self._turn(room, now)
-
-    def _open(self, association: Association, now: float) -> None:
-        if self.reception is None or not association.is_open:
-            # In what came at once it may be lost already, and that is told next.
+        if not connection.allowance.take(now):
+            # As if it was lost: what matters is sent again.
+            self._figures["packets_dropped_rate"] += 1
             return
         try:
+            news = connection.link.receive(payload, now)
+        except PeerError as error:
+            self._figures["packets_dropped_bad"] += 1
+            connection.refuse(Code.BAD_PACKET, str(error), now)
+            news = []
+        room, seat = connection.room, connection.seat
+        if room is None or seat is None:
+            if self.reception is not None:
+                self.reception.take(connection, news, now)
+            return
+        if news:
+            room.take(connection, seat, news, now)
+        if not room.can_wait(connection, news):
+            self._touched[room] = None
+
+    def deliver(self, events: list[ServerEvent]) -> None:
+        """Take the events of a turn, and answer all that the turn brought as one."""
+        for event in events:
+            if type(event) is Received:
+                self.received(event.association, event.payload)
+            elif type(event) is Connected:
+                self._open(event.association)
+            elif type(event) is Disconnected:
+                self._lose(event.association.owner)
+        if self._touched:
+            touched, self._touched = self._touched, {}
+            now = self._seconds()
+            for room in touched:
+                room.end_turn(now)
+
+    def _open(self, association: Association) -> None:
+        if self.reception is None or not association.is_open:
+            # It may be lost already; the next event says so.
+            return
+        try:
+            now = self._seconds()
             connection = Connection.open(association, self._limits, now, self._figures)
         except PeerError as error:
             self._log.info("a connection is refused: {why}", why=str(error))
@@ -89,18 +97,18 @@ class Connections:
             association.owner = connection
             self.reception.add(connection)
 
-    def _lose(self, connection: object, now: float, touched: set[HostedRoom]) -> None:
+    def _lose(self, connection: object) -> None:
         if not isinstance(connection, Connection):
             return
         connection.association.owner = None
         connection.link.end()
         if connection.room is not None and connection.seat is not None:
-            touched.add(connection.room)
-            connection.room.lost(connection, connection.seat, now)
+            self._touched[connection.room] = None
+            connection.room.lost(connection, connection.seat, self._seconds())
         elif self.reception is not None:
             self.reception.discard(connection)
 
     def dismiss(self, connection: Connection) -> None:
-        """A connection is refused, and told why for a while."""
+        """Keep a connection that was refused, so that its player is sent the reason."""
         if self.reception is not None:
             self.reception.add(connection)

@@ -24,47 +24,44 @@ from vinom.tokens import Claims, TokenVerifier
 
 class Workload:
     """
-    Judge the reactor's turns, and say so once when the judgement changes.
+    Judge the reactor's turns, and log once when the judgement changes.
 
-    Ticks and what comes by way of the node send nothing, or only later: a port sees
-    its own part of a turn. Whoever measures the reactor sees all of it.
+    Ticks and what comes by way of the node send nothing, or only later, so a port sees
+    its own part of a turn only; what measures the reactor sees all of it.
 
-    :param figures: counts how often there was too much.
-    :param turns: measures the reactor, if anybody does.
-    :ivar port_turned: what the port is to tell of its turns; ``None`` if *turns*
-        tells of whole ones.
+    :ivar port_turned: called after each turn of the port with how long it took and when
+        it ended; ``None`` if whole turns are measured.
     """
 
     _log = Logger()
 
     def __init__(self, figures: Counter[str], turns: TurnWatch | None = None) -> None:
-        self._overload = Overload()
+        """
+        Judge the turns to come.
+
+        :param figures: counts how often there was too much.
+        :param turns: measures the reactor, where it is measured.
+        """
+        self._overload = Overload(changed=self._changed)
         self._figures = figures
-        self._was_high = False
-        has_turns = turns is not None and turns.report_to(self.turned)
+        has_turns = turns is not None and turns.report_to(self._overload.turned)
         self.port_turned: Callable[[float, float], None] | None = (
-            None if has_turns else self.turned
+            None if has_turns else self._overload.turned
         )
 
-    def turned(self, took: float, now: float) -> None:
-        """A turn of the reactor, or of the port, is over."""
-        self._overload.turned(took, now)
-        self.is_high(now)
-
     def is_high(self, now: float) -> bool:
-        """Should those who are new come later?"""
-        is_high = self._overload.is_high(now)
-        if is_high is not self._was_high:
-            self._was_high = is_high
-            if is_high:
-                self._figures["overloads"] += 1
-                self._log.warn(
-                    "turns take {average:.3f} s: new players are told to come later",
-                    average=self._overload.average,
-                )
-            else:
-                self._log.info("turns are quick again: new players may come")
-        return is_high
+        """Should newcomers come later?"""
+        return self._overload.is_high(now)
+
+    def _changed(self, is_high: bool) -> None:
+        if is_high:
+            self._figures["overloads"] += 1
+            self._log.warn(
+                "turns take {average:.3f} s: new players are told to come later",
+                average=self._overload.average,
+            )
+        else:
+            self._log.info("turns are quick again: new players may come")
 
     def refuse_newcomer(self, now: float) -> None:
         """
@@ -87,7 +84,6 @@ class Reception:
 
     :param clock: its seconds are of the Unix epoch, as those of tokens.
     :param seconds: a clock that never goes back, as that of links.
-    :param seated: told of a room that somebody just came to.
     :param workload: turns new players away while there is too much to do.
     """
 
@@ -101,14 +97,13 @@ class Reception:
         seconds: Callable[[], float],
         entropy: Callable[[int], bytes],
         port: DatagramPort,
-        seated: Callable[[HostedRoom, float], None],
         figures: Counter[str],
         workload: Workload,
     ) -> None:
         self.port = port
         self._rooms, self._verifier = rooms, verifier
         self._clock, self._seconds, self._entropy = clock, seconds, entropy
-        self._seated, self._figures = seated, figures
+        self._figures = figures
         self._workload = workload
         # Oldest first.
         self._connections: dict[Connection, None] = {}
@@ -174,7 +169,7 @@ class Reception:
         if older is not None:
             # It is told why, for a while.
             self.add(older)
-        self._seated(hosted, now)
+        hosted.end_turn(now)
 
     def _is_newcomer(self, connection: Connection, asked: JoinAsked) -> bool:
         """Is it, as far as its ticket says, nobody who played here before?"""

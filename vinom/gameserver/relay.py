@@ -289,7 +289,6 @@ class Relays:
         clock: IReactorTime,
         seconds: Callable[[], float],
         report: Callable[[ToNode], None],
-        end_turn: Callable[[HostedRoom, float], None],
         dismiss: Callable[[Connection], None],
     ) -> None:
         """
@@ -299,11 +298,10 @@ class Relays:
         :param clock: ends a turn; its seconds are not read.
         :param seconds: a clock that never goes back.
         :param report: sends to the node.
-        :param end_turn: called with each room when its turn's inputs are in.
         :param dismiss: gets connections that a relayed player replaced.
         """
         self._rooms, self._clock, self._seconds = rooms, clock, seconds
-        self._report, self._turn, self._dismiss = report, end_turn, dismiss
+        self._report, self._dismiss = report, dismiss
         self._relays: dict[HostedRoom, Relay] = {}
         self._touched: dict[HostedRoom, None] = {}
         self._later: IDelayedCall | None = None
@@ -324,7 +322,7 @@ class Relays:
             )
         relay.take(message, now)
         if hosted.room.game.states == "every":
-            self._turn(hosted, now)
+            hosted.end_turn(now)
             return
         self._touched[hosted] = None
         if self._later is None:
@@ -343,7 +341,7 @@ class Relays:
             if seat.is_relayed:
                 seat.is_relayed = False
                 hosted.miss(seat, now)
-        self._turn(hosted, now)
+        hosted.end_turn(now)
 
     def _must_wait(self, hosted: HostedRoom) -> bool:
         """Newest wins: while the node is behind, states are not made for it."""
@@ -359,4 +357,4 @@ class Relays:
         touched, self._touched = self._touched, {}
         now = self._seconds()
         for hosted in touched:
-            self._turn(hosted, now)
+            hosted.end_turn(now)

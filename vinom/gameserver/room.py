@@ -55,10 +55,12 @@ from vinom.packets.seat import (
     SeatEvent,
     SeatLink,
 )
+from vinom.play.choices import action_decoder
 from vinom.play.clock import AWAY_PATIENCE, JOIN_PATIENCE
 from vinom.play.guard import Guard
 from vinom.play.room import Room, outcome_facts
 from vinom.play.views import EVERYBODY
+from vinom.reactor.alarm import Alarms
 
 #: Pause between tries of a room that is over, seconds: much may be lost, but not
 #: the end.
@@ -181,7 +183,9 @@ class HostedRoom:
         now: float,
         *,
         port: DatagramPort,
+        alarms: Alarms,
         report: Callable[[ToNode], None],
+        over: Callable[[HostedRoom], None],
         recording: Recording,
         guard: Guard | None = None,
         is_relayed: bool = False,
@@ -194,7 +198,9 @@ class HostedRoom:
         :param game: the rules.
         :param now: when the room is opened.
         :param port: sends to players.
+        :param alarms: rings this room; its deadlines are on the caller's clock.
         :param report: sends to the node.
+        :param over: called once, when every player was sent the end or had time to.
         :param recording: gets all that reaches the game.
         :param guard: ends calls into the game that take too long.
         :param is_relayed: see `vinom.control.messages.OpenRoom`.
@@ -215,8 +221,11 @@ class HostedRoom:
         self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
         self.is_relayed = is_relayed
         self.ticks_soon = game.tick_hz >= SOON_HZ
-        self._port, self._report = port, report
+        self.name = f"match {plan.match_id}"
+        self._port, self._alarms = port, alarms
+        self._report, self._over = report, over
         self._shown = 0
+        self._decode = action_decoder(game)
         self._has_one_audience = room.has_one_audience
         self._shows_each = game.states == "every" and not game.tick_hz
         self._names = tuple(
@@ -224,6 +233,8 @@ class HostedRoom:
             for number, seat in enumerate(plan.seats)
         )
         self._links_at = inf
+        self._is_over = False
+        alarms.add(self)
 
     # Who comes and goes.
 
@@ -304,9 +315,7 @@ class HostedRoom:
         host = self.host
         for item in news:
             if isinstance(item, ActionArrived):
-                refused = host.act(
-                    seat.number, item.seq, item.data, self.room.decode_action, now
-                )
+                refused = host.act(seat.number, item.seq, item.data, self._decode, now)
                 if refused is not None:
                     self._refuse(seat, item.seq, refused, now)
                 elif self._shows_each:
@@ -433,21 +442,13 @@ class HostedRoom:
         :returns: is that all that any connection has to send?
         """
         room = self.room
-        self._shown = version = room.version
+        self._shown = version = room.play.version
         if not version:
             return False
         if version >= COUNTER_LIMIT - 1:
             room.close("time_limit", now)
         sent: list[tuple[Association, bytes]] = []
-        is_all = self._show_each(version, sent, now)
-        if sent:
-            self._port.send_each(sent)
-        return is_all and room.phase != "closed"
-
-    def _show_each(
-        self, version: int, sent: list[tuple[Association, bytes]], now: float
-    ) -> bool:
-        room, applied = self.room, self.host.applied
+        applied = self.host.applied
         has_one_audience = self._has_one_audience
         made: dict[Hashable, list[bytes]] = {}
         tails: list[bytes] | None = None
@@ -467,7 +468,8 @@ class HostedRoom:
                 if tails is None:
                     tails = made[audience] = self._encode(audience, version, now)
                 if not tails:
-                    return False
+                    is_all = False
+                    break
             seat.shown = version
             answered = applied[seat.number]
             packet = connection.link.make_state(version, tails, answered, now)
@@ -476,7 +478,9 @@ class HostedRoom:
             else:
                 connection.link.state(version, tails, answered, now)
                 is_all = False
-        return is_all
+        if sent:
+            self._port.send_each(sent)
+        return is_all and room.phase != "closed"
 
     def _encode(self, audience: Hashable, version: int, now: float) -> list[bytes]:
         room = self.room
@@ -532,7 +536,7 @@ class HostedRoom:
         self._report(SeatChanged(plan.match_id, seat.number, state))
 
     def end_turn(self, now: float) -> None:
-        """Send everybody what this turn changed."""
+        """Send everybody what this turn changed, and ring when something is due."""
         if not self.host.end_turn(now):
             port = self._port
             for seat in self.seats:
@@ -541,6 +545,14 @@ class HostedRoom:
                     self.lost(connection, seat, now)
         if now + ACK_DELAY < self._links_at:
             self._links_at = now + ACK_DELAY
+        if self.host.ended_at is None:
+            # As `deadline`, for each turn.
+            at, links_at = self.room.deadline(), self._links_at
+            self._alarms.arm(self, links_at if at is None or links_at < at else at)
+        elif self.is_done(now):
+            self.part()
+        else:
+            self._alarms.arm(self, self.deadline())
 
     def can_wait(self, connection: Connection, news: list[SeatEvent]) -> bool:
         """
@@ -560,23 +572,20 @@ class HostedRoom:
     # Time.
 
     def deadline(self) -> float | None:
-        """When to call `alarm` next, at the latest."""
+        """When to call `ring` next, at the latest."""
         at = self.room.deadline()
         if self.host.ended_at is not None:
             at = self.host.ended_at + FAREWELL
         return self._links_at if at is None else min(at, self._links_at)
 
-    def alarm(self, now: float) -> None:
-        """Do what is due; `end_turn` follows."""
+    def ring(self, now: float) -> None:
+        """Do what is due, and find out exactly when a link wants attention next."""
         self.host.run_clock(now)
-        if now < self._links_at:
-            return
-        for seat in self.seats:
-            if seat.connection is not None:
-                seat.connection.link.alarm(now)
-
-    def rearm(self) -> None:
-        """Find out exactly when a link wants attention; after `end_turn`."""
+        if now >= self._links_at:
+            for seat in self.seats:
+                if seat.connection is not None:
+                    seat.connection.link.alarm(now)
+        self.end_turn(now)
         first = inf
         for seat in self.seats:
             if seat.connection is not None:
@@ -584,6 +593,8 @@ class HostedRoom:
                 if at is not None and at < first:
                     first = at
         self._links_at = first
+        if self.host.ended_at is not None and self.is_done(now):
+            self.part()
 
     def is_done(self, now: float) -> bool:
         """Has everybody heard the end, or had time to?"""
@@ -595,10 +606,15 @@ class HostedRoom:
         )
 
     def part(self) -> None:
-        """Close the connections that are left."""
+        """Close the connections that are left, and be forgotten."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._alarms.discard(self)
         for seat in self.seats:
             connection = seat.connection
             if connection is not None:
                 connection.link.end()
                 connection.flush(self._port)
                 self._release(connection, seat)
+        self._over(self)

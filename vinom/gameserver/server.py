@@ -52,7 +52,6 @@ from vinom.dtls.port import DatagramPort
 from vinom.dtls.server import DtlsServer
 from vinom.errors import Misconfigured, Refused
 from vinom.game import Game
-from vinom.gameserver.alarms import RoomAlarms
 from vinom.gameserver.connections import Connections
 from vinom.gameserver.reception import Reception, Workload
 from vinom.gameserver.relay import Relays
@@ -62,6 +61,7 @@ from vinom.hosting.recorded import RecordingPlace
 from vinom.model import MatchEnd, MatchPlan
 from vinom.play.clock import JOIN_PATIENCE
 from vinom.play.guard import Guard
+from vinom.reactor.alarm import Alarms
 from vinom.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import TokenVerifier
@@ -221,15 +221,14 @@ class GameServer:
         self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._connections = Connections(
-            limits or ConnectionLimits(), self.figures, seconds, self._turn
+            limits or ConnectionLimits(), self.figures, seconds
         )
-        self._alarms = RoomAlarms(reactor, self._ring, seconds)
+        self._alarms = Alarms(reactor, seconds)
         self._relays = Relays(
             self.rooms,
             reactor,
             seconds,
             self._tell,
-            self._turn,
             self._connections.dismiss,
         )
         self._dtls: DtlsServer | None = None
@@ -293,12 +292,12 @@ class GameServer:
                     connection = hosted.kick(message.seat, now)
                     if connection is not None:
                         self._connections.dismiss(connection)
-                    self._turn(hosted, now)
+                    hosted.end_turn(now)
             case CloseRoom():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
                     now = self._seconds()
                     hosted.room.close(message.reason, now)
-                    self._turn(hosted, now)
+                    hosted.end_turn(now)
             case TokenKeys():
                 self._take_keys(message)
             case RelayWatch() | RelaySeat() | RelayNewcomer() | RelayAction():
@@ -328,6 +327,7 @@ class GameServer:
             verifier = TokenVerifier(bind.token_keys, bind.realm)
             now = self._reactor.seconds()
             dtls = server_of(bind, now, self._entropy, self._strangers, self._idle)
+            dtls.received = self._connections.received
             port = DatagramPort(
                 self._reactor,
                 dtls,
@@ -349,7 +349,6 @@ class GameServer:
             self._seconds,
             self._entropy,
             port,
-            self._turn,
             self.figures,
             self._workload,
         )
@@ -378,7 +377,7 @@ class GameServer:
         for ticket in asked.tickets:
             self._dtls.admission.add_ticket(ticket)
         self._tell(RoomOpened(plan.match_id))
-        self._turn(hosted, self._seconds())
+        hosted.end_turn(self._seconds())
 
     def _host(self, plan: MatchPlan, is_relayed: bool) -> HostedRoom:
         game = self._games.get(plan.game)
@@ -391,44 +390,24 @@ class GameServer:
             game,
             self._seconds(),
             port=self._port,
+            alarms=self._alarms,
             report=self._tell,
+            over=self._forget,
             recording=self._recordings.open(plan, game, self._reactor.seconds()),
             guard=self._guard,
             is_relayed=is_relayed,
             join_patience=self._join_patience,
         )
         self.rooms[plan.match_id] = hosted
-        self._alarms.add(hosted)
         self._log.info(
             "match {match_id} of {game} is open", match_id=plan.match_id, game=plan.game
         )
         return hosted
 
-    # Time.
-
-    def _turn(self, hosted: HostedRoom, now: float) -> None:
-        """One turn's inputs are in: answer them."""
-        hosted.end_turn(now)
-        if hosted.host.ended_at is not None and hosted.is_done(now):
-            self._forget(hosted)
-        else:
-            self._alarms.arm(hosted)
-
-    def _ring(self, hosted: HostedRoom) -> None:
-        now = self._seconds()
-        hosted.alarm(now)
-        hosted.end_turn(now)
-        hosted.rearm()
-        if hosted.is_done(now):
-            self._forget(hosted)
-
     def _forget(self, hosted: HostedRoom) -> None:
         match_id = hosted.room.plan.match_id
-        if self.rooms.pop(match_id, None) is None:
-            return
+        del self.rooms[match_id]
         self._slipped += hosted.room.slipped
-        hosted.part()
-        self._alarms.discard(hosted)
         self._relays.forget(hosted)
         if self._dtls is not None:
             self._dtls.admission.remove_match(match_id)
@@ -453,7 +432,7 @@ class GameServer:
             now = self._seconds()
             for hosted in list(self.rooms.values()):
                 hosted.room.close("shutdown", now)
-                self._turn(hosted, now)
+                hosted.end_turn(now)
             self._stop_if_done()
         return done
 

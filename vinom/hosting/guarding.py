@@ -6,6 +6,7 @@ import atexit
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 
 from twisted.logger import Logger
 
@@ -27,8 +28,7 @@ def guard_games(seconds: int = 1, is_told: bool = True) -> Guard:
     """
     logged = TokenBucket(0.2, 10)
 
-    def set_alarm(seconds: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    set_alarm = partial(signal.setitimer, signal.ITIMER_REAL)
 
     def tell(slow: SlowCall) -> None:
         with suppress(Exception):

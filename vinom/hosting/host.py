@@ -17,6 +17,7 @@ from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Outcome
 from vinom.hosting.recorded import Recording, log_bot_failed, write_end
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.play.choices import UNREADABLE, unreadable
 from vinom.play.room import (
     BotFailed,
     Closed,
@@ -116,7 +117,8 @@ class RoomHost:
 
         :param number: what the seat calls this action; ``None`` if it does not number.
         :param data: the action, as it came.
-        :param read: decodes it; raises `Refused`, naming the field.
+        :param read: decodes it; raises `Refused`, or one of
+            `vinom.play.choices.UNREADABLE`.
         :returns: why nothing has changed; ``None`` if the action counts.
         """
         if self.ticks:
@@ -134,6 +136,10 @@ class RoomHost:
         except Refused as no:
             no.message = no.message[:LONGEST_TEXT]
             return no
+        except UNREADABLE as error:
+            refused = unreadable(error)
+            refused.message = refused.message[:LONGEST_TEXT]
+            return refused
         if number is not None and not self._counts_refused:
             self.acted[seat] = number
             if not self.ticks:
@@ -166,13 +172,13 @@ class RoomHost:
         :returns: whether nothing is left to send.
         """
         room = self.room
-        if room.has_effects:
+        if room.effects:
             self._settle(now)
         # Between the two: what players will see is settled, and nobody has seen it.
         is_all = True
         for outlet in self.outlets:
             is_all = outlet.show(now) and is_all
-        if room.has_effects:
+        if room.effects:
             # A game may fail while it is looked at.
             self._settle(now)
             for outlet in self.outlets:
@@ -182,7 +188,7 @@ class RoomHost:
 
     def _settle(self, now: float) -> None:
         room, outlets = self.room, self.outlets
-        while room.has_effects:
+        while room.effects:
             for effect in room.take_effects():
                 if isinstance(effect, Emitted):
                     self._emit(effect, now)

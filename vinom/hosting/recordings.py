@@ -22,9 +22,11 @@ from vinom.game import Game
 from vinom.model import MatchEnd, MatchPlan
 from vinom.play.play import Recorded
 from vinom.play.recording import (
+    RECORDED,
     encode_ending,
     encode_header,
-    encode_recorded,
+    encode_payload,
+    pack_head,
     whole_frames,
 )
 
@@ -77,13 +79,15 @@ class MatchRecording:
         if not self.is_open:
             return
         try:
-            frame = encode_recorded(recorded)
+            # As `encode_recorded`, for every input.
+            payload = encode_payload(recorded)
         except Exception as error:
             self.flush()
             self._stop(f"an action cannot be written: {error}")
             return
         held = self._held
-        held += frame
+        held += pack_head(len(payload) + 1, RECORDED)
+        held += payload
         if not self._is_begun:
             self._is_begun, self._since = True, recorded.time
             if self._begun is not None:

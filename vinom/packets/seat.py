@@ -4,12 +4,6 @@ The game server's end of one connection: packets in and out, no socket.
 A connection asks for a seat, is welcomed or refused, and is confirmed by its
 first packet after the welcome. Times are seconds on the caller's clock.
 Source: docs/protocol/packets.rst.
-
-What a player's packets mean to its game server.
-
-What a game server's end of a connection sends: states, messages, probes.
-
-Times are seconds on the caller's clock.
 """
 
 from __future__ import annotations
@@ -82,9 +76,19 @@ SeatEvent = JoinAsked | Confirmed | ActionArrived | Left
 Phase = Literal["waiting", "asked", "welcomed", "confirmed", "refused", "over"]
 
 
-class SeatOut(Measured):
+#: How long a connection may take to send a JOIN, seconds.
+JOIN_PATIENCE = 5.0
+#: How long a refused connection is told so again, seconds.
+REJECT_LINGER = 3.0
+#: Packets of one refused connection that are answered.
+_MOST_REJECTS = 8
+#: Packets of waiting messages sent again at once.
+_MOST_AGAIN = 8
+
+
+class SeatLink(Measured):
     """
-    What `vinom.packets.seat.SeatLink` knows of its player, and tells it.
+    One connection to one player.
 
     :ivar phase: "over" wants the connection closed.
     :ivar consumed: number of the last action taken.
@@ -95,10 +99,16 @@ class SeatOut(Measured):
     __slots__ = (
         "_ack_at",
         "_applied",
+        "_epoch",
         "_has_told",
+        "_may_act",
         "_messages",
         "_numbered",
         "_out",
+        "_patience_at",
+        "_ping_at",
+        "_rejection",
+        "_rejects_left",
         "_resend_at",
         "_resend_pause",
         "_seen",
@@ -107,12 +117,29 @@ class SeatOut(Measured):
         "_tails",
         "_unsent",
         "_version",
+        "_welcome",
         "consumed",
         "phase",
         "quality",
     )
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        max_payload: int,
+        now: float,
+        may_act: Callable[[float], bool] = lambda now: True,
+    ) -> None:
+        """
+        Wait for a JOIN.
+
+        :param max_payload: of the connection, bytes.
+        :param now: when the connection was made.
+        :param may_act: asked before each new action; after ``False`` the rest of
+            the packet counts as lost, and will be sent again.
+        :raises PeerError: the connection cannot carry a packet.
+        """
+        if max_payload < LONGEST_PACKET:
+            raise PeerError(f"payloads of {max_payload} bytes, not {LONGEST_PACKET}")
         self.phase: Phase = "waiting"
         self.quality = Quality()
         self.consumed = 0
@@ -130,192 +157,6 @@ class SeatOut(Measured):
         self._state_sent = 0.0
         # Of a second try and later ones; the first comes after `Quality.patience`.
         self._state_pause = 0.0
-
-    # What the caller may ask.
-
-    @property
-    def is_settled(self) -> bool:
-        """Does nothing wait for the player's acknowledgement?"""
-        if self.phase == "confirmed":
-            return self._seen >= self._version and not self._messages
-        return self.phase in ("refused", "over")
-
-    # What the caller has to tell.
-
-    def state(
-        self, version: int, tails: Sequence[bytes], applied: int, now: float
-    ) -> None:
-        """
-        Send a state, and again until it is acknowledged or a newer one is sent.
-
-        :param tails: made by `vinom.packets.codec.state_tails`, once for all
-            seats of an audience.
-        :param applied: the seat's last action that this state answers.
-        """
-        if self.phase != "confirmed":
-            return
-        self._tails, self._version, self._applied = tails, version, applied
-        self._state_sent, self._state_pause = now, 0.0
-        self._send_state()
-
-    def make_state(
-        self, version: int, tails: Sequence[bytes], applied: int, now: float
-    ) -> bytes | None:
-        """
-        Do what `state` and `take_packets` do, if that makes one packet: return it.
-
-        ``None`` if there is more to send, or may be; then nothing was done.
-        """
-        if self.phase != "confirmed" or self._has_told or self._out or len(tails) != 1:
-            return None
-        # Written out, as `receive` is: there are more of these than of anything.
-        self._tails, self._version, self._applied = tails, version, applied
-        self._state_sent, self._state_pause, self._ack_at = now, 0.0, inf
-        self._numbered = number = self._numbered + 1
-        return pack_state(STATE, number, self.consumed, applied) + tails[0]
-
-    def _state_at(self) -> float:
-        """When to send the newest state again."""
-        if self._seen >= self._version or self.phase != "confirmed":
-            return inf
-        return self._state_sent + (self._state_pause or self.quality.patience)
-
-    def _send_state(self) -> None:
-        number, consumed, applied = self._numbered, self.consumed, self._applied
-        for tail in self._tails:
-            number += 1
-            self._out.append(write_state(number, consumed, applied, tail))
-        self._numbered = number
-        self._ack_at = inf
-
-    def tell(self, message: bytes, now: float) -> bool:
-        """
-        Send an encoded reliable message.
-
-        :returns: ``False`` if too much waits already: the message is lost and
-            the connection should be refused.
-        """
-        kept = self._messages.add(message)
-        self.told(now)
-        return kept
-
-    def told(self, now: float) -> None:
-        """Somebody added to the seat's messages: they go out with `take_packets`."""
-        if self.phase != "confirmed":
-            return
-        self._has_told = True
-        if self._resend_at == inf:
-            self._resend_pause = self.quality.patience
-            self._resend_at = now + self._resend_pause
-
-    def hasten(self, longest: float, now: float) -> None:
-        """From now on let no more than *longest* seconds pass between two tries."""
-        self.quality.hasten(longest)
-        self._resend_pause = self._state_pause = longest
-        self._resend_at = inf if self._resend_at == inf else now
-        self._state_sent = now - longest
-
-    # What goes out.
-
-    def take_packets(self) -> list[bytes]:
-        """Hand over what is to be sent, each as one payload."""
-        if self._has_told:
-            self._has_told, messages = False, self._messages
-            if self._unsent < messages.next:
-                self._send_messages(self._unsent, len(messages))
-                self._unsent = messages.next
-        out = self._out
-        if out:
-            self._out = []
-        return out
-
-    def is_silent(self) -> bool:
-        """Is there nothing for `take_packets`?"""
-        return not (self._out or self._has_told)
-
-    def is_at_rest(self) -> bool:
-        """Does it want nothing but what a state or a PING left unanswered wants?"""
-        return (
-            self.phase == "confirmed"
-            and self._ack_at == inf
-            and self._resend_at == inf
-            and not self._out
-            and not self._has_told
-        )
-
-    def _send_messages(self, start: int, most: int) -> None:
-        for first, parts in self._messages.packets(start)[:most]:
-            self._out.append(write_messages(self._next(), self.consumed, first, parts))
-        self._ack_at = inf
-
-    def _send_probe(self, stamp: int, is_answer: bool) -> None:
-        quality = self.quality
-        self._out.append(
-            write_server_probe(
-                ServerProbe(
-                    self._next(),
-                    self.consumed,
-                    is_answer,
-                    stamp,
-                    quality.highest,
-                    quality.received,
-                )
-            )
-        )
-
-    def _next(self) -> int:
-        self._numbered += 1
-        return self._numbered
-
-
-__all__ = [
-    "ActionArrived",
-    "Confirmed",
-    "JoinAsked",
-    "Left",
-    "SeatEvent",
-    "SeatLink",
-]
-
-#: How long a connection may take to send a JOIN, seconds.
-JOIN_PATIENCE = 5.0
-#: How long a refused connection is told so again, seconds.
-REJECT_LINGER = 3.0
-#: Packets of one refused connection that are answered.
-_MOST_REJECTS = 8
-#: Packets of waiting messages sent again at once.
-_MOST_AGAIN = 8
-
-
-class SeatLink(SeatOut):
-    """
-    One connection to one player.
-
-    :param max_payload: of the connection, bytes.
-    :param may_act: asked before each new action; after ``False`` the rest of
-        the packet counts as lost, and will be sent again.
-    :raises PeerError: the connection cannot carry a packet.
-    """
-
-    __slots__ = (
-        "_epoch",
-        "_may_act",
-        "_patience_at",
-        "_ping_at",
-        "_rejection",
-        "_rejects_left",
-        "_welcome",
-    )
-
-    def __init__(
-        self,
-        max_payload: int,
-        now: float,
-        may_act: Callable[[float], bool] = lambda now: True,
-    ) -> None:
-        if max_payload < LONGEST_PACKET:
-            raise PeerError(f"payloads of {max_payload} bytes, not {LONGEST_PACKET}")
-        super().__init__()
         self._may_act = may_act
         self._patience_at = now + JOIN_PATIENCE
         self._welcome: list[bytes] = []
@@ -545,3 +386,139 @@ class SeatLink(SeatOut):
             self.refuse(Code.TIMEOUT, "nobody asked for a seat", now)
         else:
             self.end()
+
+    # What the caller may ask.
+
+    @property
+    def is_settled(self) -> bool:
+        """Does nothing wait for the player's acknowledgement?"""
+        if self.phase == "confirmed":
+            return self._seen >= self._version and not self._messages
+        return self.phase in ("refused", "over")
+
+    # What the caller has to tell.
+
+    def state(
+        self, version: int, tails: Sequence[bytes], applied: int, now: float
+    ) -> None:
+        """
+        Send a state, and again until it is acknowledged or a newer one is sent.
+
+        :param tails: made by `vinom.packets.codec.state_tails`, once for all
+            seats of an audience.
+        :param applied: the seat's last action that this state answers.
+        """
+        if self.phase != "confirmed":
+            return
+        self._tails, self._version, self._applied = tails, version, applied
+        self._state_sent, self._state_pause = now, 0.0
+        self._send_state()
+
+    def make_state(
+        self, version: int, tails: Sequence[bytes], applied: int, now: float
+    ) -> bytes | None:
+        """
+        Do what `state` and `take_packets` do, if that makes one packet: return it.
+
+        ``None`` if there is more to send, or may be; then nothing was done.
+        """
+        if self.phase != "confirmed" or self._has_told or self._out or len(tails) != 1:
+            return None
+        # Written out, as `receive` is: there are more of these than of anything.
+        self._tails, self._version, self._applied = tails, version, applied
+        self._state_sent, self._state_pause, self._ack_at = now, 0.0, inf
+        self._numbered = number = self._numbered + 1
+        return pack_state(STATE, number, self.consumed, applied) + tails[0]
+
+    def _state_at(self) -> float:
+        """When to send the newest state again."""
+        if self._seen >= self._version or self.phase != "confirmed":
+            return inf
+        return self._state_sent + (self._state_pause or self.quality.patience)
+
+    def _send_state(self) -> None:
+        number, consumed, applied = self._numbered, self.consumed, self._applied
+        for tail in self._tails:
+            number += 1
+            self._out.append(write_state(number, consumed, applied, tail))
+        self._numbered = number
+        self._ack_at = inf
+
+    def tell(self, message: bytes, now: float) -> bool:
+        """
+        Send an encoded reliable message.
+
+        :returns: ``False`` if too much waits already: the message is lost and
+            the connection should be refused.
+        """
+        kept = self._messages.add(message)
+        self.told(now)
+        return kept
+
+    def told(self, now: float) -> None:
+        """Somebody added to the seat's messages: they go out with `take_packets`."""
+        if self.phase != "confirmed":
+            return
+        self._has_told = True
+        if self._resend_at == inf:
+            self._resend_pause = self.quality.patience
+            self._resend_at = now + self._resend_pause
+
+    def hasten(self, longest: float, now: float) -> None:
+        """From now on let no more than *longest* seconds pass between two tries."""
+        self.quality.hasten(longest)
+        self._resend_pause = self._state_pause = longest
+        self._resend_at = inf if self._resend_at == inf else now
+        self._state_sent = now - longest
+
+    # What goes out.
+
+    def take_packets(self) -> list[bytes]:
+        """Hand over what is to be sent, each as one payload."""
+        if self._has_told:
+            self._has_told, messages = False, self._messages
+            if self._unsent < messages.next:
+                self._send_messages(self._unsent, len(messages))
+                self._unsent = messages.next
+        out = self._out
+        if out:
+            self._out = []
+        return out
+
+    def is_silent(self) -> bool:
+        """Is there nothing for `take_packets`?"""
+        return not (self._out or self._has_told)
+
+    def is_at_rest(self) -> bool:
+        """Does it want nothing but what a state or a PING left unanswered wants?"""
+        return (
+            self.phase == "confirmed"
+            and self._ack_at == inf
+            and self._resend_at == inf
+            and not self._out
+            and not self._has_told
+        )
+
+    def _send_messages(self, start: int, most: int) -> None:
+        for first, parts in self._messages.packets(start)[:most]:
+            self._out.append(write_messages(self._next(), self.consumed, first, parts))
+        self._ack_at = inf
+
+    def _send_probe(self, stamp: int, is_answer: bool) -> None:
+        quality = self.quality
+        self._out.append(
+            write_server_probe(
+                ServerProbe(
+                    self._next(),
+                    self.consumed,
+                    is_answer,
+                    stamp,
+                    quality.highest,
+                    quality.received,
+                )
+            )
+        )
+
+    def _next(self) -> int:
+        self._numbered += 1
+        return self._numbered

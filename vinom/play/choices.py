@@ -56,13 +56,35 @@ def json_action_reader(game: Game[Any, Any]) -> Callable[[bytes | Raw], Any]:
     return _json_reader(game.actions)
 
 
+def action_decoder(game: Game[Any, Any]) -> Callable[[bytes], Any]:
+    """
+    Make the decoder that `action_reader` uses, for who turns its errors into refusals.
+
+    What it makes raises one of `UNREADABLE`; `unreadable` says what that means.
+    """
+    return msgspec.msgpack.Decoder(game.actions).decode
+
+
+#: What a decoder of actions raises.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def unreadable(error: BaseException) -> Refused:
+    """Say which field of an action cannot be read."""
+    text = str(error)
+    return Refused(Code.BAD_ACTION, text, {"field": field_of(text) or ""})
+
+
 @lru_cache(256)
 def _json_reader(actions: Any) -> Callable[[bytes | Raw], Any]:
     """Each room of a game reads the same actions; to prepare for them takes long."""
-    decode = _reader(msgspec.json.Decoder(actions).decode)
+    decode = msgspec.json.Decoder(actions).decode
 
     def read(data: bytes | Raw) -> Any:
-        action = decode(data)
+        try:
+            action = decode(data)
+        except UNREADABLE as error:
+            raise unreadable(error) from error
         if _LONG_NUMBER(data):
             ensure_short_numbers(action, Code.BAD_ACTION)
         return action
@@ -74,9 +96,8 @@ def _reader(decode: Callable[..., Any]) -> Callable[[bytes | Raw], Any]:
     def read(data: bytes | Raw) -> Any:
         try:
             return decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            details = {"field": field_of(str(error)) or ""}
-            raise Refused(Code.BAD_ACTION, str(error), details) from error
+        except UNREADABLE as error:
+            raise unreadable(error) from error
 
     return read
 

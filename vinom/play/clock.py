@@ -100,6 +100,7 @@ class RoomTime:
     :ivar alarm_for: which thing that is.
     :ivar zero: the caller's clock at match time 0.
     :ivar linger_ends: when the room closes after a round.
+    :ivar is_running: does match time pass?
     :ivar slipped: match time lost to late ticks so far, seconds.
     :ivar away_left: how long the match still waits while nobody is connected,
         seconds.
@@ -111,12 +112,13 @@ class RoomTime:
     zero: float = inf
     linger_ends: float = inf
     slipped: float = 0.0
+    is_running: bool = False
     _paused_at: float | None = None
     away_left: float = AWAY_PATIENCE
 
     def start(self, now: float) -> None:
         """Match time is 0 now."""
-        self.zero = now
+        self.zero, self.is_running = now, True
 
     def stop(self) -> None:
         """Nothing is due any more."""
@@ -137,7 +139,7 @@ class RoomTime:
     def pause(self, now: float) -> None:
         """Nobody is connected: match time stops."""
         if self._paused_at is None:
-            self._paused_at = now
+            self._paused_at, self.is_running = now, False
 
     def resume(self, now: float) -> None:
         """Somebody is connected again: match time goes on."""
@@ -145,7 +147,7 @@ class RoomTime:
             away = now - self._paused_at
             self.away_left -= away
             self.zero += away
-            self._paused_at = None
+            self._paused_at, self.is_running = None, self.zero != inf
 
     def slip(self, now: float, tick_at: float, period: float) -> None:
         """Give up catching up: the tick due at *tick_at* comes a period from now."""

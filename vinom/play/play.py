@@ -384,7 +384,9 @@ class Play:
         """Ask a game that can tell when it is due, and whether it is over."""
         if self._asks_deadline:
             due = self.ask("deadline", self.game.deadline, state)
-            self.due = None if due is None else ensure_deadline(due)
+            if due is not None and not (type(due) is float and math.isfinite(due)):
+                due = ensure_deadline(due)
+            self.due = due
         if self._asks_outcome:
             outcome = self.ask("outcome", self.game.outcome, state)
             if outcome is not None and outcome != self.outcome:

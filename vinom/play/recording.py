@@ -31,8 +31,12 @@ FORMAT = 1
 #: No frame is longer, bytes.
 LONGEST_FRAME = 1 << 24
 
-_encode = msgspec.msgpack.Encoder().encode
-_pack_head = Layout("!Ic").pack
+#: The parts of a frame, for writers of many: its payload, and what goes in front of
+#: it: the length of the rest, bytes, and a letter.
+encode_payload = msgspec.msgpack.Encoder().encode
+pack_head = Layout("!Ic").pack
+#: The letter of what reached the game.
+RECORDED = b"I"
 
 
 class Header(Struct, frozen=True):
@@ -104,19 +108,18 @@ class ReplayResult:
 
 def encode_header(plan: MatchPlan, game: Game[Any, Any], opened_at: float) -> bytes:
     """Write the first frame; *opened_at* is seconds since the Unix epoch."""
-    return _frame(b"H", _encode(Header(FORMAT, plan, game.schema, opened_at)))
+    return _frame(b"H", encode_payload(Header(FORMAT, plan, game.schema, opened_at)))
 
 
 def encode_recorded(recorded: Recorded) -> bytes:
     """Write the frame of one thing that reached the game."""
-    # As `_frame`, for every input.
-    payload = _encode(recorded)
-    return _pack_head(len(payload) + 1, b"I") + payload
+    payload = encode_payload(recorded)
+    return pack_head(len(payload) + 1, RECORDED) + payload
 
 
 def encode_ending(end: MatchEnd, state: Any) -> bytes:
     """Write the last frame."""
-    return _frame(b"E", _encode(Ending(end, state_hash(state), plain(state))))
+    return _frame(b"E", encode_payload(Ending(end, state_hash(state), plain(state))))
 
 
 def whole_frames(data: bytes | bytearray, most: int) -> int:
@@ -125,7 +128,7 @@ def whole_frames(data: bytes | bytearray, most: int) -> int:
 
 
 def _frame(letter: bytes, payload: bytes) -> bytes:
-    return _pack_head(len(payload) + 1, letter) + payload
+    return pack_head(len(payload) + 1, letter) + payload
 
 
 def _frames(data: bytes | bytearray) -> Iterator[tuple[bytes, memoryview]]:

@@ -162,6 +162,8 @@ class Room:
     Before play starts the version is 0 and there is no view.
 
     :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
+    :ivar play: the game's state and version; nobody else calls the game.
+    :ivar effects: what happened since `take_effects` was called, oldest first.
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
         `Code.BAD_ACTION`, naming the field.
     """
@@ -198,21 +200,21 @@ class Room:
             alarm_at=now + join_patience,
             away_left=away_patience,
         )
-        self._play = Play(game, record, guard or Guard(), plan)
-        self._views: Views = Views(game, self._play.ask)
+        self.play = Play(game, record, guard or Guard(), plan)
+        self._views: Views = Views(game, self.play.ask)
         self._seats = RoomSeats.awaiting(len(plan.seats))
         self._absences = Absences(game)
-        self._stand_ins = StandIns(game, self.decode_action, plan.seed, self._play.ask)
+        self._stand_ins = StandIns(game, self.decode_action, plan.seed, self.play.ask)
         self._waiting = TickInputs()
         self._advances = Advances()
-        self._effects: list[Effect] = []
+        self.effects: list[Effect] = []
         self._outcome: Outcome | None = None
         self._ended: Outcome | None = None
         self._armed_for: float | None = None
         # Kept, because asking a class for it costs a search each time.
         self._ticks = bool(game.tick_hz)
         try:
-            self._play.lay(table)
+            self.play.lay(table)
         except GAME_ERRORS as error:
             self._crash(error)
 
@@ -238,7 +240,7 @@ class Room:
         if self._ticks:
             self._waiting.keep(seat, action)
             return
-        play, time = self._play, at - room_time.zero
+        play, time = self.play, at - room_time.zero
         if time < play.time:
             time = play.time
         try:
@@ -274,7 +276,7 @@ class Room:
             self._start_if_complete(now)
         elif how is not _PRESENT:
             self._time.resume(now)
-            self._tell_game(self._play.seat_returned, seat, now)
+            self._tell_game(self.play.seat_returned, seat, now)
 
     def add_seat(self, seat: SeatPlan, now: float) -> int:
         """
@@ -302,7 +304,7 @@ class Room:
         presence[number : number + 1] = [_PRESENT]
         self.plan = attrs.evolve(self.plan, seats=tuple(seats))
         self._time.resume(now)
-        self._tell_game(partial(self._play.seat_joined, newcomer=newcomer), number, now)
+        self._tell_game(partial(self.play.seat_joined, newcomer=newcomer), number, now)
         return number
 
     def seat_bot(self, seat: int, now: float) -> None:
@@ -326,7 +328,7 @@ class Room:
         self._seats.presence[seat] = Presence.DROPPED
         if self.phase != "gathering":
             self._absences.begin(seat, now, self.match_time(now))
-            self._tell_game(self._play.seat_dropped, seat, now)
+            self._tell_game(self.play.seat_dropped, seat, now)
             self._pause_if_empty(now)
 
     def leave(self, seat: int, now: float) -> None:
@@ -392,17 +394,17 @@ class Room:
     @property
     def version(self) -> int:
         """Count the changes of state; 0 before play starts."""
-        return self._play.version
+        return self.play.version
 
     @property
     def ticks(self) -> int:
         """Count the fixed steps that were made."""
-        return self._play.ticks
+        return self.play.ticks
 
     @property
     def state(self) -> Any:
         """The game's current state, which nobody can change."""
-        return self._play.state
+        return self.play.state
 
     @property
     def slipped(self) -> float:
@@ -411,10 +413,14 @@ class Room:
 
     def match_time(self, now: float) -> float:
         """Tell the match time, seconds; it stops while nobody could play."""
-        latest = self._play.time
+        latest, room_time = self.play.time, self._time
         if self.phase == "closed":
             return latest
-        time = self._time.match_time(now)
+        if now < room_time.alarm_at and room_time.is_running:
+            # As `RoomTime.match_time`, which this is for each state.
+            time = now - room_time.zero
+        else:
+            time = room_time.match_time(now)
         return time if time > latest else latest
 
     def deadline(self) -> float | None:
@@ -428,21 +434,21 @@ class Room:
     @property
     def has_effects(self) -> bool:
         """Did anything happen since `take_effects` was called?"""
-        return bool(self._effects)
+        return bool(self.effects)
 
     def has_news(self, told: int) -> bool:
         """Is there an effect, or a version that is not *told*?"""
-        return self._play.version != told or bool(self._effects)
+        return self.play.version != told or bool(self.effects)
 
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
-        effects, self._effects = self._effects, []
+        effects, self.effects = self.effects, []
         return effects
 
     def audience_of(self, seat: int | None) -> Hashable:
         """Tell which view a seat sees; a spectator is ``None``."""
         try:
-            return self._views.audience_of(self._play.state, seat)
+            return self._views.audience_of(self.play.state, seat)
         except GAME_ERRORS as error:
             self._fail_to_show(error)
             return NOBODY
@@ -454,7 +460,7 @@ class Room:
         Empty before play starts, and if the game fails at it (the room is
         closed then).
         """
-        play = self._play
+        play = self.play
         if play.version == 0 or audience is NOBODY:
             return b""
         # As `_guarded`, which costs each state an extra call.
@@ -466,7 +472,7 @@ class Room:
 
     def view_json(self, audience: Hashable) -> bytes:
         """Show the same as JSON, likewise made once."""
-        play = self._play
+        play = self.play
         if play.version == 0 or audience is NOBODY:
             return b""
         show = self._views.show_json
@@ -479,11 +485,11 @@ class Room:
 
     def setup_json(self) -> bytes:
         """Show what never changes: JSON, empty if there is nothing."""
-        return self._guarded(self._views.setup_json, self._play.state) or b""
+        return self._guarded(self._views.setup_json, self.play.state) or b""
 
     def setup(self) -> bytes:
         """Show what never changes: MessagePack, empty if there is nothing."""
-        return self._guarded(self._views.setup, self._play.state) or b""
+        return self._guarded(self._views.setup, self.play.state) or b""
 
     def view_hash(self) -> str:
         """Name the public view: sha256, its first 16 hexadecimal digits."""
@@ -513,26 +519,26 @@ class Room:
     def _start(self, now: float) -> None:
         self.phase = "playing"
         self._time.start(now)
-        self._play.begin()
-        self._effects.append(Started())
+        self.play.begin()
+        self.effects.append(Started())
         self._after_change(now)
         for seat, how in enumerate(self._seats.presence):
             if how is Presence.LEFT:
-                self._tell_game(self._play.seat_left, seat, now)
+                self._tell_game(self.play.seat_left, seat, now)
             elif how is Presence.BOT:
                 self._absences.begin_bot(seat, 0.0)
                 self._arm()
             elif how is not Presence.PRESENT:
                 self._seats.presence[seat] = Presence.DROPPED
                 self._absences.begin(seat, now, 0.0)
-                self._tell_game(self._play.seat_dropped, seat, now)
+                self._tell_game(self.play.seat_dropped, seat, now)
 
     def _give_up(self, seat: int, now: float, time: float) -> None:
         """A seat is gone for good, since match *time*."""
         self._seats.presence[seat] = Presence.LEFT
         self._absences.end(seat)
         self._waiting.forget(seat)
-        self._tell_game(self._play.seat_left, seat, now, time)
+        self._tell_game(self.play.seat_left, seat, now, time)
         if not self._seats.staying():
             self._close(self._quiet_end())
         else:
@@ -556,10 +562,10 @@ class Room:
 
     def _after_change(self, now: float) -> None:
         """Turn what the game did into effects, and find the next deadline."""
-        play = self._play
+        play = self.play
         if play.events:
             version = play.version
-            self._effects += [Emitted(event, version) for event in play.events]
+            self.effects += [Emitted(event, version) for event in play.events]
             play.events.clear()
         outcome = play.outcome
         if outcome is not self._outcome:
@@ -570,7 +576,7 @@ class Room:
                 is_next = self._ended is None or outcome.round > self._ended.round
                 if is_next:
                     self._ended = outcome
-                    self._effects.append(RoundOver(outcome))
+                    self.effects.append(RoundOver(outcome))
                 # A round that is taken up again and ends under its old number
                 # is told once, but its room must close all the same.
                 if is_next or before is None:
@@ -579,7 +585,7 @@ class Room:
         self._arm()
 
     def _arm(self) -> None:
-        play, absences = self._play, self._absences
+        play, absences = self.play, self._absences
         self._armed_for = play.due
         self._time.arm(
             play.due, play.next_tick(), absences.bot_at(), absences.forfeit_at()
@@ -593,7 +599,7 @@ class Room:
     # Time.
 
     def _run_deadline(self, now: float) -> None:
-        play = self._play
+        play = self.play
         # The game sees the time it asked for, however late the alarm came,
         # but never sees time go back.
         time = max(play.due or 0.0, play.time)
@@ -603,13 +609,13 @@ class Room:
         self._after_change(now)
 
     def _run_tick(self, now: float, more: int) -> None:
-        at = self._play.next_tick() or 0.0
+        at = self.play.next_tick() or 0.0
         if more < 0:
             self._time.slip(now, at, 1.0 / self.game.tick_hz)
             self._absences.slipped(self.match_time(now))
             self._arm()
             return
-        self._play.tick(self._waiting.take(), max(at, self._play.time))
+        self.play.tick(self._waiting.take(), max(at, self.play.time))
         self._after_change(now)
 
     def _run_bot(self, now: float) -> None:
@@ -626,19 +632,19 @@ class Room:
             raise
         except GAME_ERRORS as error:
             self._absences.give_up_bot(seat)
-            self._effects.append(BotFailed(seat, self._report(error)))
+            self.effects.append(BotFailed(seat, self._report(error)))
             action = None
         if action is not None:
             with suppress(Rejected):
                 if self.game.tick_hz:
                     self._waiting.keep(seat, action)
                 else:
-                    self._play.act(seat, action, max(at, self._play.time))
+                    self.play.act(seat, action, max(at, self.play.time))
         self._after_change(now)
 
     def _run_forfeit(self, now: float) -> None:
         seat, at = self._absences.take_forfeit()
-        self._effects.append(Forfeited(seat))
+        self.effects.append(Forfeited(seat))
         self._give_up(seat, now, self.match_time(at))
 
     # The end.
@@ -656,7 +662,7 @@ class Room:
         return self.phase == "closed"
 
     def _report(self, error: BaseException) -> str:
-        return crash_report(self.plan, self.version, self._play.time, error)
+        return crash_report(self.plan, self.version, self.play.time, error)
 
     def _crash(self, error: BaseException) -> None:
         self._close("crashed", self._report(error))
@@ -676,4 +682,4 @@ class Room:
             version=self.version,
             view_hash=self.view_hash(),
         )
-        self._effects.append(Closed(end, report))
+        self.effects.append(Closed(end, report))

@@ -42,25 +42,26 @@ class Histogram:
     Count values by size.
 
     :ivar bounds: the largest value of each bucket, rising; one more has the rest.
+    :ivar counts: of each bucket.
     """
 
     bounds: tuple[float, ...]
     total: float = 0.0
-    _counts: list[int] = attrs.field(init=False)
+    counts: list[int] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._counts = [0] * (len(self.bounds) + 1)
+        self.counts = [0] * (len(self.bounds) + 1)
 
     def add(self, value: float) -> None:
         """One more value."""
-        self._counts[bisect_left(self.bounds, value)] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     def figures(self, name: str) -> dict[str, float]:
         """Write it down; empty buckets are left out."""
         found = {
             f"{name}:{bound:g}": float(count)
-            for bound, count in zip((*self.bounds, inf), self._counts, strict=True)
+            for bound, count in zip((*self.bounds, inf), self.counts, strict=True)
             if count
         }
         if found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.limits.load import Pacing
+from vinom.dtls.port import Pacing
 
 
 class PacingTests(SynchronousTestCase):

@@ -1,36 +1,39 @@
-"""Many rooms, few wake-ups."""
+"""Tests of vinom.reactor.alarm: many rooms, few wake-ups."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.gameserver.alarms import FEW, GRAIN, RoomAlarms
+from vinom.reactor.alarm import FEW, GRAIN, Alarms
 
 
 class SomeRoom:
     """Wants to be rung at *at*."""
 
-    def __init__(self, at: float | None) -> None:
-        self.at = at
-        self.room = SimpleNamespace(plan=SimpleNamespace(match_id="m"))
+    name = "m"
+
+    def __init__(self, at: float | None, rung: Callable[[SomeRoom], None]) -> None:
+        self.at, self.rung = at, rung
 
     def deadline(self) -> float | None:
         return self.at
 
+    def ring(self, now: float) -> None:
+        self.rung(self)
+
 
 class RoomAlarmsTests(SynchronousTestCase):
-    """`RoomAlarms`, with rooms whose deadlines tests set."""
+    """`Alarms`, with rooms whose deadlines tests set."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.rung: list[tuple[float, SomeRoom]] = []
         self.fails: SomeRoom | None = None
-        alarms: Any = RoomAlarms(self.clock, self.ring, self.clock.seconds)
-        self.alarms = alarms
+        self.alarms = Alarms(self.clock, self.clock.seconds)
 
     def ring(self, room: Any) -> None:
         self.rung.append((self.clock.seconds(), room))
@@ -39,11 +42,11 @@ class RoomAlarmsTests(SynchronousTestCase):
             raise ValueError("a fault of ours")
 
     def open(self, *deadlines: float) -> list[SomeRoom]:
-        rooms = [SomeRoom(at) for at in deadlines]
+        rooms = [SomeRoom(at, self.ring) for at in deadlines]
         for room in rooms:
             self.alarms.add(room)
         for room in rooms:
-            self.alarms.arm(room)
+            self.alarms.arm(room, room.deadline())
         return rooms
 
     def test_few(self) -> None:
@@ -79,8 +82,8 @@ class RoomAlarmsTests(SynchronousTestCase):
         """
         later, sooner = self.open(1.0, 5.0)
         later.at, sooner.at = 3.0, 2.0
-        self.alarms.arm(later)
-        self.alarms.arm(sooner)
+        self.alarms.arm(later, later.deadline())
+        self.alarms.arm(sooner, sooner.deadline())
         self.clock.pump([0.5] * 10)
         self.assertEqual(self.rung, [(2.0, sooner), (3.0, later)])
 
@@ -93,7 +96,7 @@ class RoomAlarmsTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertEqual(self.rung, [(1.0, other)])
         self.alarms.discard(other)
-        self.alarms.arm(other)
+        self.alarms.arm(other, other.deadline())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_over_meanwhile(self) -> None:
@@ -107,7 +110,7 @@ class RoomAlarmsTests(SynchronousTestCase):
             ring(room)
             self.alarms.discard(other)
 
-        self.alarms._ring = ending
+        one.rung = ending
         self.clock.advance(1.0)
         self.assertEqual(self.rung, [(1.0, one)])
 
@@ -130,11 +133,11 @@ class RoomAlarmsTests(SynchronousTestCase):
         for step in range(1, 2000):
             for room in rooms:
                 room.at = step - 0.5
-                self.alarms.arm(room)
+                self.alarms.arm(room, room.deadline())
             self.clock.advance(1.0)
             for number, room in enumerate(rooms):
                 room.at = 9000.0 + number
-                self.alarms.arm(room)
+                self.alarms.arm(room, room.deadline())
             most = max(most, len(self.alarms._agenda))
         self.assertEqual(len(self.rung), 1999 * len(rooms))
         self.assertLess(most, 200)
