@@ -6,7 +6,7 @@ import codecs
 import struct
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import CloseCode, Frame, Opcode
@@ -182,6 +182,12 @@ class SplitTests(SynchronousTestCase):
 
     @settings(deadline=None)
     @given(_streams())
+    @example((frame(Opcode.TEXT, b"a", is_final=False) + frame(Opcode.TEXT, b"b"), []))
+    @example((frame(Opcode.CLOSE, b"\x03\xe8") + frame(Opcode.TEXT, b"late"), []))
+    @example((frame(Opcode.TEXT, b"\xdb\x85" + b"z" * 8), [6]))
+    @example((frame(Opcode.TEXT, "\u00fc".encode()), []))
+    @example((frame(Opcode.TEXT, b"\xfc"), []))
+    @example((frame(Opcode.TEXT, b"x" * 125) + frame(Opcode.TEXT, b"x" * 126), []))
     def test_line(self, drawn: tuple[bytes, list[int]]) -> None:
         """
         The same is understood when each frame comes alone, which is when the line

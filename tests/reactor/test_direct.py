@@ -9,8 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.reactor.test_turns import TurningReactor
 from tests.support.turns import reads_directly
 from vinom.reactor.direct import DirectReads
-from vinom.reactor.turn_end import TurnEnd
-from vinom.reactor.turns import TurnWatch
+from vinom.reactor.turns import TurnEnd, TurnWatch
 
 
 class Taker:

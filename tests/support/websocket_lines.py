@@ -10,7 +10,7 @@ from websockets.extensions import Extension
 
 from tests.support.ears import Ear
 from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 
 
 def hear_by_line(

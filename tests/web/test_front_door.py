@@ -32,7 +32,7 @@ from vinom.lines.proxied import ProxiedFactory
 from vinom.lines.tls import ReloadableTls, Unnegotiated
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.lines.ws.handshake import read_plain_handshake
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.web.answers import Folder, make_site
 from vinom.web.front_door import PATIENCE, FrontDoor
 from vinom.web.websocket import WebSocketPage

@@ -35,7 +35,6 @@ from zope.interface import implementer
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
-from vinom.lines.shared import Shared
 from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
 from vinom.messages.catalogue import encode_failure
 
@@ -174,16 +173,15 @@ class LineProtocol(Protocol):
         """Does something wait that was said, or was it thrown away?"""
         return self.is_behind or self._is_cut or _is_held(self.transport)
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         """Send one message; beyond the bounds of a peer who is behind, close."""
         if self.transport is None or self._is_closing:
             self._is_cut = True
             return
-        text = message.message if isinstance(message, Shared) else message
         if self.is_behind:
             bounds = self._lines.bounds
             self._unsent += 1
-            self._unsent_bytes += len(text)
+            self._unsent_bytes += len(message)
             if (
                 self._unsent > bounds.most_unsent
                 or self._unsent_bytes > bounds.most_unsent_bytes
@@ -193,7 +191,7 @@ class LineProtocol(Protocol):
                 self.transport.write(encode_failure(Code.TOO_SLOW, why) + b"\n")
                 self.close(Code.TOO_SLOW, why)
                 return
-        self.transport.write(text + b"\n")
+        self.transport.write(message + b"\n")
 
     def close(self, code: Code | None = None, reason: str = "") -> None:
         """

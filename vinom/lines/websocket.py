@@ -21,13 +21,12 @@ from twisted.python.failure import Failure
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts
-from vinom.lines.shared import Shared
 from vinom.lines.tcp import Listener, close_gently
 from vinom.lines.text import LINE_LIMIT
-from vinom.lines.ws.frames import PING, Framer, array_of, farewell
+from vinom.lines.ws.frames import PING, Framer, farewell
 from vinom.lines.ws.stream import WHOLE_TEXT, WebSocketStream, apply_mask
 from vinom.reactor.direct import DirectReads, socket_under
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
 
 _Transport = Any
@@ -148,7 +147,7 @@ class WebSocketLine:
         self._transport: _Transport = None
         self._descriptor = -1
         self._send: Callable[[bytes], int] | None = None
-        self._queue: list[bytes | Shared] = []
+        self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._is_closing = self._is_over = self._is_asked = self._is_cut = False
         self._is_counted = True
@@ -238,7 +237,7 @@ class WebSocketLine:
         """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or bool(self._queue) or self._is_cut
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         """Send one message when the turn ends; beyond the bounds, close."""
         if self._is_closing:
             self._is_cut = True
@@ -267,7 +266,7 @@ class WebSocketLine:
         if self._is_plain:
             frame = self._shared.framer.frame(queue)
         else:
-            frame = self._stream.frame(array_of(queue))
+            frame = self._stream.frame(b"[%b]" % b",".join(queue))
         send = self._send
         if send is None:
             self._transport.write(frame)
@@ -342,12 +341,10 @@ class WebSocketLine:
         self._transport.registerProducer(self, False)
         self.is_behind = True
 
-    def _bound(self, message: bytes | Shared) -> None:
+    def _bound(self, message: bytes) -> None:
         """Close if more waits for the peer than may."""
         bounds = self._shared.bounds
-        self._queued_bytes += len(
-            message.message if isinstance(message, Shared) else message
-        )
+        self._queued_bytes += len(message)
         if (
             len(self._queue) > bounds.most_unsent
             or self._queued_bytes > bounds.most_unsent_bytes
@@ -384,7 +381,7 @@ class WebSocketLine:
         """Send what waits, whether there is room or not."""
         queue, self._queue = self._queue, []
         if queue:
-            self._write_last(self._stream.frame(array_of(queue)))
+            self._write_last(self._stream.frame(b"[%b]" % b",".join(queue)))
 
     def _write_last(self, data: bytes) -> None:
         if self.is_behind:

@@ -1,9 +1,9 @@
 """
-The turns of a reactor: how long they take, and what is done without the reactor.
+The turns of a reactor: how long they take, and what is done when one ends.
 
 Twisted has no hook for this. A turn is what happens between two questions to the
 operating system, so `WatchedPoller` stands in the poller's place. It hands the
-answers out one event at a time, reads some connections itself, and ends the turn;
+answers out one event at a time, reads some connections itself, and runs a `TurnEnd`;
 `TurnWatch` measures. Timed calls are wrapped when they are made. Nothing else of the
 reactor is touched.
 """
@@ -15,15 +15,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
+from typing import Protocol as Shape
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.limits.buckets import TokenBucket
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import TURN_BOUNDS, WORST, Histogram, Labels
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.names import name_of_call, name_of_selectable
 
+#: What a poller answers: descriptors, and what happened there.
+Events = Iterable[tuple[int, int]]
 #: As in ``select``, which has it on Linux only; nothing else answers so.
 EPOLLIN = 1
 #: Bytes of one direct read, as many as Twisted reads.
@@ -34,6 +37,72 @@ SLOW = 0.05
 _UNREMARKABLE = 0.001
 #: For so long a call stays the slowest, at most twice that, seconds.
 _WINDOW = 30.0
+
+
+class Unsent(Shape):
+    """A connection that has something to send."""
+
+    def flush(self) -> None:
+        """Send it."""
+
+
+class TurnEnd:
+    """
+    What all connections and rooms of a node have to do at the end of a turn.
+
+    First come the calls, in order: a room that makes one broadcast of all that
+    happened. Then come the connections, each once, with what the calls sent as well.
+
+    :param clock: for the one timed call of a turn that nobody ends by `run`.
+    :ivar is_coming: `run` will be called when this turn ends. Who hands out a turn's
+        events sets it: then what they ask for needs no timed call, which would cost
+        more than most messages.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._calls: list[Callable[[], None]] = []
+        self._lines: list[Unsent] = []
+        self.is_coming = False
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Do *call* when this turn ends, or after the calls that are done now."""
+        self._calls.append(call)
+        if not self.is_coming:
+            self._come()
+
+    def flush(self, line: Unsent) -> None:
+        """Flush *line* when this turn ends; ask once for each turn."""
+        self._lines.append(line)
+        if not self.is_coming:
+            self._come()
+
+    def run(self) -> None:
+        """The turn ends: do all that was asked for, and what is asked for meanwhile."""
+        try:
+            while self._calls or self._lines:
+                calls, self._calls = self._calls, []
+                for call in calls:
+                    try:
+                        call()
+                    except Exception:
+                        self._log.failure("a call at a turn's end failed")
+                if self._calls:
+                    continue
+                lines, self._lines = self._lines, []
+                for line in lines:
+                    try:
+                        line.flush()
+                    except Exception:
+                        self._log.failure("a line could not be flushed")
+        finally:
+            self.is_coming = False
+
+    def _come(self) -> None:
+        self.is_coming = True
+        self._clock.callLater(0, self.run)
 
 
 class TurnWatch:
@@ -130,10 +199,14 @@ class TurnWatch:
             found[f"{WORST}{name}"] = seconds
         return found
 
-    # What the poller reports.
+    def wait(
+        self, poll: Callable[[float, int], Events], timeout: float, most: int
+    ) -> Events:
+        """
+        Let the reactor wait: one turn is over, and then another begins.
 
-    def turn_over(self) -> None:
-        """The reactor has done everything, and will wait."""
+        :param poll: waits for at most *most* events, as long as *timeout* says.
+        """
         if self._began is not None:
             now = self.seconds()
             took = now - self._began
@@ -143,12 +216,12 @@ class TurnWatch:
             turns.total += took
             if self._turned is not None:
                 self._turned(took, now)
-
-    def turn_begun(self) -> None:
-        """The reactor has waited long enough."""
-        self._began = now = self.seconds()
-        if now >= self._window_ends:
-            self._turn_window(now)
+        try:
+            return poll(timeout, most)
+        finally:
+            self._began = now = self.seconds()
+            if now >= self._window_ends:
+                self._turn_window(now)
 
     def _timed(self, called: Callable[..., Any], args: Any, named: Any) -> None:
         before = self.seconds()
@@ -218,17 +291,12 @@ class WatchedPoller:
         self.register, self.unregister = poller.register, poller.unregister
         self.modify = poller.modify
 
-    def poll(self, timeout: float, most: int) -> Iterable[tuple[int, int]]:
+    def poll(self, timeout: float, most: int) -> Events:
         """Wait for events, as long as ``select.epoll.poll`` would."""
-        watch = self._watch
-        watch.turn_over()
-        try:
-            events = self._poll(timeout, most)
-        finally:
-            watch.turn_begun()
+        events = self._watch.wait(self._poll, timeout, most)
         return self._each(events) if events else events
 
-    def _each(self, events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    def _each(self, events: Events) -> Iterator[tuple[int, int]]:
         """Hand out events; each is handled before the next is asked for."""
         watch, end, readers = self._watch, self._end, self._readers
         seconds = watch.seconds
@@ -265,35 +333,3 @@ class WatchedPoller:
                 now = seconds()
                 if now - before > watch.remarkable:
                     watch.note(now, now - before, partial(name_of_call, end.run))
-
-
-def name_of_call(called: Any) -> str:
-    """
-    Name what a timed call calls, the same each time.
-
-    A thing that only passes calls on says what to by its ``callee``.
-    """
-    while True:
-        if isinstance(called, partial):
-            called = called.func
-            continue
-        inner = getattr(getattr(called, "__self__", None), "callee", None)
-        if inner is None:
-            break
-        called = inner
-    name = getattr(called, "__qualname__", None)
-    if name is None:
-        # Such as a `LoopingCall`, which is called itself.
-        called = called.f if hasattr(called, "f") else type(called)
-        name = getattr(called, "__qualname__", type(called).__qualname__)
-    return f"{getattr(called, '__module__', None) or 'builtins'}.{name}"
-
-
-def name_of_selectable(selectable: Any) -> str:
-    """Name what reads from a descriptor: its protocol, in whatever it is wrapped."""
-    found = selectable
-    # TLS has its inside under the second name, client endpoints under the third.
-    for inside in ("protocol", "wrappedProtocol", "_wrappedProtocol"):
-        found = getattr(found, inside, None) or found
-    kind = type(found)
-    return f"{kind.__module__}.{kind.__qualname__}"

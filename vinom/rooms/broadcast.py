@@ -18,7 +18,6 @@ from vinom.conversation.conversation import Line
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.hosting.host import PlayedRoom
-from vinom.lines.shared import Shared
 from vinom.messages.envelope import Push, encode_push
 from vinom.messages.merge import merge_diff
 from vinom.messages.rooms import EventTold, RoomSeat
@@ -145,9 +144,12 @@ class LiveRoomOut:
         view = room.view_json("all")
         if not view:
             return
-        shared = Shared(
-            b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}'
-            % (self._head, version, time, acks, view)
+        shared = b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}' % (
+            self._head,
+            version,
+            time,
+            acks,
+            view,
         )
         # What happens most: everybody gets the same, and nothing but the state.
         for line, member in self._plain:
@@ -172,7 +174,7 @@ class LiveRoomOut:
         has_one = room.has_one_audience
         public = b",".join([news.text for news in fresh if news.to is None])
         is_private = any(news.to is not None for news in fresh)
-        made: dict[tuple[Hashable, int], Shared] = {}
+        made: dict[tuple[Hashable, int], bytes] = {}
         audience: Hashable = "all"
         plain: list[tuple[Line, Member]] = []
         special = False
@@ -208,7 +210,7 @@ class LiveRoomOut:
                     shown = self._view_for(room, member, version)
                     if not shown:
                         return
-                    shared = made[key] = Shared(b"%b%b],%b}}" % (state, public, shown))
+                    shared = made[key] = b"%b%b],%b}}" % (state, public, shown)
                 line.send(shared)
             if fresh:
                 member.events_told = self.number
@@ -317,8 +319,8 @@ class LiveRoomOut:
 
     def announce(self, push: Push, but: Member | None = None) -> None:
         """Tell all members, now or when they are back; *push* has a new number."""
-        message = Shared(encode_push(push))
-        self._note(News(self.number, None, False, message.message, but))
+        message = encode_push(push)
+        self._note(News(self.number, None, False, message, but))
         for member in tuple(self.live):
             if member is not but and member.line is not None:
                 member.note_sent(self.number - 1)

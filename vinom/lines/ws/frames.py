@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from struct import Struct
 
 from vinom.errors import Code
-from vinom.lines.shared import Shared
 
 #: Nothing is left to send.
 NORMAL = 1000
@@ -57,13 +56,6 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def array_of(messages: Sequence[bytes | Shared]) -> bytes:
-    """Put messages, each of them JSON, into one JSON array."""
-    return b"[%b]" % b",".join(
-        [one.message if isinstance(one, Shared) else one for one in messages]
-    )
-
-
 class Framer:
     """
     Make one frame of what a turn sends to a connection, once for all alike.
@@ -75,13 +67,13 @@ class Framer:
     __slots__ = ("_frame", "_messages")
 
     def __init__(self) -> None:
-        self._messages: Sequence[bytes | Shared] = ()
+        self._messages: Sequence[bytes] = ()
         self._frame = b""
 
-    def frame(self, messages: list[bytes | Shared]) -> bytes:
+    def frame(self, messages: list[bytes]) -> bytes:
         """Frame messages as an array; *messages* must not change any more."""
         # Lists are compared by what they hold, and that is mostly the same objects.
         if messages != self._messages:
-            self._frame = text_frame(array_of(messages))
+            self._frame = text_frame(b"[%b]" % b",".join(messages))
             self._messages = messages
         return self._frame
