@@ -185,7 +185,7 @@ class SplitTests(SynchronousTestCase):
     @example((frame(Opcode.TEXT, b"a", is_final=False) + frame(Opcode.TEXT, b"b"), []))
     @example((frame(Opcode.CLOSE, b"\x03\xe8") + frame(Opcode.TEXT, b"late"), []))
     @example((frame(Opcode.TEXT, b"\xdb\x85" + b"z" * 8), [6]))
-    @example((frame(Opcode.TEXT, b"x" * 124, width=2), []))
+    @example((b"\x81\xfe\x00\x7c\0\0\0\0" + b"x" * 124, []))
     @example((frame(Opcode.TEXT, "\u00fc".encode()), []))
     @example((frame(Opcode.TEXT, b"\xfc"), []))
     @example((frame(Opcode.TEXT, b"x" * 125) + frame(Opcode.TEXT, b"x" * 126), []))
