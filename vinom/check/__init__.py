@@ -1,1 +1,6 @@
-"""`vinom check`: try a game before players do."""
+"""
+``vinom check``.
+
+Try a game before players do: purity, replay under two hash seeds, full games of random
+actions, and views that show what nobody may see.
+"""

@@ -1,1 +1,5 @@
-"""The program `vinom` and its commands."""
+"""
+The program ``vinom``.
+
+One module per command; `cli` imports a command only when it is asked for.
+"""

@@ -1,1 +1,6 @@
-"""`vinom doctor`: examine this machine and say how to fix it."""
+"""
+``vinom doctor``.
+
+Examine this machine and a node's settings; each finding says what is wrong and how to
+fix it.
+"""

@@ -1,1 +1,6 @@
-"""Plug-ins, one game per file."""
+"""
+The games that ship, one game per file.
+
+Each registers under the entry point ``vinom.games``; a game imports `vinom.game` and
+nothing else of ours.
+"""

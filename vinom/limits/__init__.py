@@ -1,1 +1,7 @@
-"""What each peer may do, and how much: token buckets, overload, origins, pressure."""
+"""
+What each peer may do, and how much.
+
+Token buckets for peers and networks, the origins that a page may come from, how floods
+show (pressure) and when a process has more to do than it can (overload). Pure: times
+are arguments.
+"""

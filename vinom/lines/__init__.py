@@ -1,1 +1,6 @@
-"""Lobby lines and WebSockets: text, TCP, TLS and the PROXY protocol."""
+"""
+Lobby lines and WebSockets.
+
+Text lines over TCP, WebSockets, TLS and the PROXY protocol. ``ws`` is WebSocket without
+I/O; messages for many are framed once.
+"""

@@ -1,1 +1,6 @@
-"""Matches: planned, placed, ended."""
+"""
+Matches: planned, placed, ended.
+
+From agreed players to a game server's address and connect tokens, until the end is
+known to everybody.
+"""

@@ -1,1 +1,6 @@
-"""Wiring: settings, and one `twistd vinom` process built from them."""
+"""
+One ``twistd vinom`` process, wired.
+
+Settings and their sources, what is built from them, where it listens, how it starts,
+reloads, drains and stops.
+"""

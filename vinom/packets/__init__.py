@@ -1,1 +1,6 @@
-"""The packets inside a DTLS association, for both ends, without I/O."""
+"""
+The packets inside a DTLS association, purely.
+
+What a game server and a player exchange once the connection is encrypted: layouts,
+acknowledged messages, resent inputs, link quality, for both ends.
+"""

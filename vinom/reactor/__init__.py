@@ -1,1 +1,7 @@
-"""What Twisted's reactor lacks: alarms, waits, the end of a turn, direct sends."""
+"""
+What Twisted's reactor lacks.
+
+Alarms for deadlines that keep moving, alone or many on one heap; calls at the end of a
+turn; direct reads and writes of plain sockets; and the measurement of how long turns
+take.
+"""

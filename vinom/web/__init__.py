@@ -1,1 +1,6 @@
-"""Health, metrics and the operator's HTTP."""
+"""
+HTTP.
+
+The page and its scripts, the admin API, health and metrics, and the door in front that
+tells WebSocket from HTTP.
+"""

@@ -1,1 +1,6 @@
-"""WebSocket without I/O."""
+"""
+WebSocket without I/O.
+
+Handshake, frames, and the stream that a short cut and the ``websockets`` package read
+alike.
+"""
