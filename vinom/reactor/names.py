@@ -10,7 +10,7 @@ def name_of_call(called: Any) -> str:
     """
     Name what a timed call calls, the same each time.
 
-    A thing that only passes calls on says what to by its ``callee``.
+    A thing that only passes calls on names their target by its ``callee``.
     """
     while True:
         if isinstance(called, partial):

@@ -137,7 +137,7 @@ class TurnWatch:
         Report after each turn how long it took, and when it ended; once started.
 
         :param turned: called with the turn's length and its end, both seconds.
-        :returns: ``False`` if turns cannot be told apart: nothing will be reported.
+        :returns: ``False`` if turns cannot be distinguished: nothing will be reported.
         """
         self._turned = turned
         return self._has_turns
@@ -153,7 +153,7 @@ class TurnWatch:
 
         :param direct: connections that are read without the reactor.
         :param end: run when the events of a turn were handled.
-        :returns: ``False`` if its turns cannot be told apart; its timed calls
+        :returns: ``False`` if its turns cannot be distinguished; its timed calls
             are watched all the same.
         """
         self._reactor = reactor
@@ -205,7 +205,7 @@ class TurnWatch:
         """
         Let the reactor wait: one turn is over, and then another begins.
 
-        :param poll: waits for at most *most* events, as long as *timeout* says.
+        :param poll: waits for at most *most* events, and at most *timeout* seconds.
         """
         if self._began is not None:
             now = self.seconds()
