@@ -31,7 +31,7 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
     _when_known: Callable[[], None] | None = None
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """Call *call* once, after the header was read and what came with it passed on."""
+        """Call *call* once the header was read and what came with it passed on."""
         self._when_known = call
 
     def dataReceived(self, data: bytes) -> None:

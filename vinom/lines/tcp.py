@@ -157,7 +157,7 @@ class LineProtocol(Protocol):
             self.close()
 
     def readConnectionLost(self) -> None:
-        """The peer sends no more; Twisted calls this again when we want to read again."""
+        """The peer sends no more; Twisted calls this again if we want to read again."""
         if self._is_closing or self._listener is None:
             cast(ITransport, self.transport).loseConnection()
         else:
@@ -216,7 +216,7 @@ class LineProtocol(Protocol):
     # What the transport asks (IPushProducer).
 
     def pauseProducing(self) -> None:
-        """The peer does not read what it asked for: stop reading from it, for a while."""
+        """The peer does not read what it asked for: read nothing from it for a while."""
         if not self._is_closing:
             self.is_behind = True
             cast(IPushProducer, self.transport).pauseProducing()
