@@ -216,7 +216,7 @@ class LineProtocol(Protocol):
     # What the transport asks (IPushProducer).
 
     def pauseProducing(self) -> None:
-        """The peer does not read what it asked for: read nothing from it for a while."""
+        """The peer does not read what it asked for: read nothing more for a while."""
         if not self._is_closing:
             self.is_behind = True
             cast(IPushProducer, self.transport).pauseProducing()
