@@ -21,16 +21,17 @@ from twisted.python.failure import Failure
 from vinom.conversation.talk import Send, Talk, Work
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.buckets import TokenBucket
-from vinom.lines.shared import Shared
 from vinom.messages.catalogue import decode_body
 from vinom.messages.envelope import (
+    UNREADABLE,
     Asked,
     Envelope,
     Push,
     Request,
     RequestId,
     Unusable,
-    decode_envelope,
+    read_envelope,
+    unusable,
 )
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus, Welcome
 from vinom.messages.rooms import ROOM_REQUESTS
@@ -63,7 +64,7 @@ class Line(Protocol):
     def has_unsent(self) -> bool:
         """Does anything wait, sent in this turn too; or did it, when the line ended?"""
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         """
         Send one message when the reactor's turn ends, in order, and never drop it.
 
@@ -201,13 +202,17 @@ class Conversation:
         self._heard = now = self._clock.seconds()
         asked: Asked | Unusable
         try:
-            envelope = decode_envelope(message)
+            envelope = read_envelope(message)
+        except UNREADABLE as error:
+            asked = unusable(error)
+        else:
             if envelope.type == "action" and self.player is not None:
                 self._act(envelope, now)
                 return
-            asked = decode_body(envelope)
-        except Unusable as refusal:
-            asked = refusal
+            try:
+                asked = decode_body(envelope)
+            except Unusable as refusal:
+                asked = refusal
         if not self._bucket.take(now):
             self._complain_of_rate(now, asked.id, self._bucket)
         elif isinstance(asked, Unusable):
@@ -304,7 +309,7 @@ class Conversation:
         """Call *call* once, when the peer stops being behind; never if it is lost."""
         self._catching_up = (*self._catching_up, call)
 
-    def pass_on(self, message: Shared) -> None:
+    def pass_on(self, message: bytes) -> None:
         """Send the player what others are sent as well; nothing special follows."""
         if self.is_open and self.player is not None:
             self.line.send(message)

@@ -17,7 +17,6 @@ from msgspec import Raw, json
 from vinom.conversation.conversation import Line
 from vinom.errors import Code, Refused
 from vinom.game import Event, Outcome
-from vinom.lines.shared import Shared
 from vinom.messages.envelope import Push, encode_push
 from vinom.messages.merge import merge_diff
 from vinom.messages.rooms import EventTold, RoundOver
@@ -217,9 +216,12 @@ class Broadcast:
         view = room.view_json("all")
         if not view:
             return True
-        shared = Shared(
-            b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}'
-            % (self._head, version, time, self._acks, view)
+        shared = b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}' % (
+            self._head,
+            version,
+            time,
+            self._acks,
+            view,
         )
         # What happens most: everybody gets the same, and nothing but the state.
         for line, member in self._plain:
@@ -251,7 +253,7 @@ class Broadcast:
         has_one = room.has_one_audience
         public = b",".join([news.text for news in fresh if news.to is None])
         is_private = any(news.to is not None for news in fresh)
-        made: dict[tuple[Hashable, int], Shared] = {}
+        made: dict[tuple[Hashable, int], bytes] = {}
         audience: Hashable = "all"
         plain: list[tuple[Line, Member]] = []
         special = False
@@ -287,7 +289,7 @@ class Broadcast:
                     shown = self._view_for(room, member, version)
                     if not shown:
                         return
-                    shared = made[key] = Shared(b"%b%b],%b}}" % (state, public, shown))
+                    shared = made[key] = b"%b%b],%b}}" % (state, public, shown)
                 line.send(shared)
             if fresh:
                 member.events_told = self.number
@@ -393,8 +395,8 @@ class Broadcast:
         :param push: has the number that `next_number` gave.
         :param but: the only member who need not know.
         """
-        message = Shared(encode_push(push))
-        self._note(News(self.number, None, False, message.message, but))
+        message = encode_push(push)
+        self._note(News(self.number, None, False, message, but))
         for member in tuple(self.live):
             if member is not but and member.line is not None:
                 member.note_sent(self.number - 1)

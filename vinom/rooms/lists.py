@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vinom.conversation.conversation import Conversation
 from vinom.errors import Code, Refused
-from vinom.lines.shared import Shared
 from vinom.messages.envelope import encode_push
 from vinom.messages.rooms import (
     ListRooms,
@@ -240,10 +239,10 @@ class RoomIndex:
         return None if key is None else self._rooms[key][room_id]
 
 
-def _updates(wanted: Filter, rooms: Sequence[Named]) -> list[Shared]:
+def _updates(wanted: Filter, rooms: Sequence[Named]) -> list[bytes]:
     """Write how these rooms are now."""
     return [
-        Shared(encode_push(_update(wanted, rooms[start : start + _CHUNK])))
+        encode_push(_update(wanted, rooms[start : start + _CHUNK]))
         for start in range(0, len(rooms), _CHUNK)
     ]
 
@@ -313,7 +312,7 @@ class MatchList:
                 found[whole] = self._look(whole)
             listed = _by_id(found[whole].rooms[: asked.limit])
             # Most were sent the same, and are sent the same.
-            messages: dict[int, Shared | None] = {}
+            messages: dict[int, bytes | None] = {}
             for conversation, sent in tuple(watching.items()):
                 # One who is behind is sent later all that changed until then.
                 if conversation.is_behind:
@@ -330,10 +329,10 @@ def _by_id(rooms: Iterable[RoomFacts]) -> _Listed:
     return {one.room_id: one for one in rooms}
 
 
-def _news(sent: _Listed, listed: _Listed) -> Shared | None:
+def _news(sent: _Listed, listed: _Listed) -> bytes | None:
     """Write what changed, if anything did."""
     changed = tuple(one for id, one in listed.items() if sent.get(id) != one)
     gone = tuple(id for id in sent if id not in listed)
     if not changed and not gone:
         return None
-    return Shared(encode_push(MatchListUpdate(changed, gone)))
+    return encode_push(MatchListUpdate(changed, gone))

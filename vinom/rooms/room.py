@@ -35,7 +35,7 @@ from vinom.model import MatchPlan, Player, SeatPlan
 from vinom.play.choices import json_action_reader
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarm
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.rooms.broadcast import Broadcast
 from vinom.rooms.member import BotSeat, DialedSeat, Member
 from vinom.rooms.relay import Host

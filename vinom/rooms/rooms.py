@@ -34,7 +34,7 @@ from vinom.messages.rooms import (
 from vinom.model import Player
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.play.guard import Guard
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, is_match_id, match_members
 from vinom.rooms.member import Member
