@@ -41,7 +41,7 @@ class TablesTests(SynchronousTestCase):
         figures = [
             Figure("idle lobby line", "KB", (4.2, 4.1, 4.4), 10.0),
             Figure("input", "us CPU", (90.0,), 60.0, slower=2.0),
-            Figure("joins", "a second", (1000.0,), 3000.0, True, slower=2.0),
+            Figure("joins", "per second", (1000.0,), 3000.0, True, slower=2.0),
             Figure("told only", "ms", (1.0,)),
         ]
         page = write_table(PAGE, "lines", figures, MACHINE)
@@ -56,7 +56,7 @@ class TablesTests(SynchronousTestCase):
                 "**no**; at most 120 us at this machine's speed: yes",
             ),
             (
-                *("joins", "1,000 a second", "at least 3,000 a second"),
+                *("joins", "1,000 per second", "at least 3,000 per second"),
                 "**no**; at least 1,500 a second at this machine's speed: **no**",
             ),
             ("told only", "1 ms", "none", ""),
