@@ -112,7 +112,7 @@ class HelloTests(SynchronousTestCase):
             [
                 "refused a hello from 127.0.0.9: unknown_player_key, "
                 "say hello with a name or credentials",
-                "sent 127.0.0.9 away: too many messages",
+                "disconnected 127.0.0.9: too many messages",
             ],
         )
         self.assertNotIn("log_failure", {key for event in logged for key in event})
