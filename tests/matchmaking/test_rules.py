@@ -169,7 +169,7 @@ class ExplainTests(SynchronousTestCase):
         self.assertIn("1 more", why(ann, away, ann))
         self.assertIn("in 2.0 s", why(bob, ann, bob))
         self.assertIn("disconnected", why(away, away))
-        self.assertIn("no such game", why(gone, gone))
+        self.assertIn("no game with this name", why(gone, gone))
         four = [entry(name) for name in "wxyz"]
         self.assertIn("full table", why(four[0], *four))
         facts = self.explain(bob, ann, bob, entry("e", options=b'{"x":1}'))

@@ -49,7 +49,7 @@ class OutsideMatches:
         if plugin is None:
             raise Refused(
                 Code.UNKNOWN_GAME,
-                "this node has no game with this name",
+                "this server has no game with this name",
                 {"field": "game", "games": sorted(self._games)},
             )
         fewest, most = plugin.seats

@@ -177,7 +177,7 @@ class Matchmaker(Service):
         if plugin is None:
             raise Refused(
                 Code.UNKNOWN_GAME,
-                "this node has no game with this name",
+                "this server has no game with this name",
                 {"field": "data.game", "games": sorted(self._games)},
             )
         entry = QueueEntry(
