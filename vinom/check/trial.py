@@ -233,7 +233,7 @@ class _Player:
 
     def _run(self) -> None:
         play, game = self._play_of, self._game
-        # So long that MOST_STEPS of them reach the time limit.
+        # Long enough for MOST_STEPS of them to reach the time limit.
         pace = 2 * game.time_limit / MOST_STEPS
         endless = type(game).outcome is Game.outcome
         for step in range(MOST_STEPS if not endless else MOST_STEPS // 10):

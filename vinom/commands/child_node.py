@@ -187,7 +187,7 @@ class _Knock(Protocol):
 
 
 def free_port() -> int:
-    """Find a TCP port of the loopback that nobody uses, nor will while we live."""
+    """Find a TCP port of the loopback that is free, and claim it for this process."""
     return _free_range(1, socket.SOCK_STREAM)[0]
 
 
@@ -208,7 +208,7 @@ def likely_port() -> int:
 
 def free_port_range(count: int) -> tuple[int, int]:
     """
-    Find neighbouring UDP ports of the loopback that is free right now.
+    Find neighbouring UDP ports of the loopback that are free now.
 
     :param count: how many.
     :returns: the first and the last.
@@ -241,7 +241,7 @@ def _free_range(count: int, kind: socket.SocketKind) -> tuple[int, int]:
         if all(_is_free(port, kind) for port in range(first, first + count)):
             return first, first + count - 1
     raise NodeFailed(
-        f"found no {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop the "
+        f"fewer than {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop the "
         "programs that have them"
     )
 

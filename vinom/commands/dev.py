@@ -53,7 +53,7 @@ class LoudNode(ChildNode):
     _is_trouble = _is_stopping = False
 
     def stop(self) -> Deferred[None]:
-        # Its author wants it to stop: rooms that end unfinished are no news.
+        # The restart is intended: do not report rooms that end unfinished.
         self._is_stopping = True
         return super().stop()
 

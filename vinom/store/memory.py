@@ -22,8 +22,8 @@ from vinom.model import (
 )
 from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
 
-#: An entry's place: start of its wait, number of its arrival, its id.
-_Place = tuple[float, int, str]
+#: Where an entry stands: start of its wait, number of its arrival, its id.
+_Position = tuple[float, int, str]
 
 
 @attrs.define
@@ -40,8 +40,8 @@ class _Queue:
     :ivar ready: players of the entries that are not suspended.
     """
 
-    places: list[_Place] = attrs.field(factory=list)
-    matchable: list[_Place] = attrs.field(factory=list)
+    places: list[_Position] = attrs.field(factory=list)
+    matchable: list[_Position] = attrs.field(factory=list)
     players: int = 0
     ready: int = 0
 
@@ -53,7 +53,7 @@ class MemoryEntryStore:
 
     _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
     _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
-    _places: dict[str, _Place] = attrs.field(factory=dict, init=False)
+    _places: dict[str, _Position] = attrs.field(factory=dict, init=False)
     _queues: dict[tuple[str, bytes], _Queue] = attrs.field(factory=dict, init=False)
     _players: Counter[str] = attrs.field(factory=Counter, init=False)
     _suspended: int = attrs.field(default=0, init=False)
