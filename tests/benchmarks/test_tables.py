@@ -35,7 +35,7 @@ class TablesTests(SynchronousTestCase):
 
     def test_table_takes_the_place_of_the_old_one(self) -> None:
         """
-        Whoever measures again finds this run's figures in the page, the words around
+        A new measurement replaces the figures in the page, with the words around
         them unchanged, and the same page again after the same run.
         """
         figures = [

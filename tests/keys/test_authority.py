@@ -114,7 +114,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_lobby_certificate_follows_its_names(self) -> None:
         """
-        The lobby's certificate is made anew for new names, and before its end.
+        The lobby's certificate is replaced for new names, and before it expires.
         """
         authority = self.open()
         first = authority.lobby(["localhost", "127.0.0.1"])
@@ -126,7 +126,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_certificates_say_what_they_are_for(self) -> None:
         """
-        Whoever looks at a certificate sees whether it is a lobby's or a game
+        The subject of a certificate shows whether it is a lobby's or a game
         server's.
         """
         authority = self.open()

@@ -127,7 +127,7 @@ class ProposeTests(SynchronousTestCase):
 
 
 class ExplainTests(SynchronousTestCase):
-    """What operators are told."""
+    """Explanations for operators."""
 
     def test_due(self) -> None:
         """
@@ -179,7 +179,7 @@ class ExplainTests(SynchronousTestCase):
 
 
 class SeatTests(SynchronousTestCase):
-    """Who sits where."""
+    """Seats of players."""
 
     def test_order_and_loadouts(self) -> None:
         """
