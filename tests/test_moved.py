@@ -68,7 +68,7 @@ class MovedModulesTests(SynchronousTestCase):
 
     def test_what_exists(self) -> None:
         """
-        A module that exists is never replaced, whatever the table says.
+        A module that exists is never replaced, even if the table has it.
         """
         del sys.modules["vinom.errors"]
         with warnings.catch_warnings(record=True) as caught:
@@ -88,7 +88,7 @@ class MovedModulesTests(SynchronousTestCase):
 
     def test_new_path_fails(self) -> None:
         """
-        If the new path cannot be imported, the old one says why, each time.
+        If the new path cannot be imported, the old one raises the reason, each time.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

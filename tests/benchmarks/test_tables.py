@@ -57,7 +57,7 @@ class TablesTests(SynchronousTestCase):
             ),
             (
                 *("joins", "1,000 per second", "at least 3,000 per second"),
-                "**no**; at least 1,500 a second at this machine's speed: **no**",
+                "**no**; at least 1,500 per second at this machine's speed: **no**",
             ),
             ("told only", "1 ms", "none", ""),
         ):

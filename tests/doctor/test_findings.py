@@ -322,7 +322,7 @@ class TrustTests(DoctorCase):
 
     def test_handshake(self) -> None:
         """
-        Whether browsers are served over TLS is reported with what they offer, and why not.
+        TLS for browsers is reported with what they offer, and the reason of a failure.
         """
         judge = partial(handshake, "http tls", "127.0.0.1:443", ("h2", "http/1.1"))
         self.assert_found(judge(None), "ok", "127.0.0.1:443", "h2 and http/1.1")

@@ -85,7 +85,7 @@ class FleetContract:
     async def test_reached_when_it_is_needed(self) -> None:
         """
         A game server takes no address while no match needs it; then players are sent
-        of it only after it has bound its port.
+        it only after it has bound its port.
         """
         fleet = self.make_fleet()
         reached, server = await self.started(fleet)

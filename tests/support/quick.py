@@ -33,7 +33,7 @@ class Taps:
 
 
 class Second(Game[Taps, Tap]):
-    """Whoever taps most within a second wins."""
+    """The player with the most taps in a second wins."""
 
     name = "second"
     actions = Tap
@@ -69,7 +69,7 @@ class Second(Game[Taps, Tap]):
 
 
 class SmallMazeOptions(MazeOptions, frozen=True, forbid_unknown_fields=True):
-    """A maze of six cells, if nobody says otherwise."""
+    """A maze of six cells by default."""
 
     rows: Annotated[int, Meta(ge=2, le=64)] = 2
     cols: Annotated[int, Meta(ge=2, le=64)] = 3

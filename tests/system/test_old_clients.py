@@ -173,7 +173,7 @@ class OldPythonTests(TestCase):
     async def test_match(self) -> None:
         """
         Two players queue and find a match, one over UDP, one by way of the lobby. The
-        first hears nothing for a while, takes the same seat again, and plays the match
+        first is sent nothing for a while, takes the same seat again, and plays the match
         to its end.
         """
         node = await self.start_node("--game=tests.support.quick:SmallMaze")

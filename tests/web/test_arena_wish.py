@@ -46,7 +46,7 @@ class ArenaWishTests(SynchronousTestCase):
 
     def test_key_held_all_the_while(self) -> None:
         """
-        A player who comes back, or begins a round, with a key held moves without letting go
+        A player who returns, or begins a round, with a key held moves without lifting
         of it; who let go meanwhile does not run where its bot was heading.
         """
         told = self.told(

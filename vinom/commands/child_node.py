@@ -241,8 +241,8 @@ def _free_range(count: int, kind: socket.SocketKind) -> tuple[int, int]:
         if all(_is_free(port, kind) for port in range(first, first + count)):
             return first, first + count - 1
     raise NodeFailed(
-        f"fewer than {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop the "
-        "programs that have them"
+        f"fewer than {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop "
+        "the programs that have them"
     )
 
 

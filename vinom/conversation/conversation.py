@@ -459,7 +459,7 @@ class Conversation:
             self._is_waiting = False
 
     def overdue(self) -> None:
-        """End the conversation if the hello is missing, or the player silent too long."""
+        """End the conversation if the hello is missing, or the player was silent."""
         if self.player is None:
             self._talk.overdue()
             self._flush()
