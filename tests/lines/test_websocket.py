@@ -28,7 +28,7 @@ from tests.support.websocket_net import (
 from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.limits.origins import Origins
-from vinom.lines.tls import ReloadableTls, Unnegotiated
+from vinom.lines.tls import HttpTls, ReloadableTls
 from vinom.lines.websocket import WebSocketBounds
 from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
@@ -424,9 +424,7 @@ class TlsTests(SocketCase):
         issued = authority().issue("localhost")
         tls = ReloadableTls(issued.certificate, issued.key)
         self.serve(
-            wrap=lambda site: TLSMemoryBIOFactory(
-                tls, False, Unnegotiated(site), reactor
-            )
+            wrap=lambda site: TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
         )
         raw = await connect(reactor, self.server.port)
         self.clients.append(raw)

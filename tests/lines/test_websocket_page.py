@@ -10,7 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.errors import Code
 from vinom.lines.ws.frames import NORMAL, NUMBERS, OTHER, farewell
 
-PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "websocket.rst"
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def numbers(docs: Path) -> tuple[str, dict[str, str]]:
+    """The page's table of close codes, and the number of each code in it."""
+    page = (docs / "protocol" / "websocket.rst").read_text("utf-8")
+    table = page.split("Close codes\n-----")[1]
+    return table, dict(re.findall(r"^(\d{4})  ``(\w+)``", table, re.MULTILINE))
 
 
 class WebSocketPageTests(SynchronousTestCase):
@@ -20,8 +27,7 @@ class WebSocketPageTests(SynchronousTestCase):
         """
         A client that switches on the page's numbers is right.
         """
-        table = PAGE.read_text("utf-8").split("Close codes\n-----")[1]
-        told = dict(re.findall(r"^(\d{4})  ``(\w+)``", table, re.MULTILINE))
+        table, told = numbers(DOCS)
         self.assertEqual(
             told, {str(number): code.value for code, number in NUMBERS.items()}
         )

@@ -9,10 +9,11 @@ from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Code
-from vinom.messages.catalogue import Failed, decode_answer, decode_request
+from vinom.messages.catalogue import decode_answer, decode_request
+from vinom.messages.envelope import Failed
 from vinom.messages.outside import StartedMatch, decode_start
 
-PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "lobby.rst"
+DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(
     r"^\.\. code-block:: json\n(?:   :caption: (\w+)\n)?\n   (.+)$", re.MULTILINE
 )
@@ -21,8 +22,10 @@ _BLOCK = re.compile(
 class LobbyPageTests(SynchronousTestCase):
     """``docs/protocol/lobby.rst``."""
 
+    docs = DOCS
+
     def setUp(self) -> None:
-        self.text = PAGE.read_text("utf-8")
+        self.text = (self.docs / "protocol" / "lobby.rst").read_text("utf-8")
 
     def test_examples(self) -> None:
         """

@@ -12,11 +12,12 @@ from tests.support.live_rooms import RoomsWorld
 from tests.support.lobbies import LobbyWorld
 from vinom.errors import Code
 from vinom.games.tictactoe import TicTacToe
-from vinom.messages.catalogue import Hello, Told, decode_answer, decode_request
+from vinom.messages.catalogue import decode_answer, decode_request
+from vinom.messages.envelope import Told
+from vinom.messages.lobby import Hello
 from vinom.messages.rooms import GameState, JoinRoom, ListRooms
 
-PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "rooms.rst"
-HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "rooms.rst"
+DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^\.\. code-block:: json\n\n   (.+)$", re.MULTILINE)
 
 
@@ -28,14 +29,24 @@ def _typed_in(page: str) -> list[list[str]]:
     ]
 
 
-class RoomsPageTests(SynchronousTestCase):
-    """``docs/protocol/rooms.rst``, and the conversation of the how-to."""
+class RoomsExamples:
+    """
+    What the pages of rooms print is what the node speaks, though it may not be all.
+
+    :cvar docs: where the manual lies.
+    """
+
+    docs = DOCS
+
+    def setUp(self) -> None:
+        self.page = (self.docs / "protocol" / "rooms.rst").read_text("utf-8")
+        self.howto = (self.docs / "howto" / "rooms.rst").read_text("utf-8")
 
     def test_examples(self) -> None:
         """
         Every message on the page is understood by the code.
         """
-        examples = _BLOCK.findall(PAGE.read_text("utf-8"))
+        examples = _BLOCK.findall(self.page)
         self.assertGreater(len(examples), 3)
         for text in examples:
             if "success" in json.decode(text):
@@ -47,7 +58,7 @@ class RoomsPageTests(SynchronousTestCase):
         """
         The page lists no code that does not exist.
         """
-        table = PAGE.read_text("utf-8").split("Codes\n-----")[1]
+        table = self.page.split("Codes\n-----")[1]
         codes = re.findall(r"^``(\w+)``", table, re.MULTILINE)
         self.assertGreater(len(codes), 12)
         for code in codes:
@@ -57,7 +68,7 @@ class RoomsPageTests(SynchronousTestCase):
         """
         What the how-to types makes a game against a bot begin, and moves in it.
         """
-        typed = _typed_in(HOWTO.read_text("utf-8"))[0]
+        typed = _typed_in(self.howto)[0]
         # With this seed it is the person who begins.
         world = LobbyWorld(3, games={"tictactoe": TicTacToe()})
         line, said = world.line(), []
@@ -73,11 +84,15 @@ class RoomsPageTests(SynchronousTestCase):
         """
         What the how-to types to watch a match is what the node understands.
         """
-        typed = _typed_in(HOWTO.read_text("utf-8"))[1]
+        typed = _typed_in(self.howto)[1]
         requests = [decode_request(line.encode()).request for line in typed]
         self.assertEqual(
             [type(request) for request in requests], [Hello, ListRooms, JoinRoom]
         )
+
+
+class RoomsPageTests(RoomsExamples, SynchronousTestCase):
+    """``docs/protocol/rooms.rst``, and the conversation of the how-to."""
 
     def test_states_are_their_type(self) -> None:
         """

@@ -27,17 +27,17 @@ from vinom.packets.codec import (
 )
 from vinom.packets.reliable import Event, decode_message, decode_welcome
 
-PAGE = Path(__file__).parents[2] / "docs" / "protocol" / "packets.rst"
+DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(
     r"^\.\. code-block:: text\n   :caption: (.+)\n\n((?:   [0-9a-f ]+\n)+)",
     re.MULTILINE,
 )
 
 
-def examples() -> dict[str, PlayerPacket | ServerPacket]:
+def examples(page: str) -> dict[str, PlayerPacket | ServerPacket]:
     """Every packet on the page, read, by its caption's first words."""
     found: dict[str, PlayerPacket | ServerPacket] = {}
-    for caption, digits in _BLOCK.findall(PAGE.read_text("utf-8")):
+    for caption, digits in _BLOCK.findall(page):
         packet = bytes.fromhex(digits)
         found[caption] = (
             read_server(packet) if packet[0] & 0x80 else read_player(packet)
@@ -45,12 +45,18 @@ def examples() -> dict[str, PlayerPacket | ServerPacket]:
     return found
 
 
-class PacketsPageTests(SynchronousTestCase):
-    """``docs/protocol/packets.rst``."""
+class PacketsExamples:
+    """
+    What a page of packets prints is what the code speaks, though it may not be all.
+
+    :cvar docs: where the manual lies.
+    """
+
+    docs = DOCS
 
     def setUp(self) -> None:
-        self.text = PAGE.read_text("utf-8")
-        self.examples = examples()
+        self.text = (self.docs / "protocol" / "packets.rst").read_text("utf-8")
+        self.examples = examples(self.text)
 
     def example(self, beginning: str) -> PlayerPacket | ServerPacket:
         (found,) = [
@@ -94,6 +100,18 @@ class PacketsPageTests(SynchronousTestCase):
         assert isinstance(reject, Reject)
         self.assertEqual("token_expired", reject.code)
 
+    def test_codes(self) -> None:
+        """
+        The page lists no code that does not exist.
+        """
+        table = self.text.split("what to do\n")[1].split("Times\n-----")[0]
+        for code in re.findall(r"^``(\w+)``", table, re.MULTILINE):
+            Code(code)
+
+
+class PacketsPageTests(PacketsExamples, SynchronousTestCase):
+    """``docs/protocol/packets.rst``."""
+
     def test_welcome(self) -> None:
         """
         The page lists every key of a welcome, and shows one.
@@ -105,13 +123,10 @@ class PacketsPageTests(SynchronousTestCase):
         for key in welcome.__struct_fields__:
             self.assertIn(f"\n``{key}``", self.text)
 
-    def test_codes(self) -> None:
+    def test_reasons(self) -> None:
         """
-        The page lists no code and no reason that does not exist.
+        The page lists every reason for which a match ends, and no others.
         """
-        table = self.text.split("what to do\n")[1].split("Times\n-----")[0]
-        for code in re.findall(r"^``(\w+)``", table, re.MULTILINE):
-            Code(code)
         reasons = self.text.split("``over``\n")[1].split("``outcome``")[0]
         listed = set(re.findall(r"``(\w+)``", reasons)) - {"reason"}
         # A lost match is what the lobby tells of: nobody is left to say it here.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from vinom.game import Game, Outcome, Table
-from vinom.games.maze import Maze
+from vinom.game import Game, Outcome, Step, Table
+from vinom.games.maze import Maze, MazeOptions
+from vinom.games.tictactoe import Board, TicTacToe
 
 
 class QuickMaze(Maze):
@@ -65,3 +66,26 @@ class Second(Game[Taps, Tap]):
 
     def view(self, s: Taps, audience: Hashable) -> dict[str, Any]:
         return {"points": s.points, "is_over": s.is_over}
+
+
+class SmallMazeOptions(MazeOptions, frozen=True, forbid_unknown_fields=True):
+    """A maze of six cells, if nobody says otherwise."""
+
+    rows: Annotated[int, Meta(ge=2, le=64)] = 2
+    cols: Annotated[int, Meta(ge=2, le=64)] = 3
+
+
+class SmallMaze(Maze):
+    """The maze under its own name: for two, who find each other at once."""
+
+    options = SmallMazeOptions
+    seats = (2, 2)
+    linger = 0.5
+
+
+class SecondBegins(TicTacToe):
+    """Tic-tac-toe in which the one who came last begins."""
+
+    def start(self, table: Table) -> Step[Board]:
+        begun = super().start(table)
+        return attrs.evolve(begun, state=attrs.evolve(begun.state, turn=1))

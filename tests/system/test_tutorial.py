@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import TestCase
 
+from tests.support.needs import path_of
 from vinom.commands.child_node import ChildNode
 
-_SESSION = Path(__file__).resolve().parents[2] / "docs" / "tutorial" / "netcat.txt"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 #: Facts that differ from one session to the next.
 _OWN = {
@@ -82,14 +82,13 @@ class TutorialTests(TestCase):
     """A newcomer sees what the page shows."""
 
     timeout = 120
+    docs = DOCS
 
     async def test_netcat(self) -> None:
         """
         Four lines typed by hand are answered as the tutorial prints it.
         """
-        program = shutil.which("nc")
-        if program is None:
-            raise SkipTest("netcat is not installed")
+        program = path_of("nc")
         node = ChildNode(reactor)
         self.addCleanup(node.stop)
         await node.start()
@@ -99,7 +98,8 @@ class TutorialTests(TestCase):
         )
         self.addCleanup(self._hang_up, process, netcat)
         typed = 0
-        for line in _SESSION.read_text(encoding="utf-8").splitlines():
+        session = self.docs / "tutorial" / "netcat.txt"
+        for line in session.read_text(encoding="utf-8").splitlines():
             printed = json.loads(line)
             if "success" in printed:
                 self.assertEqual(shape(await netcat.read()), shape(printed))
