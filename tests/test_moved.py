@@ -12,7 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import vinom.game
-from vinom._moved import MovedModules
+from vinom.moved import MovedModules
 
 
 class MovedModulesTests(SynchronousTestCase):

@@ -16,7 +16,7 @@ from tests.support.javascript import FOLDER
 from tests.support.kept import ARCHIVE, FIXTURES, unpack
 from tests.support.programs import Program, start_program
 from tests.web.test_javascript import JavaScriptTestCase
-from vinom.tap.child_node import ChildNode, free_port
+from vinom.commands.child_node import ChildNode, free_port
 
 
 class OldPlayer:
