@@ -9,10 +9,21 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks import attacks, dense, lobby, memory, play, rooms, strangers, stuck
+from benchmarks import (
+    attacks,
+    dense,
+    lobby,
+    memory,
+    play,
+    queue_cost,
+    rooms,
+    strangers,
+    stuck,
+)
 from benchmarks.figures import Size
 from benchmarks.machine import Failed, Missing, awake, describe
 from benchmarks.peers import Colyseus, Pyenet
@@ -29,6 +40,7 @@ PARTS: dict[str, Any] = {
     "attacks": attacks.attacks,
     "processes": memory.processes,
     "queueing": lobby.queueing,
+    "queue_cost": queue_cost.queue_cost,
     "lines": memory.lines,
     "rooms": rooms.rooms,
     "stuck": stuck.stuck,
@@ -57,6 +69,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--tenth",
         action="store_true",
         help="a tenth of the size, once: shows that it works, not how fast",
+    )
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        default=1,
+        help="with --tenth: measure N parts at the same time (default 1)",
     )
     parser.add_argument("--json", type=Path, help="also write a line per part here")
     parser.add_argument(
@@ -94,6 +113,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"no part is called {', '.join(sorted(unknown))}")
+    if options.jobs > 1 and not options.tenth:
+        parser.error("--jobs is for --tenth: parts disturb each other")
     if options.write is not None:
         if options.tenth:
             parser.error("--tenth says nothing about speed: leave out --write")
@@ -131,40 +152,51 @@ def _parts(options: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Run the parts; the exit code is 1 if one could not be measured."""
     options = _arguments(argv)
+    parts = _parts(options)
+    if options.jobs == 1:
+        # All of them, whatever the first ones say.
+        passed = [_run(options, *part) for part in parts.items()]
+        return int(not all(passed))
+    with ProcessPoolExecutor(options.jobs) as pool:
+        # From the end: the longest are there.
+        running = [pool.submit(_run, options, *part) for part in [*parts.items()][::-1]]
+        passed = [done.result() for done in running]
+        return int(not all(passed))
+
+
+def _run(options: argparse.Namespace, name: str, measure: Any) -> bool:
+    """Measure one part and report it; could it be measured?"""
     size = Size(1, 0.1) if options.tenth else Size(options.runs)
-    is_failed = False
-    for name, measure in _parts(options).items():
-        began, machine = time.monotonic(), describe()
-        with tempfile.TemporaryDirectory(prefix="vinom-bench-") as folder:
-            try:
-                with awake():
-                    figures = measure(
-                        size,
-                        Path(folder),
-                        lambda text: print(f"... {text}", file=sys.stderr, flush=True),
-                    )
-            except (Failed, VinomError) as error:
-                is_skipped = options.tenth and isinstance(error, Missing)
-                is_failed = is_failed or not is_skipped
-                how = "skipped" if is_skipped else "failed"
-                print(f"{name} {how}: {error}", flush=True)
-                continue
-        for figure in figures:
-            print(figure.as_line(), flush=True)
-        if options.write is not None:
-            page = options.write.read_text()
-            options.write.write_text(write_table(page, name, figures, machine))
-        if options.json is not None:
-            result = {
-                "part": name,
-                "seconds": round(time.monotonic() - began, 1),
-                "tenth": options.tenth,
-                "machine": machine,
-                "figures": [figure.as_json() for figure in figures],
-            }
-            with options.json.open("a") as file:
-                print(json.dumps(result), file=file)
-    return int(is_failed)
+    began, machine = time.monotonic(), describe()
+    with tempfile.TemporaryDirectory(prefix="vinom-bench-") as folder:
+        try:
+            with awake():
+                figures = measure(
+                    size,
+                    Path(folder),
+                    lambda text: print(f"... {text}", file=sys.stderr, flush=True),
+                )
+        except (Failed, VinomError) as error:
+            is_skipped = options.tenth and isinstance(error, Missing)
+            how = "skipped" if is_skipped else "failed"
+            print(f"{name} {how}: {error}", flush=True)
+            return is_skipped
+    for figure in figures:
+        print(figure.as_line(), flush=True)
+    if options.write is not None:
+        page = options.write.read_text()
+        options.write.write_text(write_table(page, name, figures, machine))
+    if options.json is not None:
+        result = {
+            "part": name,
+            "seconds": round(time.monotonic() - began, 1),
+            "tenth": options.tenth,
+            "machine": machine,
+            "figures": [figure.as_json() for figure in figures],
+        }
+        with options.json.open("a") as file:
+            print(json.dumps(result), file=file)
+    return True
 
 
 if __name__ == "__main__":

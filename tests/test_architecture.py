@@ -16,7 +16,7 @@ PACKAGE = ROOT / "vinom"
 #: Floors from the ground up: a concept imports itself and lower floors, never a
 #: neighbour. ``docs/architecture.rst`` is drawn from this list.
 FLOORS = (
-    "errors model logs moved",
+    "errors model logs _moved",
     "game ports tokens messages limits",
     "play games packets reactor store",
     "control",
@@ -37,7 +37,7 @@ ADAPTERS: dict[str, str] = {
     "check": "command",
     "commands": "*",
     "control": "link",
-    "conversation": "conversation identity presence",
+    "conversation": "conversation identity",
     "desk": "*",
     "doctor": "*",
     "dtls": "port client_port bad_network",

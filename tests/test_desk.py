@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.lobbies import LobbyWorld, MemoryLine
+from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from vinom.conversation.conversation import Bounds
 from vinom.errors import StoreUnavailable
 from vinom.store.memory import MemoryEntryStore
@@ -47,7 +47,7 @@ class HelloTests(SynchronousTestCase):
         line = world.line()
         self.assertEqual(codes(line.ask("queue", game="duel")), ["hello_first"])
         self.assertEqual(kinds(line.ask("hello", protocol=1, name="a")), ["welcome"])
-        self.assertEqual(world.lobby.errors, {"hello_first": 1})
+        self.assertEqual(world.desk.errors, {"hello_first": 1})
 
     def test_hello_twice(self) -> None:
         """
@@ -79,7 +79,7 @@ class HelloTests(SynchronousTestCase):
         world.clock.advance(0.2)
         self.assertEqual(codes(line.heard()), ["timeout"])
         self.assertTrue(line.is_closed)
-        self.assertEqual(world.lobby.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(world.desk.counts(), {"lines": 0, "players": 0})
         self.assertEqual(world.clock.getDelayedCalls(), [])
 
     def test_slow_start(self) -> None:
@@ -89,7 +89,7 @@ class HelloTests(SynchronousTestCase):
         world = LobbyWorld()
         line = MemoryLine()
         line.opened_at = world.clock.seconds() - 9.0
-        line.conversation = world.lobby.open(line)
+        line.conversation = world.desk.open(line)
         world.clock.advance(1.0)
         self.assertEqual(codes(line.heard()), ["timeout"])
 
@@ -157,7 +157,7 @@ class HelloTests(SynchronousTestCase):
         self.assertEqual(news[0]["data"]["state"], "waiting")
         old.conversation.lost()
         world.clock.advance(11)
-        self.assertTrue(world.presence.is_here(welcome["player_id"]))
+        self.assertTrue(world.online.is_here(welcome["player_id"]))
         entry = self.successResultOf(world.entries.entry_of(welcome["player_id"]))
         self.assertFalse(entry.suspended)
 
@@ -178,7 +178,7 @@ class HelloTests(SynchronousTestCase):
         world = LobbyWorld()
         line, _ = world.hello("ann")
         stranger = world.line()
-        world.lobby.stopService()
+        world.desk.stopService()
         self.assertEqual(codes(line.heard()), ["shutdown"])
         self.assertEqual(codes(stranger.heard()), ["shutdown"])
         self.assertTrue(line.is_closed)
@@ -234,7 +234,7 @@ class TalkTests(SynchronousTestCase):
         for _ in range(40):
             line.ask("ping")
         self.assertTrue(line.is_closed)
-        self.assertEqual(world.lobby.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(world.desk.counts(), {"lines": 0, "players": 0})
 
     def test_pipelined(self) -> None:
         """
@@ -295,7 +295,7 @@ class TalkTests(SynchronousTestCase):
         entry = self.successResultOf(world.entries.entry_of(welcome["player_id"]))
         self.assertTrue(entry.suspended)
         world.clock.advance(10.1)
-        self.assertEqual(self.successResultOf(world.entries.waiting()), ())
+        self.assertEqual(everybody(world.entries), [])
 
     def test_gone_during_hello(self) -> None:
         """
@@ -309,7 +309,7 @@ class TalkTests(SynchronousTestCase):
         slow.ask("hello", protocol=1, name="bob")
         slow.hang_up()
         world.entries.go_on()
-        self.assertEqual(world.lobby.counts(), {"lines": 1, "players": 1})
+        self.assertEqual(world.desk.counts(), {"lines": 1, "players": 1})
 
     def test_heard_out(self) -> None:
         """
@@ -328,7 +328,7 @@ class TalkTests(SynchronousTestCase):
         idle = world.line()
         idle.conversation.heard_out()
         self.assertTrue(idle.is_closed)
-        self.assertEqual(world.lobby.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(world.desk.counts(), {"lines": 0, "players": 0})
 
 
 class SlowEntries(MemoryEntryStore):

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import vinom.game
-from vinom.moved import MovedModules
+from vinom._moved import MovedModules
 
 
 class MovedModulesTests(SynchronousTestCase):

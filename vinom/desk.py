@@ -1,4 +1,4 @@
-"""The lobby: where players say who they are, queue, and are told of their match."""
+"""The desk: where players say who they are, queue, and enter rooms."""
 
 from __future__ import annotations
 
@@ -14,48 +14,46 @@ from twisted.logger import Logger
 from vinom import __version__
 from vinom.conversation.conversation import Bounds, Conversation, Followed, Line
 from vinom.conversation.identity import Identity
-from vinom.conversation.presence import Presence
+from vinom.conversation.online import Online
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.matches.service import Sessions
+from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
-from vinom.messages.catalogue import (
-    PROTOCOL,
-    Cancel,
-    Hello,
-    Ping,
-    Pong,
-    Push,
-    Queue,
-    Request,
-    Welcome,
-)
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.envelope import Push, Request
+from vinom.messages.lobby import Cancel, Hello, Ping, Pong, Queue, Welcome
 from vinom.model import Player
 from vinom.reactor.waits import Waits
 from vinom.rooms.rooms import Rooms
 
 
-class Lobby(Service):
+class Desk(Service):
     """
     Hold every conversation of this node, whatever carries it.
 
+    :param identity: finds out who says hello.
+    :param online: keeps who is here.
+    :param matchmaker: serves `Queue` and `Cancel`.
+    :param matches: knows what a player who comes back missed.
+    :param rooms: serves requests about rooms.
     :param games: by the name players ask for.
+    :param clock: its seconds are those of the Unix epoch.
     :param bounds: what one conversation may cost.
-    :param is_debugging: write down each hello.
+    :param is_debugging: log each hello.
     :ivar errors: how many players were refused something, by code.
-    :ivar hellos: conversations whose hello did not come yet.
-    :ivar idle: the others, until it is looked at whether they are silent.
+    :ivar hellos: conversations whose hello is due, until their time is over.
+    :ivar idle: all others, until it is time to see whether they are silent.
     """
 
-    name = "lobby"
+    name = "desk"
     _log = Logger()
 
     def __init__(
         self,
         identity: Identity,
-        presence: Presence,
+        online: Online,
         matchmaker: Matchmaker,
-        sessions: Sessions,
+        matches: Matches,
         rooms: Rooms,
         games: Mapping[str, Game[Any, Any]],
         clock: IReactorTime,
@@ -63,8 +61,8 @@ class Lobby(Service):
         *,
         is_debugging: bool = False,
     ) -> None:
-        self._identity, self._presence = identity, presence
-        self._matchmaker, self._sessions = matchmaker, sessions
+        self._identity, self._online = identity, online
+        self._matchmaker, self._matches = matchmaker, matches
         self._rooms = rooms
         self._games, self._clock = tuple(sorted(games)), clock
         self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
@@ -79,19 +77,19 @@ class Lobby(Service):
         return conversation
 
     def stopService(self) -> None:
-        """Say goodbye to everybody."""
+        """Send everybody the reason, and close their lines."""
         Service.stopService(self)
         for conversation in tuple(self._conversations):
             conversation.end(Refused(Code.SHUTDOWN, "the server stops"))
 
     def drain(self) -> Deferred[None]:
-        """No new matches and rooms; fires when there are none any more."""
-        drained = gatherResults([self._sessions.drain(), self._rooms.drain()])
+        """Take no new matches and rooms. Fires when none is left."""
+        drained = gatherResults([self._matches.drain(), self._rooms.drain()])
         return drained.addCallback(lambda _: None)
 
     def counts(self) -> dict[str, int]:
-        """How many lines and known players there are, for metrics."""
-        return {"lines": len(self._conversations), "players": len(self._presence)}
+        """Count lines and known players, for metrics."""
+        return {"lines": len(self._conversations), "players": len(self._online)}
 
     # What conversations ask.
 
@@ -103,7 +101,7 @@ class Lobby(Service):
         if not conversation.is_open:
             raise Refused(Code.TIMEOUT, "the line closed during the hello")
         player = known.player
-        older = self._presence.enter(player.player_id, conversation)
+        older = self._online.enter(player.player_id, conversation)
         if older is not None:
             older.end(Refused(Code.REPLACED, "you said hello on another line"))
         try:
@@ -114,7 +112,7 @@ class Lobby(Service):
             self._leave(player.player_id, conversation)
             raise
         if self._is_debugging:
-            # Thousands come in a second after a network was away.
+            # Thousands come per second after a network was away.
             self._log.debug(
                 "hello from {name} at {host}",
                 name=player.name,
@@ -147,7 +145,7 @@ class Lobby(Service):
     def serve_now(
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push | Followed | None:
-        """Answer a request about rooms, for which nobody has to be waited."""
+        """Answer a request about rooms, which never waits."""
         return self._rooms.serve(conversation, player, request)
 
     def lost(self, conversation: Conversation) -> None:
@@ -158,16 +156,16 @@ class Lobby(Service):
             self._leave(conversation.player.player_id, conversation)
 
     async def _news(self, player: Player) -> list[Push]:
-        """Tell one who is back where it stands: in a match, a queue, or neither."""
-        found = await self._sessions.rejoin(player.player_id)
+        """Find where a player who is back stands: in a match, a queue, or neither."""
+        found = await self._matches.rejoin(player.player_id)
         if found is not None:
             return [found]
         status = await self._matchmaker.player_back(player.player_id)
         if status is not None:
             return [status]
-        ended = await self._sessions.last_end(player.player_id)
+        ended = await self._matches.last_end(player.player_id)
         return [] if ended is None else [ended]
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
-        if self._presence.leave(player_id, conversation):
+        if self._online.leave(player_id, conversation):
             self._matchmaker.player_lost(player_id)

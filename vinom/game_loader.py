@@ -1,4 +1,4 @@
-"""Find games: installed ones by entry point, others by ``package.module:Class``."""
+"""Load games: installed ones by entry point, others by ``package.module:Class``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUP = "vinom.games"
 _Name = Annotated[str, Meta(max_length=64)]
 _Seconds = Annotated[float, Meta(ge=0.0)]
 _Steps = Annotated[int, Meta(ge=0)]
-#: What a game's class declares, and how that is said to its author.
+#: What a game's class declares, and the words for it in errors.
 _KINDS: dict[str, Any] = {
     "name": _Name,
     "seats": tuple[int, int],
@@ -58,12 +58,12 @@ def load_games(
     extra: Sequence[str] = (), installed: Sequence[str] | None = None
 ) -> dict[str, Game[Any, Any]]:
     """
-    Load every installed game, and those that were asked for by class.
+    Load every installed game, and those of *extra*.
 
-    A game asked for by class replaces an installed one of the same name.
+    A game of *extra* replaces an installed one of the same name.
 
     :param extra: specs of the form ``package.module:Class``.
-    :param installed: what `installed_games` found, if somebody asked already.
+    :param installed: the result of `installed_games`, to save a second search.
     :raises Misconfigured: a game cannot be loaded; says which and why.
     """
     if installed is None:
@@ -73,14 +73,15 @@ def load_games(
 
 def load_game(spec: str) -> Game[Any, Any]:
     """
-    Make the game that ``package.module:Class`` names.
+    Make an instance of the game that *spec* names.
 
-    :raises Misconfigured: it cannot be imported or is not a game.
+    :param spec: ``package.module:Class``.
+    :raises Misconfigured: it cannot be imported, or isn't a game.
     """
     module_name, colon, class_name = spec.partition(":")
     if not (module_name and colon and class_name):
         raise Misconfigured(f"game {spec!r} must look like package.module:Class")
-    # A game beside you needs no package; installed modules still come first.
+    # A game in this folder needs no package; installed modules still come first.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
@@ -113,11 +114,11 @@ def load_game(spec: str) -> Game[Any, Any]:
     try:
         return cls()
     except Exception as error:
-        raise Misconfigured(f"game {spec!r}: cannot be made: {error}") from error
+        raise Misconfigured(f"game {spec!r}: {class_name}() fails: {error}") from error
 
 
 def _mistake_in(cls: type[Game[Any, Any]]) -> str:
-    """Find what a game's class declares wrongly; empty if nothing."""
+    """Find the first wrong declaration of a game's class; empty without one."""
     for name, kind in _KINDS.items():
         try:
             msgspec.convert(getattr(cls, name), kind)
@@ -151,7 +152,7 @@ def _is_of_structs(declared: Any) -> bool:
 
 
 def name_of(game: Game[Any, Any]) -> str:
-    """Tell how players ask for a game."""
+    """The name by which players request a game."""
     return game.name or type(game).__name__.lower()
 
 

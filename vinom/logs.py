@@ -1,4 +1,4 @@
-"""Logs: one line an event, as text or as JSON, with match and player ids."""
+"""Logs: one event per line, as text or as JSON, with match and player ids."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
-#: Passes on the lines of game servers, which write them as we do.
+#: Passes on the lines of game servers, which have our format already.
 _RELAY = "vinom.fleet.forklink.ForkLink"
 _TEXT_LINE = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00 (debug|info|warn|error|critical)"
 )
 _JSON_LINE = re.compile(r'\{"time": ".*\}$')
 
-#: What an event may carry beside its text, in this order.
+#: Ids that are written after an event's text, in this order.
 IDS = ("match_id", "player_id", "server_id", "seat")
 
 
 def observer(file: IO[Any] | LogFile, log_format: str, log_level: str) -> ILogObserver:
-    """Write events to *file*, leaving out what is below *log_level*."""
+    """
+    Write events to *file*.
+
+    :param file: gets the lines.
+    :param log_format: "text" or "json".
+    :param log_level: less important events are omitted.
+    """
     write = as_json if log_format == "json" else as_text
     everything: Any = FileLogObserver(cast(IO[Any], file), write)
     least = LogLevel.levelWithName(log_level)
@@ -40,26 +46,25 @@ def observer(file: IO[Any] | LogFile, log_format: str, log_level: str) -> ILogOb
 
 def as_text(event: LogEvent) -> str | None:
     """
-    Write an event as one line; a failure's traceback follows it.
+    Write an event as one line, followed by a failure's traceback.
 
-    Line breaks inside of the text are shown, not written: a player's name must
-    not be able to forge a line.
+    Line breaks in the text are escaped, so that a player's name cannot forge a line.
     """
     if (line := _relayed(event, _TEXT_LINE)) is not None:
         return line
-    said = _said(event)
-    if said is None:
+    message = _message(event)
+    if message is None:
         return None
     ids = " ".join(
         f"{name}={event[name]}"
         for name in IDS
-        if event.get(name) not in (None, "") and str(event[name]) not in said
+        if event.get(name) not in (None, "") and str(event[name]) not in message
     )
     when = _when(event).isoformat(timespec="milliseconds")
-    line = f"{when} {_level(event):<8} {_source(event)}: {said}"
+    line = f"{when} {_level(event):<8} {_source(event)}: {message}"
     if ids:
         line = f"{line} [{ids}]"
-    # Indented, so that the lines of one event are seen to belong together.
+    # Indented, so that the lines of one event visibly belong together.
     more = "".join(f"    {line}\n" for line in _traceback(event).splitlines())
     return f"{line}\n{more}"
 
@@ -68,14 +73,14 @@ def as_json(event: LogEvent) -> str | None:
     """Write an event as one line of JSON."""
     if (line := _relayed(event, _JSON_LINE)) is not None:
         return line
-    said = _said(event)
-    if said is None:
+    message = _message(event)
+    if message is None:
         return None
     record: dict[str, Any] = {
         "time": _when(event).isoformat(timespec="milliseconds"),
         "level": _level(event),
         "source": _source(event),
-        "message": said,
+        "message": message,
     }
     record |= {name: event[name] for name in IDS if event.get(name) is not None}
     traceback = _traceback(event)
@@ -85,15 +90,15 @@ def as_json(event: LogEvent) -> str | None:
 
 
 def _relayed(event: LogEvent, ours: re.Pattern[str]) -> str | None:
-    """A game server's own log line as it is; ``None`` for anything else."""
+    """Take a game server's own log line unchanged; ``None`` for any other event."""
     if event.get("log_namespace") != _RELAY:
         return None
     line = str(event.get("line", ""))
     return f"{line}\n" if ours.match(line) else None
 
 
-def _said(event: LogEvent) -> str | None:
-    # Twisted's older parts put the traceback into the text.
+def _message(event: LogEvent) -> str | None:
+    # Older parts of Twisted include the traceback in the text.
     is_old = event.get("isError") and "why" in event
     text = str(event["why"] or "unhandled error") if is_old else formatEvent(event)
     if not text and event.get("log_failure") is None:

@@ -1,7 +1,8 @@
-"""The values that several rooms of the house hand to each other."""
+"""The values that several packages pass to each other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import attrs
@@ -44,6 +45,38 @@ class QueueEntry:
     options: bytes = b"{}"
     loadouts: tuple[bytes, ...] = ()
     suspended: bool = False
+
+
+@attrs.frozen
+class Waiting:
+    """
+    Who waits for one game with the same options.
+
+    :ivar players: how many players wait, suspended ones too.
+    :ivar ready: how many of them can be matched now.
+    :ivar since: when the longest wait of these began, seconds since the Unix epoch;
+        ``None`` if nobody can be matched.
+    """
+
+    players: int = 0
+    ready: int = 0
+    since: float | None = None
+
+
+@attrs.frozen
+class QueueCounts:
+    """
+    Who waits, for metrics.
+
+    :ivar players: how many, by game; suspended ones too.
+    :ivar suspended: how many entries are suspended.
+    :ivar since: when the longest wait of all began, seconds since the Unix epoch;
+        ``None`` if nobody waits.
+    """
+
+    players: Mapping[str, int]
+    suspended: int
+    since: float | None
 
 
 @attrs.frozen
@@ -96,17 +129,59 @@ class Ticket:
 
 
 @attrs.frozen
+class ServerAddress:
+    """
+    Where players reach a game server.
+
+    :ivar address: name or IP address.
+    :ivar port: UDP.
+    """
+
+    address: str
+    port: int = attrs.field(validator=_PORT)
+
+
+@attrs.frozen
+class Addresses:
+    """
+    How many addresses a fleet has for game servers; each is in one of these counts.
+
+    :ivar free: game servers that could be given one now.
+    :ivar bound: those that have one, or are about to bind it.
+    :ivar quarantined: addresses that could not be bound, and rest for a while.
+    """
+
+    free: int
+    bound: int
+    quarantined: int
+
+
+@attrs.frozen
+class Issued:
+    """
+    A certificate and what proves its possession.
+
+    :ivar certificate: leaf first, then what links it to the anchor, PEM.
+    :ivar key: the leaf's private key, PEM.
+    """
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Placement:
     """
     Where a match is played: a game server that has bound its port.
 
-    :ivar host: what players are told (name or address).
     :ivar server: the game server's label inside the realm.
+    :ivar address: name or IP address that players connect to.
+    :ivar port: UDP.
     :ivar certificate: the trust anchor players verify it with, PEM.
     """
 
     server: str
-    host: str
+    address: str
     port: int = attrs.field(validator=_PORT)
     certificate: str
 
@@ -149,12 +224,13 @@ class MatchEnd:
 @attrs.frozen
 class Exit:
     """
-    How a game process ended.
+    How a game server's process ended.
 
+    :ivar pid: of that process, for the log; ``None`` if it ran on another machine.
     :ivar status: exit code; ``None`` if a signal ended it or it is unknown.
     :ivar signal: number of that signal.
     """
 
-    pid: int
+    pid: int | None
     status: int | None = None
     signal: int | None = None

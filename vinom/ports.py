@@ -7,34 +7,52 @@ Every method is one atomic step. Storage methods fail with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
-from vinom.model import Exit, MatchEnd, MatchPlan, Placement, Player, QueueEntry
+from vinom.model import (
+    Addresses,
+    Exit,
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    Player,
+    QueueCounts,
+    QueueEntry,
+    ServerAddress,
+    Waiting,
+)
 
 
 class IEntryStore(Interface):
-    """Wishes to play, shared by every node of one deployment."""
+    """
+    Entries of players who wait, shared by every node of one deployment.
+
+    Entries with the same game and options are one queue, the longest wait first. No
+    method reads more of a queue than it returns.
+    """
 
     def add(entry: QueueEntry) -> Deferred[bool]:
         """
-        Keep *entry*; fires ``False`` if one of its players has one already.
+        Keep *entry*, suspended or not. Fires ``False`` if one of its players has an
+        entry already.
         """
 
     def remove(entry_id: str) -> Deferred[bool]:
-        """Forget an entry; fires ``False`` if it was not there (claimed, perhaps)."""
+        """Forget an entry. Fires ``False`` if it was not there (claimed, perhaps)."""
 
     def suspend(entry_id: str) -> Deferred[bool]:
-        """Make an entry unmatchable, keeping its place; ``False`` if gone."""
+        """
+        Make an entry unmatchable; it keeps its place. Fires ``False`` if it is gone.
+        """
 
     def resume(entry_id: str) -> Deferred[bool]:
-        """Make an entry matchable again, at its old place; ``False`` if gone."""
-
-    def waiting() -> Deferred[Sequence[QueueEntry]]:
-        """All entries, longest wait first, suspended ones too."""
+        """
+        Make an entry matchable again, at its old place. Fires ``False`` if it is gone.
+        """
 
     def claim(entry_ids: Sequence[str]) -> Deferred[bool]:
         """
@@ -46,9 +64,29 @@ class IEntryStore(Interface):
     def entry_of(player_id: str) -> Deferred[QueueEntry | None]:
         """Find the one entry that has this player."""
 
+    def place(entry_id: str) -> Deferred[int]:
+        """
+        Find an entry's place in its queue.
+
+        :returns: 1 for the longest wait; suspended entries count. 0 if it is gone.
+        """
+
+    def oldest(game: str, options: bytes, most: int) -> Deferred[Sequence[QueueEntry]]:
+        """
+        List the entries of a queue that can be matched, longest wait first.
+
+        :param most: list at most this many.
+        """
+
+    def waiting(game: str, options: bytes) -> Deferred[Waiting]:
+        """Count who waits in a queue."""
+
+    def counts() -> Deferred[QueueCounts]:
+        """Count who waits in all queues."""
+
 
 class IPlayerStore(Interface):
-    """Who said hello, found again by the hash of a secret key."""
+    """Players who have said hello, each found by the hash of a secret key."""
 
     def keep(key_hash: str, player: Player, expires_at: float) -> Deferred[None]:
         """Remember *player*; a later call moves the expiry (Unix seconds)."""
@@ -73,7 +111,10 @@ class IMatchStore(Interface):
         """Record that it is over; ``False`` if it was already."""
 
     def release(match_id: str, player_id: str) -> Deferred[bool]:
-        """A player is out of a running match (kicked): it may queue again."""
+        """
+        Let a player of a running match queue again: it was removed, or left for good.
+        Fires ``False`` if it is not in this match.
+        """
 
     def match_of(
         player_id: str,
@@ -87,32 +128,75 @@ class IMatchStore(Interface):
         """Every running match, oldest first."""
 
 
+class IGameServer(Interface):
+    """
+    One game server, as the fleet that starts it sees it.
+
+    Implemented once, by `vinom.fleet.server.GameServer`, for all kinds of fleets.
+    """
+
+    server_id = Attribute("The label that it names itself by, inside the realm.")
+
+    def wanted() -> Deferred[None]:
+        """
+        Wait until it is linked to this node and a match needs an address for it.
+
+        Fires at most once per call. Addresses may be few: take one only then.
+        """
+
+    def bind(interface: str, port: int) -> Deferred[bool]:
+        """
+        Have it bind a UDP port where it runs; after `wanted`.
+
+        Fires ``False`` if the port cannot be had. Then it waits to be `wanted`
+        again, and another port can be tried.
+        """
+
+    def ended(how: Exit) -> None:
+        """Its process is gone, and nobody has its port any more. Called once."""
+
+
 class IFleet(Interface):
     """
-    The supply of game server processes: starts, stops, reports exits.
+    The supply of game servers, and of the addresses where players reach them.
 
-    It knows nothing of ports, rooms or control links; `vinom.fleet.fleet`
-    matches the links that dial in to what was started.
+    Processes of this machine (`vinom.fleet.local`), pods, or whatever an allocator
+    hands out. Rooms, matches and control links are not its concern: a game server
+    dials the node, and `vinom.fleet.fleet` finds whose link it is.
     """
 
-    def start(server_id: str, exited: Callable[[Exit], None]) -> Deferred[int]:
+    def start(server: IGameServer) -> Deferred[ServerAddress]:
         """
-        Start a game server that dials this node and names itself *server_id*.
+        Start a game server that dials this node and names itself ``server_id``.
 
-        Fires with its pid; *exited* is called once when that process is gone.
+        Fires when players can reach it, with where: it was `IGameServer.wanted` and
+        has bound its port (`IGameServer.bind`). Cancelling kills it.
 
-        :raises NoCapacity: it cannot be started.
+        :raises NoCapacity: it cannot be started, or ended before that: then, and
+            only then, `IGameServer.ended` was called first.
+        :raises ValueError: this id was started, and has not ended.
         """
+
+    def admits(server_id: str, pid: int) -> bool:
+        """
+        Can a process that dialed this node be this game server?
+
+        :param pid: what that process says it is, where it runs. A fleet that cannot
+            see its processes has another proof of who dials, and accepts any.
+        """
+
+    def addresses() -> Addresses:
+        """Count the addresses; while none is free, no game server is `wanted`."""
 
     def stop(server_id: str, kill: bool = False) -> None:
         """Ask it to end (SIGTERM), or make it (SIGKILL). Unknown ids are ignored."""
 
     def close() -> Deferred[None]:
-        """Stop every process that was started here and wait for their exits."""
+        """End every game server that was started here; fires when all have ended."""
 
 
 class IMatchWatch(Interface):
-    """Who is told what becomes of a match that a game server hosts."""
+    """Receives what happens to a match that a game server plays."""
 
     def started(match_id: str) -> None:
         """Match time runs."""
@@ -124,4 +208,4 @@ class IMatchWatch(Interface):
         """A round has an outcome; the match may go on."""
 
     def ended(end: MatchEnd) -> None:
-        """It is over, for whatever reason; told exactly once."""
+        """It is over, for whatever reason; called exactly once."""

@@ -31,7 +31,8 @@ from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
 from vinom.lines.ws.handshake import accept_handshake, read_plain_handshake
 from vinom.lines.ws.stream import WebSocketStream
-from vinom.messages.catalogue import Told, decode_answer
+from vinom.messages.catalogue import decode_answer
+from vinom.messages.envelope import Told
 
 #: Longest message of a client here, bytes: short, so that many are too long.
 _LIMIT = 300

@@ -19,8 +19,7 @@ from vinom.dtls import records
 from vinom.dtls.admission import Admission, Admit, Answer, Drop
 from vinom.errors import PeerError, Refused
 from vinom.lines.text import LINE_LIMIT, LineReader
-from vinom.messages import catalogue as messages
-from vinom.messages import outside
+from vinom.messages import catalogue, envelope, outside
 from vinom.model import Ticket
 from vinom.packets.codec import (
     read_player,
@@ -168,20 +167,20 @@ def lobby_messages(data: bytes) -> None:
             _request(line)
     _request(data)
     with suppress(PeerError):
-        messages.decode_answer(data)
+        catalogue.decode_answer(data)
     with suppress(Refused):
         outside.decode_start(data)
 
 
 def _request(line: bytes) -> None:
     try:
-        asked = messages.decode_request(line)
+        asked = catalogue.decode_request(line)
     except Refused as refusal:
         # It can be said to the player, whatever it was.
-        messages.encode_failure(refusal.code, refusal.message, refusal.details)
+        envelope.encode_failure(refusal.code, refusal.message, refusal.details)
     else:
-        again = messages.encode_request(asked.request, asked.id)
-        assert messages.decode_request(again).id == asked.id
+        again = envelope.encode_request(asked.request, asked.id)
+        assert catalogue.decode_request(again).id == asked.id
 
 
 def _packets(*packets: bytes) -> bytes:

@@ -261,7 +261,7 @@ class NonsenseTests(SynchronousTestCase):
             for data in nonsense(AnyToNode, good, "msgpack"):
                 told = decode_to_node(msgpack.encode(data))
                 world = FleetWorld(warm=1)
-                self.successResultOf(world.host("m1"))
+                self.successResultOf(world.place("m1"))
                 server = world.supply.hosting("m1")
                 with capturedLogs() as logs:
                     server.say(told)
@@ -269,4 +269,4 @@ class NonsenseTests(SynchronousTestCase):
                 failures = [event for event in logs if "log_failure" in event]
                 self.assertEqual(failures, [], data)
                 # Who says what cannot be is let go, and the next match is played.
-                self.successResultOf(world.host("m2"))
+                self.successResultOf(world.place("m2"))

@@ -11,24 +11,21 @@ from typing import Any
 from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.lobbies import LobbyWorld, MemoryLine
+from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from tests.support.malformed import is_at, nonsense, spoilt
 from vinom.conversation.conversation import Bounds
-from vinom.messages.catalogue import (
+from vinom.messages.envelope import Request
+from vinom.messages.lobby import Cancel, Hello, Ping, Queue
+from vinom.messages.rooms import (
     Ack,
     Action,
     AddBot,
-    Cancel,
-    Hello,
     JoinRoom,
     KickSeat,
     LeaveRoom,
     ListRooms,
-    Ping,
-    Queue,
     Reconnect,
     Rematch,
-    Request,
     StartRoom,
 )
 
@@ -187,8 +184,8 @@ class SpoiltMessageTests(SynchronousTestCase):
         self.assertEqual(self.world.rooms.status(), before)
         self.assertEqual(before["rooms"], len(IN_ROOM))
         self.assertEqual(self.world.fleet.hosted, [])
-        self.assertFalse(self.successResultOf(self.world.entries.waiting()))
-        self.assertEqual(self.world.lobby.counts()["lines"], len(GOOD) + 1)
+        self.assertFalse(everybody(self.world.entries))
+        self.assertEqual(self.world.desk.counts()["lines"], len(GOOD) + 1)
         for kind, line in self.lines.items():
             if kind in IN_ROOM:
                 self.assertTrue(line.ask("leave_room")[-1]["success"])
@@ -201,4 +198,4 @@ class SpoiltMessageTests(SynchronousTestCase):
         self.assertEqual(
             self.world.rooms.status(), {"rooms": 0, "places": 0, "away": 0}
         )
-        self.assertEqual(self.world.lobby.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(self.world.desk.counts(), {"lines": 0, "players": 0})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.arena_picture import draw
 from benchmarks.arena_plot import WIDTH, play
+from tests.support.needs import needs
 
 
 class ArenaFarAwayTests(SynchronousTestCase):
@@ -18,8 +17,7 @@ class ArenaFarAwayTests(SynchronousTestCase):
         is less than an eighth of that from the truth, and it is hardly older than a
         quarter of a second.
         """
-        if shutil.which("node") is None:
-            raise SkipTest("node is not installed")
+        needs("node")
         seen = play(20, seed=4)
         came, made = len(seen.arrivals), len(seen.truth)
         # The network was as bad as it should be: lost, or overtaken.

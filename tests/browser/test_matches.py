@@ -8,10 +8,9 @@ import subprocess
 import sys
 import time
 
-from websockets.sync.client import connect
-
 from tests.support.browsers import PATIENCE, Browser
 from tests.support.pages import VINOM, PageTestCase
+from tests.support.websocket_clients import connect
 
 _HEADLINE = "return (document.querySelector('.turn')?.textContent ?? '').toLowerCase()"
 _SCORES = (

@@ -77,7 +77,7 @@ class CheckTests(SynchronousTestCase):
             (games.Peeking(), "leak", r"cards\[\d\] is not public, yet shown to"),
             (games.Foretelling(), "leak", "chance.word is chance"),
             (games.Endless(), "ends", "no outcome after"),
-            (games.Remembering(), "pure", r"act\(\) answers differently"),
+            (games.Remembering(), "pure", r"act\(\) returns another result"),
             (games.Changeable(), "frozen", "ListState.items"),
             (games.Smuggling(), "frozen", "SmugglerState.items holds a list"),
             (Failing(), "fault", "KeyError"),

@@ -11,13 +11,8 @@ from tests.support.lobbies import LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient
-from vinom.messages.catalogue import (
-    PROTOCOL,
-    Hello,
-    MatchEnded,
-    MatchFound,
-    QueueStatus,
-)
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus
 
 
 class LobbyClientTests(SynchronousTestCase):

@@ -29,14 +29,14 @@ class MatchTests(SynchronousTestCase):
 
     def place_on(self, facts: dict[str, Any]) -> None:
         """From now on matches are placed on servers of which this is so."""
-        original = self.world.fleet.place
+        original = self.world.fleet.answer
 
-        def place(index: int) -> None:
+        def answer(index: int) -> None:
             original(index)
             for name, fact in facts.items():
                 setattr(self.world.servers[index], name, fact)
 
-        self.patch(self.world.fleet, "place", place)
+        self.patch(self.world.fleet, "answer", answer)
 
     def play(self) -> tuple[Match, ScriptedServer]:
         queued = self.queue()

@@ -13,7 +13,8 @@ from tests.support.lobby_lines import LobbyEndpoint, MemoryTcp
 from vinom.client.lobby import LobbyClient
 from vinom.client.room import LiveRoom
 from vinom.client.rooms import PlayerRooms
-from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello
 
 
 class PatchTests(SynchronousTestCase):

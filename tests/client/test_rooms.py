@@ -15,7 +15,8 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.room import LiveRoom
 from vinom.client.rooms import PlayerRooms
 from vinom.game import Event, Step
-from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello
 from vinom.messages.rooms import AddBot, ListRooms, RoomList, RoundOver
 
 

@@ -52,7 +52,7 @@ class WhyNoneTests(SynchronousTestCase):
         30 s have passed is not claimed.
         """
         told = self.why({"line_lost": 4})
-        self.assertIn("is 127.0.0.1:4600 a node's lobby? (--connect)", told)
+        self.assertIn("cannot reach a lobby at 127.0.0.1:4600; set --connect", told)
         self.assertNotIn("30 s", told)
 
     def test_refused(self) -> None:
@@ -67,5 +67,6 @@ class WhyNoneTests(SynchronousTestCase):
         """
         self.assertEqual(
             self.why({}),
-            "no match began in 30 s; a table that is not full waits a while",
+            "no match began in 30 s; a match waits for more players before it starts "
+            "with empty seats: raise --seconds or --players",
         )

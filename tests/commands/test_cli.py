@@ -12,8 +12,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.commands import cli, matches, status
-from vinom.node.asking import in_columns
+from vinom.commands import cli
+from vinom.commands.admin import in_columns, show_matches, show_status
 
 
 class CommandLineTests(SynchronousTestCase):
@@ -124,13 +124,13 @@ class CommandLineTests(SynchronousTestCase):
             "players": [seat],
         }
         self.assertEqual(
-            matches._show({"matches": [told]}).splitlines(),
+            show_matches({"matches": [told]}).splitlines(),
             [
                 "MATCH  GAME  STATE    AGE  AT  PLAYERS",
                 "m1     maze  forming  1s   -   ann (p1, absent)",
             ],
         )
-        self.assertEqual(matches._show({"matches": []}), "no matches")
+        self.assertEqual(show_matches({"matches": []}), "no matches")
 
     def test_status_in_columns(self) -> None:
         """
@@ -161,7 +161,7 @@ class CommandLineTests(SynchronousTestCase):
             },
         }
         self.assertEqual(
-            status._show(told).splitlines(),
+            show_status(told).splitlines(),
             [
                 "node               vinom 1.0, serving",
                 "up                 1 h 2 min",
@@ -179,7 +179,7 @@ class CommandLineTests(SynchronousTestCase):
         told["matches"] = dict.fromkeys(("forming", "placed", "playing"), 0)
         told["matches"]["ended"] = {}
         told["uptime"] = 200_000.0
-        shown = status._show(told)
+        shown = show_status(told)
         self.assertIn("queue              nobody waits\n", shown)
         self.assertIn("matches            none\n", shown)
         self.assertIn("up                 2 d 7 h\n", shown)

@@ -106,7 +106,9 @@ class ReplayTests(SynchronousTestCase):
         path.write_bytes(self.record(Teller(), ("hi", "ho")).read_bytes()[:-3])
         code, out = self.run_command(str(path), "--game", spec)
         self.assertEqual(code, 0)
-        self.assertIn("it has no end: it still goes on, or its process was killed", out)
+        self.assertIn(
+            "it has no end: the match is still running, or its process was killed", out
+        )
 
     def test_endless(self) -> None:
         """

@@ -20,7 +20,7 @@ from vinom.control.messages import (
     BindFailed,
     Bound,
     CloseRoom,
-    CookieKeyTold,
+    CookieKeyReport,
     FrameReader,
     Heartbeat,
     Kick,
@@ -89,7 +89,7 @@ TO_NODE = (
     RelayTaken("m1", 0, 2),
     RelayFailed("m1", "no JSON"),
     Alive(7, {"rtt": 0.5}),
-    Alive(8, {}, (CookieKeyTold(3, 12.5, 287.5), CookieKeyTold(4, 0.0))),
+    Alive(8, {}, (CookieKeyReport(3, 12.5, 287.5), CookieKeyReport(4, 0.0))),
 )
 
 

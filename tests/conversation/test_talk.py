@@ -15,15 +15,8 @@ from vinom.conversation.talk import (
     Work,
 )
 from vinom.errors import Code, Refused
-from vinom.messages.catalogue import (
-    Asked,
-    Hello,
-    MatchFound,
-    Ping,
-    Pong,
-    QueueStatus,
-    Welcome,
-)
+from vinom.messages.envelope import Asked
+from vinom.messages.lobby import Hello, MatchFound, Ping, Pong, QueueStatus, Welcome
 
 WELCOME = Welcome("p", "key", "Ann", 1, "vinom", ())
 FOUND = MatchFound("m", "maze", "h", 1, "s", "c", "t", 0, (), 0.0)
@@ -39,7 +32,8 @@ class ConversationTests(SynchronousTestCase):
     def said(self, talk: Talk) -> list[str]:
         """Take the outbox, in short."""
         short = []
-        for item in talk.take_outbox():
+        outbox, talk.outbox = talk.outbox, []
+        for item in outbox:
             match item:
                 case Send(message):
                     answer = json.decode(message)
@@ -57,7 +51,7 @@ class ConversationTests(SynchronousTestCase):
         """
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.told(Pong())
+        talk.pushed(Pong())
         talk.request_arrived(Asked(Ping(), 2))
         self.assertEqual(self.said(talk), ["work 1"])
         talk.admitted(WELCOME, [QueueStatus("waiting")])
@@ -71,15 +65,15 @@ class ConversationTests(SynchronousTestCase):
             talk = self.begin()
             talk.hello_arrived(Asked(Hello(1, name="a"), 1))
             if early:
-                talk.told(FOUND)
-                talk.told(Pong())
+                talk.pushed(FOUND)
+                talk.pushed(Pong())
                 talk.admitted(WELCOME, [])
             else:
                 talk.admitted(WELCOME, [FOUND, FOUND])
             self.assertEqual(
                 self.said(talk), ["work 1", "welcome", "match_found", "hang up"]
             )
-            talk.told(Pong())
+            talk.pushed(Pong())
             talk.request_arrived(Asked(Ping(), 3))
             self.assertEqual(self.said(talk), [])
 
@@ -90,7 +84,7 @@ class ConversationTests(SynchronousTestCase):
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a", stay=True), 1))
         talk.admitted(WELCOME, [FOUND])
-        talk.told(Pong())
+        talk.pushed(Pong())
         self.assertEqual(self.said(talk), ["work 1", "welcome", "match_found", "pong"])
 
     def test_refused_hello(self) -> None:
@@ -200,9 +194,9 @@ class ConversationTests(SynchronousTestCase):
                     talk.refused(NO)
                     at_work = None
                 case "told" if at_work is not None:
-                    talk.told(Pong())
+                    talk.pushed(Pong())
                 case "found" if at_work is not None:
-                    talk.told(FOUND)
+                    talk.pushed(FOUND)
                 case "end":
                     talk.ended(NO)
                 case "heard out":
@@ -210,7 +204,8 @@ class ConversationTests(SynchronousTestCase):
                 case "lost":
                     talk.lost()
                     closed = True
-            for item in talk.take_outbox():
+            outbox, talk.outbox = talk.outbox, []
+            for item in outbox:
                 assert not (closed and not isinstance(item, HangUp)), item
                 match item:
                     case Work(work):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import re
 import shlex
 import tomllib
@@ -99,7 +98,7 @@ class ManualTests(SynchronousTestCase):
             text = re.sub(r" \\\n *", " ", text)
             for line in re.findall(r"(?m)^ +\$ (?:\S+/)?vinom ([a-z]+.*)$", text):
                 name, *arguments = shlex.split(line, comments=True)
-                command = importlib.import_module(cli.module_of(name))
+                command = cli.command_of(name)
                 parser = argparse.ArgumentParser(exit_on_error=False)
                 command.add_arguments(parser)
                 try:

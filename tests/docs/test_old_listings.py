@@ -19,7 +19,7 @@ import tests.messages.test_rooms_page as rooms_page
 import tests.packets.test_packets_page as packets_page
 from tests.support.kept import unpack
 from tests.support.kept_pages import shown_names
-from vinom.moved import MOVED
+from vinom._moved import MOVED
 
 #: Imports what it is asked for, and prints what Python warns of.
 _IMPORT = """
@@ -90,7 +90,7 @@ class OldLobbyPageTests(lobby_page.LobbyPageTests):
 
 
 class OldRoomsPageTests(rooms_page.RoomsExamples, SynchronousTestCase):
-    """Messages of rooms, as the old manual prints them, and what it asks readers to type."""
+    """Messages of rooms, and the sessions that the old manual asks readers to type."""
 
     def setUp(self) -> None:
         self.docs = unpack(self.mktemp(), "docs") / "docs"

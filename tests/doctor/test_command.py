@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import socket
 import threading
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,7 +26,8 @@ from vinom.doctor.ports import (
     owners,
     sockets_at,
 )
-from vinom.node.settings import TABLE
+from vinom.doctor.trust import examine_tls
+from vinom.node.settings import TABLE, Settings
 from vinom.node.values import Switch
 
 #: As Linux writes it: a listener, a connection, and two ports.
@@ -112,7 +114,7 @@ class CommandTests(SynchronousTestCase):
         """
         Findings stand in columns, each remedy below its own, commands unbroken.
         """
-        told = command.told_in_lines(
+        told = command.in_lines(
             [
                 ok("mtu", "fine"),
                 warning("clock", "nobody sets it", "run an NTP client"),
@@ -172,7 +174,7 @@ class CommandTests(SynchronousTestCase):
         for name, verdict, word in (
             ("lobby certificate", "failure", "tls_certificate_file"),
             ("authority", "failure", "authority_certificate_file"),
-            ("admin", "failure", "no endpoint"),
+            ("admin", "failure", "isn't an endpoint"),
             ("http", "not checked", "unix"),
             ("admin token", "failure", "token"),
             ("identity", "failure", "--help-auth"),
@@ -208,6 +210,56 @@ class MachineTests(SynchronousTestCase):
         A server that is not there is no reason to fail.
         """
         self.assertIsNone(offset_from("http://127.0.0.1:1/"))
+
+    def serve(self, answer: bytes) -> int:
+        """Answer one connection with these bytes; gives the port."""
+        server = socket.create_server(("127.0.0.1", 0))
+        # Should nobody come: a bound on liveness.
+        server.settimeout(20)
+        self.addCleanup(server.close)
+
+        def run() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        port: int = server.getsockname()[1]
+        return port
+
+    def test_tls_that_fails(self) -> None:
+        """
+        A node that does not shake hands with browsers is found, and with what it says.
+        """
+        # An alert of TLS: fatal, internal error (RFC 8446, section 6.2).
+        for answer, word in (
+            (bytes.fromhex("15 0303 0002 0250"), "internal error"),
+            (b"", "eof"),
+        ):
+            port = self.serve(answer)
+            settings = Settings(interface="0.0.0.0", port=port, advertise="a.example")
+            (found,) = examine_tls(settings, os.getpid())
+            self.assertEqual((found.name, found.verdict), ("lobby tls", "failure"))
+            self.assertIn(word, found.told)
+            self.assertIn(f"127.0.0.1:{port}", found.told)
+
+    def test_tls_that_cannot_be_tried(self) -> None:
+        """
+        Without a node, or where nobody listens, nothing is said against TLS.
+        """
+        settings = Settings(interface="127.0.0.1", port=1, http="2", http_tls=True)
+        for node, word in ((None, "start the node"), (1, "the finding named http")):
+            lobby, http = examine_tls(settings, node)
+            for found in (lobby, http):
+                self.assertEqual(found.verdict, "not checked")
+            self.assertIn(word, str(http.remedy))
+        # Nobody but the node knows its ports, or what is behind that endpoint.
+        for where in ("0", "unix:/nowhere", "ssl:1:privateKey=/nowhere"):
+            settings = Settings(port=0, http=where, http_tls=True)
+            self.assertEqual(examine_tls(settings, 1), [])
 
     def test_sockets(self) -> None:
         """

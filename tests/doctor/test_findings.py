@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -18,12 +19,12 @@ from vinom.doctor.findings import (
     warning,
 )
 from vinom.doctor.machine import (
-    Buffers,
-    Folder,
-    Seen,
     clock,
+    clock_offset,
+    clock_steps,
     descriptors,
     descriptors_needed,
+    disk,
     receive_buffer,
     state_directory,
 )
@@ -45,6 +46,7 @@ from vinom.doctor.trust import (
     Certificate,
     authority,
     covers,
+    handshake,
     lobby_certificate,
 )
 
@@ -92,7 +94,7 @@ class PortTests(DoctorCase):
             (FREE, "ok", "is free"),
             (NODE, "ok", "running node"),
             (DNS, "failure", "dnsmasq (process 9)"),
-            (Tried("EADDRINUSE"), "failure", "root, can see"),
+            (Tried("EADDRINUSE"), "failure", "run this as root"),
             (Tried("EACCES"), "failure", "CAP_NET_BIND_SERVICE"),
             (Tried("EADDRNOTAVAIL"), "failure", "set interface"),
             (Tried("EMFILE"), "failure", "EMFILE"),
@@ -123,7 +125,7 @@ class PortTests(DoctorCase):
             "1 of 5",
             "4 not",
             "11-12 by dnsmasq (process 9)",
-            "13 by a process that is not to be seen",
+            "13 by a process that this user cannot see",
         )
         (found,) = self.judge(DNS, FREE, DNS)
         self.assert_found(found, "warning", "2 of 10-12 by dnsmasq")
@@ -248,43 +250,41 @@ class MachineTests(DoctorCase):
         """
         What the kernel cuts off is told with the line that changes it.
         """
-        found = receive_buffer(Buffers(1 << 20, 212992, 212992, 212992))
+        found = receive_buffer(1 << 20, 212992, 212992, 212992)
         self.assert_found(found, "warning", "208 of the 1024", "rmem_max=1048576")
-        found = receive_buffer(Buffers(1 << 20, 1 << 20, None, None))
+        found = receive_buffer(1 << 20, 1 << 20, None, None)
         self.assert_found(found, "ok", "1024 of the 1024")
-        found = receive_buffer(Buffers(0, 106496, None, None))
+        found = receive_buffer(0, 106496, None, None)
         self.assert_found(found, "ok", "104 KiB", "receive_buffer_kb is 0")
 
     def test_clock(self) -> None:
         """
         A clock that is off, unwatched or jumping is told; unknown is not "ok".
         """
-
-        def judge(*args: Any, **kwargs: Any) -> dict[str, str]:
-            return {
-                found.name: found.verdict
-                for found in clock(Seen(*args, **kwargs), 30.0)
-            }
-
-        self.assertEqual(judge(0.0, 1.0, True), {"clock": "ok", "clock steps": "ok"})
-        self.assertEqual(judge(0.0, 1.0, False)["clock"], "warning")
-        self.assertEqual(judge(0.0, 1.0, None)["clock"], "not checked")
-        self.assertEqual(judge(-0.5, 1.0, True)["clock steps"], "warning")
+        for found, name, verdict in (
+            (clock(True), "clock", "ok"),
+            (clock(False), "clock", "warning"),
+            (clock(None), "clock", "not checked"),
+            (clock_steps(0.0, 1.0), "clock steps", "ok"),
+            (clock_steps(-0.5, 1.0), "clock steps", "warning"),
+        ):
+            self.assertEqual((found.name, found.verdict), (name, verdict))
         for offset, verdict in (
             (1.5, "ok"),
             (-12.0, "warning"),
             (31.0, "failure"),
             (None, "not checked"),
         ):
-            told = judge(0.0, 1.0, True, "http://a", offset)
-            self.assertEqual(told["clock offset"], verdict)
+            found = clock_offset("http://a", offset)
+            self.assertEqual((found.name, found.verdict), ("clock offset", verdict))
 
     def test_state_directory(self) -> None:
         """
         A directory must be writable, and have room for what may be written.
         """
-        good = Folder("/s", True, True, None, 10**10, 0)
-        for changes, verdicts in (
+        good: dict[str, Any] = {"exists": True, "is_writable": True, "owner": None}
+        room = {"free": 10**10, "used": 0}
+        cases: tuple[tuple[dict[str, Any], list[str]], ...] = (
             ({}, ["ok", "ok"]),
             ({"exists": False}, ["ok", "ok"]),
             ({"is_writable": False, "owner": "root"}, ["failure", "ok"]),
@@ -292,9 +292,11 @@ class MachineTests(DoctorCase):
             ({"free": 10**8}, ["ok", "warning"]),
             ({"free": 10**8, "used": 10**9}, ["ok", "ok"]),
             ({"free": 10**6}, ["ok", "failure"]),
-        ):
-            folder = attrs.evolve(good, **changes)
-            found = state_directory(folder, 10**9)
+        )
+        for changes, verdicts in cases:
+            asked = {name: changes.get(name, old) for name, old in good.items()}
+            sizes = {name: changes.get(name, old) for name, old in room.items()}
+            found = [state_directory("/s", **asked), disk(recordings=10**9, **sizes)]
             self.assertEqual([one.verdict for one in found], verdicts)
 
 
@@ -318,6 +320,15 @@ class TrustTests(DoctorCase):
             self.assertEqual(covers(names, host), is_covered, host)
         self.assertFalse(covers((), "org"))
 
+    def test_handshake(self) -> None:
+        """
+        Whether browsers are served over TLS is told with what they offer, and why not.
+        """
+        judge = partial(handshake, "http tls", "127.0.0.1:443", ("h2", "http/1.1"))
+        self.assert_found(judge(None), "ok", "127.0.0.1:443", "h2 and http/1.1")
+        found = judge("tlsv1 alert internal error")
+        self.assert_found(found, "failure", "does not serve", "internal error", "log")
+
     def judge(self, host: str = "play.example.org", **changes: Any) -> list[Finding]:
         return lobby_certificate(attrs.evolve(GOOD, **changes), host, NOW)
 
@@ -328,7 +339,7 @@ class TrustTests(DoctorCase):
         (found,) = self.judge()
         self.assert_found(found, "ok", "2027-04-15")
         (found,) = self.judge(ends_at=NOW)
-        self.assert_found(found, "failure", "ended on 2027-01-15", "SIGHUP")
+        self.assert_found(found, "failure", "expired on 2027-01-15", "SIGHUP")
         (found,) = self.judge(ends_at=NOW + 13 * DAY)
         self.assert_found(found, "warning", "13.0 days")
         (found,) = self.judge(begins_at=NOW + DAY)

@@ -43,7 +43,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule()
     def host(self):
         match_id = f"m{len(self.asked)}"
-        placed = self.world.host(match_id)
+        placed = self.world.place(match_id)
         self.asked[match_id] = placed
         placed.addCallbacks(
             lambda _: self.placed.append(match_id),
@@ -125,6 +125,14 @@ class FleetMachine(RuleBasedStateMachine):
     @invariant()
     def cap_holds(self):
         assert len(self.world.supply.alive) <= 5
+
+    @invariant()
+    def matches_are_found(self):
+        fleet = self.world.fleet
+        status = fleet.status()
+        shown = [m for server in status.game_servers.values() for m in server.matches]
+        assert sorted(shown) == sorted(fleet._placed)
+        assert status.rooms == len(shown)
 
     @invariant()
     def ends_once(self):

@@ -36,7 +36,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1)
         world.supply.started[0].ignores.add(Bind)
-        placed = world.host("m1")
+        placed = world.place("m1")
         self.assertNoResult(placed)
         server = world.supply.started[0]
         bind = next(m for m in server.heard if isinstance(m, Bind))
@@ -55,7 +55,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=0)
         self.assertEqual(world.supply.started, [])
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         self.assertEqual(len(world.supply.alive), 1)
 
     def test_warm_pool_refills(self):
@@ -64,7 +64,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=2)
         self.assertEqual(world.fleet.status().servers["warm"], 2)
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         self.assertEqual(world.fleet.status().servers["warm"], 2)
         self.assertEqual(world.fleet.status().servers["listening"], 1)
 
@@ -73,7 +73,7 @@ class PlacingTests(SynchronousTestCase):
         When ports are used up matches wait, and start by themselves in order.
         """
         world = FleetWorld(ports=2)
-        placed = [world.host(f"m{n}") for n in range(5)]
+        placed = [world.place(f"m{n}") for n in range(5)]
         for there in placed[:2]:
             self.successResultOf(there)
         self.assertEqual(world.fleet.status().waiting, 3)
@@ -89,7 +89,7 @@ class PlacingTests(SynchronousTestCase):
         There are never more game servers than the operator allows.
         """
         world = FleetWorld(ports=10, warm=2, most=3)
-        placed = [world.host(f"m{n}") for n in range(5)]
+        placed = [world.place(f"m{n}") for n in range(5)]
         self.assertEqual(len(world.supply.alive), 3)
         for there in placed[:3]:
             self.successResultOf(there)
@@ -109,10 +109,10 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(ports=3, warm=1)
         world.supply.taken_ports |= {46000, 46001}
-        self.assertEqual(self.successResultOf(world.host("m1")).port, 46002)
+        self.assertEqual(self.successResultOf(world.place("m1")).port, 46002)
         self.assertEqual(world.counts(), (0, 1, 2))
         world.supply.hosting("m1").say(SeatChanged("m1", 0, "joined"))
-        waits = world.host("m2")
+        waits = world.place("m2")
         self.assertNoResult(waits)
         world.supply.taken_ports -= {46000}
         world.wait(31)
@@ -123,7 +123,7 @@ class PlacingTests(SynchronousTestCase):
         A game server that may host several matches gets them, and only so many.
         """
         world = FleetWorld(rooms_per_process=2)
-        placed = [self.successResultOf(world.host(f"m{n}")) for n in range(3)]
+        placed = [self.successResultOf(world.place(f"m{n}")) for n in range(3)]
         self.assertEqual(placed[0].port, placed[1].port)
         self.assertNotEqual(placed[0].port, placed[2].port)
 
@@ -133,22 +133,22 @@ class PlacingTests(SynchronousTestCase):
         only warm; one that has time again gets matches again.
         """
         world = FleetWorld(rooms_per_process=3, warm=1)
-        old = self.successResultOf(world.host("m1")).port
+        old = self.successResultOf(world.place("m1")).port
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
-        new = self.successResultOf(world.host("m2")).port
+        new = self.successResultOf(world.place("m2")).port
         self.assertNotEqual(new, old)
-        self.assertEqual(self.successResultOf(world.host("m3")).port, new)
+        self.assertEqual(self.successResultOf(world.place("m3")).port, new)
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 0.0}))
-        self.assertEqual(self.successResultOf(world.host("m4")).port, old)
+        self.assertEqual(self.successResultOf(world.place("m4")).port, old)
 
     def test_overloaded_is_better_than_nothing(self):
         """
         When there is no other place a match is played where there is too much to do.
         """
         world = FleetWorld(rooms_per_process=2, warm=1, ports=1)
-        old = self.successResultOf(world.host("m1")).port
+        old = self.successResultOf(world.place("m1")).port
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
-        self.assertEqual(self.successResultOf(world.host("m2")).port, old)
+        self.assertEqual(self.successResultOf(world.place("m2")).port, old)
 
     def test_overloaded_may_be_asked(self):
         """
@@ -157,7 +157,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1)
         for match_id in ("m1", "m2"):
-            self.successResultOf(world.host(match_id))
+            self.successResultOf(world.place(match_id))
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
         found = [world.fleet.is_overloaded(m) for m in ("m1", "m2", "m3")]
         self.assertEqual(found, [True, False, False])
@@ -169,11 +169,11 @@ class PlacingTests(SynchronousTestCase):
         A match waits the moment for a game server that is about to listen.
         """
         world = FleetWorld(rooms_per_process=2, warm=1)
-        old = self.successResultOf(world.host("m1")).port
+        old = self.successResultOf(world.place("m1")).port
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
         warm = world.supply.started[1]
         warm.ignores.add(Bind)
-        placed = world.host("m2")
+        placed = world.place("m2")
         self.assertNoResult(placed)
         warm.say(Bound(port := old + 1))
         world.settle()
@@ -184,8 +184,8 @@ class PlacingTests(SynchronousTestCase):
         A match that is given up leaves its place to the next.
         """
         world = FleetWorld(ports=1)
-        world.host("m1")
-        second, third = world.host("m2"), world.host("m3")
+        world.place("m1")
+        second, third = world.place("m2"), world.place("m3")
         second.cancel()
         self.failureResultOf(second, CancelledError)
         world.supply.hosting("m1").end_room()
@@ -199,7 +199,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1)
         world.supply.started[0].ignores.add(OpenRoom)
-        placed = world.host("m1")
+        placed = world.place("m1")
         placed.cancel()
         self.failureResultOf(placed, CancelledError)
         server = world.supply.started[0]
@@ -217,7 +217,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1)
         world.supply.started[0].ignores.add(OpenRoom)
-        placed = world.host("m1")
+        placed = world.place("m1")
         world.supply.started[0].say(RoomEnded(MatchEnd("m1", "crashed")))
         world.settle()
         self.failureResultOf(placed, NoCapacity)
@@ -229,7 +229,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1)
         world.supply.started[0].ignores.add(OpenRoom)
-        placed = world.host("m1")
+        placed = world.place("m1")
         world.supply.started[0].exit(signal=9)
         world.settle()
         self.successResultOf(placed)
@@ -242,7 +242,7 @@ class PlacingTests(SynchronousTestCase):
         world = FleetWorld(warm=1)
         world.supply.ignores.add(OpenRoom)
         world.supply.started[0].ignores.add(OpenRoom)
-        placed = world.host("m1")
+        placed = world.place("m1")
         for _ in range(3):
             server = next(s for s in world.supply.alive if s.port is not None)
             server.exit(signal=11)
@@ -256,7 +256,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(ports=4)
         world.supply.is_slow = True
-        placed = world.host("m1")
+        placed = world.place("m1")
         placed.cancel()
         self.failureResultOf(placed, CancelledError)
         world.supply.started[0].dial()
@@ -272,7 +272,7 @@ class MatchTests(SynchronousTestCase):
         Whoever started a match hears what becomes of it, once and in order.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         for message in (
             SeatChanged("m1", 0, "joined"),
@@ -299,7 +299,7 @@ class MatchTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.watch.started = lambda match_id: 1 / 0
-        world.host("m1")
+        world.place("m1")
         world.supply.hosting("m1").say(MatchStarted("m1"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         world.supply.hosting("m1").end_room()
@@ -310,7 +310,7 @@ class MatchTests(SynchronousTestCase):
         A player who comes back is let in when its new ticket is known.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         added = world.fleet.add_ticket(ticket("m1", 1, "b"))
         self.assertNoResult(added)
@@ -325,8 +325,8 @@ class MatchTests(SynchronousTestCase):
         """
         world = FleetWorld()
         self.failureResultOf(world.fleet.add_ticket(ticket("m0", 0)), NoCapacity)
-        world.host("m1")
-        world.host("m2")
+        world.place("m1")
+        world.place("m2")
         world.supply.hosting("m1").ignores.add(AddTicket)
         world.supply.hosting("m2").ignores.add(AddTicket)
         lost = world.fleet.add_ticket(ticket("m1", 1, "b"))
@@ -335,7 +335,7 @@ class MatchTests(SynchronousTestCase):
         self.failureResultOf(lost, NoCapacity)
         world.supply.hosting("m2").end_room()
         self.failureResultOf(over, NoCapacity)
-        world.host("m3")
+        world.place("m3")
         world.supply.hosting("m3").ignores.add(AddTicket)
         silent = world.fleet.add_ticket(ticket("m3", 1, "d"))
         world.wait(6)
@@ -346,7 +346,7 @@ class MatchTests(SynchronousTestCase):
         An operator can remove a player and end a match; what is over, is over.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         world.fleet.kick("m1", 1)
         world.fleet.close_room("m1", "ended")
@@ -365,8 +365,8 @@ class WatchdogTests(SynchronousTestCase):
         A killed game process loses its match and nothing else.
         """
         world = FleetWorld()
-        world.host("m1")
-        world.host("m2")
+        world.place("m1")
+        world.place("m2")
         world.supply.hosting("m1").exit(signal=9)
         self.assertEqual(world.reasons(), {"m1": "lost"})
         self.assertEqual(world.counts(), (3, 1, 0))
@@ -378,7 +378,7 @@ class WatchdogTests(SynchronousTestCase):
         link is read to its end before anybody is told.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         transport, server.transport = server.transport, None
         server.exit(0)
@@ -395,7 +395,7 @@ class WatchdogTests(SynchronousTestCase):
         A link that somehow outlives its process is cut.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         server.transport, transport = None, server.transport
         server.exit(signal=9)
@@ -410,7 +410,7 @@ class WatchdogTests(SynchronousTestCase):
         learn it within five seconds.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         world.wait(10)
         server = world.supply.hosting("m1")
         server.ignores.add(Heartbeat)
@@ -425,7 +425,7 @@ class WatchdogTests(SynchronousTestCase):
         The port of a process that does not die stays with it.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         world.supply.is_stubborn = True
         server = world.supply.hosting("m1")
         server.ignores.add(Heartbeat)
@@ -441,7 +441,7 @@ class WatchdogTests(SynchronousTestCase):
         A game server that lets go of its link is ended if it does not end.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         server.transport.lose()
         self.assertEqual(world.reasons(), {})
@@ -454,7 +454,7 @@ class WatchdogTests(SynchronousTestCase):
         A room that nobody came to, and that does not see it, is ended.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         world.wait(16)
         self.assertIn(CloseRoom("m1", "void"), server.heard)
@@ -466,7 +466,7 @@ class WatchdogTests(SynchronousTestCase):
         process is ended.
         """
         world = FleetWorld(longest=100.0)
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         server.ignores.add(CloseRoom)
         server.say(SeatChanged("m1", 0, "joined"))
@@ -487,7 +487,7 @@ class WatchdogTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1)
         world.supply.started[0].ignores.add(OpenRoom)
-        placed = world.host("m1")
+        placed = world.place("m1")
         world.wait(11)
         self.assertFalse(world.supply.started[0].is_alive)
         self.successResultOf(placed)
@@ -498,7 +498,7 @@ class WatchdogTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1)
         world.supply.started[0].ignores.add(Bind)
-        placed = world.host("m1")
+        placed = world.place("m1")
         world.wait(6)
         self.assertFalse(world.supply.started[0].is_alive)
         self.successResultOf(placed)
@@ -508,7 +508,7 @@ class WatchdogTests(SynchronousTestCase):
         A game server that stays after its last match is ended.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         server = world.supply.hosting("m1")
         server.say(RoomEnded(MatchEnd("m1", "finished")))
         world.wait(4)
@@ -524,7 +524,7 @@ class WatchdogTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.is_slow = True
-        placed = world.host("m1")
+        placed = world.place("m1")
         world.supply.is_slow = False
         world.wait(33)
         self.assertFalse(world.supply.started[0].is_alive)
@@ -566,7 +566,7 @@ class StartingTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.is_slow = True
-        world.host("m1")
+        world.place("m1")
         server = world.supply.started[0]
         server.dial(pid=1)
         world.settle()
@@ -594,7 +594,7 @@ class StartingTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.is_slow = True
-        world.host("m1")
+        world.place("m1")
         server = world.supply.started[0]
         server.dial(protocol=99)
         world.settle()
@@ -607,7 +607,7 @@ class StartingTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.refuses = True
-        placed = world.host("m1")
+        placed = world.place("m1")
         world.wait(60)
         self.assertLess(world.supply.refused, 10)
         world.supply.refuses = False
@@ -620,7 +620,7 @@ class StartingTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.is_slow = True
-        world.host("m1")
+        world.place("m1")
         for _ in range(60):
             for server in world.supply.alive:
                 server.exit(status=1)
@@ -637,12 +637,12 @@ class EndingTests(SynchronousTestCase):
         A draining node takes no new match and finishes those that run.
         """
         world = FleetWorld(ports=1, warm=2)
-        world.host("m1")
-        waits = world.host("m2")
+        world.place("m1")
+        waits = world.place("m2")
         drained = world.fleet.drain()
         world.settle()
         self.failureResultOf(waits, NoCapacity)
-        self.failureResultOf(world.host("m3"), NoCapacity)
+        self.failureResultOf(world.place("m3"), NoCapacity)
         self.assertEqual(len(world.supply.alive), 1)
         self.assertTrue(world.fleet.status().is_draining)
         self.assertNoResult(drained)
@@ -660,7 +660,7 @@ class EndingTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.is_slow = True
-        world.host("m1").addErrback(lambda _: None)
+        world.place("m1").addErrback(lambda _: None)
         (server,) = world.supply.alive
         with capturedLogs() as logged:
             self.successResultOf(world.fleet.drain())
@@ -675,9 +675,9 @@ class EndingTests(SynchronousTestCase):
         A node that stops lets game servers say goodbye and leaves nothing.
         """
         world = FleetWorld(ports=2, warm=1)
-        world.host("m1")
-        world.host("m2")
-        waits = world.host("m3")
+        world.place("m1")
+        world.place("m2")
+        waits = world.place("m3")
         stopped = world.fleet.stopService()
         self.failureResultOf(waits, NoCapacity)
         world.settle()
@@ -693,7 +693,7 @@ class EndingTests(SynchronousTestCase):
         A game server that does not hear the goodbye does not hold up the node.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         world.supply.hosting("m1").ignores |= {Stop, Heartbeat}
         stopped = world.fleet.stopService()
         world.wait(2)
@@ -709,7 +709,7 @@ class EndingTests(SynchronousTestCase):
         Operators see what every game server is, does and counts.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         world.wait(2)
         server = world.supply.hosting("m1")
         shown = world.fleet.status().game_servers[server.server_id]
@@ -725,7 +725,7 @@ class EndingTests(SynchronousTestCase):
         also what it said with its last words.
         """
         world = FleetWorld()
-        world.host("m1")
+        world.place("m1")
         world.wait(2)
         server = world.supply.hosting("m1")
         self.assertEqual(world.fleet.totals(), {"rooms": 1.0})

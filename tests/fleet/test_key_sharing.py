@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld
-from vinom.control.messages import Alive, CookieKeyTold, RotateCookies, TokenKeys
+from vinom.control.messages import Alive, CookieKeyReport, RotateCookies, TokenKeys
 
 
 class TokenKeyTests(SynchronousTestCase):
@@ -17,7 +17,7 @@ class TokenKeyTests(SynchronousTestCase):
         warm gets them with its port.
         """
         world = FleetWorld(warm=1)
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         shared = world.fleet.share_token_keys()
         self.assertNoResult(shared)
         world.settle()
@@ -39,7 +39,7 @@ class TokenKeyTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.ignores.add(TokenKeys)
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         shared = world.fleet.share_token_keys()
         world.wait(4)
         self.assertNoResult(shared)
@@ -52,7 +52,7 @@ class TokenKeyTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.ignores.add(TokenKeys)
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         shared = world.fleet.share_token_keys()
         world.settle()
         self.assertNoResult(shared)
@@ -66,7 +66,7 @@ class TokenKeyTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.ignores.add(TokenKeys)
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         first = world.fleet.share_token_keys()
         world.settle()
         server = world.supply.hosting("m1")
@@ -83,7 +83,7 @@ class TokenKeyTests(SynchronousTestCase):
         """
         world = FleetWorld()
         world.supply.ignores.add(TokenKeys)
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         first = world.fleet.share_token_keys()
         later = []
         first.addCallback(lambda _: later.append(world.fleet.share_token_keys()))
@@ -105,10 +105,10 @@ class AnchorTests(SynchronousTestCase):
         older anchor, and the next one with the new.
         """
         world = FleetWorld(rooms_per_process=2)
-        first = self.successResultOf(world.host("m1"))
+        first = self.successResultOf(world.place("m1"))
         world.fleet._issuer.anchor = b"NEWER"
-        second = self.successResultOf(world.host("m2"))
-        third = self.successResultOf(world.host("m3"))
+        second = self.successResultOf(world.place("m2"))
+        third = self.successResultOf(world.place("m3"))
         self.assertEqual(first.server, second.server)
         self.assertEqual(
             [place.certificate for place in (first, second, third)],
@@ -124,11 +124,11 @@ class CookieKeyTests(SynchronousTestCase):
         All game servers with a port are asked, and tell what they have.
         """
         world = FleetWorld(warm=1)
-        self.successResultOf(world.host("m1"))
+        self.successResultOf(world.place("m1"))
         self.assertEqual(world.fleet.rotate_cookies(), 1)
         world.settle()
         server = world.supply.hosting("m1")
         self.assertIn(RotateCookies(), server.heard)
-        told = (CookieKeyTold(0, 5.0, 300.0), CookieKeyTold(1, 0.0))
+        told = (CookieKeyReport(0, 5.0, 300.0), CookieKeyReport(1, 0.0))
         server.say(Alive(1, {}, told))
         self.assertEqual(world.fleet.cookie_keys()[server.server_id], told)

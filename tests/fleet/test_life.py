@@ -1,4 +1,4 @@
-"""The life of a game server: every order of events ends with its port free."""
+"""The life of a game server: every order of events ends, and ends once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.fleet.life import (
-    BindPort,
     CutLink,
     Gone,
     Kill,
-    Patience,
-    PortFree,
-    PortSpoilt,
     SayStop,
     ServerFacts,
+    ServerTimeouts,
     Terminate,
+    Wanted,
     open_server_life,
 )
 
@@ -27,7 +25,7 @@ class World:
     """A game server, and what the world knows of it."""
 
     def __init__(self):
-        self.facts = ServerFacts(Patience(), deadline=30.0)
+        self.facts = ServerFacts(ServerTimeouts(), deadline=30.0)
         self.life = open_server_life(self.facts)
         self.is_linked, self.is_alive, self.now = False, True, 0.0
 
@@ -42,16 +40,14 @@ class World:
         if stage == "starting":
             moves.append("dialed")
         if stage == "warm":
-            moves.append("assign")
+            moves.append("need")
         if stage == "binding":
-            moves += ["bound", "bind_failed"]
+            moves += ["reached", "bind_failed"]
         return moves
 
     def do(self, move):
         self.now += 1.0
-        if move == "assign":
-            self.life.assign(46000, self.now)
-        elif move == "leave":
+        if move == "leave":
             self.life.leave(True, self.now)
         else:
             getattr(self.life, move)(self.now)
@@ -74,36 +70,35 @@ class ServerLifeTests(SynchronousTestCase):
 
     def test_good_life(self):
         """
-        A game server binds, plays, leaves, and its port is free when its
-        process is gone.
+        A game server gets an address, plays, leaves, and is gone when its process is.
         """
-        facts = self.run_life("dialed", "assign", "bound", "leave", "link_lost")
-        self.assertEqual(facts.outbox, [BindPort(46000), SayStop()])
-        self.assertEqual(facts.port, 46000)
+        facts = self.run_life("dialed", "need", "reached", "leave", "link_lost")
+        self.assertEqual(facts.outbox, [Wanted(), SayStop()])
+        self.assertEqual(facts.stage, "leaving")
         facts = self.run_life(
-            "dialed", "assign", "bound", "leave", "link_lost", "exited"
+            "dialed", "need", "reached", "leave", "link_lost", "exited"
         )
-        self.assertEqual(facts.outbox[2:], [PortFree(46000), Gone()])
+        self.assertEqual(facts.outbox[2:], [Gone()])
 
     def test_exit_before_last_words(self):
         """
-        When the process is gone first its port is free at once, but what it
-        said is heard before it is called gone.
+        When the process is gone first, what it sent is read before it is called gone.
         """
-        facts = self.run_life("dialed", "assign", "bound", "exited")
-        self.assertEqual(facts.outbox[1:], [PortFree(46000)])
-        self.assertEqual(facts.deadline, 4.0 + Patience().read)
-        facts = self.run_life("dialed", "assign", "bound", "exited", "overdue")
+        facts = self.run_life("dialed", "need", "reached", "exited")
+        self.assertEqual(facts.outbox[1:], [])
+        self.assertEqual(facts.stage, "leaving")
+        self.assertEqual(facts.deadline, 4.0 + ServerTimeouts().read)
+        facts = self.run_life("dialed", "need", "reached", "exited", "overdue")
         self.assertEqual(facts.outbox[-1], CutLink())
 
     def test_spoilt_port(self):
         """
-        A port that cannot be bound is reported, and another can be tried.
+        After a port that cannot be bound, another can be tried.
         """
-        facts = self.run_life("dialed", "assign", "bind_failed", "assign")
-        self.assertEqual(
-            facts.outbox, [BindPort(46000), PortSpoilt(46000), BindPort(46000)]
-        )
+        facts = self.run_life("dialed", "need", "bind_failed")
+        self.assertEqual((facts.stage, facts.deadline), ("warm", inf))
+        facts = self.run_life("dialed", "need", "bind_failed", "need")
+        self.assertEqual(facts.outbox, [Wanted(), Wanted()])
 
     def test_leave_before_dialing(self):
         """
@@ -116,33 +111,30 @@ class ServerLifeTests(SynchronousTestCase):
     @given(st.lists(st.integers(0, 5), max_size=30))
     def test_any_life(self, choices):
         """
-        Whatever happens in whatever order: a port that was taken comes back
-        once and never while the process could still have it, and the end is
-        told once, when both the process and the link are gone.
+        Whatever happens in whatever order: it gets one address at a time, and its
+        end is reported once, when both the process and the link are gone.
         """
         world = World()
-        owed = 0
         choices = iter(choices)
+        has_address, ends = False, 0
         while world.facts.stage != "gone":
             moves = world.possible()
             # When there are no more surprises, everything comes to its end.
             choice = next(choices, moves.index("overdue") + 1)
-            world.do(moves[choice % len(moves)])
+            move = moves[choice % len(moves)]
+            world.do(move)
+            if move == "bind_failed":
+                has_address = False
             for effect in world.facts.outbox:
-                if isinstance(effect, BindPort):
-                    owed += 1
-                elif isinstance(effect, PortSpoilt):
-                    owed -= 1
-                elif isinstance(effect, PortFree):
-                    self.assertFalse(world.is_alive)
-                    owed -= 1
+                if isinstance(effect, Wanted):
+                    self.assertFalse(has_address)
+                    has_address = True
                 elif isinstance(effect, Gone):
                     self.assertFalse(world.is_alive or world.is_linked)
-            self.assertIn(owed, (0, 1))
-            self.assertEqual(owed, int(world.facts.port is not None))
+                    ends += 1
             world.facts.outbox.clear()
             if world.facts.stage in ("starting", "binding", "leaving"):
                 self.assertLess(world.facts.deadline, inf)
-        self.assertEqual(owed, 0)
+        self.assertEqual(ends, 1)
         world.do("leave")
         self.assertEqual(world.facts.outbox, [])

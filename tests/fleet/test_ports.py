@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.fleet.pool import PortRing
+from vinom.fleet.local import PortRing
 
 SIZE = 5
 
@@ -95,7 +95,7 @@ class PortRingMachine(RuleBasedStateMachine):
             assert port not in self.taken
             self.taken.append(port)
         else:
-            assert self.ring.free == 0
+            assert self.ring.counts(self.now).free == 0
 
     @precondition(lambda self: self.taken)
     @rule(which=st.integers(0, SIZE))
@@ -116,6 +116,6 @@ class PortRingMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_ports(self):
-        ring = self.ring
-        assert ring.bound == len(self.taken)
-        assert ring.free + ring.bound + ring.quarantined == SIZE
+        counts = self.ring.counts(self.now)
+        assert counts.bound == len(self.taken)
+        assert counts.free + counts.bound + counts.quarantined == SIZE

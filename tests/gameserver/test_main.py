@@ -24,10 +24,10 @@ class SettingsTests(SynchronousTestCase):
         A process that is told nonsense says which field, and ends.
         """
         for settings, word in (
-            ({}, "control_socket"),
-            ({"control_socket": "s", "rooms_per_process": "x"}, "rooms_per_process"),
-            ({"control_socket": "s", "colour": 1}, "colour"),
-            ({"control_socket": "s", "games": ["nowhere:Nothing"]}, "nowhere"),
+            ({}, "control"),
+            ({"control": "unix:s", "rooms_per_process": "x"}, "rooms_per_process"),
+            ({"control": "unix:s", "colour": 1}, "colour"),
+            ({"control": "unix:s", "games": ["nowhere:Nothing"]}, "nowhere"),
         ):
             with self.assertRaises(SystemExit) as caught:
                 main("g1", settings)
@@ -38,7 +38,7 @@ class SettingsTests(SynchronousTestCase):
         Limits and bounds mean what they say.
         """
         read = msgspec.convert(
-            {"control_socket": "s", "recordings": "/r", "recordings_days": 2},
+            {"control": "unix:s", "recordings": "/r", "recordings_days": 2},
             GameServerSettings,
         )
         self.assertEqual(500.0, read.limits().packet_burst)
@@ -51,7 +51,7 @@ class SettingsTests(SynchronousTestCase):
         handshake however little that is.
         """
         read = msgspec.convert(
-            {"control_socket": "s", "hello_rate": 50, "hello_rate_attacked": 0.5},
+            {"control": "unix:s", "hello_rate": 50, "hello_rate_attacked": 0.5},
             GameServerSettings,
         )
         policy = read.strangers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -39,8 +40,9 @@ class RehearsalTests(SynchronousTestCase):
         """
         Neither a descriptor nor a file with a key is there afterwards.
         """
-        folder = Path(self.mktemp())
-        folder.mkdir()
+        # Not below the test's own directory: a socket's path has to be short.
+        folder = Path(tempfile.mkdtemp(prefix="vinom-"))
+        self.addCleanup(shutil.rmtree, folder, True)
         self.patch(tempfile, "tempdir", str(folder))
         before = descriptors()
         rehearse()

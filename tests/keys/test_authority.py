@@ -14,7 +14,8 @@ from service_identity.pyopenssl import verify_hostname
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Misconfigured
-from vinom.keys.authority import Authority, Issued
+from vinom.keys.authority import Authority
+from vinom.model import Issued
 from vinom.tokens import Claims, TokenVerifier
 
 _DAY = 86400.0

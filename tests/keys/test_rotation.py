@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.keys.test_authority import handshake
 from vinom.errors import Misconfigured
 from vinom.keys.authority import ACCEPTED_DAYS, Authority
-from vinom.keys.files import KeyTold
+from vinom.keys.files import KeyReport
 from vinom.tokens import Claims, TokenVerifier
 
 _DAY = 86400.0
@@ -145,14 +145,14 @@ class RotationTests(SynchronousTestCase):
         self.assertEqual(
             authority.known(),
             [
-                KeyTold(
+                KeyReport(
                     first.key_id,
                     "ca",
                     "accepted",
                     self.now,
                     self.now + ACCEPTED_DAYS * _DAY,
                 ),
-                KeyTold(made, "ca", "active", self.now, authority.expires_at),
+                KeyReport(made, "ca", "active", self.now, authority.expires_at),
             ],
         )
 

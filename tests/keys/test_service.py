@@ -12,11 +12,12 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority as test_authority
-from vinom.control.messages import CookieKeyTold
+from vinom.control.messages import CookieKeyReport
 from vinom.errors import Code, Refused
-from vinom.keys.authority import ACCEPTED_DAYS, Authority, Issued
+from vinom.keys.authority import ACCEPTED_DAYS, Authority
 from vinom.keys.service import Keys, LobbyCertificate
 from vinom.lines.tls import ReloadableTls
+from vinom.model import Issued
 from vinom.tokens import Claims, TokenVerifier
 
 _DAY = 86400.0
@@ -30,7 +31,7 @@ class MemoryKeyFleet:
     def __init__(self) -> None:
         self.shared: list[Deferred[None]] = []
         self.is_quick = True
-        self.told = {"s1": (CookieKeyTold(3, 10.0, 290.0), CookieKeyTold(4, 1.0))}
+        self.told = {"s1": (CookieKeyReport(3, 10.0, 290.0), CookieKeyReport(4, 1.0))}
 
     def share_token_keys(self) -> Deferred[None]:
         if self.is_quick:
@@ -41,7 +42,7 @@ class MemoryKeyFleet:
     def rotate_cookies(self) -> int:
         return len(self.told)
 
-    def cookie_keys(self) -> dict[str, tuple[CookieKeyTold, ...]]:
+    def cookie_keys(self) -> dict[str, tuple[CookieKeyReport, ...]]:
         return self.told
 
 

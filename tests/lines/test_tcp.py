@@ -89,6 +89,17 @@ class LineCase(SynchronousTestCase):
         self.ears.append(ear)
         return ear
 
+    def watch_log(self) -> list[str]:
+        """Keep what is logged from now on."""
+        logged: list[str] = []
+
+        def remember(event: LogEvent) -> None:
+            logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(remember)
+        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        return logged
+
     def connect(self, host: str = "127.0.0.1") -> tuple[Any, TCPTransport]:
         kind = IPv6Address if ":" in host else IPv4Address
         protocol = self.factory.buildProtocol(kind("TCP", host, 5))
@@ -328,13 +339,7 @@ class PlainTests(LineCase):
         """
         Refused connections are logged, but no more than a line a second for long.
         """
-        logged: list[str] = []
-
-        def remember(event: LogEvent) -> None:
-            logged.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(remember)
-        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        logged = self.watch_log()
         self.open_port(bounds=LineBounds(per_network=0))
         for _ in range(100):
             self.connect()
@@ -442,10 +447,36 @@ class TLSTests(LineCase):
         Junk that begins like TLS ends its own connection only.
         """
         self.join()
+        self.send_junk()
+        self.assertEqual([ear.is_lost for ear in self.ears], [True])
+
+    def send_junk(self) -> None:
         self.server.dataReceived(b"\x16" + b"\0" * 50)
         self.assertTrue(self.near.disconnecting or self.near.disconnected)
         self.server.connectionLost()
-        self.assertEqual([ear.is_lost for ear in self.ears], [True])
+
+    def test_failed_handshakes_are_logged(self) -> None:
+        """
+        A handshake that fails leaves a line in the log, but a flood of them no more
+        than one per second; clients that hang up leave none.
+        """
+        logged = self.watch_log()
+        self.join()
+        self.pump()
+        self.server.connectionLost()
+        self.join()
+        self.server.connectionLost()
+        self.assertEqual(logged, [])
+        for _ in range(100):
+            self.join()
+            self.send_junk()
+        self.assertEqual(len(logged), 20)
+        self.clock.advance(1.0)
+        self.join()
+        self.send_junk()
+        self.assertEqual(len(logged), 21)
+        for line in logged:
+            self.assertTrue(line.startswith("TLS with 192.0.2.1 failed: "), line)
 
     def test_bad_files(self) -> None:
         """

@@ -29,7 +29,7 @@ from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.limits.origins import Origins
 from vinom.lines.shared import Shared
-from vinom.lines.tls import ReloadableTls, Unnegotiated
+from vinom.lines.tls import HttpTls, ReloadableTls
 from vinom.lines.websocket import WebSocketBounds
 from vinom.reactor.turn_end import TurnEnd
 from vinom.reactor.waits import Rounds
@@ -425,9 +425,7 @@ class TlsTests(SocketCase):
         issued = authority().issue("localhost")
         tls = ReloadableTls(issued.certificate, issued.key)
         self.serve(
-            wrap=lambda site: TLSMemoryBIOFactory(
-                tls, False, Unnegotiated(site), reactor
-            )
+            wrap=lambda site: TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
         )
         raw = await connect(reactor, self.server.port)
         self.clients.append(raw)

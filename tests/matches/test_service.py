@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import REALM, LobbyWorld, MemoryLine
+from tests.support.lobbies import REALM, LobbyWorld, MemoryLine, everybody
 from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.messages.outside import OutsidePlayer
 from vinom.store.memory import MemoryMatchStore
@@ -35,8 +35,7 @@ class SessionCase(SynchronousTestCase):
         return [line for line, _ in pairs], [welcome for _, welcome in pairs]
 
     def waiting(self, world: LobbyWorld) -> list[tuple[str, bool]]:
-        entries = self.successResultOf(world.entries.waiting())
-        return [(e.players[0].name, e.suspended) for e in entries]
+        return [(e.players[0].name, e.suspended) for e in everybody(world.entries)]
 
     def result(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))
@@ -58,7 +57,7 @@ class MatchFoundTests(SessionCase):
             said = line.heard()
             self.assertEqual(kinds(said), ["queue_status"])
             self.assertEqual(said[0]["data"]["state"], "matched")
-        world.fleet.place(0)
+        world.fleet.answer(0)
         for seat, (line, welcome) in enumerate(zip(lines, welcomes, strict=True)):
             found = last(line)
             self.assertTrue(line.is_closed)
@@ -91,7 +90,7 @@ class MatchFoundTests(SessionCase):
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
         world.clock.advance(500)
-        world.fleet.place(0)
+        world.fleet.answer(0)
         tickets = world.fleet.hosted[0].tickets[2:]
         for line, ticket in zip(lines, tickets, strict=True):
             found = last(line)
@@ -123,7 +122,7 @@ class MatchFoundTests(SessionCase):
             self.assertEqual(
                 [m["data"].get("reason") for m in line.heard()], [None, "crashed"]
             )
-        self.assertEqual(world.sessions.status()["ended"], {"crashed": 1})
+        self.assertEqual(world.matches.status()["ended"], {"crashed": 1})
 
 
 class ComingBackTests(SessionCase):
@@ -157,7 +156,7 @@ class ComingBackTests(SessionCase):
         world.clock.advance(5)
         line, news = world.back(welcomes[0]["player_key"])
         self.assertEqual(news[0]["data"]["state"], "matched")
-        world.fleet.place(0)
+        world.fleet.answer(0)
         self.assertEqual(kinds(line.heard()), ["match_found"])
 
     def test_cannot_queue(self) -> None:
@@ -207,9 +206,9 @@ class ComingBackTests(SessionCase):
         world = LobbyWorld()
         _, welcomes = self.duel(world)
         match_id = world.fleet.hosted[0].plan.match_id
-        world.sessions.started(match_id)
-        world.sessions.seat_changed(match_id, 0, "joined")
-        world.sessions.seat_changed(match_id, 0, "left")
+        world.matches.started(match_id)
+        world.matches.seat_changed(match_id, 0, "joined")
+        world.matches.seat_changed(match_id, 0, "left")
         line, news = world.back(welcomes[0]["player_key"])
         self.assertEqual(news, [])
         line.ask("queue", game="duel")
@@ -229,10 +228,10 @@ class ComingBackTests(SessionCase):
         match_id = world.fleet.hosted[0].plan.match_id
         world.fleet.end(0)
         world.fleet.end(0, "lost")
-        world.sessions.seat_changed(match_id, 0, "left")
-        world.sessions.started(match_id)
-        world.sessions.round_ended(match_id, {})
-        self.assertEqual(world.sessions.status()["ended"], {"finished": 1})
+        world.matches.seat_changed(match_id, 0, "left")
+        world.matches.started(match_id)
+        world.matches.round_ended(match_id, {})
+        self.assertEqual(world.matches.status()["ended"], {"finished": 1})
 
 
 class VoidTests(SessionCase):
@@ -354,14 +353,14 @@ class OperatorTests(SessionCase):
         world = LobbyWorld()
         _, welcomes = self.duel(world)
         match_id = world.fleet.hosted[0].plan.match_id
-        self.result(world.sessions.kick(match_id, welcomes[1]["player_id"]))
+        self.result(world.matches.kick(match_id, welcomes[1]["player_id"]))
         self.assertEqual(world.fleet.hosted[0].kicked, [1])
         line, news = world.back(welcomes[1]["player_key"])
         self.assertEqual(news, [])
         self.assertEqual(kinds(line.ask("queue", game="duel")), ["queue_status"])
-        again = self.refusal(world.sessions.kick(match_id, welcomes[1]["player_id"]))
+        again = self.refusal(world.matches.kick(match_id, welcomes[1]["player_id"]))
         self.assertEqual(again.code, Code.NO_SUCH_PLAYER)
-        nobody = self.refusal(world.sessions.kick("none", "x"))
+        nobody = self.refusal(world.matches.kick("none", "x"))
         self.assertEqual(nobody.code, Code.NO_SUCH_MATCH)
 
     def test_kick_from_a_forming_match(self) -> None:
@@ -371,7 +370,7 @@ class OperatorTests(SessionCase):
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, welcomes = self.duel(world)
         match_id = world.fleet.hosted[0].plan.match_id
-        self.result(world.sessions.kick(match_id, welcomes[0]["player_id"]))
+        self.result(world.matches.kick(match_id, welcomes[0]["player_id"]))
         self.assertEqual(last(lines[0])["reason"], "kicked")
         self.assertEqual(self.waiting(world), [("bob", False)])
 
@@ -383,13 +382,13 @@ class OperatorTests(SessionCase):
         self.duel(world)
         lines, _ = self.duel(world, "cat", "dan")
         running, forming = (h.plan.match_id for h in world.fleet.hosted)
-        self.result(world.sessions.end(running))
+        self.result(world.matches.end(running))
         self.assertEqual(world.fleet.hosted[0].closed, ["ended"])
-        self.result(world.sessions.end(forming))
+        self.result(world.matches.end(forming))
         self.assertEqual(last(lines[0])["reason"], "ended")
         self.assertEqual(self.waiting(world), [])
         self.assertEqual(
-            self.refusal(world.sessions.end(forming)).code, Code.NO_SUCH_MATCH
+            self.refusal(world.matches.end(forming)).code, Code.NO_SUCH_MATCH
         )
 
     def test_list(self) -> None:
@@ -400,16 +399,16 @@ class OperatorTests(SessionCase):
         self.duel(world)
         self.duel(world, "cat", "dan")
         match_id = world.fleet.hosted[0].plan.match_id
-        world.sessions.started(match_id)
-        world.sessions.seat_changed(match_id, 1, "joined")
-        running, forming = world.sessions.matches()
+        world.matches.started(match_id)
+        world.matches.seat_changed(match_id, 1, "joined")
+        running, forming = world.matches.describe()
         self.assertEqual((running["state"], running["port"]), ("playing", 46000))
         self.assertEqual(
             [(p["name"], p["state"]) for p in running["players"]],
             [("ann", "absent"), ("bob", "joined")],
         )
         self.assertEqual((forming["state"], forming["port"]), ("forming", None))
-        self.assertEqual(world.sessions.status()["forming"], 1)
+        self.assertEqual(world.matches.status()["forming"], 1)
 
     def test_drain(self) -> None:
         """
@@ -420,7 +419,7 @@ class OperatorTests(SessionCase):
         self.duel(world)
         forming, _ = self.duel(world, "cat", "dan")
         waits, _ = world.queued("eve", "party")
-        drained = world.lobby.drain()
+        drained = world.desk.drain()
         self.assertNoResult(drained)
         self.assertEqual(last(forming[0])["reason"], "shutdown")
         said = waits.heard()
@@ -429,7 +428,7 @@ class OperatorTests(SessionCase):
         self.assertEqual(self.waiting(world), [])
         said = waits.ask("queue", game="party")
         self.assertEqual(said[0]["error"]["code"], "draining")
-        again = world.lobby.drain()
+        again = world.desk.drain()
         world.fleet.end(0, "void", present=(0, 1))
         self.successResultOf(drained)
         self.successResultOf(again)
@@ -439,7 +438,7 @@ class OperatorTests(SessionCase):
         """
         A node without matches is drained at once.
         """
-        self.successResultOf(LobbyWorld().lobby.drain())
+        self.successResultOf(LobbyWorld().desk.drain())
 
 
 class OutsideTests(SessionCase):
@@ -462,7 +461,7 @@ class OutsideTests(SessionCase):
             options=b'{"size":3}',
         )
         self.assertNoResult(asked)
-        world.fleet.place(0)
+        world.fleet.answer(0)
         started = self.successResultOf(asked)
         self.assertEqual(world.fleet.hosted[0].plan.options, b'{"size":3}')
         self.assertEqual(started.seats[0].player_id, "ann")
@@ -523,8 +522,8 @@ class OutsideTests(SessionCase):
         asked.addErrback(lambda _: None)
         asked.cancel()
         self.assertTrue(world.fleet.hosted[0].is_withdrawn)
-        self.assertEqual(world.sessions.matches(), [])
-        self.assertFalse(self.result(world.sessions.is_in_match("ann")))
+        self.assertEqual(world.matches.describe(), [])
+        self.assertFalse(self.result(world.matches.is_in_match("ann")))
 
     def test_no_game_server(self) -> None:
         """
@@ -563,7 +562,7 @@ class StoreTests(SessionCase):
         matches.failures = 3
         world.fleet.end(0)
         self.assertTrue(
-            self.result(world.sessions.is_in_match(welcomes[0]["player_id"]))
+            self.result(world.matches.is_in_match(welcomes[0]["player_id"]))
         )
         world.clock.pump([1.0] * 3)
         _, news = world.back(welcomes[0]["player_key"])

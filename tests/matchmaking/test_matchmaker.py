@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import LobbyWorld, MemoryLine, Party
+from tests.support.lobbies import LobbyWorld, MemoryLine, Party, everybody
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.model import MatchPlan, SeatPlan
 from vinom.reactor.figures import WAIT_BOUNDS, cumulated
@@ -26,8 +26,7 @@ class QueueTests(SynchronousTestCase):
     """Waiting."""
 
     def waiting(self, world: LobbyWorld) -> list[tuple[str, bool]]:
-        entries = self.successResultOf(world.entries.waiting())
-        return [(e.players[0].name, e.suspended) for e in entries]
+        return [(e.players[0].name, e.suspended) for e in everybody(world.entries)]
 
     def test_refusals(self) -> None:
         """
@@ -116,6 +115,60 @@ class QueueTests(SynchronousTestCase):
         world.clock.advance(10)
         self.assertEqual(lines[1].heard(), [])
 
+    def test_positions_of_a_crowd(self) -> None:
+        """
+        A thousand players who wait all learn that they moved up; those with another
+        wish are sent nothing.
+        """
+        self.patch(Party, "seats", (4000, 4000))
+        world = LobbyWorld()
+        first, _ = world.queued("first")
+        lines = [world.queued(f"p{number}")[0] for number in range(1200)]
+        other, _ = world.queued("other", options={"size": 7})
+        last, _ = world.queued("last")
+        first.ask("cancel")
+        world.clock.advance(2)
+        for place, line in enumerate(lines, 1):
+            self.assertEqual([m["data"]["position"] for m in line.heard()], [place])
+        self.assertEqual([m["data"]["position"] for m in last.heard()], [1201])
+        self.assertEqual(other.heard(), [])
+
+    def test_a_table_late_in_the_queue(self) -> None:
+        """
+        More tables than are read at once all start, each as soon as it is full.
+        """
+        self.patch(Party, "seats", (2, 2))
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        for number in range(1300):
+            world.queued(f"p{number}")
+        world.clock.pump([0.0] * 3)
+        self.assertEqual(len(world.fleet.hosted), 650)
+        self.assertEqual(self.waiting(world), [])
+
+    def test_drained_while_queueing(self) -> None:
+        """
+        A request to queue that was under way when the node began to drain is refused,
+        and leaves nobody waiting.
+        """
+        entries = SlowEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        line.ask("queue", game="duel")
+        self.successResultOf(world.desk.drain())
+        entries.go_on()
+        self.assertEqual([m["error"]["code"] for m in line.heard()], ["draining"])
+        self.assertEqual(self.waiting(world), [])
+
+    def test_drained_while_away(self) -> None:
+        """
+        A player who lost its line does not wait on a node that drains.
+        """
+        world = LobbyWorld()
+        line, _ = world.queued("ann")
+        line.hang_up()
+        self.successResultOf(world.desk.drain())
+        self.assertEqual(self.waiting(world), [])
+
     def test_away_and_back(self) -> None:
         """
         Who loses its line keeps its place for ten seconds, matched with nobody.
@@ -193,7 +246,7 @@ class QueueTests(SynchronousTestCase):
             for line in lines:
                 self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
             self.assertEqual(len(world.fleet.hosted), 1, step)
-            running = self.successResultOf(world.matches.running())
+            running = self.successResultOf(world.match_store.running())
             self.assertEqual(len(running), 1, step)
 
     def test_matched_elsewhere(self) -> None:
@@ -269,7 +322,7 @@ class QueueTests(SynchronousTestCase):
         line, _ = world.queued("ann")
         world.queued("bob")
         line.hang_up()
-        world.lobby.stopService()
+        world.desk.stopService()
         world.matchmaker.stopService()
         self.assertEqual(world.clock.getDelayedCalls(), [])
 
@@ -298,7 +351,7 @@ class ExplainTests(SynchronousTestCase):
         world.queued("bob", "duel")
         world.clock.advance(0)
         self.assertEqual(self.explain(world, who)["state"], "forming")
-        world.fleet.place(0)
+        world.fleet.answer(0)
         self.assertEqual(self.explain(world, who)["state"], "placed")
         world.fleet.end(0)
         work = Deferred.fromCoroutine(world.matchmaker.explain(who))
@@ -339,6 +392,19 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(dict(buckets)[2.5], 1)
         self.assertEqual(dict(buckets)[5.0], 2)
         self.assertAlmostEqual(total, 3.0, 0)
+
+
+class SlowEntries(MemoryEntryStore):
+    """A store that keeps an entry only when it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on: Any = None
+
+    def add(self, entry: Any) -> Any:
+        later: Deferred[None] = Deferred()
+        self.go_on, step = lambda: later.callback(None), super().add
+        return later.addCallback(lambda _: step(entry))
 
 
 class StumblingEntries(MemoryEntryStore):
@@ -411,14 +477,10 @@ class RacedEntries(MemoryEntryStore):
 
     def claim(self, entry_ids: Any) -> Any:
         thief, self.thief = self.thief, None
-        for entry in self.successful(super().waiting()):
+        for entry in everybody(self):
             if entry.players[0].name == thief:
                 super().remove(entry.entry_id)
         return super().claim(entry_ids)
-
-    @staticmethod
-    def successful(done: Deferred[Any]) -> Any:
-        return done.result
 
 
 class NeverTests(SynchronousTestCase):
@@ -491,7 +553,7 @@ class _Life:
     def place(self) -> None:
         for index, hosted in enumerate(self.world.fleet.hosted):
             if not hosted.answer.called and index not in self.over:
-                self.world.fleet.place(index)
+                self.world.fleet.answer(index)
                 return
 
     def end(self) -> None:
@@ -515,17 +577,17 @@ class _Life:
 
     def check(self) -> None:
         case, world = self.case, self.world
-        waiting = case.successResultOf(world.entries.waiting())
-        running = case.successResultOf(world.matches.running())
+        waiting = everybody(world.entries)
+        running = case.successResultOf(world.match_store.running())
         queued = [p.player_id for entry in waiting for p in entry.players]
         playing = [s.player_id for plan, _ in running for s in plan.seats]
         case.assertEqual(len(queued + playing), len(set(queued + playing)), self.seed)
         for entry in waiting:
-            here = world.presence.is_here(entry.players[0].player_id)
+            here = world.online.is_here(entry.players[0].player_id)
             case.assertEqual(entry.suspended, not here, self.seed)
         case.assertEqual(
             {plan.match_id for plan, _ in running},
-            {match["match_id"] for match in world.sessions.matches()},
+            {match["match_id"] for match in world.matches.describe()},
         )
         for plan, placement in running:
             hosted = next(h for h in world.fleet.hosted if h.plan == plan)
@@ -538,14 +600,12 @@ class _Life:
             if (line := self.live(name)) is not None:
                 line.hang_up()
         self.world.clock.pump([6.0] * 5)
-        self.case.assertEqual(
-            self.case.successResultOf(self.world.entries.waiting()), (), self.seed
-        )
+        self.case.assertEqual(everybody(self.world.entries), [], self.seed)
         for index, hosted in enumerate(self.world.fleet.hosted):
             if hosted.answer.called and index not in self.over:
                 self.world.fleet.end(index)
         self.world.clock.pump([6.0] * 5)
-        self.case.assertEqual(self.world.sessions.matches(), [])
-        self.case.assertEqual(self.world.lobby.counts(), {"lines": 0, "players": 0})
+        self.case.assertEqual(self.world.matches.describe(), [])
+        self.case.assertEqual(self.world.desk.counts(), {"lines": 0, "players": 0})
         self.case.assertEqual(self.world.clock.getDelayedCalls(), [])
         self.case.assertEqual(len(self.world.matchmaker._news), 0)

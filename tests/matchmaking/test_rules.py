@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.matchmaking.rules import Rules, explain, position, propose
-from vinom.model import Player, QueueEntry
+from vinom.matchmaking.rules import Rules, due_at, explain, propose
+from vinom.model import Player, QueueEntry, Waiting
 from vinom.play.seats import seat_of, seat_plans
+from vinom.store.memory import MemoryEntryStore
 
 RULES = Rules({"maze": (2, 4), "duel": (2, 2)}, fill_seconds=5.0)
 
@@ -128,12 +129,30 @@ class ProposeTests(SynchronousTestCase):
 class ExplainTests(SynchronousTestCase):
     """What operators are told."""
 
-    def test_position(self) -> None:
+    def test_due(self) -> None:
         """
-        A position counts only those with the same wish.
+        A full table is due at once, a smaller one after a while, and too few never.
         """
-        waiting = [entry("a", 1.0), entry("b", 2.0, game="duel"), entry("c", 3.0)]
-        self.assertEqual([position(e, waiting) for e in waiting], [1, 1, 2])
+        for waiting, due in (
+            (Waiting(), None),
+            (Waiting(4, 1, 3.0), None),
+            (Waiting(2, 2, 3.0), 8.0),
+            (Waiting(4, 4, 3.0), 0.0),
+            (Waiting(9, 7, 3.0), 0.0),
+        ):
+            self.assertEqual(due_at("maze", waiting, RULES), due)
+        self.assertIsNone(due_at("gone", Waiting(9, 9, 3.0), RULES))
+
+    def explain(self, who: QueueEntry, *waiting: QueueEntry) -> dict[str, Any]:
+        """Explain the wait of *who* at 13 s, as a store of these entries has it."""
+        store = MemoryEntryStore()
+        for one in waiting:
+            store.add(one)
+        place = self.successResultOf(store.place(who.entry_id))
+        queue = self.successResultOf(store.waiting(who.game, who.options))
+        counts = self.successResultOf(store.counts())
+        others = counts.players[who.game] - queue.players
+        return explain(who, place, queue, others, RULES, 13.0)
 
     def test_reasons(self) -> None:
         """
@@ -144,7 +163,7 @@ class ExplainTests(SynchronousTestCase):
         gone = entry("d", 1.0, game="gone")
 
         def why(who: QueueEntry, *waiting: QueueEntry) -> str:
-            return str(explain(who, waiting, RULES, 13.0)["why"])
+            return str(self.explain(who, *waiting)["why"])
 
         self.assertIn("1 more", why(ann, ann))
         self.assertIn("1 more", why(ann, away, ann))
@@ -153,7 +172,7 @@ class ExplainTests(SynchronousTestCase):
         self.assertIn("no such game", why(gone, gone))
         four = [entry(name) for name in "wxyz"]
         self.assertIn("full table", why(four[0], *four))
-        facts = explain(bob, [ann, bob, entry("e", options=b'{"x":1}')], RULES, 13.0)
+        facts = self.explain(bob, ann, bob, entry("e", options=b'{"x":1}'))
         self.assertEqual(facts["position"], 2)
         self.assertEqual(facts["other_options"], 1)
         self.assertEqual(facts["waited"], 1.0)

@@ -9,7 +9,8 @@ from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Code
-from vinom.messages.catalogue import Failed, decode_answer, decode_request
+from vinom.messages.catalogue import decode_answer, decode_request
+from vinom.messages.envelope import Failed
 from vinom.messages.outside import StartedMatch, decode_start
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -12,27 +12,28 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Code, PeerError, Refused
 from vinom.messages.catalogue import PUSHES as KINDS_OF_PUSHES
-from vinom.messages.catalogue import (
+from vinom.messages.catalogue import decode_answer, decode_request
+from vinom.messages.envelope import (
     Asked,
-    Cancel,
     Failed,
+    Push,
+    Told,
+    Unusable,
+    encode_failure,
+    encode_push,
+    encode_request,
+)
+from vinom.messages.lobby import (
+    Cancel,
     Hello,
     MatchEnded,
     MatchFound,
     Ping,
     Pong,
-    Push,
     Queue,
     QueueStatus,
     SeatName,
-    Told,
-    Unusable,
     Welcome,
-    decode_answer,
-    decode_request,
-    encode_failure,
-    encode_push,
-    encode_request,
 )
 from vinom.messages.outside import decode_start
 

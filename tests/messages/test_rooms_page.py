@@ -12,7 +12,9 @@ from tests.support.live_rooms import RoomsWorld
 from tests.support.lobbies import LobbyWorld
 from vinom.errors import Code
 from vinom.games.tictactoe import TicTacToe
-from vinom.messages.catalogue import Hello, Told, decode_answer, decode_request
+from vinom.messages.catalogue import decode_answer, decode_request
+from vinom.messages.envelope import Told
+from vinom.messages.lobby import Hello
 from vinom.messages.rooms import GameState, JoinRoom, ListRooms
 
 DOCS = Path(__file__).parents[2] / "docs"

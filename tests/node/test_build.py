@@ -59,9 +59,9 @@ class CheckerTests(SynchronousTestCase):
         A checker that cannot be used is named, and its argument is not shown.
         """
         for description, words in (
-            ("nope:hunter2", "'nope' is no checker"),
+            ("nope:hunter2", "'nope' isn't a checker"),
             ("memory:hunter2", "--help-auth-type memory"),
-            ("anonymous", "does not take names and passwords"),
+            ("anonymous", "does not check names and passwords"),
         ):
             settings = Settings(auth=(description,))
             error = self.assertRaises(

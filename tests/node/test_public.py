@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.node.build import is_told_in_plain
+from vinom.node.build import is_plaintext
 from vinom.node.settings import Settings
 
 
@@ -27,7 +27,7 @@ class PlainTextTests(SynchronousTestCase):
 
     def is_told(self, host: str, **settings: object) -> bool:
         made = Settings(**{"http": "8080", **settings})
-        return is_told_in_plain(made, Port(IPv4Address("TCP", host, 8080)))
+        return is_plaintext(made, Port(IPv4Address("TCP", host, 8080)))
 
     def test_other_machines(self) -> None:
         """
@@ -47,4 +47,4 @@ class PlainTextTests(SynchronousTestCase):
         self.assertFalse(self.is_told("0.0.0.0", proxy=(ip_network("10.0.0.1"),)))
         self.assertFalse(self.is_told("0.0.0.0", allow_plaintext=True))
         port = Port(UNIXAddress(b"/run/vinom.sock"))
-        self.assertFalse(is_told_in_plain(Settings(http="unix:x"), port))
+        self.assertFalse(is_plaintext(Settings(http="unix:x"), port))

@@ -36,7 +36,7 @@ class SettingsTests(SynchronousTestCase):
         """
         settings = gather({}, {})
         self.assertEqual(settings.interface, "127.0.0.1")
-        self.assertEqual(settings.told_host, "127.0.0.1")
+        self.assertEqual(settings.public_host, "127.0.0.1")
         self.assertFalse(settings.allow_plaintext)
         self.assertEqual(settings.guests, "loopback")
         self.assertIsNone(settings.admin)
@@ -245,7 +245,7 @@ class SettingsTests(SynchronousTestCase):
         for everywhere in ("0.0.0.0", "::", "::0", "0:0:0:0:0:0:0:0"):
             self.assert_misconfigured("advertise", {"interface": everywhere}, {})
             told = gather({"interface": everywhere, "advertise": "a.example"}, {})
-            self.assertEqual(told.told_host, "a.example")
+            self.assertEqual(told.public_host, "a.example")
 
     @given(st.sampled_from(TABLE), st.text(max_size=40))
     def test_any_text(self, row: Any, text: str) -> None:

@@ -211,7 +211,7 @@ class OwnerTests(CrossTests):
         for moment in range(12):
             self.open()
             other = self.world.dial(self.match_id, 1)
-            match = self.world.sessions.placed_match(self.match_id)
+            match = self.world.matches.placed_match(self.match_id)
             assert match is not None
             token = self.world.net.token(
                 0, self.match_id, match.plan.seats[0].player_id
@@ -294,7 +294,7 @@ class OwnerTests(CrossTests):
         """
         self.begin()
         self.world.fleet.delay = 0.2
-        match = self.world.sessions.placed_match(self.match_id)
+        match = self.world.matches.placed_match(self.match_id)
         assert match is not None
         token = self.world.net.token(0, self.match_id, match.plan.seats[0].player_id)
         label = self.world.fleet.tickets[self.match_id, 0].label
@@ -318,7 +318,7 @@ class OwnerTests(CrossTests):
         self.assertEqual({"0": 1}, of(said, "game_state")[-1]["ack"])
 
     def key_of(self, seat: int) -> str:
-        match = self.world.sessions.placed_match(self.match_id)
+        match = self.world.matches.placed_match(self.match_id)
         assert match is not None
         return self.world.keys[match.plan.seats[seat].player_id]
 
@@ -367,7 +367,7 @@ class OwnerTests(CrossTests):
         Whom an operator removes is out, and told so.
         """
         self.begin()
-        match = self.world.sessions.placed_match(self.match_id)
+        match = self.world.matches.placed_match(self.match_id)
         assert match is not None
         player_id = match.plan.seats[0].player_id
         self.successResultOf(_kick(self.world, self.match_id, player_id))
@@ -389,7 +389,7 @@ class OwnerTests(CrossTests):
 
 
 def _kick(world: CrossWorld, match_id: str, player_id: str) -> Any:
-    return ensureDeferred(world.sessions.kick(match_id, player_id))
+    return ensureDeferred(world.matches.kick(match_id, player_id))
 
 
 class WatchTests(CrossTests):
@@ -577,7 +577,7 @@ class CostTests(CrossTests):
         self.ann.ask("leave_room")
         eve, _ = self.world.hello("eve", ends_at_match=False)
         self.world.enter(eve, self.match_id, spectate=True)
-        self.world.sessions._fleet.close_room(self.match_id, "ended")
+        self.world.matches._fleet.close_room(self.match_id, "ended")
         self.world.run()
         said = eve.heard()
         (closed,) = of(said, "room_closed")
@@ -594,7 +594,7 @@ class CostTests(CrossTests):
         self.assertEqual({}, rooms._rooms)
         self.assertEqual({}, rooms._places._players)
         self.assertEqual({}, rooms._places._resumes)
-        self.assertEqual(None, self.world.sessions.placed_match(self.match_id))
+        self.assertEqual(None, self.world.matches.placed_match(self.match_id))
 
 
 class AnyOrderTests(CrossTests):
@@ -644,7 +644,7 @@ class AnyOrderTests(CrossTests):
             if udp:
                 udp[-1].close()
 
-        match = self.world.sessions.placed_match(self.match_id)
+        match = self.world.matches.placed_match(self.match_id)
         assert match is not None
         self.key = self.world.keys[match.plan.seats[0].player_id]
         steps = (dial, come, act, act, act, act_udp, act_udp, fall, close)
@@ -729,7 +729,7 @@ class OverloadTests(CrossTests):
         self.assertIn("game_state", kinds(line.heard()))
         again = self.world.enter(self.bob, self.match_id)
         self.assertEqual(1, again["data"]["seat"])
-        match = self.world.sessions.placed_match(self.match_id)
+        match = self.world.matches.placed_match(self.match_id)
         assert match is not None
         key = self.world.keys[match.plan.seats[0].player_id]
         other = self.world.line(ends_at_match=False)

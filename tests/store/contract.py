@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from vinom.model import MatchEnd, MatchPlan, Placement, Player, QueueEntry, SeatPlan
+from vinom.model import (
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    Player,
+    QueueCounts,
+    QueueEntry,
+    SeatPlan,
+    Waiting,
+)
 
 ANN, BOB, CAT = Player("ann", "Ann"), Player("bob", "Bob"), Player("cat", "Cat")
 
@@ -25,6 +34,16 @@ PLACE = Placement("s1", "127.0.0.1", 46000, "CERTIFICATE")
 class EntryStoreContract:
     """`vinom.ports.IEntryStore`; a store is made by `make_store`."""
 
+    async def oldest(self, store: Any, most: int = 100, **queue: Any) -> list[str]:
+        """List the players who can be matched in the maze's queue."""
+        options = queue.get("options", b"{}")
+        found = await store.oldest("maze", options, most)
+        return [player.name for entry in found for player in entry.players]
+
+    async def places(self, store: Any, entry_ids: list[str]) -> list[int]:
+        """Find several places."""
+        return [await store.place(entry_id) for entry_id in entry_ids]
+
     async def test_longest_wait_first(self) -> None:
         """
         Players are listed by how long they wait, not by when they were stored.
@@ -32,8 +51,11 @@ class EntryStoreContract:
         store = self.make_store()
         for player, since in ((ANN, 3.0), (BOB, 1.0), (CAT, 2.0)):
             self.assertTrue(await store.add(entry(player, since)))
-        waiting = await store.waiting()
-        self.assertEqual([e.players[0].name for e in waiting], ["Bob", "Cat", "Ann"])
+        self.assertEqual(await self.oldest(store), ["Bob", "Cat", "Ann"])
+        self.assertEqual(await self.oldest(store, 2), ["Bob", "Cat"])
+        self.assertEqual(
+            await self.places(store, ["e-ann", "e-bob", "e-cat"]), [3, 1, 2]
+        )
 
     async def test_equal_waits_keep_their_order(self) -> None:
         """
@@ -42,8 +64,82 @@ class EntryStoreContract:
         store = self.make_store()
         for player in (CAT, ANN, BOB):
             await store.add(entry(player, 5.0))
-        waiting = await store.waiting()
-        self.assertEqual([e.players[0].name for e in waiting], ["Cat", "Ann", "Bob"])
+        self.assertEqual(await self.oldest(store), ["Cat", "Ann", "Bob"])
+        self.assertEqual(await store.place("e-ann"), 2)
+
+    async def test_places(self) -> None:
+        """
+        A place counts those with the same wish, suspended ones too, and moves up
+        when somebody leaves.
+        """
+        store = self.make_store()
+        other = QueueEntry("e-dan", (Player("dan", "Dan"),), "duel", 1.0)
+        for one in (entry(ANN, 1.0), entry(BOB, 2.0), entry(CAT, 3.0), other):
+            await store.add(one)
+        await store.suspend("e-ann")
+        self.assertEqual(await store.place("e-cat"), 3)
+        self.assertEqual(await store.place("e-dan"), 1)
+        await store.remove("e-ann")
+        self.assertEqual(
+            await self.places(store, ["e-cat", "e-ann", "e-bob"]), [2, 0, 1]
+        )
+        await store.claim(["e-bob", "e-cat"])
+        self.assertEqual(await store.place("e-cat"), 0)
+        await store.add(entry(CAT, 4.0))
+        # One whose match could not be comes back with its old waiting time.
+        await store.add(entry(BOB, 2.0))
+        places = await self.places(store, ["e-cat", "e-bob"])
+        self.assertEqual(places, [2, 1])
+
+    async def test_queues_are_apart(self) -> None:
+        """
+        Other options are another queue.
+        """
+        store = self.make_store()
+        await store.add(entry(ANN, 1.0))
+        await store.add(entry(BOB, 2.0, options=b'{"rows":3}'))
+        self.assertEqual(await self.oldest(store), ["Ann"])
+        self.assertEqual(await self.oldest(store, options=b'{"rows":3}'), ["Bob"])
+        self.assertEqual(await self.oldest(store, options=b'{"rows":4}'), [])
+        self.assertEqual(await store.place("e-bob"), 1)
+
+    async def test_waiting(self) -> None:
+        """
+        How many wait in a queue, how many of them can be matched, and since when, is
+        known without reading it.
+        """
+        store = self.make_store()
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting())
+        party = QueueEntry("e-two", (BOB, CAT), "maze", 2.0)
+        await store.add(party)
+        await store.add(entry(ANN, 1.0))
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting(3, 3, 1.0))
+        await store.suspend("e-ann")
+        await store.suspend("e-ann")
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting(3, 2, 2.0))
+        await store.suspend("e-two")
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting(3, 0, None))
+        await store.resume("e-two")
+        await store.resume("e-two")
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting(3, 2, 2.0))
+        await store.remove("e-ann")
+        await store.claim(["e-two"])
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting())
+
+    async def test_counts(self) -> None:
+        """
+        An operator sees how many wait for each game, and the longest wait.
+        """
+        store = self.make_store()
+        self.assertEqual(await store.counts(), QueueCounts({}, 0, None))
+        await store.add(entry(ANN, 3.0))
+        await store.add(entry(BOB, 2.0, options=b'{"rows":3}'))
+        await store.add(entry(CAT, 4.0, suspended=True))
+        await store.suspend("e-bob")
+        self.assertEqual(await store.counts(), QueueCounts({"maze": 3}, 2, 2.0))
+        await store.remove("e-bob")
+        await store.resume("e-cat")
+        self.assertEqual(await store.counts(), QueueCounts({"maze": 2}, 0, 3.0))
 
     async def test_everything_is_kept(self) -> None:
         """
@@ -52,7 +148,7 @@ class EntryStoreContract:
         store = self.make_store()
         kept = entry(ANN, 1.5, options=b'{"rows":3}', loadouts=(b'{"hat":1}',))
         await store.add(kept)
-        self.assertEqual(list(await store.waiting()), [kept])
+        self.assertEqual(list(await store.oldest("maze", kept.options, 9)), [kept])
         self.assertEqual(await store.entry_of("ann"), kept)
 
     async def test_one_entry_a_player(self) -> None:
@@ -64,7 +160,7 @@ class EntryStoreContract:
         twice = QueueEntry("other", (BOB, ANN), "maze", 2.0)
         self.assertFalse(await store.add(twice))
         self.assertIsNone(await store.entry_of("bob"))
-        self.assertEqual(len(await store.waiting()), 1)
+        self.assertEqual(await self.oldest(store), ["Ann"])
 
     async def test_remove(self) -> None:
         """
@@ -75,7 +171,7 @@ class EntryStoreContract:
         self.assertTrue(await store.remove("e-ann"))
         self.assertFalse(await store.remove("e-ann"))
         self.assertIsNone(await store.entry_of("ann"))
-        self.assertEqual(list(await store.waiting()), [])
+        self.assertEqual(await self.oldest(store), [])
         self.assertTrue(await store.add(entry(ANN, 2.0)))
 
     async def test_claim_is_all_or_nothing(self) -> None:
@@ -89,7 +185,7 @@ class EntryStoreContract:
         await store.add(entry(BOB, 2.0))
         self.assertTrue(await store.claim(["e-ann", "e-bob"]))
         self.assertFalse(await store.claim(["e-ann"]))
-        self.assertEqual(list(await store.waiting()), [])
+        self.assertEqual(await self.oldest(store), [])
 
     async def test_suspended_cannot_be_claimed(self) -> None:
         """
@@ -100,8 +196,9 @@ class EntryStoreContract:
         await store.add(entry(BOB, 2.0))
         self.assertTrue(await store.suspend("e-ann"))
         self.assertFalse(await store.claim(["e-bob", "e-ann"]))
-        waiting = await store.waiting()
-        self.assertEqual([e.suspended for e in waiting], [True, False])
+        suspended = await store.entry_of("ann")
+        self.assertTrue(suspended is not None and suspended.suspended)
+        self.assertEqual(await self.oldest(store), ["Bob"])
         self.assertTrue(await store.resume("e-ann"))
         self.assertTrue(await store.claim(["e-bob", "e-ann"]))
 

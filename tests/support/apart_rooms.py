@@ -46,7 +46,7 @@ class NearFleet:
         self._alarms = Alarms(self._clock, seconds)
         self._desk = Relays(self.hosted, self._clock, seconds, self._tell, _nobody)
 
-    def host(
+    def place(
         self,
         plan: MatchPlan,
         tickets: tuple[()],
@@ -122,7 +122,7 @@ class ApartWorld(RoomsWorld):
         self.near = NearFleet(self)
         for game in self.games.values():
             game.isolate = True
-        self.rooms = self.lobby._rooms = Rooms(
+        self.rooms = self.desk._rooms = Rooms(
             self.games,
             self.turns,
             self.clock,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
+
+from tests.support.needs import do_without, needs, path_of
 
 #: Width, height, and whether it is touched: a desktop and a small phone.
 DESKTOP = (1280, 800, False)
@@ -14,15 +16,11 @@ PHONE = (360, 740, True)
 PATIENCE = 45.0
 
 
-def why_no_browser() -> str | None:
-    """Say why no browser can be driven here; ``None`` if one can."""
-    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-        return "chromium and chromium-driver are not installed"
-    try:
-        import selenium  # noqa: F401
-    except ImportError:
-        return "selenium is not installed"
-    return None
+def needs_browser() -> None:
+    """Skip the running test if no browser can be driven here; see `needs`."""
+    needs("chromium", "chromedriver")
+    if find_spec("selenium") is None:
+        do_without("not installed: selenium, of the extra named test")
 
 
 class Browser:
@@ -31,16 +29,21 @@ class Browser:
 
     :param size: as `DESKTOP`.
     :param is_dark: what it says its user likes.
+    :param arguments: more of Chromium's.
     :ivar driver: Selenium's.
     """
 
     def __init__(
-        self, size: tuple[int, int, bool] = DESKTOP, *, is_dark: bool = False
+        self,
+        size: tuple[int, int, bool] = DESKTOP,
+        *,
+        is_dark: bool = False,
+        arguments: Sequence[str] = (),
     ) -> None:
         from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
         options = ChromeOptions()
-        options.binary_location = str(shutil.which("chromium"))
+        options.binary_location = path_of("chromium")
         for argument in (
             "--headless=new",
             "--no-sandbox",
@@ -54,10 +57,11 @@ class Browser:
             "--disable-background-timer-throttling",
             "--disable-renderer-backgrounding",
             "--disable-backgrounding-occluded-windows",
+            *arguments,
         ):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        service = ChromeService(executable_path=str(shutil.which("chromedriver")))
+        service = ChromeService(executable_path=path_of("chromedriver"))
         self.driver = Chrome(options=options, service=service)
         self.complaints: list[str] = []
         self.resize(size)

@@ -60,7 +60,7 @@ class CrossFleet:
         self.has_too_much = False
         net.server.linked(self._hear, lambda: self.is_behind)
 
-    def host(
+    def place(
         self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any, relay: Any = None
     ) -> Deferred[Placement]:
         self._watches[plan.match_id], self._relays[plan.match_id] = watch, relay
@@ -152,7 +152,7 @@ class CrossWorld(LobbyWorld):
 
     def dial(self, match_id: str, seat: int) -> GamePlayer:
         """A seat's player comes over UDP."""
-        match = self.sessions.placed_match(match_id)
+        match = self.matches.placed_match(match_id)
         assert match is not None
         player_id = match.plan.seats[seat].player_id
         token = self.net.token(seat, match_id, player_id)

@@ -13,7 +13,7 @@ from vinom.model import MatchEnd, MatchPlan, Placement, Ticket
 
 @attrs.define
 class Hosted:
-    """One call of `MemoryFleet.host`."""
+    """One call of `MemoryFleet.place`."""
 
     plan: MatchPlan
     tickets: list[Ticket]
@@ -36,7 +36,7 @@ class MemoryFleet:
     hosted: list[Hosted] = attrs.field(factory=list)
     is_answering: bool = True
 
-    def host(
+    def place(
         self, plan: MatchPlan, tickets: Sequence[Ticket], watch: object
     ) -> Deferred[Placement]:
         def withdraw(_: object) -> None:
@@ -46,10 +46,10 @@ class MemoryFleet:
         self.hosted.append(hosted)
         if self.capacity > 0:
             self.capacity -= 1
-            self.place(len(self.hosted) - 1)
+            self.answer(len(self.hosted) - 1)
         return hosted.answer
 
-    def place(self, index: int) -> None:
+    def answer(self, index: int) -> None:
         """A game server listens for the match."""
         self.hosted[index].answer.callback(
             Placement(f"s{index}", "127.0.0.1", 46000 + index, "CERTIFICATE")

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import SkipTest
+
+from tests.support.needs import do_without, needs, path_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "javascript"
 _PACKAGES = ("axe-core", "typescript", "ws")
 
 
-@cache
-def why_no_javascript() -> str | None:
-    """Install what is missing; says why that cannot be, ``None`` if all is there."""
-    if shutil.which("node") is None:
-        return "node is not installed"
+def needs_javascript() -> None:
+    """Skip the running test without Node or our packages of npm; see `needs`."""
+    needs("node")
+    if not _has_packages():
+        needs("npm")
+        # Tests of another process may install them at the same time.
+        with open(FOLDER / "package.json") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            problem = None if _has_packages() else _install()
+        if problem is not None:
+            do_without(problem)
+
+
+def _has_packages() -> bool:
     modules = FOLDER / "node_modules"
-    if all((modules / name / "package.json").is_file() for name in _PACKAGES):
-        return None
-    if shutil.which("npm") is None:
-        return "npm is not installed, and tests/javascript has no node_modules"
+    return all((modules / name / "package.json").is_file() for name in _PACKAGES)
+
+
+@cache
+def _install() -> str | None:
+    """Install the packages; says why that cannot be, ``None`` if they are there."""
     command = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund")
     try:
         done = subprocess.run(
@@ -47,14 +59,10 @@ def run_script(name: str, asked: Any) -> Any:
     """
     Run one of our scripts in Node, with JSON in and out; it needs no packages.
 
-    :raises unittest.SkipTest: Node is not installed.
     :raises AssertionError: the script failed.
     """
-    node = shutil.which("node")
-    if node is None:
-        raise SkipTest("node is not installed")
     done = subprocess.run(
-        [node, str(FOLDER / name)],
+        [path_of("node"), str(FOLDER / name)],
         input=json.dumps(asked),
         capture_output=True,
         text=True,

@@ -19,15 +19,16 @@ from tests.support.fleets import MemoryFleet
 from tests.support.game_net import MemoryRecordings
 from vinom.conversation.conversation import Bounds, Conversation
 from vinom.conversation.identity import Identity
-from vinom.conversation.presence import Presence
-from vinom.desk import Lobby
+from vinom.conversation.online import Online
+from vinom.desk import Desk
 from vinom.errors import Code
 from vinom.game import Game
 from vinom.lines.shared import Shared
 from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Sessions
-from vinom.matches.ways_in import Mint
+from vinom.matches.service import Matches
+from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.model import QueueEntry
 from vinom.reactor.turn_end import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
@@ -108,6 +109,12 @@ class MemoryLine:
         self.conversation.lost()
 
 
+def everybody(entries: MemoryEntryStore) -> list[QueueEntry]:
+    """List all entries, longest wait first, suspended ones too."""
+    places = sorted(entries._places.values())
+    return [entries._entries[entry_id] for _, _, entry_id in places]
+
+
 class LobbyWorld:
     """Everything between a line and the fleet."""
 
@@ -120,12 +127,12 @@ class LobbyWorld:
         self.games = parts.get("games") or {"duel": Duel(), "party": Party()}
         self.fleet = parts.get("fleet") or MemoryFleet()
         self.entries = parts.get("entries") or MemoryEntryStore()
-        self.matches = parts.get("matches") or MemoryMatchStore(now)
+        self.match_store = parts.get("matches") or MemoryMatchStore(now)
         self.players = MemoryPlayerStore(now)
-        self.presence = Presence()
+        self.online = Online()
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
-        mint = Mint(REALM, TokenSigner("k", _PRIVATE), self.entropy)
+        ways_in = WaysIn(REALM, TokenSigner("k", _PRIVATE), self.entropy, now)
         self.identity = Identity(
             self.players,
             self.entropy,
@@ -133,19 +140,19 @@ class LobbyWorld:
             guests=parts.get("guests", "loopback"),
             checkers=parts.get("checkers", ()),
         )
-        self.sessions = Sessions(
-            self.fleet, self.matches, self.presence, self.games, mint, self.clock
+        self.matches = Matches(
+            self.fleet, self.match_store, self.online, self.games, ways_in, self.clock
         )
         self.matchmaker = Matchmaker(
             self.entries,
-            self.sessions,
-            self.presence,
+            self.matches,
+            self.online,
             self.games,
             self.clock,
             self.entropy,
         )
         self.outside = OutsideMatches(
-            self.sessions, self.identity, self.games, self.entropy
+            self.matches, self.identity, self.games, self.entropy
         )
         self.recordings = MemoryRecordings()
         self.turns = TurnEnd(self.clock)
@@ -160,11 +167,11 @@ class LobbyWorld:
             matches=self._match_rooms(parts.get("watching")),
             bounds=parts.get("room_bounds", RoomBounds()),
         )
-        self.lobby = Lobby(
+        self.desk = Desk(
             self.identity,
-            self.presence,
+            self.online,
             self.matchmaker,
-            self.sessions,
+            self.matches,
             self.rooms,
             self.games,
             self.clock,
@@ -175,13 +182,13 @@ class LobbyWorld:
         """Have matches be played by way of the node, if that is wanted."""
         if watching is None:
             return None
-        return MatchRooms(self.sessions, self.fleet, self.games, watching)
+        return MatchRooms(self.matches, self.fleet, self.games, watching)
 
     def line(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> MemoryLine:
         """Open a line that said nothing yet."""
         line = self.make_line(host, ends_at_match)
         line.opened_at = self.clock.seconds()
-        line.conversation = self.lobby.open(line)
+        line.conversation = self.desk.open(line)
         return line
 
     def make_line(self, host: str, ends_at_match: bool) -> MemoryLine:

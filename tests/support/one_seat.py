@@ -11,7 +11,7 @@ from vinom.dtls.port import DatagramPort
 from vinom.dtls.server import DtlsServer, ServerEvent
 from vinom.errors import Refused, Rejected
 from vinom.games.maze import Maze
-from vinom.messages.catalogue import SeatName
+from vinom.messages.lobby import SeatName
 from vinom.model import MatchPlan, SeatPlan
 from vinom.packets.codec import state_tails
 from vinom.packets.reliable import MessageStream, Welcome

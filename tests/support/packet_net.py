@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from vinom.dtls.admission import Address
 from vinom.dtls.bad_network import Conditioner, Conditions
-from vinom.messages.catalogue import SeatName
+from vinom.messages.lobby import SeatName
 from vinom.packets.codec import state_tails
 from vinom.packets.player import PlayerEvent, PlayerLink
 from vinom.packets.reliable import MessageStream, Welcome, encode

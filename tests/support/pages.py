@@ -12,15 +12,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import SkipTest
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
-from tests.support.browsers import DESKTOP, PATIENCE, PHONE, Browser, why_no_browser
-from tests.support.javascript import FOLDER, why_no_javascript
+from tests.support.browsers import DESKTOP, PATIENCE, PHONE, Browser, needs_browser
+from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.whole_node import WholeNode
 from vinom.commands.child_node import free_port
 
@@ -64,9 +63,8 @@ class PageTestCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        missing = why_no_browser() or why_no_javascript()
-        if missing is not None:
-            raise SkipTest(missing)
+        needs_browser()
+        needs_javascript()
         self.node = shared_node()
         self.players: list[Browser] = []
         self.allowed: tuple[str, ...] = ()

@@ -19,7 +19,8 @@ from vinom.dtls.events import Connected, Received
 from vinom.dtls.port import DatagramPort
 from vinom.dtls.server import DtlsServer
 from vinom.games.maze import Maze
-from vinom.messages.catalogue import PROTOCOL, Hello, SeatName
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello, SeatName
 from vinom.model import Placement, Ticket
 from vinom.packets.codec import state_tails
 from vinom.packets.reliable import (
@@ -229,7 +230,7 @@ class ScriptedFleet(MemoryFleet):
 
     world: PlayedWorld
 
-    def place(self, index: int) -> None:
+    def answer(self, index: int) -> None:
         hosted = self.hosted[index]
         server = self.world.open_server()
         for ticket in hosted.tickets:

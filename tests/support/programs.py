@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Any
 
 from twisted.internet import reactor
@@ -11,7 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import TestCase
+
+from tests.support.needs import PACKAGES, path_of
 
 
 class Program(ProcessProtocol):
@@ -69,11 +70,10 @@ def start_program(
     """
     Start a program that is gone, at the latest, when *test* is over.
 
-    :raises SkipTest: it is not installed.
+    :param command: a program of `PACKAGES`, or a path, and its arguments.
     """
-    executable = shutil.which(command[0])
-    if executable is None:
-        raise SkipTest(f"{command[0]} is not installed")
+    name = command[0]
+    executable = path_of(name) if name in PACKAGES else name
     program = Program()
     process = reactor.spawnProcess(program, executable, command, environ, **options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
 
 import attrs
@@ -39,10 +38,21 @@ from vinom.control.messages import (
 )
 from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
+from vinom.fleet.local import GamePorts, PortRing
 from vinom.fleet.pool import PoolPolicy
-from vinom.fleet.server import FleetSettings, RoomPatience
-from vinom.model import Exit, MatchEnd, MatchPlan, Placement, SeatPlan, Ticket
-from vinom.ports import IFleet, IMatchWatch
+from vinom.fleet.server import FleetSettings, RoomTimeouts
+from vinom.model import (
+    Addresses,
+    Exit,
+    Issued,
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    SeatPlan,
+    ServerAddress,
+    Ticket,
+)
+from vinom.ports import IFleet, IGameServer, IMatchWatch
 
 
 class MemoryTransport(StringTransport):
@@ -74,9 +84,10 @@ class FakeGameServer:
     """
 
     supply: MemorySupply
+    server: IGameServer
     server_id: str
     pid: int
-    exited: Callable[[Exit], None]
+    reached: Deferred[ServerAddress] | None = None
     transport: MemoryTransport | None = None
     heard: list[ToServer] = attrs.field(factory=list)
     ignores: set[type] = attrs.field(factory=set)
@@ -158,7 +169,11 @@ class FakeGameServer:
         self.supply.taken_ports.discard(self.port)
         if self.transport is not None:
             self.transport.lose()
-        self.exited(Exit(self.pid, status, signal))
+        self.supply.ports.give_back(self.server.server_id)
+        self.server.ended(Exit(self.pid, status, signal))
+        if self.reached is not None:
+            reached, self.reached = self.reached, None
+            reached.errback(NoCapacity("its process ended"))
 
 
 @implementer(IFleet)
@@ -175,6 +190,7 @@ class MemorySupply:
     """
 
     clock: Clock
+    ports: GamePorts
     factory: ControlServer | None = None
     rooms_per_process: int = 1
     started: list[FakeGameServer] = attrs.field(factory=list)
@@ -188,16 +204,38 @@ class MemorySupply:
     is_closed: bool = False
     ignores: set[type] = attrs.field(factory=set)
 
-    def start(self, server_id: str, exited: Callable[[Exit], None]) -> Deferred[int]:
-        if self.refuses:
+    def start(self, server: IGameServer) -> Deferred[ServerAddress]:
+        if any(other.server_id == server.server_id for other in self.alive):
+            raise ValueError(f"game server {server.server_id} was started already")
+        if self.refuses or self.is_closed:
             self.refused += 1
             return fail(NoCapacity("no processes today"))
         pid = 1000 + len(self.started)
-        server = FakeGameServer(self, server_id, pid, exited, ignores=set(self.ignores))
-        self.started.append(server)
+        fake = FakeGameServer(
+            self, server, server.server_id, pid, ignores=set(self.ignores)
+        )
+        self.started.append(fake)
         if not self.is_slow:
-            self.clock.callLater(0, server.dial)
-        return succeed(pid)
+            self.clock.callLater(0, fake.dial)
+
+        def give_up(_: object) -> None:
+            fake.reached = None
+            fake.exit(signal=9)
+
+        def reach(where: ServerAddress) -> None:
+            if fake.reached is not None:
+                reached, fake.reached = fake.reached, None
+                reached.callback(where)
+
+        fake.reached = reached = Deferred(give_up)
+        Deferred.fromCoroutine(self.ports.reach(server)).addCallback(reach)
+        return reached
+
+    def admits(self, server_id: str, pid: int) -> bool:
+        return any(s.server_id == server_id and s.pid == pid for s in self.alive)
+
+    def addresses(self) -> Addresses:
+        return self.ports.counts()
 
     def stop(self, server_id: str, kill: bool = False) -> None:
         (self.killed if kill else self.asked).append(server_id)
@@ -221,19 +259,13 @@ class MemorySupply:
         return next(s for s in self.alive if match_id in s.rooms)
 
 
-@attrs.define
-class Issued:
-    certificate: bytes = b"LEAF"
-    key: bytes = b"KEY"
-
-
 class FakeIssuer:
     """Issues nothing of worth."""
 
     anchor = b"ANCHOR"
 
     def issue(self, server: str) -> Issued:
-        return Issued(b"LEAF OF " + server.encode())
+        return Issued(b"LEAF OF " + server.encode(), b"KEY")
 
     def token_keys(self) -> dict[str, bytes]:
         return {"k1": b"PUBLIC"}
@@ -260,6 +292,12 @@ class RecordingWatch:
         self.ends.append(end)
 
 
+def game_ports(clock: Clock, ports: int) -> GamePorts:
+    """Addresses from port 46000 on."""
+    ring = PortRing(46000, 46000 + ports - 1)
+    return GamePorts(ring, "127.0.0.1", "play.example", clock.seconds)
+
+
 class FleetWorld:
     """A `Fleet`, its game servers, and the time."""
 
@@ -272,7 +310,11 @@ class FleetWorld:
         longest: float = 100.0,
     ) -> None:
         self.clock = Clock()
-        self.supply = MemorySupply(self.clock, rooms_per_process=rooms_per_process)
+        self.supply = MemorySupply(
+            self.clock,
+            game_ports(self.clock, ports),
+            rooms_per_process=rooms_per_process,
+        )
         self.fleet = Fleet(
             self.supply,
             FakeIssuer(),
@@ -280,11 +322,9 @@ class FleetWorld:
             Random(7).randbytes,
             FleetSettings(
                 realm="game.vinom",
-                ports=(46000, 46000 + ports - 1),
-                advertise="play.example",
                 policy=PoolPolicy(warm, most, rooms_per_process),
             ),
-            RoomPatience(lambda plan: longest),
+            RoomTimeouts(lambda plan: longest),
         )
         self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
         self.watch = RecordingWatch()
@@ -308,10 +348,10 @@ class FleetWorld:
             self.clock.advance(1)
             self.settle()
 
-    def host(self, match_id: str) -> Deferred[Placement]:
-        """Ask for a place."""
+    def place(self, match_id: str) -> Deferred[Placement]:
+        """Ask for a game server."""
         plan = match_plan(match_id)
-        placed = self.fleet.host(plan, [ticket(match_id, 0)], self.watch)
+        placed = self.fleet.place(plan, [ticket(match_id, 0)], self.watch)
         self.settle()
         return placed
 

@@ -41,7 +41,8 @@ from vinom.dtls.port import IDatagramFilter
 from vinom.errors import NoCapacity
 from vinom.game import Game
 from vinom.gameserver.server import GameServer
-from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello
 from vinom.model import MatchPlan, Placement, Ticket
 from vinom.ports import IMatchWatch
 
@@ -129,7 +130,7 @@ class WholeWorld:
 
     # The fleet.
 
-    def host(
+    def place(
         self, plan: MatchPlan, tickets: Sequence[Ticket], watch: IMatchWatch
     ) -> Deferred[Placement]:
         number = len(self.played)

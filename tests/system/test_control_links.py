@@ -1,4 +1,4 @@
-"""Control links over a real UNIX socket."""
+"""Control links over real sockets: UNIX, and TLS as between machines."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import os
 import shutil
 import socket
 import tempfile
+from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
+from twisted.internet.endpoints import (
+    UNIXClientEndpoint,
+    UNIXServerEndpoint,
+    clientFromString,
+    serverFromString,
+)
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.certificates import authority
 from vinom.control.link import ControlServer, dial
-from vinom.control.messages import Alive, Heartbeat, Ready, Stop
+from vinom.control.messages import Alive, Heartbeat, Ready, Stop, TokenKeys
 
 READY = Ready("abc", 123, 1)
 
@@ -30,6 +37,62 @@ class Owner:
 
     def lost(self):
         self.losses += 1
+
+
+class TlsTests(TestCase):
+    """A game server on another machine dials by a description of an endpoint."""
+
+    async def test_talk(self):
+        """
+        Messages longer than a TLS record arrive whole both ways, and both ends learn
+        of the end.
+        """
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        leaf = authority().issue("localhost")
+        (folder / "server.pem").write_bytes(leaf.certificate + leaf.key)
+        (folder / "trusted").mkdir()
+        (folder / "trusted" / "ca.pem").write_bytes(authority().anchor)
+        owner, links = Owner(), []
+
+        def arrived(ready, link):
+            links.append(link)
+            return owner
+
+        endpoint = serverFromString(
+            reactor, f"ssl:0:interface=127.0.0.1:privateKey={folder}/server.pem"
+        )
+        port = await endpoint.listen(ControlServer(reactor, arrived))
+        self.addCleanup(port.stopListening)
+        heard, lost = [], Deferred()
+        client = await dial(
+            clientFromString(
+                reactor,
+                f"tls:localhost:{port.getHost().port}:trustRoots={folder}/trusted"
+                ":bindAddress=127.0.0.1:timeout=5",
+            ),
+            reactor,
+            READY,
+            heard.append,
+            lambda: lost.callback(None),
+        )
+        figures = {str(number): float(number) for number in range(5000)}
+        client.send(Alive(1, figures))
+        keys = TokenKeys(1, {str(number): bytes(1000) for number in range(100)})
+        await until(lambda: links)
+        links[0].send(keys)
+        await until(lambda: owner.heard and heard)
+        self.assertEqual(owner.heard, [Alive(1, figures)])
+        self.assertEqual(heard, [keys])
+        client.close()
+        await lost
+        await until(lambda: owner.losses)
+
+
+async def until(is_so):
+    """Wait for something that will happen soon."""
+    while not is_so():
+        await deferLater(reactor, 0.01)
 
 
 class SocketTests(TestCase):
@@ -65,10 +128,6 @@ class SocketTests(TestCase):
         self.assertEqual(await self.linked, READY)
         return client
 
-    async def until(self, is_so):
-        while not is_so():
-            await deferLater(reactor, 0.01)
-
     async def test_talk(self):
         """
         Both ends hear each other, and learn of the end.
@@ -76,13 +135,13 @@ class SocketTests(TestCase):
         client = await self.open_link()
         client.send(Alive(1, {"rooms": 1.0}))
         self.link.send(Heartbeat(2))
-        await self.until(lambda: self.owner.heard and self.heard)
+        await until(lambda: self.owner.heard and self.heard)
         self.assertEqual(self.owner.heard, [Alive(1, {"rooms": 1.0})])
         self.assertEqual(self.heard, [Heartbeat(2)])
         client.send(Alive(2, {}))
         client.close()
         await self.lost
-        await self.until(lambda: self.owner.losses)
+        await until(lambda: self.owner.losses)
         self.assertEqual(len(self.owner.heard), 2)
 
     async def test_last_words(self):
@@ -97,7 +156,7 @@ class SocketTests(TestCase):
         client.transport.socket.shutdown(socket.SHUT_RDWR)
         for number in range(20):
             self.link.send(Heartbeat(number))
-        await self.until(lambda: self.owner.losses)
+        await until(lambda: self.owner.losses)
         self.assertEqual([m.number for m in self.owner.heard], list(range(20)))
         await self.lost
 
@@ -112,11 +171,11 @@ class SocketTests(TestCase):
             self.link.send(Heartbeat(number))
         self.link.send(Stop())
         client.transport.resumeProducing()
-        await self.until(lambda: len(self.heard) == 20_001)
+        await until(lambda: len(self.heard) == 20_001)
         self.assertEqual(self.heard[-1], Stop())
         client.close()
         await self.lost
-        await self.until(lambda: self.owner.losses)
+        await until(lambda: self.owner.losses)
 
     async def test_peer_that_never_reads(self):
         """

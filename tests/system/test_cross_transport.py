@@ -24,14 +24,9 @@ from vinom.client.tally import Tally
 from vinom.commands.child_node import ChildNode, free_port
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
-from vinom.messages.catalogue import (
-    PROTOCOL,
-    Hello,
-    MatchFound,
-    Queue,
-    decode_answer,
-    encode_request,
-)
+from vinom.messages.catalogue import PROTOCOL, decode_answer
+from vinom.messages.envelope import encode_request
+from vinom.messages.lobby import Hello, MatchFound, Queue
 from vinom.messages.rooms import (
     GameState,
     JoinRoom,

@@ -24,6 +24,7 @@ from twisted.trial.unittest import TestCase
 from tests.support.certificates import Leaf, authority
 from tests.support.programs import Program, start_program
 from tests.system.test_node import Place, Twistd, environment
+from vinom.commands.child_node import free_port
 from vinom.doctor.network import answer, question
 from vinom.errors import Misconfigured
 from vinom.node.settings import Settings
@@ -171,7 +172,7 @@ class DoctorTests(TestCase):
         ended = authority().issue("localhost", ends=timedelta(hours=-1))
         wrong = Leaf(good.certificate, ended.key)
         for name, leaf, words in (
-            ("ended", ended, "it ended on"),
+            ("ended", ended, "it expired on"),
             ("wrong", wrong, "the key does not belong"),
         ):
             found, code = await self.ask(
@@ -185,7 +186,7 @@ class DoctorTests(TestCase):
         files = self.write(good, "good")
         found, code = await self.ask(*self.place.arguments(), *files)
         self.assertEqual(code, 1)
-        self.assertIn("told 127.0.0.1", found["lobby certificate"]["told"])
+        self.assertIn("connect to 127.0.0.1", found["lobby certificate"]["told"])
         found, code = await self.ask(
             *self.place.arguments(), "--advertise=localhost", *files
         )
@@ -208,10 +209,34 @@ class DoctorTests(TestCase):
         pid = node.process.pid
         self.assertIn(f"process {pid} runs here", found["node"]["told"])
         self.assertIn(f"(process {pid})", found["lobby"]["told"])
-        self.assertIn("good until", found["authority"]["told"])
+        self.assertIn("valid until", found["authority"]["told"])
         self.assertIn("the running node may open", found["descriptors"]["told"])
+        self.assert_verdicts(found, lobby_tls="ok")
         other, code = await self.ask(
             *self.place.arguments(), f"--state-dir={self.folder / 'other'}"
         )
         self.assertEqual(code, 1)
         self.assert_verdicts(other, node="ok", lobby="failure")
+
+    async def test_tls_of_a_node(self) -> None:
+        """
+        Beside a running node TLS is tried as browsers come with it, where the lobby is
+        and where pages are, also behind a proxy on this machine.
+        """
+        arguments = [
+            *self.place.arguments(),
+            f"--http={free_port()}",
+            "--http-tls",
+            "--proxy=127.0.0.1",
+        ]
+        found, code = await self.ask(*arguments)
+        self.assertEqual(code, 0, found)
+        self.assert_verdicts(found, lobby_tls="not checked", http_tls="not checked")
+        node = Twistd(*arguments)
+        self.addCleanup(node.kill)
+        await node.says("vinom.node: vinom ")
+        found, code = await self.ask(*arguments)
+        self.assertEqual(code, 0, found)
+        self.assert_verdicts(found, lobby_tls="ok", http_tls="ok")
+        self.assertIn("offers h2 and http/1.1", found["http tls"]["told"])
+        self.assertNotIn("TLS with", node.printed)

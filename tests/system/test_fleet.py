@@ -19,15 +19,16 @@ from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
+from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.supply import FakeIssuer, RecordingWatch, match_plan, ticket
 from vinom.control.link import ControlServer
 from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.forklink import ForkLink, arguments
 from vinom.fleet.forkserver import Start, Started
-from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
 from vinom.fleet.pool import PoolPolicy
-from vinom.fleet.server import FleetSettings, RoomPatience
+from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.model import Exit
 
 PROGRAMS = "tests.support.game_processes"
@@ -64,7 +65,8 @@ class LocalFleetTests(TestCase):
 
     def setUp(self):
         self.before = open_descriptors()
-        self.exits, self.fleets = {}, []
+        self.servers, self.fleets = {}, []
+        self.signed = Path(self.mktemp()).absolute()
 
     async def tearDown(self):
         for fleet in self.fleets:
@@ -74,16 +76,37 @@ class LocalFleetTests(TestCase):
     def make(self, program: str, settings=None, **options) -> LocalFleet:
         fleet = LocalFleet(
             reactor,
-            GameServerProgram(f"{PROGRAMS}:{program}", settings or {}, **options),
+            GameServerProgram(
+                f"{PROGRAMS}:{program}",
+                {"signed": str(self.signed), **(settings or {})},
+                **options,
+            ),
+            GamePorts(
+                PortRing(46000, 46002), "127.0.0.1", "127.0.0.1", reactor.seconds
+            ),
             {**os.environ, "VINOM_ADMIN_TOKEN_FILE": "/secret", "SECRET": "x"},
             stop_seconds=0.3,
         )
         self.fleets.append(fleet)
         return fleet
 
-    def start(self, fleet: LocalFleet, server_id: str = "s1") -> Deferred[int]:
-        self.exits[server_id] = Deferred()
-        return fleet.start(server_id, self.exits[server_id].callback)
+    def begin(self, fleet: LocalFleet, server_id: str = "s1") -> Deferred[object]:
+        """Start a game server; fires only if it fails, for nobody needs it."""
+        self.servers[server_id] = ContractServer(server_id)
+        return fleet.start(self.servers[server_id])
+
+    async def start(self, fleet: LocalFleet, server_id: str = "s1") -> int | None:
+        """Start a game server; its process, if that did not end at once."""
+        self.begin(fleet, server_id).addErrback(lambda f: f.trap(NoCapacity))
+        await until(
+            lambda: fleet.pid_of(server_id) or self.servers[server_id].gone.called
+        )
+        return fleet.pid_of(server_id)
+
+    async def exit_of(self, server_id: str = "s1") -> Exit:
+        await self.servers[server_id].gone
+        (how,) = self.servers[server_id].exits
+        return how
 
     async def test_what_a_child_has(self):
         """
@@ -91,7 +114,7 @@ class LocalFleetTests(TestCase):
         what was loaded before, and has limits.
         """
         path = Path(self.mktemp()).absolute()
-        settings = {"path": str(path), "number": 5}
+        settings = {"path": str(path), "number": 5, "signed": str(self.signed)}
         fleet = self.make(
             "report",
             settings,
@@ -123,15 +146,27 @@ class LocalFleetTests(TestCase):
         How a process ended is known: its status, or the signal.
         """
         fleet = self.make("end", {"status": 3})
-        pid = await self.start(fleet)
-        self.assertEqual(await self.exits["s1"], Exit(pid, 3, None))
+        await self.start(fleet)
+        how = await self.exit_of()
+        self.assertEqual(how, Exit(int(self.signed.read_text()), 3, None))
         fleet = self.make("end", {"raise": True})
-        pid = await self.start(fleet)
-        self.assertEqual(await self.exits["s1"], Exit(pid, 1, None))
+        await self.start(fleet)
+        how = await self.exit_of()
+        self.assertEqual(how, Exit(int(self.signed.read_text()), 1, None))
         fleet = self.make("stay")
         pid = await self.start(fleet)
         os.kill(pid, signal.SIGSEGV)
-        self.assertEqual(await self.exits["s1"], Exit(pid, None, signal.SIGSEGV))
+        self.assertEqual(await self.exit_of(), Exit(pid, None, signal.SIGSEGV))
+
+    async def test_whose_link(self):
+        """
+        A link is a game server's only if the process that was forked for it dialed.
+        """
+        fleet = self.make("stay")
+        pid = await self.start(fleet)
+        self.assertTrue(fleet.admits("s1", pid))
+        self.assertFalse(fleet.admits("s1", os.getpid()))
+        self.assertFalse(fleet.admits("s2", pid))
 
     async def test_prints(self):
         """
@@ -146,7 +181,7 @@ class LocalFleetTests(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         fleet = self.make("end", {"print": "good day"})
         await self.start(fleet)
-        await self.exits["s1"]
+        await self.exit_of()
         await until(lambda: "good day" in lines)
 
     async def test_memory_limit(self):
@@ -154,8 +189,9 @@ class LocalFleetTests(TestCase):
         A game server that wants too much memory fails alone.
         """
         fleet = self.make("greedy")
-        pid = await self.start(fleet)
-        self.assertEqual(await self.exits["s1"], Exit(pid, 1, None))
+        await self.start(fleet)
+        how = await self.exit_of()
+        self.assertEqual(how, Exit(int(self.signed.read_text()), 1, None))
 
     async def test_stop(self):
         """
@@ -164,11 +200,11 @@ class LocalFleetTests(TestCase):
         fleet = self.make("stay")
         pid = await self.start(fleet)
         fleet.stop("s1")
-        self.assertEqual(await self.exits["s1"], Exit(pid, None, signal.SIGTERM))
+        self.assertEqual(await self.exit_of(), Exit(pid, None, signal.SIGTERM))
         pid = await self.start(fleet)
         os.kill(pid, signal.SIGSTOP)
         fleet.stop("s1", kill=True)
-        self.assertEqual(await self.exits["s1"], Exit(pid, None, signal.SIGKILL))
+        self.assertEqual(await self.exit_of(), Exit(pid, None, signal.SIGKILL))
         fleet.stop("s1")
 
     async def test_cancel(self):
@@ -176,10 +212,10 @@ class LocalFleetTests(TestCase):
         A process that nobody wants any more ends as soon as it is there.
         """
         fleet = self.make("stay")
-        starting = self.start(fleet)
+        starting = self.begin(fleet)
         starting.addErrback(lambda failure: None)
         starting.cancel()
-        how = await self.exits["s1"]
+        how = await self.exit_of()
         self.assertEqual(how.signal, signal.SIGKILL)
 
     async def test_close(self):
@@ -187,14 +223,15 @@ class LocalFleetTests(TestCase):
         Closing the fleet leaves no process, not even a stubborn one.
         """
         fleet = self.make("stubborn")
-        pids = await gatherResults([self.start(fleet, f"s{n}") for n in range(3)])
+        pids = [await self.start(fleet, f"s{n}") for n in range(3)]
         fork_server = fleet.fork_server_pid
-        starting = self.start(fleet, "late")
+        self.assertFailure(self.begin(fleet, "late"), NoCapacity)
         await fleet.close()
-        for pid in [*pids, await starting, fork_server]:
+        pids.append((await self.exit_of("late")).pid)
+        for pid in [*pids, fork_server]:
             self.assertFalse(is_running(pid))
-        await gatherResults(list(self.exits.values()))
-        await self.assertFailure(fleet.start("s9", self.fail), NoCapacity)
+        await gatherResults([server.gone for server in self.servers.values()])
+        await self.assertFailure(self.begin(fleet, "s9"), NoCapacity)
 
     async def test_fork_server_dies(self):
         """
@@ -209,7 +246,7 @@ class LocalFleetTests(TestCase):
         self.assertTrue(is_running(pid))
         other = await self.start(fleet, "s2")
         fleet.stop("s1", kill=True)
-        self.assertEqual((await self.exits["s1"]).pid, pid)
+        self.assertEqual((await self.exit_of()).pid, pid)
         self.assertTrue(is_running(other))
 
     async def test_fork_server_dies_while_asked(self):
@@ -219,10 +256,10 @@ class LocalFleetTests(TestCase):
         fleet = self.make("stay")
         await self.start(fleet)
         os.kill(fleet.fork_server_pid, signal.SIGSTOP)
-        starting = self.start(fleet, "s2")
+        starting = self.begin(fleet, "s2")
         os.kill(fleet.fork_server_pid, signal.SIGKILL)
         await self.assertFailure(starting, NoCapacity)
-        await self.assertFailure(self.start(fleet, "s3"), NoCapacity)
+        await self.assertFailure(self.begin(fleet, "s3"), NoCapacity)
 
     async def test_secrets_are_their_own(self):
         """
@@ -249,7 +286,7 @@ class LocalFleetTests(TestCase):
         share it.
         """
         fleet = self.make("stay", preload=("twisted.internet.reactor",))
-        await self.assertFailure(self.start(fleet), NoCapacity)
+        await self.assertFailure(self.begin(fleet), NoCapacity)
 
     async def test_node_dies(self):
         """
@@ -277,6 +314,35 @@ class LocalFleetTests(TestCase):
         self.assertFalse(is_running(link.pid))
 
 
+class LocalContractTests(FleetContract, TestCase):
+    """Processes keep to the contract of every fleet."""
+
+    timeout = 30
+
+    def make_fleet(self) -> LocalFleet:
+        fleet = LocalFleet(
+            reactor,
+            GameServerProgram(f"{PROGRAMS}:stay"),
+            GamePorts(
+                PortRing(46000, 46002), "127.0.0.1", "127.0.0.1", reactor.seconds
+            ),
+            os.environ,
+            stop_seconds=0.3,
+        )
+        self.addCleanup(fleet.close)
+        return fleet
+
+    def is_running(self, fleet: LocalFleet, server_id: str) -> bool:
+        pid = fleet.pid_of(server_id)
+        return pid is not None and is_running(pid)
+
+    def kill(self, fleet: LocalFleet, server_id: str) -> None:
+        os.kill(fleet.pid_of(server_id), signal.SIGKILL)
+
+    async def until(self, is_so) -> None:
+        await until(is_so)
+
+
 class FleetTests(TestCase):
     """The whole fleet: service, control links and processes."""
 
@@ -298,6 +364,9 @@ class FleetTests(TestCase):
         local = LocalFleet(
             reactor,
             GameServerProgram(f"{PROGRAMS}:play", {"control_socket": path}),
+            GamePorts(
+                PortRing(taken, taken + 2), "127.0.0.1", "127.0.0.1", reactor.seconds
+            ),
             os.environ,
         )
         fleet = Fleet(
@@ -305,8 +374,8 @@ class FleetTests(TestCase):
             FakeIssuer(),
             reactor,
             Random(1).randbytes,
-            FleetSettings("game.vinom", (taken, taken + 2), policy=PoolPolicy(warm=1)),
-            RoomPatience(lambda plan: 60.0),
+            FleetSettings("game.vinom", policy=PoolPolicy(warm=1)),
+            RoomTimeouts(lambda plan: 60.0),
         )
         control = await UNIXServerEndpoint(reactor, path).listen(
             ControlServer(reactor, fleet.arrived)
@@ -314,7 +383,7 @@ class FleetTests(TestCase):
         fleet.startService()
         watch = RecordingWatch()
         placed = {
-            f"m{n}": fleet.host(match_plan(f"m{n}"), [ticket(f"m{n}", 0)], watch)
+            f"m{n}": fleet.place(match_plan(f"m{n}"), [ticket(f"m{n}", 0)], watch)
             for n in range(6)
         }
         first = await placed["m0"]
@@ -323,7 +392,9 @@ class FleetTests(TestCase):
         # Whoever was given the port that is taken may find out after the others.
         await until(lambda: fleet.status().ports_quarantined == 1)
         await until(lambda: fleet.status().waiting == 4)
-        os.kill(fleet._servers.host_of("m0")._pid, signal.SIGKILL)
+        shown = fleet.status().game_servers[first.server]
+        self.assertEqual(shown.matches, ("m0",))
+        os.kill(shown.pid, signal.SIGKILL)
         for n in range(1, 6):
             await placed[f"m{n}"]
             fleet.close_room(f"m{n}", "ended")

@@ -1,7 +1,7 @@
 """
 Other people's DTLS stacks shake hands with a real port on loopback.
 
-Each test is skipped where its program is not installed.
+Each test is skipped where its program is not installed, and fails with ``CI`` set.
 """
 
 from __future__ import annotations

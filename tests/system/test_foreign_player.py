@@ -14,7 +14,8 @@ from tests.support.programs import start_foreign
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import connect
 from vinom.commands.child_node import ChildNode
-from vinom.messages.catalogue import PROTOCOL, Hello, MatchFound
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello, MatchFound
 
 GODOT = Path(__file__).with_name("godot")
 

@@ -42,7 +42,7 @@ class LobbySocketTests(TestCase):
         with nothing lost of what was said.
         """
         world = LobbyWorld()
-        factory = LineFactory(Lines(world.lobby.open, reactor))
+        factory = LineFactory(Lines(world.desk.open, reactor))
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         port = await endpoint.listen(factory)
         self.addCleanup(port.stopListening)

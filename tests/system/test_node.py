@@ -274,8 +274,11 @@ class NodeTests(TestCase):
                 "in use; another program has it: choose another port",
             ),
             (["--game=nowhere:Nothing"], "cannot import nowhere"),
-            (["--auth=nothing"], "is no checker"),
-            ([f"--state-dir={elsewhere}", "--port=0", "--http=tcp"], "is no endpoint"),
+            (["--auth=nothing"], "isn't a checker"),
+            (
+                [f"--state-dir={elsewhere}", "--port=0", "--http=tcp"],
+                "isn't an endpoint",
+            ),
             (["--tls-key-file=/none"], "set both tls_certificate_file"),
             (["--warm=many"], "--warm must be a whole number"),
         ):

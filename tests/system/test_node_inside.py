@@ -18,7 +18,12 @@ from vinom.commands.child_node import free_port_range
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_games
 from vinom.keys.authority import Authority
-from vinom.node.build import find_checkers, fleet_settings, game_server_program
+from vinom.node.build import (
+    find_checkers,
+    fleet_settings,
+    game_ports,
+    game_server_program,
+)
 from vinom.node.node import Node
 from vinom.node.settings import Settings
 from vinom.web.collector import NodeCollector
@@ -151,7 +156,7 @@ class NodeInsideTests(TestCase):
         What can be found wrong before anything is opened is found then.
         """
         for words, changes in (
-            ("no checker", {"auth": ("nothing:x",)}),
+            ("isn't a checker", {"auth": ("nothing:x",)}),
             ("cannot read /nowhere", {"auth": ("file:/nowhere/passwords",)}),
             (
                 "set admin_token_file to a file",
@@ -239,4 +244,4 @@ class NodeInsideTests(TestCase):
         self.assertEqual(fleet_settings(settings).policy.most, 13)
         settings = attrs.evolve(settings, max_servers=5, advertise="play.example")
         self.assertEqual(fleet_settings(settings).policy.most, 5)
-        self.assertEqual(fleet_settings(settings).advertise, "play.example")
+        self.assertEqual(game_ports(settings).advertise, "play.example")

@@ -143,7 +143,7 @@ class OldPythonTests(TestCase):
         await self.check_end(second)
 
     async def play_match(self, node: ChildNode) -> tuple[OldPlayer, OldPlayer]:
-        """Two players queue; gives the one over UDP, after its first step, and the other."""
+        """Two players queue; gives the one over UDP, who took a step, and the other."""
         ann = OldPlayer(self, "match", node.host, node.port, "udp")
         bob = OldPlayer(self, "match", node.host, node.port, "lobby")
         mine, other = await ann.shows("joined"), await bob.shows("joined")
@@ -173,8 +173,8 @@ class OldPythonTests(TestCase):
     async def test_match(self) -> None:
         """
         Two players queue and find a match, one over UDP, one by way of the lobby. The
-        first receives nothing for a while, takes the same seat again, and plays the match
-        to its end.
+        first receives nothing for a while, takes the same seat again, and plays the
+        match to its end.
         """
         node = await self.start_node("--game=tests.support.quick:SmallMaze")
         ann, bob = await self.play_match(node)

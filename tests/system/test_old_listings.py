@@ -30,10 +30,10 @@ from tests.support.kept_pages import imported_names, literal_blocks
 from tests.support.programs import Program, start_program
 from tests.system.test_demo import VINOM
 from tests.web.test_javascript import JavaScriptTestCase
+from vinom._moved import MOVED
 from vinom.check.trial import try_game
 from vinom.client.sdk import Client, connect
 from vinom.commands.child_node import ChildNode, free_port
-from vinom.moved import MOVED
 
 #: A game of the two parts of one that a page prints.
 _PARTS = """

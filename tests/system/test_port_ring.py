@@ -29,7 +29,8 @@ from vinom.client.line import LineLost
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.commands.child_node import ChildNode, free_port_range
-from vinom.messages.catalogue import PROTOCOL, Hello
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 from typing import Any
@@ -25,25 +24,26 @@ CUT_OFF = (ConnectionError, ssl.SSLError)
 class RoomPlayer(Player):
     """A player who comes over TLS, in rooms; it may have a proxy before it."""
 
+    scheme = "wss"
+
     def __init__(self, port: int, name: str, told: str = "", **options: Any) -> None:
         """*told* is the address in the proxy's header; without it there is none."""
         super().__init__(port, name, **options)
         self.told = told
-        self.raw: socket.socket | None = None
 
     async def hello(self) -> dict[str, Any]:
-        self.options["sock"] = await deferToThread(self._shake_hands)
-        return await super().hello()
-
-    def _shake_hands(self) -> ssl.SSLSocket:
-        self.raw = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-        if self.told:
-            self.raw.sendall(f"PROXY TCP4 {self.told} 192.0.2.1 9 443\r\n".encode())
         context = ssl.create_default_context()
         # Whose certificate it is, is for other tests.
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        self.raw = context.wrap_socket(self.raw)
-        return self.raw
+        sock = await deferToThread(self._arrive)
+        self.options |= {"sock": sock, "ssl": context}
+        return await super().hello()
+
+    def _arrive(self) -> socket.socket:
+        raw = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        if self.told:
+            raw.sendall(f"PROXY TCP4 {self.told} 192.0.2.1 9 443\r\n".encode())
+        return raw
 
     async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Wait for a message with these fields, and pass over others."""
@@ -64,12 +64,9 @@ class RoomPlayer(Player):
                 return said
 
     def cut(self) -> None:
-        """Lose the connection without a word; a second time does nothing."""
-        if self.raw is not None:
-            with contextlib.suppress(OSError):
-                # Somebody reads it, in another thread.
-                self.raw.shutdown(socket.SHUT_RDWR)
-            self.raw.close()
+        """Lose the connection without a word, if there is one."""
+        if hasattr(self, "socket"):
+            self.socket.cut()
 
 
 class PublicSettingsTests(TestCase):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import TestCase
 
+from tests.support.needs import path_of
 from vinom.commands.child_node import ChildNode
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -88,9 +88,7 @@ class TutorialTests(TestCase):
         """
         Four lines typed by hand are answered as the tutorial prints it.
         """
-        program = shutil.which("nc")
-        if program is None:
-            raise SkipTest("netcat is not installed")
+        program = path_of("nc")
         node = ChildNode(reactor)
         self.addCleanup(node.stop)
         await node.start()

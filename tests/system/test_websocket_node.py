@@ -11,37 +11,33 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
+from tests.support.websocket_clients import WebSocketClient, connect
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.commands.child_node import ChildNode, free_port
-from vinom.messages.catalogue import (
-    PROTOCOL,
-    Hello,
-    MatchEnded,
-    MatchFound,
-    Told,
-    decode_answer,
-    encode_request,
-)
+from vinom.messages.catalogue import PROTOCOL, decode_answer
+from vinom.messages.envelope import Told, encode_request
+from vinom.messages.lobby import Hello, MatchEnded, MatchFound
 
 #: Longest wait for a message, seconds: a bound on liveness.
 PATIENCE = 60.0
 
 
 class Player:
-    """One player, whose WebSocket is the ``websockets`` package's, in threads."""
+    """One player, whose WebSocket is the ``websockets`` package's."""
+
+    scheme = "ws"
 
     def __init__(self, port: int, name: str, **options: Any) -> None:
         self.port, self.name, self.options = port, name, options
-        self.socket: ClientConnection
+        self.socket: WebSocketClient
         self._told: list[Any] = []
 
     async def hello(self) -> dict[str, Any]:
         """Connect and say hello; gives the welcome."""
-        uri = f"ws://127.0.0.1:{self.port}/ws"
-        self.socket = await deferToThread(connect, uri, proxy=None, **self.options)
+        uri = f"{self.scheme}://127.0.0.1:{self.port}/ws"
+        self.socket = await deferToThread(connect, uri, **self.options)
         return await self.ask(encode_request(Hello(PROTOCOL, self.name), 1))
 
     async def ask(self, request: bytes) -> dict[str, Any]:
@@ -131,9 +127,7 @@ class WebSocketNodeTests(TestCase):
         older = Player(self.http, "ann")
         key = (await older.hello())["data"]["player_key"]
         newer = Player(self.http, "ann")
-        newer.socket = await deferToThread(
-            connect, f"ws://127.0.0.1:{self.http}/ws", proxy=None
-        )
+        newer.socket = await deferToThread(connect, f"ws://127.0.0.1:{self.http}/ws")
         self.addCleanup(lambda: deferToThread(newer.socket.close))
         asked = encode_request(Hello(PROTOCOL, player_key=key), 1)
         self.assertEqual((await newer.ask(asked))["type"], "welcome")

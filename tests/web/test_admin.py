@@ -55,12 +55,12 @@ class AdminTests(SynchronousTestCase):
         self.world = world = LobbyWorld()
         self.operations, self.keys = MemoryOperations(), MemoryKeys()
         outside = OutsideMatches(
-            world.sessions, world.identity, world.games, world.entropy
+            world.matches, world.identity, world.games, world.entropy
         )
         self.pages = Folder(
             v1=admin_pages(
                 self.operations,
-                world.sessions,
+                world.matches,
                 world.matchmaker,
                 outside,
                 self.keys,
@@ -278,7 +278,7 @@ class AdminTests(SynchronousTestCase):
         error = answer.json["error"]
         self.assertEqual(error["code"], "too_long")
         self.assertEqual(error["details"], {"limit": BODY_LIMIT})
-        self.assertEqual(self.world.sessions.matches(), [])
+        self.assertEqual(self.world.matches.describe(), [])
         endless = ask(self.pages, "POST", "/v1/matches", body * 20)
         self.assertTrue(endless.transport.disconnected)
         self.assertFalse(endless.is_answered)

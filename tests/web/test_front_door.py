@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,7 +29,7 @@ from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.limits.origins import Origins
 from vinom.lines.proxied import ProxiedFactory
-from vinom.lines.tls import ReloadableTls, Unnegotiated
+from vinom.lines.tls import HttpTls, ReloadableTls
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.lines.ws.handshake import read_plain_handshake
 from vinom.reactor.turn_end import TurnEnd
@@ -214,7 +215,7 @@ class FrontDoorTests(SynchronousTestCase):
         issued = leaf("game.example")
         tls = ReloadableTls(issued.certificate, issued.key)
         clock: Any = self.clock
-        self.wrapped = TLSMemoryBIOFactory(tls, False, Unnegotiated(self.door), clock)
+        self.wrapped = TLSMemoryBIOFactory(HttpTls(tls), False, self.door, clock)
         silent = [self.connect(), self.connect()]
         late = self.connect()
         self.assertTrue(late.disconnected)
@@ -223,6 +224,32 @@ class FrontDoorTests(SynchronousTestCase):
         self.hang_up(late)
         self.hang_up(silent[0])
         self.assertFalse(self.connect().disconnected)
+
+    def test_failed_handshakes_are_logged(self) -> None:
+        """
+        TLS that fails leaves a line in the log, such as for a page that is asked for
+        without it, but a flood no more than one per second.
+        """
+        logged: list[str] = []
+
+        def remember(event: LogEvent) -> None:
+            logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(remember)
+        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        issued = leaf("game.example")
+        tls = ReloadableTls(issued.certificate, issued.key)
+        clock: Any = self.clock
+        self.wrapped = TLSMemoryBIOFactory(HttpTls(tls), False, self.door, clock)
+        self.hang_up(self.connect())
+        self.assertEqual(logged, [])
+        for _ in range(100):
+            self.hang_up(self.connect(get("/")))
+        host = IPv4Address("TCP", "192.168.1.1", 54321).host
+        self.assertEqual(logged, [f"TLS with {host} failed: http request"] * 20)
+        self.clock.advance(1.0)
+        self.hang_up(self.connect(get("/")))
+        self.assertEqual(len(logged), 21)
 
     def test_silent_visitor(self) -> None:
         """

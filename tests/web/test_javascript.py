@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from unittest import SkipTest
-
 from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
-from tests.support.javascript import FOLDER, why_no_javascript
+from tests.support.javascript import FOLDER, needs_javascript
+from tests.support.needs import path_of
 from vinom.commands.child_node import ChildNode, free_port
 
 
@@ -19,16 +17,12 @@ class JavaScriptTestCase(TestCase):
     timeout = 300
 
     def setUp(self) -> None:
-        missing = why_no_javascript()
-        if missing is not None:
-            raise SkipTest(missing)
+        needs_javascript()
 
     async def run_node(self, *arguments: str) -> str:
         """Run a program to its good end; what it printed."""
-        node = shutil.which("node")
-        assert node is not None
         out, errors, code = await getProcessOutputAndValue(
-            node, arguments, path=str(FOLDER), reactor=reactor
+            path_of("node"), arguments, path=str(FOLDER), reactor=reactor
         )
         told = (out + errors).decode(errors="replace")
         self.assertEqual(code, 0, told)

@@ -1,4 +1,4 @@
-"""``vinom check package.module:Class``: prove that a game is what a game must be."""
+"""``vinom check package.module:Class``: check a game for purity, replay and leaks."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from vinom.game import Game
 from vinom.game_loader import load_game, load_games, name_of
 from vinom.hosting.guarding import guard_games
 
-#: Any two would do; what matters is that they are given and differ.
+#: Any two different ones.
 _HASH_SEEDS = ("1", "2")
-#: Unless more is asked for: games per number of players, and how long.
+#: Defaults: games per number of players, and for how long, seconds.
 _GAMES, _SECONDS = 3, 10.0
-#: A check that takes longer tells how far it is, to begin with and then again.
+#: When to print the progress for the first time, and how often then, seconds.
 _QUIET, _BETWEEN = 2.0, 5.0
 
 DESCRIPTION = """
-Play a game against random actions, its bot, and players who come and go, with
-every call made twice; once for every number of players (of large tables the
-smallest five and the largest), then again with other seeds. It must be pure and
-its states frozen, no action may make it fail, its end must come, its recording
-must replay, also where sets are ordered otherwise, and its views must not leak.
-Without --games and --seconds that is three games per number of players, or as
-many as can begin within 10 seconds. Exits 0 if nothing was found, else 1.
+Play a game with random actions, its bot, and players who disconnect and return,
+making every call twice; once for every number of players (for large tables the
+smallest five and the largest), then again with other seeds. The game must be pure
+and its states frozen, no action may make it fail, it must end, its recording must
+replay, also where sets are ordered differently, and its views must not leak.
+Without --games and --seconds, play three games per number of players, or as many as
+can begin within 10 seconds. Exit with 0 if nothing was found, else with 1.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
+    """Declare the command's arguments."""
     parser.description = f"{parser.description}. {DESCRIPTION}"
     parser.add_argument(
         "game",
         metavar="PACKAGE.MODULE:CLASS",
-        help="the game to check, or the name of an installed one",
+        help="check this game, or the installed one of this name",
     )
     parser.add_argument(
         "--games",
         type=int,
-        help="play so many games per number of players, however long it takes",
+        help="play this many games per number of players, however long it takes",
     )
     parser.add_argument(
         "--seconds",
         type=float,
-        help="go on to other seeds for so long; one game per number of players is "
-        "always played",
+        help="start games with other seeds for this long; one game per number of "
+        "players is always played",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="other seeds play other games (0)"
+        "--seed", type=int, default=0, help="choose other random actions (0)"
     )
 
 
@@ -66,10 +66,11 @@ def run(
     options: argparse.Namespace, seconds: Callable[[], float] = time.monotonic
 ) -> int:
     """
-    Check; 0 if nothing was found, 1 if something was.
+    Check, and print the findings.
 
-    :param seconds: tells the time, in seconds, from any beginning.
-    :raises Misconfigured: there is no such game, or an option makes no sense.
+    :param seconds: the clock, in seconds from any beginning.
+    :returns: exit code: 0 if nothing was found, 1 if something was.
+    :raises Misconfigured: there is no such game, or an option is out of range.
     """
     most, within = _how_much(options)
     game = _find(options.game)
@@ -84,7 +85,7 @@ def run(
     for seats, seed in _trials(sizes, most, options.seed):
         if played >= len(sizes) and seconds() - began >= within:
             break
-        progress.tell(f"{name_of(game)}: game {played + 1}, {seats} players")
+        progress.show(f"{name_of(game)}: game {played + 1}, {seats} players")
         trial = try_game(game, name_of(game), seats, seed, guard)
         played += 1
         steps += len(trial.trace)
@@ -92,7 +93,7 @@ def run(
             findings.setdefault(_subject(finding), finding)
         notes += [note for note in trial.notes if note not in notes]
     if not findings:
-        progress.tell(f"{name_of(game)}: again, in two other processes")
+        progress.show(f"{name_of(game)}: again, in two other processes")
         largest = sizes[-1]
         disagreement = _under_hash_seeds(
             options.game, largest, _seed_of(options.seed, 0, largest)
@@ -111,12 +112,12 @@ def run(
 
 
 def _how_much(options: argparse.Namespace) -> tuple[float, float]:
-    """Tell how many games per number of players, and for how long."""
+    """Read how many games per number of players to play, and for how long."""
     games, within = options.games, options.seconds
     if games is not None and games < 1:
-        raise Misconfigured("--games must be 1 or more")
+        raise Misconfigured(f"--games {games} must be 1 or more")
     if within is not None and not 0 <= within < math.inf:
-        raise Misconfigured("--seconds must be 0 or more")
+        raise Misconfigured(f"--seconds {within} must be 0 or more")
     if games is None and within is None:
         return _GAMES, _SECONDS
     return (
@@ -128,36 +129,36 @@ def _how_much(options: argparse.Namespace) -> tuple[float, float]:
 @attrs.define
 class _Progress:
     """
-    Says how far a check is: at a terminal at once, in one line that changes;
-    elsewhere only of a check that takes its time, a line every few seconds.
+    Prints the progress: on a terminal at once, in one line that changes; elsewhere
+    only if the check takes long, with a line every few seconds.
     """
 
     _out: TextIO
     _seconds: Callable[[], float]
-    _told: float
+    _shown_at: float
     _is_terminal: bool = attrs.field(init=False)
     _is_first: bool = True
 
     def __attrs_post_init__(self) -> None:
         self._is_terminal = self._out.isatty()
 
-    def tell(self, words: str) -> None:
-        """Show what is done now."""
+    def show(self, words: str) -> None:
+        """Show the current step."""
         if self._is_terminal:
-            # To the line's beginning, and nothing of what stood there.
-            self._say(f"\r\x1b[K{words}")
+            # Back to the beginning of the line, and erase it.
+            self._write(f"\r\x1b[K{words}")
             return
         now = self._seconds()
-        if now - self._told >= (_QUIET if self._is_first else _BETWEEN):
-            self._told, self._is_first = now, False
-            self._say(f"{words}\n")
+        if now - self._shown_at >= (_QUIET if self._is_first else _BETWEEN):
+            self._shown_at, self._is_first = now, False
+            self._write(f"{words}\n")
 
     def clear(self) -> None:
-        """Leave a terminal as it was; what was found is told elsewhere."""
+        """Erase the line on a terminal."""
         if self._is_terminal:
-            self._say("\r\x1b[K")
+            self._write("\r\x1b[K")
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
 
@@ -175,7 +176,7 @@ def _find(spec: str) -> Game[Any, Any]:
 
 
 def _subject(finding: Finding) -> str:
-    """What a finding is about: of a hand of cards that leaks, one card will do."""
+    """Name what a finding is about: a hand that leaks is one subject, not each card."""
     words = finding.message
     if finding.rule == "leak":
         words = words.split(" ", 1)[0].partition("[")[0].partition(".")[0]
@@ -183,14 +184,14 @@ def _subject(finding: Finding) -> str:
 
 
 def _sizes(game: Game[Any, Any]) -> list[int]:
-    """List the numbers of players that are tried, the largest last."""
+    """List the numbers of players to try, the largest last."""
     fewest, most = game.seats
-    # Of a game for a hundred, its smallest tables and its largest will do.
+    # For a game of a hundred players, its smallest tables and its largest suffice.
     return sorted({*range(fewest, min(most, fewest + 4) + 1), most})
 
 
 def _trials(sizes: list[int], most: float, seed: int) -> Iterator[tuple[int, int]]:
-    """Name what is played: how many seats, which seed; all sizes, then all again."""
+    """List games to play: number of seats and seed; all sizes, then all again."""
     number = 0
     while number < most:
         for seats in sizes:
@@ -204,7 +205,7 @@ def _seed_of(seed: int, number: int, seats: int) -> int:
 
 def _under_hash_seeds(spec: str, seats: int, seed: int) -> Finding | None:
     """Trace one trial in two processes that order their sets differently."""
-    # What this process can import, the others can.
+    # Let the children import everything that this process can.
     path = os.pathsep.join(sys.path)
     children = [
         subprocess.Popen(
@@ -215,10 +216,10 @@ def _under_hash_seeds(spec: str, seats: int, seed: int) -> Finding | None:
         )
         for hash_seed in _HASH_SEEDS
     ]
-    # Both to their ends, whatever the first one says.
-    said = [child.communicate() for child in children]
+    # Wait for both, even if the first one fails.
+    outputs = [child.communicate() for child in children]
     traces = []
-    for child, (out, error) in zip(children, said, strict=True):
+    for child, (out, error) in zip(children, outputs, strict=True):
         if child.returncode:
             why = error.decode(errors="replace").strip().splitlines()
             return Finding("hash_seed", why[-1] if why else "the process failed")
@@ -231,7 +232,7 @@ def print_trace(arguments: list[str]) -> None:
     spec, seats, seed = arguments
     game = _find(spec)
     trial = try_game(game, name_of(game), int(seats), int(seed))
-    # A game may print; what it printed is on another line.
+    # The game may print too, on other lines.
     print()
     print(json.dumps(trial.trace))
 

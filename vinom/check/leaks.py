@@ -1,10 +1,10 @@
 """
 Find out whether a view shows what its audience may not see.
 
-Each small fact of a state is changed, one at a time; a view that changes with
-it shows that fact. Two rules follow. Chance is shown to nobody: it foretells
-what comes. And what the public may not see, one audience may see, not several,
-unless the game lists that field as `shared`.
+It changes each small fact of a state, one at a time; a view that changes too shows
+that fact. Two rules follow. No view may show chance, which foretells the future. And
+a fact that spectators can't see may be shown to at most one audience, unless the game
+lists its field as `shared`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from vinom.game import Chance, Game
 from vinom.play.frozen import field_names, is_frozen_class
 
-#: Facts that are changed in one state; of larger states an even selection.
+#: Most facts to change in one state; larger states are sampled evenly.
 MOST_FACTS = 300
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -29,10 +29,11 @@ _WORD = (1 << 64) - 1
 @attrs.frozen
 class Variant:
     """
-    A state of which one fact was changed.
+    A state with one changed fact.
 
     :ivar path: which fact, for example ``cards[1]``.
-    :ivar is_chance: the fact is where a chance stands.
+    :ivar state: the changed state.
+    :ivar is_chance: is the fact part of a chance?
     """
 
     path: str
@@ -41,7 +42,7 @@ class Variant:
 
 
 def find_leaks(game: Game[Any, Any], state: Any, seats: int) -> Iterator[str]:
-    """Name each fact of a state that a view shows and should not."""
+    """List the facts of a state that a view shows and should not."""
     keys = _audiences(game, state, seats)
     before = _views(game, state, keys)
     if keys is None or before is None:
@@ -66,11 +67,11 @@ def find_leaks(game: Game[Any, Any], state: Any, seats: int) -> Iterator[str]:
 def _audiences(
     game: Game[Any, Any], state: Any, seats: int
 ) -> tuple[Hashable, ...] | None:
-    """Name each seat's audience, and the public's last."""
+    """List the audience of each seat, and the spectators' last."""
     try:
         return tuple(game.audience(state, seat) for seat in (*range(seats), None))
     except Exception:
-        # A changed fact can make a state that no play leads to.
+        # A changed fact can make a state that no game reaches.
         return None
 
 
@@ -94,8 +95,8 @@ def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
     elif isinstance(value, bool):
         changed = not value
     elif isinstance(value, int):
-        # Away from both ends of what a chance may hold, and far enough for
-        # views that show only a part of it.
+        # Not near either end of a chance's range, and by enough to change views
+        # that show only a part of it.
         changed = value ^ 0x5DEECE66D & _WORD if is_chance else value + 1
     elif isinstance(value, float):
         changed = value + 1.0

@@ -1,4 +1,4 @@
-"""Make actions out of nothing but their types, to try what a game makes of them."""
+"""Make random actions from nothing but their types, to test a game with them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from msgspec import inspect
 
 from vinom.game import Chance
 
-#: Lists and texts without a bound of their own are at most this long.
+#: Longest lists and texts, if their type has no bound.
 _LONGEST = 4
-#: Nesting ends here; what is deeper is empty.
+#: Deepest nesting; deeper lists are empty.
 _DEEPEST = 6
 
 
@@ -21,7 +21,8 @@ class RandomActions:
     """
     An endless supply of actions of one type.
 
-    :ivar chance: where the next draw comes from.
+    :ivar kind: the type.
+    :ivar chance: the source of the next draw.
     """
 
     kind: Any
@@ -33,9 +34,9 @@ class RandomActions:
 
     def make(self, view: Any) -> Any:
         """
-        Make an action, often of numbers and texts that the view holds.
+        Make an action, often from numbers and texts of the view.
 
-        :returns: an action, or ``None`` if what was drawn is not a valid one.
+        :returns: an action, or ``None`` if the draw is not a valid one.
         """
         hints: list[Any] = []
         _leaves(view, hints)

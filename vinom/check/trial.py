@@ -1,10 +1,10 @@
 """
-Prove to a game's author that a game is what a game must be.
+Test whether a game follows the rules for games.
 
-A game is played against random actions, every call made twice. It must be
-pure, its states frozen, its end must come, its recording must replay, and its
-views must not leak. Nothing here depends on clocks or on how this process
-orders sets, so two processes that trace one game must agree.
+It is played with random actions, and every call is made twice. The game must be pure,
+its states frozen, it must end, its recording must replay, and its views must not leak.
+Nothing here depends on clocks or on the order of sets in this process, so two
+processes that trace one game must agree.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from vinom.play.recording import (
 )
 from vinom.play.views import Views
 
-#: Things that happen in one trial game, at most.
+#: Most steps of one trial game.
 MOST_STEPS = 3000
-#: States of one trial game whose views are searched for leaks.
+#: Most states of one trial game whose views are searched for leaks.
 MOST_SEARCHED = 12
-#: More than this is sent in several datagrams, bytes.
+#: A longer view needs several datagrams, bytes.
 ONE_DATAGRAM = 1100
 
 
@@ -48,7 +48,8 @@ class Finding:
     One thing that the author must change.
 
     :ivar rule: "frozen", "pure", "fault", "ends", "replay", "leak" or "hash_seed".
-    :ivar when: at what time of the trial; in another trial it is the same finding.
+    :ivar message: what is wrong, for the author.
+    :ivar when: the time in the trial; not part of the finding's identity.
     """
 
     rule: str
@@ -59,10 +60,11 @@ class Finding:
 @attrs.define
 class Trial:
     """
-    What one game against random actions showed.
+    The result of one game with random actions.
 
-    :ivar notes: things worth knowing that are no mistakes.
-    :ivar trace: one line per thing that happened, with the state's hash.
+    :ivar findings: what the author must change.
+    :ivar notes: things worth knowing that aren't mistakes.
+    :ivar trace: one line per step, with the state's hash.
     """
 
     findings: list[Finding] = attrs.field(factory=list)
@@ -70,29 +72,29 @@ class Trial:
     trace: list[str] = attrs.field(factory=list)
 
     def found(self, rule: str, message: str, when: str = "") -> None:
-        """Keep a finding, each once."""
+        """Add a finding, unless it is there already."""
         finding = Finding(rule, message, when)
         if finding not in self.findings:
             self.findings.append(finding)
 
 
 class _Impure(Exception):
-    """One call, made twice, gave two answers."""
+    """One call, made twice, returned two results."""
 
 
 class _Twice(Game[Any, Any]):
-    """Makes every call twice and compares: state before and after, and answers."""
+    """Makes every call twice; compares the results, and the state before and after."""
 
     def __init__(self, game: Game[Any, Any]) -> None:
         self._game = game
-        #: What the latest call was given, and its hash when that call was over.
+        #: The state given to the latest call, and its hash after that call.
         self._given: Any = None
         self._hash = ""
 
     def _call(self, name: str, *args: Any) -> Any:
         call = getattr(self._game, name)
         if getattr(type(self._game), name) is getattr(Game, name):
-            # What a game leaves as it is needs no proof.
+            # A method that the game does not override needs no test.
             return call(*args)
         before = self.hash_of(args[0])
         first, second = _answer(call, args), _answer(call, args)
@@ -100,13 +102,13 @@ class _Twice(Game[Any, Any]):
             raise _Impure(f"{name}() changes the state it was given")
         self._given, self._hash = args[0], before
         if first[0] != second[0]:
-            raise _Impure(f"{name}() answers differently when it is asked again")
+            raise _Impure(f"{name}() returns another result when it is called again")
         if isinstance(first[1], Exception):
             raise first[1]
         return first[1]
 
     def hash_of(self, state: Any) -> str:
-        """Name a state; of several calls in a row, most are given the same."""
+        """Hash a state; calls in a row mostly get the same one, so keep the latest."""
         return self._hash if state is self._given else state_hash(state)
 
     def start(self, table: Any) -> Any:
@@ -144,7 +146,7 @@ class _Twice(Game[Any, Any]):
 
 
 def _answer(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
-    """Make a call; return a name for what it answered, and the answer."""
+    """Make a call; returns a name of its result or error, and the result or error."""
     try:
         result = call(*args)
     except Exception as error:
@@ -168,7 +170,9 @@ def try_game(
     """
     Play one game of *seats* players against random actions.
 
-    :param seed: 64 bits; the same seed is the same trial, in any process.
+    :param name: of the game.
+    :param seats: number of players.
+    :param seed: 64 bits; the same seed makes the same trial, in any process.
     :param guard: interrupts calls that take too long; each is made twice.
     """
     trial = Trial()
@@ -179,7 +183,14 @@ def try_game(
 
 
 class _Player:
-    """Plays one trial game."""
+    """
+    Plays one trial game.
+
+    :param game: the game.
+    :param plan: its seats and its seed.
+    :param trial: gets the results.
+    :param guard: interrupts calls that take too long.
+    """
 
     def __init__(
         self, game: Game[Any, Any], plan: MatchPlan, trial: Trial, guard: Guard
@@ -195,7 +206,7 @@ class _Player:
         self._longest = 0
 
     def play(self) -> None:
-        """Play to the end, then look at the recording."""
+        """Play to the end, then replay the recording."""
         play, trial = self._play_of, self._trial
         try:
             play.lay(table_of(self._plan, self._game))
@@ -208,14 +219,14 @@ class _Player:
         except Misconfigured as error:
             trial.found("frozen", str(error))
         except Refused as error:
-            trial.found("fault", f"the defaults are refused: {error.message}")
+            trial.found("fault", f"the default options are refused: {error.message}")
         except GAME_ERRORS as error:
             what = f"{type(error).__qualname__}: {error}{_line_of(error)}"
             when = f"at {play.time:.3f} s, version {play.version}"
             trial.found("fault", what, when)
         if self._longest > ONE_DATAGRAM:
             trial.notes.append(
-                f"a view of {self._longest} bytes takes more than one datagram"
+                f"a view of {self._longest} bytes needs more than one datagram"
             )
 
     def _note(self, recorded: Recorded) -> None:
@@ -223,7 +234,7 @@ class _Player:
 
     def _run(self) -> None:
         play, game = self._play_of, self._game
-        # Steps are as long as it takes to reach the time limit with them.
+        # So long that MOST_STEPS of them reach the time limit.
         pace = 2 * game.time_limit / MOST_STEPS
         endless = type(game).outcome is Game.outcome
         for step in range(MOST_STEPS if not endless else MOST_STEPS // 10):
@@ -235,16 +246,16 @@ class _Player:
                 self._search()
         else:
             if endless:
-                self._trial.notes.append("it has no outcome: its time limit ends it")
+                self._trial.notes.append("it has no outcome(): its time limit ends it")
             else:
                 self._trial.found(
                     "ends",
-                    f"no outcome after {MOST_STEPS} random steps; a deadline() "
-                    "would end it",
+                    f"no outcome after {MOST_STEPS} random steps; add a deadline() "
+                    "that ends it",
                     f"at {play.time:.0f} s",
                 )
         self._search()
-        # Whoever goes on after the end must not break it.
+        # Actions after the end must not break it.
         for _ in range(20):
             self._one_step(0.01)
             self._show()
@@ -299,13 +310,13 @@ class _Player:
             chosen = play.ask("bot", self._game.bot, view, seat, chance, self._setup)
             if chosen is None:
                 return None
-            # As it would arrive: a bot that answers nonsense is found out.
+            # As it would arrive, so that an invalid action of the bot is found.
             encoded = msgspec.msgpack.encode(chosen)
             return msgspec.msgpack.decode(encoded, type=self._game.actions)
         return self._actions.make(view)
 
     def _show(self) -> None:
-        """Encode what a room would send now."""
+        """Encode the views that a room would send now."""
         play = self._play_of
         for seat in (*range(len(self._plan.seats)), None):
             audience = self._views.audience_of(play.state, seat)
@@ -315,7 +326,7 @@ class _Player:
         self._setup = msgspec.msgpack.decode(setup) if setup else None
 
     def _search(self) -> None:
-        """Look at one state closely."""
+        """Search one state for leaks."""
         ensure_frozen(self._play_of.state)
         seats = len(self._plan.seats)
         for leak in find_leaks(self._game, self._play_of.state, seats):
@@ -333,7 +344,7 @@ class _Player:
         )
 
     def _finish(self) -> None:
-        """Replay what was recorded, from its bytes."""
+        """Replay the recording, from its bytes."""
         play = self._play_of
         shown = self._views.show(
             play.state, play.version, self._views.audience_of(play.state, None)
@@ -349,7 +360,7 @@ class _Player:
 
 
 def _line_of(error: BaseException) -> str:
-    """Say where in the author's own code it went wrong; empty if nowhere."""
+    """Name the line of the author's code where an error began; empty without one."""
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if not frame.f_globals.get("__name__", "").startswith("vinom."):
@@ -364,7 +375,7 @@ def first_disagreement(one: list[str], other: list[str]) -> Finding | None:
         if ours != theirs:
             return Finding(
                 "hash_seed",
-                f"step {step}: {ours}, then {theirs}; does it go through a set?",
+                f"step {step}: {ours}, then {theirs}; does it iterate over a set?",
             )
     if len(one) != len(other):
         return Finding("hash_seed", f"{len(one)} steps, then {len(other)}")

@@ -15,14 +15,8 @@ from twisted.python.failure import Failure
 
 from vinom.errors import PeerError, VinomError
 from vinom.lines.text import LineReader
-from vinom.messages.catalogue import (
-    Failed,
-    Push,
-    Request,
-    RequestId,
-    decode_answer,
-    encode_request,
-)
+from vinom.messages.catalogue import decode_answer
+from vinom.messages.envelope import Failed, Push, Request, RequestId, encode_request
 
 #: Longest message of a node that we read, bytes.
 ANSWER_LIMIT = 64 * 1024

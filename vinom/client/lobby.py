@@ -16,15 +16,14 @@ from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.errors import Code
-from vinom.messages.catalogue import (
-    PROTOCOL,
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.envelope import Failed, Push
+from vinom.messages.lobby import (
     Cancel,
-    Failed,
     Hello,
     MatchEnded,
     MatchFound,
     Ping,
-    Push,
     Queue,
     QueueStatus,
     Welcome,

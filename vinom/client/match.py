@@ -17,7 +17,7 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.seat import Seat, Way
 from vinom.dtls.port import IDatagramFilter
 from vinom.errors import VinomError
-from vinom.messages.catalogue import MatchFound, SeatName
+from vinom.messages.lobby import MatchFound, SeatName
 from vinom.packets.player import (
     ActionRefused,
     EventArrived,

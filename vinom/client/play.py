@@ -14,7 +14,7 @@ from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.maze_walker import MazeWalker
 from vinom.client.scene import Scene, compose, headline, to_ascii
 from vinom.client.sdk import Client
-from vinom.messages.catalogue import QueueStatus
+from vinom.messages.lobby import QueueStatus
 
 #: Pictures a second.
 _RATE = 20

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from vinom.client.match import Refusal
 from vinom.client.room_news import Place, RoomNews
-from vinom.messages.catalogue import Failed, Push
+from vinom.messages.envelope import Failed, Push
 from vinom.messages.merge import merge
 from vinom.messages.rooms import (
     ClientJoined,

@@ -13,14 +13,8 @@ from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.room_news import Place, RoomNews
 from vinom.errors import Code
-from vinom.messages.catalogue import (
-    Failed,
-    MatchEnded,
-    MatchFound,
-    Ping,
-    Push,
-    SeatName,
-)
+from vinom.messages.envelope import Failed, Push
+from vinom.messages.lobby import MatchEnded, MatchFound, Ping, SeatName
 from vinom.messages.rooms import (
     GameState,
     JoinRoom,

@@ -17,7 +17,7 @@ from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.room import LiveRoom, RoomResult
 from vinom.errors import Code
-from vinom.messages.catalogue import Failed, Push, Request
+from vinom.messages.envelope import Failed, Push, Request
 from vinom.messages.rooms import (
     JoinRoom,
     JoinRoomResult,

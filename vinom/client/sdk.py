@@ -32,7 +32,8 @@ from vinom.client.room import LiveRoom, RoomResult
 from vinom.client.rooms import PlayerRooms
 from vinom.client.seat import Way
 from vinom.dtls.port import IDatagramFilter
-from vinom.messages.catalogue import PROTOCOL, Hello, MatchFound, QueueStatus
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello, MatchFound, QueueStatus
 
 __all__ = [
     "Client",

@@ -20,7 +20,7 @@ from vinom.client.room_line import RoomLine
 from vinom.client.room_news import RoomNews
 from vinom.dtls.port import IDatagramFilter
 from vinom.errors import Code
-from vinom.messages.catalogue import MatchEnded, MatchFound, QueueStatus
+from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.packets.player import Joined, PlayerEvent, Rejected
 from vinom.reactor.alarm import Alarm
 

@@ -1,8 +1,4 @@
-"""
-``vinom bots``: real clients that play, and a report of how it went.
-
-How player commands are told to play over a bad network.
-"""
+"""``vinom bots``: real clients that play, over a bad network if asked, and a report."""
 
 from __future__ import annotations
 
@@ -38,44 +34,44 @@ _LONGEST_MS = LONGEST_DELAY * 1000
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how bad the network is to be."""
+    """Declare the options that simulate a bad network."""
     group = parser.add_argument_group(
         "bad network",
-        "What happens to the datagrams of matches, in each direction; lobby lines "
-        "are left alone.",
+        "Applies to the datagrams of matches, in each direction; lobby lines are "
+        "not affected.",
     )
     group.add_argument(
         "--loss",
         metavar="PERCENT",
         type=float,
         default=0.0,
-        help="so many never arrive (0)",
+        help="lose this share of datagrams (0)",
     )
     group.add_argument(
-        "--delay-ms", type=float, default=0.0, help="time on the way (0)"
+        "--delay-ms", type=float, default=0.0, help="delay each datagram (0)"
     )
     group.add_argument(
         "--jitter-ms",
         type=float,
         default=0.0,
-        help="up to so much more or less; at most --delay-ms (0)",
+        help="vary the delay by up to this, at most --delay-ms (0)",
     )
     group.add_argument(
         "--duplicate",
         metavar="PERCENT",
         type=float,
         default=0.0,
-        help="so many come twice (0)",
+        help="deliver this share twice (0)",
     )
     group.add_argument(
         "--reorder",
         metavar="PERCENT",
         type=float,
         default=0.0,
-        help="so many are held back, and overtaken (0)",
+        help="hold this share back, so that others overtake it (0)",
     )
     group.add_argument(
-        "--network-seed", type=int, help="the same luck every time (--seed)"
+        "--network-seed", type=int, help="lose the same datagrams in each run (--seed)"
     )
 
 
@@ -83,8 +79,8 @@ def network_conditions(options: argparse.Namespace) -> Conditions | None:
     """
     Read what `add_network_arguments` declared.
 
-    :returns: ``None`` if the network is to be as it is.
-    :raises Misconfigured: it makes no sense.
+    :returns: ``None`` to leave the network alone.
+    :raises Misconfigured: an option is out of range.
     """
     for flag, percent in (
         ("--loss", options.loss),
@@ -92,15 +88,17 @@ def network_conditions(options: argparse.Namespace) -> Conditions | None:
         ("--reorder", options.reorder),
     ):
         if not 0 <= percent <= 100:
-            raise Misconfigured(f"{flag} must be a percentage, 0 to 100")
+            raise Misconfigured(f"{flag} {percent:g} must be a percentage, 0 to 100")
     for flag, ms in (
         ("--delay-ms", options.delay_ms),
         ("--jitter-ms", options.jitter_ms),
     ):
         if not 0 <= ms <= _LONGEST_MS:
-            raise Misconfigured(f"{flag} must be 0 to {_LONGEST_MS:.0f} (milliseconds)")
+            raise Misconfigured(
+                f"{flag} {ms:g} must be 0 to {_LONGEST_MS:.0f} (milliseconds)"
+            )
     if options.jitter_ms > options.delay_ms:
-        raise Misconfigured("--jitter-ms must not be more than --delay-ms")
+        raise Misconfigured("--jitter-ms must be at most --delay-ms")
     asked = Conditions(
         loss=options.loss / 100,
         duplicate=options.duplicate / 100,
@@ -111,52 +109,60 @@ def network_conditions(options: argparse.Namespace) -> Conditions | None:
     return None if asked == Conditions() else asked
 
 
-#: How long a client that left may repeat it, seconds.
+#: For how long a client that left may repeat its goodbye, seconds.
 _LAST_WORDS = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
+    """Declare the command's arguments."""
     add_lobby_arguments(parser)
     parser.add_argument(
         "--game",
         default="maze",
-        help="an installed game, or package.module:Class (maze)",
+        help="play this installed game, or package.module:Class (maze)",
     )
-    parser.add_argument("--players", type=int, default=4, help="how many bots (4)")
+    parser.add_argument(
+        "--players", type=int, default=4, help="start this many bots (4)"
+    )
     parser.add_argument(
         "--seconds",
         type=float,
         default=30.0,
-        help="queue for so long, then play the running matches to their end (30)",
+        help="queue for this long, then play running matches to their end (30)",
     )
     parser.add_argument(
         "--grace",
         type=float,
         default=60.0,
-        help="leave matches that run so many seconds longer (60)",
+        help="leave matches that run this much longer (60)",
     )
     parser.add_argument(
-        "--pace", type=float, default=8.0, help="actions a second of each bot (8)"
+        "--pace",
+        type=float,
+        default=8.0,
+        help="let each bot act this often per second (8)",
     )
-    parser.add_argument("--options", metavar="JSON", help="the game's options")
-    parser.add_argument("--seed", type=int, help="the same choices every time")
     parser.add_argument(
-        "--json", action="store_true", help="print nothing but one JSON object"
+        "--options", metavar="JSON", help="play with these options of the game"
+    )
+    parser.add_argument("--seed", type=int, help="make the same choices in each run")
+    parser.add_argument(
+        "--json", action="store_true", help="print only one JSON object"
     )
     add_network_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """
-    Play; 0 if every match went well, 1 if one failed or none began.
+    Play and print the report.
 
-    :raises Misconfigured: the options make no sense.
+    :returns: exit code: 0 if every match went well, 1 if one failed or none began.
+    :raises Misconfigured: an option is out of range.
     """
     if options.players < 1:
-        raise Misconfigured("--players must be 1 or more")
+        raise Misconfigured(f"--players {options.players} must be 1 or more")
     if not 0 < options.pace < math.inf:
-        raise Misconfigured("--pace must be a number above 0")
+        raise Misconfigured(f"--pace {options.pace} must be a number above 0")
     if not (0 <= options.seconds < math.inf and 0 <= options.grace < math.inf):
         raise Misconfigured("--seconds and --grace must be numbers, 0 or more")
     network = network_conditions(options)
@@ -169,7 +175,7 @@ def run(options: argparse.Namespace) -> int:
         Habits(parse_json("--options", options.options), options.pace),
         options.players,
         options.seconds,
-        # Who never ends by itself is left when the time is over.
+        # A game that never ends by itself is left when the time is over.
         options.grace if _ends(game) else 0.0,
         seed,
         network,
@@ -184,8 +190,8 @@ def run(options: argparse.Namespace) -> int:
     code = run_in_foreground(build)
     report = runs[0].tally.report()
     if not runs[0].tally.started:
-        told = why_none(report["errors"], plan.lobby, options.seconds)
-        print(f"vinom bots: {told}", file=sys.stderr)
+        reason = why_none(report["errors"], plan.lobby, options.seconds)
+        print(f"vinom bots: {reason}", file=sys.stderr)
     for kind, reason in runs[0].tally.reasons.items():
         print(f"vinom bots: {kind}: {reason}", file=sys.stderr)
     print(json.dumps(report) if options.json else describe(report))
@@ -196,10 +202,17 @@ def run(options: argparse.Namespace) -> int:
 @attrs.frozen
 class BotPlan:
     """
-    What a run of bots is to be; see the options of `add_arguments`.
+    The plan of a run of bots; see the options of `add_arguments`.
 
-    :ivar network: what it does to datagrams; ``None`` leaves them alone.
-    :ivar network_seed: of its luck.
+    :ivar lobby: where to connect.
+    :ivar name: of the game.
+    :ivar habits: how bots play: the game's options and the pace.
+    :ivar players: number of bots.
+    :ivar seconds: for how long to queue.
+    :ivar grace: for how long to play on after that, seconds.
+    :ivar seed: of the bots' choices.
+    :ivar network: what happens to datagrams; ``None`` leaves them alone.
+    :ivar network_seed: of the network's choices.
     """
 
     lobby: LobbyAddress
@@ -215,7 +228,13 @@ class BotPlan:
 
 
 class BotRun:
-    """One run of bots."""
+    """
+    One run of bots.
+
+    :param reactor: runs it.
+    :param plan: what to do.
+    :ivar tally: collects the results.
+    """
 
     def __init__(self, reactor: Any, plan: BotPlan) -> None:
         self._reactor, self._plan = reactor, plan
@@ -237,7 +256,7 @@ class BotRun:
         self._crowd.leave()
 
     def _see_off(self) -> Deferred[int]:
-        """Stay until the last goodbyes have left."""
+        """Wait until the last goodbyes are sent."""
         network = self._plan.network
         stay = 0.0 if network is None else network.longest + _LAST_WORDS
         return deferLater(self._reactor, stay, self._code)
@@ -246,7 +265,7 @@ class BotRun:
         return 1 if self.tally.failed or not self.tally.started else 0
 
     def _conditioner(self, name: str) -> Conditioner | None:
-        """Give each bot a network of its own, so that none changes another's luck."""
+        """Give each bot a network of its own: none may change another's datagrams."""
         plan = self._plan
         if plan.network is None:
             return None
@@ -276,7 +295,7 @@ class BotRun:
                 tls=lobby.tls,
                 tls_name=lobby.tls_name,
                 worn=self._conditioner(name),
-                # What is measured is UDP, and nothing else that would do instead.
+                # This measures UDP: fall back on nothing else.
                 way="udp",
             ).addCallback(ready)
 
@@ -289,23 +308,28 @@ def _ends(game: Game[Any, Any]) -> bool:
 
 
 def why_none(errors: Container[str], lobby: LobbyAddress, seconds: float) -> str:
-    """Say that no match began, and what to look at first."""
+    """Write that no match began, and what to check first."""
     if "line_lost" in errors:
-        return f"no match began: is {lobby} a node's lobby? (--connect)"
+        return f"no match began: cannot reach a lobby at {lobby}; set --connect"
     if errors:
         return "no match began"
-    return f"no match began in {seconds:g} s; a table that is not full waits a while"
+    return (
+        f"no match began in {seconds:g} s; a match waits for more players before it "
+        "starts with empty seats: raise --seconds or --players"
+    )
 
 
 def describe(report: dict[str, Any]) -> str:
-    """Say in a few lines what a report says."""
+    """Write a report for people, in a few lines."""
     matches = report["matches"]
-    told = "{started} started, {finished} finished, {failed} failed".format(**matches)
+    summary = "{started} started, {finished} finished, {failed} failed".format(
+        **matches
+    )
     left = matches["started"] - matches["finished"] - matches["failed"]
     if left > 0:
-        told += f", {left} left before the end (--grace)"
+        summary += f", {left} left before the end (--grace)"
     lines = [
-        f"matches      {told}",
+        f"matches      {summary}",
         f"traffic      {report['inputs_per_s']:,.0f} inputs/s, "
         f"{report['states_per_s']:,.0f} states/s, {report['handshakes']} handshakes",
     ]
@@ -314,10 +338,10 @@ def describe(report: dict[str, Any]) -> str:
         ("queue_to_match_ms", "queue->match"),
         ("match_to_joined_ms", "match->join "),
     ):
-        summary = report[key]
-        if summary["p50"] is not None:
+        times = report[key]
+        if times["p50"] is not None:
             lines.append(
-                f"{label} p50 {summary['p50']:,.1f} ms, p99 {summary['p99']:,.1f} ms"
+                f"{label} p50 {times['p50']:,.1f} ms, p99 {times['p99']:,.1f} ms"
             )
     if report["errors"]:
         errors = ", ".join(f"{code} {n}" for code, n in report["errors"].items())

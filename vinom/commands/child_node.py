@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +46,19 @@ runpy.run_module("twisted", run_name="__main__")
 
 
 class NodeFailed(VinomError):
-    """The node did not start, or ended by itself; the message has its log's end."""
+    """The node did not start, or exited by itself; the message has its log's end."""
 
 
 class ChildNode(ProcessProtocol):
     """
     Start a node on free ports of the loopback, and stop it.
 
-    :param arguments: more of ``twistd vinom``'s.
-    :ivar host: where its lobby listens.
-    :ivar port: and on which port.
+    :param reactor: starts the process.
+    :param arguments: more arguments of ``twistd vinom``.
+    :ivar host: address of its lobby.
+    :ivar port: TCP port of its lobby.
     :ivar state_dir: its temporary state directory; empty before the start.
-    :ivar exited: is it gone?
+    :ivar exited: has the process exited?
     """
 
     transport: IProcessTransport
@@ -75,12 +77,12 @@ class ChildNode(ProcessProtocol):
         return Deferred.fromCoroutine(self._start())
 
     def stop(self) -> Deferred[None]:
-        """Stop it; fires when it is gone and its files are removed."""
+        """Stop it; fires when it has exited and its files are removed."""
         return Deferred.fromCoroutine(self._stop())
 
     @property
     def pid(self) -> int:
-        """Its process; of no use once it is gone."""
+        """Its process id; meaningless once it has exited."""
         return int(self.transport.pid)
 
     def log_end(self) -> str:
@@ -104,15 +106,20 @@ class ChildNode(ProcessProtocol):
             *self._arguments,
         ]
         self._is_spawned = True
-        # However we end, it is not to be left behind.
+        # Stop it however we exit.
         self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         self._reactor.spawnProcess(self, sys.executable, command, _environ())
         give_up = self._reactor.seconds() + _START_SECONDS
         while not await self._listens():
             if self.exited:
-                raise NodeFailed(f"the node ended at once:\n{self.log_end()}")
+                raise NodeFailed(
+                    f"the node exited while it was starting:\n{self.log_end()}"
+                )
             if self._reactor.seconds() > give_up:
-                raise NodeFailed(f"the node does not listen:\n{self.log_end()}")
+                raise NodeFailed(
+                    f"the node's lobby did not open in {_START_SECONDS:g} s:\n"
+                    f"{self.log_end()}"
+                )
             await deferLater(self._reactor, 0.05)
 
     async def _listens(self) -> bool:
@@ -148,7 +155,7 @@ class ChildNode(ProcessProtocol):
         self._log.append(data)
 
     def processExited(self, reason: Failure) -> None:
-        # Its own children may hold the pipes open a little longer.
+        # Its own children may keep the pipes open a little longer.
         self.exited = True
         gone, self._gone = self._gone, []
         for waiting in gone:
@@ -156,12 +163,12 @@ class ChildNode(ProcessProtocol):
 
 
 def _environ() -> dict[str, str]:
-    """Make the child's environment of ours."""
-    # What configures another node on this machine is not for this one.
+    """Make the child's environment from ours."""
+    # These configure another node on this machine, not this one.
     environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
-    # In the right order, should it fail.
+    # So that the log is in order if it fails.
     environ["PYTHONUNBUFFERED"] = "1"
-    # In a checkout Twisted finds its plugins on the path only.
+    # In a checkout, Twisted finds its plugins only on the path.
     root = Path(vinom.__file__).resolve().parent.parent
     if (root / "twisted").is_dir() and not (root / "twisted/__init__.py").exists():
         paths = [str(root), environ.get("PYTHONPATH", "")]
@@ -170,7 +177,7 @@ def _environ() -> dict[str, str]:
 
 
 class _Knock(Protocol):
-    """Find out whether somebody opens, and go away."""
+    """Connect to find out whether the port is open, then disconnect."""
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -178,43 +185,94 @@ class _Knock(Protocol):
 
 
 def free_port() -> int:
-    """Find a TCP port of the loopback that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a TCP port of the loopback that nobody uses, nor will while we live."""
+    return _free_range(1, socket.SOCK_STREAM)[0]
 
 
 def likely_port() -> int:
-    """Find a free port of the loopback for a page: one that people know, if any."""
+    """Find a free port of the loopback for a page: a well-known one if possible."""
     for port in (8080, 8000, 8888):
         with socket.socket() as probe:
-            # As servers do: what was closed a moment ago is free.
+            # As servers do: a port that was just closed is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if _claim(f"port {port}"):
+                return port
     return free_port()
 
 
 def free_port_range(count: int) -> tuple[int, int]:
     """
-    Find neighbouring UDP ports of the loopback that nobody uses right now.
+    Find neighbouring UDP ports of the loopback that is free right now.
 
-    :raises NodeFailed: there are none to be found.
+    :param count: how many.
+    :returns: the first and the last.
+    :raises NodeFailed: 100 attempts found none.
     """
+    return _free_range(count, socket.SOCK_DGRAM)
+
+
+#: Where we look for ports: below those that the kernel hands out (ip(7)).
+_LOWEST, _HIGHEST = 20000, 32700
+#: How many of them one process takes for itself.
+_OWN = 400
+
+#: What no other process of ours can claim while this one lives.
+_claims: dict[str, socket.socket] = {}
+#: The next port of our own to try.
+_next = 0
+
+
+def _free_range(count: int, kind: socket.SocketKind) -> tuple[int, int]:
+    global _next
+    own = _own_ports()
     for _ in range(100):
-        # Below the ports that the kernel gives out by itself (ip(7)).
-        first = random.randrange(20000, 32700 - count)
-        if all(_is_free(port) for port in range(first, first + count)):
+        if count <= len(own):
+            # In turn: a node binds its ports later, or never, and keeps them all.
+            first = _next if own.start <= _next <= own.stop - count else own.start
+            _next = first + count
+        else:
+            first = random.randrange(_LOWEST, _HIGHEST - count)
+        if all(_is_free(port, kind) for port in range(first, first + count)):
             return first, first + count - 1
-    raise NodeFailed(f"no {count} free UDP ports in a row")
+    raise NodeFailed(
+        f"found no {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop the "
+        "programs that have them"
+    )
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+@cache
+def _own_ports() -> range:
+    """
+    Take ports that no other process of ours will try; none if all are taken.
+
+    Two that looked for free ports at the same time would find the same ones.
+    """
+    for first in range(_LOWEST, _HIGHEST - _OWN, _OWN):
+        if _claim(f"ports {first}"):
+            return range(first, first + _OWN)
+    return range(0)
+
+
+def _claim(name: str) -> bool:
+    """Claim something for as long as this process lives; is it ours?"""
+    if name not in _claims:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            # An abstract name (unix(7)): as wide as ports are, and gone with us.
+            claim.bind(f"\0vinom {name}")
+        except OSError:
+            claim.close()
+            return False
+        _claims[name] = claim
+    return True
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

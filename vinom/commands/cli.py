@@ -1,4 +1,4 @@
-"""The program ``vinom``: its commands, each imported only when it is asked for."""
+"""The program ``vinom``: each command is imported only when it is typed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from vinom import __version__
 from vinom.errors import Misconfigured
@@ -18,24 +19,33 @@ COMMANDS: dict[str, str] = {
     "replay": "play a recording again and compare its end",
     "dev": "play a game while you write it, in a browser",
     "check": "check a game of yours for purity, replay and leaks",
-    "doctor": "what keeps a node from running well here, and the remedies",
-    "status": "what a node is doing",
-    "matches": "the matches of a node",
-    "rooms": "the rooms that a node hosts itself",
+    "doctor": "check this machine for problems, and say how to fix them",
+    "status": "show what a node is doing",
+    "matches": "list the matches of a node",
+    "rooms": "list the rooms that a node hosts itself, or end one, or remove a player",
     "kick": "remove a player from a match",
     "end": "end a match",
-    "drain": "take no new matches and stop when the last one ends",
+    "drain": "let a node take no new matches and stop when the last one ends",
     "keys": "list a node's keys, or let new ones take over",
-    "explain": "why a player is not matched",
+    "explain": "explain why a player is not matched",
 }
 
 #: Commands that have a package of their own.
 _PACKAGES = {"check": "vinom.check.command", "doctor": "vinom.doctor.command"}
+#: Commands that are rows of one table.
+_ADMIN = ("status", "matches", "rooms", "kick", "end", "drain", "keys", "explain")
 
 
-def module_of(name: str) -> str:
-    """Find the module of a command: it has ``add_arguments`` and ``run``."""
-    return _PACKAGES.get(name, f"vinom.commands.{name}")
+def command_of(name: str) -> Any:
+    """
+    Import a command.
+
+    :returns: something with ``add_arguments`` and ``run``: its module, or its row
+        of `vinom.commands.admin.VERBS`.
+    """
+    if name in _ADMIN:
+        return importlib.import_module("vinom.commands.admin").VERBS[name]
+    return importlib.import_module(_PACKAGES.get(name, f"vinom.commands.{name}"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run one subcommand.
 
     :param arguments: without the program's name; those of this process unless given.
-    :returns: exit code: 2 if the caller must change something.
+    :returns: exit code: 2 if the arguments or the settings are wrong.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
@@ -52,14 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"vinom {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    # Only the asked one is imported: `vinom status` must not load a terminal.
-    asked = next((word for word in given if not word.startswith("-")), None)
-    for name, told in COMMANDS.items():
-        command = commands.add_parser(name, help=told, description=told)
-        if name == asked:
-            module = importlib.import_module(module_of(name))
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+    # Import only the one that was typed: `vinom status` must not load a terminal.
+    typed = next((word for word in given if not word.startswith("-")), None)
+    for name, line in COMMANDS.items():
+        subparser = commands.add_parser(name, help=line, description=line)
+        if name == typed:
+            command = command_of(name)
+            command.add_arguments(subparser)
+            subparser.set_defaults(run=command.run)
     options = parser.parse_args(given)
     if options.command is None:
         parser.print_help()
@@ -70,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"vinom {options.command}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be said.
+        # The reader of our output closed it, as `head` does.
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:

@@ -30,46 +30,53 @@ from vinom.errors import Misconfigured
 from vinom.game import Chance
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
-#: Entries with equal options meet. With these the bots stay among themselves,
-#: and one more bot waits with the default options for whoever comes.
+#: Players who queue with equal options meet. With these, bots meet only each other;
+#: one more bot waits with the default options for people.
 _AMONG_BOTS = {"minutes": 3.0}
-#: Pictures a second, and seconds between lines without a terminal.
+#: Pictures per second, and seconds between lines without a terminal.
 _RATE, _PAUSE = 10, 1.0
-#: Most moves a second of a bot that plays against a person.
+#: Most moves per second of a bot that plays against a person.
 _GENTLE = 2.5
-#: How long winners are seen dancing, seconds.
+#: How long to show the winners dancing, seconds.
 _DANCE = 6.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
+    """Declare the command's arguments."""
     parser.add_argument(
         "--seconds",
         type=float,
-        help="end so long after the node has started; until Ctrl-C if not given",
+        help="end this long after the node has started (default: at Ctrl-C)",
     )
     parser.add_argument(
-        "--players", type=int, default=4, help="bots that play with each other (4)"
+        "--players",
+        type=int,
+        default=4,
+        help="let this many bots play with each other (4)",
     )
     parser.add_argument(
-        "--pace", type=float, default=6.0, help="moves a second of each bot (6)"
+        "--pace",
+        type=float,
+        default=6.0,
+        help="let each bot move this often per second (6)",
     )
     parser.add_argument(
-        "--plain", action="store_true", help="lines of text, on a terminal too"
+        "--plain", action="store_true", help="print lines of text, on a terminal too"
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """
-    Show it; 0 unless no match could be shown.
+    Show it.
 
-    :raises Misconfigured: the options make no sense.
+    :returns: exit code: 0 unless no match started.
+    :raises Misconfigured: an option is out of range.
     """
     if not 2 <= options.players <= len(_NAMES):
-        raise Misconfigured(f"--players must be 2 to {len(_NAMES)}")
+        raise Misconfigured(f"--players {options.players} must be 2 to {len(_NAMES)}")
     for flag, number in (("--pace", options.pace), ("--seconds", options.seconds)):
         if number is not None and not 0 < number < math.inf:
-            raise Misconfigured(f"{flag} must be a number above 0")
+            raise Misconfigured(f"{flag} {number} must be a number above 0")
     draws = can_draw(sys.stdout, os.environ) and not options.plain
     screen = Screen(sys.stdout) if draws else None
     demos: list[Demo] = []
@@ -94,8 +101,11 @@ class Demo:
     """
     One demonstration.
 
-    :param screen: to draw on; ``None`` writes lines.
-    :ivar last_words: what went wrong.
+    :param reactor: runs it.
+    :param options: of the command line; see `add_arguments`.
+    :param screen: to draw on; ``None`` prints lines.
+    :ivar tally: what the bots measured.
+    :ivar last_words: what went wrong, in lines to print at the end.
     """
 
     def __init__(
@@ -127,7 +137,7 @@ class Demo:
         return Deferred.fromCoroutine(self._run())
 
     def stop(self) -> None:
-        """Come to an end."""
+        """End soon."""
         if not self._is_stopping:
             self._is_stopping = True
             self._over.callback(None)
@@ -145,7 +155,7 @@ class Demo:
     async def _run(self) -> int:
         try:
             await self._node.start()
-            # On a terminal too: it is there again when the picture is gone.
+            # On a terminal too, where it is visible again after the picture.
             print(f"play in a browser: {self._page}", flush=True)
             self._say(f"the lobby listens on 127.0.0.1:{self._node.port}")
             self._say(f"join from a second terminal: {self._command}")
@@ -157,7 +167,7 @@ class Demo:
         finally:
             await self._node.stop()
         if not self.tally.started:
-            self.last_words.append("vinom demo: no match came about; the node says:")
+            self.last_words.append("vinom demo: no match started; the node's log says:")
             self.last_words.append(self._node.log_end())
             return 1
         return 0
@@ -190,7 +200,7 @@ class Demo:
         drawing.start(pause)
         end = None
         if self._seconds is not None:
-            # From here on: how long the node took to start is the machine's affair.
+            # From here on: the time that the node took to start does not count.
             end = self._reactor.callLater(self._seconds, self.stop)
         await self._over
         if end is not None and end.active():
@@ -224,14 +234,14 @@ class Demo:
         )
 
     def _greet(self) -> None:
-        """Have one bot wait for a guest; each guest gets the next one."""
+        """Let one bot wait for a person; each person gets the next bot."""
         if self._is_stopping:
             return
         name = _NAMES[(len(self._names) + len(self._greeters)) % len(_NAMES)]
 
         def met(match: Match) -> None:
             self._stage.add(match)
-            # This one match, and then it leaves; the next one waits already.
+            # It leaves after this match; the next bot waits already.
             self._greeters[-1].stop()
             self._greet()
 
@@ -251,7 +261,7 @@ class Demo:
 
 
 def _program() -> str:
-    """How this program was called, if the shell would not find it by name."""
+    """The command that starts this program: a path if the shell lacks the name."""
     called = Path(sys.argv[0])
     if called.name != "vinom" or shutil.which("vinom") == str(called.absolute()):
         return "vinom"

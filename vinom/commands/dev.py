@@ -1,4 +1,4 @@
-"""``vinom dev package.module:Class``: play a game in a browser while it is written."""
+"""``vinom dev package.module:Class``: play a game in a browser while you write it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ _PAUSE = 0.25
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
-    parser.add_argument("game", metavar="PACKAGE.MODULE:CLASS", help="your game")
+    """Declare the command's arguments."""
+    parser.add_argument("game", metavar="PACKAGE.MODULE:CLASS", help="play this game")
     parser.add_argument(
-        "--http", type=int, help="port of the page; without it a free one, 8080 first"
+        "--http",
+        type=int,
+        help="serve the page at this port (default: a free one, 8080 first)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """
-    Serve it until Ctrl-C.
+    Serve the page until Ctrl-C.
 
+    :returns: exit code.
     :raises Misconfigured: there is no such module.
     """
     sources = find_sources(options.game)
@@ -45,12 +48,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 class LoudNode(ChildNode):
-    """A node whose troubles are shown at once."""
+    """A node whose warnings and errors are printed at once."""
 
     _is_trouble = _is_stopping = False
 
     def stop(self) -> Deferred[None]:
-        # That rooms end unfinished is what its author asked for.
+        # Its author wants it to stop: rooms that end unfinished are no news.
         self._is_stopping = True
         return super().stop()
 
@@ -70,12 +73,14 @@ class LoudNode(ChildNode):
 
 class Workshop:
     """
-    A node with one game, begun anew when the game's files are changed.
+    A node with one game, restarted when the game's files change.
 
-    What cannot be loaded is told, on the terminal and on the page, and the last
-    version that could be is played on.
+    If the game fails to load, the terminal and the page show the error, and the last
+    working version keeps running.
 
-    :param sources: what is watched: see `find_sources`.
+    :param reactor: runs it.
+    :param spec: of the game: ``package.module:Class``.
+    :param sources: what to watch: see `find_sources`.
     :param http: port of the page.
     """
 
@@ -91,11 +96,11 @@ class Workshop:
         self._over: Deferred[None] = Deferred()
 
     def run(self) -> Deferred[int]:
-        """Serve it; fires with the exit code."""
+        """Serve the page; fires with the exit code."""
         return Deferred.fromCoroutine(self._run())
 
     def stop(self) -> None:
-        """Come to an end."""
+        """End soon."""
         if not self._over.called:
             self._over.callback(None)
 
@@ -107,7 +112,7 @@ class Workshop:
             if self._node is None:
                 return 1
             print(f"play in a browser: http://127.0.0.1:{self._http}/", flush=True)
-            print(f"watching {self._sources}; Ctrl-C ends", flush=True)
+            print(f"watching {self._sources}; press Ctrl-C to stop", flush=True)
             watching.start(_PAUSE)
             await self._over
         finally:
@@ -133,29 +138,29 @@ class Workshop:
             name, wrong = await self._try()
             if wrong:
                 print(wrong, file=sys.stderr, flush=True)
-                self._tell(self._spec, wrong)
+                self._write_note(self._spec, wrong)
                 if self._node is None:
                     await self._begin([])
                 return
             self._build += 1
-            self._tell(name, "")
+            self._write_note(name, "")
             older, self._node = self._node, None
             if older is not None:
                 await older.stop()
             if await self._begin([f"--game={self._spec}"]) and self._build > 1:
-                print(f"{name}: version {self._build} is played", flush=True)
+                print(f"{name}: now running version {self._build}", flush=True)
         finally:
             self._is_busy = False
 
     async def _try(self) -> tuple[str, str]:
-        """Load it in a process of its own: its name, or what is wrong."""
+        """Load it in a child process; returns its name, and the error if it failed."""
         out, errors, code = await getProcessOutputAndValue(
             sys.executable,
             ["-m", "vinom.commands.dev_source", self._spec],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             reactor=self._reactor,
         )
-        # A game may print; what it printed is on other lines.
+        # The game may print too, on other lines.
         lines = out.decode(errors="replace").splitlines()
         return (lines or [""])[-1], errors.decode(
             errors="replace"
@@ -180,8 +185,8 @@ class Workshop:
         self._node = node
         return True
 
-    def _tell(self, game: str, error: str) -> None:
-        """Leave the page a note; it is never read half written."""
+    def _write_note(self, game: str, error: str) -> None:
+        """Replace the note that the page reads, in one step."""
         notes = {"game": game, "build": self._build, "error": error}
         fresh = self._notes.with_suffix(".new")
         fresh.write_text(json.dumps(notes))

@@ -1,4 +1,4 @@
-"""The files of a game that is being written: where they are, and whether they load."""
+"""The files of a game that is being written: find, watch and try to load them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vinom.errors import Misconfigured
 from vinom.game_loader import load_game, name_of
 from vinom.web.game_catalogue import described
 
-#: Whose lines an author can do nothing about.
+#: Files whose lines are of no use to an author in a traceback.
 _OURS = (
     str(Path(vinom.__file__).resolve().parent),
     str(Path(importlib.__file__).resolve().parent),
@@ -29,7 +29,8 @@ def find_sources(spec: str) -> Path:
     """
     Find what to watch without importing it: a package's folder, or one file.
 
-    :raises Misconfigured: there is no such module beside you or on the path.
+    :param spec: ``package.module:Class``.
+    :raises Misconfigured: no such module is in this folder or on the path.
     """
     module, colon, _ = spec.partition(":")
     if not (module and colon):
@@ -47,7 +48,7 @@ def find_sources(spec: str) -> Path:
 
 
 def look(sources: Path) -> Look:
-    """See which files there are, and when they were changed."""
+    """List the files below *sources*, and when they changed."""
     return tuple(sorted(_seen(sources)))
 
 
@@ -58,13 +59,13 @@ def _seen(sources: Path) -> Iterator[tuple[str, int, int]]:
         try:
             status = path.stat()
         except OSError:
-            # Editors replace files.
+            # Editors delete and rename files.
             continue
         yield str(path), status.st_mtime_ns, status.st_size
 
 
 def try_loading(spec: str) -> tuple[str, str]:
-    """Load a game; returns its name, and what is wrong in words for its author."""
+    """Load a game; returns its name, and the error in words for its author."""
     try:
         game = load_game(spec)
         described(game)
@@ -74,19 +75,19 @@ def try_loading(spec: str) -> tuple[str, str]:
 
 
 def _in_words(error: Misconfigured) -> str:
-    """Say what is wrong, with the author's own lines of the traceback."""
+    """Write the error with the author's own lines of the traceback."""
     cause = error.__cause__
     if cause is None:
         return str(error)
-    told = traceback.TracebackException.from_exception(cause)
-    told.stack = traceback.StackSummary.from_list(
-        [line for line in told.stack if not line.filename.startswith(_OURS)]
+    shown = traceback.TracebackException.from_exception(cause)
+    shown.stack = traceback.StackSummary.from_list(
+        [line for line in shown.stack if not line.filename.startswith(_OURS)]
     )
-    return "".join(told.format(chain=False)).strip()
+    return "".join(shown.format(chain=False)).strip()
 
 
 if __name__ == "__main__":
-    # In a process of its own: a module is imported once in each.
+    # In a child process, because a process imports a module only once.
     found, wrong = try_loading(sys.argv[1])
     print(f"\n{found}", flush=True)
     print(wrong, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Run something on the reactor until it is done, or somebody presses Ctrl-C."""
+"""Run something on the reactor until it is done, or the user presses Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from twisted.python.failure import Failure
 
 
 class Running(Protocol):
-    """Something that runs, and can be asked to stop."""
+    """Something that runs and can be stopped."""
 
     def run(self) -> Deferred[int]:
         """Start; fires with the exit code."""
 
     def stop(self) -> None:
-        """Come to an end soon; called for the first Ctrl-C."""
+        """End soon; called for the first Ctrl-C."""
 
 
 def run_in_foreground(build: Callable[[Any], Running]) -> int:
     """
-    Run what *build* makes of the reactor.
+    Run what *build* makes.
 
-    The first SIGINT, SIGTERM or SIGHUP asks it to stop, the second does not ask.
+    The first SIGINT, SIGTERM or SIGHUP calls its ``stop``, the second ends the reactor.
 
+    :param build: gets the reactor.
     :returns: the exit code; 130 after the second signal.
     """
     from twisted.internet import reactor as installed
 
-    # What it offers depends on the platform; this needs threads and signals.
+    # Its interface depends on the platform; this needs threads and signals.
     reactor: Any = installed
     _log_to_stderr()
     code, is_finished = 130, False
@@ -77,13 +78,13 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
 
 
 def _handle(handler: Callable[[int, Any], None]) -> None:
-    """Have every signal that asks us to end handled so."""
+    """Install *handler* for every signal that asks us to end."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
 
 
 def _log_to_stderr() -> None:
-    """Warnings and worse go to standard error, one line each."""
+    """Print warnings and errors to standard error, one line each."""
     observer = FilteringLogObserver(
         FileLogObserver(sys.stderr, _line),
         [LogLevelFilterPredicate(LogLevel.warn)],

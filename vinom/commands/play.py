@@ -1,8 +1,4 @@
-"""
-``vinom play maze``: play in this terminal.
-
-How player commands are told which lobby to use.
-"""
+"""``vinom play maze``: play in this terminal; and options that choose a lobby."""
 
 from __future__ import annotations
 
@@ -34,7 +30,10 @@ class LobbyAddress:
     """
     Where a lobby is, and how to trust it.
 
+    :ivar host: name or address.
+    :ivar port: TCP port.
     :ivar tls: as `vinom.client.sdk.connect` takes it.
+    :ivar tls_name: the name in its certificate; ``None``: *host*.
     """
 
     host: str
@@ -48,26 +47,28 @@ class LobbyAddress:
 
 
 def add_lobby_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--connect`` and how it is trusted."""
+    """Declare ``--connect`` and the options of TLS."""
     parser.add_argument(
         "--connect",
         metavar="HOST:PORT",
         default=_DEFAULT,
-        help=f"the lobby ({_DEFAULT})",
+        help=f"connect to this lobby ({_DEFAULT})",
     )
     parser.add_argument(
-        "--tls", action="store_true", help="use TLS, trusting what this machine trusts"
+        "--tls",
+        action="store_true",
+        help="use TLS, with the authorities that this machine trusts",
     )
     parser.add_argument(
         "--tls-authority",
         metavar="FILE",
         type=Path,
-        help="use TLS, trusting this certificate (PEM)",
+        help="use TLS, with this authority's certificate (PEM)",
     )
     parser.add_argument(
         "--tls-name",
         metavar="NAME",
-        help="what the lobby's certificate is for, if not HOST",
+        help="expect this name in the lobby's certificate (default: HOST)",
     )
 
 
@@ -75,7 +76,7 @@ def lobby_address(options: argparse.Namespace) -> LobbyAddress:
     """
     Read what `add_lobby_arguments` declared.
 
-    :raises Misconfigured: it makes no sense.
+    :raises Misconfigured: an address or a file is invalid.
     """
     host, port = parse_address(options.connect)
     tls: bytes | Literal[True] | None = True if options.tls else None
@@ -120,7 +121,7 @@ def find_game(spec: str) -> tuple[str, Game[Any, Any]]:
     Find an installed game by name, or any by ``package.module:Class``.
 
     :returns: its name and the game.
-    :raises Misconfigured: there is none.
+    :raises Misconfigured: there is no such game.
     """
     if ":" in spec:
         game = load_game(spec)
@@ -128,7 +129,7 @@ def find_game(spec: str) -> tuple[str, Game[Any, Any]]:
     games = load_games()
     if spec not in games:
         raise Misconfigured(
-            f"no installed game is called {spec!r}; there are "
+            f"no installed game is called {spec!r}; choose one of "
             f"{', '.join(sorted(games))}, or give package.module:Class"
         )
     return spec, games[spec]
@@ -138,7 +139,8 @@ def parse_json(flag: str, text: str | None) -> Any:
     """
     Read an option that is one JSON object.
 
-    :raises Misconfigured: it is not.
+    :param flag: the option, for errors.
+    :raises Misconfigured: *text* is something else.
     """
     if text is None:
         return None
@@ -152,18 +154,23 @@ def parse_json(flag: str, text: str | None) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
-    parser.add_argument("game", choices=["maze"], help="what to play")
+    """Declare the command's arguments."""
+    parser.add_argument("game", choices=["maze"], help="play this game")
     add_lobby_arguments(parser)
-    parser.add_argument("--name", help="what others see (your user name)")
-    parser.add_argument("--options", metavar="JSON", help="the game's options")
+    parser.add_argument(
+        "--name", help="show this name to others (default: your user name)"
+    )
+    parser.add_argument(
+        "--options", metavar="JSON", help="play with these options of the game"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """
-    Play; 0 unless the lobby cannot be reached or refuses us.
+    Play.
 
-    :raises Misconfigured: this is no terminal, or the options make no sense.
+    :returns: exit code: 0 unless the lobby cannot be reached or refuses us.
+    :raises Misconfigured: this isn't a terminal, or an option is invalid.
     """
     if not (sys.stdin.isatty() and can_draw(sys.stdout, os.environ)):
         raise Misconfigured("this needs a terminal; vinom bots plays without one")
@@ -206,7 +213,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 class AtTerminal:
-    """A game, with the terminal taken for as long as it lasts."""
+    """
+    A game that owns the terminal while it runs.
+
+    :param reactor: runs it.
+    :param game: the game.
+    :param screen: draws on the terminal.
+    """
 
     def __init__(self, reactor: Any, game: MazeGame, screen: Screen) -> None:
         self.game, self._screen = game, screen

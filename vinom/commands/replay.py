@@ -1,4 +1,4 @@
-"""``vinom replay FILE...``: play recordings again and compare where they end."""
+"""``vinom replay FILE...``: play recordings again and compare their ends."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ from vinom.model import MatchPlan
 from vinom.play.play import Play
 from vinom.play.recording import Recording, ReplayResult, read_recording, replay
 
-#: Nothing that happens takes longer to watch than this, seconds.
+#: Longest pause between two things that happen, when watched, seconds.
 _LONGEST_WAIT = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
+    """Declare the command's arguments."""
     parser.add_argument(
-        "files", metavar="FILE", type=Path, nargs="+", help=".vinomrec files"
+        "files",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="replay these .vinomrec files",
     )
     parser.add_argument(
         "--game",
@@ -39,21 +43,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--watch", action="store_true", help="draw it while it plays")
     parser.add_argument(
-        "--speed", type=float, default=1.0, help="with --watch: 2 is twice as fast"
+        "--speed",
+        type=float,
+        default=1.0,
+        help="with --watch: play this many times as fast (1)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """
-    Replay; 0 if all end as they were recorded, 1 if one does not.
+    Replay, and print a comparison.
 
-    Of several files, those that cannot be replayed are told and passed over.
+    If one of several files cannot be replayed, print why and continue with the next.
 
-    :returns: the exit code; 2 if one of several could not be replayed.
+    :returns: exit code: 0 if all end as they were recorded, 1 if one does not, 2 if
+        one of several could not be replayed.
     :raises Misconfigured: the only file, or its game, cannot be read.
     """
     if not 0 < options.speed < math.inf:
-        raise Misconfigured("--speed must be a number above 0")
+        raise Misconfigured(f"--speed {options.speed} must be a number above 0")
     named = None if options.game is None else load_game(options.game)
     codes = []
     for path in options.files:
@@ -86,7 +94,7 @@ def _replay_file(
 
 
 def describe(recording: Recording, result: ReplayResult) -> str:
-    """Say in a few lines what a replay showed."""
+    """Write the result of a replay for people, in a few lines."""
     plan, ending = recording.header.plan, recording.ending
     lines = [
         f"{plan.match_id}: {plan.game}, {len(plan.seats)} players, "
@@ -94,7 +102,9 @@ def describe(recording: Recording, result: ReplayResult) -> str:
         f"after {result.time:.1f} s"
     ]
     if ending is None:
-        lines.append("it has no end: it still goes on, or its process was killed")
+        lines.append(
+            "it has no end: the match is still running, or its process was killed"
+        )
     else:
         lines.append(
             f"recorded end: {ending.end.reason} {ending.end.view_hash}".rstrip()
@@ -127,7 +137,7 @@ def _watched(
     sleep: Callable[[float], None],
     speed: float,
 ) -> ReplayResult:
-    """Replay at the pace it was played, on a terminal or as lines."""
+    """Replay at the original pace, drawn on a terminal or printed as lines."""
     screen = Screen(out) if can_draw(out, os.environ) else None
     picture = Picture(recording.header.plan, game)
     guard = guard_games(is_told=False)
@@ -155,7 +165,12 @@ def _watched(
 
 
 class Picture:
-    """Shows the public view of a game: the maze as a maze, others as text."""
+    """
+    Shows the public view of a game: the maze drawn, others as text.
+
+    :param plan: of the recorded match.
+    :param game: makes the views.
+    """
 
     def __init__(self, plan: MatchPlan, game: Game[Any, Any]) -> None:
         self._plan, self._game = plan, game
@@ -163,7 +178,7 @@ class Picture:
         self._frame = 0
 
     def line(self, play: Play) -> str:
-        """Say in one line how it stands."""
+        """Write the current view in one line."""
         view = self._view(play)
         if self._plan.game == "maze":
             text = headline(self._scene(play, view))
@@ -172,7 +187,7 @@ class Picture:
         return f"{play.time:8.2f} s  version {play.version}  {text}"
 
     def draw(self, play: Play, width: int, height: int, unicode: bool) -> list[str]:
-        """Draw how it stands, as lines that fit a terminal."""
+        """Draw the current view, as lines that fit a terminal."""
         self._frame += 1
         view = self._view(play)
         if self._plan.game == "maze":
@@ -187,7 +202,7 @@ class Picture:
         return [self.line(play)[:width], *(row[:width] for row in text.split("\n"))]
 
     def _view(self, play: Play) -> Any:
-        """Show what a spectator would have decoded."""
+        """Make the view that a spectator would have decoded."""
         if self._setup is None:
             self._setup = msgspec.to_builtins(self._game.setup(play.state))
         audience = self._game.audience(play.state, None)

@@ -50,7 +50,11 @@ _RETRY_SECONDS = 0.02
 
 
 class _Link(Protocol):
-    """One end of a control link: frames in, frames out."""
+    """
+    One end of a control link: frames in, frames out.
+
+    :param clock: for what must be sent later.
+    """
 
     transport: ITCPTransport
     _log = Logger()
@@ -89,7 +93,7 @@ class _Link(Protocol):
         self._forget_unsent()
 
     def abort(self) -> None:
-        """Close at once; nothing more is heard."""
+        """Close at once; nothing more is received."""
         if self._is_open:
             self._is_open = False
             self._forget_unsent()
@@ -144,7 +148,7 @@ class _Link(Protocol):
                 return
             self._retry = self._clock.callLater(_RETRY_SECONDS, self._flush, to)
         except OSError:
-            # The peer is gone; its last words may still be to be read.
+            # The peer is gone; its last words may still be unread.
             self._unsent.clear()
         if self._is_closing and not self._unsent:
             self.transport.loseConnection()
@@ -159,21 +163,26 @@ class _Link(Protocol):
 
 
 class LinkOwner(Shape):
-    """Who hears what a game server says."""
+    """What receives the messages of a game server: `vinom.fleet.server.GameServer`."""
 
     def received(self, message: AnyToNode) -> None:
-        """It said this."""
+        """It sent this."""
 
     def lost(self) -> None:
         """The link is closed, and was read to its end."""
 
 
-#: Told of each game server that named itself; ``None`` refuses the link.
+#: Called with each game server that named itself; ``None`` refuses the link.
 Arrived = Callable[[Ready, "ControlLink"], LinkOwner | None]
 
 
 class ControlLink(_Link):
-    """The node's end of one link."""
+    """
+    The node's end of one link.
+
+    :param clock: for what must be sent later, and for silent peers.
+    :param arrived: called when the game server has named itself.
+    """
 
     def __init__(self, clock: IReactorTime, arrived: Arrived) -> None:
         super().__init__(clock)
@@ -193,7 +202,7 @@ class ControlLink(_Link):
             owner.lost()
 
     def send(self, message: ToServer) -> None:
-        """Tell the game server; in vain when it is gone."""
+        """Send it to the game server; without effect when that is gone."""
         self._send(message)
 
     def _frame_received(self, frame: bytes) -> None:
@@ -220,7 +229,12 @@ class ControlLink(_Link):
 
 
 class ControlServer(ServerFactory):
-    """Take the links that game servers dial."""
+    """
+    Take the links that game servers dial, at any stream endpoint.
+
+    :param clock: for what must be sent later, and for silent peers.
+    :param arrived: called when a game server has named itself.
+    """
 
     noisy = False
 
@@ -234,7 +248,14 @@ class ControlServer(ServerFactory):
 
 
 class ControlClient(_Link):
-    """A game server's end of its link."""
+    """
+    A game server's end of its link.
+
+    :param clock: for what must be sent later.
+    :param ready: the first message.
+    :param received: called with each message.
+    :param lost: called once, when the link is closed.
+    """
 
     def __init__(
         self,
@@ -256,10 +277,10 @@ class ControlClient(_Link):
 
     def send(self, message: ToNode) -> None:
         """
-        Tell the node: at once, and so before anything sent later elsewhere.
+        Send it to the node: at once, and so before anything sent later elsewhere.
 
-        Who came and went is no ground for anything that a player is told. Those
-        of one turn of the reactor leave together, each being as dear as a datagram.
+        Nothing that players are sent depends on who came and went. Such messages of
+        one turn of the reactor leave together: each would cost as much as a datagram.
         """
         self._send(message, can_wait=isinstance(message, SeatChanged))
 
@@ -287,6 +308,9 @@ def dial(
     """
     Link a game server to its node.
 
+    :param endpoint: where the node takes links: a UNIX socket, or TLS.
+    :param clock: for what must be sent later.
+    :param ready: the first message.
     :param received: called with each message.
     :param lost: called once, when the link is closed.
     """

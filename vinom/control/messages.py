@@ -1,14 +1,9 @@
 """
-What a node and its game servers say to each other over a control link.
+The messages between a node and its game servers, on a control link.
 
 MessagePack structs in frames (`FrameReader`); the same over a UNIX socket and
-TLS. Source: docs/protocol/control.rst.
-
-The two roots of all control messages.
-
-Seats whose players are connected to the node, which relays for them.
-
-Source: docs/protocol/control.rst, section "Relayed seats".
+TLS. Those named ``Relay...`` are for seats whose players are connected to the node,
+which relays for them. Source: docs/protocol/control.rst.
 """
 
 from __future__ import annotations
@@ -22,20 +17,207 @@ from msgspec import Meta, Struct, field
 from vinom.errors import PeerError
 from vinom.model import EndReason, MatchEnd, MatchPlan, SeatPlan, Ticket
 
+#: Both sides are of one deployment; a mismatch ends the game server.
+CONTROL_PROTOCOL = 4
+
+#: Longest message, bytes: a match with many loadouts, far below what a
+#: process can afford to hold for its node.
+FRAME_LIMIT = 1024 * 1024
+
+_HEADER = 4
+
+#: One of `EndReason`, or a room would find out only while it closes.
+_Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
+
 
 class ToServer(Struct, frozen=True, tag_field="t"):
-    """Root of what a node tells a game server."""
+    """Root of what a node sends to a game server."""
 
 
 class ToNode(Struct, frozen=True, tag_field="t"):
-    """Root of what a game server tells its node."""
+    """Root of what a game server sends to its node."""
+
+
+class Bind(ToServer, frozen=True, tag="bind"):
+    """
+    Take this port and get ready; answered by `Bound` or `BindFailed`.
+
+    :ivar server: label inside the realm; the certificate is for ``*.<server>.<realm>``.
+    :ivar certificate: leaf and chain, PEM.
+    :ivar key: the leaf's private key, PEM; this process's own.
+    :ivar token_keys: key id to Ed25519 public key, PEM.
+    """
+
+    interface: str
+    port: int
+    server: str
+    realm: str
+    certificate: bytes
+    key: bytes
+    token_keys: dict[str, bytes]
+
+
+class OpenRoom(ToServer, frozen=True, tag="open_room"):
+    """
+    Host this match; answered by `RoomOpened` or `RoomEnded`.
+
+    :ivar is_relayed: it is a room of the node's, whose players are there, and the
+        node alone decides how long it may stand empty.
+    """
+
+    plan: MatchPlan
+    tickets: tuple[Ticket, ...]
+    is_relayed: bool = False
+
+
+class AddTicket(ToServer, frozen=True, tag="add_ticket"):
+    """A player comes again with a new ticket; answered by `TicketAdded`."""
+
+    ticket: Ticket
+
+
+class Kick(ToServer, frozen=True, tag="kick"):
+    """Remove a seat's player for good."""
+
+    match_id: str
+    seat: int
+
+
+class CloseRoom(ToServer, frozen=True, tag="close_room"):
+    """End this match; answered by `RoomEnded` with this reason."""
+
+    match_id: str
+    reason: _Reason
+
+
+class Heartbeat(ToServer, frozen=True, tag="heartbeat"):
+    """Are you alive? Answered by `Alive` with the same number."""
+
+    number: int
+
+
+class TokenKeys(ToServer, frozen=True, tag="token_keys"):
+    """
+    Accept connect tokens of these keys and no others; answered by `TokenKeysTaken`.
+
+    :ivar keys: as in `Bind`.
+    """
+
+    number: int
+    keys: dict[str, bytes]
+
+
+class RotateCookies(ToServer, frozen=True, tag="rotate_cookies"):
+    """Make cookies with a new key; those of the last one stay valid for a while."""
+
+
+class Stop(ToServer, frozen=True, tag="stop"):
+    """Say goodbye to players and exit."""
+
+
+class Ready(ToNode, frozen=True, tag="ready"):
+    """The first message: which process this is."""
+
+    server_id: str
+    pid: int
+    protocol: int
+
+
+class Bound(ToNode, frozen=True, tag="bound"):
+    """The port is ours."""
+
+    port: int
+
+
+class BindFailed(ToNode, frozen=True, tag="bind_failed"):
+    """The port could not be had; the process takes another `Bind`."""
+
+    port: int
+    why: str
+
+
+class TokenKeysTaken(ToNode, frozen=True, tag="token_keys_taken"):
+    """Tokens of the keys of `TokenKeys` with this number are valid here."""
+
+    number: int
+
+
+class RoomOpened(ToNode, frozen=True, tag="room_opened"):
+    """Players may come."""
+
+    match_id: str
+
+
+class TicketAdded(ToNode, frozen=True, tag="ticket_added"):
+    """This ticket is known now."""
+
+    label: str
+
+
+class SeatChanged(ToNode, frozen=True, tag="seat_changed"):
+    """
+    A seat's connection changed.
+
+    :ivar state: "joined", "dropped", "returned" or "left".
+    """
+
+    match_id: str
+    seat: int
+    state: str
+
+
+class MatchStarted(ToNode, frozen=True, tag="match_started"):
+    """Match time runs."""
+
+    match_id: str
+
+
+class RoundEnded(ToNode, frozen=True, tag="round_ended"):
+    """A round has an outcome; the room may go on."""
+
+    match_id: str
+    outcome: dict[str, Any]
+
+
+class RoomEnded(ToNode, frozen=True, tag="room_ended"):
+    """The room is closed and its players know."""
+
+    end: MatchEnd
+
+
+class CookieKeyReport(Struct, frozen=True):
+    """
+    One of a game server's cookie keys, without its secret.
+
+    :ivar number: what its cookies begin with.
+    :ivar age: seconds since it was made.
+    :ivar left: seconds until its cookies stop being valid; ``None`` for the key
+        that makes them.
+    """
+
+    number: int
+    age: float
+    left: float | None = None
+
+
+class Alive(ToNode, frozen=True, tag="alive"):
+    """
+    Answers `Heartbeat`; sent once more, with number 0, before a game server ends.
+
+    :ivar figures: counters and gauges by name, for metrics: see
+        `vinom.reactor.figures`.
+    """
+
+    number: int
+    figures: dict[str, float]
+    cookie_keys: tuple[CookieKeyReport, ...] = ()
 
 
 class RelayWatch(ToServer, frozen=True, tag="relay_watch"):
     """
     Somebody of the node plays in this match or watches it, or nobody does any more.
 
-    Only while somebody does is the node told of states and events.
+    The node is sent states and events only while somebody does.
     """
 
     match_id: str
@@ -48,7 +230,7 @@ class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
 
     :ivar how: "join" (for the first time or again), "drop", "leave", or "bot": the
         game's bot has the seat from now on.
-    :ivar epoch: counts the seat's joins by way of the node; what is told of one that
+    :ivar epoch: counts the seat's joins by way of the node; a message about one that
         is no longer the newest is too late.
     :ivar number: of the last action that the node passed on for this seat.
     """
@@ -152,7 +334,7 @@ class RelayTaken(ToNode, frozen=True, tag="relay_taken"):
 
 class RelayFailed(ToNode, frozen=True, tag="relay_failed"):
     """
-    What this match shows cannot be told by way of the node; it goes on without.
+    What this match shows cannot be sent by way of the node; it goes on without.
 
     :ivar why: for the log.
     """
@@ -161,239 +343,9 @@ class RelayFailed(ToNode, frozen=True, tag="relay_failed"):
     why: str
 
 
-#: What a room's relayed players cause, and what they are told.
+#: What a room's relayed players cause, and what they are sent.
 ToRelayed = RelayWatch | RelaySeat | RelayNewcomer | RelayAction
 FromRelayed = RelayState | RelayEvent | RelayRefusal | RelayTaken | RelayFailed
-
-
-__all__ = [
-    "CONTROL_PROTOCOL",
-    "FRAME_LIMIT",
-    "AddTicket",
-    "Alive",
-    "AnyToNode",
-    "AnyToServer",
-    "Bind",
-    "BindFailed",
-    "Bound",
-    "CloseRoom",
-    "CookieKeyTold",
-    "Heartbeat",
-    "Kick",
-    "MatchStarted",
-    "OpenRoom",
-    "Ready",
-    "RelayAction",
-    "RelayEvent",
-    "RelayFailed",
-    "RelayNewcomer",
-    "RelayRefusal",
-    "RelaySeat",
-    "RelayState",
-    "RelayTaken",
-    "RelayWatch",
-    "RoomEnded",
-    "RoomOpened",
-    "RotateCookies",
-    "RoundEnded",
-    "SeatChanged",
-    "Stop",
-    "TicketAdded",
-    "ToNode",
-    "ToServer",
-    "TokenKeys",
-    "TokenKeysTaken",
-    "decode_to_node",
-    "decode_to_server",
-    "encode",
-]
-
-#: Both sides are of one deployment; a mismatch ends the game server.
-CONTROL_PROTOCOL = 4
-
-#: Longest message, bytes: a match with many loadouts, far below what a
-#: process can afford to hold for its node.
-FRAME_LIMIT = 1024 * 1024
-
-_HEADER = 4
-
-#: One of `EndReason`, or a room would find out only while it closes.
-_Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
-
-
-class Bind(ToServer, frozen=True, tag="bind"):
-    """
-    Take this port and get ready; answered by `Bound` or `BindFailed`.
-
-    :ivar server: label inside the realm; the certificate is for ``*.<server>.<realm>``.
-    :ivar certificate: leaf and chain, PEM.
-    :ivar key: the leaf's private key, PEM; this process's own.
-    :ivar token_keys: key id to Ed25519 public key, PEM.
-    """
-
-    interface: str
-    port: int
-    server: str
-    realm: str
-    certificate: bytes
-    key: bytes
-    token_keys: dict[str, bytes]
-
-
-class OpenRoom(ToServer, frozen=True, tag="open_room"):
-    """
-    Host this match; answered by `RoomOpened` or `RoomEnded`.
-
-    :ivar is_relayed: it is a room of the node's, whose players are there, and the
-        node alone decides how long it may stand empty.
-    """
-
-    plan: MatchPlan
-    tickets: tuple[Ticket, ...]
-    is_relayed: bool = False
-
-
-class AddTicket(ToServer, frozen=True, tag="add_ticket"):
-    """A player comes again with a new ticket; answered by `TicketAdded`."""
-
-    ticket: Ticket
-
-
-class Kick(ToServer, frozen=True, tag="kick"):
-    """Remove a seat's player for good."""
-
-    match_id: str
-    seat: int
-
-
-class CloseRoom(ToServer, frozen=True, tag="close_room"):
-    """End this match; answered by `RoomEnded` with this reason."""
-
-    match_id: str
-    reason: _Reason
-
-
-class Heartbeat(ToServer, frozen=True, tag="heartbeat"):
-    """Are you alive? Answered by `Alive` with the same number."""
-
-    number: int
-
-
-class TokenKeys(ToServer, frozen=True, tag="token_keys"):
-    """
-    Accept connect tokens of these keys and no others; answered by `TokenKeysTaken`.
-
-    :ivar keys: as in `Bind`.
-    """
-
-    number: int
-    keys: dict[str, bytes]
-
-
-class RotateCookies(ToServer, frozen=True, tag="rotate_cookies"):
-    """Make cookies with a new key; those of the last one stay good for a while."""
-
-
-class Stop(ToServer, frozen=True, tag="stop"):
-    """Say goodbye to players and exit."""
-
-
-class Ready(ToNode, frozen=True, tag="ready"):
-    """The first message: which process this is."""
-
-    server_id: str
-    pid: int
-    protocol: int
-
-
-class Bound(ToNode, frozen=True, tag="bound"):
-    """The port is ours."""
-
-    port: int
-
-
-class BindFailed(ToNode, frozen=True, tag="bind_failed"):
-    """The port could not be had; the process takes another `Bind`."""
-
-    port: int
-    why: str
-
-
-class TokenKeysTaken(ToNode, frozen=True, tag="token_keys_taken"):
-    """Tokens of the keys of `TokenKeys` with this number are good here."""
-
-    number: int
-
-
-class RoomOpened(ToNode, frozen=True, tag="room_opened"):
-    """Players may come."""
-
-    match_id: str
-
-
-class TicketAdded(ToNode, frozen=True, tag="ticket_added"):
-    """This ticket is known now."""
-
-    label: str
-
-
-class SeatChanged(ToNode, frozen=True, tag="seat_changed"):
-    """
-    A seat's connection changed.
-
-    :ivar state: "joined", "dropped", "returned" or "left".
-    """
-
-    match_id: str
-    seat: int
-    state: str
-
-
-class MatchStarted(ToNode, frozen=True, tag="match_started"):
-    """Match time runs."""
-
-    match_id: str
-
-
-class RoundEnded(ToNode, frozen=True, tag="round_ended"):
-    """A round has an outcome; the room may go on."""
-
-    match_id: str
-    outcome: dict[str, Any]
-
-
-class RoomEnded(ToNode, frozen=True, tag="room_ended"):
-    """The room is closed and its players are told."""
-
-    end: MatchEnd
-
-
-class CookieKeyTold(Struct, frozen=True):
-    """
-    One of a game server's cookie keys, without its secret.
-
-    :ivar number: what its cookies begin with.
-    :ivar age: seconds since it was made.
-    :ivar left: seconds until its cookies stop being good; ``None`` for the key
-        that makes them.
-    """
-
-    number: int
-    age: float
-    left: float | None = None
-
-
-class Alive(ToNode, frozen=True, tag="alive"):
-    """
-    Answers `Heartbeat`; the last words of a game server, too, with number 0.
-
-    :ivar figures: counters and gauges by name, for metrics: see
-        `vinom.reactor.figures`.
-    """
-
-    number: int
-    figures: dict[str, float]
-    cookie_keys: tuple[CookieKeyTold, ...] = ()
 
 
 AnyToServer = (
@@ -451,7 +403,7 @@ def encode(message: ToServer | ToNode) -> bytes:
 
 def decode_to_server(payload: bytes) -> AnyToServer:
     """
-    Read what a node tells.
+    Read what a node sent.
 
     :raises PeerError: not one of the messages; names the field.
     """
@@ -460,7 +412,7 @@ def decode_to_server(payload: bytes) -> AnyToServer:
 
 def decode_to_node(payload: bytes) -> AnyToNode:
     """
-    Read what a game server tells.
+    Read what a game server sent.
 
     :raises PeerError: not one of the messages; names the field.
     """

@@ -1,7 +1,8 @@
 """
-One player's line to the lobby: feed the machine, do what it asks, hang up.
+One player's conversation: what comes on its line, who answers it, what it may cost.
 
-What conversations are carried by, served by, and may cost.
+`vinom.conversation.talk` keeps the order of requests and answers, without a clock and
+without a line; this is its adapter.
 """
 
 from __future__ import annotations
@@ -21,19 +22,17 @@ from vinom.conversation.talk import Send, Talk, Work
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.buckets import TokenBucket
 from vinom.lines.shared import Shared
-from vinom.messages.catalogue import (
+from vinom.messages.catalogue import decode_body
+from vinom.messages.envelope import (
     Asked,
-    Hello,
-    MatchEnded,
-    MatchFound,
-    QueueStatus,
+    Envelope,
+    Push,
+    Request,
     RequestId,
     Unusable,
-    Welcome,
-    decode_body,
     decode_envelope,
 )
-from vinom.messages.envelope import Envelope, Push, Request
+from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus, Welcome
 from vinom.messages.rooms import ROOM_REQUESTS
 from vinom.model import Player
 from vinom.reactor.waits import Waits
@@ -48,7 +47,7 @@ class Line(Protocol):
     `Conversation.lost` once.
 
     :ivar host: the peer's address.
-    :ivar ends_at_match: `MatchFound` is the last thing said on it.
+    :ivar ends_at_match: `MatchFound` is the last message on it.
     :ivar opened_at: when the connection came, seconds since the Unix epoch.
     """
 
@@ -62,7 +61,7 @@ class Line(Protocol):
 
     @property
     def has_unsent(self) -> bool:
-        """Does anything wait, said in this turn too; or did it, when the line ended?"""
+        """Does anything wait, sent in this turn too; or did it, when the line ended?"""
 
     def send(self, message: bytes | Shared) -> None:
         """
@@ -75,7 +74,7 @@ class Line(Protocol):
         """
         Close when everything is sent.
 
-        :param code: why; ``None`` if there is nothing more to say.
+        :param code: why; ``None`` if there is nothing more to send.
         :param reason: the same in words.
         """
 
@@ -83,9 +82,9 @@ class Line(Protocol):
 @attrs.frozen
 class Followed:
     """
-    An answer after which more is to be said at once.
+    An answer after which more is to be sent at once.
 
-    :ivar then: says it.
+    :ivar then: sends it.
     """
 
     push: Push
@@ -98,10 +97,11 @@ class Bounds:
     What one conversation may cost. Times: seconds.
 
     :ivar hello_seconds: time for a hello, from when the connection came.
-    :ivar idle_seconds: silence after which one who waits for nothing is sent away.
-    :ivar rate: messages a second.
+    :ivar idle_seconds: silence after which the line of a player who waits for nothing
+        is closed.
+    :ivar rate: messages per second.
     :ivar burst: messages at once.
-    :ivar actions: actions a second, twice that at once; they count for themselves.
+    :ivar actions: actions per second, twice that at once; counted apart from messages.
     """
 
     hello_seconds: float = 10.0
@@ -111,13 +111,13 @@ class Bounds:
     actions: float = 100.0
 
 
-class Desk(Protocol):
+class Answering(Protocol):
     """
-    Who serves the requests: the lobby.
+    What answers requests: `vinom.desk.Desk`, which is above us.
 
     :ivar errors: how many players were refused something, by code.
-    :ivar hellos: who did not say hello yet.
-    :ivar idle: everybody else, until it is looked at whether they are silent.
+    :ivar hellos: conversations whose hello is due, until their time is over.
+    :ivar idle: all others, until it is time to see whether they are silent.
     """
 
     errors: Counter[str]
@@ -166,9 +166,13 @@ class Conversation:
     """
     Carry one conversation.
 
+    :param desk: answers its requests.
+    :param line: what carries it.
+    :param clock: for rates and silence; its seconds are those of the Unix epoch.
+    :param bounds: what it may cost.
     :ivar host: the peer's address.
     :ivar player: who it is, once that is known.
-    :ivar is_open: can it still be told something?
+    :ivar is_open: can it still be sent something?
     :ivar line: what carries it.
     :ivar places: its places in live rooms, by room.
     """
@@ -176,7 +180,7 @@ class Conversation:
     _log = Logger()
 
     def __init__(
-        self, desk: Desk, line: Line, clock: IReactorTime, bounds: Bounds
+        self, desk: Answering, line: Line, clock: IReactorTime, bounds: Bounds
     ) -> None:
         self.host = line.host
         self.player: Player | None = None
@@ -193,7 +197,7 @@ class Conversation:
         self._catching_up: tuple[Callable[[], None], ...] = ()
         desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
 
-    # What the line tells.
+    # What the line reports.
 
     def received(self, message: bytes) -> None:
         """One whole message came."""
@@ -294,7 +298,7 @@ class Conversation:
         self.places = places
         self._place = next(iter(places.values())) if len(places) == 1 else None
 
-    # What the rest of the node tells.
+    # What the rest of the node sends.
 
     @property
     def is_behind(self) -> bool:
@@ -306,23 +310,23 @@ class Conversation:
         self._catching_up = (*self._catching_up, call)
 
     def pass_on(self, message: Shared) -> None:
-        """Tell the player what others are told as well; nothing special follows."""
+        """Send the player what others are sent as well; nothing special follows."""
         if self.is_open and self.player is not None:
             self.line.send(message)
 
-    def tell(self, push: Push) -> None:
-        """Tell the player what happened; `MatchFound` may end the line."""
+    def send(self, push: Push) -> None:
+        """Send the player what happened; `MatchFound` may end the line."""
         self._note(push)
-        self._talk.told(push)
+        self._talk.pushed(push)
         self._flush()
 
     def warn(self, refusal: Refused) -> None:
-        """Tell the player what went wrong."""
+        """Send the player what went wrong."""
         self._talk.warned(refusal)
         self._flush()
 
     def refuse(self, refusal: Refused, id: RequestId) -> None:
-        """Answer a request that was taken long ago: it cannot be."""
+        """Refuse a request that was taken long ago."""
         self._talk.misunderstood(refusal, id)
         self._flush()
 
@@ -332,7 +336,7 @@ class Conversation:
         self._flush()
 
     def _complain_of_rate(self, now: float, id: RequestId, bucket: TokenBucket) -> None:
-        """Refuse a message for its rate; who goes on regardless is sent away."""
+        """Refuse a message for its rate; end the line of a player who does not stop."""
         wait = bucket.wait(now)
         refusal = Refused(
             Code.RATE_LIMITED, "too many messages", {"retry_after": round(wait, 3)}
@@ -348,8 +352,9 @@ class Conversation:
 
     def _flush(self) -> None:
         talk = self._talk
-        while talk.outbox:
-            for item in talk.take_outbox():
+        while outbox := talk.outbox:
+            talk.outbox = []
+            for item in outbox:
                 if type(item) is Send:
                     self.line.send(item.message)
                     if item.code:
@@ -362,17 +367,17 @@ class Conversation:
 
     def _start(self, request: Request) -> None:
         if type(request) in ROOM_REQUESTS:
-            # Nobody waits for anything: a coroutine would only cost time.
+            # They never wait for anything: a coroutine would only cost time.
             self._work_now(request)
             return
         work = self._work(request)
         try:
             work.send(None)
         except StopIteration:
-            # Nobody had to be waited for, as mostly; a Deferred would cost as much
+            # It did not have to wait, as mostly; a Deferred would cost as much
             # as the answer.
             return
-        # It goes on where it stopped: what it waits for says so until it is there.
+        # It goes on where it stopped, when what it waits for is there.
         Deferred.fromCoroutine(work).addErrback(
             lambda failure: self._log.failure("conversation failed", failure)
         )
@@ -410,7 +415,7 @@ class Conversation:
         self._flush()
 
     def _not_done(self, request: Request, error: Exception) -> None:
-        """Say why a request cannot be."""
+        """Refuse a request that failed."""
         match error:
             case Refused():
                 refusal = error
@@ -456,13 +461,13 @@ class Conversation:
             self._talk.overdue()
             self._flush()
             return
-        now, patience = self._clock.seconds(), self._bounds.idle_seconds
+        now, timeout = self._clock.seconds(), self._bounds.idle_seconds
         if self._is_waiting or self.places:
-            self._desk.idle.add(self, now + patience)
-        elif now >= self._heard + patience:
+            self._desk.idle.add(self, now + timeout)
+        elif now >= self._heard + timeout:
             self.end(Refused(Code.TIMEOUT, "nothing was heard for long"))
         else:
-            self._desk.idle.add(self, self._heard + patience)
+            self._desk.idle.add(self, self._heard + timeout)
 
     def _over(self) -> None:
         if self.is_open:

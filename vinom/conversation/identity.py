@@ -1,15 +1,14 @@
 """
-Who is it? Through `twisted.cred`: guests, outside tokens, and strcred's checkers.
+Who says hello: guests, holders of outside tokens, accounts of strcred's checkers.
 
-A checker's avatar id is a private account name. What other players see is a
-player id made of it by a hash, so that an account has one id on every node and
-nobody learns the account from it. Between hellos a player proves itself by its
-player key, of which only the hash is kept.
+All but guests go through `twisted.cred`. A checker's avatar id is a private account
+name. Other players see a player id, which is a hash of it: an account has one id on
+every node, and nobody learns the account from it. Between hellos a player proves
+itself by its player key, of which only the hash is kept.
 
-Identity tokens: JWTs of an outside provider, who vouches for an account.
-
-Only public keys are taken, so whoever reads our configuration cannot mint. The
-key decides the algorithm, never the token (RFC 8725, section 3.1).
+An outside token is a JWT of an identity provider, which vouches for an account. We
+have its public keys only, so that a reader of our configuration cannot make tokens.
+The key decides the algorithm, never the token (RFC 8725, section 3.1).
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ from zope.interface import Interface, implementer
 
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.limits.buckets import NetworkBuckets, is_loopback
-from vinom.messages.catalogue import Hello
+from vinom.messages.lobby import Hello
 from vinom.model import Player
 from vinom.play.choices import clean_name
 from vinom.ports import IPlayerStore
 
-#: Who may play under any name, without proof.
+#: Which players may come without proof, under any name.
 GuestPolicy = Literal["no", "loopback", "yes"]
 
 
@@ -69,9 +68,10 @@ class OutsideToken:
 @implementer(ICredentialsChecker)
 class OutsideTokenChecker:
     """
-    Let in whom an outside provider vouches for.
+    Let in accounts that an outside provider vouches for.
 
     :param verify: token and Unix time to account name; raises `Refused`.
+    :param now: the time, seconds since the Unix epoch.
     """
 
     credentialInterfaces = (IOutsideToken,)
@@ -91,7 +91,12 @@ class OutsideTokenChecker:
 
 @implementer(ICredentialsChecker)
 class FirstThatKnows:
-    """Ask several checkers of one sort of credentials in turn; one yes is enough."""
+    """
+    Ask several checkers of one sort of credentials in turn; one yes is enough.
+
+    :param sort: the interface of these credentials.
+    :param checkers: in the order in which they are asked.
+    """
 
     def __init__(
         self, sort: type[Interface], checkers: Sequence[ICredentialsChecker]
@@ -130,7 +135,7 @@ def _portal(checkers: Sequence[ICredentialsChecker]) -> Portal:
 @attrs.frozen
 class Introduction:
     """
-    What the player says of itself, beside its proof.
+    What a player says of itself, beside its proof.
 
     :ivar kind: which sort of account; equal names of two sorts are two players.
     :ivar name: a clean one, or ``None`` for any.
@@ -167,7 +172,7 @@ class Known:
     A player who proved who it is.
 
     :ivar key: its secret for the next hello.
-    :ivar is_new: nobody has ever heard of this player.
+    :ivar is_new: no match and no queue can have this player.
     """
 
     player: Player
@@ -179,10 +184,12 @@ class Identity:
     """
     Answer hellos.
 
-    :param checkers: of `twisted.cred`, strcred's among them.
-    :param guests: who may come without proof.
+    :param players: remembers players by the hashes of their keys.
+    :param entropy: gives that many random bytes.
     :param now: the time, seconds since the Unix epoch.
-    :param key_seconds: how long a player key lives after its last use.
+    :param guests: which players may come without proof.
+    :param checkers: of `twisted.cred`, strcred's among them.
+    :param key_seconds: how long a player key is valid after its last use.
     """
 
     _log = Logger()
@@ -203,8 +210,8 @@ class Identity:
         self._portal = _portal(checkers)
         # Guessing passwords is what this slows; success costs nothing.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
-        # Guessing keys is hopeless: this only bounds what looking them up costs, and
-        # is so wide that who has one gets in beside somebody who guesses.
+        # Guessing keys is hopeless: this only bounds what looking them up costs. It is
+        # wide, so that a player with a key gets in beside somebody who guesses.
         self._wrong_keys = NetworkBuckets(rate=20, burst=200)
 
     async def identify(self, hello: Hello, host: str) -> Known:
@@ -315,7 +322,7 @@ def _credentials(
 
 def _hash(key: str) -> str:
     """
-    Hash a player key for the store: whoever reads the store learns no key.
+    Hash a player key for the store, so that a reader of the store learns no key.
 
     One fast round is enough for 192 random bits.
     """
@@ -353,7 +360,7 @@ class OutsideVerifier:
         Give the account (``sub``) that *token* vouches for.
 
         :param now: seconds since the Unix epoch.
-        :raises Refused: `UNAUTHORIZED`; the message says what the player can mend.
+        :raises Refused: `UNAUTHORIZED`; the message says what the player can change.
         """
         claims = self._open(token)
         audiences = claims.get("aud")

@@ -17,16 +17,8 @@ import attrs
 from msgspec import Struct
 
 from vinom.errors import Code, Refused
-from vinom.messages.catalogue import (
-    Asked,
-    Hello,
-    MatchFound,
-    Push,
-    RequestId,
-    Welcome,
-    encode_failure,
-    encode_push,
-)
+from vinom.messages.envelope import Asked, Push, RequestId, encode_failure, encode_push
+from vinom.messages.lobby import Hello, MatchFound, Welcome
 
 #: Requests that may wait while an earlier one is worked on.
 MOST_HELD = 16
@@ -47,7 +39,7 @@ class Send(Struct, frozen=True, gc=False):
 @final
 class Work(Struct, frozen=True):
     """
-    The peer wants this; answer it with `answered` or `refused`.
+    A request to work on; answer it with `answered` or `refused`.
 
     A `Hello` is answered with `admitted` or `refused`.
     """
@@ -58,7 +50,7 @@ class Work(Struct, frozen=True):
 @final
 class HangUp(Struct, frozen=True):
     """
-    Everything is said; close when it is sent.
+    Nothing follows; close when everything is sent.
 
     :ivar code: why; ``None`` if the conversation simply came to its end.
     :ivar reason: the same in words.
@@ -85,13 +77,13 @@ _IDLE, _WORKING = Stage.IDLE, Stage.WORKING
 @attrs.define(eq=False)
 class Talk:
     """
-    One conversation; ``outbox`` is what the caller must act on.
+    One conversation; ``outbox`` is what the caller must take and act on, in order.
 
     A stage and plain methods, for each message takes some of these steps (decision
     0024). What was under way when the peer left, or was sent away, ends quietly.
 
-    :ivar ends_at_match: `MatchFound` is the last thing said...
-    :ivar stays: ...unless the peer wants to go on here.
+    :ivar ends_at_match: `MatchFound` is the last message...
+    :ivar stays: ...unless the peer asked to stay here.
     :ivar held: requests that wait for the one at work.
     """
 
@@ -103,11 +95,6 @@ class Talk:
     _at_work: RequestId = None
     _early: list[Push] = attrs.field(factory=list)
     _is_heard_out: bool = False
-
-    def take_outbox(self) -> list[Send | Work | HangUp]:
-        """Take what must be done, in order."""
-        outbox, self.outbox = self.outbox, []
-        return outbox
 
     # What the peer does.
 
@@ -131,7 +118,7 @@ class Talk:
             self._hold(asked)
 
     def misunderstood(self, refusal: Refused, id: RequestId) -> None:
-        """The peer sent what is no request, or too many of them."""
+        """The peer sent something that isn't a request, or too many of them."""
         if self.stage is not _CLOSED:
             self._fail(refusal, id)
 
@@ -161,7 +148,7 @@ class Talk:
 
     def answered(self, push: Push) -> None:
         """The request at work is done."""
-        if self._was(_WORKING):
+        if self.stage is _WORKING or self._was(_WORKING):
             self._say(push, self._at_work)
             self._go_on()
 
@@ -176,7 +163,7 @@ class Talk:
             self._go_on()
 
     def refused(self, refusal: Refused) -> None:
-        """The request at work, or the hello, cannot be."""
+        """The request at work, or the hello, is refused."""
         if self.stage is not _CHECKING:
             if self._was(_WORKING):
                 self._fail(refusal, self._at_work)
@@ -192,8 +179,8 @@ class Talk:
 
     # What else happens.
 
-    def told(self, push: Push) -> None:
-        """Something happened that the peer must know."""
+    def pushed(self, push: Push) -> None:
+        """Something happened that is news to the peer."""
         stage = self.stage
         if stage is _IDLE or stage is _WORKING:
             if not self._say(push):
@@ -213,7 +200,7 @@ class Talk:
             self.ended(Refused(Code.TIMEOUT, "no hello came in time"))
 
     def ended(self, refusal: Refused) -> None:
-        """The conversation cannot go on, and the peer is told why."""
+        """The conversation cannot go on; the peer is sent the reason."""
         if self.stage is not _CLOSED:
             self.stage = _CLOSED
             self._fail(refusal)

@@ -1,4 +1,4 @@
-"""``vinom doctor``: what keeps a node from running well here, and the remedies."""
+"""``vinom doctor``: check this machine for problems, and say how to fix them."""
 
 from __future__ import annotations
 
@@ -20,52 +20,56 @@ from vinom.node.sources import checked_path, gather
 from vinom.node.values import Switch
 
 _EPILOG = """\
-Besides these it takes every option of twistd vinom (twistd vinom --help), its file
-(--config) and its VINOM_* variables: give it what you give the node. Run it as the
-node's user, before the node or beside it; it changes nothing.
+It also takes every option of twistd vinom (twistd vinom --help), its file (--config)
+and its VINOM_* variables: configure it like the node. Run it as the node's user, before
+the node starts or while it runs; it changes nothing.
 
-Is the way from the internet to the game ports open? Ask from another machine:
+Can players reach the game ports? Test it from another machine:
   server$  vinom doctor --answer --config /etc/vinom.toml
   player$  vinom doctor --probe play.example.org:46063
 
-Exit code: 0 if nothing fails, 1 if something does, 2 if it is asked wrongly.
+Exit code: 0 if nothing fails, 1 if something does, 2 if an argument is invalid.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked."""
+    """Declare the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    # What is not a setting must not be mistaken for the beginning of one.
+    # Otherwise an unknown option could pass as the abbreviation of a setting.
     parser.allow_abbrev = False
     parser.add_argument(
         "--from",
         dest="source",
         metavar="ADDRESS",
-        help="a second address of this machine, from which a game port is asked",
+        help="test a game port from this second address of this machine",
     )
     parser.add_argument(
         "--time-from",
         metavar="URL",
-        help="a web server whose time this machine's is compared with",
+        help="compare this machine's clock with this web server's",
     )
     parser.add_argument(
         "--answer",
         action="store_true",
-        help="answer at the last free game port until Ctrl-C, and nothing else",
+        help="only answer probes, at the last free game port, until Ctrl-C",
     )
     parser.add_argument(
         "--for",
         dest="seconds",
         metavar="SECONDS",
         type=float,
-        help="with --answer: for so long",
+        help="with --answer: stop after this many seconds",
     )
     parser.add_argument(
-        "--probe", metavar="HOST:PORT", help="ask who answers there, and nothing else"
+        "--probe",
+        metavar="HOST:PORT",
+        help="only probe a machine where vinom doctor --answer runs",
     )
     parser.add_argument("--json", action="store_true", help="print findings as JSON")
-    parser.add_argument("--config", metavar="PATH", help="the node's TOML file")
+    parser.add_argument(
+        "--config", metavar="PATH", help="read the node's settings from this TOML file"
+    )
     for row in TABLE:
         how: dict[str, Any] = {"metavar": row.kind.metavar}
         if isinstance(row.kind, Switch):
@@ -79,14 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """
-    Look, and say what was found; 1 if something fails.
+    Check, and print the findings.
 
-    :raises Misconfigured: a setting or an option makes no sense.
+    :returns: exit code: 1 if something fails.
+    :raises Misconfigured: a setting or an option is invalid.
     """
     if options.answer and options.probe:
         raise Misconfigured("give --answer on one machine and --probe on the other")
     if options.seconds is not None and not (options.answer and options.seconds > 0):
-        raise Misconfigured("--for must be more than 0 seconds, and goes with --answer")
+        raise Misconfigured("--for must be more than 0 seconds, and needs --answer")
     if options.probe:
         return _show(probe(options.probe, os.urandom), options.json)
     settings = _settings(options)
@@ -98,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """Read what the node would read."""
+    """Read the settings as the node would."""
     given = {
         row.name: value
         for row in TABLE
@@ -109,17 +114,17 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _show(findings: list[Finding], as_json: bool) -> int:
-    """Print findings; gives the exit code."""
+    """Print findings; returns the exit code."""
     counts = count_verdicts(findings)
     if as_json:
-        told = {"findings": [attrs.asdict(one) for one in findings], "counts": counts}
-        print(json.dumps(told, indent=2))
+        report = {"findings": [attrs.asdict(one) for one in findings], "counts": counts}
+        print(json.dumps(report, indent=2))
     else:
-        print(told_in_lines(findings, shutil.get_terminal_size().columns))
+        print(in_lines(findings, shutil.get_terminal_size().columns))
     return 1 if counts["failure"] else 0
 
 
-def told_in_lines(findings: list[Finding], columns: int) -> str:
+def in_lines(findings: list[Finding], columns: int) -> str:
     """Write findings for people: verdict, name, sentence; below it the remedy."""
     verdicts = max(len(one.verdict) for one in findings)
     names = max(len(one.name) for one in findings)
@@ -135,7 +140,7 @@ def told_in_lines(findings: list[Finding], columns: int) -> str:
 
 
 def _wrapped(first: str, rest: str, text: str, width: int) -> list[str]:
-    # Commands and addresses are to be copied whole.
+    # Commands and addresses must stay whole, to be copied.
     return textwrap.wrap(
         text,
         width,

@@ -1,4 +1,4 @@
-"""``vinom doctor`` looks at everything, one thing after the other."""
+"""``vinom doctor``: every check, one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vinom.doctor.findings import Finding, failure, ok
 from vinom.doctor.machine import examine_limits, examine_store, watch_clock
 from vinom.doctor.network import examine_udp
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
-from vinom.doctor.trust import look_at
+from vinom.doctor.trust import examine_tls, look_at
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_games
 from vinom.keys.files import read_file
@@ -22,18 +22,19 @@ from vinom.node.build import find_checkers
 from vinom.node.settings import Settings
 from vinom.web.bearer import checked_token
 
-#: When no game can be loaded, tables of so many are reckoned with.
+#: Most seats of one table, as long as no game can be loaded.
 _USUAL_SEATS = 4
 
 
 @attrs.frozen
 class Examination:
     """
-    What is to be looked at.
+    What to check.
 
-    :ivar source: a second address of this machine, to ask a game port from.
-    :ivar time_from: URL of a web server whose time is asked for.
-    :ivar watch_seconds: for how long, at least, the clock is watched.
+    :ivar settings: the node's.
+    :ivar source: a second address of this machine, to test a game port from.
+    :ivar time_from: URL of a web server whose time is compared with ours.
+    :ivar watch_seconds: for how long, at least, to watch the clock.
     """
 
     settings: Settings
@@ -43,9 +44,10 @@ class Examination:
 
     def run(self, entropy: Callable[[int], bytes]) -> list[Finding]:
         """
-        Look, and change nothing.
+        Check everything, and change nothing.
 
-        :raises Misconfigured: what was asked for makes no sense.
+        :param entropy: gives random bytes.
+        :raises Misconfigured: *source* or *time_from* is invalid.
         """
         settings = self.settings
         finish_clock = watch_clock(self.watch_seconds)
@@ -56,6 +58,7 @@ class Examination:
             _node(settings, node),
             *examine_ports(settings, node),
             host,
+            *examine_tls(settings, node),
             *examine_udp(settings, addresses, self.source, entropy),
             *examine_limits(settings, node, most_seats),
             games,
@@ -68,30 +71,30 @@ class Examination:
 
 def _node(settings: Settings, node: int | None) -> Finding:
     if node is None:
-        return ok("node", "none runs on this state directory")
+        return ok("node", "no node runs on this state directory")
     try:
-        told = AdminLine(settings.admin_socket).get("status")
+        status = AdminLine(settings.admin_socket).get("status")
     except (Misconfigured, NotDone) as error:
         whose = f"process {node}" if node else "a process"
         return failure(
             "node",
-            f"{whose} has its admin socket, and does not answer: {error}",
-            "run this as the node's user; or look at its log, and start it again",
+            f"{whose} has the admin socket, but does not answer: {error}",
+            "run this as the node's user; or look at the node's log, and restart it",
         )
     return ok(
         "node",
-        f"process {node} runs here, {told['state']}, its lobby at {told['lobby']}",
+        f"process {node} runs here, {status['state']}, its lobby at {status['lobby']}",
     )
 
 
 def _games(settings: Settings) -> tuple[Finding, int]:
-    """Load the games; gives the most seats of one table too."""
+    """Load the games; returns the most seats of one table too."""
     try:
         games = load_games(settings.game)
     except Misconfigured as error:
-        return failure("games", str(error), "set game to what can be imported"), (
-            _USUAL_SEATS
-        )
+        return failure(
+            "games", str(error), "set game to a class that can be imported"
+        ), (_USUAL_SEATS)
     most = max((game.seats[1] for game in games.values()), default=_USUAL_SEATS)
     return ok("games", ", ".join(sorted(games))), most
 
@@ -101,7 +104,7 @@ def _certificates(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     path, key = settings.tls_certificate_file, settings.tls_key_file
     if path is None or key is None:
-        findings.append(ok("lobby certificate", "the node makes and renews its own"))
+        findings.append(ok("lobby certificate", "the node issues and renews its own"))
     else:
         name = "lobby certificate"
         try:
@@ -109,7 +112,7 @@ def _certificates(settings: Settings) -> list[Finding]:
         except Misconfigured as error:
             findings.append(_unusable(name, error))
         else:
-            host = settings.told_host
+            host = settings.public_host
             findings += doctor_trust.lobby_certificate(found, host, now)
     return [*findings, _authority(settings, now)]
 
@@ -122,7 +125,7 @@ def _authority(settings: Settings, now: float) -> Finding:
             return doctor_trust.authority(look_at(path, key, names), True, now)
         folder = settings.state_dir / "authority"
         if not _is_there(folder / "ca.pem"):
-            return ok("authority", "none yet; the node makes a private one")
+            return ok("authority", "none yet; the node creates a private one")
         found = look_at(folder / "ca.pem", folder / "ca.key")
         return doctor_trust.authority(found, False, now)
     except Misconfigured as error:
@@ -133,20 +136,20 @@ def _is_there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        # Not for us to see; reading it will say so.
+        # Hidden from us; reading it fails with the reason.
         return True
 
 
 def _unusable(
-    name: str, error: Misconfigured, usual: str = "put another file in its place"
+    name: str, error: Misconfigured, usual: str = "replace the file"
 ) -> Finding:
-    """Say what is wrong; the error may name the remedy itself."""
+    """Make a finding of an error, which may name the remedy itself."""
     told, _, remedy = str(error).partition("; ")
     return failure(name, told, remedy or usual)
 
 
 def _identity(settings: Settings) -> list[Finding]:
-    """Try what says who may come, and who may administer."""
+    """Check who may play, and who may administer."""
     findings = []
     try:
         checkers = find_checkers(settings, time.time)
@@ -159,7 +162,7 @@ def _identity(settings: Settings) -> list[Finding]:
             "loopback": "guests from this machine",
             "yes": "guests from everywhere",
         }[settings.guests]
-        told = f"{guests}, and who proves a name in one of {len(checkers)} ways"
+        told = f"{guests}, and players with credentials: {len(checkers)} checkers"
         findings.append(ok("identity", told if checkers else guests))
     path = settings.admin_token_file
     if path is not None:
@@ -168,5 +171,5 @@ def _identity(settings: Settings) -> list[Finding]:
         except Misconfigured as error:
             findings.append(_unusable("admin token", error))
         else:
-            findings.append(ok("admin token", f"{path} holds one"))
+            findings.append(ok("admin token", f"{path} contains one"))
     return findings

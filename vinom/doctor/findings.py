@@ -1,4 +1,4 @@
-"""What ``vinom doctor`` says: findings, and what they come to."""
+"""Findings of ``vinom doctor``, and their summary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Verdict = Literal["ok", "warning", "failure", "not checked"]
 @attrs.frozen
 class Finding:
     """
-    One thing that was looked at.
+    One thing that was checked.
 
     :ivar told: what was found, one sentence.
-    :ivar remedy: what to do about it, one sentence; whatever is not ok has one.
+    :ivar remedy: what to do about it, one sentence; ``None`` only if it is ok.
     """
 
     name: str
@@ -27,7 +27,10 @@ class Finding:
     @remedy.validator
     def _check_remedy(self, _: object, remedy: str | None) -> None:
         if (remedy is None) != (self.verdict == "ok"):
-            raise ValueError(f"{self.name}: what is not ok, and nothing else, is cured")
+            raise ValueError(
+                f"{self.name}: {self.verdict!r} with remedy {remedy!r}: every verdict "
+                "but ok must have one"
+            )
 
 
 def ok(name: str, told: str) -> Finding:
@@ -46,7 +49,7 @@ def failure(name: str, told: str, remedy: str) -> Finding:
 
 
 def not_checked(name: str, told: str, remedy: str) -> Finding:
-    """Nobody knows; the remedy is how to find out."""
+    """The result is unknown; the remedy is how to find out."""
     return Finding(name, "not checked", told, remedy)
 
 
@@ -64,7 +67,7 @@ def count_verdicts(findings: Iterable[Finding]) -> dict[Verdict, int]:
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """Say in one line what they come to."""
+    """Count findings by verdict, in one line for people."""
     counts = count_verdicts(findings)
     warnings = (
         "1 warning" if counts["warning"] == 1 else f"{counts['warning']} warnings"

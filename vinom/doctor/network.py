@@ -1,15 +1,12 @@
 """
-``vinom doctor`` asks by UDP: a game port of this machine, or another machine.
+What ``vinom doctor`` checks of addresses, and of the routes to game ports.
 
-What is wrong with addresses, and with the ways to them.
-
-Questions that ``vinom doctor`` asks a UDP port, and their answers.
+It sends questions over UDP: to a game port of this machine (``--from``), or to
+another machine (``--probe``) where ``--answer`` runs.
 
 A question is `_ASKS`, a nonce of 16 bytes, and zeros; the answer is `_ANSWERS`, the
-same nonce, and as many zeros: exactly as long, so that nobody gains by asking in
-another's name. An answer is no question, so that two who answer never begin to talk.
-
-``vinom doctor --answer``: be asked by another machine.
+same nonce, and as many zeros. It is exactly as long, so that a forged sender address
+gains nothing. An answer isn't a question, so two that answer never start a loop.
 """
 
 from __future__ import annotations
@@ -31,19 +28,26 @@ from vinom.node.settings import Settings
 #: Longest UDP payload that a game server or a player sends, bytes
 #: (source: docs/protocol/packets.rst).
 LONGEST_DATAGRAM = 1200
-#: What goes in front of it: the headers of UDP and of IPv4 or IPv6, bytes.
+#: Headers in front of it: of UDP and of IPv4 or IPv6, bytes.
 HEADERS = {4: 28, 6: 48}
-#: How the whole way to a server is tried: `vinom.doctor.command`.
+#: How the whole route to a server is tested: see `vinom.doctor.command`.
 _FROM_OUTSIDE = (
     "run vinom doctor --answer here, and vinom doctor --probe HOST:PORT on a machine "
-    "where players are"
+    "in the players' network"
 )
 
 
 def public_host(
     host: str, addresses: Sequence[str], problem: str | None, interface: str
 ) -> Finding:
-    """Judge what players are told: can they find it?"""
+    """
+    Judge the host that players connect to.
+
+    :param host: name or address.
+    :param addresses: what *host* resolves to.
+    :param problem: why it does not resolve, in words.
+    :param interface: where the node listens.
+    """
     name = "public host"
     if not addresses:
         return failure(
@@ -56,10 +60,10 @@ def public_host(
         if not is_loopback(interface):
             return warning(
                 name,
-                f"{told}: players on other machines are told an address of their own",
-                "set advertise to what they reach this machine by",
+                f"{told}: on other machines that is their own address",
+                "set advertise to the name or address that players should use",
             )
-        return ok(name, f"{told}: for players on this machine only")
+        return ok(name, f"{told}, for players on this machine only")
     if is_loopback(interface):
         return failure(
             name,
@@ -72,13 +76,15 @@ def public_host(
 @attrs.frozen
 class Reach:
     """
-    What came of asking by UDP.
+    The result of sending questions over UDP.
 
-    :ivar source: address that was asked from.
-    :ivar target: ``HOST:PORT`` that was asked.
-    :ivar fastest: seconds until an answer; ``None`` without one.
-    :ivar problem: why not more could be asked, in words.
-    :ivar way: "inside" this machine, "around" it (the target is none of its
+    :ivar source: address that they were sent from.
+    :ivar target: ``HOST:PORT`` that they were sent to.
+    :ivar asked: number of questions.
+    :ivar answered: number of answers.
+    :ivar fastest: shortest time until an answer, seconds; ``None`` without one.
+    :ivar problem: the last error, in words.
+    :ivar way: "inside" this machine, "around" it (the target is not one of its
         addresses, but leads here) or "outside" (it is another machine).
     """
 
@@ -92,12 +98,12 @@ class Reach:
 
 
 def reachability(reach: Reach | None) -> Finding:
-    """Judge the way to a game port; ``None`` if it was not tried."""
+    """Judge the route to a game port; ``None`` if it was not tested."""
     name = "udp"
     if reach is None:
         return not_checked(
             name,
-            "nobody asked a game port from another address",
+            "no game port was tested from another address",
             "give --from ADDRESS, a second address of this machine; or "
             f"{_FROM_OUTSIDE}",
         )
@@ -105,74 +111,80 @@ def reachability(reach: Reach | None) -> Finding:
     if reach.answered == 0 and reach.way == "around":
         return not_checked(
             name,
-            f"{way} is not answered; it is no address of this machine, and not every "
-            "router sends such datagrams back",
+            f"{way} gets no answer; it isn't an address of this machine, and many "
+            "routers don't send such datagrams back",
             _FROM_OUTSIDE,
         )
     if reach.answered == 0:
         why = f" ({reach.problem})" if reach.problem else ""
         is_outside = reach.way == "outside"
-        first = "see that vinom doctor --answer runs there; " if is_outside else ""
+        first = (
+            "make sure that vinom doctor --answer runs there; " if is_outside else ""
+        )
         return failure(
             name,
-            f"{way} is not answered{why}",
-            f"{first}let UDP to the game ports through every firewall, and forward it "
-            "where addresses are translated",
+            f"{way} gets no answer{why}",
+            f"{first}let UDP to the game ports pass every firewall, and forward it at "
+            "every router that translates addresses (NAT)",
         )
     took = f"in {1000 * (reach.fastest or 0.0):.2f} ms"
     if reach.answered < reach.asked:
         return warning(
             name,
-            f"{way}: {reach.answered} of {reach.asked} are answered, one {took}",
-            "look for what loses datagrams on the way: play goes on, but later",
+            f"{way}: {reach.answered} of {reach.asked} questions are answered, one "
+            f"{took}",
+            "find out what loses datagrams on the route: games work, but with delays",
         )
     if reach.way == "inside" and not is_loopback(reach.source):
-        took += "; what stands in front of this machine was not passed"
-    return ok(name, f"{way} is answered {took}")
+        took += "; firewalls in front of this machine were not tested"
+    return ok(name, f"{way} gets an answer {took}")
 
 
 def path_mtu(where: str, mtu: int | None, version: int) -> Finding:
     """
-    Judge the largest IP packet that fits a way.
+    Judge the largest IP packet that fits a route.
 
-    :param where: the way, ends a sentence.
-    :param mtu: bytes; ``None`` if the system does not tell.
+    :param where: names the route, at the end of a sentence.
+    :param mtu: bytes; ``None`` if the system has no such route.
     :param version: of IP.
     """
     name, needed = "mtu", LONGEST_DATAGRAM + HEADERS[version]
     if mtu is None:
         return not_checked(
             name,
-            f"the system knows no way {where}",
+            f"the system has no route {where}",
             "give --from ADDRESS, or run vinom doctor --probe on another machine",
         )
     if mtu < needed:
         return failure(
             name,
-            f"{mtu} bytes {where}; a packet of ours may have {needed}",
+            f"{mtu} bytes {where}; a packet of vinom may have {needed}",
             f"raise the MTU of that interface, or of the tunnel behind it, to {needed}",
         )
-    return ok(name, f"{mtu} bytes {where}; a packet of ours has {needed} at most")
+    return ok(name, f"{mtu} bytes {where}; a packet of vinom has at most {needed}")
 
 
 def probed_sizes(target: str, sizes: Mapping[int, bool]) -> Finding:
     """
-    Judge which UDP payloads pass to a machine and back, unfragmented.
+    Judge which UDP payloads reach a machine and come back, unfragmented.
 
-    :param sizes: bytes to whether it was answered.
+    :param target: ``HOST:PORT`` of the machine.
+    :param sizes: bytes to whether an answer of that size came.
     """
     name = "mtu"
     passed = [size for size, is_answered in sizes.items() if is_answered]
     if not passed:
         return not_checked(
-            name, f"nothing came back from {target}", "see to the finding named udp"
+            name,
+            f"nothing came back from {target}",
+            "solve the problem named udp first",
         )
     if max(passed) < LONGEST_DATAGRAM:
         return failure(
             name,
             f"datagrams of {max(passed)} bytes pass to {target} and back, those of "
             f"{LONGEST_DATAGRAM}, which play needs, do not",
-            "raise the MTU on the way, of tunnels and VPNs above all",
+            "raise the MTU on the route; the cause is most often a tunnel or a VPN",
         )
     return ok(
         name,
@@ -192,19 +204,20 @@ def question(nonce: bytes, size: int = SHORTEST) -> bytes:
     """
     Write a question.
 
-    :param nonce: by which the answer will be known; nobody else can guess it.
-    :param size: how long it is to be, bytes.
-    :raises ValueError: it cannot be.
+    :param nonce: identifies the answer; random, so that nobody can forge one.
+    :param size: length of the datagram, bytes.
+    :raises ValueError: the nonce or the size is wrong.
     """
     if len(nonce) != NONCE_LENGTH or size < SHORTEST:
         raise ValueError(
-            f"a nonce has {NONCE_LENGTH} bytes, and a question {SHORTEST} or more"
+            f"a nonce of {len(nonce)} bytes must have {NONCE_LENGTH}, and a question "
+            f"of {size} bytes at least {SHORTEST}"
         )
     return (_ASKS + nonce).ljust(size, b"\0")
 
 
 def answer_to(datagram: bytes) -> bytes | None:
-    """Write the answer to a question; ``None`` if it is something else."""
+    """Write the answer to a question; ``None`` if *datagram* is not one."""
     if len(datagram) < SHORTEST or not datagram.startswith(_ASKS):
         return None
     nonce = datagram[len(_ASKS) : SHORTEST]
@@ -218,16 +231,16 @@ def is_answer(datagram: bytes, nonce: bytes, size: int = SHORTEST) -> bool:
 
 Entropy = Callable[[int], bytes]
 
-#: How often is asked; how long an answer may take, seconds.
-_TIMES, _PATIENCE = 5, 2.0
-#: Who did not answer so often is not there.
+#: Number of questions; how long an answer may take, seconds.
+_TIMES, _TIMEOUT = 5, 2.0
+#: Without an answer to this many questions, no more are sent.
 _ENOUGH = 3
-#: Payloads that are tried, bytes: less than ours, ours, what Ethernet carries with
-#: IPv6 and with IPv4, and what needs jumbo frames.
+#: Payloads to try, bytes: smaller ones, our longest, the longest on Ethernet with
+#: IPv6 and with IPv4, and one that needs jumbo frames.
 _SIZES = (512, 1024, LONGEST_DATAGRAM, 1452, 1472, 8952)
-#: Addresses that nobody has: the way to them is the way out (RFC 5737, RFC 3849).
+#: Addresses that nobody has: the route to them leads out (RFC 5737, RFC 3849).
 _ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
-# Linux's, which Python does not name (source: linux/in.h and linux/in6.h).
+# Linux's constants, which Python lacks (source: linux/in.h and linux/in6.h).
 _LEVEL = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
 _MTU_DISCOVER = {4: 10, 6: 23}
 _MTU = {4: 14, 6: 24}
@@ -238,17 +251,18 @@ def examine_udp(
     settings: Settings, addresses: list[str], source: str | None, entropy: Entropy
 ) -> list[Finding]:
     """
-    Look at the way to a game port.
+    Test the route to a game port.
 
     :param addresses: of the public host.
-    :param source: a second address of this machine, to ask from.
-    :raises Misconfigured: it is none.
+    :param source: a second address of this machine, to send questions from.
+    :param entropy: gives random bytes.
+    :raises Misconfigured: *source* is not an address of this machine.
     """
     if source is None or not addresses:
         found = [reachability(None)]
         if addresses:
             host = addresses[0]
-            way = "on the way out"
+            way = "on the route out"
             far = _ELSEWHERE[_version(host)]
             if is_loopback(host):
                 far, way = host, "within this machine"
@@ -262,8 +276,8 @@ def examine_udp(
         if answering is None:
             reach = not_checked(
                 "udp",
-                "no game port is free to be asked",
-                "ask again when fewer matches are played, or set ports to more",
+                "no game port is free for this test",
+                "run this again while fewer matches are played, or set ports to more",
             )
         else:
             with answering:
@@ -278,10 +292,11 @@ def examine_udp(
 
 def probe(target: str, entropy: Entropy) -> list[Finding]:
     """
-    Ask a machine where ``vinom doctor --answer`` runs.
+    Send questions to a machine where ``vinom doctor --answer`` runs.
 
     :param target: ``HOST:PORT``.
-    :raises Misconfigured: it is no such thing, or has no address.
+    :param entropy: gives random bytes.
+    :raises Misconfigured: *target* has another form, or its host has no address.
     """
     host, _, port = target.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -294,14 +309,14 @@ def probe(target: str, entropy: Entropy) -> list[Finding]:
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise Misconfigured(
-            f"--probe {target}: {host} has no address ({why}); give one that has"
+            f"--probe {target}: {host} has no address ({why}); give a host that has one"
         ) from error
     family, kind, _, _, address = found[0]
     version = 6 if family == socket.AF_INET6 else 4
     with socket.socket(family, kind) as asking:
         asker = Asker(asking, address, entropy)
         try:
-            # From here on the system tells us when nobody listens there.
+            # From here on the system reports that nobody listens there.
             asking.connect(address)
         except OSError as error:
             reach = Reach("here", target, 0, 0, None, error.strerror, "outside")
@@ -320,9 +335,12 @@ def probe(target: str, entropy: Entropy) -> list[Finding]:
 @attrs.define
 class Asker:
     """
-    Ask, and wait for the answer.
+    Send questions, and wait for their answers.
 
-    :ivar answering: a socket that is answered on meanwhile, if it is our own.
+    :ivar asking: the socket to send from.
+    :ivar address: where to send, as `socket` takes it.
+    :ivar entropy: gives random bytes.
+    :ivar answering: the socket that answers, if this process has that one too.
     :ivar problem: the last error, in words.
     """
 
@@ -333,7 +351,7 @@ class Asker:
     problem: str | None = None
 
     def reach(self, source: str, way: Any, target: str | None = None) -> Reach:
-        """Ask some times; *source*, *way* and *target* are as in `Reach`."""
+        """Send several; *source*, *way* and *target* are as in `Reach`."""
         asked = 0
         took: list[float] = []
         while asked < _TIMES and (took or asked < _ENOUGH):
@@ -342,21 +360,21 @@ class Asker:
             if seconds is not None:
                 took.append(seconds)
         host, port = self.address[:2]
-        told = target or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        name = target or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         fastest = min(took, default=None)
-        return Reach(source, told, asked, len(took), fastest, self.problem, way)
+        return Reach(source, name, asked, len(took), fastest, self.problem, way)
 
     def passes(self, size: int) -> bool:
-        """Does a datagram of this size come back whole? One may get lost."""
+        """Does a datagram of this size come back? One of two may be lost."""
         return any(self.ask(size) is not None for _ in range(2))
 
     def ask(self, size: int) -> float | None:
-        """Ask once; how many seconds did the answer take?"""
+        """Send one; returns how long the answer took, seconds; ``None``: none came."""
         nonce = self.entropy(NONCE_LENGTH)
         began = time.monotonic()
         try:
             self.asking.sendto(question(nonce, size), self.address)
-            while (left := began + _PATIENCE - time.monotonic()) > 0:
+            while (left := began + _TIMEOUT - time.monotonic()) > 0:
                 watched = [one for one in (self.asking, self.answering) if one]
                 ready = select.select(watched, [], [], left)[0]
                 if self.answering in ready and self.answering is not None:
@@ -367,7 +385,7 @@ class Asker:
                     if is_expected and is_answer(datagram, nonce, size):
                         return time.monotonic() - began
         except OSError as error:
-            # Refused by ICMP, no route, or too long for the way.
+            # Refused by ICMP, no route, or too long for it.
             self.problem = error.strerror
         return None
 
@@ -380,7 +398,7 @@ def _answer_one(answering: socket.socket) -> None:
 
 
 def open_game_port(settings: Settings, host: str) -> socket.socket | None:
-    """Bind the last game port that is free; the node takes the first ones first."""
+    """Bind the last free game port: the node takes the first ones first."""
     first, last = settings.ports
     for port in range(last, first - 1, -1):
         bound = open_socket(socket.SOCK_DGRAM, host)
@@ -394,13 +412,13 @@ def open_game_port(settings: Settings, host: str) -> socket.socket | None:
 
 
 def never_fragment(bound: socket.socket, version: int) -> None:
-    """Have datagrams leave whole or not at all."""
+    """Forbid the fragmentation of datagrams."""
     with suppress(OSError):
         bound.setsockopt(_LEVEL[version], _MTU_DISCOVER[version], _NEVER_FRAGMENT)
 
 
 def _mtu_between(source: str, far: str) -> int | None:
-    """Ask the kernel for the MTU of a way; nothing is sent."""
+    """Get the MTU of a route from the kernel; nothing is sent."""
     version = _version(far)
     with open_socket(socket.SOCK_DGRAM, far) as tried, suppress(OSError):
         never_fragment(tried, version)
@@ -429,7 +447,7 @@ def _of_family(addresses: list[str], source: str) -> str:
             return host
     raise Misconfigured(
         f"--from {source} is of another family than {', '.join(addresses)}: give an "
-        "address of that family"
+        "address of the same family"
     )
 
 
@@ -438,13 +456,13 @@ def _bind_source(asking: socket.socket, source: str) -> None:
         asking.bind(address_of(source, 0))
     except OSError as error:
         raise Misconfigured(
-            f"--from {source} is no address to ask from ({error.strerror}): give one "
-            "of this machine, or use --answer here and --probe on another one"
+            f"--from {source} cannot be used ({error.strerror}): give an address of "
+            "this machine, or use --answer here and --probe on another one"
         ) from error
 
 
-#: Answers a second, and at once: whoever is answered in another's name gets no
-#: more than this, and never more bytes than were asked with.
+#: Answers per second, and at once: the victim of a forged sender address gets no
+#: more than these, and never more bytes than the forger sent.
 _RATE, _BURST = 50.0, 25.0
 
 
@@ -454,14 +472,14 @@ def open_socket(kind: socket.SocketKind, host: str) -> socket.socket:
 
 
 def address_of(host: str, port: int) -> Any:
-    """Write an address as `socket` wants it, with the interface of a link-local one."""
+    """Write an address as `socket` takes it, with a link-local one's interface."""
     kind = socket.SOCK_DGRAM
     flags = socket.AI_NUMERICHOST
     return socket.getaddrinfo(host, port, type=kind, flags=flags)[0][4]
 
 
 _LONGEST = 65535
-#: As many askers are remembered, to be told of once each.
+#: Most addresses of askers to print, each once.
 _MOST_ASKERS = 256
 
 
@@ -469,25 +487,26 @@ def answer(
     settings: Settings, seconds: float | None, say: Callable[[str], None]
 ) -> None:
     """
-    Answer questions at a game port until time is over, or Ctrl-C.
+    Answer questions at a game port for some time, or until Ctrl-C.
 
-    :param seconds: for how long; ``None`` is until Ctrl-C.
-    :param say: gets what is to be printed.
+    :param settings: the node's; which ports, at which interface.
+    :param seconds: for how long; ``None``: until Ctrl-C.
+    :param say: gets the lines to print.
     :raises Misconfigured: no game port is free.
     """
     bound = open_game_port(settings, settings.interface)
     if bound is None:
         first, last = settings.ports
         raise Misconfigured(
-            f"no UDP port of {first}-{last} can be had at {settings.interface}: stop "
-            "what has them, or set ports or interface to others"
+            f"no UDP port of {first}-{last} is free at {settings.interface}: stop the "
+            "processes that have them, or set ports or interface to others"
         )
     bucket = TokenBucket(_RATE, _BURST)
     askers: set[str] = set()
     answered = refused = 0
     with bound, suppress(KeyboardInterrupt):
         never_fragment(bound, 6 if ":" in settings.interface else 4)
-        host, port = settings.told_host, bound.getsockname()[1]
+        host, port = settings.public_host, bound.getsockname()[1]
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         say(
             f"answering at {settings.interface} UDP {port}; on another machine: "
@@ -500,15 +519,15 @@ def answer(
             if not select.select([bound], [], [], left)[0]:
                 continue
             datagram, asker = bound.recvfrom(_LONGEST)
-            told = answer_to(datagram)
-            if told is None:
+            reply = answer_to(datagram)
+            if reply is None:
                 continue
             if not bucket.take(time.monotonic()):
                 refused += 1
                 continue
-            # A full buffer, or too long for the way back: the asker will notice.
+            # The buffer is full, or the MTU of the route back is too small.
             with suppress(OSError):
-                bound.sendto(told, asker)
+                bound.sendto(reply, asker)
                 answered += 1
             if asker[0] not in askers and len(askers) < _MOST_ASKERS:
                 askers.add(asker[0])

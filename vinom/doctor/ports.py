@@ -1,9 +1,7 @@
 """
-What is wrong with the ports and sockets that a node is to listen on.
+What ``vinom doctor`` checks of ports and sockets: each is bound for a moment.
 
-Who has a port, as far as ``/proc`` tells this user (source: proc(5)).
-
-``vinom doctor`` tries ports: each is bound for a moment.
+The owner of a port that is taken is found in ``/proc`` (source: proc(5)).
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from vinom.node.settings import Settings
 @attrs.frozen
 class Owner:
     """
-    Who has a port.
+    The process that has a port.
 
     :ivar is_ours: is it the running node, or a process that it started?
     """
@@ -49,10 +47,10 @@ class Owner:
 @attrs.frozen
 class Tried:
     """
-    What came of binding a port; it was closed at once.
+    The result of binding a port, which was closed at once.
 
     :ivar problem: name of the error, such as ``"EADDRINUSE"``; ``None``: it is free.
-    :ivar owner: ``None`` if it is free, or nobody can be named.
+    :ivar owner: ``None`` if it is free, or if this user cannot see who has it.
     """
 
     problem: str | None = None
@@ -60,7 +58,7 @@ class Tried:
 
     @property
     def is_ours(self) -> bool:
-        """Has the running node got it?"""
+        """Does the running node have it?"""
         return self.owner is not None and self.owner.is_ours
 
 
@@ -71,12 +69,11 @@ def listening(name: str, where: str, setting: str, tried: Tried) -> Finding:
     if tried.is_ours:
         return ok(name, f"{where} is used by the running node, {tried.owner}")
     if tried.problem == "EADDRINUSE":
-        who = tried.owner or "a process that only its own user, or root, can see"
-        return failure(
-            name,
-            f"{where} is used by {who}",
-            f"stop that, or set {setting} to another port",
-        )
+        how = f"stop it, or set {setting} to another port"
+        if tried.owner is None:
+            how += "; to see which process it is, run this as root"
+        who = tried.owner or "a process that this user cannot see"
+        return failure(name, f"{where} is used by {who}", how)
     return _not_bindable(name, where, setting, tried.problem)
 
 
@@ -91,13 +88,13 @@ def _not_bindable(name: str, where: str, setting: str, problem: str) -> Finding:
     if problem == "EACCES":
         return failure(
             name,
-            f"{where} may not be used by this user",
+            f"this user may not listen on {where}",
             f"set {setting} to ports from 1024, or give the node CAP_NET_BIND_SERVICE",
         )
     return failure(
         name,
         f"{where} cannot be used ({problem})",
-        f"set interface and {setting} to an address and a port that can be",
+        f"set interface or {setting} to an address and a port that this machine has",
     )
 
 
@@ -113,9 +110,11 @@ def game_ports(
     Judge the UDP ports of game servers.
 
     :param tried: one for each port of the range.
-    :param ephemeral: the range from which the kernel takes ports for anybody.
-    :param reserved: what it leaves out of it.
-    :param is_public: do players come from other machines?
+    :param first: of the range.
+    :param last: of the range.
+    :param ephemeral: the range from which the kernel assigns ports to any program.
+    :param reserved: ports that the kernel excludes from it.
+    :param is_public: do players connect from other machines?
     """
     name, total = "game ports", last - first + 1
     free = sum(one.problem is None for one in tried.values())
@@ -133,8 +132,8 @@ def game_ports(
             findings = [
                 failure(
                     name,
-                    f"{where}: none of them can be had: {_told_taken(lost)}",
-                    "stop what has them, or set ports to another range",
+                    f"{where}: none of them is usable: {_list_taken(lost)}",
+                    "stop the processes that have them, or set ports to another range",
                 )
             ]
     else:
@@ -142,9 +141,9 @@ def game_ports(
             warning(
                 name,
                 f"{where}: {free} of {total} are free{used}, {len(lost)} not: "
-                f"{_told_taken(lost)}",
-                "stop what has them, or set ports to another range; until then fewer "
-                "matches fit",
+                f"{_list_taken(lost)}",
+                "stop the processes that have them, or set ports to another range; "
+                "until then fewer matches fit",
             )
         ]
     if is_public and ephemeral is not None:
@@ -158,47 +157,50 @@ def game_ports(
                 warning(
                     "reserved ports",
                     f"{len(open_to_all)} of {where} are in the range "
-                    f"{ephemeral[0]}-{ephemeral[1]}, from which the kernel gives ports "
-                    "to any program",
+                    f"{ephemeral[0]}-{ephemeral[1]}, from which the kernel assigns "
+                    "ports to any program",
                     f"sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last} (add "
-                    "what is reserved already), or set ports outside of that range",
+                    "the ports that are reserved already), or set ports outside of "
+                    "that range",
                 )
             )
     return findings
 
 
-def _told_taken(lost: Mapping[int, Tried]) -> str:
-    """Name ports and who has them, neighbours of one owner together."""
+def _list_taken(lost: Mapping[int, Tried]) -> str:
+    """List ports with their owners; neighbours of one owner are one item."""
 
     def who(port: int) -> str:
         one = lost[port]
         if one.problem != "EADDRINUSE":
             return f"not usable ({one.problem})"
-        return f"by {one.owner}" if one.owner else "by a process that is not to be seen"
+        return f"by {one.owner or 'a process that this user cannot see'}"
 
-    told = []
+    items = []
     for owner, ports in groupby(sorted(lost), key=who):
         listed = list(ports)
         span = f"{listed[0]}-{listed[-1]}" if len(listed) > 1 else str(listed[0])
         if len(listed) > 1 and listed[-1] - listed[0] >= len(listed):
             span = f"{len(listed)} of {span}"
-        told.append(f"{span} {owner}")
-    shown, more = told[:4], len(told) - 4
+        items.append(f"{span} {owner}")
+    shown, more = items[:4], len(items) - 4
     return ", ".join(shown) + (f", and {more} more" if more > 0 else "")
 
 
 def control_socket(path: str, longest: int, is_answered: bool, ours: bool) -> Finding:
     """
-    Judge the socket where game servers dial in.
+    Judge the socket where game servers connect.
 
-    :param longest: what the address of a UNIX socket can hold, bytes.
-    :param is_answered: does somebody listen there?
+    :param longest: longest path that the address of a UNIX socket can hold, bytes.
+    :param is_answered: does a process listen there?
+    :param ours: is that the running node?
     """
     name = "control socket"
     if len(path.encode()) > longest:
         return failure(
             name,
-            f"{path} is longer than the {longest} bytes of a socket's path",
+            f"{path} has {len(path.encode())} bytes; a socket's path may have "
+            f"{longest}",
             "set a shorter state_dir",
         )
     if is_answered and ours:
@@ -206,7 +208,7 @@ def control_socket(path: str, longest: int, is_answered: bool, ours: bool) -> Fi
     if is_answered:
         return failure(
             name,
-            f"{path} is used by a process that does not answer as a node",
+            f"{path} is used by a process that isn't a running node",
             "stop it, or set another state_dir",
         )
     return ok(name, f"{path} is free")
@@ -221,10 +223,12 @@ def owners(
     kind: str, ports: Iterable[int], node: int | None, proc: Path = PROC
 ) -> dict[int, Owner]:
     """
-    Find who has ports; those of other users' processes only if we are root.
+    Find the processes that have ports; of other users' processes only as root.
 
-    :param kind: ``"tcp"`` (only who listens) or ``"udp"``.
-    :param node: process of the running node, whose children are ours too.
+    :param kind: ``"tcp"`` (listeners only) or ``"udp"``.
+    :param ports: the ports to look for.
+    :param node: process of the running node; its children count as ours.
+    :param proc: where the kernel's files about processes are.
     """
     wanted = frozenset(ports)
     inodes: dict[str, int] = {}
@@ -243,7 +247,7 @@ def owners(
 
 
 def sockets_at(table: str, ports: frozenset[int], kind: str) -> dict[str, int]:
-    """Read a table of sockets: the inode of each at one of *ports*, and its port."""
+    """Read a table of sockets; returns inode to port, of sockets at *ports*."""
     found = {}
     for line in table.splitlines()[1:]:
         words = line.split()
@@ -256,11 +260,11 @@ def sockets_at(table: str, ports: frozenset[int], kind: str) -> dict[str, int]:
 
 
 def _open_sockets(proc: Path) -> Iterator[tuple[int, str]]:
-    """Go through the sockets of every process that we may look into."""
+    """List process and inode of every socket that this user may see."""
     for folder in proc.iterdir():
         if not folder.name.isdecimal():
             continue
-        # Processes end, and those of others are closed to us.
+        # The process may have ended, or belong to another user.
         with suppress(OSError):
             for entry in (folder / "fd").iterdir():
                 with suppress(OSError):
@@ -283,7 +287,7 @@ def _descends(pid: int, ancestor: int, proc: Path) -> bool:
             stat = (proc / str(pid) / "stat").read_text()
         except OSError:
             return False
-        # The name before it may hold anything, blanks and brackets too.
+        # The program's name before it may contain blanks and brackets.
         pid = int(stat.rpartition(")")[2].split()[1])
     return pid == ancestor
 
@@ -292,26 +296,26 @@ def listener_of(path: Path) -> int | None:
     """
     Find the process that listens on a UNIX socket.
 
-    :returns: ``None`` if nobody does; 0 if somebody of another namespace does.
+    :returns: ``None`` without one; 0 if it is in another namespace.
     """
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(str(path))
-            told = probe.getsockopt(
+            credentials = probe.getsockopt(
                 socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
             )
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return None
         except OSError:
-            # Somebody is there, however busy, or not for us.
+            # A process listens, but is too busy, or does not let us connect.
             return 0 if os.path.exists(path) else None
-    pid: int = struct.unpack("3i", told)[0]
+    pid: int = struct.unpack("3i", credentials)[0]
     return pid
 
 
 def open_files_limit(pid: int, proc: Path = PROC) -> tuple[int, int] | None:
-    """Read a process's limit of open files: soft and hard; ``None`` if we may not."""
+    """Read a process's limit of open files: soft and hard; ``None`` if hidden."""
     with suppress(OSError, ValueError):
         for line in (proc / str(pid) / "limits").read_text().splitlines():
             if line.startswith("Max open files"):
@@ -325,9 +329,9 @@ _IPV4 = Path("/proc/sys/net/ipv4")
 
 class EndpointPlace:
     """
-    Stands where an endpoint expects a reactor, and notes where it would listen.
+    Takes the place of the reactor for an endpoint, and notes where it would listen.
 
-    :ivar at: interface and port; ``None`` for what is not TCP.
+    :ivar at: interface and port; ``None`` for an endpoint that isn't TCP.
     """
 
     def __init__(self) -> None:
@@ -371,8 +375,8 @@ def examine_ports(settings: Settings, node: int | None) -> list[Finding]:
 
 
 def examine_host(settings: Settings) -> tuple[Finding, list[str]]:
-    """Look at what players are told; gives its addresses too."""
-    host, problem = settings.told_host, None
+    """Resolve the host that players connect to; returns its addresses too."""
+    host, problem = settings.public_host, None
     addresses: list[str] = []
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
@@ -382,31 +386,53 @@ def examine_host(settings: Settings) -> tuple[Finding, list[str]]:
     return public_host(host, addresses, problem, settings.interface), addresses
 
 
-def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
+def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
+    """
+    Find where a port or an endpoint listens: interface and port.
+
+    :returns: ``None`` for an endpoint that is not TCP, or is none at all.
+    """
     if where.isdecimal():
-        return _tcp(name, interface, int(where), name, node)
+        return interface, int(where)
+    try:
+        return _endpoint_place(where)
+    except (TypeError, ValueError, LookupError, OSError):
+        return None
+
+
+def _endpoint_place(where: str) -> tuple[str, int] | None:
     place: Any = EndpointPlace()
     try:
         opening = serverFromString(place, where).listen(Factory())
     except AttributeError:
         # It asks more of a reactor than there is: it is no TCP port.
-        opening = succeed(None)
-    except (TypeError, ValueError, LookupError, OSError) as error:
-        return failure(
-            name,
-            f"{where!r} is no endpoint: {error}",
-            f"set {name} to a port, or to an endpoint such as tcp:8080",
-        )
+        return None
     # Others fail so.
     opening.addErrback(lambda _: None)
     if place.at is None:
+        return None
+    host, port = place.at
+    return host or "0.0.0.0", port
+
+
+def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
+    if where.isdecimal():
+        return _tcp(name, interface, int(where), name, node)
+    try:
+        place = _endpoint_place(where)
+    except (TypeError, ValueError, LookupError, OSError) as error:
+        return failure(
+            name,
+            f"{where!r} isn't an endpoint: {error}",
+            f"set {name} to a port, or to an endpoint such as tcp:8080",
+        )
+    if place is None:
         return not_checked(
             name,
-            f"{where} is not a TCP port, and nothing else is tried",
-            f"start the node: it says what is wrong with {name}",
+            f"{where} is not a TCP port; vinom doctor tries no other kind",
+            f"start the node; it reports what is wrong with {name}",
         )
-    host, port = place.at
-    return _tcp(name, host or "0.0.0.0", port, name, node)
+    return _tcp(name, *place, name, node)
 
 
 def _tcp(
@@ -414,7 +440,7 @@ def _tcp(
 ) -> Finding:
     where = f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
     if port == 0:
-        return ok(name, f"{where}: any free port, a new one at each start")
+        return ok(name, f"{where}: any free port, another one at each start")
     problem = bind_problem(socket.SOCK_STREAM, interface, port)
     owner = None
     if problem == "EADDRINUSE":
@@ -447,12 +473,12 @@ def bind_problem(kind: socket.SocketKind, interface: str, port: int) -> str | No
     """
     Bind a port as the node would, and close it.
 
-    :returns: the name of the error; ``None`` if it can be had.
+    :returns: the name of the error; ``None`` if that works.
     """
     try:
         with open_socket(kind, interface) as tried:
             if kind == socket.SOCK_STREAM:
-                # As Twisted does: a port that closed just now is free.
+                # As Twisted does: a port that was just closed is free.
                 tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(address_of(interface, port))
     except OSError as error:
@@ -470,8 +496,8 @@ def _ephemeral() -> tuple[int, int] | None:
 def _reserved() -> frozenset[int]:
     found: set[int] = set()
     with suppress(OSError, ValueError):
-        told = (_IPV4 / "ip_local_reserved_ports").read_text().strip()
-        for part in filter(None, told.split(",")):
+        listed = (_IPV4 / "ip_local_reserved_ports").read_text().strip()
+        for part in filter(None, listed.split(",")):
             first, _, last = part.partition("-")
             found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)

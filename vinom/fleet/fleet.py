@@ -1,9 +1,8 @@
 """
-The fleet: a place for every match, and no process or port that is ever lost.
+The fleet: a game server for every match, and no process that is ever lost.
 
-The game servers there are, and who of them is at hand.
-
-What can be asked of a match that has a game server; in vain when it is over.
+It knows which game server each match is on: what is passed on to one match costs
+the same whatever the number of game servers.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from vinom.control.link import ControlLink
 from vinom.control.messages import (
     CONTROL_PROTOCOL,
-    Bind,
-    CookieKeyTold,
+    CookieKeyReport,
     FromRelayed,
     Ready,
     ToRelayed,
@@ -29,15 +28,15 @@ from vinom.control.messages import (
 from vinom.errors import NoCapacity
 from vinom.fleet.key_sharing import KeySharing
 from vinom.fleet.life import Stage
-from vinom.fleet.pool import PoolCounts, PortRing, StartPacing, to_start, to_stop
+from vinom.fleet.pool import PoolCounts, StartPacing, to_start, to_stop
 from vinom.fleet.server import (
     FleetSettings,
     FleetStatus,
     GameServer,
-    Hosting,
     Issuer,
-    Link,
-    RoomPatience,
+    MatchRequest,
+    RoomTimeouts,
+    ServerReports,
 )
 from vinom.model import MatchPlan, Placement, Ticket
 from vinom.ports import IFleet, IMatchWatch
@@ -47,9 +46,14 @@ _STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Roster:
-    """Game servers in the order of their start, until they are gone."""
+    """
+    Game servers in the order of their start, until they are gone.
+
+    :ivar placed: by match: the game server that has it.
+    """
 
     def __init__(self) -> None:
+        self.placed: dict[str, GameServer] = {}
         self._servers: dict[str, GameServer] = {}
 
     def __len__(self) -> int:
@@ -57,9 +61,6 @@ class Roster:
 
     def __iter__(self) -> Iterator[GameServer]:
         return iter(self._servers.values())
-
-    def __getitem__(self, server_id: str) -> GameServer:
-        return self._servers[server_id]
 
     def get(self, server_id: str) -> GameServer | None:
         """Find one by its id."""
@@ -70,10 +71,18 @@ class Roster:
         self._servers[server.server_id] = server
 
     def remove(self, server: GameServer) -> None:
-        """It is gone."""
+        """It is gone, and its matches are nowhere."""
         del self._servers[server.server_id]
+        for match_id in server.rooms.match_ids:
+            self.match_over(server, match_id)
 
-    # Who is at hand.
+    def match_over(self, server: GameServer, match_id: str) -> None:
+        """A match is not on this game server any more."""
+        # Unless the match was placed again meanwhile.
+        if self.placed.get(match_id) is server:
+            del self.placed[match_id]
+
+    # Which can be used.
 
     def any(self, stage: Stage) -> GameServer | None:
         """Find the oldest of this stage."""
@@ -84,10 +93,6 @@ class Roster:
         found = (s for s in self if s.stage == "listening" and s.rooms.spare)
         return min(found, key=lambda server: server.is_overloaded, default=None)
 
-    def host_of(self, match_id: str) -> GameServer | None:
-        """Find where a match is played."""
-        return next((s for s in self if match_id in s.rooms.match_ids), None)
-
     # How many.
 
     def by_stage(self) -> dict[str, int]:
@@ -96,64 +101,9 @@ class Roster:
         return {stage: stages[stage] for stage in _STAGES}
 
     @property
-    def matches(self) -> int:
-        """Matches that have a game server."""
-        return sum(len(server.rooms.match_ids) for server in self)
-
-    @property
     def coming(self) -> int:
         """Matches that game servers could host which are about to listen."""
         return sum(s.rooms.spare for s in self if s.stage == "binding")
-
-
-class PlacedMatches:
-    """The matches of this node's game servers."""
-
-    def __init__(self) -> None:
-        self._servers = Roster()
-
-    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
-        """
-        Let one more handshake in.
-
-        :raises NoCapacity: the match is over, or its game server is silent.
-        """
-        server = self._servers.host_of(ticket.match_id)
-        if server is None:
-            return fail(NoCapacity("the match is over"))
-        added: Deferred[None] = server.rooms.add_ticket(ticket)
-        return added
-
-    def kick(self, match_id: str, seat: int) -> None:
-        """Remove a seat's player for good; in vain when the match is over."""
-        if (server := self._servers.host_of(match_id)) is not None:
-            server.rooms.kick(match_id, seat)
-
-    def pass_on(self, message: ToRelayed) -> None:
-        """Tell a match what a player of this node did; in vain when it is over."""
-        if (server := self._servers.host_of(message.match_id)) is not None:
-            server.rooms.pass_on(message)
-
-    def follow(
-        self, match_id: str, relay: Callable[[FromRelayed], None] | None
-    ) -> None:
-        """
-        Hear what players of this node are told in a match that is played already.
-
-        :param relay: as in `host`; ``None`` to hear no more.
-        """
-        if (server := self._servers.host_of(match_id)) is not None:
-            server.rooms.follow(match_id, relay)
-
-    def is_overloaded(self, match_id: str) -> bool:
-        """Has its game server too much to do for new players, by its last word?"""
-        server = self._servers.host_of(match_id)
-        return server is not None and server.is_overloaded
-
-    def close_room(self, match_id: str, reason: str) -> None:
-        """End a match; in vain when it is over."""
-        if (server := self._servers.host_of(match_id)) is not None:
-            server.rooms.close(match_id, reason)
 
 
 #: Game servers that may die under a match before it has begun.
@@ -163,14 +113,20 @@ MOST_ATTEMPTS = 3
 _TICK = 1.0
 
 
-class Fleet(PlacedMatches, Service):
+class Fleet(Service):
     """
     Keep warm game servers, give matches to them in order, and watch over all.
 
-    :param supply: starts and stops processes.
+    :param supply: starts and stops game servers, and gives them addresses.
+    :param issuer: signs their certificates, and says which token keys are accepted.
+    :param clock: for ticks.
+    :param entropy: random bytes, for their ids.
+    :param settings: what the operator decides.
     :param rooms: how long rooms may take.
-    :param now: seconds on a clock that nobody sets, for patience; by default
+    :param now: seconds on a clock that nobody sets, for timeouts; by default
         *clock* is such a clock.
+    :ivar is_draining: no new match is taken.
+    :ivar is_stopping: the node stops, and all matches end.
     """
 
     name = "fleet"
@@ -183,17 +139,24 @@ class Fleet(PlacedMatches, Service):
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
         settings: FleetSettings,
-        rooms: RoomPatience,
+        rooms: RoomTimeouts,
         now: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__()
         self._supply, self._issuer, self._clock = supply, issuer, clock
         self._now = now or clock.seconds
-        self._entropy, self._settings, self._room_patience = entropy, settings, rooms
-        self._ring = PortRing(*settings.ports, settings.quarantine_seconds)
+        self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
+        self._servers = Roster()
+        self._placed = self._servers.placed
         self._pacing = StartPacing()
         self._keys = KeySharing(clock)
-        self._waiting: deque[Hosting] = deque()
+        self._reports = ServerReports(
+            listening=self._pacing.worked,
+            keys_taken=self._keys.taken,
+            match_over=self._servers.match_over,
+            gone=self._gone,
+            changed=self._pump,
+        )
+        self._waiting: deque[MatchRequest] = deque()
         self._tally = Tally()
         self._alarm: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
@@ -209,9 +172,9 @@ class Fleet(PlacedMatches, Service):
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         return Deferred.fromCoroutine(self._stop())
 
-    # What sessions want.
+    # Matches.
 
-    def host(
+    def place(
         self,
         plan: MatchPlan,
         tickets: Sequence[Ticket],
@@ -221,39 +184,89 @@ class Fleet(PlacedMatches, Service):
         """
         Find a match a game server that listens; matches wait in order.
 
-        :param relay: hears what players of this node are told, in a room of this
+        Cancelling withdraws the match, and *watch* is not called any more.
+
+        :param plan: what is played.
+        :param tickets: let its players' handshakes in.
+        :param watch: receives what happens to it.
+        :param relay: receives what players of this node are shown, in a room of this
             node's own: see `pass_on`.
-
-        Cancelling withdraws the match, and *watch* hears nothing of it.
-
-        :raises NoCapacity: it has no place and will get none. If a game server
-            knew why, *watch* was told with ``ended`` before.
+        :raises NoCapacity: it has no game server and will get none. If a game server
+            reported why, ``watch.ended`` was called before.
         """
         if self.is_draining:
             return fail(NoCapacity("this node takes no new matches"))
 
         def withdraw(_: Deferred[Placement]) -> None:
-            hosting.placed, hosting.is_withdrawn = None, True
-            if hosting in self._waiting:
-                self._waiting.remove(hosting)
+            request.placed, request.is_withdrawn = None, True
+            if request in self._waiting:
+                self._waiting.remove(request)
                 self._pump()
             else:
                 self.close_room(plan.match_id, "ended")
 
         placed: Deferred[Placement] = Deferred(withdraw)
-        hosting = Hosting(plan, tuple(tickets), watch, placed, relay)
-        self._waiting.append(hosting)
+        request = MatchRequest(plan, tuple(tickets), watch, placed, relay)
+        self._waiting.append(request)
         self._pump()
         return placed
+
+    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
+        """
+        Let one more handshake in.
+
+        :raises NoCapacity: the match is over, or its game server does not answer.
+        """
+        server = self._placed.get(ticket.match_id)
+        if server is None:
+            return fail(NoCapacity("the match is over"))
+        return server.rooms.add_ticket(ticket)
+
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a seat's player for good; without effect when the match is over."""
+        if (server := self._placed.get(match_id)) is not None:
+            server.rooms.kick(match_id, seat)
+
+    def pass_on(self, message: ToRelayed) -> None:
+        """
+        Send a match what a player of this node did.
+
+        Without effect when the match is over.
+        """
+        if (server := self._placed.get(message.match_id)) is not None:
+            server.send(message)
+
+    def follow(
+        self, match_id: str, relay: Callable[[FromRelayed], None] | None
+    ) -> None:
+        """
+        Receive what players of this node are shown in a match that is played already.
+
+        :param relay: as in `place`; ``None`` to receive no more.
+        """
+        if (server := self._placed.get(match_id)) is not None:
+            server.rooms.follow(match_id, relay)
+
+    def is_overloaded(self, match_id: str) -> bool:
+        """Did its game server report last that it has too much to do?"""
+        server = self._placed.get(match_id)
+        return server is not None and server.is_overloaded
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        """End a match; without effect when it is over."""
+        if (server := self._placed.get(match_id)) is not None:
+            server.rooms.close(match_id, reason)
+
+    # Keys.
 
     def share_token_keys(self) -> Deferred[None]:
         """
         Give the issuer's token keys to all game servers that have older ones.
 
         Fires when they accept them; one that does not within 5 s hangs, and is
-        ended for that.
+        killed for that.
         """
-        takers = [server for server in self._servers if server.has_keys]
+        takers = {s.server_id: s.send for s in self._servers if s.has_keys}
         return self._keys.share(self._issuer.token_keys(), takers)
 
     def rotate_cookies(self) -> int:
@@ -267,17 +280,18 @@ class Fleet(PlacedMatches, Service):
             server.rotate_cookies()
         return len(bound)
 
-    # What operators want.
+    # For operators.
 
     def status(self) -> FleetStatus:
         """Count everything."""
+        addresses = self._supply.addresses()
         return FleetStatus(
             servers=self._servers.by_stage(),
-            ports_free=self._ring.free,
-            ports_bound=self._ring.bound,
-            ports_quarantined=self._ring.quarantined,
+            ports_free=addresses.free,
+            ports_bound=addresses.bound,
+            ports_quarantined=addresses.quarantined,
             waiting=len(self._waiting),
-            rooms=self._servers.matches,
+            rooms=len(self._placed),
             is_draining=self.is_draining,
             game_servers={
                 server.server_id: server.describe() for server in self._servers
@@ -292,8 +306,8 @@ class Fleet(PlacedMatches, Service):
         """
         return self._tally.total(server.figures for server in self._servers)
 
-    def cookie_keys(self) -> dict[str, tuple[CookieKeyTold, ...]]:
-        """List the cookie keys of each game server, as it told them last."""
+    def cookie_keys(self) -> dict[str, tuple[CookieKeyReport, ...]]:
+        """List the cookie keys of each game server, as it reported them last."""
         return {server.server_id: server.cookie_keys for server in self._servers}
 
     def drain(self) -> Deferred[None]:
@@ -332,13 +346,13 @@ class Fleet(PlacedMatches, Service):
             self._alarm.cancel()
             self._alarm = None
 
-    # What game servers tell.
+    # What game servers report.
 
-    def arrived(self, ready: Ready, link: Link) -> GameServer | None:
+    def arrived(self, ready: Ready, link: ControlLink) -> GameServer | None:
         """
-        Find the game server whose link this is (see `net.control.Arrived`).
+        Find the game server whose link this is (`vinom.control.link.Arrived`).
 
-        :returns: ``None`` if we know none.
+        :returns: ``None`` if there is none: the link is closed.
         """
         server = self._servers.get(ready.server_id)
         if server is None:
@@ -355,79 +369,38 @@ class Fleet(PlacedMatches, Service):
             return None
         return server if server.arrived(ready, link) else None
 
-    def bind_order(self, server_id: str, port: int) -> Bind:
-        """Make what a game server needs to listen (`fleet_server.Home`)."""
-        issued = self._issuer.issue(server_id)
-        # Another authority may sign by the time players are told.
-        self._servers[server_id].anchor = self._issuer.anchor
-        return Bind(
-            interface=self._settings.interface,
-            port=port,
-            server=server_id,
-            realm=self._settings.realm,
-            certificate=issued.certificate,
-            key=issued.key,
-            token_keys=self._issuer.token_keys(),
-        )
-
-    def placement(self, server_id: str, port: int) -> Placement:
-        """Tell where players find a game server."""
-        anchor = self._servers[server_id].anchor.decode("ascii")
-        return Placement(server_id, self._settings.advertise, port, anchor)
-
-    def listening(self) -> None:
-        """A game server came to life."""
-        self._pacing.worked()
-
-    def keys_taken(self, server_id: str, number: int) -> None:
-        """A game server accepts the token keys of this message."""
-        self._keys.taken(server_id, number)
-
-    def port_free(self, port: int) -> None:
-        """Nobody has this port any more."""
-        self._ring.give_back(port)
-
-    def port_spoilt(self, port: int) -> None:
-        """Somebody else has this port."""
-        self._ring.quarantine(port, self._now())
-
-    def gone(self, server: GameServer) -> None:
+    def _gone(self, server: GameServer) -> None:
         """A game server is over."""
         self._servers.remove(server)
         self._keys.gone(server.server_id)
         self._tally.retire(server.figures)
-        if not server.has_listened and not server.was_told_to_leave:
+        if not server.has_listened and not server.was_asked_to_leave:
             self._pacing.failed(self._now())
         displaced = server.rooms.gone("shutdown" if self.is_stopping else None)
-        for hosting in reversed(displaced):
-            self._place_again(hosting)
+        for request in reversed(displaced):
+            self._place_again(request)
         if self._emptied is not None and not self._servers:
             self._emptied.callback(None)
 
-    def changed(self) -> None:
-        """There may be something to do."""
-        self._pump()
-
-    def _place_again(self, hosting: Hosting) -> None:
-        if hosting.is_withdrawn:
+    def _place_again(self, request: MatchRequest) -> None:
+        if request.is_withdrawn:
             return
         if self.is_draining:
-            hosting.fail("this node takes no new matches")
-        elif hosting.attempts >= MOST_ATTEMPTS:
+            request.fail("this node takes no new matches")
+        elif request.attempts >= MOST_ATTEMPTS:
             self._log.error(
                 "match {match_id} outlived {count} game servers before it began",
-                match_id=hosting.match_id,
-                count=hosting.attempts,
+                match_id=request.match_id,
+                count=request.attempts,
             )
-            hosting.fail("its game servers died")
+            request.fail("its game servers died")
         else:
-            self._waiting.appendleft(hosting)
+            self._waiting.appendleft(request)
 
     # The work.
 
     def _tick(self) -> None:
         self._alarm = self._clock.callLater(_TICK, self._tick)
-        self._ring.alarm(self._now())
         for server in tuple(self._servers):
             server.tick()
         self._pump()
@@ -445,33 +418,32 @@ class Fleet(PlacedMatches, Service):
                 self._resize()
         finally:
             self._is_pumping = False
-        if self.is_draining and not self._servers.matches:
+        if self.is_draining and not self._placed:
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
 
     def _give_places(self) -> None:
         while self._waiting:
-            host = self._servers.any_with_room()
-            if host is not None and not host.is_overloaded:
-                host.rooms.open(self._waiting.popleft())
-                continue
-            if self._servers.coming >= len(self._waiting):
-                return
-            warm = self._servers.any("warm")
-            port = self._ring.take() if warm is not None else None
-            if warm is not None and port is not None:
-                warm.assign(port)
-            elif host is not None:
-                # Its players are told to come a little later; elsewhere is no place.
-                host.rooms.open(self._waiting.popleft())
-            else:
-                return
+            server = self._servers.any_with_room()
+            if server is None or server.is_overloaded:
+                if self._servers.coming >= len(self._waiting):
+                    return
+                warm = self._servers.any("warm")
+                if warm is not None and self._supply.addresses().free:
+                    warm.need()
+                    continue
+                if server is None:
+                    return
+                # Its players are asked to come a little later; there is no other.
+            request = self._waiting.popleft()
+            self._placed[request.match_id] = server
+            server.rooms.open(request)
 
     def _resize(self) -> None:
         if self.is_draining or not self.running:
             for server in tuple(self._servers):
-                if server.stage != "leaving" and not server.rooms.match_ids:
+                if server.stage != "leaving" and not server.rooms:
                     server.leave()
             return
         policy, counts = self._settings.policy, self._counts()
@@ -483,17 +455,17 @@ class Fleet(PlacedMatches, Service):
                 idle.leave()
 
     def _start(self) -> None:
-        # 80 random bits: a label inside the realm, and what its link says it is.
+        # 80 random bits: a label inside the realm, and its name on its link.
         server_id = b32encode(self._entropy(10)).decode("ascii").lower()
         server = GameServer(
             server_id,
-            self._settings.policy.rooms_per_process,
-            self,
             self._supply,
+            self._issuer,
+            self._settings,
+            self._room_timeouts,
+            self._reports,
             self._clock,
             self._now,
-            self._settings.patience,
-            self._room_patience,
         )
         self._servers.add(server)
         server.start()
@@ -505,5 +477,5 @@ class Fleet(PlacedMatches, Service):
             warm=stages["warm"],
             total=len(self._servers),
             waiting=max(0, len(self._waiting) - self._servers.coming),
-            ports=self._ring.free,
+            addresses=self._supply.addresses().free,
         )

@@ -1,4 +1,4 @@
-"""The node's side of its fork server: start it, talk to it, hear it end."""
+"""The node's side of its fork server: start it, send to it, see it end."""
 
 from __future__ import annotations
 
@@ -53,15 +53,16 @@ ENVIRONMENT = (
     "COVERAGE_PROCESS_CONFIG",
 )
 
-#: A fork server that was told to go is killed after this, seconds.
+#: A fork server that was asked to end is killed after this, seconds.
 CLOSE_SECONDS = 5.0
 
 #: Longest line of a game server that is logged in one piece, bytes.
 LINE_LIMIT = 16 * 1024
 
-Told = Started | NotStarted | Exited
+#: What a fork server reports.
+Answer = Started | NotStarted | Exited
 
-_from_fork_server: msgspec.json.Decoder[Told] = msgspec.json.Decoder(Told)
+_from_fork_server: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
 class ILocalReactor(IReactorTime, IReactorFDSet, IReactorProcess):
@@ -82,7 +83,7 @@ class Readable:
         self._ready()
 
     def connectionLost(self, reason: Failure) -> None:
-        # A hang-up: whoever reads next will see it.
+        # A hang-up: the next read finds it.
         self._ready()
 
     def logPrefix(self) -> str:
@@ -137,8 +138,10 @@ class ForkLink:
     """
     One run of the fork server.
 
+    :param reactor: runs it, and watches its socket.
     :param arguments: for `vinom.fleet.forkserver`.
-    :param told: called with what it says, and with a pidfd that is then the
+    :param environment: ours; very little of it is passed on.
+    :param answered: called with what it reports, and with a pidfd that is then the
         caller's to close, or ``None``.
     :param gone: called once, when it ended; its children may live on.
     """
@@ -150,10 +153,10 @@ class ForkLink:
         reactor: ILocalReactor,
         arguments: list[str],
         environment: Mapping[str, str],
-        told: Callable[[Told, int | None], None],
+        answered: Callable[[Answer, int | None], None],
         gone: Callable[[], None],
     ) -> None:
-        self._reactor, self._told, self._gone = reactor, told, gone
+        self._reactor, self._answered, self._gone = reactor, answered, gone
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         self._output = _Output(self._print)
@@ -226,7 +229,7 @@ class ForkLink:
                 self._stop_reading()
                 self._gone()
                 return
-            self._told(
+            self._answered(
                 _from_fork_server.decode(data), descriptors[0] if descriptors else None
             )
 

@@ -93,7 +93,7 @@ encode = msgspec.json.Encoder().encode
 @attrs.define(eq=False)
 class ForkServer:
     """
-    Fork on request, and tell of exits.
+    Fork on request, and report exits.
 
     :ivar node: ``None`` when it is gone.
     :ivar entry: ``"package.module:function"``, called in the child with the
@@ -112,7 +112,7 @@ class ForkServer:
         if self.node is not None:
             self._poll.register(self.node, select.POLLIN)
         while self.node is not None or self._children:
-            for descriptor, _ in self._poll.poll(self._patience()):
+            for descriptor, _ in self._poll.poll(self._timeout()):
                 if descriptor in self._children:
                     self._reap(descriptor)
                 elif self.node is not None:
@@ -120,7 +120,7 @@ class ForkServer:
             if time.monotonic() >= self._kill_at:
                 self._kill_orphans()
 
-    def _patience(self) -> float | None:
+    def _timeout(self) -> float | None:
         """How long to wait for something to happen, milliseconds."""
         if self._kill_at == inf:
             return None
@@ -140,7 +140,7 @@ class ForkServer:
         try:
             pid = os.fork()
         except OSError as error:
-            self._tell(encode(NotStarted(start.server_id, str(error))))
+            self._send(encode(NotStarted(start.server_id, str(error))))
             return
         if pid == 0:
             become_game_server(self.entry, start)
@@ -151,20 +151,20 @@ class ForkServer:
             # pid is surely its own.
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            self._tell(encode(NotStarted(start.server_id, str(error))))
+            self._send(encode(NotStarted(start.server_id, str(error))))
             return
         self._children[pidfd] = (start.server_id, pid)
         self._poll.register(pidfd, select.POLLIN)
-        self._tell(encode(Started(start.server_id, pid)), pidfd)
+        self._send(encode(Started(start.server_id, pid)), pidfd)
 
     def _reap(self, pidfd: int) -> None:
         server_id, pid = self._children.pop(pidfd)
         self._poll.unregister(pidfd)
         _, status = os.waitpid(pid, 0)
         os.close(pidfd)
-        self._tell(encode(Exited(server_id, pid, os.waitstatus_to_exitcode(status))))
+        self._send(encode(Exited(server_id, pid, os.waitstatus_to_exitcode(status))))
 
-    def _tell(self, message: bytes, *descriptors: int) -> None:
+    def _send(self, message: bytes, *descriptors: int) -> None:
         if self.node is None:
             return
         try:
@@ -195,7 +195,7 @@ def become_game_server(entry: str, start: Start) -> NoReturn:
     """
     status = 1
     try:
-        # Ctrl-C in a terminal is the node's to hear; it drains.
+        # Ctrl-C in a terminal is for the node, which drains.
         os.setsid()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

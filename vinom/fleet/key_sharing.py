@@ -1,9 +1,8 @@
-"""Token keys on their way to game servers: who has them, and who is waited for."""
+"""Token keys on their way to game servers: which ones have them already."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -11,17 +10,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.control.messages import TokenKeys
-
-
-class KeyTaker(Protocol):
-    """A game server with a link: `fleet_server.GameServer`."""
-
-    @property
-    def server_id(self) -> str:
-        """Which it is."""
-
-    def tell_keys(self, message: TokenKeys) -> None:
-        """Hand the keys over."""
 
 
 @attrs.define
@@ -34,36 +22,43 @@ class KeySharing:
     """
     Give keys to game servers, and find out when all of them have them.
 
-    :param patience: how long a game server may take, seconds. One that is silent
-        for so long hangs, and is ended for that: nobody waits for it.
+    :param clock: for the timeout.
+    :param timeout: how long a game server may take, seconds. One that is silent
+        for this long hangs, and is killed for that: nobody waits for it.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, patience: float = 5.0) -> None:
-        self._clock, self._patience = clock, patience
+    def __init__(self, clock: IReactorTime, timeout: float = 5.0) -> None:
+        self._clock, self._timeout = clock, timeout
         self._number = 0
         self._sharings: dict[int, _Sharing] = {}
 
     def share(
-        self, keys: Mapping[str, bytes], takers: Iterable[KeyTaker]
+        self,
+        keys: Mapping[str, bytes],
+        takers: Mapping[str, Callable[[TokenKeys], None]],
     ) -> Deferred[None]:
-        """Fires when every one of *takers* has the keys, or is past helping."""
+        """
+        Send the keys; fires when every game server has them, or is past helping.
+
+        :param keys: key id to public key, PEM.
+        :param takers: by the game server's id: sends it a message.
+        """
         self._number += 1
         number, message = self._number, TokenKeys(self._number, dict(keys))
-        told = list(takers)
         shared: Deferred[None] = Deferred()
-        sharing = _Sharing({taker.server_id for taker in told}, shared)
+        sharing = _Sharing(set(takers), shared)
         self._sharings[number] = sharing
-        late = self._clock.callLater(self._patience, self._give_up, number)
+        late = self._clock.callLater(self._timeout, self._give_up, number)
 
         def settled(_: None) -> None:
             if late.active():
                 late.cancel()
 
         shared.addCallback(settled)
-        for taker in told:
-            taker.tell_keys(message)
+        for send in tuple(takers.values()):
+            send(message)
         self._finish()
         return shared
 
@@ -83,7 +78,7 @@ class KeySharing:
 
     def _finish(self) -> None:
         for number, sharing in tuple(self._sharings.items()):
-            # Whoever waited for one may begin another, which ends the rest first.
+            # A caller that waited for one may begin another, which ends the rest first.
             if not sharing.waited_for and number in self._sharings:
                 del self._sharings[number]
                 sharing.shared.callback(None)

@@ -1,11 +1,10 @@
 """
 The life of one game server, as its node sees it.
 
-It is *starting* until it dials, *warm* until it is given a port, *binding*
-that, *listening*, and at last *leaving*. Its end has two halves that come in
-either order: the link is read to its end, and the process is seen to be gone.
-The port is free when the process is; what it said is all heard when the link
-is; only with both is it *gone*.
+It is *starting* until it dials, *warm* until a match needs it, *binding* until
+players can reach it, *listening*, and at last *leaving*. Its end has two halves
+that come in either order: the link is read to its end, and the process is seen
+to be gone. Only with both is it *gone*.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ Stage = Literal["starting", "warm", "binding", "listening", "leaving", "gone"]
 
 
 @attrs.frozen
-class Patience:
+class ServerTimeouts:
     """
     How long each step may take, seconds.
 
     :ivar start: from the request to the link.
-    :ivar bind: from `Bind` to its answer.
+    :ivar bind: from the match that needs it until players can reach it.
     :ivar leave: from the last work, or the loss of the link, to the exit.
     :ivar read: from the exit to the end of the link.
     """
@@ -38,24 +37,8 @@ class Patience:
 
 
 @attrs.frozen
-class BindPort:
-    """Tell it to bind this port."""
-
-    port: int
-
-
-@attrs.frozen
-class PortFree:
-    """Nobody has this port any more."""
-
-    port: int
-
-
-@attrs.frozen
-class PortSpoilt:
-    """This port cannot be bound."""
-
-    port: int
+class Wanted:
+    """Give it an address: a match needs it."""
 
 
 @attrs.frozen
@@ -80,10 +63,10 @@ class CutLink:
 
 @attrs.frozen
 class Gone:
-    """It is over, and everything it said was heard."""
+    """It is over, and everything it sent was read."""
 
 
-Effect = BindPort | PortFree | PortSpoilt | SayStop | Terminate | Kill | CutLink | Gone
+Effect = Wanted | SayStop | Terminate | Kill | CutLink | Gone
 
 
 @attrs.define(eq=False)
@@ -91,24 +74,19 @@ class ServerFacts:
     """
     Shared by all states. Times: seconds on the caller's clock.
 
-    :ivar deadline: when to say `overdue`.
-    :ivar port: the port it has or is to bind.
+    :ivar timeouts: how long each step may take.
+    :ivar deadline: when to call `ServerInputs.overdue`.
+    :ivar stage: where in its life it is, for operators.
     :ivar outbox: what the caller must act on.
     """
 
-    patience: Patience
+    timeouts: ServerTimeouts
     deadline: float
     stage: Stage = "starting"
-    port: int | None = None
     outbox: list[Effect] = attrs.field(factory=list)
 
     def enter(self, stage: Stage, deadline: float = inf) -> None:
         self.stage, self.deadline = stage, deadline
-
-    def free_port(self) -> None:
-        if self.port is not None:
-            self.outbox.append(PortFree(self.port))
-            self.port = None
 
 
 class ServerInputs(Protocol):
@@ -117,14 +95,14 @@ class ServerInputs(Protocol):
     def dialed(self, now: float) -> None:
         """It opened its link."""
 
-    def assign(self, port: int, now: float) -> None:
+    def need(self, now: float) -> None:
         """A match needs it."""
 
-    def bound(self, now: float) -> None:
-        """It has the port."""
+    def reached(self, now: float) -> None:
+        """Players can reach it: it has its port."""
 
     def bind_failed(self, now: float) -> None:
-        """It cannot have the port."""
+        """It cannot have the port that it was to bind."""
 
     def leave(self, ask: bool, now: float) -> None:
         """Its work is done; *ask* if it does not know that itself."""
@@ -156,38 +134,34 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     def warmed(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("warm")
 
-    @warm.upon(ServerInputs.assign).to(binding)
-    def bind(_: ServerInputs, facts: ServerFacts, port: int, now: float) -> None:
-        facts.port = port
-        facts.enter("binding", now + facts.patience.bind)
-        facts.outbox.append(BindPort(port))
+    @warm.upon(ServerInputs.need).to(binding)
+    def bind(_: ServerInputs, facts: ServerFacts, now: float) -> None:
+        facts.enter("binding", now + facts.timeouts.bind)
+        facts.outbox.append(Wanted())
 
-    @binding.upon(ServerInputs.bound).to(listening)
+    @binding.upon(ServerInputs.reached).to(listening)
     def listen(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("listening")
 
     @binding.upon(ServerInputs.bind_failed).to(warm)
     def spoil(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("warm")
-        if facts.port is not None:
-            facts.outbox.append(PortSpoilt(facts.port))
-            facts.port = None
 
     for state in (warm, binding, listening):
 
         @state.upon(ServerInputs.leave).to(leaving)
         def part(_: ServerInputs, facts: ServerFacts, ask: bool, now: float) -> None:
-            facts.enter("leaving", now + facts.patience.leave)
+            facts.enter("leaving", now + facts.timeouts.leave)
             if ask:
                 facts.outbox.append(SayStop())
 
     @starting.upon(ServerInputs.leave).to(unlinked)
     def end_early(_: ServerInputs, facts: ServerFacts, ask: bool, now: float) -> None:
-        facts.enter("leaving", now + facts.patience.leave)
+        facts.enter("leaving", now + facts.timeouts.leave)
         facts.outbox.append(Terminate())
 
     def kill(_: ServerInputs, facts: ServerFacts, now: float) -> None:
-        facts.enter("leaving", now + facts.patience.leave)
+        facts.enter("leaving", now + facts.timeouts.leave)
         facts.outbox.append(Kill())
 
     starting.upon(ServerInputs.overdue).to(unlinked)(kill)
@@ -196,11 +170,10 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     unlinked.upon(ServerInputs.overdue).loop()(kill)
 
     def wait_for_exit(_: ServerInputs, facts: ServerFacts, now: float) -> None:
-        facts.enter("leaving", now + facts.patience.leave)
+        facts.enter("leaving", now + facts.timeouts.leave)
 
     def read_on(_: ServerInputs, facts: ServerFacts, now: float) -> None:
-        facts.enter("leaving", now + facts.patience.read)
-        facts.free_port()
+        facts.enter("leaving", now + facts.timeouts.read)
 
     for state in linked:
         state.upon(ServerInputs.link_lost).to(unlinked)(wait_for_exit)
@@ -208,19 +181,18 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
 
     @exited.upon(ServerInputs.overdue).loop()
     def cut(_: ServerInputs, facts: ServerFacts, now: float) -> None:
-        facts.enter("leaving", now + facts.patience.read)
+        facts.enter("leaving", now + facts.timeouts.read)
         facts.outbox.append(CutLink())
 
     def finish(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("gone")
-        facts.free_port()
         facts.outbox.append(Gone())
 
     starting.upon(ServerInputs.exited).to(gone)(finish)
     unlinked.upon(ServerInputs.exited).to(gone)(finish)
     exited.upon(ServerInputs.link_lost).to(gone)(finish)
 
-    # Whoever wishes it to end may not know that it does.
+    # A caller that asks it to end may not know that it does.
     for state in (leaving, unlinked, exited, gone):
 
         @state.upon(ServerInputs.leave).loop()

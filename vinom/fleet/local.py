@@ -1,25 +1,32 @@
-"""Game servers as processes of this machine, forked from a warm interpreter."""
+"""
+Game servers as processes of this machine, forked from a warm interpreter.
+
+Each has a UDP port of this machine, from one ring: every port is in one place, always.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, fail, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import NoCapacity
-from vinom.fleet.forklink import ForkLink, ILocalReactor, Readable, Told, arguments
+from vinom.fleet.forklink import Answer, ForkLink, ILocalReactor, Readable, arguments
 from vinom.fleet.forkserver import ORPHAN_SECONDS, Exited, Start, Started
-from vinom.model import Exit
-from vinom.ports import IFleet
+from vinom.model import Addresses, Exit, ServerAddress
+from vinom.ports import IFleet, IGameServer
 
 #: A fork server that does not answer hangs, seconds; the first answer waits
 #: for everything that it loads.
@@ -33,6 +40,135 @@ RESTART_SECONDS = (0.1, 5.0)
 
 # How long a fork server may take to say how a process ended, seconds.
 _STATUS_SECONDS = 1.0
+
+
+#: How long a port that somebody else holds is left alone, seconds.
+QUARANTINE_SECONDS = 30.0
+
+
+@attrs.define(eq=False, init=False)
+class PortRing:
+    """
+    Give out ports, the one that rested longest first.
+
+    So a stray datagram of an old match meets a new one as late as possible.
+    ``free + bound + quarantined`` is the size of the ring, whatever happens.
+
+    :param first: lowest port.
+    :param last: highest port, which is in the ring too.
+    :param quarantine: seconds after which a spoilt port is tried again.
+    """
+
+    quarantine_seconds: float
+    _free: deque[int]
+    _bound: set[int]
+    _spoilt: dict[int, float]
+
+    def __init__(
+        self, first: int, last: int, quarantine: float = QUARANTINE_SECONDS
+    ) -> None:
+        if not 1 <= first <= last <= 65535:
+            raise ValueError(f"{first}-{last} is not a range of ports")
+        self.quarantine_seconds = quarantine
+        self._free, self._bound, self._spoilt = deque(range(first, last + 1)), set(), {}
+
+    def counts(self, now: float) -> Addresses:
+        """Count the ports; those whose quarantine is over are free."""
+        if self._spoilt:
+            self.alarm(now)
+        return Addresses(len(self._free), len(self._bound), len(self._spoilt))
+
+    def take(self) -> int | None:
+        """Take a port for a game server to bind; ``None`` if there is none."""
+        if not self._free:
+            return None
+        port = self._free.popleft()
+        self._bound.add(port)
+        return port
+
+    def give_back(self, port: int) -> None:
+        """
+        Nobody has this port any more.
+
+        :raises ValueError: it was not taken.
+        """
+        self._untake(port)
+        self._free.append(port)
+
+    def quarantine(self, port: int, now: float) -> None:
+        """
+        It could not be bound: somebody else has it.
+
+        :raises ValueError: it was not taken.
+        """
+        self._untake(port)
+        self._spoilt[port] = now + self.quarantine_seconds
+
+    def deadline(self) -> float:
+        """When a quarantine ends next; infinity if there is none."""
+        return next(iter(self._spoilt.values()), inf)
+
+    def alarm(self, now: float) -> None:
+        """Let those be tried again whose quarantine is over."""
+        # They end in the order in which they began.
+        while self.deadline() <= now:
+            port = next(iter(self._spoilt))
+            del self._spoilt[port]
+            self._free.append(port)
+
+    def _untake(self, port: int) -> None:
+        if port not in self._bound:
+            raise ValueError(f"port {port} was not taken")
+        self._bound.remove(port)
+
+
+class GamePorts:
+    """
+    Give each game server of this machine an address: a port of one ring.
+
+    :param ring: the ports.
+    :param interface: IP address that game servers bind.
+    :param advertise: name or IP address that players connect to.
+    :param now: seconds on a clock that nobody sets, for quarantines.
+    :ivar advertise: as given.
+    """
+
+    def __init__(
+        self,
+        ring: PortRing,
+        interface: str,
+        advertise: str,
+        now: Callable[[], float],
+    ) -> None:
+        self._ring, self._now = ring, now
+        self._interface, self.advertise = interface, advertise
+        self._taken: dict[str, int] = {}
+
+    def counts(self) -> Addresses:
+        """Count the ports; those whose quarantine is over are free."""
+        return self._ring.counts(self._now())
+
+    async def reach(self, server: IGameServer) -> ServerAddress:
+        """
+        Give a port to a game server once it is wanted; another if that is taken.
+
+        :returns: where players reach it, when it has bound the port.
+        """
+        while True:
+            await server.wanted()
+            port = self._ring.take()
+            if port is None:
+                continue
+            self._taken[server.server_id] = port
+            if await server.bind(self._interface, port):
+                return ServerAddress(self.advertise, port)
+            self._ring.quarantine(self._taken.pop(server.server_id), self._now())
+
+    def give_back(self, server_id: str) -> None:
+        """Free its port, if it has one: its process is gone."""
+        port = self._taken.pop(server_id, None)
+        if port is not None:
+            self._ring.give_back(port)
 
 
 @attrs.frozen
@@ -63,23 +199,32 @@ class _Process:
     """
     One game server.
 
-    :ivar started: fires with its pid; ``None`` when it did.
-    :ivar pidfd: ``None`` until it runs.
-    :ivar wish: the signal to send as soon as it runs.
+    :ivar server: whose process it is.
+    :ivar reached: fires with where players reach it; ``None`` when it did, or nobody
+        waits for that any more.
+    :ivar reaching: what gives it a port; ended with the process.
     :ivar alarm: the fork server owes us an answer about it.
+    :ivar pid: 0 until it runs.
+    :ivar pidfd: ``None`` until it runs.
+    :ivar watch: calls us when it ends.
+    :ivar signal_due: the signal to send as soon as it runs.
     """
 
-    server_id: str
-    exited: Callable[[Exit], None]
-    started: Deferred[int] | None = None
+    server: IGameServer
+    reached: Deferred[ServerAddress] | None = None
+    reaching: Deferred[None] | None = None
     alarm: IDelayedCall | None = None
     pid: int = 0
     pidfd: int | None = None
     watch: Readable | None = None
-    wish: signal.Signals | None = None
+    signal_due: signal.Signals | None = None
+
+    @property
+    def server_id(self) -> str:
+        return str(self.server.server_id)
 
     def signal(self, number: signal.Signals) -> None:
-        self.wish = number
+        self.signal_due = number
         if self.pidfd is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
@@ -93,12 +238,16 @@ class _Process:
 @implementer(IFleet)
 class LocalFleet:
     """
-    Fork game servers, watch them by pidfd, and never lose one.
+    Fork game servers, watch them by pidfd, and never lose one, nor its port.
 
     The fork server is started with the first game server, and again when it
     dies; what it forked lives on.
 
+    :param reactor: runs processes and watches descriptors; also the clock.
+    :param program: what is forked.
+    :param ports: where players reach game servers.
     :param environment: ours; very little of it is passed on.
+    :param stop_seconds: when the fleet closes, what does not end by then is killed.
     """
 
     _log = Logger()
@@ -107,10 +256,11 @@ class LocalFleet:
         self,
         reactor: ILocalReactor,
         program: GameServerProgram,
+        ports: GamePorts,
         environment: Mapping[str, str],
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        self._reactor, self._program = reactor, program
+        self._reactor, self._program, self._ports = reactor, program, ports
         self._stop_seconds = stop_seconds
         self._environment = environment
         self._link: ForkLink | None = None
@@ -127,12 +277,18 @@ class LocalFleet:
         """The running fork server, for operators."""
         return self._link.pid if self._link is not None else None
 
-    def start(self, server_id: str, exited: Callable[[Exit], None]) -> Deferred[int]:
-        """
-        Fork a game server; cancelling kills it.
+    def pid_of(self, server_id: str) -> int | None:
+        """The process of a game server, for operators; ``None`` if none runs."""
+        process = self._processes.get(server_id)
+        return process.pid or None if process is not None else None
 
-        :raises NoCapacity: the system refuses, or the fork server died.
+    def start(self, server: IGameServer) -> Deferred[ServerAddress]:
         """
+        Fork a game server; fires when it has bound a port. Cancelling kills it.
+
+        :raises NoCapacity: the system refuses, the fork server died, or it ended.
+        """
+        server_id = server.server_id
         if server_id in self._processes:
             raise ValueError(f"game server {server_id} was started already")
         if self._closed is not None:
@@ -147,16 +303,42 @@ class LocalFleet:
         )
         if self._link is None or not self._link.start(start):
             return fail(NoCapacity("the fork server cannot be asked now"))
-        process = _Process(server_id, exited)
+        process = _Process(server)
         process.alarm = self._reactor.callLater(START_SECONDS, self._hangs, process)
         self._processes[server_id] = process
 
-        def give_up(_: Deferred[int]) -> None:
-            process.started = None
+        def give_up(_: Deferred[ServerAddress]) -> None:
+            process.reached = None
             process.signal(signal.SIGKILL)
 
-        process.started = Deferred(give_up)
-        return process.started
+        reached: Deferred[ServerAddress] = Deferred(give_up)
+        process.reached = reached
+        process.reaching = Deferred.fromCoroutine(self._reach(process))
+        process.reaching.addErrback(self._not_reached, server_id)
+        return reached
+
+    async def _reach(self, process: _Process) -> None:
+        where = await self._ports.reach(process.server)
+        if process.reached is not None:
+            reached, process.reached = process.reached, None
+            reached.callback(where)
+
+    def _not_reached(self, failure: Failure, server_id: str) -> None:
+        # It has no port; the fleet waits for it for some time, and kills it.
+        if failure.check(CancelledError) is None:
+            self._log.failure(
+                "game server {server} gets no port", failure, server=server_id
+            )
+
+    def admits(self, server_id: str, pid: int) -> bool:
+        """Is this the process that was forked?"""
+        process = self._processes.get(server_id)
+        # It may dial before the fork server reports that it runs.
+        return process is not None and process.pid in (0, pid)
+
+    def addresses(self) -> Addresses:
+        """Count the ports."""
+        return self._ports.counts()
 
     def stop(self, server_id: str, kill: bool = False) -> None:
         """Ask a game server to end, or make it."""
@@ -193,7 +375,7 @@ class LocalFleet:
                     program.orphan_seconds,
                 ),
                 self._environment,
-                self._told,
+                self._answered,
                 self._link_gone,
             )
         except OSError as error:
@@ -214,7 +396,7 @@ class LocalFleet:
             self._dead_links.append(link)
             link.ended.addCallback(lambda _: self._dead_links.remove(link))
         if self._closed is None:
-            # First: whoever hears of a failure may ask again at once.
+            # First: a caller that learns of a failure may ask again at once.
             self._launch_later()
         for process in tuple(self._processes.values()):
             if process.pidfd is None:
@@ -227,7 +409,7 @@ class LocalFleet:
             self._log.error("fork server {pid} hangs", pid=self._link.pid)
             self._link.kill()
 
-    def _told(self, message: Told, pidfd: int | None) -> None:
+    def _answered(self, message: Answer, pidfd: int | None) -> None:
         process = self._processes.get(message.server_id)
         if isinstance(message, Started):
             if process is None or pidfd is None:
@@ -255,22 +437,26 @@ class LocalFleet:
         process.pid, process.pidfd = pid, pidfd
         process.watch = Readable(pidfd, lambda: self._ended(process))
         self._reactor.addReader(process.watch)
-        if process.wish is not None:
-            process.signal(process.wish)
-        if process.started is not None:
-            started, process.started = process.started, None
-            started.callback(pid)
+        if process.signal_due is not None:
+            process.signal(process.signal_due)
 
     def _not_started(self, process: _Process, why: str) -> None:
         del self._processes[process.server_id]
         process.calm()
-        if process.started is not None:
-            started, process.started = process.started, None
-            started.errback(NoCapacity(why))
+        self._stop_reaching(process, why)
         self._check_closed()
 
+    def _stop_reaching(self, process: _Process, why: str) -> None:
+        """Free its port; nobody can reach it any more, or ever could."""
+        if process.reaching is not None:
+            reaching, process.reaching = process.reaching, None
+            reaching.cancel()
+        if process.reached is not None:
+            reached, process.reached = process.reached, None
+            reached.errback(NoCapacity(why))
+
     def _ended(self, process: _Process) -> None:
-        """It is gone for sure; how, its parent will say if it can."""
+        """It is gone for sure; its parent reports how, if it can."""
         if process.pidfd is None or not _has_ended(process.pidfd):
             return  # Our own reactor stops.
         self._stop_watching(process)
@@ -302,10 +488,12 @@ class LocalFleet:
         if process.pidfd is not None:
             os.close(process.pidfd)
             process.pidfd = None
+        self._ports.give_back(process.server_id)
         try:
-            process.exited(how)
+            process.server.ended(how)
         except Exception:
             self._log.failure("exit of {pid} not dealt with", pid=process.pid)
+        self._stop_reaching(process, "its process ended")
         self._check_closed()
 
     def _stop_watching(self, process: _Process) -> None:

@@ -1,10 +1,4 @@
-"""
-One game server as its node sees it: its process, its link and its rooms.
-
-The rooms of one game server: opened, watched for lateness, and ended once.
-
-What the fleet is told, what it tells, and what it asks an authority for.
-"""
+"""One game server as its node sees it: its life, its control link, and its rooms."""
 
 from __future__ import annotations
 
@@ -18,7 +12,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from vinom.control.link import ControlLink
 from vinom.control.messages import (
     AddTicket,
     Alive,
@@ -27,7 +23,7 @@ from vinom.control.messages import (
     BindFailed,
     Bound,
     CloseRoom,
-    CookieKeyTold,
+    CookieKeyReport,
     FromRelayed,
     Heartbeat,
     Kick,
@@ -47,41 +43,45 @@ from vinom.control.messages import (
     SeatChanged,
     Stop,
     TicketAdded,
-    TokenKeys,
     TokenKeysTaken,
-    ToRelayed,
     ToServer,
 )
 from vinom.errors import NoCapacity, PeerError
 from vinom.fleet.life import (
-    BindPort,
     CutLink,
     Gone,
     Kill,
-    Patience,
-    PortFree,
-    PortSpoilt,
     SayStop,
     ServerFacts,
+    ServerTimeouts,
     Stage,
     Terminate,
+    Wanted,
     open_server_life,
 )
-from vinom.fleet.pool import QUARANTINE_SECONDS, PoolPolicy
-from vinom.model import Exit, MatchEnd, MatchPlan, Placement, Ticket
-from vinom.ports import IFleet, IMatchWatch
+from vinom.fleet.pool import PoolPolicy
+from vinom.model import (
+    Exit,
+    Issued,
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    ServerAddress,
+    Ticket,
+)
+from vinom.ports import IFleet, IGameServer, IMatchWatch
 
 
 @attrs.frozen
-class RoomPatience:
+class RoomTimeouts:
     """
     How long a room may take, seconds; what is late is closed, then killed.
 
+    :ivar longest: how long a match can be at most.
     :ivar open: from `OpenRoom` to its answer.
     :ivar join: from there to the first player.
     :ivar grace: on top of what the room should see to itself.
     :ivar ticket: from `AddTicket` to its answer.
-    :ivar longest: how long a match can be at most.
     """
 
     longest: Callable[[MatchPlan], float]
@@ -92,13 +92,17 @@ class RoomPatience:
 
 
 @attrs.define(eq=False)
-class Hosting:
+class MatchRequest:
     """
-    One wish for a place to play.
+    A match that needs a game server, or has one.
 
-    :ivar placed: fires with the place; ``None`` when it did, or nobody cares.
-    :ivar relay: hears what players of the node are told; see `Fleet.host`.
+    :ivar plan: what is played.
+    :ivar tickets: let its players' handshakes in.
+    :ivar watch: receives what happens to the match.
+    :ivar placed: fires with the placement; ``None`` when it did, or nobody waits.
+    :ivar relay: receives what players of the node are shown; see `Fleet.place`.
     :ivar attempts: game servers that were asked.
+    :ivar is_withdrawn: *watch* and *relay* are not called any more.
     """
 
     plan: MatchPlan
@@ -114,12 +118,12 @@ class Hosting:
         return self.plan.match_id
 
     def fail(self, why: str) -> None:
-        """There is no place for it."""
+        """It is not played."""
         if self.placed is not None:
             placed, self.placed = self.placed, None
             placed.errback(NoCapacity(why))
 
-    def place(self, placement: Placement) -> None:
+    def succeed(self, placement: Placement) -> None:
         """It is played here."""
         if self.placed is not None:
             placed, self.placed = self.placed, None
@@ -131,13 +135,13 @@ class _Room:
     """
     A match on this game server.
 
-    :ivar stage: "closing" when it was told to close because it is late.
+    :ivar stage: "closing" when it was ordered to close because it is late.
     :ivar deadline: when it is late.
     :ivar ends_by: latest end of the match.
-    :ivar verdict: why it is over if nobody says so.
+    :ivar verdict: why it is over if the game server does not report it.
     """
 
-    hosting: Hosting
+    request: MatchRequest
     deadline: float
     stage: Literal["opening", "open", "played", "closing"] = "opening"
     ends_by: float = inf
@@ -146,10 +150,14 @@ class _Room:
 
 class HostedRooms:
     """
-    What one game server plays.
+    The rooms of one game server: opened, watched for lateness, and ended once.
 
     :param rooms: how many it hosts in its life.
-    :param send: tells it something.
+    :param send: sends it a message.
+    :param clock: for the time that tickets may take.
+    :param now: seconds on a clock that nobody sets.
+    :param timeouts: how long rooms may take.
+    :ivar spare: rooms that it can still host.
     """
 
     _log = Logger()
@@ -160,47 +168,48 @@ class HostedRooms:
         send: Callable[[ToServer], None],
         clock: IReactorTime,
         now: Callable[[], float],
-        patience: RoomPatience,
+        timeouts: RoomTimeouts,
     ) -> None:
         self.spare = rooms
         self._send, self._clock, self._now = send, clock, now
-        self._patience = patience
+        self._timeouts = timeouts
         self._rooms: dict[str, _Room] = {}
         self._tickets: dict[str, tuple[str, Deferred[None]]] = {}
 
+    def __contains__(self, match_id: str) -> bool:
+        return match_id in self._rooms
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
     @property
-    def match_ids(self) -> list[str]:
+    def match_ids(self) -> tuple[str, ...]:
         """The matches that are not over."""
-        return list(self._rooms)
+        return tuple(self._rooms)
 
     @property
     def is_used_up(self) -> bool:
         """Was the last room it could host closed?"""
         return not self._rooms and not self.spare
 
-    # What the fleet wants.
+    # What the fleet asks for.
 
-    def open(self, hosting: Hosting) -> None:
+    def open(self, request: MatchRequest) -> None:
         """Host a match."""
         self.spare -= 1
-        hosting.attempts += 1
-        late_at = self._now() + self._patience.open
-        self._rooms[hosting.match_id] = _Room(hosting, late_at)
-        is_relayed = hosting.relay is not None
-        self._send(OpenRoom(hosting.plan, hosting.tickets, is_relayed))
-
-    def pass_on(self, message: ToRelayed) -> None:
-        """Tell a match what a player of the node did."""
-        if message.match_id in self._rooms:
-            self._send(message)
+        request.attempts += 1
+        late_at = self._now() + self._timeouts.open
+        self._rooms[request.match_id] = _Room(request, late_at)
+        is_relayed = request.relay is not None
+        self._send(OpenRoom(request.plan, request.tickets, is_relayed))
 
     def follow(
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
     ) -> None:
-        """Hear what players of the node are told, or no more."""
+        """Receive what players of the node are shown; ``None``: no more."""
         room = self._rooms.get(match_id)
         if room is not None:
-            room.hosting.relay = relay
+            room.request.relay = relay
             self._send(RelayWatch(match_id, relay is not None))
 
     def close(self, match_id: str, reason: str) -> None:
@@ -227,7 +236,7 @@ class HostedRooms:
             raise NoCapacity(f"the game server did not answer for {seconds} s")
 
         added: Deferred[None] = Deferred()
-        added.addTimeout(self._patience.ticket, self._clock, onTimeoutCancel=too_late)
+        added.addTimeout(self._timeouts.ticket, self._clock, onTimeoutCancel=too_late)
         self._tickets[ticket.label] = (ticket.match_id, added)
         self._send(AddTicket(ticket))
         return added
@@ -246,22 +255,22 @@ class HostedRooms:
             if room.stage in ("opening", "closing"):
                 return match_id
             room.verdict = "void" if room.stage == "open" else "time_limit"
-            room.stage, room.deadline = "closing", now + self._patience.grace
+            room.stage, room.deadline = "closing", now + self._timeouts.grace
             self.close(match_id, room.verdict)
         return None
 
-    # What the game server tells.
+    # What the game server reports.
 
     def opened(self, match_id: str, placement: Placement) -> None:
         """Players may come."""
         room = self._rooms.get(match_id)
         if room is None or room.stage != "opening":
             return
-        late = self._now() + self._patience.grace
-        room.stage, room.deadline = "open", late + self._patience.join
-        if room.hosting.relay is None:
-            room.ends_by = late + self._patience.longest(room.hosting.plan)
-        room.hosting.place(placement)
+        late = self._now() + self._timeouts.grace
+        room.stage, room.deadline = "open", late + self._timeouts.join
+        if room.request.relay is None:
+            room.ends_by = late + self._timeouts.longest(room.request.plan)
+        room.request.succeed(placement)
 
     def ticket_added(self, label: str) -> None:
         """This ticket is known."""
@@ -275,21 +284,21 @@ class HostedRooms:
         if room is not None and room.stage == "open":
             # Somebody came: the room sees to the others.
             room.stage, room.deadline = "played", room.ends_by
-        self._tell(match_id, lambda watch: watch.seat_changed(match_id, seat, state))
+        self._report(match_id, lambda watch: watch.seat_changed(match_id, seat, state))
 
     def started(self, match_id: str) -> None:
         """Match time runs."""
-        self._tell(match_id, lambda watch: watch.started(match_id))
+        self._report(match_id, lambda watch: watch.started(match_id))
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
         """A round has an outcome."""
-        self._tell(match_id, lambda watch: watch.round_ended(match_id, outcome))
+        self._report(match_id, lambda watch: watch.round_ended(match_id, outcome))
 
     def relayed(self, message: FromRelayed) -> None:
-        """What players of the node are to be told."""
+        """What players of the node are to be shown."""
         room = self._rooms.get(message.match_id)
-        if room is not None and (relay := room.hosting.relay) is not None:
-            self._call(room.hosting, lambda _: relay(message))
+        if room is not None and (relay := room.request.relay) is not None:
+            self._call(room.request, lambda _: relay(message))
 
     def ended(self, end: MatchEnd) -> None:
         """A match is over."""
@@ -300,11 +309,11 @@ class HostedRooms:
         self._end(room, end)
 
     def unreachable(self) -> None:
-        """The game server hears nothing any more."""
+        """The game server receives nothing any more."""
         for match_id in self._rooms:
             self._fail_tickets(match_id)
 
-    def gone(self, verdict: str | None) -> list[Hosting]:
+    def gone(self, verdict: str | None) -> list[MatchRequest]:
         """
         The game server is gone, and its matches with it.
 
@@ -316,29 +325,29 @@ class HostedRooms:
         displaced = []
         for room in rooms.values():
             if room.stage == "opening" and verdict is None:
-                displaced.append(room.hosting)
+                displaced.append(room.request)
             else:
                 why = verdict or room.verdict
-                self._end(room, MatchEnd(room.hosting.match_id, why))
+                self._end(room, MatchEnd(room.request.match_id, why))
         return displaced
 
     def _end(self, room: _Room, end: MatchEnd) -> None:
-        hosting = room.hosting
-        self._call(hosting, lambda watch: watch.ended(end))
-        hosting.fail(f"the match is over: {end.reason}")
+        request = room.request
+        self._call(request, lambda watch: watch.ended(end))
+        request.fail(f"the match is over: {end.reason}")
 
-    def _tell(self, match_id: str, step: Callable[[IMatchWatch], Any]) -> None:
+    def _report(self, match_id: str, step: Callable[[IMatchWatch], Any]) -> None:
         room = self._rooms.get(match_id)
         if room is not None:
-            self._call(room.hosting, step)
+            self._call(room.request, step)
 
-    def _call(self, hosting: Hosting, step: Callable[[IMatchWatch], Any]) -> None:
-        if hosting.is_withdrawn:
+    def _call(self, request: MatchRequest, step: Callable[[IMatchWatch], Any]) -> None:
+        if request.is_withdrawn:
             return
         try:
-            step(hosting.watch)
+            step(request.watch)
         except Exception:
-            self._log.failure("not dealt with", match_id=hosting.match_id)
+            self._log.failure("not dealt with", match_id=request.match_id)
 
     def _fail_tickets(self, of_match: str) -> None:
         for label, (match_id, added) in tuple(self._tickets.items()):
@@ -347,26 +356,14 @@ class HostedRooms:
                 added.errback(NoCapacity("the match's game server is gone"))
 
 
-class IssuedCertificate(Protocol):
-    """What a game server proves itself with; both PEM."""
-
-    @property
-    def certificate(self) -> bytes:
-        """Leaf and chain."""
-
-    @property
-    def key(self) -> bytes:
-        """The leaf's private key."""
-
-
 class Issuer(Protocol):
-    """What the fleet asks of `vinom.keys.authority.Authority`."""
+    """What the fleet asks of `vinom.keys.authority.Authority`, some floors above."""
 
     @property
     def anchor(self) -> bytes:
         """What players verify game servers with, PEM."""
 
-    def issue(self, server: str) -> IssuedCertificate:
+    def issue(self, server: str) -> Issued:
         """Make a certificate for one game server."""
 
     def token_keys(self) -> dict[str, bytes]:
@@ -379,19 +376,14 @@ class FleetSettings:
     What the operator decides.
 
     :ivar realm: domain that game servers' names end with.
-    :ivar interface: address that game servers bind.
-    :ivar advertise: host that players are told.
-    :ivar ports: lowest and highest UDP port.
+    :ivar policy: how many game servers there are.
+    :ivar timeouts: how long each step of a game server's life may take.
     :ivar stop_seconds: time to say goodbye when the node stops.
     """
 
     realm: str
-    ports: tuple[int, int]
-    interface: str = "127.0.0.1"
-    advertise: str = "127.0.0.1"
     policy: PoolPolicy = attrs.field(factory=PoolPolicy)
-    patience: Patience = attrs.field(factory=Patience)
-    quarantine_seconds: float = QUARANTINE_SECONDS
+    timeouts: ServerTimeouts = attrs.field(factory=ServerTimeouts)
     stop_seconds: float = 3.0
 
 
@@ -400,10 +392,11 @@ class ServerStatus:
     """
     One game server, for operators.
 
-    :ivar pid: of its process; ``None`` until it has one.
+    :ivar stage: where in its life it is.
+    :ivar pid: what its process is, where it runs; ``None`` until it dialed.
     :ivar port: that it has or is to bind.
     :ivar matches: the ids of those that it hosts.
-    :ivar figures: what it told last; see `vinom.reactor.figures`.
+    :ivar figures: what it reported last; see `vinom.reactor.figures`.
     """
 
     stage: str
@@ -419,8 +412,12 @@ class FleetStatus:
     What there is, for operators and metrics.
 
     :ivar servers: game servers by stage of their life.
-    :ivar waiting: matches without a place.
+    :ivar ports_free: addresses that game servers could be given.
+    :ivar ports_bound: addresses that game servers have.
+    :ivar ports_quarantined: addresses that could not be bound lately.
+    :ivar waiting: matches without a game server.
     :ivar rooms: matches with one.
+    :ivar is_draining: no new match is taken.
     :ivar game_servers: each, by its id.
     """
 
@@ -438,51 +435,43 @@ class FleetStatus:
 MISSED_HEARTBEATS = 3
 
 
-class Link(Protocol):
-    """A way to talk to a game server: `vinom.control.link.ControlLink`."""
+@attrs.frozen
+class ServerReports:
+    """
+    What a game server reports to its fleet.
 
-    def send(self, message: ToServer) -> None:
-        """Tell it; in vain when it is gone."""
+    :ivar listening: it came to life: players can reach it.
+    :ivar keys_taken: it accepts the token keys with this number.
+    :ivar match_over: a match is not here any more.
+    :ivar gone: it is over; the matches that it still has are lost.
+    :ivar changed: something happened to it: there may be something to do.
+    """
 
-    def abort(self) -> None:
-        """Close at once."""
-
-
-class Home(Protocol):
-    """What a game server tells the fleet it belongs to."""
-
-    def bind_order(self, server_id: str, port: int) -> Bind:
-        """Make what a game server needs to listen on this port."""
-
-    def placement(self, server_id: str, port: int) -> Placement:
-        """Tell where players find it."""
-
-    def keys_taken(self, server_id: str, number: int) -> None:
-        """A game server accepts the token keys of this message."""
-
-    def port_free(self, port: int) -> None:
-        """Nobody has this port any more."""
-
-    def port_spoilt(self, port: int) -> None:
-        """Somebody else has this port."""
-
-    def listening(self) -> None:
-        """A game server came to life, and has a port."""
-
-    def gone(self, server: GameServer) -> None:
-        """It is over; its rooms are to be told."""
-
-    def changed(self) -> None:
-        """There may be something to do."""
+    listening: Callable[[], None]
+    keys_taken: Callable[[str, int], None]
+    match_over: Callable[[GameServer, str], None]
+    gone: Callable[[GameServer], None]
+    changed: Callable[[], None]
 
 
+@implementer(IGameServer)
 class GameServer:
     """
-    Start it, give it a port and matches, watch it, and see it to its end.
+    Start it, give it an address and matches, watch it, and see it to its end.
 
-    :ivar figures: the latest that it told, by name.
+    :param server_id: its label inside the realm.
+    :param supply: what starts and stops it, and gives it an address.
+    :param issuer: what signs its certificate.
+    :param settings: realm, rooms of one process, and timeouts.
+    :param room_timeouts: how long rooms may take.
+    :param reports: called with what happens to it.
+    :param clock: for the time that tickets may take.
+    :param now: seconds on a clock that nobody sets.
+    :ivar rooms: what it plays.
+    :ivar figures: the latest that it reported, by name.
     :ivar cookie_keys: likewise, without their secrets.
-    :ivar anchor: what players verify it with, PEM; it has it with its port.
+    :ivar has_listened: players could reach it once.
+    :ivar was_asked_to_leave: its end is not a failure.
     """
 
     _log = Logger()
@@ -490,26 +479,35 @@ class GameServer:
     def __init__(
         self,
         server_id: str,
-        rooms: int,
-        home: Home,
         supply: IFleet,
+        issuer: Issuer,
+        settings: FleetSettings,
+        room_timeouts: RoomTimeouts,
+        reports: ServerReports,
         clock: IReactorTime,
         now: Callable[[], float],
-        patience: Patience,
-        room_patience: RoomPatience,
     ) -> None:
         self.server_id = server_id
         self.figures: dict[str, float] = {}
-        self.cookie_keys: tuple[CookieKeyTold, ...] = ()
-        self.anchor = b""
-        self.has_listened = self.was_told_to_leave = False
-        self.rooms = HostedRooms(rooms, self._send, clock, now, room_patience)
-        self._home, self._supply, self._now = home, supply, now
-        self._facts = ServerFacts(patience, now() + patience.start)
+        self.cookie_keys: tuple[CookieKeyReport, ...] = ()
+        self.has_listened = self.was_asked_to_leave = False
+        self.rooms = HostedRooms(
+            settings.policy.rooms_per_process, self.send, clock, now, room_timeouts
+        )
+        self._supply, self._issuer, self._realm = supply, issuer, settings.realm
+        self._reports, self._now = reports, now
+        self._facts = ServerFacts(settings.timeouts, now() + settings.timeouts.start)
         self._life = open_server_life(self._facts)
         self._pid: int | None = None
-        self._link: Link | None = None
+        self._link: ControlLink | None = None
         self._beats = self._unanswered = 0
+        # Its address: asked for, being bound, had; and what players verify it with.
+        self._wanted: Deferred[None] | None = None
+        self._binding: Deferred[bool] | None = None
+        self._port: int | None = None
+        self._where: ServerAddress | None = None
+        self._anchor = b""
+        self._has_ended = False
 
     @property
     def stage(self) -> Stage:
@@ -518,7 +516,7 @@ class GameServer:
 
     @property
     def is_overloaded(self) -> bool:
-        """Did it tell last that it has too much to do for new players?"""
+        """Did it report last that it has too much to do for new players?"""
         return self.figures.get("overloaded", 0.0) > 0
 
     def describe(self) -> ServerStatus:
@@ -526,97 +524,40 @@ class GameServer:
         return ServerStatus(
             stage=self.stage,
             pid=self._pid,
-            port=self._facts.port,
-            matches=tuple(self.rooms.match_ids),
+            port=self._port,
+            matches=self.rooms.match_ids,
             figures=dict(self.figures),
         )
 
-    # Its process and its link.
+    # What the supply asks of it (`IGameServer`).
 
-    def start(self) -> None:
-        """Get it a process."""
-        self._supply.start(self.server_id, self._exited).addCallbacks(
-            self._started, self._not_started
-        )
+    def wanted(self) -> Deferred[None]:
+        """Fires when a match needs it."""
+        self._wanted = Deferred()
+        return self._wanted
 
-    def arrived(self, ready: Ready, link: Link) -> bool:
-        """A process says that it is this one; ``False`` if it cannot be."""
-        if self.stage != "starting" or self._pid not in (None, ready.pid):
-            return False
-        self._link = link
-        self._do(lambda now: self._life.dialed(now))
-        return True
-
-    def lost(self) -> None:
-        """Its link is closed."""
-        self._link = None
-        self.rooms.unreachable()
-        self._do(lambda now: self._life.link_lost(now))
-
-    def cut(self) -> None:
-        """Nobody waits for its link any more."""
-        if self._link is not None:
-            self._link.abort()
-
-    def leave(self, ask: bool = True) -> None:
-        """Let it end; *ask* if it does not know that itself."""
-        self.was_told_to_leave = True
-        self._do(lambda now: self._life.leave(ask, now))
-
-    def tick(self) -> None:
-        """A second went by: is it alive, and on time?"""
-        now = self._now()
-        if now >= self._facts.deadline:
-            self._log.info(
-                "game server {server} is late ({stage})",
+    def bind(self, interface: str, port: int) -> Deferred[bool]:
+        """Have it bind a port; fires whether it has it."""
+        issued = self._issuer.issue(self.server_id)
+        # Another authority may sign by the time players are placed here.
+        self._anchor = self._issuer.anchor
+        self._port, self._binding = port, Deferred()
+        self.send(
+            Bind(
+                interface=interface,
+                port=port,
                 server=self.server_id,
-                stage=self.stage,
+                realm=self._realm,
+                certificate=issued.certificate,
+                key=issued.key,
+                token_keys=self._issuer.token_keys(),
             )
-            self._do(lambda now: self._life.overdue(now))
-        elif self.stage in ("warm", "binding", "listening"):
-            self._beat()
-        if self.stage == "listening" and (match_id := self.rooms.late()) is not None:
-            self._log.error(
-                "game server {server} does not answer for match {match_id}",
-                server=self.server_id,
-                match_id=match_id,
-            )
-            self._do(lambda now: self._life.overdue(now))
-
-    def _beat(self) -> None:
-        if self._unanswered >= MISSED_HEARTBEATS:
-            self._log.error("game server {server} hangs", server=self.server_id)
-            self._do(lambda now: self._life.overdue(now))
-            return
-        self._beats += 1
-        self._unanswered += 1
-        self._send(Heartbeat(self._beats))
-
-    @property
-    def has_keys(self) -> bool:
-        """Was it told token keys, and may players still come?"""
-        return self.stage in ("binding", "listening")
-
-    def tell_keys(self, message: TokenKeys) -> None:
-        """Have it accept these token keys and no others."""
-        self._send(message)
-
-    def rotate_cookies(self) -> None:
-        """Have it make cookies with a new key."""
-        self._send(RotateCookies())
-
-    def _started(self, pid: int) -> None:
-        self._pid = pid
-
-    def _not_started(self, failure: Failure) -> None:
-        self._log.error(
-            "game server {server} not started: {why}",
-            server=self.server_id,
-            why=failure.getErrorMessage(),
         )
-        self._do(lambda now: self._life.exited(now))
+        return self._binding
 
-    def _exited(self, how: Exit) -> None:
+    def ended(self, how: Exit) -> None:
+        """Its process is gone."""
+        self._has_ended, self._port, self._where = True, None, None
         is_expected = self.stage == "leaving" and (
             how.status == 0 or how.signal == SIGTERM
         )
@@ -628,7 +569,103 @@ class GameServer:
             status=how.status,
             signal=how.signal,
         )
-        self._do(lambda now: self._life.exited(now))
+        self._do(self._life.exited)
+
+    # Its process and its link.
+
+    def start(self) -> None:
+        """Have it started."""
+        self._supply.start(self).addCallbacks(self._reached, self._not_started)
+
+    def need(self) -> None:
+        """A match needs it: let it have an address."""
+        self._do(self._life.need)
+
+    def arrived(self, ready: Ready, link: ControlLink) -> bool:
+        """A process says that it is this one; ``False`` if it cannot be."""
+        if self.stage != "starting" or not self._supply.admits(
+            self.server_id, ready.pid
+        ):
+            return False
+        self._pid, self._link = ready.pid, link
+        self._do(self._life.dialed)
+        return True
+
+    def lost(self) -> None:
+        """Its link is closed."""
+        self._link = None
+        self.rooms.unreachable()
+        self._do(self._life.link_lost)
+
+    def cut(self) -> None:
+        """Nobody waits for its link any more."""
+        if self._link is not None:
+            self._link.abort()
+
+    def leave(self, ask: bool = True) -> None:
+        """Let it end; *ask* if it does not know that itself."""
+        self.was_asked_to_leave = True
+        self._do(lambda now: self._life.leave(ask, now))
+
+    def tick(self) -> None:
+        """A second went by: is it alive, and on time?"""
+        now = self._now()
+        if now >= self._facts.deadline:
+            self._log.info(
+                "game server {server} is late ({stage})",
+                server=self.server_id,
+                stage=self.stage,
+            )
+            self._do(self._life.overdue)
+        elif self.stage in ("warm", "binding", "listening"):
+            self._beat()
+        if self.stage == "listening" and (match_id := self.rooms.late()) is not None:
+            self._log.error(
+                "game server {server} does not answer for match {match_id}",
+                server=self.server_id,
+                match_id=match_id,
+            )
+            self._do(self._life.overdue)
+
+    def _beat(self) -> None:
+        if self._unanswered >= MISSED_HEARTBEATS:
+            self._log.error("game server {server} hangs", server=self.server_id)
+            self._do(self._life.overdue)
+            return
+        self._beats += 1
+        self._unanswered += 1
+        self.send(Heartbeat(self._beats))
+
+    @property
+    def has_keys(self) -> bool:
+        """Was it sent token keys, and may players still come?"""
+        return self._port is not None and self.stage in ("binding", "listening")
+
+    def rotate_cookies(self) -> None:
+        """Have it make cookies with a new key."""
+        self.send(RotateCookies())
+
+    def send(self, message: ToServer) -> None:
+        """Send it a message; without effect when it is known to be gone."""
+        if self._link is not None:
+            self._link.send(message)
+
+    def _reached(self, where: ServerAddress) -> None:
+        if self.stage != "binding":
+            return  # It leaves already.
+        self._where, self.has_listened = where, True
+        self._reports.listening()
+        self._do(self._life.reached)
+
+    def _not_started(self, failure: Failure) -> None:
+        if self._has_ended:
+            return  # It was, and that is known.
+        self._log.error(
+            "game server {server} not started: {why}",
+            server=self.server_id,
+            why=failure.getErrorMessage(),
+        )
+        self._do(self._life.exited)
 
     def _do(self, step: Callable[[float], None]) -> None:
         """Let something happen to it, and act on what follows."""
@@ -636,14 +673,12 @@ class GameServer:
         effects, self._facts.outbox = self._facts.outbox, []
         for effect in effects:
             match effect:
-                case BindPort(port):
-                    self._send(self._home.bind_order(self.server_id, port))
-                case PortFree(port):
-                    self._home.port_free(port)
-                case PortSpoilt(port):
-                    self._home.port_spoilt(port)
+                case Wanted():
+                    if self._wanted is not None:
+                        wanted, self._wanted = self._wanted, None
+                        wanted.callback(None)
                 case SayStop():
-                    self._send(Stop())
+                    self.send(Stop())
                 case Terminate():
                     self._supply.stop(self.server_id)
                 case Kill():
@@ -651,45 +686,39 @@ class GameServer:
                 case CutLink():
                     self.cut()
                 case Gone():
-                    self._home.gone(self)
-        self._home.changed()
+                    self._reports.gone(self)
+        self._reports.changed()
 
-    def _send(self, message: ToServer) -> None:
-        # Nothing is written to a process that is known to be gone.
-        if self._link is not None:
-            self._link.send(message)
-
-    def assign(self, port: int) -> None:
-        """Let it bind a port."""
-        self._do(lambda now: self._life.assign(port, now))
-
-    # What it says.
+    # What it reports.
 
     def received(self, message: AnyToNode) -> None:
         """
-        It said something.
+        It sent a message.
 
-        :raises PeerError: which makes no sense now; it is ended.
+        :raises PeerError: the message makes no sense now; it is killed.
         """
         try:
-            self._hear(message)
+            self._received(message)
         except PeerError:
-            self._do(lambda now: self._life.overdue(now))
+            self._do(self._life.overdue)
             raise
 
-    def _hear(self, message: AnyToNode) -> None:
+    def _received(self, message: AnyToNode) -> None:
         match message:
             case Alive():
                 self._unanswered, self.figures = 0, message.figures
                 self.cookie_keys = message.cookie_keys
             case TokenKeysTaken(number):
-                self._home.keys_taken(self.server_id, number)
+                self._reports.keys_taken(self.server_id, number)
             case Bound() | BindFailed():
                 self._port_answered(message)
             case RoomOpened(match_id):
-                if self._facts.port is not None:
-                    placement = self._home.placement(self.server_id, self._facts.port)
-                    self.rooms.opened(match_id, placement)
+                if (where := self._where) is not None:
+                    anchor = self._anchor.decode("ascii")
+                    self.rooms.opened(
+                        match_id,
+                        Placement(self.server_id, where.address, where.port, anchor),
+                    )
             case TicketAdded(label):
                 self.rooms.ticket_added(label)
             case SeatChanged(match_id, seat, state):
@@ -707,25 +736,29 @@ class GameServer:
             ):
                 self.rooms.relayed(message)
             case RoomEnded(end):
-                self.rooms.ended(end)
+                if end.match_id in self.rooms:
+                    self._reports.match_over(self, end.match_id)
+                    self.rooms.ended(end)
                 if self.rooms.is_used_up:
                     self._do(lambda now: self._life.leave(False, now))
                 else:
-                    self._home.changed()
+                    self._reports.changed()
             case Ready():
                 raise PeerError("a game server names itself once")
 
     def _port_answered(self, answer: Bound | BindFailed) -> None:
         if self.stage == "leaving":
             return
-        if self.stage != "binding" or answer.port != self._facts.port:
+        binding, self._binding = self._binding, None
+        if self.stage != "binding" or binding is None or answer.port != self._port:
             raise PeerError(f"port {answer.port} was not asked for")
         if isinstance(answer, Bound):
-            self.has_listened = True
-            self._home.listening()
-            self._do(lambda now: self._life.bound(now))
-        else:
-            self._log.info(
-                "port {port} cannot be bound: {why}", port=answer.port, why=answer.why
-            )
-            self._do(lambda now: self._life.bind_failed(now))
+            binding.callback(True)
+            return
+        self._log.info(
+            "port {port} cannot be bound: {why}", port=answer.port, why=answer.why
+        )
+        self._port = None
+        self._life.bind_failed(self._now())
+        binding.callback(False)
+        self._reports.changed()

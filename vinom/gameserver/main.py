@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 import msgspec
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, globalLogBeginner
@@ -49,7 +49,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """
     What the node hands to each game server; nothing secret.
 
-    :ivar control_socket: where the node takes control links.
+    :ivar control: where the node takes control links: the description of a client
+        endpoint, ``unix:/run/vinom/control`` or ``tls:node.example:4433:...``.
     :ivar installed: games, as ``package.module:Class``; searched for unless given.
     :ivar games: beside those.
     :ivar recordings: directory; ``None`` records nothing.
@@ -67,7 +68,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar join_seconds: how long a match waits for its players.
     """
 
-    control_socket: str
+    control: str
     installed: tuple[str, ...] | None = None
     games: tuple[str, ...] = ()
     rooms_per_process: int = 1
@@ -217,7 +218,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     # SIGTERM stops the reactor, which waits for this.
     reactor.addSystemEventTrigger("before", "shutdown", program.stop)
     dialing: Deferred[ControlClient] = dial(
-        UNIXClientEndpoint(reactor, read.control_socket, timeout=5),
+        clientFromString(reactor, f"{read.control}:timeout=5"),
         reactor,
         Ready(server_id, os.getpid(), CONTROL_PROTOCOL),
         program.received,

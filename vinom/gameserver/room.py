@@ -32,7 +32,7 @@ from vinom.gameserver.seats import ConnectionLimits, SeatDoor
 from vinom.hosting.host import RoomHost
 from vinom.hosting.recorded import Recording
 from vinom.limits.buckets import TokenBucket
-from vinom.messages.catalogue import SeatName
+from vinom.messages.lobby import SeatName
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.packets.codec import COUNTER_LIMIT, state_tails
 from vinom.packets.quality import ACK_DELAY

@@ -30,7 +30,7 @@ from vinom.control.messages import (
     BindFailed,
     Bound,
     CloseRoom,
-    CookieKeyTold,
+    CookieKeyReport,
     Heartbeat,
     Kick,
     OpenRoom,
@@ -156,10 +156,10 @@ def listen(reactor: IGameReactor, bind: Bind, port: DatagramPort) -> IListeningP
     return listening
 
 
-def told_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyTold, ...]:
+def told_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyReport, ...]:
     """Tell the cookie keys' ages, not when they were made: clocks differ."""
     return tuple(
-        CookieKeyTold(
+        CookieKeyReport(
             key.number,
             now - key.since,
             None if key.until is None else key.until - now,

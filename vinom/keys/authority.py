@@ -1,12 +1,9 @@
 """
-The node's private authority: its certificates and its token signing keys.
+The node's certificate authority: what it signs, its files, and its successors.
 
-Everything lives in the state directory (0700, files 0600) and is made on the
-first start. Keys are ECDSA P-256 for certificates and Ed25519 for tokens.
-
-What the private authority signs: its own certificate, the next one's, leaves.
-
-The private authority's files: one signs, those before it are still accepted.
+Everything lives in the state directory (0700, files 0600) and is made on the first
+start. One authority signs; each that was replaced is accepted for a while, because
+it signed its successor's certificate (decision 19). Keys are ECDSA P-256.
 """
 
 from __future__ import annotations
@@ -26,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vinom.errors import Misconfigured
 from vinom.keys.files import (
-    KeyTold,
+    KeyReport,
     key_id,
     load_or_make,
     private_pem,
@@ -35,6 +32,7 @@ from vinom.keys.files import (
     write_secret,
 )
 from vinom.keys.tokens import TokenKeyring
+from vinom.model import Issued
 from vinom.tokens import TokenSigner
 
 DAY = datetime.timedelta(days=1)
@@ -78,7 +76,7 @@ def cross_signed(
     until: datetime.datetime,
 ) -> x509.Certificate:
     """
-    Let who trusts an older authority trust the newer one.
+    Let players who trust an older authority trust the newer one.
 
     Both have one name, which makes this a "self-issued" certificate: no limit on
     the length of paths counts it (source: RFC 5280, 6.1.4, and RFC 4210, 4.4).
@@ -122,8 +120,8 @@ def leaf(
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
-        # Strict verifiers (Python 3.13's default) ask for it; and it tells
-        # authorities of one name apart.
+        # Strict verifiers (Python 3.13's default) require it; and authorities of one
+        # name differ by it.
         .add_extension(_signed_by(authority_key), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -230,6 +228,8 @@ class Signing:
     """
     What signs for servers.
 
+    :ivar certificate: its own.
+    :ivar key: that of the certificate.
     :ivar formers: newest first; each one's cross-certificate is for the one before it.
     """
 
@@ -244,6 +244,8 @@ class AuthorityFiles:
 
     A rotation that is cut off half-way is finished, or never happened, by the next
     `open`: at every moment there is one key with its certificate.
+
+    :param folder: where they are.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -313,7 +315,7 @@ class AuthorityFiles:
             self._next_certificate_path.unlink()
 
     def _read_formers(self, active: x509.Certificate, now: float) -> tuple[Former, ...]:
-        """Walk back from the active one; what does not lead to it is no former."""
+        """Walk back from the active one; what does not lead to it is left out."""
         formers: list[Former] = []
         successor = active
         for path in sorted(self._formers.glob("*.pem"), key=_number, reverse=True):
@@ -353,27 +355,14 @@ def _number(path: Path) -> int:
     return int(path.stem) if path.stem.isdecimal() else 0
 
 
-#: Who trusts an authority that was replaced is served for so long, days.
+#: Players who trust an authority that was replaced are served for this long, days.
 ACCEPTED_DAYS = 30
 _LOBBY_LIFE = 397 * DAY
 #: A game server lives for its matches: hours, at most.
 _SERVER_LIFE = 30 * DAY
-#: The lobby's certificate is made anew when less than this is left of it.
+#: The lobby's certificate is replaced when less than this is left of it.
 _RENEWAL = 30 * DAY
 RENEWAL_SECONDS = _RENEWAL.total_seconds()
-
-
-@attrs.frozen
-class Issued:
-    """
-    A certificate and what proves its possession.
-
-    :ivar certificate: leaf first, then what links it to the anchor, PEM.
-    :ivar key: the leaf's private key, PEM.
-    """
-
-    certificate: bytes
-    key: bytes = attrs.field(repr=False)
 
 
 class Authority:
@@ -383,6 +372,13 @@ class Authority:
     Made by `open`. Certificate names of game servers are ``*.<server>.<realm>``:
     the ticket a client shows is one label more (decision 2).
 
+    :param realm: domain that game servers' names end with.
+    :param read: reads the certificate and key that sign.
+    :param path: of the certificate, for messages.
+    :param files: ``None`` if it is a studio's own.
+    :param tokens: keys of connect tokens.
+    :param now: the time, seconds since the Unix epoch.
+    :param folder: where the lobby's certificate is kept.
     :ivar tokens: what signs connect tokens.
     """
 
@@ -475,7 +471,7 @@ class Authority:
         """
         Sign with a new key and certificate from now on.
 
-        Who trusts the certificate before it is served for `ACCEPTED_DAYS` more.
+        Players who trust the one before it are served for `ACCEPTED_DAYS` more.
 
         :returns: the new authority's id.
         :raises Misconfigured: it is a studio's own, or cannot be written.
@@ -508,21 +504,21 @@ class Authority:
             self._signing = self._files.drop(before, self._now())
         return self._signing.formers != before.formers
 
-    def known(self) -> list[KeyTold]:
-        """List who is accepted for signing certificates, oldest first."""
-        told = []
+    def known(self) -> list[KeyReport]:
+        """List the authorities whose certificates are accepted, oldest first."""
+        known = []
         # The cross-certificate is of the day it was replaced, and says how long it
         # is still accepted.
         for former in reversed(self._signing.formers):
             cross = former.cross
             ends = cross.not_valid_after_utc.timestamp()
             name = _id_of(former.certificate)
-            told.append(KeyTold(name, "ca", "accepted", made_at(cross), ends))
+            known.append(KeyReport(name, "ca", "accepted", made_at(cross), ends))
         active = self._signing.certificate
-        told.append(
-            KeyTold(_id_of(active), "ca", "active", made_at(active), self.expires_at)
+        known.append(
+            KeyReport(_id_of(active), "ca", "active", made_at(active), self.expires_at)
         )
-        return told
+        return known
 
     # Certificates.
 
@@ -540,7 +536,7 @@ class Authority:
         """
         Give the lobby's certificate for these host names and addresses.
 
-        Kept between starts, and made anew when the names or the authority
+        Kept between starts, and replaced when the names or the authority
         changed or its end is near. What comes with it leads to the anchor and to
         every former one, and the anchors themselves are sent too, so that a client
         that knows no more than the fingerprint of one can verify it.

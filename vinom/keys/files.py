@@ -24,14 +24,16 @@ PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 @attrs.frozen
-class KeyTold:
+class KeyReport:
     """
-    What operators are told of a key, or of a certificate. Times: Unix seconds.
+    What operators see of a key, or of a certificate. Times: Unix seconds.
 
+    :ivar key_id: names it among all keys.
+    :ivar kind: "token", "ca", "lobby" or "cookie".
     :ivar state: "active" for what signs, "accepted" for what still verifies, "next"
         for what will sign as soon as everybody accepts it.
-    :ivar since: when it began to be that of which the state tells, or was made.
-    :ivar expires_at: when it stops being good; ``None`` if nothing ends it but a
+    :ivar since: when it came into this state, or was made.
+    :ivar expires_at: when it stops being valid; ``None`` if nothing ends it but a
         rotation.
     """
 
@@ -97,13 +99,13 @@ def read_file(path: Path, setting: str | None = None) -> bytes:
     except OSError as error:
         why = error.strerror
         if setting is None:
-            told = f"cannot read {path}: {why}; let the node's user read it"
+            message = f"cannot read {path}: {why}; let the node's user read it"
         else:
-            told = (
+            message = (
                 f"cannot read {path}: {why}; set {setting} to a file that the node's "
                 "user can read"
             )
-        raise Misconfigured(told) from error
+        raise Misconfigured(message) from error
 
 
 def _named(path: Path, setting: str | None) -> str:
@@ -157,7 +159,7 @@ def read_private(path: Path, setting: str | None = None) -> object:
     Read a private key of any kind.
 
     :param setting: as in `read_file`.
-    :raises Misconfigured: it is none.
+    :raises Misconfigured: the file holds no private key that can be read.
     """
     try:
         return load_pem_private_key(read_file(path, setting), password=None)

@@ -1,14 +1,14 @@
 """
 Keys while the node runs: listed, rotated, reloaded, and dropped in time.
 
-Nobody notices: what verifies a new key has it before it signs, and what an old
-one signed stays good for as long as it was said to be.
+No player notices: whatever verifies with a new key has it before it signs, and what
+an old key signed stays valid for as long as was promised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import attrs
 from twisted.application.service import Service
@@ -16,31 +16,20 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.control.messages import CookieKeyTold
+from vinom.control.messages import CookieKeyReport
 from vinom.errors import Code, Misconfigured, Refused
-from vinom.keys.authority import ACCEPTED_DAYS, RENEWAL_SECONDS, Authority, Issued
-from vinom.keys.files import KeyTold
+from vinom.fleet.fleet import Fleet
+from vinom.keys.authority import ACCEPTED_DAYS, RENEWAL_SECONDS, Authority
+from vinom.keys.files import KeyReport
 from vinom.keys.tokens import CLOCK_SKEW
 from vinom.lines.tls import ReloadableTls
+from vinom.model import Issued
 
 #: What can be rotated by hand.
 Kind = Literal["token", "ca", "cookie"]
 
-# How often it is looked for keys whose time is over, seconds.
+# How often keys whose time is over are looked for, seconds.
 _TICK = 30.0
-
-
-class KeyFleet(Protocol):
-    """What keys ask of `vinom.fleet.fleet.Fleet`."""
-
-    def share_token_keys(self) -> Deferred[None]:
-        """Give all game servers the accepted token keys."""
-
-    def rotate_cookies(self) -> int:
-        """Have game servers make new cookie keys; how many of them?"""
-
-    def cookie_keys(self) -> dict[str, tuple[CookieKeyTold, ...]]:
-        """List each game server's."""
 
 
 @attrs.frozen
@@ -48,6 +37,7 @@ class LobbyCertificate:
     """
     What the lobby proves itself with.
 
+    :ivar tls: how lobby connections speak TLS.
     :ivar find: reads it, or makes it.
     :ivar is_private: is it signed by the node's own authority?
     """
@@ -70,7 +60,11 @@ class Keys(Service):
     """
     See to the keys of one node.
 
-    :param token_seconds: how long a connect token is good.
+    :param authority: signs certificates and connect tokens.
+    :param fleet: its game servers take token keys and make cookie keys.
+    :param lobby: what the lobby proves itself with.
+    :param clock: the time, seconds since the Unix epoch.
+    :param token_seconds: how long a connect token is valid.
     """
 
     name = "keys"
@@ -79,7 +73,7 @@ class Keys(Service):
     def __init__(
         self,
         authority: Authority,
-        fleet: KeyFleet,
+        fleet: Fleet,
         lobby: LobbyCertificate,
         clock: IReactorTime,
         token_seconds: float,
@@ -99,7 +93,7 @@ class Keys(Service):
             self._alarm.cancel()
             self._alarm = None
 
-    # What operators want.
+    # For operators.
 
     def known(self) -> list[dict[str, Any]]:
         """
@@ -107,19 +101,19 @@ class Keys(Service):
         ``expires_at`` (Unix seconds, or ``None``).
         """
         now = self._clock.seconds()
-        told = [
+        known = [
             *self._authority.tokens.known(self._token_seconds),
             *self._authority.known(),
         ]
         lobby = self._lobby.tls
-        told.append(
-            KeyTold(
+        known.append(
+            KeyReport(
                 lobby.fingerprint, "lobby", "active", lobby.begins_at, lobby.expires_at
             )
         )
         for server_id, cookie_keys in self._fleet.cookie_keys().items():
-            told += (_cookie_told(server_id, key, now) for key in cookie_keys)
-        return [_shown(key, now) for key in told]
+            known += (_cookie_report(server_id, key, now) for key in cookie_keys)
+        return [_shown(key, now) for key in known]
 
     def expiries(self) -> dict[str, float]:
         """When certificates end, seconds since the Unix epoch, for metrics."""
@@ -188,7 +182,7 @@ class Keys(Service):
         self._log.info("{count} game servers make new cookie keys", count=count)
         return {"kind": "cookie", "game_servers": count}
 
-    # Files that somebody else changed.
+    # Files that an operator changed.
 
     def reload(self) -> None:
         """Read configured certificates again; what cannot be used changes nothing."""
@@ -230,8 +224,8 @@ class Keys(Service):
         return ends - now < RENEWAL_SECONDS and ends < longest
 
 
-def _cookie_told(server_id: str, key: CookieKeyTold, now: float) -> KeyTold:
-    return KeyTold(
+def _cookie_report(server_id: str, key: CookieKeyReport, now: float) -> KeyReport:
+    return KeyReport(
         f"{server_id}/{key.number}",
         "cookie",
         "active" if key.left is None else "accepted",
@@ -240,7 +234,7 @@ def _cookie_told(server_id: str, key: CookieKeyTold, now: float) -> KeyTold:
     )
 
 
-def _shown(key: KeyTold, now: float) -> dict[str, Any]:
+def _shown(key: KeyReport, now: float) -> dict[str, Any]:
     return {
         "id": key.key_id,
         "kind": key.kind,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from vinom.errors import Misconfigured
 from vinom.keys.files import (
-    KeyTold,
+    KeyReport,
     key_id,
     private_pem,
     public_pem,
@@ -39,6 +39,9 @@ class TokenKeyring:
 
     Each is a file ``<number>-<key id>.pem``; the highest number signs. Its time of
     change is when it began to, and therefore when the one before it stopped.
+
+    :param folder: where they are.
+    :param keys: those that are accepted, in the order in which they signed, or will.
     """
 
     def __init__(self, folder: Path, keys: list[_TokenKey]) -> None:
@@ -97,7 +100,7 @@ class TokenKeyring:
         """
         Forget keys whose last tokens are past.
 
-        :param life: how long tokens are good, seconds; `CLOCK_SKEW` comes on top.
+        :param life: how long tokens are valid, seconds; `CLOCK_SKEW` comes on top.
         :returns: their ids.
         """
         dropped = []
@@ -108,11 +111,11 @@ class TokenKeyring:
                 dropped.append(key.key_id)
         return dropped
 
-    def known(self, life: float) -> list[KeyTold]:
+    def known(self, life: float) -> list[KeyReport]:
         """List them, oldest first; *life* as in `drop`."""
         ends = {key.key_id: end for key, end in self._former(life)}
         return [
-            KeyTold(
+            KeyReport(
                 key.key_id, "token", self._state(key), key.since, ends.get(key.key_id)
             )
             for key in self._keys

@@ -37,7 +37,8 @@ from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
 from vinom.lines.shared import Shared
 from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
-from vinom.messages.catalogue import encode_failure
+from vinom.lines.tls import why_tls_failed
+from vinom.messages.envelope import encode_failure
 
 
 class Listener(Shape):
@@ -99,7 +100,7 @@ class Lines:
     bounds: LineBounds = attrs.field(factory=LineBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
     connections: NetworkCounts = attrs.field(init=False)
-    #: How many refusals are logged: a flood is not to fill the disk.
+    #: How many refusals and failures are logged: a flood is not to fill the disk.
     logged: TokenBucket = attrs.field(init=False, factory=lambda: TokenBucket(1, 20))
 
     @connections.default
@@ -119,6 +120,7 @@ class LineProtocol(Protocol):
     """
 
     ends_at_match = True
+    _log = Logger()
 
     def __init__(self, lines: Lines, host: str, is_tls: bool, opened_at: float) -> None:
         self.host, self.opened_at = host, opened_at
@@ -163,6 +165,9 @@ class LineProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_closing = True
         self._disarm()
+        why = why_tls_failed(reason)
+        if why is not None and self._lines.logged.take(self._lines.clock.seconds()):
+            self._log.info("TLS with {host} failed: {why}", host=self.host, why=why)
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.lost()

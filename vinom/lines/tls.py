@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
+    IProtocolNegotiationFactory,
 )
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import Misconfigured
@@ -59,6 +63,7 @@ class ReloadableTls:
     :ivar fingerprint: names the leaf: its SHA-256, the first 16 hexadecimal digits.
     :ivar begins_at: since when it is good, seconds since the Unix epoch.
     :ivar expires_at: when it ends, likewise.
+    :ivar http_context: for connections that speak HTTP; see `HttpTls`.
     """
 
     def __init__(self, certificate: bytes, key: bytes) -> None:
@@ -70,10 +75,11 @@ class ReloadableTls:
 
         :raises Misconfigured: it cannot be used; the one before it stays.
         """
-        options = server_options(certificate, key)
+        context = _negotiating(server_options(certificate, key), ())
+        http_context = _negotiating(server_options(certificate, key), (_HTTP,))
         leaf = crypto.load_certificate(crypto.FILETYPE_PEM, certificate)
         told = leaf.to_cryptography()
-        self._options = options
+        self._context, self.http_context = context, http_context
         digest = leaf.digest("sha256").decode("ascii")
         self.fingerprint = digest.replace(":", "").lower()[:16]
         self.begins_at = told.not_valid_before_utc.timestamp()
@@ -81,15 +87,28 @@ class ReloadableTls:
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
-        return SSL.Connection(self._options.getContext(), None)
+        return SSL.Connection(self._context, None)
 
 
-class Unnegotiated(ServerFactory):
+@implementer(IOpenSSLServerConnectionCreator)
+@attrs.frozen
+class HttpTls:
+    """The same TLS for HTTP: a client that offers HTTP/1.1 (ALPN) gets it."""
+
+    tls: ReloadableTls
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
+        return SSL.Connection(self.tls.http_context, None)
+
+
+class SpeaksHttp(ServerFactory):
     """
-    Another factory, under TLS that does not negotiate what is spoken (ALPN).
+    Another factory, under TLS that Twisted speaks itself, as ``ssl:`` endpoints do.
 
-    HTTP would ask for it, and older Twisteds then change a context that is shared,
-    which OpenSSL refuses. What is spoken without it is HTTP/1.1.
+    Twisted from 26 on refuses clients that offer protocols (ALPN) unless the factory
+    names one of them, and adapts the factory to ask it. Older versions only look for
+    the interface, and would then change a shared context, which pyOpenSSL forbids.
 
     :param factory: makes the protocols.
     """
@@ -98,6 +117,14 @@ class Unnegotiated(ServerFactory):
 
     def __init__(self, factory: IProtocolFactory) -> None:
         self._factory = factory
+
+    def __conform__(self, interface: object) -> SpeaksHttp | None:
+        """Adapt to `IProtocolNegotiationFactory`."""
+        return self if interface is IProtocolNegotiationFactory else None
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """List what is spoken (`IProtocolNegotiationFactory`)."""
+        return [_HTTP]
 
     def doStart(self) -> None:
         self._factory.doStart()
@@ -109,6 +136,39 @@ class Unnegotiated(ServerFactory):
         return self._factory.buildProtocol(addr)
 
 
+def why_tls_failed(reason: Failure) -> str | None:
+    """
+    Say why TLS ended a connection, in OpenSSL's words.
+
+    :param reason: why the connection ended.
+    :returns: ``None`` if something else ended it.
+    """
+    error = reason.value
+    # pyOpenSSL's other errors mean that the peer hung up; these carry a list.
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        return _reason(error) if error.args[0] else "OpenSSL gives no reason"
+    return None
+
+
+def _negotiating(options: CertificateOptions, spoken: Sequence[bytes]) -> SSL.Context:
+    """
+    Make a context that takes the first protocol of *spoken* that a client offers.
+
+    A client that offers only others is served without one; Twisted from 26 on would
+    end its handshake with an alert.
+    """
+
+    def choose(_: SSL.Connection, offered: list[bytes]) -> Any:
+        for protocol in spoken:
+            if protocol in offered:
+                return protocol
+        return SSL.NO_OVERLAPPING_PROTOCOLS
+
+    context = options.getContext()
+    context.set_alpn_select_callback(choose)
+    return context
+
+
 def _reason(error: Exception) -> str:
     """Say why in OpenSSL's words, without the places in its source."""
     told = error.args[0] if error.args else ""
@@ -117,4 +177,5 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+_HTTP = b"http/1.1"
 _END = b"-----END CERTIFICATE-----"

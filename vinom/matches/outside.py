@@ -1,4 +1,4 @@
-"""Matches that somebody else made: the seats are agreed, we find the place."""
+"""Matches that an outside matchmaker made: the seats are agreed, we find the place."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from typing import Any
 from vinom.conversation.identity import Identity
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.matches.service import Sessions
+from vinom.matches.service import Matches
 from vinom.messages.outside import OutsidePlayer, OutsideSeat, StartedMatch
 from vinom.model import Player, SeatPlan
 from vinom.play.choices import canonical_loadout, canonical_options, clean_name
 
 
 class OutsideMatches:
-    """Serve an outside matchmaker."""
+    """
+    Serve an outside matchmaker.
+
+    :param matches: starts what it made.
+    :param identity: makes keys for its players.
+    :param games: by the name it asks for.
+    :param entropy: gives that many random bytes.
+    """
 
     def __init__(
         self,
-        sessions: Sessions,
+        matches: Matches,
         identity: Identity,
         games: Mapping[str, Game[Any, Any]],
         entropy: Callable[[int], bytes],
     ) -> None:
-        self._sessions, self._identity = sessions, identity
+        self._matches, self._identity = matches, identity
         self._games, self._entropy = games, entropy
 
     async def start(
@@ -62,7 +69,7 @@ class OutsideMatches:
         ]
         if len({player.player_id for player in known}) < len(known):
             raise Refused(
-                Code.BAD_FIELD, "a player is there twice", {"field": "players"}
+                Code.BAD_FIELD, "a player is listed twice", {"field": "players"}
             )
         seats = tuple(
             SeatPlan(
@@ -75,15 +82,15 @@ class OutsideMatches:
             )
             for number, (player, asked) in enumerate(zip(known, players, strict=True))
         )
-        found = await self._sessions.start_seats(
+        found = await self._matches.start_seats(
             game, canonical_options(plugin, options, "options"), seats
         )
         keys = [(await self._identity.introduce(player)).key for player in known]
         return StartedMatch(
             found[0].match_id,
             tuple(
-                OutsideSeat(player.player_id, key, told)
-                for player, key, told in zip(known, keys, found, strict=True)
+                OutsideSeat(player.player_id, key, push)
+                for player, key, push in zip(known, keys, found, strict=True)
             ),
         )
 

@@ -1,141 +1,155 @@
 """
-Sessions: from agreed players to seats in a running match, and to its end.
+From agreed players to seats in a running match, and to its end.
 
-Players are told of their match only when a game server listens for it.
-
-What the store of matches has to hear, however long that takes.
+Players are sent to their match only when a game server listens for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from vinom.conversation.presence import Presence
+from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable, VinomError
+from vinom.fleet.fleet import Fleet
 from vinom.game import Game
-from vinom.matches.match import Follower, Hosting, Match, PutBack
-from vinom.matches.ways_in import Mint, Seating
-from vinom.messages.catalogue import MatchEnded, MatchFound, Push, QueueStatus
-from vinom.model import MatchEnd, Placement, QueueEntry, SeatPlan, Ticket
+from vinom.matches.match import Match
+from vinom.matches.ways_in import WaysIn
+from vinom.messages.envelope import Push
+from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
+from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
 from vinom.play.seats import seat_of, seat_plans
-from vinom.ports import IMatchStore
+from vinom.ports import IMatchStore, IMatchWatch
 
 
-class MatchRecords:
+class Follower(Protocol):
+    """What needs to know what becomes of matches: the matchmaker."""
+
+    def match_opened(self, plan: MatchPlan) -> None:
+        """An outside matchmaker has put these players in a match."""
+
+    def put_back(self, entries: Sequence[QueueEntry]) -> None:
+        """The match of these entries could not be: their players wait again."""
+
+    def draining(self) -> None:
+        """No new matches from here on."""
+
+
+@attrs.define(eq=False)
+class _Live:
     """
-    Tell the store of ends and of leavers until it answers.
+    A match that is not over, and what waits for it.
 
-    A player whose match is over, or who left it, must not stay in it.
-
-    :param memory_seconds: how long the end of a match is remembered.
+    :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
+    :ivar unplaced: the reason of its end, if it never gets a place.
+    :ivar watches: what else is called when something becomes of it.
     """
 
-    _log = Logger()
+    match: Match
+    hosting: Deferred[Placement] | None = None
+    unplaced: str = "lost"
+    watches: list[IMatchWatch] = attrs.field(factory=list)
 
-    def __init__(
-        self, matches: IMatchStore, clock: IReactorTime, memory_seconds: float
-    ) -> None:
-        self._matches, self._clock = matches, clock
-        self._memory_seconds = memory_seconds
-
-    async def end(self, end: MatchEnd) -> None:
-        """A match is over."""
-        expires_at = self._clock.seconds() + self._memory_seconds
-        await self._surely(lambda: self._matches.end(end, expires_at))
-
-    async def release(self, match_id: str, player_id: str) -> None:
-        """A player is no longer in a match that goes on."""
-        await self._surely(lambda: self._matches.release(match_id, player_id))
-
-    async def _surely(self, step: Callable[[], Deferred[bool]]) -> None:
-        while True:
-            try:
-                await step()
-            except StoreUnavailable as error:
-                self._log.error("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, 1.0)
-            else:
-                return
+    def withdraw(self, reason: str) -> bool:
+        """Give it up while it is forming; ``False`` if it is too late."""
+        if self.hosting is None:
+            return False
+        self.unplaced = reason
+        self.hosting.cancel()
+        return True
 
 
-class Sessions(Service):
+@implementer(IMatchWatch)
+class Matches(Service):
     """
     Start matches, give seats, bring players back, and see matches to their end.
 
-    :param mint: makes ids, tickets and tokens.
+    :param fleet: finds a game server for each match.
+    :param store: where matches are recorded.
+    :param online: sends messages to players.
+    :param games: by the name players ask for.
+    :param ways_in: makes ids, tickets and tokens.
+    :param clock: its seconds are those of the Unix epoch.
     :param memory_seconds: how long the end of a match is remembered.
+    :ivar is_draining: no new matches are started.
     """
 
-    name = "sessions"
+    name = "matches"
     _log = Logger()
 
     def __init__(
         self,
-        fleet: Hosting,
-        matches: IMatchStore,
-        presence: Presence,
+        fleet: Fleet,
+        store: IMatchStore,
+        online: IOnline,
         games: Mapping[str, Game[Any, Any]],
-        mint: Mint,
+        ways_in: WaysIn,
         clock: IReactorTime,
         memory_seconds: float = 600.0,
     ) -> None:
-        self._fleet, self._matches, self._presence = fleet, matches, presence
-        self._games, self._mint, self._clock = games, mint, clock
-        self._seating = Seating(fleet, matches, mint, clock)
-        self._records = MatchRecords(matches, clock, memory_seconds)
-        self._live: dict[str, Match] = {}
+        self._fleet, self._store, self._online = fleet, store, online
+        self._games, self._ways_in, self._clock = games, ways_in, clock
+        self._memory_seconds = memory_seconds
+        self._live: dict[str, _Live] = {}
         self._followers: list[Follower] = []
         self._drained: list[Deferred[None]] = []
         self._ended: dict[str, int] = {}
         self.is_draining = False
 
     def follow(self, follower: Follower) -> None:
-        """Tell *follower* of what happens from now on."""
+        """Call *follower* about what happens from now on."""
         self._followers.append(follower)
 
     # Starting.
 
     async def start_match(
-        self,
-        game: str,
-        options: bytes,
-        entries: Sequence[QueueEntry],
-        put_back: PutBack,
+        self, game: str, options: bytes, entries: Sequence[QueueEntry]
     ) -> bool:
         """
-        Start a match for claimed entries; players are told when it is placed.
+        Start a match for claimed entries; their players are sent to it when it has
+        a place.
 
+        :param options: canonical JSON.
         :returns: ``False`` if one of the players is in another match.
         """
         seats = seat_plans(entries, self._games[game].teams)
-        match = await self._open(game, options, seats)
-        if match is None:
+        live = await self._open(game, options, seats, tuple(entries))
+        if live is None:
             return False
-        match.entries, match.put_back = tuple(entries), put_back
-        for seat in seats:
-            self._presence.tell(seat.player_id, QueueStatus("matched", game))
-        self._host(match)
+        self._online.send(
+            [seat.player_id for seat in seats], QueueStatus("matched", game)
+        )
+        Deferred.fromCoroutine(self._find_place(live)).addErrback(
+            lambda failure: self._log.failure(
+                "the end of match {match_id} was not recorded",
+                failure,
+                match_id=live.match.plan.match_id,
+            )
+        )
         return True
 
     async def start_seats(
         self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
     ) -> list[MatchFound]:
         """
-        Start a match that somebody else made; gives what each seat needs.
+        Start a match that an outside matchmaker made; gives what each seat needs.
 
+        Cancelling withdraws the match.
+
+        :param options: canonical JSON.
         :raises Refused: `ALREADY_IN_MATCH`, `DRAINING`, or `UNAVAILABLE` if no
-            game server was to be had.
+            game server was available.
         """
-        match = await self._open(game, options, seats)
-        if match is None:
+        live = await self._open(game, options, seats)
+        if live is None:
             playing = [
                 s.player_id for s in seats if await self.is_in_match(s.player_id)
             ]
@@ -144,107 +158,153 @@ class Sessions(Service):
                 "a player is in another match",
                 {"player_ids": playing},
             )
-
-        def withdraw(_: Deferred[list[MatchFound]]) -> None:
-            if match.hosting is not None:
-                match.hosting.cancel()
-
-        placed: Deferred[list[MatchFound]] = Deferred(withdraw)
-        match.placed = placed
-        self._host(match)
-        found: list[MatchFound] = await placed
+        found = await self._find_place(live)
+        if found is None:
+            end = live.match.end
+            raise Refused(
+                Code.UNAVAILABLE,
+                "the match could not be placed",
+                {"reason": live.unplaced if end is None else end.reason},
+            )
         return found
 
     async def _open(
-        self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
-    ) -> Match | None:
+        self,
+        game: str,
+        options: bytes,
+        seats: tuple[SeatPlan, ...],
+        entries: tuple[QueueEntry, ...] = (),
+    ) -> _Live | None:
         if self.is_draining:
             raise Refused(Code.DRAINING, "this node takes no new matches")
-        plan = self._mint.plan(game, options, seats)
+        plan = self._ways_in.plan(game, options, seats)
         try:
-            if not await self._matches.open(plan):
+            if not await self._store.open(plan):
                 return None
         except StoreUnavailable:
-            # It may be there after all, and would hold its players for ever.
-            await self._records.end(MatchEnd(plan.match_id, "void"))
+            # It may be there after all, and would hold its players forever.
+            await self._record_end(MatchEnd(plan.match_id, "void"))
             raise
-        match = Match(plan, self._clock.seconds())
-        self._live[plan.match_id] = match
-        for follower in self._followers:
-            follower.match_opened(plan)
-        return match
+        live = _Live(Match(plan, self._clock.seconds(), entries))
+        self._live[plan.match_id] = live
+        if not entries:
+            for follower in self._followers:
+                follower.match_opened(plan)
+        return live
 
-    def _host(self, match: Match) -> None:
-        tickets = self._seating.tickets(match.plan)
-        match.hosting = self._fleet.host(match.plan, tickets, self)
-        match.hosting.addCallback(
-            lambda placement: Deferred.fromCoroutine(
-                self._place(match, placement, tickets)
-            )
-        ).addErrback(lambda failure: self._not_placed(match, failure))
+    async def _find_place(self, live: _Live) -> list[MatchFound] | None:
+        """
+        Find a game server for a match, and send its players there.
 
-    async def _place(
+        :returns: what each seat was sent; ``None`` if the match got no place, and is
+            over.
+        """
+        plan = live.match.plan
+        try:
+            tickets = [
+                self._ways_in.ticket(plan.match_id, seat)
+                for seat in range(len(plan.seats))
+            ]
+            live.hosting = self._fleet.place(plan, tickets, self)
+            placement = await live.hosting
+            # From here on nobody can withdraw: the room is there.
+            live.hosting = None
+            found = await self._send_there(live.match, placement, tickets)
+        except Exception as error:
+            self._log_unplaced(plan.match_id, error)
+            found = None
+        else:
+            if found is not None:
+                return found
+        if live.hosting is None:
+            # There is a room, but no player was sent there.
+            self._fleet.close_room(plan.match_id, "ended")
+        live.hosting = None
+        await self._finish(live.match.unplaced_end(live.unplaced))
+        return None
+
+    async def _send_there(
         self, match: Match, placement: Placement, tickets: list[Ticket]
-    ) -> None:
-        match_id = match.plan.match_id
-        if match_id not in self._live:
-            return
-        # From here on nobody can withdraw: the room is there.
-        match.hosting = None
-        tickets = await self._seating.renewed(tickets)
-        if not await self._matches.place(match_id, placement):
-            return
+    ) -> list[MatchFound] | None:
+        plan = match.plan
+        if match.end is not None:
+            return None
+        left = tickets[0].expires_at - self._clock.seconds()
+        if left < self._ways_in.ticket_seconds / 2:
+            # They became old while the match waited for a place.
+            tickets = [await self._new_ticket(plan.match_id, t.seat) for t in tickets]
+        if not await self._store.place(plan.match_id, placement):
+            return None
         match.placement = placement
-        found = [
-            self._seating.found(match.plan, placement, ticket) for ticket in tickets
-        ]
+        if match.state == "forming":
+            match.state = "placed"
         self._log.info(
             "match {match_id} of {game} is at {host}:{port}",
-            match_id=match_id,
-            game=match.plan.game,
-            host=placement.host,
+            match_id=plan.match_id,
+            game=plan.game,
+            host=placement.address,
             port=placement.port,
         )
-        if match.placed is not None:
-            match.placed.callback(found)
-            match.placed = None
-        for seat, push in zip(match.plan.seats, found, strict=True):
-            # One who is not here gets it with the next hello.
-            self._presence.tell(seat.player_id, push)
+        found = [self._ways_in.found(plan, placement, ticket) for ticket in tickets]
+        for seat, push in zip(plan.seats, found, strict=True):
+            # A player who is away gets it after the next hello.
+            self._online.send((seat.player_id,), push)
+        return found
 
-    def _not_placed(self, match: Match, failure: Failure) -> Deferred[None]:
-        if match.hosting is None:
-            # There is a room, of which we could not tell anybody.
-            self._fleet.close_room(match.plan.match_id, "ended")
-        match.hosting = None
-        if failure.check(VinomError):
+    async def _new_ticket(self, match_id: str, seat: int) -> Ticket:
+        """
+        Make a ticket for a room that is there.
+
+        :raises NoCapacity: the match is over, or its game server does not answer.
+        """
+        ticket = self._ways_in.ticket(match_id, seat)
+        await self._fleet.add_ticket(ticket)
+        return ticket
+
+    def _log_unplaced(self, match_id: str, error: Exception) -> None:
+        if isinstance(error, VinomError):
             self._log.warn(
                 "no game server for match {match_id}: {why}",
-                match_id=match.plan.match_id,
-                why=failure.getErrorMessage(),
+                match_id=match_id,
+                why=str(error),
             )
-        elif not failure.check(CancelledError):
-            self._log.failure(
-                "match {match_id} was not placed",
-                failure,
-                match_id=match.plan.match_id,
-            )
-        return Deferred.fromCoroutine(self._finish(match.unplaced_end()))
+        elif not isinstance(error, CancelledError):
+            self._log.failure("match {match_id} was not placed", match_id=match_id)
 
     # Coming back, and giving up.
 
     async def rejoin(self, player_id: str) -> Push | None:
         """
-        Tell a player where its running match is, with a new ticket and token.
+        Find a player's running match, with a new ticket and token.
 
         :returns: `MatchFound`; `QueueStatus` "matched" while the match has no
             place or its game server does not answer; ``None`` without a match.
         """
-        return await self._seating.rejoin(player_id)
+        running = await self._store.match_of(player_id)
+        if running is None:
+            return None
+        plan, placement = running
+        seat = seat_of(plan.seats, player_id)
+        if placement is None or seat is None:
+            return QueueStatus("matched", plan.game)
+        try:
+            ticket = await self._new_ticket(plan.match_id, seat)
+        except StoreUnavailable:
+            raise
+        except VinomError as error:
+            # Its end is under way, and will be sent on this line.
+            self._log.info(
+                "no way back into match {match_id}: {error}",
+                match_id=plan.match_id,
+                error=error,
+                player_id=player_id,
+            )
+            return QueueStatus("matched", plan.game)
+        return self._ways_in.found(plan, placement, ticket)
 
     async def last_end(self, player_id: str) -> MatchEnded | None:
-        """How this player's latest match ended, while that is remembered."""
-        end = await self._matches.last_end(player_id)
+        """Find how this player's latest match ended, while that is remembered."""
+        end = await self._store.last_end(player_id)
         if end is None:
             return None
         return MatchEnded(end.match_id, end.reason, end.outcome)
@@ -255,19 +315,20 @@ class Sessions(Service):
 
         :returns: ``False`` if there is nothing to give up (any more).
         """
-        for match in self._live.values():
+        for live in self._live.values():
+            match = live.match
             if (
-                match.hosting is not None
-                and match.put_back is not None
+                live.hosting is not None
+                and match.entries
                 and seat_of(match.plan.seats, player_id) is not None
             ):
                 match.withdrawn.add(player_id)
-                return match.withdraw("void")
+                return live.withdraw("void")
         return False
 
     async def is_in_match(self, player_id: str) -> bool:
         """Has this player a match, forming or running?"""
-        return await self._matches.match_of(player_id) is not None
+        return await self._store.match_of(player_id) is not None
 
     # What operators do.
 
@@ -277,18 +338,19 @@ class Sessions(Service):
 
         :raises Refused: `NO_SUCH_MATCH` or `NO_SUCH_PLAYER`.
         """
-        match = self._find(match_id)
+        live = self._find(match_id)
+        match = live.match
         seat = seat_of(match.plan.seats, player_id)
         if seat is None or match.seat_states.get(seat) == "left":
             raise Refused(Code.NO_SUCH_PLAYER, "no such player in this match")
-        if match.hosting is None:
+        if live.hosting is None:
             self._fleet.kick(match_id, seat)
             match.seat_states[seat] = "left"
-            await self._records.release(match_id, player_id)
+            await self._release(match_id, player_id)
         else:
             match.withdrawn.add(player_id)
-            match.withdraw("void")
-        self._presence.tell(player_id, MatchEnded(match_id, Code.KICKED.value))
+            live.withdraw("void")
+        self._online.send((player_id,), MatchEnded(match_id, Code.KICKED.value))
 
     async def end(self, match_id: str) -> None:
         """
@@ -296,32 +358,31 @@ class Sessions(Service):
 
         :raises Refused: `NO_SUCH_MATCH`.
         """
-        match = self._find(match_id)
-        if not match.withdraw("ended"):
+        if not self._find(match_id).withdraw("ended"):
             self._fleet.close_room(match_id, "ended")
 
-    def matches(self) -> list[dict[str, Any]]:
-        """Every match of this node, oldest first, as operators see it."""
+    def describe(self) -> list[dict[str, Any]]:
+        """Describe every match of this node to operators, oldest first."""
         now = self._clock.seconds()
-        return [match.describe(now) for match in self._live.values()]
+        return [live.match.describe(now) for live in self._live.values()]
 
     def status(self) -> dict[str, Any]:
-        """Matches by state, and how those that are over ended."""
+        """Count matches by state, and those that are over by reason."""
         states = {"forming": 0, "placed": 0, "playing": 0}
-        for match in self._live.values():
-            states[match.state] += 1
+        for live in self._live.values():
+            states[live.match.state] += 1
         return {**states, "draining": self.is_draining, "ended": dict(self._ended)}
 
     def drain(self) -> Deferred[None]:
-        """Take no new matches; fires when no match runs."""
+        """Take no new matches. Fires when no match runs."""
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
         if not self.is_draining:
             self.is_draining = True
             for follower in self._followers:
                 follower.draining()
-            for match in tuple(self._live.values()):
-                match.withdraw("shutdown")
+            for live in tuple(self._live.values()):
+                live.withdraw("shutdown")
         self._check_drained()
         return drained
 
@@ -329,34 +390,45 @@ class Sessions(Service):
 
     def placed_match(self, match_id: str) -> Match | None:
         """Find a match for which a game server listens."""
-        match = self._live.get(match_id)
-        return None if match is None or match.placement is None else match
+        live = self._live.get(match_id)
+        return None if live is None or live.match.placement is None else live.match
 
     def placed_matches(self) -> Iterator[Match]:
-        """All of them, oldest first."""
-        return (match for match in self._live.values() if match.placement is not None)
+        """List all of them, oldest first."""
+        matches = (live.match for live in self._live.values())
+        return (match for match in matches if match.placement is not None)
 
-    # What the fleet tells (IMatchWatch).
+    def watch(self, match_id: str, watch: IMatchWatch) -> None:
+        """Call *watch* about what becomes of a match, until it is over."""
+        if (live := self._live.get(match_id)) is not None:
+            live.watches.append(watch)
+
+    def unwatch(self, match_id: str, watch: IMatchWatch) -> None:
+        """Call *watch* about a match no more."""
+        live = self._live.get(match_id)
+        if live is not None and watch in live.watches:
+            live.watches.remove(watch)
+
+    # What the fleet reports (IMatchWatch).
 
     def started(self, match_id: str) -> None:
         """Match time runs."""
-        if (match := self._live.get(match_id)) is not None:
-            match.is_playing = True
-            for watch in tuple(match.watches):
+        if (live := self._live.get(match_id)) is not None:
+            live.match.state = "playing"
+            for watch in tuple(live.watches):
                 watch.started(match_id)
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
-        """A seat's connection changed; one who left for good may queue again."""
-        match = self._live.get(match_id)
-        if match is None:
+        """A seat's connection changed; a player who left for good may queue again."""
+        live = self._live.get(match_id)
+        if live is None:
             return
-        match.seat_states[seat] = state
-        for watch in tuple(match.watches):
+        live.match.seat_states[seat] = state
+        for watch in tuple(live.watches):
             watch.seat_changed(match_id, seat, state)
         if state == "left":
-            player_id = match.plan.seats[seat].player_id
-            released = self._records.release(match_id, player_id)
-            Deferred.fromCoroutine(released).addErrback(
+            player_id = live.match.plan.seats[seat].player_id
+            Deferred.fromCoroutine(self._release(match_id, player_id)).addErrback(
                 lambda failure: self._log.failure(
                     "seat not released", failure, match_id=match_id
                 )
@@ -369,14 +441,14 @@ class Sessions(Service):
             match_id=match_id,
             outcome=outcome,
         )
-        if (match := self._live.get(match_id)) is not None:
-            for watch in tuple(match.watches):
+        if (live := self._live.get(match_id)) is not None:
+            for watch in tuple(live.watches):
                 watch.round_ended(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:
         """The room is closed, or its process is gone."""
-        if (match := self._live.get(end.match_id)) is not None:
-            for watch in tuple(match.watches):
+        if (live := self._live.get(end.match_id)) is not None:
+            for watch in tuple(live.watches):
                 watch.ended(end)
         Deferred.fromCoroutine(self._finish(end)).addErrback(
             lambda failure: self._log.failure(
@@ -385,11 +457,12 @@ class Sessions(Service):
         )
 
     async def _finish(self, end: MatchEnd) -> None:
-        match = self._live.get(end.match_id)
-        if match is None or match.is_over:
+        live = self._live.get(end.match_id)
+        if live is None or live.match.end is not None:
             return
-        match.is_over = True
-        await self._records.end(end)
+        match = live.match
+        match.end = end
+        await self._record_end(end)
         del self._live[end.match_id]
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
@@ -397,34 +470,41 @@ class Sessions(Service):
             match_id=end.match_id,
             reason=end.reason,
         )
-        again = set() if self.is_draining else match.who_waits_again(end)
-        told = MatchEnded(end.match_id, end.reason, end.outcome)
-        for player_id in match.who_is_told(again):
-            self._presence.tell(player_id, told)
-        if match.put_back is not None and again:
-            match.put_back(
-                [
-                    entry
-                    for entry in match.entries
-                    if all(player.player_id in again for player in entry.players)
-                ]
-            )
-        if match.placed is not None:
-            placed, match.placed = match.placed, None
-            placed.errback(
-                Refused(
-                    Code.UNAVAILABLE,
-                    "the match could not be placed",
-                    {"reason": end.reason},
-                )
-            )
+        put_back = [] if self.is_draining else match.entries_to_put_back(end)
+        self._online.send(
+            match.players_to_inform(put_back),
+            MatchEnded(end.match_id, end.reason, end.outcome),
+        )
+        if put_back:
+            for follower in self._followers:
+                follower.put_back(put_back)
         self._check_drained()
 
-    def _find(self, match_id: str) -> Match:
-        match = self._live.get(match_id)
-        if match is None:
-            raise Refused(Code.NO_SUCH_MATCH, "it ended, or never was")
-        return match
+    # A player whose match is over, or who left it, must not stay in it: these are
+    # recorded until the store answers.
+
+    async def _record_end(self, end: MatchEnd) -> None:
+        expires_at = self._clock.seconds() + self._memory_seconds
+        await self._until_answered(lambda: self._store.end(end, expires_at))
+
+    async def _release(self, match_id: str, player_id: str) -> None:
+        await self._until_answered(lambda: self._store.release(match_id, player_id))
+
+    async def _until_answered(self, step: Callable[[], Deferred[bool]]) -> None:
+        while True:
+            try:
+                await step()
+            except StoreUnavailable as error:
+                self._log.error("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+            else:
+                return
+
+    def _find(self, match_id: str) -> _Live:
+        live = self._live.get(match_id)
+        if live is None:
+            raise Refused(Code.NO_SUCH_MATCH, "no match has this id; it may have ended")
+        return live
 
     def _check_drained(self) -> None:
         if self.is_draining and not self._live:

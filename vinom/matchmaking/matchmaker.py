@@ -1,16 +1,16 @@
 """
 The matchmaker: keeps the queue, finds tables, and starts their matches.
 
-A player's entry follows its presence: suspended while the player is away,
+A player's entry follows whether the player is here: suspended while it is away,
 matchable again when it is back, and gone when it stayed away too long.
-
-When the matchmaker looks at its queue: soon after a change, never twice at once.
 """
 
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from heapq import heappop, heappush
+from math import inf
 from typing import Any
 
 import attrs
@@ -21,33 +21,42 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.conversation.presence import Presence
+from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
-from vinom.matches.service import Sessions
+from vinom.matches.service import Matches
 from vinom.matchmaking.news import QueueNews
-from vinom.matchmaking.rules import Proposal, Rules, explain, propose
-from vinom.messages.catalogue import QueueStatus
+from vinom.matchmaking.rules import Proposal, Rules, due_at, explain, propose
+from vinom.messages.lobby import QueueStatus
 from vinom.model import MatchPlan, Player, QueueEntry
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.ports import IEntryStore
 from vinom.reactor.figures import WAIT_BOUNDS, Histogram
 
-#: How soon a round is tried again that failed, seconds.
+#: How soon a step is tried again when storage did not answer, seconds.
+_RETRY_SECONDS = 1.0
+#: Entries that are read at once when a table can start; more if a table has more seats.
+_MOST_READ = 1000
+
+#: Entries that may meet: a game, and canonical JSON of its options.
+_Queue = tuple[str, bytes]
 
 
-class Rounds:
+class Cadence:
     """
-    Play rounds one after another, when somebody asks.
+    When to look for tables: soon after a change, never twice at once.
 
-    :param play: one round; it gives after how many seconds the next is due even
+    :param clock: for delays.
+    :param play: makes one round. It gives after how many seconds the next is due even
         if nobody asks, or ``None``.
     """
 
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, play: Callable[[], Awaitable[float | None]]
+        self,
+        clock: IReactorTime,
+        play: Callable[[], Coroutine[Any, Any, float | None]],
     ) -> None:
         self._clock, self._play = clock, play
         self._next: IDelayedCall | None = None
@@ -59,6 +68,8 @@ class Rounds:
 
         Never at once: what arrived in one turn of the reactor is matched
         together, and answers go out before the news that they cause.
+
+        :param delay: seconds from now.
         """
         if self._is_playing:
             self._is_due = True
@@ -76,37 +87,36 @@ class Rounds:
             self._next = None
 
     def _start(self) -> None:
+        Deferred.fromCoroutine(self._round())
+
+    async def _round(self) -> None:
         self._next = None
         self._is_playing, self._is_due = True, False
-
-        def failed(failure: Failure) -> float:
-            self._log.failure("a round of matchmaking failed", failure)
-            return _RETRY_SECONDS
-
-        def over(delay: float | None) -> None:
-            self._is_playing = False
-            if self._is_due:
-                self.ask()
-            elif delay is not None:
-                self.ask(delay)
-
-        async def play() -> float | None:
-            return await self._play()
-
-        Deferred.fromCoroutine(play()).addErrback(failed).addCallback(over)
-
-
-#: How soon a step is tried again when storage did not answer, seconds.
-_RETRY_SECONDS = 1.0
+        try:
+            delay = await self._play()
+        except Exception:
+            self._log.failure("a round of matchmaking failed")
+            delay = _RETRY_SECONDS
+        self._is_playing = False
+        if self._is_due:
+            self.ask()
+        elif delay is not None:
+            self.ask(delay)
 
 
 class Matchmaker(Service):
     """
     First come, first served.
 
+    :param entries: keeps who waits.
+    :param matches: starts matches, and reports what becomes of them.
+    :param online: sends messages to players.
+    :param games: by the name players ask for.
+    :param clock: its seconds are those of the Unix epoch.
+    :param entropy: gives that many random bytes.
     :param fill_seconds: how long the oldest entry waits for a full table.
     :param away_seconds: how long a disconnected player keeps its place.
-    :param status_seconds: how often waiting players hear of a new position.
+    :param status_seconds: least time between two news of a player's place.
     """
 
     name = "matchmaker"
@@ -115,8 +125,8 @@ class Matchmaker(Service):
     def __init__(
         self,
         entries: IEntryStore,
-        sessions: Sessions,
-        presence: Presence,
+        matches: Matches,
+        online: IOnline,
         games: Mapping[str, Game[Any, Any]],
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
@@ -125,24 +135,30 @@ class Matchmaker(Service):
         away_seconds: float = 10.0,
         status_seconds: float = 2.0,
     ) -> None:
-        self._entries, self._sessions, self._presence = entries, sessions, presence
+        self._entries, self._matches, self._online = entries, matches, online
         self._games, self._clock, self._entropy = games, clock, entropy
         self._rules = Rules(
             {name: game.seats for name, game in games.items()}, fill_seconds
         )
         self._away_seconds = away_seconds
-        self._news = QueueNews(entries, presence, clock, status_seconds)
+        self._news = QueueNews(entries, online, clock, status_seconds)
+        # Players of entries that are being claimed.
         self._forming: set[str] = set()
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
-        self._rounds = Rounds(clock, self._round)
-        sessions.follow(self)
+        # Queues that the next round looks at; when others are due, a heap, and again
+        # by queue.
+        self._changed: dict[_Queue, None] = {}
+        self._due: list[tuple[float, _Queue]] = []
+        self._due_at: dict[_Queue, float] = {}
+        self._cadence = Cadence(clock, self._round)
+        matches.follow(self)
 
     def stopService(self) -> None:
         """Stop matching; entries stay where they are."""
         Service.stopService(self)
         self._news.stop()
-        self._rounds.stop()
+        self._cadence.stop()
         for call in self._away.values():
             call.cancel()
         self._away.clear()
@@ -155,6 +171,8 @@ class Matchmaker(Service):
         """
         Put a player in the queue.
 
+        :param options: JSON, as the player sent it.
+        :param loadout: likewise.
         :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`,
             `ALREADY_QUEUED`, `ALREADY_IN_MATCH` or `DRAINING`.
         """
@@ -173,18 +191,21 @@ class Matchmaker(Service):
             options=canonical_options(plugin, options),
             loadouts=(canonical_loadout(plugin, loadout),),
         )
-        if self._sessions.is_draining:
-            raise Refused(Code.DRAINING, "this node takes no new matches")
+        if self._matches.is_draining:
+            raise _draining()
         if player.player_id in self._forming:
             raise Refused(Code.ALREADY_QUEUED, "you are being matched; cancel first")
-        if await self._sessions.is_in_match(player.player_id):
+        if await self._matches.is_in_match(player.player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
         if not await self._entries.add(entry):
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
         # The line may have closed, and the node begun to drain, meanwhile.
-        if not self._presence.is_here(player.player_id):
+        if self._matches.is_draining:
+            await self._entries.remove(entry.entry_id)  # type: ignore[unreachable]  # mypy forgets awaits
+            raise _draining()
+        if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
-        self._rounds.ask()
+        self._look_at(entry)
         return await self._news.status(entry)
 
     async def cancel(self, player_id: str) -> QueueStatus:
@@ -195,20 +216,20 @@ class Matchmaker(Service):
         """
         entry = await self._entries.entry_of(player_id)
         if entry is not None and await self._entries.remove(entry.entry_id):
-            self._news.forget(player_id)
-            self._news.changed()
+            self._news.forget((player_id,))
+            self._news.changed(entry.game, entry.options)
             return QueueStatus("idle")
-        if self._sessions.withdraw(player_id):
+        if self._matches.withdraw(player_id):
             return QueueStatus("idle")
-        if player_id in self._forming or await self._sessions.is_in_match(player_id):
+        if player_id in self._forming or await self._matches.is_in_match(player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
 
-    # What the lobby tells.
+    # What the desk reports.
 
     def player_lost(self, player_id: str) -> None:
         """A player's line is gone: keep its place for a while."""
-        self._news.forget(player_id)
+        self._news.forget((player_id,))
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle(player_id))
 
@@ -221,23 +242,23 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
-        self._rounds.ask()
+        self._look_at(entry)
         return await self._news.status(entry)
 
-    # What sessions tell.
+    # What matches report.
 
     def put_back(self, entries: Sequence[QueueEntry]) -> None:
         """Their match could not be: they wait again, from when they first came."""
         self._run(self._put_back(entries))
 
     def match_opened(self, plan: MatchPlan) -> None:
-        """Whoever is in a match does not wait any more."""
+        """An outside matchmaker has put players in a match: they wait no longer."""
         players = {seat.player_id for seat in plan.seats} - self._forming
         if players:
             self._run(self._drop_entries(players))
 
     def draining(self) -> None:
-        """Nobody will be matched: say so to all who wait."""
+        """No player of this node will be matched: tell all who wait."""
         self._run(self._dismiss_all())
 
     # What operators ask.
@@ -250,14 +271,17 @@ class Matchmaker(Service):
         """
         facts: dict[str, Any] = {
             "player_id": player_id,
-            "connected": self._presence.is_here(player_id),
+            "connected": self._online.is_here(player_id),
         }
-        waiting = await self._entries.waiting()
-        for entry in waiting:
-            if any(player.player_id == player_id for player in entry.players):
-                now = self._clock.seconds()
-                return facts | explain(entry, waiting, self._rules, now)
-        for match in self._sessions.matches():
+        entry = await self._entries.entry_of(player_id)
+        if entry is not None:
+            place = await self._entries.place(entry.entry_id)
+            queue = await self._entries.waiting(entry.game, entry.options)
+            counts = await self._entries.counts()
+            others = counts.players.get(entry.game, 0) - queue.players
+            now = self._clock.seconds()
+            return facts | explain(entry, place, queue, others, self._rules, now)
+        for match in self._matches.describe():
             if any(seat["player_id"] == player_id for seat in match["players"]):
                 return facts | {
                     "state": match["state"],
@@ -271,18 +295,17 @@ class Matchmaker(Service):
 
     async def counts(self) -> dict[str, Any]:
         """
-        How many wait for each game, the longest wait, and how long those waited
-        who are matched (see `vinom.reactor.figures`); for metrics.
+        Count who waits for each game, with the longest wait, and how long those
+        waited who are matched (see `vinom.reactor.figures`); for metrics.
         """
-        waiting = await self._entries.waiting()
-        games = dict.fromkeys(self._games, 0)
-        for entry in waiting:
-            games[entry.game] = games.get(entry.game, 0) + len(entry.players)
-        longest = self._clock.seconds() - waiting[0].since if waiting else 0.0
+        counts = await self._entries.counts()
+        now = self._clock.seconds()
         return {
-            "waiting": games,
-            "suspended": sum(entry.suspended for entry in waiting),
-            "longest_wait": max(0.0, longest),
+            "waiting": {**dict.fromkeys(self._games, 0), **counts.players},
+            "suspended": counts.suspended,
+            "longest_wait": 0.0
+            if counts.since is None
+            else max(0.0, now - counts.since),
             "waits": {
                 game: waits.figures("wait") for game, waits in self._waits.items()
             },
@@ -290,88 +313,109 @@ class Matchmaker(Service):
 
     # Rounds of matchmaking.
 
+    def _look_at(self, entry: QueueEntry) -> None:
+        """Look for tables in the queue of *entry*, soon."""
+        self._changed[entry.game, entry.options] = None
+        self._cadence.ask()
+
     async def _round(self) -> float | None:
-        """Match who can play; gives when somebody can who cannot now, seconds."""
+        """Start all tables that can start; gives when the next can, seconds."""
         now = self._clock.seconds()
-        proposals = propose(await self._entries.waiting(), self._rules, now)
-        for proposal in proposals.ready:
-            await self._start(proposal)
-        if proposals.ready:
-            self._news.changed()
-        if proposals.deadline is None:
+        changed, self._changed = self._changed, {}
+        while self._due and self._due[0][0] <= now:
+            _, queue = heappop(self._due)
+            self._due_at.pop(queue, None)
+            changed[queue] = None
+        try:
+            for queue in tuple(changed):
+                await self._start_tables(*queue, now)
+                del changed[queue]
+        finally:
+            # Those that were not looked at, because storage did not answer.
+            self._changed.update(changed)
+        if not self._due:
             return None
         # A thousandth more, so that rounding never wakes us just too early.
-        return max(0.0, proposals.deadline - now) + 0.001
+        return max(0.0, self._due[0][0] - now) + 0.001
+
+    async def _start_tables(self, game: str, options: bytes, now: float) -> None:
+        """Start the tables of one queue; read it only if there is one."""
+        waiting = await self._entries.waiting(game, options)
+        due = due_at(game, waiting, self._rules)
+        if due is not None and due <= now:
+            most = max(_MOST_READ, self._rules.tables[game][1])
+            entries = await self._entries.oldest(game, options, most)
+            found = propose(entries, self._rules, now)
+            for proposal in found.ready:
+                await self._start(proposal)
+            if found.ready:
+                self._news.changed(game, options)
+                if len(entries) == most:
+                    # There may be more of them than were read.
+                    self._look_at(entries[-1])
+            due = found.deadline
+        if due is not None and self._due_at.get((game, options), inf) > due:
+            self._due_at[game, options] = due
+            heappush(self._due, (due, (game, options)))
 
     async def _start(self, proposal: Proposal) -> None:
         players = {p.player_id for entry in proposal.entries for p in entry.players}
         self._forming |= players
         try:
-            if not await self._claim(proposal):
-                # Somebody went in between; the others are still there.
-                self._rounds.ask()
-                return
-            for player_id in players:
-                self._news.forget(player_id)
-            await self._open(proposal)
-        finally:
-            self._forming -= players
-
-    async def _claim(self, proposal: Proposal) -> bool:
-        try:
-            return await self._entries.claim(
+            if not await self._entries.claim(
                 [entry.entry_id for entry in proposal.entries]
-            )
+            ):
+                # Somebody left in between; the others are still there.
+                self._look_at(proposal.entries[0])
+                return
+            self._news.forget(players)
+            if not await self._matches.start_match(
+                proposal.game, proposal.options, proposal.entries
+            ):
+                await self._put_back(proposal.entries)
+                return
+        except Refused as refusal:
+            self._dismiss(proposal.entries, refusal)
+            return
         except StoreUnavailable:
             # They may be out of the queue, and nobody would know.
             await self._put_back(proposal.entries)
             raise
-
-    async def _open(self, proposal: Proposal) -> None:
-        try:
-            started = await self._sessions.start_match(
-                proposal.game, proposal.options, proposal.entries, self.put_back
-            )
-        except Refused as refusal:
-            self._dismiss(proposal.entries, refusal)
-        except StoreUnavailable:
-            await self._put_back(proposal.entries)
-            raise
-        else:
-            if not started:
-                await self._put_back(proposal.entries)
-                return
-            now = self._clock.seconds()
-            for entry in proposal.entries:
-                for _ in entry.players:
-                    self._waits[proposal.game].add(max(0.0, now - entry.since))
+        finally:
+            self._forming -= players
+        now = self._clock.seconds()
+        for entry in proposal.entries:
+            for _ in entry.players:
+                self._waits[proposal.game].add(max(0.0, now - entry.since))
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:
-            if self._sessions.is_draining:
+            if self._matches.is_draining:
                 self._dismiss([entry], Refused(Code.DRAINING, "the server stops"))
                 continue
             while not await self._is_put_back(entry):
                 await deferLater(self._clock, _RETRY_SECONDS)
-        self._rounds.ask()
-        self._news.changed()
+            self._look_at(entry)
+            self._news.changed(entry.game, entry.options)
 
     async def _is_put_back(self, entry: QueueEntry) -> bool:
         """Put one back, or find it there; ``False`` if storage did not answer."""
+        player_ids = [player.player_id for player in entry.players]
         try:
-            for player in entry.players:
-                if await self._sessions.is_in_match(player.player_id):
+            for player_id in player_ids:
+                if await self._matches.is_in_match(player_id):
                     return True
-            here = all(self._presence.is_here(p.player_id) for p in entry.players)
+            here = all(map(self._online.is_here, player_ids))
             again = attrs.evolve(entry, suspended=not here)
             await self._entries.add(again)
             status = await self._news.status(again)
         except StoreUnavailable as error:
             self._log.error("storage does not answer: {error}", error=error)
             return False
-        for player in entry.players:
-            if not self._presence.tell(player.player_id, status):
-                self.player_lost(player.player_id)
+        self._online.send(player_ids, status)
+        for player_id in player_ids:
+            if not self._online.is_here(player_id):
+                self.player_lost(player_id)
         return True
 
     # Players who are away.
@@ -386,17 +430,17 @@ class Matchmaker(Service):
 
     def _stayed_away(self, player_id: str) -> None:
         del self._away[player_id]
-        if not self._presence.is_here(player_id):
-            self._sessions.withdraw(player_id)
+        if not self._online.is_here(player_id):
+            self._matches.withdraw(player_id)
             self._run(self._drop_entries({player_id}), retry=player_id)
 
     async def _settle(self, player_id: str) -> None:
-        """Make a player's entry follow its presence, which may change meanwhile."""
+        """Suspend or resume a player's entry until it agrees with who is here."""
         while True:
             entry = await self._entries.entry_of(player_id)
             if entry is None:
                 return
-            here = self._presence.is_here(player_id)
+            here = self._online.is_here(player_id)
             if entry.suspended == (not here):
                 return
             if here:
@@ -405,32 +449,43 @@ class Matchmaker(Service):
                 await self._entries.suspend(entry.entry_id)
 
     async def _drop_entries(self, players: set[str]) -> None:
+        self._news.forget(players)
         for player_id in players:
-            self._news.forget(player_id)
             entry = await self._entries.entry_of(player_id)
             if entry is not None:
                 await self._entries.remove(entry.entry_id)
-        self._rounds.ask()
-        self._news.changed()
+                self._look_at(entry)
+                self._news.changed(entry.game, entry.options)
 
     async def _dismiss_all(self) -> None:
-        refusal = Refused(Code.DRAINING, "this node takes no new matches")
-        for entry in await self._entries.waiting():
-            if await self._entries.remove(entry.entry_id):
-                self._dismiss([entry], refusal)
+        """Take all players of this node out of the queue, those who are away too."""
+        for player_id in (*self._news.players(), *self._away):
+            entry = await self._entries.entry_of(player_id)
+            if entry is not None and await self._entries.remove(entry.entry_id):
+                self._dismiss([entry], _draining())
 
     def _dismiss(self, entries: Sequence[QueueEntry], refusal: Refused) -> None:
-        """These will not be matched; tell them so."""
+        """Send the players of these entries why they will not be matched."""
         for entry in entries:
-            for player in entry.players:
-                self._news.forget(player.player_id)
-                self._presence.warn(player.player_id, refusal)
-                self._presence.tell(player.player_id, QueueStatus("idle"))
+            player_ids = [player.player_id for player in entry.players]
+            self._news.forget(player_ids)
+            self._online.warn(player_ids, refusal)
+            self._online.send(player_ids, QueueStatus("idle"))
 
-    def _run(self, work: Any, retry: str | None = None) -> None:
-        def failed(failure: Any) -> None:
+    def _run(self, work: Coroutine[Any, Any, None], retry: str | None = None) -> None:
+        """
+        Do *work*, and log it if it fails.
+
+        :param retry: a player who is then expected back once more.
+        """
+
+        def failed(failure: Failure) -> None:
             self._log.failure("matchmaking step failed", failure)
             if retry is not None:
                 self._expect_back(retry, _RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _draining() -> Refused:
+    return Refused(Code.DRAINING, "this node takes no new matches")

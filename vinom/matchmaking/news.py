@@ -1,22 +1,41 @@
-"""What waiting players hear of their place in the queue."""
+"""What waiting players are sent about their place in the queue."""
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from collections.abc import Iterable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.conversation.presence import Presence
-from vinom.matchmaking.rules import position
-from vinom.messages.catalogue import QueueStatus
+from vinom.conversation.online import IOnline
+from vinom.messages.lobby import QueueStatus
 from vinom.model import QueueEntry
 from vinom.ports import IEntryStore
+
+#: Players whose places are looked up in one turn of the reactor.
+_MOST_AT_ONCE = 500
+
+
+@attrs.define(eq=False)
+class _Listed:
+    """A waiting player of this node, and the place that it was sent last."""
+
+    entry: QueueEntry
+    place: int
 
 
 class QueueNews:
     """
-    Tell players when they move up; many moves make one piece of news.
+    Send players their places when they move up; many moves make one piece of news.
 
+    Only queues that somebody left are looked at, and in these only players of this
+    node.
+
+    :param entries: knows the places.
+    :param online: sends messages to players.
+    :param clock: for pauses, and for how long players have waited.
     :param pause: least time between two rounds of news, seconds.
     """
 
@@ -25,56 +44,96 @@ class QueueNews:
     def __init__(
         self,
         entries: IEntryStore,
-        presence: Presence,
+        online: IOnline,
         clock: IReactorTime,
         pause: float,
     ) -> None:
-        self._entries, self._presence = entries, presence
+        self._entries, self._online = entries, online
         self._clock, self._pause = clock, pause
-        self._told: dict[str, int] = {}
+        self._listed: dict[str, _Listed] = {}
+        self._queues: dict[tuple[str, bytes], dict[str, None]] = {}
+        self._changed: set[tuple[str, bytes]] = set()
+        self._unsent: list[str] = []
         self._next: IDelayedCall | None = None
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._listed)
 
     async def status(self, entry: QueueEntry) -> QueueStatus:
-        """Say where *entry* is now, and remember that its players know."""
-        place = position(entry, await self._entries.waiting())
+        """Find the place of *entry*, and send its players news of it from now on."""
+        # At least 1: an entry that was claimed meanwhile has no place any more.
+        place = max(1, await self._entries.place(entry.entry_id))
         for player in entry.players:
-            self._told[player.player_id] = place
+            self._listed[player.player_id] = _Listed(entry, place)
+            queue = self._queues.setdefault((entry.game, entry.options), {})
+            queue[player.player_id] = None
         return self._waiting(entry, place)
 
-    def forget(self, player_id: str) -> None:
-        """This player does not wait, or not here."""
-        self._told.pop(player_id, None)
+    def forget(self, player_ids: Iterable[str]) -> None:
+        """Send these players no news: they do not wait, or not here."""
+        for player_id in player_ids:
+            listed = self._listed.pop(player_id, None)
+            if listed is not None:
+                key = listed.entry.game, listed.entry.options
+                queue = self._queues[key]
+                del queue[player_id]
+                if not queue:
+                    del self._queues[key]
 
-    def changed(self) -> None:
-        """Somebody left the queue: tell those behind, soon."""
-        if self._next is None and self._told:
-            self._next = self._clock.callLater(self._pause, self._tell)
+    def players(self) -> list[str]:
+        """List the players who are sent news."""
+        return list(self._listed)
+
+    def changed(self, game: str, options: bytes) -> None:
+        """Places of this queue changed: send those who wait in it news, soon."""
+        if (game, options) in self._queues:
+            self._changed.add((game, options))
+            if self._next is None:
+                self._next = self._clock.callLater(self._pause, self._begin)
 
     def stop(self) -> None:
-        """No more news."""
+        """Send no more news."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
-    def _tell(self) -> None:
-        self._next = None
-        Deferred.fromCoroutine(self._tell_all()).addErrback(
-            lambda failure: self._log.failure("positions not told", failure)
-        )
+    def _begin(self) -> None:
+        changed, self._changed = self._changed, set()
+        self._unsent = [
+            player_id for key in changed for player_id in self._queues.get(key, ())
+        ]
+        self._send_some()
 
-    async def _tell_all(self) -> None:
-        """Tell everybody whose position changed, in one walk of the queue."""
-        places: dict[tuple[str, bytes], int] = {}
-        for entry in await self._entries.waiting():
-            wish = (entry.game, entry.options)
-            places[wish] = place = places.get(wish, 0) + 1
-            for player in entry.players:
-                if self._told.get(player.player_id, place) != place:
-                    self._told[player.player_id] = place
-                    self._presence.tell(player.player_id, self._waiting(entry, place))
+    def _send_some(self) -> None:
+        some, self._unsent = (
+            self._unsent[:_MOST_AT_ONCE],
+            self._unsent[_MOST_AT_ONCE:],
+        )
+        Deferred.fromCoroutine(self._send(some)).addErrback(
+            lambda failure: self._log.failure("places were not sent", failure)
+        )
+        self._next = None
+        if self._unsent:
+            self._next = self._clock.callLater(0, self._send_some)
+        elif self._changed:
+            self._next = self._clock.callLater(self._pause, self._begin)
+
+    async def _send(self, player_ids: Sequence[str]) -> None:
+        listed = [
+            (player_id, self._listed[player_id])
+            for player_id in player_ids
+            if player_id in self._listed
+        ]
+        # All are asked before the first answer is waited for.
+        places = await gatherResults(
+            [self._entries.place(one.entry.entry_id) for _, one in listed],
+            consumeErrors=True,
+        )
+        for (player_id, one), place in zip(listed, places, strict=True):
+            # It may have left the queue while the store was asked.
+            if place not in (0, one.place) and self._listed.get(player_id) is one:
+                one.place = place
+                self._online.send((player_id,), self._waiting(one.entry, place))
 
     def _waiting(self, entry: QueueEntry, place: int) -> QueueStatus:
         waited = max(0.0, self._clock.seconds() - entry.since)

@@ -8,11 +8,12 @@ after `Rules.fill_seconds` of the oldest's wait the game's minimum is enough.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import attrs
 
-from vinom.model import QueueEntry
+from vinom.model import QueueEntry, Waiting
 
 
 @attrs.frozen
@@ -50,8 +51,27 @@ class Proposals:
     deadline: float | None = None
 
 
+def due_at(game: str, queue: Waiting, rules: Rules) -> float | None:
+    """
+    Say when a table of a queue can start, if nobody else comes.
+
+    :param queue: who waits for *game* with the same options.
+    :returns: seconds since the Unix epoch; 0 for a full table; ``None`` if there are
+        too few for one.
+    """
+    fewest, most = rules.tables.get(game, (inf, inf))
+    if queue.since is None or queue.ready < fewest:
+        return None
+    return 0.0 if queue.ready >= most else queue.since + rules.fill_seconds
+
+
 def propose(waiting: Sequence[QueueEntry], rules: Rules, now: float) -> Proposals:
-    """Find every table that can start; *waiting* has the longest wait first."""
+    """
+    Find every table that can start.
+
+    :param waiting: entries, the longest wait first; suspended ones are left out.
+    :param now: seconds since the Unix epoch.
+    """
     groups: dict[tuple[str, bytes], list[QueueEntry]] = {}
     for entry in waiting:
         if not entry.suspended and entry.game in rules.tables:
@@ -62,7 +82,7 @@ def propose(waiting: Sequence[QueueEntry], rules: Rules, now: float) -> Proposal
         fewest, most = rules.tables[game]
         while entries:
             table = _fill(entries, most)
-            count = _players(table)
+            count = sum(len(entry.players) for entry in table)
             due = entries[0].since + rules.fill_seconds
             if count < most and not (count >= fewest and now >= due):
                 if count >= fewest:
@@ -74,29 +94,19 @@ def propose(waiting: Sequence[QueueEntry], rules: Rules, now: float) -> Proposal
     return Proposals(tuple(ready), min(deadlines, default=None))
 
 
-def position(entry: QueueEntry, waiting: Sequence[QueueEntry]) -> int:
-    """Tell how many with the same wish are served first, plus one."""
-    place = 1
-    for other in waiting:
-        if other.entry_id == entry.entry_id:
-            break
-        if _is_same_wish(entry, other):
-            place += 1
-    return place
-
-
 def explain(
-    entry: QueueEntry, waiting: Sequence[QueueEntry], rules: Rules, now: float
+    entry: QueueEntry, place: int, queue: Waiting, others: int, rules: Rules, now: float
 ) -> dict[str, Any]:
-    """Say for an operator what *entry* waits for."""
+    """
+    Say for an operator what *entry* waits for.
+
+    :param place: its place in its queue.
+    :param queue: who waits with the same game and options.
+    :param others: players who wait for the same game with other options.
+    """
     fewest, most = rules.tables.get(entry.game, (0, 0))
-    same = [
-        other
-        for other in waiting
-        if _is_same_wish(entry, other) and not other.suspended
-    ]
-    count = _players(same)
-    fill_at = min((other.since for other in same), default=now) + rules.fill_seconds
+    count = queue.ready
+    fill_at = (now if queue.since is None else queue.since) + rules.fill_seconds
     if entry.suspended:
         why = "its player is disconnected; it keeps its place for a short time"
     elif not most:
@@ -114,21 +124,13 @@ def explain(
         "game": entry.game,
         "options": entry.options.decode(),
         "waited": max(0.0, now - entry.since),
-        "position": position(entry, waiting),
+        "position": place,
         "same_wish": count,
         "needed": fewest,
         "full": most,
-        "other_options": sum(
-            1
-            for other in waiting
-            if other.game == entry.game and other.options != entry.options
-        ),
+        "other_options": others,
         "why": why,
     }
-
-
-def _is_same_wish(one: QueueEntry, other: QueueEntry) -> bool:
-    return one.game == other.game and one.options == other.options
 
 
 def _fill(entries: Sequence[QueueEntry], most: int) -> list[QueueEntry]:
@@ -142,7 +144,3 @@ def _fill(entries: Sequence[QueueEntry], most: int) -> list[QueueEntry]:
         if not free:
             break
     return table
-
-
-def _players(entries: Sequence[QueueEntry]) -> int:
-    return sum(len(entry.players) for entry in entries)

@@ -1,7 +1,9 @@
 """
-The message catalogue, the same on TCP lines and WebSocket.
+The catalogue of messages, the same on TCP lines and WebSocket.
 
-The types are in files by feature, and all of them can be had from here.
+Here is which types there are, and how one is read. The types themselves are in
+`vinom.messages.lobby` and `vinom.messages.rooms`, what they share in
+`vinom.messages.envelope`.
 """
 
 from __future__ import annotations
@@ -17,15 +19,10 @@ from vinom.messages.envelope import (
     Failed,
     Push,
     Request,
-    RequestId,
-    ShortText,
     Told,
     Unusable,
     at_field,
     decode_envelope,
-    encode_failure,
-    encode_push,
-    encode_request,
 )
 from vinom.messages.lobby import (
     Cancel,
@@ -36,7 +33,6 @@ from vinom.messages.lobby import (
     Pong,
     Queue,
     QueueStatus,
-    SeatName,
     Welcome,
 )
 from vinom.messages.rooms import (
@@ -64,39 +60,6 @@ from vinom.messages.rooms import (
     RoundOver,
     StartRoom,
 )
-
-__all__ = [
-    "OLDEST_PROTOCOL",
-    "PROTOCOL",
-    "PUSHES",
-    "REQUESTS",
-    "Asked",
-    "Cancel",
-    "Envelope",
-    "Failed",
-    "Hello",
-    "MatchEnded",
-    "MatchFound",
-    "Ping",
-    "Pong",
-    "Push",
-    "Queue",
-    "QueueStatus",
-    "Request",
-    "RequestId",
-    "SeatName",
-    "ShortText",
-    "Told",
-    "Unusable",
-    "Welcome",
-    "decode_answer",
-    "decode_body",
-    "decode_envelope",
-    "decode_request",
-    "encode_failure",
-    "encode_push",
-    "encode_request",
-]
 
 #: The protocol spoken here, and the oldest one still understood.
 PROTOCOL = 1

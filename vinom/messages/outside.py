@@ -11,7 +11,8 @@ from typing import Annotated
 from msgspec import Meta, MsgspecError, Raw, Struct, json
 
 from vinom.errors import Code, Refused, field_of
-from vinom.messages.catalogue import MatchFound, ShortText
+from vinom.messages.envelope import ShortText
+from vinom.messages.lobby import MatchFound
 
 #: Most players of one match that somebody else made.
 MOST_PLAYERS = 64

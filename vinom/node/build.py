@@ -1,8 +1,4 @@
-"""
-What a node is made of: every service, built in order and handed its ports.
-
-What everybody finds where ``http`` is: the page, health, and WebSockets.
-"""
+"""The parts of a node: every service, and the site that ``http`` serves."""
 
 from __future__ import annotations
 
@@ -19,9 +15,9 @@ from twisted.cred.checkers import (
 )
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
+from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import (
     IListeningPort,
-    IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
 )
@@ -29,30 +25,31 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
-from vinom.conversation.presence import Presence
-from vinom.desk import Lobby
+from vinom.conversation.online import Online
+from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
 from vinom.fleet.pool import PoolPolicy
-from vinom.fleet.server import FleetSettings, RoomPatience
+from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.game import Game
 from vinom.game_loader import installed_games
 from vinom.hosting.guarding import guard_games
 from vinom.hosting.recordings import Recordings
-from vinom.keys.authority import Authority, Issued
+from vinom.keys.authority import Authority
 from vinom.keys.files import read_file
 from vinom.keys.service import Keys, LobbyCertificate
 from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import Origins
 from vinom.lines.proxied import ProxiedFactory
 from vinom.lines.tcp import LineBounds, LineFactory, Lines
-from vinom.lines.tls import ReloadableTls, Unnegotiated
+from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Sessions
-from vinom.matches.ways_in import Mint
+from vinom.matches.service import Matches
+from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.play.clock import longest_life
 from vinom.reactor.turn_end import TurnEnd
@@ -72,15 +69,19 @@ def public_site(
     settings: Settings,
     games: Mapping[str, Game[Any, Any]],
     websockets: WebSockets,
-    tls: IOpenSSLServerConnectionCreator,
+    tls: ReloadableTls,
     obstacle: Callable[[], str | None],
     reactor: Any,
 ) -> IProtocolFactory:
     """
-    Make what listens at the ``http`` endpoint.
+    Make the site of the ``http`` endpoint: the page, health, and WebSockets.
 
-    :param tls: used if the settings say so.
-    :param obstacle: why no players should be sent here.
+    :param settings: the node's.
+    :param games: by name.
+    :param websockets: makes the lines of players.
+    :param tls: used if the settings enable it.
+    :param obstacle: gives the reason to send no players here, or ``None``.
+    :param reactor: runs it.
     """
     pages = StaticPages()
     pages.children.update(health_pages(obstacle).children)
@@ -89,40 +90,43 @@ def public_site(
         settings.origin,
         not settings.browsers_only,
         settings.any_origin,
-        _has_tls(settings),
+        has_tls(settings),
     )
     page = WebSocketPage(websockets, origins, settings.deflate)
     pages.putChild(b"ws", page)
     site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(tls, False, Unnegotiated(site), reactor)
+        site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
     if settings.proxy:
-        # Outermost: a proxy's header comes before everything of the player's.
+        # Outermost: a proxy's header precedes everything that the player sends.
         site = ProxiedFactory(site, settings.proxy)
-    return site
+    return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
 
 
-def is_told_in_plain(settings: Settings, port: IListeningPort) -> bool:
+def is_plaintext(settings: Settings, port: IListeningPort) -> bool:
     """
-    Can others read on the way what players say to this port?
+    Can others on the route read what players send to this port?
 
-    Then their names' passwords and player keys, too. Behind a proxy that is known
-    to the settings it is the proxy's affair, and ``allow_plaintext`` says that
-    somebody knows.
+    That includes passwords and player keys. Behind a proxy of the settings, TLS is the
+    proxy's task; with ``allow_plaintext`` the operator has accepted the risk.
     """
     host = getattr(port.getHost(), "host", None)
     if host is None or is_loopback(host):
         return False
-    return not (_has_tls(settings) or settings.proxy or settings.allow_plaintext)
+    return not (has_tls(settings) or settings.proxy or settings.allow_plaintext)
 
 
-def _has_tls(settings: Settings) -> bool:
-    """Does the node itself speak TLS there?"""
-    return settings.http_tls or str(settings.http).startswith("ssl:")
+def has_tls(settings: Settings) -> bool:
+    """Does the node itself speak TLS at ``http``?"""
+    return settings.http_tls or _is_tls_endpoint(settings)
+
+
+def _is_tls_endpoint(settings: Settings) -> bool:
+    return str(settings.http).startswith("ssl:")
 
 
 def websocket_bounds(settings: Settings) -> WebSocketBounds:
-    """Say what one WebSocket may cost."""
+    """Read the bounds of one WebSocket from the settings."""
     return WebSocketBounds(
         settings.line_limit,
         settings.connections_per_address,
@@ -132,11 +136,11 @@ def websocket_bounds(settings: Settings) -> WebSocketBounds:
 
 #: What the fork server calls in each process it forks.
 GAME_SERVER = "vinom.gameserver.main:main"
-#: What it imports once for all of them, beside the games; none of these may
+#: Imported once for all of them, in addition to the games; none of these may
 #: install a reactor.
 PRELOADED = ("vinom.gameserver.main:prepare", "twisted.internet.epollreactor")
 
-#: Settings that game servers get as they are.
+#: Settings that are passed on to game servers unchanged.
 _PASSED_ON = (
     "packet_rate",
     "input_rate",
@@ -147,7 +151,7 @@ _PASSED_ON = (
     "attack_rate",
     "join_seconds",
 )
-#: Rooms of one game server at once that there are descriptors for.
+#: Most rooms of one game server that it gets descriptors for.
 _MOST_ROOMS = 4096
 
 Games = Mapping[str, Game[Any, Any]]
@@ -158,18 +162,19 @@ class Parts:
     """
     The services of a node, not yet started.
 
+    :ivar outside: starts the matches of outside matchmakers.
     :ivar lines: makes the protocol of each lobby connection.
     :ivar websockets: what conversations over WebSocket share.
     :ivar tls: how lobby connections speak TLS.
-    :ivar turns: what is done once when a turn of the reactor ends.
+    :ivar turns: calls registered functions when a turn of the reactor ends.
     """
 
     authority: Authority
     fleet: Fleet
-    presence: Presence
-    sessions: Sessions
+    online: Online
+    matches: Matches
     matchmaker: Matchmaker
-    lobby: Lobby
+    desk: Desk
     outside: OutsideMatches
     lines: LineFactory
     websockets: WebSockets
@@ -189,7 +194,10 @@ def build_parts(
     """
     Build everything between the listening ports and the game processes.
 
-    :param reactor: also the clock; its seconds are those of the Unix epoch.
+    :param games: by name.
+    :param checkers: of names, passwords and tokens.
+    :param reactor: runs them; also the clock, in seconds since the Unix epoch.
+    :param entropy: gives random bytes.
     :raises Misconfigured: the state directory or a key cannot be used.
     """
     now = reactor.seconds
@@ -203,20 +211,27 @@ def build_parts(
     issued = lobby_certificate(settings, authority)
     tls = ReloadableTls(issued.certificate, issued.key)
     fleet = Fleet(
-        LocalFleet(reactor, game_server_program(settings), os.environ),
+        LocalFleet(
+            reactor,
+            game_server_program(settings),
+            game_ports(settings),
+            os.environ,
+        ),
         authority,
         reactor,
         entropy,
         fleet_settings(settings),
-        RoomPatience(
+        RoomTimeouts(
             lambda plan: longest_life(games[plan.game], settings.join_seconds),
             join=settings.join_seconds,
         ),
-        # Nobody sets this clock: a step of the other one must end no match.
+        # A monotonic clock: a step of the other one must not end a match.
         time.monotonic,
     )
-    presence = Presence()
-    mint = Mint(settings.realm, authority.tokens, entropy, settings.token_seconds)
+    online = Online()
+    ways_in = WaysIn(
+        settings.realm, authority.tokens, entropy, now, settings.token_seconds
+    )
     identity = Identity(
         MemoryPlayerStore(now),
         entropy,
@@ -225,11 +240,11 @@ def build_parts(
         checkers=checkers,
         key_seconds=settings.player_key_seconds,
     )
-    sessions = Sessions(fleet, MemoryMatchStore(now), presence, games, mint, reactor)
+    matches = Matches(fleet, MemoryMatchStore(now), online, games, ways_in, reactor)
     matchmaker = Matchmaker(
         MemoryEntryStore(),
-        sessions,
-        presence,
+        matches,
+        online,
         games,
         reactor,
         entropy,
@@ -245,7 +260,7 @@ def build_parts(
         recordings_of(settings, reactor),
         guard=guard_games(),
         fleet=fleet,
-        matches=MatchRooms(sessions, fleet, games, settings.watch_matches),
+        matches=MatchRooms(matches, fleet, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,
@@ -255,11 +270,11 @@ def build_parts(
             fill_seconds=settings.fill_seconds,
         ),
     )
-    lobby = Lobby(
+    desk = Desk(
         identity,
-        presence,
+        online,
         matchmaker,
-        sessions,
+        matches,
         rooms,
         games,
         reactor,
@@ -272,7 +287,7 @@ def build_parts(
         is_debugging=settings.log_level == "debug",
     )
     lines = Lines(
-        lobby.open,
+        desk.open,
         reactor,
         tls,
         settings.allow_plaintext,
@@ -281,23 +296,23 @@ def build_parts(
             settings.connections_per_address,
             first_byte_seconds=settings.hello_seconds,
         ),
-        lobby.errors,
+        desk.errors,
     )
     return Parts(
         authority=authority,
         fleet=fleet,
-        presence=presence,
-        sessions=sessions,
+        online=online,
+        matches=matches,
         matchmaker=matchmaker,
-        lobby=lobby,
-        outside=OutsideMatches(sessions, identity, games, entropy),
+        desk=desk,
+        outside=OutsideMatches(matches, identity, games, entropy),
         lines=LineFactory(lines),
         websockets=WebSockets(
-            lobby.open,
+            desk.open,
             reactor,
             turns,
             websocket_bounds(settings),
-            lobby.errors,
+            desk.errors,
         ),
         tls=tls,
         keys=Keys(
@@ -317,7 +332,7 @@ def build_parts(
 
 
 def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
-    """Say where rooms of this node are written down: where game servers do it too."""
+    """Open the recordings of this node's rooms; game servers use the same folder."""
     is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
     return Recordings(
         settings.recordings_dir if is_recorded else None,
@@ -328,15 +343,15 @@ def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
 
 
 def game_server_program(settings: Settings) -> GameServerProgram:
-    """Say what a game server is: the program, its limits, and what it is told."""
-    # Found here once: searching costs a game server 8 ms and 2 MB.
+    """Describe a game server: its program, its limits, and its settings."""
+    # Searched here once: in each game server it would cost 8 ms and 2 MB.
     installed = installed_games()
     games = sorted({spec.partition(":")[0] for spec in (*installed, *settings.game)})
     is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
     return GameServerProgram(
         GAME_SERVER,
         {
-            "control_socket": str(settings.control_socket),
+            "control": f"unix:{quoteStringArgument(str(settings.control_socket))}",
             "installed": list(installed),
             "games": list(settings.game),
             "rooms_per_process": settings.rooms_per_process,
@@ -350,32 +365,36 @@ def game_server_program(settings: Settings) -> GameServerProgram:
         },
         (*PRELOADED, *games),
         settings.server_memory_mb << 20,
-        # Each room's recording is open as long as the room.
+        # Each room keeps its recording open.
         settings.server_files + min(settings.rooms_per_process, _MOST_ROOMS),
     )
 
 
 def fleet_settings(settings: Settings) -> FleetSettings:
-    """Say how many game servers there are, and where."""
+    """Read how many game servers there are, and their names, from the settings."""
     first, last = settings.ports
     most = settings.max_servers
     return FleetSettings(
         realm=settings.realm,
-        ports=settings.ports,
-        interface=settings.interface,
-        advertise=settings.told_host,
         policy=PoolPolicy(
             warm=settings.warm,
-            # Warm ones have no port yet: they come on top of those that play.
+            # Warm ones have no port yet: they come in addition to those that play.
             most=last - first + 1 + settings.warm if most is None else most,
             rooms_per_process=settings.rooms_per_process,
         ),
     )
 
 
+def game_ports(settings: Settings) -> GamePorts:
+    """Say where players reach game servers."""
+    ring = PortRing(*settings.ports)
+    # Nobody sets this clock: a quarantine must not end early, or never.
+    return GamePorts(ring, settings.interface, settings.public_host, time.monotonic)
+
+
 def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
     """
-    Find what the lobby speaks TLS with: configured files, or our own certificate.
+    Find the lobby's certificate: configured files, or one of our own authority.
 
     :raises Misconfigured: the files cannot be read.
     """
@@ -384,7 +403,7 @@ def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
             read_file(settings.tls_certificate_file, "tls_certificate_file"),
             read_file(settings.tls_key_file, "tls_key_file"),
         )
-    names = {"localhost", "127.0.0.1", "::1", settings.told_host}
+    names = {"localhost", "127.0.0.1", "::1", settings.public_host}
     return authority.lobby(sorted(names))
 
 
@@ -392,35 +411,37 @@ def find_checkers(
     settings: Settings, now: Callable[[], float]
 ) -> list[ICredentialsChecker]:
     """
-    Make what answers hellos with credentials.
+    Make the checkers of hellos with credentials.
 
-    :param now: the time, seconds since the Unix epoch.
+    :param now: gives the time, seconds since the Unix epoch.
     :raises Misconfigured: a checker or a key cannot be used.
     """
     checkers: list[ICredentialsChecker] = []
     for description in settings.auth:
         kind, _, given = description.partition(":")
         if kind == "file":
-            # Twisted's own checker only warns, and then refuses everybody.
+            # Twisted's own checker only warns, and then refuses every player.
             read_file(Path(given), "auth")
-            # It opens the file for each login: by then twistd changed the folder.
+            # It opens the file for each login, after twistd has changed its folder.
             description = f"file:{Path(given).absolute()}"
         try:
             checker = makeChecker(description)
         except InvalidAuthType as error:
-            raise Misconfigured(f"auth {kind!r} is no checker; see --help-auth") from (
-                error
-            )
+            raise Misconfigured(
+                f"auth {kind!r} isn't a checker; see --help-auth"
+            ) from error
         except (InvalidAuthArgumentString, OSError, ValueError) as error:
-            # Not the description: it may hold a password.
+            # Without the description: it may contain a password.
             raise Misconfigured(
                 f"auth {kind!r} cannot be used: {type(error).__name__}; "
                 f"see --help-auth-type {kind}"
             ) from error
         if IUsernamePassword not in checker.credentialInterfaces:
-            raise Misconfigured(f"auth {kind!r} does not take names and passwords")
+            raise Misconfigured(
+                f"auth {kind!r} does not check names and passwords; see --help-auth"
+            )
         if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
-            # Twisted's plugin keeps text, and compares it with bytes.
+            # Twisted's plugin stores text, but compares it with bytes.
             users: dict[Any, Any] = checker.users
             checker.users = {
                 str(name).encode(): str(password).encode()

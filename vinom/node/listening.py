@@ -1,4 +1,4 @@
-"""Sockets that only this user can reach, and names for those of everybody."""
+"""UNIX sockets that only this user can reach, and the addresses of ports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from vinom.errors import Misconfigured
 
-#: What a UNIX socket's address can hold on Linux, bytes (source: unix(7)).
+#: Longest path of a UNIX socket on Linux, bytes (source: unix(7)).
 LONGEST_SOCKET_PATH = 107
 
 
@@ -19,8 +19,11 @@ def listen_privately(
     reactor: Any, path: Path, factory: IProtocolFactory
 ) -> IListeningPort:
     """
-    Listen on a UNIX socket of ours alone; one that a dead node left is replaced.
+    Listen on a UNIX socket that only our user can reach.
 
+    A socket that a dead node left behind is replaced.
+
+    :param path: of the socket.
     :raises Misconfigured: another node has it, or the path is too long.
     """
     if len(bytes(path)) > LONGEST_SOCKET_PATH:
@@ -31,15 +34,15 @@ def listen_privately(
     try:
         return _listen(reactor, path, factory)
     except CannotListenError:
-        # The lock names a process that lives. It may be another program: numbers
-        # are used again after a restart, and in a container every node is process 1.
+        # The lock names a process that is alive. It may be another program: process
+        # ids are reused after a restart, and in a container every node is process 1.
         _remove_if_abandoned(path)
     try:
         return _listen(reactor, path, factory)
     except CannotListenError as error:
         raise Misconfigured(
-            f"{path} cannot be had; another node seems to use this state directory: "
-            "stop that one, or set another state_dir"
+            f"cannot listen on {path}: another node seems to use this state directory; "
+            "stop that node, or set another state_dir"
         ) from error
 
 
@@ -51,7 +54,7 @@ def _listen(reactor: Any, path: Path, factory: IProtocolFactory) -> IListeningPo
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    """Remove a socket and its lock if nobody listens there."""
+    """Remove a socket and its lock if no process listens there."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
@@ -60,7 +63,7 @@ def _remove_if_abandoned(path: Path) -> None:
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
         except OSError:
-            # Somebody is there, however busy.
+            # A process listens, but is too busy to answer.
             return
 
 

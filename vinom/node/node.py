@@ -32,7 +32,7 @@ from vinom.node.build import (
     Parts,
     build_parts,
     find_checkers,
-    is_told_in_plain,
+    is_plaintext,
     public_site,
 )
 from vinom.node.listening import bound_at, listen_privately
@@ -44,13 +44,13 @@ from vinom.web.answers import Folder, make_site
 from vinom.web.bearer import Guarded, checked_token
 from vinom.web.metrics import Metrics
 
-#: What an operator does about an address that cannot be had.
+#: How to solve the errors of listening.
 _REMEDIES = {
-    errno.EADDRINUSE: "; another program has it: choose another port, or end that one",
+    errno.EADDRINUSE: "; another program has it: choose another port, or stop it",
     errno.EADDRNOTAVAIL: "; set interface to an address of this machine",
-    errno.EACCES: "; choose a port above 1023, or let this user have it",
+    errno.EACCES: "; choose a port above 1023, or give the node CAP_NET_BIND_SERVICE",
 }
-# Not the class's own: twistd runs a subclass, whose name says nothing.
+# With a fixed name: twistd runs a subclass, whose name would be logged.
 _log = Logger("vinom.node")
 
 
@@ -58,11 +58,15 @@ class Node(MultiService):
     """
     One node, from its settings.
 
-    What an operator may have got wrong in files and names is found when it is
-    made; nothing is opened or started before `startService`, because twistd
-    forks and changes its user in between.
+    Mistakes in files and names are found when it is constructed; nothing is opened
+    or started before `startService`, because twistd forks and changes its user in
+    between.
 
-    :raises Misconfigured: something must be changed first.
+    :param settings: the node's.
+    :param reactor: runs it; also the clock, in seconds since the Unix epoch.
+    :param entropy: gives random bytes.
+    :ivar state: "starting", "serving", "draining" or "stopping".
+    :raises Misconfigured: a file or a name in the settings is wrong.
     """
 
     def __init__(
@@ -81,7 +85,7 @@ class Node(MultiService):
             self._token = checked_token(read_file(path, "admin_token_file"), str(path))
         self._listening: list[IListeningPort] = []
         self._since = 0.0
-        self._patience: IDelayedCall | None = None
+        self._drain_timeout: IDelayedCall | None = None
         self._turns = TurnWatch(time.monotonic)
         self.state = "starting"
 
@@ -91,10 +95,10 @@ class Node(MultiService):
         """
         Open everything.
 
-        :raises SystemExit: it cannot be; the log's last line says why.
+        :raises SystemExit: something cannot be opened; the log's last line says why.
         """
         try:
-            # First, and nobody is heard before this turn of the reactor ends.
+            # First; nothing is received before this turn of the reactor ends.
             self._claim_state()
             parts = build_parts(
                 self._settings,
@@ -106,19 +110,19 @@ class Node(MultiService):
             self._parts = parts
             for service in (
                 parts.fleet,
-                parts.sessions,
+                parts.matches,
                 parts.matchmaker,
-                # Before the lobby: everybody hears that its room closes.
+                # Before the desk: players are informed that their room closes.
                 parts.rooms,
-                parts.lobby,
+                parts.desk,
                 parts.keys,
             ):
                 MultiService.addService(self, service)
             self._open_web(parts)
-            # Last: whoever finds the lobby open finds everything else open too.
+            # Last: when the lobby is open, everything else is open too.
             self._open_lobby(parts)
         except (Misconfigured, CannotListenError) as error:
-            _log.critical("cannot start: {why}", why=_told(error))
+            _log.critical("cannot start: {why}", why=_explain(error))
             for port in self._listening:
                 port.stopListening()
             raise SystemExit(1) from error
@@ -140,7 +144,7 @@ class Node(MultiService):
         )
 
     def _claim_state(self) -> None:
-        """Listen where game servers dial in; only one node can."""
+        """Listen where game servers connect; only one node can."""
         private_folder(self._settings.state_dir)
         factory = ControlServer(
             self._reactor, lambda ready, link: self._parts.fleet.arrived(ready, link)
@@ -157,13 +161,13 @@ class Node(MultiService):
         self._listening.append(port)
 
     def _open_web(self, parts: Parts) -> None:
-        """The admin socket always; HTTP as configured."""
+        """Open the admin socket, and HTTP as configured."""
         settings, reactor = self._settings, self._reactor
         self._web_at: dict[str, str] = {}
         api = Folder(
             v1=admin_pages(
                 self,
-                parts.sessions,
+                parts.matches,
                 parts.matchmaker,
                 parts.outside,
                 parts.keys,
@@ -200,7 +204,9 @@ class Node(MultiService):
         try:
             opening = serverFromString(reactor, where).listen(site)
         except (TypeError, ValueError, LookupError, OSError) as error:
-            raise Misconfigured(f"{name} {where!r} is no endpoint: {error}") from error
+            raise Misconfigured(
+                f"{name} {where!r} isn't an endpoint: {error}"
+            ) from error
         failures: list[Failure] = []
 
         def failed(failure: Failure) -> None:
@@ -223,11 +229,11 @@ class Node(MultiService):
     def _listens(self, name: str, port: IListeningPort) -> None:
         self._listening.append(port)
         self._web_at[name] = bound_at(port)
-        if name == "http" and is_told_in_plain(self._settings, port):
+        if name == "http" and is_plaintext(self._settings, port):
             _log.warn(
-                "http takes plain text from other machines: passwords and player keys "
-                "can be read on the way; set http_tls, or proxy for one that ends TLS "
-                "(with allow_plaintext this is not said)"
+                "http accepts connections without TLS from other machines: passwords "
+                "and player keys can be read on the route; set http_tls, or proxy if a "
+                "proxy terminates TLS (allow_plaintext silences this warning)"
             )
 
     def _announcement(self) -> dict[str, Any]:
@@ -245,10 +251,10 @@ class Node(MultiService):
             "others": others,
         }
 
-    # What it tells of itself.
+    # Status and figures.
 
     def obstacle(self) -> str | None:
-        """Why no players should be sent here; ``None`` if they should."""
+        """The reason to send no players here; ``None`` if there is none."""
         return None if self.state == "serving" else self.state
 
     async def status(self) -> dict[str, Any]:
@@ -261,23 +267,23 @@ class Node(MultiService):
             "uptime": round(now - self._since, 3),
             "lobby": self._lobby_at,
             "games": sorted(self._games),
-            **parts.lobby.counts(),
+            **parts.desk.counts(),
             "queue": {
                 "waiting": queue["waiting"],
                 "suspended": queue["suspended"],
                 "longest_wait": round(queue["longest_wait"], 3),
             },
-            "matches": parts.sessions.status(),
+            "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
             "fleet": attrs.asdict(parts.fleet.status()),
         }
 
     async def facts(self) -> dict[str, Any]:
-        """The same in numbers, for metrics: see `vinom.web.metrics`."""
+        """The same in numbers, for metrics: see `vinom.web.collector`."""
         parts = self._parts
-        matches, queue = parts.sessions.status(), await parts.matchmaker.counts()
-        lines, fleet = parts.lobby.counts(), parts.fleet.status()
+        matches, queue = parts.matches.status(), await parts.matchmaker.counts()
+        lines, fleet = parts.desk.counts(), parts.fleet.status()
         return {
             "draining": int(self.state != "serving"),
             "lobby_lines": lines["lines"],
@@ -299,7 +305,7 @@ class Node(MultiService):
             "waits": queue["waits"],
             "played": parts.fleet.totals(),
             "turns": self._turns.figures(),
-            "errors": dict(parts.lobby.errors),
+            "errors": dict(parts.desk.errors),
             "rooms": parts.rooms.figures(),
             "certificates": parts.keys.expiries(),
         }
@@ -307,7 +313,7 @@ class Node(MultiService):
     # The end.
 
     def _interrupted(self) -> None:
-        """SIGTERM or Ctrl-C: the first asks, the second does not."""
+        """SIGTERM or Ctrl-C: drain at the first, stop at the second."""
         if self.state == "serving":
             self.drain()
         else:
@@ -315,7 +321,7 @@ class Node(MultiService):
             self._stop()
 
     def drain(self) -> None:
-        """Take no new matches, and stop when the last one ends, or in time."""
+        """Take no new matches, and stop when the last one ends or the time is over."""
         if self.state != "serving":
             return
         self.state = "draining"
@@ -324,19 +330,19 @@ class Node(MultiService):
             "draining: no new matches and rooms; running ones have {seconds} s",
             seconds=seconds,
         )
-        self._patience = self._reactor.callLater(seconds, self._out_of_patience)
-        self._parts.lobby.drain().addCallback(lambda _: self._drained())
+        self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
+        self._parts.desk.drain().addCallback(lambda _: self._drained())
 
     def _drained(self) -> None:
         if self.state == "draining":
             _log.info("no match and no room is left; stopping")
             self._stop()
 
-    def _out_of_patience(self) -> None:
-        self._patience = None
+    def _drain_timed_out(self) -> None:
+        self._drain_timeout = None
         _log.warn(
             "{count} matches and {rooms} rooms did not end in time; stopping",
-            count=len(self._parts.sessions.matches()),
+            count=len(self._parts.matches.describe()),
             rooms=self._parts.rooms.status()["rooms"],
         )
         self._stop()
@@ -348,18 +354,18 @@ class Node(MultiService):
 
     def _close_up(self) -> None:
         self.state = "stopping"
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._drain_timeout is not None:
+            self._drain_timeout.cancel()
+            self._drain_timeout = None
 
     def stopService(self) -> Deferred[Any]:
-        """Close everything: nobody new, then goodbyes, then game processes."""
+        """Close everything: the ports, then players' lines, then game processes."""
         self._close_up()
         ports, self._listening = self._listening, []
         return Deferred.fromCoroutine(self._close(ports))
 
     async def _close(self, ports: list[IListeningPort]) -> None:
-        # Game servers still say their last words to the control socket, the first.
+        # Game servers still send their last messages to the control socket, the first.
         await _all(port.stopListening() for port in ports[1:])
         await MultiService.stopService(self)
         await _all(port.stopListening() for port in ports[:1])
@@ -367,14 +373,14 @@ class Node(MultiService):
 
 
 async def _all(results: Any) -> None:
-    """Wait for what may be Deferreds."""
+    """Wait for those of *results* that are Deferreds."""
     await DeferredList(
         [found for found in results if isinstance(found, Deferred)], consumeErrors=True
     )
 
 
-def _told(error: Misconfigured | CannotListenError) -> str:
-    """Say it in words: what, and why."""
+def _explain(error: Misconfigured | CannotListenError) -> str:
+    """Write an error as one line for the log."""
     if isinstance(error, Misconfigured):
         return str(error)
     where = f"{error.interface or 'any address'} port {error.port}"

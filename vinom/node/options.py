@@ -27,13 +27,13 @@ def _help(row: Row) -> str:
 
 
 class NodeOptions(Options, AuthOptionMixin):
-    """Every setting as an option; ``options["settings"]`` is what came of it."""
+    """Every setting as an option; ``options["settings"]`` has the result."""
 
     synopsis = "[options]"
     longdesc = (
-        "Every option can also stand in the TOML file of --config (with underscores) "
-        "and in the environment (VINOM_PORT for --port). The command line wins over "
-        "the environment, and that over the file."
+        "Every option can also be set in the TOML file of --config (with underscores) "
+        "and in the environment (VINOM_PORT for --port). The command line overrides "
+        "the environment, which overrides the file."
     )
     supportedInterfaces = (IUsernamePassword,)
 
@@ -41,7 +41,7 @@ class NodeOptions(Options, AuthOptionMixin):
         [row.flag, None, _help(row)] for row in TABLE if isinstance(row.kind, Switch)
     ]
     optParameters: ClassVar[list[Any]] = [
-        ["config", "c", None, "TOML file to read settings from"],
+        ["config", "c", None, "read settings from this TOML file"],
         *(
             [row.flag, None, None, _help(row)]
             for row in TABLE
@@ -57,20 +57,20 @@ class NodeOptions(Options, AuthOptionMixin):
         """
         Read the command line.
 
-        :raises SystemExit: it cannot be understood; one line says why.
+        :raises SystemExit: an option is unknown or invalid; one line says which.
         """
         try:
             base: Any = super()
             base.parseOptions(options)
         except UsageError as error:
-            # Twisted's own answer is the whole help, with the reason far above.
+            # Twisted would print the whole help, with the reason far above.
             raise SystemExit(f"twistd vinom: {self._explained(error)}") from error
 
     def _explained(self, error: UsageError) -> str:
         wrong = re.fullmatch(r"option (--\S+) not recognized", str(error))
         if wrong is None:
-            told = str(error).rstrip(".")
-            return f"{told[:1].lower()}{told[1:]}; see --help"
+            reason = str(error).rstrip(".")
+            return f"{reason[:1].lower()}{reason[1:]}; see --help"
         return unknown("option", wrong[1], self._flags())
 
     def _flags(self) -> list[str]:
@@ -84,19 +84,19 @@ class NodeOptions(Options, AuthOptionMixin):
         raise SystemExit(0)
 
     def opt_game(self, spec: str) -> None:
-        """A game beside the installed ones, package.module:Class; may be repeated."""
+        """Add a game to the installed ones, package.module:Class; may be repeated."""
         self._repeated.setdefault("game", []).append(spec)
 
     def opt_auth(self, description: str) -> None:
-        """A checker of names and passwords, see --help-auth; may be repeated."""
+        """Check names and passwords with this, see --help-auth; may be repeated."""
         self._repeated.setdefault("auth", []).append(description)
 
     def opt_origin(self, host: str) -> None:
-        """A host whose web pages may connect, see the manual; may be repeated."""
+        """Let web pages of this host connect, see the manual; may be repeated."""
         self._repeated.setdefault("origin", []).append(host)
 
     def opt_proxy(self, network: str) -> None:
-        """Whose connections begin with a PROXY protocol header; may be repeated."""
+        """Expect a PROXY protocol header from this address; may be repeated."""
         self._repeated.setdefault("proxy", []).append(network)
 
     def postOptions(self) -> None:
@@ -112,7 +112,7 @@ class NodeOptions(Options, AuthOptionMixin):
             path = None if config is None else checked_path("--config", config)
             settings = gather(given, os.environ, path)
         except Misconfigured as error:
-            # One line, not the hundred of twistd's own answer.
+            # One line, instead of twistd's hundred.
             raise SystemExit(f"twistd vinom: {error}") from error
         self["settings"] = settings
         if self.parent is not None:
@@ -123,13 +123,13 @@ class NodeOptions(Options, AuthOptionMixin):
 
     def log_observer(self) -> ILogObserver | None:
         """
-        Make what twistd is to log with.
+        Make the observer that writes twistd's log.
 
-        :returns: ``None`` if twistd's own options ask for something else.
+        :returns: ``None`` if twistd's own options choose another one.
         """
         twistd: Mapping[str, Any] = self.parent or {}
         if "nodaemon" not in twistd:
-            # It is twist, which `postOptions` has told.
+            # This is twist, which `postOptions` has configured.
             return None
         path = twistd.get("logfile")
         if twistd.get("syslog") or (path == "-" and not twistd.get("nodaemon")):

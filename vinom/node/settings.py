@@ -2,12 +2,8 @@
 Every setting of a node, in one table: `Settings` and its fields.
 
 The table is the source of ``twistd vinom --help``, of the keys of the TOML file,
-of the ``VINOM_*`` variables and of the reference page. `gather` puts the three
-sources together.
-
-How one setting is written down, and read by whoever shows the table.
-
-The settings of WebSockets and of the rooms that a node hosts itself.
+of the ``VINOM_*`` variables and of the reference page.
+`vinom.node.sources.gather` combines these sources.
 """
 
 from __future__ import annotations
@@ -41,7 +37,15 @@ from vinom.node.values import (
 def option(
     section: str, kind: Kind, help: str, default: Any = None, *, many: bool = False
 ) -> Any:
-    """One row of the table."""
+    """
+    Declare one row of the table.
+
+    :param section: of the reference page.
+    :param kind: reads and checks the value.
+    :param help: one line of ``--help``; Twisted appends the default.
+    :param default: the value, or a function that makes it.
+    :param many: may be given more than once; a list in TOML.
+    """
     row = {"section": section, "kind": kind, "help": help, "many": many}
     if callable(default):
         return attrs.field(factory=default, metadata=row)
@@ -77,109 +81,17 @@ class Row:
 
 
 def row_of(field: attrs.Attribute[Any]) -> Row:
-    """Read what `option` wrote down."""
-    told = field.metadata
+    """Read the row that `option` attached to a field."""
+    row = field.metadata
     default: str | None
     if field.name == "state_dir":
         default = "~/.local/state/vinom"
     elif field.default in (None, ()):
         default = None
     else:
-        default = told["kind"].show(field.default)
+        default = row["kind"].show(field.default)
     return Row(
-        field.name, told["section"], told["kind"], told["help"], default, told["many"]
-    )
-
-
-@attrs.frozen(kw_only=True)
-class RoomSettings:
-    """
-    Part of the table of settings: see `vinom.node.settings`.
-    """
-
-    # What browsers may do.
-    http_tls: bool = option(
-        "websocket",
-        Switch(),
-        "speak TLS where http is, with the lobby's certificate",
-        False,
-    )
-    origin: tuple[OriginRule, ...] = option(
-        "websocket",
-        OriginHost(),
-        "a host whose web pages may connect beside those of the node's own address: "
-        "example.com, *.example.com (hosts below it) or localhost:5173; may be "
-        "repeated",
-        many=True,
-    )
-    browsers_only: bool = option(
-        "websocket",
-        Switch(),
-        "refuse WebSockets of programs, which send no Origin as browsers do",
-        False,
-    )
-    any_origin: bool = option(
-        "websocket",
-        Switch(),
-        "for development only: the web pages of every site may connect",
-        False,
-    )
-    proxy: tuple[IPv4Network | IPv6Network, ...] = option(
-        "websocket",
-        Network(),
-        "an address, or a network such as 10.0.0.0/8, of proxies before http: each of "
-        "their connections begins with a header of the PROXY protocol; may be "
-        "repeated",
-        many=True,
-    )
-    ping_seconds: float = option(
-        "websocket",
-        Bounded(float, 1, 3600),
-        "between two pings of a WebSocket; who answers none of them until the next "
-        "is lost",
-        20.0,
-    )
-    deflate: bool = option(
-        "websocket",
-        Switch(),
-        "compress messages of WebSockets whose clients can; costs more time than "
-        "small messages save",
-        False,
-    )
-    dev_notes: Path | None = option(
-        "websocket",
-        PathName(),
-        "a JSON file that the page is shown again and again: see vinom dev",
-    )
-    # Rooms that the node hosts itself.
-    max_rooms: int = option(
-        "rooms", Bounded(int, 1, 10**6), "most rooms of this node at once", 10_000
-    )
-    rooms_per_client: int = option(
-        "rooms", Bounded(int, 1, 1000), "rooms that one player may be in", 8
-    )
-    spectators_per_room: int = option(
-        "rooms", Bounded(int, 0, 10**6), "most who may watch one room", 256
-    )
-    room_close_seconds: float = option(
-        "rooms",
-        Bounded(float, 0, 10**6),
-        "how long a room stays after the last person left",
-        30.0,
-    )
-    grace_seconds: float = option(
-        "rooms",
-        Bounded(float, 0, 10**6),
-        "how long a seat is kept for a player whose connection was lost, unless its "
-        "game says otherwise",
-        900.0,
-    )
-    watch_matches: Literal["none", "by_id", "listed"] = option(
-        "rooms",
-        Choice(("none", "by_id", "listed")),
-        "who may watch matches of others from the node: none; by_id: who knows the "
-        "match's id; listed: anybody, for list_rooms tells of them",
-        "listed",
+        field.name, row["section"], row["kind"], row["help"], default, row["many"]
     )
 
 
@@ -194,24 +106,24 @@ _RATE = Bounded(float, 0.01, 10**6)
 
 
 @attrs.frozen(kw_only=True)
-class Settings(RoomSettings):
+class Settings:
     """
-    What a node was told. Durations: seconds.
+    The settings of a node, checked. Durations: seconds.
 
-    Field names are the keys of the TOML file; ``--help`` has them with hyphens.
+    Field names are the keys of the TOML file; ``--help`` has them with hyphens. The
+    sections of the reference follow each other in the order of the fields.
     """
 
-    # Where it is.
     interface: str = option(
-        "network", Address(), "address to listen on, IPv4 or IPv6", "127.0.0.1"
+        "network", Address(), "IPv4 or IPv6 address to listen on", "127.0.0.1"
     )
     port: int = option(
-        "network", _PORT, "TCP port of the lobby; 0 is any free one", 4600
+        "network", _PORT, "TCP port of the lobby; 0 takes any free one", 4600
     )
     advertise: str | None = option(
         "network",
         Text(),
-        "host name or address that players are told; needed when the interface is "
+        "host name or address that players connect to; required if the interface is "
         "0.0.0.0 or ::, otherwise the interface",
     )
     ports: tuple[int, int] = option(
@@ -223,47 +135,45 @@ class Settings(RoomSettings):
     receive_buffer_kb: int = option(
         "network",
         Bounded(int, 0, 1 << 20),
-        "what to ask of the kernel for datagrams that wait at one game port, 2^10 "
-        "bytes; it may grant less (vinom doctor tells); 0 asks nothing",
+        "receive buffer to request for each game port, KiB; the kernel may grant less "
+        "(see vinom doctor); 0 keeps its default",
         1024,
     )
     http: str | None = option(
         "network",
         Endpoint(),
-        "where /ws, /health and /ready are: a port on the interface, or an endpoint "
-        "such as tcp:8080:interface=10.0.0.1; off unless set",
+        "where to serve /ws, /health and /ready: a port on the interface, or an "
+        "endpoint such as tcp:8080:interface=10.0.0.1; off unless set",
     )
     realm: str = option(
         "network",
         Realm(),
-        "domain that the names of game servers end with, two labels at least",
+        "domain that the names of game servers end with, at least two labels",
         "game.vinom",
     )
-    # What it keeps.
     state_dir: Path = option(
         "state",
         PathName(),
-        "keys, certificates, recordings and the admin socket",
+        "directory of keys, certificates, recordings and the admin socket",
         _state_dir,
     )
     recordings_days: float = option(
         "state",
         Bounded(float, 0, 3650),
-        "how long recordings of matches are kept; 0 records nothing",
+        "how long to keep recordings of matches, days; 0 records nothing",
         7.0,
     )
     recordings_mb: int = option(
         "state",
         Bounded(int, 0, 1 << 24),
-        "how much space recordings may take, 10^6 bytes; 0 records nothing",
+        "disk space that recordings may use, MB (10^6 bytes); 0 records nothing",
         1000,
     )
-    # Who may come.
     guests: GuestPolicy = option(
         "identity",
         Choice(("no", "loopback", "yes")),
-        "who may play under any name without proof: no, loopback (from this machine) "
-        "or yes",
+        "who may play under any name without proof: no, loopback (players on this "
+        "machine) or yes",
         "loopback",
     )
     auth: tuple[str, ...] = option(
@@ -278,67 +188,154 @@ class Settings(RoomSettings):
         "public keys of a provider of JWTs, PEM or JSON Web Key Set",
     )
     identity_issuer: str | None = option(
-        "identity", Text(), "what the provider's JWTs say in iss"
+        "identity", Text(), "the iss claim of the provider's JWTs"
     )
     identity_audience: str | None = option(
-        "identity", Text(), "what the provider's JWTs name in aud"
+        "identity", Text(), "the aud claim of the provider's JWTs"
     )
     player_key_seconds: float = option(
         "identity",
         Bounded(float, 60, 10**8),
-        "how long a player key is good after its last use",
+        "how long a player key stays valid after its last use",
         21600.0,
     )
-    # What one line may cost.
     allow_plaintext: bool = option(
-        "lobby", Switch(), "take lines without TLS from other machines too", False
+        "lobby",
+        Switch(),
+        "accept lobby lines without TLS from other machines too",
+        False,
     )
     line_limit: int = option(
-        "lobby", Bounded(int, 256, 1 << 20), "longest message in, bytes", 2048
+        "lobby",
+        Bounded(int, 256, 1 << 20),
+        "longest message that a client may send, bytes",
+        2048,
     )
     connections_per_address: int = option(
         "lobby",
         Bounded(int, 1, 1 << 20),
-        "most connections of one address to a port at once; an IPv6 /64 is one",
+        "most connections of one address to a port at once; an IPv6 /64 counts as one",
         256,
     )
     message_rate: float = option(
-        "lobby", Bounded(float, 0.1, 10**6), "messages a second of one line", 10.0
+        "lobby", Bounded(float, 0.1, 10**6), "messages per second of one line", 10.0
     )
     message_burst: int = option(
-        "lobby", Bounded(int, 1, 10**6), "messages at once of one line", 30
+        "lobby", Bounded(int, 1, 10**6), "most messages at once of one line", 30
     )
     hello_seconds: float = option(
-        "lobby", Bounded(float, 0.1, 3600), "time for a hello", 10.0
+        "lobby",
+        Bounded(float, 0.1, 3600),
+        "how long a new connection may take to send its hello",
+        10.0,
     )
     fill_seconds: float = option(
         "lobby",
         Bounded(float, 0, 3600),
-        "wait of the longest waiting player after which a table that is not full "
-        "is enough",
+        "how long the first player in the queue waits before a match may start "
+        "without all seats filled",
         5.0,
     )
     token_seconds: float = option(
         "lobby",
         Bounded(float, 10, 3600),
-        "how long connect tokens and tickets are good",
+        "how long connect tokens and tickets stay valid",
         120.0,
     )
-    # Games, and the processes that host them.
+    http_tls: bool = option(
+        "websocket",
+        Switch(),
+        "serve http over TLS, with the lobby's certificate",
+        False,
+    )
+    origin: tuple[OriginRule, ...] = option(
+        "websocket",
+        OriginHost(),
+        "a host whose web pages may connect, in addition to the node's own: "
+        "example.com, *.example.com (hosts below it) or localhost:5173; may be "
+        "repeated",
+        many=True,
+    )
+    browsers_only: bool = option(
+        "websocket",
+        Switch(),
+        "refuse WebSockets of clients that, unlike browsers, send no Origin",
+        False,
+    )
+    any_origin: bool = option(
+        "websocket",
+        Switch(),
+        "for development only: let web pages of every site connect",
+        False,
+    )
+    proxy: tuple[IPv4Network | IPv6Network, ...] = option(
+        "websocket",
+        Network(),
+        "address, or network such as 10.0.0.0/8, of proxies in front of http: each of "
+        "their connections must begin with a PROXY protocol header; may be repeated",
+        many=True,
+    )
+    ping_seconds: float = option(
+        "websocket",
+        Bounded(float, 1, 3600),
+        "seconds between WebSocket pings; a client that misses one is disconnected",
+        20.0,
+    )
+    deflate: bool = option(
+        "websocket",
+        Switch(),
+        "compress WebSocket messages for clients that support it; takes more time "
+        "than small messages save",
+        False,
+    )
+    dev_notes: Path | None = option(
+        "websocket",
+        PathName(),
+        "JSON file that the page keeps polling: see vinom dev",
+    )
+    max_rooms: int = option(
+        "rooms", Bounded(int, 1, 10**6), "most rooms on this node at once", 10_000
+    )
+    rooms_per_client: int = option(
+        "rooms", Bounded(int, 1, 1000), "most rooms that one player may be in", 8
+    )
+    spectators_per_room: int = option(
+        "rooms", Bounded(int, 0, 10**6), "most spectators of one room", 256
+    )
+    room_close_seconds: float = option(
+        "rooms",
+        Bounded(float, 0, 10**6),
+        "how long a room stays open after the last person left",
+        30.0,
+    )
+    grace_seconds: float = option(
+        "rooms",
+        Bounded(float, 0, 10**6),
+        "how long a disconnected player keeps a seat, unless the game sets it",
+        900.0,
+    )
+    watch_matches: Literal["none", "by_id", "listed"] = option(
+        "rooms",
+        Choice(("none", "by_id", "listed")),
+        "who may watch matches of others: none (nobody), by_id (anyone who has the "
+        "match's id) or listed (anyone: list_rooms shows them)",
+        "listed",
+    )
     join_seconds: float = option(
         "games",
         Bounded(float, 1, 600),
-        "how long a match waits for its players to come",
+        "how long a match waits for its players to connect",
         10.0,
     )
     game: tuple[str, ...] = option(
         "games",
         Text(),
-        "a game beside the installed ones, package.module:Class; may be repeated",
+        "a game in addition to the installed ones, package.module:Class; may be "
+        "repeated",
         many=True,
     )
     warm: int = option(
-        "games", Bounded(int, 0, 1000), "game servers kept ready for a match", 2
+        "games", Bounded(int, 0, 1000), "game servers to keep ready for a match", 2
     )
     max_servers: int | None = option(
         "games",
@@ -348,96 +345,94 @@ class Settings(RoomSettings):
     rooms_per_process: int = option(
         "games",
         Bounded(int, 1, 10**6),
-        "matches that one game server hosts before it ends, as many as come at once",
+        "matches that one game server hosts before it exits; it may host all of them "
+        "at once",
         1,
     )
     server_memory_mb: int = option(
         "games",
         Bounded(int, 64, 1 << 20),
-        "address space of one game server, 2^20 bytes",
+        "address space of one game server, MiB",
         512,
     )
     server_files: int = option(
         "games",
         Bounded(int, 32, 1 << 20),
-        "descriptors of one game server, beside one for each room it may host",
+        "open files of one game server, in addition to one for each room it may host",
         256,
     )
     packet_rate: float = option(
         "games",
         _RATE,
-        "packets a second of one player's connection, twice that at once; what is "
-        "above it counts as lost",
+        "packets per second of one player's connection, twice that at once; excess "
+        "packets count as lost",
         250.0,
     )
     input_rate: float = option(
         "games",
         _RATE,
-        "actions a second of one player's connection, twice that at once; the same "
+        "actions per second of one player's connection, twice that at once; the same "
         "in rooms of the node",
         100.0,
     )
-    # What those may ask of a game server who are nobody yet.
     hello_rate: float = option(
         "strangers",
         _RATE,
-        "hellos a second of one network (an IPv4 /24, an IPv6 /48) without a cookie, "
-        "and as many with a good one; twice that at once",
+        "hellos per second of one network (an IPv4 /24, an IPv6 /48) without a "
+        "cookie, and as many with a valid one; twice that at once",
         500.0,
     )
     hello_rate_attacked: float = option(
         "strangers",
         _RATE,
-        "the same while there is an attack; a player needs two hellos to come in",
+        "the same during an attack; a player needs two hellos to connect",
         20.0,
     )
     nameless_rate: float = option(
         "strangers",
         _RATE,
-        "handshakes without a server name, and so without a ticket, a second of one "
-        "network, eight times that at once",
+        "handshakes per second of one network without a server name, and so without "
+        "a ticket; eight times that at once",
         0.5,
     )
     nameless_rate_attacked: float = option(
-        "strangers", _RATE, "the same while there is an attack", 0.1
+        "strangers", _RATE, "the same during an attack", 0.1
     )
     attack_rate: float = option(
         "strangers",
         _RATE,
-        "datagrams a second that come to nothing, above which a game server takes "
-        "itself for attacked",
+        "useless datagrams per second above which a game server assumes an attack",
         1000.0,
     )
-    # How it is run.
     drain_seconds: float = option(
         "operation",
         Bounded(float, 0, 10**6),
-        "how long running matches may go on after SIGTERM or Ctrl-C",
+        "how long running matches may continue after SIGTERM or Ctrl-C",
         60.0,
     )
     admin: str | None = option(
         "operation",
         Endpoint(),
-        "where the admin API and /metrics are, beside the socket in the state "
-        "directory: a port on the interface, or an endpoint; needs admin_token_file",
+        "where to serve the admin API and /metrics, in addition to the socket in the "
+        "state directory: a port on the interface, or an endpoint; requires "
+        "admin_token_file",
     )
     admin_token_file: Path | None = option(
-        "operation", PathName(), "holds the bearer token of the admin API over TCP"
+        "operation", PathName(), "file with the bearer token of the admin API over TCP"
     )
     log_format: str = option(
-        "operation", Choice(("text", "json")), "text or json", "text"
+        "operation", Choice(("text", "json")), "write the log as text or json", "text"
     )
     log_level: str = option(
         "operation",
         Choice(("debug", "info", "warn", "error", "critical")),
-        "leave out what is less important: debug, info, warn, error or critical",
+        "omit less important events from the log: debug, info, warn, error or critical",
         "info",
     )
-    # Trust.
     tls_certificate_file: Path | None = option(
         "trust",
         PathName(),
-        "the lobby's certificate, leaf first, PEM; a private one unless set",
+        "the lobby's certificate chain, leaf first, PEM; a private one unless set",
     )
     tls_key_file: Path | None = option(
         "trust", PathName(), "the key of that certificate, PEM"
@@ -456,12 +451,13 @@ class Settings(RoomSettings):
         everywhere = ip_address(self.interface.partition("%")[0]).is_unspecified
         if self.advertise is None and everywhere:
             raise Misconfigured(
-                f"interface {self.interface} is no address to tell "
-                "players: set advertise to the host name or address they reach"
+                f"players can't connect to {self.interface}: set advertise to the "
+                "host name or address they should use"
             )
         if self.max_servers is not None and self.warm > self.max_servers:
             raise Misconfigured(
-                f"warm {self.warm} is more than max_servers {self.max_servers}"
+                f"warm {self.warm} is more than max_servers {self.max_servers}: "
+                "lower warm or raise max_servers"
             )
         for one, other in _TOGETHER:
             if (getattr(self, one) is None) != (getattr(self, other) is None):
@@ -472,8 +468,8 @@ class Settings(RoomSettings):
             )
 
     @property
-    def told_host(self) -> str:
-        """The host that players are told."""
+    def public_host(self) -> str:
+        """The host name or address that players connect to."""
         return self.advertise or self.interface
 
     @property
@@ -483,12 +479,12 @@ class Settings(RoomSettings):
 
     @property
     def control_socket(self) -> Path:
-        """Where game servers dial in."""
+        """Where game servers connect to the node."""
         return self.state_dir / "control.sock"
 
     @property
     def recordings_dir(self) -> Path:
-        """Where matches are written down."""
+        """Where recordings of matches are kept."""
         return self.state_dir / "recordings"
 
 
@@ -500,22 +496,5 @@ _TOGETHER = (
 )
 
 
-_SECTIONS = (
-    "network",
-    "state",
-    "identity",
-    "lobby",
-    "websocket",
-    "rooms",
-    "games",
-    "strangers",
-    "operation",
-    "trust",
-)
 #: The whole table, in order.
-TABLE: tuple[Row, ...] = tuple(
-    sorted(
-        (row_of(field) for field in attrs.fields(Settings)),
-        key=lambda row: _SECTIONS.index(row.section),
-    )
-)
+TABLE: tuple[Row, ...] = tuple(row_of(field) for field in attrs.fields(Settings))

@@ -10,9 +10,9 @@ from typing import Any
 
 def catch_interrupts(reactor: Any, interrupted: Callable[[], None]) -> None:
     """
-    Call *interrupted* for each SIGINT and SIGTERM in place of stopping at once.
+    Call *interrupted* for each SIGINT and SIGTERM, instead of stopping at once.
 
-    To be called when the reactor runs: it installs its own before.
+    Call this while the reactor runs: it installs its own handlers before.
     """
 
     def caught(number: int, frame: object) -> None:
@@ -26,10 +26,10 @@ def catch_hangups(
     reactor: Any, reload: Callable[[], None], interrupted: Callable[[], None]
 ) -> None:
     """
-    Call *reload* for each SIGHUP; to be called when the reactor runs.
+    Call *reload* for each SIGHUP; call this while the reactor runs.
 
-    The same signal says that the terminal is gone, to a node that has one: that
-    one is *interrupted*, because nobody could stop it by Ctrl-C any more.
+    A node that has a terminal gets the same signal when the terminal closes; then
+    *interrupted* is called, because Ctrl-C could no longer stop the node.
     """
     had_terminal = _has_terminal()
 
@@ -41,7 +41,7 @@ def catch_hangups(
 
 
 def _has_terminal() -> bool:
-    """Is there a terminal that controls us, and does it live? (source: tty(4))"""
+    """Do we have a controlling terminal that is still open? (source: tty(4))"""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

@@ -1,4 +1,4 @@
-"""Where settings come from: command line, then variables, then file."""
+"""Where settings come from: the command line, then variables, then a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vinom.node.settings import TABLE, Row, Settings
 from vinom.node.values import PathName
 
 _ROWS: Mapping[str, Row] = {row.name: row for row in TABLE}
-#: Names the file itself, and therefore cannot be in it.
+#: Names the file itself, and therefore cannot be set in it.
 CONFIG_VARIABLE = "VINOM_CONFIG"
 
 
@@ -23,12 +23,13 @@ def gather(
     config: Path | None = None,
 ) -> Settings:
     """
-    Put the sources together.
+    Combine the sources.
 
-    :param command_line: text by setting name; a list of texts where it may be
-        repeated, ``True`` for a switch; what was not given is not there.
+    :param command_line: what was given: text by setting name; a list of texts if it
+        may be repeated, ``True`` for a switch.
+    :param environment: variables; those that begin with ``VINOM_`` are read.
     :param config: the TOML file; without it, the one that ``VINOM_CONFIG`` names.
-    :raises Misconfigured: a key is unknown, or a value cannot be; says where.
+    :raises Misconfigured: a key is unknown, or a value is invalid; says where.
     """
     if config is None and environment.get(CONFIG_VARIABLE):
         config = checked_path(CONFIG_VARIABLE, environment[CONFIG_VARIABLE])
@@ -101,7 +102,7 @@ def checked_path(where: str, text: str) -> Path:
     """
     Read the name of a file or folder.
 
-    :param where: what names it, in errors.
+    :param where: the option or variable that names it, for errors.
     :raises Misconfigured: there is no such home directory.
     """
     path: Path = _checked(where, PathName().read, text)
@@ -116,10 +117,10 @@ def _checked(where: str, read: Any, given: Any) -> Any:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that nothing has this name, and what was probably meant."""
+    """Write that no *what* is called *name*, and which of *known* is most like it."""
     by_folded = {_folded(key): key for key in known}
     folded = _folded(name)
-    # Who writes ``lobby_port`` or ``max_players`` knows a word of the right name.
+    # ``lobby_port`` and ``max_players`` contain a word of the right name.
     near = [key for key in by_folded if key in folded.split("_")]
     near = near or get_close_matches(folded, by_folded, n=1)
     if not near:

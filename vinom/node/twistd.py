@@ -1,4 +1,4 @@
-"""What twistd calls: the options, and the service they describe."""
+"""What twistd calls: the options, and the service that they configure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from vinom.node.options import NodeOptions
 
 __all__ = ["Options", "makeService"]
 
-#: twistd looks for it under this name.
+#: twistd expects this name.
 Options = NodeOptions
 
 
 class _Program(Node):
-    """The node as twistd runs it: its log is written as our settings say."""
+    """
+    The node as twistd runs it; our settings choose the log's format.
+
+    :param options: of the command line, parsed.
+    :param reactor: runs it.
+    """
 
     def __init__(self, options: NodeOptions, reactor: Any) -> None:
         super().__init__(options["settings"], reactor)
@@ -40,14 +45,14 @@ class _Program(Node):
 
     def startService(self) -> None:
         Node.startService(self)
-        # What is here by now stays. A full collection, which stops all rooms, then
-        # looks only at what players brought: 44 instead of 60 to 78 ms with 2,500.
+        # What exists by now stays. Full collections, which stop all rooms, then visit
+        # only what players caused: 44 instead of 60 to 78 ms with 2,500 players.
         gc.collect()
         gc.freeze()
 
 
 def makeService(options: NodeOptions) -> IService:
-    """Build the node; nothing is opened before it starts."""
+    """Build the node; it opens nothing before it starts."""
     from twisted.internet import reactor
 
     _check_pidfile(options.parent or {})
@@ -60,10 +65,12 @@ def makeService(options: NodeOptions) -> IService:
 
 def _check_pidfile(twistd: Mapping[str, Any]) -> None:
     """
-    Say in a line what twistd would say in a traceback, later.
+    Report in one line what twistd would report in a traceback, later.
 
-    A relative path is one of the folder that twistd was started in, whatever its
-    ``--rundir``: it made the path absolute when it read its options.
+    twistd has made the path absolute when it read its options, so a relative one
+    starts at its working directory, not at ``--rundir``.
+
+    :param twistd: its options.
     """
     pidfile, chroot = twistd.get("pidfile"), twistd.get("chroot")
     if not pidfile or chroot:
@@ -71,6 +78,6 @@ def _check_pidfile(twistd: Mapping[str, Any]) -> None:
     folder = os.path.dirname(pidfile)
     if not os.access(pidfile if os.path.exists(pidfile) else folder, os.W_OK):
         raise SystemExit(
-            f"twistd vinom: twistd cannot write {pidfile}: start it in a folder of "
-            "yours, or say twistd --pidfile= vinom for none"
+            f"twistd vinom: twistd cannot write {pidfile}: start it in a folder that "
+            "you may write, or without a pidfile: twistd --pidfile= vinom"
         )

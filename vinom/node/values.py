@@ -1,4 +1,4 @@
-"""Kinds of settings: how each is read from text and from TOML, and shown."""
+"""Kinds of settings: how to read each from text and from TOML, and show it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from vinom.limits.origins import read_origin_rule
 
 class Kind(Protocol):
     """
-    What a setting's value may be.
+    The kind of a setting's values.
     """
 
     @property
     def metavar(self) -> str:
-        """Its place in messages."""
+        """Stands for the value in help."""
 
     def read(self, text: str) -> Any:
         """
-        Read it from the command line or a variable.
+        Read a value from the command line or a variable.
 
-        :raises ValueError: what is wrong, ending a sentence about the setting.
+        :raises ValueError: what is wrong, as the end of a sentence about the setting.
         """
 
     def accept(self, value: Any) -> Any:
         """
-        Take it from TOML.
+        Check a value from TOML.
 
         :raises ValueError: as `read`.
         """
 
     def show(self, value: Any) -> str:
-        """Write it as the command line has it."""
+        """Write a value as the command line has it."""
 
 
 @attrs.frozen
@@ -85,7 +85,7 @@ class PathName(Text):
             return Path(super().read(text)).expanduser()
         except RuntimeError:
             raise ValueError(
-                f"must not be in a home that is not there: {text}"
+                f"must not be in a home directory that does not exist: {text}"
             ) from None
 
 
@@ -102,7 +102,7 @@ class Endpoint(Text):
 
     def read(self, text: str) -> str:
         if text.isdecimal() and int(text) > 65535:
-            raise ValueError("must be a port up to 65535, or an endpoint")
+            raise ValueError(f"must be a port up to 65535, or an endpoint, not {text}")
         return super().read(text)
 
 
@@ -145,7 +145,9 @@ class Realm(Text):
     def read(self, text: str) -> str:
         # Some verifiers refuse a wildcard under a single label (decision 2).
         if len(text) > 150 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})+", text):
-            raise ValueError("must be a domain such as game.vinom, in lower case")
+            raise ValueError(
+                f"must be a domain such as game.vinom, in lower case, not {text!r}"
+            )
         return text
 
 
@@ -155,6 +157,8 @@ class Bounded:
     A number between two others, both included.
 
     :ivar of: ``int`` or ``float``.
+    :ivar least: smallest value.
+    :ivar most: largest value.
     """
 
     of: type
@@ -172,7 +176,7 @@ class Bounded:
             kind = "a whole number" if self.of is int else "a number"
             raise ValueError(f"must be {kind}, not {text!r}") from None
         if math.isnan(number) or not self.least <= number <= self.most:
-            raise ValueError(f"must be from {self.least} to {self.most}")
+            raise ValueError(f"must be from {self.least} to {self.most}, not {text}")
         return number
 
     def accept(self, value: Any) -> Any:
@@ -193,7 +197,7 @@ class Choice:
 
     def read(self, text: str) -> str:
         if text not in self.words:
-            raise ValueError(f"must be one of {', '.join(self.words)}")
+            raise ValueError(f"must be one of {', '.join(self.words)}, not {text!r}")
         return text
 
     def accept(self, value: Any) -> str:
@@ -234,11 +238,13 @@ class PortRange:
     def read(self, text: str) -> tuple[int, int]:
         found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text)
         if found is None:
-            raise ValueError("must look like 46000-46063")
+            raise ValueError(f"must look like 46000-46063, not {text!r}")
         first = int(found.group(1))
         last = int(found.group(2) or first)
         if not 1 <= first <= last <= 65535:
-            raise ValueError("must go from a port to the same or a higher one")
+            raise ValueError(
+                f"must go from a port to the same or a higher one, not {text}"
+            )
         return first, last
 
     def accept(self, value: Any) -> tuple[int, int]:

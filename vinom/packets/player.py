@@ -15,7 +15,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from vinom.errors import PeerError
-from vinom.messages.catalogue import SeatName
+from vinom.messages.lobby import SeatName
 from vinom.packets.codec import (
     LONGEST_ACTION,
     LONGEST_PACKET,

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from vinom.errors import PeerError
-from vinom.messages.catalogue import SeatName
+from vinom.messages.lobby import SeatName
 from vinom.packets.codec import (
     COUNTER_LIMIT,
     LONGEST_PACKET,

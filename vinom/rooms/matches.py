@@ -8,7 +8,7 @@ costs nothing otherwise; its players may as well come and go over UDP.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.limits.load import busy
 from vinom.matches.match import Match
+from vinom.matches.service import Matches
 from vinom.messages.rooms import (
     ClientJoined,
     ClientLeft,
@@ -38,7 +39,7 @@ from vinom.rooms.room import House, RoomTerms
 #: then it is listed as well.
 Watching = Literal["none", "by_id", "listed"]
 
-#: How `vinom.matches.ways_in.Mint` names matches; no other room may be named so.
+#: How `vinom.matches.ways_in.WaysIn` names matches; no other room may be named so.
 _MATCH_ID = re.compile(r"[a-z2-7]{26}")
 
 
@@ -49,16 +50,6 @@ class FollowFleet(RelayFleet, Protocol):
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
     ) -> None:
         """Hear what players of the node are told in a match, or no more."""
-
-
-class Matches(Protocol):
-    """Which matches there are: `vinom.matches.service.Sessions`."""
-
-    def placed_match(self, match_id: str) -> Match | None:
-        """Find a match for which a game server listens."""
-
-    def placed_matches(self) -> Iterator[Match]:
-        """All of them, oldest first."""
 
 
 class FollowedRoom(RemoteRoom):
@@ -126,6 +117,7 @@ class MatchRoom(IsolatedRoom):
     def __init__(
         self,
         house: House,
+        matches: Matches,
         match: Match,
         game: Game[Any, Any],
         fleet: FollowFleet,
@@ -134,7 +126,7 @@ class MatchRoom(IsolatedRoom):
         plan = match.plan
         terms = RoomTerms(plan.match_id, plan.game, game, plan.options, False)
         super().__init__(house, terms, fleet)
-        self._match, self._watching = match, watching
+        self._matches, self._match, self._watching = matches, match, watching
         states = match.seat_states
         for number, seat in enumerate(plan.seats):
             state = states.get(number)
@@ -152,7 +144,7 @@ class MatchRoom(IsolatedRoom):
         """Tell how far it is."""
         if self._remote.phase == "over":
             return "over"
-        return "playing" if self._match.is_playing else "gathering"
+        return "playing" if self._match.state == "playing" else "gathering"
 
     @property
     def is_open(self) -> bool:
@@ -193,7 +185,7 @@ class MatchRoom(IsolatedRoom):
             self.members.append(member)
             self._empty_since = inf
         if not self._remote.is_followed:
-            self._match.watches.append(self)
+            self._matches.watch(self.room_id, self)
             self._remote.follow()
         return member
 
@@ -287,7 +279,7 @@ class MatchRoom(IsolatedRoom):
     ) -> None:
         """Let everybody go; the match itself goes on if it is not over."""
         if not self.is_closed and self._remote.is_followed:
-            self._match.watches.remove(self)
+            self._matches.unwatch(self.room_id, self)
         super().close(reason, outcome, view_hash)
 
 
@@ -314,7 +306,7 @@ class MatchRooms:
         if match is None:
             return None
         game = self._games[match.plan.game]
-        return MatchRoom(house, match, game, self._fleet, self._watching)
+        return MatchRoom(house, self._matches, match, game, self._fleet, self._watching)
 
     def listed(self, asked: ListRooms, rooms: Mapping[str, Any]) -> RoomList:
         """
@@ -362,7 +354,7 @@ def match_facts(match: Match, room: MatchRoom | None) -> RoomFacts:
     if room is not None:
         state: str = room.state
     else:
-        state = "playing" if match.is_playing else "gathering"
+        state = "playing" if match.state == "playing" else "gathering"
     watching = [] if room is None else [m for m in room.members if m.seat is None]
     return RoomFacts(
         plan.match_id,

@@ -140,7 +140,7 @@ class Member:
     def tell(self, push: Push) -> None:
         """Tell it something, if it is here."""
         if self.conversation is not None:
-            self.conversation.tell(push)
+            self.conversation.send(push)
 
     def warn(self, refusal: Refused) -> None:
         """Tell it what went wrong, if it is here."""

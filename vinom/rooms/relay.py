@@ -49,7 +49,7 @@ _MOST_PENDING = 1024
 class RelayFleet(Protocol):
     """Where rooms are played elsewhere: `vinom.fleet.fleet.Fleet`."""
 
-    def host(
+    def place(
         self,
         plan: MatchPlan,
         tickets: tuple[()],
@@ -119,7 +119,7 @@ class RemoteRoom:
     def host(self) -> None:
         """Have it played; called once."""
         plan = self.plan
-        self._fleet.host(plan, (), self, self.relayed).addCallbacks(
+        self._fleet.place(plan, (), self, self.relayed).addCallbacks(
             self._placed, self._not_placed
         )
 

@@ -871,7 +871,7 @@ class LiveRoom(LiveRoomSeats):
             self._house.forget(member, told)
             member.disconnect()
             if conversation is not None:
-                conversation.tell(told)
+                conversation.send(told)
         self.members.clear()
         self.live.clear()
         self._house.closed(self, told)

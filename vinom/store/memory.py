@@ -3,86 +3,180 @@
 from __future__ import annotations
 
 import heapq
-from bisect import insort
+from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import MatchEnd, MatchPlan, Placement, Player, QueueEntry
+from vinom.model import (
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    Player,
+    QueueCounts,
+    QueueEntry,
+    Waiting,
+)
 from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
+
+#: An entry's place: start of its wait, number of its arrival, its id.
+_Place = tuple[float, int, str]
+
+
+@attrs.define
+class _Queue:
+    """
+    Entries with the same game and options.
+
+    The lists are sorted, and ``bisect`` searches them. An entry that leaves moves all
+    behind it: of 100,000 that is 0.8 MB of memory.
+
+    :ivar places: of all entries.
+    :ivar matchable: of those that are not suspended.
+    :ivar players: how many players all have.
+    :ivar ready: how many players those have that are not suspended.
+    """
+
+    places: list[_Place] = attrs.field(factory=list)
+    matchable: list[_Place] = attrs.field(factory=list)
+    players: int = 0
+    ready: int = 0
 
 
 @implementer(IEntryStore)
 @attrs.define
 class MemoryEntryStore:
-    """Wishes to play, in a dict and a sorted list of places."""
+    """Entries of players who wait, in a dict, and sorted lists of their places."""
 
     _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
     _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
-    _places: list[tuple[float, int, str]] = attrs.field(factory=list, init=False)
+    _places: dict[str, _Place] = attrs.field(factory=dict, init=False)
+    _queues: dict[tuple[str, bytes], _Queue] = attrs.field(factory=dict, init=False)
+    _players: Counter[str] = attrs.field(factory=Counter, init=False)
+    _suspended: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
 
     def add(self, entry: QueueEntry) -> Deferred[bool]:
         """Keep *entry*, unless one of its players has one already."""
-        if entry.entry_id in self._entries or any(
-            player.player_id in self._by_player for player in entry.players
+        entry_id, by_player = entry.entry_id, self._by_player
+        if entry_id in self._entries or any(
+            player.player_id in by_player for player in entry.players
         ):
             return succeed(False)
         self._number += 1
-        self._entries[entry.entry_id] = entry
+        place = (entry.since, self._number, entry_id)
+        self._entries[entry_id], self._places[entry_id] = entry, place
         for player in entry.players:
-            self._by_player[player.player_id] = entry.entry_id
-        insort(self._places, (entry.since, self._number, entry.entry_id))
+            by_player[player.player_id] = entry_id
+        self._players[entry.game] += len(entry.players)
+        queue = self._queues.get((entry.game, entry.options))
+        if queue is None:
+            queue = self._queues[entry.game, entry.options] = _Queue()
+        insort(queue.places, place)
+        queue.players += len(entry.players)
+        if entry.suspended:
+            self._suspended += 1
+        else:
+            insort(queue.matchable, place)
+            queue.ready += len(entry.players)
         return succeed(True)
 
     def remove(self, entry_id: str) -> Deferred[bool]:
         """Forget an entry."""
         if entry_id not in self._entries:
             return succeed(False)
-        self._forget([entry_id])
+        self._forget(entry_id)
         return succeed(True)
 
     def suspend(self, entry_id: str) -> Deferred[bool]:
         """Make an entry unmatchable."""
-        return self._mark(entry_id, suspended=True)
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return succeed(False)
+        if not entry.suspended:
+            queue = self._queues[entry.game, entry.options]
+            del queue.matchable[bisect_left(queue.matchable, self._places[entry_id])]
+            queue.ready -= len(entry.players)
+            self._suspended += 1
+            self._entries[entry_id] = attrs.evolve(entry, suspended=True)
+        return succeed(True)
 
     def resume(self, entry_id: str) -> Deferred[bool]:
         """Make an entry matchable again."""
-        return self._mark(entry_id, suspended=False)
-
-    def waiting(self) -> Deferred[Sequence[QueueEntry]]:
-        """All entries, longest wait first."""
-        return succeed(
-            tuple(self._entries[entry_id] for _, _, entry_id in self._places)
-        )
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return succeed(False)
+        if entry.suspended:
+            queue = self._queues[entry.game, entry.options]
+            insort(queue.matchable, self._places[entry_id])
+            queue.ready += len(entry.players)
+            self._suspended -= 1
+            self._entries[entry_id] = attrs.evolve(entry, suspended=False)
+        return succeed(True)
 
     def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
         """Remove all these entries, or none."""
         found = [self._entries.get(entry_id) for entry_id in entry_ids]
         if any(entry is None or entry.suspended for entry in found):
             return succeed(False)
-        self._forget(entry_ids)
+        for entry_id in set(entry_ids):
+            self._forget(entry_id)
         return succeed(True)
 
     def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
         """Find the one entry that has this player."""
         return succeed(self._entries.get(self._by_player.get(player_id, "")))
 
-    def _mark(self, entry_id: str, *, suspended: bool) -> Deferred[bool]:
+    def place(self, entry_id: str) -> Deferred[int]:
+        """Find an entry's place in its queue."""
         entry = self._entries.get(entry_id)
         if entry is None:
-            return succeed(False)
-        self._entries[entry_id] = attrs.evolve(entry, suspended=suspended)
-        return succeed(True)
+            return succeed(0)
+        places = self._queues[entry.game, entry.options].places
+        return succeed(bisect_left(places, self._places[entry_id]) + 1)
 
-    def _forget(self, entry_ids: Sequence[str]) -> None:
-        gone = set(entry_ids)
-        for entry_id in gone:
-            for player in self._entries.pop(entry_id).players:
-                del self._by_player[player.player_id]
-        self._places = [place for place in self._places if place[2] not in gone]
+    def oldest(
+        self, game: str, options: bytes, most: int
+    ) -> Deferred[Sequence[QueueEntry]]:
+        """List the longest waits of a queue that can be matched."""
+        queue = self._queues.get((game, options))
+        if queue is None:
+            return succeed(())
+        found = queue.matchable[:most]
+        return succeed([self._entries[entry_id] for _, _, entry_id in found])
+
+    def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
+        """Count who waits in a queue."""
+        queue = self._queues.get((game, options))
+        if queue is None:
+            return succeed(Waiting())
+        since = queue.matchable[0][0] if queue.matchable else None
+        return succeed(Waiting(queue.players, queue.ready, since))
+
+    def counts(self) -> Deferred[QueueCounts]:
+        """Count who waits in all queues."""
+        oldest = (queue.places[0][0] for queue in self._queues.values())
+        since = min(oldest, default=None)
+        return succeed(QueueCounts(dict(self._players), self._suspended, since))
+
+    def _forget(self, entry_id: str) -> None:
+        entry, place = self._entries.pop(entry_id), self._places.pop(entry_id)
+        for player in entry.players:
+            del self._by_player[player.player_id]
+        self._players[entry.game] -= len(entry.players)
+        queue = self._queues[entry.game, entry.options]
+        del queue.places[bisect_left(queue.places, place)]
+        queue.players -= len(entry.players)
+        if entry.suspended:
+            self._suspended -= 1
+        else:
+            del queue.matchable[bisect_left(queue.matchable, place)]
+            queue.ready -= len(entry.players)
+        if not queue.places:
+            del self._queues[entry.game, entry.options]
 
 
 @attrs.define
@@ -121,7 +215,7 @@ class _Expiry:
 @attrs.define
 class MemoryPlayerStore:
     """
-    Who said hello, by the hash of the secret key.
+    Players who have said hello, by the hash of the secret key.
 
     :ivar now: the time, seconds since the Unix epoch.
     :ivar most: players kept; above it those who expire first are forgotten.

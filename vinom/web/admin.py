@@ -1,13 +1,14 @@
 """
-The admin API, ``/v1``: what operators and outside matchmakers ask of a node.
+The admin API, ``/v1``: what operators and outside matchmakers request of a node.
 
-Source: docs/howto/operate.rst, section "The admin API".
+Source: docs/howto/operate.rst, section "The admin API"; docs/howto/rooms.rst, section
+"Operating rooms".
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct, json
 from twisted.internet.defer import Deferred
@@ -16,16 +17,16 @@ from twisted.web.resource import Resource
 
 from vinom.keys.service import Kind
 from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Sessions
+from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
-from vinom.messages.catalogue import ShortText
+from vinom.messages.envelope import ShortText
 from vinom.messages.outside import decode_start
-from vinom.web.admin_rooms import RoomCare, RoomPages
-from vinom.web.answers import Asked, Folder, Missing, decode_json, read_name
+from vinom.rooms.rooms import Rooms
+from vinom.web.answers import Asked, Missing, decode_json, read_name
 
 
 class Operations(Protocol):
-    """What the API asks of the node as a whole."""
+    """What the API requests of the node as a whole, which is floors above."""
 
     async def status(self) -> dict[str, Any]:
         """What the node is doing: JSON-like."""
@@ -35,7 +36,7 @@ class Operations(Protocol):
 
 
 class KeyCare(Protocol):
-    """What the API asks of `vinom.keys.service.Keys`."""
+    """What the API requests of `vinom.keys.service.Keys`."""
 
     def known(self) -> list[dict[str, Any]]:
         """List every key: JSON-like."""
@@ -59,22 +60,51 @@ class Rotate(Struct, frozen=True, forbid_unknown_fields=True):
 _kicks = json.Decoder(Kick)
 _rotations = json.Decoder(Rotate)
 _log = Logger()
-_B = TypeVar("_B", bound=Struct)
+
+#: Takes a body and names, and gives what is sent as JSON.
+Serve = Callable[..., Awaitable[Any] | Any]
 
 
 def admin_pages(
     operations: Operations,
-    sessions: Sessions,
+    matches: Matches,
     matchmaker: Matchmaker,
     outside: OutsideMatches,
     keys: KeyCare,
-    rooms: RoomCare,
-) -> Folder:
-    """Make the API's pages, to be served under any root."""
+    rooms: Rooms,
+) -> Resource:
+    """
+    Make the API's pages, to be served under any root.
+
+    :param operations: the node: its status, and draining.
+    :param matches: the matches to list, end and remove players from.
+    :param matchmaker: explains why a player waits.
+    :param outside: starts the matches that an outside matchmaker made.
+    :param keys: the keys to list and rotate.
+    :param rooms: the node's own rooms.
+    """
 
     async def start(body: bytes) -> Any:
         wish = decode_start(body)
         return await outside.start(wish.game, wish.players, bytes(wish.options))
+
+    async def kick_from_match(body: bytes, match_id: str) -> Any:
+        player_id = decode_json(_kicks, body).player_id
+        await matches.kick(match_id, player_id)
+        return _removed("match", match_id, player_id)
+
+    async def end_match(body: bytes, match_id: str) -> Any:
+        await matches.end(match_id)
+        return _ended("match", match_id)
+
+    def kick_from_room(body: bytes, room_id: str) -> Any:
+        player_id = decode_json(_kicks, body).player_id
+        rooms.kick(room_id, player_id)
+        return _removed("room", room_id, player_id)
+
+    def end_room(body: bytes, room_id: str) -> Any:
+        rooms.close_room(room_id)
+        return _ended("room", room_id)
 
     def drain(body: bytes) -> Any:
         operations.drain()
@@ -83,80 +113,77 @@ def admin_pages(
     async def rotate(body: bytes) -> Any:
         return await keys.rotate(decode_json(_rotations, body).kind)
 
-    return Folder(
-        keys=_Listed(
-            Asked("GET", lambda body: {"keys": keys.known()}),
-            rotate=Asked("POST", rotate),
-        ),
-        status=Asked("GET", lambda body: operations.status()),
-        matches=_Matches(sessions, start),
-        rooms=RoomPages(rooms),
-        explain=_Each(
-            lambda player_id: Asked("GET", lambda body: matchmaker.explain(player_id))
-        ),
-        drain=Asked("POST", drain),
+    return _Pages(
+        {
+            ("GET", "status"): lambda body: operations.status(),
+            ("POST", "drain"): drain,
+            ("GET", "keys"): lambda body: {"keys": keys.known()},
+            ("POST", "keys/rotate"): rotate,
+            ("GET", "explain/*"): lambda body, player_id: matchmaker.explain(player_id),
+            ("GET", "matches"): lambda body: {"matches": matches.describe()},
+            ("POST", "matches"): start,
+            ("POST", "matches/*/kick"): kick_from_match,
+            ("POST", "matches/*/end"): end_match,
+            ("GET", "rooms"): lambda body: {"rooms": rooms.listed()},
+            ("POST", "rooms/*/kick"): kick_from_room,
+            ("POST", "rooms/*/end"): end_room,
+        }
     )
 
 
-class _Listed(Folder):
-    """A page of its own, and named ones below it."""
-
-    def __init__(self, own: Resource, **children: Resource) -> None:
-        super().__init__(**children)
-        self._own = own
-
-    def render(self, request: Any) -> Any:
-        return self._own.render(request)
+def _removed(what: str, name: str, player_id: str) -> dict[str, str]:
+    done = {f"{what}_id": name, "player_id": player_id}
+    _log.info(
+        f"an operator removed player {{player_id}} from {what} {{{what}_id}}", **done
+    )
+    return done
 
 
-class _Matches(Resource):
-    """``matches`` itself, and one folder for each match."""
+def _ended(what: str, name: str) -> dict[str, str]:
+    done = {f"{what}_id": name}
+    _log.info(f"an operator ended {what} {{{what}_id}}", **done)
+    return done
 
-    def __init__(
-        self, sessions: Sessions, start: Callable[[bytes], Awaitable[Any]]
-    ) -> None:
+
+class _Pages(Resource):
+    """Choose the function that serves a path and a method."""
+
+    isLeaf = True
+
+    def __init__(self, table: Mapping[tuple[str, str], Serve]) -> None:
+        """
+        :param table: method and path to what serves them: called with the request's
+            body, and with the text of each ``*`` of the path.
+        """
         super().__init__()
-        self._sessions = sessions
-        self._list = Asked("GET", lambda body: {"matches": sessions.matches()})
-        self._start = Asked("POST", start)
-
-    def getChild(self, path: bytes, request: Any) -> Resource:
-        match_id = read_name(path)
-        if match_id is None:
-            return Missing()
-
-        async def kick(body: bytes) -> Any:
-            player_id = decode_json(_kicks, body).player_id
-            await self._sessions.kick(match_id, player_id)
-            _log.info(
-                "an operator removed player {player_id} from match {match_id}",
-                player_id=player_id,
-                match_id=match_id,
-            )
-            return {"match_id": match_id, "player_id": player_id}
-
-        async def end(body: bytes) -> Any:
-            await self._sessions.end(match_id)
-            _log.info("an operator ended match {match_id}", match_id=match_id)
-            return {"match_id": match_id}
-
-        return Folder(kick=Asked("POST", kick), end=Asked("POST", end))
+        self._table = [
+            (method, path.split("/"), serve) for (method, path), serve in table.items()
+        ]
 
     def render(self, request: Any) -> bytes | int:
-        asked = self._start if request.method == b"POST" else self._list
-        return asked.render(request)
+        found: dict[bytes, Asked] = {}
+        for method, path, serve in self._table:
+            names = _names(path, request.postpath)
+            if names is not None:
+                found[method.encode()] = Asked(method, _bound(serve, names))
+        if not found:
+            return Missing().render(request)
+        # One that serves another method answers which one to use.
+        return found.get(request.method, next(iter(found.values()))).render(request)
 
 
-class _Each(Resource):
-    """One page for each name."""
+def _bound(serve: Serve, names: list[str]) -> Serve:
+    return lambda body: serve(body, *names)
 
-    def __init__(self, page: Callable[[str], Resource]) -> None:
-        super().__init__()
-        self._page = page
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
-        name = read_name(path)
-        return Missing() if name is None else self._page(name)
-
-    def render(self, request: Any) -> bytes:
-        return Missing().render(request)
+def _names(path: list[str], given: list[bytes]) -> list[str] | None:
+    """Find the text of each ``*``; ``None`` if *given* is another path."""
+    if len(path) != len(given):
+        return None
+    names = []
+    for wanted, part in zip(path, map(read_name, given), strict=True):
+        if part is None or wanted not in ("*", part):
+            return None
+        if wanted == "*":
+            names.append(part)
+    return names

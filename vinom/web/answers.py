@@ -1,4 +1,4 @@
-"""HTTP in our way: small bodies in, JSON out, errors with codes."""
+"""HTTP for our APIs: small bodies in, JSON out, errors with codes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from vinom.errors import Code, Refused, StoreUnavailable, field_of
 
 #: Longest request body, bytes: a match of 64 players with loadouts.
 BODY_LIMIT = 64 * 1024
-#: A body above this gets no answer, bytes.
+#: A request with a longer body is cut off without an answer, bytes.
 _ENDLESS = 16 * BODY_LIMIT
-#: A connection that says nothing for so long is closed, seconds.
+#: A silent connection is closed after this time, seconds.
 _IDLE = 60.0
 
 _log = Logger()
 _B = TypeVar("_B", bound=Struct)
 
-#: Code to HTTP status; every other one is the asker's mistake.
+#: Code to HTTP status; every other code is the client's mistake, 400.
 _STATUSES = {
     Code.UNAUTHORIZED: 401,
     Code.NO_SUCH_MATCH: 404,
@@ -49,8 +49,8 @@ class BoundedRequest(Request):
     """
     A request whose body has a limit, however it is sent.
 
-    What is above it is read and forgotten, because a client hears an answer only
-    when it has sent everything; one that never ends is cut off.
+    The excess is read and discarded, because clients read the answer only when they
+    have sent everything; an endless body is cut off.
     """
 
     _taken = 0
@@ -64,7 +64,7 @@ class BoundedRequest(Request):
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        # The end of what was endless may have come in the same read.
+        # The end of an endless body may have come in the same read.
         if self._taken <= _ENDLESS:
             super().requestReceived(command, path, version)
 
@@ -73,23 +73,25 @@ class BoundedRequest(Request):
             super().process()
             return
         refusal = Refused(
-            Code.TOO_LONG, f"a body above {BODY_LIMIT} bytes", {"limit": BODY_LIMIT}
+            Code.TOO_LONG,
+            f"the body is longer than {BODY_LIMIT} bytes",
+            {"limit": BODY_LIMIT},
         )
         self.write(refuse(self, refusal))
         self.finish()
 
 
 class QuietSite(Site):
-    """A site without access log: health checks would drown everything else."""
+    """A site without an access log: health checks would hide everything else."""
 
     noisy = False
 
     def log(self, request: HTTPRequest) -> None:
-        """Do not."""
+        """Write no access log."""
 
 
 def make_site(root: IResource, clock: IReactorTime) -> Site:
-    """Serve *root*, with bounds on time and size."""
+    """Serve *root*, with limits of time and size."""
     return QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE, reactor=clock)
 
 
@@ -100,15 +102,16 @@ def answer(request: HTTPRequest, body: Any, status: int = 200) -> bytes:
     request.setHeader(b"cache-control", b"no-store")
     text = json.encode(body) + b"\n"
     request.setHeader(b"content-length", b"%d" % len(text))
-    # Twisted writes a line into the log for each body that HEAD does not want.
+    # For a body after HEAD, Twisted would log a line each time.
     return b"" if request.method == b"HEAD" else text
 
 
 def refuse(request: HTTPRequest, refusal: Refused, status: int | None = None) -> bytes:
     """
-    Answer with an error, shaped as the lobby's are.
+    Answer with an error, in the lobby's form.
 
-    :param status: in place of the one that belongs to the code.
+    :param refusal: the error.
+    :param status: of HTTP; ``None``: the one that belongs to the code.
     """
     error = {
         "code": refusal.code.value,
@@ -121,7 +124,7 @@ def refuse(request: HTTPRequest, refusal: Refused, status: int | None = None) ->
 
 
 def wrong_method(request: HTTPRequest, right: str) -> bytes:
-    """Answer that the page is there, and takes another method."""
+    """Answer that the page exists, and which method it takes."""
     request.setHeader(b"allow", right.encode())
     return refuse(request, Refused(Code.UNKNOWN_TYPE, f"use {right}"), 405)
 
@@ -142,10 +145,11 @@ class Page(Resource):
 
 class Asked(Page):
     """
-    Answer one method with what a function gives.
+    Answer one method with a function's result.
 
-    :param serve: gets the request's body; what it returns is sent as JSON, after
-        waiting for it if need be. A client that hangs up cancels it.
+    :param method: of HTTP.
+    :param serve: gets the request's body and returns what is sent as JSON, or an
+        awaitable of it. It is cancelled if the client disconnects.
     """
 
     def __init__(
@@ -188,19 +192,23 @@ def _failed(request: HTTPRequest, failure: Failure) -> bytes:
     if isinstance(error, Refused):
         return refuse(request, error)
     if isinstance(error, StoreUnavailable):
-        return refuse(request, Refused(Code.UNAVAILABLE, "storage does not answer"))
+        return refuse(
+            request, Refused(Code.UNAVAILABLE, "storage does not answer; try again")
+        )
     if not isinstance(error, CancelledError):
         _log.failure("the admin API failed", failure)
-    return refuse(request, Refused(Code.INTERNAL, "our mistake; it is in the log"))
+    return refuse(
+        request, Refused(Code.INTERNAL, "internal error; the node's log has it")
+    )
 
 
 class Missing(Resource):
-    """There is nothing here, said in JSON."""
+    """Answer 404 in JSON."""
 
     isLeaf = True
 
     def render(self, request: Request) -> bytes:
-        return refuse(request, Refused(Code.UNKNOWN_TYPE, "nothing is here"), 404)
+        return refuse(request, Refused(Code.UNKNOWN_TYPE, "there is no such page"), 404)
 
 
 class Folder(Resource):
@@ -215,11 +223,11 @@ class Folder(Resource):
         return Missing()
 
     def render(self, request: Request) -> bytes:
-        return refuse(request, Refused(Code.UNKNOWN_TYPE, "nothing is here"), 404)
+        return refuse(request, Refused(Code.UNKNOWN_TYPE, "there is no such page"), 404)
 
 
 def read_name(path: bytes) -> str | None:
-    """Read one part of a path; ids are short and ASCII."""
+    """Decode one part of a path; ``None`` if it can't be an id: long, or not ASCII."""
     try:
         name = path.decode("ascii")
     except UnicodeDecodeError:
@@ -228,6 +236,11 @@ def read_name(path: bytes) -> str | None:
 
 
 def decode_json(decoder: json.Decoder[_B], body: bytes) -> _B:
+    """
+    Decode a request's body.
+
+    :raises Refused: with the field that is wrong, if there is one.
+    """
     try:
         return decoder.decode(body)
     except (MsgspecError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Let in who has the operator's token."""
+"""Admit requests that carry the operator's token."""
 
 from __future__ import annotations
 
@@ -11,30 +11,35 @@ from twisted.web.server import Request
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.web.answers import refuse
 
-#: A shorter token could be guessed, characters.
+#: Fewer characters could be guessed.
 SHORTEST_TOKEN = 16
 
 
 def checked_token(text: bytes, source: str) -> bytes:
     """
-    Take a bearer token from a file's content.
+    Read a bearer token from a file's content.
 
+    :param text: the content.
     :param source: names the file in errors.
-    :raises Misconfigured: it is too short or holds blanks.
+    :raises Misconfigured: the token is too short or contains blanks.
     """
     token = text.strip()
     if len(token) < SHORTEST_TOKEN or len(token.split()) != 1:
         raise Misconfigured(
-            f"{source} must hold one token of at least {SHORTEST_TOKEN} characters"
+            f"{source} must contain one token of at least {SHORTEST_TOKEN} characters, "
+            "without blanks"
         )
     return token
 
 
 class Guarded(Resource):
     """
-    Show *inner* to requests that carry the bearer token (RFC 6750).
+    Serve *inner* to requests that carry the bearer token (RFC 6750).
 
-    The comparison takes the same time however much of a guess is right.
+    The comparison takes equally long for every wrong token.
+
+    :param inner: what to serve.
+    :param token: the right one.
     """
 
     def __init__(self, inner: Resource, token: bytes) -> None:

@@ -17,11 +17,14 @@ from msgspec import json
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from vinom.errors import Refused
+from vinom.limits.buckets import TokenBucket
 from vinom.lines.proxied import when_peer_known
+from vinom.lines.tls import why_tls_failed
 from vinom.lines.ws.handshake import read_plain_handshake
 from vinom.reactor.direct import socket_under
 from vinom.reactor.waits import Rounds
@@ -39,6 +42,7 @@ class FrontDoor(ServerFactory):
     """
 
     noisy = False
+    _log = Logger()
 
     def __init__(
         self,
@@ -49,6 +53,9 @@ class FrontDoor(ServerFactory):
     ) -> None:
         self.site, self.page, self.path = site, page, path
         self.rounds = Rounds(clock, PATIENCE)
+        self._clock = clock
+        #: How many failures are logged: a flood is not to fill the disk.
+        self._logged = TokenBucket(1, 20)
 
     def doStart(self) -> None:
         self.site.doStart()
@@ -58,6 +65,11 @@ class FrontDoor(ServerFactory):
 
     def buildProtocol(self, addr: Any) -> Protocol:
         return _Visitor(self, addr)
+
+    def note_failure(self, host: str, why: str) -> None:
+        """Log that TLS ended a connection."""
+        if self._logged.take(self._clock.seconds()):
+            self._log.info("TLS with {host} failed: {why}", host=host, why=why)
 
 
 class _Visitor(Protocol):
@@ -103,6 +115,9 @@ class _Visitor(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._leave()
+        why = why_tls_failed(reason)
+        if why is not None:
+            self._door.note_failure(self._host, why)
         if self._is_counted:
             self._is_counted = False
             self._door.page.leave(self._host)

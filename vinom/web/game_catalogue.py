@@ -1,4 +1,4 @@
-"""``/games.json``: what a page must know of games that it has never seen."""
+"""``/games.json``: what a page must know to play games it was not written for."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class GameCatalogue(Page):
     """
     Describe every game: seats, and what actions and options look like.
 
+    :param games: by name.
     :param dev_notes: a file of ``vinom dev``, for the page of a game that is being
         written: JSON with ``game``, ``build`` and ``error``.
     """
@@ -58,13 +59,13 @@ def _schema(kind: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.schema(kind)
     except TypeError:
-        # A type of the author's own: it can still be sent as JSON.
+        # A type of the author's, which has no schema but can be sent as JSON.
         return {"title": getattr(kind, "__name__", str(kind))}
     return found
 
 
 def _summary(game: Game[Any, Any]) -> str:
-    """Take the first paragraph of what its author says of the game."""
+    """Take the first paragraph of the docstring of the game's module or class."""
     module = sys.modules.get(type(game).__module__)
     text = getdoc(module) if module is not None and module.__doc__ else getdoc(game)
     return " ".join((text or "").split("\n\n")[0].split())

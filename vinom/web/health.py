@@ -1,4 +1,4 @@
-"""``/health`` and ``/ready``: what load balancers and orchestrators ask."""
+"""``/health`` and ``/ready``, for load balancers and orchestrators."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Health(Page):
 
 class Ready(Page):
     """
-    Send players here? 200, or 503 with the reason.
+    Should players be sent here? 200, or 503 with the reason.
 
-    :param obstacle: why not; ``None`` if so.
+    :param obstacle: gives the reason why not; ``None`` if they should.
     """
 
     def __init__(self, obstacle: Callable[[], str | None]) -> None:
@@ -35,5 +35,5 @@ class Ready(Page):
 
 
 def health_pages(obstacle: Callable[[], str | None]) -> Folder:
-    """Make the two pages."""
+    """Make the two pages; *obstacle* as in `Ready`."""
     return Folder(health=Health(), ready=Ready(obstacle))

@@ -20,7 +20,7 @@ class Metrics(Page):
     """
     Serve the page.
 
-    :param facts: asks the services; awaited once for each request.
+    :param facts: collects what the services count; called once per request.
     """
 
     _log = Logger()
@@ -44,7 +44,7 @@ class Metrics(Page):
                 request.finish()
 
         def failed(failure: Failure) -> None:
-            self._log.failure("no metrics", failure)
+            self._log.failure("cannot collect metrics", failure)
             if not is_gone:
                 request.setResponseCode(500)
                 request.finish()

@@ -16,7 +16,7 @@ from vinom.web.answers import Missing, Page
 
 STATIC = Path(__file__).resolve().parent / "static"
 
-# What is not named here is not served: a folder may hold more than the page needs.
+# Other files are not served: the folder may contain more than the page needs.
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -24,7 +24,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-#: Everything comes from this node, and nothing may be put around it.
+#: Load everything from this node, and let no other page frame it.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -40,12 +40,12 @@ _POLICY = "; ".join(
 _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
-    # An invitation's address is nobody else's business.
+    # The address of an invitation is secret.
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    # Kept, and asked after each time: a new version of the node is seen at once.
+    # Cached, but revalidated each time: a new version is visible at once.
     "cache-control": "no-cache",
     "vary": "accept-encoding",
 }
@@ -56,7 +56,10 @@ class _File:
     """
     One file, ready to be sent.
 
-    :ivar tag: what its bytes are known by.
+    :ivar kind: media type.
+    :ivar plain: its bytes.
+    :ivar packed: the same, compressed by gzip.
+    :ivar tag: a hash of its bytes.
     """
 
     kind: str
@@ -73,9 +76,11 @@ def _read(path: Path) -> _File:
 
 class StaticPages(Resource):
     """
-    A folder's files, read once, by known types only; other pages may be put beside.
+    A folder's files of known types, read once; other pages can be added.
 
-    No name of a file is ever made of what a browser asks for.
+    No file name is ever made from a request.
+
+    :param folder: of the files.
     """
 
     def __init__(self, folder: Path = STATIC) -> None:
@@ -96,7 +101,7 @@ class StaticPages(Resource):
 
 
 class _Served(Page):
-    """Give one file, or say that the browser has it."""
+    """Send one file, or 304 if the browser has it."""
 
     def __init__(self, file: _File) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""``/ws``: where HTTP ends and a conversation over WebSocket begins."""
+"""``/ws``: turns an HTTP request into a conversation over WebSocket."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class WebSocketPage(Resource):
     """
     Answer handshakes, and hand connections over.
 
-    They were counted when they came (`enter`): the line takes that over.
+    Connections are counted when they arrive (`enter`); the line takes that over.
 
+    :param websockets: makes the lines.
     :param origins: whose web pages may connect.
     :param deflates: compress messages if the client can.
     :ivar direct: connections that are read without the reactor's steps.
@@ -41,14 +42,14 @@ class WebSocketPage(Resource):
         self._websockets, self._origins = websockets, origins
         self.direct = websockets.direct
         self._deflates = deflates
-        #: How many refusals are logged: a flood is not to fill the disk.
+        #: Bounds how many refusals are logged: a flood must not fill the disk.
         self._logged = TokenBucket(1, 20)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         return Missing()
 
     def render(self, request: Request) -> bytes | int:
-        """Take the connection away from HTTP, or answer why not."""
+        """Take the connection over from HTTP, or answer why not."""
         host: str = getattr(request.getClientAddress(), "host", "")
         try:
             accepted = self._accept(request)
@@ -58,7 +59,7 @@ class WebSocketPage(Resource):
             wrong = Refused(Code.BAD_MESSAGE, str(error))
             return self._refuse(request, host, wrong, error.status)
         except Refused as refusal:
-            # There is no other one: whose page it is.
+            # Only the origin check raises this.
             return self._refuse(request, host, refusal, 403)
         self._hand_over(request, host, accepted)
         return NOT_DONE_YET
@@ -76,25 +77,28 @@ class WebSocketPage(Resource):
         if not self._origins.allows(origin, host):
             raise Refused(
                 Code.ORIGIN_REFUSED,
-                "the node's settings do not name this origin",
+                "the node's settings do not allow this origin",
                 {"origin": origin},
             )
         return accepted
 
     def enter(self, host: str) -> Refused | None:
         """
-        Count a connection of this peer, which `leave` or its line takes back.
+        Count a connection of this peer until `leave`, or until its line ends.
 
-        Gives why it may not come, if there are too many; then it is not counted.
+        :returns: a refusal if there are too many; then it is not counted.
         """
         if self._websockets.connections.enter(host):
             return None
-        refusal = Refused(Code.TOO_MANY_CONNECTIONS, "too many from your address")
+        refusal = Refused(
+            Code.TOO_MANY_CONNECTIONS,
+            "too many connections from your address; close one",
+        )
         self._note(host, refusal)
         return refusal
 
     def leave(self, host: str) -> None:
-        """A connection that entered is gone, and became no WebSocket."""
+        """Stop counting a connection that did not become a WebSocket."""
         self._websockets.connections.leave(host)
 
     def _refuse(
@@ -104,7 +108,7 @@ class WebSocketPage(Resource):
         return refuse(request, refusal, status)
 
     def _note(self, host: str, refusal: Refused) -> None:
-        """Count a refusal, and tell the operator of it."""
+        """Count a refusal, and log it within bounds."""
         websockets = self._websockets
         websockets.errors[refusal.code] += 1
         if self._logged.take(websockets.clock.seconds()):
@@ -117,7 +121,7 @@ class WebSocketPage(Resource):
             )
 
     def _hand_over(self, request: Request, host: str, accepted: Accepted) -> None:
-        """Put a line where the HTTP channel was; nothing of HTTP stays."""
+        """Replace the HTTP channel by a line."""
         websockets = self._websockets
         line = WebSocketLine(
             websockets, host, websockets.new_stream(accepted.extensions)
@@ -126,7 +130,7 @@ class WebSocketPage(Resource):
         transport = channel.transport
         channel.setTimeout(None)
         transport.unregisterProducer()
-        # What came in the same read as the request is given to the channel still.
+        # The channel still gets the rest of the read that ended the request.
         channel.dataReceived = channel.rawDataReceived = line.dataReceived
         channel.requests.clear()
         put_protocol(transport, line)
@@ -134,11 +138,12 @@ class WebSocketPage(Resource):
 
     def let_in(self, transport: Any, host: str, handshake: PlainHandshake) -> bool:
         """
-        Take a new connection of which HTTP knows nothing.
+        Take over a new connection before HTTP has seen it.
 
-        ``False`` if there is anything to say against it: `render` says it.
-
-        :param host: the peer's, under which it entered.
+        :param transport: the connection.
+        :param host: the peer's address, as given to `enter`.
+        :param handshake: what it sent.
+        :returns: ``False`` if it must be refused: let `render` answer it.
         """
         websockets = self._websockets
         if self._deflates or not self._origins.allows(handshake.origin, handshake.host):
@@ -152,7 +157,7 @@ class WebSocketPage(Resource):
 
 
 def put_protocol(transport: Any, protocol: Any) -> None:
-    """Let another protocol have what a transport, or a wrapper of one, receives."""
+    """Give what a transport, or a wrapper of one, receives to another protocol."""
     if hasattr(transport, "wrappedProtocol"):
         transport.wrappedProtocol = protocol
     else:

@@ -1,0 +1,335 @@
+"""
+The commands that ask a running node something: one row of `VERBS` for each.
+
+Source: docs/howto/operate.rst, section "The admin API".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from vinom.node.asking import AdminLine, NotDone
+from vinom.node.settings import Settings
+from vinom.node.sources import checked_path
+
+Answer = dict[str, Any]
+
+
+@attrs.frozen
+class Request:
+    """
+    What to request from the node, and how to print its answer for people.
+
+    :ivar page: below ``/v1/``.
+    :ivar show: writes the answer as text.
+    :ivar method: ``GET`` or ``POST``.
+    :ivar body: sent as JSON; ``None`` sends nothing.
+    """
+
+    page: str
+    show: Callable[[Answer], str]
+    method: str = "GET"
+    body: Any = None
+
+
+@attrs.frozen
+class Verb:
+    """
+    One command.
+
+    :ivar request: reads the arguments that were typed.
+    :ivar arguments: names, and what argparse takes for them; see `_argument`.
+    :ivar is_exclusive: at most one of *arguments* may be typed.
+    """
+
+    request: Callable[[argparse.Namespace], Request]
+    arguments: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    is_exclusive: bool = False
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments, and those that every row has."""
+        own: Any = parser
+        if self.is_exclusive:
+            own = parser.add_mutually_exclusive_group()
+        for name, keywords in self.arguments:
+            own.add_argument(name, **keywords)
+        parser.add_argument(
+            "--state-dir",
+            type=Path,
+            metavar="PATH",
+            default=None,
+            help="the node's state directory (default: VINOM_STATE_DIR, else "
+            "~/.local/state/vinom)",
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="print the node's answer as JSON"
+        )
+
+    def run(self, options: argparse.Namespace) -> int:
+        """
+        Send the request and print the answer.
+
+        :returns: exit code: 1 if the node refused.
+        :raises Misconfigured: no node answers.
+        """
+        folder = options.state_dir
+        if folder is None and os.environ.get("VINOM_STATE_DIR"):
+            folder = checked_path("VINOM_STATE_DIR", os.environ["VINOM_STATE_DIR"])
+        settings = Settings() if folder is None else Settings(state_dir=folder)
+        node, request = AdminLine(settings.admin_socket), self.request(options)
+        try:
+            if request.method == "GET":
+                answer = node.get(request.page)
+            else:
+                answer = node.post(request.page, request.body)
+        except NotDone as refusal:
+            print(f"vinom {options.command}: {refusal}", file=sys.stderr)
+            return 1
+        print(json.dumps(answer, indent=2) if options.json else request.show(answer))
+        return 0
+
+
+def in_columns(rows: list[tuple[str, ...]]) -> str:
+    """Write a table; each column is as wide as its longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) for word, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _argument(name: str, help: str, **keywords: Any) -> tuple[str, Mapping[str, Any]]:
+    return name, {"help": help, **keywords}
+
+
+def _do(page: str, done: str, body: Any = None) -> Request:
+    """Request an action; *done* is printed if the node takes it."""
+    return Request(page, lambda answer: done, "POST", body)
+
+
+def _part(name: str) -> str:
+    """Write an id as one part of a path."""
+    return quote(name, safe="")
+
+
+def _kick(options: argparse.Namespace) -> Request:
+    match, player = options.match_id, options.player_id
+    done = f"{player} is out of match {match}"
+    return _do(f"matches/{_part(match)}/kick", done, {"player_id": player})
+
+
+def _rooms(options: argparse.Namespace) -> Request:
+    if options.end is not None:
+        return _do(f"rooms/{_part(options.end)}/end", f"{options.end} is over")
+    if options.kick is not None:
+        room, player = options.kick
+        done = f"{player} is out of room {room}"
+        return _do(f"rooms/{_part(room)}/kick", done, {"player_id": player})
+    return Request("rooms", show_rooms)
+
+
+def _keys(options: argparse.Namespace) -> Request:
+    if options.action == "list":
+        return Request("keys", _show_keys)
+    return Request("keys/rotate", _show_rotation, "POST", {"kind": options.kind})
+
+
+def show_status(answer: Answer) -> str:
+    """Write a summary; everything else is in the JSON."""
+    queue, matches, fleet = answer["queue"], answer["matches"], answer["fleet"]
+    ports = {state: fleet[f"ports_{state}"] for state in _PORT_STATES}
+    rows: list[tuple[str, ...]] = [
+        ("node", f"vinom {answer['version']}, {answer['state']}"),
+        ("up", _duration(answer["uptime"])),
+        ("lobby", f"{answer['lobby']}, {answer['lines']} lines"),
+        ("players", f"{answer['players']} in the lobby"),
+        ("queue", _queue(queue["waiting"], queue)),
+        ("matches", _states(matches, ("forming", "placed", "playing"))),
+        ("ended", _states(matches["ended"], sorted(matches["ended"]))),
+        ("game servers", _states(fleet["servers"], fleet["servers"])),
+        ("ports", _states(ports, _PORT_STATES)),
+    ]
+    for name, ends in sorted(answer["certificates"].items()):
+        moment = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M} UTC"
+        rows.append((f"{name} certificate", f"until {moment}"))
+    return in_columns(rows)
+
+
+_PORT_STATES = ("free", "bound", "quarantined")
+
+
+def _queue(waiting: Mapping[str, int], queue: Mapping[str, Any]) -> str:
+    if not sum(waiting.values()):
+        return "nobody waits"
+    text = _states(waiting, sorted(waiting))
+    if queue["suspended"]:
+        text += f", {queue['suspended']} of them away"
+    return f"{text}; the longest for {_duration(queue['longest_wait'])}"
+
+
+def _states(counts: Mapping[str, int], names: Iterable[str]) -> str:
+    """Write "3 playing, 1 forming"; zeros are left out."""
+    words = [f"{counts[name]} {name}" for name in names if counts[name]]
+    return ", ".join(words) or "none"
+
+
+def _duration(seconds: float) -> str:
+    """Write a time in its two largest units."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    for large, small in (
+        (f"{days} d", f"{hours} h"),
+        (f"{hours} h", f"{minutes} min"),
+        (f"{minutes} min", f"{seconds} s"),
+    ):
+        if not large.startswith("0 "):
+            return f"{large} {small}"
+    return f"{seconds} s"
+
+
+def show_matches(answer: Answer) -> str:
+    """Write one line per match."""
+    if not answer["matches"]:
+        return "no matches"
+    return in_columns([_MATCH_HEAD, *map(_match_row, answer["matches"])])
+
+
+_MATCH_HEAD = ("MATCH", "GAME", "STATE", "AGE", "AT", "PLAYERS")
+
+
+def _match_row(match: Answer) -> tuple[str, ...]:
+    host, port = match["host"], match["port"]
+    at = "-" if port is None else f"{f'[{host}]' if ':' in host else host}:{port}"
+    age, players = f"{match['age']:.0f}s", _players(match)
+    return match["match_id"], match["game"], match["state"], age, at, players
+
+
+def show_rooms(answer: Answer) -> str:
+    """Write one line per room."""
+    if not answer["rooms"]:
+        return "no rooms"
+    return in_columns([_ROOM_HEAD, *map(_room_row, answer["rooms"])])
+
+
+_ROOM_HEAD = ("ROOM", "GAME", "STATE", "SEATS", "WATCH", "HERE", "VERSION", "PLAYERS")
+
+
+def _room_row(room: Answer) -> tuple[str, ...]:
+    counts = (str(room[name]) for name in ("spectators", "connected", "version"))
+    seats = f"{room['taken']}/{room['seats']}"
+    return (
+        *(room["room_id"], room["game"], room["state"], seats),
+        *(*counts, _players(room)),
+    )
+
+
+def _players(where: Answer) -> str:
+    return ", ".join(
+        f"{seat['name']} ({seat['player_id'] or 'bot'}, {seat['state']})"
+        for seat in where["players"]
+    )
+
+
+def _show_keys(answer: Answer) -> str:
+    rows: list[tuple[str, ...]] = [("ID", "KIND", "STATE", "AGE", "EXPIRES")]
+    for key in answer["keys"]:
+        ends = key["expires_at"]
+        left = "-" if ends is None else f"in {_span(ends - time.time())}"
+        rows.append((key["id"], key["kind"], key["state"], _span(key["age"]), left))
+    return in_columns(rows)
+
+
+def _show_rotation(answer: Answer) -> str:
+    if answer["kind"] == "cookie":
+        return f"{answer['game_servers']} game servers make new cookie keys"
+    what = {"token": "token key", "ca": "authority"}[answer["kind"]]
+    return (
+        f"{what} {answer['id']} signs from now on; the one before it is accepted for "
+        f"{_span(answer['accepted_seconds'])}"
+    )
+
+
+def _span(seconds: float) -> str:
+    """Write a length of time in one unit, the largest of which it has two."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if abs(seconds) >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _show_facts(answer: Answer) -> str:
+    return in_columns([(name, str(value)) for name, value in answer.items()])
+
+
+_MATCH = _argument("match_id", "as listed by vinom matches")
+_PLAYER = _argument("player_id", "as listed by vinom matches")
+
+#: Command to what it does; the lines of help are in `vinom.commands.cli`.
+VERBS: dict[str, Verb] = {
+    "status": Verb(lambda options: Request("status", show_status)),
+    "matches": Verb(lambda options: Request("matches", show_matches)),
+    "rooms": Verb(
+        _rooms,
+        (
+            _argument("--end", "end this room", metavar="ROOM"),
+            _argument(
+                "--kick",
+                "remove this player from this room, by its player_id",
+                nargs=2,
+                metavar=("ROOM", "PLAYER"),
+            ),
+        ),
+        is_exclusive=True,
+    ),
+    "kick": Verb(_kick, (_MATCH, _PLAYER)),
+    "end": Verb(
+        lambda options: _do(
+            f"matches/{_part(options.match_id)}/end",
+            f"match {options.match_id} is being ended",
+        ),
+        (_MATCH,),
+    ),
+    "drain": Verb(
+        lambda options: _do(
+            "drain", "draining: the node stops when its last match ends"
+        )
+    ),
+    "keys": Verb(
+        _keys,
+        (
+            _argument(
+                "action",
+                "list them (the default), or rotate: let a new one take over",
+                nargs="?",
+                choices=("list", "rotate"),
+                default="list",
+            ),
+            _argument(
+                "kind",
+                "which to rotate: the token key (the default), the authority, or the "
+                "cookie keys of game servers",
+                nargs="?",
+                choices=("token", "ca", "cookie"),
+                default="token",
+            ),
+        ),
+    ),
+    "explain": Verb(
+        lambda options: Request(f"explain/{_part(options.player_id)}", _show_facts),
+        (_argument("player_id", "as listed by vinom matches, or in the log"),),
+    ),
+}
