@@ -76,7 +76,7 @@ class SmallMazeOptions(MazeOptions, frozen=True, forbid_unknown_fields=True):
 
 
 class SmallMaze(Maze):
-    """The maze under its own name: for two, who find each other at once."""
+    """The maze under its own name, for two players, who are matched at once."""
 
     options = SmallMazeOptions
     seats = (2, 2)
@@ -84,7 +84,7 @@ class SmallMaze(Maze):
 
 
 class SecondBegins(TicTacToe):
-    """Tic-tac-toe in which the one who came last begins."""
+    """Tic-tac-toe in which the second player begins."""
 
     def start(self, table: Table) -> Step[Board]:
         begun = super().start(table)
