@@ -46,8 +46,8 @@ class ArenaWishTests(SynchronousTestCase):
 
     def test_key_held_all_the_while(self) -> None:
         """
-        A player who returns, or begins a round, with a key held moves without lifting
-        of it; who let go meanwhile does not run where its bot was heading.
+        A player who returns, or begins a round, with a key held moves without letting
+        go of it; one who let go meanwhile does not run where the bot was heading.
         """
         told = self.told(
             (10, "want", -1, 0),
