@@ -12,7 +12,7 @@ MINUTE, MB = 60.0, 1_000_000
 def hours_of(
     growth: float, descriptors: int = 20, ports: int = 24, minutes: int = 180
 ) -> list[Sample]:
-    """Samples of a node whose memory grows by so much an hour, bytes."""
+    """Samples of a node whose memory grows by this much per hour, bytes."""
     return [
         Sample(
             at=minute * MINUTE,
@@ -41,7 +41,7 @@ class LeakTests(SynchronousTestCase):
         One that grows hour after hour is not, and the report has the rate.
         """
         (told,) = leaks(hours_of(20.0 * MB), self.bounds)
-        self.assertIn("20.0 MB an hour", told)
+        self.assertIn("20.0 MB per hour", told)
 
     def test_first_minutes(self) -> None:
         """

@@ -171,7 +171,7 @@ class ExplainTests(SynchronousTestCase):
         self.assertIn("disconnected", why(away, away))
         self.assertIn("no game with this name", why(gone, gone))
         four = [entry(name) for name in "wxyz"]
-        self.assertIn("full table", why(four[0], *four))
+        self.assertIn("table is full", why(four[0], *four))
         facts = self.explain(bob, ann, bob, entry("e", options=b'{"x":1}'))
         self.assertEqual(facts["position"], 2)
         self.assertEqual(facts["other_options"], 1)
