@@ -1,4 +1,4 @@
-"""The UDP ports of this machine's game servers: a ring in which no port is ever lost."""
+"""UDP ports of the game servers of this machine: a ring in which no port is ever lost."""
 
 from __future__ import annotations
 
