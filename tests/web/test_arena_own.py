@@ -91,9 +91,9 @@ class ArenaOwnTests(SynchronousTestCase):
 
     def test_far_away(self) -> None:
         """
-        With a delay of 50 to 100 ms each way the player's own figure moves with the next
-        frame, and evenly; it is drawn where the server has it when the input of that
-        moment arrives there, within a fraction of its width.
+        With a delay of 50 to 100 ms each way the player's own figure moves with the
+        next frame, and evenly; it is drawn where the server has it when the input of
+        that moment arrives there, within a fraction of its width.
         """
         for seed in range(4):
             play = FarAway(seed)
