@@ -116,7 +116,8 @@ class Answer(Struct, frozen=True):
     error: Problem | None = None
 
 
-_envelopes = json.Decoder(Envelope)
+#: Decodes the envelope of one request; raises one of `UNREADABLE`, see `unusable`.
+read_envelope = json.Decoder(Envelope).decode
 _encoder = json.Encoder()
 #: The first bytes of each type of push, encoded once.
 _tagged: dict[type[Push], bytes] = {}
@@ -130,13 +131,16 @@ def decode_envelope(message: bytes) -> Envelope:
         at fault.
     """
     try:
-        return _envelopes.decode(message)
-    except ValidationError as error:
-        raise Unusable(Code.BAD_MESSAGE, str(error), at_field(error)) from None
+        return read_envelope(message)
     except UNREADABLE as error:
-        raise Unusable(
-            Code.BAD_MESSAGE, f"a message must be one JSON object: {error}"
-        ) from None
+        raise unusable(error) from None
+
+
+def unusable(error: Exception) -> Unusable:
+    """Make the error for a failed `read_envelope`; `details` name the ``field``."""
+    if isinstance(error, ValidationError):
+        return Unusable(Code.BAD_MESSAGE, str(error), at_field(error))
+    return Unusable(Code.BAD_MESSAGE, f"a message must be one JSON object: {error}")
 
 
 def at_field(error: ValidationError, prefix: str = "") -> dict[str, Any]:
