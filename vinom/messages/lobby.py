@@ -18,6 +18,7 @@ class Hello(Request, frozen=True, tag="hello", tag_field="type"):
 
     :ivar protocol: the version you speak.
     :ivar name: what other players see.
+    :ivar credentials: what the login of the server requires.
     :ivar player_key: the secret of an earlier `Welcome`: be that player again.
     :ivar stay: do not close this connection when a match is found, so that you can play
         the match on it, see `JoinRoom`. A WebSocket stays open anyway.
@@ -110,6 +111,7 @@ class MatchFound(Push, frozen=True, tag="match_found", tag_field="type"):
     :ivar certificate: the authority to verify the game server's certificate with, PEM.
     :ivar token: proof of your seat; secret.
     :ivar seat: your seat in `players`.
+    :ivar players: who has which seat.
     :ivar expires_at: when token and ticket expire, seconds since the Unix epoch.
     """
 
@@ -129,7 +131,9 @@ class MatchEnded(Push, frozen=True, tag="match_ended", tag_field="type"):
     """
     Your match is over.
 
-    :ivar reason: finished, void, crashed, lost, ended, kicked, time_limit or shutdown.
+    :ivar reason: "finished", "void", "crashed", "lost", "ended", "kicked", "time_limit"
+        or "shutdown".
+    :ivar outcome: ``{round, places, scores}``, if a round has ended.
     """
 
     match_id: str

@@ -49,7 +49,11 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
 
 
 class LeaveRoom(Request, frozen=True, tag="leave_room", tag_field="type"):
-    """Give up your seat for good."""
+    """
+    Give up your seat for good.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
@@ -90,6 +94,7 @@ class Ack(Request, frozen=True, tag="ack", tag_field="type"):
     Acknowledge a state, without playing; there is no answer.
 
     :ivar seen: the version of the state.
+    :ivar room_id: may be left out while you are in exactly one room.
     """
 
     seen: Count
@@ -97,26 +102,43 @@ class Ack(Request, frozen=True, tag="ack", tag_field="type"):
 
 
 class StartRoom(Request, frozen=True, tag="start_room", tag_field="type"):
-    """Begin with the players who are here. Host only."""
+    """
+    Begin with the players who are here. Host only.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
 
 class AddBot(Request, frozen=True, tag="add_bot", tag_field="type"):
-    """Let the game's bot take a free seat. Host only."""
+    """
+    Let the game's bot take a free seat. Host only.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
 
 class KickSeat(Request, frozen=True, tag="kick", tag_field="type"):
-    """Remove the player or bot in a seat; a player can't return. Host only."""
+    """
+    Remove the player or bot in a seat; a removed player can't return. Host only.
+
+    :ivar seat: the number of the seat.
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     seat: SeatNumber
     room_id: RoomId | None = None
 
 
 class Rematch(Request, frozen=True, tag="rematch", tag_field="type"):
-    """Play again with the same seats, when a round is over. Host only."""
+    """
+    Play again with the same seats, when a round is over. Host only.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
@@ -282,6 +304,7 @@ class ClientJoined(Push, frozen=True, tag="client_joined", tag_field="type"):
     """
     A player or spectator came.
 
+    :ivar number: rises in each room; see `Reconnect`.
     :ivar seat: null for a spectator.
     :ivar how: "joined", "returned" (after a lost connection) or "bot".
     :ivar host: the host's seat from now on.
@@ -300,6 +323,8 @@ class ClientLeft(Push, frozen=True, tag="client_left", tag_field="type"):
     """
     A player or spectator left.
 
+    :ivar number: rises in each room; see `Reconnect`.
+    :ivar seat: null for a spectator.
     :ivar reason: "left", "kicked", "expired" (did not return in time), "forfeited"
         (by the game's own rule), or "lost" (connection lost, seat kept).
     :ivar host: the host's seat from now on.
@@ -318,7 +343,11 @@ class RoomStarted(Push, frozen=True, tag="room_started", tag_field="type"):
     """
     Play begins, for the first time or again. The state follows.
 
+    :ivar number: rises in each room; see `Reconnect`.
     :ivar seat: yours from now on; null if you watch.
+    :ivar host: the host's seat.
+    :ivar players: who has which seat.
+    :ivar setup: the part of the game's view that never changes, if it has one.
     """
 
     room_id: str
@@ -333,6 +362,7 @@ class RoundOver(Push, frozen=True, tag="round_over", tag_field="type"):
     """
     A round has ended.
 
+    :ivar number: rises in each room; see `Reconnect`.
     :ivar outcome: ``{round, places, scores}``.
     :ivar version: of the state that shows the result.
     """
@@ -353,8 +383,9 @@ class RoomClosed(Push, frozen=True, tag="room_closed", tag_field="type"):
     """
     A room has closed.
 
-    :ivar reason: finished, abandoned, crashed, time_limit, ended, shutdown, or lost:
-        its game process failed.
+    :ivar reason: "finished", "abandoned", "crashed", "time_limit", "ended", "shutdown",
+        or "lost" (its game process failed).
+    :ivar outcome: of the last round, if one has ended.
     :ivar version: of the last state.
     :ivar view_hash: of the last public view: the first 16 hexadecimal digits of the
         SHA-256 of its MessagePack; empty if unknown.
@@ -373,6 +404,8 @@ class EventTold(Struct, frozen=True):
 
     :ivar number: rises, with gaps: some events are for other players only.
     :ivar version: of the state that it belongs to.
+    :ivar kind: what happened; the game defines it.
+    :ivar data: the game's own.
     """
 
     number: int
