@@ -19,7 +19,7 @@ Phase = Literal["playing", "over"]
 
 class ArenaOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How long a round is.
+    When a round ends, and how many gems there are.
 
     :ivar points: who has so many wins at once.
     :ivar seconds: of match time.

@@ -32,7 +32,7 @@ Phase = Literal["playing", "over"]
 
 class MaidOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How patient the table is.
+    The time for each draw.
 
     :ivar turn_seconds: how long a player may think about a draw.
     """
