@@ -1,4 +1,4 @@
-"""UDP ports of the game servers of this machine: a ring in which no port is ever lost."""
+"""UDP ports of game servers on this machine: a ring in which no port is ever lost."""
 
 from __future__ import annotations
 
