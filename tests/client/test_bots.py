@@ -251,4 +251,4 @@ class CrowdTests(SynchronousTestCase):
         self.world.pass_time(0.1)
         self.successResultOf(done)
         self.assertEqual(self.tally.report()["errors"], {"line_lost": 3})
-        self.assertIn("no line to the lobby", self.tally.reasons["line_lost"])
+        self.assertIn("the lobby cannot be reached", self.tally.reasons["line_lost"])

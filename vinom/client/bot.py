@@ -21,7 +21,7 @@ from vinom.client.tally import Tally
 from vinom.game import Chance, Game
 
 #: An action without an answer for so long may be followed by another, seconds.
-_PATIENCE = 0.5
+_ANSWER_TIMEOUT = 0.5
 #: Pause after the lobby refused to queue us, seconds.
 _PAUSE = 1.0
 
@@ -180,7 +180,7 @@ class Bot:
         if self._is_enough(match, now):
             match.leave()
             return
-        if self._number > match.acked and now - self._acted_at < _PATIENCE:
+        if self._number > match.acked and now - self._acted_at < _ANSWER_TIMEOUT:
             return
         _, self._chance = self._chance.draw()
         try:
