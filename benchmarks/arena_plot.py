@@ -19,9 +19,9 @@ from typing import Any
 import attrs
 
 from tests.support.whole import WholeWorld
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match
-from vinom.client.tally import Tally
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
 from vinom.games.arena import TICK_HZ, Arena

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
-from vinom.client.bot import Bot, Habits
-from vinom.client.crowd import Crowd
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.crowd import Crowd
+from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
-from vinom.client.tally import Tally
 from vinom.game import Chance, Game
 from vinom.packets.reliable import Round
 

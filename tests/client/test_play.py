@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
-from vinom.client.play import MazeGame
+from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
-from vinom.client.stage import Stage
-from vinom.client.tally import Tally
+from vinom.client.terminal.play import MazeGame
+from vinom.client.terminal.stage import Stage
 
 
 def view(col: int = 0, **facts: Any) -> dict[str, Any]:

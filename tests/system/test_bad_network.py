@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.quick import QuickMaze
 from tests.support.tapped import TappedReactor
 from tests.support.whole import WholeWorld
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
-from vinom.client.tally import Tally
 from vinom.dtls.association import Association
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.dtls.client import DtlsClient

@@ -16,11 +16,11 @@ from twisted.trial.unittest import TestCase
 from tests.support.programs import start_foreign
 from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.client.tally import Tally
 from vinom.commands.child_node import ChildNode, free_port
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance

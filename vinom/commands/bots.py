@@ -14,10 +14,10 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from vinom.client.bot import Bot, Habits
-from vinom.client.crowd import Crowd
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.crowd import Crowd
+from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client, connect
-from vinom.client.tally import Tally
 from vinom.commands.foreground import run_in_foreground
 from vinom.commands.play import (
     LobbyAddress,

@@ -11,9 +11,9 @@ from twisted.internet.task import LoopingCall
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
-from vinom.client.maze_walker import MazeWalker
-from vinom.client.scene import Scene, compose, headline, to_ascii
 from vinom.client.sdk import Client
+from vinom.client.terminal.maze_walker import MazeWalker
+from vinom.client.terminal.scene import Scene, compose, headline, to_ascii
 from vinom.messages.lobby import QueueStatus
 
 #: Pictures a second.
@@ -25,7 +25,7 @@ _KEYS_AGAIN = "enter plays again · q quits"
 
 
 class Canvas(Protocol):
-    """What is drawn on: see `vinom.client.terminal.Screen`."""
+    """What is drawn on: see `vinom.client.terminal.screen.Screen`."""
 
     def size(self) -> tuple[int, int]:
         """Columns and rows."""
@@ -106,7 +106,7 @@ class MazeGame:
             again.callback(None)
 
     def press(self, key: str) -> None:
-        """The player pressed a key; see `vinom.client.keys`."""
+        """The player pressed a key; see `vinom.client.terminal.keys`."""
         if key == "quit":
             self.stop()
         elif key == "again" and self._again is not None:

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vinom.client.bot import Bot
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.tally import Tally
+from vinom.client.load.bot import Bot
+from vinom.client.load.tally import Tally
 
 #: Bots that say hello at the same time.
 _AT_ONCE = 20

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from vinom.client.canvas import Canvas, Style
+from vinom.client.terminal.canvas import Canvas, Style
 
 #: Colours of the seats, readable on dark and on light.
 SEAT_STYLES: tuple[Style, ...] = (

@@ -15,9 +15,9 @@ from twisted.logger import Logger
 
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchLost, Refusal
 from vinom.client.sdk import Client
-from vinom.client.tally import Tally
 from vinom.game import Chance, Game
 
 #: An action without an answer for so long may be followed by another, seconds.

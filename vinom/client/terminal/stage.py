@@ -7,10 +7,10 @@ from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
 
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match
-from vinom.client.play import Canvas, scene_of
-from vinom.client.scene import compose, headline, to_ascii
-from vinom.client.tally import Tally
+from vinom.client.terminal.play import Canvas, scene_of
+from vinom.client.terminal.scene import compose, headline, to_ascii
 
 
 class Stage:
