@@ -154,14 +154,14 @@ def main(argv: list[str] | None = None) -> int:
     options = _arguments(argv)
     parts = _parts(options)
     if options.jobs == 1:
-        # All of them, whatever the first ones say.
-        passed = [_run(options, *part) for part in parts.items()]
-        return int(not all(passed))
+        failed = [name for name in parts if not _run(options, name, parts[name])]
+        return int(bool(failed))
     with ProcessPoolExecutor(options.jobs) as pool:
         # From the end: the longest are there.
-        running = [pool.submit(_run, options, *part) for part in [*parts.items()][::-1]]
-        passed = [done.result() for done in running]
-        return int(not all(passed))
+        running = [
+            pool.submit(_run, options, name, parts[name]) for name in reversed(parts)
+        ]
+        return int(not all(done.result() for done in running))
 
 
 def _run(options: argparse.Namespace, name: str, measure: Any) -> bool:

@@ -20,6 +20,7 @@ from websockets.http11 import Request
 from websockets.streams import StreamReader
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
+from tests.support.websocket_lines import hear_by_line
 from tests.support.websocket_net import handshake
 from tests.support.websockets import frame, read_frames
 from vinom.conversation.conversation import Bounds
@@ -30,7 +31,6 @@ from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
 from vinom.lines.ws.handshake import accept_handshake, read_plain_handshake
-from vinom.lines.ws.stream import WebSocketStream
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Told
 
@@ -51,13 +51,7 @@ class _Heard:
 def _listen(
     parts: list[bytes], is_short_cut: bool, extensions: tuple[Extension, ...]
 ) -> _Heard:
-    stream = WebSocketStream(_LIMIT, extensions, is_short_cut)
-    messages, sent = [], b""
-    for part in parts:
-        messages += stream.receive(part)
-        sent += b"".join(stream.outbox)
-        stream.outbox.clear()
-        assert len(stream._held) < _LIMIT + 14, "it keeps more than a frame"
+    messages, sent, is_over = hear_by_line(parts, _LIMIT, is_short_cut, extensions)
     assert all(len(message) <= _LIMIT for message in messages)
     for message in messages:
         message.decode()
@@ -67,7 +61,7 @@ def _listen(
     if farewells:
         # Its words may depend on how much was there; its number may not.
         said[-1] = 8, said[-1][1][:2]
-    return _Heard(messages, said, stream.is_over)
+    return _Heard(messages, said, is_over)
 
 
 def websocket(data: bytes) -> None:

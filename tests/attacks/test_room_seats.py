@@ -336,8 +336,8 @@ class RoomsMachine(RuleBasedStateMachine):
         self.world.clock.advance(3700.0)
         self.world.clock.advance(100.0)
         assert self.world.rooms.status() == {"rooms": 0, "places": 0, "away": 0}
-        assert not self.world.rooms._places._players
-        assert not self.world.rooms._places._resumes
+        assert not self.world.rooms._secrets._players
+        assert not self.world.rooms._secrets._resumes
         assert not self.world.rooms.figures()["by_game"]
 
 

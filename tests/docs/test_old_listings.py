@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.docs.test_manual as manual
-import tests.wire.test_lobby_page as lobby_page
-import tests.wire.test_packets_page as packets_page
-import tests.wire.test_rooms_page as rooms_page
-import tests.wire.test_websocket_page as websocket_page
+import tests.lines.test_websocket_page as websocket_page
+import tests.messages.test_lobby_page as lobby_page
+import tests.messages.test_rooms_page as rooms_page
+import tests.packets.test_packets_page as packets_page
 from tests.support.kept import unpack
 from tests.support.kept_pages import shown_names
 from vinom._moved import MOVED

@@ -10,13 +10,13 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
-from vinom.tap.child_node import ChildNode, free_port
 
 from tests.support.cut import CuttableWay
 from tests.support.javascript import FOLDER
 from tests.support.kept import ARCHIVE, FIXTURES, unpack
 from tests.support.programs import Program, start_program
 from tests.web.test_javascript import JavaScriptTestCase
+from vinom.commands.child_node import ChildNode, free_port
 
 
 class OldPlayer:

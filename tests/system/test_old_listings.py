@@ -31,9 +31,9 @@ from tests.support.programs import Program, start_program
 from tests.system.test_demo import VINOM
 from tests.web.test_javascript import JavaScriptTestCase
 from vinom._moved import MOVED
+from vinom.check.trial import try_game
 from vinom.client.sdk import Client, connect
-from vinom.rules.check import try_game
-from vinom.tap.child_node import ChildNode, free_port
+from vinom.commands.child_node import ChildNode, free_port
 
 #: A game of the two parts of one that a page prints.
 _PARTS = """

@@ -24,6 +24,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from tests.support.certificates import leaf
+from tests.support.turns import reads_directly
 from tests.support.websocket_net import KEY, Echo
 from tests.support.websockets import frame
 from vinom.errors import Code
@@ -32,7 +33,7 @@ from vinom.lines.proxied import ProxiedFactory
 from vinom.lines.tls import HttpTls, ReloadableTls
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.lines.ws.handshake import read_plain_handshake
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.web.answers import Folder, make_site
 from vinom.web.front_door import PATIENCE, FrontDoor
 from vinom.web.websocket import WebSocketPage
@@ -284,7 +285,7 @@ class FrontDoorTests(SynchronousTestCase):
         for request, status, left in ((get(), b"101", 1), (get("/no"), b"404", 0)):
             theirs, transport = self.accept()
             theirs.send(request)
-            self.assertTrue(direct.read(transport.fileno()))
+            self.assertTrue(reads_directly(direct, transport.fileno()))
             if transport.dataBuffer or transport._tempDataBuffer:
                 transport.doWrite()
             self.assertIn(status, theirs.recv(4096).split(b"\r\n")[0])
@@ -300,9 +301,9 @@ class FrontDoorTests(SynchronousTestCase):
         direct = self.websockets.direct
         theirs, transport = self.accept()
         theirs.send(get()[:7])
-        self.assertTrue(direct.read(transport.fileno()))
+        self.assertTrue(reads_directly(direct, transport.fileno()))
         theirs.send(get()[7:])
-        self.assertFalse(direct.read(transport.fileno()))
+        self.assertFalse(reads_directly(direct, transport.fileno()))
         transport.doRead()
         transport.doWrite()
         self.assertIn(b"101", theirs.recv(4096).split(b"\r\n")[0])
@@ -310,7 +311,7 @@ class FrontDoorTests(SynchronousTestCase):
         theirs, transport = self.accept()
         theirs.close()
         self.assertEqual(len(direct), 1)
-        self.assertFalse(direct.read(transport.fileno()))
+        self.assertFalse(reads_directly(direct, transport.fileno()))
         transport.connectionLost(Failure(ConnectionDone()))
         self.assertEqual((len(direct), len(self.door.rounds)), (0, 0))
 

@@ -21,16 +21,17 @@ from twisted.python.failure import Failure
 from vinom.conversation.talk import Send, Talk, Work
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.buckets import TokenBucket
-from vinom.lines.shared import Shared
 from vinom.messages.catalogue import decode_body
 from vinom.messages.envelope import (
+    UNREADABLE,
     Asked,
     Envelope,
     Push,
     Request,
     RequestId,
     Unusable,
-    decode_envelope,
+    read_envelope,
+    unusable,
 )
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus, Welcome
 from vinom.messages.rooms import ROOM_REQUESTS
@@ -63,7 +64,7 @@ class Line(Protocol):
     def has_unsent(self) -> bool:
         """Does anything wait, sent in this turn too; or did it, when the line ended?"""
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         """
         Send one message when the reactor's turn ends, in order, and never drop it.
 
@@ -141,25 +142,20 @@ class Answering(Protocol):
         """A conversation is over."""
 
 
-class Place(Protocol):
-    """A place in a live room, which a conversation has."""
+@attrs.frozen(eq=False)
+class Membership:
+    """
+    A player's membership of a room, made by the room.
 
-    @property
-    def room_id(self) -> str:
-        """Which room."""
+    :ivar room: a `vinom.rooms.room.NodeRoom`: it gets the player's actions.
+    :ivar member: who this player is in that room.
+    """
 
-    @property
-    def room(self) -> Any:
-        """The room itself: `vinom.rooms.room.LiveRoom`."""
-
-    def act(self, envelope: Envelope) -> None:
-        """The player acts; fails with `Refused`."""
-
-    def lost(self, conversation: Conversation) -> None:
-        """The conversation is over."""
+    room: Any
+    member: Any
 
 
-_NO_PLACES: Mapping[str, Place] = MappingProxyType({})
+_NO_MEMBERSHIPS: Mapping[str, Membership] = MappingProxyType({})
 
 
 class Conversation:
@@ -174,7 +170,7 @@ class Conversation:
     :ivar player: who it is, once that is known.
     :ivar is_open: can it still be sent something?
     :ivar line: what carries it.
-    :ivar places: its places in live rooms, by room.
+    :ivar memberships: of which rooms this player is a member here, by room id.
     """
 
     _log = Logger()
@@ -184,8 +180,8 @@ class Conversation:
     ) -> None:
         self.host = line.host
         self.player: Player | None = None
-        self.line, self.places = line, _NO_PLACES
-        self._place: Place | None = None
+        self.line, self.memberships = line, _NO_MEMBERSHIPS
+        self._only: Membership | None = None
         self._actions: TokenBucket | None = None
         self._desk, self._clock, self._bounds = desk, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
@@ -206,13 +202,17 @@ class Conversation:
         self._heard = now = self._clock.seconds()
         asked: Asked | Unusable
         try:
-            envelope = decode_envelope(message)
+            envelope = read_envelope(message)
+        except UNREADABLE as error:
+            asked = unusable(error)
+        else:
             if envelope.type == "action" and self.player is not None:
                 self._act(envelope, now)
                 return
-            asked = decode_body(envelope)
-        except Unusable as refusal:
-            asked = refusal
+            try:
+                asked = decode_body(envelope)
+            except Unusable as refusal:
+                asked = refusal
         if not self._bucket.take(now):
             self._complain_of_rate(now, asked.id, self._bucket)
         elif isinstance(asked, Unusable):
@@ -234,10 +234,10 @@ class Conversation:
             self._flush()
             return
         try:
-            place = self._place
-            if place is None or envelope.room_id is not None:
-                place = self.place(envelope.room_id)
-            place.act(envelope)
+            membership = self._only
+            if membership is None or envelope.room_id is not None:
+                membership = self.membership(envelope.room_id)
+            membership.room.act(membership.member, envelope)
         except Refused as refusal:
             self._talk.misunderstood(refusal, envelope.id)
             self._flush()
@@ -258,45 +258,45 @@ class Conversation:
         for call in waiting:
             call()
 
-    # Places in live rooms.
+    # Rooms.
 
-    def place(self, room_id: str | None) -> Place:
+    def membership(self, room_id: str | None) -> Membership:
         """
-        Find the place that is meant; ``None`` is the only one.
+        Find the membership that is meant; ``None`` means the only one.
 
         :raises Refused: there is none, or there are several.
         """
         if room_id is not None:
-            found = self.places.get(room_id)
+            found = self.memberships.get(room_id)
             if found is not None:
                 return found
-        elif self._place is not None:
-            return self._place
-        elif self.places:
+        elif self._only is not None:
+            return self._only
+        elif self.memberships:
             raise Refused(
                 Code.WHICH_ROOM,
                 "you are in several rooms: say room_id",
-                {"field": "room_id", "rooms": sorted(self.places)},
+                {"field": "room_id", "rooms": sorted(self.memberships)},
             )
         raise Refused(Code.NOT_IN_ROOM, "you are not in this room; join it first")
 
-    def entered(self, place: Place) -> None:
-        """This conversation has a place in a room now."""
+    def entered(self, room_id: str, membership: Membership) -> None:
+        """The player is a member of a room now, by this conversation."""
         if self._actions is None:
             rate = self._bounds.actions
             self._actions = TokenBucket(rate, 2 * rate)
-        self._set_places({**self.places, place.room_id: place})
+        self._set_memberships({**self.memberships, room_id: membership})
 
-    def departed(self, place: Place) -> None:
-        """It has that place no more."""
-        if self.places.get(place.room_id) is place:
-            left = dict(self.places)
-            del left[place.room_id]
-            self._set_places(left)
+    def departed(self, room_id: str) -> None:
+        """This conversation no longer stands for a member of that room."""
+        left = dict(self.memberships)
+        left.pop(room_id, None)
+        self._set_memberships(left)
 
-    def _set_places(self, places: dict[str, Place]) -> None:
-        self.places = places
-        self._place = next(iter(places.values())) if len(places) == 1 else None
+    def _set_memberships(self, memberships: dict[str, Membership]) -> None:
+        self.memberships = memberships
+        is_only = len(memberships) == 1
+        self._only = next(iter(memberships.values())) if is_only else None
 
     # What the rest of the node sends.
 
@@ -309,7 +309,7 @@ class Conversation:
         """Call *call* once, when the peer stops being behind; never if it is lost."""
         self._catching_up = (*self._catching_up, call)
 
-    def pass_on(self, message: Shared) -> None:
+    def pass_on(self, message: bytes) -> None:
         """Send the player what others are sent as well; nothing special follows."""
         if self.is_open and self.player is not None:
             self.line.send(message)
@@ -462,7 +462,7 @@ class Conversation:
             self._flush()
             return
         now, timeout = self._clock.seconds(), self._bounds.idle_seconds
-        if self._is_waiting or self.places:
+        if self._is_waiting or self.memberships:
             self._desk.idle.add(self, now + timeout)
         elif now >= self._heard + timeout:
             self.end(Refused(Code.TIMEOUT, "nothing was heard for long"))

@@ -57,7 +57,7 @@ from vinom.gameserver.reception import Reception, Workload
 from vinom.gameserver.relay import Relays
 from vinom.gameserver.room import HostedRoom
 from vinom.gameserver.seats import ConnectionLimits, IGameReactor
-from vinom.hosting.recorded import RecordingPlace
+from vinom.hosting.recorded import RecordingStore
 from vinom.model import MatchEnd, MatchPlan
 from vinom.play.clock import JOIN_PATIENCE
 from vinom.play.guard import Guard
@@ -195,7 +195,7 @@ class GameServer:
         reactor: IGameReactor,
         seconds: Callable[[], float],
         entropy: Callable[[int], bytes],
-        recordings: RecordingPlace,
+        recordings: RecordingStore,
         stopped: Callable[[], None],
         *,
         rooms_limit: int = 1,

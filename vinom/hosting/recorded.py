@@ -25,23 +25,28 @@ class Recording(Protocol):
         """Write the end; returns where the crash report is."""
 
 
-class RecordingPlace(Protocol):
+class RecordingStore(Protocol):
     """Where matches are written down: `vinom.hosting.recordings.Recordings`."""
 
     def open(
         self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
     ) -> Recording:
-        """Begin a recording."""
+        """
+        Begin a recording.
 
-
-class SweptPlace(RecordingPlace, Protocol):
-    """One that a process uses for long."""
+        :param opened_at: seconds since the Unix epoch.
+        """
 
     def sweep(self, now: float) -> int:
-        """Remove what is too old or too much; call it whenever a match is over."""
+        """
+        Remove recordings that are too old, or the oldest if they take too much space.
+
+        :param now: seconds since the Unix epoch.
+        :returns: how many were removed.
+        """
 
     def flush(self) -> None:
-        """Write everything that is held, because the process ends."""
+        """Write everything that is still held in memory; the process ends."""
 
 
 class Played(Protocol):

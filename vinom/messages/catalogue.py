@@ -82,7 +82,7 @@ REQUESTS = _by_tag(
     *(JoinRoom, LeaveRoom, ListRooms, Action, Ack, Reconnect),
     *(StartRoom, AddBot, KickSeat, Rematch),
 )
-#: Everything that they are told, likewise.
+#: Everything that is sent to players, likewise.
 PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
@@ -171,11 +171,10 @@ def _check_hello(hello: Hello) -> None:
 
 def decode_answer(line: bytes) -> Told | Failed | None:
     """
-    Read what a node says: the client's side.
+    Read what a node sends: the client's side.
 
-    Fires nothing for a push of a newer node: ``None`` means "skip it".
-
-    :raises PeerError: it is no answer at all.
+    :returns: ``None`` for a push that only newer nodes send: skip it.
+    :raises PeerError: it is not an answer.
     """
     try:
         answer = _answers.decode(line)

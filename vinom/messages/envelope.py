@@ -32,7 +32,7 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Push(Struct, frozen=True):
-    """Root of what a node tells players."""
+    """Root of what a node sends to players."""
 
 
 @attrs.frozen
@@ -116,7 +116,8 @@ class Answer(Struct, frozen=True):
     error: Problem | None = None
 
 
-_envelopes = json.Decoder(Envelope)
+#: Opens one request; fails with one of `UNREADABLE`, see `unusable`.
+read_envelope = json.Decoder(Envelope).decode
 _encoder = json.Encoder()
 #: How pushes of a kind begin.
 _tagged: dict[type[Push], bytes] = {}
@@ -129,13 +130,16 @@ def decode_envelope(message: bytes) -> Envelope:
     :raises Unusable: it is none, and `details` name the ``field`` at fault.
     """
     try:
-        return _envelopes.decode(message)
-    except ValidationError as error:
-        raise Unusable(Code.BAD_MESSAGE, str(error), at_field(error)) from None
+        return read_envelope(message)
     except UNREADABLE as error:
-        raise Unusable(
-            Code.BAD_MESSAGE, f"one JSON object a message, please: {error}"
-        ) from None
+        raise unusable(error) from None
+
+
+def unusable(error: Exception) -> Unusable:
+    """Say why `read_envelope` failed: `details` name the ``field`` at fault."""
+    if isinstance(error, ValidationError):
+        return Unusable(Code.BAD_MESSAGE, str(error), at_field(error))
+    return Unusable(Code.BAD_MESSAGE, f"one JSON object a message, please: {error}")
 
 
 def at_field(error: ValidationError, prefix: str = "") -> dict[str, Any]:

@@ -52,7 +52,7 @@ from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.play.clock import longest_life
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms

@@ -126,8 +126,8 @@ class Node(MultiService):
             for port in self._listening:
                 port.stopListening()
             raise SystemExit(1) from error
-        self._turns.shorten(parts.websockets.direct, parts.websockets.turn_end)
-        if not self._turns.start(self._reactor):
+        sockets = parts.websockets
+        if not self._turns.start(self._reactor, sockets.direct, sockets.turn_end):
             _log.info("turns of this reactor are not measured")
         MultiService.startService(self)
         self.state, self._since = "serving", self._reactor.seconds()
