@@ -2,8 +2,8 @@
 ``python -m benchmarks.arena_plot``: what a player far away is shown of the arena.
 
 A match of the arena is played on a virtual clock, by real clients over real DTLS; one
-of them wears a bad network. What came to it, when it came, goes through the
-page's own ``Timeline``, and is compared with what the server knew.
+of them has a bad network. What arrives there, and when, goes through the page's own
+``Timeline``, and is compared with what the server knew.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Seen:
 
 
 def play(seconds: int, seed: int) -> Seen:
-    """Play a match; the second player wears the bad network."""
+    """Play a match; the second player has the bad network."""
     world = WholeWorld({"arena": Arena()}, seed=seed)
     began: list[float] = []
     truth: dict[int, tuple[Place, ...]] = {}
@@ -161,10 +161,10 @@ def play(seconds: int, seed: int) -> Seen:
     options = {"seconds": seconds, "points": 100}
     bots: list[Bot] = []
     for number in range(PLAYERS):
-        worn = Conditioner(world.reactor, FAR, seed) if number == 1 else None
+        far = Conditioner(world.reactor, FAR, seed) if number == 1 else None
         bot = Bot(
             world.reactor,
-            world.client(f"bot-{number}", worn),
+            world.client(f"bot-{number}", far),
             "arena",
             Arena(),
             Habits(options, pace=10.0),

@@ -52,7 +52,9 @@ class Players:
     matches: dict[int, Match] = attrs.field(factory=dict)
     results: dict[int, MatchResult] = attrs.field(factory=dict)
 
-    def bring(self, number: int, worn: IDatagramFilter | None = None) -> None:
+    def bring(
+        self, number: int, datagram_filter: IDatagramFilter | None = None
+    ) -> None:
         """Let one in."""
 
         def found(match: Match) -> None:
@@ -64,7 +66,7 @@ class Players:
 
         bot = Bot(
             self.world.reactor,
-            self.world.client(f"bot-{number}", worn),
+            self.world.client(f"bot-{number}", datagram_filter),
             QuickMaze.name,
             QuickMaze(),
             Habits(self.options, pace=10.0),

@@ -188,7 +188,8 @@ class CrossTransportTests(TestCase):
         without being asked, and ends on the same state.
         """
         await self.start()
-        blocked = self.bot("ann", worn=Conditioner(reactor, Conditions(loss=1.0), 1))
+        nothing = Conditioner(reactor, Conditions(loss=1.0), 1)
+        blocked = self.bot("ann", datagram_filter=nothing)
         free = self.bot("bob")
         results = await gatherResults([blocked, free])
         self.assertEqual(

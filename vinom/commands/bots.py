@@ -294,7 +294,7 @@ class BotRun:
                 name=name,
                 tls=lobby.tls,
                 tls_name=lobby.tls_name,
-                worn=self._conditioner(name),
+                datagram_filter=self._conditioner(name),
                 # This measures UDP: fall back on nothing else.
                 way="udp",
             ).addCallback(ready)
