@@ -92,7 +92,7 @@ class MazeGameTests(PlayTestCase):
         One who waits for others sees it, and can quit.
         """
         game, done = self.start()
-        self.assertIn("waiting for other players, place 1", self.canvas.text)
+        self.assertIn("waiting for other players, position 1", self.canvas.text)
         game.press("quit")
         self.pass_time()
         self.assertEqual(self.successResultOf(done), 0)
@@ -227,7 +227,7 @@ class StageTests(PlayTestCase):
         """
         self.assertIn("vinom demo", self.draw())
         out = StringIO()
-        self.stage.tell(out)
+        self.stage.print_line(out)
         self.assertEqual(out.getvalue(), "")
 
     def test_match_and_command(self) -> None:
@@ -254,5 +254,5 @@ class StageTests(PlayTestCase):
         """
         self.show("ann", "bob")
         out = StringIO()
-        self.stage.tell(out)
+        self.stage.print_line(out)
         self.assertRegex(out.getvalue(), r"match \w+: .*ann.*, 2 points left")

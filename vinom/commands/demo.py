@@ -190,7 +190,7 @@ class Demo:
         done = crowd.run()
         self._greet()
         if self._screen is None:
-            drawing = LoopingCall(self._stage.tell, sys.stdout)
+            drawing = LoopingCall(self._stage.print_line, sys.stdout)
             pause = _PAUSE
         else:
             self._screen.enter()

@@ -27,7 +27,7 @@ class MazeWalker:
 
     :param setup: of `vinom.games.maze`, as decoded.
     :param seat: ours.
-    :ivar at: where we will be once all steps are answered; ``None`` if none are waiting.
+    :ivar at: where we will be once all steps are answered; ``None`` if none wait.
     """
 
     def __init__(self, setup: Mapping[str, Any], seat: int) -> None:
