@@ -174,7 +174,7 @@ class MazeGameTests(PlayTestCase):
         _, _, server = self.play()
         self.world.reactor.dead.add(server.port)
         self.pass_time(3.5)
-        self.assertIn("line lost", self.canvas.text)
+        self.assertIn("connection lost", self.canvas.text)
 
     def test_quit_while_playing(self) -> None:
         """

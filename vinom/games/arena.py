@@ -303,7 +303,7 @@ def _new_gem(
     """Draw a place for a gem, away from players and other gems."""
     points = free_points(walls)
     point = points[0]
-    # The first is usually free; a field has many more free points than players and gems.
+    # The first is usually free: there are far more points than players and gems.
     for _ in range(20):
         drawn, chance = chance.below(len(points))
         point = points[drawn]
