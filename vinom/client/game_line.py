@@ -25,6 +25,7 @@ class GameLine:
     """
     Carry a seat's packets until the line is lost or closed.
 
+    :param reactor: for time and UDP.
     :param host: the game server's IP address.
     :param port: its UDP port.
     :param server_name: the name that its certificate must be for.

@@ -48,6 +48,7 @@ class LobbyLine(Protocol):
     """
     Carry one conversation with the lobby.
 
+    :param clock: measures and schedules time; the reactor.
     :param news: called with each push, and each failure that answers no request.
     :param lost: called when the connection closes.
     :param timeout: how long an answer may take, seconds.

@@ -69,19 +69,15 @@ class LineSeat:
         :raises LobbyRefusal: the lobby refuses.
         :raises LineLost: the line closed, or nothing useful was answered.
         """
-        if self.news.resume:
+        news = self.news
+        if news.resume:
             try:
-                return _place(await line.ask(Reconnect(self.news.resume, self.heard)))
+                return _place(await line.ask(Reconnect(news.resume, news.heard)))
             except LobbyRefusal as refusal:
                 # The token may have been used up by an answer that got lost.
                 if refusal.code != Code.BAD_RESUME:
                     raise
         return _place(await line.ask(self._join))
-
-    @property
-    def heard(self) -> int:
-        """Every event and announcement up to this number has arrived."""
-        return self.news.heard
 
     def sit(self, place: Place) -> None:
         """Note that the place is ours, for the first time or again."""

@@ -45,6 +45,8 @@ class Identity:
     """
     A player, as the lobby knows it.
 
+    :ivar player_id: public; other players see it.
+    :ivar name: to play under.
     :ivar key: secret: a program that has it can play as this player.
     :ivar server: name and version of the server.
     :ivar games: names of the games that can be played.
@@ -64,6 +66,7 @@ class LobbyClient:
     The lobby closes a player's line when it has found a match, so a line is opened
     whenever there is something to ask.
 
+    :param clock: measures and schedules time; the reactor.
     :param endpoint: where the lobby is.
     :param hello: how to log in the first time.
     :param timeout: how long to try to reach the lobby, seconds.

@@ -44,6 +44,7 @@ class MatchResult:
     """
     How a match ended for us.
 
+    :ivar match_id: its id.
     :ivar reason: one of `vinom.errors.Code`; ``"left"`` if we left.
     :ivar outcome: ``{round, places, scores}``, if a round has ended.
     :ivar version: of the last state, as the server announced it.
@@ -85,6 +86,7 @@ class Match:
     A lost seat is taken back automatically, see `vinom.client.seat.Seat`. Actions
     without an answer are not sent again then: look at the next view.
 
+    :param reactor: for time and UDP.
     :param lobby: finds the match again.
     :param found: the match.
     :param timeout: how long to try to get a lost seat back, seconds.

@@ -48,6 +48,7 @@ class RoomLine:
     The match is joined like a room (docs/protocol/rooms.rst), and delivers the same
     events as a `vinom.client.game_line.GameLine`.
 
+    :param clock: measures and schedules time; the reactor.
     :param lobby: opens the line.
     :param found: the match.
     :param first: number of the latest action on older lines.

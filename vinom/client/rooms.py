@@ -47,6 +47,7 @@ class RoomResult:
     """
     How a room ended for us.
 
+    :ivar room_id: its id.
     :ivar reason: the room's, such as ``finished`` or ``abandoned``; else ``left``,
         ``kicked``, ``replaced`` (this player logged in elsewhere), or ``lost`` (we
         could not get our place back).
@@ -257,6 +258,7 @@ class PlayerRooms:
     """
     Hold the places of one player.
 
+    :param clock: measures and schedules time; the reactor.
     :param lobby: opens lines.
     :param chance: gives numbers from 0 to 1, for the pauses.
     :param timeout: how long to try to get places back, seconds.

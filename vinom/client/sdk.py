@@ -110,6 +110,7 @@ class Client:
     """
     One player: in the lobby, and in one match after another.
 
+    :param reactor: for time and UDP.
     :param lobby: logs in, queues, and opens lines.
     :param datagram_filter: between matches and the network.
     :param way: how matches are played: see `connect`.

@@ -48,6 +48,7 @@ class Seat:
     If the lobby can be reached but the game server never answers, UDP is blocked: the
     seat is taken and played through the lobby from then on.
 
+    :param reactor: for time and UDP.
     :param lobby: finds the match again, and opens lines to play it on.
     :param found: the match.
     :param timeout: how long to try to get a lost seat back, seconds.

@@ -46,6 +46,7 @@ class Bot:
     """
     Play one match after another, until `stop`.
 
+    :param reactor: for time and UDP.
     :param client: logged in; the bot closes it.
     :param name: of the game, as players ask for it.
     :param game: its `bot` decides what to do.

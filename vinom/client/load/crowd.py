@@ -20,6 +20,7 @@ class Crowd:
     """
     Log bots in, let them play, and wait for them to finish.
 
+    :param clock: measures and schedules time; the reactor.
     :param newcomers: each logs in, and gives a bot that is ready.
     :param tally: counts the bots that cannot log in.
     :param seconds: when to stop queueing; ``None``: never.

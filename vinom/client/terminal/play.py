@@ -59,6 +59,7 @@ class MazeGame:
     """
     One player at one terminal.
 
+    :param reactor: for time and UDP.
     :param dial: logs in to the lobby.
     :param place: the lobby's name in messages.
     :param options: of the game.

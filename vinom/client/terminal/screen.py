@@ -96,6 +96,7 @@ class Keyboard:
     """
     Read keys as they are pressed, without echo.
 
+    :param reactor: watches standard input.
     :param press: called with the name of each key, see `KeyReader`.
     """
 

@@ -17,6 +17,7 @@ class Stage:
     """
     Choose a match to show: one with a guest, or else the newest.
 
+    :param clock: measures and schedules time; the reactor.
     :param tally: what the bots have counted.
     :param ours: player ids of the bots; any other player is a guest.
     :param command: with which a guest joins.
