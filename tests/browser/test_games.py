@@ -139,7 +139,7 @@ class FieldTests(PageTestCase):
         """
         ann, bob = self.player("Ann"), self.player("Bob", is_phone=True, is_dark=True)
         eve = self.player("Eve")
-        link = self.new_room(ann, "Maze", rows=2, cols=5)
+        link = self.new_room(ann, "Maze", rows=2, cols=3)
         bob.open(link)
         for one in (ann, bob):
             one.until("return !!document.querySelector('canvas')")
