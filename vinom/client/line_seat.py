@@ -22,7 +22,7 @@ from vinom.messages.rooms import (
 )
 
 #: How the server describes our place in a room.
-Place = JoinRoomResult | ReconnectResult
+PlaceDescription = JoinRoomResult | ReconnectResult
 
 #: Most views kept as bases of patches.
 _MOST_VIEWS = 32
@@ -62,7 +62,7 @@ class LineSeat:
         self.news = RoomNews()
         self._views: dict[int, Any] = {}
 
-    async def take(self, line: LobbyLine) -> Place:
+    async def take(self, line: LobbyLine) -> PlaceDescription:
         """
         Ask for the place: with the resume token, or else with our player key.
 
@@ -79,7 +79,7 @@ class LineSeat:
                     raise
         return _place(await line.ask(self._join))
 
-    def sit(self, place: Place) -> None:
+    def sit(self, place: PlaceDescription) -> None:
         """Note that the place is ours, for the first time or again."""
         self.room_id, self.seat = place.room_id, place.seat
         self.setup = _read(bytes(place.setup))
@@ -148,7 +148,7 @@ def reason_of(failed: Failed) -> str:
     return str(failed.details.get("reason") or failed.details.get("field") or "")
 
 
-def _place(answer: Push) -> Place:
+def _place(answer: Push) -> PlaceDescription:
     if not isinstance(answer, JoinRoomResult | ReconnectResult):
         raise LineLost(f"the lobby answered a join with {type(answer).__name__}")
     return answer
@@ -170,7 +170,7 @@ class RoomNews:
         self.heard = self._latest = 0
         self._since: set[int] = set()
 
-    def sit(self, place: Place) -> None:
+    def sit(self, place: PlaceDescription) -> None:
         """Note that the place is ours, for the first time or again."""
         if place.number < self.heard:
             # Numbers never go back, so this is another room: all of it is new.

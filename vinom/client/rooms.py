@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.client.line_seat import LineSeat, Place, reason_of
+from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Refusal
 from vinom.errors import Code
@@ -75,7 +75,9 @@ class LiveRoom:
     :ivar closed: fires with a `RoomResult`, and never fails.
     """
 
-    def __init__(self, rooms: PlayerRooms, place: LineSeat, description: Place) -> None:
+    def __init__(
+        self, rooms: PlayerRooms, place: LineSeat, description: PlaceDescription
+    ) -> None:
         self._rooms, self.place = rooms, place
         self.room_id, self.game = description.room_id, description.game
         self.is_over = False
@@ -169,7 +171,7 @@ class LiveRoom:
 
     # What the line brings.
 
-    def sit(self, description: Place) -> None:
+    def sit(self, description: PlaceDescription) -> None:
         """Note that the place is ours, for the first time or again."""
         self.place.sit(description)
         self.host, self.state = description.host, description.state
