@@ -20,9 +20,9 @@ from typing import Any
 import attrs
 
 from tests.support.whole import WholeWorld
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match
-from vinom.client.tally import Tally
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
 from vinom.games.arena import TICK_HZ, Arena
@@ -162,10 +162,10 @@ def play(seconds: int, seed: int) -> Seen:
     options = {"seconds": seconds, "points": 100}
     bots: list[Bot] = []
     for number in range(PLAYERS):
-        worn = Conditioner(world.reactor, FAR, seed) if number == 1 else None
+        far = Conditioner(world.reactor, FAR, seed) if number == 1 else None
         bot = Bot(
             world.reactor,
-            world.client(f"bot-{number}", worn),
+            world.client(f"bot-{number}", far),
             "arena",
             Arena(),
             Habits(options, pace=10.0),

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.tally import Tally
+from vinom.client.load.tally import Tally
 from vinom.commands.bots import describe, why_none
 from vinom.commands.play import LobbyAddress
 

@@ -112,11 +112,14 @@ class WholeWorld:
         self.played: list[Playing] = []
 
     def client(
-        self, name: str, worn: IDatagramFilter | None = None, way: Way = "udp"
+        self,
+        name: str,
+        datagram_filter: IDatagramFilter | None = None,
+        way: Way = "udp",
     ) -> Client:
         """A player who has not said hello."""
         lobby = LobbyClient(self.reactor, self.endpoint, Hello(PROTOCOL, name))
-        return Client(self.reactor, lobby, worn, way)
+        return Client(self.reactor, lobby, datagram_filter, way)
 
     def run(self, until: Callable[[], bool], most: float) -> None:
         """Let time pass, from one event to the next, for *most* seconds at most."""

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.quick import QuickMaze
 from tests.support.tapped import TappedReactor
 from tests.support.whole import WholeWorld
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
-from vinom.client.tally import Tally
 from vinom.dtls.association import Association
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.dtls.client import DtlsClient
@@ -52,7 +52,9 @@ class Players:
     matches: dict[int, Match] = attrs.field(factory=dict)
     results: dict[int, MatchResult] = attrs.field(factory=dict)
 
-    def bring(self, number: int, worn: IDatagramFilter | None = None) -> None:
+    def bring(
+        self, number: int, datagram_filter: IDatagramFilter | None = None
+    ) -> None:
         """Let one in."""
 
         def found(match: Match) -> None:
@@ -64,7 +66,7 @@ class Players:
 
         bot = Bot(
             self.world.reactor,
-            self.world.client(f"bot-{number}", worn),
+            self.world.client(f"bot-{number}", datagram_filter),
             QuickMaze.name,
             QuickMaze(),
             Habits(self.options, pace=10.0),

@@ -326,6 +326,9 @@ class PythonBlocksTests(NodeCase):
         self.assertEqual(here.match_id, there.match_id)
         while there.rtt is None:
             await deferLater(reactor, 0.05)
+        # The page passed it under its old name.
+        warned = [str(one["message"]) for one in self.flushWarnings()]
+        self.assertIn("connect(worn=...) is now connect(datagram_filter=...)", warned)
         # 100 ms there and 100 back, and at most 50 less each way.
         self.assertGreater(there.rtt, 0.09)
         for client in (near, far):

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import msgspec
 
-from vinom.client.scene import Scene, compose, headline
-from vinom.client.terminal import Screen, can_draw, has_colour, has_unicode
+from vinom.client.terminal.scene import Scene, compose, headline
+from vinom.client.terminal.screen import Screen, can_draw, has_colour, has_unicode
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game
 from vinom.game_loader import load_game, load_games
