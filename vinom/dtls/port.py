@@ -392,7 +392,7 @@ class DatagramPort(DatagramProtocol):
             self._wake()
 
     def _set_aside(self, datagram: bytes, address: Address) -> None:
-        """Keep a datagram other than play until play is answered, if its share allows."""
+        """Keep a datagram that isn't play until play is answered, if there is room."""
         if self._server.is_known(address):
             if len(self._known) < self._shares.known:
                 self._known.append((datagram, address))

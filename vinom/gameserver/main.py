@@ -39,7 +39,7 @@ from vinom.hosting.guarding import guard_games
 from vinom.hosting.recordings import Recordings
 from vinom.limits.pressure import Rate
 from vinom.logs import observer
-from vinom.play.clock import JOIN_PATIENCE
+from vinom.play.clock import JOIN_TIMEOUT
 from vinom.reactor.turns import TurnWatch
 
 _log = Logger()
@@ -86,7 +86,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     nameless_rate_attacked: float = TIGHT.nameless.a_second
     attack_rate: float = StrangerPolicy().junk
     idle_seconds: float = 30.0
-    join_seconds: float = JOIN_PATIENCE
+    join_seconds: float = JOIN_TIMEOUT
 
     def limits(self) -> ConnectionLimits:
         """Say how much a connection may ask."""
@@ -200,7 +200,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         limits=read.limits(),
         strangers=read.strangers(),
         idle=read.idle_seconds,
-        join_patience=read.join_seconds,
+        join_timeout=read.join_seconds,
         turns=turns,
         guard=guard_games(),
         receive_buffer=read.receive_buffer,

@@ -60,7 +60,7 @@ from vinom.reactor.turns import TurnWatch
 from vinom.tokens import Claims
 
 #: It takes milliseconds; this is when it is given up, seconds.
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
 
 
 class _Echo(DatagramProtocol):
@@ -116,7 +116,7 @@ def rehearse_reactor(folder: Path) -> int:
             heard.append,
             lost,
         ).addCallback(lambda _: answer())
-        given_up = reactor.callLater(_PATIENCE, reactor.stop)
+        given_up = reactor.callLater(_TIMEOUT, reactor.stop)
         reactor.run(installSignalHandlers=False)
     if given_up.active():
         given_up.cancel()

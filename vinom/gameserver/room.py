@@ -56,7 +56,7 @@ from vinom.packets.seat import (
     SeatLink,
 )
 from vinom.play.choices import action_decoder
-from vinom.play.clock import AWAY_PATIENCE, JOIN_PATIENCE
+from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT
 from vinom.play.guard import Guard
 from vinom.play.room import Room, outcome_facts
 from vinom.play.views import EVERYBODY
@@ -189,7 +189,7 @@ class HostedRoom:
         recording: Recording,
         guard: Guard | None = None,
         is_relayed: bool = False,
-        join_patience: float = JOIN_PATIENCE,
+        join_timeout: float = JOIN_TIMEOUT,
     ) -> None:
         """
         Open the room.
@@ -204,17 +204,17 @@ class HostedRoom:
         :param recording: gets all that reaches the game.
         :param guard: ends calls into the game that take too long.
         :param is_relayed: see `vinom.control.messages.OpenRoom`.
-        :param join_patience: how long the room waits for its players.
+        :param join_timeout: how long the room waits for its players.
         :raises Refused: the game does not take this plan.
         """
         room = self.room = Room(
             plan,
             game,
             now,
-            join_patience,
+            join_timeout,
             record=recording.record,
             guard=guard,
-            away_patience=inf if is_relayed else AWAY_PATIENCE,
+            away_timeout=inf if is_relayed else AWAY_TIMEOUT,
         )
         self.host = RoomHost(room, recording, counts_refused=True)
         self.host.outlets = (self,)
@@ -270,7 +270,7 @@ class HostedRoom:
                 RelayTaken(self.room.plan.match_id, seat.number, seat.relay_epoch)
             )
         connection.room, connection.seat = self, seat
-        seat.messages.acknowledge(asked.heard)
+        seat.messages.acknowledge(asked.last_message)
         welcome = self._welcome(seat, resume)
         try:
             connection.link.welcome(welcome, seat.messages, now)
@@ -519,7 +519,7 @@ class HostedRoom:
         """Tell one seat something encoded, until it is acknowledged."""
         if seat.messages.add(data):
             if seat.connection is not None:
-                seat.connection.link.told(now)
+                seat.connection.link.messages_added(now)
         elif seat.connection is not None:
             # It comes anew, and learns from the numbers that it missed some.
             seat.connection.refuse(Code.BUSY, "too many messages unacknowledged", now)

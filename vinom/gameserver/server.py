@@ -59,7 +59,7 @@ from vinom.gameserver.room import HostedRoom
 from vinom.gameserver.seats import ConnectionLimits, IGameReactor
 from vinom.hosting.recorded import RecordingPlace
 from vinom.model import MatchEnd, MatchPlan
-from vinom.play.clock import JOIN_PATIENCE
+from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarms
 from vinom.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
@@ -169,7 +169,7 @@ def told_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyReport, ...]:
 
 
 #: How long a game server lives without its node, seconds.
-ORPHAN_PATIENCE = 5.0
+ORPHAN_TIMEOUT = 5.0
 
 
 class GameServer:
@@ -182,7 +182,7 @@ class GameServer:
     :param stopped: called once, when the process has nothing left to do.
     :param turns: measures the reactor.
     :param guard: ends calls into games that take too long.
-    :param join_patience: how long a room waits for its players, seconds.
+    :param join_timeout: how long a room waits for its players, seconds.
     :ivar figures: what was dropped and why.
     """
 
@@ -205,7 +205,7 @@ class GameServer:
         turns: TurnWatch | None = None,
         guard: Guard | None = None,
         receive_buffer: int = 0,
-        join_patience: float = JOIN_PATIENCE,
+        join_timeout: float = JOIN_TIMEOUT,
     ) -> None:
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
@@ -216,7 +216,7 @@ class GameServer:
         self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
-        self._receive_buffer, self._join_patience = receive_buffer, join_patience
+        self._receive_buffer, self._join_timeout = receive_buffer, join_timeout
         self._strangers = strangers
         self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], None] = _to_nobody
@@ -261,8 +261,8 @@ class GameServer:
         """The control link is lost: play goes on for a while."""
         self._send = _to_nobody
         if self._orphaned is None and not self._is_over:
-            self._log.warn("the node is gone; ending in {s} s", s=ORPHAN_PATIENCE)
-            self._orphaned = self._reactor.callLater(ORPHAN_PATIENCE, self._end_alone)
+            self._log.warn("the node is gone; ending in {s} s", s=ORPHAN_TIMEOUT)
+            self._orphaned = self._reactor.callLater(ORPHAN_TIMEOUT, self._end_alone)
 
     def _end_alone(self) -> None:
         self._orphaned = None
@@ -396,7 +396,7 @@ class GameServer:
             recording=self._recordings.open(plan, game, self._reactor.seconds()),
             guard=self._guard,
             is_relayed=is_relayed,
-            join_patience=self._join_patience,
+            join_timeout=self._join_timeout,
         )
         self.rooms[plan.match_id] = hosted
         self._log.info(

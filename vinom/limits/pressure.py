@@ -65,7 +65,7 @@ class Pressure:
     Notice a flood, and its end.
 
     What led to no handshake within a second is junk. Above *threshold* of it we
-    are pressed at once; not any more when for `PATIENCE` no second had half of it.
+    are pressed at once; not any more when for `RELIEF_AFTER` no second had half of it.
 
     :param threshold: things a second.
     :ivar is_high: we are pressed.
@@ -73,7 +73,7 @@ class Pressure:
     """
 
     #: How long a flood must be gone, seconds.
-    PATIENCE = 5.0
+    RELIEF_AFTER = 5.0
 
     def __init__(self, threshold: float) -> None:
         self.is_high = False
@@ -96,9 +96,9 @@ class Pressure:
             if not self.is_high:
                 self.is_high = True
                 self.rises += 1
-            self._until = now + self.PATIENCE
+            self._until = now + self.RELIEF_AFTER
         elif self.is_high and self._count > self._threshold / 2:
-            self._until = now + self.PATIENCE
+            self._until = now + self.RELIEF_AFTER
 
     def deadline(self) -> float | None:
         """When to call `alarm`."""
@@ -107,7 +107,7 @@ class Pressure:
     def alarm(self, now: float) -> None:
         """Is it over?"""
         # A clock that was set back must not keep us pressed.
-        if now >= self._until or now < self._until - self.PATIENCE:
+        if now >= self._until or now < self._until - self.RELIEF_AFTER:
             self.is_high = False
 
 

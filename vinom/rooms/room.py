@@ -775,7 +775,7 @@ class LiveRoom(LiveRoomSeats):
             now,
             record=recording.record,
             guard=house.guard,
-            away_patience=inf,
+            away_timeout=inf,
         )
 
     def _tell_started(self) -> None:
