@@ -19,8 +19,6 @@ from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
-from vinom.rules.check import try_game
-from vinom.tap.child_node import ChildNode, free_port
 from zope.interface import implementer
 
 import tests.docs.test_manual as manual
@@ -34,6 +32,8 @@ from tests.system.test_demo import VINOM
 from tests.web.test_javascript import JavaScriptTestCase
 from vinom._moved import MOVED
 from vinom.client.sdk import Client, connect
+from vinom.rules.check import try_game
+from vinom.tap.child_node import ChildNode, free_port
 
 #: A game of the two parts of one that a page prints.
 _PARTS = """
