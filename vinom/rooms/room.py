@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
 from vinom.hosting.host import PlayedRoom
-from vinom.hosting.recorded import Recording, SweptPlace, log_bot_failed, write_end
+from vinom.hosting.recorded import Recording, RecordingStore, log_bot_failed, write_end
 from vinom.messages.envelope import Envelope
 from vinom.messages.rooms import (
     ClientJoined,
@@ -106,7 +106,7 @@ class House(Protocol):
     bounds: RoomBounds
     seconds: Callable[[], float]
     entropy: Callable[[int], bytes]
-    recordings: SweptPlace
+    recordings: RecordingStore
     guard: Guard | None
 
     def wall_seconds(self) -> float:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from vinom.conversation.conversation import Conversation, Followed
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.hosting.recorded import SweptPlace
+from vinom.hosting.recorded import RecordingStore
 from vinom.messages.envelope import Push, Request
 from vinom.messages.rooms import (
     Ack,
@@ -73,7 +73,7 @@ class RoomHouse(Service):
         clock: IReactorTime,
         seconds: Callable[[], float],
         entropy: Callable[[int], bytes],
-        recordings: SweptPlace,
+        recordings: RecordingStore,
         *,
         guard: Guard | None = None,
         fleet: RelayFleet | None = None,
