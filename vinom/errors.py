@@ -1,8 +1,8 @@
 """
-Every error vinom raises on purpose, sorted by who must act.
+All errors that vinom raises on purpose, sorted by who must act.
 
-Nothing here knows a protocol; `Code` is the one closed list of reasons that
-players, tools and logs ever see, whatever carried them.
+Nothing here depends on a protocol; `Code` is the one closed list of reasons that
+players, tools and logs get, over any protocol.
 """
 
 from __future__ import annotations
@@ -85,24 +85,32 @@ class Code(StrEnum):
 
 
 class VinomError(Exception):
-    """Root of every error vinom raises on purpose."""
+    """Root of all errors that vinom raises on purpose."""
 
 
 class PeerError(VinomError):
-    """The peer broke the protocol: drop that peer, keep serving."""
+    """The peer broke the protocol: disconnect it, and keep serving others."""
 
 
 class Refused(VinomError):
     """
-    A player asked for what it may not have now; tell it, keep the line.
+    A player's request is not allowed now: send the reason, and stay connected.
 
-    :ivar code: why, from the closed list.
-    :ivar details: facts a program can use (names and numbers, never secrets).
+    :ivar code: the reason, from the closed list.
+    :ivar message: the reason, as a text.
+    :ivar details: facts that a program can use (names and numbers, never secrets).
     """
 
     def __init__(
         self, code: Code, message: str, details: Mapping[str, Any] | None = None
     ) -> None:
+        """
+        Make a refusal.
+
+        :param code: the reason, from the closed list.
+        :param message: the reason, as a text.
+        :param details: facts that a program can use.
+        """
         super().__init__(message)
         self.code = code
         self.message = message
@@ -111,26 +119,33 @@ class Refused(VinomError):
 
 class Rejected(VinomError):
     """
-    A game says no to an action; the state stays as it was.
+    The rules of a game forbid an action; the state stays as it was.
 
     :ivar code: the game's own short reason, for example ``"wall"``.
+    :ivar message: the reason, as a text.
     """
 
     def __init__(self, code: str, message: str) -> None:
+        """
+        Make a rejection.
+
+        :param code: the game's own short reason, for example ``"wall"``.
+        :param message: the reason, as a text for players.
+        """
         super().__init__(message)
         self.code = code
         self.message = message
 
 
 class Unreadable(VinomError):
-    """A stored state or file is of a shape this version cannot read."""
+    """A stored state or file has a format that this version cannot read."""
 
 
 class Misconfigured(VinomError):
     """
     The operator or game author must change something.
 
-    The message is one sentence that names the field and the fix.
+    The message names the field and the fix in one sentence.
     """
 
 
@@ -139,10 +154,10 @@ class StoreUnavailable(VinomError):
 
 
 class NoCapacity(VinomError):
-    """There is no game server to be had; wait for one, or try again later."""
+    """No game server is available; wait for one, or try again later."""
 
 
-#: "key" is a key that is wrong, in the map at this path.
+#: With "key", an invalid key of the map at this path.
 _FIELD_AT = re.compile(r"at (?:`key` in )?`\$\.?([^`]*)`$")
 _FIELD_NAMED = re.compile(r"(?:required|unknown) field `([^`]*)`")
 

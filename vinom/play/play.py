@@ -396,9 +396,7 @@ class Play:
             return
         if type(state) is not self._proven:
             if state is None:
-                raise GameFault(
-                    "the game returned None; is a return statement missing?"
-                )
+                raise GameFault("the game returned no state; is a return missing?")
             ensure_frozen_type(type(state))
             self._proven = type(state)
         self.state = state
