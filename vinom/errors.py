@@ -1,5 +1,5 @@
 """
-Every error vinom raises on purpose, sorted by who must act.
+All errors that vinom raises on purpose, sorted by who must act.
 
 Independent of protocols. `Code` is the closed list of reasons that players, tools and
 logs ever see.
@@ -85,24 +85,32 @@ class Code(StrEnum):
 
 
 class VinomError(Exception):
-    """Root of every error vinom raises on purpose."""
+    """Root of all errors that vinom raises on purpose."""
 
 
 class PeerError(VinomError):
-    """The peer broke the protocol: drop that peer, keep serving."""
+    """The peer broke the protocol: disconnect it, and keep serving others."""
 
 
 class Refused(VinomError):
     """
     A player may not have what it asked for: answer so, and keep the connection.
 
-    :ivar code: why, from the closed list.
-    :ivar details: facts a program can use (names and numbers, never secrets).
+    :ivar code: the reason, from the closed list.
+    :ivar message: the reason, as a text.
+    :ivar details: facts that a program can use (names and numbers, never secrets).
     """
 
     def __init__(
         self, code: Code, message: str, details: Mapping[str, Any] | None = None
     ) -> None:
+        """
+        Make a refusal.
+
+        :param code: the reason, from the closed list.
+        :param message: the reason, as a text.
+        :param details: facts that a program can use.
+        """
         super().__init__(message)
         self.code = code
         self.message = message
@@ -118,6 +126,12 @@ class Rejected(VinomError):
     """
 
     def __init__(self, code: str, message: str) -> None:
+        """
+        Make a rejection.
+
+        :param code: the game's own short reason, for example ``"wall"``.
+        :param message: the reason, as a text for players.
+        """
         super().__init__(message)
         self.code = code
         self.message = message
@@ -131,7 +145,7 @@ class Misconfigured(VinomError):
     """
     The operator or game author must change something.
 
-    The message is one sentence that names the field and the fix.
+    The message names the field and the fix in one sentence.
     """
 
 

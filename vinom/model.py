@@ -14,10 +14,10 @@ _PORT = [instance_of(int), ge(1), le(65535)]
 @attrs.frozen
 class Player:
     """
-    Somebody who said hello.
+    A player who has said hello.
 
-    :ivar player_id: public; proof of nothing.
-    :ivar name: what other players see, 1 to 32 printable characters.
+    :ivar player_id: public; it proves nothing.
+    :ivar name: shown to other players, 1 to 32 printable characters.
     """
 
     player_id: str = attrs.field(
@@ -29,13 +29,16 @@ class Player:
 @attrs.frozen
 class QueueEntry:
     """
-    One lone player's (later: one lobby's) wish to play.
+    A queue entry: one player who waits for a match (later: one party).
 
-    :ivar entry_id: public name of the wish.
-    :ivar options: canonical JSON; only entries with equal text meet.
-    :ivar loadouts: canonical JSON, one per player.
+    :ivar entry_id: public.
+    :ivar players: who waits.
+    :ivar game: the game's name.
     :ivar since: start of the wait, seconds since the Unix epoch.
-    :ivar suspended: its player is disconnected: keeps its place, unmatchable.
+    :ivar options: canonical JSON; only entries with equal texts are matched.
+    :ivar loadouts: canonical JSON, one per player.
+    :ivar suspended: whether its player is disconnected: it keeps its place, but cannot
+        be matched.
     """
 
     entry_id: str
@@ -50,9 +53,9 @@ class QueueEntry:
 @attrs.frozen
 class Waiting:
     """
-    Who waits for one game with the same options.
+    The number of players who wait for one game with the same options.
 
-    :ivar players: how many players wait, suspended ones too.
+    :ivar players: how many wait, suspended ones included.
     :ivar ready: how many of them can be matched now.
     :ivar since: when the longest wait of these began, seconds since the Unix epoch;
         ``None`` if nobody can be matched.
@@ -66,9 +69,9 @@ class Waiting:
 @attrs.frozen
 class QueueCounts:
     """
-    Who waits, for metrics.
+    The number of players who wait, for metrics.
 
-    :ivar players: how many, by game; suspended ones too.
+    :ivar players: how many, by game; suspended ones included.
     :ivar suspended: how many entries are suspended.
     :ivar since: when the longest wait of all began, seconds since the Unix epoch;
         ``None`` if nobody waits.
@@ -82,9 +85,12 @@ class QueueCounts:
 @attrs.frozen
 class SeatPlan:
     """
-    Who sits where in a match.
+    The player of one seat of a match.
 
+    :ivar player_id: the player's id.
+    :ivar name: the player's name.
     :ivar loadout: canonical JSON, as queued.
+    :ivar team: number of the planned team; ``None`` lets the game's rules choose.
     """
 
     player_id: str
@@ -96,12 +102,13 @@ class SeatPlan:
 @attrs.frozen
 class MatchPlan:
     """
-    Everything a room needs to start, and all that a recording needs with it.
+    Everything that a room needs to start; a recording stores it.
 
-    :ivar game: the game's name as players ask for it.
-    :ivar options: canonical JSON.
+    :ivar match_id: of the match.
+    :ivar game: the game's name, as players request it.
     :ivar seats: a seat's number is its index.
-    :ivar seed: 64 bits of chance for the game.
+    :ivar seed: 64 random bits for the game.
+    :ivar options: canonical JSON.
     :ivar host: number of the seat that may change the table.
     """
 
@@ -116,9 +123,11 @@ class MatchPlan:
 @attrs.frozen
 class Ticket:
     """
-    What lets a stranger's handshake in: a price, not a proof (decision 2).
+    Admits a stranger's handshake; it does not prove an identity (decision 2).
 
     :ivar label: 26 base32 characters in lower case, 128 random bits.
+    :ivar match_id: the match that it is for.
+    :ivar seat: number of the seat that it is for.
     :ivar expires_at: seconds since the Unix epoch.
     """
 
@@ -146,9 +155,9 @@ class Addresses:
     """
     How many addresses a fleet has for game servers; each is in one of these counts.
 
-    :ivar free: game servers that could be given one now.
-    :ivar bound: those that have one, or are about to bind it.
-    :ivar quarantined: addresses that could not be bound, and rest for a while.
+    :ivar free: available now.
+    :ivar bound: bound by a game server, or about to be.
+    :ivar quarantined: not used for a while, because they could not be bound.
     """
 
     free: int
@@ -159,9 +168,9 @@ class Addresses:
 @attrs.frozen
 class Issued:
     """
-    A certificate and what proves its possession.
+    A certificate and its private key.
 
-    :ivar certificate: leaf first, then what links it to the anchor, PEM.
+    :ivar certificate: leaf first, then the chain to the anchor, PEM.
     :ivar key: the leaf's private key, PEM.
     """
 
@@ -177,7 +186,7 @@ class Placement:
     :ivar server: the game server's label inside the realm.
     :ivar address: name or IP address that players connect to.
     :ivar port: UDP.
-    :ivar certificate: the trust anchor players verify it with, PEM.
+    :ivar certificate: the trust anchor for verifying the game server, PEM.
     """
 
     server: str
@@ -186,7 +195,7 @@ class Placement:
     certificate: str
 
 
-#: How a match can be over: codes of `vinom.errors.Code`.
+#: The reasons why a match is over: codes of `vinom.errors.Code`.
 EndReason = Literal[
     "finished",
     "void",
@@ -202,14 +211,15 @@ EndReason = Literal[
 @attrs.frozen
 class MatchEnd:
     """
-    What is known about a match that is over.
+    The end of a match.
 
+    :ivar match_id: of the match.
     :ivar reason: one of `EndReason`.
-    :ivar outcome: JSON-like ``{round, places, scores}``, if a round was ended.
+    :ivar outcome: ``{round, places, scores}``; ``None`` if no round has ended.
     :ivar present: the seats that were connected at the end.
-    :ivar version: the last state's version.
-    :ivar view_hash: of the last public view, 16 hexadecimal digits.
-    :ivar report: where the crash report is, for operators.
+    :ivar version: of the last state.
+    :ivar view_hash: fingerprint of the last public view, 16 hexadecimal digits.
+    :ivar report: path of the crash report, for operators.
     """
 
     match_id: str

@@ -1,8 +1,8 @@
 """
-The ports: what our services ask of the world, in the words of the domain.
+The ports: interfaces through which our services use storage, fleets and each other.
 
 Every method is one atomic step. Storage methods fail with
-`vinom.errors.StoreUnavailable` when the outcome is unknown.
+`vinom.errors.StoreUnavailable` if the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vinom.model import (
 
 class IEntryStore(Interface):
     """
-    Entries of players who wait, shared by every node of one deployment.
+    Queue entries, shared by all nodes of one deployment.
 
     Entries with the same game and options are one queue, the longest wait first. No
     method reads more of a queue than it returns.
@@ -37,12 +37,12 @@ class IEntryStore(Interface):
 
     def add(entry: QueueEntry) -> Deferred[bool]:
         """
-        Keep *entry*, suspended or not. Fires ``False`` if one of its players has an
-        entry already.
+        Store *entry*, suspended or not. Fires ``False`` if one of its players already
+        has an entry.
         """
 
     def remove(entry_id: str) -> Deferred[bool]:
-        """Forget an entry. Fires ``False`` if it was not there (claimed, perhaps)."""
+        """Remove an entry. Fires ``False`` if it is not there (perhaps claimed)."""
 
     def suspend(entry_id: str) -> Deferred[bool]:
         """
@@ -56,13 +56,13 @@ class IEntryStore(Interface):
 
     def claim(entry_ids: Sequence[str]) -> Deferred[bool]:
         """
-        Remove all these entries, or none.
+        Remove all of these entries, or none.
 
         Fires ``False`` if one of them is gone or suspended.
         """
 
     def entry_of(player_id: str) -> Deferred[QueueEntry | None]:
-        """Find the one entry that has this player."""
+        """Find the entry of this player; ``None`` if there is none."""
 
     def place(entry_id: str) -> Deferred[int]:
         """
@@ -75,28 +75,30 @@ class IEntryStore(Interface):
         """
         List the entries of a queue that can be matched, longest wait first.
 
+        :param game: the queue's game.
+        :param options: the queue's options, canonical JSON.
         :param most: list at most this many.
         """
 
     def waiting(game: str, options: bytes) -> Deferred[Waiting]:
-        """Count who waits in a queue."""
+        """Count the players in a queue."""
 
     def counts() -> Deferred[QueueCounts]:
-        """Count who waits in all queues."""
+        """Count the players in all queues."""
 
 
 class IPlayerStore(Interface):
     """Players who have said hello, each found by the hash of a secret key."""
 
     def keep(key_hash: str, player: Player, expires_at: float) -> Deferred[None]:
-        """Remember *player*; a later call moves the expiry (Unix seconds)."""
+        """Store *player*; a later call moves the expiry (Unix seconds)."""
 
     def find(key_hash: str) -> Deferred[Player | None]:
-        """Find a player by the hash of its key; ``None`` when expired."""
+        """Find a player by the hash of its key; ``None`` if unknown or expired."""
 
 
 class IMatchStore(Interface):
-    """Running matches and, for a while, ended ones."""
+    """Running matches, and ended ones for a while."""
 
     def open(plan: MatchPlan) -> Deferred[bool]:
         """
@@ -105,27 +107,27 @@ class IMatchStore(Interface):
         """
 
     def place(match_id: str, placement: Placement) -> Deferred[bool]:
-        """Record where it is played; ``False`` if it is over."""
+        """Record where a match is played; fires ``False`` if it is over."""
 
     def end(end: MatchEnd, expires_at: float) -> Deferred[bool]:
-        """Record that it is over; ``False`` if it was already."""
+        """Record the end of a match; fires ``False`` if it was over already."""
 
     def release(match_id: str, player_id: str) -> Deferred[bool]:
         """
-        Let a player of a running match queue again: it was removed, or left for good.
-        Fires ``False`` if it is not in this match.
+        Let a player of a running match queue again, who was removed or left for good.
+        Fires ``False`` if the player is not in this match.
         """
 
     def match_of(
         player_id: str,
     ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
-        """Find the running match of a player."""
+        """Find the running match of a player; ``None`` if there is none."""
 
     def last_end(player_id: str) -> Deferred[MatchEnd | None]:
-        """How this player's latest match ended, until it is forgotten."""
+        """Find the end of this player's latest match; ``None`` if it has expired."""
 
     def running() -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
-        """Every running match, oldest first."""
+        """List the running matches, oldest first."""
 
 
 class IGameServer(Interface):
@@ -135,77 +137,78 @@ class IGameServer(Interface):
     Implemented once, by `vinom.fleet.server.GameServer`, for all kinds of fleets.
     """
 
-    server_id = Attribute("The label that it names itself by, inside the realm.")
+    server_id = Attribute("Its label inside the realm, as in its `Ready` message.")
 
     def wanted() -> Deferred[None]:
         """
         Wait until it is linked to this node and a match needs an address for it.
 
-        Fires at most once per call. Addresses may be few: take one only then.
+        Addresses may be few: take one only when this fires.
         """
 
     def bind(interface: str, port: int) -> Deferred[bool]:
         """
         Have it bind a UDP port where it runs; after `wanted`.
 
-        Fires ``False`` if the port cannot be had. Then it waits to be `wanted`
-        again, and another port can be tried.
+        Fires ``False`` if the port cannot be bound. Then wait until it is `wanted`
+        again, and try another port.
         """
 
     def ended(how: Exit) -> None:
-        """Its process is gone, and nobody has its port any more. Called once."""
+        """Note that its process has ended, and its port is free. Called once."""
 
 
 class IFleet(Interface):
     """
     The supply of game servers, and of the addresses where players reach them.
 
-    Processes of this machine (`vinom.fleet.local`), pods, or whatever an allocator
-    hands out. Rooms, matches and control links are not its concern: a game server
-    dials the node, and `vinom.fleet.fleet` finds whose link it is.
+    They are processes of this machine (`vinom.fleet.local`), pods, or servers of an
+    allocator. A fleet does not deal with rooms, matches and control links: a game
+    server dials the node, and `vinom.fleet.fleet` finds out whose link it is.
     """
 
     def start(server: IGameServer) -> Deferred[ServerAddress]:
         """
-        Start a game server that dials this node and names itself ``server_id``.
+        Start a game server that dials this node and identifies itself as ``server_id``.
 
-        Fires when players can reach it, with where: it was `IGameServer.wanted` and
-        has bound its port (`IGameServer.bind`). Cancelling kills it.
+        Fires with its address when players can reach it: it was `IGameServer.wanted`
+        and has bound its port (`IGameServer.bind`). Cancelling kills it.
 
-        :raises NoCapacity: it cannot be started, or ended before that: then, and
-            only then, `IGameServer.ended` was called first.
-        :raises ValueError: this id was started, and has not ended.
+        :raises NoCapacity: it cannot be started; or it ended before players could
+            reach it, and only then `IGameServer.ended` was called first.
+        :raises ValueError: a game server with this id is running.
         """
 
     def admits(server_id: str, pid: int) -> bool:
         """
         Can a process that dialed this node be this game server?
 
-        :param pid: what that process says it is, where it runs. A fleet that cannot
-            see its processes has another proof of who dials, and accepts any.
+        :param server_id: as that process identifies itself.
+        :param pid: its process id, as it reports it. A fleet that cannot see its
+            processes has another proof of their identity, and accepts any.
         """
 
     def addresses() -> Addresses:
         """Count the addresses; while none is free, no game server is `wanted`."""
 
     def stop(server_id: str, kill: bool = False) -> None:
-        """Ask it to end (SIGTERM), or make it (SIGKILL). Unknown ids are ignored."""
+        """Ask it to end (SIGTERM), or kill it (SIGKILL). Unknown ids are ignored."""
 
     def close() -> Deferred[None]:
-        """End every game server that was started here; fires when all have ended."""
+        """End all game servers that were started here; fires when all have ended."""
 
 
 class IMatchWatch(Interface):
-    """Receives what happens to a match that a game server plays."""
+    """Gets the events of a match that a game server plays."""
 
     def started(match_id: str) -> None:
-        """Match time runs."""
+        """Note that match time has started."""
 
     def seat_changed(match_id: str, seat: int, state: str) -> None:
-        """A seat's connection is "joined", "dropped", "returned" or "left"."""
+        """Note that a seat is now "joined", "dropped", "returned" or "left"."""
 
     def round_ended(match_id: str, outcome: dict[str, Any]) -> None:
-        """A round has an outcome; the match may go on."""
+        """Note the outcome of a round; the match may continue."""
 
     def ended(end: MatchEnd) -> None:
-        """It is over, for whatever reason; called exactly once."""
+        """Note that the match is over, for any reason; called exactly once."""

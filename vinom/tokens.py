@@ -1,8 +1,8 @@
 """
 Connect tokens: the signed proof that a player has a seat in a match.
 
-A token is a JWS in compact form, signed with Ed25519. Whoever verifies one
-holds public keys only and cannot mint. Source: docs/protocol/tokens.rst.
+A token is a JWS in compact form, signed with Ed25519. A verifier has public keys only
+and cannot mint tokens. Source: docs/protocol/tokens.rst.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from msgspec import Meta, Struct
 
 from vinom.errors import Code, Misconfigured, Refused
 
-#: Longest token accepted, characters: it has to fit a JOIN in one datagram.
+#: Longest token accepted, characters: a JOIN with it must fit into one datagram.
 LONGEST_TOKEN = 900
 
-#: What the header's ``typ`` says, so that no other JWT of the same keys passes.
+#: The header's ``typ``, so that no other JWT of the same keys is accepted.
 _TYPE = "vinom-connect+jwt"
 _ALGORITHM = "EdDSA"
 
-#: RFC 4648's alphabet for URLs in the older one's letters, of which none are left.
+#: Translates RFC 4648's alphabet for URLs; letters of the older one become invalid.
 _TO_BASE64 = str.maketrans("-_+/=", "+/!!!")
 
 _ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -45,10 +45,14 @@ _ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
 @attrs.frozen
 class Claims:
     """
-    What a connect token says; never which process hosts the match.
+    The contents of a connect token; it does not name the process that hosts the match.
 
+    :ivar realm: domain of the game servers that accept it.
+    :ivar match_id: the match.
+    :ivar player_id: the player.
+    :ivar seat: the seat's number.
     :ivar expires_at: seconds since the Unix epoch.
-    :ivar token_id: names this token, so that it can be used up.
+    :ivar token_id: identifies this token, so that it can be used only once.
     """
 
     realm: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(253)))
@@ -66,7 +70,7 @@ class Claims:
 
 
 class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
-    """The claims as they are signed, under their registered names."""
+    """The claims in the signed form, under their registered names."""
 
     iss: Annotated[str, Meta(min_length=1, max_length=253)]
     sub: _ShortText
@@ -84,18 +88,23 @@ class TokenSigner:
     """
     Mint connect tokens with one private key.
 
-    :param key_id: names the key among the verifiers' keys.
-    :param private_pem: Ed25519 private key, PEM.
-    :raises Misconfigured: that is not such a key.
+    :ivar key_id: identifies the key among the verifiers' keys.
     """
 
     def __init__(self, key_id: str, private_pem: bytes) -> None:
+        """
+        Load the key.
+
+        :param key_id: identifies the key among the verifiers' keys.
+        :param private_pem: Ed25519 private key, PEM.
+        :raises Misconfigured: it isn't such a key.
+        """
         self.key_id = key_id
         self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._key = _private_key(key_id, private_pem)
 
     def sign(self, claims: Claims) -> str:
-        """Make the token that says *claims*; its expiry is in whole seconds."""
+        """Make a token with *claims*; its expiry is rounded up to whole seconds."""
         payload = _Payload(
             iss=claims.realm,
             sub=claims.player_id,
@@ -113,31 +122,33 @@ class TokenSigner:
 
 
 class TokenVerifier:
-    """
-    Check connect tokens with the public keys of one deployment.
-
-    :param keys: key id to Ed25519 public key, PEM; several while keys rotate.
-    :param realm: tokens of any other realm are refused.
-    :param leeway: how far the signer's clock may be behind ours, seconds.
-    :raises Misconfigured: one of the keys is none.
-    """
+    """Check connect tokens with the public keys of one deployment."""
 
     def __init__(
         self, keys: Mapping[str, bytes], realm: str, leeway: float = 30.0
     ) -> None:
+        """
+        Load the keys.
+
+        :param keys: Ed25519 public keys, PEM, by key id; several during a rotation.
+        :param realm: tokens of any other realm are refused.
+        :param leeway: how far the signer's clock may be behind ours, seconds.
+        :raises Misconfigured: one of the keys isn't such a key.
+        """
         self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._keys = {name: _public_key(name, pem) for name, pem in keys.items()}
-        # Keys by the first part of tokens that were good. A signer writes the same
-        # header each time: PyJWT reads it once, and what is left of later tokens is a
-        # signature over the rest. PyJWT takes two thirds of its time again.
+        # Keys by the first part (the header) of valid tokens. A signer writes the same
+        # header each time, so PyJWT reads it once, and later tokens need only their
+        # signature checked. With PyJWT that takes two thirds longer.
         self._headers: dict[str, Ed25519PublicKey] = {}
         self._realm = realm
         self._leeway = leeway
 
     def verify(self, token: str, now: float) -> Claims:
         """
-        Return what *token* says, if one of our keys signed it.
+        Return the claims of *token*, if one of our keys signed it.
 
+        :param token: as the player sent it.
         :param now: seconds since the Unix epoch.
         :raises Refused: ``bad_token`` or ``token_expired``.
         """
@@ -159,7 +170,10 @@ class TokenVerifier:
 
     def _open(self, token: str) -> _Payload:
         if len(token) > LONGEST_TOKEN:
-            raise Refused(Code.BAD_TOKEN, "the token is too long")
+            raise Refused(
+                Code.BAD_TOKEN,
+                f"the token has {len(token)} characters, limit {LONGEST_TOKEN}",
+            )
         header = token.partition(".")[0]
         try:
             key = self._headers.get(header)
@@ -167,7 +181,7 @@ class TokenVerifier:
                 return _decode(_verified(token, key))
             key = self._key_for(token)
             signed = self._jws.decode(token, key, algorithms=[_ALGORITHM])
-            # Not before: only those who sign may add to it.
+            # Not before the check: only tokens that we signed may add to it.
             self._headers[header] = key
             return _decode(signed)
         except (
@@ -176,12 +190,12 @@ class TokenVerifier:
             msgspec.MsgspecError,
             ValueError,
         ) as error:
-            # What exactly is wrong helps nobody but a forger.
+            # The exact reason would help only a forger.
             raise Refused(Code.BAD_TOKEN, "the token is not valid") from error
 
     def _key_for(self, token: str) -> Ed25519PublicKey:
         header = self._jws.get_unverified_header(token)
-        # Only this exact header is ever made: nothing in it is negotiated.
+        # Signers make only this exact header: nothing in it is negotiated.
         if header.get("typ") != _TYPE or header.get("alg") != _ALGORITHM:
             raise Refused(Code.BAD_TOKEN, "not a connect token")
         key = self._keys.get(header.get("kid", ""))
@@ -195,7 +209,7 @@ def _verified(token: str, key: Ed25519PublicKey) -> bytes:
     Take the payload of a token whose header is known.
 
     :raises InvalidSignature: *key* did not sign it.
-    :raises ValueError: it is not made of three parts in base64url.
+    :raises ValueError: it does not have three parts in base64url.
     """
     signed, _, signature = token.rpartition(".")
     key.verify(_unbase64(signature), signed.encode("ascii"))
@@ -211,9 +225,11 @@ def _private_key(key_id: str, pem: bytes) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
-        raise Misconfigured(f"token key {key_id!r} is no private key in PEM") from error
+        raise Misconfigured(
+            f"token key {key_id!r} must be a private key in PEM"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise Misconfigured(f"token key {key_id!r} is not an Ed25519 private key")
+        raise Misconfigured(f"token key {key_id!r} must be an Ed25519 private key")
     return key
 
 
@@ -222,7 +238,9 @@ def _public_key(key_id: str, pem: bytes) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(pem)
     except ValueError as error:
-        raise Misconfigured(f"token key {key_id!r} is no public key in PEM") from error
+        raise Misconfigured(
+            f"token key {key_id!r} must be a public key in PEM"
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise Misconfigured(f"token key {key_id!r} is not an Ed25519 public key")
+        raise Misconfigured(f"token key {key_id!r} must be an Ed25519 public key")
     return key

@@ -17,19 +17,19 @@ def through(
 ) -> list[tuple[float, bytes]]:
     """Send a hundred datagrams; gives what arrived and when."""
     clock, arrived = Clock(), list[tuple[float, bytes]]()
-    worn = Conditioner(clock, conditions, seed)
+    network = Conditioner(clock, conditions, seed)
 
     def arrive(datagram: bytes, address: Address) -> None:
         assert address == HERE
         arrived.append((round(clock.seconds(), 6), datagram))
 
     for number in range(100):
-        carry = worn.outgoing if outward else worn.incoming
+        carry = network.outgoing if outward else network.incoming
         carry(b"%d" % number, HERE, arrive)
         clock.advance(0.01)
-    clock.advance(worn.longest_hold)
+    clock.advance(network.longest_hold)
     assert clock.getDelayedCalls() == []
-    assert worn.lost == 100 - len({datagram for _, datagram in arrived})
+    assert network.lost == 100 - len({datagram for _, datagram in arrived})
     return arrived
 
 
@@ -60,7 +60,7 @@ class ConditionerTests(SynchronousTestCase):
         """
         Without a delay a datagram is passed on within the same turn.
         """
-        worn = Conditioner(Clock(), Conditions(), 1)
+        network = Conditioner(Clock(), Conditions(), 1)
         arrived: list[bytes] = []
-        worn.incoming(b"now", HERE, lambda datagram, _: arrived.append(datagram))
-        self.assertEqual((arrived, worn.longest_hold), ([b"now"], 0.0))
+        network.incoming(b"now", HERE, lambda datagram, _: arrived.append(datagram))
+        self.assertEqual((arrived, network.longest_hold), ([b"now"], 0.0))

@@ -42,7 +42,7 @@ class SettingsTests(SynchronousTestCase):
             GameServerSettings,
         )
         self.assertEqual(500.0, read.limits().packet_burst)
-        place = read.place(Clock())  # type: ignore[arg-type]  # a clock is enough
+        place = read.make_recordings(Clock())  # type: ignore[arg-type]  # a clock is enough
         self.assertEqual((Path("/r"), 172800.0), (place.directory, place.most_age))
 
     def test_strangers(self) -> None:

@@ -393,7 +393,7 @@ class PlayTests(SynchronousTestCase):
         """
         Where players are given longer to come, a match waits longer.
         """
-        net = GameNet(join_patience=40.0)
+        net = GameNet(join_timeout=40.0)
         net.bind()
         net.open()
         net.player(0)

@@ -177,7 +177,7 @@ class PressureTests(SynchronousTestCase):
         for count, pause in steps:
             now += pause
             pressure.add(count, now)
-        pressure.alarm(now + Pressure.PATIENCE)
+        pressure.alarm(now + Pressure.RELIEF_AFTER)
         self.assertFalse(pressure.is_high)
 
 

@@ -58,7 +58,7 @@ def play(net: PacketNet, rounds: int = 30) -> tuple[list[bytes], list[str]]:
             kinds.append(f"k{number}")
             size = 2500 if number % 9 == 0 else 10
             event = Event(kinds[-1], "x" * size, number)
-            net.seat.tell(encoded(event), net.clock.seconds())
+            net.seat.send_message(encoded(event), net.clock.seconds())
         net.run(0.05)
     net.run(10.0)
     net.show(rounds + 1, b"last" + b"." * 3000)
@@ -145,7 +145,7 @@ class GoodNetworkTests(SynchronousTestCase):
             Round(outcome, 5, "ab"),
             Over(Code.FINISHED, outcome, 5, "ab"),
         ):
-            net.seat.tell(encoded(message), net.clock.seconds())
+            net.seat.send_message(encoded(message), net.clock.seconds())
         net.run(0.2)
         self.assertEqual(
             [
@@ -305,8 +305,8 @@ class ShortWayTests(SynchronousTestCase):
             Welcome(0, 1, b"r" * 16, "m", "g", (), 0, 0, 1, b""), messages, 0.0
         )
         link.receive(write_input(2, 0, 0, 0, []), 0.0)
-        link.tell(b"told", 0.0)
-        link.tell(b"more", 0.0)
+        link.send_message(b"told", 0.0)
+        link.send_message(b"more", 0.0)
         return link
 
     def test_as_the_long_way(self) -> None:
@@ -406,15 +406,15 @@ class BadNetworkTests(SynchronousTestCase):
         stream = MessageStream()
         net = PacketNet(messages=stream)
         net.join()
-        net.seat.tell(encoded(Event("one", None, 1)), net.clock.seconds())
+        net.seat.send_message(encoded(Event("one", None, 1)), net.clock.seconds())
         net.run(0.2)
         net.losing = lambda who, number, packet: who == "player"
-        net.seat.tell(encoded(Event("two", None, 1)), net.clock.seconds())
+        net.seat.send_message(encoded(Event("two", None, 1)), net.clock.seconds())
         net.run(0.2)
-        heard = net.player.heard
+        newest = net.player.last_message
         stream.add(encoded(Event("three", "x" * 1800, 1)))
-        for said, kinds in ((heard, ["three"]), (0, ["three"])):
-            later = PacketNet(messages=stream, heard=said)
+        for said, kinds in ((newest, ["three"]), (0, ["three"])):
+            later = PacketNet(messages=stream, last_message=said)
             later.run(1.0)
             told = [e.kind for e in later.player_events if isinstance(e, EventArrived)]
             self.assertEqual(kinds, told)
@@ -428,7 +428,7 @@ class BadNetworkTests(SynchronousTestCase):
         net.join()
         net.losing = lambda who, number, packet: True
         event = encoded(Event("k", "x" * 1000, 1))
-        kept = [net.seat.tell(event, net.clock.seconds()) for _ in range(100)]
+        kept = [net.seat.send_message(event, net.clock.seconds()) for _ in range(100)]
         self.assertFalse(all(kept))
 
     def test_many_joins(self) -> None:

@@ -303,7 +303,7 @@ class MessageTests(SynchronousTestCase):
             )
             got += reader.receive(first, parts)
         self.assertEqual(messages, got)
-        self.assertTrue(stream.acknowledge(reader.heard))
+        self.assertTrue(stream.acknowledge(reader.last_message))
         self.assertEqual(0, len(stream))
 
     def test_acknowledged_in_the_middle(self) -> None:

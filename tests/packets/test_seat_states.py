@@ -59,7 +59,7 @@ class MakeStateTests(SynchronousTestCase):
                 now = step * 0.04
                 if chance.random() < 0.2:
                     for link in (short, long):
-                        link.tell(b"told %d" % step, now)
+                        link.send_message(b"told %d" % step, now)
                 if chance.random() < 0.6:
                     number += 1
                     packet = chance.choice(
@@ -172,7 +172,7 @@ class StateAgainTests(SynchronousTestCase):
         waiting.receive(write_input(2, 0, 0, 0, []), 0.1)
         self.assertFalse(waiting.is_silent())
         self.assertNotEqual(waiting.take_packets(), [])
-        waiting.tell(b"told after", 0.2)
+        waiting.send_message(b"told after", 0.2)
         waiting.refuse("kicked", "go", 0.2)
         waiting.take_packets()
         self.assertTrue(waiting.is_silent())

@@ -52,7 +52,7 @@ class DeadlineTests(RoomCase):
         self.assertLess(rung, MOST_ADVANCES + 10)
         closed = self.ended(room)
         self.assertEqual(closed.end.reason, "crashed")
-        self.assertIn("more than 1000 deadlines in a second", closed.report or "")
+        self.assertIn("more than 1000 deadlines within a second", closed.report or "")
 
     def test_crawling_while_others_act(self) -> None:
         """

@@ -47,14 +47,18 @@ class AnswerTests(RoomCase):
 
     def test_outcomes(self) -> None:
         """
-        An outcome that nobody could send ends the room when it is made, not
-        later in whoever sends it.
+        An outcome that cannot be sent ends the room when it is made, not later, in the
+        code that sends it.
         """
         for outcome, why in (
-            ({"places": []}, "not an Outcome"),
-            (Outcome("one", ((0,),)), "not an Outcome with a round"),
-            (Outcome(1, (0, 1)), "places are tuples of tuples"),
-            (Outcome(1, ((0,), (7,))), "places seat 7"),
+            ({"places": []}, "return an Outcome whose round is an int"),
+            (Outcome("one", ((0,),)), "return an Outcome whose round is an int"),
+            (Outcome(1, (0, 1)), "places must be a tuple of tuples"),
+            (
+                Outcome(1, ((0,), (7,))),
+                "outcome() ranks seat 7, which does not exist; "
+                "this table has seats 0 to 1",
+            ),
             (Outcome(1, ((0,),), ("ten",)), "the score 'ten'"),
             (Outcome(1, ((0,),), [1, 2]), "scores a tuple of numbers"),
         ):
@@ -65,11 +69,14 @@ class AnswerTests(RoomCase):
         An event that cannot be sent ends the room too.
         """
         for said, why in (
-            (("told",), "'told' is not an Event"),
-            ((Event(3),), "with a text as its kind"),
+            (("told",), "the event 'told'; each event must be an Event"),
+            ((Event(3),), "an Event whose kind is a str"),
             ((Event("told", object()),), "'told' cannot be sent"),
             ((Event("told", 1 << 70),), "'told' cannot be sent"),
-            ((Event("psst", to=2),), "is for seat 2"),
+            (
+                (Event("psst", to=2),),
+                "event 'psst' is addressed to seat 2, but this table has seats 0 to 1",
+            ),
             (5, "not iterable"),
         ):
             self.assertIn(why, self.report_on(said=said))
@@ -83,8 +90,8 @@ class AnswerTests(RoomCase):
 
     def test_audiences(self) -> None:
         """
-        An audience that cannot be told from others ends the room, and whoever
-        asked sees nothing.
+        An audience that cannot be distinguished from others ends the room, and its
+        members are shown nothing.
         """
         self.assertIn("unhashable", self.report_on(public=["all"]))
         room = self.open_room(type("Wrong", (Answering,), {"public": [1]})())
@@ -95,7 +102,7 @@ class AnswerTests(RoomCase):
 
     def test_no_first_state(self) -> None:
         """
-        A start that forgets its return is told in words.
+        If start() has no return, the report says so.
         """
 
         class Forgetful(games.Teller):
@@ -119,7 +126,7 @@ class AnswerTests(RoomCase):
 
         room = self.open_room(Late())
         room.act(0, Say("hi"), 1001.0)
-        self.assertIn("only act() may raise", self.ended(room).report or "")
+        self.assertIn("raised Rejected; only act() may", self.ended(room).report or "")
 
 
 class Metronome(games.Teller):

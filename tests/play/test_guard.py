@@ -218,7 +218,7 @@ class GuardTests(SynchronousTestCase):
         room = self.play()
         room.act(0, Say("block 3"), 1.0)
         report = self.end_of(room).report or ""
-        self.assertIn("TooSlow: act() took 3.0 s, where nothing can", report)
+        self.assertIn("TooSlow: act() took 3.0 s in code that cannot be", report)
 
     def test_stopped_process(self) -> None:
         """

@@ -15,14 +15,14 @@ from tests.support.games import Quiet, Say
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
 from vinom.model import MatchPlan, SeatPlan
+from vinom.play.clock import longest_life
+from vinom.play.play import Recorded
 from vinom.play.room import (
     Closed,
     Emitted,
-    Recorded,
     Room,
     RoundOver,
     Started,
-    longest_life,
 )
 
 
@@ -530,9 +530,12 @@ class CrashTests(RoomCase):
 
     def test_deadlines_must_move_on(self) -> None:
         """
-        A game cannot keep its room busy for ever.
+        A game cannot keep its room busy forever.
         """
-        for game, why in ((games.Stuck(), "stays at"), (games.Crawling(), "deadlines")):
+        for game, why in (
+            (games.Stuck(), "deadline() is still 1.0 after advance()"),
+            (games.Crawling(), "deadlines"),
+        ):
             room = self.open_room(game)
             room.act(0, Say("wake 1.0"), 1000.5)
             while room.phase == "playing":
@@ -543,11 +546,14 @@ class CrashTests(RoomCase):
 
     def test_deadline_must_be_a_time(self) -> None:
         """
-        A deadline that is no number is a fault of the game.
+        A deadline that isn't a number is a fault of the game.
         """
         room = self.open_room()
         room.act(0, Say("wake nan"), 1001.0)
-        self.assertIn("use None for never", self.ended(room).report or "")
+        self.assertIn(
+            "return a match time, or None for no deadline",
+            self.ended(room).report or "",
+        )
 
     def test_failing_start(self) -> None:
         """

@@ -296,7 +296,7 @@ class GameNet:
         games: Mapping[str, Game[Any, Any]] | None = None,
         rooms_limit: int = 1,
         limits: ConnectionLimits | None = None,
-        join_patience: float = 10.0,
+        join_timeout: float = 10.0,
     ) -> None:
         self.reactor = BadReactor(seed)
         self.told: list[ToNode] = []
@@ -312,7 +312,7 @@ class GameNet:
             self._stop,
             rooms_limit=rooms_limit,
             limits=limits,
-            join_patience=join_patience,
+            join_timeout=join_timeout,
         )
         self.server.linked(self.told.append)
         self.signer = TokenSigner("k1", signing_key()[0])

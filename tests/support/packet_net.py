@@ -40,7 +40,7 @@ class PacketNet:
         conditions: Conditions = NEAR,
         setup: bytes = b"\x80",
         messages: MessageStream | None = None,
-        heard: int = 0,
+        last_message: int = 0,
     ) -> None:
         self.clock = Clock()
         self.worn = Conditioner(self.clock, conditions, seed)
@@ -48,7 +48,9 @@ class PacketNet:
         self.setup = setup
         self.messages = MessageStream() if messages is None else messages
         self.seat = SeatLink(PAYLOAD, 0.0)
-        self.player = PlayerLink(PAYLOAD, token="a.b.c", now=0.0, heard=heard)
+        self.player = PlayerLink(
+            PAYLOAD, token="a.b.c", now=0.0, last_message=last_message
+        )
         self.seat_events: list[SeatEvent] = []
         self.player_events: list[PlayerEvent] = []
         self.sent: list[tuple[str, bytes]] = []
@@ -101,7 +103,7 @@ class PacketNet:
         for event in self.seat.receive(packet, now):
             self.seat_events.append(event)
             if isinstance(event, JoinAsked):
-                self.messages.acknowledge(event.heard)
+                self.messages.acknowledge(event.last_message)
                 self.seat.welcome(self.make_welcome(), self.messages, now)
 
     def make_welcome(self) -> Welcome:

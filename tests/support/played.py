@@ -169,7 +169,7 @@ class ScriptedServer:
 
     def tell(self, message: Any) -> None:
         assert self.link is not None
-        self.link.tell(encode(message), self.reactor.seconds())
+        self.link.send_message(encode(message), self.reactor.seconds())
         self._pump()
 
     # What happens.
@@ -194,7 +194,7 @@ class ScriptedServer:
                 self.link.refuse(self.refusing, "no", now, self.retry_after)
             elif self.is_welcoming:
                 self._epoch += 1
-                self._messages.acknowledge(what.heard)
+                self._messages.acknowledge(what.last_message)
                 welcome = Welcome(
                     0,
                     self._epoch,

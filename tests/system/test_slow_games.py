@@ -49,7 +49,7 @@ class SlowGameTests(TestCase):
         """Wait until a process that was held up lets new players in again."""
         while True:
             log = self.node.log_end()
-            if log.rfind("told to come later") <= log.rfind("new players may come"):
+            if log.rfind("new players must wait") <= log.rfind("new players can join"):
                 return
             await deferLater(reactor, 0.1)
 

@@ -80,7 +80,7 @@ def run(
     began = seconds()
     progress = _Progress(sys.stderr, seconds, began)
     # Each call is made twice there.
-    guard = guard_games(2, is_told=False)
+    guard = guard_games(2, logs_slow=False)
     sizes = _sizes(game)
     for seats, seed in _trials(sizes, most, options.seed):
         if played >= len(sizes) and seconds() - began >= within:

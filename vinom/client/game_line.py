@@ -79,7 +79,7 @@ class GameLine:
     @property
     def message(self) -> int:
         """Number of the last reliable message part that arrived."""
-        return self._first if self.link is None else self.link.heard
+        return self._first if self.link is None else self.link.last_message
 
     @property
     def rtt(self) -> float | None:
@@ -165,7 +165,7 @@ class GameLine:
                     token=self._token,
                     resume=self._resume,
                     now=now,
-                    heard=self._first,
+                    last_message=self._first,
                 )
                 self._opened()
             elif isinstance(event, Disconnected):

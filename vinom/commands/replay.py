@@ -84,7 +84,7 @@ def _replay_file(
         if options.watch:
             result = _watched(recording, game, sys.stdout, time.sleep, options.speed)
         else:
-            result = replay(recording, game, guard=guard_games(is_told=False))
+            result = replay(recording, game, guard=guard_games(logs_slow=False))
     except OSError as error:
         raise Misconfigured(f"{path}: {error.strerror}") from error
     except (Misconfigured, Unreadable) as error:
@@ -140,7 +140,7 @@ def _watched(
     """Replay at the original pace, drawn on a terminal or printed as lines."""
     screen = Screen(out) if can_draw(out, os.environ) else None
     picture = Picture(recording.header.plan, game)
-    guard = guard_games(is_told=False)
+    guard = guard_games(logs_slow=False)
     shown_at = 0.0
 
     def watch(play: Play) -> None:

@@ -1,6 +1,6 @@
 """
-What a node and its game servers say to each other.
+The messages between a node and its game servers.
 
-MessagePack frames, the same over a UNIX socket and TCP, and the link that carries them:
+MessagePack frames, the same over a UNIX socket and TLS, and the link that carries them:
 whole, in order, sent at once.
 """

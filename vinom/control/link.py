@@ -1,9 +1,9 @@
 """
 Control links: frames between a node and its game servers.
 
-Both ends send at once and directly. `ITransport.write` only promises to send,
-and when that fails it throws away what the peer said before it died; here a
-link is read to its end, whatever becomes of our own words.
+Both ends send at once and directly. `ITransport.write` sends later, and if that fails,
+it discards what the peer sent before it died. Here a link is read to its end, even if
+sending fails.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from vinom.control.messages import (
 )
 from vinom.errors import PeerError
 
-#: How long a game server may take to name itself, seconds.
+#: How long a game server may take to send `Ready`, seconds.
 READY_SECONDS = 5.0
 
-#: What may wait for a peer that does not read, bytes.
+#: Most bytes that wait for a peer that does not read.
 UNSENT_LIMIT = 4 * 1024 * 1024
 
 #: How soon a full socket is tried again, seconds.
@@ -50,16 +50,17 @@ _RETRY_SECONDS = 0.02
 
 
 class _Link(Protocol):
-    """
-    One end of a control link: frames in, frames out.
-
-    :param clock: for what must be sent later.
-    """
+    """One end of a control link: frames in, frames out."""
 
     transport: ITCPTransport
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
+        """
+        Prepare.
+
+        :param clock: for messages that must be sent later.
+        """
         self._clock = clock
         self._frames = FrameReader()
         self._socket: socket.socket | None = None
@@ -76,7 +77,7 @@ class _Link(Protocol):
             if ISystemHandle.providedBy(self.transport)
             else None
         )
-        # Anything else (TLS, memory) sends in its own way.
+        # Other transports (TLS, memory) send in their own way.
         self._socket = handle if isinstance(handle, socket.socket) else None
 
     def dataReceived(self, data: bytes) -> None:
@@ -100,7 +101,7 @@ class _Link(Protocol):
             self.transport.abortConnection()
 
     def close(self) -> None:
-        """Close when everything that was sent is on its way."""
+        """Close once everything that was passed to `send` has left."""
         self._is_closing = True
         if self._is_open and not self._unsent:
             self.transport.loseConnection()
@@ -148,7 +149,7 @@ class _Link(Protocol):
                 return
             self._retry = self._clock.callLater(_RETRY_SECONDS, self._flush, to)
         except OSError:
-            # The peer is gone; its last words may still be unread.
+            # The peer is gone; its last messages may still be unread.
             self._unsent.clear()
         if self._is_closing and not self._unsent:
             self.transport.loseConnection()
@@ -163,28 +164,29 @@ class _Link(Protocol):
 
 
 class LinkOwner(Shape):
-    """What receives the messages of a game server: `vinom.fleet.server.GameServer`."""
+    """The receiver of a game server's messages: `vinom.fleet.server.GameServer`."""
 
     def received(self, message: AnyToNode) -> None:
-        """It sent this."""
+        """Handle a message from the game server."""
 
     def lost(self) -> None:
-        """The link is closed, and was read to its end."""
+        """Note that the link is closed, and was read to its end."""
 
 
-#: Called with each game server that named itself; ``None`` refuses the link.
+#: Called with each game server that sent `Ready`; ``None`` refuses the link.
 Arrived = Callable[[Ready, "ControlLink"], LinkOwner | None]
 
 
 class ControlLink(_Link):
-    """
-    The node's end of one link.
-
-    :param clock: for what must be sent later, and for silent peers.
-    :param arrived: called when the game server has named itself.
-    """
+    """The node's end of one link."""
 
     def __init__(self, clock: IReactorTime, arrived: Arrived) -> None:
+        """
+        Prepare.
+
+        :param clock: for messages that must be sent later, and for silent peers.
+        :param arrived: called when the game server has sent `Ready`.
+        """
         super().__init__(clock)
         self._arrived = arrived
         self._owner: LinkOwner | None = None
@@ -202,7 +204,7 @@ class ControlLink(_Link):
             owner.lost()
 
     def send(self, message: ToServer) -> None:
-        """Send it to the game server; without effect when that is gone."""
+        """Send *message* to the game server; without effect if it is gone."""
         self._send(message)
 
     def _frame_received(self, frame: bytes) -> None:
@@ -211,7 +213,9 @@ class ControlLink(_Link):
             self._owner.received(message)
             return
         if not isinstance(message, Ready):
-            raise PeerError("a game server must name itself first")
+            raise PeerError(
+                f"the first message must be Ready, not {type(message).__name__}"
+            )
         self._stop_alarm()
         self._owner = self._arrived(message, self)
         if self._owner is None:
@@ -219,7 +223,7 @@ class ControlLink(_Link):
 
     def _silent(self) -> None:
         self._alarm = None
-        self._log.info("control link closed: nobody named itself")
+        self._log.info("control link closed: no Ready message arrived in time")
         self.abort()
 
     def _stop_alarm(self) -> None:
@@ -229,16 +233,17 @@ class ControlLink(_Link):
 
 
 class ControlServer(ServerFactory):
-    """
-    Take the links that game servers dial, at any stream endpoint.
-
-    :param clock: for what must be sent later, and for silent peers.
-    :param arrived: called when a game server has named itself.
-    """
+    """Accept the links that game servers dial, at any stream endpoint."""
 
     noisy = False
 
     def __init__(self, clock: IReactorTime, arrived: Arrived) -> None:
+        """
+        Prepare.
+
+        :param clock: for messages that must be sent later, and for silent peers.
+        :param arrived: called when a game server has sent `Ready`.
+        """
         self._clock, self._arrived = clock, arrived
 
     def buildProtocol(self, addr: IAddress | None) -> ControlLink:
@@ -248,14 +253,7 @@ class ControlServer(ServerFactory):
 
 
 class ControlClient(_Link):
-    """
-    A game server's end of its link.
-
-    :param clock: for what must be sent later.
-    :param ready: the first message.
-    :param received: called with each message.
-    :param lost: called once, when the link is closed.
-    """
+    """A game server's end of its link."""
 
     def __init__(
         self,
@@ -264,6 +262,14 @@ class ControlClient(_Link):
         received: Callable[[AnyToServer], None],
         lost: Callable[[], None],
     ) -> None:
+        """
+        Prepare.
+
+        :param clock: for messages that must be sent later.
+        :param ready: the first message.
+        :param received: called with each message.
+        :param lost: called once, when the link is closed.
+        """
         super().__init__(clock)
         self._ready, self._received, self._lost = ready, received, lost
 
@@ -277,10 +283,10 @@ class ControlClient(_Link):
 
     def send(self, message: ToNode) -> None:
         """
-        Send it to the node: at once, and so before anything sent later elsewhere.
+        Send *message* to the node at once: before anything sent later elsewhere.
 
-        Nothing that players are sent depends on who came and went. Such messages of
-        one turn of the reactor leave together: each would cost as much as a datagram.
+        Seat changes need not precede any message to players, so those of one turn of
+        the reactor are sent together; each send costs as much as a datagram.
         """
         self._send(message, can_wait=isinstance(message, SeatChanged))
 
@@ -308,8 +314,8 @@ def dial(
     """
     Link a game server to its node.
 
-    :param endpoint: where the node takes links: a UNIX socket, or TLS.
-    :param clock: for what must be sent later.
+    :param endpoint: where the node accepts links: a UNIX socket, or TLS.
+    :param clock: for messages that must be sent later.
     :param ready: the first message.
     :param received: called with each message.
     :param lost: called once, when the link is closed.

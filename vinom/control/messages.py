@@ -1,8 +1,8 @@
 """
 The messages between a node and its game servers, on a control link.
 
-MessagePack structs in frames (`FrameReader`); the same over a UNIX socket and
-TLS. Those named ``Relay...`` are for seats whose players are connected to the node,
+MessagePack structs in frames (`FrameReader`), the same over a UNIX socket and TLS. The
+messages named ``Relay...`` are for seats and spectators that are connected to the node,
 which relays for them. Source: docs/protocol/control.rst.
 """
 
@@ -17,35 +17,37 @@ from msgspec import Meta, Struct, field
 from vinom.errors import PeerError
 from vinom.model import EndReason, MatchEnd, MatchPlan, SeatPlan, Ticket
 
-#: Both sides are of one deployment; a mismatch ends the game server.
+#: Version of the messages; if the two sides differ, the game server ends.
 CONTROL_PROTOCOL = 4
 
-#: Longest message, bytes: a match with many loadouts, far below what a
-#: process can afford to hold for its node.
+#: Longest message, bytes: enough for a match with many loadouts, and little memory.
 FRAME_LIMIT = 1024 * 1024
 
 _HEADER = 4
 
-#: One of `EndReason`, or a room would find out only while it closes.
+#: One of `EndReason`; checked here, so that a room can always close with it.
 _Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
 
 
 class ToServer(Struct, frozen=True, tag_field="t"):
-    """Root of what a node sends to a game server."""
+    """Root of the messages from a node to a game server."""
 
 
 class ToNode(Struct, frozen=True, tag_field="t"):
-    """Root of what a game server sends to its node."""
+    """Root of the messages from a game server to its node."""
 
 
 class Bind(ToServer, frozen=True, tag="bind"):
     """
-    Take this port and get ready; answered by `Bound` or `BindFailed`.
+    Bind this port and get ready; answered by `Bound` or `BindFailed`.
 
+    :ivar interface: IP address to bind.
+    :ivar port: UDP.
     :ivar server: label inside the realm; the certificate is for ``*.<server>.<realm>``.
+    :ivar realm: domain of all game servers' names.
     :ivar certificate: leaf and chain, PEM.
-    :ivar key: the leaf's private key, PEM; this process's own.
-    :ivar token_keys: key id to Ed25519 public key, PEM.
+    :ivar key: the leaf's private key, PEM; for this process only.
+    :ivar token_keys: Ed25519 public keys, PEM, by key id.
     """
 
     interface: str
@@ -61,8 +63,10 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
     """
     Host this match; answered by `RoomOpened` or `RoomEnded`.
 
-    :ivar is_relayed: it is a room of the node's, whose players are there, and the
-        node alone decides how long it may stand empty.
+    :ivar plan: of the match.
+    :ivar tickets: of its players.
+    :ivar is_relayed: whether it is a room of the node: its players are connected there,
+        and only the node decides how long it may stay empty.
     """
 
     plan: MatchPlan
@@ -71,7 +75,7 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
 
 
 class AddTicket(ToServer, frozen=True, tag="add_ticket"):
-    """A player comes again with a new ticket; answered by `TicketAdded`."""
+    """Admit a returning player's new ticket; answered by `TicketAdded`."""
 
     ticket: Ticket
 
@@ -91,7 +95,7 @@ class CloseRoom(ToServer, frozen=True, tag="close_room"):
 
 
 class Heartbeat(ToServer, frozen=True, tag="heartbeat"):
-    """Are you alive? Answered by `Alive` with the same number."""
+    """Check that the game server is alive; answered by `Alive` with the same number."""
 
     number: int
 
@@ -112,7 +116,7 @@ class RotateCookies(ToServer, frozen=True, tag="rotate_cookies"):
 
 
 class Stop(ToServer, frozen=True, tag="stop"):
-    """Say goodbye to players and exit."""
+    """End all matches, send players the end, and exit."""
 
 
 class Ready(ToNode, frozen=True, tag="ready"):
@@ -124,32 +128,32 @@ class Ready(ToNode, frozen=True, tag="ready"):
 
 
 class Bound(ToNode, frozen=True, tag="bound"):
-    """The port is ours."""
+    """The port is bound."""
 
     port: int
 
 
 class BindFailed(ToNode, frozen=True, tag="bind_failed"):
-    """The port could not be had; the process takes another `Bind`."""
+    """The port cannot be bound; the process accepts another `Bind`."""
 
     port: int
     why: str
 
 
 class TokenKeysTaken(ToNode, frozen=True, tag="token_keys_taken"):
-    """Tokens of the keys of `TokenKeys` with this number are valid here."""
+    """The keys of the `TokenKeys` with this number are in use."""
 
     number: int
 
 
 class RoomOpened(ToNode, frozen=True, tag="room_opened"):
-    """Players may come."""
+    """The room is open: players can connect."""
 
     match_id: str
 
 
 class TicketAdded(ToNode, frozen=True, tag="ticket_added"):
-    """This ticket is known now."""
+    """The ticket is admitted now."""
 
     label: str
 
@@ -167,20 +171,20 @@ class SeatChanged(ToNode, frozen=True, tag="seat_changed"):
 
 
 class MatchStarted(ToNode, frozen=True, tag="match_started"):
-    """Match time runs."""
+    """Match time has started."""
 
     match_id: str
 
 
 class RoundEnded(ToNode, frozen=True, tag="round_ended"):
-    """A round has an outcome; the room may go on."""
+    """A round has an outcome; the room may continue."""
 
     match_id: str
     outcome: dict[str, Any]
 
 
 class RoomEnded(ToNode, frozen=True, tag="room_ended"):
-    """The room is closed and its players know."""
+    """The room is closed; its players are sent the end."""
 
     end: MatchEnd
 
@@ -189,7 +193,7 @@ class CookieKeyReport(Struct, frozen=True):
     """
     One of a game server's cookie keys, without its secret.
 
-    :ivar number: what its cookies begin with.
+    :ivar number: first byte of its cookies.
     :ivar age: seconds since it was made.
     :ivar left: seconds until its cookies stop being valid; ``None`` for the key
         that makes them.
@@ -204,8 +208,10 @@ class Alive(ToNode, frozen=True, tag="alive"):
     """
     Answers `Heartbeat`; sent once more, with number 0, before a game server ends.
 
+    :ivar number: the heartbeat's.
     :ivar figures: counters and gauges by name, for metrics: see
         `vinom.reactor.figures`.
+    :ivar cookie_keys: those whose cookies are valid.
     """
 
     number: int
@@ -215,9 +221,12 @@ class Alive(ToNode, frozen=True, tag="alive"):
 
 class RelayWatch(ToServer, frozen=True, tag="relay_watch"):
     """
-    Somebody of the node plays in this match or watches it, or nobody does any more.
+    Start or stop relaying a match.
 
-    The node is sent states and events only while somebody does.
+    The game server sends states and events of it only in between.
+
+    :ivar match_id: of the match.
+    :ivar is_on: whether any player of the node plays in it or watches it.
     """
 
     match_id: str
@@ -226,12 +235,12 @@ class RelayWatch(ToServer, frozen=True, tag="relay_watch"):
 
 class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
     """
-    A seat's player came, by way of the node, or went; nothing answers.
+    A seat's player joined or left through the node; there is no answer.
 
     :ivar how: "join" (for the first time or again), "drop", "leave", or "bot": the
         game's bot has the seat from now on.
-    :ivar epoch: counts the seat's joins by way of the node; a message about one that
-        is no longer the newest is too late.
+    :ivar epoch: counts the seat's joins through the node; a message about an older
+        join is ignored.
     :ivar number: of the last action that the node passed on for this seat.
     """
 
@@ -244,9 +253,10 @@ class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
 
 class RelayNewcomer(ToServer, frozen=True, tag="relay_newcomer"):
     """
-    Somebody new joins a match that is played.
+    A newcomer joins a match that is being played.
 
-    :ivar seat: the number that the room will find for it.
+    :ivar seat: the number that the room will give the newcomer.
+    :ivar plan: the newcomer's seat.
     """
 
     match_id: str
@@ -256,10 +266,10 @@ class RelayNewcomer(ToServer, frozen=True, tag="relay_newcomer"):
 
 class RelayAction(ToServer, frozen=True, tag="relay_action"):
     """
-    A relayed seat acts; the next `RelayState`, or a `RelayRefusal`, answers.
+    A relayed seat acts; answered by the next `RelayState`, or a `RelayRefusal`.
 
     :ivar number: rises with each action of this seat.
-    :ivar data: the game's own action, JSON.
+    :ivar data: the action, JSON.
     """
 
     match_id: str
@@ -270,14 +280,15 @@ class RelayAction(ToServer, frozen=True, tag="relay_action"):
 
 class RelayState(ToNode, frozen=True, tag="relay_state"):
     """
-    What one turn changed, for all relayed seats and for spectators.
+    The changes of one turn, for all relayed seats and for spectators.
 
+    :ivar version: of the state.
     :ivar phase: "gathering", "playing", "over" or "closed".
     :ivar time: match time, seconds.
-    :ivar applied: by seat: number of the last action that this state answers.
+    :ivar applied: by seat, the number of the last action that this state answers.
     :ivar views: each once, JSON; none if only `applied` is new.
-    :ivar shown: by seat: which of the views; -1 are the spectators.
-    :ivar setup: what never changes, JSON; empty if there is nothing.
+    :ivar shown: by seat, the index of its view; -1 stands for spectators.
+    :ivar setup: the constant part of the view, JSON; may be empty.
     """
 
     match_id: str
@@ -292,9 +303,12 @@ class RelayState(ToNode, frozen=True, tag="relay_state"):
 
 class RelayEvent(ToNode, frozen=True, tag="relay_event"):
     """
-    Something happened once in the game, before the next `RelayState`.
+    An event of the game; it belongs before the next `RelayState`.
 
-    :ivar to: the only seat that may know; ``None`` is everybody.
+    :ivar version: of the state that it belongs to.
+    :ivar kind: the game's name for it.
+    :ivar data: the game's own.
+    :ivar to: the only seat that gets it; ``None`` for everybody.
     """
 
     match_id: str
@@ -306,10 +320,12 @@ class RelayEvent(ToNode, frozen=True, tag="relay_event"):
 
 class RelayRefusal(ToNode, frozen=True, tag="relay_refusal"):
     """
-    An action was not applied.
+    An action was refused and changed nothing.
 
+    :ivar number: the action's.
     :ivar code: one of `vinom.errors.Code`.
-    :ivar reason: the game's own code, or the field that is wrong.
+    :ivar reason: the game's own code, or the invalid field.
+    :ivar message: the reason, as a text.
     """
 
     match_id: str
@@ -322,9 +338,9 @@ class RelayRefusal(ToNode, frozen=True, tag="relay_refusal"):
 
 class RelayTaken(ToNode, frozen=True, tag="relay_taken"):
     """
-    A relayed seat is not the node's any more: its player came over UDP.
+    A seat is no longer relayed: its player connected over UDP.
 
-    :ivar epoch: of the join that this ended.
+    :ivar epoch: of the join that this ends.
     """
 
     match_id: str
@@ -334,7 +350,7 @@ class RelayTaken(ToNode, frozen=True, tag="relay_taken"):
 
 class RelayFailed(ToNode, frozen=True, tag="relay_failed"):
     """
-    What this match shows cannot be sent by way of the node; it goes on without.
+    The views of this match cannot be relayed; it continues for the other players.
 
     :ivar why: for the log.
     """
@@ -343,7 +359,7 @@ class RelayFailed(ToNode, frozen=True, tag="relay_failed"):
     why: str
 
 
-#: What a room's relayed players cause, and what they are sent.
+#: Messages to and from a room about its relayed players.
 ToRelayed = RelayWatch | RelaySeat | RelayNewcomer | RelayAction
 FromRelayed = RelayState | RelayEvent | RelayRefusal | RelayTaken | RelayFailed
 
@@ -403,18 +419,18 @@ def encode(message: ToServer | ToNode) -> bytes:
 
 def decode_to_server(payload: bytes) -> AnyToServer:
     """
-    Read what a node sent.
+    Read a message from a node.
 
-    :raises PeerError: not one of the messages; names the field.
+    :raises PeerError: it is not one of the messages; names the field.
     """
     return _decode(_to_server, payload)
 
 
 def decode_to_node(payload: bytes) -> AnyToNode:
     """
-    Read what a game server sent.
+    Read a message from a game server.
 
-    :raises PeerError: not one of the messages; names the field.
+    :raises PeerError: it is not one of the messages; names the field.
     """
     return _decode(_to_node, payload)
 
@@ -432,10 +448,10 @@ class FrameReader:
     """
     Cut a byte stream into frames.
 
-    Layout: 4-byte big-endian length, then that many payload bytes.
+    Layout: a 4-byte big-endian length, then as many payload bytes.
     Source: docs/protocol/control.rst, section "Frames".
 
-    :ivar limit: largest payload accepted, bytes.
+    :ivar limit: longest payload accepted, bytes.
     """
 
     limit: int = FRAME_LIMIT
@@ -447,7 +463,7 @@ class FrameReader:
 
     def next_frame(self) -> bytes | None:
         """
-        Take the oldest whole frame; ``None`` means "more bytes, please".
+        Take the oldest whole frame; ``None`` if there is none yet.
 
         :raises PeerError: the peer announced more than ``limit`` bytes.
         """

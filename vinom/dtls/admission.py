@@ -1,8 +1,8 @@
 """
-Who may cost us a handshake: shape, cookie, ticket (decisions 1 and 2).
+Decide which datagrams may start a handshake: shape, cookie, ticket (decisions 1, 2).
 
-Everything a stranger can make us do is here: reading three dozen bytes, one
-HMAC, two dictionary look-ups. No OpenSSL object is made before `Admit`.
+A stranger can make us read three dozen bytes, compute one HMAC and look up two
+dictionary entries, and nothing else. No OpenSSL object is made before `Admit`.
 Source: docs/protocol/udp-handshake.rst.
 """
 
@@ -31,16 +31,16 @@ from vinom.model import Ticket
 Address = tuple[str, int]
 
 _LABEL = 26
-#: Where a hello says how long its session is: after version and random.
+#: Where a hello has the length of its session: after version and random.
 _SESSION = RECORD_HEADER + HANDSHAKE_HEADER + 34
 
 
 @attrs.frozen
 class Drop:
     """
-    Answer nothing.
+    Ignore the datagram.
 
-    :ivar reason: a word for counters.
+    :ivar reason: the counter's name.
     """
 
     reason: str
@@ -48,7 +48,7 @@ class Drop:
 
 @attrs.frozen
 class Answer:
-    """Send this back, once; it is never longer than what was received."""
+    """Send *datagram* back, once; it is never longer than the one received."""
 
     datagram: bytes
 
@@ -58,7 +58,7 @@ class Admit:
     """
     Begin a handshake.
 
-    :ivar ticket: what the client showed; ``None`` for one without server name.
+    :ivar ticket: the client's ticket; ``None`` if it sent no server name.
     """
 
     ticket: Ticket | None
@@ -71,9 +71,9 @@ Verdict = Drop | Answer | Admit
 @attrs.frozen
 class StrangerLimits:
     """
-    What one network (`vinom.limits.pressure.network_of`) may ask.
+    Rates allowed to one network (`vinom.limits.pressure.network_of`).
 
-    :ivar hellos: without a good cookie; and as many with one.
+    :ivar hellos: hellos without a valid cookie; separately, as many with one.
     :ivar nameless: handshakes without server name.
     """
 
@@ -82,17 +82,18 @@ class StrangerLimits:
 
 
 CALM = StrangerLimits(hellos=Rate(500.0, 1000.0), nameless=Rate(0.5, 4.0))
-#: While much comes to nothing. A player needs two hellos, and repeats them.
+#: Used while many datagrams are useless. A player needs two hellos, and repeats them.
 TIGHT = StrangerLimits(hellos=Rate(20.0, 40.0), nameless=Rate(0.1, 1.0))
 
 
 @attrs.frozen
 class StrangerPolicy:
     """
-    What strangers may ask, and when it becomes less.
+    Rates allowed to strangers, and when they are reduced.
 
     :ivar calm: budgets of each network.
-    :ivar tight: the same while *junk* datagrams a second come to nothing.
+    :ivar tight: budgets while *junk* or more datagrams per second are useless.
+    :ivar junk: useless datagrams per second.
     """
 
     calm: StrangerLimits = CALM
@@ -102,7 +103,7 @@ class StrangerPolicy:
 
 @attrs.define
 class _Allowance:
-    """A bucket of tries that fills up again with time."""
+    """A bucket of tries that refills over time."""
 
     left: float
     since: float
@@ -117,9 +118,11 @@ class _Allowance:
 @attrs.define
 class _Shown:
     """
-    A ticket, and who has shown it.
+    A ticket, and which addresses have shown it.
 
-    :ivar answers: to hellos that name it when their network's budget is spent.
+    :ivar answers: allowance for hellos that name it once their network's budget
+        is spent.
+    :ivar tries: allowance for handshakes, by source address.
     """
 
     ticket: Ticket
@@ -133,23 +136,14 @@ class Admission:
 
     Times are seconds since the Unix epoch.
 
-    :param domain: ``<server>.<realm>``; the ticket is the label before it.
-    :param entropy: gives that many random bytes.
-    :param tries: handshakes at once for one ticket from one address.
-    :param tries_rate: how many of these come back per second.
-    :param nameless: handshakes at once for clients that send no server name,
-        all of them together.
-    :param nameless_rate: how many of these come back per second.
-    :param leeway: how far the clock that set an expiry may be behind, seconds.
-    :param policy: budgets of each network.
-    :ivar pressure: whether much comes to nothing.
-    :ivar outcomes: how many datagrams were judged how, by word.
+    :ivar pressure: whether too many datagrams are useless.
+    :ivar outcomes: counts of judged datagrams, by verdict.
     """
 
-    #: Addresses remembered per ticket. When more come (an observer who has
-    #: seen it and owns many) the oldest is forgotten: nobody is locked out.
+    #: Addresses stored per ticket. If there are more (an observer has seen the
+    #: ticket and owns many addresses) the oldest is dropped: nobody is locked out.
     ADDRESSES = 64
-    #: Tickets remembered per seat: the lobby makes one each time its player asks.
+    #: Tickets stored per seat: the lobby makes one each time the player asks.
     TICKETS = 8
 
     def __init__(
@@ -166,6 +160,21 @@ class Admission:
         leeway: float = 30.0,
         policy: StrangerPolicy | None = None,
     ) -> None:
+        """
+        Start without tickets.
+
+        :param domain: ``<server>.<realm>``; the ticket is the label before it.
+        :param now: the time.
+        :param entropy: returns as many random bytes as its argument.
+        :param cookie_period: how long one cookie key is the active one, seconds.
+        :param tries: burst of handshakes for one ticket from one address.
+        :param tries_rate: how many of these are regained per second.
+        :param nameless: burst of handshakes for clients that send no server name,
+            all of them together.
+        :param nameless_rate: how many of these are regained per second.
+        :param leeway: how far the clock that set an expiry may be behind, seconds.
+        :param policy: budgets of each network.
+        """
         policy = policy or StrangerPolicy()
         self._suffix = b"." + domain.encode("ascii").lower()
         self._cookies = CookieKeys(now, entropy, cookie_period)
@@ -184,7 +193,7 @@ class Admission:
         self.outcomes: Counter[str] = Counter()
 
     def add_ticket(self, ticket: Ticket) -> None:
-        """From now on a client that shows *ticket* gets a handshake."""
+        """Admit clients that show *ticket* from now on."""
         label = ticket.label.encode("ascii").lower()
         self._shown[label] = _Shown(ticket, _Allowance(self._tries, 0.0))
         labels = self._of_match.setdefault(ticket.match_id, {}).setdefault(
@@ -202,20 +211,20 @@ class Admission:
                 del self._shown[label]
 
     def rotate_cookies(self, now: float) -> None:
-        """Ask for cookies with a new key; those of the last one stay good."""
+        """Make cookies with a new key; those of the last one stay valid."""
         self._cookies.rotate(now)
 
     def cookie_keys(self, now: float) -> list[CookieKey]:
-        """List the keys whose cookies are good, without their secrets."""
+        """List the keys whose cookies are valid, without their secrets."""
         return self._cookies.known(now)
 
     @property
     def tickets(self) -> int:
-        """How many tickets are known."""
+        """How many tickets are stored."""
         return len(self._shown)
 
     def judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
-        """Say what a datagram from an unproven address deserves."""
+        """Decide what to do with a datagram from an unproven address."""
         verdict = self._judge(datagram, address, now)
         if isinstance(verdict, Drop):
             self.outcomes[verdict.reason] += 1
@@ -225,12 +234,12 @@ class Admission:
             self._count(1, now)
         else:
             self.outcomes["admitted"] += 1
-            # Its first hello was of use after all.
+            # Its first hello turned out to be useful.
             self._count(-1, now)
         return verdict
 
     def overflowed(self, count: int, now: float) -> None:
-        """So many datagrams of strangers were dropped unread."""
+        """Record that *count* datagrams from strangers were dropped unread."""
         self.outcomes["beyond_share"] += count
         self._count(count, now)
 
@@ -259,8 +268,8 @@ class Admission:
         if not is_client_hello(datagram):
             return _JUNK
         network = network_of(address[0])
-        # A good cookie comes first: the address of who shows it is no lie, so it
-        # does not depend on what others say in its network's name.
+        # A valid cookie is checked first: it proves the sender's address, so its
+        # budget does not depend on datagrams that others forge with that network.
         if _shows_cookie(datagram):
             checked = self._check_cookie(datagram, address, now)
             if isinstance(checked, Drop):
@@ -268,7 +277,7 @@ class Admission:
             if not self._proven.take(network, now):
                 return _TOO_MANY_HELLOS
             return self._judge_proven(checked, address, now)
-        # The address may be a lie, and with it whose budget this is.
+        # The address may be forged, so this may spend another network's budget.
         if not (self._hellos.take(network, now) or self._is_expected(datagram, now)):
             return _TOO_MANY_HELLOS
         try:
@@ -282,10 +291,10 @@ class Admission:
         """
         Does this hello name a ticket of ours that has answers left?
 
-        Who sees no player's line does not know a ticket, so whatever it sends in
-        a network's name, a player there is still given its cookie.
+        An attacker who cannot read a player's traffic has no ticket, so however
+        many hellos it forges from a network, a player there still gets a cookie.
         """
-        # Looked for, not read: a stranger can send hundreds of extensions.
+        # Searched for, not parsed: a stranger can send hundreds of extensions.
         before, found, _ = datagram.lower().partition(self._suffix)
         shown = self._shown.get(before[-_LABEL:]) if found else None
         return shown is not None and shown.answers.take(
@@ -299,8 +308,8 @@ class Admission:
             hello = parse_client_hello(datagram)
         except PeerError:
             return _BAD_HELLO
-        # OpenSSL goes on from message 1 only. A client that is asked for a
-        # cookie twice would go on from 2, so a bad one is not asked again.
+        # OpenSSL continues from message 1 only. A client that is asked for a
+        # cookie twice would continue from 2, so an invalid one is not asked again.
         is_good = hello.message == 1 and self._cookies.is_good(
             hello.cookie, _bound(hello, address), now
         )
@@ -314,7 +323,7 @@ class Admission:
         except PeerError:
             return _BAD_HELLO
         if name is None:
-            # Its own network's budget first: none takes everybody's.
+            # Its own network's budget first: no network can use up the common one.
             is_let_in = self._nameless_each.take(
                 network_of(address[0]), now
             ) and self._nameless.take(now, self._nameless_rate, self._nameless_burst)
@@ -360,7 +369,7 @@ _TOO_MANY = Drop("too_many_handshakes")
 
 
 def _shows_cookie(hello: bytes) -> bool:
-    """Is there a cookie? Reads two fields; what is cut before them has none."""
+    """Is there a cookie? Reads two fields; a hello cut before them has none."""
     if len(hello) <= _SESSION:
         return False
     place = _SESSION + 1 + hello[_SESSION]
@@ -368,7 +377,7 @@ def _shows_cookie(hello: bytes) -> bool:
 
 
 def _bound(hello: ClientHello, address: Address) -> bytes:
-    """What a cookie is bound to; no two pairs of address and hello are equal."""
+    """Return the bytes that a cookie covers; each address and hello has its own."""
     host, port = address
     family = b"6" if ":" in host else b"4"
     return b"%s%s|%d|%s" % (family, host.encode("ascii"), port, hello.parameters)

@@ -1,4 +1,9 @@
-"""One peer of a port; when each wants attention; last words, in case they are lost."""
+"""
+The peers of a DTLS port: their state, their deadlines, and repeated goodbyes.
+
+`Association` is one peer, `Agenda` orders the associations by their next deadline,
+and `Farewells` keeps each close_notify for a while, in case it was lost.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +23,20 @@ class Association:
     """
     One peer's encrypted conversation with this port.
 
-    Those who serve the peer may read the first five; the rest is the server's.
+    Code that serves the peer may use the first five; the rest is the server's.
 
-    :ivar ticket: what it showed; ``None`` for a client without server name.
-    :ivar owner: for whoever serves this peer; never looked at here.
+    :ivar address: the peer's host and port.
+    :ivar ticket: the one it showed; ``None`` for a client without server name.
+    :ivar owner: set by the code that serves this peer; this package does not use it.
     :ivar max_payload: longest payload of one record, bytes; 0 while it is not open.
+    :ivar is_open: whether payloads can pass.
+    :ivar channel: its OpenSSL connection.
     :ivar memory: the channel's, while it is open.
-    :ivar is_open: payloads can pass.
-    :ivar random: of the ClientHello, to know its copies by.
+    :ivar random: the ClientHello's random, which identifies its copies.
     :ivar began: when the handshake began, seconds on the caller's clock.
-    :ivar heard: when the peer last proved to be there.
-    :ivar booked: its place in the server's agenda; others there are stale.
+    :ivar received_at: when the last genuine record arrived, on the same clock.
+    :ivar booked: time of its valid entry in the agenda; other entries are stale.
+    :ivar is_over: whether it has ended.
     """
 
     address: Address
@@ -40,33 +48,33 @@ class Association:
     memory: Memory = attrs.field(init=False, repr=False)
     random: bytes = attrs.field(kw_only=True, repr=False)
     began: float = attrs.field(kw_only=True, repr=False)
-    heard: float = attrs.field(init=False, repr=False)
+    received_at: float = attrs.field(init=False, repr=False)
     booked: float = attrs.field(default=inf, init=False, repr=False)
     is_over: bool = attrs.field(default=False, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.heard = self.began
+        self.received_at = self.began
 
     def finish(self) -> None:
-        """The handshake is done, and the peer is who it should be."""
+        """Open the association: the handshake is done, and the peer is verified."""
         self.is_open = True
         self.max_payload = self.channel.max_payload
         self.memory = self.channel.memory
 
     def end(self) -> bool:
         """
-        Stop; both ends may want the end at once, and the second changes nothing.
+        Stop; a second call changes nothing (both ends may close at once).
 
-        :return: whether payloads could pass until now.
+        :returns: whether payloads could pass until now.
         """
         was_open, self.is_open, self.is_over = self.is_open, False, True
         self.max_payload = 0
         return was_open
 
     def due(self, idle: float, timeout: float) -> float | None:
-        """When it next wants attention, if nothing is heard until then."""
+        """When it is due next, if nothing is received until then."""
         if self.is_open:
-            return self.heard + idle
+            return self.received_at + idle
         if self.is_over:
             return None
         resend = self.channel.deadline()
@@ -77,14 +85,14 @@ class Association:
 @attrs.define(eq=False)
 class Agenda:
     """
-    Remember everybody of whom something becomes due.
+    Associations ordered by their next deadline.
 
-    There is one good entry per association, never later than it is due. What comes
-    up early is put back, so that a datagram costs nothing here. Times are seconds
-    on the caller's clock.
+    There is one valid entry per association, never later than it is due. An entry
+    that comes up early is put back, so a datagram costs nothing here. Times are
+    seconds on the caller's clock.
 
-    :ivar idle: silence that ends an association.
-    :ivar timeout: longest handshake.
+    :ivar idle: silence after which an association ends, seconds.
+    :ivar timeout: longest handshake, seconds.
     """
 
     idle: float
@@ -96,16 +104,16 @@ class Agenda:
         return len(self._heap)
 
     def remember(self, association: Association) -> None:
-        """It is new, or something of it may be due earlier than it was."""
+        """Add *association*, or move it up if it is due earlier than before."""
         due = association.due(self.idle, self.timeout)
-        # Not for each datagram of a handshake: a peer decides how many come.
+        # Not for each datagram of a handshake: the peer decides how many it sends.
         if due is not None and due < association.booked:
             association.booked = due
             self._entries += 1
             heapq.heappush(self._heap, (due, self._entries, association))
 
     def take_due(self, now: float) -> Iterator[Association]:
-        """Hand out what is due; each is to be attended to before the next."""
+        """Yield what is due; the caller deals with each before it takes the next."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             at, _, association = heapq.heappop(heap)
@@ -118,7 +126,7 @@ class Agenda:
             self.remember(association)
 
     def deadline(self) -> float | None:
-        """When something is due, at the earliest."""
+        """When the next association may be due; ``None`` if there is none."""
         heap = self._heap
         while heap and (heap[0][2].is_over or heap[0][0] != heap[0][2].booked):
             heapq.heappop(heap)
@@ -134,27 +142,30 @@ class _Farewell:
 
 class Farewells:
     """
-    Keep each close_notify for a few seconds, for a peer that goes on talking.
+    Keep each close_notify for a few seconds, for a peer that keeps sending.
 
     Times are seconds on the caller's clock.
-
-    :param lifetime: how long they are kept.
-    :param gap: least time between two copies to one address.
-    :param limit: how many addresses; the oldest is forgotten first.
     """
 
     def __init__(
         self, lifetime: float = 5.0, gap: float = 0.1, limit: int = 1024
     ) -> None:
+        """
+        Start empty.
+
+        :param lifetime: how long each is kept, seconds.
+        :param gap: least time between two copies to one address, seconds.
+        :param limit: most addresses; the oldest is dropped first.
+        """
         self._lifetime, self._gap, self._limit = lifetime, gap, limit
-        # In order of time, as every one of them lives equally long.
+        # In order of time, because all are kept equally long.
         self._kept: dict[Address, _Farewell] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def keep(self, address: Address, datagrams: list[bytes], now: float) -> None:
-        """Remember what was said to *address* last."""
+        """Keep the last *datagrams* sent to *address*."""
         self.expire(now)
         self._kept.pop(address, None)
         if len(self._kept) >= self._limit:
@@ -162,7 +173,7 @@ class Farewells:
         self._kept[address] = _Farewell(datagrams, now + self._lifetime, now)
 
     def repeat(self, address: Address, now: float) -> list[bytes]:
-        """The peer talks as if it had not heard: what to tell it again."""
+        """Return what to send again to a peer that keeps sending; perhaps nothing."""
         farewell = self._kept.get(address)
         if farewell is None or now >= farewell.until or now < farewell.again:
             return []
@@ -170,7 +181,7 @@ class Farewells:
         return farewell.datagrams
 
     def forget(self, address: Address) -> None:
-        """The peer has answered, or begins anew."""
+        """Drop what is kept for *address*: the peer has answered, or begins again."""
         self._kept.pop(address, None)
 
     def expire(self, now: float) -> None:

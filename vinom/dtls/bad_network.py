@@ -1,7 +1,8 @@
 """
-What a bad network does to datagrams: decided here, done elsewhere.
+A simulated bad network, for our own clients and for tests.
 
-A bad network for whoever wears it: our own clients, and tests.
+`Path` decides what happens to each datagram, and `Conditioner` is the datagram filter
+that does it: it loses, delays, doubles and reorders.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from twisted.internet.interfaces import IReactorTime
 from vinom.dtls.admission import Address
 from vinom.dtls.port import Pass
 
-#: The least time for which a datagram that is overtaken is held back, seconds.
+#: Least time that a datagram is held back to be overtaken, seconds.
 _SHORTEST_HOLD = 0.05
 _SHARE = [ge(0.0), le(1.0)]
-#: Longer is not a network any more, seconds.
+#: Longest mean delay that can be simulated, seconds.
 LONGEST_DELAY = 60.0
 
 
@@ -29,12 +30,12 @@ class Conditions:
     How bad a network is, in each direction. Shares are 0 to 1, times seconds.
 
     :ivar loss: share of datagrams that never arrive.
-    :ivar duplicate: share of the others that come twice, each copy on its own way.
-    :ivar reorder: share of copies that are held back as long again as they take
-        anyway, and for 50 ms at least, so that later ones overtake them.
-    :ivar delay: mean time on the way.
-    :ivar jitter: each copy takes up to so much more or less; it overtakes or is
-        overtaken when that is more than the pause between two datagrams.
+    :ivar duplicate: share of the others that arrive twice, each with its own delay.
+    :ivar reorder: share of copies whose delay is doubled, with 50 ms more at least,
+        so that later ones overtake them.
+    :ivar delay: mean delay.
+    :ivar jitter: each copy's delay differs from the mean by at most this; datagrams
+        change order if that is more than the pause between them.
     """
 
     loss: float = attrs.field(default=0.0, validator=_SHARE)
@@ -46,11 +47,13 @@ class Conditions:
     @jitter.validator
     def _check_jitter(self, _: object, jitter: float) -> None:
         if not jitter <= self.delay:
-            raise ValueError("jitter must not be more than delay: nothing comes early")
+            raise ValueError(
+                f"jitter must be at most delay ({self.delay} s), not {jitter} s"
+            )
 
     @property
     def longest(self) -> float:
-        """The longest time that a datagram can be on its way, seconds."""
+        """The longest delay that a datagram can have, seconds."""
         slowest = self.delay + self.jitter
         return slowest + max(slowest, _SHORTEST_HOLD) if self.reorder else slowest
 
@@ -59,21 +62,24 @@ class Path:
     """
     One direction of a network.
 
-    The luck of a datagram depends on *draw* and on how many came before it, and on
-    nothing else: with more loss the same ones are lost, and some others.
-
-    :param draw: chance: numbers from 0 to 1, but never 1.
+    What happens to a datagram depends only on *draw* and on the number of datagrams
+    before it: with more loss the same ones are lost, and some others.
     """
 
     def __init__(self, conditions: Conditions, draw: Callable[[], float]) -> None:
+        """
+        Start with the first datagram.
+
+        :param conditions: how bad it is.
+        :param draw: returns random numbers from 0 to 1, but never 1.
+        """
         self._conditions, self._draw = conditions, draw
 
     def delays(self) -> list[float]:
         """
         Send one datagram.
 
-        :returns: for each copy that arrives the time it takes, seconds; empty
-            if it is lost.
+        :returns: the delay of each copy that arrives, seconds; empty if it is lost.
         """
         draw, bad = self._draw, self._conditions
         is_lost, is_doubled = draw() < bad.loss, draw() < bad.duplicate
@@ -94,29 +100,35 @@ class Conditioner:
     """
     Lose, delay, double and reorder datagrams, in both directions.
 
-    A `vinom.dtls.port.IDatagramFilter`; several ports may wear the same one
-    and then share its luck.
+    A `vinom.dtls.port.IDatagramFilter`; several ports may share one, and then
+    share its random numbers.
 
-    :param seed: the same one has the same luck, whatever the clock.
     :ivar lost: how many datagrams were lost.
     """
 
     def __init__(
         self, clock: IReactorTime, conditions: Conditions, seed: str | int
     ) -> None:
+        """
+        Start with both directions as *conditions* say.
+
+        :param clock: delays datagrams.
+        :param conditions: how bad each direction is.
+        :param seed: the same seed gives the same losses and delays.
+        """
         self._clock = clock
-        # Seeding by text goes through a hash: these two have nothing in common.
+        # Seeding by text goes through a hash: the two sequences are independent.
         self._inward = Path(conditions, Random(f"{seed} in").random)
         self._outward = Path(conditions, Random(f"{seed} out").random)
         self.longest_hold = conditions.longest
         self.lost = 0
 
     def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
-        """A datagram came from *address*."""
+        """Pass on a datagram that arrived from *address*, or lose it."""
         self._carry(self._inward, datagram, address, pass_on)
 
     def outgoing(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
-        """A datagram is to go to *address*."""
+        """Pass on a datagram that is sent to *address*, or lose it."""
         self._carry(self._outward, datagram, address, pass_on)
 
     def _carry(

@@ -1,17 +1,16 @@
 """
-OpenSSL behind datagram borders: one end of one DTLS association.
+One end of one DTLS association: OpenSSL, fed and emptied in datagrams.
 
-A memory BIO is a stream, so what comes out is cut at record headers; OpenSSL
-repeats lost flights by its own timer on the real clock (first after a second),
-so the last flight is kept here and repeated sooner, on the caller's clock.
+`Channel` shakes hands, and keeps datagram borders. A memory BIO is a stream, so its
+output is cut at record headers. OpenSSL repeats lost flights by its own timer on the
+real clock (first after a second), so the last flight is kept here and repeated sooner,
+on the caller's clock.
 
-The four calls of OpenSSL that every record needs, without what surrounds them.
-
-pyOpenSSL's methods allocate a buffer and wrap their argument on each call, which
-costs as much as sealing a small record does. These call the same functions of the
-same library with bytes as they are and one buffer for all. They touch what
-pyOpenSSL keeps to itself: if that is not there, its own methods are used. Decision
-0018.
+`Memory` is the connection's pair of BIOs, with the four calls that every record needs.
+pyOpenSSL's methods allocate a buffer and wrap their argument on each call, which costs
+as much as sealing a small record. `DirectMemory` calls the same functions of the same
+library with plain bytes and one shared buffer. It uses pyOpenSSL's private attributes;
+if they do not exist, `PublicMemory` uses the public methods. Decision 0018.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from OpenSSL import SSL
 from vinom.dtls.events import Ending
 from vinom.dtls.records import cut_datagrams, is_one_record, without_plaintext_alerts
 
-#: Longest plaintext taken out of a record at once, bytes.
+#: Longest plaintext read from a record at once, bytes.
 LONGEST_PLAINTEXT = 2048
 _MOST = 16 * 1024
 
@@ -39,18 +38,18 @@ class Memory(Protocol):
     """One connection between two memory BIOs."""
 
     def put(self, datagram: bytes) -> None:
-        """Give it what came from the peer."""
+        """Write a *datagram* from the peer into it."""
 
     def open(self) -> bytes:
         """
         Take the payload of the next record.
 
-        :raises OpenSSL.SSL.Error: there is none, or never will be again.
+        :raises OpenSSL.SSL.Error: there is none now, or the connection is over.
         """
 
     def open_one(self, datagram: bytes) -> bytes:
         """
-        Give it a datagram of one record, and take that one's payload.
+        Write a datagram of one record, and take that record's payload.
 
         :raises OpenSSL.SSL.Error: as `open`.
         """
@@ -59,26 +58,31 @@ class Memory(Protocol):
         """
         Make a record.
 
-        :raises OpenSSL.SSL.Error: that is over.
+        :raises OpenSSL.SSL.Error: the connection is over.
         """
 
     def seal_one(self, payload: bytes) -> bytes:
         """
-        Make a record, and take all that is for the peer.
+        Make a record, and take all bytes for the peer.
 
         :raises OpenSSL.SSL.Error: as `seal`.
         """
 
     def take(self) -> bytes:
-        """Take all that is for the peer; empty if there is nothing."""
+        """Take all bytes for the peer; empty if there are none."""
 
 
 class PublicMemory:
-    """By pyOpenSSL's own methods."""
+    """`Memory` through pyOpenSSL's public methods."""
 
     __slots__ = ("_connection",)
 
     def __init__(self, connection: SSL.Connection) -> None:
+        """
+        Wrap a connection.
+
+        :param connection: one with memory BIOs.
+        """
         self._connection = connection
 
     def put(self, datagram: bytes) -> None:
@@ -109,14 +113,18 @@ class PublicMemory:
 
 class DirectMemory:
     """
-    By OpenSSL's functions.
-
-    :raises AttributeError: this pyOpenSSL keeps its things elsewhere.
+    `Memory` through OpenSSL's functions.
     """
 
     __slots__ = ("_fail", "_in", "_keep", "_out", "_ssl")
 
     def __init__(self, connection: SSL.Connection) -> None:
+        """
+        Wrap a connection.
+
+        :param connection: one with memory BIOs.
+        :raises AttributeError: this pyOpenSSL has other private names.
+        """
         inside: Any = connection
         self._keep = connection
         self._ssl, self._in, self._out = inside._ssl, inside._into_ssl, inside._from_ssl
@@ -135,7 +143,7 @@ class DirectMemory:
         return opened
 
     def open_one(self, datagram: bytes) -> bytes:
-        # `put` and `open`, without two calls: this is done for each input.
+        # `put` and `open` written out: this runs for each input.
         size = len(datagram)
         if _BIO_write(self._in, datagram, size) != size:
             raise SSL.Error("a memory BIO is full")
@@ -151,7 +159,7 @@ class DirectMemory:
             self._fail(self._ssl, result)
 
     def seal_one(self, payload: bytes) -> bytes:
-        # `seal` and `take`, likewise: for each state.
+        # `seal` and `take` written out: this runs for each state.
         result = _SSL_write(self._ssl, payload, len(payload))
         if result <= 0:
             self._fail(self._ssl, result)
@@ -172,28 +180,28 @@ class DirectMemory:
 if _lib is not None:
     _BIO_read, _BIO_write = _lib.BIO_read, _lib.BIO_write
     _SSL_read, _SSL_write = _lib.SSL_read, _lib.SSL_write
-    # One for all: what is read into it is copied out before anything else happens.
+    # One for all connections: each read is copied out before the next one.
     _buffer = _ffi.new("char[]", _MOST)
-    # Slices of it are bytes, and cost half of what `unpack` does.
+    # Slices of it are bytes, and cost half as much as `unpack`.
     _inside = _ffi.buffer(_buffer)
 
 
 def memory_of(connection: SSL.Connection) -> Memory:
-    """Find the fastest way that there is."""
+    """Return the fastest `Memory` that this pyOpenSSL supports."""
     try:
         return DirectMemory(connection)
     except (AttributeError, NameError):
         return PublicMemory(connection)
 
 
-#: Longest datagram looked at, bytes. Longer ones are nobody's DTLS flight.
+#: Longest datagram read, bytes. DTLS stacks send no longer flights.
 LONGEST_DATAGRAM = 2048
 
 #: First repetition of an unanswered flight, seconds; then doubled each time.
 FIRST_RESEND = 0.25
 _LAST_RESEND = 1.0
 
-#: A flight that is asked for is not repeated more often than this, seconds:
+#: Least time between two repetitions of a flight that the peer asks for, seconds:
 #: otherwise every spoofed datagram would be answered with a kilobyte.
 _RESEND_GAP = 0.1
 
@@ -202,14 +210,14 @@ RecordError = SSL.Error
 
 
 class ChannelClosed(Exception):
-    """The peer sent its close_notify; earlier payloads of the datagram are in."""
+    """The peer sent its close_notify, after the payloads already returned."""
 
 
 class ChannelBroken(Exception):
     """
-    OpenSSL gave up; what it wants to tell the peer is in `flush`.
+    OpenSSL gave up; `flush` returns its alert for the peer.
 
-    :ivar is_mistrust: because of the peer's certificate.
+    :ivar is_mistrust: whether the peer's certificate is the reason.
     """
 
     def __init__(self, error: SSL.Error) -> None:
@@ -218,7 +226,7 @@ class ChannelBroken(Exception):
 
 
 def ending_of(error: RecordError) -> Ending | None:
-    """Tell what it means that a record could not be opened; ``None``: nothing."""
+    """Return how *error* ends the association; ``None`` if it does not."""
     if isinstance(error, SSL.WantReadError):
         return None
     return "closed" if isinstance(error, SSL.ZeroReturnError) else "failed"
@@ -230,14 +238,13 @@ class Channel:
 
     Times are seconds on the caller's clock.
 
-    :param mtu: longest datagram to send, bytes.
-    :ivar is_finished: payloads can pass.
+    :ivar is_finished: whether the handshake is finished, so that payloads can pass.
     :ivar max_payload: longest payload of one record, bytes; 0 before that.
     :ivar memory: for the usual case, without the steps of `receive`, and of `send`
         and `flush`: its `open_one` takes a datagram that `is_one_record`, its
         `seal_one` a payload that is neither empty nor too long; both raise
         `RecordError`.
-    :ivar flight: what the peer may not have seen of the handshake.
+    :ivar flight: the last flight, while the peer may not have received it.
     """
 
     __slots__ = (
@@ -253,6 +260,12 @@ class Channel:
     )
 
     def __init__(self, context: SSL.Context, mtu: int) -> None:
+        """
+        Make a connection that has sent nothing.
+
+        :param context: the settings of the server's or the client's end.
+        :param mtu: longest datagram to send, bytes.
+        """
         self._connection = SSL.Connection(context, None)
         self._connection.set_ciphertext_mtu(mtu)
         self.memory = memory_of(self._connection)
@@ -266,7 +279,7 @@ class Channel:
 
     @property
     def connection(self) -> SSL.Connection:
-        """OpenSSL's object, to ask it things; feed it only through us."""
+        """OpenSSL's object, for reading its state; use `Channel` to feed it."""
         return self._connection
 
     def open_as_client(self, server_name: str, now: float) -> list[bytes]:
@@ -280,7 +293,7 @@ class Channel:
         """
         Answer a ClientHello whose cookie was checked; returns our flight.
 
-        :raises ChannelBroken: the hello asks for what we do not have.
+        :raises ChannelBroken: the hello asks for something we do not support.
         """
         self._connection.set_accept_state()
         self._connection.bio_write(hello)
@@ -295,7 +308,7 @@ class Channel:
         """
         Feed a datagram of the handshake; returns what to send.
 
-        Afterwards `is_finished` says whether it was the last one.
+        Afterwards `is_finished` is true if it was the last one.
 
         :raises ChannelBroken: OpenSSL gave up on the peer.
         """
@@ -320,14 +333,14 @@ class Channel:
         self.max_payload = self._connection.get_cleartext_mtu()
 
     def _keep(self, now: float) -> list[bytes]:
-        """Take what OpenSSL wrote; keep it in case it gets lost."""
+        """Take what OpenSSL wrote; keep it, in case it is lost on the way."""
         flight = self.flush()
         if flight:
             self.flight = flight
             self._flight_at = now
         if self.is_finished:
-            # Whoever finishes last cannot know whether its flight arrived, and
-            # whoever finishes first needs no answer: the timer stops for both.
+            # The end that finishes last cannot know whether its flight arrived, and
+            # the other one needs no answer: the timer stops for both.
             self._resend_at = None
         elif flight:
             self._resend_at = now + self._delay
@@ -337,18 +350,19 @@ class Channel:
         """
         Open the records of a datagram into *payloads*.
 
-        What was not sealed by the peer, or was seen before, adds nothing.
+        Forged records and copies add nothing.
 
-        :param datagram: empty for what came together with a handshake's end, or
-            overtook it.
-        :raises ChannelClosed: the peer said close_notify.
+        :param datagram: empty for records that arrived with the end of the
+            handshake, or before it.
+        :param payloads: the list to add to.
+        :raises ChannelClosed: the peer sent close_notify.
         :raises ChannelBroken: OpenSSL gave up on the peer.
         """
         memory = self.memory
         try:
             if is_one_record(datagram):
-                # Its payload is all there is, and asking again, which costs as
-                # much as the payload did, is saved.
+                # There is only one payload; asking for a second one would cost as
+                # much as the first.
                 payloads.append(memory.open_one(datagram))
                 return
             if datagram:
@@ -367,44 +381,46 @@ class Channel:
         Seal each of *payloads* as one record; `flush` hands them out.
 
         :raises ValueError: one is empty or longer than ``max_payload``.
-        :raises ChannelBroken: OpenSSL cannot any more.
+        :raises ChannelBroken: OpenSSL gave up.
         """
         most, seal = self.max_payload, self.memory.seal
         try:
             for payload in payloads:
                 if not 0 < len(payload) <= most:
-                    raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+                    raise ValueError(
+                        f"a payload must have 1 to {most} bytes, not {len(payload)}"
+                    )
                 seal(payload)
         except SSL.Error as error:
             raise ChannelBroken(error) from error
 
     def close(self) -> list[bytes]:
-        """Say close_notify, if there is somebody to say it to."""
+        """Send close_notify if the handshake is finished; returns what to send."""
         if self.is_finished:
-            # Broken before: then it is over without a word.
+            # If it broke before, it ends without close_notify.
             with suppress(SSL.Error):
                 self._connection.shutdown()
         return self.flush()
 
     def flush(self) -> list[bytes]:
-        """Take what is to be sent, in datagrams of whole records."""
+        """Take the bytes to send, in datagrams of whole records."""
         wrote = self.memory.take()
         if len(wrote) <= self._mtu:
             return [wrote] if wrote else []
         return cut_datagrams(wrote, self._mtu)
 
     def deadline(self) -> float | None:
-        """When to call `resend_due`; ``None`` when nothing waits for an answer."""
+        """When to call `resend_due`; ``None`` if no flight waits for an answer."""
         return self._resend_at
 
     def resend_due(self, now: float) -> list[bytes]:
-        """Repeat the last flight if it was unanswered for too long."""
+        """Repeat the last flight if it has been unanswered for too long."""
         if self._resend_at is None or now < self._resend_at:
             return []
         self._delay = min(2 * self._delay, _LAST_RESEND)
         self._resend_at = now + self._delay
-        # OpenSSL goes first: its copies have new record numbers, which a peer
-        # needs that took a record out of order and then could not use it.
+        # OpenSSL goes first: its copies have new record numbers. A peer that took
+        # a record out of order and then could not use it needs them.
         with suppress(SSL.Error):
             self._connection.DTLSv1_handle_timeout()
         self.flight = self.flush() or self.flight
@@ -419,5 +435,5 @@ class Channel:
         return self.flight
 
     def forget_flight(self) -> None:
-        """The peer has it."""
+        """Drop the last flight: the peer has received it."""
         self.flight = []

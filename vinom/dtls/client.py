@@ -2,7 +2,7 @@
 The client's end of one DTLS association.
 
 The server's certificate is verified with OpenSSL (chain, validity) and
-service-identity (name) before anything is sent or believed.
+service-identity (name) before any payload is sent or accepted.
 """
 
 from __future__ import annotations
@@ -30,13 +30,9 @@ class DtlsClient:
 
     Times are seconds on the caller's clock.
 
-    :param server_name: what the certificate must be for; it carries the ticket.
-    :param authority_pem: the trust anchors, PEM.
-    :param idle: silence that ends the association, seconds.
-    :param timeout: longest handshake, seconds.
-    :param mtu: longest datagram sent, bytes.
+    :ivar server_name: the name that the server's certificate must have.
     :ivar max_payload: longest payload of one record, bytes; 0 until connected.
-    :raises Misconfigured: the trust anchors cannot be read.
+    :ivar is_open: whether payloads can pass.
     """
 
     def __init__(
@@ -49,24 +45,36 @@ class DtlsClient:
         timeout: float = 10.0,
         mtu: int = 1200,
     ) -> None:
+        """
+        Prepare; `start` sends the first flight.
+
+        :param server_name: the name that the certificate must have; it carries the
+            ticket.
+        :param authority_pem: the trust anchors, PEM.
+        :param now: the time.
+        :param idle: silence after which the association ends, seconds.
+        :param timeout: longest handshake, seconds.
+        :param mtu: longest datagram sent, bytes.
+        :raises Misconfigured: the trust anchors cannot be read.
+        """
         self.server_name = server_name
         self.max_payload = 0
         self.is_open = False
         self._channel = Channel(client_context(authority_pem), mtu)
         self._idle, self._timeout = idle, timeout
-        self._began = self._heard = now
+        self._began = self._received_at = now
         self._is_over = False
         self._events: list[ClientEvent] = []
         self._datagrams: list[bytes] = []
         self._has_unsent = False
 
     def start(self, now: float) -> None:
-        """Say hello."""
-        self._began = self._heard = now
+        """Send the ClientHello."""
+        self._began = self._received_at = now
         self._datagrams += self._channel.open_as_client(self.server_name, now)
 
     def receive(self, datagram: bytes, now: float) -> None:
-        """Take a datagram that came from the server's address."""
+        """Take a datagram from the server's address."""
         if self._is_over or not 0 < len(datagram) <= LONGEST_DATAGRAM:
             return
         if self.is_open:
@@ -88,7 +96,7 @@ class DtlsClient:
         except (VerificationError, CertificateError):
             self._end("certificate")
             return
-        self._heard = now
+        self._received_at = now
         self.is_open = True
         self.max_payload = channel.max_payload
         self._events.append(Connected(self))
@@ -105,18 +113,18 @@ class DtlsClient:
         except ChannelBroken:
             ending = "failed"
         if payloads:
-            self._heard = now
+            self._received_at = now
             for payload in payloads:
                 self._events.append(Received(self, payload))
         if ending is not None:
             self._end(ending)
         elif datagram[:1] != _APPLICATION_DATA:
-            # The server may have missed our last flight.
+            # The server may not have received our last flight.
             self._datagrams += self._channel.flush()
 
     def send(self, payload: bytes) -> None:
         """
-        Seal *payload*; nothing happens before and after the association.
+        Seal *payload*; does nothing before and after the association.
 
         :raises ValueError: it is empty or longer than ``max_payload``.
         """
@@ -129,17 +137,17 @@ class DtlsClient:
             self._end("failed")
 
     def close(self, now: float) -> None:
-        """Say close_notify; makes no event."""
-        del now  # the server repeats what it missed, a client just leaves
+        """Send close_notify; makes no event."""
+        del now  # the server repeats its goodbye, a client does not
         self._end(None)
 
     def _end(self, reason: Ending | None) -> None:
-        """Stop; ``None`` says that our own side wants it."""
+        """Stop; *reason* is ``None`` if our own side closes."""
         if self._is_over:
             return
         self.is_open, self._is_over = False, True
         if reason == "failed":
-            # Its OpenSSL disagrees with ours: there is nobody to say goodbye to.
+            # The two OpenSSLs disagree, so the peer could not read a goodbye.
             self._datagrams += self._channel.flush()
         else:
             self._datagrams += self._channel.close()
@@ -152,7 +160,7 @@ class DtlsClient:
         if self._is_over:
             return
         if self.is_open:
-            if now >= self._heard + self._idle:
+            if now >= self._received_at + self._idle:
                 self._end("idle")
         elif now >= self._began + self._timeout:
             self._end("timeout")
@@ -160,22 +168,22 @@ class DtlsClient:
             self._datagrams += self._channel.resend_due(now)
 
     def deadline(self) -> float | None:
-        """When to call `alarm`; it moves on with every payload heard."""
+        """When to call `alarm`; every payload received moves it."""
         if self._is_over:
             return None
         if self.is_open:
-            return self._heard + self._idle
+            return self._received_at + self._idle
         expiry = self._began + self._timeout
         resend = self._channel.deadline()
         return expiry if resend is None else min(resend, expiry)
 
     def take_events(self) -> list[ClientEvent]:
-        """What happened since the last call, oldest first."""
+        """Return what happened since the last call, oldest first."""
         events, self._events = self._events, []
         return events
 
     def take_datagrams(self) -> list[bytes]:
-        """What is to be sent to the server."""
+        """Return the datagrams to send to the server."""
         if self._has_unsent:
             self._has_unsent = False
             self._datagrams += self._channel.flush()

@@ -1,4 +1,4 @@
-"""A client's UDP port, which wears DTLS and hands on at once: it has one peer."""
+"""A client's UDP port that speaks DTLS; it has one peer, so it delivers at once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ from vinom.reactor.alarm import Alarm
 
 class ClientPort(DatagramProtocol):
     """
-    Play on one server: a connected UDP socket around a `DtlsClient`.
-
-    :param host: the server's address, not a name.
-    :param deliver: gets the events, as they come.
-    :param refused: called when the operating system says that nobody listens
-        there (ICMP), or took the socket away; the port may be closed by then.
-    :param datagram_filter: stands between this port and the network.
+    One connection to one server: a connected UDP socket around a `DtlsClient`.
     """
 
     transport: IUDPTransport
@@ -39,6 +33,18 @@ class ClientPort(DatagramProtocol):
         refused: Callable[[], None],
         datagram_filter: IDatagramFilter | None = None,
     ) -> None:
+        """
+        Prepare; listening with this protocol starts the handshake.
+
+        :param clock: the time, and timed calls.
+        :param client: the DTLS end; this port feeds and empties it.
+        :param host: the server's address, not a name.
+        :param port: its UDP port.
+        :param deliver: gets the events at once.
+        :param refused: called if the operating system reports that nothing listens
+            there (ICMP), or closes the socket; the port may already be closed.
+        :param datagram_filter: stands between this port and the network.
+        """
         self._clock = clock
         self._client = client
         self._address = (host, port)
@@ -59,9 +65,9 @@ class ClientPort(DatagramProtocol):
         self._write = None
         self._alarm.stop()
         if not self._is_stopped:
-            # Nobody asked for it. Linux's poll and epoll report a refusal as an
-            # error without anything to read, which Twisted takes for the
-            # socket's end and so never calls `connectionRefused`.
+            # We did not close it. Linux's poll and epoll report a refusal as an
+            # error with nothing to read. Twisted takes that for the socket's end
+            # and never calls `connectionRefused`.
             self._is_stopped = True
             self._refused()
 
@@ -86,7 +92,7 @@ class ClientPort(DatagramProtocol):
         self._client.send(payload)
 
     def close(self) -> None:
-        """Say close_notify and close the socket; nothing is taken any more."""
+        """Send close_notify and close the socket; nothing more is received."""
         if self._is_stopped:
             return
         self._client.close(self._clock.seconds())
@@ -103,7 +109,7 @@ class ClientPort(DatagramProtocol):
             self.transport.stopListening()
 
     def flush(self) -> None:
-        """Deliver and send what there is."""
+        """Deliver all events and send all datagrams."""
         while events := self._client.take_events():
             self._deliver(events)
         for datagram in self._client.take_datagrams():
@@ -117,7 +123,7 @@ class ClientPort(DatagramProtocol):
     def _put(self, datagram: bytes, address: Address) -> None:
         if self._write is None:
             return
-        # What fails here is as good as lost on the way.
+        # A failure here has the same effect as a datagram lost on the way.
         with suppress(OSError, MessageLengthError):
             self._write(datagram, address)
 

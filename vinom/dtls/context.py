@@ -1,8 +1,7 @@
 """
 OpenSSL's settings for both ends of a DTLS association.
 
-Kept here so that everything that was found out the hard way is in one place
-(decision 1 of the design).
+In one place, because each setting was hard to find out (decision 1 of the design).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from OpenSSL import SSL, crypto
 
 from vinom.errors import Misconfigured
 
-#: DTLS 1.2 as it is on the wire; pyOpenSSL has no name for it.
+#: DTLS 1.2's number on the wire; pyOpenSSL has no constant for it.
 _DTLS_1_2 = 0xFEFD
 
 #: Forward secrecy and authenticated encryption, with any kind of certificate.
@@ -30,10 +29,10 @@ _spare: list[SSL.Context] = []
 
 def prepare_server_context() -> None:
     """
-    Make what any server's end begins with, before a process for it is forked.
+    Make the context for one server's end, before its process is forked.
 
-    Nothing of it is secret or read: tickets and resumption are off. It is two thirds
-    of a megabyte that children share until they use it up.
+    It holds no secret: tickets and resumption are off. Its two thirds of a megabyte
+    are shared with each forked child until the child uses them.
     """
     if not _spare:
         _spare.append(_server_context())
@@ -52,7 +51,7 @@ def server_context(certificate: bytes, key: bytes) -> SSL.Context:
         leaf, *chain = x509.load_pem_x509_certificates(certificate)
         private = load_pem_private_key(key, password=None)
         if not isinstance(private, EllipticCurvePrivateKey | RSAPrivateKey):
-            raise ValueError("neither an elliptic curve nor an RSA key")
+            raise ValueError("the key must be an elliptic curve key or an RSA key")
         context.use_certificate(leaf)
         for issuer in chain:
             context.add_extra_chain_cert(issuer)
@@ -67,13 +66,13 @@ def server_context(certificate: bytes, key: bytes) -> SSL.Context:
 
 def _server_context() -> SSL.Context:
     context = _context(SSL.DTLS_SERVER_METHOD)
-    # Nothing is kept for a client that does not play: no tickets (an encrypted
-    # blob per handshake) and no session cache.
+    # Nothing is stored for a client that has left: no tickets (an encrypted blob
+    # per handshake) and no session cache.
     context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     # The cookie was checked before a connection was made (`Admission`).
-    # OpenSSL still has to be told to expect message number 1, and
-    # `DTLSv1_listen` with callbacks that agree is how.
+    # OpenSSL must still be made to expect message number 1; `DTLSv1_listen` with
+    # callbacks that accept any cookie does that.
     context.set_cookie_generate_callback(lambda _connection: b"unused")
     context.set_cookie_verify_callback(lambda _connection, _cookie: True)
     return context
@@ -104,9 +103,9 @@ def _context(method: int) -> SSL.Context:
     context = SSL.Context(method)
     context.set_min_proto_version(_DTLS_1_2)
     context.set_options(
-        # The path's MTU is ours to say: a memory BIO has nothing to ask.
+        # We set the path's MTU: OpenSSL cannot query it through a memory BIO.
         SSL.OP_NO_QUERY_MTU
-        # A second handshake inside an association is work for a stranger's wish.
+        # Renegotiation would let a peer make us work.
         | SSL.OP_NO_RENEGOTIATION
         | SSL.OP_NO_COMPRESSION
     )

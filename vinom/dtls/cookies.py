@@ -17,10 +17,11 @@ COOKIE_LENGTH = 32
 @attrs.frozen
 class CookieKey:
     """
-    One key, without its secret. Times: seconds, as the caller's clock has them.
+    One key, without its secret. Times are seconds on the caller's clock.
 
-    :ivar number: what its cookies begin with; used again after 256 keys.
-    :ivar until: when its cookies stop being good; ``None`` for the active one.
+    :ivar number: the first byte of its cookies; used again after 256 keys.
+    :ivar since: when it became the active one.
+    :ivar until: when its cookies stop being valid; ``None`` for the active one.
     """
 
     number: int
@@ -37,18 +38,22 @@ class _Key:
 
 class CookieKeys:
     """
-    Make and check cookies with a key that changes by itself.
+    Make and check cookies with a key that is replaced periodically.
 
-    A key that was replaced stays good for one more period: OpenSSL's client hangs
-    when its cookie is asked for twice.
-
-    :param period: how long a key is the active one, seconds.
-    :param entropy: gives that many random bytes.
+    A replaced key stays valid for one more period: OpenSSL's client hangs if it is
+    asked for a cookie twice.
     """
 
     def __init__(
         self, now: float, entropy: Callable[[int], bytes], period: float = 300.0
     ) -> None:
+        """
+        Make the first key.
+
+        :param now: the time, seconds on the caller's clock.
+        :param entropy: returns as many random bytes as its argument.
+        :param period: how long a key is the active one, seconds.
+        """
         self._entropy = entropy
         self._period = period
         self._number = 0
@@ -59,7 +64,8 @@ class CookieKeys:
         """
         Make a cookie.
 
-        :param bound: what it is good for: address and hello, in one piece.
+        :param bound: what it is valid for: address and hello, in one piece.
+        :param now: the time.
         """
         self._age(now)
         return self._cookie(self._number, self._active.secret, bound)
@@ -80,7 +86,7 @@ class CookieKeys:
         self._replace(now)
 
     def known(self, now: float) -> list[CookieKey]:
-        """List the keys whose cookies are good, the active one last."""
+        """List the keys whose cookies are valid, the active one last."""
         self._age(now)
         return [
             CookieKey(number, key.since, None if number == self._number else key.until)
@@ -93,7 +99,7 @@ class CookieKeys:
         return bytes((number,)) + digest[: COOKIE_LENGTH - 1]
 
     def _make_key(self, now: float) -> _Key:
-        # Nobody may come for a long time: then it ends without being replaced.
+        # It expires even if no hello arrives for so long that nothing replaces it.
         return _Key(self._entropy(32), now, now + 2 * self._period)
 
     def _age(self, now: float) -> None:

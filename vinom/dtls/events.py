@@ -6,17 +6,17 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-#: The end it happened to: an `Association`, or the `DtlsClient`.
+#: Where the event happened: an `Association`, or the `DtlsClient`.
 End = TypeVar("End")
 
-#: Why an association is over. ``closed``: the peer said so; ``idle``: nothing was
-#: heard; ``replaced``: the same address finished a newer handshake; ``failed``:
+#: Why an association is over. ``closed``: the peer closed it; ``idle``: nothing was
+#: received; ``replaced``: the same address finished a newer handshake; ``failed``:
 #: OpenSSL gave up; ``timeout``: the handshake took too long;
-#: ``certificate``: it is not the server we asked for.
+#: ``certificate``: it is not the server that was asked for.
 Ending = Literal["closed", "idle", "replaced", "failed", "timeout", "certificate"]
 
 
-# Structs of msgspec, because one of these is made for every record: a frozen
+# msgspec Structs, because one of these is made for every record: a frozen
 # attrs class takes five times as long.
 class Connected(Struct, Generic[End], frozen=True):
     """The handshake is finished; payloads may be sent."""
@@ -25,14 +25,14 @@ class Connected(Struct, Generic[End], frozen=True):
 
 
 class Received(Struct, Generic[End], frozen=True, gc=False):
-    """One record's payload arrived: unharmed, never twice, in any order."""
+    """One record's payload arrived: genuine, never twice, in any order."""
 
     association: End
     payload: bytes
 
 
 class Disconnected(Struct, Generic[End], frozen=True):
-    """The association is over; nothing more comes of it or reaches it."""
+    """The association is over; no more payloads pass in either direction."""
 
     association: End
     reason: Ending

@@ -1,8 +1,8 @@
 """
 A server's UDP port that speaks DTLS; a client's is in `vinom.dtls.client_port`.
 
-It collects what one turn of the reactor brings and answers it in one piece, so that
-many inputs make one broadcast. While it is busy it is looked at now and then only.
+It collects the datagrams of one turn of the reactor and answers them together, so that
+many inputs make one broadcast. While it is busy it is read only every few milliseconds.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from vinom.reactor.alarm import Alarm
 
 
 class Looked(Protocol):
-    """What Twisted's ports are to their reactor."""
+    """The methods that a reactor uses on Twisted's ports."""
 
     def doRead(self) -> None:
-        """Take what has come, if anything has."""
+        """Read the datagrams that wait, if any."""
 
     def startReading(self) -> None:
-        """Have `doRead` called when something comes."""
+        """Have `doRead` called if something arrives."""
 
     def stopReading(self) -> None:
-        """Not any more."""
+        """Stop these calls."""
 
 
 @attrs.define
 class Pacing:
     """
-    Judge by how much of the last moments turns took. Times: seconds.
+    Decide whether to pause between turns, by the time they took lately.
 
-    A turn costs much by itself and each datagram in it little. A port that is woken
-    by each one would spend most of its time on turns, so one that has little time
-    left is looked at now and then instead; all others answer at once.
+    A turn is expensive, each datagram in it cheap. A port that woke for each one
+    would spend most of its time on turns, so a busy port is read at intervals
+    instead; all others answer at once. Times are seconds.
 
-    :ivar pause: from one look to the next; what comes meanwhile waits so long.
+    :ivar pause: time from one read to the next; datagrams wait at most this long.
     :ivar window: how long turns are counted.
     :ivar busy: share of a window above which there are pauses.
-    :ivar calm: share below which there are none any more; pauses themselves make
-        it less.
-    :ivar most: datagrams in one look above which the next one comes at once: the
-        operating system does not keep many.
+    :ivar calm: share below which they end; pauses themselves lower the share.
+    :ivar most: datagrams per read above which the next read is immediate, because
+        the operating system's buffer is small.
+    :ivar is_paced: whether there are pauses now.
     """
 
     pause: float = 0.002
@@ -67,9 +67,12 @@ class Pacing:
 
     def turned(self, datagrams: int, took: float, now: float) -> float:
         """
-        A turn is over that took so many datagrams, and so long.
+        Count a turn that has ended.
 
-        :returns: how long to wait before the next look; 0 is not at all.
+        :param datagrams: how many it received.
+        :param took: how long it took.
+        :param now: when it ended.
+        :returns: how long to wait before the next read; 0 for no wait.
         """
         if now - self._since >= self.window:
             share = self._spent / (now - self._since)
@@ -81,21 +84,26 @@ class Pacing:
 
 class PacedReader:
     """
-    Let a port sleep for a moment after each turn, when turns are many.
-
-    :param port: reads without waiting; its reactor calls it at first.
+    Pause a port for a moment after each turn, while it is busy.
     """
 
     def __init__(self, clock: IReactorTime, port: Looked, pacing: Pacing) -> None:
+        """
+        Start with a port that its reactor reads.
+
+        :param clock: ends the pauses.
+        :param port: reads without blocking.
+        :param pacing: decides about each pause.
+        """
         self._clock, self._port, self._pacing = clock, port, pacing
         self._next: IDelayedCall | None = None
         self._is_asleep = False
 
     def turned(self, datagrams: int, took: float, now: float) -> None:
-        """The port's turn is over, and took so many datagrams, and so long."""
+        """Pause or not after a turn; parameters as in `Pacing.turned`."""
         pause = self._pacing.turned(datagrams, took, now)
         if self._next is not None:
-            # One that only sent, while we wait.
+            # A turn that only sent, during a pause.
             return
         if pause:
             if not self._is_asleep:
@@ -106,7 +114,7 @@ class PacedReader:
             self._wake()
 
     def stop(self) -> None:
-        """The port is closing."""
+        """Cancel a pause, because the port is closing."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -125,7 +133,7 @@ class PacedReader:
 
 #: Sends one datagram.
 Write = Callable[[bytes, Address], object]
-#: Reads one datagram, or the start of a longer one, from a socket that never waits.
+#: Reads one datagram, or the start of a longer one, from a non-blocking socket.
 Read = Callable[[int], tuple[bytes, Address]]
 
 
@@ -133,8 +141,8 @@ def writer_of(transport: IUDPTransport) -> Write:
     """
     Find the cheapest way to send through an unconnected UDP port.
 
-    Twisted's own `write` looks at each address whether it is one; ours come from
-    the socket. Transports without a socket (in memory) are written to.
+    Twisted's own `write` checks each address; ours come from the socket and are
+    valid. For transports without a socket (in memory) it is their `write`.
     """
     bound = socket_of(transport)
     if bound is not None:
@@ -151,15 +159,17 @@ def socket_of(transport: IUDPTransport) -> socket.socket | None:
 
 def widen_receive_buffer(bound: socket.socket, size: int) -> int:
     """
-    Ask the kernel for more room for datagrams that wait; never for less.
+    Request a larger receive buffer from the kernel; never a smaller one.
 
-    :param size: wanted, bytes; Linux doubles it for its own bookkeeping, and cuts
-        it to ``net.core.rmem_max`` without a word (source: socket(7)).
-    :returns: what there is now, in the same measure as *size*.
+    :param bound: the socket.
+    :param size: the size to request, bytes; Linux doubles it for its own
+        bookkeeping, and silently cuts it to ``net.core.rmem_max`` (source:
+        socket(7)).
+    :returns: the size it has now, in the same measure as *size*.
     """
     level, option = socket.SOL_SOCKET, socket.SO_RCVBUF
     if size > bound.getsockopt(level, option) // 2:
-        # Where it is refused instead, what there was remains.
+        # A system that refuses instead leaves the size as it was.
         with suppress(OSError):
             bound.setsockopt(level, option, size)
     return bound.getsockopt(level, option) // 2
@@ -168,9 +178,9 @@ def widen_receive_buffer(bound: socket.socket, size: int) -> int:
 #: Passes one datagram on.
 Pass = Callable[[bytes, Address], None]
 
-#: One byte more than is looked at, so that what is too long is seen to be.
+#: One byte more than the longest allowed, so that longer ones can be recognized.
 _LONGEST_READ = LONGEST_DATAGRAM + 1
-#: Datagrams of one turn that we read ourselves; so many wait in a usual buffer.
+#: Most datagrams that we read per turn: a usual buffer holds about this many.
 _MOST_READS = 512
 
 
@@ -178,32 +188,32 @@ class IDatagramFilter(Protocol):
     """
     Stands between a port and the network, in tests and for trying bad networks.
 
-    It calls *pass_on* for each datagram as often as it likes, now or later.
+    It calls *pass_on* for each datagram any number of times, now or later.
 
     :ivar longest_hold: the longest time that it holds a datagram, seconds. A
-        client's port stays open so long after its goodbye, which then still
-        leaves; what a server's port had to say is lost when it is closed.
+        client's port stays open for this long after its goodbye, which is still
+        sent; datagrams that a server's port holds are lost if it is closed.
     """
 
     longest_hold: float
 
     def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
-        """A datagram came from *address*."""
+        """Handle a datagram that arrived from *address*."""
 
     def outgoing(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
-        """A datagram is to go to *address*."""
+        """Handle a datagram that is sent to *address*."""
 
 
 @attrs.frozen
 class TurnShares:
     """
-    How many datagrams that are not play one turn of the reactor has room for.
+    Most datagrams other than play that one turn of the reactor handles.
 
-    Play comes first and is not counted here. A handshake's flight costs a few
+    Play is handled first and not counted here. A handshake's flight costs a few
     hundred microseconds at worst, a stranger's datagram a few dozen.
 
-    :ivar known: of addresses that were admitted: handshakes, goodbyes.
-    :ivar strangers: of all others.
+    :ivar known: from admitted addresses: handshakes, goodbyes.
+    :ivar strangers: from all other addresses.
     """
 
     known: int = 64
@@ -214,7 +224,7 @@ class _Bounded(Protocol):
     """
     Twisted's UDP ports.
 
-    :ivar maxThroughput: it reads until it has so many bytes, one datagram at least.
+    :ivar maxThroughput: it reads one datagram, and more until it has this many bytes.
     """
 
     maxThroughput: int
@@ -224,18 +234,10 @@ class DatagramPort(DatagramProtocol):
     """
     Serve the peers of one UDP port.
 
-    What players send is answered first in each turn; then come those who are
-    shaking hands, then strangers. Of these two only so many: the rest is dropped.
+    Each turn answers players first, then handshakes, then strangers. Handshakes and
+    strangers beyond their share (`TurnShares`) are dropped.
 
-    :param server: is fed, asked and emptied here and nowhere else.
-    :param deliver: called when all that a turn brought was received, with the turn's
-        events; also without events where the server hands payloads to `received`;
-        what it sends by `send` leaves in the same turn.
-    :param datagram_filter: stands between this port and the network.
-    :param turned: told after each turn how long it took, and when it ended.
-    :param seconds: the clock of these; *clock*'s unless given.
-    :param receive_buffer: what to ask of the kernel for what waits, bytes.
-    :ivar unsendable: datagrams that the operating system did not take.
+    :ivar unsendable: datagrams that the operating system refused to send.
     :ivar crowded_out: datagrams of admitted addresses beyond their share.
     """
 
@@ -255,6 +257,21 @@ class DatagramPort(DatagramProtocol):
         seconds: Callable[[], float] | None = None,
         receive_buffer: int = 0,
     ) -> None:
+        """
+        Prepare; listening with this protocol serves peers.
+
+        :param clock: the time, and timed calls.
+        :param server: the DTLS end; only this port feeds and empties it.
+        :param deliver: called with the turn's events once all its datagrams were
+            received; also without events if the server handed payloads to
+            `received`; what it sends by `send` leaves in the same turn.
+        :param datagram_filter: stands between this port and the network.
+        :param shares: limits for datagrams other than play.
+        :param turned: called after each turn with how long it took, and when it
+            ended.
+        :param seconds: the clock for *turned*; default: *clock*'s.
+        :param receive_buffer: receive buffer to request from the kernel, bytes.
+        """
         self._clock = clock
         self._receive_buffer = receive_buffer
         self._server = server
@@ -272,7 +289,7 @@ class DatagramPort(DatagramProtocol):
         self._beyond = 0
         self._is_pressed = False
         self._reader: PacedReader | None = None
-        self._heard = 0
+        self._counted = 0
         self._write: Write | None = None
         self._read: Read | None = None
         self._reads_left = _MOST_READS
@@ -285,9 +302,9 @@ class DatagramPort(DatagramProtocol):
         if bound is not None:
             widen_receive_buffer(bound, self._receive_buffer)
             if bound.family == socket.AF_INET and self._filter is None:
-                # Of IPv6's addresses Twisted keeps two of four parts; it may go on.
+                # Not for IPv6, where Twisted keeps two of an address's four parts.
                 self._read = bound.recvfrom
-                # It reads one datagram of each burst, and we the others.
+                # Twisted reads the first datagram of each burst, we the others.
                 cast(_Bounded, self.transport).maxThroughput = 1
             self._throughput = cast(_Bounded, self.transport).maxThroughput
             port = cast(Looked, self.transport)
@@ -301,7 +318,7 @@ class DatagramPort(DatagramProtocol):
             self._reader = None
         self._known.clear()
         self._strangers.clear()
-        # It may be this very turn that closes the port.
+        # The port may be closed during its own turn.
         if self._turn is not None and self._turn.active():
             self._turn.cancel()
         self._turn, self._is_awake = None, False
@@ -329,32 +346,32 @@ class DatagramPort(DatagramProtocol):
             finally:
                 # Always: a port that never leaves this state would stop answering.
                 if not is_turn_due:
-                    # Here and now: a timed call would cost as much as some inputs.
+                    # At once: a timed call would cost as much as some inputs.
                     self._take_turn()
 
     def _count_read(self) -> None:
-        """Twisted read one; so many a turn are enough."""
+        """Count a datagram that Twisted read; end the turn if there were enough."""
         self._reads_left -= 1
         if self._reads_left <= 0 and self._reader is not None:
             self._hold()
-            # Nothing else may be due: a filter may keep all that comes.
+            # A filter may hold every datagram, so nothing else may end this turn.
             self._wake()
 
     def _hold(self) -> None:
         """
-        Have Twisted read no more before the turn, which is due.
+        Have Twisted stop reading until the turn, which is due.
 
-        It counts bytes: while somebody sends datagrams of one, or of none, it would
-        read on for a second, or for ever, and no timer would ring.
+        It counts bytes: with datagrams of one byte, or of none, it would read for a
+        second, or forever, and no timed call would run.
         """
         cast(_Bounded, self.transport).maxThroughput = 0
         self._is_held = True
 
     def _take_what_waits(self, read: Read) -> None:
         """
-        Take what came together with a datagram, without a call of Twisted's each.
+        Take the datagrams that wait behind the first, without Twisted's calls.
 
-        Whatever is wrong with the socket Twisted finds out when it reads next.
+        If the socket has failed, Twisted finds out at its next read.
         """
         now, receive_play = self._clock.seconds(), self._server.receive_play
         for _ in range(self._reads_left):
@@ -375,7 +392,7 @@ class DatagramPort(DatagramProtocol):
             self._wake()
 
     def _set_aside(self, datagram: bytes, address: Address) -> None:
-        """Keep what is not play until play was answered, if there is room."""
+        """Keep a datagram that isn't play until play is answered, if there is room."""
         if self._server.is_known(address):
             if len(self._known) < self._shares.known:
                 self._known.append((datagram, address))
@@ -407,7 +424,7 @@ class DatagramPort(DatagramProtocol):
             self._wake()
 
     def close(self, association: Association) -> None:
-        """Say close_notify to one peer; makes no event."""
+        """Send close_notify to one peer; makes no event."""
         self._server.close(association, self._clock.seconds())
         self._wake()
 
@@ -417,12 +434,12 @@ class DatagramPort(DatagramProtocol):
             self._turn = self._clock.callLater(0, self._take_turn)
 
     def _take_turn(self) -> None:
-        # Awake until the end, so that what is sent meanwhile wakes nobody.
+        # Awake until the end, so that sending meanwhile schedules no second turn.
         self._reads_left = _MOST_READS
         try:
             self.flush()
             if self._known or self._strangers:
-                self._hear_the_rest()
+                self._receive_set_aside()
                 self.flush()
         finally:
             self._turn, self._is_awake = None, False
@@ -434,18 +451,18 @@ class DatagramPort(DatagramProtocol):
             if self._turned is not None:
                 self._turned(took, ended)
             if self._reader is not None:
-                before, self._heard = self._heard, self._server.datagrams_in
-                self._reader.turned(self._heard - before, took, ended)
+                before, self._counted = self._counted, self._server.datagrams_in
+                self._reader.turned(self._counted - before, took, ended)
             if self._write is not None:
                 server = self._server
                 if server.has_moved:
-                    # Not for play, which only ever moves deadlines away.
+                    # Not for play, which only moves deadlines further away.
                     server.has_moved = False
                     self._alarm.arm()
                 if server.events or server.datagrams or self._known or self._strangers:
                     self._wake()
 
-    def _hear_the_rest(self) -> None:
+    def _receive_set_aside(self) -> None:
         now, server = self._clock.seconds(), self._server
         known, self._known = self._known, []
         strangers, self._strangers = self._strangers, []
@@ -456,20 +473,20 @@ class DatagramPort(DatagramProtocol):
             server.receive(datagram, address, now)
         if beyond:
             server.overflowed(beyond, now)
-        self._tell_pressure()
+        self._log_pressure()
 
-    def _tell_pressure(self) -> None:
+    def _log_pressure(self) -> None:
         pressure = self._server.admission.pressure
         if pressure.is_high is self._is_pressed:
             return
         self._is_pressed = pressure.is_high
         if self._is_pressed:
-            self._log.warn("a flood of junk: strangers may ask less until it is over")
+            self._log.warn("a flood of junk began: limits for strangers are reduced")
         else:
-            self._log.info("the flood of junk is over: strangers may ask as before")
+            self._log.info("the flood of junk is over: limits for strangers are normal")
 
     def flush(self) -> None:
-        """Deliver and send what there is, now; for a process about to exit."""
+        """Deliver and send everything now; public for a process about to exit."""
         server = self._server
         while True:
             events, server.events = server.events, []
@@ -478,7 +495,7 @@ class DatagramPort(DatagramProtocol):
                 self._deliver(events)
             if not server.events:
                 break
-        # As `DtlsServer.take_datagrams`, and written out: most turns are one input's.
+        # `DtlsServer.take_datagrams` written out: most turns are for one input.
         datagrams, server.datagrams = server.datagrams, []
         server.datagrams_out += len(datagrams)
         if self._filter is not None:
@@ -492,8 +509,8 @@ class DatagramPort(DatagramProtocol):
             try:
                 write(datagram, address)
             except (OSError, MessageLengthError):
-                # A full buffer or an unreachable address: to the peer it is one
-                # more lost datagram, and the next one may pass.
+                # A full buffer or an unreachable address: for the peer it is one
+                # more lost datagram, and the next one may arrive.
                 self.unsendable += 1
 
     def _put(self, datagram: bytes, address: Address) -> None:
@@ -505,5 +522,5 @@ class DatagramPort(DatagramProtocol):
 
     def _ring(self) -> None:
         self._server.alarm(self._clock.seconds())
-        self._tell_pressure()
+        self._log_pressure()
         self._wake()

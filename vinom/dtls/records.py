@@ -1,8 +1,8 @@
 """
-DTLS records and the one handshake message that we read ourselves.
+DTLS records, and the one handshake message that we read ourselves.
 
-Everything here looks at plaintext that anybody may have sent; nothing keeps
-state. Layouts: RFC 6347, sections 4.1 to 4.3; docs/protocol/udp-handshake.rst.
+Everything here reads plaintext that anybody may have sent, and nothing keeps state.
+Layouts: RFC 6347, sections 4.1 to 4.3; docs/protocol/udp-handshake.rst.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ _RANDOM = slice(RECORD_HEADER + HANDSHAKE_HEADER + 2, RECORD_HEADER + 46)
 @attrs.frozen
 class ClientHello:
     """
-    What admission needs of a client's first message.
+    The parts of a client's first message that admission needs.
 
     :ivar sequence: the record's number, 6 bytes as on the wire.
-    :ivar message: the message's number; 0 in a first hello, 1 in its answer to us.
-    :ivar cookie: what we sent before; empty in a first hello.
+    :ivar message: the message's number; 0 in the first hello, 1 in the second.
+    :ivar random: the client's random, 32 bytes.
+    :ivar cookie: the one we sent before; empty in the first hello.
     :ivar parameters: everything that must be equal in the first and the second
         hello (version, random, session, suites, compression).
-    :ivar extensions: all of them in one piece, not looked at yet: a stranger can
-        send hundreds, and its address is to be proven first.
+    :ivar extensions: all of them in one piece, not parsed yet: a stranger can send
+        hundreds, and must prove its address first.
     """
 
     sequence: bytes
@@ -81,7 +82,7 @@ class _Cursor:
     def take(self, size: int) -> bytes:
         start = self._place
         if start + size > self._end:
-            raise PeerError("a field runs past the end")
+            raise PeerError("a field runs past the end of its message")
         self._place = start + size
         return self._data[start : start + size]
 
@@ -89,15 +90,15 @@ class _Cursor:
         return int.from_bytes(self.take(size))
 
     def vector(self, width: int, least: int = 0, most: int = 0xFFFF) -> bytes:
-        """Take what a length of *width* bytes announces."""
+        """Take a field whose length stands before it in *width* bytes."""
         size = self.number(width)
         if not least <= size <= most:
-            raise PeerError(f"a field of {size} bytes")
+            raise PeerError(f"a field must have {least} to {most} bytes, not {size}")
         return self.take(size)
 
 
 def is_client_hello(datagram: bytes) -> bool:
-    """Does it look like the start of a handshake? Reads three fields, no more."""
+    """Does it look like the start of a handshake? Reads only three fields."""
     return (
         len(datagram) > RECORD_HEADER
         and datagram[0] == HANDSHAKE
@@ -107,7 +108,7 @@ def is_client_hello(datagram: bytes) -> bool:
 
 
 def random_of(hello: bytes) -> bytes:
-    """The random of a datagram that `is_client_hello`; shorter if it is cut."""
+    """Return the random of a datagram that `is_client_hello`; shorter if it is cut."""
     return hello[_RANDOM]
 
 
@@ -115,8 +116,8 @@ def parse_client_hello(datagram: bytes) -> ClientHello:
     """
     Read a datagram that is one whole ClientHello and nothing else.
 
-    A hello in fragments is refused: OpenSSL's ``DTLSv1_listen`` wants it whole,
-    and putting fragments together for strangers would be state.
+    A hello in fragments is refused: OpenSSL's ``DTLSv1_listen`` requires it whole,
+    and putting fragments together would mean storing state for strangers.
 
     :raises PeerError: it is anything else.
     """
@@ -176,7 +177,7 @@ def _read_server_name(extensions: bytes) -> bytes | None:
         if found is not None:
             raise PeerError("two server names")
         names = _Cursor(body, 0, len(body))
-        # A list in form; since RFC 6066 it has exactly one host name.
+        # The format is a list; since RFC 6066 it has exactly one host name.
         if names.number(2) != len(body) - 2 or names.number(1) != _HOST_NAME:
             raise PeerError("not a host name")
         found = names.vector(2, least=1, most=255)
@@ -187,10 +188,10 @@ def _read_server_name(extensions: bytes) -> bytes | None:
 
 def hello_verify_request(sequence: bytes, cookie: bytes) -> bytes:
     """
-    Ask a stranger to say hello again with *cookie*.
+    Make a HelloVerifyRequest: the client must send its hello again, with *cookie*.
 
-    Record and message carry DTLS 1.0's number whatever is negotiated later
-    (RFC 6347, 4.2.1), and the record the number of the hello it answers.
+    Record and message have DTLS 1.0's version whatever is negotiated later
+    (RFC 6347, 4.2.1); the record has the number of the hello that it answers.
     """
     body = _DTLS_1_0 + bytes((len(cookie),)) + cookie
     size = len(body).to_bytes(3)
@@ -206,16 +207,16 @@ def hello_verify_request(sequence: bytes, cookie: bytes) -> bytes:
 
 
 def is_one_record(datagram: bytes) -> bool:
-    """Is there exactly one record in it, going by the first one's length?"""
+    """Does it hold exactly one record, by the first one's length field?"""
     return int.from_bytes(datagram[11:13]) + RECORD_HEADER == len(datagram)
 
 
 def without_plaintext_alerts(datagram: bytes) -> bytes:
     """
-    Leave out alerts that nobody vouches for, and a tail that is no record.
+    Remove unauthenticated alerts, and a tail that isn't a whole record.
 
-    During a handshake OpenSSL would believe them, so that anybody who can spoof
-    an address could end it.
+    During a handshake OpenSSL would act on such alerts, so anybody who can spoof an
+    address could end it.
     """
     kept = []
     place, end = 0, len(datagram)
@@ -234,7 +235,7 @@ def cut_datagrams(flight: bytes, mtu: int) -> list[bytes]:
     """
     Cut what OpenSSL wrote into datagrams of whole records.
 
-    A memory BIO keeps no borders, so a flight comes out in one piece.
+    A memory BIO does not keep datagram borders, so a flight comes out in one piece.
 
     :param mtu: longest datagram, bytes; a longer record still goes alone.
     """

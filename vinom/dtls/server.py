@@ -1,8 +1,8 @@
 """
 The server's end of every DTLS association of one port.
 
-Datagrams and time in; datagrams, events and the next deadline out. What a
-datagram costs does not depend on how many associations there are.
+Datagrams and time go in; datagrams, events and the next deadline come out. The cost of
+a datagram does not depend on the number of associations.
 """
 
 from __future__ import annotations
@@ -41,20 +41,22 @@ _FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
 
 class DtlsServer:
     """
-    Admit, shake hands, open, seal, say goodbye.
+    Admit strangers, shake hands, open and seal records, send goodbyes.
 
-    Times are seconds on the caller's clock, which is also the tickets' one (Unix
-    epoch).
+    Times are seconds on the caller's clock, which the tickets use, too (Unix epoch).
 
+    :ivar admission: judges strangers.
     :ivar figures: handshakes by result, datagrams dropped by reason.
-    :ivar events: what happened and was not taken yet, oldest first.
-    :ivar datagrams: what is to be sent, with where to.
-    :ivar has_moved: something may be due earlier than `deadline` said; a caller that
-        asks for it again sets this to ``False``.
-    :ivar has_received: were payloads given to `received`? A caller who answers sets
-        this to ``False``.
+    :ivar events: events not taken yet, oldest first.
+    :ivar datagrams: datagrams to send, each with its address.
+    :ivar datagrams_in: how many were received.
+    :ivar datagrams_out: how many were handed out for sending.
+    :ivar has_moved: whether something may be due earlier than `deadline` returned; a
+        caller that asks for it again sets this to ``False``.
+    :ivar has_received: whether `received` got payloads; a caller that answers them
+        sets this to ``False``.
     :ivar received: gets the payloads of associations that have an owner, at once;
-        without it they are events.
+        without it they become events.
     """
 
     received: Callable[[Association, bytes], None] | None = None
@@ -71,15 +73,15 @@ class DtlsServer:
         max_handshakes: int = 256,
     ) -> None:
         """
-        Serve nobody yet.
+        Start without associations.
 
         :param certificate: leaf and chain, PEM.
         :param key: the leaf's private key, PEM.
         :param admission: judges strangers.
-        :param idle: silence that ends an association, seconds.
+        :param idle: silence after which an association ends, seconds.
         :param timeout: longest handshake, seconds.
         :param mtu: longest datagram sent, bytes.
-        :param max_handshakes: handshakes at once; the oldest gives way.
+        :param max_handshakes: most handshakes at once; another one evicts the oldest.
         :raises Misconfigured: certificate or key are not usable.
         """
         self.admission = admission
@@ -98,19 +100,19 @@ class DtlsServer:
 
     @property
     def associations(self) -> Collection[Association]:
-        """Everybody whose handshake is finished."""
+        """The associations whose handshake is finished."""
         return self._open.values()
 
     @property
     def handshakes(self) -> int:
-        """How many handshakes are going on."""
+        """How many handshakes are in progress."""
         return len(self._handshaking)
 
     def receive_play(self, datagram: bytes, address: Address, now: float) -> bool:
         """
         Take a datagram if it looks like a player's: a payload after a handshake.
 
-        :returns: ``False`` if not; then nothing was done, and it is for `receive`.
+        :returns: ``False`` if not; then nothing was done: pass it to `receive`.
         """
         association = self._open.get(address)
         size = len(datagram)
@@ -118,13 +120,13 @@ class DtlsServer:
             association is None
             or not RECORD_HEADER < size <= LONGEST_DATAGRAM
             or datagram[0] != APPLICATION_DATA
-            # What comes with a new handshake is to come after it.
+            # Records sent during a new handshake are opened after it.
             or (self._handshaking and address in self._handshaking)
         ):
             return False
         self.datagrams_in += 1
-        # This is done for each input, so what is usual is written out here, from
-        # `is_one_record` to `_opened`; everything else is for `_open_records`.
+        # This runs for each input, so the usual case is written out here, from
+        # `is_one_record` to `_opened`; `_open_records` does all others.
         channel = association.channel
         if (datagram[11] << 8 | datagram[12]) + RECORD_HEADER != size or channel.flight:
             self._open_records(association, datagram, now)
@@ -134,7 +136,7 @@ class DtlsServer:
         except RecordError as error:
             self._opened(association, [], ending_of(error), now)
         else:
-            association.heard = now
+            association.received_at = now
             received = self.received
             if received is not None and association.owner is not None:
                 self.has_received = True
@@ -148,7 +150,7 @@ class DtlsServer:
         return address in self._open or address in self._handshaking
 
     def receive(self, datagram: bytes, address: Address, now: float) -> None:
-        """Take a datagram from anybody."""
+        """Take a datagram from any address."""
         self.datagrams_in += 1
         self.has_moved = True
         if not 0 < len(datagram) <= LONGEST_DATAGRAM:
@@ -161,7 +163,7 @@ class DtlsServer:
             self._receive_rarer(association, datagram, address, now)
 
     def overflowed(self, count: int, now: float) -> None:
-        """So many datagrams of strangers came that there was no time for."""
+        """Count *count* datagrams of strangers that there was no time for."""
         self.datagrams_in += count
         self.has_moved = True
         self.admission.overflowed(count, now)
@@ -189,9 +191,9 @@ class DtlsServer:
         ending: Ending | None,
         now: float,
     ) -> None:
-        """A datagram's records are open, as far as they can be."""
+        """Handle the *payloads* of a datagram, and the *ending* it caused, if any."""
         if payloads:
-            association.heard = now
+            association.received_at = now
             association.channel.forget_flight()
             received = None if association.owner is None else self.received
             for payload in payloads:
@@ -201,7 +203,7 @@ class DtlsServer:
                 else:
                     self.events.append(Received(association, payload))
         elif ending is None:
-            # Forged, or a copy. It counts as nothing: not even as being there.
+            # Forged, or a copy: it does not even count as a sign of life.
             self.figures["dropped_unreadable"] += 1
         if ending is not None:
             self._end(association, ending, now)
@@ -213,7 +215,7 @@ class DtlsServer:
         address: Address,
         now: float,
     ) -> None:
-        """Handshakes, alerts, strangers, junk."""
+        """Take everything but payloads: handshakes, alerts, strangers, junk."""
         if is_client_hello(datagram):
             self._receive_hello(association, datagram, address, now)
             return
@@ -242,15 +244,15 @@ class DtlsServer:
         now: float,
     ) -> None:
         """
-        A ClientHello never reaches a live association, where it would vanish.
+        Take a ClientHello, which a live association would ignore.
 
-        Its sender may have lost its memory: it passes admission like anybody,
-        and the association it had stays until the new handshake is finished.
+        Its sender may have restarted. It passes admission like a stranger, and its
+        old association stays until the new handshake is finished.
         """
         random = random_of(datagram)
         newcomer = self._handshaking.get(address)
         if newcomer is not None and newcomer.random == random:
-            # It has not seen our flight, or this copy was slower than it.
+            # It has not received our flight, or this copy was slower than the flight.
             self._give(newcomer.channel.resend_asked(now), address)
             return
         if association is not None and association.random == random:
@@ -306,7 +308,7 @@ class DtlsServer:
         del self._handshaking[address]
         self._open[address] = newcomer
         newcomer.finish()
-        newcomer.heard = now
+        newcomer.received_at = now
         self.figures["handshake_finished"] += 1
         self.events.append(Connected(newcomer))
         self._agenda.remember(newcomer)
@@ -321,8 +323,8 @@ class DtlsServer:
             return
         answer = association.channel.flush()
         if not answer and datagram[0] in _FLIGHT:
-            # It asks for our last flight. OpenSSL answers new copies only, and
-            # a client may repeat the very bytes.
+            # It asks for our last flight. OpenSSL answers new copies only, but a
+            # client may repeat the same bytes.
             answer = association.channel.resend_asked(now)
         self._give(answer, association.address)
 
@@ -355,9 +357,9 @@ class DtlsServer:
 
     def send(self, association: Association, *payloads: bytes) -> None:
         """
-        Seal *payloads* for one peer; nothing happens if it is gone.
+        Seal *payloads* for one peer; does nothing if it is gone.
 
-        They leave together, in as few datagrams as can be.
+        They leave together, in as few datagrams as possible.
 
         :raises ValueError: one is empty or longer than the peer's ``max_payload``.
         """
@@ -367,48 +369,50 @@ class DtlsServer:
         try:
             channel.send(*payloads)
         except ChannelBroken:
-            # No goodbye follows, so no time is needed for keeping one.
-            self._end(association, "failed", association.heard)
+            # No goodbye is kept after this, so the time passed on is not used.
+            self._end(association, "failed", association.received_at)
             return
-        # Now, while what sealing used is in the processor's cache.
+        # Now, while the data that sealing used is in the processor's cache.
         address, datagrams = association.address, self.datagrams
         for datagram in channel.flush():
             datagrams.append((datagram, address))
 
     def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
         """
-        Seal one payload for each of some peers; as `send` in everything else.
+        Seal one payload for each of some peers; otherwise as `send`.
 
         :raises ValueError: one is empty or longer than its peer's ``max_payload``.
         """
-        # Done for each state, so written out as in `receive_play`.
+        # This runs for each state, so it is written out as in `receive_play`.
         mtu, datagrams = self._mtu, self.datagrams
         for association, payload in payloads:
             most = association.max_payload
             if not 0 < len(payload) <= most:
                 if not association.is_open:
                     continue
-                raise ValueError(f"payload of {len(payload)} bytes, limit {most}")
+                raise ValueError(
+                    f"a payload must have 1 to {most} bytes, not {len(payload)}"
+                )
             try:
                 datagram = association.memory.seal_one(payload)
             except RecordError:
-                self._end(association, "failed", association.heard)
+                self._end(association, "failed", association.received_at)
                 continue
             if len(datagram) <= mtu:
                 datagrams.append((datagram, association.address))
             else:
-                # Something of a handshake waited to go with it.
+                # A part of a handshake was waiting to be sent with it.
                 self._give(cut_datagrams(datagram, mtu), association.address)
 
     def close(self, association: Association, now: float) -> None:
-        """Say close_notify and forget the peer; makes no event."""
+        """Send close_notify and forget the peer; makes no event."""
         self._end(association, None, now)
 
     def _end(self, association: Association, reason: Ending | None, now: float) -> None:
         """
         Stop serving a peer.
 
-        :param reason: ``None`` if our own side wants it.
+        :param reason: ``None`` if our own side closes.
         """
         if association.is_over:
             return
@@ -420,7 +424,7 @@ class DtlsServer:
         elif self._handshaking.get(address) is association:
             del self._handshaking[address]
         if reason in ("failed", "replaced"):
-            # Its OpenSSL disagrees with ours, or a newer peer has its address.
+            # The two OpenSSLs disagree, or a newer peer has its address.
             goodbye = channel.flush()
         else:
             goodbye = channel.close()
@@ -434,16 +438,16 @@ class DtlsServer:
 
     @property
     def has_news(self) -> bool:
-        """Are there events or datagrams to be taken?"""
+        """Are there events or datagrams to take?"""
         return bool(self.events or self.datagrams)
 
     def take_events(self) -> list[ServerEvent]:
-        """What happened since the last call, oldest first."""
+        """Return what happened since the last call, oldest first."""
         events, self.events = self.events, []
         return events
 
     def take_datagrams(self) -> list[tuple[bytes, Address]]:
-        """What is to be sent, with where to."""
+        """Return the datagrams to send, each with its address."""
         datagrams, self.datagrams = self.datagrams, []
         self.datagrams_out += len(datagrams)
         return datagrams

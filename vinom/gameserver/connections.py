@@ -1,4 +1,4 @@
-"""Players' connections: what they bring goes to rooms, and is answered once a turn."""
+"""Players' connections: pass their packets to rooms, and answer once per turn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Connections:
     """
     Serve the connections of one game server.
 
-    :ivar reception: has those who have no seat; ``None`` before a port is bound.
+    :ivar reception: has connections without a seat; ``None`` before a port is bound.
     """
 
     _log = Logger()
@@ -32,10 +32,10 @@ class Connections:
         seconds: Callable[[], float],
     ) -> None:
         """
-        Serve nobody yet.
+        Start without connections.
 
-        :param limits: of each connection.
-        :param figures: counts what was dropped and why.
+        :param limits: for each connection.
+        :param figures: counts dropped packets, by reason.
         :param seconds: a clock that never goes back.
         """
         self.reception: Reception | None = None
@@ -49,7 +49,7 @@ class Connections:
             return
         now = self._seconds()
         if not connection.allowance.take(now):
-            # As if it was lost: what matters is sent again.
+            # It counts as lost: the player resends what matters.
             self._figures["packets_dropped_rate"] += 1
             return
         try:
@@ -69,7 +69,7 @@ class Connections:
             self._touched[room] = None
 
     def deliver(self, events: list[ServerEvent]) -> None:
-        """Take the events of a turn, and answer all that the turn brought as one."""
+        """Take the events of a turn, and answer the whole turn at once."""
         for event in events:
             if type(event) is Received:
                 self.received(event.association, event.payload)
@@ -85,7 +85,7 @@ class Connections:
 
     def _open(self, association: Association) -> None:
         if self.reception is None or not association.is_open:
-            # It may be lost already; the next event says so.
+            # It may be lost already; then the next event reports that.
             return
         try:
             now = self._seconds()
@@ -109,6 +109,6 @@ class Connections:
             self.reception.discard(connection)
 
     def dismiss(self, connection: Connection) -> None:
-        """Keep a connection that was refused, so that its player is sent the reason."""
+        """Keep a refused connection for a while, so that its player gets the reason."""
         if self.reception is not None:
             self.reception.add(connection)

@@ -1,8 +1,8 @@
 """
 The game server's process: builds the program and runs it until it ends.
 
-The fork server calls `main` in a fresh child by name; a pod's entry point may
-call it just so. Nothing here keeps state outside of the process.
+The fork server calls `main` by name in each new child; a pod's entry point can call it,
+too. Nothing here keeps state outside of the process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from vinom.hosting.guarding import guard_games
 from vinom.hosting.recordings import Recordings
 from vinom.limits.pressure import Rate
 from vinom.logs import observer
-from vinom.play.clock import JOIN_PATIENCE
+from vinom.play.clock import JOIN_TIMEOUT
 from vinom.reactor.turns import TurnWatch
 
 _log = Logger()
@@ -47,25 +47,29 @@ _log = Logger()
 
 class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    What the node hands to each game server; nothing secret.
+    The settings that the node passes to each game server; nothing secret.
 
-    :ivar control: where the node takes control links: the description of a client
+    :ivar control: where the node accepts control links: the description of a client
         endpoint, ``unix:/run/vinom/control`` or ``tls:node.example:4433:...``.
     :ivar installed: games, as ``package.module:Class``; searched for unless given.
-    :ivar games: beside those.
+    :ivar games: more games.
+    :ivar rooms_per_process: matches after which the process ends.
     :ivar recordings: directory; ``None`` records nothing.
-    :ivar recordings_bytes: of all files together.
-    :ivar receive_buffer: asked of the kernel for the UDP port, bytes.
-    :ivar packet_rate: a second for one connection; twice that at once.
-    :ivar input_rate: actions a second for one connection; twice that at once.
-    :ivar hello_rate: a second from one network; twice that at once.
-    :ivar hello_rate_attacked: the same in a flood.
-    :ivar nameless_rate: handshakes without server name, a second from one network;
-        eight times that at once.
-    :ivar nameless_rate_attacked: the same in a flood.
-    :ivar attack_rate: datagrams a second that come to nothing: from here it is one.
-    :ivar idle_seconds: silence that ends a connection.
-    :ivar join_seconds: how long a match waits for its players.
+    :ivar recordings_days: age at which a recording is removed, days.
+    :ivar recordings_bytes: most bytes of all recordings.
+    :ivar log_format: "text" or "json".
+    :ivar log_level: least severe level that is logged.
+    :ivar receive_buffer: receive buffer to request for the UDP port, bytes.
+    :ivar packet_rate: packets per second from one connection; the burst is twice that.
+    :ivar input_rate: actions per second from one connection; the burst is twice that.
+    :ivar hello_rate: hellos per second from one network; the burst is twice that.
+    :ivar hello_rate_attacked: the same during a flood.
+    :ivar nameless_rate: handshakes without server name, per second from one network;
+        the burst is eight times that.
+    :ivar nameless_rate_attacked: the same during a flood.
+    :ivar attack_rate: useless datagrams per second above which there is a flood.
+    :ivar idle_seconds: silence after which a connection ends, seconds.
+    :ivar join_seconds: how long a match waits for its players, seconds.
     """
 
     control: str
@@ -86,23 +90,23 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     nameless_rate_attacked: float = TIGHT.nameless.a_second
     attack_rate: float = StrangerPolicy().junk
     idle_seconds: float = 30.0
-    join_seconds: float = JOIN_PATIENCE
+    join_seconds: float = JOIN_TIMEOUT
 
     def limits(self) -> ConnectionLimits:
-        """Say how much a connection may ask."""
+        """Return the limits for each connection."""
         packets, inputs = self.packet_rate, self.input_rate
         return ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
 
     def strangers(self) -> StrangerPolicy:
-        """Say how much those may ask who have no connection."""
+        """Return the limits for strangers, who have no connection."""
         return StrangerPolicy(
             _stranger_limits(self.hello_rate, self.nameless_rate),
             _stranger_limits(self.hello_rate_attacked, self.nameless_rate_attacked),
             self.attack_rate,
         )
 
-    def place(self, clock: IReactorTime) -> Recordings:
-        """Say where matches are written down."""
+    def make_recordings(self, clock: IReactorTime) -> Recordings:
+        """Make the place where matches are recorded."""
         return Recordings(
             None if self.recordings is None else Path(self.recordings),
             most_bytes=self.recordings_bytes,
@@ -112,7 +116,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _stranger_limits(hellos: float, nameless: float) -> StrangerLimits:
-    # A handshake takes two hellos, and one of them may have to be repeated.
+    # A handshake takes two hellos, and each may have to be repeated.
     return StrangerLimits(
         Rate(hellos, max(4.0, 2 * hellos)), Rate(nameless, max(1.0, 8 * nameless))
     )
@@ -122,7 +126,7 @@ class _Output:
     """
     Standard output, for the log.
 
-    :ivar is_hushed: nothing is written.
+    :ivar is_hushed: whether it drops everything.
     """
 
     is_hushed = False
@@ -140,21 +144,22 @@ _output = _Output()
 
 def prepare(settings: dict[str, Any]) -> None:
     """
-    Do what all game servers with these settings have in common, before the fork.
+    Do the work that all game servers with these settings share, before the fork.
 
-    :raises Misconfigured: they cannot start.
-    :raises msgspec.ValidationError: the settings are wrong.
+    :param settings: a `GameServerSettings`, as plain values.
+    :raises Misconfigured: a game server cannot start with them.
+    :raises msgspec.ValidationError: the settings are invalid.
     """
     _prepared(msgspec.json.encode(settings))
     _output.is_hushed = True
-    # What is cached by now are the names of everything that was imported. Each one
-    # that gives way to another would be a page that a child no longer shares.
+    # The cache holds the names of everything imported so far. Each entry that is
+    # replaced later would be a page that a child no longer shares.
     forget = getattr(sys, "_clear_type_cache", None)
     if forget is not None:
         forget()
     gc.collect()
     try:
-        # Once for what is made on first use, once more for what that replaced.
+        # Once for what is made on first use, once more for what the first run replaced.
         rehearse()
         rehearse()
     finally:
@@ -176,7 +181,9 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     """
     Run one game server until its work is done.
 
-    :raises SystemExit: it cannot start; says why.
+    :param server_id: its label inside the realm.
+    :param settings: a `GameServerSettings`, as plain values.
+    :raises SystemExit: it cannot start; the message says why.
     """
     try:
         read, games = _prepared(msgspec.json.encode(settings))
@@ -185,8 +192,8 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     reactor = _install_reactor()
     turns = TurnWatch(time.monotonic)
     turns.start(reactor)
-    recordings = read.place(reactor)
-    # While nobody waits for us yet.
+    recordings = read.make_recordings(reactor)
+    # Now, because no player waits for this process yet.
     reactor.callLater(0, lambda: recordings.sweep(time.time()))
     program = GameServer(
         server_id,
@@ -200,7 +207,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         limits=read.limits(),
         strangers=read.strangers(),
         idle=read.idle_seconds,
-        join_patience=read.join_seconds,
+        join_timeout=read.join_seconds,
         turns=turns,
         guard=guard_games(),
         receive_buffer=read.receive_buffer,
@@ -212,7 +219,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         program.linked(client.send, lambda: client.is_behind)
 
     def unreachable(failure: Failure) -> None:
-        _log.error("no control link to the node: {why}", why=failure.getErrorMessage())
+        _log.error("cannot reach the node: {why}", why=failure.getErrorMessage())
         reactor.callLater(0, reactor.stop)
 
     # SIGTERM stops the reactor, which waits for this.
@@ -232,7 +239,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
 
 
 def _install_reactor() -> Any:
-    """Take epoll where there is epoll; the child's own, made after the fork."""
+    """Install epoll on Linux; it must be the child's own, made after the fork."""
     if sys.platform == "linux":
         from twisted.internet import epollreactor
 
@@ -243,10 +250,10 @@ def _install_reactor() -> Any:
 
 
 def _end(reactor: Any, link: list[ControlClient]) -> None:
-    """Let the last words out, then stop."""
+    """Send what is left, then stop."""
     for client in link:
         client.close()
-    # Twice around: once for the link, once for what it left.
+    # Two turns of the reactor: one for the link, one for what it left.
     reactor.callLater(0, reactor.callLater, 0, _stop, reactor)
 
 

@@ -1,7 +1,8 @@
 """
-Connections without a seat: their proofs are checked here.
+Connections without a seat: check their proofs, and give them their seats.
 
-Whether a game server has more to do than it can.
+`Reception` has the connections; `Workload` refuses newcomers while the game server is
+overloaded.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from vinom.tokens import Claims, TokenVerifier
 
 class Workload:
     """
-    Judge the reactor's turns, and log once when the judgement changes.
+    Judge by the reactor's turns whether there is an overload; log each change.
 
-    Ticks and what comes by way of the node send nothing, or only later, so a port sees
-    its own part of a turn only; what measures the reactor sees all of it.
+    A port sees only its own part of a turn: ticks and relayed actions send nothing
+    there, or only later. `TurnWatch` measures whole turns.
 
-    :ivar port_turned: called after each turn of the port with how long it took and when
-        it ended; ``None`` if whole turns are measured.
+    :ivar port_turned: to call after each turn of the port, with how long it took and
+        when it ended; ``None`` if whole turns are measured.
     """
 
     _log = Logger()
 
     def __init__(self, figures: Counter[str], turns: TurnWatch | None = None) -> None:
         """
-        Judge the turns to come.
+        Start without an overload.
 
-        :param figures: counts how often there was too much.
-        :param turns: measures the reactor, where it is measured.
+        :param figures: counts the overloads.
+        :param turns: measures whole turns of the reactor; ``None`` if nothing does.
         """
         self._overload = Overload(changed=self._changed)
         self._figures = figures
@@ -50,41 +51,39 @@ class Workload:
         )
 
     def is_high(self, now: float) -> bool:
-        """Should newcomers come later?"""
+        """Is there an overload, so that newcomers must wait?"""
         return self._overload.is_high(now)
 
     def _changed(self, is_high: bool) -> None:
         if is_high:
             self._figures["overloads"] += 1
             self._log.warn(
-                "turns take {average:.3f} s: new players are told to come later",
+                "overloaded, turns take {average:.3f} s: new players must wait",
                 average=self._overload.average,
             )
         else:
-            self._log.info("turns are quick again: new players may come")
+            self._log.info("no longer overloaded: new players can join")
 
     def refuse_newcomer(self, now: float) -> None:
         """
-        Somebody new asks for a seat.
+        Refuse a newcomer who asks for a seat, if there is an overload.
 
-        :raises Refused: `Code.BUSY`; its details say when to come again.
+        :raises Refused: `Code.BUSY`; its details say when to try again.
         """
         if self.is_high(now):
             raise busy()
 
 
-#: Connections without a seat at once: whoever has a ticket and many addresses
-#: can make them faster than they end by themselves.
+#: Most connections without a seat: somebody who has a ticket and many addresses can
+#: make them faster than they time out.
 MOST_CONNECTIONS = 256
 
 
 class Reception:
     """
-    Let players to their seats.
+    Give players their seats.
 
-    :param clock: its seconds are of the Unix epoch, as those of tokens.
-    :param seconds: a clock that never goes back, as that of links.
-    :param workload: turns new players away while there is too much to do.
+    :ivar port: sends to them.
     """
 
     _log = Logger()
@@ -100,6 +99,18 @@ class Reception:
         figures: Counter[str],
         workload: Workload,
     ) -> None:
+        """
+        Start without connections.
+
+        :param rooms: by match id.
+        :param verifier: checks connect tokens.
+        :param clock: its seconds are of the Unix epoch, as those of tokens.
+        :param seconds: a clock that never goes back, as that of links.
+        :param entropy: returns as many random bytes as its argument.
+        :param port: sends to players.
+        :param figures: counts joins, by result.
+        :param workload: refuses newcomers during an overload.
+        """
         self.port = port
         self._rooms, self._verifier = rooms, verifier
         self._clock, self._seconds, self._entropy = clock, seconds, entropy
@@ -113,15 +124,14 @@ class Reception:
         return len(self._connections)
 
     def trust(self, verifier: TokenVerifier) -> None:
-        """Take the tokens of other keys from now on."""
+        """Accept the tokens of other keys from now on."""
         self._verifier = verifier
 
     def add(self, connection: Connection) -> None:
         """
-        A connection was made, or lost its seat to a newer one.
+        Add a connection that is new, or has lost its seat to a newer one.
 
-        When there are too many, the one that is without a seat for the longest
-        time gives way.
+        If there are too many, the one that has been here longest is closed.
         """
         self._connections[connection] = None
         if len(self._connections) > MOST_CONNECTIONS:
@@ -132,11 +142,11 @@ class Reception:
         self._alarm.arm()
 
     def discard(self, connection: Connection) -> None:
-        """A connection is gone."""
+        """Remove a connection that is gone."""
         self._connections.pop(connection, None)
 
     def take(self, connection: Connection, news: list[SeatEvent], now: float) -> None:
-        """Act on what a connection without a seat brought."""
+        """Handle the events of a connection without a seat."""
         for item in news:
             if isinstance(item, JoinAsked):
                 self._answer(connection, item, now)
@@ -147,7 +157,7 @@ class Reception:
     def _answer(self, connection: Connection, asked: JoinAsked, now: float) -> None:
         try:
             if self._is_newcomer(connection, asked):
-                # Before anything is verified: those who play come first.
+                # Before anything is verified: current players come first.
                 self._workload.refuse_newcomer(now)
             hosted, seat = self._admit(connection, asked)
             older = seat.connection
@@ -167,12 +177,12 @@ class Reception:
         self._figures["joins_accepted"] += 1
         self._connections.pop(connection, None)
         if older is not None:
-            # It is told why, for a while.
+            # It is sent the reason for a while.
             self.add(older)
         hosted.end_turn(now)
 
     def _is_newcomer(self, connection: Connection, asked: JoinAsked) -> bool:
-        """Is it, as far as its ticket says, nobody who played here before?"""
+        """By its ticket, has this player never been connected here?"""
         ticket = connection.association.ticket
         if asked.is_resume:
             return False
@@ -187,7 +197,7 @@ class Reception:
         """
         Find the seat that a proof is for.
 
-        :raises Refused: it is not good, or not here, or not now.
+        :raises Refused: it is invalid, or for another match or seat, or used up.
         """
         claims: Claims | None = None
         if asked.is_resume:
@@ -234,7 +244,10 @@ class Reception:
             claims.seat >= len(planned)
             or planned[claims.seat].player_id != claims.player_id
         ):
-            raise Refused(Code.WRONG_SEAT, "this token's player has no such seat")
+            raise Refused(
+                Code.WRONG_SEAT,
+                f"this token's player does not have seat {claims.seat}",
+            )
         return hosted, hosted.seats[claims.seat]
 
     def _deadline(self) -> float | None:
@@ -253,7 +266,7 @@ class Reception:
             self._connections.pop(connection, None)
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all connections."""
         self._alarm.stop()
         for connection in self._connections:
             connection.link.end()

@@ -1,15 +1,15 @@
 """
-A whole match played in memory, before the first player comes.
+A whole match played in memory, before the first player connects.
 
-What a game server does for the first time is dear: OpenSSL fetches its algorithms,
-Python specialises its bytecode, caches fill. The fork server does it once for all
-its children, which then share that memory (decision 0021). Keys are made for this
-and nobody ever trusts them; nothing of it is in use when the first child is forked.
+Everything that a game server does for the first time is expensive: OpenSSL loads its
+algorithms, Python specialises its bytecode, caches fill. The fork server does it once
+for all its children, which then share that memory (decision 0021).
 
-A control link and a port on a reactor that is never installed: see `rehearse`.
-
-Twisted finds out at the first use of each class what it provides, and keeps that.
-No descriptor is left behind.
+`rehearse` plays the match, with keys that are made for it and trusted nowhere.
+`rehearse_reactor` uses a control link and a port on a reactor that is never installed,
+because Twisted finds out at the first use of each class which interfaces it provides,
+and caches that. No descriptor is left open, and nothing is in use when the first child
+is forked.
 """
 
 from __future__ import annotations
@@ -59,40 +59,45 @@ from vinom.play.guard import Guard
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import Claims
 
-#: It takes milliseconds; this is when it is given up, seconds.
-_PATIENCE = 2.0
+#: After this it is given up, seconds; it takes milliseconds.
+_TIMEOUT = 2.0
 
 
 class _Echo(DatagramProtocol):
-    """Hears what it said."""
+    """
+    Sends a datagram to itself.
+
+    :ivar received: how many arrived.
+    """
 
     transport: IUDPTransport
     noisy = False
-    heard = 0
+    received = 0
 
     def startProtocol(self) -> None:
         address = self.transport.getHost()
         self.transport.write(b"", (address.host, address.port))
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self.heard += 1
+        self.received += 1
 
 
 def rehearse_reactor(folder: Path) -> int:
     """
-    Link, hear a heartbeat, bind a port; returns how much of it came about.
+    Make a link, receive a heartbeat, bind a port.
 
     :param folder: for the link's socket, which stays there.
+    :returns: how many messages and datagrams arrived.
     """
     if sys.platform != "linux":
         return 0
     from twisted.internet.epollreactor import EPollReactor
 
-    # Its module has an `install`, which is what nobody may call here.
+    # Made directly: the module's `install` must not be called here.
     reactor: Any = EPollReactor()
     turns = TurnWatch(time.monotonic)
     turns.start(reactor)
-    heard: list[AnyToServer] = []
+    received: list[AnyToServer] = []
     echo = _Echo()
     path = str(folder / "link")
     with socket.socket(socket.AF_UNIX) as node:
@@ -100,10 +105,10 @@ def rehearse_reactor(folder: Path) -> int:
         node.listen(1)
 
         def answer() -> None:
-            line, _ = node.accept()
-            with line:
-                line.send(encode(Heartbeat(1)))
-                line.recv(4096)
+            connection, _ = node.accept()
+            with connection:
+                connection.send(encode(Heartbeat(1)))
+                connection.recv(4096)
 
         def lost() -> None:
             reactor.callLater(0, reactor.stop)
@@ -113,10 +118,10 @@ def rehearse_reactor(folder: Path) -> int:
             UNIXClientEndpoint(reactor, path),
             reactor,
             Ready("rehearsal", os.getpid(), CONTROL_PROTOCOL),
-            heard.append,
+            received.append,
             lost,
         ).addCallback(lambda _: answer())
-        given_up = reactor.callLater(_PATIENCE, reactor.stop)
+        given_up = reactor.callLater(_TIMEOUT, reactor.stop)
         reactor.run(installSignalHandlers=False)
     if given_up.active():
         given_up.cancel()
@@ -124,24 +129,24 @@ def rehearse_reactor(folder: Path) -> int:
     reactor.removeReader(reactor.waker)
     reactor.waker.connectionLost(connectionDone)
     reactor._poller.close()
-    return len(heard) + echo.heard
+    return len(received) + echo.received
 
 
 _REALM = "rehearsal.invalid"
 _SEATS = 2
 _MATCH = "rehearsal"
-#: Enough for the bytecode of everything that a match needs to be specialised.
+#: Enough for Python to specialise the bytecode of everything that a match needs.
 _ROUNDS, _STEP = 150, 0.02
 
 
 class _Line(Struct, frozen=True):
-    """What is said on this stage."""
+    """A line that a player says: the action of this game."""
 
     word: str
 
 
 class _Said(Struct, frozen=True):
-    """How many lines were said."""
+    """How many lines were said: the state of this game."""
 
     lines: int
 
@@ -164,9 +169,18 @@ class _Play(Game[_Said, _Line]):
 
 
 class _Stage(Clock):
-    """A reactor with one port, and no time or network but ours."""
+    """
+    A reactor with one port, and a simulated time and network.
+
+    :ivar sent: datagrams that the port sent, each with its address.
+    """
 
     def __init__(self, now: float) -> None:
+        """
+        Start the clock.
+
+        :param now: the time, seconds since the Unix epoch.
+        """
         super().__init__()
         self.rightNow = now
         self.protocol: Any = None
@@ -186,16 +200,24 @@ class _Stage(Clock):
 
 
 class _Player:
-    """Somebody who plays one seat."""
+    """A client that plays one seat."""
 
     def __init__(self, name: str, anchor: bytes, token: str, now: float) -> None:
+        """
+        Begin the handshake.
+
+        :param name: the server name, with the ticket.
+        :param anchor: the trust anchor, PEM.
+        :param token: connect token for the seat.
+        :param now: the time.
+        """
         self._dtls = DtlsClient(name, anchor, now)
         self._token = token
         self._link: PlayerLink | None = None
         self._dtls.start(now)
 
     def play(self, now: float) -> list[bytes]:
-        """Do what there is to do; returns datagrams."""
+        """Handle events, act, and return the datagrams to send."""
         for event in self._dtls.take_events():
             if isinstance(event, Connected):
                 size = event.association.max_payload
@@ -212,7 +234,7 @@ class _Player:
                 self._dtls.send(packet)
         return self._dtls.take_datagrams()
 
-    def hear(self, datagram: bytes, now: float) -> None:
+    def receive(self, datagram: bytes, now: float) -> None:
         """Take a datagram."""
         self._dtls.receive(datagram, now)
 
@@ -277,11 +299,11 @@ def _play(
         stage.advance(_STEP)
         sent, stage.sent = stage.sent, []
         for datagram, address in sent:
-            players[address].hear(datagram, now)
+            players[address].receive(datagram, now)
     figures = server.measure()
     server.received(_to_server(Stop()))
     stage.advance(_STEP)
-    # Whatever it waits for now is over by then.
+    # Long enough for everything that it still waits for.
     stage.pump([1.0] * 5)
     return figures
 
@@ -298,7 +320,7 @@ def _claims(ticket: Ticket) -> Claims:
 
 
 def _to_server(message: ToServer) -> Any:
-    """Send it through the control link's frames."""
+    """Pass a message through the control link's frames."""
     return decode_to_server(_through(message))
 
 

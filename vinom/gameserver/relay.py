@@ -1,8 +1,8 @@
 """
-A hosted room's way out to the node: for seats and spectators connected there.
+A hosted room's outlet to the node, for seats and spectators connected there.
 
-The control link brings what they do, whole and in order, and takes along what each
-turn changed: one message for all seats and spectators of a room, each view once.
+The control link brings their actions, whole and in order, and carries back what each
+turn changed: one message for all seats and spectators of a room, with each view once.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.model import MatchEnd
 from vinom.play.choices import json_action_reader
 
-#: A message nearly as long as the longest frame cannot be sent, bytes.
+#: Most bytes of views in a message; it has to fit into a frame.
 _MOST_BYTES = FRAME_LIMIT - 64 * 1024
-#: How soon the link is looked at again when the node is behind, seconds.
+#: How soon the link is checked again if the node is behind, seconds.
 _BEHIND_PAUSE = 0.05
 _write = json.Encoder().encode
 _unpack = msgpack.Decoder().decode
 
 
 class Relay:
-    """One room's relayed seats, and its spectators in the node: an outlet."""
+    """An outlet: one room's relayed seats, and its spectators in the node."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Relay:
         Relay a room.
 
         :param hosted: the room; this relay becomes its first outlet, because nothing
-            is sent of a room after its end.
+            may be sent after the room's own report of its end.
         :param report: sends to the node.
-        :param dismiss: gets a player's own connection when its seat is relayed.
-        :param must_wait: does the node not read fast enough? Then the room's newest
+        :param dismiss: gets a player's own connection if its seat becomes relayed.
+        :param must_wait: whether the node reads too slowly; then the room's newest
             state is sent a moment later.
         """
         self._hosted, self._report, self._dismiss = hosted, report, dismiss
@@ -70,17 +70,17 @@ class Relay:
         hosted.host.outlets = (self, *hosted.host.outlets)
 
     def stop(self) -> None:
-        """Relay nothing more: nobody of the node plays or watches."""
+        """Stop relaying: no player of the node plays or watches any more."""
         host = self._hosted.host
         host.outlets = tuple(outlet for outlet in host.outlets if outlet is not self)
 
-    # What the node brings.
+    # From the node.
 
     def take(self, message: ToRelayed, now: float) -> None:
-        """Do what a player of the node did."""
+        """Handle a message about a player of the node."""
         hosted = self._hosted
         if isinstance(message, RelayWatch):
-            # A newcomer is shown everything.
+            # A new spectator needs everything.
             self._shown = 0
             return
         if isinstance(message, RelayNewcomer):
@@ -96,7 +96,7 @@ class Relay:
             self._join(seat, message, now)
             return
         if message.epoch and (message.epoch != seat.relay_epoch or not seat.is_relayed):
-            # Its player came over UDP meanwhile.
+            # Its player has connected over UDP meanwhile.
             return
         match message.how:
             case "drop":
@@ -113,9 +113,9 @@ class Relay:
         if older is not None:
             self._dismiss(older)
         seat.is_relayed, seat.relay_epoch = True, message.epoch
-        # The seat's own connections number their actions themselves.
+        # Over UDP the seat's actions have other numbers.
         hosted.host.acted[seat.number] = message.number
-        # Everything is shown to this seat again.
+        # This seat needs everything again.
         self._shown = 0
         hosted.sit(seat, now)
 
@@ -141,10 +141,10 @@ class Relay:
         text = no.message[:200]
         self._report(RelayRefusal(self._match_id, seat, number, no.code, reason, text))
 
-    # What goes out (vinom.hosting.host.Outlet).
+    # To the node (vinom.hosting.host.Outlet).
 
     def started(self, now: float) -> None:
-        """The next state's phase says so."""
+        """Do nothing: the next state's phase reports it."""
 
     def emitted(self, event: Event, version: int, now: float) -> None:
         """Send an event of the game."""
@@ -153,10 +153,10 @@ class Relay:
         )
 
     def round_over(self, outcome: Outcome, now: float) -> None:
-        """The room itself reports the outcome to the node."""
+        """Do nothing: the room itself reports the outcome to the node."""
 
     def forfeited(self, seat: int, now: float) -> None:
-        """The room itself reports the seat to the node."""
+        """Do nothing: the room itself reports the seat to the node."""
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """Send the last state: nothing follows the room's own report of its end."""
@@ -210,7 +210,7 @@ class Relay:
                 self._fail(str(error), now)
                 return
             if not all(views):
-                # The game failed at it: its end follows.
+                # The game failed to make one: its end follows.
                 return
         self._shown, self._phase = version, room.phase
         self._report(
@@ -239,7 +239,7 @@ class Relay:
         return _as_json(room.setup())
 
     def _fail(self, why: str, now: float) -> None:
-        """The room's view cannot be sent by way of the node."""
+        """Handle a view that cannot be sent through the node."""
         self._has_failed = True
         if self._hosted.is_relayed:
             self._hosted.cannot_send("views", why, now)
@@ -253,12 +253,12 @@ class Relay:
 
 def _as_json(packed: bytes) -> bytes:
     """
-    Write what players over UDP are shown as JSON; empty if there is nothing.
+    Convert a MessagePack view to JSON; empty if there is nothing.
 
-    The game is not asked again: spectators of a match must not be able to break it,
-    and a client that packs what it reads has the same bytes, and their hash.
+    The game is not called again: spectators of a match must not be able to break it,
+    and a client that encodes what it reads gets the same bytes, and their hash.
 
-    :raises Exception: it cannot be JSON.
+    :raises Exception: it cannot be converted.
     """
     return _write(_unpack(packed)) if packed else b""
 
@@ -271,14 +271,14 @@ def _check_length(*parts: bytes) -> None:
     """
     length = sum(map(len, parts))
     if length > _MOST_BYTES:
-        raise ValueError(f"{length} bytes")
+        raise ValueError(f"{length} bytes, limit {_MOST_BYTES}")
 
 
 class Relays:
     """
-    Hand what the node relays to rooms; what one turn brings makes one broadcast.
+    Pass what the node relays to rooms; the actions of one turn make one broadcast.
 
-    :ivar is_behind: does the node not read what it was sent?
+    :ivar is_behind: whether the node does not read what it was sent.
     """
 
     is_behind: Callable[[], bool] = staticmethod(lambda: False)
@@ -292,13 +292,13 @@ class Relays:
         dismiss: Callable[[Connection], None],
     ) -> None:
         """
-        Relay nothing yet.
+        Start without relays.
 
-        :param rooms: by match.
+        :param rooms: by match id.
         :param clock: ends a turn; its seconds are not read.
         :param seconds: a clock that never goes back.
         :param report: sends to the node.
-        :param dismiss: gets connections that a relayed player replaced.
+        :param dismiss: gets connections that a relayed player has replaced.
         """
         self._rooms, self._clock, self._seconds = rooms, clock, seconds
         self._report, self._dismiss = report, dismiss
@@ -307,7 +307,7 @@ class Relays:
         self._later: IDelayedCall | None = None
 
     def take(self, message: ToRelayed) -> None:
-        """Do what a player of the node did; without effect when the match is over."""
+        """Handle a message about a player of the node; ignored after the match."""
         hosted = self._rooms.get(message.match_id)
         if hosted is None or hosted.host.ended_at is not None:
             return
@@ -329,11 +329,11 @@ class Relays:
             self._later = self._clock.callLater(0, self._end_turn)
 
     def forget(self, hosted: HostedRoom) -> None:
-        """A room is over."""
+        """Drop the relay of a room that is over."""
         self._relays.pop(hosted, None)
 
     def _let_go(self, hosted: HostedRoom, now: float) -> None:
-        """Nobody of the node plays or watches any more."""
+        """Stop relaying a room: no player of the node plays or watches any more."""
         relay = self._relays.pop(hosted, None)
         if relay is not None:
             relay.stop()
@@ -344,7 +344,7 @@ class Relays:
         hosted.end_turn(now)
 
     def _must_wait(self, hosted: HostedRoom) -> bool:
-        """Newest wins: while the node is behind, states are not made for it."""
+        """Is the node behind? Then no states are made for it; the newest wins."""
         if not self.is_behind():
             return False
         self._touched[hosted] = None

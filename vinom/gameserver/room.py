@@ -1,8 +1,8 @@
 """
 A match on a game server, and its players' connections: inputs in, states out.
 
-What feeds this room calls `end_turn` once when a turn's inputs are in, which makes
-one broadcast. Times are seconds on a monotonic clock.
+The caller passes in a turn's inputs and then calls `HostedRoom.end_turn` once, which
+makes one broadcast. Times are seconds on a monotonic clock.
 """
 
 from __future__ import annotations
@@ -56,30 +56,34 @@ from vinom.packets.seat import (
     SeatLink,
 )
 from vinom.play.choices import action_decoder
-from vinom.play.clock import AWAY_PATIENCE, JOIN_PATIENCE
+from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT
 from vinom.play.guard import Guard
 from vinom.play.room import Room, outcome_facts
 from vinom.play.views import EVERYBODY
 from vinom.reactor.alarm import Alarms
 
-#: Pause between tries of a room that is over, seconds: much may be lost, but not
-#: the end.
+#: Pause between resends in a room that is over, seconds: short, so that the end
+#: arrives even if many datagrams are lost.
 _FAREWELL_PAUSE = 0.15
 
 
 #: How long a closed room waits for its players' acknowledgements, seconds.
 FAREWELL = 2.0
-#: Ticks of games that have so many a second acknowledge inputs in time.
+#: Games with this many ticks per second acknowledge inputs with their states.
 SOON_HZ = 20
 
 
 @attrs.define(eq=False)
 class Connection:
     """
-    A connection; it has a room and a seat once its JOIN was accepted.
+    A player's connection; it has a room and a seat once its JOIN was accepted.
 
+    :ivar association: the DTLS association.
+    :ivar link: its packets.
     :ivar allowance: for packets.
-    :ivar figures: counts, for all connections, what was refused by code.
+    :ivar figures: counts refusals by code, for all connections.
+    :ivar room: the room; ``None`` without a seat.
+    :ivar seat: the seat.
     """
 
     association: Association
@@ -98,8 +102,12 @@ class Connection:
         figures: Counter[str],
     ) -> Connection:
         """
-        Serve a connection that was just made.
+        Make the connection of a new association.
 
+        :param association: the DTLS association, just opened.
+        :param limits: for packets and inputs.
+        :param now: the time.
+        :param figures: counts refusals by code.
         :raises PeerError: it cannot carry a packet.
         """
         inputs = TokenBucket(limits.inputs, limits.input_burst)
@@ -114,9 +122,12 @@ class Connection:
         self, code: str, message: str, now: float, retry_after: float = 0.0
     ) -> None:
         """
-        End the connection and say why.
+        End the connection, with a reason.
 
-        :param retry_after: when to come again, seconds; 0 does not say.
+        :param code: one of `vinom.errors.Code`.
+        :param message: the reason, as a text.
+        :param now: the time.
+        :param retry_after: when the player may try again, seconds; 0 if unknown.
         """
         if self.link.phase not in ("refused", "over"):
             self.figures[f"errors_{code}"] += 1
@@ -124,9 +135,9 @@ class Connection:
 
     def flush(self, port: DatagramPort) -> bool:
         """
-        Send what the link has; close the connection if the link is over.
+        Send the link's packets; close the connection if the link is over.
 
-        :returns: is it over?
+        :returns: whether it is over.
         """
         link = self.link
         packets = link.take_packets()
@@ -142,13 +153,16 @@ class Connection:
 @attrs.define(eq=False)
 class HostedSeat:
     """
-    One seat and what outlives its connections.
+    One seat, with everything that outlives its connections.
 
+    :ivar number: of the seat.
+    :ivar door: checks proofs for it.
+    :ivar messages: its reliable messages.
     :ivar connection: the connection that holds it.
-    :ivar is_relayed: its player is connected to the node.
-    :ivar relay_epoch: counts its joins by way of the node.
-    :ivar present: the room counts it as connected.
-    :ivar came: it was connected once.
+    :ivar is_relayed: whether its player is connected to the node.
+    :ivar relay_epoch: counts its joins through the node.
+    :ivar present: whether the room counts it as connected.
+    :ivar came: whether it has ever been connected.
     :ivar shown: version of the state last sent.
     """
 
@@ -165,13 +179,14 @@ class HostedSeat:
 
 class HostedRoom:
     """
-    One match on a game server: its players' connections are one outlet of its room.
+    One match on a game server; its players' connections are one outlet of its room.
 
     :ivar host: owns the room; other outlets (see `vinom.gameserver.relay`) join it.
-    :ivar room: the same room, which every packet asks for.
+    :ivar room: the same room, here because every packet needs it.
     :ivar seats: by number; a newcomer's is added.
-    :ivar is_relayed: is it a room of the node's?
-    :ivar ticks_soon: does the next tick come as soon as an acknowledgement must?
+    :ivar is_relayed: whether it is a room of the node.
+    :ivar ticks_soon: whether ticks are so frequent that states acknowledge in time.
+    :ivar name: for the log.
     """
 
     _log = Logger()
@@ -189,7 +204,7 @@ class HostedRoom:
         recording: Recording,
         guard: Guard | None = None,
         is_relayed: bool = False,
-        join_patience: float = JOIN_PATIENCE,
+        join_timeout: float = JOIN_TIMEOUT,
     ) -> None:
         """
         Open the room.
@@ -200,21 +215,21 @@ class HostedRoom:
         :param port: sends to players.
         :param alarms: rings this room; its deadlines are on the caller's clock.
         :param report: sends to the node.
-        :param over: called once, when every player was sent the end or had time to.
-        :param recording: gets all that reaches the game.
-        :param guard: ends calls into the game that take too long.
+        :param over: called once, when all players have received the end or had time to.
+        :param recording: gets all calls to the game.
+        :param guard: interrupts calls to the game that take too long.
         :param is_relayed: see `vinom.control.messages.OpenRoom`.
-        :param join_patience: how long the room waits for its players.
-        :raises Refused: the game does not take this plan.
+        :param join_timeout: how long the room waits for its players.
+        :raises Refused: the game does not accept this plan.
         """
         room = self.room = Room(
             plan,
             game,
             now,
-            join_patience,
+            join_timeout,
             record=recording.record,
             guard=guard,
-            away_patience=inf if is_relayed else AWAY_PATIENCE,
+            away_timeout=inf if is_relayed else AWAY_TIMEOUT,
         )
         self.host = RoomHost(room, recording, counts_refused=True)
         self.host.outlets = (self,)
@@ -236,10 +251,10 @@ class HostedRoom:
         self._is_over = False
         alarms.add(self)
 
-    # Who comes and goes.
+    # Players who come and go.
 
     def seat_of(self, resume: bytes) -> HostedSeat | None:
-        """Find the seat that a resume token is for."""
+        """Return the seat that a resume token is for; ``None`` if there is none."""
         found = None
         for seat in self.seats:
             if seat.door.is_resumed_by(resume):
@@ -255,8 +270,13 @@ class HostedRoom:
         entropy: Callable[[int], bytes],
     ) -> None:
         """
-        Give a seat whose proof was good to a connection.
+        Give a seat to a connection whose proof was valid.
 
+        :param connection: the player's.
+        :param seat: the seat.
+        :param asked: the connection's request.
+        :param now: the time.
+        :param entropy: returns as many random bytes as its argument.
         :raises Refused: the match is over.
         """
         if self.room.phase == "closed":
@@ -264,19 +284,19 @@ class HostedRoom:
         resume = seat.door.offer(entropy)
         self.replace(seat, connection, now)
         if seat.is_relayed:
-            # The older connection is one of the node's, which is to let it go.
+            # The older connection is the node's, which must release it.
             seat.is_relayed = False
             self._report(
                 RelayTaken(self.room.plan.match_id, seat.number, seat.relay_epoch)
             )
         connection.room, connection.seat = self, seat
-        seat.messages.acknowledge(asked.heard)
+        seat.messages.acknowledge(asked.last_message)
         welcome = self._welcome(seat, resume)
         try:
             connection.link.welcome(welcome, seat.messages, now)
         except ValueError as error:
             self.cannot_send("setup", error, now)
-            connection.refuse(Code.INTERNAL, "this game's setup is too long", now)
+            connection.refuse(Code.INTERNAL, "this game's setup cannot be sent", now)
 
     def _welcome(self, seat: HostedSeat, resume: bytes) -> Welcome:
         room = self.room
@@ -311,7 +331,7 @@ class HostedRoom:
         news: list[SeatEvent],
         now: float,
     ) -> None:
-        """Act on what a connection of this room brought."""
+        """Handle the events of a connection of this room."""
         host = self.host
         for item in news:
             if isinstance(item, ActionArrived):
@@ -337,7 +357,7 @@ class HostedRoom:
         self.send(seat, encode(Refusal(seq, no.code, reason, no.message)), now)
 
     def sit(self, seat: HostedSeat, now: float) -> None:
-        """A seat's player is here."""
+        """Count a seat's player as connected."""
         self.host.run_clock(now)
         try:
             self.room.join(seat.number, now)
@@ -355,7 +375,7 @@ class HostedRoom:
     def give_up(
         self, connection: Connection | None, seat: HostedSeat, now: float
     ) -> None:
-        """A seat's player is gone for good."""
+        """Give up a seat whose player has left for good."""
         if connection is not None:
             connection.flush(self._port)
             self._release(connection, seat)
@@ -364,7 +384,7 @@ class HostedRoom:
         self.seat_changed(seat, "left")
 
     def lost(self, connection: Connection, seat: HostedSeat, now: float) -> None:
-        """A connection of this room is gone."""
+        """Release a seat whose connection is lost."""
         if seat.connection is not connection:
             return
         self._release(connection, seat)
@@ -374,7 +394,7 @@ class HostedRoom:
         """
         Seat a newcomer.
 
-        :raises Refused: there is no seat for it.
+        :raises Refused: there is no seat for them.
         """
         number = self.host.add_seat(plan, now)
         seat = HostedSeat(number, present=True, came=True)
@@ -384,7 +404,7 @@ class HostedRoom:
         return seat
 
     def miss(self, seat: HostedSeat, now: float) -> None:
-        """A seat's player is not here any more; the seat is kept."""
+        """Count a seat's player as disconnected; the seat is kept."""
         if seat.present:
             self.host.run_clock(now)
             seat.present = False
@@ -393,7 +413,7 @@ class HostedRoom:
                 self.seat_changed(seat, "dropped")
 
     def kick(self, number: int, now: float) -> Connection | None:
-        """Remove a player for good; returns its connection, refused and not ours."""
+        """Remove a player for good; returns its connection, refused and released."""
         if not 0 <= number < len(self.seats):
             return None
         connection = (seat := self.seats[number]).connection
@@ -407,18 +427,18 @@ class HostedRoom:
         if seat.connection is connection:
             seat.connection = None
 
-    # What goes out (vinom.hosting.host.Outlet).
+    # To players and the node (vinom.hosting.host.Outlet).
 
     def started(self, now: float) -> None:
-        """Report that match time runs."""
+        """Report that match time has started."""
         self._report(MatchStarted(self.room.plan.match_id))
 
     def emitted(self, event: GameEvent, version: int, now: float) -> None:
-        """Send an event of the game to the seats that may know it."""
+        """Send an event of the game to the seats that it is addressed to."""
         self._send_all(Event(event.kind, event.data, version), now, event.to)
 
     def round_over(self, outcome: Outcome, now: float) -> None:
-        """Send everybody, and the node, the outcome of a round."""
+        """Send the outcome of a round to all players and the node."""
         room, facts = self.room, outcome_facts(outcome)
         self._report(RoundEnded(room.plan.match_id, facts))
         self._send_all(Round(facts, room.version, room.view_hash()), now)
@@ -428,7 +448,7 @@ class HostedRoom:
         self.seat_changed(self.seats[seat], "left")
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
-        """Send everybody, and the node, how the match ended."""
+        """Send the end of the match to all players and the node."""
         for seat in self.seats:
             if seat.connection is not None:
                 seat.connection.link.hasten(_FAREWELL_PAUSE, now)
@@ -437,9 +457,9 @@ class HostedRoom:
 
     def show(self, now: float) -> bool:
         """
-        Send each seat the state that it has not seen.
+        Send the newest state to each seat that does not have it.
 
-        :returns: is that all that any connection has to send?
+        :returns: whether no connection has anything else to send.
         """
         room = self.room
         self._shown = version = room.play.version
@@ -495,7 +515,13 @@ class HostedRoom:
             return []
 
     def cannot_send(self, what: str, why: object, now: float) -> None:
-        """End the room: its game makes what players cannot be told."""
+        """
+        End the room, because its game made something that cannot be sent.
+
+        :param what: what it is, for the log.
+        :param why: why it cannot be sent, for the log.
+        :param now: the time.
+        """
         self._log.error(
             "match {match_id} ends: its {what} cannot be sent: {why}",
             match_id=self.room.plan.match_id,
@@ -509,23 +535,25 @@ class HostedRoom:
             return
         data = encode(message)
         if len(data) > LONGEST_MESSAGE:
-            self.cannot_send("message", f"{len(data)} bytes", now)
+            self.cannot_send(
+                "message", f"{len(data)} bytes, limit {LONGEST_MESSAGE}", now
+            )
             return
         for seat in self.seats:
             if (to is None or seat.number == to) and not seat.is_relayed:
                 self.send(seat, data, now)
 
     def send(self, seat: HostedSeat, data: bytes, now: float) -> None:
-        """Tell one seat something encoded, until it is acknowledged."""
+        """Send an encoded message to one seat, until it is acknowledged."""
         if seat.messages.add(data):
             if seat.connection is not None:
-                seat.connection.link.told(now)
+                seat.connection.link.messages_added(now)
         elif seat.connection is not None:
-            # It comes anew, and learns from the numbers that it missed some.
+            # Its player connects again, and sees from the numbers that some are lost.
             seat.connection.refuse(Code.BUSY, "too many messages unacknowledged", now)
 
     def seat_changed(self, seat: HostedSeat, state: str) -> None:
-        """Tell the node who came or went."""
+        """Report a seat's new state to the node."""
         plan = self.room.plan
         self._log.debug(
             "match {match_id}: seat {seat} {state}",
@@ -536,7 +564,7 @@ class HostedRoom:
         self._report(SeatChanged(plan.match_id, seat.number, state))
 
     def end_turn(self, now: float) -> None:
-        """Send everybody what this turn changed, and ring when something is due."""
+        """Send what this turn changed to all players, and set the alarm."""
         if not self.host.end_turn(now):
             port = self._port
             for seat in self.seats:
@@ -546,7 +574,7 @@ class HostedRoom:
         if now + ACK_DELAY < self._links_at:
             self._links_at = now + ACK_DELAY
         if self.host.ended_at is None:
-            # As `deadline`, for each turn.
+            # `deadline` written out, for each turn.
             at, links_at = self.room.deadline(), self._links_at
             self._alarms.arm(self, links_at if at is None or links_at < at else at)
         elif self.is_done(now):
@@ -556,9 +584,9 @@ class HostedRoom:
 
     def can_wait(self, connection: Connection, news: list[SeatEvent]) -> bool:
         """
-        Is nothing to be done now that a packet brought *news*, mostly none?
+        Is there nothing to do after a packet with these *news* (usually none)?
 
-        A tick that comes soon tells soon enough what arrived.
+        If ticks are frequent, the next one's state acknowledges what arrived.
         """
         if self.ticks_soon:
             room = self.room
@@ -579,7 +607,7 @@ class HostedRoom:
         return self._links_at if at is None else min(at, self._links_at)
 
     def ring(self, now: float) -> None:
-        """Do what is due, and find out exactly when a link wants attention next."""
+        """Do what is due, and find out exactly when a link's alarm is due next."""
         self.host.run_clock(now)
         if now >= self._links_at:
             for seat in self.seats:
@@ -597,7 +625,7 @@ class HostedRoom:
             self.part()
 
     def is_done(self, now: float) -> bool:
-        """Has everybody heard the end, or had time to?"""
+        """Have all players received the end, or had time to?"""
         if self.host.ended_at is None:
             return False
         return now >= self.host.ended_at + FAREWELL or all(
@@ -606,7 +634,7 @@ class HostedRoom:
         )
 
     def part(self) -> None:
-        """Close the connections that are left, and be forgotten."""
+        """Close the remaining connections, and call *over*."""
         if self._is_over:
             return
         self._is_over = True

@@ -1,4 +1,4 @@
-"""Who may sit in a seat of a match, and how much a connection may ask for."""
+"""The proofs that open a seat of a match, and the limits of a connection."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from vinom.tokens import Claims
 
 
 class IGameReactor(IReactorTime, IReactorUDP):
-    """What a game server needs of a reactor; its seconds are of the Unix epoch."""
+    """The reactor of a game server; its seconds are of the Unix epoch."""
 
 
 @attrs.frozen
 class ConnectionLimits:
     """
-    How much one connection may ask of us.
+    The limits of one connection.
 
-    :ivar packets: a second, and `packet_burst` at once.
-    :ivar inputs: actions a second, and `input_burst` at once.
+    :ivar packets: packets per second.
+    :ivar packet_burst: most packets at once.
+    :ivar inputs: actions per second.
+    :ivar input_burst: most actions at once.
     """
 
     packets: float = 250.0
@@ -33,18 +35,18 @@ class ConnectionLimits:
     input_burst: float = 200.0
 
 
-#: Tokens that were used up and are remembered. The lobby mints one each time a
-#: player comes back, for itself only; the oldest have expired by then.
+#: Most used tokens that are stored. The lobby mints a new one each time a player comes
+#: back, so the oldest have expired when they are dropped.
 _MOST_USED = 256
 
 
 @attrs.define(eq=False)
 class SeatDoor:
     """
-    Decide who gets one seat; a newer one takes it from an older.
+    Check the proofs for one seat; a newer connection takes it from an older one.
 
-    A proof is used up when its owner has shown that it got the answer, so
-    that a lost answer locks nobody out. Resume tokens are kept as hashes.
+    A proof is used up once its owner has confirmed the answer, so a lost answer locks
+    nobody out. Resume tokens are stored as hashes.
 
     :ivar epoch: counts the joins.
     """
@@ -57,46 +59,47 @@ class SeatDoor:
 
     def enter_by_token(self, claims: Claims) -> None:
         """
-        Somebody shows a token that was verified.
+        Accept a token that was verified.
 
-        :raises Refused: `Code.TOKEN_USED`.
+        :raises Refused: `Code.TOKEN_USED`: it was used before.
         """
         if claims.token_id in self._used:
             raise Refused(
-                Code.TOKEN_USED, "this token was used; resume, or ask the lobby"
+                Code.TOKEN_USED,
+                "this token was used before; resume, or ask the lobby for a new one",
             )
         self._pending = claims.token_id
 
     def is_resumed_by(self, resume: bytes) -> bool:
-        """Is this the seat that a resume token is for?"""
+        """Is this resume token for this seat?"""
         offered = sha256(resume).digest()
-        # Not `or`: both are compared, in the same time whatever they hold.
+        # Not `or`: always compare both, so that the time reveals nothing.
         return hmac.compare_digest(offered, self._resume) | hmac.compare_digest(
             offered, self._offered
         )
 
     def enter_by_resume(self, resume: bytes) -> None:
-        """Somebody shows a resume token of this seat."""
+        """Accept a resume token that is for this seat."""
         if hmac.compare_digest(sha256(resume).digest(), self._offered):
-            # Whoever has it got the answer, even if we did not hear so.
+            # Its owner got our answer, even if the confirmation was lost.
             self.confirm()
         self._pending = ""
 
     def shut(self) -> None:
-        """The node vouches for another connection: what we offered is worthless."""
+        """Invalidate all resume tokens: the node has given the seat to its player."""
         self.epoch += 1
         self._resume = self._offered = b""
         self._pending = ""
 
     def offer(self, entropy: Callable[[int], bytes]) -> bytes:
-        """Raise the epoch; returns the resume token that goes with it."""
+        """Raise the epoch; returns the resume token for it."""
         self.epoch += 1
         resume = entropy(RESUME_BYTES)
         self._offered = sha256(resume).digest()
         return resume
 
     def confirm(self) -> None:
-        """The offer arrived: what it was asked with is used up."""
+        """Note that the offer arrived: the proof shown for it is used up."""
         self._resume = self._offered
         if self._pending:
             self._used[self._pending] = None

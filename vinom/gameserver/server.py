@@ -1,13 +1,11 @@
 """
-The game server: a process that hosts rooms and talks UDP to players.
+The game server: a process that hosts rooms and serves players over UDP.
 
-It is told what to do over its control link, and ends when its work is done,
-when it is told to, or when its node has been gone for a while. Rooms and links
-live on a monotonic clock; tokens and tickets on the Unix epoch's.
-
-What a game server counts, for its node's metrics (see `vinom.reactor.figures`).
-
-How a game server comes to listen, and what its node is told of its cookies.
+`GameServer` takes orders from its node over the control link. It ends when its work is
+done, when the node orders it, or when the link has been lost for a while. It listens on
+the port that the node names, and reports figures for the node's metrics (see
+`vinom.reactor.figures`) and the ages of its cookie keys. Rooms and links use a
+monotonic clock; tokens and tickets use seconds since the Unix epoch.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ from vinom.gameserver.room import HostedRoom
 from vinom.gameserver.seats import ConnectionLimits, IGameReactor
 from vinom.hosting.recorded import RecordingStore
 from vinom.model import MatchEnd, MatchPlan
-from vinom.play.clock import JOIN_PATIENCE
+from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarms
 from vinom.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
@@ -70,19 +68,17 @@ from vinom.tokens import TokenVerifier
 @attrs.define
 class LinkSamples:
     """
-    Look at every player's link each time that somebody asks.
+    Measure every player's link at each heartbeat.
 
-    A node asks once a second: so the histograms count seconds of players, and
-    play itself pays nothing.
+    A node sends one per second, so the histograms count player-seconds, and play
+    itself costs nothing more.
     """
 
     _rtt: Histogram = attrs.field(factory=lambda: Histogram(RTT_BOUNDS))
     _loss: Histogram = attrs.field(factory=lambda: Histogram(LOSS_BOUNDS))
 
     def measure(self, rooms: Collection[HostedRoom]) -> dict[str, float]:
-        """
-        Count rooms and players; say what their links know, seconds and shares.
-        """
+        """Count rooms and players, and average their links: seconds and shares."""
         links = [
             seat.connection.link
             for hosted in rooms
@@ -106,7 +102,7 @@ class LinkSamples:
 
 
 def measure_port(dtls: DtlsServer, port: DatagramPort) -> dict[str, float]:
-    """Count datagrams, handshakes by result and what was dropped by reason."""
+    """Count datagrams, handshakes by result, and dropped datagrams by reason."""
     figures: dict[str, float] = dict(dtls.figures)
     for word, count in dtls.admission.outcomes.items():
         figures[f"admission_{word}"] = count
@@ -121,7 +117,7 @@ def measure_port(dtls: DtlsServer, port: DatagramPort) -> dict[str, float]:
     return figures
 
 
-#: Largest datagram that is read whole; longer ones are junk anyway.
+#: Longest datagram that is read whole, bytes; longer ones are junk.
 _LONGEST_DATAGRAM = 8192
 
 
@@ -135,7 +131,11 @@ def server_of(
     """
     Make the server's end of DTLS that a node orders.
 
+    :param bind: the order.
     :param now: seconds since the Unix epoch.
+    :param entropy: returns as many random bytes as its argument.
+    :param strangers: limits for addresses that are not admitted.
+    :param idle: silence after which a connection ends, seconds.
     :raises Misconfigured: certificate or key are not usable.
     """
     admission = Admission(
@@ -146,9 +146,9 @@ def server_of(
 
 def listen(reactor: IGameReactor, bind: Bind, port: DatagramPort) -> IListeningPort:
     """
-    Open a port where a node orders it.
+    Open the port that a node orders.
 
-    :raises CannotListenError: somebody else has it.
+    :raises CannotListenError: it is in use, or not available here.
     """
     listening: IListeningPort = reactor.listenUDP(
         bind.port, port, interface=bind.interface, maxPacketSize=_LONGEST_DATAGRAM
@@ -156,8 +156,8 @@ def listen(reactor: IGameReactor, bind: Bind, port: DatagramPort) -> IListeningP
     return listening
 
 
-def told_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyReport, ...]:
-    """Tell the cookie keys' ages, not when they were made: clocks differ."""
+def report_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyReport, ...]:
+    """List the ages of the cookie keys; not their times, because clocks differ."""
     return tuple(
         CookieKeyReport(
             key.number,
@@ -168,22 +168,16 @@ def told_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyReport, ...]:
     )
 
 
-#: How long a game server lives without its node, seconds.
-ORPHAN_PATIENCE = 5.0
+#: How long a game server runs without its node, seconds.
+ORPHAN_TIMEOUT = 5.0
 
 
 class GameServer:
     """
     Host rooms for one node.
 
-    :param seconds: a clock that never goes back.
-    :param rooms_limit: matches after which the process ends.
-    :param strangers: what those may ask who have not been admitted.
-    :param stopped: called once, when the process has nothing left to do.
-    :param turns: measures the reactor.
-    :param guard: ends calls into games that take too long.
-    :param join_patience: how long a room waits for its players, seconds.
-    :ivar figures: what was dropped and why.
+    :ivar rooms: by match id.
+    :ivar figures: counts, such as dropped packets by reason.
     """
 
     _log = Logger()
@@ -205,8 +199,27 @@ class GameServer:
         turns: TurnWatch | None = None,
         guard: Guard | None = None,
         receive_buffer: int = 0,
-        join_patience: float = JOIN_PATIENCE,
+        join_timeout: float = JOIN_TIMEOUT,
     ) -> None:
+        """
+        Start without a link, a port and rooms.
+
+        :param server_id: its label inside the realm.
+        :param games: by name.
+        :param reactor: its seconds are of the Unix epoch.
+        :param seconds: a clock that never goes back.
+        :param entropy: returns as many random bytes as its argument.
+        :param recordings: where matches are recorded.
+        :param stopped: called once, when the process has nothing left to do.
+        :param rooms_limit: matches after which the process ends.
+        :param limits: of each connection.
+        :param strangers: limits for addresses that are not admitted.
+        :param idle: silence after which a connection ends, seconds.
+        :param turns: measures the reactor's turns.
+        :param guard: interrupts calls into games that take too long.
+        :param receive_buffer: receive buffer to request for the port, bytes.
+        :param join_timeout: how long a room waits for its players, seconds.
+        """
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
         self._slipped = 0.0
@@ -216,7 +229,7 @@ class GameServer:
         self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
-        self._receive_buffer, self._join_patience = receive_buffer, join_patience
+        self._receive_buffer, self._join_timeout = receive_buffer, join_timeout
         self._strangers = strangers
         self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], None] = _to_nobody
@@ -228,7 +241,7 @@ class GameServer:
             self.rooms,
             reactor,
             seconds,
-            self._tell,
+            self._report,
             self._connections.dismiss,
         )
         self._dtls: DtlsServer | None = None
@@ -240,7 +253,7 @@ class GameServer:
         self._is_over = False
         self._waiting: list[Deferred[None]] = []
 
-    # The node.
+    # From the node.
 
     def linked(
         self,
@@ -248,9 +261,10 @@ class GameServer:
         is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
         """
-        The control link stands; *send* tells the node.
+        Use a control link that was made.
 
-        :param is_behind: does the node not read what it was told?
+        :param send: sends to the node.
+        :param is_behind: whether the node does not read what it was sent.
         """
         self._send, self._relays.is_behind = send, is_behind
         if self._orphaned is not None:
@@ -258,26 +272,28 @@ class GameServer:
             self._orphaned = None
 
     def unlinked(self) -> None:
-        """The control link is lost: play goes on for a while."""
+        """Note that the control link is lost: play continues for a while."""
         self._send = _to_nobody
         if self._orphaned is None and not self._is_over:
-            self._log.warn("the node is gone; ending in {s} s", s=ORPHAN_PATIENCE)
-            self._orphaned = self._reactor.callLater(ORPHAN_PATIENCE, self._end_alone)
+            self._log.warn(
+                "lost the control link to the node; ending in {s} s", s=ORPHAN_TIMEOUT
+            )
+            self._orphaned = self._reactor.callLater(ORPHAN_TIMEOUT, self._end_alone)
 
     def _end_alone(self) -> None:
         self._orphaned = None
         self.stop()
 
-    def _tell(self, message: ToNode) -> None:
+    def _report(self, message: ToNode) -> None:
         self._send(message)
 
     def received(self, message: AnyToServer) -> None:
-        """Do what the node says."""
+        """Carry out an order of the node."""
         match message:
             case Heartbeat():
                 now, dtls = self._reactor.seconds(), self._dtls
-                keys = () if dtls is None else told_cookies(dtls, now)
-                self._tell(Alive(message.number, self.measure(), keys))
+                keys = () if dtls is None else report_cookies(dtls, now)
+                self._report(Alive(message.number, self.measure(), keys))
             case Bind():
                 self._bind(message)
             case OpenRoom():
@@ -285,7 +301,7 @@ class GameServer:
             case AddTicket():
                 if message.ticket.match_id in self.rooms and self._dtls is not None:
                     self._dtls.admission.add_ticket(message.ticket)
-                self._tell(TicketAdded(message.ticket.label))
+                self._report(TicketAdded(message.ticket.label))
             case Kick():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
                     now = self._seconds()
@@ -308,20 +324,22 @@ class GameServer:
             case Stop():
                 self.stop()
 
-    def _take_keys(self, told: TokenKeys) -> None:
-        """Without a port there is nothing to change: `Bind` brings all keys."""
+    def _take_keys(self, order: TokenKeys) -> None:
+        """Replace the token keys; before a port is bound, `Bind` will bring them."""
         reception = self._connections.reception
         if reception is not None:
             try:
-                reception.trust(TokenVerifier(told.keys, self._realm))
+                reception.trust(TokenVerifier(order.keys, self._realm))
             except Misconfigured as error:
-                self._log.error("token keys are not taken: {why}", why=str(error))
+                self._log.error("token keys are refused: {why}", why=str(error))
                 return
-        self._tell(TokenKeysTaken(told.number))
+        self._report(TokenKeysTaken(order.number))
 
     def _bind(self, bind: Bind) -> None:
         if self._listening is not None:
-            self._tell(BindFailed(bind.port, "a port is bound already"))
+            self._report(
+                BindFailed(bind.port, "this game server has bound another port")
+            )
             return
         try:
             verifier = TokenVerifier(bind.token_keys, bind.realm)
@@ -339,7 +357,7 @@ class GameServer:
             listening = listen(self._reactor, bind, port)
         except (CannotListenError, Misconfigured) as error:
             self._log.warn("port {port}: {why}", port=bind.port, why=str(error))
-            self._tell(BindFailed(bind.port, str(error)))
+            self._report(BindFailed(bind.port, str(error)))
             return
         self._dtls, self._port, self._realm = dtls, port, bind.realm
         self._connections.reception = Reception(
@@ -353,12 +371,12 @@ class GameServer:
             self._workload,
         )
         self._listening = listening
-        self._tell(Bound(bind.port))
+        self._report(Bound(bind.port))
 
     def _open_room(self, asked: OpenRoom) -> None:
         plan = asked.plan
         if plan.match_id in self.rooms:
-            # Nobody may end what is played here by asking for it once more.
+            # A second order must not end a match that is being played.
             self._log.error("match {match_id} is open already", match_id=plan.match_id)
             return
         try:
@@ -370,13 +388,13 @@ class GameServer:
                 match_id=plan.match_id,
                 why=str(error),
             )
-            self._tell(RoomEnded(MatchEnd(plan.match_id, "crashed")))
+            self._report(RoomEnded(MatchEnd(plan.match_id, "crashed")))
             self._stop_if_done()
             return
         assert self._dtls is not None
         for ticket in asked.tickets:
             self._dtls.admission.add_ticket(ticket)
-        self._tell(RoomOpened(plan.match_id))
+        self._report(RoomOpened(plan.match_id))
         hosted.end_turn(self._seconds())
 
     def _host(self, plan: MatchPlan, is_relayed: bool) -> HostedRoom:
@@ -384,19 +402,19 @@ class GameServer:
         if game is None:
             raise Misconfigured(f"game {plan.game!r} is not installed here")
         if self._port is None or self._rooms_left < 0:
-            raise Misconfigured("this game server takes no such room now")
+            raise Misconfigured("this game server has no port, or hosts no more rooms")
         hosted = HostedRoom(
             plan,
             game,
             self._seconds(),
             port=self._port,
             alarms=self._alarms,
-            report=self._tell,
+            report=self._report,
             over=self._forget,
             recording=self._recordings.open(plan, game, self._reactor.seconds()),
             guard=self._guard,
             is_relayed=is_relayed,
-            join_patience=self._join_patience,
+            join_timeout=self._join_timeout,
         )
         self.rooms[plan.match_id] = hosted
         self._log.info(
@@ -411,14 +429,14 @@ class GameServer:
         self._relays.forget(hosted)
         if self._dtls is not None:
             self._dtls.admission.remove_match(match_id)
-        # Not now: this may be in the middle of a turn that delivers.
+        # Later: this may be in the middle of a turn that delivers.
         self._reactor.callLater(0, self._stop_if_done)
 
     # The end.
 
     def stop(self) -> Deferred[None]:
         """
-        Close every room, tell the players, and end.
+        Close every room, send players the end, and stop.
 
         Fires when that is done, at most 2 s later.
         """
@@ -448,7 +466,7 @@ class GameServer:
         if self._connections.reception is not None:
             self._connections.reception.close()
         if self._port is not None:
-            # The last goodbyes.
+            # Send the last goodbyes.
             self._port.flush()
         closed: Deferred[Any] = (
             maybeDeferred(self._listening.stopListening)
@@ -458,17 +476,15 @@ class GameServer:
         closed.addBoth(self._ended)
 
     def _ended(self, _: object) -> None:
-        # Nobody asked; but what was counted since is not to be lost.
-        self._tell(Alive(0, self.measure()))
+        # Unasked, because counts since the last heartbeat must not be lost.
+        self._report(Alive(0, self.measure()))
         self._stopped()
         waiting, self._waiting = self._waiting, []
         for done in waiting:
             done.callback(None)
 
-    # What the node may know.
-
     def measure(self) -> dict[str, float]:
-        """Count what happened and what there is, for metrics."""
+        """Return the figures of this game server, for metrics."""
         figures: dict[str, float] = dict(self.figures)
         figures["slipped_seconds"] = self._slipped + sum(
             hosted.room.slipped for hosted in self.rooms.values()
@@ -483,4 +499,4 @@ class GameServer:
 
 
 def _to_nobody(message: ToNode) -> None:
-    """There is no node; what it would be told is in our log."""
+    """Drop a message, because there is no node; the log has the same facts."""

@@ -1,7 +1,8 @@
 """
-A room being hosted.
+Hosting a room.
 
-`RoomHost` is the only door between a game and those who play or watch it: in `end_turn`
-effects settle, then everything that players will see is handed to the outlets. Beside
-it: recordings on disk, and the alarm that interrupts games that take too long.
+`RoomHost` is the only door between a game and its players and spectators: in `end_turn`
+effects settle, then everything that players will see is handed to the outlets. The
+package also has the recordings on disk, and the alarm that interrupts games that take
+too long.
 """

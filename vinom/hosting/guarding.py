@@ -1,4 +1,4 @@
-"""The alarm that interrupts calls into games, and what the log says of slow ones."""
+"""The alarm that interrupts calls into games, and the log of slow calls."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from vinom.play.guard import MOST_LOOKS, Guard, SlowCall
 _log = Logger("vinom.games")
 
 
-def guard_games(seconds: int = 1, is_told: bool = True) -> Guard:
+def guard_games(seconds: int = 1, logs_slow: bool = True) -> Guard:
     """
-    Make the guard of this process; SIGALRM is its own from now on.
+    Make the guard of this process; from now on it owns SIGALRM.
 
-    Only the main thread can; its calls alone are guarded, and it is the one
-    that runs the reactor. Each alarm wakes the reactor, as any signal does.
+    Only the main thread can call this, and only its calls are guarded; it is the one
+    that runs the reactor. Each alarm wakes the reactor, like any signal.
 
-    :param seconds: that a call may take.
-    :param is_told: does the log tell of slow calls?
+    :param seconds: longest call.
+    :param logs_slow: whether slow calls are logged.
     """
     logged = TokenBucket(0.2, 10)
 
     set_alarm = partial(signal.setitimer, signal.ITIMER_REAL)
 
-    def tell(slow: SlowCall) -> None:
+    def report(slow: SlowCall) -> None:
         with suppress(Exception):
             if logged.take(time.monotonic()):
                 _log.warn(
@@ -48,11 +48,11 @@ def guard_games(seconds: int = 1, is_told: bool = True) -> Guard:
         time.monotonic,
         time.thread_time,
         set_alarm,
-        tell if is_told else None,
+        report if logs_slow else None,
         most_looks=MOST_LOOKS * seconds,
     )
     signal.signal(signal.SIGALRM, rung)
-    # An alarm is left set after a call; without Python's handlers, near the end of
-    # the process, it would kill it.
+    # An alarm may still be set after a call. Near the end of the process, without
+    # Python's handlers, it would kill the process.
     atexit.register(set_alarm, 0.0)
     return guard

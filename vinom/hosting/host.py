@@ -1,9 +1,9 @@
 """
-One room being hosted: the only door between a game and those who play or watch it.
+Hosting one room: the only door between a game and its players and spectators.
 
-Connections, WebSockets and the control link bring actions in; each is an outlet that
-shows what came of them. In `RoomHost.end_turn` effects settle first, then everything
-that players will see is handed to the outlets: nothing is shown on another way.
+Connections, WebSockets and the control link bring actions in, and each has an outlet
+that shows the results. In `RoomHost.end_turn` effects settle first, then everything
+that players will see is handed to the outlets: nothing is shown in any other way.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _Data = TypeVar("_Data")
 
 class Outlet(Protocol):
     """
-    One way out of a room: to players' connections, to WebSockets, to the node.
+    One way out of a room: to players' connections, to WebSockets, or to the node.
 
-    Calls come from `RoomHost.end_turn` alone, in the order in which things happened;
-    `show` is the last one of a turn. Each gets the time on the caller's clock.
+    Only `RoomHost.end_turn` makes these calls, in the order of what happened; `show` is
+    the last one of a turn. Each gets the time on the caller's clock.
     """
 
     def started(self, now: float) -> None:
-        """Play began: match time runs."""
+        """Report that play has begun: match time runs."""
 
     def emitted(self, event: Event, version: int, now: float) -> None:
         """
@@ -55,21 +55,23 @@ class Outlet(Protocol):
         """
 
     def round_over(self, outcome: Outcome, now: float) -> None:
-        """A round has an outcome."""
+        """Send the outcome of a round."""
 
     def forfeited(self, seat: int, now: float) -> None:
-        """A seat was away too long and is given up."""
+        """Report a seat that was away too long and is given up."""
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """
-        The room is over; a last `show` follows.
+        Report that the room is over; a last `show` follows.
 
-        :param report: what went wrong with the game; ``None`` if nothing did.
+        :param end: how the match ended.
+        :param report: what went wrong in the game; ``None`` if nothing did.
+        :param now: the time.
         """
 
     def show(self, now: float) -> bool:
         """
-        Send the newest state to everybody who has not seen it.
+        Send the newest state to everybody who does not have it.
 
         :returns: whether nothing is left to send.
         """
@@ -77,15 +79,16 @@ class Outlet(Protocol):
 
 class RoomHost:
     """
-    Own one room, what is written down of it, and its ways out.
+    Own one room, its recording and its outlets.
 
     Seats number their actions; a number rises with each action of a seat.
 
-    :ivar room: what is played.
-    :ivar outlets: where its states and news go, in this order.
+    :ivar room: the room.
+    :ivar outlets: get its states and events, in this order.
     :ivar acted: by seat, the number of the last action that reached the game.
     :ivar applied: by seat, the number of the last action that a state answers.
     :ivar ended_at: when the room closed; ``None`` while it runs.
+    :ivar ticks: whether the game has fixed steps.
     """
 
     def __init__(
@@ -96,8 +99,8 @@ class RoomHost:
 
         :param room: just opened, and recorded by *recording*.
         :param recording: gets the end.
-        :param counts_refused: is the number of a refused action used up, too? Else its
-            seat may use it again.
+        :param counts_refused: whether a refused action uses up its number; if not, its
+            seat may use the number again.
         """
         self.room = room
         self.outlets: tuple[Outlet, ...] = ()
@@ -118,11 +121,13 @@ class RoomHost:
         """
         Let a seat act.
 
-        :param number: what the seat calls this action; ``None`` if it does not number.
-        :param data: the action, as it came.
+        :param seat: the seat.
+        :param number: the action's number; ``None`` if the seat does not number them.
+        :param data: the action, as it was received.
         :param read: decodes it; raises `Refused`, or one of
             `vinom.play.choices.UNREADABLE`.
-        :returns: why nothing has changed; ``None`` if the action counts.
+        :param now: the time.
+        :returns: why nothing has changed; ``None`` if the action was accepted.
         """
         if self.ticks:
             # A tick that is due takes the actions before this one.
@@ -170,19 +175,19 @@ class RoomHost:
 
     def end_turn(self, now: float) -> bool:
         """
-        Settle what this turn did, then show everybody what came of it.
+        Settle the effects of this turn, then have the outlets show the results.
 
         :returns: whether nothing is left to send.
         """
         room = self.room
         if room.effects:
             self._settle(now)
-        # Between the two: what players will see is settled, and nobody has seen it.
+        # Here everything that players will see is settled, and nothing is shown yet.
         is_all = True
         for outlet in self.outlets:
             is_all = outlet.show(now) and is_all
         if room.effects:
-            # A game may fail while it is looked at.
+            # A game may fail while it makes its views.
             self._settle(now)
             for outlet in self.outlets:
                 outlet.show(now)

@@ -1,4 +1,4 @@
-"""Matches being written down: what every host of rooms does the same way."""
+"""What all hosts of rooms do with recordings, and with a game's or bot's failure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _log = Logger()
 
 
 class Recording(Protocol):
-    """A match being written down; no method fails."""
+    """The recording of a match in progress; no method fails."""
 
     def record(self, recorded: Recorded) -> None:
-        """Write down one thing that reached the game."""
+        """Record one call to the game."""
 
     def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
-        """Write the end; returns where the crash report is."""
+        """Write the end; returns the path of the crash report, or an empty text."""
 
 
 class RecordingStore(Protocol):
@@ -50,7 +50,11 @@ class RecordingStore(Protocol):
 
 
 class Played(Protocol):
-    """What was played."""
+    """
+    The match that was played.
+
+    :ivar plan: of the match.
+    """
 
     plan: MatchPlan
 
@@ -61,9 +65,12 @@ class Played(Protocol):
 
 def write_end(recording: Recording, room: Played, closed: Closed) -> MatchEnd:
     """
-    Write down how a room ended, and say so in the log.
+    Record and log the end of a room.
 
-    :returns: the end, with the place of the crash report if there is one.
+    :param recording: the match's.
+    :param room: the room.
+    :param closed: its end.
+    :returns: the end, with the path of the crash report if there is one.
     """
     where = recording.close(closed.end, room.state, closed.report)
     end = attrs.evolve(closed.end, report=where)
@@ -81,7 +88,7 @@ def write_end(recording: Recording, room: Played, closed: Closed) -> MatchEnd:
 
 
 def log_bot_failed(room: Played, failed: BotFailed) -> None:
-    """Say in the log why a bot plays no more."""
+    """Log why a bot was stopped."""
     _log.error(
         "match {match_id}: the bot of seat {seat} failed: {report}",
         match_id=room.plan.match_id,

@@ -1,8 +1,8 @@
 """
-Recordings as files: one a match, bounded in age and bytes.
+Recordings as files: one per match, limited in age and bytes.
 
-Whatever the disk does, play goes on: the first error stops that recording,
-with one line in the log. Several processes may share the directory.
+An error of the disk never stops play: the first one ends that recording, with one line
+in the log. Several processes may share the directory.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from vinom.play.recording import (
 
 SUFFIX = ".vinomrec"
 REPORT_SUFFIX = ".crash.txt"
-#: Its time of change is when the directory was swept.
+#: File whose modification time is when the directory was last swept.
 MARKER = ".swept"
 
-#: Kept in memory at most: so many bytes, for so long; match time, or real time
-#: where somebody gives us a clock. Seconds.
+#: Most bytes that one recording holds in memory, and for how long: seconds of match
+#: time, or of real time if there is a clock.
 _MOST_HELD = 8192
 _FLUSH_EVERY = 1.0
-#: With a clock so often some files are written, and of that many matches at most, so
-#: that nobody waits for the disk. Seconds.
+#: With a clock: the interval at which files are written, seconds, and how many at most
+#: each time, so that the disk does not delay play.
 _STEP = 0.05
 _MOST_A_STEP = 64
-#: The directory is looked through at most this often, seconds.
+#: Least time between two sweeps of the directory, seconds.
 _SWEEP_EVERY = 60.0
 
 _log = Logger()
@@ -52,22 +52,22 @@ _log = Logger()
 @attrs.define(eq=False)
 class MatchRecording:
     """
-    One match being written down. No method fails.
+    The recording of one match in progress. No method fails.
 
-    The file is open only while something is written, which is rare: there may be
-    more rooms than descriptors.
+    The file is open only while something is written, which is rare, because there may
+    be more rooms than descriptors.
 
-    :ivar path: the file; its crash report lies beside it.
-    :ivar most: the file ends before it is longer than this, bytes.
-    :ivar is_open: is it still being written?
+    :ivar path: the file; its crash report is in the same directory.
+    :ivar most: longest file, bytes.
+    :ivar is_open: whether it is still being written.
     """
 
     path: Path
     most: int
     is_open: bool = True
     _begun: Callable[[MatchRecording], None] | None = None
-    # As it goes to the file: objects of many rooms that wait here would be out of
-    # the processor's caches by the time they are written.
+    # Encoded: objects of many rooms would have left the processor's caches by the
+    # time they are written.
     _held: bytearray = attrs.field(factory=bytearray)
     _is_begun: bool = False
     _is_made: bool = False
@@ -75,11 +75,11 @@ class MatchRecording:
     _written: int = 0
 
     def record(self, recorded: Recorded) -> None:
-        """Write down one thing that reached the game."""
+        """Record one call to the game."""
         if not self.is_open:
             return
         try:
-            # As `encode_recorded`, for every input.
+            # `encode_recorded` written out, for every input.
             payload = encode_payload(recorded)
         except Exception as error:
             self.flush()
@@ -96,7 +96,7 @@ class MatchRecording:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what is held to the operating system."""
+        """Write what is held to the file."""
         data, self._held = self._held, bytearray()
         self._is_begun = False
         if not (data and self.is_open):
@@ -110,13 +110,16 @@ class MatchRecording:
             self._stop(str(error))
             return
         if is_too_long:
-            self._stop(f"it is longer than {self.most} bytes")
+            self._stop(f"the file would be longer than its limit of {self.most} bytes")
 
     def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
         """
         Write the end, and the crash report if there is one.
 
-        :returns: where the report is; empty if there is none.
+        :param end: how the match ended.
+        :param state: the final state.
+        :param report: what went wrong in the game; ``None`` if nothing did.
+        :returns: the path of the crash report; empty if there is none.
         """
         if self.is_open:
             try:
@@ -129,14 +132,14 @@ class MatchRecording:
         return "" if report is None else self._write_report(report)
 
     def _append(self, data: bytearray) -> None:
-        """Write at the end; the file that is there at first is another match's."""
+        """Append to the file; one that exists before the first write isn't ours."""
         new = 0 if self._is_made else os.O_CREAT | os.O_EXCL
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | new
         try:
             fd = os.open(self.path, flags, 0o600)
         except FileNotFoundError:
             if self._is_made:
-                # Swept, or removed by somebody: half a recording is none.
+                # Swept, or removed by somebody: a second half alone is useless.
                 raise
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self.path, flags, 0o600)
@@ -158,12 +161,16 @@ class MatchRecording:
             with open(fd, "w", encoding="utf-8") as file:
                 file.write(report)
         except OSError as error:
-            _log.error("no crash report {path}: {why}", path=str(path), why=str(error))
+            _log.error(
+                "crash report {path} cannot be written: {why}",
+                path=str(path),
+                why=str(error),
+            )
             return ""
         return str(path)
 
     def _stop(self, why: str) -> None:
-        """Give up; the file stays as far as it was written."""
+        """Stop recording; what was written stays."""
         _log.warn("recording {path} stops: {why}", path=str(self.path), why=why)
         self.is_open = False
 
@@ -174,10 +181,10 @@ class Recordings:
     A directory of recordings and crash reports.
 
     :ivar directory: made when first needed; ``None`` records nothing.
-    :ivar most_bytes: of all files together; the oldest go first.
-    :ivar most_age: of a file since it was last written, seconds.
-    :ivar most_match_bytes: of one file.
-    :ivar clock: has what is held written in time though nothing follows it.
+    :ivar most_bytes: most bytes of all files together; the oldest are removed first.
+    :ivar most_age: longest time since a file was last written, seconds.
+    :ivar most_match_bytes: longest file, bytes.
+    :ivar clock: has held bytes written in time even if nothing follows them.
     """
 
     directory: Path | None
@@ -192,9 +199,11 @@ class Recordings:
         self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
     ) -> MatchRecording:
         """
-        Begin a recording; its file is made when the first of it is written.
+        Begin a recording; its file is made by the first write.
 
-        :param opened_at: seconds since the Unix epoch.
+        :param plan: of the match.
+        :param game: the rules.
+        :param opened_at: when the room was opened, seconds since the Unix epoch.
         """
         if self.directory is None:
             return MatchRecording(Path(os.devnull), 0, is_open=False)
@@ -214,7 +223,7 @@ class Recordings:
             self._next = None
 
     def _note(self, recording: MatchRecording) -> None:
-        """A recording holds something: it is written within a second or so."""
+        """Have a recording that holds something written within about a second."""
         clock = self.clock
         assert clock is not None
         self._begun.append((clock.seconds() + _FLUSH_EVERY, recording))
@@ -236,9 +245,9 @@ class Recordings:
 
     def sweep(self, now: float) -> int:
         """
-        Remove what is too old or too much; call it whenever a match is over.
+        Remove files that are too old or too many; call it after each match.
 
-        Of all processes that share the directory one does it, once a minute.
+        Of all processes that share the directory one does it, once per minute.
 
         :param now: seconds since the Unix epoch.
         :returns: how many files were removed.
@@ -258,23 +267,27 @@ class Recordings:
                 break
             total -= size
             try:
-                # Another process may sweep too, and be first.
+                # Another process may remove it first.
                 path.unlink(missing_ok=True)
             except OSError as error:
-                _log.warn("{path} stays: {why}", path=str(path), why=str(error))
+                _log.warn(
+                    "recording {path} cannot be removed: {why}",
+                    path=str(path),
+                    why=str(error),
+                )
                 continue
             removed += 1
         return removed
 
     def _is_our_turn(self, now: float, marker: Path) -> bool:
-        """Has nobody swept for a while? If so, tell others that we do."""
+        """Has no process swept for a while? If so, mark that we do."""
         try:
             swept_at = marker.stat().st_mtime
         except FileNotFoundError:
             if not marker.parent.is_dir():
                 return False
         else:
-            # A clock that was set back must not end all sweeping.
+            # A clock that was set back must not stop all sweeping.
             if 0 <= now - swept_at < _SWEEP_EVERY:
                 return False
         os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -282,7 +295,7 @@ class Recordings:
         return True
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        """List our files: when last written, size, path; the oldest first."""
+        """List the files: when last written, size, path; the oldest first."""
         found: list[tuple[float, int, Path]] = []
         if self.directory is None:
             return found
@@ -298,5 +311,5 @@ class Recordings:
 
 
 def _file_name(match_id: str) -> str:
-    """Make a name that stays inside the directory, whatever the id holds."""
+    """Make a file name that stays inside the directory, whatever the id is."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", match_id)[:100] or "_"

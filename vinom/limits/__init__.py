@@ -1,7 +1,7 @@
 """
-What each peer may do, and how much.
+Limits for peers.
 
-Token buckets for peers and networks, the origins that a page may come from, how floods
-show (pressure) and when a process has more to do than it can (overload). Pure: times
-are arguments.
+Token buckets for peers and networks, the origins that a page may come from, the
+detection of floods (pressure), and of a process that has too much to do (overload).
+Without I/O or a clock: times are arguments.
 """

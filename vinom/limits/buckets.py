@@ -1,4 +1,4 @@
-"""How much is too much: token buckets and counts, per peer and per network."""
+"""Rate limits and counts, per peer and per network."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from ipaddress import IPv6Address, ip_address
 
 import attrs
 
-#: Before any clock began. Not infinity, because a rate may be 0.
+#: A time before any clock's start. Not infinity, because a rate may be 0.
 _LONG_AGO = -1e300
 
 
 @attrs.define
 class TokenBucket:
     """
-    Allow ``rate`` things a second, and ``burst`` of them at once.
+    Allow ``rate`` events per second, and ``burst`` of them at once.
 
-    Times: seconds on the caller's clock; one that steps back refills nothing.
+    Times are seconds on the caller's clock; a clock that steps back refills nothing.
+
+    :ivar rate: events per second.
+    :ivar burst: most events at once.
     """
 
     rate: float
@@ -29,8 +32,8 @@ class TokenBucket:
         self._level = self.burst
 
     def take(self, now: float, n: float = 1) -> bool:
-        """May *n* more things happen? Nothing is taken when they may not."""
-        # `_refill` once more: a call for each packet costs as much as the rest.
+        """May *n* more events happen? If not, nothing is taken."""
+        # `_refill` written out: the call would cost as much as the rest.
         level = self._level
         if now > self._counted:
             level += (now - self._counted) * self.rate
@@ -44,7 +47,7 @@ class TokenBucket:
         return True
 
     def wait(self, now: float, n: float = 1) -> float:
-        """In how many seconds may *n* things happen; 0 is now."""
+        """Return in how many seconds *n* events may happen; 0 if they may now."""
         self._refill(now)
         missing = n - self._level
         if missing <= 0:
@@ -52,7 +55,7 @@ class TokenBucket:
         return missing / self.rate if self.rate > 0 else float("inf")
 
     def is_full(self, now: float) -> bool:
-        """Has everything that was taken come back?"""
+        """Is everything that was taken refilled?"""
         self._refill(now)
         return self._level >= self.burst
 
@@ -67,10 +70,10 @@ class TokenBucket:
 @lru_cache(4096)
 def network_of(host: str) -> str:
     """
-    Name the network that limits count as one peer.
+    Return the network that limits count as one peer.
 
-    That is the address itself, or the /64 of an IPv6 address: whoever has one
-    address of it has them all. An IPv4 address inside IPv6 is that IPv4 address.
+    It is the address itself, or the /64 of an IPv6 address: somebody who has one
+    address of it has them all. An IPv4-mapped IPv6 address is its IPv4 address.
     """
     try:
         address = ip_address(host.partition("%")[0])
@@ -85,7 +88,7 @@ def network_of(host: str) -> str:
 
 @lru_cache(4096)
 def is_loopback(host: str) -> bool:
-    """Does this address never leave the machine?"""
+    """Is this an address of the machine itself, such as 127.0.0.1?"""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
@@ -98,16 +101,16 @@ def is_loopback(host: str) -> bool:
 @attrs.define
 class NetworkCounts:
     """
-    How many of a thing each network has at once.
+    Counts per network, such as of open connections.
 
-    :ivar limit: most for one network.
+    :ivar limit: highest count for one network.
     """
 
     limit: int
     _counts: dict[str, int] = attrs.field(factory=dict, init=False)
 
     def enter(self, host: str) -> bool:
-        """Count one more; ``False``, and nothing counted, above the limit."""
+        """Count one more; returns ``False`` and counts nothing if that is too many."""
         network = network_of(host)
         count = self._counts.get(network, 0)
         if count >= self.limit:
@@ -116,7 +119,7 @@ class NetworkCounts:
         return True
 
     def leave(self, host: str) -> None:
-        """One that entered is gone."""
+        """Count one less."""
         network = network_of(host)
         count = self._counts.get(network, 0) - 1
         if count > 0:
@@ -131,9 +134,11 @@ class NetworkCounts:
 @attrs.define
 class NetworkBuckets:
     """
-    A token bucket for each network, of which only the busy ones are kept.
+    A token bucket for each network; only those of busy ones are stored.
 
-    :ivar most: networks remembered; the one unseen for longest is forgotten.
+    :ivar rate: events per second of one network.
+    :ivar burst: most events at once.
+    :ivar most: most networks stored; the least recently used is dropped.
     """
 
     rate: float
@@ -144,11 +149,11 @@ class NetworkBuckets:
     )
 
     def take(self, host: str, now: float, n: float = 1) -> bool:
-        """May this network do *n* more?"""
+        """May *n* more events of this network happen?"""
         return self._bucket(host, now).take(now, n)
 
     def wait(self, host: str, now: float, n: float = 1) -> float:
-        """In how many seconds may it?"""
+        """Return in how many seconds *n* events of this network may happen."""
         return self._bucket(host, now).wait(now, n)
 
     def __len__(self) -> int:

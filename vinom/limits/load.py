@@ -1,4 +1,4 @@
-"""When a process has more to do than it can, and should take nobody new."""
+"""Detect that a process has too much to do, and refuse newcomers then."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import attrs
 
 from vinom.errors import Code, Refused
 
-#: When to try again who was turned away, seconds. Clients wait up to half as long
-#: again, each as chance has it, so that they do not all come at once.
+#: When a refused newcomer may try again, seconds. Clients add a random delay of up to
+#: half of it, so that they do not all come at once.
 RETRY_AFTER = 2.0
 
 
 def busy() -> Refused:
-    """Tell somebody new that there is too much to do, and when to come again."""
+    """Make the refusal for a newcomer; its details say when to try again."""
     return Refused(
         Code.BUSY,
-        "too much to do for new players now",
+        f"this server is overloaded; try again in {RETRY_AFTER:g} s",
         {"retry_after": RETRY_AFTER},
     )
 
@@ -28,15 +28,15 @@ class Overload:
     """
     Judge by how long the reactor's turns take, averaged over the last second.
 
-    Times are seconds on a clock that never goes back. What counts is the turn
-    that something would meet which arrives at any moment: long turns weigh as
-    much as they last, and time without turns counts as turns of no length. So one
-    slow call is no overload; a second of slow turns is.
+    Times are seconds on a clock that never goes back. The average is over time: long
+    turns weigh as much as they last, and time without turns counts as turns of no
+    length. So one slow call isn't an overload; a second of slow turns is.
 
-    :ivar bound: average that is too much. Players see each state so much later.
-    :ivar relief: average at which it is over.
+    :ivar bound: average above which there is an overload. Players see each state later
+        by about this time.
+    :ivar relief: average below which the overload is over.
     :ivar changed: called with the new judgement when it changes.
-    :ivar average: of the turns of late.
+    :ivar average: length of the last second's turns.
     """
 
     bound: float = 0.05
@@ -47,8 +47,8 @@ class Overload:
     _is_high: bool = attrs.field(default=False, init=False)
 
     def turned(self, took: float, now: float) -> None:
-        """A turn of this length ended just now."""
-        # Written out, as `_rest` and `_judge`: it is done for each turn.
+        """Count a turn that *took* this long and ended *now*."""
+        # `_rest` and `_judge` written out: this runs for each turn.
         rest = now - took - self._ended
         average = self.average
         if rest > 0.0:
@@ -62,13 +62,13 @@ class Overload:
             self._judge()
 
     def is_high(self, now: float) -> bool:
-        """Should those who are new come later?"""
+        """Is there an overload?"""
         self._rest(now)
         self._judge()
         return self._is_high
 
     def _rest(self, until: float) -> None:
-        """Nothing was done until this moment."""
+        """Count the time without turns *until* this moment."""
         if until > self._ended:
             self.average *= exp(self._ended - until)
             self._ended = until

@@ -7,7 +7,7 @@ import re
 import attrs
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-#: No name of a host is longer, with its port (RFC 1035, 2.3.4).
+#: Longest name of a host with its port (RFC 1035, 2.3.4).
 _LONGEST_HOST = 261
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _HOST = re.compile(
@@ -20,9 +20,9 @@ class OriginRule:
     """
     Pages of one host, or of all hosts below it.
 
-    :ivar host: in lower case; ``[::1]`` for an IPv6 address.
-    :ivar is_below: hosts below it, and not itself.
-    :ivar port: ``None`` is the scheme's own.
+    :ivar host: in lower case; an IPv6 address as in ``[::1]``.
+    :ivar is_below: whether it means the hosts below it, and not itself.
+    :ivar port: ``None`` for the scheme's own.
     """
 
     host: str
@@ -30,7 +30,7 @@ class OriginRule:
     port: int | None = None
 
     def allows(self, host: str, port: int | None) -> bool:
-        """Is this one of its pages? *port* is ``None`` for the scheme's own."""
+        """Does it allow pages of this host? *port* is ``None`` for the scheme's own."""
         if port != self.port:
             return False
         # With the dot: evil-example.com is not below example.com.
@@ -41,7 +41,7 @@ def read_origin_rule(text: str) -> OriginRule:
     """
     Read ``example.com``, ``*.example.com`` or ``localhost:5173``.
 
-    :raises ValueError: it is neither.
+    :raises ValueError: it is none of these.
     """
     found = _HOST.fullmatch(text.lower())
     if found is None:
@@ -56,14 +56,14 @@ def read_origin_rule(text: str) -> OriginRule:
 @attrs.frozen
 class Origins:
     """
-    Decide whose web pages may connect with their visitors' browsers.
+    Decide which web pages may connect from their visitors' browsers.
 
-    :ivar rules: beside the same origin.
-    :ivar allows_none: also clients that send no origin: programs, not browsers.
-    :ivar allows_any: every page of the world; for development.
-    :ivar has_tls: the node itself speaks TLS, so none of its own pages is from plain
-        ``http``; whoever changes those on their way is not to speak for visitors.
-        Behind a proxy that ends TLS a node cannot know.
+    :ivar rules: allowed in addition to the same origin.
+    :ivar allows_none: whether clients that send no origin (programs, not browsers) may.
+    :ivar allows_any: whether every page may; for development.
+    :ivar has_tls: whether the node itself speaks TLS. Then none of its own pages is
+        from plain ``http``, where an attacker on the path could have changed it. Behind
+        a proxy that ends TLS a node cannot know.
     """
 
     rules: tuple[OriginRule, ...] = ()

@@ -1,9 +1,9 @@
 """
-How much strangers may ask: a budget for each network, tighter under attack.
+Limits for strangers: a budget for each network, smaller under attack.
 
-Who sends from many addresses gets no memory of ours for them: budgets stand on a
-fixed number of shelves, and networks whose keyed hash is equal share one. So a
-crowd of made-up sources empties all shelves a little instead of filling a table.
+Many source addresses take no more memory than one: there is a fixed number of budgets
+(shelves), and networks whose keyed hash is equal share one. So many forged sources
+empty all shelves a little, instead of filling a table.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _IPV6_LOOPBACK = bytes(15) + b"\x01"
 @attrs.frozen
 class Rate:
     """
-    So many a second, and so many at once.
+    A rate with a burst.
 
-    :ivar a_second: how many come back each second.
+    :ivar a_second: events per second.
+    :ivar at_once: most events at once.
     """
 
     a_second: float
@@ -33,14 +34,20 @@ class Rate:
 
 class Budgets:
     """
-    A bucket of tries for each network, in memory that never grows.
+    A bucket of tries for each network, in memory of fixed size.
 
-    Times are seconds on the caller's clock; one that steps back gives nothing.
+    Times are seconds on the caller's clock; a clock that steps back refills nothing.
 
-    :param salt: secret, so that nobody can choose whose shelf it empties.
+    :ivar rate: of each network.
     """
 
     def __init__(self, rate: Rate, salt: bytes) -> None:
+        """
+        Start with full buckets.
+
+        :param rate: of each network.
+        :param salt: secret, so that an attacker cannot choose whose shelf to empty.
+        """
         self.rate = rate
         self._salt = salt
         self._left = [inf] * _SHELVES
@@ -52,7 +59,7 @@ class Budgets:
         shelf %= _SHELVES
         rate = self.rate
         gained = max(0.0, now - self._since[shelf]) * rate.a_second
-        # What was left under an easier rate is cut to this one's.
+        # What was left under a larger rate is cut to this one's burst.
         left = min(rate.at_once, self._left[shelf] + gained)
         self._since[shelf] = now
         is_left = left >= 1
@@ -62,20 +69,25 @@ class Budgets:
 
 class Pressure:
     """
-    Notice a flood, and its end.
+    Detect a flood, and its end.
 
-    What led to no handshake within a second is junk. Above *threshold* of it we
-    are pressed at once; not any more when for `PATIENCE` no second had half of it.
+    Datagrams that lead to no handshake within a second are junk. A flood begins as soon
+    as a second has more of them than the threshold. It ends when for `RELIEF_AFTER` no
+    second had more than half of that.
 
-    :param threshold: things a second.
-    :ivar is_high: we are pressed.
-    :ivar rises: how often it rose.
+    :ivar is_high: whether there is a flood.
+    :ivar rises: how many floods began.
     """
 
-    #: How long a flood must be gone, seconds.
-    PATIENCE = 5.0
+    #: How long there must be little junk before a flood is over, seconds.
+    RELIEF_AFTER = 5.0
 
     def __init__(self, threshold: float) -> None:
+        """
+        Start without a flood.
+
+        :param threshold: junk datagrams per second.
+        """
         self.is_high = False
         self.rises = 0
         self._threshold = threshold
@@ -85,9 +97,10 @@ class Pressure:
 
     def add(self, count: int, now: float) -> None:
         """
-        So much came to nothing.
+        Count junk.
 
-        :param count: negative if what was counted came to something after all.
+        :param count: datagrams; negative if some that were counted weren't junk.
+        :param now: the time.
         """
         if not self._since <= now < self._since + 1.0:
             self._since, self._count = now, 0
@@ -96,26 +109,26 @@ class Pressure:
             if not self.is_high:
                 self.is_high = True
                 self.rises += 1
-            self._until = now + self.PATIENCE
+            self._until = now + self.RELIEF_AFTER
         elif self.is_high and self._count > self._threshold / 2:
-            self._until = now + self.PATIENCE
+            self._until = now + self.RELIEF_AFTER
 
     def deadline(self) -> float | None:
         """When to call `alarm`."""
         return self._until if self.is_high else None
 
     def alarm(self, now: float) -> None:
-        """Is it over?"""
-        # A clock that was set back must not keep us pressed.
-        if now >= self._until or now < self._until - self.PATIENCE:
+        """End the flood if it is over."""
+        # A clock that was set back must not prolong the flood.
+        if now >= self._until or now < self._until - self.RELIEF_AFTER:
             self.is_high = False
 
 
 def source_of(host: str) -> str:
     """
-    Name who is behind an address: limits count an IPv6 /64 as one.
+    Return the source that an address belongs to: limits count an IPv6 /64 as one.
 
-    An IPv4 address in IPv6 clothes is the same source without them.
+    An IPv4-mapped IPv6 address is the same source as its IPv4 address.
     """
     if ":" not in host:
         return host
@@ -127,11 +140,10 @@ def source_of(host: str) -> str:
 
 def network_of(host: str) -> bytes:
     """
-    Name the network that an address is in: a /24, in IPv6 a /48.
+    Return the network that an address is in: a /24, in IPv6 a /48.
 
-    These are the smallest that the internet routes to somebody of their own, so
-    that who holds one can send from all of it. On this machine each address is
-    for itself.
+    These are the smallest networks that the internet routes to one owner, who can send
+    from all of their addresses. Each loopback address counts as its own network.
     """
     if ":" not in host:
         if host.startswith("127."):

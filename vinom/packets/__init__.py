@@ -1,6 +1,6 @@
 """
-The packets inside a DTLS association, purely.
+The packets inside a DTLS association, without I/O.
 
-What a game server and a player exchange once the connection is encrypted: layouts,
-acknowledged messages, resent inputs, link quality, for both ends.
+A game server and a player exchange them once the connection is encrypted: layouts,
+acknowledged messages, resent inputs and link quality, for both ends.
 """

@@ -1,13 +1,10 @@
 """
-What the packets of a game have in common: types, bounds, fragments.
+Read and write the packets between a player and a game server.
 
-One record of DTLS carries one packet. Integers are unsigned, big-endian. A
-packet that breaks a layout or a bound raises `PeerError` and nothing else.
-Source: docs/protocol/packets.rst.
-
-The packets of a player. Source: docs/protocol/packets.rst.
-
-The packets of a game server. Source: docs/protocol/packets.rst.
+First the types, bounds and fragments that both directions share, then the packets of a
+player, then those of a game server. One DTLS record carries one packet. Integers are
+unsigned, big-endian. A packet that breaks a layout or a bound raises `PeerError` and
+nothing else. Source: docs/protocol/packets.rst.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from msgspec import Struct
 
 from vinom.errors import PeerError
 
-#: What JOIN names; another number is answered with REJECT.
+#: The version in JOIN; a game server answers another one with REJECT.
 PACKET_PROTOCOL = 1
 
 #: Longest packet either side sends, bytes: one record in one datagram of 1200.
@@ -39,14 +36,14 @@ MOST_FRAGMENTS = 64
 LONGEST_PART = 1000
 #: Most parts of reliable messages in one MESSAGES.
 MOST_PARTS = 64
-#: Counters end here; a room closes before.
+#: Counters end here; a room closes before that.
 COUNTER_LIMIT = (1 << 32) - 1
 
 JOIN, INPUT, PLAYER_PING, PLAYER_PONG, BYE = 0x01, 0x02, 0x03, 0x04, 0x05
 WELCOME, STATE, MESSAGES = 0x81, 0x82, 0x83
 SERVER_PING, SERVER_PONG, REJECT = 0x84, 0x85, 0x86
 
-#: A part of a message is followed by more of it.
+#: Marks a part of a message that is followed by another part of it.
 MORE = 0x8000
 
 LENGTH = Layout("!H")
@@ -67,7 +64,9 @@ def cut(whole: bytes) -> list[bytes]:
     if len(whole) <= LONGEST_PIECE:
         return [whole]
     if len(whole) > LONGEST_WHOLE:
-        raise ValueError(f"{len(whole)} bytes, limit {LONGEST_WHOLE}")
+        raise ValueError(
+            f"{len(whole)} bytes are too many; the limit is {LONGEST_WHOLE}"
+        )
     return [
         whole[at : at + LONGEST_PIECE] for at in range(0, len(whole), LONGEST_PIECE)
     ]
@@ -75,7 +74,7 @@ def cut(whole: bytes) -> list[bytes]:
 
 def check_size(packet: bytes) -> None:
     """
-    Keep the bounds of every packet.
+    Check the bounds of every packet.
 
     :raises PeerError: it is empty or too long.
     """
@@ -85,9 +84,9 @@ def check_size(packet: bytes) -> None:
 
 def check_fragment(index: int, count: int) -> None:
     """
-    Keep the bounds of fragments.
+    Check the bounds of fragments.
 
-    :raises PeerError: it is none of them, or they are too many.
+    :raises PeerError: *index* is not below *count*, or *count* is above the limit.
     """
     if not index < count <= MOST_FRAGMENTS:
         raise PeerError(f"fragment {index} of {count}, limit {MOST_FRAGMENTS}")
@@ -95,12 +94,12 @@ def check_fragment(index: int, count: int) -> None:
 
 def expect(packet: bytes, size: int) -> None:
     """
-    Leave nothing unread.
+    Check that a packet has exactly *size* bytes.
 
-    :raises PeerError: the packet is not of this size.
+    :raises PeerError: it has more or fewer.
     """
     if len(packet) != size:
-        raise PeerError(f"packet of {len(packet)} bytes, not {size}")
+        raise PeerError(f"packet of {len(packet)} bytes, expected {size}")
 
 
 _HEAD = Layout("!BIII")
@@ -117,7 +116,7 @@ _MOST = _ONE_ACTION.size + LONGEST_ACTION
 
 class FromPlayer(Struct, frozen=True, gc=False):
     """
-    What every packet of a player says.
+    The fields of every packet of a player.
 
     :ivar number: counts this side's packets, from 1.
     :ivar state: version of the newest whole state that arrived.
@@ -133,13 +132,15 @@ class Join(FromPlayer, frozen=True, gc=False):
     """
     Take a seat.
 
+    :ivar protocol: version of the packets.
+    :ivar is_resume: whether *proof* is a resume token.
+    :ivar last_message: last message part that arrived on an older connection.
     :ivar proof: a connect token, or a resume token.
-    :ivar heard: last message part of the seat that arrived on an older connection.
     """
 
     protocol: int
     is_resume: bool
-    heard: int
+    last_message: int
     proof: bytes
 
 
@@ -147,7 +148,8 @@ class Input(FromPlayer, frozen=True):
     """
     Act, or acknowledge only.
 
-    :ivar first: sequence number of the first action; the others follow.
+    :ivar first: sequence number of the first action; the others follow it.
+    :ivar actions: MessagePack; none in an acknowledgement.
     """
 
     first: int
@@ -158,7 +160,8 @@ class Probe(FromPlayer, frozen=True, gc=False):
     """
     Measure, or answer a measurement.
 
-    :ivar stamp: the asker's, given back unchanged.
+    :ivar is_answer: whether it is a PONG.
+    :ivar stamp: made by the sender of the PING, returned unchanged.
     :ivar highest: highest packet number that arrived.
     :ivar received: how many packets arrived.
     """
@@ -206,7 +209,7 @@ def read_one_action(packet: bytes) -> tuple[int, int, int, int, bytes] | None:
     Read an INPUT that brings one action, as nearly all packets do.
 
     :returns: number, state, message, first and the action, as in `Input`; ``None``
-        if it is anything else, perhaps none of ours: see `read_player`.
+        if it is anything else, valid or not: see `read_player`.
     """
     size = len(packet)
     if not _LEAST <= size <= _MOST:
@@ -222,7 +225,7 @@ def _read_input(packet: bytes) -> Input:
     if count > MOST_ACTIONS:
         raise PeerError(f"{count} actions in a packet, limit {MOST_ACTIONS}")
     if count and first < 1:
-        raise PeerError("actions are numbered from 1")
+        raise PeerError("the first action has number 0; actions are numbered from 1")
     actions: list[bytes] = []
     at = _INPUT.size
     for _ in range(count):
@@ -236,23 +239,31 @@ def _read_input(packet: bytes) -> Input:
 
 
 def _read_join(packet: bytes) -> Join:
-    _, number, state, message, protocol, kind, heard, length = _JOIN.unpack_from(packet)
+    _, number, state, message, protocol, kind, last_message, length = _JOIN.unpack_from(
+        packet
+    )
     if kind > 1:
-        raise PeerError(f"no proof has kind {kind}")
+        raise PeerError(f"proof of kind {kind}; only 0 and 1 exist")
     proof = packet[_JOIN.size :]
     if len(proof) != length:
-        raise PeerError(f"proof of {len(proof)} bytes, announced {length}")
+        raise PeerError(
+            f"proof of {len(proof)} bytes, but its length field is {length}"
+        )
     if kind == 1 and length != RESUME_BYTES:
-        raise PeerError(f"resume token of {length} bytes, not {RESUME_BYTES}")
+        raise PeerError(f"resume token of {length} bytes, expected {RESUME_BYTES}")
     if not 0 < length <= LONGEST_TOKEN:
         raise PeerError(f"token of {length} bytes, limit {LONGEST_TOKEN}")
-    return Join(number, state, message, protocol, kind == 1, heard, proof)
+    return Join(number, state, message, protocol, kind == 1, last_message, proof)
 
 
-def write_join(number: int, proof: bytes, is_resume: bool, heard: int = 0) -> bytes:
+def write_join(
+    number: int, proof: bytes, is_resume: bool, last_message: int = 0
+) -> bytes:
     """Make a JOIN."""
     return (
-        _JOIN.pack(JOIN, number, 0, 0, PACKET_PROTOCOL, is_resume, heard, len(proof))
+        _JOIN.pack(
+            JOIN, number, 0, 0, PACKET_PROTOCOL, is_resume, last_message, len(proof)
+        )
         + proof
     )
 
@@ -260,7 +271,7 @@ def write_join(number: int, proof: bytes, is_resume: bool, heard: int = 0) -> by
 def write_input(
     number: int, state: int, message: int, first: int, actions: Sequence[bytes]
 ) -> bytes:
-    """Make an INPUT; the caller keeps the bounds."""
+    """Make an INPUT; the caller checks the bounds."""
     packet = _INPUT.pack(INPUT, number, state, message, first, len(actions))
     for action in actions:
         packet += LENGTH.pack(len(action)) + action
@@ -268,7 +279,7 @@ def write_input(
 
 
 def input_size(actions: Sequence[bytes]) -> int:
-    """Tell how long an INPUT with these actions is, bytes."""
+    """Return the length of an INPUT with these actions, bytes."""
     return _INPUT.size + sum(2 + len(action) for action in actions)
 
 
@@ -293,7 +304,7 @@ def write_bye(number: int, state: int, message: int) -> bytes:
 _ACKS = Layout("!BII")
 _PROBE_ANSWER = Layout("!BIIIII")
 _STATE_SEAT = Layout("!BIII")
-#: Makes one seat's part of a STATE: its type, number, acknowledgement, applied.
+#: Makes one seat's part of a STATE: type, number, acknowledgement, applied.
 pack_state = _STATE_SEAT.pack
 _STATE_TAIL = Layout("!IIBB")
 _pack_tail = _STATE_TAIL.pack
@@ -303,10 +314,10 @@ _MESSAGES = Layout("!BIIIB")
 
 class FromServer(Struct, frozen=True, gc=False):
     """
-    What every packet of a game server says.
+    The fields of every packet of a game server.
 
     :ivar number: counts this side's packets, from 1.
-    :ivar input: sequence number of the last action taken, with all before it.
+    :ivar input: sequence number of the last action received with all before it.
     """
 
     number: int
@@ -314,7 +325,14 @@ class FromServer(Struct, frozen=True, gc=False):
 
 
 class WelcomePiece(FromServer, frozen=True, gc=False):
-    """A fragment of the answer to JOIN."""
+    """
+    A fragment of the answer to JOIN.
+
+    :ivar epoch: counts the joins of the seat.
+    :ivar index: the fragment's position, from 0.
+    :ivar count: how many fragments there are.
+    :ivar piece: its bytes.
+    """
 
     epoch: int
     index: int
@@ -327,7 +345,11 @@ class StatePiece(FromServer, frozen=True, gc=False):
     A fragment of a state.
 
     :ivar applied: the last action of this seat that this state answers.
+    :ivar version: of the state.
     :ivar time: match time, milliseconds.
+    :ivar index: the fragment's position, from 0.
+    :ivar count: how many fragments there are.
+    :ivar piece: its bytes.
     """
 
     applied: int
@@ -340,10 +362,10 @@ class StatePiece(FromServer, frozen=True, gc=False):
 
 class Messages(FromServer, frozen=True):
     """
-    Parts of reliable messages; none is an acknowledgement only.
+    Parts of reliable messages; without parts it only acknowledges.
 
-    :ivar first: number of the first part; the others follow.
-    :ivar parts: whether more of the message follows, and the bytes.
+    :ivar first: number of the first part; the others follow it.
+    :ivar parts: of each, whether another part of its message follows, and its bytes.
     """
 
     first: int
@@ -351,7 +373,7 @@ class Messages(FromServer, frozen=True):
 
 
 class ServerProbe(FromServer, frozen=True, gc=False):
-    """As `Probe`."""
+    """Measure, or answer a measurement; fields as in `Probe`."""
 
     is_answer: bool
     stamp: int
@@ -364,7 +386,8 @@ class Reject(FromServer, frozen=True, gc=False):
     The connection is over.
 
     :ivar code: one of `vinom.errors.Code`.
-    :ivar retry_after: when to come again, milliseconds; 0 does not say.
+    :ivar message: the reason, as a text.
+    :ivar retry_after: when to try again, milliseconds; 0 if unknown.
     """
 
     code: str
@@ -416,7 +439,7 @@ def _read_messages(packet: bytes) -> Messages:
     if count > MOST_PARTS:
         raise PeerError(f"{count} message parts in a packet, limit {MOST_PARTS}")
     if count and first < 1:
-        raise PeerError("message parts are numbered from 1")
+        raise PeerError("the first message part has number 0; they are numbered from 1")
     parts: list[tuple[bool, bytes]] = []
     at = _MESSAGES.size
     for _ in range(count):
@@ -451,11 +474,13 @@ def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
     """
     Make the part of STATE packets that all seats of one audience share.
 
+    :param version: of the state.
     :param time: match time, milliseconds.
+    :param view: MessagePack.
     :raises ValueError: the view is longer than `LONGEST_WHOLE`.
     """
     if len(view) <= LONGEST_PIECE:
-        # Nearly always.
+        # The usual case.
         return [_pack_tail(version, time, 0, 1) + view]
     pieces = cut(view)
     count = len(pieces)
@@ -466,7 +491,7 @@ def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
 
 
 def write_state(number: int, acked: int, applied: int, tail: bytes) -> bytes:
-    """Make a STATE of one seat's part and the shared *tail*."""
+    """Make a STATE from one seat's part and the shared *tail*."""
     return pack_state(STATE, number, acked, applied) + tail
 
 
@@ -480,7 +505,7 @@ def write_welcome(
 def write_messages(
     number: int, acked: int, first: int, parts: Sequence[tuple[bool, bytes]]
 ) -> bytes:
-    """Make a MESSAGES; the caller keeps the bounds."""
+    """Make a MESSAGES; the caller checks the bounds."""
     packet = _MESSAGES.pack(MESSAGES, number, acked, first, len(parts))
     for more, part in parts:
         packet += LENGTH.pack(len(part) | (MORE if more else 0)) + part
@@ -488,7 +513,7 @@ def write_messages(
 
 
 def messages_size(parts: Sequence[tuple[bool, bytes]]) -> int:
-    """Tell how long a MESSAGES with these parts is, bytes."""
+    """Return the length of a MESSAGES with these parts, bytes."""
     return _MESSAGES.size + sum(2 + len(part) for _, part in parts)
 
 
@@ -507,7 +532,7 @@ def write_server_probe(probe: ServerProbe) -> bytes:
 def write_reject(
     number: int, acked: int, code: str, message: str, retry_after: int = 0
 ) -> bytes:
-    """Make a REJECT; a long message is cut, and a long time (milliseconds)."""
+    """Make a REJECT; cuts a long *message*, and a long *retry_after* (milliseconds)."""
     text = message.encode()[:400].decode(errors="ignore").encode()
     name = code.encode()
     return (

@@ -1,9 +1,8 @@
 """
 The player's end of one connection: packets in and out, no socket.
 
-Times are seconds on the caller's clock. Source: docs/protocol/packets.rst.
-
-What happens to a player on its link.
+`PlayerLink` reads and makes packets; the other classes are the events that it hands
+out. Times are seconds on the caller's clock. Source: docs/protocol/packets.rst.
 """
 
 from __future__ import annotations
@@ -51,12 +50,13 @@ from vinom.packets.reliable import (
 
 class Joined(Struct, frozen=True):
     """
-    The seat is ours.
+    The player has the seat.
 
-    :ivar resume: takes the seat back on a new connection; secret.
+    :ivar resume: the token that takes the seat back on a new connection; secret.
     :ivar setup: the part of the view that never changes, MessagePack; perhaps
         empty.
-    :ivar tick_hz: fixed steps a second; 0 for a game that has none.
+    :ivar players: the names at the table.
+    :ivar tick_hz: fixed steps per second; 0 for a game that has none.
     """
 
     seat: int
@@ -70,11 +70,11 @@ class Joined(Struct, frozen=True):
 
 class StateArrived(Struct, frozen=True, gc=False):
     """
-    A newer state; an older one is never shown.
+    A newer state arrived; older ones make no event.
 
     :ivar time: match time, seconds.
     :ivar view: MessagePack.
-    :ivar acked: our last action that this state answers.
+    :ivar acked: number of our last action that this state answers.
     """
 
     version: int
@@ -84,7 +84,7 @@ class StateArrived(Struct, frozen=True, gc=False):
 
 
 class EventArrived(Struct, frozen=True):
-    """Something happened once; these come in order."""
+    """The game sent an event; events arrive once and in order."""
 
     kind: str
     data: Any
@@ -93,10 +93,11 @@ class EventArrived(Struct, frozen=True):
 
 class ActionRefused(Struct, frozen=True):
     """
-    An action changed nothing.
+    An action was refused and changed nothing.
 
+    :ivar seq: the action's number.
     :ivar code: one of `vinom.errors.Code`.
-    :ivar reason: the game's own, with ``rejected``.
+    :ivar reason: the game's own short reason, with ``rejected``.
     """
 
     seq: int
@@ -127,7 +128,7 @@ class Rejected(Struct, frozen=True):
     The connection is over.
 
     :ivar code: one of `vinom.errors.Code`.
-    :ivar retry_after: when to come again, seconds; 0 does not say.
+    :ivar retry_after: when to try again, seconds; 0 if unknown.
     """
 
     code: str
@@ -147,7 +148,7 @@ PlayerEvent = (
 
 
 def event_of(message: Message) -> PlayerEvent:
-    """Say what a reliable message means to its player."""
+    """Return the event that a reliable message means for its player."""
     if isinstance(message, Event):
         return EventArrived(message.kind, message.data, message.version)
     if isinstance(message, Refusal):
@@ -158,27 +159,15 @@ def event_of(message: Message) -> PlayerEvent:
         return MatchOver(
             message.reason, message.outcome, message.version, message.view_hash
         )
-    raise PeerError("a message nobody knows")
+    raise PeerError(f"unknown message {type(message).__name__}")
 
-
-__all__ = [
-    "ActionRefused",
-    "EventArrived",
-    "Joined",
-    "MatchOver",
-    "PlayerEvent",
-    "PlayerLink",
-    "Rejected",
-    "RoundEnded",
-    "StateArrived",
-]
 
 #: Most actions that wait for an acknowledgement.
 MOST_UNACKNOWLEDGED = 64
 #: Longest time between two tries, seconds.
 _LONGEST_PAUSE = 1.0
-#: How often a BYE is sent at most, and the pause between two, seconds: nobody
-#: acknowledges it, but whoever hears it closes the connection.
+#: How often a BYE is sent at most, and the pause between two, seconds: it is not
+#: acknowledged, but a server that receives it closes the connection.
 _BYES, _BYE_PAUSE = 5, 0.15
 
 
@@ -186,13 +175,8 @@ class PlayerLink(Measured):
     """
     One connection to a game server, for one seat.
 
-    :param max_payload: of the connection, bytes.
-    :param token: proof of the seat, or else *resume*.
-    :param heard: `heard` of the seat's older link, so that no message comes
-        twice.
     :ivar quality: round trip, jitter and losses.
-    :raises ValueError: no proof, or one that cannot be sent.
-    :raises PeerError: the connection cannot carry a packet.
+    :ivar phase: "joining", "joined" or "over".
     """
 
     def __init__(
@@ -202,22 +186,41 @@ class PlayerLink(Measured):
         token: str | None = None,
         resume: bytes | None = None,
         now: float,
-        heard: int = 0,
+        last_message: int = 0,
     ) -> None:
+        """
+        Begin to join.
+
+        :param max_payload: longest payload of the connection, bytes.
+        :param token: connect token for the seat; ``None`` to use *resume*.
+        :param resume: resume token of the seat.
+        :param now: the time.
+        :param last_message: that of the seat's older link, so that no message
+            arrives twice.
+        :raises ValueError: there is no token, or it has an invalid length.
+        :raises PeerError: the connection cannot carry a packet.
+        """
         if max_payload < LONGEST_PACKET:
-            raise PeerError(f"payloads of {max_payload} bytes, not {LONGEST_PACKET}")
+            raise PeerError(
+                f"the connection carries payloads of {max_payload} bytes; "
+                f"packets need {LONGEST_PACKET}"
+            )
         self._is_resume = token is None
         self._proof = (resume or b"") if token is None else token.encode("ascii")
         if not 0 < len(self._proof) <= LONGEST_TOKEN:
-            raise ValueError(f"a proof of {len(self._proof)} bytes")
+            raise ValueError(
+                f"a token must have 1 to {LONGEST_TOKEN} bytes, not {len(self._proof)}"
+            )
         if self._is_resume and len(self._proof) != RESUME_BYTES:
-            raise ValueError(f"a resume token has {RESUME_BYTES} bytes")
+            raise ValueError(
+                f"a resume token must have {RESUME_BYTES} bytes, not {len(self._proof)}"
+            )
         self.quality = Quality()
         self.phase: Literal["joining", "joined", "over"] = "joining"
         self._numbered = 0
         self._out: list[bytes] = []
         self._events: list[PlayerEvent] = []
-        self._messages = MessageReader(heard)
+        self._messages = MessageReader(last_message)
         self._welcomes = Fragments()
         self._states = Fragments()
         self._version = 0
@@ -226,14 +229,14 @@ class PlayerLink(Measured):
         self._first = 1
         self._byes_left = 0
         self._ack_at = self._ping_at = inf
-        self._pause = self.quality.patience
+        self._pause = self.quality.timeout
         self._resend_at = now
         self._send_again(now)
 
     @property
-    def heard(self) -> int:
-        """Number of the last message part; for the link that comes after."""
-        return self._messages.heard
+    def last_message(self) -> int:
+        """Number of the last message part that arrived; the next link needs it."""
+        return self._messages.last_message
 
     # What the player does.
 
@@ -242,17 +245,19 @@ class PlayerLink(Measured):
         Send an action; it arrives once and in order while the link lives.
 
         :param action: MessagePack.
-        :returns: its number; 0 if it was not sent, because the seat is not ours
+        :returns: its number; 0 if it was not sent, because the link has not joined
             or too many actions wait for an acknowledgement.
         :raises ValueError: it is empty or longer than `LONGEST_ACTION`.
         """
         if not 0 < len(action) <= LONGEST_ACTION:
-            raise ValueError(f"action of {len(action)} bytes, limit {LONGEST_ACTION}")
+            raise ValueError(
+                f"an action must have 1 to {LONGEST_ACTION} bytes, not {len(action)}"
+            )
         if self.phase != "joined" or len(self._actions) >= MOST_UNACKNOWLEDGED:
             return 0
         actions = self._actions
         if not actions:
-            self._pause = self.quality.patience
+            self._pause = self.quality.timeout
             self._resend_at = now + self._pause
         actions.append(action)
         number = self._first + len(actions) - 1
@@ -263,7 +268,7 @@ class PlayerLink(Measured):
         return number
 
     def _send_latest(self) -> None:
-        """Send the newest action with as many before it as there is room for."""
+        """Send the newest action, and as many before it as fit into the packet."""
         chosen: list[bytes] = []
         for action in reversed(self._actions):
             chosen.append(action)
@@ -274,7 +279,7 @@ class PlayerLink(Measured):
         self._send_input(self._first + len(self._actions) - len(chosen), chosen)
 
     def _send_oldest(self) -> None:
-        """Send all that wait, oldest first."""
+        """Send all waiting actions, oldest first."""
         first, chosen = self._first, list[bytes]()
         for action in self._actions:
             chosen.append(action)
@@ -288,25 +293,25 @@ class PlayerLink(Measured):
     def _send_input(self, first: int, actions: list[bytes]) -> None:
         self._out.append(
             write_input(
-                self._next(), self._version, self._messages.heard, first, actions
+                self._next(), self._version, self._messages.last_message, first, actions
             )
         )
         self._ack_at = inf
 
     def leave(self, now: float) -> None:
-        """Give the seat up for good; `deadline` is ``None`` when that is all said."""
+        """Give the seat up for good; `deadline` is ``None`` after the last BYE."""
         if self.phase != "over":
             self._stop()
             self._byes_left = _BYES
-            self._say_bye(now)
+            self._send_bye(now)
 
-    def _say_bye(self, now: float) -> None:
+    def _send_bye(self, now: float) -> None:
         self._resend_at = inf
         if self._byes_left:
             self._byes_left -= 1
             self._resend_at = now + _BYE_PAUSE
             self._out.append(
-                write_bye(self._next(), self._version, self._messages.heard)
+                write_bye(self._next(), self._version, self._messages.last_message)
             )
 
     def _stop(self) -> None:
@@ -314,13 +319,13 @@ class PlayerLink(Measured):
         self._actions.clear()
         self._ack_at = self._ping_at = self._resend_at = inf
 
-    # What comes from the game server.
+    # From the game server.
 
     def receive(self, payload: bytes, now: float) -> None:
         """
         Take one packet.
 
-        :raises PeerError: it breaks the layout; it counts as lost.
+        :raises PeerError: it breaks the layout; then it counts as lost.
         """
         packet = read_server(payload)
         if self.phase == "over":
@@ -341,7 +346,7 @@ class PlayerLink(Measured):
         elif isinstance(packet, ServerProbe):
             self._take_probe(packet, now)
         elif isinstance(packet, WelcomePiece):
-            # It has not seen that its welcome arrived.
+            # The server does not know yet that its welcome arrived.
             self._ack_at = now
         else:
             self._reject(packet)
@@ -353,7 +358,7 @@ class PlayerLink(Measured):
         for _ in range(count):
             self._actions.popleft()
         self._first = number + 1
-        self._pause = self.quality.patience
+        self._pause = self.quality.timeout
         self._resend_at = now + self._pause if self._actions else inf
 
     def _take_welcome(self, packet: WelcomePiece, now: float) -> None:
@@ -367,7 +372,7 @@ class PlayerLink(Measured):
         self._first = welcome.input + 1
         self._messages.start(welcome.message)
         self._resend_at, self._ping_at = inf, now
-        # The server counts us as there from this on.
+        # The server counts us as connected once it receives this.
         self._send_input(0, [])
         self._events.append(
             Joined(
@@ -396,7 +401,7 @@ class PlayerLink(Measured):
         )
 
     def _take_messages(self, packet: Messages, now: float) -> None:
-        # At once: what is not acknowledged soon is sent again.
+        # At once: the server soon resends unacknowledged messages.
         self._acknowledge_by(now)
         for data in self._messages.receive(packet.first, packet.parts):
             self._events.append(event_of(decode_message(data)))
@@ -414,14 +419,14 @@ class PlayerLink(Measured):
         self._events.append(Rejected(packet.code, packet.message, retry_after))
 
     def take_events(self) -> list[PlayerEvent]:
-        """What happened since the last call, oldest first."""
+        """Return what happened since the last call, oldest first."""
         events, self._events = self._events, []
         return events
 
-    # What goes out, and time.
+    # To the game server, and time.
 
     def take_packets(self) -> list[bytes]:
-        """Hand over what is to be sent, each as one payload."""
+        """Return the packets to send, each as one payload."""
         out, self._out = self._out, []
         return out
 
@@ -432,7 +437,7 @@ class PlayerLink(Measured):
                 Probe(
                     self._next(),
                     self._version,
-                    self._messages.heard,
+                    self._messages.last_message,
                     is_answer,
                     stamp,
                     quality.highest,
@@ -456,10 +461,10 @@ class PlayerLink(Measured):
         return None if at == inf else at
 
     def alarm(self, now: float) -> None:
-        """Do what has become due; harmless if nothing has."""
+        """Do what is due; does nothing if nothing is."""
         if now >= self._resend_at:
             if self.phase == "over":
-                self._say_bye(now)
+                self._send_bye(now)
             else:
                 self._send_again(now)
         if now >= self._ping_at:
@@ -475,7 +480,10 @@ class PlayerLink(Measured):
         if self.phase == "joining":
             self._out.append(
                 write_join(
-                    self._next(), self._proof, self._is_resume, self._messages.heard
+                    self._next(),
+                    self._proof,
+                    self._is_resume,
+                    self._messages.last_message,
                 )
             )
         else:

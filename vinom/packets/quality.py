@@ -1,4 +1,4 @@
-"""How good a link is: round trip, jitter, loss. The same on both sides."""
+"""The quality of a link: round trip, jitter and loss, measured alike on both sides."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import attrs
 
 #: How often each side sends a PING, seconds.
 PING_EVERY = 1.0
-#: How long an acknowledgement may wait for a packet to ride on, seconds.
+#: How long an acknowledgement may wait for a packet to travel in, seconds.
 ACK_DELAY = 0.06
-#: Longest round trip that is believed, seconds.
+#: Longer round trips are ignored, seconds.
 _LONGEST_RTT = 30.0
 _MICROSECONDS = 1_000_000
 _WRAP = 1 << 32
-#: Losses are counted over no fewer packets than this.
+#: Losses are counted over at least this many packets.
 _FEWEST = 8
 
 
 @attrs.define(eq=False)
 class Quality:
     """
-    What one side knows about a link.
+    What one side has measured of a link.
 
     :ivar rtt: smoothed round trip time, seconds; ``None`` before the first answer.
     :ivar jitter: mean deviation of the round trips, seconds.
     :ivar loss_in: share of the peer's packets that did not arrive, 0 to 1.
     :ivar loss_out: share of ours that did not arrive, as the peer reports.
-    :ivar patience: when to send again what was not acknowledged, seconds.
-    :ivar longest: most patience, and longest pause between two tries, seconds.
+    :ivar timeout: how long to wait for an acknowledgement before the first resend,
+        seconds.
+    :ivar longest: longest timeout, and longest pause between two resends, seconds.
     :ivar highest: highest packet number that arrived.
     :ivar received: how many packets arrived.
     """
@@ -35,7 +36,7 @@ class Quality:
     jitter: float | None = None
     loss_in: float | None = None
     loss_out: float | None = None
-    patience: float = 0.3
+    timeout: float = 0.3
     longest: float = 1.0
     highest: int = 0
     received: int = 0
@@ -44,22 +45,22 @@ class Quality:
 
     @property
     def loss(self) -> float | None:
-        """The worse of both directions."""
+        """The worse direction's loss; ``None`` if neither is known."""
         known = [each for each in (self.loss_in, self.loss_out) if each is not None]
         return max(known, default=None)
 
     def arrived(self, number: int) -> None:
-        """A packet arrived; DTLS has removed copies."""
+        """Count a packet that arrived; DTLS has removed copies."""
         self.received += 1
         if number > self.highest:
             self.highest = number
 
     def stamp(self, now: float) -> int:
-        """What to write into a PING: microseconds, modulo 2**32."""
+        """Return the stamp for a PING: microseconds, modulo 2**32."""
         return int(now * _MICROSECONDS) % _WRAP
 
     def answered(self, stamp: int, now: float) -> None:
-        """A PONG brought a stamp of ours back."""
+        """Measure the round trip, by a *stamp* of ours that a PONG returned."""
         rtt = (self.stamp(now) - stamp) % _WRAP / _MICROSECONDS
         if rtt > _LONGEST_RTT:
             return
@@ -71,21 +72,21 @@ class Quality:
             self.rtt += (rtt - self.rtt) / 8
         # The peer may hold an acknowledgement back for `ACK_DELAY`.
         wanted = self.rtt + 4 * self.jitter + ACK_DELAY + 0.04
-        self.patience = min(max(wanted, 0.15), self.longest)
+        self.timeout = min(max(wanted, 0.15), self.longest)
 
     def hasten(self, longest: float) -> None:
-        """Have no more patience than this, whatever the round trip is."""
+        """Limit the timeout to *longest* seconds, whatever the round trip is."""
         self.longest = longest
-        self.patience = min(self.patience, longest)
+        self.timeout = min(self.timeout, longest)
 
     def reported(self, highest: int, received: int) -> None:
-        """The peer says what arrived there."""
+        """Update `loss_out` from what the peer has received."""
         self.loss_out, self._out_before = _loss(
             self.loss_out, self._out_before, (highest, received)
         )
 
     def count(self) -> None:
-        """Bring `loss_in` up to date; called about once a second."""
+        """Update `loss_in`; called about once per second."""
         self.loss_in, self._in_before = _loss(
             self.loss_in, self._in_before, (self.highest, self.received)
         )
@@ -97,7 +98,7 @@ def _loss(
     expected = now[0] - before[0]
     if expected < _FEWEST:
         return smoothed, before
-    # Late ones may make up for an earlier count, or a peer may lie.
+    # Late packets may make up for earlier losses, or the peer's figures may be false.
     lost = min(max(1.0 - (now[1] - before[1]) / expected, 0.0), 1.0)
     if smoothed is not None:
         lost = smoothed + (lost - smoothed) / 4
@@ -106,9 +107,9 @@ def _loss(
 
 class Measured:
     """
-    What either end of a link tells of how good it is.
+    The measurements that either end of a link offers.
 
-    :ivar quality: where that is counted.
+    :ivar quality: counts them.
     """
 
     __slots__ = ()
@@ -127,5 +128,5 @@ class Measured:
 
     @property
     def loss(self) -> float | None:
-        """Share of packets lost lately, the worse direction, 0 to 1."""
+        """Share of packets lost lately in the worse direction, 0 to 1."""
         return self.quality.loss

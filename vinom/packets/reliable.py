@@ -1,11 +1,10 @@
 """
-What a game server tells a seat reliably, and the bytes of a welcome.
+Messages that a game server sends to a seat reliably, and what is sent in pieces.
 
-MessagePack maps; a message's kind is under ``t``. Messages are cut into
-numbered parts, each sent until it is acknowledged. The numbers belong to the
-seat, not to a connection. Source: docs/protocol/packets.rst.
-
-Put welcomes and states together that came in several packets.
+Messages and welcomes are MessagePack maps; a message's kind is under ``t``. Messages
+are cut into numbered parts, each sent until it is acknowledged. The numbers belong to
+the seat, not to a connection. `Fragments` puts welcomes and states together that arrive
+in several packets. Source: docs/protocol/packets.rst.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from vinom.packets.codec import (
     messages_size,
 )
 
-#: Wholes that may be incomplete at once.
+#: Welcomes or states that may be incomplete at once.
 _MOST_INCOMPLETE = 4
 
 
 @attrs.define(eq=False)
 class Fragments:
     """
-    Pieces by the number of their whole (a version, an epoch); newest wins.
+    Pieces by the number of their whole (a version, an epoch); the newest wins.
 
-    :ivar done: number of the newest whole; older ones are of no use.
+    :ivar done: number of the newest whole; older ones are ignored.
     """
 
     done: int = 0
@@ -44,9 +43,9 @@ class Fragments:
 
     def receive(self, whole: int, index: int, count: int, piece: bytes) -> bytes | None:
         """
-        Keep a piece; returns the whole if it was the last one missing.
+        Keep a piece; returns the whole if no other piece is missing.
 
-        :raises PeerError: the pieces do not agree on how many they are.
+        :raises PeerError: the pieces do not agree on their count.
         """
         if whole <= self.done:
             return None
@@ -89,12 +88,12 @@ class Fragments:
 LONGEST_MESSAGE = 16 * 1024
 #: Most bytes that wait for a seat's acknowledgement.
 MOST_WAITING_BYTES = 64 * 1024
-#: Most parts that wait.
+#: Most parts that wait for it.
 MOST_WAITING = 512
 
 
 class Event(Struct, frozen=True, tag="event", tag_field="t"):
-    """Something of the game's happened once."""
+    """The game emitted an event."""
 
     kind: str
     data: Any
@@ -103,8 +102,9 @@ class Event(Struct, frozen=True, tag="event", tag_field="t"):
 
 class Refusal(Struct, frozen=True, tag="refused", tag_field="t"):
     """
-    An action changed nothing.
+    An action was refused and changed nothing.
 
+    :ivar seq: the action's number.
     :ivar code: ``rejected``, ``bad_action`` and others of `vinom.errors.Code`.
     :ivar reason: the game's own short reason, with ``rejected``.
     """
@@ -140,9 +140,10 @@ class Welcome(Struct, frozen=True):
     The answer to JOIN, whole.
 
     :ivar epoch: counts the joins of this seat.
-    :ivar resume: takes the seat back later, 16 bytes; secret.
-    :ivar input: the last action taken; the next one has the number after it.
-    :ivar message: number of the first message part to come.
+    :ivar resume: the token that takes the seat back later, 16 bytes; secret.
+    :ivar tick_hz: fixed steps per second; 0 for a game that has none.
+    :ivar input: number of the last action received; the next one follows it.
+    :ivar message: number of the first message part that will be sent.
     :ivar setup: the part of the view that never changes, MessagePack.
     """
 
@@ -167,7 +168,7 @@ def decode_message(data: bytes) -> Message:
     """
     Read a reliable message.
 
-    :raises PeerError: not one of them; names the field.
+    :raises PeerError: it is not one; names the field.
     """
     try:
         return _message.decode(data)
@@ -179,7 +180,7 @@ def decode_welcome(data: bytes) -> Welcome:
     """
     Read a welcome.
 
-    :raises PeerError: it is none; names the field.
+    :raises PeerError: it is not one; names the field.
     """
     try:
         return _welcome.decode(data)
@@ -193,11 +194,10 @@ Part = tuple[bool, bytes]
 @attrs.define(eq=False)
 class MessageStream:
     """
-    What a seat is told, until it is acknowledged. Outlives connections.
+    A seat's messages, until they are acknowledged; it outlives connections.
 
     :ivar first: number of the oldest part that waits.
-    :ivar next: number of the next part. Not asked of the parts, because a link
-        looks each time that it sends.
+    :ivar next: number of the next part; kept, because a link reads it at each send.
     """
 
     first: int = 1
@@ -214,14 +214,17 @@ class MessageStream:
 
     def add(self, message: bytes) -> bool:
         """
-        Keep an encoded message; ``False`` if too much waits, and it is lost.
+        Keep an encoded message.
 
-        The numbers then jump, so that the seat can tell.
+        :returns: ``False`` if too much waits: the message is lost, and the numbers
+            jump, so that the seat can notice.
 
         :raises ValueError: it is longer than `LONGEST_MESSAGE`.
         """
         if len(message) > LONGEST_MESSAGE:
-            raise ValueError(f"message of {len(message)} bytes")
+            raise ValueError(
+                f"message of {len(message)} bytes, limit {LONGEST_MESSAGE}"
+            )
         if (
             len(self._parts) >= MOST_WAITING
             or self._bytes + len(message) > MOST_WAITING_BYTES
@@ -237,17 +240,19 @@ class MessageStream:
         return True
 
     def forget(self) -> None:
-        """Give up what waits; the numbers jump by one more than that."""
+        """Drop all waiting parts; the numbers jump by one more than their count."""
         self.first = self.next = self.next + 1
         self._parts.clear()
         self._bytes = 0
 
     def acknowledge(self, number: int) -> bool:
         """
-        Everything up to *number* arrived; was that news?
+        Drop the messages up to part *number*, which have arrived.
 
-        Whole messages only are forgotten, so that a new connection never
-        begins in the middle of one.
+        Only whole messages are dropped, so a new connection never begins in the
+        middle of one.
+
+        :returns: whether any was dropped.
         """
         if not self.first <= number < self.next:
             return False
@@ -260,7 +265,7 @@ class MessageStream:
         return whole > 0
 
     def packets(self, start: int) -> list[tuple[int, list[Part]]]:
-        """Group the waiting parts from number *start* on, for one packet each."""
+        """Group the waiting parts from number *start* on into packets."""
         groups: list[tuple[int, list[Part]]] = []
         room = -1
         for number in range(max(start, self.first), self.next):
@@ -277,38 +282,38 @@ class MessageStream:
 @attrs.define(eq=False)
 class MessageReader:
     """
-    Put parts in order and together, on the player's side.
+    Put parts in order and join them, on the player's side.
 
-    :ivar heard: number of the last part that arrived with all before it.
+    :ivar last_message: number of the last part that arrived with all before it.
     """
 
-    heard: int = 0
+    last_message: int = 0
     _ahead: dict[int, Part] = attrs.field(factory=dict, init=False)
     _held: bytearray = attrs.field(factory=bytearray, init=False)
 
     def start(self, first: int) -> None:
-        """The next part has number *first*."""
+        """Expect the part with number *first* next."""
         self._held.clear()
         self._ahead.clear()
-        self.heard = first - 1
+        self.last_message = first - 1
 
     def receive(self, first: int, parts: list[Part]) -> list[bytes]:
         """
-        Take parts as they come; returns the messages that are whole now.
+        Take parts in any order; returns the messages that are complete now.
 
         :raises PeerError: a message is longer than `LONGEST_MESSAGE`.
         """
         for number, part in enumerate(parts, first):
-            if self.heard < number <= self.heard + MOST_WAITING:
+            if self.last_message < number <= self.last_message + MOST_WAITING:
                 self._ahead[number] = part
         whole: list[bytes] = []
-        while self.heard + 1 in self._ahead:
-            self.heard += 1
-            more, data = self._ahead.pop(self.heard)
+        while self.last_message + 1 in self._ahead:
+            self.last_message += 1
+            more, data = self._ahead.pop(self.last_message)
             self._held += data
             if len(self._held) > LONGEST_MESSAGE:
                 self._held.clear()
-                raise PeerError(f"message longer than {LONGEST_MESSAGE} bytes")
+                raise PeerError(f"a message is longer than {LONGEST_MESSAGE} bytes")
             if not more:
                 whole.append(bytes(self._held))
                 self._held.clear()

@@ -1,8 +1,8 @@
 """
 The game server's end of one connection: packets in and out, no socket.
 
-A connection asks for a seat, is welcomed or refused, and is confirmed by its
-first packet after the welcome. Times are seconds on the caller's clock.
+A connection asks for a seat and is welcomed or refused; its first packet after the
+welcome confirms it. Times are seconds on the caller's clock.
 Source: docs/protocol/packets.rst.
 """
 
@@ -40,19 +40,20 @@ from vinom.packets.quality import ACK_DELAY, PING_EVERY, Measured, Quality
 from vinom.packets.reliable import MessageStream, Welcome, encode
 
 
-# Structs of msgspec: an action is made for every input, and a frozen attrs
+# msgspec Structs: one is made for every input, and a frozen attrs
 # class takes five times as long.
 class JoinAsked(Struct, frozen=True, gc=False):
     """
-    Somebody asks for a seat; answer with `SeatLink.welcome` or `refuse`.
+    The connection asks for a seat; answer with `SeatLink.welcome` or `refuse`.
 
+    :ivar is_resume: whether *proof* is a resume token.
     :ivar proof: a connect token, or a resume token.
-    :ivar heard: last message part that arrived on an older connection.
+    :ivar last_message: last message part that arrived on an older connection.
     """
 
     is_resume: bool
     proof: bytes
-    heard: int
+    last_message: int
 
 
 class Confirmed(Struct, frozen=True, gc=False):
@@ -60,14 +61,14 @@ class Confirmed(Struct, frozen=True, gc=False):
 
 
 class ActionArrived(Struct, frozen=True, gc=False):
-    """The next action, each once and in order."""
+    """The next action arrived; each arrives once and in order."""
 
     seq: int
     data: bytes
 
 
 class Left(Struct, frozen=True, gc=False):
-    """The player gives its seat up."""
+    """The player gives up its seat."""
 
 
 SeatEvent = JoinAsked | Confirmed | ActionArrived | Left
@@ -77,12 +78,12 @@ Phase = Literal["waiting", "asked", "welcomed", "confirmed", "refused", "over"]
 
 
 #: How long a connection may take to send a JOIN, seconds.
-JOIN_PATIENCE = 5.0
-#: How long a refused connection is told so again, seconds.
+JOIN_TIMEOUT = 5.0
+#: How long a refused connection is answered with REJECT, seconds.
 REJECT_LINGER = 3.0
 #: Packets of one refused connection that are answered.
 _MOST_REJECTS = 8
-#: Packets of waiting messages sent again at once.
+#: Most packets of waiting messages that are resent at once.
 _MOST_AGAIN = 8
 
 
@@ -90,22 +91,22 @@ class SeatLink(Measured):
     """
     One connection to one player.
 
-    :ivar phase: "over" wants the connection closed.
+    :ivar phase: if it is "over", the caller closes the connection.
+    :ivar quality: round trip, jitter and losses.
     :ivar consumed: number of the last action taken.
     """
 
     # A game server sends to hundreds of these in turn, and waits for each one's
-    # memory: what is not there need not be fetched.
+    # memory: slots keep them small.
     __slots__ = (
         "_ack_at",
         "_applied",
         "_epoch",
-        "_has_told",
+        "_has_messages",
         "_may_act",
         "_messages",
         "_numbered",
         "_out",
-        "_patience_at",
         "_ping_at",
         "_rejection",
         "_rejects_left",
@@ -115,6 +116,7 @@ class SeatLink(Measured):
         "_state_pause",
         "_state_sent",
         "_tails",
+        "_timeout_at",
         "_unsent",
         "_version",
         "_welcome",
@@ -132,14 +134,17 @@ class SeatLink(Measured):
         """
         Wait for a JOIN.
 
-        :param max_payload: of the connection, bytes.
+        :param max_payload: longest payload of the connection, bytes.
         :param now: when the connection was made.
-        :param may_act: asked before each new action; after ``False`` the rest of
-            the packet counts as lost, and will be sent again.
+        :param may_act: called before each new action; after ``False`` the rest of
+            the packet counts as lost, and the player sends it again.
         :raises PeerError: the connection cannot carry a packet.
         """
         if max_payload < LONGEST_PACKET:
-            raise PeerError(f"payloads of {max_payload} bytes, not {LONGEST_PACKET}")
+            raise PeerError(
+                f"the connection carries payloads of {max_payload} bytes; "
+                f"packets need {LONGEST_PACKET}"
+            )
         self.phase: Phase = "waiting"
         self.quality = Quality()
         self.consumed = 0
@@ -147,37 +152,37 @@ class SeatLink(Measured):
         self._out: list[bytes] = []
         self._messages = MessageStream()
         self._unsent = 1
-        # Perhaps there are messages to send; never before it is confirmed.
-        self._has_told = False
+        # Whether there may be messages to send; never before it is confirmed.
+        self._has_messages = False
         self._ack_at = inf
         self._resend_at = inf
         self._resend_pause = 0.0
         self._tails: Sequence[bytes] = ()
         self._version = self._applied = self._seen = 0
         self._state_sent = 0.0
-        # Of a second try and later ones; the first comes after `Quality.patience`.
+        # Before the second resend and later ones; the first waits `Quality.timeout`.
         self._state_pause = 0.0
         self._may_act = may_act
-        self._patience_at = now + JOIN_PATIENCE
+        self._timeout_at = now + JOIN_TIMEOUT
         self._welcome: list[bytes] = []
         self._epoch = 0
         self._ping_at = inf
         self._rejection = ("", "", 0)
         self._rejects_left = _MOST_REJECTS
 
-    # What comes from the player.
+    # From the player.
 
     def receive(self, packet: bytes, now: float) -> list[SeatEvent]:
         """
-        Take one packet; returns what it brings, in order.
+        Take one packet; returns its events, in order.
 
         :raises PeerError: it breaks the layout.
         """
         one = read_one_action(packet) if self.phase == "confirmed" else None
         if one is None:
             return self._receive_any(packet, now)
-        # What a player does most is written out here: it says the same as
-        # `_receive_any`, `_hear` and `_take_actions`.
+        # The most frequent packet is written out here; the code does the same as
+        # `_receive_any`, `_receive_seated` and `_take_actions`.
         number, state, message, seq, action = one
         quality = self.quality
         quality.received += 1
@@ -186,7 +191,7 @@ class SeatLink(Measured):
         if self._seen < state <= self._version:
             self._seen = state
         if message >= self._messages.first:
-            self._hear_messages(message, now)
+            self._receive_acknowledgement(message, now)
         if self._ack_at == inf:
             self._ack_at = now + ACK_DELAY
         may_act = self._may_act
@@ -204,43 +209,45 @@ class SeatLink(Measured):
         events: list[SeatEvent] = []
         phase = self.phase
         if phase == "confirmed":
-            self._hear(read, now, events)
+            self._receive_seated(read, now, events)
         elif phase == "waiting" or phase == "asked":
-            self._hear_stranger(read, now, events)
+            self._receive_unseated(read, now, events)
         elif phase == "welcomed":
-            # Another JOIN is not answered, only time repeats a welcome: it can be
-            # a thousand times as long as what would ask for it.
+            # Another JOIN is not answered; only a timer repeats a welcome, which can
+            # be a thousand times as long as a JOIN.
             if type(read) is not Join:
                 self._confirm(now)
                 events.append(Confirmed())
-                self._hear(read, now, events)
+                self._receive_seated(read, now, events)
         elif phase == "refused" and self._rejects_left:
             self._rejects_left -= 1
             self._send_reject()
         return events
 
-    def _hear(self, read: PlayerPacket, now: float, events: list[SeatEvent]) -> None:
+    def _receive_seated(
+        self, read: PlayerPacket, now: float, events: list[SeatEvent]
+    ) -> None:
         if self._seen < read.state <= self._version:
             self._seen = read.state
         if read.message:
-            self._hear_messages(read.message, now)
+            self._receive_acknowledgement(read.message, now)
         kind = type(read)
         if kind is Input:
             assert isinstance(read, Input)
             if read.actions:
                 self._take_actions(read, now, events)
         elif isinstance(read, Probe):
-            self._hear_probe(read, now)
+            self._receive_probe(read, now)
         elif kind is Bye:
             events.append(Left())
 
-    def _hear_messages(self, number: int, now: float) -> None:
+    def _receive_acknowledgement(self, number: int, now: float) -> None:
         if self._messages.acknowledge(number):
-            self._resend_pause = self.quality.patience
+            self._resend_pause = self.quality.timeout
             self._resend_at = now + self._resend_pause if self._messages else inf
 
     def _take_actions(self, read: Input, now: float, events: list[SeatEvent]) -> None:
-        # Even if all are known: the player has not seen our acknowledgement.
+        # Even for known actions: the player has not received our acknowledgement.
         if self._ack_at == inf:
             self._ack_at = now + ACK_DELAY
         seq = read.first
@@ -252,14 +259,14 @@ class SeatLink(Measured):
                 events.append(ActionArrived(seq, data))
             seq += 1
 
-    def _hear_probe(self, read: Probe, now: float) -> None:
+    def _receive_probe(self, read: Probe, now: float) -> None:
         self.quality.reported(read.highest, read.received)
         if read.is_answer:
             self.quality.answered(read.stamp, now)
         else:
             self._send_probe(read.stamp, True)
 
-    def _hear_stranger(
+    def _receive_unseated(
         self, read: PlayerPacket, now: float, events: list[SeatEvent]
     ) -> None:
         if type(read) is Bye:
@@ -268,19 +275,23 @@ class SeatLink(Measured):
             if read.protocol != PACKET_PROTOCOL:
                 self.refuse(
                     Code.PROTOCOL_UNSUPPORTED,
-                    f"this server speaks packets {PACKET_PROTOCOL}",
+                    f"this server speaks packet protocol {PACKET_PROTOCOL}, "
+                    f"not {read.protocol}",
                     now,
                 )
                 return
             self.phase = "asked"
-            events.append(JoinAsked(read.is_resume, read.proof, read.heard))
+            events.append(JoinAsked(read.is_resume, read.proof, read.last_message))
 
     # What the caller decides.
 
     def welcome(self, welcome: Welcome, messages: MessageStream, now: float) -> None:
         """
-        Give the seat; *messages* is the seat's own stream.
+        Give the seat to the player.
 
+        :param welcome: what it is sent.
+        :param messages: the seat's own stream.
+        :param now: the time.
         :raises ValueError: the welcome is too long to send.
         """
         self._welcome = cut(encode(welcome))
@@ -288,8 +299,8 @@ class SeatLink(Measured):
         self.consumed = welcome.input
         self._messages, self._unsent = messages, messages.first
         self.phase = "welcomed"
-        self._patience_at = now + 2 * JOIN_PATIENCE
-        self._resend_pause = self.quality.patience
+        self._timeout_at = now + 2 * JOIN_TIMEOUT
+        self._resend_pause = self.quality.timeout
         self._send_welcome(now)
 
     def _send_welcome(self, now: float) -> None:
@@ -305,30 +316,37 @@ class SeatLink(Measured):
 
     def _confirm(self, now: float) -> None:
         self.phase = "confirmed"
-        self._has_told = bool(self._messages)
+        self._has_messages = bool(self._messages)
         self._welcome = []
-        self._patience_at = inf
+        self._timeout_at = inf
         self._ping_at = now
-        self._resend_pause = self.quality.patience
+        self._resend_pause = self.quality.timeout
         self._resend_at = now + self._resend_pause if self._messages else inf
 
     def refuse(
         self, code: str, message: str, now: float, retry_after: float = 0.0
     ) -> None:
-        """End the connection and say why (and how long to wait) for 3 s."""
+        """
+        End the connection; for 3 s, answer its packets with the reason.
+
+        :param code: one of `vinom.errors.Code`.
+        :param message: the reason, as a text.
+        :param now: the time.
+        :param retry_after: when the player may try again, seconds; 0 if unknown.
+        """
         if self.phase in ("refused", "over"):
             return
         self.phase = "refused"
         self._rejection = (code, message, round(1000 * retry_after))
         self._ack_at = self._resend_at = self._ping_at = inf
-        self._has_told = False
-        self._patience_at = now + REJECT_LINGER
+        self._has_messages = False
+        self._timeout_at = now + REJECT_LINGER
         self._send_reject()
 
     def end(self) -> None:
-        """The connection is gone or will be: nothing more is sent."""
+        """Send nothing more: the connection is lost, or the caller closes it."""
         self.phase = "over"
-        self._has_told = False
+        self._has_messages = False
         self._out.clear()
 
     def _send_reject(self) -> None:
@@ -339,7 +357,7 @@ class SeatLink(Measured):
     def deadline(self) -> float | None:
         """When to call `alarm` next."""
         at = min(
-            self._patience_at,
+            self._timeout_at,
             self._ack_at,
             self._resend_at,
             self._state_at(),
@@ -348,16 +366,16 @@ class SeatLink(Measured):
         return None if at == inf or self.phase == "over" else at
 
     def alarm(self, now: float) -> None:
-        """Do what has become due; harmless if nothing has."""
+        """Do what is due; does nothing if nothing is."""
         if self.phase == "over":
             return
-        if now >= self._patience_at:
-            self._lose_patience(now)
+        if now >= self._timeout_at:
+            self._time_out(now)
             return
         if now >= self._resend_at:
             self._send_again(now)
         if now >= self._state_at():
-            pause = self._state_pause or self.quality.patience
+            pause = self._state_pause or self.quality.timeout
             self._state_sent = now
             self._state_pause = min(2 * pause, self.quality.longest)
             self._send_state()
@@ -381,13 +399,13 @@ class SeatLink(Measured):
         else:
             self._resend_at = inf
 
-    def _lose_patience(self, now: float) -> None:
+    def _time_out(self, now: float) -> None:
         if self.phase == "waiting":
-            self.refuse(Code.TIMEOUT, "nobody asked for a seat", now)
+            self.refuse(Code.TIMEOUT, f"no JOIN arrived within {JOIN_TIMEOUT:g} s", now)
         else:
             self.end()
 
-    # What the caller may ask.
+    # State.
 
     @property
     def is_settled(self) -> bool:
@@ -396,17 +414,19 @@ class SeatLink(Measured):
             return self._seen >= self._version and not self._messages
         return self.phase in ("refused", "over")
 
-    # What the caller has to tell.
+    # To the player.
 
     def state(
         self, version: int, tails: Sequence[bytes], applied: int, now: float
     ) -> None:
         """
-        Send a state, and again until it is acknowledged or a newer one is sent.
+        Send a state; resend it until it is acknowledged or a newer one is sent.
 
+        :param version: of the state.
         :param tails: made by `vinom.packets.codec.state_tails`, once for all
             seats of an audience.
         :param applied: the seat's last action that this state answers.
+        :param now: the time.
         """
         if self.phase != "confirmed":
             return
@@ -418,23 +438,29 @@ class SeatLink(Measured):
         self, version: int, tails: Sequence[bytes], applied: int, now: float
     ) -> bytes | None:
         """
-        Do what `state` and `take_packets` do, if that makes one packet: return it.
+        Do what `state` and `take_packets` do, if that makes only one packet.
 
-        ``None`` if there is more to send, or may be; then nothing was done.
+        :returns: the packet; ``None`` if there is or may be more to send, and then
+            nothing was done.
         """
-        if self.phase != "confirmed" or self._has_told or self._out or len(tails) != 1:
+        if (
+            self.phase != "confirmed"
+            or self._has_messages
+            or self._out
+            or len(tails) != 1
+        ):
             return None
-        # Written out, as `receive` is: there are more of these than of anything.
+        # Written out, as in `receive`: no other packet is sent as often.
         self._tails, self._version, self._applied = tails, version, applied
         self._state_sent, self._state_pause, self._ack_at = now, 0.0, inf
         self._numbered = number = self._numbered + 1
         return pack_state(STATE, number, self.consumed, applied) + tails[0]
 
     def _state_at(self) -> float:
-        """When to send the newest state again."""
+        """When to resend the newest state."""
         if self._seen >= self._version or self.phase != "confirmed":
             return inf
-        return self._state_sent + (self._state_pause or self.quality.patience)
+        return self._state_sent + (self._state_pause or self.quality.timeout)
 
     def _send_state(self) -> None:
         number, consumed, applied = self._numbered, self.consumed, self._applied
@@ -444,7 +470,7 @@ class SeatLink(Measured):
         self._numbered = number
         self._ack_at = inf
 
-    def tell(self, message: bytes, now: float) -> bool:
+    def send_message(self, message: bytes, now: float) -> bool:
         """
         Send an encoded reliable message.
 
@@ -452,31 +478,29 @@ class SeatLink(Measured):
             the connection should be refused.
         """
         kept = self._messages.add(message)
-        self.told(now)
+        self.messages_added(now)
         return kept
 
-    def told(self, now: float) -> None:
-        """Somebody added to the seat's messages: they go out with `take_packets`."""
+    def messages_added(self, now: float) -> None:
+        """Send, with `take_packets`, what was added to the seat's messages."""
         if self.phase != "confirmed":
             return
-        self._has_told = True
+        self._has_messages = True
         if self._resend_at == inf:
-            self._resend_pause = self.quality.patience
+            self._resend_pause = self.quality.timeout
             self._resend_at = now + self._resend_pause
 
     def hasten(self, longest: float, now: float) -> None:
-        """From now on let no more than *longest* seconds pass between two tries."""
+        """From now on let at most *longest* seconds pass between two resends."""
         self.quality.hasten(longest)
         self._resend_pause = self._state_pause = longest
         self._resend_at = inf if self._resend_at == inf else now
         self._state_sent = now - longest
 
-    # What goes out.
-
     def take_packets(self) -> list[bytes]:
-        """Hand over what is to be sent, each as one payload."""
-        if self._has_told:
-            self._has_told, messages = False, self._messages
+        """Return the packets to send, each as one payload."""
+        if self._has_messages:
+            self._has_messages, messages = False, self._messages
             if self._unsent < messages.next:
                 self._send_messages(self._unsent, len(messages))
                 self._unsent = messages.next
@@ -486,17 +510,17 @@ class SeatLink(Measured):
         return out
 
     def is_silent(self) -> bool:
-        """Is there nothing for `take_packets`?"""
-        return not (self._out or self._has_told)
+        """Does `take_packets` have nothing to return?"""
+        return not (self._out or self._has_messages)
 
     def is_at_rest(self) -> bool:
-        """Does it want nothing but what a state or a PING left unanswered wants?"""
+        """Is nothing due but the resend of a state, or a PING?"""
         return (
             self.phase == "confirmed"
             and self._ack_at == inf
             and self._resend_at == inf
             and not self._out
-            and not self._has_told
+            and not self._has_messages
         )
 
     def _send_messages(self, start: int, most: int) -> None:

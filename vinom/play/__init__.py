@@ -1,7 +1,7 @@
 """
-One game being played, purely.
+One game being played, without I/O, a clock or randomness of its own.
 
-`Play` calls the game and counts versions; `Room` adds seats, time and what happens when
-players come and go; views are encoded once per audience; recordings replay to the same
-states. Inputs and time go in, effects come out; there is no I/O, clock or chance here.
+`Play` calls the game and counts versions; `Room` adds seats and time, and handles
+players who come and go; views are encoded once per audience; recordings replay to the
+same states. Inputs and time go in, effects come out.
 """

@@ -1,7 +1,8 @@
 """
-What players choose before a game: options and loadouts, read by a room.
+Read what players send for a game: options, loadouts, actions and names.
 
-What players may be called, and how their wishes are made comparable.
+Options and loadouts are also written in a canonical form, so that equal choices are
+equal texts.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from msgspec import MsgspecError, Raw, Struct
 from vinom.errors import Code, Refused, field_of
 from vinom.game import Game
 
-#: Only what has so many digits can be beyond 64 bits. JSON may hold it, and MessagePack
-#: may not: a game that shows it could not be shown over UDP, nor be recorded.
+#: Numbers beyond 64 bits have at least this many digits. JSON can hold them, but
+#: MessagePack cannot: a game that showed one could not be shown over UDP or recorded.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}").search
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 
@@ -35,7 +36,7 @@ def read_options(game: Game[Any, Any], text: bytes) -> Struct:
 
 def read_loadout(game: Game[Any, Any], text: bytes) -> Struct:
     """
-    Read what one player brings from JSON; an empty object is all defaults.
+    Read one player's loadout from JSON; an empty object is all defaults.
 
     :raises Refused: `Code.BAD_LOADOUT`, naming the field.
     """
@@ -46,38 +47,38 @@ def action_reader(game: Game[Any, Any]) -> Callable[[bytes], Any]:
     """
     Make the function that reads this game's actions from MessagePack.
 
-    What it makes raises `Refused`, `Code.BAD_ACTION`, naming the field.
+    The function raises `Refused`, `Code.BAD_ACTION`, naming the field.
     """
     return _reader(msgspec.msgpack.Decoder(game.actions).decode)
 
 
 def json_action_reader(game: Game[Any, Any]) -> Callable[[bytes | Raw], Any]:
-    """Make the function that reads this game's actions from JSON, likewise."""
+    """Make the function that reads this game's actions from JSON (`action_reader`)."""
     return _json_reader(game.actions)
 
 
 def action_decoder(game: Game[Any, Any]) -> Callable[[bytes], Any]:
     """
-    Make the decoder that `action_reader` uses, for who turns its errors into refusals.
+    Make the decoder that `action_reader` uses, for callers that handle its errors.
 
-    What it makes raises one of `UNREADABLE`; `unreadable` says what that means.
+    The decoder raises one of `UNREADABLE`; `unreadable` makes a refusal of it.
     """
     return msgspec.msgpack.Decoder(game.actions).decode
 
 
-#: What a decoder of actions raises.
+#: The errors that a decoder of actions raises.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def unreadable(error: BaseException) -> Refused:
-    """Say which field of an action cannot be read."""
+    """Make the refusal of an action that cannot be read; it names the field."""
     text = str(error)
     return Refused(Code.BAD_ACTION, text, {"field": field_of(text) or ""})
 
 
 @lru_cache(256)
 def _json_reader(actions: Any) -> Callable[[bytes | Raw], Any]:
-    """Each room of a game reads the same actions; to prepare for them takes long."""
+    """Make a reader once per type of actions, because that takes long."""
     decode = msgspec.json.Decoder(actions).decode
 
     def read(data: bytes | Raw) -> Any:
@@ -114,21 +115,25 @@ def _read(kind: type[Struct], text: bytes, code: Code) -> Struct:
 
 def ensure_short_numbers(value: Any, code: Code, root: str = "") -> None:
     """
-    Let through what can be written as MessagePack.
+    Check that *value* can be written as MessagePack.
 
-    :param root: where it stood, for the refusal.
+    :param value: what was read from JSON.
+    :param code: for the refusal.
+    :param root: path of the value, for the refusal.
     :raises Refused: a whole number in it is beyond 64 bits.
     """
     place = _long_number(msgspec.to_builtins(value), root)
     if place is not None:
         raise Refused(
-            code, "a whole number has at most 64 bits", {"field": place.lstrip(".")}
+            code,
+            f"a whole number must be from {_LEAST} to {_MOST}",
+            {"field": place.lstrip(".")},
         )
 
 
 def _long_number(value: Any, path: str) -> str | None:
-    """Find a number that is too long; gives its path."""
-    # No recursion: whoever sent it says how deep it is.
+    """Return the path of a number that is too long; ``None`` if there is none."""
+    # No recursion: the sender decides how deep the value is.
     held = [(path, value)]
     while held:
         path, value = held.pop()
@@ -142,25 +147,26 @@ def _long_number(value: Any, path: str) -> str | None:
     return None
 
 
-#: Longest name, in characters, after it was made canonical.
+#: Longest name in its canonical form, characters.
 NAME_LENGTH = 32
 
 
 def clean_name(name: str, field: str = "data.name") -> str:
     """
-    Make a name fit to be shown to other players.
+    Return the canonical form of a name that other players will see.
 
-    Names that look the same become the same text (Unicode NFC), and outer and
-    repeated spaces go.
+    Names that look the same become the same text (Unicode NFC); outer and repeated
+    spaces are removed.
 
-    :param field: where it stood, for the refusal.
+    :param name: as the player sent it.
+    :param field: path of the name, for the refusal.
     :raises Refused: it is empty, longer than `NAME_LENGTH` or not printable.
     """
     cleaned = unicodedata.normalize("NFC", " ".join(name.split()))
     if not 1 <= len(cleaned) <= NAME_LENGTH or not cleaned.isprintable():
         raise Refused(
             Code.NAME_REFUSED,
-            f"a name has 1 to {NAME_LENGTH} printable characters",
+            f"a name must have 1 to {NAME_LENGTH} printable characters",
             {"field": field},
         )
     return cleaned
@@ -170,12 +176,14 @@ def canonical_options(
     game: Game[Any, Any], options: bytes, field: str = "data.options"
 ) -> bytes:
     """
-    Write options so that equal wishes are equal texts.
+    Write options so that equal options are equal texts.
 
     Defaults are filled in and fields sorted.
 
-    :param field: where they stood, for the refusal.
-    :raises Refused: the game does not take them.
+    :param game: whose options they are.
+    :param options: JSON.
+    :param field: path of the options, for the refusal.
+    :raises Refused: the game does not accept them.
     """
     return _canonical(game.options, options, Code.BAD_OPTIONS, field)
 
@@ -186,8 +194,10 @@ def canonical_loadout(
     """
     Write a loadout with its defaults filled in.
 
-    :param field: where it stood, for the refusal.
-    :raises Refused: the game does not take it.
+    :param game: whose loadout it is.
+    :param loadout: JSON.
+    :param field: path of the loadout, for the refusal.
+    :raises Refused: the game does not accept it.
     """
     return _canonical(game.loadout, loadout, Code.BAD_LOADOUT, field)
 
@@ -207,12 +217,12 @@ def _canonical(kind: type[Struct], text: bytes, code: Code, root: str) -> bytes:
 
 
 def _sorted(choice: Struct) -> bytes:
-    # Keys that are numbers are texts in JSON, and are sorted only as such.
+    # Keys that are numbers become texts in JSON, and only texts are sorted.
     plain = msgspec.to_builtins(choice, str_keys=True)
     return msgspec.json.encode(plain, order="sorted")
 
 
 @lru_cache(256)
 def _defaults(kind: type[Struct]) -> bytes:
-    """Most players wish for nothing special, over and over."""
+    """Write a type's defaults, once per type, because most players send them."""
     return _sorted(msgspec.json.decode(b"{}", type=kind))

@@ -1,8 +1,8 @@
 """
-When a room's things become due: match time laid over the caller's clock.
+A room's deadlines: match time on top of the caller's clock.
 
-Match time starts when play starts, stops while nobody is connected, and slips
-when ticks come too late to be caught up.
+Match time starts when play starts, stops while no player is connected, and slips if
+ticks come too late to be caught up.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ import attrs
 from vinom.game import Game
 from vinom.play.play import GameFault
 
-#: How long a match waits, in all, while nobody is connected, seconds.
-AWAY_PATIENCE = 30.0
-#: How long a match waits for its players to come, seconds.
-JOIN_PATIENCE = 10.0
-#: More deadlines than this in a second of match time are a fault.
+#: How long a match waits, in total, while no player is connected, seconds.
+AWAY_TIMEOUT = 30.0
+#: How long a match waits for its players before the start, seconds.
+JOIN_TIMEOUT = 10.0
+#: More deadlines than this per second of match time are a fault.
 MOST_ADVANCES = 1000
-#: One each millisecond is not, whatever rounding makes of them.
+#: One per millisecond is not a fault, whatever the rounding errors.
 _SECOND = 1.0 - 1e-6
 
 
-def longest_life(game: Game[Any, Any], join_patience: float = JOIN_PATIENCE) -> float:
+def longest_life(game: Game[Any, Any], join_timeout: float = JOIN_TIMEOUT) -> float:
     """
-    Tell how long a room of this game can last at most, seconds.
+    Return how long a room of this game can last at most, seconds.
 
-    Match time that slips, because ticks come too late, is not counted.
+    Match time that slips because ticks come too late is not counted.
+
+    :param game: the rules.
+    :param join_timeout: how long the room waits for its players.
     """
-    return join_patience + game.time_limit + AWAY_PATIENCE + game.linger
+    return join_timeout + game.time_limit + AWAY_TIMEOUT + game.linger
 
 
 class Due(Enum):
-    """What an alarm is for."""
+    """What is due when an alarm rings."""
 
-    PATIENCE = "patience"
+    JOIN_TIMEOUT = "join_timeout"
     DEADLINE = "deadline"
     TICK = "tick"
     BOT = "bot"
@@ -49,18 +52,17 @@ class Due(Enum):
     NOTHING = "nothing"
 
 
-#: What closes a room.
+#: These close a room.
 _ENDS = (Due.TIME_LIMIT, Due.AWAY)
 
 
 @attrs.define(eq=False)
 class Advances:
     """
-    Tell a game whose deadlines are many from one that crawls for ever.
+    Find a game that sets deadline after deadline without making progress.
 
-    For the whole life of a room, because a game may crawl however punctually it is
-    rung. Deadlines that are in the past all come at the same match time, and so
-    count as crawling too.
+    It counts for the whole life of a room, because such a game may be served on time.
+    Deadlines in the past all come at the same match time, and so count, too.
     """
 
     _since: float = -inf
@@ -69,12 +71,12 @@ class Advances:
 
     def add(self, time: float, version: int) -> None:
         """
-        A deadline has come at match *time*; the state is still *version*.
+        Count a deadline at match *time*, before the state changes from *version*.
 
         :raises GameFault: too many came in the last second of match time.
         """
         if version != self._version:
-            # Something else happened since the last one. That is no crawling, and
+            # Something else happened since the last deadline. That is progress, and
             # players who act fast must not be able to end a room.
             return
         if time - self._since >= _SECOND:
@@ -82,53 +84,54 @@ class Advances:
         self._count += 1
         if self._count > MOST_ADVANCES:
             raise GameFault(
-                f"more than {MOST_ADVANCES} deadlines in a second of match time"
+                f"the game set more than {MOST_ADVANCES} deadlines within a second of "
+                f"match time; deadline() must name later times"
             )
 
     def done(self, version: int) -> None:
-        """The game has answered a deadline, and its state is *version* now."""
+        """Note the *version* of the state after a deadline was handled."""
         self._version = version
 
 
 @attrs.define(eq=False)
 class RoomTime:
     """
-    One room's time. ``now`` is seconds on the caller's clock.
+    One room's time. Each ``now`` is seconds on the caller's clock.
 
     :ivar limit: longest match, seconds of match time.
-    :ivar alarm_at: the earliest thing that is due, on the caller's clock.
-    :ivar alarm_for: which thing that is.
+    :ivar alarm_at: when something is due next, on the caller's clock.
+    :ivar alarm_for: what is due then.
     :ivar zero: the caller's clock at match time 0.
     :ivar linger_ends: when the room closes after a round.
-    :ivar is_running: does match time pass?
+    :ivar is_running: whether match time passes.
     :ivar slipped: match time lost to late ticks so far, seconds.
-    :ivar away_left: how long the match still waits while nobody is connected,
+    :ivar away_left: how long the match still waits while no player is connected,
         seconds.
     """
 
     limit: float
     alarm_at: float
-    alarm_for: Due = Due.PATIENCE
+    alarm_for: Due = Due.JOIN_TIMEOUT
     zero: float = inf
     linger_ends: float = inf
     slipped: float = 0.0
     is_running: bool = False
     _paused_at: float | None = None
-    away_left: float = AWAY_PATIENCE
+    away_left: float = AWAY_TIMEOUT
 
     def start(self, now: float) -> None:
-        """Match time is 0 now."""
+        """Start match time at 0."""
         self.zero, self.is_running = now, True
 
     def stop(self) -> None:
-        """Nothing is due any more."""
+        """Set no more alarms."""
         self.alarm_at, self.alarm_for = inf, Due.NOTHING
 
     def match_time(self, now: float) -> float:
         """
-        Tell the match time; before `start` it is 0.
+        Return the match time; before `start` it is 0.
 
-        It waits for a game that is behind with its deadlines.
+        It stands still while a game is behind with its deadlines.
         """
         if self._paused_at is not None:
             now = self._paused_at
@@ -137,12 +140,12 @@ class RoomTime:
         return now - self.zero if self.zero != inf else 0.0
 
     def pause(self, now: float) -> None:
-        """Nobody is connected: match time stops."""
+        """Stop match time, because no player is connected."""
         if self._paused_at is None:
             self._paused_at, self.is_running = now, False
 
     def resume(self, now: float) -> None:
-        """Somebody is connected again: match time goes on."""
+        """Continue match time, because a player is connected again."""
         if self._paused_at is not None:
             away = now - self._paused_at
             self.away_left -= away
@@ -150,7 +153,7 @@ class RoomTime:
             self._paused_at, self.is_running = None, self.zero != inf
 
     def slip(self, now: float, tick_at: float, period: float) -> None:
-        """Give up catching up: the tick due at *tick_at* comes a period from now."""
+        """Stop catching up: the tick due at *tick_at* comes a *period* from now."""
         late = now + period - (self.zero + tick_at)
         self.zero += late
         self.slipped += late
@@ -163,7 +166,7 @@ class RoomTime:
         forfeit_at: float,
     ) -> None:
         """
-        Find the earliest thing that becomes due; a game's own wish comes first.
+        Find what is due first; at the same time, a game's own deadline comes first.
 
         :param deadline: the game's, in match time.
         :param tick_at: the next tick's, in match time.
@@ -181,7 +184,7 @@ class RoomTime:
             if deadline is not None and deadline <= first:
                 first, what = deadline, Due.DEADLINE
             at = self.zero + first
-        # The game hears of it even if its room closes at that moment.
+        # The game is called for a forfeit even if its room closes at that moment.
         if forfeit_at < at or (forfeit_at == at and what in _ENDS):
             at, what = forfeit_at, Due.FORFEIT
         if self.linger_ends < at:

@@ -1,10 +1,9 @@
 """
-States that nobody can change: proven from types, then compared by value.
+Immutable states: proven from their types, and compared by value.
 
-What a state class *declares* decides: a class whose fields can only hold
-numbers, text, tuples and other such classes cannot be changed by a game that
-keeps a reference to it, so the proof is made once per class and costs nothing
-while a game is played.
+The declared types decide: a class whose fields can only hold numbers, text, tuples and
+other such classes cannot be changed by a game that keeps a reference to it. So the
+proof is made once per class and costs nothing while a game is played.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _PLAIN = (int, float, str, bytes, bool, type(None))
 _NOT_INT = frozenset((float, str, bytes, bool, type(None)))
 _UINT64 = (1 << 64) - 1
 _INT64 = 1 << 63
-#: Stands for a field that was never set.
+#: The value of a field that was never set.
 _UNSET = object()
 
 #: Classes that were proven; a class lives as long as its game's module.
 _proven: set[type] = set()
-#: The fields of classes that were asked for, likewise.
+#: Field names by class; for as long.
 _names: dict[type, tuple[str, ...]] = {}
 
 
@@ -43,7 +42,7 @@ def ensure_frozen_type(cls: type) -> None:
     if cls not in _proven:
         seen: set[type] = set()
         _prove_class(cls, cls.__qualname__, seen)
-        # Only now: a class may name itself, or one that was not proven yet.
+        # Only now: a class may refer to itself, or to one that is not proven yet.
         _proven.update(seen)
 
 
@@ -53,7 +52,7 @@ def _prove_class(cls: type, path: str, seen: set[type]) -> None:
     seen.add(cls)
     if not is_frozen_class(cls):
         raise Misconfigured(
-            f"{path} is {cls.__qualname__}, which can be changed: a state is made of "
+            f"{path} is {cls.__qualname__}, which can be changed; make a state of "
             f"frozen attrs classes or frozen msgspec structs"
         )
     try:
@@ -84,7 +83,7 @@ def _prove(kind: Any, path: str, seen: set[type]) -> None:
     elif isinstance(kind, typing.NewType):
         _prove(kind.__supertype__, path, seen)
     elif isinstance(kind, typing.TypeVar):
-        raise Misconfigured(f"{path} has an open type; name what it holds")
+        raise Misconfigured(f"{path} is declared with a type variable; name its type")
     elif isinstance(kind, type) and issubclass(kind, enum.Enum):
         return
     elif isinstance(origin, type):
@@ -94,7 +93,7 @@ def _prove(kind: Any, path: str, seen: set[type]) -> None:
     else:
         raise Misconfigured(
             f"{path} is declared {kind!r}, which may hold anything; "
-            f"say what it holds, for example tuple[int, ...]"
+            f"name what it holds, for example tuple[int, ...]"
         )
 
 
@@ -110,17 +109,17 @@ def _prove_generic(origin: type, kind: Any, path: str, seen: set[type]) -> None:
 
 
 def is_frozen_class(cls: type) -> bool:
-    """Tell whether a class is frozen attrs or a frozen msgspec struct."""
+    """Is it a frozen attrs class or a frozen msgspec struct?"""
     if issubclass(cls, msgspec.Struct):
         return bool(cls.__struct_config__.frozen)
     if attrs.has(cls):
-        # attrs marks frozen classes only by the method it puts there.
+        # attrs marks frozen classes only by the method that it adds.
         return cls.__setattr__.__name__ == "_frozen_setattrs"
     return False
 
 
 def field_names(cls: type) -> tuple[str, ...]:
-    """Name the fields of a frozen class in their order."""
+    """List the field names of a frozen class, in order."""
     names = _names.get(cls)
     if names is None:
         names = _names[cls] = _read_field_names(cls)
@@ -137,9 +136,11 @@ def _read_field_names(cls: type) -> tuple[str, ...]:
 
 def ensure_frozen(value: Any, path: str = "") -> None:
     """
-    Prove that one value holds nothing that can change, whatever it declares.
+    Prove that a value holds nothing that can change, whatever its types declare.
 
-    :raises Misconfigured: names the place and what was found there.
+    :param value: the value.
+    :param path: its name in error messages.
+    :raises Misconfigured: names the field and the type found there.
     """
     if isinstance(value, enum.Enum) or type(value) in _PLAIN:
         return
@@ -152,7 +153,8 @@ def ensure_frozen(value: Any, path: str = "") -> None:
             ensure_frozen(getattr(value, name), f"{where}.{name}")
     else:
         raise Misconfigured(
-            f"{where} holds a {type(value).__qualname__}, which can be changed"
+            f"{where} holds a {type(value).__qualname__}, which can be changed; "
+            f"use a tuple or a frozen class"
         )
 
 
@@ -160,17 +162,16 @@ def plain(value: Any) -> Any:
     """
     Turn a state into dicts, lists, numbers and text, every field of it.
 
-    Integers beyond 64 bits become hexadecimal text, which MessagePack holds.
+    Integers beyond 64 bits become hexadecimal text, which fits into MessagePack.
     """
-    # The most frequent first, by their exact types: a check of a game asks this
-    # millions of times.
+    # The most frequent types first: a check of a game calls this millions of times.
     kind = type(value)
     if kind is int:
         return value if -_INT64 <= value <= _UINT64 else hex(value)
     if kind in _NOT_INT:
         return value
     if kind is tuple:
-        # Written out, as below: most of what is held is a small number.
+        # Written out, as below: most items are small numbers.
         return [
             item if type(item) is int and -_INT64 <= item <= _UINT64 else plain(item)
             for item in value
@@ -193,17 +194,17 @@ def plain(value: Any) -> Any:
 
 
 def fingerprint(encoded: bytes) -> str:
-    """Name some bytes: sha256, its first 16 hexadecimal digits."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of *encoded*."""
     return hashlib.sha256(encoded).hexdigest()[:16]
 
 
 def state_hash(state: Any) -> str:
-    """Name a state by its value: equal states, and only they, are equal."""
+    """Return a state's fingerprint; it is equal for equal states only."""
     return fingerprint(msgspec.msgpack.encode(plain(state)))
 
 
 def differences(recorded: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Name each place at which two plain values differ, in field order."""
+    """Describe each difference between two plain values, in field order."""
     where = path or "state"
     if isinstance(recorded, dict) and isinstance(other, dict):
         for name in [*recorded, *(name for name in other if name not in recorded)]:
@@ -224,5 +225,5 @@ def differences(recorded: Any, other: Any, path: str = "") -> Iterator[str]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    # Not a number is unequal to itself, but it is the same value here.
+    # NaN is unequal to itself, but counts as the same value here.
     return bool(left == right or (left != left and right != right))

@@ -1,14 +1,11 @@
 """
 One game being played, on match time alone: what a room and a replay share.
 
-`Play` calls the game, keeps its state and counts its versions. It knows no
-connection and no clock; whatever reaches the game passes through here and is
-recorded, so that a recording plays to the same states.
-
-What a game may answer, proven before anybody else relies on it.
-
-A wrong answer is the game's own fault and ends its room; it must not surface
-later, in whoever sends it to players.
+`Play` calls the game, keeps its state and counts its versions. It has no connections
+and no clock. All calls to the game pass through here and are recorded, so that a
+recording plays to the same states. Everything that a game returns is checked here: an
+invalid value is the game's fault and ends its room, and must not fail later, in the
+code that sends it to players.
 """
 
 from __future__ import annotations
@@ -33,30 +30,40 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class GameFault(VinomError):
-    """A game broke the rules for games; its room ends."""
+    """A game returned something invalid; its room ends."""
 
 
 def ensure_deadline(due: Any) -> float:
     """
-    Take a match time from a game.
+    Check a deadline that a game returned.
 
     :raises GameFault: it is not a finite number.
     """
     if not isinstance(due, float | int) or not math.isfinite(due):
-        raise GameFault(f"deadline() is {due!r}; give a number; use None for never")
+        raise GameFault(
+            f"deadline() returned {due!r}; return a match time, or None for no deadline"
+        )
     return due
 
 
 def ensure_event(event: Any, seats: int) -> Event:
     """
-    Take an event from a game with so many *seats*.
+    Check an event that a game returned.
 
-    :raises GameFault: it could not be sent, or to nobody who is there.
+    :param event: the event.
+    :param seats: how many seats the table has.
+    :raises GameFault: it cannot be sent, or is addressed to a seat that does not exist.
     """
     if not isinstance(event, Event) or not isinstance(event.kind, str):
-        raise GameFault(f"{event!r} is not an Event with a text as its kind")
+        raise GameFault(
+            f"a Step has the event {event!r}; "
+            f"each event must be an Event whose kind is a str"
+        )
     if event.to is not None and not _is_seat(event.to, seats):
-        raise GameFault(f"event {event.kind!r} is for seat {event.to!r}, which is not")
+        raise GameFault(
+            f"event {event.kind!r} is addressed to seat {event.to!r}, "
+            f"but this table has seats 0 to {seats - 1}"
+        )
     try:
         _encode(event.data)
     except Exception as error:
@@ -66,19 +73,27 @@ def ensure_event(event: Any, seats: int) -> Event:
 
 def ensure_outcome(outcome: Any, seats: int) -> None:
     """
-    Look at an outcome of a game with so many *seats*.
+    Check an outcome that a game returned.
 
-    :raises GameFault: it does not tell how a round ended.
+    :param outcome: the outcome.
+    :param seats: how many seats the table has.
+    :raises GameFault: it is not the outcome of a round at this table.
     """
     if not isinstance(outcome, Outcome) or not isinstance(outcome.round, int):
-        raise GameFault(f"outcome() is {outcome!r}, not an Outcome with a round")
+        raise GameFault(
+            f"outcome() returned {outcome!r}; "
+            f"return an Outcome whose round is an int, or None"
+        )
     for place in _items(outcome.places, "places"):
         for seat in _items(place, "places"):
             if not _is_seat(seat, seats):
-                raise GameFault(f"outcome() places seat {seat!r}, which is not")
+                raise GameFault(
+                    f"outcome() ranks seat {seat!r}, which does not exist; "
+                    f"this table has seats 0 to {seats - 1}"
+                )
     for score in _items(outcome.scores, "scores"):
         if not isinstance(score, int | float):
-            raise GameFault(f"outcome() has the score {score!r}, which is no number")
+            raise GameFault(f"outcome() has the score {score!r}, which isn't a number")
 
 
 def _is_seat(number: Any, seats: int) -> bool:
@@ -88,24 +103,25 @@ def _is_seat(number: Any, seats: int) -> bool:
 def _items(value: Any, name: str) -> tuple[Any, ...]:
     if not isinstance(value, tuple):
         raise GameFault(
-            f"outcome() has {value!r} in its {name}: places are tuples of tuples "
+            f"outcome() has {value!r} in its {name}; places must be a tuple of tuples "
             f"of seats, scores a tuple of numbers"
         )
     return value
 
 
-# A game may raise anything, and may even ask to exit: that is its own end only.
+# A game may raise anything, even SystemExit: that ends its own room only.
 GAME_ERRORS = (Exception, SystemExit, TooSlow)
 
 
 class Recorded(Struct, frozen=True, array_like=True, gc=False):
     """
-    One thing that reached a game.
+    One call to a game.
 
     :ivar kind: "act", "tick", "advance", "joined", "dropped", "returned" or "left".
     :ivar time: match time, seconds.
-    :ivar seat: whose; -1 if nobody's.
-    :ivar data: the action; for a tick its ``(seat, action)`` pairs; who joined.
+    :ivar seat: the seat; -1 if there is none.
+    :ivar data: the action; for a tick, its ``(seat, action)`` pairs; for "joined",
+        the newcomer.
     """
 
     kind: str
@@ -116,16 +132,16 @@ class Recorded(Struct, frozen=True, array_like=True, gc=False):
 
 def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
     """
-    Lay out what a game starts from.
+    Make the table from which a game starts.
 
-    :raises Refused: the plan's options, a loadout, a team, or the number of its
-        seats is not what the game takes.
+    :raises Refused: the game does not accept the plan's options, a loadout, a team,
+        or the number of seats.
     """
     fewest, most = game.seats
     if not fewest <= len(plan.seats) <= most:
         raise Refused(
             Code.BAD_OPTIONS,
-            f"{plan.game} takes {fewest} to {most} players, not {len(plan.seats)}",
+            f"{plan.game} is for {fewest} to {most} players, not {len(plan.seats)}",
         )
     return Table(
         seats=tuple(
@@ -142,9 +158,9 @@ def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
 
 def seat_at(seats: Sequence[SeatPlan], number: int, game: Game[Any, Any]) -> Seat:
     """
-    Show one of these seats as the table would.
+    Make one seat as `table_of` would.
 
-    :raises Refused: its loadout or team is not what the game takes.
+    :raises Refused: the game does not accept its loadout or team.
     """
     seat = seats[number]
     team = teams_of(seats, game.teams)[number]
@@ -154,16 +170,20 @@ def seat_at(seats: Sequence[SeatPlan], number: int, game: Game[Any, Any]) -> Sea
 @attrs.define(eq=False)
 class Play:
     """
-    The current state of one game; every method lets the game's errors through.
+    The current state of one game; no method catches the game's errors.
 
+    :ivar game: the rules.
+    :ivar record: called with each call to the game; if it fails, the recording ends,
+        but the game continues.
+    :ivar guard: interrupts calls that take too long.
+    :ivar plan: of the match, for the guard's reports.
+    :ivar state: the game's state.
     :ivar version: 0 before `begin`, then +1 per change of state.
     :ivar time: match time of the latest call, seconds; never goes back.
-    :ivar due: match time at which the game wants `advance`.
-    :ivar events: what happened and was not yet taken by the caller.
-    :ivar record: called with all that reaches the game; an error of its own
-        ends the recording, never the game.
-    :ivar guard: looks after calls that do not end.
-    :ivar plan: of the match, for the guard's words.
+    :ivar ticks: how many fixed steps were made.
+    :ivar due: match time at which `advance` is due.
+    :ivar outcome: of the round that ended; ``None`` while one is played.
+    :ivar events: the game's events that the caller has not taken yet.
     """
 
     game: Game[Any, Any]
@@ -184,7 +204,7 @@ class Play:
     _seats: int = attrs.field(default=0, init=False)
 
     def lay(self, table: Table) -> None:
-        """Make the first state, which nobody sees before `begin`."""
+        """Make the first state, which is not shown before `begin`."""
         kind = type(self.game)
         self._asks_deadline = kind.deadline is not Game.deadline
         self._asks_outcome = kind.outcome is not Game.outcome
@@ -194,8 +214,8 @@ class Play:
         state = result.state if type(result) is Step else result
         if state is None:
             raise GameFault("start() returned no state; is a return missing?")
-        # Later states are proven by their type only; one look at the values
-        # of the first finds a list where a tuple is declared.
+        # Later states are proven by their type only; the check of the first one's
+        # values finds a list where a tuple is declared.
         ensure_frozen(state)
         try:
             self._take(result, 0.0)
@@ -203,25 +223,25 @@ class Play:
             self.version = 0
 
     def begin(self) -> None:
-        """Match time starts: the first state becomes version 1."""
+        """Start match time: the first state becomes version 1."""
         self.version = 1
 
     def next_tick(self) -> float | None:
-        """Tell the match time of the next fixed step, if the game has any."""
+        """Return the match time of the next fixed step, if the game has any."""
         hz = self.game.tick_hz
         return (self.ticks + 1) / hz if hz else None
 
     def act(self, seat: int, action: Any, time: float) -> None:
         """
-        One seat acts.
+        Let a seat act.
 
-        :raises Rejected: the game says no; nothing has changed.
+        :raises Rejected: the rules forbid it; nothing has changed.
         """
         guard = self.guard
         seconds = guard.seconds
         guard.plan, guard.began, guard.call = self.plan, seconds(), "act"
         try:
-            # Written out, because it is what a room does most: see `ask`.
+            # `ask` written out, because a room does nothing else as often.
             try:
                 if not guard.is_set:
                     guard.start()
@@ -237,7 +257,7 @@ class Play:
             raise
         record = self.record
         if record is not None:
-            # As `_note`.
+            # `_note` written out.
             try:
                 record(Recorded("act", time, seat, action))
             except Exception:
@@ -246,7 +266,7 @@ class Play:
             if type(result) is not self._proven:
                 self._take(result, time)
             elif result is not self.state:
-                # A state like the one before and no events: as `_take`.
+                # A state of the same type and no events: `_take` written out.
                 self.time = time
                 self.state = result
                 self.version += 1
@@ -256,10 +276,12 @@ class Play:
                 self.time = time
         except Rejected as error:
             # Too late to refuse the action: the state has changed.
-            raise GameFault("only act() may raise Rejected") from error
+            raise GameFault(
+                "deadline() or outcome() raised Rejected; only act() may"
+            ) from error
 
     def tick(self, inputs: tuple[tuple[int, Any], ...], time: float) -> None:
-        """One fixed step, with what arrived since the one before."""
+        """Make one fixed step, with the actions since the one before."""
         self._note(Recorded("tick", time, -1, inputs))
         self.ticks += 1
         self._take(
@@ -268,48 +290,48 @@ class Play:
 
     def advance(self, time: float) -> None:
         """
-        The game's deadline has come.
+        Call the game at its deadline.
 
-        :raises GameFault: the game names no later one.
+        :raises GameFault: its next deadline is not later.
         """
         before = self.due
         self._note(Recorded("advance", time))
         self._take(self.ask("advance", self.game.advance, self.state, time), time)
         if before is not None and self.due is not None and self.due <= before:
             raise GameFault(
-                f"deadline() stays at {self.due} after advance() at {time}; "
-                f"it must name a later time or None"
+                f"deadline() is still {self.due} after advance() at {time}; "
+                f"it must return a later time or None"
             )
 
     def seat_joined(self, seat: int, time: float, newcomer: Seat) -> None:
-        """A seat came after the start: the next number, or one that was given up."""
+        """Seat a newcomer after the start: at the next number, or a given-up seat's."""
         self._note(Recorded("joined", time, seat, newcomer))
         self._seats = max(self._seats, seat + 1)
         joined = self.game.joined
         self._take(self.ask("joined", joined, self.state, seat, time, newcomer), time)
 
     def seat_dropped(self, seat: int, time: float) -> None:
-        """A seat lost its connection."""
+        """Call the game for a seat that lost its connection."""
         self._note(Recorded("dropped", time, seat))
         self._take(self.ask("dropped", self.game.dropped, self.state, seat, time), time)
 
     def seat_returned(self, seat: int, time: float) -> None:
-        """A dropped seat came back."""
+        """Call the game for a dropped seat that is connected again."""
         self._note(Recorded("returned", time, seat))
         self._take(
             self.ask("returned", self.game.returned, self.state, seat, time), time
         )
 
     def seat_left(self, seat: int, time: float) -> None:
-        """A seat is gone for good."""
+        """Call the game for a seat that was given up for good."""
         self._note(Recorded("left", time, seat))
         self._take(self.ask("left", self.game.left, self.state, seat, time), time)
 
     def repeat(self, recorded: Recorded) -> None:
         """
-        Do again what was recorded.
+        Make a recorded call to the game again.
 
-        :raises Unreadable: nothing of this kind is ever recorded.
+        :raises Unreadable: its kind does not exist.
         """
         time, seat = recorded.time, recorded.seat
         match recorded.kind:
@@ -328,21 +350,23 @@ class Play:
             case "left":
                 self.seat_left(seat, time)
             case other:
-                raise Unreadable(f"nothing recorded is called {other!r}")
+                raise Unreadable(f"the recording has a call of unknown kind {other!r}")
 
     def ask(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
         """
         Call the game, under the guard.
 
-        :param name: of what is called, for the log.
+        :param name: of the game's method, for the log.
+        :param call: the method.
+        :param args: its arguments.
         :raises TooSlow: it took too long.
         """
         guard = self.guard
         seconds = guard.seconds
         guard.plan, guard.began, guard.call = self.plan, seconds(), name
         try:
-            # Only now that the call is marked: an alarm that finds no mark is
-            # not set again.
+            # Only after the call is marked: an alarm that finds no mark is not set
+            # again.
             if not guard.is_set:
                 guard.start()
             return call(*args)
@@ -360,7 +384,7 @@ class Play:
             self.record = None
 
     def _take(self, result: Any, time: float) -> None:
-        """Make what the game answered the current state."""
+        """Make *result*, which the game returned, the current state."""
         if type(result) is Step:
             for event in result.events:
                 self.events.append(ensure_event(event, self._seats))
@@ -381,7 +405,7 @@ class Play:
             self._ask_ahead(state)
 
     def _ask_ahead(self, state: Any) -> None:
-        """Ask a game that can tell when it is due, and whether it is over."""
+        """Call the game's `deadline` and `outcome`, if it has them."""
         if self._asks_deadline:
             due = self.ask("deadline", self.game.deadline, state)
             if due is not None and not (type(due) is float and math.isfinite(due)):

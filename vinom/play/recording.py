@@ -1,11 +1,11 @@
 """
-A match written down: enough to play it again to the same states.
+Recordings of matches: enough to play one again to the same states.
 
-Layout of a file: frames, each a 4-byte big-endian length, one letter, and that
-many bytes less one of MessagePack. ``H`` is the header and comes first, ``I``
-is one thing that reached the game (`Recorded`), ``E`` is the end and comes
-last. A process that was killed leaves no end, and perhaps half a frame, which
-is ignored. Source: docs/reference/games.rst, "Recordings".
+Layout of a file: frames, each a 4-byte big-endian length, one letter, and MessagePack;
+the length counts the letter and the MessagePack. ``H`` is the header and comes first,
+``I`` is one call to the game (`Recorded`), ``E`` is the end and comes last. A process
+that was killed leaves no end, and perhaps half a frame, which is ignored. Source:
+docs/reference/games.rst, "Recordings".
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ from vinom.play.guard import Guard
 from vinom.play.play import GAME_ERRORS, Play, Recorded, table_of
 from vinom.play.views import Views
 
-#: The layout above; a reader refuses others.
+#: Number of the layout above; a reader refuses others.
 FORMAT = 1
-#: No frame is longer, bytes.
+#: Longest frame, bytes.
 LONGEST_FRAME = 1 << 24
 
-#: The parts of a frame, for writers of many: its payload, and what goes in front of
-#: it: the length of the rest, bytes, and a letter.
+#: The parts of a frame, for code that writes many: its payload, and its head (the
+#: length of the rest, bytes, and a letter).
 encode_payload = msgspec.msgpack.Encoder().encode
 pack_head = Layout("!Ic").pack
-#: The letter of what reached the game.
+#: The letter of a call to the game.
 RECORDED = b"I"
 
 
 class Header(Struct, frozen=True):
     """
-    What a recording starts with.
+    The first frame of a recording.
 
+    :ivar format: number of the file's layout.
+    :ivar plan: of the match.
     :ivar schema: of the game's states when it was recorded.
-    :ivar opened_at: seconds since the Unix epoch.
+    :ivar opened_at: when the room was opened, seconds since the Unix epoch.
     """
 
     format: int
@@ -55,8 +57,10 @@ class Header(Struct, frozen=True):
 
 class Ending(Struct, frozen=True):
     """
-    What a recording ends with.
+    The last frame of a recording.
 
+    :ivar end: how the match ended.
+    :ivar state_hash: fingerprint of the final state.
     :ivar state: the final state as plain values, see `plain`.
     """
 
@@ -77,10 +81,11 @@ class RawRecorded(Struct, frozen=True, array_like=True):
 @attrs.frozen
 class Recording:
     """
-    A recording as read.
+    A recording that was read.
 
-    :ivar inputs: what reached the game, in order; actions not yet decoded.
-    :ivar ending: ``None`` if it still goes on, or its process was killed.
+    :ivar header: its first frame.
+    :ivar inputs: the calls to the game, in order; actions not yet decoded.
+    :ivar ending: ``None`` if the match is not over, or its process was killed.
     """
 
     header: Header
@@ -91,11 +96,15 @@ class Recording:
 @attrs.frozen
 class ReplayResult:
     """
-    What playing a recording again led to.
+    The result of a replay.
 
+    :ivar version: of the final state.
+    :ivar time: match time of the last call, seconds.
+    :ivar state_hash: fingerprint of the final state.
+    :ivar view_hash: fingerprint of its public view; empty if play never started.
     :ivar fault: what the game raised, if it failed.
-    :ivar differing: where it first differs from what was recorded; ``None``
-        if it is the same, or if nothing was recorded to compare with.
+    :ivar differing: the first difference from the recording; ``None`` if there is
+        none, or if the recording has no end to compare with.
     """
 
     version: int
@@ -112,7 +121,7 @@ def encode_header(plan: MatchPlan, game: Game[Any, Any], opened_at: float) -> by
 
 
 def encode_recorded(recorded: Recorded) -> bytes:
-    """Write the frame of one thing that reached the game."""
+    """Write the frame of one call to the game."""
     payload = encode_payload(recorded)
     return pack_head(len(payload) + 1, RECORDED) + payload
 
@@ -123,7 +132,7 @@ def encode_ending(end: MatchEnd, state: Any) -> bytes:
 
 
 def whole_frames(data: bytes | bytearray, most: int) -> int:
-    """Tell how long those first frames are that fit into *most* bytes together."""
+    """Return the length of the first whole frames that fit into *most* bytes."""
     return sum(5 + len(payload) for _, payload in _frames(data[:most]))
 
 
@@ -132,7 +141,7 @@ def _frame(letter: bytes, payload: bytes) -> bytes:
 
 
 def _frames(data: bytes | bytearray) -> Iterator[tuple[bytes, memoryview]]:
-    """Cut a file into whole frames; what is cut off at its end is ignored."""
+    """Cut a file into whole frames; an incomplete one at its end is ignored."""
     view, at = memoryview(data), 0
     while at + 5 <= len(view):
         size = int.from_bytes(view[at : at + 4], "big")
@@ -146,14 +155,18 @@ def read_recording(data: bytes) -> Recording:
     """
     Read a file's bytes.
 
-    :raises Unreadable: it is not a recording, or one of another format.
+    :raises Unreadable: it is not a recording, or has another format.
     """
     header, ending, inputs = None, None, []
     try:
         for letter, payload in _frames(data):
             if letter == b"H" and header is None:
-                if msgspec.msgpack.decode(payload)["format"] != FORMAT:
-                    raise Unreadable("this recording is of another format")
+                found = msgspec.msgpack.decode(payload)["format"]
+                if found != FORMAT:
+                    raise Unreadable(
+                        f"this recording has format {found!r}; "
+                        f"this version reads format {FORMAT}"
+                    )
                 header = msgspec.msgpack.decode(payload, type=Header)
             elif letter == b"I" and header is not None:
                 inputs.append(msgspec.msgpack.decode(payload, type=RawRecorded))
@@ -182,18 +195,20 @@ def replay(
     guard: Guard | None = None,
 ) -> ReplayResult:
     """
-    Play a recording again and compare where it ends.
+    Play a recording again and compare its end.
 
-    :param watch: called with the play after each change, and at its start.
-    :param guard: interrupts the game where it takes too long; without it that may
-        be for ever.
+    :param recording: the recording.
+    :param game: the rules.
+    :param watch: called with the play at its start and after each call.
+    :param guard: interrupts calls that take too long; without it a call may take
+        forever.
     :raises Unreadable: the recording is of another version of the game.
     """
     header = recording.header
     if header.schema != game.schema:
         raise Unreadable(
-            f"recorded with schema {header.schema} of {header.plan.game}; "
-            f"this is schema {game.schema}"
+            f"this was recorded with schema {header.schema} of {header.plan.game}; "
+            f"the installed game has schema {game.schema}"
         )
     play = Play(game, guard=guard or Guard(), plan=header.plan)
     views = Views(game, play.ask)
@@ -231,7 +246,7 @@ def _was_played(recording: Recording) -> bool:
 
 
 def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
-    """Give the game one recorded thing again."""
+    """Make one recorded call to the game again."""
     try:
         match raw.kind:
             case "act":
@@ -248,13 +263,13 @@ def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
                 data = None
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise Unreadable(
-            f"an action at {raw.time:.3f} s is none of this game's: {error}"
+            f"the game cannot read an action at {raw.time:.3f} s: {error}"
         ) from error
     play.repeat(Recorded(raw.kind, raw.time, raw.seat, data))
 
 
 def _newcomer(written: dict[str, Any], game: Game[Any, Any]) -> Seat:
-    """Read a seat that came after the start."""
+    """Read the seat of a player who joined after the start."""
     loadout = msgspec.convert(written["loadout"], game.loadout)
     return Seat(written["name"], loadout, written["team"])
 
@@ -262,7 +277,7 @@ def _newcomer(written: dict[str, Any], game: Game[Any, Any]) -> Seat:
 def _first_difference(
     recording: Recording, play: Play, result: ReplayResult
 ) -> str | None:
-    """Name the first field in which the replay is not what was recorded."""
+    """Describe the first difference between a replay and its recording."""
     ending = recording.ending
     if ending is None:
         return None if result.fault is None else f"the game failed: {result.fault!r}"

@@ -1,8 +1,8 @@
 """
 A room: one game, its seats and its time, on the caller's clock.
 
-Inputs, joins, drops and time go in; effects come out. Nothing that a game
-does wrong leaves here as an exception: it ends the room, with a report.
+Inputs, joins, drops and time go in; effects come out. A game's errors never leave here
+as exceptions: they end the room, with a report.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from vinom.game import Event, Game, Outcome
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.choices import action_reader
 from vinom.play.clock import (
-    AWAY_PATIENCE,
-    JOIN_PATIENCE,
+    AWAY_TIMEOUT,
+    JOIN_TIMEOUT,
     Advances,
     Due,
     RoomTime,
-    longest_life,
 )
 from vinom.play.frozen import fingerprint
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at, table_of
-from vinom.play.seats import Absences, Presence, RoomSeats, StandIns, TickInputs
+from vinom.play.seats import Absences, RoomSeats, SeatState, StandIns, TickInputs
 from vinom.play.views import NoViews, Views
 
 
 @attrs.frozen
 class Started:
-    """Match time runs."""
+    """Match time has started."""
 
 
 @attrs.frozen
 class Emitted:
     """
-    The game told something once.
+    The game emitted an event.
 
+    :ivar event: the event.
     :ivar version: of the state that it belongs to.
     """
 
@@ -54,7 +54,7 @@ class Emitted:
 
 @attrs.frozen
 class RoundOver:
-    """A round has an outcome; the room goes on for its game's linger."""
+    """A round has an outcome; the room stays open for its game's linger time."""
 
     outcome: Outcome
 
@@ -64,7 +64,8 @@ class Closed:
     """
     The room is over; nothing follows.
 
-    :ivar report: what went wrong with the game, for its author.
+    :ivar end: how the match ended.
+    :ivar report: what went wrong in the game, for its author.
     """
 
     end: MatchEnd
@@ -73,7 +74,7 @@ class Closed:
 
 @attrs.frozen
 class Forfeited:
-    """A seat was away too long and is gone for good, by `Game.absent`."""
+    """A seat was dropped for too long and is given up, by `Game.absent`."""
 
     seat: int
 
@@ -81,9 +82,10 @@ class Forfeited:
 @attrs.frozen
 class BotFailed:
     """
-    A bot failed for a dropped seat, which now waits for its player.
+    The bot of a dropped seat failed; the seat now waits for its player.
 
-    :ivar report: what went wrong with the bot, for its author; for the log.
+    :ivar seat: the seat.
+    :ivar report: what went wrong in the bot, for its author; for the log.
     """
 
     seat: int
@@ -94,7 +96,7 @@ Effect = Started | Emitted | RoundOver | Forfeited | BotFailed | Closed
 
 
 def outcome_facts(outcome: Outcome) -> dict[str, Any]:
-    """Write an outcome as messages carry it: ``{round, places, scores}``."""
+    """Write an outcome as it is in messages: ``{round, places, scores}``."""
     return {
         "round": outcome.round,
         "places": [list(seats) for seats in outcome.places],
@@ -106,63 +108,54 @@ def crash_report(
     plan: MatchPlan, version: int, time: float, error: BaseException
 ) -> str:
     """
-    Write down for a game's author what went wrong.
+    Write a report of what went wrong, for a game's author.
 
+    :param plan: of the match.
+    :param version: of the state.
     :param time: match time, seconds.
+    :param error: what the game raised.
     """
     about = (
         f"match {plan.match_id}, game {plan.game}, version {version}, "
         f"match time {time:.3f} s\n\n"
     )
-    # What a game was struck out of, perhaps thousands of times, tells nothing.
+    # Earlier interruptions, perhaps thousands, say nothing about the error.
     is_chained = not isinstance(error, TooSlow)
     return about + "".join(traceback.format_exception(error, chain=is_chained))
 
-
-__all__ = [
-    "BotFailed",
-    "Closed",
-    "Effect",
-    "Emitted",
-    "Forfeited",
-    "Recorded",
-    "Room",
-    "RoundOver",
-    "Started",
-    "longest_life",
-    "outcome_facts",
-]
 
 _T = TypeVar("_T")
 
 
 @attrs.frozen
 class _Nobody:
-    """Who looks at a room whose game cannot tell what they may see."""
+    """The audience of a room whose game failed to name one."""
 
 
-#: Sees nothing. Not ``None``: that may be the name of a game's own audience.
+#: Is shown nothing. Not ``None``: a game may use that for an audience of its own.
 NOBODY: Final = _Nobody()
 
 
 #: At most this many ticks are caught up at once; then match time slips.
 MOST_TICKS = 5
-#: So many deadlines are made up for at once; then other rooms have their turn.
+#: At most this many deadlines are caught up at once; then other rooms have their turn.
 MOST_AT_ONCE = 10
 
-_PRESENT = Presence.PRESENT
+_PRESENT = SeatState.PRESENT
 
 
 class Room:
     """
     One match: its game, its seats and its time.
 
-    Times are seconds on the caller's clock, which never goes back. Nothing that a
-    game does wrong leaves here as an exception: it ends the room, with a report.
-    Before play starts the version is 0 and there is no view.
+    Times are seconds on the caller's clock, which never goes back. A game's errors
+    never leave here as exceptions: they end the room, with a report. Before play
+    starts the version is 0 and there is no view.
 
+    :ivar plan: the match's; newcomers are added to it.
+    :ivar game: the rules.
     :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
-    :ivar play: the game's state and version; nobody else calls the game.
+    :ivar play: the game's state and version; only it calls the game.
     :ivar effects: what happened since `take_effects` was called, oldest first.
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
         `Code.BAD_ACTION`, naming the field.
@@ -173,10 +166,10 @@ class Room:
         plan: MatchPlan,
         game: Game[Any, Any],
         now: float,
-        join_patience: float = JOIN_PATIENCE,
+        join_timeout: float = JOIN_TIMEOUT,
         record: Callable[[Recorded], None] | None = None,
         guard: Guard | None = None,
-        away_patience: float = AWAY_PATIENCE,
+        away_timeout: float = AWAY_TIMEOUT,
     ) -> None:
         """
         Open a room and lay its table.
@@ -184,12 +177,12 @@ class Room:
         :param plan: the players, their loadouts, the options and the seed.
         :param game: the rules.
         :param now: when the room is opened.
-        :param join_patience: how long it waits for its players before the start.
+        :param join_timeout: how long it waits for its players before the start.
         :param record: see `vinom.play.play.Play`.
-        :param guard: likewise; without one a call may take as long as it likes.
-        :param away_patience: how long it waits, in all, while nobody is connected.
-        :raises Refused: the options, a loadout, a team or the number of seats
-            is not what the game takes.
+        :param guard: see `vinom.play.play.Play`; without one a call may take any time.
+        :param away_timeout: how long it waits, in total, while no player is connected.
+        :raises Refused: the game does not accept the options, a loadout, a team or
+            the number of seats.
         """
         table = table_of(plan, game)
         self.plan, self.game = plan, game
@@ -197,8 +190,8 @@ class Room:
         self.decode_action: Callable[[bytes], Any] = action_reader(game)
         self._time = RoomTime(
             limit=game.time_limit,
-            alarm_at=now + join_patience,
-            away_left=away_patience,
+            alarm_at=now + join_timeout,
+            away_left=away_timeout,
         )
         self.play = Play(game, record, guard or Guard(), plan)
         self._views: Views = Views(game, self.play.ask)
@@ -211,7 +204,7 @@ class Room:
         self._outcome: Outcome | None = None
         self._ended: Outcome | None = None
         self._armed_for: float | None = None
-        # Kept, because asking a class for it costs a search each time.
+        # Kept, because reading a class attribute costs a search each time.
         self._ticks = bool(game.tick_hz)
         try:
             self.play.lay(table)
@@ -222,15 +215,16 @@ class Room:
 
     def act(self, seat: int, action: Any, now: float) -> None:
         """
-        A seat acts; a game with ticks sees it at the next one.
+        Let a seat act; a game with ticks gets the action at the next one.
 
-        :raises Rejected: not now, or the game says no; nothing has changed.
+        :raises Rejected: the room, the seat or the rules forbid it now; nothing has
+            changed.
         """
         room_time = self._time
         at = now
         if now >= room_time.alarm_at:
             self.alarm(now)
-            # An input does not overtake a deadline of a game that is behind.
+            # An input does not overtake the deadline of a game that is behind.
             at = min(now, room_time.alarm_at)
         phase = self.phase
         if phase != "playing" and phase != "over":
@@ -250,7 +244,7 @@ class Room:
         except GAME_ERRORS as error:
             self._crash(error)
         else:
-            # Most inputs change nothing but the state.
+            # Most inputs change only the state.
             if (
                 play.events
                 or play.outcome is not self._outcome
@@ -260,7 +254,7 @@ class Room:
 
     def join(self, seat: int, now: float) -> None:
         """
-        A seat's player connected, for the first time or again.
+        Count a seat's player as connected, for the first time or again.
 
         :raises Refused: the room is closed, or the seat was given up.
         """
@@ -268,7 +262,7 @@ class Room:
         if self.phase == "closed":
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
         how = self._seats.presence[seat]
-        if how is Presence.LEFT:
+        if how is SeatState.LEFT:
             raise Refused(Code.WRONG_SEAT, "this seat was given up")
         self._seats.presence[seat] = _PRESENT
         self._absences.end(seat)
@@ -276,7 +270,7 @@ class Room:
             self._start_if_complete(now)
         elif how is not _PRESENT:
             self._time.resume(now)
-            self._tell_game(self.play.seat_returned, seat, now)
+            self._notify_game(self.play.seat_returned, seat, now)
 
     def add_seat(self, seat: SeatPlan, now: float) -> int:
         """
@@ -284,35 +278,37 @@ class Room:
 
         :returns: the seat's number: the next one, or one that was given up.
         :raises Refused: the room is closed, takes no newcomers, or is full; or the
-            game does not take this loadout or team.
+            game does not accept this loadout or team.
         """
         self.alarm(now)
         if self.phase == "closed":
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
         if self.phase == "gathering" or not self.game.late_join:
-            raise Refused(Code.ROOM_STARTED, "this game takes no newcomers now")
+            raise Refused(Code.ROOM_STARTED, "nobody can join this match now")
         presence = self._seats.presence
         seats = list(self.plan.seats)
         if len(seats) < self.game.seats[1]:
             number = len(seats)
-        elif Presence.LEFT in presence:
-            number = presence.index(Presence.LEFT)
+        elif SeatState.LEFT in presence:
+            number = presence.index(SeatState.LEFT)
         else:
-            raise Refused(Code.ROOM_FULL, "every seat is taken")
+            raise Refused(Code.ROOM_FULL, f"all {len(seats)} seats are taken")
         seats[number : number + 1] = [seat]
         newcomer = seat_at(seats, number, self.game)
         presence[number : number + 1] = [_PRESENT]
         self.plan = attrs.evolve(self.plan, seats=tuple(seats))
         self._time.resume(now)
-        self._tell_game(partial(self.play.seat_joined, newcomer=newcomer), number, now)
+        self._notify_game(
+            partial(self.play.seat_joined, newcomer=newcomer), number, now
+        )
         return number
 
     def seat_bot(self, seat: int, now: float) -> None:
-        """Let the game's bot have a seat for good, in place of a player."""
+        """Give a seat to the game's bot for good, in place of a player."""
         self.alarm(now)
         if self.phase == "closed":
             return
-        self._seats.presence[seat] = Presence.BOT
+        self._seats.presence[seat] = SeatState.BOT
         if self.phase == "gathering":
             self._start_if_complete(now)
         else:
@@ -321,23 +317,23 @@ class Room:
             self._arm()
 
     def drop(self, seat: int, now: float) -> None:
-        """A seat's connection was lost; the seat is kept."""
+        """Count a seat's player as disconnected; the seat is kept."""
         self.alarm(now)
         if self.phase == "closed" or self._seats.presence[seat] is not _PRESENT:
             return
-        self._seats.presence[seat] = Presence.DROPPED
+        self._seats.presence[seat] = SeatState.DROPPED
         if self.phase != "gathering":
             self._absences.begin(seat, now, self.match_time(now))
-            self._tell_game(self.play.seat_dropped, seat, now)
+            self._notify_game(self.play.seat_dropped, seat, now)
             self._pause_if_empty(now)
 
     def leave(self, seat: int, now: float) -> None:
-        """A seat's player is gone for good."""
+        """Give up a seat whose player has left for good."""
         self.alarm(now)
-        if self.phase == "closed" or self._seats.presence[seat] is Presence.LEFT:
+        if self.phase == "closed" or self._seats.presence[seat] is SeatState.LEFT:
             return
         if self.phase == "gathering":
-            self._seats.presence[seat] = Presence.LEFT
+            self._seats.presence[seat] = SeatState.LEFT
             if self._seats.staying() < self.game.seats[0]:
                 self._close("void")
             else:
@@ -352,9 +348,9 @@ class Room:
 
     def alarm(self, now: float) -> None:
         """
-        Do what has become due; harmless if nothing has.
+        Do what is due; does nothing if nothing is.
 
-        A game whose deadlines pile up stays behind: `deadline` is in the past.
+        A game with too many deadlines falls behind: `deadline` is in the past.
         """
         if now < self._time.alarm_at:
             return
@@ -374,7 +370,7 @@ class Room:
                         self._run_bot(now)
                     case Due.FORFEIT:
                         self._run_forfeit(now)
-                    case Due.PATIENCE:
+                    case Due.JOIN_TIMEOUT:
                         if len(self.present()) >= self.game.seats[0]:
                             self._start(now)
                         else:
@@ -393,31 +389,31 @@ class Room:
 
     @property
     def version(self) -> int:
-        """Count the changes of state; 0 before play starts."""
+        """How often the state has changed; 0 before play starts."""
         return self.play.version
 
     @property
     def ticks(self) -> int:
-        """Count the fixed steps that were made."""
+        """How many fixed steps were made."""
         return self.play.ticks
 
     @property
     def state(self) -> Any:
-        """The game's current state, which nobody can change."""
+        """The game's current state; it is immutable."""
         return self.play.state
 
     @property
     def slipped(self) -> float:
-        """Tell how much match time was lost because ticks came too late, seconds."""
+        """Match time that was lost because ticks came too late, seconds."""
         return self._time.slipped
 
     def match_time(self, now: float) -> float:
-        """Tell the match time, seconds; it stops while nobody could play."""
+        """Return the match time, seconds; it stops while no player is connected."""
         latest, room_time = self.play.time, self._time
         if self.phase == "closed":
             return latest
         if now < room_time.alarm_at and room_time.is_running:
-            # As `RoomTime.match_time`, which this is for each state.
+            # `RoomTime.match_time` written out, for each state.
             time = now - room_time.zero
         else:
             time = room_time.match_time(now)
@@ -428,7 +424,7 @@ class Room:
         return None if self.phase == "closed" else self._time.alarm_at
 
     def present(self) -> tuple[int, ...]:
-        """Name the seats that are connected now."""
+        """List the seats that are connected now."""
         return self._seats.present()
 
     @property
@@ -436,17 +432,17 @@ class Room:
         """Did anything happen since `take_effects` was called?"""
         return bool(self.effects)
 
-    def has_news(self, told: int) -> bool:
-        """Is there an effect, or a version that is not *told*?"""
-        return self.play.version != told or bool(self.effects)
+    def has_news(self, shown: int) -> bool:
+        """Is there an effect, or another version than *shown*?"""
+        return self.play.version != shown or bool(self.effects)
 
     def take_effects(self) -> list[Effect]:
-        """Hand over what happened since the last call, in order."""
+        """Return what happened since the last call, in order."""
         effects, self.effects = self.effects, []
         return effects
 
     def audience_of(self, seat: int | None) -> Hashable:
-        """Tell which view a seat sees; a spectator is ``None``."""
+        """Return the audience of a seat; ``None`` stands for spectators."""
         try:
             return self._views.audience_of(self.play.state, seat)
         except GAME_ERRORS as error:
@@ -455,15 +451,15 @@ class Room:
 
     def view(self, audience: Hashable) -> bytes:
         """
-        Show the current state to an audience: MessagePack, made once.
+        Return an audience's view of the current state: MessagePack, made once.
 
-        Empty before play starts, and if the game fails at it (the room is
-        closed then).
+        It is empty before play starts, and if the game fails to make it (then the
+        room is closed).
         """
         play = self.play
         if play.version == 0 or audience is NOBODY:
             return b""
-        # As `_guarded`, which costs each state an extra call.
+        # `_guarded` written out, to save a call for each state.
         try:
             return self._views.show(play.state, play.version, audience)
         except GAME_ERRORS as error:
@@ -471,7 +467,7 @@ class Room:
             return b""
 
     def view_json(self, audience: Hashable) -> bytes:
-        """Show the same as JSON, likewise made once."""
+        """Return the same as `view` as JSON, made once."""
         play = self.play
         if play.version == 0 or audience is NOBODY:
             return b""
@@ -480,24 +476,24 @@ class Room:
 
     @property
     def has_one_audience(self) -> bool:
-        """Does everybody see the same?"""
+        """Do all seats and spectators see the same?"""
         return self._views.has_one_audience
 
     def setup_json(self) -> bytes:
-        """Show what never changes: JSON, empty if there is nothing."""
+        """Return the constant part of the view: JSON, perhaps empty."""
         return self._guarded(self._views.setup_json, self.play.state) or b""
 
     def setup(self) -> bytes:
-        """Show what never changes: MessagePack, empty if there is nothing."""
+        """Return the constant part of the view: MessagePack, perhaps empty."""
         return self._guarded(self._views.setup, self.play.state) or b""
 
     def view_hash(self) -> str:
-        """Name the public view: sha256, its first 16 hexadecimal digits."""
+        """Return the public view's fingerprint, 16 hexadecimal digits."""
         shown = self.view(self.audience_of(None))
         return fingerprint(shown) if shown else ""
 
     def _guarded(self, call: Callable[..., _T], *args: Any) -> _T | None:
-        """Ask the game something; if it fails the room ends."""
+        """Call the game; if it fails, the room ends."""
         try:
             return call(*args)
         except GAME_ERRORS as error:
@@ -506,7 +502,7 @@ class Room:
 
     def _fail_to_show(self, error: BaseException) -> None:
         if isinstance(error, TooSlow):
-            # Everybody waited for it once; each other view would take as long.
+            # All rooms waited for it once; each further view would take as long.
             self._views = NoViews(self.game)
         self._crash(error)
 
@@ -523,28 +519,28 @@ class Room:
         self.effects.append(Started())
         self._after_change(now)
         for seat, how in enumerate(self._seats.presence):
-            if how is Presence.LEFT:
-                self._tell_game(self.play.seat_left, seat, now)
-            elif how is Presence.BOT:
+            if how is SeatState.LEFT:
+                self._notify_game(self.play.seat_left, seat, now)
+            elif how is SeatState.BOT:
                 self._absences.begin_bot(seat, 0.0)
                 self._arm()
-            elif how is not Presence.PRESENT:
-                self._seats.presence[seat] = Presence.DROPPED
+            elif how is not SeatState.PRESENT:
+                self._seats.presence[seat] = SeatState.DROPPED
                 self._absences.begin(seat, now, 0.0)
-                self._tell_game(self.play.seat_dropped, seat, now)
+                self._notify_game(self.play.seat_dropped, seat, now)
 
     def _give_up(self, seat: int, now: float, time: float) -> None:
-        """A seat is gone for good, since match *time*."""
-        self._seats.presence[seat] = Presence.LEFT
+        """Give up a seat for good, as of match *time*."""
+        self._seats.presence[seat] = SeatState.LEFT
         self._absences.end(seat)
         self._waiting.forget(seat)
-        self._tell_game(self.play.seat_left, seat, now, time)
+        self._notify_game(self.play.seat_left, seat, now, time)
         if not self._seats.staying():
             self._close(self._quiet_end())
         else:
             self._pause_if_empty(now)
 
-    def _tell_game(
+    def _notify_game(
         self,
         call: Callable[[int, float], None],
         seat: int,
@@ -577,8 +573,8 @@ class Room:
                 if is_next:
                     self._ended = outcome
                     self.effects.append(RoundOver(outcome))
-                # A round that is taken up again and ends under its old number
-                # is told once, but its room must close all the same.
+                # A round that is resumed and ends again under its old number is
+                # reported once, but its room must still close.
                 if is_next or before is None:
                     self.phase = "over"
                     self._time.linger_ends = now + self.game.linger
@@ -600,8 +596,8 @@ class Room:
 
     def _run_deadline(self, now: float) -> None:
         play = self.play
-        # The game sees the time it asked for, however late the alarm came,
-        # but never sees time go back.
+        # The game gets the time that it asked for, however late the alarm is, but
+        # its time never goes back.
         time = max(play.due or 0.0, play.time)
         self._advances.add(time, play.version)
         play.advance(time)
@@ -619,16 +615,16 @@ class Room:
         self._after_change(now)
 
     def _run_bot(self, now: float) -> None:
-        """Let a bot act, as of when its turn came, for a seat that is dropped."""
+        """Let a dropped seat's bot act, at the match time of its turn."""
         seat, at = self._absences.take_bot(self.match_time(now))
-        # What the game fails at is a crash, what its bot fails at is not.
+        # If the game fails, that is a crash; if only its bot fails, it is not.
         view, setup = self.view(self.audience_of(seat)), self.setup()
         if self.phase == "closed":
             return
         try:
             action = self._stand_ins.choose(seat, view, setup)
         except TooSlow:
-            # Everybody waited, so this is no longer the bot's own affair.
+            # All rooms waited, so this is not a failure of the bot alone.
             raise
         except GAME_ERRORS as error:
             self._absences.give_up_bot(seat)
@@ -650,11 +646,11 @@ class Room:
     # The end.
 
     def fail(self, error: BaseException) -> None:
-        """What the game made cannot be used: the room ends, with a report."""
+        """End the room, with a report: the game made something that is unusable."""
         self._crash(error)
 
     def _quiet_end(self) -> str:
-        """Name the end of a room that nobody needs any more."""
+        """Return the reason for closing a room that is no longer needed."""
         return "abandoned" if self._ended is None else "finished"
 
     def _fails_to_show(self) -> bool:
@@ -668,8 +664,8 @@ class Room:
         self._close("crashed", self._report(error))
 
     def _close(self, reason: str, report: str | None = None) -> None:
-        # The last view is part of the end: a game that fails at it has crashed,
-        # whatever the room was to be closed for.
+        # The last view is part of the end: a game that fails to make it has crashed,
+        # whatever the reason for closing was.
         if self.phase == "closed" or (reason != "crashed" and self._fails_to_show()):
             return
         self.phase = "closed"

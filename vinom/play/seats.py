@@ -1,9 +1,9 @@
 """
-Who sits where.
+The seats of a room: their states, their bots and deadlines, their players.
 
-What a room does about a dropped seat: `Game.absent`, on the room's clock.
-
-How a room's seats are connected, and what they said since the last tick.
+`RoomSeats` has the state of each seat. `Absences` has the deadlines of dropped seats
+(`Game.absent`), `StandIns` asks their bots, and `TickInputs` keeps actions for the next
+tick. The functions at the end deal players to seats and teams.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from vinom.game import Chance, Game
 from vinom.model import QueueEntry, SeatPlan
 from vinom.play.guard import ask_plainly
 
-#: No bot acts more often than this, however it was declared, seconds.
+#: Shortest interval between two actions of a bot, whatever the game declares, seconds.
 FASTEST_BOT = 0.05
-#: Makes the bots' chance another one than the game's, which has the same seed.
+#: Makes the bots' random numbers differ from the game's, which have the same seed.
 _BOTS = 0x626F7473
 
 
 @attrs.define(eq=False, init=False)
 class Absences:
     """
-    When something is due about the seats that are dropped.
+    The deadlines of the seats that are dropped.
 
     :ivar bots: match time at which a seat's bot acts next, by seat.
-    :ivar forfeits: the caller's clock when a seat is given up, by seat.
+    :ivar forfeits: when a seat is given up, on the caller's clock, by seat.
     """
 
     bots: dict[int, float]
@@ -42,39 +42,44 @@ class Absences:
     _pace: float
 
     def __init__(self, game: Game[Any, Any]) -> None:
+        """
+        Start without dropped seats.
+
+        :param game: the rules.
+        """
         self.bots, self.forfeits = {}, {}
         self._game = game
         self._pace = max(game.bot_seconds, FASTEST_BOT)
 
     def begin(self, seat: int, now: float, time: float) -> None:
-        """A seat is dropped, *now* on the caller's clock and at match *time*."""
+        """Begin a seat's absence, *now* on the caller's clock and at match *time*."""
         if self._game.absent == "bot":
             self.bots[seat] = time + self._pace
         elif self._game.absent == "forfeit":
             self.forfeits[seat] = now + self._game.forfeit_seconds
 
     def begin_bot(self, seat: int, time: float) -> None:
-        """A bot has this seat for good, from match *time* on."""
+        """Give the seat to a bot for good, from match *time* on."""
         self.bots[seat] = time + self._pace
 
     def end(self, seat: int) -> None:
-        """The seat came back, or is gone for good."""
+        """End a seat's absence: it is connected again, or given up."""
         self.bots.pop(seat, None)
         self.forfeits.pop(seat, None)
 
     def bot_at(self) -> float:
-        """Tell the match time of the next bot's turn; infinite if there is none."""
+        """Return the match time of the next bot's turn; infinite if there is none."""
         return min(self.bots.values()) if self.bots else inf
 
     def forfeit_at(self) -> float:
-        """Tell when the next seat is given up, likewise on the caller's clock."""
+        """Return when the next seat is given up, on the caller's clock; or infinite."""
         return min(self.forfeits.values()) if self.forfeits else inf
 
     def take_bot(self, time: float) -> tuple[int, float]:
         """
-        Give the next bot its turn; returns its seat and when the turn came.
+        Give the next bot its turn; returns its seat and when the turn was due.
 
-        :param time: match time; turns that were missed until then are not made up.
+        :param time: match time; turns missed before it are not made up for.
         """
         seat, at = _first(self.bots)
         self.bots[seat] = max(at, time) + self._pace
@@ -87,24 +92,24 @@ class Absences:
         return seat, at
 
     def slipped(self, time: float) -> None:
-        """Match time went back to *time*: no bot waits longer for that."""
+        """Let no bot wait longer because match time went back to *time*."""
         for seat, at in self.bots.items():
             self.bots[seat] = min(at, time + self._pace)
 
     def give_up_bot(self, seat: int) -> None:
-        """This seat's bot has failed: the seat waits for its player."""
+        """Stop this seat's bot, which has failed: the seat waits for its player."""
         self.bots.pop(seat, None)
 
 
 def _first(times: dict[int, float]) -> tuple[int, float]:
-    """Find the earliest; of equal ones the lowest seat."""
+    """Return the earliest; of equal ones, the lowest seat."""
     at, seat = min((at, seat) for seat, at in times.items())
     return seat, at
 
 
 @attrs.define(eq=False, init=False)
 class StandIns:
-    """A game's bots, asked like clients: they see what went over the wire."""
+    """A game's bots, called like clients: they get the same bytes as a player."""
 
     _game: Game[Any, Any]
     _read: Callable[[bytes], Any]
@@ -119,26 +124,28 @@ class StandIns:
         ask: Callable[..., Any] = ask_plainly,
     ) -> None:
         """
-        Seat nobody yet.
+        Start without bots.
 
-        :param read: makes an action of a client's MessagePack, or raises.
+        :param game: the rules.
+        :param read: decodes an action from MessagePack, or raises.
         :param seed: the match's, 64 bits.
         :param ask: calls the game: see `vinom.play.play.Play.ask`.
         """
         self._game, self._read, self._ask = game, read, ask
-        # One draw away from the seed: the game's own draws are never repeated.
+        # Seeded with a draw, so that the game's own draws are never repeated.
         self._chance = Chance(Chance(seed ^ _BOTS).draw()[0])
 
     def choose(self, seat: int, view: bytes, setup: bytes) -> Any:
         """
-        Ask the bot of a seat for an action; ``None`` is to wait.
+        Ask the bot of a seat for an action; ``None`` if it waits.
 
-        :param view: what the seat's client would be sent, MessagePack.
-        :param setup: likewise; may be empty.
-        :raises Refused: what it chose is no action of this game.
-        :raises Exception: whatever the bot itself raises.
+        :param seat: the seat.
+        :param view: the view that the seat's client would get, MessagePack.
+        :param setup: the part of it that never changes; may be empty.
+        :raises Refused: the game has no such action.
+        :raises Exception: what the bot itself raises.
         """
-        # Each call has a chance of its own, however much a bot draws.
+        # Each call has its own random numbers, however many a bot draws.
         word, self._chance = self._chance.draw()
         chosen = self._ask(
             "bot",
@@ -153,11 +160,11 @@ class StandIns:
         return self._read(msgspec.msgpack.encode(chosen))
 
 
-#: Inputs of one seat that may wait for the next tick.
+#: Most inputs of one seat that may wait for the next tick.
 MOST_WAITING = 32
 
 
-class Presence(Enum):
+class SeatState(Enum):
     """One seat's connection."""
 
     AWAITED = "awaited"
@@ -172,41 +179,45 @@ class RoomSeats:
     """
     All seats of a room.
 
-    :ivar presence: a seat's number is its index.
+    :ivar presence: each seat's state; a seat's number is its index.
     """
 
-    presence: list[Presence]
+    presence: list[SeatState]
 
     @classmethod
     def awaiting(cls, count: int) -> RoomSeats:
-        """Make seats whose players have yet to come."""
-        return cls([Presence.AWAITED] * count)
+        """Make seats whose players have not connected yet."""
+        return cls([SeatState.AWAITED] * count)
 
     def present(self) -> tuple[int, ...]:
-        """Name the seats that are connected now."""
+        """List the seats that are connected now."""
         return tuple(
-            seat for seat, how in enumerate(self.presence) if how is Presence.PRESENT
+            seat for seat, how in enumerate(self.presence) if how is SeatState.PRESENT
         )
 
     def staying(self) -> int:
         """Count the seats that were not given up."""
-        return sum(how is not Presence.LEFT for how in self.presence)
+        return sum(how is not SeatState.LEFT for how in self.presence)
 
     def is_complete(self) -> bool:
-        """Is nobody waited for any more?"""
+        """Is no player awaited any more?"""
         return all(
-            how in (Presence.PRESENT, Presence.LEFT, Presence.BOT)
+            how in (SeatState.PRESENT, SeatState.LEFT, SeatState.BOT)
             for how in self.presence
         )
 
     def is_empty(self) -> bool:
-        """Is nobody connected?"""
-        return Presence.PRESENT not in self.presence
+        """Is no player connected?"""
+        return SeatState.PRESENT not in self.presence
 
 
 @attrs.define(eq=False)
 class TickInputs:
-    """Actions that wait for the next tick, in the order they came."""
+    """
+    Actions that wait for the next tick.
+
+    :ivar waiting: each with its seat, in order of arrival.
+    """
 
     waiting: list[tuple[int, Any]] = attrs.field(factory=list)
 
@@ -214,23 +225,23 @@ class TickInputs:
         """
         Keep an action.
 
-        :raises Rejected: the seat has too many here.
+        :raises Rejected: too many of this seat are waiting.
         """
         waiting = self.waiting
-        # Mostly there are fewer in all, which is quicker seen.
+        # Usually there are fewer in total, which is a quicker check.
         if (
             len(waiting) >= MOST_WAITING
             and sum(whose == seat for whose, _ in waiting) >= MOST_WAITING
         ):
-            raise Rejected("too_many", "too many inputs for one tick")
+            raise Rejected("too_many", f"more than {MOST_WAITING} inputs for one tick")
         waiting.append((seat, action))
 
     def forget(self, seat: int) -> None:
-        """A seat is gone for good, and so is what it had still to say."""
+        """Drop the actions of a seat that was given up."""
         self.waiting = [(whose, what) for whose, what in self.waiting if whose != seat]
 
     def take(self) -> tuple[tuple[int, Any], ...]:
-        """Hand all of them over."""
+        """Remove and return all of them."""
         taken, self.waiting = tuple(self.waiting), []
         return taken
 
@@ -241,6 +252,7 @@ def seat_plans(
     """
     Seat the players of *entries*, the longest wait first.
 
+    :param entries: of the queue.
     :param teams: how many teams; seats are dealt to them in turn.
     """
     plans: list[SeatPlan] = []
@@ -254,19 +266,20 @@ def seat_plans(
 
 def teams_of(seats: Sequence[SeatPlan], teams: int | None) -> tuple[int | None, ...]:
     """
-    Tell the team of each seat: the planned one, else the smallest, in seat order.
+    Return the team of each seat: the planned one, or else the smallest, in seat order.
 
-    Where no seat has a planned one, seats are so dealt to the teams in turn.
+    If no seat has a planned team, seats are dealt to the teams in turn.
 
-    :param teams: how many the game has; ``None`` is none.
-    :raises Refused: `Code.BAD_OPTIONS`: the game has no such team.
+    :param seats: the seats.
+    :param teams: how many the game has; ``None`` if it has none.
+    :raises Refused: `Code.BAD_OPTIONS`: a planned team does not exist.
     """
     for number, seat in enumerate(seats):
         if seat.team is not None and not 0 <= seat.team < (teams or 0):
             raise Refused(
                 Code.BAD_OPTIONS,
-                f"seat {number} is planned for team {seat.team}; "
-                f"the game has {teams or 'no'} teams",
+                f"seat {number} is planned for team {seat.team}, but this game has "
+                + (f"teams 0 to {teams - 1}" if teams else "no teams"),
                 {"field": "team"},
             )
     if not teams:
@@ -286,7 +299,7 @@ def teams_of(seats: Sequence[SeatPlan], teams: int | None) -> tuple[int | None, 
 
 
 def seat_of(seats: Sequence[SeatPlan], player_id: str) -> int | None:
-    """Find a player's seat; ``None`` for a stranger."""
+    """Return a player's seat; ``None`` if the player has none."""
     for number, seat in enumerate(seats):
         if seat.player_id == player_id:
             return number

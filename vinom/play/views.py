@@ -1,9 +1,9 @@
 """
-What a room shows: each view of a state encoded once, however many look.
+What a room shows: views of the state, and patches between them.
 
-What members were shown lately, to make patches from.
-
-Nothing is kept until somebody says which state it has.
+`Views` encodes each audience's view once, however many players see it. `Patches` keeps
+the views that were shown lately, to make JSON patches from; a room keeps none until a
+client acknowledges a state.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from msgspec import json
 from vinom.game import Game
 from vinom.play.guard import ask_plainly
 
-#: Views that one room keeps, and their bytes together.
+#: Most views that one room keeps, and most bytes of all of them.
 MOST_VIEWS = 256
 MOST_BYTES = 256 * 1024
-#: Below this length a patch saves nothing worth the time, bytes.
+#: Views shorter than this are not worth a patch, bytes.
 WORTHWHILE = 128
 
 
@@ -31,7 +31,7 @@ class Patches:
     """
     The latest views of one room, by audience and version, and patches between them.
 
-    :ivar diff: makes a patch of two decoded views; raises `ValueError` for none.
+    :ivar diff: makes a patch of two decoded views; raises `ValueError` if it cannot.
     """
 
     diff: Callable[[Any, Any], Any]
@@ -45,7 +45,7 @@ class Patches:
     _made_for: int = attrs.field(default=0, init=False)
 
     def keep(self, audience: Hashable, version: int, view: bytes) -> None:
-        """An audience is shown this, JSON."""
+        """Keep the JSON *view* that an audience is shown."""
         key = audience, version
         if key in self._views or len(view) < WORTHWHILE:
             return
@@ -59,9 +59,9 @@ class Patches:
         self, audience: Hashable, base: int, version: int, view: bytes
     ) -> bytes | None:
         """
-        Make the patch from version *base* to *view*, once for all who have that.
+        Make the patch from version *base* to *view*, once per audience.
 
-        :returns: ``None`` if there is none that is shorter than the view.
+        :returns: ``None`` if there is no patch, or it is not shorter than the view.
         """
         if version != self._made_for:
             self._made.clear()
@@ -81,9 +81,9 @@ class Patches:
         return patch if len(patch) < len(view) else None
 
 
-#: Everybody's view, in a game that does not tell its players apart.
+#: The only audience of a game in which all see the same.
 EVERYBODY = "all"
-#: Sets and dicts in a fixed order: equal views are equal bytes, in any process.
+#: Sorts sets and dicts: equal views are equal bytes, in any process.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -91,11 +91,11 @@ _encode_json = msgspec.json.Encoder().encode
 @attrs.define(eq=False, init=False)
 class Views:
     """
-    The MessagePack and the JSON that go out, kept until the state changes.
+    A room's views in MessagePack and JSON, kept until the state changes.
 
-    Errors of the game pass through; what failed once then stays empty.
+    The game's errors pass through; a view that failed once then stays empty.
 
-    :ivar has_one_audience: does everybody see the same?
+    :ivar has_one_audience: whether all seats and spectators see the same.
     """
 
     has_one_audience: bool
@@ -112,8 +112,9 @@ class Views:
         self, game: Game[Any, Any], ask: Callable[..., Any] = ask_plainly
     ) -> None:
         """
-        Show nothing yet.
+        Start without views.
 
+        :param game: the rules.
         :param ask: calls the game: see `vinom.play.play.Play.ask`.
         """
         self._game, self._ask = game, ask
@@ -124,7 +125,7 @@ class Views:
         self._setup_json = None
 
     def audience_of(self, state: Any, seat: int | None) -> Hashable:
-        """Tell which view a seat sees; a spectator is ``None``."""
+        """Return the audience of a seat; ``None`` stands for spectators."""
         if self.has_one_audience:
             return EVERYBODY
         audience: Hashable = self._ask("audience", self._name, state, seat)
@@ -132,17 +133,17 @@ class Views:
 
     def _name(self, state: Any, seat: int | None) -> Hashable:
         audience = self._game.audience(state, seat)
-        # Views are kept by audience, here and by callers.
+        # Views are kept by audience, here and by callers, so it must be hashable.
         hash(audience)
         return audience
 
     def show(self, state: Any, version: int, audience: Hashable) -> bytes:
-        """Show one version's state to an audience."""
+        """Return an audience's view of one version of the state, MessagePack."""
         if version != self._version:
             self._version, self._shown = version, {}
         encoded = self._shown.get(audience)
         if encoded is None:
-            # Kept before the call: after a failure nobody asks again.
+            # Kept before the call: after a failure the game is not called again.
             self._shown[audience] = b""
             encoded = self._ask("view", self._encoded, state, audience)
             self._shown[audience] = encoded
@@ -152,7 +153,7 @@ class Views:
         return _encode(self._game.view(state, audience))
 
     def show_json(self, state: Any, version: int, audience: Hashable) -> bytes:
-        """Show one version's state to an audience, as JSON."""
+        """Return an audience's view of one version of the state, JSON."""
         if version != self._json_version:
             self._json_version, self._json = version, {}
         encoded = self._json.get(audience)
@@ -166,7 +167,7 @@ class Views:
         return _encode_json(self._game.view(state, audience))
 
     def setup_json(self, state: Any) -> bytes:
-        """Show what never changes, as JSON; empty if there is nothing."""
+        """Return the constant part of the view, JSON; perhaps empty."""
         if self._setup_json is None:
             self._setup_json = b""
             shown = self._ask("setup", self._game.setup, state)
@@ -175,7 +176,7 @@ class Views:
         return self._setup_json
 
     def setup(self, state: Any) -> bytes:
-        """Show what never changes; empty if there is nothing."""
+        """Return the constant part of the view, MessagePack; perhaps empty."""
         if self._setup is None:
             self._setup = b""
             shown = self._ask("setup", self._game.setup, state)
@@ -185,24 +186,24 @@ class Views:
 
 
 class NoViews(Views):
-    """Shows nothing: of a game that took too long at it, and is not asked again."""
+    """Empty views, for a game that took too long to make one and isn't asked again."""
 
     def audience_of(self, state: Any, seat: int | None) -> Hashable:
-        """Nobody sees anything."""
+        """Return an audience that is shown nothing."""
         return None
 
     def show(self, state: Any, version: int, audience: Hashable) -> bytes:
-        """Show nothing."""
+        """Return an empty view."""
         return b""
 
     def setup(self, state: Any) -> bytes:
-        """Show nothing."""
+        """Return an empty view."""
         return b""
 
     def show_json(self, state: Any, version: int, audience: Hashable) -> bytes:
-        """Show nothing."""
+        """Return an empty view."""
         return b""
 
     def setup_json(self, state: Any) -> bytes:
-        """Show nothing."""
+        """Return an empty view."""
         return b""

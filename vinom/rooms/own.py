@@ -111,7 +111,7 @@ class OwnPolicy:
             now,
             record=recording.record,
             guard=context.guard,
-            away_patience=inf,
+            away_timeout=inf,
         )
         return RoomHost(played, recording)
 
