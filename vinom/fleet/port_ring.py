@@ -1,4 +1,4 @@
-"""The UDP ports of this machine's game servers: a ring in which no port is ever lost."""
+"""The UDP ports of this machine's game servers: a ring that never loses a port."""
 
 from __future__ import annotations
 
