@@ -36,7 +36,7 @@ def _has_packages() -> bool:
 
 @cache
 def _install() -> str | None:
-    """Install the packages; says why that cannot be, ``None`` if they are there."""
+    """Install the packages; return why that failed, or ``None``."""
     command = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund")
     try:
         done = subprocess.run(

@@ -50,7 +50,7 @@ class SizeOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Duel(Game[Any, Any]):
-    """For the lobby a game is no more than this."""
+    """The part of a game that the lobby uses."""
 
     name = "duel"
     actions = SizeOptions

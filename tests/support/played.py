@@ -147,7 +147,7 @@ class ScriptedServer:
         self._port.stopProtocol()
         self.link = None
 
-    # What the test says.
+    # Calls of the test.
 
     def state(self, version: int, view: Any, applied: int = 0) -> None:
         now = self.reactor.seconds()

@@ -33,7 +33,7 @@ class Taps:
 
 
 class Second(Game[Taps, Tap]):
-    """Whoever taps most within a second wins."""
+    """The player with the most taps in a second wins."""
 
     name = "second"
     actions = Tap

@@ -28,7 +28,7 @@ PATIENCE = 20.0
 
 
 class Echo(Ear):
-    """Says what it hears, and closes at "bye"."""
+    """Echoes messages, and closes at "bye"."""
 
     def received(self, message: bytes) -> None:
         super().received(message)

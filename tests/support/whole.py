@@ -52,7 +52,7 @@ class Playing:
     """
     One match's game server.
 
-    :ivar relay: hears what players of the node are told.
+    :ivar relay: receives what players of the node are shown.
     :ivar changes: who came and went.
     :ivar is_stopped: its process would be gone.
     """
@@ -65,7 +65,7 @@ class Playing:
     is_stopped: bool = False
 
     def tell(self, message: ToNode) -> None:
-        """The node hears something of this game server."""
+        """The node receives a message of this game server."""
         match message:
             case MatchStarted():
                 self.watch.started(message.match_id)

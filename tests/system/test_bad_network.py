@@ -81,7 +81,7 @@ class Players:
             match.leave()
 
     def play(self, count: int) -> float:
-        """Wait for so many results, and until all is gone; gives the time taken."""
+        """Wait for this many results, and until all is gone; return the time taken."""
         world = self.world
         began = world.clock.seconds()
         world.run(lambda: len(self.results) == count, 120.0)
@@ -217,7 +217,7 @@ class OneDatagramTests(WholeCase):
 
     def test_each_datagram_of_who_stays(self) -> None:
         """
-        Whichever one datagram is lost, the match finishes for everybody, with
+        If any one datagram is lost, the match finishes for everybody, with
         the same end, hardly later, and nobody seems to be gone in between.
         """
         kinds = self.check_each()
@@ -244,7 +244,7 @@ class OneDatagramTests(WholeCase):
 
     def test_each_datagram_of_who_leaves(self) -> None:
         """
-        Whichever one datagram of a leaver is lost, the server knows that it left
+        If any one datagram of a leaver is lost, the server notices that it left
         for good, and the others finish.
         """
         kinds = self.check_each(leaver=0)

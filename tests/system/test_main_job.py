@@ -57,7 +57,7 @@ class ManyMatchesTests(TestCase):
     timeout = 400
 
     async def play_round(self, number: int) -> list[MatchResult]:
-        """Bring bots for every match at once; gives every bot's result."""
+        """Start bots for every match at once; return every bot's result."""
         ended: list[Deferred[MatchResult]] = []
 
         def bring(index: int) -> Deferred[None]:

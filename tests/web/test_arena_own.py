@@ -52,7 +52,7 @@ class Field:
 
 
 def wish(chance: random.Random, n: int) -> Action:
-    """Draw something that a player may want."""
+    """Draw an input of a player."""
     if chance.random() < 0.2:
         return Dash(n)
     if chance.random() < 0.2:
@@ -128,7 +128,7 @@ class ArenaOwnTests(SynchronousTestCase):
 
     def test_nothing_said(self) -> None:
         """
-        Without an answer nobody runs for ever; what did not arrive is forgotten, and
+        Without an answer nobody runs forever; what did not arrive is forgotten, and
         everything ends where the node has it.
         """
         field = Field(1)
@@ -153,7 +153,7 @@ class ArenaOwnTests(SynchronousTestCase):
 
 class FarAway:
     """
-    What a page and a node hear of each other in 20 seconds.
+    The messages between a page and a node in 20 seconds.
 
     :ivar network: what the page did, was told and drew, in order.
     :ivar begins: when it began to run, having stood.

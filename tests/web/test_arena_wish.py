@@ -16,7 +16,7 @@ class ArenaWishTests(SynchronousTestCase):
 
     def test_once(self) -> None:
         """
-        A way is told once, none is faster than another, and who stands says nothing.
+        A direction is sent once, all are equally fast, and standing sends nothing.
         """
         told = self.told(
             (0, "take"),
@@ -32,7 +32,7 @@ class ArenaWishTests(SynchronousTestCase):
 
     def test_not_too_often(self) -> None:
         """
-        Of several ways within one step the last is told, when the step is over.
+        Of several directions within one step the last is sent, when the step is over.
         """
         told = self.told(
             (10, "want", 1, 0),
@@ -46,8 +46,8 @@ class ArenaWishTests(SynchronousTestCase):
 
     def test_key_held_all_the_while(self) -> None:
         """
-        Who comes back, or begins a round, with a key held goes on without letting go
-        of it; who let go meanwhile does not run where its bot was heading.
+        A player who returns, or begins a round, with a key held moves without letting
+        go of it; one who let go meanwhile does not run where the bot was heading.
         """
         told = self.told(
             (10, "want", -1, 0),

@@ -17,13 +17,13 @@ class BusyTests(SynchronousTestCase):
 
     def test_comes_later(self) -> None:
         """
-        Who queued and is told to come later comes again by itself, and has its seat.
+        A client that is sent away for a while comes again by itself, and has its seat.
         """
         self.assertEqual(self.told("busy", "busy", "seat"), (["m1"] * 3, "m1"))
 
     def test_many_come_later(self) -> None:
         """
-        Of many who are told the same some wait longer, so that not all come at once.
+        Of many sent away, some wait longer, so that not all come at once.
         """
         asked = {"chance": 1.0, "answers": ["busy", "seat"]}
         self.assertEqual(run_script("busy.mjs", asked)["pauses"], [30])
@@ -47,7 +47,7 @@ class BusyTests(SynchronousTestCase):
 
     def test_match_is_over(self) -> None:
         """
-        If the match is over meanwhile the program is told, and waits for nothing.
+        If the match ends meanwhile, the program gets an error, and waits no longer.
         """
         told = self.told("busy crashed", "no_such_room")
         self.assertEqual(told, (["m1", "m1"], "no_such_room"))
@@ -66,7 +66,7 @@ class BusyTests(SynchronousTestCase):
 
     def test_other_wish(self) -> None:
         """
-        Who leaves the queue and waits for another game is not taken to the old match.
+        A player who queues for another game is not taken to the old match.
         """
         asked, result = self.told("busy void cancel", "seat")
         self.assertEqual((asked, result), (["m1", "m2"], "m2"))

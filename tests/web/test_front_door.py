@@ -35,7 +35,7 @@ from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.lines.ws.handshake import read_plain_handshake
 from vinom.reactor.turns import TurnEnd
 from vinom.web.answers import Folder, make_site
-from vinom.web.front_door import PATIENCE, FrontDoor
+from vinom.web.front_door import SILENCE_TIMEOUT, FrontDoor
 from vinom.web.websocket import WebSocketPage
 
 HEADERS = {
@@ -122,7 +122,7 @@ class FrontDoorTests(SynchronousTestCase):
     def test_others_get_the_site(self) -> None:
         """
         Pages, foreign origins, too many connections and odd handshakes are answered
-        in HTTP, with a status that says what is wrong.
+        in HTTP, with a matching status.
         """
         for request, status in (
             (get("/nothing"), b"404"),
@@ -141,7 +141,7 @@ class FrontDoorTests(SynchronousTestCase):
     def test_silent_ones_count(self) -> None:
         """
         Connections count for their address before they said anything: one too many
-        is told so and closed at once, the others stay, and who leaves makes room.
+        gets a refusal and is closed, the others stay, and one that leaves makes room.
         """
         silent = [self.connect(), self.connect()]
         late = self.connect(get())
@@ -191,7 +191,7 @@ class FrontDoorTests(SynchronousTestCase):
         header = "PROXY TCP4 203.0.113.{} 192.0.2.1 51234 443\r\n"
         first, second = (header.format(n).encode() for n in (7, 8))
         for _ in range(5):
-            # Nobody knows whose these are.
+            # These have no address.
             self.assertEqual(self.connect().value(), b"")
         self.assertEqual(len(self.websockets.connections), 0)
         silent, speaking = self.connect(first), self.connect(first + get())
@@ -254,10 +254,10 @@ class FrontDoorTests(SynchronousTestCase):
 
     def test_silent_visitor(self) -> None:
         """
-        Who connects and says nothing is sent away after a minute; nothing is left.
+        A silent connection is closed after a minute; nothing is left.
         """
         visitor = self.connect()
-        self.clock.pump([PATIENCE / 100] * 110)
+        self.clock.pump([SILENCE_TIMEOUT / 100] * 110)
         self.assertTrue(visitor.disconnected or visitor.disconnecting)
         visitor.protocol.connectionLost()
         self.assertEqual(len(self.door.rounds), 0)

@@ -35,14 +35,14 @@ class HostTests(SynchronousTestCase):
 
     def test_back(self) -> None:
         """
-        Who is host again when it is back stays so, whoever was while it was away.
+        A host who is back is host again, whoever was while it was away.
         """
         (seen,), _ = self.come_back("gathering", _came(5, 1, "joined", 1))
         self.assertTrue(seen["isHost"])
 
     def test_away(self) -> None:
         """
-        Whoever is told to be host now is, and is no more when the first one is back.
+        The player whom the server names host is, until the first one is back.
         """
         then = [_went(10, 1, "lost", 0), _came(11, 1, "returned", 1)]
         seen, _ = self.come_back("gathering", then=then)

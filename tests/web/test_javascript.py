@@ -32,7 +32,7 @@ class JavaScriptTestCase(TestCase):
 class TypesTests(JavaScriptTestCase):
     async def test_types(self) -> None:
         """
-        Whoever writes TypeScript gets types from vinom.js, and the page keeps to them:
+        TypeScript gets types from vinom.js, and the page keeps to them:
         its compiler finds nothing, as strict as it can be.
         """
         await self.run_node("node_modules/typescript/lib/tsc.js", "-p", ".")
@@ -50,7 +50,7 @@ class SdkTests(JavaScriptTestCase):
 
     async def test_full_game(self) -> None:
         """
-        A program plays two whole rounds against a bot, and hears of each event once.
+        A program plays two whole rounds against a bot, and gets each event once.
         """
         await self.play("play")
 
@@ -69,8 +69,8 @@ class SdkTests(JavaScriptTestCase):
 
     async def test_same_player_again(self) -> None:
         """
-        Who comes back with the same key has the seat again; an older client of the
-        same player is told, and does not fight for it.
+        A client that returns with the same key has the seat; an older client of the
+        same player is informed, and does not fight for it.
         """
         await self.play("places")
 

@@ -60,7 +60,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_unchanged(self) -> None:
         """
-        A browser that has the file is told so, without the file.
+        A browser that has the file gets 304, without the file.
         """
         first = ask(self.site, "GET", "/vinom.js")
         self.assertEqual(first.headers["cache-control"], "no-cache")
@@ -72,7 +72,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_packed(self) -> None:
         """
-        A browser that unpacks gets the file packed, and knows it from the other.
+        A browser that unpacks gets the file compressed, with another tag.
         """
         plain = ask(self.site, "GET", "/vinom.js")
         packed = ask(self.site, "GET", "/vinom.js", **{"accept-encoding": "br, gzip"})
@@ -145,7 +145,7 @@ class CatalogueTests(SynchronousTestCase):
 
     def test_development(self) -> None:
         """
-        Under development the page is told what is wrong with the game.
+        Under development the page gets the error of the game.
         """
         notes = Path(self.mktemp())
         notes.write_text('{"game": "mine", "build": 3, "error": "a comma is missing"}')

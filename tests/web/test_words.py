@@ -10,7 +10,7 @@ from tests.support.javascript import run_script
 class WordsTests(SynchronousTestCase):
     def test_not_now(self) -> None:
         """
-        Who cannot do something yet is told from when on it can, and why.
+        A refusal with a time names the moment and the reason.
         """
         asked = (
             ("not_now", "play has not begun", {"state": "gathering"}),

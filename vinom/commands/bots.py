@@ -231,12 +231,14 @@ class BotRun:
     """
     One run of bots.
 
-    :param reactor: runs it.
-    :param plan: what to do.
     :ivar tally: collects the results.
     """
 
     def __init__(self, reactor: Any, plan: BotPlan) -> None:
+        """
+        :param reactor: runs it.
+        :param plan: what to do.
+        """
         self._reactor, self._plan = reactor, plan
         shows_all = type(plan.game).audience is Game.audience
         self.tally = Tally(shows_all, _ends(plan.game))

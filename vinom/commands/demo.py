@@ -107,9 +107,6 @@ class Demo:
     """
     One demonstration.
 
-    :param reactor: runs it.
-    :param options: of the command line; see `add_arguments`.
-    :param screen: to draw on; ``None`` prints lines.
     :ivar tally: what the bots measured.
     :ivar last_words: what went wrong, in lines to print at the end.
     """
@@ -117,6 +114,11 @@ class Demo:
     def __init__(
         self, reactor: Any, options: argparse.Namespace, screen: Screen | None
     ) -> None:
+        """
+        :param reactor: runs it.
+        :param options: of the command line; see `add_arguments`.
+        :param screen: to draw on; ``None`` prints lines.
+        """
         self._reactor, self._screen = reactor, screen
         self._seconds, self._pace = options.seconds, options.pace
         self._names = _NAMES[: options.players]

@@ -219,15 +219,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 class AtTerminal:
-    """
-    A game that owns the terminal while it runs.
-
-    :param reactor: runs it.
-    :param game: the game.
-    :param screen: draws on the terminal.
-    """
+    """A game that owns the terminal while it runs."""
 
     def __init__(self, reactor: Any, game: MazeGame, screen: Screen) -> None:
+        """
+        :param reactor: runs it.
+        :param game: the game.
+        :param screen: draws on the terminal.
+        """
         self.game, self._screen = game, screen
         self._keyboard = Keyboard(reactor, game.press)
 

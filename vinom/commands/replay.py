@@ -165,14 +165,13 @@ def _watched(
 
 
 class Picture:
-    """
-    Shows the public view of a game: the maze drawn, others as text.
-
-    :param plan: of the recorded match.
-    :param game: makes the views.
-    """
+    """Shows the public view of a game: the maze drawn, others as text."""
 
     def __init__(self, plan: MatchPlan, game: Game[Any, Any]) -> None:
+        """
+        :param plan: of the recorded match.
+        :param game: makes the views.
+        """
         self._plan, self._game = plan, game
         self._setup: Any = None
         self._frame = 0

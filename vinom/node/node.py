@@ -62,11 +62,7 @@ class Node(MultiService):
     or started before `startService`, because twistd forks and changes its user in
     between.
 
-    :param settings: the node's.
-    :param reactor: runs it; also the clock, in seconds since the Unix epoch.
-    :param entropy: gives random bytes.
     :ivar state: "starting", "serving", "draining" or "stopping".
-    :raises Misconfigured: a file or a name in the settings is wrong.
     """
 
     def __init__(
@@ -75,6 +71,12 @@ class Node(MultiService):
         reactor: Any,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        """
+        :param settings: the node's.
+        :param reactor: runs it; also the clock, in seconds since the Unix epoch.
+        :param entropy: gives random bytes.
+        :raises Misconfigured: a file or a name in the settings is wrong.
+        """
         MultiService.__init__(self)
         self._settings, self._reactor, self._entropy = settings, reactor, entropy
         self._games = load_games(settings.game)

@@ -245,7 +245,7 @@ class Rooms(Service):
         if game is None:
             raise Refused(
                 Code.UNKNOWN_GAME,
-                "no such game here",
+                "this server has no game with this name",
                 {"field": "data.game", "games": sorted(self._games)},
             )
         return game
@@ -294,7 +294,7 @@ class Rooms(Service):
                 Code.NO_SUCH_ROOM, "there is no such room", {"field": "data.room_id"}
             )
         if self.is_draining:
-            raise Refused(Code.DRAINING, "this node takes no new rooms")
+            raise Refused(Code.DRAINING, "this server takes no new rooms")
         if len(self._rooms) >= self.bounds.most:
             raise Refused(
                 Code.TOO_MANY_ROOMS,
