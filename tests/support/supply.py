@@ -38,8 +38,8 @@ from vinom.control.messages import (
 )
 from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import GamePorts, PortRing
 from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.model import (
     Addresses,

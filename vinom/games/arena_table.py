@@ -19,7 +19,7 @@ Phase = Literal["playing", "over"]
 
 class ArenaOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How long a round is.
+    When a round ends, and how many gems there are.
 
     :ivar points: a player with this many wins at once.
     :ivar seconds: length of a round, match time.

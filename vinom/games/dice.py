@@ -30,7 +30,7 @@ Phase = Literal["rolling", "choosing", "over"]
 
 class DiceOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How long a game and a turn are.
+    The score to reach, and the time for each turn.
 
     :ivar target: a player with this many points wins.
     :ivar turn_seconds: time for each action.

@@ -31,7 +31,7 @@ Cell = tuple[int, int]
 
 class MazeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    The size of the maze, and the length of the game.
+    The size of the maze, and the time limit.
 
     :ivar rows: 2 to 64.
     :ivar cols: 2 to 64.

@@ -32,7 +32,7 @@ Phase = Literal["playing", "over"]
 
 class MaidOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How long a turn is.
+    The time for each draw.
 
     :ivar turn_seconds: time for each draw.
     """

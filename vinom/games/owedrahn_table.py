@@ -20,7 +20,7 @@ Number = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 
 class DrahnOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How a table starts.
+    Lives, stake, and the time for each turn.
 
     :ivar lives: of each player, at the start of a round.
     :ivar stake: what each loser pays the winner, until the host changes it.

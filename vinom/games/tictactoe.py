@@ -44,7 +44,7 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True, tag="place"):
 
 class TicTacToeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How long a turn is.
+    The time for each move.
 
     :ivar turn_seconds: time for one move.
     """

@@ -29,8 +29,9 @@ from vinom.conversation.online import Online
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
+from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.game import Game
 from vinom.game_loader import installed_games
