@@ -154,7 +154,10 @@ class ReplayTests(SynchronousTestCase):
             ((str(nonsense),), "is not a recording"),
             (("/no/such/file",), "No such file"),
             ((str(teller), "--speed", "0"), "--speed"),
-            ((str(teller), "--game", "vinom.games.maze:Maze"), "none of this game's"),
+            (
+                (str(teller), "--game", "vinom.games.maze:Maze"),
+                "the game cannot read an action",
+            ),
         ):
             with self.assertRaisesRegex(Misconfigured, why):
                 self.run_command(*arguments)
