@@ -550,7 +550,7 @@ class DeadlineTests(SynchronousTestCase):
         (closed,) = [m for m in self.lines[4].heard() if m["type"] == "room_closed"]
         self.assertEqual(closed["data"]["reason"], "crashed")
         reports = [r.report for r in self.world.recordings.matches.values() if r.report]
-        self.assertIn("more than 1000 deadlines in a second", reports[0] or "")
+        self.assertIn("more than 1000 deadlines within a second", reports[0] or "")
         self.world.clock.advance(1.0)
         self.assertEqual(self.shown(self.lines[0])[-1], 13)
 
