@@ -46,7 +46,7 @@ PARTS: dict[str, Any] = {
     "stuck": stuck.stuck,
     "trips": trips,
 }
-#: Parts that are measured beside pyenet, if it is here.
+#: Parts that measure pyenet too, if it is installed.
 _BESIDE_PYENET = {"single", "saturation", "handshake", "dense", "strangers"}
 
 
@@ -68,7 +68,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tenth",
         action="store_true",
-        help="a tenth of the size, once: shows that it works, not how fast",
+        help="measure a tenth of the size, once: tests that it works, not how fast",
     )
     parser.add_argument(
         "--jobs",
@@ -77,7 +77,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         default=1,
         help="with --tenth: measure N parts at the same time (default 1)",
     )
-    parser.add_argument("--json", type=Path, help="also write a line per part here")
+    parser.add_argument(
+        "--json", type=Path, help="also write one line per part to this file"
+    )
     parser.add_argument(
         "--write",
         metavar="PAGE",
@@ -117,19 +119,19 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--jobs is for --tenth: parts disturb each other")
     if options.write is not None:
         if options.tenth:
-            parser.error("--tenth says nothing about speed: leave out --write")
+            parser.error("--tenth does not measure speed: leave out --write")
         try:
             page = options.write.read_text()
         except (OSError, UnicodeDecodeError) as error:
             parser.error(f"--write: {options.write} cannot be read: {error}")
         for name in options.parts or PARTS:
             if not has_place(page, name):
-                parser.error(f"--write: no line '.. measured: {name}' in the page")
+                parser.error(f"--write: the page needs a line '.. measured: {name}'")
     return options
 
 
 def _parts(options: argparse.Namespace) -> dict[str, Any]:
-    """Which parts to run, ready to be called."""
+    """Return the parts to run, ready to be called."""
     chosen = {name: PARTS[name] for name in options.parts or PARTS}
     if beside := _BESIDE_PYENET & chosen.keys():
         pyenet = Pyenet(options.peer_python)
@@ -137,13 +139,13 @@ def _parts(options: argparse.Namespace) -> dict[str, Any]:
             for name in beside:
                 chosen[name] = functools.partial(chosen[name], pyenet=pyenet)
         else:
-            print("no pyenet here: not compared with it", file=sys.stderr)
+            print("pyenet is not installed: no comparison with it", file=sys.stderr)
     if "rooms" in chosen:
         colyseus = Colyseus(options.peer_node, options.peer_modules)
         if colyseus.is_here:
             chosen["rooms"] = functools.partial(rooms.rooms, colyseus=colyseus)
         else:
-            print("no Colyseus here: not compared with it", file=sys.stderr)
+            print("Colyseus is not installed: no comparison with it", file=sys.stderr)
     if options.list and "trips" in chosen:
         chosen["trips"] = functools.partial(trips, show=print)
     return chosen
@@ -154,14 +156,14 @@ def main(argv: list[str] | None = None) -> int:
     options = _arguments(argv)
     parts = _parts(options)
     if options.jobs == 1:
-        # All of them, whatever the first ones say.
-        passed = [_run(options, *part) for part in parts.items()]
-        return int(not all(passed))
+        failed = [name for name in parts if not _run(options, name, parts[name])]
+        return int(bool(failed))
     with ProcessPoolExecutor(options.jobs) as pool:
-        # From the end: the longest are there.
-        running = [pool.submit(_run, options, *part) for part in [*parts.items()][::-1]]
-        passed = [done.result() for done in running]
-        return int(not all(passed))
+        # From the end, where the longest parts are.
+        running = [
+            pool.submit(_run, options, name, parts[name]) for name in reversed(parts)
+        ]
+        return int(not all(done.result() for done in running))
 
 
 def _run(options: argparse.Namespace, name: str, measure: Any) -> bool:

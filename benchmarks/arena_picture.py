@@ -1,4 +1,4 @@
-"""Draw what a player far away is shown of the arena: SVG, by hand."""
+"""Draw what a distant player sees of the arena, as plain SVG."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw(seen: Seen) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_HIGH}" '
             'font-family="system-ui, sans-serif" font-size="13">',
-            f"<title>What a player is shown of the arena at {network}</title>",
+            f"<title>What a player sees of the arena at {network}</title>",
             f'<rect width="{_WIDE}" height="{_HIGH}" fill="#ffffff"/>',
             *_worst(seen, network, 60, 310),
             *_corrections(seen, 390, 490),
@@ -77,8 +77,8 @@ def _key(y: int) -> Iterable[str]:
     x = _LEFT
     for words, colour, is_line in (
         ("at the server", _GREY, True),
-        ("came to the client", _INK, False),
-        ("never came, or after a newer one", _RED, False),
+        ("received by the client", _INK, False),
+        ("lost, or received after a newer one", _RED, False),
         ("shown", _BLUE, True),
     ):
         if is_line:
@@ -90,15 +90,15 @@ def _key(y: int) -> Iterable[str]:
 
 
 def _corrections(seen: Seen, top: int, bottom: int) -> Iterable[str]:
-    """Draw how far each state moved what was shown, of the player it moved most."""
+    """Draw how far each state moved the player whom it moved most."""
     put = _scale((0, seen.frames[-1].at), (0, WIDTH * 1.1), top, bottom)
     yield _words(
         _LEFT,
         top - 12,
-        "corrections in the whole match, each of the player whom it moved most",
+        "corrections in the whole match, each for the player whom it moved most",
     )
     yield _box(top, bottom)
-    # Those that are too small to be drawn are most of them.
+    # Most of them are too small to be drawn.
     for at, ways in (jump for jump in seen.jumps if max(jump[1]) > WIDTH / 100):
         yield _line([put((at, 0)), put((at, max(ways)))], _BLUE, 1)
     _, y = put((0, WIDTH))
@@ -119,9 +119,9 @@ def _scale(across: Place, up: Place, top: int, bottom: int) -> _Put:
 
 
 def _line(points: Iterable[Place], colour: str, width: float) -> str:
-    told = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    points_text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return (
-        f'<polyline points="{told}" fill="none" stroke="{colour}" '
+        f'<polyline points="{points_text}" fill="none" stroke="{colour}" '
         f'stroke-width="{width}"/>'
     )
 

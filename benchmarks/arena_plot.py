@@ -1,9 +1,10 @@
 """
-``python -m benchmarks.arena_plot``: what a player far away is shown of the arena.
+``python -m benchmarks.arena_plot``: what a distant player sees of the arena.
 
 A match of the arena is played on a virtual clock, by real clients over real DTLS; one
-of them wears a bad network. What came to it, when it came, goes through the
-page's own ``Timeline``, and is compared with what the server knew.
+of them has a bad network. The states that it receives go through the page's own
+``Timeline`` at their times of arrival, and the result is compared with the server's
+states.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import Any
 import attrs
 
 from tests.support.whole import WholeWorld
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match
-from vinom.client.tally import Tally
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
 from vinom.games.arena import TICK_HZ, Arena
@@ -30,12 +31,12 @@ from vinom.games.arena_field import HALF
 FOLDER = Path(__file__).resolve().parent
 PICTURE = FOLDER.parent / "docs" / "images" / "arena-interpolation.svg"
 
-#: What the player who is looked at plays through.
+#: The network of the player who is observed.
 FAR = Conditions(loss=0.05, delay=0.15, jitter=0.05)
 PLAYERS = 4
 #: A player's width: no correction may be as large.
 WIDTH = 2 * HALF
-#: Until what the client knows of its network has settled, seconds.
+#: How long the client takes to learn its network's delay, seconds.
 _SETTLING = 2.0
 _FRAMES_HZ = 60
 
@@ -45,7 +46,7 @@ Place = tuple[float, float]
 @attrs.frozen
 class Arrival:
     """
-    A state that came to a client.
+    A state that a client received.
 
     :ivar at: when, seconds after the first.
     :ivar players: as in the view.
@@ -59,10 +60,10 @@ class Arrival:
 @attrs.frozen
 class Frame:
     """
-    What one picture shows.
+    One drawn frame.
 
     :ivar at: when, on the clock of the arrivals.
-    :ivar tick: the moment of the match that is drawn, with its part.
+    :ivar tick: the tick that is drawn, with its fraction.
     :ivar places: where each seat is drawn.
     """
 
@@ -74,11 +75,11 @@ class Frame:
 @attrs.frozen
 class Seen:
     """
-    A match as a player far away saw it.
+    A match as a distant player saw it.
 
     :ivar truth: where each seat was, by tick.
     :ivar born: when each tick was made, on the clock of the arrivals.
-    :ivar jumps: when a state came, and how far it moved each seat that was shown.
+    :ivar jumps: when a state arrived, and how far it moved each drawn seat.
     """
 
     truth: dict[int, tuple[Place, ...]]
@@ -93,7 +94,7 @@ class Seen:
         return max(max(ways) for _, ways in self.jumps)
 
     def errors(self) -> list[float]:
-        """How far each place shown was from where its seat was at that moment."""
+        """Return how far each drawn seat was from its true place."""
         return [
             hypot(x - true_x, y - true_y)
             for frame in self.frames
@@ -103,7 +104,7 @@ class Seen:
         ]
 
     def between(self, moment: float) -> tuple[Place, ...]:
-        """Where each seat was at a moment between two ticks."""
+        """Return where each seat was at a moment between two ticks."""
         tick = int(moment)
         part = moment - tick
         return tuple(
@@ -115,7 +116,7 @@ class Seen:
 
     @property
     def fastest(self) -> float:
-        """The fastest that anybody was, way of a second."""
+        """The highest speed of any seat, distance per second."""
         ticks = [tick for tick in self.truth if tick + 1 in self.truth]
         return TICK_HZ * max(
             hypot(x - next_x, y - next_y)
@@ -127,7 +128,7 @@ class Seen:
 
     @property
     def lag(self) -> float:
-        """The mean age of what is shown, seconds."""
+        """The mean age of what is drawn, seconds."""
         ages = [
             frame.at - self.born[int(frame.tick)] - (frame.tick % 1) / TICK_HZ
             for frame in self.frames
@@ -136,7 +137,7 @@ class Seen:
 
 
 def play(seconds: int, seed: int) -> Seen:
-    """Play a match; the second player wears the bad network."""
+    """Play a match; the second player has the bad network."""
     world = WholeWorld({"arena": Arena()}, seed=seed)
     began: list[float] = []
     truth: dict[int, tuple[Place, ...]] = {}
@@ -161,10 +162,10 @@ def play(seconds: int, seed: int) -> Seen:
     options = {"seconds": seconds, "points": 100}
     bots: list[Bot] = []
     for number in range(PLAYERS):
-        worn = Conditioner(world.reactor, FAR, seed) if number == 1 else None
+        far = Conditioner(world.reactor, FAR, seed) if number == 1 else None
         bot = Bot(
             world.reactor,
-            world.client(f"bot-{number}", worn),
+            world.client(f"bot-{number}", far),
             "arena",
             Arena(),
             Habits(options, pace=10.0),
@@ -187,7 +188,7 @@ def _places(players: Any) -> tuple[Place, ...]:
 def show(
     truth: dict[int, tuple[Place, ...]], born: dict[int, float], arrivals: list[Arrival]
 ) -> Seen:
-    """Let the page's own code say what it would have drawn."""
+    """Run the page's own code to get the frames that it would have drawn."""
     end = arrivals[-1].at
     times = [number / _FRAMES_HZ for number in range(int(end * _FRAMES_HZ))]
     given = {
@@ -215,7 +216,7 @@ def show(
 
 
 def main() -> int:
-    """Play three matches, tell their figures, and draw the worst one."""
+    """Play three matches, print their figures, and draw the worst one."""
     from benchmarks.arena_picture import draw
 
     matches = [play(90, seed) for seed in (1, 2, 3)]

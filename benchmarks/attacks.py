@@ -1,4 +1,4 @@
-"""What players notice of attacks: their p99 while one runs, beside it without."""
+"""What players notice of attacks: their p99 with and without each attack."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from benchmarks.play import DENSE
 from vinom.keys.tokens import CLOCK_SKEW, TokenKeyring
 from vinom.tokens import Claims
 
-#: Players, and inputs a second of each.
+#: Players, and inputs per second of each.
 BOTS, INPUTS = 200, 10
-#: What p99 may be at most, in terms of p99 without the attack.
+#: Highest ratio of p99 with the attack to p99 without it.
 BAR = 2.0
-#: How long an attack runs before it counts, and how long its end is waited for.
+#: How long an attack runs before it is measured, and how long to wait for its end.
 _SETTLE = 0.5
-#: Lobby lines that an attack on the lobby has open at least, once it runs.
+#: Least number of lobby lines that a running attack on the lobby has open.
 _FEWEST_LINES = 10
 
 Say = Callable[[str], None]
@@ -41,11 +41,11 @@ class Attack:
     """
     One attack.
 
-    :ivar by: "junkload", "knock" (handshakes with a ticket, then a token of no use),
+    :ivar by: "junkload", "knock" (handshakes with a ticket, then an invalid token),
         "replay" (datagrams of the players, again) or "lines".
-    :ivar kind: as that program has it.
-    :ivar rate: a second, of all sources.
-    :ivar networks: so many sources, each with a budget of its own.
+    :ivar kind: that program's name for it.
+    :ivar rate: attacks per second, of all sources.
+    :ivar networks: number of sources, each with its own budget.
     """
 
     name: str
@@ -56,34 +56,32 @@ class Attack:
 
 
 ATTACKS = (
-    # First those for which tickets must still be good.
+    # First those that need valid tickets.
     Attack("cookie, a player's ticket", "junkload", "observed", 1_000, 64),
-    Attack(
-        "handshakes that go wrong, a player's ticket", "junkload", "corrupt", 1_000, 64
-    ),
+    Attack("failing handshakes, a player's ticket", "junkload", "corrupt", 1_000, 64),
     Attack("handshakes and forged tokens", "knock", "forged", 100),
     Attack("handshakes and expired tokens", "knock", "expired", 100),
     Attack("handshakes and used tokens", "knock", "used", 100),
     Attack("handshakes and tokens of other matches", "knock", "foreign", 100),
     Attack("junk", "junkload", "junk", 20_000),
     Attack("records of strangers", "junkload", "data", 20_000),
-    Attack("hellos that are cut", "junkload", "short", 5_000),
-    Attack("hellos that are too long", "junkload", "long", 5_000),
-    Attack("hellos in fragments", "junkload", "fragment", 5_000),
+    Attack("truncated hellos", "junkload", "short", 5_000),
+    Attack("oversized hellos", "junkload", "long", 5_000),
+    Attack("fragmented hellos", "junkload", "fragment", 5_000),
     Attack("hellos without cookie", "junkload", "hello", 5_000),
     Attack("the same from one network", "junkload", "hello", 5_000, 1),
     Attack("cookies of other addresses", "junkload", "borrowed", 5_000),
     Attack("cookie, unknown ticket", "junkload", "ticket", 5_000),
-    Attack("players' records again", "replay", "", 5_000),
+    Attack("replayed records of players", "replay", "", 5_000),
     Attack("silent lobby lines", "lines", "silent", 50),
-    Attack("lobby lines of a byte a second", "lines", "slow", 50),
+    Attack("lobby lines of one byte per second", "lines", "slow", 50),
     Attack("malformed lobby messages", "lines", "malformed", 500),
     Attack("cookie, expired ticket", "junkload", "expired", 5_000),
 )
 
 
 class Watch:
-    """Players on a node, and how long their inputs take of late."""
+    """Players on a node, and how long their inputs take."""
 
     def __init__(self, udpload: Path, node: Node, matches: list[Match]) -> None:
         rate = len(matches) * SEATS * INPUTS
@@ -106,35 +104,35 @@ class Watch:
         line = self._told.readline() if ready else ""
         if not line:
             self._process.kill()
-            raise Failed(f"the players are gone; {what} was expected of them")
+            raise Failed(f"the players have ended; expected: {what}")
         return line
 
     def mark(self, replays: int = 0) -> dict[str, Any]:
-        """Tell what was since the last call."""
+        """Return the figures since the last call."""
         print(f"mark {replays}", file=self._ask, flush=True)
         told: dict[str, Any] = json.loads(self._hear("a window"))
         if told["wrong"] or told["rejected"]:
-            raise Failed(f"players see what they should not: {told}")
+            raise Failed(f"players received what they should not: {told}")
         return told
 
     def window(self, seconds: float, replays: int = 0) -> dict[str, Any]:
-        """Measure for so long."""
+        """Measure for this many seconds."""
         self.mark(replays)
         time.sleep(seconds)
         return answered(self.mark(), seconds)
 
     def close(self) -> None:
-        """Have them leave."""
+        """Let the players leave."""
         self._ask.close()
         if self._process.wait(10):
-            raise Failed("players saw what they should not")
+            raise Failed("players received what they should not")
 
 
 def answered(told: dict[str, Any], seconds: float) -> dict[str, Any]:
     """
-    Give a window its p99 if no input was answered in it.
+    Set the p99 of a window in which no input was answered.
 
-    They took longer than the window: a server that stands still is not quick.
+    Each input took longer than the window: a server that stands still is not fast.
     """
     return told if told["done_s"] else told | {"p99_us": seconds * 1e6}
 
@@ -155,7 +153,7 @@ def forged(token: str) -> str:
 
 
 def expired(node: Node) -> Callable[[str], str]:
-    """Give what makes of a token one that the node signed long ago."""
+    """Return a function from a token to the same one, signed long ago."""
     now = time.time()
     keys = TokenKeyring.open(node.state_dir / "authority" / "tokens", now)
 
@@ -169,14 +167,14 @@ def expired(node: Node) -> Callable[[str], str]:
 
 
 def foreign(seats: Path) -> Callable[[str], str]:
-    """Give what makes of a player's token one of a player of another match."""
+    """Return a function from a player's token to one of a player of another match."""
     tokens = [line.split()[-1] for line in seats.read_text().splitlines()]
     others = dict(zip(tokens, tokens[SEATS:] + tokens[:SEATS], strict=True))
     return others.__getitem__
 
 
 def _spoiler(kind: str, node: Node, seats: Path) -> Callable[[str], str]:
-    """What a kind of knocking makes of a player's token."""
+    """Choose what an attack with tokens makes of a player's token."""
     if kind == "forged":
         return forged
     if kind == "expired":
@@ -226,15 +224,15 @@ def running(
         assert process.stdout is not None
         try:
             if attack.by == "junkload":
-                # It begins when all its sources have their cookies.
+                # It begins when all its sources have cookies.
                 select.select([process.stdout], [], [], 30)
             time.sleep(_SETTLE)
             yield
             if attack.by == "lines" and node.descriptors < before + _FEWEST_LINES:
-                raise Failed(f"{attack.name}: the lobby has hardly a line of them")
+                raise Failed(f"{attack.name}: the lobby has too few of its lines")
             if process.poll() is not None:
                 log.seek(0)
-                raise Failed(f"{attack.name} has ended: {log.read().strip()[-300:]}")
+                raise Failed(f"{attack.name} ended early: {log.read().strip()[-300:]}")
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -242,7 +240,7 @@ def running(
     time.sleep(_SETTLE)
 
 
-#: What a game server counts when all of that has reached it.
+#: What a game server must have counted after all attacks.
 _COUNTED = (
     "admission_junk",
     "admission_bad_cookie",
@@ -262,11 +260,11 @@ _COUNTED = (
 
 def _ensure_heard(node: Node, match: Match) -> None:
     """
-    Look whether the attacks were what they are called.
+    Check that the game server noticed each kind of attack.
 
-    :raises Failed: the server has noticed nothing of one.
+    :raises Failed: it did not count one of them.
     """
-    # Figures come once a second.
+    # Figures arrive once per second.
     time.sleep(2.5)
     for server in node.status()["fleet"]["game_servers"].values():
         if match.match_id in server["matches"]:
@@ -283,7 +281,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     build("junkload", folder, "ssl", "crypto")
     seconds = size.seconds(2.0)
     figures = []
-    # Budgets as they are for everybody; a flood in one name is the players' too.
+    # Budgets as they are foreverybody; a flood in one name is the players' too.
     life = max(20.0, size.seconds(180.0))
     limits = "--hello-rate=500", f"--token-seconds={life}"
     with Node(*DENSE, *limits) as node:
@@ -292,7 +290,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
         watch = Watch(udpload, node, matches)
         watch.window(_SETTLE)
         for attack in ATTACKS:
-            say(f"attacks: {attack.name}, {attack.rate} a second")
+            say(f"attacks: {attack.name}, {attack.rate} per second")
             if attack.by == "junkload" and attack.kind == "expired":
                 time.sleep(max(0.0, past - time.monotonic()))
             calm, attacked = [], []
@@ -312,7 +310,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
             }
             loud = median(one["p99_us"] for one in attacked)
             name = (
-                f"{attack.name}, {attack.rate} a second: p99 {quiet / 1000:.1f} ms "
+                f"{attack.name}, {attack.rate} per second: p99 {quiet / 1000:.1f} ms "
                 f"without, {loud / 1000:.1f} ms with"
             )
             figures.append(Figure(name, "times", ratios, BAR, detail=detail))

@@ -1,8 +1,8 @@
 """
-Lobby lines that do no good, from 127.0.0.2 upward, until it is killed.
+Attack a lobby with useless lines, from 127.0.0.2 upward, until killed.
 
-``python badlines.py PORT silent|slow|malformed RATE``: so many new lines a second
-that say nothing, or a byte each second; or so many messages a second that are none.
+``python badlines.py PORT silent|slow|malformed RATE``: RATE new lines per second that
+send nothing, or one byte per second each; or RATE malformed messages per second.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def _open(port: int, number: int) -> socket.socket:
 
 
 def main(port: int, kind: str, rate: float) -> None:
-    """Attack for ever."""
+    """Attack forever."""
     lines: list[socket.socket] = []
     start = time.monotonic()
     for count in itertools.count(1):
-        # A line may have been closed by the other side: that is the point.
+        # The node may have closed the line, as it should.
         with contextlib.suppress(OSError):
             if kind == "malformed" and len(lines) >= 50:
                 line = lines[count % len(lines)]

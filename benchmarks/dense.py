@@ -15,14 +15,14 @@ from benchmarks.play import DENSE
 from benchmarks.yardstick import Yardstick
 
 PLAYERS = 1000
-#: Inputs a second of each player.
+#: Inputs per second of each player.
 INPUTS = 20
 _TICK_MS = 1000 / RoomTick.tick_hz
 _GAME = f"{RoomTick.__module__}:{RoomTick.__qualname__}"
 
 
 def _run(udpload: Path, players: int, warmup: float, seconds: float) -> dict[str, Any]:
-    # The first matches wait for their players until the last ones are made.
+    # The first matches wait for their players until the last match exists.
     with Node(*DENSE, f"--game={_GAME}", "--join-seconds=60") as node:
         matches = [
             node.start_match(game=RoomTick.name) for _ in range(players // SEATS)
@@ -63,16 +63,16 @@ def dense(
     slower = yardstick.slower
     if slower is not None and slower > 1:
         fewer = int(players / slower) // SEATS * SEATS
-        figures += measure(fewer, ", as many for this machine")
+        figures += measure(fewer, ", scaled to this machine's speed")
     return figures
 
 
 def _figures(players: int, runs: list[dict[str, Any]], why: str) -> list[Figure]:
     for told in runs:
         if told["inputs_s"] < 0.99 * players * INPUTS:
-            raise Failed("the generator cannot keep its own times")
+            raise Failed("the generator is late with its inputs")
     what = f"{players:,} players in rooms of 20 Hz{why}"
-    share, states = "% of a core", "a second for each"
+    share, states = "% of a core", "per second for each"
     return [
         of_runs(what, share, runs, "server_share", 60.0),
         of_runs("input to state there, p99", "ms", runs, "p99_ms", _TICK_MS + 10),

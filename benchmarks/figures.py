@@ -1,4 +1,4 @@
-"""What a measurement says: one figure, its bar, and the runs it comes from."""
+"""The result of a measurement: a figure, its bar, and the runs behind it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Figure:
     One row of the table.
 
     :ivar runs: the figure of each run; the row shows their median.
-    :ivar bar: what it must reach; ``None`` is reported only.
-    :ivar at_least: the bar is a least one, not a most.
+    :ivar bar: what it must meet; ``None`` if it is only reported.
+    :ivar at_least: the bar is a minimum, not a maximum.
     :ivar slower: how many times slower this machine is than the one where the bar
         was set, by a peer in the same minutes; ``None`` if that is not known, or
         does not matter.
-    :ivar detail: what else the generators said, of the median run.
+    :ivar detail: what else the generators reported of the median run.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Figure:
         return self.value >= bar if self.at_least else self.value <= bar
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return it for programs."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -73,19 +73,19 @@ class Figure:
         }
 
     def as_line(self) -> str:
-        """For people."""
-        told = f"{self.name}: {self.value:.4g} {self.unit}"
+        """Return it for people, in one line."""
+        line = f"{self.name}: {self.value:.4g} {self.unit}"
         if len(self.runs) > 1:
-            told += f" ({min(self.runs):.4g} to {max(self.runs):.4g})"
+            line += f" ({min(self.runs):.4g} to {max(self.runs):.4g})"
         if self.bar is not None:
             sign = ">=" if self.at_least else "<="
-            told += f"; bar {sign} {self.bar:g}: {_WORDS[self.is_met]}"
+            line += f"; bar {sign} {self.bar:g}: {_WORDS[self.is_met]}"
             if self.bar_here is not None:
-                told += (
+                line += (
                     f"; machine {self.slower:.3g} times slower than the bar's, "
                     f"{sign} {self.bar_here:.4g}: {_WORDS[self.is_met_here]}"
                 )
-        return told
+        return line
 
 
 def of_runs(
@@ -97,7 +97,7 @@ def of_runs(
     *,
     at_least: bool = False,
 ) -> Figure:
-    """Make a figure of what a generator told about each run."""
+    """Make a figure of a generator's reports, one per run."""
     middle = sorted(runs, key=lambda run: float(run[key]))[len(runs) // 2]
     values = tuple(float(run[key]) for run in runs)
     return Figure(name, unit, values, bar, at_least, middle)
@@ -106,7 +106,7 @@ def of_runs(
 @attrs.frozen
 class Size:
     """
-    How much of everything.
+    The size of measurements.
 
     :ivar runs: of each measurement.
     :ivar share: of the full size, 1.0 or 0.1.
@@ -116,9 +116,9 @@ class Size:
     share: float = 1.0
 
     def seconds(self, full: float) -> float:
-        """How long a load lasts."""
+        """Scale the seconds of a load."""
         return max(0.3, full * self.share)
 
     def count(self, full: int, step: int = 4) -> int:
-        """How many there are; a multiple of *step*."""
+        """Scale a number, to a multiple of *step*."""
         return max(step, int(full * self.share) // step * step)

@@ -1,4 +1,4 @@
-"""The lobby: how long from `queue` to `match_found`, when servers are warm."""
+"""The lobby: the time from `queue` to `match_found` with warm game servers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from benchmarks.machine import LOAD_CORE, Failed
 from benchmarks.memory import ask
 from benchmarks.node import SEATS, Node
 
-#: Matches a second.
+#: Matches per second.
 RATE = 10
 _QUEUE = json.dumps({"type": "queue", "data": {"game": "roomecho"}}).encode() + b"\n"
 
 
 @attrs.define(eq=False)
 class _Player:
-    """One line; its answers are read when they come."""
+    """A line to the lobby; its answers are read as they arrive."""
 
     line: socket.socket
     asked_at: float = 0.0
@@ -32,13 +32,13 @@ class _Player:
 
 
 def queueing(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
-    """Ten tables of four a second ask for a match, all four at the same moment."""
+    """Ten tables of four per second request a match, all four at the same moment."""
     matches = size.count(100, 10)
     allowed = sorted(os.sched_getaffinity(0))
     p50s, p99s = [], []
     for run in range(size.runs):
         say(f"queueing: run {run + 1} of {size.runs}, {matches} matches")
-        # Nobody comes to play, so a match holds its process for 10 s.
+        # Nobody connects to play, so a match keeps its process for 10 s.
         with Node(
             "--warm=16",
             "--connections-per-address=100000",
@@ -54,12 +54,12 @@ def queueing(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figur
         p50s.append(1000 * waits[len(waits) // 2])
         p99s.append(1000 * waits[int(0.99 * (len(waits) - 1))])
     detail = {"matches": matches, "p50_ms": [round(p50, 2) for p50 in p50s]}
-    name = "queue to match_found, ten matches a second, p99"
+    name = "queue to match_found, ten matches per second, p99"
     return [Figure(name, "ms", tuple(p99s), 50.0, detail=detail)]
 
 
 def _queue(port: int, matches: int) -> list[float]:
-    """Tell how long each player waited, seconds."""
+    """Return how long each player waited, seconds."""
     players = []
     for number in range(matches * SEATS):
         line = socket.create_connection(("127.0.0.1", port), 10)
@@ -92,12 +92,12 @@ def _queue(port: int, matches: int) -> list[float]:
 
 
 def _hear(player: _Player) -> float | None:
-    """Read what came; gives the wait when it was the match."""
+    """Read messages; return the wait if one of them was the match."""
     player.heard += player.line.recv(65536)
     for said in player.heard.split(b"\n")[:-1]:
         kind = json.loads(said)["type"]
         if kind == "match_found":
             return time.perf_counter() - player.asked_at
         if kind == "error":
-            raise Failed(f"the lobby says {said.decode()}")
+            raise Failed(f"the lobby sent {said.decode()}")
     return None

@@ -1,4 +1,4 @@
-"""This machine: cores, compilers, what processes cost."""
+"""This machine: cores, compilers, costs of processes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-#: Core of the servers, and core of whoever loads them.
+#: Core of the servers, and core of the load generators.
 SERVER_CORE, LOAD_CORE = 0, 1
-#: Whoever reads the kernel's table of sockets while others close theirs may miss some.
+#: Tries to find a socket: the kernel's table can miss some while others close.
 _LOOKS = 25
 
 
@@ -30,13 +30,13 @@ class Missing(Failed):
 
 
 def pinned(core: int, command: list[str]) -> list[str]:
-    """Have *command* run on one core, where there are two and taskset."""
+    """Run *command* on one core, if there are two and taskset is installed."""
     if len(os.sched_getaffinity(0)) < 2 or shutil.which("taskset") is None:
         return command
     return ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[core]), *command]
 
 
-#: Works only while nobody else does, until whoever started it is gone.
+#: Runs only while nothing else does, until its parent is gone.
 _STAY_AWAKE = """
 import os
 parent = os.getppid()
@@ -50,12 +50,12 @@ while os.getppid() == parent:
 @contextmanager
 def awake() -> Iterator[int]:
     """
-    Keep the servers' core from going to sleep; gives the process that does it.
+    Keep the servers' core from sleeping; return the process that does it.
 
-    A virtual machine's core that has nothing to do is taken away, and given back
-    some milliseconds after something comes: whoever answers is then as slow as that,
-    and so is a server in C that does nothing else (decision 0029). What keeps it
-    awake gives way to everybody and is nobody's CPU time but its own.
+    The hypervisor takes an idle core of a virtual machine away, and gives it back some
+    milliseconds after work arrives. This delays the answers of any server, even of one
+    in C that only echoes (decision 0029). The process that keeps the core awake runs
+    at idle priority, and its CPU time is not counted.
     """
     keeper = subprocess.Popen(
         pinned(SERVER_CORE, [sys.executable, "-c", _STAY_AWAKE]),
@@ -90,14 +90,14 @@ def build(name: str, into: Path, *libraries: str) -> Path:
     return program
 
 
-def load(program: Path, *arguments: object, patience: float = 180.0) -> dict[str, Any]:
+def load(program: Path, *arguments: object, timeout: float = 180.0) -> dict[str, Any]:
     """
-    Run a generator; returns what it measured.
+    Run a generator; return what it measured.
 
-    :raises Failed: it says that something is wrong.
+    :raises Failed: it reports an error.
     """
     command = pinned(LOAD_CORE, [str(program), *map(str, arguments)])
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=patience)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     if ran.returncode:
         said = (ran.stderr or ran.stdout).strip()[-400:]
         raise Failed(f"{program.name} ended with {ran.returncode}: {said}")
@@ -106,13 +106,13 @@ def load(program: Path, *arguments: object, patience: float = 180.0) -> dict[str
 
 
 def cpu_of(pid: int) -> float:
-    """CPU time of a process so far, user and kernel, seconds."""
+    """Return the CPU time of a process so far, user and kernel, seconds."""
     # The kernel's number for another process's CPU clock; see clock_getcpuclockid(3).
     return time.clock_gettime(~pid << 3 | 2)
 
 
 def private_memory(pid: int) -> int:
-    """Memory that is this process's alone, bytes."""
+    """Return the private memory of a process, bytes."""
     total = 0
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith(("Private_Clean:", "Private_Dirty:")):
@@ -121,7 +121,7 @@ def private_memory(pid: int) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """Children, and theirs."""
+    """List the children of a process, and theirs."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def _sockets_at(port: int) -> set[str]:
 
 def _owner_of(wanted: set[str], pids: list[int]) -> int | None:
     for pid in pids:
-        # It may end meanwhile.
+        # The process may have ended.
         with suppress(FileNotFoundError, ProcessLookupError):
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
                 with suppress(FileNotFoundError):
@@ -165,7 +165,7 @@ def _owner_of(wanted: set[str], pids: list[int]) -> int | None:
 
 
 def describe() -> dict[str, Any]:
-    """What a figure depends on."""
+    """Describe what figures depend on."""
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     return {
         "cores": len(os.sched_getaffinity(0)),

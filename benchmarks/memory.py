@@ -1,4 +1,4 @@
-"""What waits and does nothing: game processes with idle rooms, idle lobby lines."""
+"""Memory of what is idle: game processes with idle rooms, and lobby lines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def processes(size: Size, folder: Path, say: Say) -> list[Figure]:
         ) as players:
             try:
                 if players.stdout is None or players.stdout.readline() != "joined\n":
-                    raise Failed("the players do not get their seats")
+                    raise Failed("the players did not get their seats")
                 time.sleep(2)
                 found = [private_memory(pid) / _MB for pid in pids]
             finally:
@@ -84,7 +84,7 @@ def _of_processes(
 
 
 def lines(size: Size, folder: Path, say: Say) -> list[Figure]:
-    """Lobby lines after their hello, which want nothing."""
+    """Idle lobby lines after their hello."""
     count = size.count(1000, 10)
     figures = []
     for name, bar in (("plain", 10.0), ("TLS", None)):
@@ -93,7 +93,7 @@ def lines(size: Size, folder: Path, say: Say) -> list[Figure]:
             Node("--warm=0", f"--connections-per-address={2 * count}") as node,
             contextlib.ExitStack() as held,
         ):
-            # What is made once for all is not any line's.
+            # What the node makes once is not counted to any line.
             for number in range(20):
                 held.callback(_line(node.port, number, name == "TLS").close)
             before = _settled(node.pid)
@@ -117,17 +117,17 @@ def _line(port: int, number: int, is_tls: bool) -> socket.socket:
     line: socket.socket = socket.create_connection(("127.0.0.1", port), 10)
     if is_tls:
         context = ssl.create_default_context()
-        # Its certificate is nobody's business here.
+        # The certificate is not verified here.
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         line = context.wrap_socket(line)
     answer = ask(line, "hello", {"protocol": 1, "name": f"idle {number}"})
     if answer["type"] != "welcome":
-        raise Failed(f"a hello is answered with {answer}")
+        raise Failed(f"the answer to a hello was {answer}")
     return line
 
 
 def ask(line: socket.socket, kind: str, data: dict[str, object]) -> dict[str, object]:
-    """Say one thing in the lobby; returns the answer."""
+    """Send one request to the lobby; return the answer."""
     line.sendall(json.dumps({"type": kind, "data": data}).encode() + b"\n")
     with line.makefile("rb") as file:
         return next_message(file)

@@ -33,9 +33,9 @@ SEATS = 4
 @attrs.frozen
 class Match:
     """
-    One match, as an outside matchmaker is told.
+    One match, as an outside matchmaker receives it.
 
-    :ivar seats: for each, what the lobby would have told its player.
+    :ivar seats: for each, what the lobby would have sent its player.
     """
 
     match_id: str
@@ -43,15 +43,15 @@ class Match:
 
     @property
     def port(self) -> int:
-        """Of its game server."""
+        """The port of its game server."""
         return int(self.seats[0]["port"])
 
 
 class Node:
     """
-    Started by ``with``, gone after it.
+    A node that runs during a ``with``.
 
-    :param arguments: more of ``twistd vinom``'s.
+    :param arguments: more arguments of ``twistd vinom``.
     :param ports: how many UDP ports it has.
     """
 
@@ -69,7 +69,7 @@ class Node:
             "--drain-seconds=0",
             "--token-seconds=600",
             "--log-level=warn",
-            # Limits stay on, but high: one of our few clients stands for many.
+            # Limits are on, but high: each of our few clients stands for many.
             "--packet-rate=100000",
             "--input-rate=100000",
             "--hello-rate=100000",
@@ -100,7 +100,7 @@ class Node:
         give_up = time.monotonic() + 30
         while time.monotonic() < give_up and self._process.poll() is None:
             try:
-                # The last thing that it opens.
+                # The node opens this last.
                 self.status()
                 return
             except Misconfigured:
@@ -132,7 +132,7 @@ class Node:
 
     @property
     def descriptors(self) -> int:
-        """How many it has open; also for connections that have not said a byte."""
+        """The number of its open descriptors, which includes silent connections."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     @property
@@ -141,24 +141,24 @@ class Node:
         return self._process.poll() is not None
 
     def status(self) -> dict[str, Any]:
-        """What it says of itself."""
+        """Return its status."""
         told: dict[str, Any] = self._admin.get("status")
         return told
 
     def await_warm(self, warm: int) -> None:
         """
-        Wait until that many game servers are ready.
+        Wait until this many game servers are ready.
 
-        :raises Failed: they never are.
+        :raises Failed: they do not become ready in time.
         """
         give_up = time.monotonic() + 60
         while self.status()["fleet"]["servers"]["warm"] < warm:
             if time.monotonic() > give_up:
-                raise Failed(f"{warm} game servers do not get warm")
+                raise Failed(f"{warm} game servers did not become warm in time")
             time.sleep(0.1)
 
     def start_match(self, players: int = SEATS, game: str = "roomecho") -> Match:
-        """Have a match made."""
+        """Start a match."""
         names = [{"name": f"p{number}"} for number in range(players)]
         told = self._admin.post("matches", {"game": game, "players": names})
         seats = tuple(seat["match_found"] for seat in told["seats"])
@@ -169,7 +169,7 @@ class Node:
         return owner_of_udp(match.port, descendants(self.pid))
 
     def write_seats(self, matches: Sequence[Match]) -> Path:
-        """Write what ``udpload`` reads: one seat a line."""
+        """Write what ``udpload`` reads: one seat per line."""
         path = self._folder / "seats"
         with path.open("w") as file:
             for match in matches:

@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 def _play(
     udpload: Path, players: int, *how: object, game: str = "roomecho"
 ) -> dict[str, Any]:
-    """Play on a fresh node; gives what ``udpload`` told."""
+    """Play on a fresh node; return the report of ``udpload``."""
     with Node(*DENSE, _EACH) as node:
         matches = [node.start_match(game=game) for _ in range(players // SEATS)]
         pid = node.server_of(matches[0])
@@ -49,8 +49,8 @@ def single(
         if abs(told["states_per_input"] - SEATS) > 0.05:
             raise Failed(f"an input made {told['states_per_input']} states, not 4")
     what, key = "input with its own four states", "cpu_us_per_input"
-    in_turn = "the same, the seats of a room in turn, nobody waiting"
-    apart = "the same, 40 players, 50 inputs a second each at fixed times"
+    in_turn = "the same, one seat of each room at a time"
+    apart = "the same, 40 players, 50 inputs per second each at fixed times"
     return [
         *yardstick.judge([of_runs(what, "us CPU", busy, key, 60.0)]),
         of_runs(in_turn, "us CPU", turns, key),
@@ -62,7 +62,7 @@ def single(
 def saturation(
     size: Size, folder: Path, say: Say, pyenet: Pyenet | None = None
 ) -> list[Figure]:
-    """As many inputs as there can be; a turn's inputs make one broadcast."""
+    """As many inputs as possible; the inputs of one turn make one broadcast."""
     yardstick = Yardstick(pyenet, size, folder)
     udpload = build("udpload", folder, "ssl", "crypto")
     players, seconds = size.count(200), size.seconds(3.0)
@@ -74,7 +74,7 @@ def saturation(
     cost = of_runs("input at saturation", "us CPU", ours, "cpu_us_per_input", 24.0)
     figures = [
         *yardstick.judge([cost]),
-        of_runs("inputs at saturation", "a second", ours, "done_s"),
+        of_runs("inputs at saturation", "per second", ours, "done_s"),
     ]
     if theirs := yardstick.told:
         ratios = tuple(
@@ -82,7 +82,7 @@ def saturation(
             for our, their in zip(ours, theirs, strict=True)
         )
         figures += [
-            of_runs("pyenet, reliable, in the clear", "a second", theirs, "done_s"),
+            of_runs("pyenet, reliable, in the clear", "per second", theirs, "done_s"),
             Figure("inputs, ours over pyenet's", "times", ratios, 0.8, True),
         ]
     return figures
@@ -98,7 +98,7 @@ def handshake(
     for run in range(size.runs):
         say(f"handshake: run {run + 1} of {size.runs}")
         yardstick.measure()
-        # The first rooms warm nothing that lasts; a thousand joins take a second.
+        # No warm-up: the first rooms cache nothing, and a thousand joins take a second.
         runs.append(_play(udpload, size.count(400), "one", 0.0, 0.1))
     joins = of_runs("handshake and join", "ms CPU", runs, "join_cpu_ms", 1.0)
     return yardstick.judge([joins])

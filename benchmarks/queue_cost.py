@@ -39,7 +39,7 @@ def queue_cost(size: Size, folder: Path, say: Callable[[str], None]) -> list[Fig
 
 
 def _compare(few: LobbyWorld, many: LobbyWorld, requests: int) -> tuple[float, float]:
-    """Measure both in turn, nanoseconds of CPU per request."""
+    """Measure both alternately, nanoseconds of CPU per request."""
     sides = [(world, world.hello("ann")[0]) for world in (few, many)]
     spent = [0, 0]
     for number in range(_WARM_UP + requests):
@@ -51,7 +51,7 @@ def _compare(few: LobbyWorld, many: LobbyWorld, requests: int) -> tuple[float, f
 
 
 def _ask(world: LobbyWorld, line: MemoryLine) -> int:
-    """Queue, and cancel; gives what the first cost."""
+    """Queue, and cancel; return the cost of the queue request."""
     began = time.thread_time_ns()
     line.ask("queue", game="crowd")
     world.clock.advance(0)

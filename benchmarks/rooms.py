@@ -1,4 +1,4 @@
-"""Rooms over WebSocket, beside servers of others that do the same."""
+"""Rooms over WebSocket, compared with other servers that do the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vinom.commands.child_node import free_port
 Say = Callable[[str], None]
 Told = dict[str, Any]
 
-#: Games that are only here.
+#: Games that only benchmarks have.
 _GAMES = tuple(
     f"--game=benchmarks.games.{name}"
     for name in (
@@ -30,7 +30,7 @@ _GAMES = tuple(
         "crowd:Crowd",
     )
 )
-#: Limits stay on, but high: everybody is at one address, and acts as fast as it can.
+#: Limits are on, but high: all clients have one address, and act as fast as possible.
 _LIMITS = (
     "--connections-per-address=100000",
     "--input-rate=1000000",
@@ -39,10 +39,10 @@ _LIMITS = (
     "--max-rooms=100000",
 )
 
-#: Bars of p50 and p99 at 13,500 inputs a second, us. That was half of what Colyseus
-#: did where they were set; it had 75 us and 2.6 ms there.
+#: Bars of p50 and p99 at 13,500 inputs per second, us. That was half of what Colyseus
+#: did on the machine where they were set; it had 75 us and 2.6 ms there.
 _LATENCY = 90.0, 500.0
-#: Bar of joins a second; Colyseus had 1,160 there.
+#: Bar of joins per second; Colyseus had 1,160 there.
 _JOINS = 3000.0
 _OVER_COLYSEUS = (
     ("p50_us", "p50", _LATENCY[0] / 75),
@@ -53,7 +53,7 @@ _OVER_COLYSEUS = (
 
 @contextlib.contextmanager
 def a_node(*arguments: str) -> Iterator[tuple[Node, int]]:
-    """Have a node with the games of measurements; gives its port of WebSockets."""
+    """Run a node with the games of benchmarks; yield it and its port of WebSockets."""
     port = free_port()
     with Node("--warm=0", f"--http={port}", *_GAMES, *_LIMITS, *arguments) as node:
         yield node, port
@@ -62,9 +62,9 @@ def a_node(*arguments: str) -> Iterator[tuple[Node, int]]:
 @attrs.frozen
 class Load:
     """
-    What loads them.
+    Loads our server and the others.
 
-    :ivar colyseus: ``None`` if it is not here.
+    :ivar colyseus: ``None`` if it is not installed.
     """
 
     roomload: Path
@@ -81,7 +81,7 @@ class Load:
     def theirs(
         self, peer: Colyseus | Websockets, mode: str, players: int, *how: str
     ) -> Told:
-        """Load a fresh server of others."""
+        """Load a fresh server of another project."""
         protocol = "colyseus" if isinstance(peer, Colyseus) else "plain"
         with running(peer) as (port, pid):
             return self.load(protocol, port, pid, mode, players, *how)
@@ -89,11 +89,11 @@ class Load:
     def load(
         self, protocol: str, port: int, pid: int, mode: str, players: int, *how: str
     ) -> Told:
-        """Load what runs."""
+        """Load a running server."""
         return load(self.roomload, protocol, port, pid, mode, players, *how)
 
     def window(self, seconds: float) -> tuple[str, str]:
-        """How long is measured, and how long is not before."""
+        """Return the options for the measured time, and the warm-up before it."""
         return f"warmup={self.size.seconds(1.0)}", f"secs={self.size.seconds(seconds)}"
 
 
@@ -106,7 +106,7 @@ def rooms(
     found = _saturate(to)
     figures = [
         *_saturation(found),
-        *_paced(to, 13_500, "13,500 inputs a second", *_LATENCY),
+        *_paced(to, 13_500, "13,500 inputs per second", *_LATENCY),
     ]
     if colyseus is None:
         peer = "websockets"
@@ -124,7 +124,7 @@ def rooms(
 def _turns(
     to: Load, what: str, each: dict[str, Callable[[], Told]]
 ) -> dict[str, list[Told]]:
-    """Take turns, so that what disturbs one disturbs all; gives the runs of each."""
+    """Measure alternately, so that disturbances affect all; return the runs of each."""
     found: dict[str, list[Told]] = {name: [] for name in each}
     for run in range(to.size.runs):
         to.say(f"rooms, {what}: run {run + 1} of {to.size.runs}")
@@ -141,7 +141,7 @@ def _ratio(
 
 
 def _saturate(to: Load) -> dict[str, list[Told]]:
-    """As many inputs as there can be, 200 players with one outstanding each."""
+    """As many inputs as possible, 200 players with one outstanding each."""
     players, window = to.size.count(200), to.window(4.0)
     every = ("game=eachecho", "each=1", *window)
     each: dict[str, Callable[[], Told]] = {
@@ -149,7 +149,7 @@ def _saturate(to: Load) -> dict[str, list[Told]]:
     }
     peer = to.colyseus
     if peer is not None:
-        # Between those it is compared with: minutes differ.
+        # Between the ones it is compared with, because speed varies over minutes.
         each["Colyseus"] = lambda: to.theirs(peer, "closed", players, *window)
     each |= {
         "latest": lambda: to.ours("closed", players, *window),
@@ -161,9 +161,9 @@ def _saturate(to: Load) -> dict[str, list[Told]]:
 
 
 def _saturation(found: dict[str, list[Told]]) -> list[Figure]:
-    """What `_saturate` found."""
+    """Make the figures of `_saturate`."""
     figures = [
-        of_runs(f"inputs in rooms, {name}", "a second", runs, "inputs_s")
+        of_runs(f"inputs in rooms, {name}", "per second", runs, "inputs_s")
         for name, runs in found.items()
     ]
     for name, bar in (("every", 1.75), ("latest", 2.25)):
@@ -198,12 +198,12 @@ def _paced(
     bar_p99: float | None = None,
 ) -> list[Figure]:
     """
-    So many inputs a second, at fixed times.
+    Measure inputs at a fixed rate.
 
     :param bar_p50: of ours, us; *bar_p99* likewise.
     """
     players = to.size.count(200)
-    # The second before lets what joining left behind pass.
+    # Warm up for a second, until the effects of joining have passed.
     how = (f"rate={to.size.count(rate)}", *to.window(3.0))
     each: dict[str, Callable[[], Told]] = {
         "ours": lambda: to.ours("open", players, "game=eachecho", "each=1", *how),
@@ -234,7 +234,7 @@ def _paced(
 
 
 def _idle(to: Load) -> list[Figure]:
-    """A thousand come, at 32 at once, and do nothing."""
+    """A thousand players join, 32 at once, and stay idle."""
     players, how = to.size.count(1000), ("warmup=1", "secs=0.5")
     each: dict[str, Callable[[], Told]] = {
         "ours": lambda: to.ours("idle", players, *how),
@@ -251,7 +251,7 @@ def _idle(to: Load) -> list[Figure]:
         figures += [
             Figure(f"1,000 players in rooms, {name}", "MiB", per_thousand, memory),
             of_runs(
-                f"joins, {name}", "a second", runs, "joins_s", joins, at_least=True
+                f"joins, {name}", "per second", runs, "joins_s", joins, at_least=True
             ),
         ]
     if peer is not None:
@@ -268,16 +268,16 @@ def _idle(to: Load) -> list[Figure]:
 
 
 def _ten_thousand(to: Load) -> list[Figure]:
-    """Ten thousand idle players in one process: they stay."""
+    """Ten thousand idle players in one process: all stay connected."""
     players = to.size.count(10_000)
     to.say(f"rooms, {players} idle players")
-    # Longer than two rounds of pings: who would be lost is lost by then.
+    # Longer than two rounds of pings, so that lost players have been noticed.
     told = to.ours("idle", players, f"secs={to.size.seconds(45.0)}")
     return [of_runs("10,000 idle players, CPU", "% of a core", [told], "cpu", 5.0)]
 
 
 def _crowd(to: Load) -> list[Figure]:
-    """64 seats, 20 ticks a second, each seat its own view, 640 inputs a second."""
+    """64 seats, 20 ticks per second, each seat its own view, 640 inputs per second."""
     how = ("game=crowd", "seats=64", "rate=640", *to.window(4.0))
     found = _turns(
         to,
@@ -289,7 +289,7 @@ def _crowd(to: Load) -> list[Figure]:
     )
     return [
         of_runs(
-            f"64 seats, 20 ticks a second, each its own view, {name}",
+            f"64 seats, 20 ticks per second, each its own view, {name}",
             "% of a core",
             runs,
             "cpu",

@@ -13,16 +13,16 @@ from benchmarks.peers import Pyenet
 from benchmarks.play import DENSE
 from benchmarks.yardstick import Yardstick
 
-#: What they send, what it is called, its bar, and from how many networks it comes.
-#: A server judges so many hellos of each network and no more, so that the price of
-#: judging them is seen only when they come from many.
+#: What they send, its name, its bar, and from how many networks it comes. A server
+#: checks a limited number of hellos of each network, so the cost of checking shows only
+#: if they come from many.
 _KINDS = (
     ("junk", "junk datagram", 10.0, 16),
     ("hello", "ClientHello without cookie", 30.0, 2000),
     ("hello", "the same above its network's budget", None, 1),
     ("ticket", "ClientHello with unknown ticket", 60.0, 2000),
 )
-#: Datagrams a second of the slower attack.
+#: Datagrams per second of the slower attack.
 _PACE = 5000
 
 
@@ -57,6 +57,6 @@ def strangers(
     for _, name, bar, _ in _KINDS:
         figures.append(of_runs(name, "us CPU", floods[name], "cpu_us_each", bar))
         figures.append(
-            of_runs(f"{name}, {_PACE} a second", "us CPU", paced[name], "cpu_us_each")
+            of_runs(f"{name}, {_PACE} per second", "us CPU", paced[name], "cpu_us_each")
         )
     return yardstick.judge(figures)

@@ -1,4 +1,4 @@
-"""How long other rooms wait when one room's game does not come back, or fails."""
+"""How long other rooms wait when one room's game does not return, or fails."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from benchmarks.figures import Figure, Size
 from benchmarks.machine import Failed, build, load
 from benchmarks.rooms import Say, Told, a_node
 
-#: Seconds of play before the game is stuck, or fails.
+#: Seconds of play before the game loops, or fails.
 _BEFORE = 1.0
 _APART = "apartecho"
-#: What a game does meanwhile, and the one that does it.
+#: What a game does meanwhile, and which game.
 _CASES = (
-    ("no game loops for ever", None),
+    ("no game loops forever", None),
     # Interrupted after 1 s: see decision 0020.
-    ("one loops for ever", "stuckecho"),
-    ("one of isolated games loops for ever", _APART),
+    ("one loops forever", "stuckecho"),
+    ("one of isolated games loops forever", _APART),
     ("one raises", "raisingecho"),
     ("one has a state that cannot be sent", "unsendableecho"),
     ("one never moves its deadline on", "stayingecho"),
@@ -36,7 +36,7 @@ _GAMES = tuple(
 
 
 def stuck(size: Size, folder: Path, say: Say) -> list[Figure]:
-    """The worst wait of other rooms while one room's game loops for ever, or fails."""
+    """The worst wait of other rooms while one room's game loops forever, or fails."""
     roomload = build("roomload", folder, "ssl", "crypto")
     found: dict[str, list[float]] = {}
     for run in range(size.runs):
@@ -51,7 +51,7 @@ def stuck(size: Size, folder: Path, say: Say) -> list[Figure]:
 
 
 def _play(roomload: Path, players: int, game: str | None) -> Told:
-    """Play, and have a game do its worst meanwhile."""
+    """Play, and let a game misbehave meanwhile."""
     seconds = _BEFORE + 4.0
     with a_node(*_GAMES) as (node, port):
         wrong: list[Exception] = []
@@ -66,12 +66,12 @@ def _play(roomload: Path, players: int, game: str | None) -> Told:
         if game is not None:
             culprit.join(60)
         if wrong:
-            raise Failed(f"no game did its worst: {wrong[0]}")
+            raise Failed(f"no game misbehaved: {wrong[0]}")
     return told
 
 
 def _provoke(port: int, game: str, wrong: list[Exception]) -> None:
-    """Sit in a room alone, have its game fail, and wait for the room's end."""
+    """Join a room alone, let its game fail, and wait for the room's end."""
     try:
         with connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as line:
             for request in (
@@ -85,15 +85,15 @@ def _provoke(port: int, game: str, wrong: list[Exception]) -> None:
             time.sleep(_BEFORE)
             line.send('{"type": "action", "data": {"x": -1, "y": 0, "q": 0}}')
             reason = _await(line.recv, "room_closed")["reason"]
-            # A process that is not interrupted in time, on a busy machine, is killed.
+            # On a busy machine a process that is not interrupted in time is killed.
             if reason not in ("crashed", "lost" if game == _APART else ""):
-                raise Failed(f"the room is closed as {reason}")
+                raise Failed(f"the room was closed with {reason}")
     except (WebSocketException, TimeoutError, OSError, Failed) as error:
         wrong.append(error)
 
 
 def _await(receive: Callable[[float], Any], kind: str) -> Told:
-    """Wait until something of that kind is told, and give that."""
+    """Wait for a message of this kind, and return it."""
     give_up = time.monotonic() + 30.0
     while time.monotonic() < give_up:
         for told in json.loads(receive(30.0)):
@@ -101,5 +101,5 @@ def _await(receive: Callable[[float], Any], kind: str) -> Told:
                 data: Told = told["data"]
                 return data
             if told["type"] == "error":
-                raise Failed(f"the node says {told['error']}")
-    raise Failed(f"nothing is told of {kind}")
+                raise Failed(f"the node sent {told['error']}")
+    raise Failed(f"no message {kind} came")

@@ -1,4 +1,4 @@
-"""What was measured, written as tables into a page of the documentation."""
+"""Write figures as tables into a page of the documentation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _HEAD = """\
    :widths: 40 26 12 22
 
    * - What
-     - Median (least to most)
+     - Median (minimum to maximum)
      - Bar
-     - Reached
+     - Met
 """
-#: Units that say what a number is of, and those that do not, in the table's words.
+#: Units that name what they measure, and the short ones for bars.
 _SHORT = {"us CPU": "us", "ms CPU": "ms", "% of a core": "%"}
 
 
 def has_place(page: str, part: str) -> bool:
-    """Does a page say where this part's table goes?"""
+    """Does a page mark where this part's table goes?"""
     return _place(part).search(page) is not None
 
 
@@ -31,13 +31,12 @@ def write_table(
     page: str, part: str, figures: Iterable[Figure], machine: dict[str, Any]
 ) -> str:
     """
-    Put a part's figures in the place of those that stand in a page.
+    Replace a part's figures in a page.
 
-    Its place is between ``.. measured: PART`` and ``.. end of PART``.
+    They are between ``.. measured: PART`` and ``.. end of PART``; a page without these
+    lines is returned unchanged.
 
-    A page without such a place stays as it is.
-
-    :param machine: as `benchmarks.machine.describe` tells it.
+    :param machine: as `benchmarks.machine.describe` returns it.
     """
     table = _table(list(figures), machine)
     return _place(part).sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", page)
@@ -54,14 +53,14 @@ def _place(part: str) -> re.Pattern[str]:
 def _table(figures: list[Figure], machine: dict[str, Any]) -> str:
     runs = max(len(figure.runs) for figure in figures)
     slower = next((each.slower for each in figures if each.slower is not None), None)
-    told = (
+    heading = (
         f"{machine['date']}, {machine['system']}, Python {machine['python']}, "
         f"{machine['cores']} cores, load average {machine['load_average']} before it; "
         f"{'one run' if runs == 1 else f'{runs} runs'}"
     )
     if slower is not None:
-        told += f"; machine {slower:.2f} times slower than that of the bars"
-    return "\n".join((f"{told}:", "", _HEAD + "\n".join(map(_row, figures)), ""))
+        heading += f"; machine {slower:.2f} times slower than that of the bars"
+    return "\n".join((f"{heading}:", "", _HEAD + "\n".join(map(_row, figures)), ""))
 
 
 def _row(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""How fast this machine is, by what known servers of others do on it."""
+"""How fast this machine is, measured by the speed of other projects' servers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from benchmarks.figures import Figure, Size
 from benchmarks.machine import build, load
 from benchmarks.peers import Pyenet, running
 
-#: What they did a second where the bars were set, medians over quiet minutes and
-#: others: pyenet reliable and in the clear, Colyseus by broadcast, ``websockets``.
+#: Their inputs per second on the machine where the bars were set, medians over quiet
+#: and busy minutes: pyenet reliable and unencrypted, Colyseus by broadcast,
+#: ``websockets``.
 THERE = {"pyenet": 49_100.0, "Colyseus": 26_900.0, "websockets": 21_300.0}
-#: What depends on the machine's speed and nothing else.
-_UNITS = frozenset({"us CPU", "ms CPU", "% of a core", "us", "a second"})
+#: Units that depend on the machine's speed alone.
+_UNITS = frozenset({"us CPU", "ms CPU", "% of a core", "us", "per second"})
 
 
 def slowness(peer: str, here: list[float]) -> float:
     """
-    Tell how many times slower this machine is than that of the bars.
+    Return how many times slower this machine is than that of the bars.
 
-    :param here: what *peer* did a second in each run.
+    :param here: inputs per second of *peer* in each run.
     """
     return THERE[peer] / median(here)
 
 
 def on_this_machine(figures: list[Figure], slower: float) -> list[Figure]:
-    """Let each figure say also whether it meets its bar at this machine's speed."""
+    """Add to each figure whether it meets its bar at this machine's speed."""
     return [
         attrs.evolve(figure, slower=slower)
         if figure.bar is not None and figure.unit in _UNITS
@@ -41,9 +42,9 @@ def on_this_machine(figures: list[Figure], slower: float) -> list[Figure]:
 @attrs.frozen
 class Yardstick:
     """
-    Measures pyenet beside each of our runs, if it is here.
+    Measures pyenet with each of our runs, if it is installed.
 
-    :ivar told: what its load told about each of its runs.
+    :ivar told: the generator's report of each of its runs.
     """
 
     pyenet: Pyenet | None
@@ -52,7 +53,7 @@ class Yardstick:
     told: list[dict[str, Any]] = attrs.field(factory=list)
 
     def measure(self) -> None:
-        """Load it now, as long as ours is loaded."""
+        """Load it now, for as long as ours is loaded."""
         if self.pyenet is None:
             return
         enetload = self.folder / "enetload"
@@ -71,6 +72,6 @@ class Yardstick:
         return slowness("pyenet", [told["done_s"] for told in self.told])
 
     def judge(self, figures: list[Figure]) -> list[Figure]:
-        """Let figures of the same minutes say what they are at this machine's speed."""
+        """Add the verdicts at this machine's speed to figures of the same minutes."""
         slower = self.slower
         return figures if slower is None else on_this_machine(figures, slower)

@@ -70,7 +70,7 @@ class HelloTests(SynchronousTestCase):
 
     def test_silence(self) -> None:
         """
-        Ten seconds without a hello end the line, and the peer is told.
+        Ten seconds without a hello end the line, with a reason.
         """
         world = LobbyWorld()
         line = world.line()
@@ -84,7 +84,7 @@ class HelloTests(SynchronousTestCase):
 
     def test_slow_start(self) -> None:
         """
-        Who took nine seconds for a first byte has one left for a hello.
+        A peer that took nine seconds for its first byte has one left for a hello.
         """
         world = LobbyWorld()
         line = MemoryLine()
@@ -112,14 +112,14 @@ class HelloTests(SynchronousTestCase):
             [
                 "refused a hello from 127.0.0.9: unknown_player_key, "
                 "say hello with a name or credentials",
-                "sent 127.0.0.9 away: too many messages",
+                "disconnected 127.0.0.9: too many messages",
             ],
         )
         self.assertNotIn("log_failure", {key for event in logged for key in event})
 
     def test_idle(self) -> None:
         """
-        Who is known but wants nothing for ten minutes is sent away; who waits is not.
+        A player who is idle for ten minutes is disconnected; one who waits is not.
         """
         world = LobbyWorld()
         idle, _ = world.hello("ann")
@@ -147,7 +147,7 @@ class HelloTests(SynchronousTestCase):
 
     def test_newest_line_wins(self) -> None:
         """
-        The same player on a second line takes over; the first is told why.
+        The same player on a second line takes over; the first is sent the reason.
         """
         world = LobbyWorld()
         old, welcome = world.queued("ann", "duel")
@@ -163,7 +163,7 @@ class HelloTests(SynchronousTestCase):
 
     def test_key_is_not_guessable_or_shared(self) -> None:
         """
-        A public id, or any other text, is no key.
+        A public id, or any other text, isn't a key.
         """
         world = LobbyWorld()
         _, welcome = world.hello("ann")
@@ -173,7 +173,7 @@ class HelloTests(SynchronousTestCase):
 
     def test_shutdown(self) -> None:
         """
-        When the node stops, everybody is told and every line closed.
+        When the node stops, everybody is sent the reason and every line closed.
         """
         world = LobbyWorld()
         line, _ = world.hello("ann")
@@ -227,7 +227,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_flood(self) -> None:
         """
-        Who does not stop is sent away.
+        A player who does not stop is disconnected.
         """
         world = LobbyWorld(bounds=Bounds(rate=1.0, burst=5.0))
         line, _ = world.hello("ann")
@@ -264,7 +264,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_storage_does_not_answer(self) -> None:
         """
-        When storage is away players are told to try again, and the node lives.
+        When storage fails, players are asked to try again, and the node keeps running.
         """
         world = LobbyWorld(entries=BrokenEntries())
         line, _ = world.hello("ann")
@@ -313,7 +313,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_heard_out(self) -> None:
         """
-        Who says no more after its requests gets all answers, and then leaves.
+        A player who closes its half after requests gets all answers, and then leaves.
         """
         world = LobbyWorld(entries=SlowEntries())
         line, _ = world.hello("ann")
@@ -380,7 +380,7 @@ class OpenLineTests(SynchronousTestCase):
 
     def test_stays_at_match(self) -> None:
         """
-        A line that does not end at a match hears of the match's end too.
+        A line that does not end at a match is sent the match's end too.
         """
         world = LobbyWorld()
         lines: list[MemoryLine] = []

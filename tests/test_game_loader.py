@@ -17,7 +17,7 @@ class TooManyTeams(Teller):
 
 
 class Unsure(Teller):
-    """Says nothing that we know about absent players."""
+    """Has an invalid value for absent players."""
 
     absent = "perhaps"  # type: ignore[assignment]  # that is the point
 
@@ -69,7 +69,7 @@ class LoadGamesTests(SynchronousTestCase):
 
     def test_found_before(self) -> None:
         """
-        Whoever was told what is installed gets just that.
+        Given the installed games, the loader loads just these.
         """
         self.assertEqual(list(load_games((), ("vinom.games.maze:Maze",))), ["maze"])
         self.assertIn("vinom.games.maze:Maze", installed_games())
@@ -95,7 +95,7 @@ class LoadGamesTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         """
-        Each mistake is one sentence that says what is wrong.
+        Each mistake is reported in one sentence.
         """
         for spec, why in (
             ("maze", "must look like package.module:Class"),

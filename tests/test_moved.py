@@ -36,8 +36,8 @@ class MovedModulesTests(SynchronousTestCase):
 
     def test_old_path(self) -> None:
         """
-        An old path gives the very module of the new one, and one warning, which names
-        both and shows the line that has to be changed.
+        An old path gives the same module as the new one, and one warning, which names
+        both and shows the line to change.
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -68,7 +68,7 @@ class MovedModulesTests(SynchronousTestCase):
 
     def test_what_exists(self) -> None:
         """
-        A module that exists is never replaced, whatever the table says.
+        A module that exists is never replaced, even if the table lists it.
         """
         del sys.modules["vinom.errors"]
         with warnings.catch_warnings(record=True) as caught:
@@ -88,7 +88,7 @@ class MovedModulesTests(SynchronousTestCase):
 
     def test_new_path_fails(self) -> None:
         """
-        If the new path cannot be imported, the old one says why, each time.
+        If the new path cannot be imported, the old one reports why, each time.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

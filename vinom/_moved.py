@@ -1,4 +1,4 @@
-"""Old paths of modules that the manual showed: they work for one release more."""
+"""Old paths of modules that the manual showed, importable for one more release."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class MovedModules(Loader, MetaPathFinder):
     Import a module under its old path, with a `DeprecationWarning`.
 
     Comes after all other finders, so a module that exists is never looked for here.
-
-    :param moved: old path to new path.
     """
 
     def __init__(self, moved: Mapping[str, str]) -> None:
+        """
+        :param moved: old path to new path.
+        """
         self._moved = moved
 
     def find_spec(
@@ -37,7 +38,7 @@ class MovedModules(Loader, MetaPathFinder):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Find an old path, or an old package that is gone and that holds one."""
+        """Find an old path, or a removed package that contained one."""
         if fullname in self._moved:
             return ModuleSpec(fullname, self)
         if any(old.startswith(f"{fullname}.") for old in self._moved):
@@ -54,5 +55,5 @@ class MovedModules(Loader, MetaPathFinder):
 
 
 def keep_old_paths(moved: Mapping[str, str] = MOVED) -> None:
-    """Let the old paths be imported from now on."""
+    """Make the old paths importable from now on."""
     sys.meta_path.append(MovedModules(moved))

@@ -1,4 +1,4 @@
-"""The desk: where players say who they are, queue, and enter rooms."""
+"""The desk serves players' requests: hellos, the queue, and rooms."""
 
 from __future__ import annotations
 
@@ -29,20 +29,11 @@ from vinom.rooms.rooms import Rooms
 
 class Desk(Service):
     """
-    Hold every conversation of this node, whatever carries it.
+    Serve every conversation of this node, over TCP or WebSocket.
 
-    :param identity: finds out who says hello.
-    :param online: keeps who is here.
-    :param matchmaker: serves `Queue` and `Cancel`.
-    :param matches: knows what a player who comes back missed.
-    :param rooms: serves requests about rooms.
-    :param games: by the name players ask for.
-    :param clock: its seconds are those of the Unix epoch.
-    :param bounds: what one conversation may cost.
-    :param is_debugging: log each hello.
-    :ivar errors: how many players were refused something, by code.
-    :ivar hellos: conversations whose hello is due, until their time is over.
-    :ivar idle: all others, until it is time to see whether they are silent.
+    :ivar errors: how many requests were refused, by code.
+    :ivar hellos: conversations without a hello, until it is overdue.
+    :ivar idle: all others, until the next check for silence.
     """
 
     name = "desk"
@@ -61,6 +52,17 @@ class Desk(Service):
         *,
         is_debugging: bool = False,
     ) -> None:
+        """
+        :param identity: checks hellos, and finds the player.
+        :param online: lists the players who are connected.
+        :param matchmaker: serves `Queue` and `Cancel`.
+        :param matches: finds what a returning player missed.
+        :param rooms: serves requests about rooms.
+        :param games: by name.
+        :param clock: its seconds are those of the Unix epoch.
+        :param bounds: what one conversation may cost.
+        :param is_debugging: log each hello.
+        """
         self._identity, self._online = identity, online
         self._matchmaker, self._matches = matchmaker, matches
         self._rooms = rooms
@@ -77,26 +79,26 @@ class Desk(Service):
         return conversation
 
     def stopService(self) -> None:
-        """Send everybody the reason, and close their lines."""
+        """Send every player the reason, and close all lines."""
         Service.stopService(self)
         for conversation in tuple(self._conversations):
-            conversation.end(Refused(Code.SHUTDOWN, "the server stops"))
+            conversation.end(Refused(Code.SHUTDOWN, "the server is stopping"))
 
     def drain(self) -> Deferred[None]:
-        """Take no new matches and rooms. Fires when none is left."""
+        """Refuse new matches and rooms; the result comes when none is left."""
         drained = gatherResults([self._matches.drain(), self._rooms.drain()])
         return drained.addCallback(lambda _: None)
 
     def counts(self) -> dict[str, int]:
-        """Count lines and known players, for metrics."""
+        """Count open lines, and players who said hello, for metrics."""
         return {"lines": len(self._conversations), "players": len(self._online)}
 
-    # What conversations ask.
+    # Calls of conversations.
 
     async def greet(
         self, conversation: Conversation, hello: Hello
     ) -> tuple[Player, Welcome, list[Push]]:
-        """Find out who it is and what it missed."""
+        """Find who the player is and what they missed."""
         known = await self._identity.identify(hello, conversation.host)
         if not conversation.is_open:
             raise Refused(Code.TIMEOUT, "the line closed during the hello")
@@ -130,7 +132,7 @@ class Desk(Service):
         return player, welcome, news
 
     async def serve(self, player: Player, request: Request) -> Push:
-        """Answer a request of a known player."""
+        """Answer a request of a player who said hello."""
         match request:
             case Queue(game, options, loadout):
                 return await self._matchmaker.join(
@@ -156,7 +158,7 @@ class Desk(Service):
             self._leave(conversation.player.player_id, conversation)
 
     async def _news(self, player: Player) -> list[Push]:
-        """Find where a player who is back stands: in a match, a queue, or neither."""
+        """Find whether a returning player is in a match, in a queue, or in neither."""
         found = await self._matches.rejoin(player.player_id)
         if found is not None:
             return [found]

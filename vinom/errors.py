@@ -1,8 +1,8 @@
 """
 All errors that vinom raises on purpose, sorted by who must act.
 
-Nothing here depends on a protocol; `Code` is the one closed list of reasons that
-players, tools and logs get, over any protocol.
+Independent of protocols. `Code` is the closed list of reasons that players, tools and
+logs ever see.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ class Code(StrEnum):
     """
     Why something was refused. Closed: clients may switch on it.
 
-    The text beside each member is what the reference page prints.
+    The comment beside each member says what it means to the player.
     """
 
     BAD_MESSAGE = "bad_message"  #: not JSON, or not one of the messages
     BAD_FIELD = "bad_field"  #: a field is missing, of the wrong type or out of range
-    TOO_LONG = "too_long"  #: a message above the size limit; the line is closed
+    TOO_LONG = "too_long"  #: a message above the size limit; the connection is closed
     UNKNOWN_TYPE = "unknown_type"  #: no message has this type
     PROTOCOL_UNSUPPORTED = "protocol_unsupported"  #: see details min and max
     PLAINTEXT_REFUSED = "plaintext_refused"  #: use TLS on this address
     HELLO_FIRST = "hello_first"  #: say hello before anything else
-    HELLO_TWICE = "hello_twice"  #: this line already said hello
-    TIMEOUT = "timeout"  #: nothing was heard in time
+    HELLO_TWICE = "hello_twice"  #: this connection already said hello
+    TIMEOUT = "timeout"  #: nothing arrived in time; the connection is closed
     NAME_REFUSED = "name_refused"  #: empty, too long, or not printable
-    UNAUTHORIZED = "unauthorized"  #: credentials are wrong, expired or needed
+    UNAUTHORIZED = "unauthorized"  #: credentials are wrong, expired or required
     UNKNOWN_PLAYER_KEY = "unknown_player_key"  #: say hello with a name instead
     RATE_LIMITED = "rate_limited"  #: too many messages; see details retry_after
-    TOO_SLOW = "too_slow"  #: you do not read what you are sent; the line is closed
-    ORIGIN_REFUSED = "origin_refused"  #: the page's site may not use this node
+    TOO_SLOW = "too_slow"  #: you read too slowly; the connection is closed
+    ORIGIN_REFUSED = "origin_refused"  #: pages of this site may not use the server
     TOO_MANY_CONNECTIONS = "too_many_connections"  #: from this address
     UNKNOWN_GAME = "unknown_game"  #: see details games
     BAD_OPTIONS = "bad_options"  #: the game refuses these options
@@ -42,27 +42,27 @@ class Code(StrEnum):
     ALREADY_QUEUED = "already_queued"  #: cancel first
     NOT_QUEUED = "not_queued"  #: nothing to cancel
     ALREADY_IN_MATCH = "already_in_match"  #: one match at a time
-    REPLACED = "replaced"  #: the same player said hello on a newer line
-    DRAINING = "draining"  #: this node takes no new matches
-    BUSY = "busy"  #: no room now; see details retry_after
+    REPLACED = "replaced"  #: the same player said hello on a newer connection
+    DRAINING = "draining"  #: this server takes no new matches
+    BUSY = "busy"  #: the server is full or busy; see details retry_after
     UNAVAILABLE = "unavailable"  #: shared storage does not answer; try again
-    NO_SUCH_MATCH = "no_such_match"  #: it ended, or never was
+    NO_SUCH_MATCH = "no_such_match"  #: it has ended, or never existed
     NO_SUCH_PLAYER = "no_such_player"  #: not in this match or queue
-    # What rooms of the node answer.
-    NO_SUCH_ROOM = "no_such_room"  #: it closed, or never was
+    # Answers of rooms.
+    NO_SUCH_ROOM = "no_such_room"  #: it has closed, or never existed
     NOT_IN_ROOM = "not_in_room"  #: join it first
-    WHICH_ROOM = "which_room"  #: you are in several: say room_id
-    ALREADY_IN_ROOM = "already_in_room"  #: you are in it on this line
-    ROOM_FULL = "room_full"  #: every seat is taken; one may spectate
-    ROOM_STARTED = "room_started"  #: play has begun, and takes no newcomers
-    TOO_MANY_ROOMS = "too_many_rooms"  #: of yours, or of this node; see details limit
-    NOT_HOST = "not_host"  #: only the room's host may
-    NOT_SEATED = "not_seated"  #: spectators only watch
+    WHICH_ROOM = "which_room"  #: you are in several: give room_id
+    ALREADY_IN_ROOM = "already_in_room"  #: you are in it on this connection
+    ROOM_FULL = "room_full"  #: every seat is taken; you can spectate
+    ROOM_STARTED = "room_started"  #: play has begun, and nobody can join
+    TOO_MANY_ROOMS = "too_many_rooms"  #: of yours, or of this server; see details limit
+    NOT_HOST = "not_host"  #: only the room's host can do this
+    NOT_SEATED = "not_seated"  #: spectators can only watch
     NOT_NOW = "not_now"  #: see details: another state, or retry_after
     NO_BOT = "no_bot"  #: this game has no bot
     BAD_RESUME = "bad_resume"  #: wrong, used up or expired; join_room may help
-    # What a game server answers.
-    BAD_PACKET = "bad_packet"  #: a packet that breaks the layout
+    # Answers of game servers.
+    BAD_PACKET = "bad_packet"  #: the packet does not have the documented layout
     BAD_TOKEN = "bad_token"  #: forged, malformed or for another realm
     TOKEN_EXPIRED = "token_expired"  #: ask the lobby for a new one
     TOKEN_USED = "token_used"  #: resume with the resume token, or ask the lobby
@@ -70,13 +70,13 @@ class Code(StrEnum):
     WRONG_SEAT = "wrong_seat"  #: the ticket of this connection is for another seat
     SEAT_TAKEN = "seat_taken"  #: a newer connection holds this seat
     BAD_ACTION = "bad_action"  #: not an action of this game
-    REJECTED = "rejected"  #: the game said no; see details reason
+    REJECTED = "rejected"  #: the rules forbid this action; see details reason
     # Why a match is over.
     FINISHED = "finished"  #: played to its end
-    VOID = "void"  #: too few came; those present are queued again
+    VOID = "void"  #: too few players came; those who did are queued again
     CRASHED = "crashed"  #: the game failed
-    LOST = "lost"  #: its game server died
-    ABANDONED = "abandoned"  #: every player left, or stayed away too long
+    LOST = "lost"  #: its game server failed
+    ABANDONED = "abandoned"  #: every player left, or was away for too long
     KICKED = "kicked"  #: an operator, or the host of the room, removed the player
     ENDED = "ended"  #: an operator ended the match
     TIME_LIMIT = "time_limit"  #: it ran beyond its game's limit
@@ -94,7 +94,7 @@ class PeerError(VinomError):
 
 class Refused(VinomError):
     """
-    A player's request is not allowed now: send the reason, and stay connected.
+    A player may not have what it asked for: answer so, and keep the connection.
 
     :ivar code: the reason, from the closed list.
     :ivar message: the reason, as a text.
@@ -119,10 +119,10 @@ class Refused(VinomError):
 
 class Rejected(VinomError):
     """
-    The rules of a game forbid an action; the state stays as it was.
+    The rules forbid an action; the state does not change.
 
     :ivar code: the game's own short reason, for example ``"wall"``.
-    :ivar message: the reason, as a text.
+    :ivar message: one sentence for people.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -138,7 +138,7 @@ class Rejected(VinomError):
 
 
 class Unreadable(VinomError):
-    """A stored state or file has a format that this version cannot read."""
+    """This version cannot read the format of a stored state or file."""
 
 
 class Misconfigured(VinomError):
@@ -154,10 +154,10 @@ class StoreUnavailable(VinomError):
 
 
 class NoCapacity(VinomError):
-    """No game server is available; wait for one, or try again later."""
+    """No game server is free; wait for one, or try again later."""
 
 
-#: With "key", an invalid key of the map at this path.
+#: msgspec writes "`key` in" when a key of the map at this path is wrong.
 _FIELD_AT = re.compile(r"at (?:`key` in )?`\$\.?([^`]*)`$")
 _FIELD_NAMED = re.compile(r"(?:required|unknown) field `([^`]*)`")
 

@@ -3,10 +3,10 @@ What a game author writes: one small pure class.
 
 A game has no clock, no I/O and no randomness of its own. States are frozen
 attrs classes (or frozen msgspec structs) that hold numbers, strings, tuples
-and other such classes; never lists, sets or dicts. Chance is a value that is
-carried in the state and never enters a view. Therefore a game is tested
-without a network, moves between processes, and replays to the same states,
-always. ``vinom check package.module:Class`` proves it.
+and other such classes; never lists, sets or dicts. Chance is a value: keep it
+in the state, and never show it in a view. You can therefore test a game
+without a network, it can move between processes, and it always replays to the
+same states. ``vinom check package.module:Class`` checks this.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _MASK = (1 << 64) - 1
 @attrs.frozen
 class Chance:
     """
-    A seeded source of chance, as a value: each draw returns the next source.
+    A seeded source of random numbers, as a value: each draw returns the next source.
 
-    The generator is SplitMix64 (Steele, Lea, Flood 2014): good enough for
-    games, small enough to travel in a checkpoint, not for secrets.
+    The generator is SplitMix64 (Steele, Lea, Flood 2014): good enough for games and
+    small enough for a checkpoint. Don't use it for secrets.
 
-    :ivar word: the generator's position, 64 bits.
+    :ivar word: the state of the generator, 64 bits.
     """
 
     word: int = attrs.field(
@@ -55,7 +55,7 @@ class Chance:
     )
 
     def draw(self) -> tuple[int, Chance]:
-        """Draw 64 random bits."""
+        """Draw 64 random bits; returns them and the next source."""
         word = (self.word + 0x9E3779B97F4A7C15) & _MASK
         z = word
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -64,7 +64,8 @@ class Chance:
 
     def below(self, limit: int) -> tuple[int, Chance]:
         """
-        Draw an integer in ``[0, limit)``, each equally likely.
+        Draw an integer from 0 to ``limit - 1``, each equally likely; returns it and the
+        next source.
 
         :raises ValueError: ``limit`` is not positive.
         """
@@ -77,7 +78,10 @@ class Chance:
                 return bits % limit, chance
 
     def shuffled(self, items: Sequence[Any]) -> tuple[tuple[Any, ...], Chance]:
-        """Draw an order of *items*, each equally likely (Fisher-Yates)."""
+        """
+        Draw an order of *items*, each equally likely (Fisher-Yates); returns it and the
+        next source.
+        """
         order, chance = list(items), self
         for last in range(len(order) - 1, 0, -1):
             pick, chance = chance.below(last + 1)
@@ -86,22 +90,22 @@ class Chance:
 
 
 class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """A game that has nothing to choose."""
+    """The options of a game that has none."""
 
 
 class NoLoadout(Struct, frozen=True, forbid_unknown_fields=True):
-    """A game to which players bring nothing."""
+    """The loadout of a game to which players bring nothing."""
 
 
 @attrs.frozen
 class Seat:
     """
-    One place at the table, as a game sees it.
+    One seat at the table.
 
     :ivar name: what other players see.
-    :ivar loadout: what the player brought, validated by the game's type.
-    :ivar team: 0-based; ``None`` in a game without `Game.teams`. Planned with
-        the match, or else dealt in seat order to the team that is smallest.
+    :ivar loadout: what the player brought: a `Game.loadout`.
+    :ivar team: 0-based; ``None`` in a game without `Game.teams`. The match sets it;
+        otherwise seats join the smallest team, in the order of their numbers.
     """
 
     name: str
@@ -114,10 +118,10 @@ class Table:
     """
     What a game starts from.
 
-    :ivar seats: the places; a seat's number is its index here.
-    :ivar host: the number of the seat that may change the table.
-    :ivar options: validated by the game's type.
-    :ivar chance: put what is left of it into the state.
+    :ivar seats: a seat's number is its index here.
+    :ivar options: a `Game.options`.
+    :ivar chance: draw from it, and keep the next source in the state.
+    :ivar host: the number of the host's seat, if the game gives the host any rights.
     """
 
     seats: tuple[Seat, ...]
@@ -129,11 +133,11 @@ class Table:
 @attrs.frozen
 class Event:
     """
-    Something that happened once, and reaches its players reliably.
+    Something that happened once; it is delivered reliably and in order.
 
     :ivar kind: what clients switch on, for example ``"rolled"``.
-    :ivar data: JSON-like facts about it; whole and never changed later.
-    :ivar to: the only seat that may see it; ``None`` is everybody.
+    :ivar data: facts about it, as JSON; don't change it later.
+    :ivar to: the only seat that may see it; ``None`` shows it to everyone.
     """
 
     kind: str
@@ -143,7 +147,12 @@ class Event:
 
 @attrs.frozen
 class Step(Generic[S]):
-    """A next state and what happened on the way to it."""
+    """
+    The next state, with the events that led to it.
+
+    :ivar state: the next state.
+    :ivar events: in the order in which they happened.
+    """
 
     state: S
     events: tuple[Event, ...] = ()
@@ -155,7 +164,7 @@ class Outcome:
     How a round ended.
 
     :ivar round: 1 for the first.
-    :ivar places: seats that share first place, then second, and so on.
+    :ivar places: the seats that share first place, then second place, and so on.
     :ivar scores: one per seat.
     """
 
@@ -166,44 +175,44 @@ class Outcome:
 
 class Game(Generic[S, A]):
     """
-    The rules of one game: only `start`, `act` and `view` are mandatory.
+    The rules of one game: only `start`, `act` and `view` are required.
 
-    ``now`` is match time in seconds: it starts at 0 when play starts and
-    stops while nobody could play. Seats are numbered from 0.
+    ``now`` is match time in seconds: it starts at 0 when play begins, and stops while
+    no player is connected. Seats are numbered from 0.
 
-    :cvar name: how players ask for it; the class name in lower case if unset.
-    :cvar actions: a msgspec struct, or a union of tagged ones.
+    :cvar name: the name in requests; by default the class name in lower case.
+    :cvar actions: a msgspec struct, or a union of tagged structs.
     :cvar options: a msgspec struct with a default for every field.
     :cvar loadout: a msgspec struct with a default for every field.
-    :cvar seats: fewest and most players.
-    :cvar teams: how many; ``None`` is none, and every seat's team is ``None``.
-    :cvar late_join: may seats be added after the start? Rooms of the node then begin
-        with the fewest seats, and call `joined` for each newcomer.
-    :cvar tick_hz: fixed steps a second; 0 moves only on inputs and deadlines.
-    :cvar schema: version of the state's shape; a recording is replayed only by
-        the schema that it was made with.
-    :cvar durability: "ahead": kept elsewhere before anyone sees it; "behind":
-        soon after. Declared for checkpoints; so far none are made.
-    :cvar absent: what happens to a seat while it is dropped. "wait": nothing.
-        "bot": `bot` acts for it while somebody else plays. "forfeit": it is
-        given up, and `left` called, when it was away for too long.
-    :cvar bot_seconds: with "bot": match time from the drop to the bot's first
-        action, and from each to the next, seconds; at least 0.05.
-    :cvar forfeit_seconds: with "forfeit": how long a seat may be away without a
-        break before it is given up, seconds; these pass even while match time
-        stops.
-    :cvar shared: names of state fields that several audiences may see though
-        the public may not; ``vinom check`` takes others for a leak.
-    :cvar states: what players are sent. "latest": what came together makes one
-        state. "every": each change by an action is one. Over UDP a state can still
-        get lost, and then only a newer one comes.
-    :cvar isolate: play rooms of the node in game processes of their own, so that
-        whatever this game does to its process ends its own rooms alone; the node
-        relays, which costs each action about as much again.
-    :cvar grace_seconds: how long a place in a room of the node is kept for a player
-        whose connection was lost; ``None`` is what the node says (15 minutes).
+    :cvar seats: the fewest and the most players.
+    :cvar teams: how many; ``None`` for none: then every seat's team is ``None``.
+    :cvar late_join: may players join after the start? Rooms then begin with the fewest
+        players, and call `joined` for each newcomer.
+    :cvar tick_hz: fixed steps per second; with 0 the state changes on actions and
+        deadlines only.
+    :cvar schema: version of the state's format; only the same version replays a
+        recording.
+    :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon
+        after. Reserved for checkpoints, which do not exist yet.
+    :cvar absent: what happens to a seat whose player has lost the connection. "wait":
+        nothing. "bot": `bot` acts for it while another player is connected. "forfeit":
+        after `forfeit_seconds` it is given up, and `left` is called.
+    :cvar bot_seconds: with "bot": match time from the loss of the connection to the
+        bot's first action, and between its actions, seconds; at least 0.05.
+    :cvar forfeit_seconds: with "forfeit": how long a player may be away without a
+        break, seconds of real time, also while match time stops.
+    :cvar shared: names of state fields that several audiences may see although the
+        public may not; ``vinom check`` reports any other such field as a leak.
+    :cvar states: which states are sent to players. "latest": one for all actions that
+        arrive together. "every": one for each action. Over UDP a state can still get
+        lost; then only a newer one arrives.
+    :cvar isolate: run rooms of this game in separate game processes, so that a crash
+        ends only rooms of this game; the server relays their messages, which about
+        doubles the cost of each action.
+    :cvar grace_seconds: how long a room keeps the seat of a player whose connection was
+        lost; ``None`` uses the server's setting (15 minutes).
     :cvar linger: how long the room stays after the last round, seconds.
-    :cvar time_limit: longest match, seconds of match time; the room ends then.
+    :cvar time_limit: the longest match, seconds of match time; then the room closes.
     """
 
     name: ClassVar[str] = ""
@@ -227,97 +236,113 @@ class Game(Generic[S, A]):
     time_limit: ClassVar[float] = 3600.0
 
     def start(self, table: Table) -> S | Step[S]:
-        """Lay the table."""
+        """Return the first state of a match, or of a room, with these players."""
         raise NotImplementedError(f"{type(self).__name__} must define start()")
 
     def act(self, s: S, seat: int, action: A, now: float) -> S | Step[S]:
         """
         Apply one player's action.
 
+        :param s: the state before.
+        :param seat: who acts.
+        :param action: one of `actions`, already decoded.
+        :param now: match time, seconds.
         :raises Rejected: the rules forbid it; nothing changes.
         """
         raise NotImplementedError(f"{type(self).__name__} must define act()")
 
     def view(self, s: S, audience: Hashable) -> Any:
-        """Show the state to an *audience*: a msgspec struct."""
+        """
+        Return what an audience may see of the state: a msgspec struct.
+
+        :param audience: one of the keys that `audience` returns.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define view()")
 
     def deadline(self, s: S) -> float | None:
-        """Name the next match time at which `advance` is due."""
+        """Return the next match time at which to call `advance`; ``None`` for never."""
         return None
 
     def advance(self, s: S, now: float) -> S | Step[S]:
-        """Time has come to the `deadline`; the new one must be later."""
+        """The `deadline` has come; the next deadline must be later."""
         return s
 
     def tick(self, s: S, inputs: tuple[tuple[int, A], ...], n: int) -> S | Step[S]:
-        """Advance by one fixed step; *inputs* came since step ``n - 1``."""
+        """
+        Advance by one fixed step.
+
+        :param inputs: the actions since the last step, each with its seat.
+        :param n: the number of this step.
+        """
         return s
 
     def joined(self, s: S, seat: int, now: float, newcomer: Seat) -> S | Step[S]:
         """
-        A new seat came after the start; see `late_join`.
+        A player joined after the start; see `late_join`.
 
-        Its number is the next one, or one that was given up before.
-
-        :param newcomer: as the table shows those who were there at the start.
+        :param seat: the next number, or that of a seat that was given up.
+        :param newcomer: the same as in `Table.seats` for the first players.
         """
         return s
 
     def dropped(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A seat lost its connection; it may come back. See `absent`."""
+        """A player lost its connection, and may return. See `absent`."""
         return s
 
     def returned(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A dropped seat came back."""
+        """A player whose connection was lost has returned."""
         return s
 
     def left(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A seat is gone for good: its player left, or was away for too long."""
+        """A player is gone for good: it left, or was away for too long."""
         return s
 
     def setup(self, s: S) -> Any:
-        """Show the part of the view that never changes; it is sent once."""
+        """Return the part of the view that never changes; it is sent once."""
         return None
 
     def audience(self, s: S, seat: int | None) -> Hashable:
         """
-        Name what a seat may see: seats with equal keys share one view.
+        Return a key for what a seat may see: seats with equal keys share one view.
 
-        A spectator is ``None``. So far nobody watches but replays, and the view
-        hash that ends a match is of the spectators' view.
+        :param seat: ``None`` for spectators and replays, whose view also makes the
+            hash at the end of a match.
         """
         return "all"
 
     def outcome(self, s: S) -> Outcome | None:
         """
-        Tell how the latest round ended; ``None`` while it is played.
+        Return how the latest round ended; ``None`` while it is being played.
 
-        The next round needs a higher `Outcome.round`, or nobody is told of it.
+        The next round needs a higher `Outcome.round`, or its end is not announced.
         """
         return None
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> A | None:
         """
-        Choose an action from what *seat* may see; ``None`` is to wait.
+        Choose an action from what *seat* may see; ``None`` waits.
 
-        *view* and *setup* are what a client has decoded from MessagePack:
-        dicts, lists, strings and numbers. Besides for dropped seats (`absent`)
-        it is asked by clients that play by themselves, such as ``vinom bots``.
+        It plays for bots that players add, for seats that lost their connection (see
+        `absent`), and in ``vinom bots``. Its action is checked like a player's, and
+        `act` may reject it. If it raises an error, or returns something that is not an
+        action, the server logs that, and the seat waits until its player has returned
+        and left again. Recordings replay without the bot.
 
-        What it answers is checked like a player's action, and may be refused by
-        `act`. If it raises, or answers what is no action, the log tells and
-        the dropped seat waits until its player has come back and left again.
-        *chance* is not the game's own, and recordings replay without the bot.
+        :param view: the view as a client decodes it from MessagePack: dicts, lists,
+            strings and numbers.
+        :param chance: the bot's own, independent of the game's.
+        :param setup: like *view*, for what `setup` returned.
         """
         return None
 
     def migrate(self, old: Any, schema: int) -> S:
         """
-        Read a state that an older version of this game wrote.
+        Convert a state that an older version of this game stored.
 
-        Declared for checkpoints; so far nobody calls it.
+        Reserved for checkpoints, which do not exist yet; nothing calls it.
 
-        :raises Unreadable: this version cannot.
+        :param old: the stored state.
+        :param schema: the `schema` it was stored with.
+        :raises Unreadable: this version cannot convert it.
         """
         raise Unreadable(f"no migration from schema {schema}")

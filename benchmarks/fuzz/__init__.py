@@ -1,1 +1,1 @@
-"""Fuzz everything that reads bytes of others; see docs/reference/attacks.rst."""
+"""Fuzz everything that reads bytes of peers; see docs/reference/attacks.rst."""

@@ -1,8 +1,8 @@
 """
 ``python -m benchmarks.fuzz``: every target for a while, from its kept corpus.
 
-What is found is written to the current directory and said at the end. With
-``--keep`` the corpora take what is new and reaches further, a few dozen at most.
+Findings are written to the current directory and listed at the end. With ``--keep``
+the corpora get new inputs that reach further, a few dozen at most.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from benchmarks.fuzz.least import least
 from benchmarks.fuzz.targets import TARGETS
 
 CORPORA = Path(__file__).parent / "corpora"
-#: Inputs kept for each target at most.
+#: Most inputs to keep for each target.
 _KEPT = 40
 #: Longest input, bytes: a datagram, a line.
 _LONGEST = 2100
 
 
 def _run(name: str, *arguments: str) -> int:
-    """Give one target to libFuzzer; its exit code."""
+    """Run libFuzzer on one target; return its exit code."""
     program = [sys.executable, "-m", "benchmarks.fuzz.run", name]
     return subprocess.call([*program, f"-max_len={_LONGEST}", *arguments])
 
@@ -68,7 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="add to the corpora")
     options = parser.parse_args(argv)
     if unknown := set(options.targets) - set(TARGETS):
-        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+        parser.error(
+            f"unknown targets: {', '.join(sorted(unknown))}; choose from "
+            f"{', '.join(TARGETS)}"
+        )
     bad = [
         name
         for name in options.targets or TARGETS

@@ -1,7 +1,7 @@
 """
-What is fuzzed of WebSockets, and of the rooms behind them.
+Fuzz targets of WebSockets, and of the rooms behind them.
 
-As in `benchmarks.fuzz.targets`: what a target asserts is a promise of the code.
+As in `benchmarks.fuzz.targets`, each assertion is a promise of the code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from websockets.http11 import Request
 from websockets.streams import StreamReader
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
+from tests.support.websocket_lines import hear_by_line
 from tests.support.websocket_net import handshake
 from tests.support.websockets import frame, read_frames
 from vinom.conversation.conversation import Bounds
@@ -30,7 +31,6 @@ from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
 from vinom.lines.ws.handshake import accept_handshake, read_plain_handshake
-from vinom.lines.ws.stream import WebSocketStream
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Told
 
@@ -41,7 +41,7 @@ _PATH = b"/ws"
 
 @attrs.frozen
 class _Heard:
-    """What came of a client's bytes."""
+    """The results of a client's bytes."""
 
     messages: list[bytes]
     said: list[tuple[int, bytes]]
@@ -51,31 +51,24 @@ class _Heard:
 def _listen(
     parts: list[bytes], is_short_cut: bool, extensions: tuple[Extension, ...]
 ) -> _Heard:
-    stream = WebSocketStream(_LIMIT, extensions, is_short_cut)
-    messages, sent = [], b""
-    for part in parts:
-        messages += stream.receive(part)
-        sent += b"".join(stream.outbox)
-        stream.outbox.clear()
-        assert len(stream._held) < _LIMIT + 14, "it keeps more than a frame"
+    messages, sent, is_over = hear_by_line(parts, _LIMIT, is_short_cut, extensions)
     assert all(len(message) <= _LIMIT for message in messages)
     for message in messages:
         message.decode()
     said = [(int(one.opcode), bytes(one.data)) for one in read_frames(sent)]
     farewells = [number for number, (code, _) in enumerate(said) if code == 8]
-    assert farewells in ([], [len(said) - 1]), "something after the farewell"
+    assert farewells in ([], [len(said) - 1]), "a message after the close frame"
     if farewells:
-        # Its words may depend on how much was there; its number may not.
+        # Its text may depend on how much had arrived; its code may not.
         said[-1] = 8, said[-1][1][:2]
-    return _Heard(messages, said, stream.is_over)
+    return _Heard(messages, said, is_over)
 
 
 def websocket(data: bytes) -> None:
     """
     Frames: whole, in pieces, and without the short cut.
 
-    The first byte says in pieces of how many bytes, and whether compression was
-    agreed on.
+    The first byte is the size of the pieces, and whether compression was negotiated.
     """
     first, data = data[0] if data else 0, data[1:]
     size = (first & 0x7F) + 1
@@ -87,12 +80,12 @@ def websocket(data: bytes) -> None:
 
 
 def _deflate() -> PerMessageDeflate:
-    """What handshakes agree on; both ends are alike."""
+    """Make what handshakes negotiate; both ends are alike."""
     return PerMessageDeflate(True, True, 12, 12)
 
 
 def plain_handshake(data: bytes) -> None:
-    """The short way in: it lets nobody in whom the long one would not."""
+    """The short way in admits nobody whom the long one would refuse."""
     found = read_plain_handshake(_PATH, data)
     if found is None:
         return
@@ -109,17 +102,17 @@ def plain_handshake(data: bytes) -> None:
 
 
 def _result(parsing: Generator[None, None, Any]) -> Any:
-    """Give what a parser of ``websockets`` makes of all that is there."""
+    """Return what a parser of ``websockets`` makes of complete data."""
     try:
         next(parsing)
     except StopIteration as done:
         return done.value
-    raise AssertionError("half of it is missing")
+    raise AssertionError("the data is incomplete")
 
 
-#: What a line of a talk begins with if Bob says it: JSON does not mind.
+#: A line of a talk begins with this if Bob sends it: JSON allows it.
 _BOB = b"\t"
-#: What stands in a talk for the secret of one's own last place, and of the other's.
+#: Stand in a talk for the secret of the sender's own last place, and of the other's.
 _OWN, _OTHERS = b"RESUME", b"STOLEN"
 _GAMES: dict[str, Game[Any, Any]] = {
     "arena": Arena(),
@@ -128,15 +121,15 @@ _GAMES: dict[str, Game[Any, Any]] = {
     "owedrahn": OweDrahn(),
     "tictactoe": TicTacToe(),
 }
-#: Nobody is sent away for talking fast: that is tested elsewhere.
+#: No limit on messages per second: that is tested elsewhere.
 _PATIENT = Bounds(rate=1e6, burst=1e6, actions=1e6)
 
 
 class _Player:
     """
-    Somebody who hears.
+    A player who reads every message.
 
-    :ivar resume: the secret of the place that it had last.
+    :ivar resume: the resume secret of its last seat.
     """
 
     def __init__(self, world: LobbyWorld, name: str) -> None:
@@ -146,12 +139,12 @@ class _Player:
         self.begin()
 
     def begin(self) -> None:
-        """Come, with a line of its own."""
+        """Connect, on a new line."""
         self.line: MemoryLine = self._world.hello(self._name)[0]
         self._versions.clear()
 
     def listen(self) -> None:
-        """Check what was said."""
+        """Check the messages that came."""
         for said in self.line.heard():
             kind, data = said["type"], said.get("data", {})
             told = decode_answer(json.dumps(said).encode())
@@ -187,9 +180,10 @@ def _nothing_logged() -> Iterator[None]:
 
 def room_messages(data: bytes) -> None:
     """
-    What two say to a node and its rooms, a line each; an empty one is a second.
+    Messages of two players to a node and its rooms, one per line; an empty line means a
+    second passes.
 
-    At the end both leave, and nothing must be left of it.
+    At the end both leave, and nothing must be left.
     """
     with _nothing_logged():
         world = LobbyWorld(games=_GAMES, bounds=_PATIENT)
@@ -235,7 +229,7 @@ _TALK = (
     b'{"type":"action","id":1,"seen":1,"data":{"type":"place","row":0,"col":0}}\n'
     b'\t{"type":"action","id":1,"room_id":"r","data":{"type":"place","row":1,"col":1}}\n'
 )
-#: Each target, with inputs to begin from.
+#: Each target, with its first inputs.
 CONNECTION_TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "websocket": (
         websocket,

@@ -1,4 +1,4 @@
-"""Choose few inputs that reach as much code as many."""
+"""Choose few inputs that reach as much code as many do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Arc = tuple[str, int, int]
 
 
 def arcs_of(target: Callable[[bytes], None], data: bytes) -> set[Arc]:
-    """Run a target; gives each step from line to line that it made in vinom."""
+    """Run a target; return each step from line to line that it made in vinom."""
     arcs: set[Arc] = set()
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
@@ -43,7 +43,7 @@ def least(
     """
     Keep inputs that together make the steps of all of them, short ones if possible.
 
-    If those are more than *most*, keep the ones that make the most steps together.
+    If these are more than *most*, keep those that make the most steps together.
     """
     seen: set[Arc] = set()
     kept: dict[bytes, set[Arc]] = {}

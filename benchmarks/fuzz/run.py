@@ -11,7 +11,7 @@ with atheris.instrument_imports(include=["vinom"]):
 
 
 def main() -> None:
-    """Fuzz until libFuzzer has had enough."""
+    """Fuzz until libFuzzer ends."""
     target, _ = TARGETS[sys.argv.pop(1)]
     atheris.Setup(sys.argv, target)
     atheris.Fuzz()

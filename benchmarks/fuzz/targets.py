@@ -1,9 +1,9 @@
 """
-What is fuzzed: functions of bytes that must not fail.
+Fuzz targets: functions of bytes that must not fail.
 
-Only the errors that peers earn are allowed out of a parser. What a target asserts
-beside that is a promise of the code under it. Nothing here needs atheris, so that
-tests can run the kept corpora.
+A parser may raise only the errors that mean a peer's mistake. Each other assertion of
+a target is a promise of its code. Nothing here needs atheris, so that tests can run
+the kept corpora.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PAYLOAD = 1163
 
 
 def admission(data: bytes) -> None:
-    """A stranger's datagram; and again with the cookie that it was given."""
+    """A stranger's datagram; and again with the cookie from the answer."""
     judge = Admission(_DOMAIN, 0.0, entropy=random.Random(1).randbytes)
     judge.add_ticket(Ticket(_LABEL, "m1", 0, 60.0))
     verdict = judge.judge(data, _ADDRESS, 1.0)
@@ -59,7 +59,7 @@ def admission(data: bytes) -> None:
 
 
 def _with_cookie(hello: bytes, answer: bytes) -> bytes:
-    """Say it again, as message 1, with the answer's cookie."""
+    """Send it again, as message 1, with the answer's cookie."""
     cookie = answer[records.RECORD_HEADER + records.HANDSHAKE_HEADER + 2 :]
     start = records.RECORD_HEADER + records.HANDSHAKE_HEADER
     body = hello[start:_COOKIE] + cookie + hello[_COOKIE + 1 :]
@@ -95,7 +95,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 
 def player_packets(data: bytes) -> None:
-    """What a player sends to a game server: one packet, and a conversation."""
+    """Packets of a player to a game server: one, and a conversation."""
     with suppress(PeerError):
         read_player(data)
     link, now, acted = SeatLink(_PAYLOAD, 0.0), 0.0, [0]
@@ -116,7 +116,7 @@ def player_packets(data: bytes) -> None:
 
 
 def server_packets(data: bytes) -> None:
-    """What a game server sends to a player."""
+    """Packets of a game server to a player."""
     with suppress(PeerError):
         read_server(data)
     link, now = PlayerLink(_PAYLOAD, token="t", now=0.0), 0.0
@@ -131,7 +131,7 @@ def server_packets(data: bytes) -> None:
 
 
 def control_frames(data: bytes) -> None:
-    """What arrives on a control link, from either end, in two pieces."""
+    """Bytes on a control link, from either end, in two pieces."""
     for decode in (control.decode_to_node, control.decode_to_server):
         with suppress(PeerError):
             decode(data)  # type: ignore[operator]  # two functions of bytes
@@ -176,7 +176,7 @@ def _request(line: bytes) -> None:
     try:
         asked = catalogue.decode_request(line)
     except Refused as refusal:
-        # It can be said to the player, whatever it was.
+        # Any refusal can be sent to the player.
         envelope.encode_failure(refusal.code, refusal.message, refusal.details)
     else:
         again = envelope.encode_request(asked.request, asked.id)
@@ -188,7 +188,7 @@ def _packets(*packets: bytes) -> bytes:
 
 
 def _hello() -> bytes:
-    """A ClientHello of OpenSSL's shape, with a good ticket."""
+    """A ClientHello of OpenSSL's shape, with a valid ticket."""
     name = f"{_LABEL}.{_DOMAIN}".encode()
     entry = b"\0" + len(name).to_bytes(2) + name
     listed = len(entry).to_bytes(2) + entry
@@ -200,7 +200,7 @@ def _hello() -> bytes:
     return b"\x16\xfe\xff" + bytes(8) + len(message).to_bytes(2) + message
 
 
-#: Each target, with inputs to begin from.
+#: Each target, with its first inputs.
 TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "admission": (admission, (_hello(),)),
     "records": (record, (_hello(), b"\x15\xfe\xfd" + bytes(9) + b"\x02\x02\x28")),

@@ -1,4 +1,4 @@
-"""Room echo that fails at an input at a negative place, each in another way."""
+"""Room echoes that fail at an input with a negative place, each in another way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vinom.games.roomecho import EchoState, Place, RoomEcho
 
 
 class RaisingEcho(RoomEcho):
-    """It raises."""
+    """The game raises."""
 
     name = "raisingecho"
 
@@ -21,18 +21,18 @@ class RaisingEcho(RoomEcho):
 
 
 class UnsendableEcho(RoomEcho):
-    """Its state cannot be sent."""
+    """The game's state cannot be sent."""
 
     name = "unsendableecho"
 
     def view(self, s: EchoState, audience: Hashable) -> dict[str, Any]:
-        """Show everybody, or what no format knows."""
+        """Show everybody, or an object that no format can encode."""
         shown = super().view(s, audience)
         return shown | {"why": object()} if _is_negative(s) else shown
 
 
 class StayingEcho(RoomEcho):
-    """Its deadline never moves on."""
+    """The game's deadline never moves."""
 
     name = "stayingecho"
 
@@ -41,7 +41,7 @@ class StayingEcho(RoomEcho):
         return 0.0 if _is_negative(s) else None
 
     def advance(self, s: EchoState, now: float) -> EchoState:
-        """Change, so that one could think something happened."""
+        """Change the state, as if something had happened."""
         return EchoState(s.v + 1, s.p)
 
 

@@ -1,7 +1,7 @@
 """
-A crowd: up to 64 walk on one field, twenty steps a second, in fog.
+A crowd: up to 64 walk on one field, twenty steps per second, in fog.
 
-Each seat is shown who is near it, so each has its own view at every step.
+Each seat sees the players near it, so each has its own view at every step.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 from benchmarks.games.roomtick import RoomTick, TickState, Walker
 from vinom.game import Table
 
-#: How far one sees, along each side; the field has 10,000.
+#: How far a player sees in each direction; the field is 10,000 wide.
 _SIGHT = 1500
 
 
 class Crowd(RoomTick):
-    """The rules: go there, and see who is near."""
+    """The rules: walk to a place, and see the players near it."""
 
     name = "crowd"
     seats = (1, 64)
 
     def start(self, table: Table) -> TickState:
-        """Begin with everybody somewhere else."""
+        """Begin with everybody at another place."""
         return TickState(
             0,
             tuple(
@@ -34,11 +34,11 @@ class Crowd(RoomTick):
         )
 
     def audience(self, s: TickState, seat: int | None) -> Hashable:
-        """Everyone sees something else; who only watches sees nobody."""
+        """Each seat has its own view; spectators see nobody."""
         return -1 if seat is None else seat
 
     def view(self, s: TickState, audience: Hashable) -> dict[str, Any]:
-        """Show oneself, ``{x, y, q}``, and where those are who are near."""
+        """Show the player, ``{x, y, q}``, and the places of players nearby."""
         if not isinstance(audience, int) or audience < 0:
             return {"n": s.n}
         me = s.walkers[audience]

@@ -1,4 +1,4 @@
-"""Room echo in the ways that measurements of rooms need it."""
+"""Variants of room echo for measurements of rooms."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class EachEcho(RoomEcho):
 
 
 class StuckEcho(RoomEcho):
-    """An input at a negative place is thought about for ever."""
+    """An input with a negative place loops forever."""
 
     name = "stuckecho"
 
     def act(self, s: EchoState, seat: int, action: Place, now: float) -> EchoState:
-        """Keep it, or never come back."""
+        """Keep it, or never return."""
         while action.x < 0:
             pass
         return super().act(s, seat, action, now)

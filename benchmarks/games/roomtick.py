@@ -1,5 +1,5 @@
 """
-Room tick: everyone walks to where they last said, twenty steps a second.
+Room tick: each player walks to the place of their last input, twenty steps per second.
 
 As `vinom.games.roomecho`, for measuring games whose state moves by itself.
 """
@@ -23,8 +23,8 @@ class Walker(Struct, frozen=True, gc=False):
     """
     One player.
 
-    :ivar q: number of the input that it follows.
-    :ivar tx: where it goes.
+    :ivar q: number of the input that the player follows.
+    :ivar tx: the place to walk to.
     """
 
     x: int
@@ -66,7 +66,7 @@ class RoomTick(Game[TickState, Place]):
     def tick(
         self, s: TickState, inputs: tuple[tuple[int, Place], ...], n: int
     ) -> TickState:
-        """Take the new wishes, and make one step."""
+        """Take the new inputs, and make one step."""
         walkers = list(s.walkers)
         for seat, place in inputs:
             w = walkers[seat]

@@ -1,4 +1,4 @@
-"""Servers of others that do the same, and how they are started."""
+"""Servers of other projects that do the same, and how to start them."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ class Colyseus:
             return False
 
     def command(self, port: int) -> list[str]:
-        """How to start it."""
+        """Return the command that starts it."""
         return [self.node, str(HERE / "peers" / "colyseus_server.mjs"), str(port)]
 
     def environ(self) -> dict[str, str]:
-        """What it reads beside that."""
+        """Return its environment variables."""
         return {"VINOM_PEER_MODULES": str(self.modules.resolve())}
 
 
 @attrs.frozen
 class Pyenet:
     """
-    ENet under Python: room echo, reliable and in the clear.
+    ENet under Python: room echo, reliable and unencrypted.
 
     :ivar python: an interpreter that has it.
     """
@@ -62,7 +62,7 @@ class Pyenet:
 
     @property
     def is_here(self) -> bool:
-        """Can it be started, and what loads it be built?"""
+        """Can it be started, and can its load generator be built?"""
         ran = subprocess.run([self.python, "-c", "import enet"], capture_output=True)
         if ran.returncode:
             return False
@@ -74,11 +74,11 @@ class Pyenet:
         return True
 
     def command(self, port: int) -> list[str]:
-        """How to start it."""
+        """Return the command that starts it."""
         return [self.python, str(HERE / "peers" / "py_enet.py"), str(port)]
 
     def environ(self) -> dict[str, str]:
-        """What it reads beside that."""
+        """Return its environment variables."""
         return {}
 
 
@@ -87,20 +87,20 @@ class Websockets:
     """The ``websockets`` package under asyncio; our own tests install it."""
 
     def command(self, port: int) -> list[str]:
-        """How to start it."""
+        """Return the command that starts it."""
         return [sys.executable, str(HERE / "peers" / "py_websockets.py"), str(port)]
 
     def environ(self) -> dict[str, str]:
-        """What it reads beside that."""
+        """Return its environment variables."""
         return {}
 
 
 @contextlib.contextmanager
 def running(peer: Colyseus | Pyenet | Websockets) -> Iterator[tuple[int, int]]:
     """
-    Have a peer run; gives its port and its process.
+    Run a peer; yield its port and its process.
 
-    :raises Failed: it does not start.
+    :raises Failed: it does not start in time.
     """
     port = free_port_range(1)[0] if isinstance(peer, Pyenet) else free_port()
     process = subprocess.Popen(

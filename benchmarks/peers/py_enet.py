@@ -1,4 +1,4 @@
-"""Room echo on pyenet, in the clear: what ours is compared with. ARGS: PORT."""
+"""Room echo on pyenet, unencrypted, for comparison. ARGS: PORT."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Room echo on websockets and asyncio: what ours is compared with. ARGS: PORT."""
+"""Room echo on websockets and asyncio: for comparison. ARGS: PORT."""
 
 import asyncio
 import json

@@ -1,1 +1,1 @@
-"""Play for hours, with trouble, and look every minute whether all is well."""
+"""Play for hours, with trouble, and check the node every minute."""

@@ -25,7 +25,7 @@ class Soak:
     One run.
 
     :param players: of one crowd.
-    :param round_seconds: how long a crowd queues; the next one comes then.
+    :param round_seconds: how long a crowd queues; then the next one starts.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Soak:
 
     @property
     def age(self) -> float:
-        """How long it runs, seconds."""
+        """How long it has run, seconds."""
         return time.monotonic() - self._began
 
     def run(self, seconds: float) -> None:
-        """Let one crowd follow the other until the time is over."""
+        """Run one crowd after the other until the time is over."""
         while not self.is_stopped and (self._rounds == 0 or self.age < seconds):
             network = PROFILES[self._rounds % len(PROFILES)]
             self._rounds += 1
@@ -105,31 +105,31 @@ class Soak:
                 self.say(f"WRONG: {fault}")
 
     def settle(self) -> None:
-        """Nobody plays: everything comes back."""
+        """Check that nothing is left when nobody plays."""
         give_up = time.monotonic() + 60
         while (fleet := self._node.status()["fleet"])["rooms"] or fleet["waiting"]:
             if time.monotonic() > give_up:
-                self.broke(f"{fleet['rooms']} rooms stay when nobody plays")
+                self.broke(f"{fleet['rooms']} rooms are left when nobody plays")
                 break
             time.sleep(0.2)
         self._look()
 
     def say(self, what: str) -> None:
-        """One line of progress."""
+        """Print one line of progress."""
         print(f"{self.age:8.0f} s  {what}", flush=True)
 
     @property
     def wrong(self) -> list[str]:
-        """What is not as it should be."""
+        """List what is wrong."""
         return self._broken + self._found
 
     def broke(self, what: str) -> None:
-        """Something is wrong for good."""
+        """Record a failure of the run."""
         self._broken.append(what)
         self.say(f"WRONG: {what}")
 
     def verdict(self) -> str:
-        """Sum up."""
+        """Return the verdict in one line."""
         good = "FAILED: " + "; ".join(self.wrong) if self.wrong else "all is well"
         return (
             f"{self.age / 60:.1f} minutes, {self._rounds} crowds, "

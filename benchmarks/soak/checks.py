@@ -1,4 +1,4 @@
-"""What must hold while a node runs for long."""
+"""Checks of a node that runs for hours."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import attrs
 
 from vinom.errors import Code
 
-#: Ends of matches that trouble of ours explains: a process was killed, or was
-#: stopped and then killed for it; or the others of a match were gone for that.
+#: Ends of matches that our trouble explains: a process was killed, or was stopped and
+#: therefore killed; or the other players of a match were gone for that reason.
 TROUBLE = frozenset({"lost", "void", "abandoned", "crashed", "line_lost"})
-#: Everything that a bot may say of an error.
+#: All errors that a bot may report.
 KNOWN = TROUBLE | {str(code) for code in Code} | {"time_limit", "ended", "shutdown"}
-#: Never, whatever is done to the network and to processes: a match that ended
-#: otherwise than announced, or a mistake of ours.
+#: Errors that no trouble explains: a match that ended otherwise than announced, or a
+#: mistake in our code.
 NEVER = frozenset({"version_mismatch", "view_mismatch", str(Code.INTERNAL)})
 
 
@@ -25,7 +25,7 @@ class Sample:
 
     :ivar at: seconds since the beginning.
     :ivar memory: its private memory, bytes.
-    :ivar descriptors: that it has open.
+    :ivar descriptors: open descriptors.
     :ivar ports: free, bound and quarantined ones together.
     :ivar servers: processes of game servers.
     """
@@ -40,12 +40,12 @@ class Sample:
 @attrs.frozen
 class Bounds:
     """
-    How much is a leak.
+    Limits above which growth is a leak.
 
-    :ivar ports: there are so many, always.
-    :ivar growth: of memory, bytes an hour; what came before *warm* is not counted.
-    :ivar slack: growth that is none yet: allocators keep what was needed once.
-    :ivar descriptors: beside those of the beginning.
+    :ivar ports: the number of ports, which is constant.
+    :ivar growth: of memory, bytes per hour; growth before *warm* is not counted.
+    :ivar slack: growth that is tolerated: allocators keep memory that was used once.
+    :ivar descriptors: more than at the beginning.
     """
 
     ports: int
@@ -56,7 +56,7 @@ class Bounds:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Fit a line through points, and tell how steep it is; 0 of one point."""
+    """Fit a line through points, and return its slope; 0 for one point."""
     count = len(points)
     middle_x = sum(x for x, _ in points) / count
     middle_y = sum(y for _, y in points) / count
@@ -67,7 +67,7 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def leaks(samples: Sequence[Sample], bounds: Bounds) -> list[str]:
-    """Say what grows that should not; empty is good."""
+    """List what grows that should not; empty if nothing does."""
     found = []
     last = samples[-1]
     if last.ports != bounds.ports:
@@ -80,15 +80,15 @@ def leaks(samples: Sequence[Sample], bounds: Bounds) -> list[str]:
         steep = slope([(sample.at, float(sample.memory)) for sample in warm])
         grown = steep * (warm[-1].at - warm[0].at)
         if grown > bounds.slack and steep * 3600 > bounds.growth:
-            found.append(f"memory grows by {steep * 3600 / 1e6:.1f} MB an hour")
+            found.append(f"memory grows by {steep * 3600 / 1e6:.1f} MB per hour")
     return found
 
 
 def faults(errors: dict[str, int], failed: int, struck: int, seats: int) -> list[str]:
     """
-    Say what bots met that nothing explains.
+    List errors of bots that nothing explains.
 
-    :param errors: how often each code came up.
+    :param errors: how often each code occurred.
     :param failed: matches.
     :param struck: game servers that were killed or stopped, or were attacked.
     :param seats: of one match.

@@ -1,8 +1,8 @@
 """
-``python -m benchmarks.soak.rooms``: rooms full of players, and some bad ones.
+``python -m benchmarks.soak.rooms``: rooms full of players, some of which misbehave.
 
-Twice the same: 1,000 players in 250 rooms play, all lose their connections at once,
-come back, and leave. The second time 50 of them never read, and 50 send garbage.
+It runs twice: 1,000 players in 250 rooms play, all lose their connections at once,
+reconnect, and leave. The second time 50 of them never read, and 50 send garbage.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from benchmarks.soak.seated import SEATS, Heard, Player, pump, pump_until
 from vinom.commands.child_node import free_port
 from vinom.errors import VinomError
 
-#: Connections that are made at once.
+#: Connections to make at once.
 _AT_ONCE = 64
-#: A babbler says so much a second: twice what it may.
+#: Messages per second of a babbler: twice the limit.
 _BABBLE_RATE = 20.0
 Say = Callable[[str], None]
 
@@ -35,9 +35,9 @@ class Plan:
     One run.
 
     :ivar mute: players who never read, and babblers who send garbage.
-    :ivar seconds: of play, half of them after all came back.
-    :ivar rate: inputs a second of each good player.
-    :ivar back: all must be back within so many seconds.
+    :ivar seconds: of play, half of them after all have reconnected.
+    :ivar rate: inputs per second of each good player.
+    :ivar back: seconds within which all must be back.
     :ivar growth: of the node's memory while they play, at most, bytes.
     """
 
@@ -50,7 +50,7 @@ class Plan:
     growth: float = 48e6
 
     def kind_of(self, number: int) -> str:
-        """Bad ones sit with good ones: at most one of each kind in a room, if few."""
+        """Choose kinds so that bad players sit with good ones, few per room."""
         room, seat = divmod(number, SEATS)
         if seat == 0 and room < self.mute:
             return "mute"
@@ -62,9 +62,9 @@ class Plan:
 @attrs.frozen
 class Verdict:
     """
-    How it was.
+    The results of a run.
 
-    :ivar wrong: what should not be; empty is good.
+    :ivar wrong: what went wrong; empty if nothing did.
     :ivar p50: and p99, from when an input was due until its player saw it, ms.
     :ivar back: seconds until all had their seats again.
     :ivar grown: memory of the node when they had played, above when they had joined,
@@ -84,7 +84,7 @@ class Verdict:
         return (
             f"{self.inputs} inputs, p50 {self.p50:.1f} ms, p99 {self.p99:.1f} ms; all "
             f"back after {self.back:.1f} s; memory {self.grown / 1e6:+.1f} MB; "
-            f"{self.sent_away} times a bad one was sent away: {good}"
+            f"{self.sent_away} times a bad player was disconnected: {good}"
         )
 
 
@@ -111,7 +111,7 @@ class Run:
         self._mute = [player for player in self.players if player.kind == "mute"]
 
     def verdict(self) -> Verdict:
-        """Play it."""
+        """Run the plan; return the verdict."""
         plan = self._plan
         descriptors = self._node.descriptors
         self._seat_all(60.0)
@@ -129,7 +129,7 @@ class Run:
         heard = self._heard
         self._wrong += [f"{what}, {count} times" for what, count in heard.wrong.items()]
         self._wrong += [
-            f"a good player is told {code}, {count} times"
+            f"a good player got the error {code}, {count} times"
             for code, count in heard.errors.items()
         ]
         waits = sorted(heard.waits) or [0.0]
@@ -143,20 +143,20 @@ class Run:
             sent_away=heard.sent_away,
         )
 
-    def _seat_all(self, patience: float) -> float:
-        """Have everybody sit; tells how long that took."""
+    def _seat_all(self, timeout: float) -> float:
+        """Let all players take their seats; return how long that took, seconds."""
         began = time.monotonic()
         while not all(player.is_seated for player in self.players):
-            if time.monotonic() - began > patience:
+            if time.monotonic() - began > timeout:
                 missing = sum(not player.is_seated for player in self.players)
-                self._wrong.append(f"{missing} have no seat after {patience:g} s")
+                self._wrong.append(f"{missing} have no seat after {timeout:g} s")
                 break
             self._connect(self.players)
             pump(self._selector, 0.02)
         return time.monotonic() - began
 
     def _connect(self, players: list[Player]) -> None:
-        """Have those connect who are not, not all at once."""
+        """Connect those players who are not connected, some at a time."""
         now = time.monotonic()
         free = _AT_ONCE - sum(p.is_connected and not p.is_seated for p in players)
         for player in players:
@@ -167,7 +167,7 @@ class Run:
                 free -= 1
 
     def _play(self, seconds: float) -> None:
-        """Good ones act at fixed times; bad ones do what they do."""
+        """Good players act at fixed times; bad ones misbehave."""
         plan, good, bad = self._plan, self._good, self._bad
         start, said, babbled = time.monotonic(), 0, 0
         looked = start
@@ -185,7 +185,7 @@ class Run:
                 babbled += 1
             if now > looked + 0.5:
                 looked = now
-                # Sent away, they come back at once.
+                # Disconnected ones reconnect at once.
                 for player in self._mute:
                     player.look()
                 self._connect(bad)
@@ -198,17 +198,17 @@ class Run:
             self._wrong.append(f"{unheard} inputs were never seen")
 
     def _leave(self, descriptors: int) -> None:
-        """All go for good: nothing is left."""
+        """Let all leave for good, and check that nothing is left."""
         for player in self.players:
             if player.kind != "good":
-                # They have to hear the answer.
+                # They must receive the answer.
                 player.drop()
                 player.kind, player.again_at = "good", 0.0
             player.leave()
         give_up = time.monotonic() + 60.0
         while staying := [p for p in self.players if not p.has_left]:
             if time.monotonic() > give_up:
-                self._wrong.append(f"{len(staying)} can not leave")
+                self._wrong.append(f"{len(staying)} cannot leave")
                 break
             self._connect(staying)
             pump(self._selector, 0.02)
@@ -228,7 +228,7 @@ class Run:
 
 def soak(plan: Plan, say: Say) -> Verdict:
     """
-    Run a plan on a node of its own.
+    Run a plan on its own node.
 
     :raises Failed: the node does not start, or ends.
     """
@@ -263,7 +263,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         found = []
         for name, each in (
-            ("good ones only", attrs.evolve(plan, mute=0, babblers=0)),
+            ("good players only", attrs.evolve(plan, mute=0, babblers=0)),
             (f"{bad} never read, {bad} send garbage", plan),
         ):
             with awake():
@@ -274,7 +274,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"soak failed: {error}", flush=True)
         return 1
     without, beside = found
-    print(f"p99 with bad ones: {beside.p99 / max(without.p99, 0.001):.2f} times")
+    print(f"p99 with bad players: {beside.p99 / max(without.p99, 0.001):.2f} times")
     return int(any(verdict.wrong for verdict in found))
 
 

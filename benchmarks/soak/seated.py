@@ -1,8 +1,8 @@
 """
-Players who sit in rooms over WebSocket, many on one selector: good and bad ones.
+Players in rooms over WebSocket, many on one selector: good and bad ones.
 
-A good player says what it does with rising ids, hears everything, and complains of
-states that go back. A mute one joins and never reads again; a babbler sends garbage.
+A good player acts with rising ids, reads everything, and reports states that go back.
+A mute one joins and never reads again; a babbler sends garbage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SEATS = 4
 #: First byte of TCP_INFO; see tcp(7) and linux/tcp.h.
 _ESTABLISHED = 1
 _MASK = b"\x37\xfa\x21\x3d"
-#: What a babbler says, beside plain noise.
+#: Messages of a babbler, in addition to plain noise.
 _BABBLE = (
     b"{",
     b"[]",
@@ -41,7 +41,7 @@ _BABBLE = (
 
 
 def frame(text: bytes) -> bytes:
-    """Write a whole text message as a client's frame."""
+    """Write a text message as a client's frame."""
     size = len(text)
     if size < 126:
         head = bytes((0x81, 0x80 | size))
@@ -55,11 +55,11 @@ def frame(text: bytes) -> bytes:
 @attrs.define
 class Heard:
     """
-    What all players of a run met.
+    What all players of a run received.
 
-    :ivar wrong: what never may be; kinds and how often.
+    :ivar wrong: what must never happen; kinds, and how often.
     :ivar waits: of good players, from when an input was due until it was seen, seconds.
-    :ivar errors: that good players were told, by code.
+    :ivar errors: that good players received, by code.
     :ivar sent_away: connections of bad players that the node ended.
     """
 
@@ -73,13 +73,13 @@ class Heard:
 @attrs.define(eq=False)
 class Player:
     """
-    One player, and one connection after the other.
+    One player, with one connection after the other.
 
     :ivar kind: "good", "mute" or "babbler".
-    :ivar seat: which it had first, and must have always.
-    :ivar resume: the secret that gives it back.
+    :ivar seat: its first seat, which it must keep.
+    :ivar resume: the secret that gives the seat back.
     :ivar is_seated: does its present connection have the seat?
-    :ivar version: the highest it saw.
+    :ivar version: the highest version it received.
     """
 
     number: int
@@ -104,13 +104,13 @@ class Player:
 
     @property
     def is_connected(self) -> bool:
-        """Is there a connection, or one that is made?"""
+        """Is it connected, or connecting?"""
         return self._socket is not None
 
-    # What it does.
+    # Actions.
 
     def connect(self) -> None:
-        """Begin a connection; it takes the seat by itself."""
+        """Connect; then take the seat."""
         line = socket.socket()
         if self.kind == "mute":
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -127,22 +127,22 @@ class Player:
         )
 
     def drop(self) -> None:
-        """Lose the connection, without a word."""
+        """Drop the connection without closing it properly."""
         line, self._socket, self.is_seated = self._socket, None, False
         if line is not None:
-            # A mute one is not on it.
+            # A mute player is not registered.
             with contextlib.suppress(KeyError):
                 self.selector.unregister(line)
             line.close()
 
     def act(self, due: float) -> None:
-        """Say where one is; *due* is when that was to be said."""
+        """Send an input; *due* is when it was due."""
         self.acted += 1
         self.due[self.acted] = due
         self._say_action(self.acted)
 
     def babble(self) -> None:
-        """Send garbage: now and then no frames either."""
+        """Send garbage: now and then not even frames."""
         kind = self.chance.random()
         if kind < 0.02:
             self._send(self.chance.randbytes(40))
@@ -158,7 +158,7 @@ class Player:
                 self._lost()
 
     def leave(self) -> None:
-        """Give the seat up, and go when that is answered."""
+        """Leave the room, and disconnect after the answer."""
         self.is_leaving = True
         if self.is_seated:
             self._say("leave_room", {"room_id": self._room_id})
@@ -185,7 +185,7 @@ class Player:
         try:
             self._socket.send(data)
         except BlockingIOError:
-            # The node does not read this babbler any faster.
+            # The node reads this babbler no faster.
             pass
         except OSError:
             self._lost()
@@ -197,14 +197,14 @@ class Player:
         if self.is_leaving:
             return
         if self.kind == "good":
-            self.heard.wrong["a good player was sent away"] += 1
+            self.heard.wrong["a good player was disconnected"] += 1
         else:
             self.heard.sent_away += 1
 
-    # What it hears.
+    # Messages.
 
     def ready(self) -> None:
-        """Something came."""
+        """The socket can be read."""
         if self._socket is None:
             return
         try:
@@ -283,7 +283,7 @@ class Player:
             # From here on it never reads.
             self.selector.unregister(self._socket)
         elif self.kind == "good":
-            # What was said but not heard of is said again, under its number.
+            # Inputs without an acknowledgement are sent again, with their numbers.
             for number in self.due:
                 self._say_action(number)
 
@@ -296,7 +296,7 @@ class Player:
         if known < self.seen:
             self.heard.wrong["an acknowledgement went back"] += 1
         if known > self.acted:
-            self.heard.wrong["what was never said is acknowledged"] += 1
+            self.heard.wrong["an input that was never sent is acknowledged"] += 1
         if known <= self.seen:
             return
         now = time.monotonic()
@@ -308,7 +308,7 @@ class Player:
 
 
 def pump(selector: selectors.BaseSelector, seconds: float) -> None:
-    """Let players hear, for at most so long."""
+    """Let players read, for at most this long."""
     for key, _ in selector.select(max(0.0, seconds)):
         key.data.ready()
 
@@ -316,7 +316,7 @@ def pump(selector: selectors.BaseSelector, seconds: float) -> None:
 def pump_until(
     selector: selectors.BaseSelector, is_done: Callable[[], bool], seconds: float
 ) -> bool:
-    """Let players hear until something is true; tells whether it became so."""
+    """Let players read until something is true; return whether it became true."""
     give_up = time.monotonic() + seconds
     while not is_done():
         left = give_up - time.monotonic()

@@ -1,4 +1,4 @@
-"""A node, crowds of bots that come and go, and what happens to them."""
+"""A node, crowds of bots that come and go, and trouble for both."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ PROFILES: tuple[tuple[str, ...], ...] = (
     ("--delay-ms=300", "--jitter-ms=300"),
     ("--loss=5", "--reorder=30", "--duplicate=30", "--delay-ms=10"),
 )
-#: How a game server is struck.
+#: Signals that strike game servers.
 STRIKES = (signal.SIGKILL, signal.SIGSTOP)
-#: What is sent at game servers, and how many a second.
+#: Kinds of junk for game servers, and datagrams per second.
 BURSTS = (("junk", 5000), ("hello", 2000), ("fragment", 2000), ("ticket", 1000))
 
 
@@ -47,7 +47,7 @@ class Crowd:
     def start(
         cls, node: Node, players: int, seconds: float, network: tuple[str, ...]
     ) -> Crowd:
-        """Let them in."""
+        """Start the bots."""
         command = [
             *(sys.executable, "-c", _VINOM, "bots", "--json"),
             f"--connect=127.0.0.1:{node.port}",
@@ -64,23 +64,23 @@ class Crowd:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(HERE.parent)},
-            # Ctrl-C is for us; we tell them.
+            # Ctrl-C is for us; we stop them.
             start_new_session=True,
         )
         return cls(process, network)
 
-    def report(self, patience: float) -> dict[str, Any]:
+    def report(self, timeout: float) -> dict[str, Any]:
         """
-        Wait for the last of them, and tell how it went.
+        Wait for the last of them, and return their report.
 
         :raises Failed: they do not end, or fail themselves.
         """
         try:
-            said, complained = self.process.communicate(timeout=patience)
+            said, complained = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             self.end()
             raise Failed(
-                "bots do not end: a match is over and nobody said so"
+                "bots do not end: a match ended and they were not informed"
             ) from None
         try:
             told: dict[str, Any] = json.loads(said.splitlines()[-1])
@@ -90,7 +90,7 @@ class Crowd:
         return told
 
     def end(self) -> None:
-        """Send them away at once."""
+        """Stop them at once."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -101,7 +101,7 @@ class Crowd:
 
 
 def sample(node: Node, at: float) -> Sample:
-    """Look at the node."""
+    """Take a sample of the node."""
     fleet = node.status()["fleet"]
     return Sample(
         at=at,
@@ -114,7 +114,7 @@ def sample(node: Node, at: float) -> Sample:
 
 class Trouble:
     """
-    Strike game servers and send junk at them, by chance.
+    Strike game servers and send junk to them, at random.
 
     :ivar struck: game servers that were killed or stopped while they had a match.
     """
@@ -130,10 +130,10 @@ class Trouble:
                 yield server
 
     def strike(self) -> str:
-        """Kill or stop a game server that has a match; says what was done."""
+        """Kill or stop a game server that has a match; return what was done."""
         played = list(self._played())
         if not played:
-            return "nobody to strike"
+            return "no game server to strike"
         server, how = self._chance.choice(played), self._chance.choice(STRIKES)
         try:
             os.kill(server["pid"], how)
@@ -143,22 +143,22 @@ class Trouble:
         return f"{how.name} to a game server"
 
     def burst(self, seconds: float) -> str:
-        """Send junk at a game server that has a match; says which."""
+        """Send junk to a game server that has a match; return which."""
         self.end()
         played = list(self._played())
         if not played:
-            return "nobody to attack"
+            return "no game server to attack"
         server, (kind, rate) = self._chance.choice(played), self._chance.choice(BURSTS)
         where = "127.0.0.1", server["port"], "a" * 26 + ".x.game.vinom", server["pid"]
         words = [self._junkload, *where, kind, seconds, rate, 50]
         self._burst = subprocess.Popen(
             pinned(LOAD_CORE, [str(word) for word in words]),
             stdout=subprocess.DEVNULL,
-            # It fails when the game server ends before it does: that is no fault.
+            # It fails if the game server ends first, which is not an error.
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        return f"{rate} {kind} a second"
+        return f"{rate} {kind} per second"
 
     def end(self) -> None:
         """Stop sending."""

@@ -44,9 +44,9 @@ record_on_signal(Path({package!r}), Path({folder!r}))
 
 class RecordedNode:
     """
-    Started by ``with``, gone after it.
+    A node that runs during a ``with``.
 
-    :param arguments: more of ``twistd vinom``'s.
+    :param arguments: more arguments of ``twistd vinom``.
     :ivar port: of its lobby, for TCP.
     :ivar http: of its WebSockets.
     """
@@ -114,10 +114,10 @@ class RecordedNode:
         """
         Wait until this many game servers are ready for a match.
 
-        :raises Failed: they never are.
+        :raises Failed: they do not become ready in time.
         """
         self._wait(
-            f"{warm} game servers do not get warm",
+            f"{warm} game servers did not become warm in time",
             lambda: self._status()["fleet"]["servers"]["warm"] >= warm,
         )
 
@@ -127,7 +127,7 @@ class RecordedNode:
         """
         Record all processes while *ask* runs.
 
-        :param ask: sends a message and waits for its answers; gives the times of both.
+        :param ask: sends a message and waits for its answers; returns both times.
         :returns: what `benchmarks.trips.counts.cut` takes.
         """
         roles = self._roles()
@@ -136,7 +136,7 @@ class RecordedNode:
         # The signals have woken them: let them wait again.
         time.sleep(0.1)
         asked_at, answered_at = ask()
-        # What they do after their last word is a part of it, until they wait again.
+        # What they do after their last message counts too, until they wait again.
         time.sleep(0.1)
         recorded = []
         for pid, role in roles.items():
@@ -147,7 +147,7 @@ class RecordedNode:
         return recorded, asked_at, answered_at
 
     def _roles(self) -> dict[int, str]:
-        """Say which processes there are."""
+        """Return the kind of each process."""
         node = self._process.pid
         # Its children are fork servers, which are not a part of any trip, and theirs
         # are the game servers.
@@ -204,7 +204,7 @@ def _free_tcp_ports(count: int) -> list[int]:
 
 
 def _free_udp_ports(count: int) -> int:
-    """Find this many ports in a row; gives the first."""
+    """Find this many ports in a row; return the first."""
     for _ in range(100):
         # Below the ports that the kernel gives out by itself (ip(7)).
         first = random.randrange(20_000, 32_700 - count)

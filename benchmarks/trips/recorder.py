@@ -2,7 +2,7 @@
 Record which functions of a package a running process calls.
 
 `benchmarks.trips.node` loads this into a node when its interpreter starts. Forked
-children inherit it. The package that is recorded does not know of it.
+children inherit it. The recorded package needs no change for it.
 
 SIGUSR2 starts a recording, and the next SIGUSR2 ends it. The process reports both with
 a file named after its process id: ``1234.started`` is empty, and ``1234.json`` holds

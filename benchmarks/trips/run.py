@@ -108,7 +108,7 @@ def _line(told: IO[str]) -> str:
 
 @attrs.frozen
 class _Member:
-    """Somebody in a room, over WebSocket."""
+    """A player in a room, over WebSocket."""
 
     line: ClientConnection
     _unread: deque[Any] = attrs.field(factory=deque, init=False)
@@ -168,7 +168,7 @@ def over_websocket(node: RecordedNode) -> Iterator[Ask]:
 
 
 class _Waiting:
-    """Somebody on a lobby line of their own."""
+    """A player on a lobby line."""
 
     def __init__(self, port: int, name: str, stack: ExitStack) -> None:
         self._line = socket.create_connection(("127.0.0.1", port), _TIMEOUT)
@@ -226,7 +226,7 @@ class Kind:
     :ivar through: the processes that it passes, in order; the part of the first is
         judged.
     :ivar warm: game servers that are there at the beginning; no others come.
-    :ivar is_once: each trip is opened anew, and uses up a warm game server.
+    :ivar is_once: each trip is opened again, and uses up a warm game server.
     """
 
     name: str
@@ -288,9 +288,9 @@ def _run(kind: Kind, size: Size) -> list[Trip]:
     warm = times if kind.is_once else kind.warm
     arguments = [f"--warm={warm}"]
     if warm:
-        # None is to come for one that is used up: that would be in the trip, or not.
+        # No game server may replace a used one: that would sometimes be in the trip.
         arguments.append(f"--max-servers={warm}")
-    # Nobody comes to play in the matches of the third trip: they are to wait.
+    # Nobody connects to the matches of the third trip; they keep waiting.
     with RecordedNode(*arguments, "--join-seconds=600") as node, ExitStack() as stack:
         node.await_warm(warm)
         if not kind.is_once:
@@ -310,7 +310,7 @@ def table(kind: Kind, found: list[Trip]) -> list[Figure]:
     """
     Make the rows of one kind of trip.
 
-    :raises Failed: a process that should be on the way is not.
+    :raises Failed: a process that should take part did not.
     """
     way, share = usual(found)
     # There may be more: others answer their node's heartbeats now and then.

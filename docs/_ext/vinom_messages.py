@@ -26,29 +26,29 @@ _WORDS = {
 }
 
 
-def told(tag: str, kind: type[Struct]) -> list[str]:
-    """Write one message as reST."""
+def rendered(tag: str, kind: type[Struct]) -> list[str]:
+    """Render one message as reST."""
     about, facts = described(kind)
     lines = [f"``{tag}``", "~" * (len(tag) + 4), "", *about, ""]
     shape = shapes.type_info(kind)
     assert isinstance(shape, shapes.StructType)
     inner: dict[str, type[Struct]] = {}
     for field in shape.fields:
-        lines += told_field(field, facts.get(field.encode_name, ""), inner)
+        lines += rendered_field(field, facts.get(field.encode_name, ""), inner)
     for name, part in inner.items():
         lines += ["", f"Each of {name} is an object:", ""]
         part_facts = described(part)[1]
         part_shape = shapes.type_info(part)
         assert isinstance(part_shape, shapes.StructType)
         for field in part_shape.fields:
-            lines += told_field(field, part_facts.get(field.encode_name, ""), {})
+            lines += rendered_field(field, part_facts.get(field.encode_name, ""), {})
     return [*lines, ""]
 
 
-def told_field(
+def rendered_field(
     field: shapes.Field, about: str, inner: dict[str, type[Struct]]
 ) -> list[str]:
-    """Write one field as reST: its type, its default, and what it means."""
+    """Render one field as reST: its type, its default, and what it means."""
     words = in_words(field.type)
     for part in parts_of(field.type):
         inner[f"``{field.encode_name}``"] = part
@@ -63,7 +63,7 @@ def told_field(
     if about:
         lines.append(f"   {about[0].upper()}{about[1:]}")
     else:
-        lines.append("   .. no more to say")
+        lines.append("   .. no description")
     return [*lines, ""]
 
 
@@ -77,7 +77,7 @@ def parts_of(shape: shapes.Type) -> list[type[Struct]]:
 
 
 def in_words(shape: shapes.Type) -> str:
-    """Describe what a field may hold."""
+    """Describe the values of a field."""
     if isinstance(shape, shapes.UnionType):
         return " or ".join(filter(None, map(in_words, shape.types)))
     if isinstance(shape, shapes.LiteralType):
@@ -98,11 +98,11 @@ def in_words(shape: shapes.Type) -> str:
 
 
 def described(kind: type[Struct]) -> tuple[list[str], dict[str, str]]:
-    """Split a docstring into its text and the text of each field."""
+    """Split a docstring into its text and the texts of its fields."""
     text = inspect.getdoc(kind) or ""
     facts = {name: " ".join(about.split()) for name, about in _IVAR.findall(text)}
     about = text.split("\n:ivar ")[0].strip()
-    # Names of types mean nothing on the wire.
+    # Readers of the protocol know the types on the wire, not our class names.
     tags = {str(k.__name__): tag for tag, k in (REQUESTS | PUSHES).items()}
 
     def on_the_wire(text: str) -> str:
@@ -124,7 +124,7 @@ class MessageTable(SphinxDirective):
         kinds = {"requests": REQUESTS, "pushes": PUSHES}[self.arguments[0]]
         lines: list[str] = []
         for tag, kind in kinds.items():
-            lines += told(tag, kind)
+            lines += rendered(tag, kind)
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 

@@ -26,12 +26,12 @@ TITLES = {
 }
 
 
-def told(row: Row) -> list[str]:
-    """Write one setting as reST."""
+def rendered(row: Row) -> list[str]:
+    """Render one setting as reST."""
     flag = f"--{row.flag}"
     if not isinstance(row.kind, Switch):
         flag = f"{flag} {row.kind.metavar}"
-    # The texts are for terminals, where a star is a star.
+    # The texts are written for terminals: escape stars for reST.
     text = row.help.replace("*", r"\*")
     lines = [f"``{flag}``", f"   {text[0].upper()}{text[1:]}.", ""]
     facts = f"   ``{row.name}`` in the file, ``{row.variable}`` in the environment"
@@ -51,7 +51,7 @@ class SettingsTable(SphinxDirective):
             title = TITLES[section]
             lines += [title, "-" * len(title), ""]
             for row in rows:
-                lines += told(row)
+                lines += rendered(row)
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 

@@ -64,7 +64,7 @@ def all_spoilt(kind: Any, messages: tuple[Any, ...]) -> Iterator[tuple[str, Any]
 
 
 class NamingTests(SynchronousTestCase):
-    """What is told of them."""
+    """Reports about them."""
 
     def check(
         self, kind: Any, messages: tuple[Any, ...], decode: Callable[[bytes], Any]
@@ -79,7 +79,7 @@ class NamingTests(SynchronousTestCase):
 
     def test_to_server(self) -> None:
         """
-        A game server says which field of a message is missing or wrong.
+        A game server reports which field of a message is missing or wrong.
         """
         self.check(AnyToServer, TO_SERVER, decode_to_server)
 
@@ -268,5 +268,5 @@ class NonsenseTests(SynchronousTestCase):
                     world.settle()
                 failures = [event for event in logs if "log_failure" in event]
                 self.assertEqual(failures, [], data)
-                # Who says what cannot be is let go, and the next match is played.
+                # Its sender is dropped, and the next match is played.
                 self.successResultOf(world.place("m2"))

@@ -279,7 +279,7 @@ class LineTests(SynchronousTestCase):
                     number += 1
                     for message in self.send(action, number):
                         if message["type"] == "error":
-                            # What no game could show is no action of any.
+                            # A value that no game could show isn't an action either.
                             is_long = 10**30 in action.values()
                             self.assertEqual(
                                 message["error"]["code"],

@@ -37,7 +37,7 @@ class SpoiltPlayTests(SynchronousTestCase):
         self.version = self.ann.heard()[-1]["data"]["version"]
 
     def send(self, message: Any) -> list[dict[str, Any]]:
-        """Have Ann say this; gives what she hears in the same turn."""
+        """Let Ann send this; return what she receives in the same turn."""
         # She is not to be refused for her rate, which others test.
         self.world.clock.advance(0.02)
         self.ann.conversation.received(json.encode(message))
@@ -122,7 +122,7 @@ class SpoiltPlayTests(SynchronousTestCase):
 
     def test_other_rooms(self) -> None:
         """
-        Whoever names a room in which it is not does nothing in any.
+        An action for a room without the player does nothing in any room.
         """
         for room_id in ("r2", "R1", "r1 ", "\0", "x" * 64):
             self.assert_refused(ACTION | {"room_id": room_id}, "not_in_room", "")
@@ -144,8 +144,8 @@ class SpoiltPlayTests(SynchronousTestCase):
 
     def test_acks_of_no_state(self) -> None:
         """
-        Whoever claims to have a state that there was not is sent whole ones, and
-        patches again as soon as it tells the truth.
+        A client that claims a state that never existed is sent whole ones, and
+        patches again after a true claim.
         """
         dan, _ = self.world.joined("dan", "r3", "wide")
         self.world.joined("eve", "r3", "wide")
@@ -172,7 +172,7 @@ class SpoiltPlayTests(SynchronousTestCase):
 
     def test_strangers(self) -> None:
         """
-        Whoever is in no room acts in none, well-formed or not, and hears so.
+        Without a room every action is refused, well-formed or not.
         """
         eve, _ = self.world.hello("eve")
         assert isinstance(eve, PlayerLine)

@@ -21,7 +21,7 @@ from tests.support.live_rooms import PlayerLine, RoomsWorld, only
 
 
 class SeatTheftTests(SynchronousTestCase):
-    """Ann and Bob play; Eve wants Bob's seat."""
+    """Ann and Bob play; Eve tries to get Bob's seat."""
 
     def setUp(self) -> None:
         self.world = RoomsWorld()
@@ -44,7 +44,7 @@ class SeatTheftTests(SynchronousTestCase):
 
     def test_ids_that_others_see(self) -> None:
         """
-        Nothing that others are told of a player is a proof of anything.
+        Nothing that others are sent about a player proves an identity.
         """
         self.bob.hang_up()
         bob = self.joined["players"][1]
@@ -149,7 +149,7 @@ class SeatTheftTests(SynchronousTestCase):
 
     def test_kicked(self) -> None:
         """
-        Whoever was kicked cannot come back by its token.
+        A player who was kicked cannot return by the resume token.
         """
         self.ann.ask("kick", seat=1)
         line, _ = self.world.hello("bob")
@@ -158,14 +158,14 @@ class SeatTheftTests(SynchronousTestCase):
 
     def test_tokens_are_not_kept(self) -> None:
         """
-        Whoever reads our memory finds no token, only its hash.
+        A reader of our memory finds no token, only its hash.
         """
         kept = repr(vars(self.world.rooms))
         self.assertNotIn(self.joined["resume"], kept)
 
     def test_nobody_is_told(self) -> None:
         """
-        No token is in anything that others hear, nor in lists.
+        No token is in messages to others, nor in lists.
         """
         self.bob.hang_up()
         line = self.rightful(self.joined["resume"])
@@ -195,7 +195,7 @@ class RoomsMachine(RuleBasedStateMachine):
         spectate=some.booleans(),
     )
     def join(self, room: str, game: str, spectate: bool) -> Any:
-        """Somebody new wants in."""
+        """A new player tries to join."""
         self.names += 1
         line, welcome = self.world.hello(f"p{self.names}")
         said = line.ask(
@@ -252,7 +252,7 @@ class RoomsMachine(RuleBasedStateMachine):
 
     @rule(place=places)
     def join_again(self, place: Place) -> None:
-        """Somebody says by its key who it is, and where it sat."""
+        """A player returns by the player key, and by the resume token."""
         self.take(place)
         if place.is_out or place.is_foreign:
             return
@@ -336,13 +336,13 @@ class RoomsMachine(RuleBasedStateMachine):
         self.world.clock.advance(3700.0)
         self.world.clock.advance(100.0)
         assert self.world.rooms.status() == {"rooms": 0, "places": 0, "away": 0}
-        assert not self.world.rooms._places._players
-        assert not self.world.rooms._places._resumes
+        assert not self.world.rooms._secrets._players
+        assert not self.world.rooms._secrets._resumes
         assert not self.world.rooms.figures()["by_game"]
 
 
 class Place:
-    """What a player knows of its place."""
+    """A player's secrets of its place."""
 
     def __init__(self, line: PlayerLine, joined: dict[str, Any], key: str) -> None:
         self.line, self.key = line, key

@@ -106,7 +106,7 @@ class ProofTests(SynchronousTestCase):
 
     def test_forged_after_genuine(self) -> None:
         """
-        A forger gains nothing by a signer whose tokens we know: one signature each.
+        A forger gains nothing after genuine tokens of a signer: one signature each.
         """
         genuine = self.net.signer.sign(self.claims(match_id="m9"))
         self.assertEqual(self.try_token(genuine), {"channels": 1, "signatures": 1})
@@ -197,7 +197,7 @@ class Spent:
 
 
 class RaceTests(SynchronousTestCase):
-    """Two clients that want one seat."""
+    """Two clients that compete for one seat."""
 
     def setUp(self) -> None:
         self.ledger = Ledger(self)
@@ -271,7 +271,7 @@ class OldEpochTests(SynchronousTestCase):
         spent.take()
         newer = net.resumed(0, ann.resume)
         net.run(0.3)
-        # Who comes back by its resume token needs no signature.
+        # A player who returns by the resume token needs no signature.
         made, sent = spent.take()
         self.assertEqual(made, {"channels": 1})
         self.assertLessEqual(sent, 12)

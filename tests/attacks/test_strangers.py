@@ -207,7 +207,7 @@ class CookieTests(StrangerCase):
         self.net.now += 1.0
         answers = sum(len(self.send(hello)) for _ in range(1000))
         self.assertLessEqual(answers, 40)
-        # Who has seen a player's ticket gets its few answers on top.
+        # An attacker who has seen a player's ticket gets a few more answers.
         answers = sum(len(self.send(client_hello(NAME))) for _ in range(1000))
         self.assertLessEqual(answers, 8)
         self.assert_nothing_made()
@@ -287,7 +287,7 @@ class TicketTests(StrangerCase):
 
     def test_unknown_tickets(self) -> None:
         """
-        A client whose address is proven but whose ticket nobody knows makes us
+        A client with a proven address but an unknown ticket makes us
         compute and nothing more: no OpenSSL object, no answer, no memory.
         """
         hellos = []
@@ -306,7 +306,7 @@ class TicketTests(StrangerCase):
 
     def test_expired_ticket(self) -> None:
         """
-        A ticket that is too old is one that nobody knows.
+        An expired ticket is handled as an unknown one.
         """
         self.net.now = BEGINNING + 91.0
         again = self.hello_again(NAME)

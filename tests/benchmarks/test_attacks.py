@@ -28,7 +28,7 @@ class WindowTests(SynchronousTestCase):
 
     def test_nothing_answered(self) -> None:
         """
-        A server that answers nothing in a window is not told to be quick.
+        A server that answers nothing in a window is not counted as fast.
         """
         still = answered({"done_s": 0, "p99_us": 0}, 2.0)
         self.assertEqual(still["p99_us"], 2_000_000)
@@ -69,7 +69,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_forged(self) -> None:
         """
-        A forged one says the same, and nobody signed it.
+        A forged one has the same claims, but a wrong signature.
         """
         token = forged(self.token)
         self.assertEqual(token.split(".")[:2], self.token.split(".")[:2])
@@ -77,7 +77,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_foreign(self) -> None:
         """
-        One of another match is good, for a player of the match after this one.
+        One of another match is valid, for a player of the next match.
         """
         seats = Path(self.mktemp())
         seats.write_text("".join(f"127.0.0.1 46000 s{n} t{n}\n" for n in range(12)))

@@ -26,7 +26,7 @@ class BarsTests(SynchronousTestCase):
     def test_slower_machine_need_do_less(self) -> None:
         """Rates are judged the other way round."""
         (figure,) = on_this_machine(
-            [Figure("joins", "a second", (1400.0,), 3000.0, at_least=True)], 2.0
+            [Figure("joins", "per second", (1400.0,), 3000.0, at_least=True)], 2.0
         )
         self.assertEqual(figure.bar_here, 1500.0)
         self.assertFalse(figure.is_met_here)
@@ -38,7 +38,7 @@ class BarsTests(SynchronousTestCase):
         self.assertFalse(figure.is_met_here)
 
     def test_memory_and_ratios_are_what_they_are(self) -> None:
-        """A slow machine is no excuse for memory, nor for ratios."""
+        """Memory and ratios are judged alike on a slow machine."""
         figures = [
             Figure("process", "MB", (9.0,), 8.0),
             Figure("over theirs", "times", (0.7,), 0.8, at_least=True),

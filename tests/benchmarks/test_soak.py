@@ -12,7 +12,7 @@ MINUTE, MB = 60.0, 1_000_000
 def hours_of(
     growth: float, descriptors: int = 20, ports: int = 24, minutes: int = 180
 ) -> list[Sample]:
-    """Samples of a node whose memory grows by so much an hour, bytes."""
+    """Samples of a node whose memory grows by this much per hour, bytes."""
     return [
         Sample(
             at=minute * MINUTE,
@@ -38,20 +38,20 @@ class LeakTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """
-        One that grows hour after hour is not, and the report says how fast.
+        One that grows hour after hour is not, and the report has the rate.
         """
         (told,) = leaks(hours_of(20.0 * MB), self.bounds)
-        self.assertIn("20.0 MB an hour", told)
+        self.assertIn("20.0 MB per hour", told)
 
     def test_first_minutes(self) -> None:
         """
-        Warming up is no leak.
+        Warming up isn't a leak.
         """
         self.assertEqual(leaks(hours_of(60.0 * MB, minutes=5), self.bounds), [])
 
     def test_descriptors_and_ports(self) -> None:
         """
-        Descriptors that stay open and ports that are lost are told.
+        Descriptors that stay open and ports that are lost are reported.
         """
         told = leaks(hours_of(0.0, descriptors=120, ports=23), self.bounds)
         self.assertEqual(

@@ -35,13 +35,13 @@ class TablesTests(SynchronousTestCase):
 
     def test_table_takes_the_place_of_the_old_one(self) -> None:
         """
-        Whoever measures again finds this run's figures in the page, the words around
+        A new measurement replaces the figures in the page, with the words around
         them unchanged, and the same page again after the same run.
         """
         figures = [
             Figure("idle lobby line", "KB", (4.2, 4.1, 4.4), 10.0),
             Figure("input", "us CPU", (90.0,), 60.0, slower=2.0),
-            Figure("joins", "a second", (1000.0,), 3000.0, True, slower=2.0),
+            Figure("joins", "per second", (1000.0,), 3000.0, True, slower=2.0),
             Figure("told only", "ms", (1.0,)),
         ]
         page = write_table(PAGE, "lines", figures, MACHINE)
@@ -56,8 +56,8 @@ class TablesTests(SynchronousTestCase):
                 "**no**; at most 120 us at this machine's speed: yes",
             ),
             (
-                *("joins", "1,000 a second", "at least 3,000 a second"),
-                "**no**; at least 1,500 a second at this machine's speed: **no**",
+                *("joins", "1,000 per second", "at least 3,000 per second"),
+                "**no**; at least 1,500 per second at this machine's speed: **no**",
             ),
             ("told only", "1 ms", "none", ""),
         ):

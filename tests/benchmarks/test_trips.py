@@ -170,7 +170,7 @@ class CountTests(SynchronousTestCase):
 
     def test_two_processes(self) -> None:
         """
-        What both call counts once; going from one to the other is no change of module.
+        What both call counts once; from one to the other isn't a change of module.
         """
         node = turn(10, "fleet:place", "frames:encode") + turn(30, "frames:decode")
         server = turn(20, "frames:encode", "room:open")

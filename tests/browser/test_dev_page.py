@@ -1,4 +1,4 @@
-"""The page of ``vinom dev``, where somebody plays what they write."""
+"""The page of ``vinom dev``, where authors play the game that they write."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _PLAYERS = "return document.querySelectorAll('.players li').length"
 class DevelopmentTests(PageTestCase):
     def test_bot_stays(self) -> None:
         """
-        Who plays a bot plays it again when the game was saved, without asking for it; a
-        page that is just loaded again asks for no second one.
+        An author who plays against a bot has a bot again after saving the game, without
+        adding one; a page that is only reloaded does not add a second bot.
         """
         folder = Path(self.mktemp())
         folder.mkdir()

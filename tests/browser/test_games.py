@@ -18,7 +18,7 @@ from tests.support.pages import (
 
 class TurnTests(PageTestCase):
     def two(self, title: str, **options: object) -> tuple[Browser, Browser]:
-        """Sit two players at one table: a desktop, and a phone that likes the dark."""
+        """Put two players in one room: a desktop, and a phone in dark mode."""
         ann = self.player("Ann")
         bob = self.player("Bob", is_phone=True, is_dark=True)
         link = self.new_room(ann, title, **options)
@@ -29,8 +29,8 @@ class TurnTests(PageTestCase):
 
     def test_tictactoe(self) -> None:
         """
-        Two play tic-tac-toe, one on a phone; one of them loads the page again in the
-        middle, has the same seat, and the game is played to its end.
+        Two play tic-tac-toe, one on a phone; one reloads the page in the middle, keeps
+        the seat, and they play the game to its end.
         """
         ann, bob = self.two("Tic-tac-toe")
 
@@ -53,8 +53,8 @@ class TurnTests(PageTestCase):
 
     def test_dice(self) -> None:
         """
-        Two play dice; the network is cut between the moves of one, the page says so,
-        and the game goes on in the same seat when it is back.
+        Two play dice; one loses the network between moves, the page says so, and the
+        game continues in the same seat when the network is back.
         """
         self.allow_network_complaints()
         way = CuttableWay(self.node.http)
@@ -65,7 +65,7 @@ class TurnTests(PageTestCase):
         bob.open(link.replace(f":{self.node.http}/", f":{way.port}/"))
 
         def then() -> None:
-            # With dice in the picture, whoever's turn it is.
+            # The picture needs dice: roll, if it is somebody's turn to roll.
             log = "document.querySelector('.log').innerText"
             before = ann.run(f"return {log}")
             if any(one.run(_ROLL) for one in (ann, bob)):
@@ -80,13 +80,13 @@ class TurnTests(PageTestCase):
             self.wait_for(bob, "online")
             ann.until("return !document.body.innerText.includes('away')")
 
-        # A roll and a bank: of a hundred games one is won by these alone.
+        # After a roll and a bank: one game in a hundred is won by these alone.
         self.play(PLAY_DICE, (ann, bob), 2, then)
 
     def test_owedrahn(self) -> None:
         """
-        Two get ready for owe drahn, agree on a side bet, and roll until one is out;
-        what one wins the other loses.
+        Two get ready for owe drahn, agree on a side bet, and roll until one is out; the
+        one loses what the other wins.
         """
         ann, bob = self.two("Owe drahn", lives=3)
         ann.until("return !!document.getElementById('bet-amount')")
@@ -107,7 +107,7 @@ class TurnTests(PageTestCase):
 
     def test_oldmaid(self) -> None:
         """
-        Two play old maid to the last queen, and neither page ever holds the other's
+        Two play old maid to the last queen, and neither page ever has the other's
         cards.
         """
         ann, bob = self.two("Old maid")
@@ -124,7 +124,7 @@ class TurnTests(PageTestCase):
                 )
                 for one in (ann, bob)
             ]
-            # One of them may have laid all its cards by now.
+            # One of them may have laid down all cards by now.
             self.assertTrue(hands[0] | hands[1])
             self.assertFalse(hands[0] & hands[1])
 
@@ -134,17 +134,17 @@ class TurnTests(PageTestCase):
 class FieldTests(PageTestCase):
     def test_maze(self) -> None:
         """
-        Two walk a small maze by their keyboards until it is empty, somebody watches,
-        and who has won dances.
+        Two walk a small maze with their keyboards until it is empty, a third person
+        watches, and the winner dances.
         """
         ann, bob = self.player("Ann"), self.player("Bob", is_phone=True, is_dark=True)
         eve = self.player("Eve")
-        link = self.new_room(ann, "Maze", rows=2, cols=5)
+        link = self.new_room(ann, "Maze", rows=2, cols=3)
         bob.open(link)
         for one in (ann, bob):
             one.until("return !!document.querySelector('canvas')")
         eve.open(f"{link}&watch=1")
-        eve.see("You watch.")
+        eve.see("You are watching.")
         self.check(ann, bob, eve)
         self.walk((ann, bob))
         for one in (ann, bob, eve):
@@ -172,7 +172,7 @@ class FieldTests(PageTestCase):
 
     def test_arena(self) -> None:
         """
-        Four run about the arena by keys at twenty states a second, until one has won
+        Four run about the arena with keys at twenty states per second, until one wins
         by taking a gem.
         """
         names = ("Ann", "Bob", "Cleo", "Dan")
@@ -188,19 +188,19 @@ class FieldTests(PageTestCase):
             player.see("Dan")
         for player in players:
             player.until(_HAS_MOVED, what="its picture moves")
-        # Before they run: the room closes half a minute after somebody has won.
+        # Before they run: the room closes half a minute after the end.
         self.check(*players[:2])
         for player in players:
             player.run(_RUN_ABOUT)
         self.picture("arena", *players[:2])
-        # They run blindly: it takes some seconds, and seldom most of a minute.
+        # They run at random: it takes some seconds, and rarely most of a minute.
         give_up = time.monotonic() + 6 * PATIENCE
         while "won" not in players[0].run(_HEADLINE):
             self.assertLess(time.monotonic(), give_up, players[0].text())
             time.sleep(0.1)
         for player in players:
             player.until(f"return ({_HEADLINE_OF}).includes('won')", what="an end")
-        # The list beside a field is brought up to date every half second.
+        # The list beside a field is updated every half second.
         players[3].until(f"return Math.max(...{_SCORES}) === 1", what="the gem")
         self.assertEqual(len(players[3].run(f"return {_SCORES}")), 4)
 
@@ -220,7 +220,7 @@ _CAN_DANCE = (
     ".some((one) => one.innerText === 'Dance')"
 )
 _HAS_MOVED = "return Number(document.querySelector('canvas').dataset.tick) > 20"
-#: Another direction each second or so, and a dash now and then: far enough for gems.
+#: Another direction about every second, and a dash now and then: enough to find gems.
 _RUN_ABOUT = """
 const canvas = document.querySelector("canvas");
 const key = (type, key) => canvas.dispatchEvent(new KeyboardEvent(type, { key }));

@@ -17,7 +17,7 @@ _SCORES = (
     "return [...document.querySelectorAll('.players .extra')]"
     ".map((one) => Number(one.innerText))"
 )
-#: What it says goes away by itself, perhaps before anybody looks.
+#: Toasts disappear by themselves, perhaps before the test looks.
 _KEEP_TOASTS = (
     "window.toasts = []; const box = document.getElementById('toasts');"
     "new MutationObserver((found) => found.forEach((one) =>"
@@ -33,7 +33,7 @@ class MatchTests(PageTestCase):
             [
                 *(sys.executable, "-c", VINOM, "bots", "--players=1", "--seed=3"),
                 f"--connect=127.0.0.1:{self.node.port}",
-                # It needs most of a minute for the maze: the pages have until then.
+                # It needs most of a minute for the maze: as long as the pages have.
                 *("--seconds=20", "--pace=8", "--grace=240"),
             ],
             stdout=subprocess.PIPE,
@@ -50,9 +50,9 @@ class MatchTests(PageTestCase):
 
     def test_maze_with_udp(self) -> None:
         """
-        Somebody finds a match on the page, against a program that plays over UDP, loads
-        the page again in the middle, and both finish; a third one finds the match in
-        the list, watches it, and sees the same scores.
+        A player finds a match on the page, against a program that plays over UDP,
+        reloads the page in the middle, and both finish; a third person finds the match
+        in the list, watches it, and sees the same scores.
         """
         ann = self.player("Ann")
         eve = self.player("Eve", is_phone=True, is_dark=True)
@@ -68,9 +68,9 @@ class MatchTests(PageTestCase):
         # While there is something left where she is.
         self.walk(ann, 12)
         height = eve.run("return document.querySelector('.queue').offsetHeight")
-        self.assertLess(height, 160, "words stand one above the other on a phone")
+        self.assertLess(height, 160, "on a phone the words are broken one per line")
         eve.press(f"Watch Maze match {match_id[:4]}")
-        eve.see("You watch.")
+        eve.see("You are watching.")
         eve.until("return !!document.querySelector('canvas')")
         self.picture("maze-match", ann, eve)
         self.check(ann, eve)
@@ -91,11 +91,11 @@ class MatchTests(PageTestCase):
             one.see("This match is over")
             one.press("Back to the games")
             one.see("Find a match")
-        told, _ = bot.communicate(timeout=2 * PATIENCE)
-        self.assertIn("1 finished, 0 failed", told)
+        printed, _ = bot.communicate(timeout=2 * PATIENCE)
+        self.assertIn("1 finished, 0 failed", printed)
 
     def walk(self, player: Browser, steps: int | None) -> None:
-        """Walk by keys, so many steps or until the maze is empty."""
+        """Walk by keys, *steps* steps or until the maze is empty."""
         from selenium.webdriver.common.by import By
         from selenium.webdriver.common.keys import Keys
 
@@ -110,8 +110,8 @@ class MatchTests(PageTestCase):
 
     def test_stop_waiting(self) -> None:
         """
-        Who waits for a match may stop, and does not wait on when the page is left; who
-        loads the page again waits on.
+        A player who waits for a match can stop waiting; a player who reloads the page
+        keeps waiting.
         """
         ann = self.player("Ann")
         ann.press("Find a match")
@@ -123,8 +123,8 @@ class MatchTests(PageTestCase):
 
     def test_nobody_comes(self) -> None:
         """
-        When the others do not come to a match, its player is told, and waits in front
-        of the queue for another one.
+        If the others do not come to a match, the page says so, and the player waits at
+        the front of the queue for another one.
         """
         ann = self.player("Ann")
         ann.press("Find a match")
@@ -135,12 +135,12 @@ class MatchTests(PageTestCase):
                 {"type": "queue", "data": {"game": "maze"}},
             ):
                 bob.send(json.dumps(asked))
-            ann.see("Waiting for the others to come.")
+            ann.see("Waiting for the other players.")
             ann.run(_KEEP_TOASTS)
             self.check(ann)
         ann.until(
             "return toasts.includes(arguments[0])",
-            "Too few players came. You wait for another match.",
+            "Too few players came. You are waiting for another match.",
         )
         ann.see("You are number 1")
         ann.press("Stop waiting")
@@ -148,8 +148,9 @@ class MatchTests(PageTestCase):
 
     def test_strange_match(self) -> None:
         """
-        Who comes to a match that is over, or never was, is told so.
+        A player who opens the address of a match that is over, or never existed, reads
+        that on the page.
         """
         ann = self.player("Ann")
         ann.open(f"http://127.0.0.1:{self.node.http}/#room={'a' * 26}&game=maze")
-        ann.see("There is no such room; perhaps it has closed.")
+        ann.see("This room doesn’t exist. It may have closed.")

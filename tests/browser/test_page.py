@@ -1,4 +1,4 @@
-"""The page around the games: the lobby, invitations, keyboards, and what goes wrong."""
+"""The page around the games: the lobby, invitations, keyboards and errors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.support.pages import PageTestCase
 class LobbyTests(PageTestCase):
     def test_lobby(self) -> None:
         """
-        The lobby lists rooms as they come and go, and is whole, legible and open to
-        everybody on desktops and phones, by day and by night.
+        The lobby lists rooms as they come and go, and is complete, legible and
+        accessible on desktops and phones, in light and dark mode.
         """
         ann, bob = self.player("Ann"), self.player("Bob")
         self.new_room(bob, "Dice")
@@ -37,7 +37,7 @@ class LobbyTests(PageTestCase):
 
     def test_join_from_list(self) -> None:
         """
-        A room of the list is joined with one press, and watched with another.
+        One press joins a room of the list, another watches it.
         """
         # Rooms of other tests, Ann's among them, may still be listed.
         flo, bob = self.player("Flo"), self.player("Bob")
@@ -47,14 +47,14 @@ class LobbyTests(PageTestCase):
         for one in (flo, bob):
             one.until("return !!document.querySelector('.ttt')")
         eve.press("Watch Flo’s Tic-tac-toe")
-        eve.see("You watch.")
+        eve.see("You are watching.")
         self.assertFalse(
             eve.run("return !!document.querySelector('.cell[aria-disabled=\"false\"]')")
         )
 
     def test_full_room(self) -> None:
         """
-        Who comes to a room that is full is told so in words, and may watch.
+        A player who opens a room that is full reads why, and can watch.
         """
         ann = self.player("Ann")
         eve = self.player("Eve", is_phone=True)
@@ -65,11 +65,11 @@ class LobbyTests(PageTestCase):
         eve.until("return /already begun|every seat/i.test(document.body.innerText)")
         self.check(eve)
         eve.press("Watch")
-        eve.see("You watch.")
+        eve.see("You are watching.")
 
     def test_removed_player(self) -> None:
         """
-        Whom the host removes is told, and does not come back.
+        A player whom the host removes reads that, and cannot return.
         """
         ann = self.player("Ann")
         bob = self.player("Bob")
@@ -82,7 +82,8 @@ class LobbyTests(PageTestCase):
 
     def test_removed_at_once(self) -> None:
         """
-        Whom the host removes while the page is still loading the board is told, too.
+        So does a player whom the host removes while the page is still loading the
+        board.
         """
         ann = self.player("Ann")
         bob = self.player("Bob")
@@ -97,15 +98,15 @@ class LobbyTests(PageTestCase):
 
     def test_keyboard_alone(self) -> None:
         """
-        A game can be begun and played with the keyboard alone, and where it is can be
-        seen.
+        A game can be started and played with the keyboard alone, and the focus is
+        visible.
         """
         from selenium.webdriver.common.action_chains import ActionChains
         from selenium.webdriver.common.keys import Keys
 
         ann = self.player("Ann")
         ann.see("Find a match")
-        # To whatever has the focus: the lists of the lobby may be drawn anew.
+        # To the element that has the focus: the lists of the lobby may be redrawn.
         focused = "return document.activeElement.ariaLabel"
         for _ in range(40):
             ActionChains(ann.driver).send_keys(Keys.TAB).perform()
@@ -131,7 +132,7 @@ class LobbyTests(PageTestCase):
 
     def test_two_tabs(self) -> None:
         """
-        A tab that was copied takes over from the first one, which says so and waits.
+        A duplicated tab takes over from the first one, which says so and waits.
         """
         from selenium.webdriver.support.ui import WebDriverWait
 
@@ -144,7 +145,7 @@ class LobbyTests(PageTestCase):
             )
         )
         try:
-            ann.see("You went on in another tab")
+            ann.see("You’re playing in another tab")
             ann.press("Play here instead")
             self.wait_for(ann, "online")
         finally:
@@ -154,8 +155,8 @@ class LobbyTests(PageTestCase):
 
     def test_headers(self) -> None:
         """
-        A browser is told to run only the page's own files, and to let nobody put the
-        page into another one.
+        The headers make a browser run only the page's own files, and let no other page
+        embed this one.
         """
         with urlopen(f"http://127.0.0.1:{self.node.http}/") as answer:
             headers = answer.headers

@@ -1,4 +1,4 @@
-"""Ways to play that differ from the usual: fingers, calm pictures, any game at all."""
+"""Other ways to play: touch, reduced motion, and games without a board."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLACE = (
     "const box = one.getBoundingClientRect();"
     "return [box.left, box.top, box.width, box.height]"
 )
-#: Keep the name of every animation that begins from now on.
+#: Record the name of every animation that begins from now on.
 _WATCH_ANIMATIONS = (
     "window.seen = []; addEventListener('animationstart', (one) =>"
     " one.elapsedTime === 0 && getComputedStyle(one.target).animationDuration"
@@ -35,8 +35,8 @@ _WATCH_ANIMATIONS = (
 class WaysTests(PageTestCase):
     def test_fingers(self) -> None:
         """
-        On a phone tic-tac-toe is played by tapping, and the maze walked by tapping into
-        it and by the buttons below it.
+        On a phone, players tap the cells of tic-tac-toe, and walk the maze by tapping
+        into it or on the buttons below it.
         """
         ann = self.player("Ann", is_phone=True)
         ann.press("Play Tic-tac-toe with a bot")
@@ -72,22 +72,22 @@ class WaysTests(PageTestCase):
 
     def move(self, one: Browser, touch: Callable[[], None]) -> None:
         """
-        Touch until it has moved.
+        Touch until the player has moved.
 
-        One way leads on, and the next may lead back before the canvas is drawn.
+        One step may be undone by the next before the canvas is drawn.
         """
         give_up = time.monotonic() + PATIENCE
         while not one.run(_HAS_MOVED):
-            self.assertLess(time.monotonic(), give_up, "touching moves nobody")
+            self.assertLess(time.monotonic(), give_up, "no touch moved the player")
             touch()
 
     def test_with_a_bot(self) -> None:
         """
-        A game with more seats than two begins at once with a bot, and waits for nobody;
-        the page leaves no link to send around in between.
+        A game with more than two seats starts at once with a bot, without waiting for
+        players; the page shows no invitation in between.
         """
         ann = self.player("Ann")
-        # Otherwise it begins by itself when the node has waited for others.
+        # Without it the room begins by itself after a while.
         ann.run(
             "window.started = 0; const send = WebSocket.prototype.send;"
             "WebSocket.prototype.send = function (text) {"
@@ -102,7 +102,7 @@ class WaysTests(PageTestCase):
 
     def test_calm(self) -> None:
         """
-        Who likes little motion sees dice that lie at once, and others see them roll.
+        With reduced motion the dice lie still at once; otherwise they roll.
         """
         ann = self.player("Ann")
         for is_calm in (True, False):
@@ -123,8 +123,7 @@ class WaysTests(PageTestCase):
 
     def test_any_game(self) -> None:
         """
-        A game that nobody drew a board for is played by forms, and its state is shown
-        as a tree.
+        A game without a board is played with forms, and its state is shown as a tree.
         """
         folder = Path(self.mktemp())
         folder.mkdir()
@@ -143,5 +142,5 @@ class WaysTests(PageTestCase):
             ann.press("Send say")
         ann.until("return document.querySelector('.tree').innerText.includes('7')")
         self.picture("generic", None, ann)
-        # The node ends before the browser does.
+        # The server stops before the browser does.
         ann.open("about:blank")

@@ -49,7 +49,7 @@ class Marching(games.Cards):
 
 
 class Babbling(games.Cards):
-    """Its bot's answers are no actions."""
+    """Its bot's answers aren't actions."""
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Any:
         return "show"
@@ -71,7 +71,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_each_mistake_is_told(self) -> None:
         """
-        Each kind of mistake is found, and the message says where.
+        Each kind of mistake is found, and the message names the place.
         """
         for game, rule, message in (
             (games.Peeking(), "leak", r"cards\[\d\] is not public, yet shown to"),
@@ -89,7 +89,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_shared_on_purpose(self) -> None:
         """
-        What an author lists as shared is no leak.
+        A field that the author lists as shared isn't a leak.
         """
         self.assertEqual(rules_broken(Shared()), {})
 

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
-from vinom.client.bot import Bot, Habits
-from vinom.client.crowd import Crowd
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.crowd import Crowd
+from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
-from vinom.client.tally import Tally
 from vinom.game import Chance, Game
 from vinom.packets.reliable import Round
 
@@ -251,4 +251,4 @@ class CrowdTests(SynchronousTestCase):
         self.world.pass_time(0.1)
         self.successResultOf(done)
         self.assertEqual(self.tally.report()["errors"], {"line_lost": 3})
-        self.assertIn("no line to the lobby", self.tally.reasons["line_lost"])
+        self.assertIn("the lobby cannot be reached", self.tally.reasons["line_lost"])

@@ -22,7 +22,7 @@ class LobbyClientTests(SynchronousTestCase):
 
     def player(self, name: str) -> LobbyClient:
         hello = Hello(PROTOCOL, name)
-        return LobbyClient(self.world.clock, self.endpoint, hello, patience=5.0)
+        return LobbyClient(self.world.clock, self.endpoint, hello, timeout=5.0)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         self.world.clock.pump([0.0] * 8 + [0.05] * round(seconds / 0.05))

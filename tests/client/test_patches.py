@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.live_rooms import RoomsWorld
 from tests.support.lobby_lines import LobbyEndpoint, MemoryTcp
 from vinom.client.lobby import LobbyClient
-from vinom.client.room import LiveRoom
-from vinom.client.rooms import PlayerRooms
+from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello
+from vinom.messages.rooms import JoinRoom
 
 
 class PatchTests(SynchronousTestCase):
@@ -41,9 +41,10 @@ class PatchTests(SynchronousTestCase):
     def join(self, name: str, patches: bool) -> LiveRoom:
         """Have a player in the room; its line is the last one made."""
         hello = Hello(PROTOCOL, name)
-        lobby = LobbyClient(self.world.clock, self.endpoint, hello, patience=5.0)
-        player = PlayerRooms(self.world.clock, lobby, lambda: 0.5, patience=60.0)
-        room: LiveRoom = self.await_(player.join("wide", "r1", patches=patches))
+        lobby = LobbyClient(self.world.clock, self.endpoint, hello, timeout=5.0)
+        player = PlayerRooms(self.world.clock, lobby, lambda: 0.5, timeout=60.0)
+        request = JoinRoom("wide", "r1")
+        room: LiveRoom = self.await_(player.join(request, patches=patches))
         self.lines.append(self.endpoint.lines[-1].client)
         return room
 

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
-from vinom.client.play import MazeGame
+from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
-from vinom.client.stage import Stage
-from vinom.client.tally import Tally
+from vinom.client.terminal.play import MazeGame
+from vinom.client.terminal.stage import Stage
 
 
 def view(col: int = 0, **facts: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class MazeGameTests(PlayTestCase):
         One who waits for others sees it, and can quit.
         """
         game, done = self.start()
-        self.assertIn("waiting for other players, place 1", self.canvas.text)
+        self.assertIn("waiting for other players, position 1", self.canvas.text)
         game.press("quit")
         self.pass_time()
         self.assertEqual(self.successResultOf(done), 0)
@@ -174,7 +174,7 @@ class MazeGameTests(PlayTestCase):
         _, _, server = self.play()
         self.world.reactor.dead.add(server.port)
         self.pass_time(3.5)
-        self.assertIn("line lost", self.canvas.text)
+        self.assertIn("connection lost", self.canvas.text)
 
     def test_quit_while_playing(self) -> None:
         """
@@ -227,7 +227,7 @@ class StageTests(PlayTestCase):
         """
         self.assertIn("vinom demo", self.draw())
         out = StringIO()
-        self.stage.tell(out)
+        self.stage.print_line(out)
         self.assertEqual(out.getvalue(), "")
 
     def test_match_and_command(self) -> None:
@@ -254,5 +254,5 @@ class StageTests(PlayTestCase):
         """
         self.show("ann", "bob")
         out = StringIO()
-        self.stage.tell(out)
+        self.stage.print_line(out)
         self.assertRegex(out.getvalue(), r"match \w+: .*ann.*, 2 points left")

@@ -12,12 +12,11 @@ from tests.support.live_rooms import Heard, Pair, RoomsWorld, Word
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.line import LobbyRefusal
 from vinom.client.lobby import LobbyClient
-from vinom.client.room import LiveRoom
-from vinom.client.rooms import PlayerRooms
+from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.game import Event, Step
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello
-from vinom.messages.rooms import AddBot, ListRooms, RoomList, RoundOver
+from vinom.messages.rooms import AddBot, JoinRoom, ListRooms, RoomList, RoundOver
 
 
 class Finale(Pair):
@@ -42,8 +41,8 @@ class RoomsCase(SynchronousTestCase):
 
     def player(self, name: str) -> PlayerRooms:
         hello = Hello(PROTOCOL, name)
-        lobby = LobbyClient(self.world.clock, self.endpoint, hello, patience=5.0)
-        return PlayerRooms(self.world.clock, lobby, lambda: 0.5, patience=60.0)
+        lobby = LobbyClient(self.world.clock, self.endpoint, hello, timeout=5.0)
+        return PlayerRooms(self.world.clock, lobby, lambda: 0.5, timeout=60.0)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         self.world.clock.pump([0.0] * 12 + [0.05] * round(seconds / 0.05))
@@ -55,8 +54,8 @@ class RoomsCase(SynchronousTestCase):
     def pair(self, game: str = "pair", **more: Any) -> tuple[LiveRoom, LiveRoom]:
         """Have ann and bob in room r1."""
         self.ann, self.bob = self.player("ann"), self.player("bob")
-        ann = self.await_(self.ann.join(game, "r1", **more))
-        bob = self.await_(self.bob.join(game, "r1", **more))
+        ann = self.await_(self.ann.join(JoinRoom(game, "r1"), **more))
+        bob = self.await_(self.bob.join(JoinRoom(game, "r1"), **more))
         self.pass_time()
         return ann, bob
 
@@ -134,7 +133,7 @@ class PlayerRoomsTests(RoomsCase):
         Where the answer with the new resume token was lost, the player key does it.
         """
         ann, bob = self.pair()
-        ann.news.resume = "used up"
+        ann.place.news.resume = "used up"
         self.cut()
         self.pass_time(2.0)
         self.assertEqual((ann.is_connected, ann.seat), (True, 0))
@@ -198,13 +197,13 @@ class PlayerRoomsTests(RoomsCase):
         Lists and what hosts may do are asked for as the protocol has them.
         """
         ann = self.player("ann")
-        room = self.await_(ann.join("few", "r1"))
+        room = self.await_(ann.join(JoinRoom("few", "r1")))
         self.await_(ann.ask(AddBot(room.room_id)))
         self.assertEqual(room.players[1].state, "bot")
         listed = self.await_(ann.ask(ListRooms()))
         assert isinstance(listed, RoomList)
         self.assertEqual([one.room_id for one in listed.rooms], ["r1"])
-        refused = ann.join("nothing")
+        refused = ann.join(JoinRoom("nothing"))
         self.pass_time()
         self.failureResultOf(refused, LobbyRefusal)
 

@@ -72,7 +72,7 @@ class BlockedNewsTests(SynchronousTestCase):
         """
         self.bob.say("tell")
         self.run_for(0.5)
-        self.match._seat._news.resume = "A" * 32
+        self.match._seat._line_seat.news.resume = "A" * 32
         self.break_line()
         self.bob.say("tell")
         self.run_for(0.5)

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.room_news import RoomNews
+from vinom.client.line_seat import RoomNews
 from vinom.messages.rooms import EventTold, ReconnectResult
 
 

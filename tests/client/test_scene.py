@@ -10,10 +10,10 @@ import attrs
 from msgspec import msgpack
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.canvas import Canvas, fit, width_of
-from vinom.client.maze_picture import draw_maze
-from vinom.client.scene import Scene, compose, headline
-from vinom.client.terminal import Screen, can_draw, has_colour
+from vinom.client.terminal.canvas import Canvas, fit, width_of
+from vinom.client.terminal.maze_picture import draw_maze
+from vinom.client.terminal.scene import Scene, compose, headline
+from vinom.client.terminal.screen import Screen, can_draw, has_colour
 from vinom.game import Chance, Seat, Table
 from vinom.games.maze import Maze, MazeOptions, MazeState
 

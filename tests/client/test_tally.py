@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.client.load.tally import Samples, Tally
 from vinom.client.match import MatchResult
-from vinom.client.tally import Samples, Tally
 
 KEYS = {
     "matches",

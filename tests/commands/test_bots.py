@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.tally import Tally
+from vinom.client.load.tally import Tally
 from vinom.commands.bots import describe, why_none
 from vinom.commands.play import LobbyAddress
 
@@ -31,7 +31,7 @@ class DescribeTests(SynchronousTestCase):
 
     def test_left(self) -> None:
         """
-        Who wonders where matches went that did not end is told, and by which option.
+        Matches that were left early are reported, with the option that limits them.
         """
         self.assertEqual(
             self.line(3, 1, 0),
@@ -48,7 +48,7 @@ class WhyNoneTests(SynchronousTestCase):
 
     def test_no_lobby(self) -> None:
         """
-        Bots that reach no lobby end at once: where they tried is told, and that no
+        Bots that reach no lobby end at once: the address is printed, and that no
         30 s have passed is not claimed.
         """
         told = self.why({"line_lost": 4})
@@ -57,7 +57,7 @@ class WhyNoneTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        What the lobby refuses is told by its own words, which follow.
+        A refusal of the lobby is printed in the lobby's words.
         """
         self.assertEqual(self.why({"bad_options": 12}), "no match began")
 

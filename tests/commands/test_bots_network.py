@@ -21,7 +21,7 @@ def asked(*arguments: str) -> Conditions | None:
 class NetworkTests(SynchronousTestCase):
     def test_not_asked_for(self) -> None:
         """
-        Whoever asks for nothing plays over the network that there is.
+        Without options, bots play over the network unchanged.
         """
         self.assertIsNone(asked())
         self.assertIsNone(asked("--loss=0", "--network-seed=3"))

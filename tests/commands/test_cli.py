@@ -30,7 +30,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_no_arguments(self) -> None:
         """
-        ``vinom`` alone says what it can do.
+        ``vinom`` alone prints its commands.
         """
         code, out, _ = self.run_vinom()
         self.assertEqual(code, 0)
@@ -74,7 +74,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_node_of_somebody_else(self) -> None:
         """
-        Who may not ask a node is told who may.
+        A user who may not send requests to a node is informed who may.
         """
         state_dir = self.mktemp()
         Path(state_dir).mkdir()
@@ -134,7 +134,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_status_in_columns(self) -> None:
         """
-        A status is a short table of what an operator wants to know, without the
+        A status is a short table for operators, without the
         figures of each game server.
         """
         told: dict[str, Any] = {
@@ -210,7 +210,7 @@ class PluginTests(SynchronousTestCase):
 
     def test_pidfile_that_cannot_be(self) -> None:
         """
-        Started where twistd cannot write its pidfile, it says so in one line. That is
+        Started where twistd cannot write its pidfile, it fails with one line. That is
         never in the folder of ``--rundir``.
         """
         start = Path(self.mktemp()).absolute()

@@ -38,7 +38,7 @@ class DialingTests(SynchronousTestCase):
 
     def test_bad_addresses(self) -> None:
         """
-        Anything else is one line that says what it must look like.
+        Anything else is refused with one line that shows the form.
         """
         for text in ("", "host", "host:", ":1", "::1:4600", "h:0", "h:65536", "h:x"):
             error = self.assertRaises(Misconfigured, parse_address, text)
@@ -63,7 +63,7 @@ class DialingTests(SynchronousTestCase):
 
     def test_name_without_tls(self) -> None:
         """
-        Who names a certificate but asks for no TLS is told, not left in plain text.
+        A certificate without TLS is an error, and not ignored.
         """
         words = ("--tls-name", "play.example.org")
         error = self.assertRaises(Misconfigured, self.read, *words)

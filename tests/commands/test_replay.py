@@ -76,7 +76,7 @@ class ReplayTests(SynchronousTestCase):
 
     def test_the_same(self) -> None:
         """
-        A faithful recording exits 0 and says what it was.
+        A faithful recording exits 0 and is summed up.
         """
         code, out = self.run_command(str(self.record(Maze())))
         self.assertEqual(code, 0)
@@ -96,7 +96,7 @@ class ReplayTests(SynchronousTestCase):
 
     def test_crash_and_cut(self) -> None:
         """
-        A crash is shown again, and a file without end is told as such.
+        A crash is shown again, and a file without end is reported as such.
         """
         path = self.record(Teller(), ("hi", "boom"))
         spec = "tests.support.games:Teller"

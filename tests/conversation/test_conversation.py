@@ -28,7 +28,7 @@ class ActionRateTests(SynchronousTestCase):
 
     def test_without_a_room(self) -> None:
         """
-        Who is in no room has no more actions than other messages: above the rate
+        A player without a room has no more actions than messages: above the rate
         they are refused as such, with the time to wait, and who goes on is sent away.
         """
         world = LobbyWorld(bounds=Bounds(rate=2.0, burst=5.0))
@@ -60,7 +60,7 @@ class ActionRateTests(SynchronousTestCase):
 
     def test_after_a_room(self) -> None:
         """
-        Who left the only room, or names a room of others, has the rate of actions,
+        A player who left the only room, or names another room, has the rate of actions,
         and no more.
         """
         world = RoomsWorld(actions=20.0)

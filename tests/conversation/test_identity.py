@@ -72,7 +72,7 @@ class OutsideVerifierTests(SynchronousTestCase):
 
     def test_for_somebody_else(self) -> None:
         """
-        Another issuer, audience, or no account, is no proof.
+        A token of another issuer or audience, or without an account, is refused.
         """
         for claims in (
             {"iss": "https://evil.example"},
@@ -176,7 +176,7 @@ class HelloProofTests(SynchronousTestCase):
 
     def test_two_password_files(self) -> None:
         """
-        Two checkers of passwords are both asked; one that knows the player is enough.
+        Two checkers of passwords are both asked; one that accepts is enough.
         """
         one = InMemoryUsernamePasswordDatabaseDontUse(ann=b"a")
         other = InMemoryUsernamePasswordDatabaseDontUse(bob=b"b")
@@ -202,7 +202,7 @@ class HelloProofTests(SynchronousTestCase):
         self.assertEqual(len(ids), 3)
         late = self.say(world, credentials={"token": token(exp=NOW - 60)})
         self.assertEqual(
-            (late["code"], late["message"]), ("unauthorized", "the token is expired")
+            (late["code"], late["message"]), ("unauthorized", "the token has expired")
         )
 
     def test_kinds_not_taken(self) -> None:

@@ -47,7 +47,7 @@ class ConversationTests(SynchronousTestCase):
 
     def test_news_after_the_welcome(self) -> None:
         """
-        What happens during the hello is told after the welcome, in order.
+        What happens during the hello is sent after the welcome, in order.
         """
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a"), 1))
@@ -59,7 +59,7 @@ class ConversationTests(SynchronousTestCase):
 
     def test_match_found_is_the_last_word(self) -> None:
         """
-        After `match_found` a lone player's line says nothing more.
+        After `match_found` a lone player is sent nothing more.
         """
         for early in (True, False):
             talk = self.begin()
@@ -79,7 +79,7 @@ class ConversationTests(SynchronousTestCase):
 
     def test_who_stays_is_told_more(self) -> None:
         """
-        A lone player who asks to stay is told of its match, and goes on on its line.
+        A lone player who asks to stay is sent its match, and keeps its line.
         """
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a", stay=True), 1))
@@ -101,7 +101,7 @@ class ConversationTests(SynchronousTestCase):
 
     def test_heard_out(self) -> None:
         """
-        Who says no more gets the answers to what was asked, and then the end.
+        A player who closes its half gets the due answers, and then the end.
         """
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a"), 1))
@@ -122,7 +122,7 @@ class ConversationTests(SynchronousTestCase):
 
     def test_heard_out_without_a_welcome(self) -> None:
         """
-        Who says no more, and is not let in or never asked to be, is told the end.
+        A peer who closes its half before its hello is accepted is sent the end.
         """
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a"), 1))
@@ -135,7 +135,7 @@ class ConversationTests(SynchronousTestCase):
 
     def test_what_follows_an_answer(self) -> None:
         """
-        Who says no more is not cut off between an answer and what belongs to it.
+        A peer who closes its half gets an answer with all that belongs to it.
         """
         talk = self.begin()
         talk.hello_arrived(Asked(Hello(1, name="a"), 1))

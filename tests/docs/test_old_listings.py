@@ -1,6 +1,6 @@
 """
-What the manual of 275fbdb showed works still, unchanged: for whoever wrote a game, a
-client or a settings file by it. Its programs are in ``tests.system.test_old_listings``.
+What the manual of 275fbdb showed still works unchanged: games, clients, settings files
+and messages that follow it. Its programs are in ``tests.system.test_old_listings``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.docs.test_manual as manual
-import tests.wire.test_lobby_page as lobby_page
-import tests.wire.test_packets_page as packets_page
-import tests.wire.test_rooms_page as rooms_page
-import tests.wire.test_websocket_page as websocket_page
+import tests.lines.test_websocket_page as websocket_page
+import tests.messages.test_lobby_page as lobby_page
+import tests.messages.test_rooms_page as rooms_page
+import tests.packets.test_packets_page as packets_page
 from tests.support.kept import unpack
 from tests.support.kept_pages import shown_names
 from vinom._moved import MOVED
@@ -57,17 +57,17 @@ class PathsTests(SynchronousTestCase):
     def test_paths(self) -> None:
         """
         Each module and each name that a page or a listing shows can be imported from
-        where it was shown; if it moved, Python says where to.
+        where it was shown; if it moved, a warning names the new place.
         """
         self.assertGreaterEqual(len(self.shown), 20)
         warned = import_all(self.shown)
-        told = [f"{old} is now {new}" for old, new in MOVED.items()]
-        self.assertEqual(sorted(warned), sorted(told))
+        expected = [f"{old} is now {new}" for old, new in MOVED.items()]
+        self.assertEqual(sorted(warned), sorted(expected))
 
     def test_table(self) -> None:
         """
-        The table of paths that moved has only what the manual showed, and sends nobody
-        to a path that moved again.
+        The table of paths that moved lists only what the manual showed, and no new path
+        in it has moved again.
         """
         self.assertLessEqual(set(MOVED), self.shown)
         self.assertEqual(set(MOVED) & set(MOVED.values()), set())
@@ -82,7 +82,7 @@ class OldManualTests(manual.ManualTests):
 
 
 class OldLobbyPageTests(lobby_page.LobbyPageTests):
-    """Messages of the lobby, as the old manual has them."""
+    """Messages of the lobby, as the old manual prints them."""
 
     def setUp(self) -> None:
         self.docs = unpack(self.mktemp(), "docs") / "docs"
@@ -90,7 +90,7 @@ class OldLobbyPageTests(lobby_page.LobbyPageTests):
 
 
 class OldRoomsPageTests(rooms_page.RoomsExamples, SynchronousTestCase):
-    """Messages of rooms, as the old manual has them, and what it has people type."""
+    """Messages of rooms, and the sessions that the old manual asks readers to type."""
 
     def setUp(self) -> None:
         self.docs = unpack(self.mktemp(), "docs") / "docs"
@@ -98,7 +98,7 @@ class OldRoomsPageTests(rooms_page.RoomsExamples, SynchronousTestCase):
 
 
 class OldPacketsPageTests(packets_page.PacketsExamples, SynchronousTestCase):
-    """Packets, byte by byte, as the old manual has them."""
+    """Packets, byte by byte, as the old manual prints them."""
 
     def setUp(self) -> None:
         self.docs = unpack(self.mktemp(), "docs") / "docs"
@@ -106,15 +106,15 @@ class OldPacketsPageTests(packets_page.PacketsExamples, SynchronousTestCase):
 
 
 class OldWebSocketPageTests(SynchronousTestCase):
-    """Close codes of WebSocket, as the old manual has them."""
+    """Close codes of WebSocket, as the old manual prints them."""
 
     def test_numbers(self) -> None:
         """
         A client that switches on the old page's numbers is right.
         """
-        _, told = websocket_page.numbers(unpack(self.mktemp(), "docs") / "docs")
-        self.assertGreaterEqual(len(told), 5)
+        _, listed = websocket_page.numbers(unpack(self.mktemp(), "docs") / "docs")
+        self.assertGreaterEqual(len(listed), 5)
         now = {
             str(number): code.value for code, number in websocket_page.NUMBERS.items()
         }
-        self.assertLessEqual(told.items(), now.items())
+        self.assertLessEqual(listed.items(), now.items())

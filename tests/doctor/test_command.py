@@ -65,7 +65,7 @@ class TellingTime(BaseHTTPRequestHandler):
 class CommandTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
         """
-        What is asked wrongly is told in one line that names the option.
+        An invalid argument is reported in one line that names the option.
         """
         for arguments, word in (
             (["--answer", "--probe=a:1"], "--probe on the other"),
@@ -90,7 +90,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_help(self) -> None:
         """
-        Help fits a screen, and says where the node's own options are explained.
+        Help fits a screen, and names the help of the node's own options.
         """
         code, out, _ = vinom("--help")
         self.assertEqual(code, 0)
@@ -154,7 +154,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_files(self) -> None:
         """
-        A file that cannot be used is told with its setting.
+        A file that cannot be used is reported with its setting.
         """
         junk = Path(self.mktemp())
         junk.write_text("junk")
@@ -207,7 +207,7 @@ class MachineTests(SynchronousTestCase):
 
     def test_nobody_tells_the_time(self) -> None:
         """
-        A server that is not there is no reason to fail.
+        A missing time server is not a failure.
         """
         self.assertIsNone(offset_from("http://127.0.0.1:1/"))
 
@@ -232,7 +232,7 @@ class MachineTests(SynchronousTestCase):
 
     def test_tls_that_fails(self) -> None:
         """
-        A node that does not shake hands with browsers is found, and with what it says.
+        A node that does not shake hands with browsers is found, with the error.
         """
         # An alert of TLS: fatal, internal error (RFC 8446, section 6.2).
         for answer, word in (
@@ -256,14 +256,14 @@ class MachineTests(SynchronousTestCase):
             for found in (lobby, http):
                 self.assertEqual(found.verdict, "not checked")
             self.assertIn(word, str(http.remedy))
-        # Nobody but the node knows its ports, or what is behind that endpoint.
+        # Only the node can find its ports, and what is behind that endpoint.
         for where in ("0", "unix:/nowhere", "ssl:1:privateKey=/nowhere"):
             settings = Settings(port=0, http=where, http_tls=True)
             self.assertEqual(examine_tls(settings, 1), [])
 
     def test_sockets(self) -> None:
         """
-        Of TCP only listeners count; ports are told apart.
+        Of TCP only listeners count; ports are not confused.
         """
         ports = frozenset({4600})
         self.assertEqual(sockets_at(TCP, ports, "tcp"), {"41": 4600})

@@ -70,7 +70,7 @@ class DoctorCase(SynchronousTestCase):
 class FindingTests(DoctorCase):
     def test_what_is_not_ok_has_a_remedy(self) -> None:
         """
-        Nobody is told of trouble without being told what to do.
+        Each problem is reported with a remedy.
         """
         for verdict, remedy in (("warning", None), ("failure", None), ("ok", "x")):
             with self.assertRaises(ValueError):
@@ -88,7 +88,7 @@ class FindingTests(DoctorCase):
 class PortTests(DoctorCase):
     def test_lobby_port(self) -> None:
         """
-        A taken port is named with its owner; the node's own is no trouble.
+        A taken port is named with its owner; the node's own is fine.
         """
         for tried, verdict, word in (
             (FREE, "ok", "is free"),
@@ -197,7 +197,7 @@ class WayTests(DoctorCase):
     def test_reachability(self) -> None:
         """
         Silence is a failure where an answer must come; where it need not, the
-        operator is told how to find out.
+        remedy is how to find out.
         """
         self.assert_found(reachability(None), "not checked", "--from", "--probe")
         whole = Reach("10.0.0.2", "10.0.0.1:46000", 5, 5, 0.001)
@@ -222,7 +222,7 @@ class WayTests(DoctorCase):
 
     def test_sizes(self) -> None:
         """
-        What came back from another machine tells which datagrams pass.
+        Answers from another machine show which datagrams pass.
         """
         passed = probed_sizes("a:1", {1200: True, 1472: True, 8952: False})
         self.assert_found(passed, "ok", "1472")
@@ -248,7 +248,7 @@ class MachineTests(DoctorCase):
 
     def test_receive_buffer(self) -> None:
         """
-        What the kernel cuts off is told with the line that changes it.
+        A buffer that the kernel limits is reported with the command that changes it.
         """
         found = receive_buffer(1 << 20, 212992, 212992, 212992)
         self.assert_found(found, "warning", "208 of the 1024", "rmem_max=1048576")
@@ -259,7 +259,7 @@ class MachineTests(DoctorCase):
 
     def test_clock(self) -> None:
         """
-        A clock that is off, unwatched or jumping is told; unknown is not "ok".
+        A clock that is off, unwatched or jumping is reported; unknown is not "ok".
         """
         for found, name, verdict in (
             (clock(True), "clock", "ok"),
@@ -322,7 +322,7 @@ class TrustTests(DoctorCase):
 
     def test_handshake(self) -> None:
         """
-        Whether browsers are served over TLS is told with what they offer, and why not.
+        TLS for browsers is reported with what they offer, and the reason of a failure.
         """
         judge = partial(handshake, "http tls", "127.0.0.1:443", ("h2", "http/1.1"))
         self.assert_found(judge(None), "ok", "127.0.0.1:443", "h2 and http/1.1")
@@ -351,7 +351,7 @@ class TrustTests(DoctorCase):
 
     def test_authority(self) -> None:
         """
-        Of an authority the operator is told how it is replaced.
+        The report on an authority has the way to replace it.
         """
         self.assert_found(authority(AUTHORITY, False, NOW), "ok", "2027-04-15")
         for changes, is_configured, verdict, word in (

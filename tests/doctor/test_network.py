@@ -29,7 +29,7 @@ class QuestionTests(SynchronousTestCase):
     @given(st.binary(max_size=200))
     def test_anything_else(self, datagram: bytes) -> None:
         """
-        Whatever else comes is not answered, and is no answer.
+        Any other datagram isn't answered, and isn't an answer.
         """
         self.assertIsNone(answer_to(datagram))
         self.assertFalse(is_answer(datagram, NONCE, len(datagram)))

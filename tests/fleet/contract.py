@@ -15,7 +15,7 @@ from vinom.ports import IGameServer
 @implementer(IGameServer)
 class ContractServer:
     """
-    A game server as a fleet sees it; needed when a test says so.
+    A game server as a fleet sees it; the test decides when it is needed.
 
     :ivar binds: what it was to bind, in order.
     :ivar refuses: how many of the next ports it cannot have.
@@ -84,8 +84,8 @@ class FleetContract:
 
     async def test_reached_when_it_is_needed(self) -> None:
         """
-        A game server takes no address while no match needs it; then players are told
-        of it only after it has bound its port.
+        A game server takes no address while no match needs it; then players are sent
+        it only after it has bound its port.
         """
         fleet = self.make_fleet()
         reached, server = await self.started(fleet)

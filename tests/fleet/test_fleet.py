@@ -32,7 +32,7 @@ class PlacingTests(SynchronousTestCase):
 
     def test_placed_when_bound(self):
         """
-        Players are told of a port only after a game server has bound it.
+        Players are sent a port only after a game server has bound it.
         """
         world = FleetWorld(warm=1)
         world.supply.started[0].ignores.add(Bind)
@@ -120,7 +120,7 @@ class PlacingTests(SynchronousTestCase):
 
     def test_dense(self):
         """
-        A game server that may host several matches gets them, and only so many.
+        A game server that may host several matches gets them, but no more.
         """
         world = FleetWorld(rooms_per_process=2)
         placed = [self.successResultOf(world.place(f"m{n}")) for n in range(3)]
@@ -143,7 +143,7 @@ class PlacingTests(SynchronousTestCase):
 
     def test_overloaded_is_better_than_nothing(self):
         """
-        When there is no other place a match is played where there is too much to do.
+        Without another game server a match is played on an overloaded one.
         """
         world = FleetWorld(rooms_per_process=2, warm=1, ports=1)
         old = self.successResultOf(world.place("m1")).port
@@ -152,8 +152,8 @@ class PlacingTests(SynchronousTestCase):
 
     def test_overloaded_may_be_asked(self):
         """
-        Who comes by way of the node can be told to come later, as long as the match's
-        own game server says that it has too much to do.
+        A player who comes by way of the node can be sent away while the match's
+        game server reports that it is overloaded.
         """
         world = FleetWorld(warm=1)
         for match_id in ("m1", "m2"):
@@ -237,7 +237,7 @@ class PlacingTests(SynchronousTestCase):
 
     def test_dies_every_time(self):
         """
-        A match that brings down every game server does not do so for ever.
+        A match that brings down every game server is given up.
         """
         world = FleetWorld(warm=1)
         world.supply.ignores.add(OpenRoom)
@@ -265,11 +265,11 @@ class PlacingTests(SynchronousTestCase):
 
 
 class MatchTests(SynchronousTestCase):
-    """What is told of a match, and to it."""
+    """Reports about a match, and messages to it."""
 
     def test_told(self):
         """
-        Whoever started a match hears what becomes of it, once and in order.
+        Reports about a match reach its starter once and in order.
         """
         world = FleetWorld()
         world.place("m1")
@@ -321,7 +321,7 @@ class MatchTests(SynchronousTestCase):
     def test_add_ticket_in_vain(self):
         """
         A ticket for a match that is over, or is lost meanwhile, or whose game
-        server says nothing, fails instead of waiting for ever.
+        server is silent, fails instead of waiting forever.
         """
         world = FleetWorld()
         self.failureResultOf(world.fleet.add_ticket(ticket("m0", 0)), NoCapacity)
@@ -375,7 +375,7 @@ class WatchdogTests(SynchronousTestCase):
     def test_last_words(self):
         """
         A match that ended is not lost because its process went at once: the
-        link is read to its end before anybody is told.
+        link is read to its end before the match ends.
         """
         world = FleetWorld()
         world.place("m1")
@@ -520,7 +520,7 @@ class WatchdogTests(SynchronousTestCase):
 
     def test_does_not_dial(self):
         """
-        A process that never says anything is ended, and another is tried.
+        A process that sends nothing is ended, and another is tried.
         """
         world = FleetWorld()
         world.supply.is_slow = True
@@ -532,7 +532,7 @@ class WatchdogTests(SynchronousTestCase):
 
     def test_nonsense(self):
         """
-        A game server that says what makes no sense is ended.
+        A game server that sends invalid messages is ended.
         """
         world = FleetWorld(warm=1)
         for nonsense in (Bound(46000), Ready("again", 1, 1)):
@@ -545,7 +545,7 @@ class WatchdogTests(SynchronousTestCase):
 
 
 class StartingTests(SynchronousTestCase):
-    """Who may be a game server, and what when none can be had."""
+    """Which processes may be game servers, and what happens without one."""
 
     def test_stranger(self):
         """
@@ -690,7 +690,7 @@ class EndingTests(SynchronousTestCase):
 
     def test_stop_with_a_deaf_one(self):
         """
-        A game server that does not hear the goodbye does not hold up the node.
+        A game server that ignores the request to end does not hold up the node.
         """
         world = FleetWorld()
         world.place("m1")

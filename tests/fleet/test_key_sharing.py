@@ -13,7 +13,7 @@ class TokenKeyTests(SynchronousTestCase):
 
     def test_running_game_servers_get_them(self) -> None:
         """
-        Who hosts a match has the new keys when the node is told so; who is still
+        A game server with a match has the new keys when the result comes; one still
         warm gets them with its port.
         """
         world = FleetWorld(warm=1)
@@ -78,7 +78,7 @@ class TokenKeyTests(SynchronousTestCase):
 
     def test_one_after_the_other(self) -> None:
         """
-        Whoever waited for keys may share the next ones at once, though others end
+        A caller that waited for keys may share the next ones at once, though others end
         waiting in the same moment.
         """
         world = FleetWorld()

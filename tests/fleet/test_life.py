@@ -22,7 +22,7 @@ from vinom.fleet.life import (
 
 
 class World:
-    """A game server, and what the world knows of it."""
+    """A game server, and what others see of it."""
 
     def __init__(self):
         self.facts = ServerFacts(ServerTimeouts(), deadline=30.0)
@@ -119,7 +119,7 @@ class ServerLifeTests(SynchronousTestCase):
         has_address, ends = False, 0
         while world.facts.stage != "gone":
             moves = world.possible()
-            # When there are no more surprises, everything comes to its end.
+            # Without further events, everything ends.
             choice = next(choices, moves.index("overdue") + 1)
             move = moves[choice % len(moves)]
             world.do(move)

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.fleet.local import PortRing
+from vinom.fleet.port_ring import PortRing
 
 SIZE = 5
 

@@ -1,11 +1,11 @@
-// A client of vinom.js that finds a match on a game server with too much to do.
+// A client of vinom.js that finds a match on a busy game server.
 //
-// Standard input: {chance, answers}: what random numbers are, and what happens after each
+// Standard input: {chance, answers}: the value of random numbers, and what happens after each
 // join_room, in this order: "seat", "late" (a seat, some time later), or a code; "crashed",
-// "void": so its match ends, and who played it waits anew; "found": there is m2; "lost": the
-// connection is; "cancel": the player would rather have dice, and gets m2.
-// Standard output: {asked: the rooms that were asked for, result: the room's id or the code,
-// pauses: how long it was waited before a room was asked for again, milliseconds}.
+// "void": the match ends so, and after "void" the player is queued again; "found": match m2 is
+// found; "lost": the connection is lost; "cancel": the player queues for dice instead, gets m2.
+// Standard output: {asked: the rooms requested, result: the room's id or the code, pauses: how
+// long the client waited before it requested a room again, milliseconds}.
 
 import { readFileSync } from "node:fs";
 import { Client } from "../../vinom/web/static/vinom.js";
@@ -15,7 +15,7 @@ const { chance, answers } = JSON.parse(readFileSync(0, "utf8"));
 const rooms = [];
 const pauses = [];
 const RETRY_AFTER = 0.02;
-// By then somebody who comes again has done so, milliseconds.
+// By then a client that retries has done so, milliseconds.
 const LATE = 3000 * RETRY_AFTER;
 const queued = { type: "queue_status", data: { state: "queued", game: "maze" } };
 

@@ -1,8 +1,8 @@
-// A client of vinom.js whose connection breaks in a room, in which it has seat 0.
+// A client of vinom.js that loses its connection in a room, where it has seat 0.
 //
-// Standard input: {place: what it is told when it is back, missed: [[type, data]...] right after
-// it, then: [[type, data]...] later}.
-// Standard output: {seen: [what the client thinks of the room, after each], heard: [events]}.
+// Standard input: {place: the answer to its reconnect, missed: [[type, data]...] pushes right
+// after that, then: [[type, data]...] later pushes}.
+// Standard output: {seen: [the client's view of the room, after each], heard: [events]}.
 
 import { readFileSync } from "node:fs";
 import { Client } from "../../vinom/web/static/vinom.js";
@@ -11,7 +11,7 @@ import { socketsTo } from "./socket.mjs";
 const { place, missed, then } = JSON.parse(readFileSync(0, "utf8"));
 const facts = { room_id: "r1", game: "pair", resume: "r", seat: 0, version: 0, acted: 0 };
 const first = { state: "gathering", players: [], host: 0, number: 1 };
-const pushed = (told) => told.map(([type, data]) => ({ type, data: { room_id: "r1", ...data } }));
+const pushed = (pushes) => pushes.map(([type, data]) => ({ type, data: { room_id: "r1", ...data } }));
 let node;
 
 function answer({ type, id }, socket) {

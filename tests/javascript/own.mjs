@@ -1,7 +1,7 @@
-// The page's own player of the arena, alone.
+// The arena board's prediction of the player's own figure, alone.
 //
 // Standard input: {field, rules: {body, ticks: [[action...]...]}, network: [[ms, kind, ...]...]};
-// a kind is "acted" with an action, "told" with a tick and a player, or "frame".
+// a kind is "acted" with an action, "state" with a tick and a player, or "frame".
 // Standard output: {rules: [[x, y, vx, vy, dash, rest]...], shown: [[x, y]...]}, of each tick
 // and of each frame.
 
@@ -19,7 +19,7 @@ const own = new Own(field);
 const shown = [];
 for (const [now, kind, ...data] of network) {
   if (kind === "acted") own.acted(data[0], now);
-  else if (kind === "told") own.told(data[0], data[1], true, now);
+  else if (kind === "state") own.update(data[0], data[1], true, now);
   else {
     const place = own.at(now);
     shown.push(place && [place.x, place.y]);

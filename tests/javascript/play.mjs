@@ -1,4 +1,4 @@
-// What vinom.js does in Node, against a real node: see tests/web/test_javascript.py.
+// vinom.js in Node.js, against a real server: see tests/web/test_javascript.py.
 //
 //     node play.mjs SCENARIO PORT
 
@@ -11,7 +11,7 @@ const [, , scenario, given] = process.argv;
 const port = Number(given);
 const url = (at = port) => `ws://127.0.0.1:${at}/ws`;
 
-/** Something that tells when it is so; a bound on liveness only. */
+/** Wait until a condition holds; the time limit only bounds liveness. */
 function until(room, isSo, names = ["state", "change", "closed"]) {
   return new Promise((resolve, reject) => {
     const alarm = setTimeout(() => reject(new Error(`never: ${isSo}`)), 60_000);
@@ -26,7 +26,7 @@ function until(room, isSo, names = ["state", "change", "closed"]) {
   });
 }
 
-/** Keep what happened, and see that nothing comes twice. */
+/** Record the events, and check that none comes twice. */
 function record(room) {
   const events = [];
   room.on("event", (event) => {
@@ -36,7 +36,7 @@ function record(room) {
   return events;
 }
 
-/** A cell that nobody has; the bot may have begun, anywhere. */
+/** A free cell; the bot may have begun, anywhere. */
 function aFreeCell(room) {
   const free = room.view.board.flat().indexOf(null);
   return [Math.floor(free / 3), free % 3];
@@ -66,7 +66,7 @@ async function withBot(client) {
   return room;
 }
 
-/** Between a client and the node, and cut when we say so. */
+/** A proxy between a client and the server, which can be cut. */
 function makeWay() {
   const open = new Set();
   let isCut = false;
@@ -107,7 +107,7 @@ const scenarios = {
     assert.deepEqual(room.outcome.places.flat().sort(), [0, 1]);
     assert.equal(events.filter((one) => one.kind === "ended").length, 1);
     assert.equal(events[0].kind, "began");
-    // Another one, by the game's own action.
+    // Another round, by the game's own action.
     await room.act({ type: "rematch" });
     await until(room, () => room.view.round === 2);
     await playRound(room);
@@ -170,7 +170,7 @@ const scenarios = {
   },
 
   async places() {
-    // A second process of the same player: the seat comes back by its key alone.
+    // A second client of the same player: the key alone is enough to get the seat back.
     const kept = new Map();
     const storage = {
       getItem: (key) => kept.get(key) ?? null,
@@ -191,7 +191,7 @@ const scenarios = {
     await until(again, () => again.view !== null);
     assert.equal(again.view.board[row][col], again.seat);
     await playRound(again);
-    // Whoever comes third replaces the second, which gives up quietly.
+    // A third client replaces the second, which gives up quietly.
     const replaced = until(second, () => second.status === "replaced", ["status"]);
     const third = await connect({ url: url(), storage, WebSocket });
     await replaced;
@@ -233,7 +233,7 @@ const scenarios = {
     eve.on("matches", (list) => lists.push(list));
     await eve.watchMatches({ game: "maze" });
     assert.deepEqual(lists, [[]]);
-    // A wait outlives its connection.
+    // Waiting survives a lost connection.
     const options = { rows: 2, cols: 5 };
     const found = ann.queue("maze", { options });
     await until(ann, () => ann.queued !== null, ["queue"]);
@@ -248,14 +248,14 @@ const scenarios = {
     assert.deepEqual([room.seat, other.seat].sort(), [0, 1]);
     assert.deepEqual(ann.match, { match_id: room.roomId, game: "maze" });
     assert.equal(ann.queued, null);
-    // Somebody watches.
+    // Eve watches.
     await until(eve, () => lists.at(-1)?.[0]?.state === "playing", ["matches"]);
     assert.equal(lists.at(-1)?.[0].room_id, room.roomId);
     const listed = (await eve.matches({ game: "maze" })).map((one) => one.room_id);
     assert.deepEqual(listed, [room.roomId]);
     const watched = await eve.join("maze", { roomId: room.roomId, spectate: true });
     const isOver = (one) => one.outcome !== null || one.closed !== null;
-    // Walk into any direction; most are walls.
+    // Walk in any direction; most are walls.
     const walk = async (one) => {
       await until(one, () => one.view !== null);
       while (!isOver(one)) {
@@ -297,7 +297,7 @@ const scenarios = {
       assert.deepEqual(mergePatch(target, patch), result);
       assert.deepEqual(target, before);
     }
-    // And for real: a maze's view is long enough to be patched.
+    // And over the network: a maze's view is long enough to be patched.
     const client = await connect({ url: url(), name: "ann", WebSocket });
     let patches = 0;
     client.on("push", () => {});
@@ -314,7 +314,7 @@ const scenarios = {
     const other = await connect({ url: url(), name: "eve", WebSocket });
     const watched = await other.join("maze", { roomId: room.roomId, spectate: true });
     await until(watched, () => watched.view !== null);
-    // Two ways to the same state.
+    // Both must have the same state.
     const seen = new Map();
     room.on("state", () => seen.set(room.version, JSON.stringify(room.view)));
     let same = 0;

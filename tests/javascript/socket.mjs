@@ -1,9 +1,9 @@
-// A node that vinom.js is connected to, of which only the answers are there.
+// A fake server for vinom.js, which consists of answers only.
 
 /**
- * Make the class of sockets to a node that knows Ann.
+ * Make a class of sockets to a server that accepts every client as Ann.
  *
- * @param {(asked: any, socket: any) => void} answer is called with each request but hello
+ * @param {(asked: any, socket: any) => void} answer is called with each request except hello
  */
 export function socketsTo(answer) {
   return class Socket {

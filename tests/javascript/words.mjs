@@ -1,4 +1,4 @@
-// What the page says of refusals.
+// How the page words refusals.
 //
 // Standard input: [[code, message, details]...]. Standard output: the words.
 

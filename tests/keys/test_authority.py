@@ -114,7 +114,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_lobby_certificate_follows_its_names(self) -> None:
         """
-        The lobby's certificate is made anew for new names, and before its end.
+        The lobby's certificate is replaced for new names, and before it expires.
         """
         authority = self.open()
         first = authority.lobby(["localhost", "127.0.0.1"])
@@ -126,7 +126,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_certificates_say_what_they_are_for(self) -> None:
         """
-        Whoever looks at a certificate sees whether it is a lobby's or a game
+        The subject of a certificate shows whether it is a lobby's or a game
         server's.
         """
         authority = self.open()
@@ -189,9 +189,9 @@ class AuthorityTests(SynchronousTestCase):
         folder = self.folder / "authority"
         good = (folder / "ca.key").read_bytes()
         for path, content, words in (
-            (folder / "ca.key", b"x", "ca.key is no private key"),
+            (folder / "ca.key", b"x", "ca.key is not a private key"),
             (folder / "ca.key", (folder / "lobby.key").read_bytes(), "not belong"),
-            (folder / "ca.pem", b"x", "ca.pem holds no certificate"),
+            (folder / "ca.pem", b"x", "ca.pem has no certificate"),
         ):
             kept = path.read_bytes()
             path.write_bytes(content)
@@ -199,7 +199,7 @@ class AuthorityTests(SynchronousTestCase):
             path.write_bytes(kept)
         self.assertEqual((folder / "ca.key").read_bytes(), good)
         self.now += 4000 * _DAY
-        self.assertIn("ended on", str(self.assertRaises(Misconfigured, self.open)))
+        self.assertIn("expired on", str(self.assertRaises(Misconfigured, self.open)))
 
     def test_state_directory_that_cannot_be(self) -> None:
         """

@@ -96,7 +96,7 @@ class RotationTests(SynchronousTestCase):
     def test_cut_off_anywhere(self) -> None:
         """
         A node killed in the middle of a rotation starts with the old authority,
-        or with the new one, and its former is what it says.
+        or with the new one, and its former authority is the right one.
         """
         authority = self.open()
         before = {p: p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
@@ -220,7 +220,7 @@ class TokenKeyTests(SynchronousTestCase):
 
     def test_restart_between(self) -> None:
         """
-        A restart knows which key signs, and when the one before it is to go.
+        After a restart the same key signs, and the one before it expires in time.
         """
         first = self.open()
         new = first.tokens.prepare(self.now)

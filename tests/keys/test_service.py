@@ -26,7 +26,7 @@ _NOW = float(int(datetime.datetime.now(datetime.UTC).timestamp()))
 
 
 class MemoryKeyFleet:
-    """Game servers that take keys when a test says so."""
+    """Game servers that take keys when the test lets them."""
 
     def __init__(self) -> None:
         self.shared: list[Deferred[None]] = []
@@ -115,7 +115,7 @@ class KeysTests(SynchronousTestCase):
     def test_old_token_key_goes_when_its_tokens_are_past(self) -> None:
         """
         The last token of the old key is good for its whole life and the skew; then
-        game servers are told to forget the key.
+        game servers are sent the keys without it.
         """
         claims = Claims("game.vinom", "m", "p", 0, self.clock.seconds() + 120.0, "t")
         last = self.authority.tokens.sign(claims)
@@ -175,7 +175,7 @@ class KeysTests(SynchronousTestCase):
 
     def test_cookie_keys(self) -> None:
         """
-        Cookie keys are told with the game server that has them.
+        Cookie keys are listed with the game server that has them.
         """
         self.assertEqual(self.rotate("cookie"), {"kind": "cookie", "game_servers": 1})
         told = [key for key in self.keys.known() if key["kind"] == "cookie"]

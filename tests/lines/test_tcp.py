@@ -19,7 +19,6 @@ from zope.interface import implementer
 from tests.support.certificates import authority, new_authority
 from tests.support.ears import Ear
 from vinom.errors import Misconfigured
-from vinom.lines.shared import Shared
 from vinom.lines.tcp import LineBounds, LineFactory, LineProtocol, Lines
 from vinom.lines.tls import ReloadableTls, server_options
 
@@ -229,7 +228,7 @@ class PlainTests(LineCase):
             self.assertFalse(transport.is_half_closed)
             transport.producer.pauseProducing()
             for _ in range(most + 1):
-                line.send(Shared(message))
+                line.send(message)
             self.assertTrue(transport.is_half_closed)
             *_, last, end = transport.value().split(b"\n")
             self.assertIn(b'"code":"too_slow"', last)

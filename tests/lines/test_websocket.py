@@ -28,10 +28,9 @@ from tests.support.websocket_net import (
 from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.limits.origins import Origins
-from vinom.lines.shared import Shared
 from vinom.lines.tls import HttpTls, ReloadableTls
 from vinom.lines.websocket import WebSocketBounds
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
 
 
@@ -93,7 +92,7 @@ class SendingTests(SocketCase):
         """
         self.serve()
         client, echo = await self.client()
-        for message in (b"1", Shared(b"2"), b'"three"'):
+        for message in (b"1", b"2", b'"three"'):
             echo.line.send(message)
         self.assertEqual(await self.text(client), [1, 2, "three"])
         client.write(frame(1, b"4") + frame(1, b"5"))
@@ -104,7 +103,7 @@ class SendingTests(SocketCase):
         What many are told alone in a turn is the same bytes for each.
         """
         self.serve()
-        shared = Shared(b'{"type":"x"}')
+        shared = b'{"type":"x"}'
         clients = [(await self.client())[0] for _ in range(3)]
         for echo in self.server.echoes:
             echo.line.send(shared)
@@ -473,7 +472,7 @@ class TurnEndTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """
-        Rooms speak before lines send, and all within one timed call.
+        Rooms make their broadcasts before lines send, all within one timed call.
         """
         clock, done = Clock(), []
         turn_end = TurnEnd(clock)
@@ -497,14 +496,14 @@ class TurnEndTests(SynchronousTestCase):
         clock, done = Clock(), []
         turn_end = TurnEnd(clock)
         turn_end.call(lambda: done.append("before"))
-        turn_end.events_begin()
+        turn_end.is_coming = True
         turn_end.call(lambda: done.append("event"))
         self.assertEqual(done, [])
-        turn_end.events_over()
+        turn_end.run()
         self.assertEqual(done, ["before", "event"])
-        turn_end.events_begin()
+        turn_end.is_coming = True
         turn_end.call(lambda: done.append("second turn"))
-        turn_end.events_over()
+        turn_end.run()
         self.assertEqual(done.pop(), "second turn")
         turn_end.call(lambda: done.append("after"))
         clock.advance(0)

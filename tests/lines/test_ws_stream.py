@@ -6,12 +6,13 @@ import codecs
 import struct
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
+from tests.support.websocket_lines import hear_by_line
 from tests.support.websockets import frame, read_frames
 from vinom.lines.ws.stream import MOST_ODD, WebSocketStream, shortened
 
@@ -38,6 +39,11 @@ def listen(parts: list[bytes], is_short_cut: bool = True) -> Heard:
         sent += b"".join(stream.outbox)
         stream.outbox.clear()
     return _heard(messages, sent, stream.is_over)
+
+
+def listen_by_line(parts: list[bytes], is_short_cut: bool = True) -> Heard:
+    """Feed a line, which reads short texts itself, in parts."""
+    return _heard(*hear_by_line(parts, LIMIT, is_short_cut))
 
 
 def listen_by_the_book(data: bytes) -> Heard:
@@ -146,6 +152,18 @@ def _parts(data: bytes, cuts: list[int]) -> list[bytes]:
     return [part for part in parts if part]
 
 
+def _frames(data: bytes) -> list[bytes]:
+    """Cut a stream of masked frames where they end; what is wrong comes whole."""
+    parts = []
+    while data:
+        size = 6 + (data[1] & 0x7F) if len(data) > 1 else 1
+        if size > 6 + 125:
+            size = len(data)
+        parts.append(data[:size])
+        data = data[size:]
+    return parts
+
+
 class SplitTests(SynchronousTestCase):
     """However the network cuts a stream, and whoever reads it."""
 
@@ -161,6 +179,26 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual(listen(_parts(data, cuts)), whole)
         self.assertEqual(listen(_parts(data, cuts), is_short_cut=False), whole)
         self.assertEqual(listen([data], is_short_cut=False), whole)
+
+    @settings(deadline=None)
+    @given(_streams())
+    @example((frame(Opcode.TEXT, b"a", is_final=False) + frame(Opcode.TEXT, b"b"), []))
+    @example((frame(Opcode.CLOSE, b"\x03\xe8") + frame(Opcode.TEXT, b"late"), []))
+    @example((frame(Opcode.TEXT, b"\xdb\x85" + b"z" * 8), [6]))
+    @example((b"\x81\xfe\x00\x7c\0\0\0\0" + b"x" * 124, []))
+    @example((frame(Opcode.TEXT, "\u00fc".encode()), []))
+    @example((frame(Opcode.TEXT, b"\xfc"), []))
+    @example((frame(Opcode.TEXT, b"x" * 125) + frame(Opcode.TEXT, b"x" * 126), []))
+    def test_line(self, drawn: tuple[bytes, list[int]]) -> None:
+        """
+        The same is understood when each frame comes alone, which is when the line
+        reads short texts without the stream.
+        """
+        data, cuts = drawn
+        whole = listen([data])
+        for parts in ([data], _parts(data, cuts), _frames(data)):
+            self.assertEqual(listen_by_line(parts), whole)
+            self.assertEqual(listen_by_line(parts, is_short_cut=False), whole)
 
     @settings(deadline=None)
     @given(_streams())
@@ -195,6 +233,7 @@ class SplitTests(SynchronousTestCase):
         for cut in range(len(data) + 1):
             for is_short_cut in (True, False):
                 self.assertEqual(listen(_parts(data, [cut]), is_short_cut), expected)
+            self.assertEqual(listen_by_line(_parts(data, [cut])), expected)
         for is_short_cut in (True, False):
             single = [data[at : at + 1] for at in range(len(data))]
             self.assertEqual(listen(single, is_short_cut), expected)

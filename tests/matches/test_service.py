@@ -45,11 +45,11 @@ class SessionCase(SynchronousTestCase):
 
 
 class MatchFoundTests(SessionCase):
-    """What players are told, and when."""
+    """What players are sent, and when."""
 
     def test_only_when_it_listens(self) -> None:
         """
-        Players hear of a port when it is bound, not before, and their line closes.
+        Players are sent a port when it is bound, not before, and their line closes.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, welcomes = self.duel(world)
@@ -100,7 +100,7 @@ class MatchFoundTests(SessionCase):
 
     def test_no_game_server_at_all(self) -> None:
         """
-        When no game server can be had the players are told and may queue again.
+        Without a game server the players are informed and may queue again.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
@@ -112,7 +112,7 @@ class MatchFoundTests(SessionCase):
 
     def test_crash_at_the_start(self) -> None:
         """
-        A game that fails before anybody was told of its place is told as that.
+        A game that fails before any player was sent its place is reported as crashed.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
@@ -130,7 +130,7 @@ class ComingBackTests(SessionCase):
 
     def test_running(self) -> None:
         """
-        A player whose match runs is told of its seat again, with new secrets.
+        A player whose match runs is sent its seat again, with new secrets.
         """
         world = LobbyWorld()
         lines, welcomes = self.duel(world)
@@ -201,7 +201,7 @@ class ComingBackTests(SessionCase):
 
     def test_left_for_good(self) -> None:
         """
-        Who left its match may play another while the first goes on.
+        A player who left a match may play another while the first goes on.
         """
         world = LobbyWorld()
         _, welcomes = self.duel(world)
@@ -221,7 +221,7 @@ class ComingBackTests(SessionCase):
 
     def test_late_news_of_a_past_match(self) -> None:
         """
-        What is told of a match that is over changes nothing.
+        Reports about a match that is over change nothing.
         """
         world = LobbyWorld()
         self.duel(world)
@@ -239,7 +239,7 @@ class VoidTests(SessionCase):
 
     def test_present_go_to_the_front(self) -> None:
         """
-        Who came to a void match is first in the queue, with its old waiting time.
+        A player who came to a void match is first in the queue, with the old wait.
         """
         world = LobbyWorld()
         _, welcomes = self.duel(world)
@@ -262,7 +262,7 @@ class VoidTests(SessionCase):
 
     def test_absent_hear_of_it(self) -> None:
         """
-        Who did not come is not queued, and learns that the match was void.
+        A player who did not come is not queued, and is sent that the match was void.
         """
         world = LobbyWorld()
         _, welcomes = self.duel(world)
@@ -273,7 +273,7 @@ class VoidTests(SessionCase):
 
     def test_present_but_silent(self) -> None:
         """
-        Who came, but does not say hello again within 10 s, is out of the queue.
+        A player who came, but sends no hello within 10 s, is out of the queue.
         """
         world = LobbyWorld()
         _, welcomes = self.duel(world)
@@ -365,7 +365,7 @@ class OperatorTests(SessionCase):
 
     def test_kick_from_a_forming_match(self) -> None:
         """
-        A player kicked before the match has a place is told; the other waits again.
+        A player kicked before the match has a place is informed; the other waits again.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, welcomes = self.duel(world)
@@ -412,7 +412,7 @@ class OperatorTests(SessionCase):
 
     def test_drain(self) -> None:
         """
-        A node that drains starts nothing, tells those who wait, and is done when
+        A node that drains starts nothing, informs waiting players, and is done when
         the last match is over.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=1))
@@ -527,7 +527,7 @@ class OutsideTests(SessionCase):
 
     def test_no_game_server(self) -> None:
         """
-        When none can be had the asker is told so.
+        Without a game server the matchmaker gets a refusal.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         asked = self.start(world, OutsidePlayer("Ann"), OutsidePlayer("Bob"))

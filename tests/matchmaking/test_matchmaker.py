@@ -98,7 +98,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_positions(self) -> None:
         """
-        A player learns its position, and hears when it moves up.
+        A player is sent its position, and again when it moves up.
         """
         self.patch(Party, "seats", (4, 4))
         world = LobbyWorld()
@@ -171,7 +171,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_away_and_back(self) -> None:
         """
-        Who loses its line keeps its place for ten seconds, matched with nobody.
+        A player whose line closes keeps its place for 10 s, and is not matched.
         """
         world = LobbyWorld()
         line, welcome = world.queued("ann", "duel")
@@ -190,7 +190,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_away_for_good(self) -> None:
         """
-        Who stays away is out of the queue.
+        A player who stays away is removed from the queue.
         """
         world = LobbyWorld()
         line, welcome = world.queued("ann", "duel")
@@ -267,7 +267,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_gone_while_storage_is_away(self) -> None:
         """
-        Who stays away is taken out of the queue as soon as storage answers.
+        A player who stays away leaves the queue as soon as storage answers.
         """
         entries = StumblingEntries()
         world = LobbyWorld(entries=entries)
@@ -328,7 +328,7 @@ class QueueTests(SynchronousTestCase):
 
 
 class ExplainTests(SynchronousTestCase):
-    """What operators are told of one player."""
+    """Explanations about one player, for operators."""
 
     def explain(self, world: LobbyWorld, player_id: str) -> dict[str, Any]:
         work = Deferred.fromCoroutine(world.matchmaker.explain(player_id))
@@ -360,7 +360,7 @@ class ExplainTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """
-        Metrics know how many wait and how long.
+        Metrics have the number of waiting players and their waits.
         """
         world = LobbyWorld()
         world.queued("ann", "duel")
@@ -395,7 +395,7 @@ class ExplainTests(SynchronousTestCase):
 
 
 class SlowEntries(MemoryEntryStore):
-    """A store that keeps an entry only when it is told to go on."""
+    """A store that keeps an entry only when the test lets it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -490,7 +490,7 @@ class NeverTests(SynchronousTestCase):
         """
         Whatever happens in whatever order, nobody is in two matches or in a match
         and the queue, no entry outlives its player, and everybody who waits for a
-        match that is over is told so.
+        match that is over is informed.
         """
         for seed in range(30):
             _Life(self, seed).run(steps=150)

@@ -41,7 +41,7 @@ def frames_of_a_request(waiting: int, kind: str) -> list[str]:
 
 
 class QueueCostTests(SynchronousTestCase):
-    """A long queue is no slower to join than a short one."""
+    """Joining a long queue costs no more than joining a short one."""
 
     def test_same_frames(self) -> None:
         """

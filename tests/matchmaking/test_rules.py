@@ -127,7 +127,7 @@ class ProposeTests(SynchronousTestCase):
 
 
 class ExplainTests(SynchronousTestCase):
-    """What operators are told."""
+    """Explanations for operators."""
 
     def test_due(self) -> None:
         """
@@ -169,9 +169,9 @@ class ExplainTests(SynchronousTestCase):
         self.assertIn("1 more", why(ann, away, ann))
         self.assertIn("in 2.0 s", why(bob, ann, bob))
         self.assertIn("disconnected", why(away, away))
-        self.assertIn("no such game", why(gone, gone))
+        self.assertIn("no game with this name", why(gone, gone))
         four = [entry(name) for name in "wxyz"]
-        self.assertIn("full table", why(four[0], *four))
+        self.assertIn("table is full", why(four[0], *four))
         facts = self.explain(bob, ann, bob, entry("e", options=b'{"x":1}'))
         self.assertEqual(facts["position"], 2)
         self.assertEqual(facts["other_options"], 1)
@@ -179,7 +179,7 @@ class ExplainTests(SynchronousTestCase):
 
 
 class SeatTests(SynchronousTestCase):
-    """Who sits where."""
+    """Seats of players."""
 
     def test_order_and_loadouts(self) -> None:
         """

@@ -23,7 +23,7 @@ class Port:
 
 
 class PlainTextTests(SynchronousTestCase):
-    """Who could read along."""
+    """Which connections others could read."""
 
     def is_told(self, host: str, **settings: object) -> bool:
         made = Settings(**{"http": "8080", **settings})

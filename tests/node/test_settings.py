@@ -60,7 +60,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_unknown_keys_name_the_nearest(self) -> None:
         """
-        A typing error is an error, and says what was probably meant.
+        A typing error is an error, with a suggestion.
         """
         self.assert_misconfigured("'drain_seconds'", {}, {}, self.write("drain-secs=1"))
         self.assert_misconfigured("'VINOM_PORTS'", {}, {"VINOM_PROTS": "1-2"})
@@ -232,7 +232,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_file_that_is_not_there(self) -> None:
         """
-        A settings file that cannot be read is told with what names it.
+        A settings file that cannot be read is reported with the setting that names it.
         """
         error = self.assertRaises(Misconfigured, gather, {}, {}, Path("/nowhere.toml"))
         self.assertIn("/nowhere.toml: No such file", str(error))
@@ -250,7 +250,7 @@ class SettingsTests(SynchronousTestCase):
     @given(st.sampled_from(TABLE), st.text(max_size=40))
     def test_any_text(self, row: Any, text: str) -> None:
         """
-        Whatever is written, a setting takes it or says in a sentence why not.
+        A setting takes any text, or refuses it with a sentence.
         """
         try:
             row.kind.read(text)

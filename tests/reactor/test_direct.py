@@ -7,9 +7,9 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reactor.test_turns import TurningReactor
+from tests.support.turns import reads_directly
 from vinom.reactor.direct import DirectReads
-from vinom.reactor.turn_end import TurnEnd
-from vinom.reactor.turns import TurnWatch
+from vinom.reactor.turns import TurnEnd, TurnWatch
 
 
 class Taker:
@@ -45,46 +45,45 @@ class DirectReadsTests(SynchronousTestCase):
         What a client sends is heard.
         """
         self.theirs.send(b"hello")
-        self.assertTrue(self.direct.read(self.number))
+        self.assertTrue(reads_directly(self.direct, self.number))
         self.assertEqual(self.taker.taken, [b"hello"])
 
     def test_left_to_the_reactor(self) -> None:
         """
         Nothing to read, the end, errors and unknown descriptors are the reactor's.
         """
-        self.assertFalse(self.direct.read(self.number))
+        self.assertFalse(reads_directly(self.direct, self.number))
         self.theirs.close()
-        self.assertFalse(self.direct.read(self.number))
+        self.assertFalse(reads_directly(self.direct, self.number))
         self.ours.close()
-        self.assertFalse(self.direct.read(self.number))
+        self.assertFalse(reads_directly(self.direct, self.number))
         self.direct.remove(self.number)
-        self.assertFalse(self.direct.read(self.number))
+        self.assertFalse(reads_directly(self.direct, self.number))
         self.direct.remove(self.number)
         self.assertEqual((len(self.direct), self.taker.taken), (0, []))
 
     def test_failure(self) -> None:
         """
-        A mistake of ours costs the one connection, and is logged.
+        A mistake of ours costs one connection, and is logged.
         """
         self.theirs.send(b"!")
-        self.assertTrue(self.direct.read(self.number))
+        self.assertTrue(reads_directly(self.direct, self.number))
         self.assertTrue(self.taker.is_aborted)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_turns(self) -> None:
         """
-        What was read so the reactor is not told of; anything else it is.
+        The reactor gets no event for what was read directly; all others it gets.
         """
         reactor = TurningReactor()
         watch = TurnWatch(reactor.seconds)
-        watch.shorten(self.direct, TurnEnd(reactor))
         poller = reactor._poller
-        watch.start(reactor)
+        watch.start(reactor, self.direct, TurnEnd(reactor))
         self.addCleanup(watch.stop)
-        told: list[int] = []
+        read: list[int] = []
         for number in (self.number, self.number + 1):
             reader = reactor.reads(number, 0.0)
-            reader.do = lambda number=number: told.append(number)
+            reader.do = lambda number=number: read.append(number)
         self.theirs.send(b"hello")
         poller.answers = [
             [(self.number, 1), (self.number + 1, 1)],
@@ -93,7 +92,7 @@ class DirectReadsTests(SynchronousTestCase):
             [(self.number, 1)],
         ]
         reactor.turn()
-        self.assertEqual((self.taker.taken, told), ([b"hello"], [self.number + 1]))
+        self.assertEqual((self.taker.taken, read), ([b"hello"], [self.number + 1]))
         reactor.turn()
         reactor.turn()
-        self.assertEqual(told, [self.number + 1, self.number, self.number])
+        self.assertEqual(read, [self.number + 1, self.number, self.number])

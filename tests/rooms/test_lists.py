@@ -56,7 +56,7 @@ class MatchListTests(CrossTests):
         dan.hang_up()
         self.begin()
         self.assertEqual([], self.news(eve))
-        self.assertIsNone(self.world.rooms._match_list._next)
+        self.assertIsNone(self.world.rooms._match_list._watchers._next)
 
     def test_what_was_asked(self) -> None:
         """

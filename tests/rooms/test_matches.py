@@ -592,8 +592,8 @@ class CostTests(CrossTests):
         self.world.run(8.0)
         rooms = self.world.rooms
         self.assertEqual({}, rooms._rooms)
-        self.assertEqual({}, rooms._places._players)
-        self.assertEqual({}, rooms._places._resumes)
+        self.assertEqual({}, rooms._secrets._players)
+        self.assertEqual({}, rooms._secrets._resumes)
         self.assertEqual(None, self.world.matches.placed_match(self.match_id))
 
 

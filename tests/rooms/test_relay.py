@@ -14,7 +14,7 @@ from tests.support.live_rooms import Pair
 from vinom.control.messages import RelayEvent, RelayRefusal, RelayState
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.room import Closed, Emitted, RoundOver
-from vinom.rooms.relay import RemoteRoom
+from vinom.rooms.relay import RelayedRoom
 
 
 class Apart:
@@ -159,19 +159,20 @@ class ApartBrokenGameTests(Apart, test_rooms_sessions.BrokenGameTests):
     """Failing games."""
 
 
-class Around:
-    """A room's members, who ask for nothing here."""
-
-    def stirred(self) -> None:
-        """There is something new."""
-
-
 class EarlyTests(SynchronousTestCase):
     """What arrives in one read of the link, and what in the next."""
 
     def setUp(self) -> None:
         plan = MatchPlan("m1", "pair", (SeatPlan("a", "ann"), SeatPlan("b", "bob")), 1)
-        self.room = RemoteRoom(plan, Pair(), None, Around())
+        self.room = RelayedRoom(
+            plan,
+            Pair(),
+            None,
+            is_placed=False,
+            end=lambda reason: None,
+            changed=lambda: None,
+            refused=lambda seat, id, refusal: None,
+        )
 
     def see(self, version: int, phase: str = "playing") -> list[type]:
         self.room.relayed(RelayState("m1", version, phase, 0.0, {}))
@@ -183,7 +184,7 @@ class EarlyTests(SynchronousTestCase):
         """
         self.see(1)
         self.room.relayed(RelayEvent("m1", 3, "said", None, None))
-        self.assertFalse(self.room.has_effects)
+        self.assertFalse(self.room.effects)
         self.assertEqual(self.see(2), [])
         self.assertEqual(self.see(3), [Emitted])
 
@@ -193,7 +194,7 @@ class EarlyTests(SynchronousTestCase):
         """
         self.see(1)
         self.room.round_ended("m1", {"round": 1, "places": [[0], [1]], "scores": []})
-        self.assertEqual((self.room.has_effects, self.room.phase), (False, "playing"))
+        self.assertEqual((bool(self.room.effects), self.room.phase), (False, "playing"))
         self.assertEqual((self.see(2, "over"), self.room.phase), ([RoundOver], "over"))
 
     def test_the_end(self) -> None:

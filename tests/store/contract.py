@@ -164,7 +164,7 @@ class EntryStoreContract:
 
     async def test_remove(self) -> None:
         """
-        Who leaves the queue is gone from it and may come again.
+        A player who leaves the queue may join it again.
         """
         store = self.make_store()
         await store.add(entry(ANN, 1.0))
@@ -234,7 +234,7 @@ class PlayerStoreContract:
 
     async def test_use_moves_the_expiry(self) -> None:
         """
-        Whoever comes back in time is remembered for longer.
+        A player who comes back in time is stored for longer.
         """
         store = self.make_store()
         await store.keep("hash", ANN, self.now + 10)
@@ -292,7 +292,7 @@ class MatchStoreContract:
 
     async def test_end_is_forgotten(self) -> None:
         """
-        How a match ended is told for a while and then no more.
+        The end of a match can be read for a while, and then not.
         """
         store = self.make_store()
         await store.open(plan("m1", ANN, BOB))
@@ -302,7 +302,7 @@ class MatchStoreContract:
 
     async def test_later_end_replaces(self) -> None:
         """
-        Only the latest match is told of, for as long as it deserves.
+        Only the latest match can be read, for its full time.
         """
         store = self.make_store()
         await store.open(plan("m1", ANN, BOB))
@@ -317,7 +317,7 @@ class MatchStoreContract:
 
     async def test_release(self) -> None:
         """
-        Who left its match for good may play another, and hears of that one only.
+        A player who left for good may play another match, and is sent only that one.
         """
         store = self.make_store()
         await store.open(plan("m1", ANN, BOB))

@@ -28,7 +28,7 @@ class Browser:
     One headless Chromium, with a profile of its own.
 
     :param size: as `DESKTOP`.
-    :param is_dark: what it says its user likes.
+    :param is_dark: its colour scheme is dark.
     :param arguments: more of Chromium's.
     :ivar driver: Selenium's.
     """

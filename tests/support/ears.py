@@ -7,9 +7,9 @@ from typing import Any
 
 class Ear:
     """
-    Keeps what it hears.
+    Keeps the messages that it receives.
 
-    :ivar line: where it hears it.
+    :ivar line: where they come from.
     :ivar times_caught_up: how often the peer stopped being behind.
     """
 

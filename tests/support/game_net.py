@@ -409,7 +409,7 @@ class GameNet:
 
     @property
     def seat_changes(self) -> list[tuple[int, str]]:
-        """Who came and went."""
+        """Changes of seats."""
         return [(told.seat, told.state) for told in self.of(SeatChanged)]
 
     @property

@@ -12,7 +12,7 @@ from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 
 
 class Say(Struct, frozen=True, tag="say"):
-    """Do what the word says."""
+    """An action, named by its word."""
 
     word: str
 
@@ -124,7 +124,7 @@ class Apart(Teller):
 
 
 class Clumsy(Teller):
-    """Fails wherever it is told to: its name for a call, as the last word."""
+    """Fails in the call that the last word of its options names."""
 
     def _trip(self, s: Tale, call: str) -> None:
         if s.lines and s.lines[-1].endswith(call):
@@ -161,7 +161,7 @@ class Crawling(Teller):
 
 
 class Ticking(Teller):
-    """Ten steps a second."""
+    """Ten steps per second."""
 
     tick_hz = 10
 
@@ -202,7 +202,7 @@ class StandingIn(Teller):
 
 
 class TickingBots(Ticking, StandingIn):
-    """Ten steps a second, and bots for who is away."""
+    """Ten steps per second, and bots for absent players."""
 
 
 class Forfeiting(Teller):
@@ -266,7 +266,7 @@ class Cards(Game[Hands, Show]):
 
 
 class Peeking(Cards):
-    """Shows the neighbour's card to whoever plays."""
+    """Shows the neighbour's card to each player."""
 
     def view(self, s: Hands, audience: Hashable) -> dict[str, Any]:
         shown = dict(super().view(s, audience))
@@ -276,7 +276,7 @@ class Peeking(Cards):
 
 
 class Foretelling(Cards):
-    """Shows where its chance stands, which foretells every card to come."""
+    """Shows the state of its chance, which foretells every card to come."""
 
     def view(self, s: Hands, audience: Hashable) -> dict[str, Any]:
         return {**super().view(s, audience), "next": s.chance.word % 52}
@@ -302,7 +302,7 @@ class Remembering(Cards):
 
 
 class HashOrdered(Cards):
-    """Lets the order of a set decide, which each process draws anew."""
+    """Lets the order of a set decide, which differs in each process."""
 
     def start(self, table: Table) -> Hands:
         words = {"ace", "king", "queen", "jack", "ten", "nine", "eight", "seven"}
@@ -312,7 +312,7 @@ class HashOrdered(Cards):
 
 @attrs.frozen
 class ListState:
-    """A state that can be changed, as its type says."""
+    """A state of a mutable type."""
 
     items: list[int]
 

@@ -69,7 +69,7 @@ def cookie_in(answer: bytes) -> bytes:
 
 
 def openssl_hello(name: str) -> tuple[SSL.Connection, bytes]:
-    """What OpenSSL's client says first, and the client."""
+    """The first hello of OpenSSL's client, and the client."""
     channel = Channel(client_context(authority().anchor), 1200)
     (hello,) = channel.open_as_client(name, 0.0)
     return channel.connection, hello

@@ -19,14 +19,14 @@ _PACKAGES = ("axe-core", "typescript", "ws")
 def needs_javascript() -> None:
     """Skip the running test without Node or our packages of npm; see `needs`."""
     needs("node")
-    if not _has_packages():
-        needs("npm")
-        # Tests of another process may install them at the same time.
-        with open(FOLDER / "package.json") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            problem = None if _has_packages() else _install()
-        if problem is not None:
-            do_without(problem)
+    # Tests of another process may be about to install them.
+    with open(FOLDER / "package.json") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _has_packages():
+            needs("npm")
+            problem = _install()
+            if problem is not None:
+                do_without(problem)
 
 
 def _has_packages() -> bool:
@@ -36,7 +36,7 @@ def _has_packages() -> bool:
 
 @cache
 def _install() -> str | None:
-    """Install the packages; says why that cannot be, ``None`` if they are there."""
+    """Install the packages; return why that failed, or ``None``."""
     command = ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund")
     try:
         done = subprocess.run(

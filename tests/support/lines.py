@@ -15,7 +15,7 @@ from vinom.messages.catalogue import PROTOCOL
 
 class Typed(LineReceiver):
     """
-    Speaks lines of JSON and keeps what it hears.
+    Sends lines of JSON and keeps what it receives.
 
     :ivar heard: everything, oldest first.
     """
@@ -44,7 +44,7 @@ class Typed(LineReceiver):
         self.sendLine(json.dumps(message).encode())
 
     def hear(self, type: str, fits: Any = None) -> Deferred[dict[str, Any]]:
-        """Wait for a message of this type from now on that fits; gives what it says."""
+        """Wait for the next message of this type that fits; return its data."""
         waiting: Deferred[dict[str, Any]] = Deferred()
 
         def is_it(message: dict[str, Any]) -> bool:

@@ -30,8 +30,8 @@ def tell(message: Any, watch: Any, relay: Any) -> None:
     """
     Tell those who look after a match what its game server said, but for its end.
 
-    :param watch: hears of the match.
-    :param relay: hears of what is played by way of the node; ``None``: nobody does.
+    :param watch: receives reports about the match.
+    :param relay: receives what players of the node are shown, or ``None``.
     """
     match message:
         case SeatChanged(match_id, seat, state):

@@ -33,7 +33,7 @@ class Size(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Word(Struct, frozen=True, forbid_unknown_fields=True):
-    """Do what the word says, or just say it."""
+    """An action, named by its word."""
 
     word: str
 
@@ -43,7 +43,7 @@ class Heard:
     """
     What was said.
 
-    :ivar due: when the game wants to be called.
+    :ivar due: when the game is to be called.
     """
 
     seats: int
@@ -172,7 +172,7 @@ class Missing(Pair):
 
 
 class Beat(Pair):
-    """Ten ticks a second."""
+    """Ten ticks per second."""
 
     name = "beat"
     seats = (1, 2)
@@ -215,7 +215,7 @@ class Brief(Pair):
 
 
 class Hosted(Few):
-    """A game that knows who is host."""
+    """A game that stores who is host."""
 
     name = "hosted"
 

@@ -23,13 +23,12 @@ from vinom.conversation.online import Online
 from vinom.desk import Desk
 from vinom.errors import Code
 from vinom.game import Game
-from vinom.lines.shared import Shared
 from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.model import QueueEntry
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
@@ -51,7 +50,7 @@ class SizeOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Duel(Game[Any, Any]):
-    """For the lobby a game is no more than this."""
+    """The part of a game that the lobby uses."""
 
     name = "duel"
     actions = SizeOptions
@@ -83,9 +82,9 @@ class MemoryLine:
     def has_unsent(self) -> bool:
         return self.is_behind
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         assert not self.is_closed, "said something on a closed line"
-        text = message.message if isinstance(message, Shared) else message
+        text = message
         self.sent.append(json.decode(text))
 
     def close(self, code: Code | None = None, reason: str = "") -> None:

@@ -111,7 +111,7 @@ def is_of(shape: shapes.Type, value: Any) -> bool:
             )
         case shapes.StructType() | shapes.DataclassType():
             return isinstance(value, dict) and _is_struct(shape, value)
-    raise AssertionError(f"a type that the tests do not know: {shape}")
+    raise AssertionError(f"the tests have no value of this type: {shape}")
 
 
 def beyond(shape: shapes.Type, good: Any) -> Iterator[Any]:

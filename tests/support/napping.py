@@ -26,6 +26,6 @@ class Napping(Slow):
 
 
 def nap(s: Moment, call: str) -> None:
-    """Sleep longer than is told, and shorter than is endured."""
+    """Sleep longer than the log tolerates, and shorter than the guard does."""
     if s.slow == call:
         time.sleep(0.15)

@@ -21,7 +21,7 @@ from vinom.tokens import TokenVerifier
 
 
 class OneSeat:
-    """Plays the maze with whoever has a token; the second seat never moves."""
+    """Plays the maze with any player who has a token; the second seat never moves."""
 
     def __init__(
         self, clock: IReactorTime, server: DtlsServer, verifier: TokenVerifier

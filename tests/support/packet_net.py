@@ -107,7 +107,7 @@ class PacketNet:
                 self.seat.welcome(self.make_welcome(), self.messages, now)
 
     def make_welcome(self) -> Welcome:
-        """What the player is told when it comes."""
+        """The answer to a player's first packet."""
         return Welcome(
             seat=1,
             epoch=1,

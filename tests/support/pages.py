@@ -132,7 +132,7 @@ class PageTestCase(SynchronousTestCase):
                 time.sleep(0.1)
 
     def wait_for(self, browser: Browser, status: str) -> None:
-        """Wait until the page says how its connection stands."""
+        """Wait until the page shows this state of its connection."""
         browser.until(
             "return document.getElementById('connection').dataset.status"
             " === arguments[0]",
@@ -241,7 +241,7 @@ const dice = [...document.querySelectorAll(".felt button:not(:disabled)")];
 if (dice.length && !dice.some((die) => die.ariaPressed === "true")) {
   const face = (die) => Number(die.ariaLabel.split(": ")[1]);
   const count = (one) => dice.filter((die) => face(die) === one).length;
-  // One by one: each press draws the dice anew.
+  // One by one: each press draws the dice again.
   const wanted = dice
     .filter((die) => [1, 5].includes(face(die)) || count(face(die)) >= 3)
     .map((die) => die.dataset.key);

@@ -147,7 +147,7 @@ class ScriptedServer:
         self._port.stopProtocol()
         self.link = None
 
-    # What the test says.
+    # Calls of the test.
 
     def state(self, version: int, view: Any, applied: int = 0) -> None:
         now = self.reactor.seconds()
@@ -265,7 +265,7 @@ class PlayedWorld:
 
     def player(self, name: str) -> LobbyClient:
         clock: IReactorTime = self.reactor
-        return LobbyClient(clock, self.endpoint, Hello(PROTOCOL, name), patience=5.0)
+        return LobbyClient(clock, self.endpoint, Hello(PROTOCOL, name), timeout=5.0)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         """Let time pass in small steps; at least what is due now happens."""

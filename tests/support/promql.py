@@ -30,7 +30,7 @@ _CLOSING = {"(": ")", "{": "}", "[": "]"}
 
 
 class Wrong(Exception):
-    """This is no PromQL that we know."""
+    """This isn't PromQL, or not a part that we read."""
 
 
 @attrs.frozen
@@ -39,7 +39,7 @@ class Named:
     What an expression asks for.
 
     :ivar selectors: metric and the labels that it is narrowed by.
-    :ivar groupings: labels that results are told apart by.
+    :ivar groupings: labels that distinguish results.
     """
 
     selectors: list[tuple[str, set[str]]]
@@ -82,7 +82,7 @@ def read(expression: str) -> Named:
             continue
         elif opened and opened[-1] == "[":
             if text != "$__rate_interval":
-                raise Wrong(f"[{text}] is no range")
+                raise Wrong(f"[{text}] is not a range")
         elif inside_labels and opened[-1] == "{":
             found.selectors[-1][1].add(text)
         elif inside_labels:
@@ -93,7 +93,7 @@ def read(expression: str) -> Named:
             continue
         elif following == "(" or (text in _FUNCTIONS and following in _GROUPING):
             if text not in _FUNCTIONS:
-                raise Wrong(f"{text} is no function")
+                raise Wrong(f"{text} is not a known function")
         else:
             found.selectors.append((text, set()))
     if opened:

@@ -33,7 +33,7 @@ class Taps:
 
 
 class Second(Game[Taps, Tap]):
-    """Whoever taps most within a second wins."""
+    """The player with the most taps in a second wins."""
 
     name = "second"
     actions = Tap
@@ -69,14 +69,14 @@ class Second(Game[Taps, Tap]):
 
 
 class SmallMazeOptions(MazeOptions, frozen=True, forbid_unknown_fields=True):
-    """A maze of six cells, if nobody says otherwise."""
+    """A maze of six cells by default."""
 
     rows: Annotated[int, Meta(ge=2, le=64)] = 2
     cols: Annotated[int, Meta(ge=2, le=64)] = 3
 
 
 class SmallMaze(Maze):
-    """The maze under its own name: for two, who find each other at once."""
+    """The maze under its own name, for two players, who are matched at once."""
 
     options = SmallMazeOptions
     seats = (2, 2)
@@ -84,7 +84,7 @@ class SmallMaze(Maze):
 
 
 class SecondBegins(TicTacToe):
-    """Tic-tac-toe in which the one who came last begins."""
+    """Tic-tac-toe in which the second player begins."""
 
     def start(self, table: Table) -> Step[Board]:
         begun = super().start(table)

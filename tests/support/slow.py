@@ -30,7 +30,7 @@ class Slowness(Struct, frozen=True, forbid_unknown_fields=True):
 
 @attrs.frozen
 class Moment:
-    """What there is to know."""
+    """The state."""
 
     slow: str
     is_over: bool = False
@@ -38,7 +38,7 @@ class Moment:
 
 
 class Slow(Game[Moment, Go]):
-    """Ends when somebody says go; the call that its options name never does."""
+    """Ends at the action go; the call that its options name never returns."""
 
     name = "slow"
     actions = Go

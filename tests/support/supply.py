@@ -38,8 +38,8 @@ from vinom.control.messages import (
 )
 from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import GamePorts, PortRing
 from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.model import (
     Addresses,
@@ -77,7 +77,7 @@ class MemoryTransport(StringTransport):
 @attrs.define(eq=False)
 class FakeGameServer:
     """
-    One process and its link; does what it is told unless a test says otherwise.
+    One process and its link; obeys messages unless a test sets otherwise.
 
     :ivar heard: everything the node said.
     :ivar ignores: kinds of messages that it does not answer.
@@ -183,7 +183,7 @@ class MemorySupply:
     An `IFleet` whose processes are objects.
 
     :ivar refuses: no process can be had.
-    :ivar is_slow: processes dial only when a test says so.
+    :ivar is_slow: processes dial only when a test lets them.
     :ivar is_stubborn: a kill has no effect.
     :ivar asked: who got a signal that asks to end.
     :ivar taken_ports: ports that cannot be bound.

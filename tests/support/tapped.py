@@ -40,7 +40,7 @@ class TappedReactor(MemoryReactor):
     """
     Names the datagrams between the first player and its game server.
 
-    The plaintext is told by `note_player` and `note_server`, in the order in
+    The plaintext is recorded by `note_player` and `note_server`, in the order in
     which it is sealed.
 
     :param losing: which of them is lost: who sent it ("player" or "server"), and
@@ -68,7 +68,7 @@ class TappedReactor(MemoryReactor):
 
     def listenUDP(self, port: int, protocol: Any, **more: Any) -> Any:
         if not port and self._first is None:
-            # It says hello before we know its address otherwise.
+            # Its hello comes before we have its address otherwise.
             self._first = (HOST, self._next + 1)
         return super().listenUDP(port, protocol, **more)
 

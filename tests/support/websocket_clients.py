@@ -66,7 +66,7 @@ class WebSocketClient:
         _run(self._connection.close())
 
     def cut(self) -> None:
-        """Lose the connection without a word; a second time does nothing."""
+        """Drop the connection without closing it; a second call does nothing."""
         _loop().call_soon_threadsafe(self._connection.transport.abort)
 
 

@@ -17,7 +17,7 @@ from tests.support.ears import Ear
 from tests.support.websockets import frame
 from vinom.limits.origins import Origins
 from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.web.answers import Folder, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.websocket import WebSocketPage
@@ -28,7 +28,7 @@ PATIENCE = 20.0
 
 
 class Echo(Ear):
-    """Says what it hears, and closes at "bye"."""
+    """Echoes messages, and closes at "bye"."""
 
     def received(self, message: bytes) -> None:
         super().received(message)

@@ -52,7 +52,7 @@ class Playing:
     """
     One match's game server.
 
-    :ivar relay: hears what players of the node are told.
+    :ivar relay: receives what players of the node are shown.
     :ivar changes: who came and went.
     :ivar is_stopped: its process would be gone.
     """
@@ -65,7 +65,7 @@ class Playing:
     is_stopped: bool = False
 
     def tell(self, message: ToNode) -> None:
-        """The node hears something of this game server."""
+        """The node receives a message of this game server."""
         match message:
             case MatchStarted():
                 self.watch.started(message.match_id)
@@ -112,11 +112,14 @@ class WholeWorld:
         self.played: list[Playing] = []
 
     def client(
-        self, name: str, worn: IDatagramFilter | None = None, way: Way = "udp"
+        self,
+        name: str,
+        datagram_filter: IDatagramFilter | None = None,
+        way: Way = "udp",
     ) -> Client:
         """A player who has not said hello."""
         lobby = LobbyClient(self.reactor, self.endpoint, Hello(PROTOCOL, name))
-        return Client(self.reactor, lobby, worn, way)
+        return Client(self.reactor, lobby, datagram_filter, way)
 
     def run(self, until: Callable[[], bool], most: float) -> None:
         """Let time pass, from one event to the next, for *most* seconds at most."""

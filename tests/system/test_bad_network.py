@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.quick import QuickMaze
 from tests.support.tapped import TappedReactor
 from tests.support.whole import WholeWorld
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
-from vinom.client.tally import Tally
 from vinom.dtls.association import Association
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.dtls.client import DtlsClient
@@ -52,7 +52,9 @@ class Players:
     matches: dict[int, Match] = attrs.field(factory=dict)
     results: dict[int, MatchResult] = attrs.field(factory=dict)
 
-    def bring(self, number: int, worn: IDatagramFilter | None = None) -> None:
+    def bring(
+        self, number: int, datagram_filter: IDatagramFilter | None = None
+    ) -> None:
         """Let one in."""
 
         def found(match: Match) -> None:
@@ -64,7 +66,7 @@ class Players:
 
         bot = Bot(
             self.world.reactor,
-            self.world.client(f"bot-{number}", worn),
+            self.world.client(f"bot-{number}", datagram_filter),
             QuickMaze.name,
             QuickMaze(),
             Habits(self.options, pace=10.0),
@@ -79,7 +81,7 @@ class Players:
             match.leave()
 
     def play(self, count: int) -> float:
-        """Wait for so many results, and until all is gone; gives the time taken."""
+        """Wait for this many results, and until all is gone; return the time taken."""
         world = self.world
         began = world.clock.seconds()
         world.run(lambda: len(self.results) == count, 120.0)
@@ -215,7 +217,7 @@ class OneDatagramTests(WholeCase):
 
     def test_each_datagram_of_who_stays(self) -> None:
         """
-        Whichever one datagram is lost, the match finishes for everybody, with
+        If any one datagram is lost, the match finishes for everybody, with
         the same end, hardly later, and nobody seems to be gone in between.
         """
         kinds = self.check_each()
@@ -242,7 +244,7 @@ class OneDatagramTests(WholeCase):
 
     def test_each_datagram_of_who_leaves(self) -> None:
         """
-        Whichever one datagram of a leaver is lost, the server knows that it left
+        If any one datagram of a leaver is lost, the server notices that it left
         for good, and the others finish.
         """
         kinds = self.check_each(leaver=0)

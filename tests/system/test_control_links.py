@@ -27,7 +27,7 @@ READY = Ready("abc", 123, 1)
 
 
 class Owner:
-    """Who a link belongs to."""
+    """Owners of links."""
 
     def __init__(self) -> None:
         self.heard, self.losses = [], 0
@@ -130,7 +130,7 @@ class SocketTests(TestCase):
 
     async def test_talk(self):
         """
-        Both ends hear each other, and learn of the end.
+        Both ends receive each other's messages, and notice the end.
         """
         client = await self.open_link()
         client.send(Alive(1, {"rooms": 1.0}))

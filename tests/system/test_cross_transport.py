@@ -16,11 +16,11 @@ from twisted.trial.unittest import TestCase
 from tests.support.programs import start_foreign
 from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.client.tally import Tally
 from vinom.commands.child_node import ChildNode, free_port
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
@@ -188,7 +188,8 @@ class CrossTransportTests(TestCase):
         without being asked, and ends on the same state.
         """
         await self.start()
-        blocked = self.bot("ann", worn=Conditioner(reactor, Conditions(loss=1.0), 1))
+        nothing = Conditioner(reactor, Conditions(loss=1.0), 1)
+        blocked = self.bot("ann", datagram_filter=nothing)
         free = self.bot("bob")
         results = await gatherResults([blocked, free])
         self.assertEqual(

@@ -142,7 +142,7 @@ class DatagramTests(TestCase):
 
     async def test_nobody_there(self) -> None:
         """
-        A player whose game server is gone is told so at once, not after seconds.
+        A player whose game server is gone is informed at once, not after seconds.
         """
         port = self.serve("127.0.0.1")
         await self.server.transport.stopListening()
@@ -182,7 +182,7 @@ class DatagramTests(TestCase):
 
     def test_answered_at_once(self) -> None:
         """
-        Who is heard is answered before the reactor does anything else.
+        A datagram is answered before the reactor does anything else.
         """
         port = self.serve("127.0.0.1")
         client = DtlsClient(f"{LABEL}.{DOMAIN}", authority().anchor, time.time())
@@ -197,7 +197,7 @@ class DatagramTests(TestCase):
 
     async def test_empty_datagrams(self) -> None:
         """
-        Whoever sends nothing but empty datagrams costs one turn for all of them.
+        A sender of empty datagrams costs one turn for all of them.
         """
         port = self.serve("127.0.0.1")
         turns: list[float] = []
@@ -210,7 +210,7 @@ class DatagramTests(TestCase):
 
     async def test_nothing_but_empty_datagrams(self) -> None:
         """
-        Whoever goes on sending them keeps the server from nothing else: it reads so
+        A sender who goes on does not keep the server from other work: it reads so
         many at once and no more, and the rest later.
         """
         port = self.serve("127.0.0.1")

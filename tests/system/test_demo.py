@@ -36,7 +36,7 @@ class DemoTests(TestCase):
 
     async def test_lines(self) -> None:
         """
-        Without a terminal a demo tells in lines where its page is, how a match
+        Without a terminal a demo prints in lines where its page is, how a match
         stands, how to join, and in the end how it went.
         """
         demo = start(self, *VINOM, "demo", "--seconds", "12")

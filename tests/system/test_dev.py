@@ -55,7 +55,7 @@ class DevTests(TestCase):
     timeout = 240
 
     async def notes(self, http: int, key: str, wanted: Any) -> Any:
-        """Wait until the page's node tells something of the game."""
+        """Wait until the page's node has this in its notes on the game."""
 
         def ask() -> Any:
             try:
@@ -72,7 +72,7 @@ class DevTests(TestCase):
 
     async def test_reload(self) -> None:
         """
-        A saved game is played at once; one that cannot be loaded is told with its
+        A saved game is played at once; one that cannot be loaded is reported with its
         line, on the terminal and to the page, and the one before is played on.
         """
         folder = Path(self.mktemp())

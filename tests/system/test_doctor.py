@@ -97,7 +97,7 @@ class DoctorTests(TestCase):
 
     async def test_another_machine(self) -> None:
         """
-        Whoever is told to answer is found by whoever asks; afterwards nobody is.
+        A probe finds the machine that answers; afterwards it finds none.
         """
         program: Program = start_program(
             self,
@@ -131,8 +131,8 @@ class DoctorTests(TestCase):
 
     async def test_answers_have_a_limit(self) -> None:
         """
-        Whoever answers cannot be made to send more than it gets, nor much of it;
-        what is no question gets nothing.
+        A machine that answers cannot be made to send more than it gets, nor much;
+        anything but a question gets no answer.
         """
         first, last = self.place.ports
         settings = Settings(state_dir=self.folder, ports=(first, last))
@@ -166,7 +166,7 @@ class DoctorTests(TestCase):
     async def test_certificates(self) -> None:
         """
         A certificate that ended, a key of another one, and one for another host
-        are told apart.
+        are distinguished.
         """
         good = authority().issue("localhost", ends=timedelta(days=90))
         ended = authority().issue("localhost", ends=timedelta(hours=-1))

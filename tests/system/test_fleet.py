@@ -26,8 +26,9 @@ from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.forklink import ForkLink, arguments
 from vinom.fleet.forkserver import Start, Started
-from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
+from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.model import Exit
 
@@ -186,7 +187,7 @@ class LocalFleetTests(TestCase):
 
     async def test_memory_limit(self):
         """
-        A game server that wants too much memory fails alone.
+        A game server that takes too much memory fails alone.
         """
         fleet = self.make("greedy")
         await self.start(fleet)
@@ -209,7 +210,7 @@ class LocalFleetTests(TestCase):
 
     async def test_cancel(self):
         """
-        A process that nobody wants any more ends as soon as it is there.
+        A process that is no longer needed ends as soon as it has started.
         """
         fleet = self.make("stay")
         starting = self.begin(fleet)
@@ -389,7 +390,7 @@ class FleetTests(TestCase):
         first = await placed["m0"]
         self.assertIn(first.port, (taken + 1, taken + 2))
         await placed["m1"]
-        # Whoever was given the port that is taken may find out after the others.
+        # The game server that gets the taken port may notice after the others.
         await until(lambda: fleet.status().ports_quarantined == 1)
         await until(lambda: fleet.status().waiting == 4)
         shown = fleet.status().game_servers[first.server]

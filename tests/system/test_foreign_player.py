@@ -27,7 +27,7 @@ class ForeignPlayerTests(TestCase):
         """
         Have one of ours and a stranger matched.
 
-        :returns: what the stranger is told, and the file of its trust anchor.
+        :returns: what the stranger is sent, and the file of its trust anchor.
         """
         node = ChildNode(reactor, ["--fill-seconds=0.1", "--join-seconds=60"])
         self.addCleanup(node.stop)

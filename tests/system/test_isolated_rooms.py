@@ -57,7 +57,7 @@ class IsolatedRoomTests(TestCase):
     async def test_play(self) -> None:
         """
         A room in a process of its own is played like any other: states, events,
-        refusals, losses, returns and rounds, for each player what it may know.
+        refusals, losses, returns and rounds, for each player what it may see.
         """
         await self.open("--game=tests.support.games:Apart")
         ann, bob, _, place = await self.meet("apart", "r1")
@@ -99,7 +99,7 @@ class IsolatedRoomTests(TestCase):
     async def test_its_process_dies(self) -> None:
         """
         When the game process is killed, or hangs where nothing interrupts it, the
-        room's players are told that it is lost; a room of the node goes on.
+        room's players are sent its end; a room of the node goes on.
         """
         await self.open(
             "--game=tests.support.games:Apart", "--game=tests.support.games:Teller"

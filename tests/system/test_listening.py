@@ -83,7 +83,7 @@ class EndpointTests(TestCase):
 
     async def test_no_endpoint(self) -> None:
         """
-        What is no endpoint ends the start in words, not with a traceback.
+        An invalid endpoint ends the start in words, not with a traceback.
         """
         folder = Path(tempfile.mkdtemp(prefix="vinom-"))
         self.addCleanup(shutil.rmtree, folder, True)

@@ -14,10 +14,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.quick import QuickMaze
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.client.tally import Tally
 from vinom.commands.child_node import ChildNode, free_port_range
 from vinom.game import Chance
 from vinom.node.asking import AdminLine
@@ -57,7 +57,7 @@ class ManyMatchesTests(TestCase):
     timeout = 400
 
     async def play_round(self, number: int) -> list[MatchResult]:
-        """Bring bots for every match at once; gives every bot's result."""
+        """Start bots for every match at once; return every bot's result."""
         ended: list[Deferred[MatchResult]] = []
 
         def bring(index: int) -> Deferred[None]:

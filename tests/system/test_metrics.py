@@ -14,10 +14,10 @@ from twisted.trial.unittest import TestCase
 
 from tests.deploy.test_monitoring import families
 from tests.support.quick import QuickMaze
-from vinom.client.bot import Bot, Habits
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import connect
-from vinom.client.tally import Tally
 from vinom.commands.child_node import ChildNode, free_port_range
 from vinom.game import Chance
 

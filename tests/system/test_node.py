@@ -179,7 +179,7 @@ class NodeTests(TestCase):
 
     async def test_life(self) -> None:
         """
-        A node starts, says where it is, answers operators, and drains on SIGTERM.
+        A node starts, logs its addresses, answers operators, and drains on SIGTERM.
         """
         http, admin = free_port(), free_port()
         token = self.place.state_dir / "token"

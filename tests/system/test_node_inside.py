@@ -46,7 +46,7 @@ class BorrowedReactor:
 
 
 class NodeInsideTests(TestCase):
-    """What a node opens it closes, and what it is told it does."""
+    """A node closes what it opens, and follows its settings."""
 
     timeout = 30
 
@@ -87,7 +87,7 @@ class NodeInsideTests(TestCase):
 
     async def test_drain_without_patience(self) -> None:
         """
-        A node without matches that may not wait for any says nothing of matches
+        A node without matches that may not wait for any logs nothing about matches
         that did not end in time.
         """
         node = self.start(drain_seconds=0.0)
@@ -100,7 +100,7 @@ class NodeInsideTests(TestCase):
 
     async def test_status(self) -> None:
         """
-        Operators are told how many wait for each game, and when certificates end.
+        The status has the players waiting for each game, and when certificates end.
         """
         status = await self.start().status()
         self.assertEqual(status["queue"]["waiting"], dict.fromkeys(load_games(), 0))
@@ -137,7 +137,7 @@ class NodeInsideTests(TestCase):
 
     def test_two_nodes_one_directory(self) -> None:
         """
-        The second node on a state directory does not start, and says why.
+        The second node on a state directory does not start, and logs why.
         """
         self.start()
         error = self.assertRaises(SystemExit, self.build().startService)
@@ -216,7 +216,7 @@ class NodeInsideTests(TestCase):
 
     def test_game_servers_get_no_secrets(self) -> None:
         """
-        What is told to game servers names no key, and recording can be off.
+        The settings of game servers name no key, and recording can be off.
         """
         told = game_server_program(self.settings).settings
         self.assertFalse([name for name in told if "key" in name or "token" in name])

@@ -10,13 +10,13 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
-from vinom.tap.child_node import ChildNode, free_port
 
 from tests.support.cut import CuttableWay
 from tests.support.javascript import FOLDER
 from tests.support.kept import ARCHIVE, FIXTURES, unpack
 from tests.support.programs import Program, start_program
 from tests.web.test_javascript import JavaScriptTestCase
+from vinom.commands.child_node import ChildNode, free_port
 
 
 class OldPlayer:
@@ -74,7 +74,7 @@ class OldPythonTests(TestCase):
         return key
 
     async def check_end(self, player: OldPlayer) -> None:
-        """It said goodbye, and nothing went wrong."""
+        """It ended by itself, without an error."""
         self.assertEqual(await player.program.ended, 0, player.program.errors)
         self.assertEqual(player.program.errors, b"")
 
@@ -143,7 +143,7 @@ class OldPythonTests(TestCase):
         await self.check_end(second)
 
     async def play_match(self, node: ChildNode) -> tuple[OldPlayer, OldPlayer]:
-        """Two queue; gives who plays over UDP, after a step, and who looks on."""
+        """Two players queue; gives the one over UDP, who took a step, and the other."""
         ann = OldPlayer(self, "match", node.host, node.port, "udp")
         bob = OldPlayer(self, "match", node.host, node.port, "lobby")
         mine, other = await ann.shows("joined"), await bob.shows("joined")
@@ -173,8 +173,8 @@ class OldPythonTests(TestCase):
     async def test_match(self) -> None:
         """
         Two players queue and find a match, one over UDP, one by way of the lobby. The
-        first hears nothing for a while, takes the same seat again, and plays the match
-        to its end.
+        first receives nothing for a while, takes the same seat again, and plays the
+        match to its end.
         """
         node = await self.start_node("--game=tests.support.quick:SmallMaze")
         ann, bob = await self.play_match(node)
@@ -215,8 +215,8 @@ class OldJavaScriptTests(JavaScriptTestCase):
         self.addCleanup(node.stop)
         await node.start()
         program = kept / "tests" / "javascript" / "play.mjs"
-        told = await self.run_node(str(program), scenario, str(http))
-        self.assertIn(f"{scenario}: done", told)
+        printed = await self.run_node(str(program), scenario, str(http))
+        self.assertIn(f"{scenario}: done", printed)
 
     async def test_room(self) -> None:
         """

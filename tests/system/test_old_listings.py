@@ -31,9 +31,9 @@ from tests.support.programs import Program, start_program
 from tests.system.test_demo import VINOM
 from tests.web.test_javascript import JavaScriptTestCase
 from vinom._moved import MOVED
+from vinom.check.trial import try_game
 from vinom.client.sdk import Client, connect
-from vinom.rules.check import try_game
-from vinom.tap.child_node import ChildNode, free_port
+from vinom.commands.child_node import ChildNode, free_port
 
 #: A game of the two parts of one that a page prints.
 _PARTS = """
@@ -87,7 +87,7 @@ class GamesTests(TestCase):
         self.assertNotIn(b"is now vinom", errors)
         return (out + errors).decode(), code
 
-    async def assert_good(self, folder: Path, game: str, *more: str) -> None:
+    async def assert_passes(self, folder: Path, game: str, *more: str) -> None:
         said, code = await self.check(folder, game, *more)
         self.assertEqual(code, 0, said)
         name = game.partition(":")[2].lower()
@@ -99,8 +99,10 @@ class GamesTests(TestCase):
         """
         howto = self.kept / "docs" / "howto" / "listings"
         for game in ("nim:Nim", "patient_nim:PatientNim", "tug:Tug"):
-            await self.assert_good(howto, game, "--games=1")
-        await self.assert_good(self.kept / "docs" / "tutorial", "pig:Pig", "--games=1")
+            await self.assert_passes(howto, game, "--games=1")
+        await self.assert_passes(
+            self.kept / "docs" / "tutorial", "pig:Pig", "--games=1"
+        )
 
     async def test_leak(self) -> None:
         """
@@ -118,7 +120,7 @@ class GamesTests(TestCase):
         """
         folder = self.kept / "vinom" / "games"
         for game in ("dice:Dice", "oldmaid:OldMaid"):
-            await self.assert_good(folder, game, "--games=1")
+            await self.assert_passes(folder, game, "--games=1")
         # The whole check of a game with ticks takes long: two players will do.
         spec = spec_from_file_location("old_arena", folder / "arena.py")
         assert spec is not None
@@ -138,11 +140,11 @@ class GamesTests(TestCase):
         folder.mkdir()
         game = _PARTS.format(actions=actions, act=indent(act, " " * 8))
         (folder / "parts.py").write_text(game, encoding="utf-8")
-        await self.assert_good(folder, "parts:Parts", "--games=1")
+        await self.assert_passes(folder, "parts:Parts", "--games=1")
 
 
 class NodeCase(TestCase):
-    """Starts nodes for those who have the old manual before them."""
+    """Starts nodes for programs of the old manual."""
 
     timeout = 240
 
@@ -198,7 +200,7 @@ class PythonProgramsTests(NodeCase):
 
     async def test_tictactoe(self) -> None:
         """
-        The player of tic-tac-toe plays against the bot until one has won, or nobody.
+        The player of tic-tac-toe plays against the bot until one wins or it is a draw.
         """
         node = await self.start_node()
         player = self.run_listing("tictactoe_player.py", node)
@@ -212,18 +214,16 @@ class PythonProgramsTests(NodeCase):
 
 @implementer(IHostnameResolver)
 class Pointing:
-    """Has one name point to a port of this machine, whatever port was asked for."""
+    """Resolves one name to a port of this machine, for any port that is asked for."""
 
-    def __init__(self, name: str, port: int, otherwise: Any) -> None:
-        self._name, self._port, self._otherwise = name, port, otherwise
+    def __init__(self, name: str, port: int, others: Any) -> None:
+        self._name, self._port, self._others = name, port, others
 
     def resolveHostName(
         self, receiver: Any, hostName: str, *arguments: Any, **more: Any
     ) -> Any:
         if hostName != self._name:
-            return self._otherwise.resolveHostName(
-                receiver, hostName, *arguments, **more
-            )
+            return self._others.resolveHostName(receiver, hostName, *arguments, **more)
         receiver.resolutionBegan(self)
         receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", self._port))
         receiver.resolutionComplete()
@@ -291,7 +291,8 @@ class PythonBlocksTests(NodeCase):
 
     async def test_queue(self) -> None:
         """
-        Two who queue with the options shown have a match, and see how they wait.
+        Two players who queue with the options shown get a match, and see their place
+        in the queue.
         """
         node = await self.start_node("--game=tests.support.quick:SmallMaze")
         waited: list[Any] = []
@@ -325,6 +326,9 @@ class PythonBlocksTests(NodeCase):
         self.assertEqual(here.match_id, there.match_id)
         while there.rtt is None:
             await deferLater(reactor, 0.05)
+        # The page passed it under its old name.
+        warned = [str(one["message"]) for one in self.flushWarnings()]
+        self.assertIn("connect(worn=...) is now connect(datagram_filter=...)", warned)
         # 100 ms there and 100 back, and at most 50 less each way.
         self.assertGreater(there.rtt, 0.09)
         for client in (near, far):
@@ -431,7 +435,7 @@ class JavaScriptProgramsTests(JavaScriptTestCase, NodeCase):
 
 
 class OldTutorialTests(tutorial.TutorialTests):
-    """What the old tutorial has newcomers type."""
+    """What the old tutorial asks newcomers to type."""
 
     def setUp(self) -> None:
         self.docs = unpack(self.mktemp(), "docs") / "docs"

@@ -58,7 +58,7 @@ def is_bound(host: str, port: int) -> bool:
     """
     Does somebody have this UDP port?
 
-    The kernel's table of sockets does not tell: whoever reads it while others close
+    The kernel's table of sockets is not reliable: a reader while others close
     theirs may miss some.
     """
     with socket.socket(type=socket.SOCK_DGRAM) as tried:
@@ -172,9 +172,9 @@ class PortRingTests(TestCase):
 
     async def test_ports_return(self) -> None:
         """
-        Ten ports serve any number of matches, one after another: nobody is told
+        Ten ports serve any number of matches, one after another: nobody is sent
         of a port that nobody listens at, and no match is lost. When a game
-        process is killed or stopped its players are told so by the lobby, and
+        process is killed or stopped the lobby informs its players, and
         nobody else notices.
         """
         first, last = free_port_range(PORTS)

@@ -72,7 +72,7 @@ class TlsClientTests(TestCase):
         )  # fmt: skip
 
     async def offer(self, port: int, offered: str, version: str) -> str:
-        """Shake hands with an offer; gives what the client says of it."""
+        """Shake hands with an offer; return what the client reports."""
         options = ["-alpn", offered] if offered else []
         program = self.openssl(port, version, *options)
         program.transport.closeStdin()
@@ -117,7 +117,7 @@ class TlsClientTests(TestCase):
 
     async def test_curl(self) -> None:
         """
-        curl, which offers HTTP/2 first, gets pages over HTTP/1.1 whatever it is told
+        curl, which offers HTTP/2 first, gets pages over HTTP/1.1 whatever it asks
         to prefer.
         """
         await self.start_https()

@@ -418,7 +418,7 @@ class CompressionTests(ConformanceCase):
 
     async def test_faults(self) -> None:
         """
-        What is no compressed text, or one too long, ends the conversation.
+        Invalid compressed text, or one too long, ends the conversation.
         """
         offer = "permessage-deflate; client_max_window_bits"
         for data, close in (

@@ -89,7 +89,7 @@ class WebSocketNodeTests(TestCase):
 
     async def test_match(self) -> None:
         """
-        Two players find each other over WebSocket, play over UDP, and hear on the
+        Two players find each other over WebSocket, play over UDP, and are sent on the
         same WebSocket, which stays open, how their match ended.
         """
         await self.start()
@@ -120,7 +120,7 @@ class WebSocketNodeTests(TestCase):
 
     async def test_newer_line(self) -> None:
         """
-        Who says hello elsewhere with the same key is told so where it was before,
+        A hello elsewhere with the same key is reported on the connection before,
         with a number and a reason.
         """
         await self.start()
@@ -141,7 +141,7 @@ class WebSocketNodeTests(TestCase):
 
     async def test_stop(self) -> None:
         """
-        A node that stops says so to everybody, and with the number for it.
+        A node that stops informs everybody, with the code for it.
         """
         await self.start()
         player = await self.player("ann")
@@ -156,7 +156,7 @@ class WebSocketNodeTests(TestCase):
 
     async def test_settings(self) -> None:
         """
-        Origins and compression are what the command line says.
+        Origins and compression follow the command line.
         """
         await self.start("--origin=*.example.com", "--browsers-only", "--deflate")
         for origin in ("https://evil-example.com", "https://example.com", None):

@@ -20,7 +20,7 @@ TOKEN = b"correct-horse-battery"
 
 
 class MemoryOperations:
-    """A node that only says and remembers."""
+    """A node that only records calls."""
 
     def __init__(self) -> None:
         self.drains = 0
@@ -91,7 +91,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_status(self) -> None:
         """
-        The node says what it is doing.
+        The status is what the node is doing.
         """
         answer = ask(self.pages, "GET", "/v1/status")
         self.assertEqual((answer.status, answer.json), (200, {"state": "serving"}))
@@ -99,7 +99,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_keys(self) -> None:
         """
-        Keys are listed and rotated; of what is refused the operator hears why.
+        Keys are listed and rotated; a refusal has a reason.
         """
         answer = ask(self.pages, "GET", "/v1/keys")
         self.assertEqual(answer.json, {"keys": self.keys.known()})
@@ -270,7 +270,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_body_has_a_limit(self) -> None:
         """
-        Nobody fills the node's memory with a request; who asks too much is told.
+        A long request cannot fill the node's memory, and gets a refusal.
         """
         body = b" " * (BODY_LIMIT + 1)
         answer = ask(self.pages, "POST", "/v1/matches", body)
@@ -300,7 +300,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_storage_away(self) -> None:
         """
-        While storage does not answer the API says so, and to try again.
+        While storage does not answer, the API answers so, and to try again.
         """
 
         async def broken(body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""One's own player on the arena's page, moved before the node answers."""
+"""The player's own figure on the arena's page, moved before the server answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAME = 1000 / 60
 
 @attrs.define
 class Field:
-    """An arena in which seat 0 runs, and the other stands where it cannot be met."""
+    """An arena in which seat 0 runs, and the other stands out of its way."""
 
     seed: int
     state: ArenaState = attrs.field(init=False)
@@ -34,25 +34,25 @@ class Field:
         self.state = Arena().start(table)
 
     def tick(self, actions: list[Action]) -> list[Any]:
-        """One step; seat 0 as the view shows it."""
+        """Advance by one step; returns seat 0 as the view shows it."""
         inputs = tuple((0, action) for action in actions)
         made = Arena().tick(self.state, inputs, self.state.tick + 1)
         self.state = made.state if isinstance(made, Step) else made
         return self.shown()
 
     def shown(self) -> list[Any]:
-        """Show seat 0."""
+        """Return seat 0 as the view shows it."""
         player = Arena().view(self.state, "all").players[0]
         shown: list[Any] = msgspec.to_builtins(player)
         return shown
 
     def setup(self) -> Any:
-        """Show what never changes."""
+        """Return the part of the view that never changes."""
         return msgspec.to_builtins(Arena().setup(self.state))
 
 
 def wish(chance: random.Random, n: int) -> Action:
-    """Draw something that a player may want."""
+    """Draw an action at random."""
     if chance.random() < 0.2:
         return Dash(n)
     if chance.random() < 0.2:
@@ -62,7 +62,7 @@ def wish(chance: random.Random, n: int) -> Action:
 
 class ArenaOwnTests(SynchronousTestCase):
     def run_page(self, **given: Any) -> Any:
-        """Have the page's own code do it."""
+        """Run the page's own code."""
         body = {"x": 0, "y": 0, "toX": 0, "toY": 0, "dash": 0, "rest": 0}
         asked = {"rules": {"body": body, "ticks": []}, "network": [], **given}
         return run_script("own.mjs", asked)
@@ -91,9 +91,9 @@ class ArenaOwnTests(SynchronousTestCase):
 
     def test_far_away(self) -> None:
         """
-        At 75 ms more or less 25 in each direction one's own player moves with the next
-        picture, and evenly; where it is drawn is where the node has it when the input
-        of that moment comes there, within a fraction of its width.
+        With a delay of 50 to 100 ms each way the player's own figure moves with the
+        next frame, and evenly; it is drawn where the server has it when the input of
+        that moment arrives there, within a fraction of its width.
         """
         for seed in range(4):
             play = FarAway(seed)
@@ -101,7 +101,7 @@ class ArenaOwnTests(SynchronousTestCase):
             shown = found["shown"]
             frames = [now for now, kind, *_ in play.network if kind == "frame"]
             places = dict(zip(frames, shown, strict=True))
-            # Not before the way was measured.
+            # Once the round trip has been measured.
             later = [now for now in frames if now > 3000]
             errors = sorted(
                 math.dist(places[now], play.truth_at(now + 75)) for now in later
@@ -128,19 +128,19 @@ class ArenaOwnTests(SynchronousTestCase):
 
     def test_nothing_said(self) -> None:
         """
-        Without an answer nobody runs for ever; what did not arrive is forgotten, and
-        everything ends where the node has it.
+        Without answers the figure stops; an input that did not arrive is dropped, and
+        the figure ends where the server has it.
         """
         field = Field(1)
         x, y = field.shown()[:2]
         right = Move(100 if x < 10_000 else -100, 0, 7)
         network: list[list[Any]] = [
-            [tick * STEP, "told", tick, field.shown()] for tick in range(20)
+            [tick * STEP, "state", tick, field.shown()] for tick in range(20)
         ]
         network.append([960.0, "acted", msgspec.to_builtins(right)])
         network += [[now, "frame"] for now in (1000.0, 3000.0, 9000.0)]
         network += [
-            [10_000 + tick * STEP, "told", 200 + tick, field.shown()]
+            [10_000 + tick * STEP, "state", 200 + tick, field.shown()]
             for tick in range(40)
         ]
         network.append([12_600.0, "frame"])
@@ -153,10 +153,10 @@ class ArenaOwnTests(SynchronousTestCase):
 
 class FarAway:
     """
-    What a page and a node hear of each other in 20 seconds.
+    What a page and a server receive from each other in 20 seconds.
 
-    :ivar network: what the page did, was told and drew, in order.
-    :ivar begins: when it began to run, having stood.
+    :ivar network: what the page did, received and drew, in order.
+    :ivar begins: when the figure began to run after standing.
     """
 
     def __init__(self, seed: int) -> None:
@@ -165,7 +165,7 @@ class FarAway:
         self.begins: list[float] = []
         sent = self._act()
         self._truth = [self.field.shown()[:2]]
-        told, arrival = [], 0.0
+        states, arrival = [], 0.0
         coming = [(self._later(now), action) for now, action in sent]
         for index in range(1, len(coming)):
             # One connection: nothing overtakes.
@@ -180,18 +180,18 @@ class FarAway:
             shown = self.field.tick(actions)
             self._truth.append(shown[:2])
             arrival = max(arrival, self._later(now))
-            told.append([arrival, "told", tick, shown])
+            states.append([arrival, "state", tick, shown])
         acted = [[now, "acted", msgspec.to_builtins(action)] for now, action in sent]
-        first, last = told[0][0], told[-1][0]
+        first, last = states[0][0], states[-1][0]
         frames = [
             [first + n * FRAME, "frame"] for n in range(int((last - first) / FRAME))
         ]
         self.network: list[list[Any]] = sorted(
-            [*acted, *told, *frames], key=lambda one: one[0]
+            [*acted, *states, *frames], key=lambda one: one[0]
         )
 
     def _act(self) -> list[tuple[float, Action]]:
-        """Run somewhere, dash perhaps, stand, and so on."""
+        """Run, sometimes dash, sometimes stand, and so on."""
         chance, sent, now, n = self._chance, [], 500.0, 0
         while now < 19_000:
             n += 2
@@ -213,7 +213,7 @@ class FarAway:
         return now + self._chance.uniform(50, 100)
 
     def truth_at(self, now: float) -> list[float]:
-        """Where the node has it, between two steps in proportion."""
+        """Where the server has it, interpolated between two steps."""
         tick, part = divmod(now / STEP, 1)
         one, other = (
             self._truth[min(int(tick) + n, len(self._truth) - 1)] for n in (0, 1)

@@ -1,4 +1,4 @@
-"""The way that a player of the arena's page wants to go, as the node is told of it."""
+"""When the arena's board sends the direction that its player wants."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from tests.support.javascript import run_script
 
 
 class ArenaWishTests(SynchronousTestCase):
-    def told(self, *steps: tuple[Any, ...]) -> Any:
-        """Have the page's own code do it."""
+    def sent(self, *steps: tuple[Any, ...]) -> Any:
+        """Run the page's own code; returns what it sent."""
         return run_script("wish.mjs", steps)
 
     def test_once(self) -> None:
         """
-        A way is told once, none is faster than another, and who stands says nothing.
+        Each direction is sent once, diagonals are not faster, and a player who stands
+        sends nothing.
         """
-        told = self.told(
+        sent = self.sent(
             (0, "take"),
             (10, "want", 1, 0),
             (10, "take"),
@@ -27,14 +28,14 @@ class ArenaWishTests(SynchronousTestCase):
             (600, "take"),
         )
         self.assertEqual(
-            told, [[None, False], [[100, 0], False], [None, False], [[60, 80], False]]
+            sent, [[None, False], [[100, 0], False], [None, False], [[60, 80], False]]
         )
 
     def test_not_too_often(self) -> None:
         """
-        Of several ways within one step the last is told, when the step is over.
+        Of several directions within one tick the last is sent, after the tick.
         """
-        told = self.told(
+        sent = self.sent(
             (10, "want", 1, 0),
             (10, "take"),
             (20, "want", 0, 1),
@@ -42,14 +43,14 @@ class ArenaWishTests(SynchronousTestCase):
             (30, "want", 0, -1),
             (60, "take"),
         )
-        self.assertEqual(told, [[[100, 0], False], [None, True], [[0, -100], False]])
+        self.assertEqual(sent, [[[100, 0], False], [None, True], [[0, -100], False]])
 
     def test_key_held_all_the_while(self) -> None:
         """
-        Who comes back, or begins a round, with a key held goes on without letting go
-        of it; who let go meanwhile does not run where its bot was heading.
+        A player who returns, or begins a round, with a key held down keeps running; a
+        player who has let go of it does not run where its bot was heading.
         """
-        told = self.told(
+        sent = self.sent(
             (10, "want", -1, 0),
             (10, "take"),
             (5000, "forgotten"),
@@ -60,5 +61,5 @@ class ArenaWishTests(SynchronousTestCase):
             (9000, "take"),
         )
         self.assertEqual(
-            [way for way, _ in told], [[-100, 0], [-100, 0], [0, 0], [0, 0]]
+            [way for way, _ in sent], [[-100, 0], [-100, 0], [0, 0], [0, 0]]
         )

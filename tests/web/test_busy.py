@@ -1,4 +1,4 @@
-"""A client of `vinom.js` whose match is on a game server with too much to do."""
+"""A client of `vinom.js` whose match is on a busy game server."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from tests.support.javascript import run_script
 
 
 class BusyTests(SynchronousTestCase):
-    def told(self, *answers: str) -> Any:
-        """Queue, and have joins end so; gives what was asked and the result."""
-        told = run_script("busy.mjs", {"chance": 0.0, "answers": answers})
-        return told["asked"], told["result"]
+    def queue(self, *answers: str) -> Any:
+        """Queue; joins get *answers*. Returns the matches asked for and the result."""
+        found = run_script("busy.mjs", {"chance": 0.0, "answers": answers})
+        return found["asked"], found["result"]
 
     def test_comes_later(self) -> None:
         """
-        Who queued and is told to come later comes again by itself, and has its seat.
+        A client that queued and is answered "busy" tries again by itself, and gets its
+        seat.
         """
-        self.assertEqual(self.told("busy", "busy", "seat"), (["m1"] * 3, "m1"))
+        self.assertEqual(self.queue("busy", "busy", "seat"), (["m1"] * 3, "m1"))
 
     def test_many_come_later(self) -> None:
         """
-        Of many who are told the same some wait longer, so that not all come at once.
+        Of many clients with this answer some wait longer, so that they do not all
+        return at once.
         """
         asked = {"chance": 1.0, "answers": ["busy", "seat"]}
         self.assertEqual(run_script("busy.mjs", asked)["pauses"], [30])
@@ -32,41 +34,44 @@ class BusyTests(SynchronousTestCase):
 
     def test_match_is_void(self) -> None:
         """
-        If nobody plays it meanwhile, and the player waits for another match, that is
-        the one it gets.
+        If that match is void in the meantime, and the player waits for another one, it
+        gets the other one.
         """
-        asked, result = self.told("busy void", "no_such_room found", "seat")
+        asked, result = self.queue("busy void", "no_such_room found", "seat")
         self.assertEqual((asked, result), (["m1", "m1", "m2"], "m2"))
 
     def test_other_match_is_sooner(self) -> None:
         """
-        The other match may be found before the node has said that the first is gone.
+        The other match may be found before the server reports that the first is gone.
         """
-        asked, result = self.told("busy void", "found no_such_room", "seat")
+        asked, result = self.queue("busy void", "found no_such_room", "seat")
         self.assertEqual((asked, result), (["m1", "m1", "m2"], "m2"))
 
     def test_match_is_over(self) -> None:
         """
-        If the match is over meanwhile the program is told, and waits for nothing.
+        If the match is over in the meantime, the promise fails, and nothing more is
+        asked.
         """
-        told = self.told("busy crashed", "no_such_room")
-        self.assertEqual(told, (["m1", "m1"], "no_such_room"))
+        found = self.queue("busy crashed", "no_such_room")
+        self.assertEqual(found, (["m1", "m1"], "no_such_room"))
 
     def test_refused(self) -> None:
         """
-        Any other refusal is the end of it.
+        After any other refusal the client does not try again.
         """
-        self.assertEqual(self.told("not_seated"), (["m1"], "not_seated"))
+        self.assertEqual(self.queue("not_seated"), (["m1"], "not_seated"))
 
     def test_connection_is_lost(self) -> None:
         """
-        With the next connection the match is found again, and is asked for once.
+        With the next connection the server sends the match again, and the client asks
+        for its seat once.
         """
-        self.assertEqual(self.told("busy lost", "late"), (["m1"] * 2, "m1"))
+        self.assertEqual(self.queue("busy lost", "late"), (["m1"] * 2, "m1"))
 
     def test_other_wish(self) -> None:
         """
-        Who leaves the queue and waits for another game is not taken to the old match.
+        A player who leaves the queue and queues for another game does not get into the
+        old match.
         """
-        asked, result = self.told("busy void cancel", "seat")
+        asked, result = self.queue("busy void cancel", "seat")
         self.assertEqual((asked, result), (["m1", "m2"], "m2"))

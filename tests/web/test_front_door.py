@@ -24,6 +24,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from tests.support.certificates import leaf
+from tests.support.turns import reads_directly
 from tests.support.websocket_net import KEY, Echo
 from tests.support.websockets import frame
 from vinom.errors import Code
@@ -32,9 +33,9 @@ from vinom.lines.proxied import ProxiedFactory
 from vinom.lines.tls import HttpTls, ReloadableTls
 from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.lines.ws.handshake import read_plain_handshake
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.web.answers import Folder, make_site
-from vinom.web.front_door import PATIENCE, FrontDoor
+from vinom.web.front_door import SILENCE_TIMEOUT, FrontDoor
 from vinom.web.websocket import WebSocketPage
 
 HEADERS = {
@@ -121,7 +122,7 @@ class FrontDoorTests(SynchronousTestCase):
     def test_others_get_the_site(self) -> None:
         """
         Pages, foreign origins, too many connections and odd handshakes are answered
-        in HTTP, with a status that says what is wrong.
+        in HTTP, with a matching status.
         """
         for request, status in (
             (get("/nothing"), b"404"),
@@ -140,7 +141,7 @@ class FrontDoorTests(SynchronousTestCase):
     def test_silent_ones_count(self) -> None:
         """
         Connections count for their address before they said anything: one too many
-        is told so and closed at once, the others stay, and who leaves makes room.
+        gets a refusal and is closed, the others stay, and one that leaves makes room.
         """
         silent = [self.connect(), self.connect()]
         late = self.connect(get())
@@ -190,7 +191,7 @@ class FrontDoorTests(SynchronousTestCase):
         header = "PROXY TCP4 203.0.113.{} 192.0.2.1 51234 443\r\n"
         first, second = (header.format(n).encode() for n in (7, 8))
         for _ in range(5):
-            # Nobody knows whose these are.
+            # These have no address.
             self.assertEqual(self.connect().value(), b"")
         self.assertEqual(len(self.websockets.connections), 0)
         silent, speaking = self.connect(first), self.connect(first + get())
@@ -253,10 +254,10 @@ class FrontDoorTests(SynchronousTestCase):
 
     def test_silent_visitor(self) -> None:
         """
-        Who connects and says nothing is sent away after a minute; nothing is left.
+        A silent connection is closed after a minute; nothing is left.
         """
         visitor = self.connect()
-        self.clock.pump([PATIENCE / 100] * 110)
+        self.clock.pump([SILENCE_TIMEOUT / 100] * 110)
         self.assertTrue(visitor.disconnected or visitor.disconnecting)
         visitor.protocol.connectionLost()
         self.assertEqual(len(self.door.rounds), 0)
@@ -284,7 +285,7 @@ class FrontDoorTests(SynchronousTestCase):
         for request, status, left in ((get(), b"101", 1), (get("/no"), b"404", 0)):
             theirs, transport = self.accept()
             theirs.send(request)
-            self.assertTrue(direct.read(transport.fileno()))
+            self.assertTrue(reads_directly(direct, transport.fileno()))
             if transport.dataBuffer or transport._tempDataBuffer:
                 transport.doWrite()
             self.assertIn(status, theirs.recv(4096).split(b"\r\n")[0])
@@ -300,9 +301,9 @@ class FrontDoorTests(SynchronousTestCase):
         direct = self.websockets.direct
         theirs, transport = self.accept()
         theirs.send(get()[:7])
-        self.assertTrue(direct.read(transport.fileno()))
+        self.assertTrue(reads_directly(direct, transport.fileno()))
         theirs.send(get()[7:])
-        self.assertFalse(direct.read(transport.fileno()))
+        self.assertFalse(reads_directly(direct, transport.fileno()))
         transport.doRead()
         transport.doWrite()
         self.assertIn(b"101", theirs.recv(4096).split(b"\r\n")[0])
@@ -310,7 +311,7 @@ class FrontDoorTests(SynchronousTestCase):
         theirs, transport = self.accept()
         theirs.close()
         self.assertEqual(len(direct), 1)
-        self.assertFalse(direct.read(transport.fileno()))
+        self.assertFalse(reads_directly(direct, transport.fileno()))
         transport.connectionLost(Failure(ConnectionDone()))
         self.assertEqual((len(direct), len(self.door.rounds)), (0, 0))
 

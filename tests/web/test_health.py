@@ -25,7 +25,7 @@ class HealthTests(SynchronousTestCase):
 
     def test_draining(self) -> None:
         """
-        A draining node is healthy, and not ready; it says why.
+        A draining node is healthy, and not ready, with the reason.
         """
         self.obstacle = "draining"
         self.assertEqual(ask(self.pages, "GET", "/health").status, 200)

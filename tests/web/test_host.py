@@ -1,4 +1,4 @@
-"""Who is host, as a client of `vinom.js` knows it."""
+"""The host of a room, in a client of `vinom.js`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _went(number: int, seat: int, reason: str, host: int) -> tuple[str, dict[str
 
 class HostTests(SynchronousTestCase):
     def come_back(self, state: str, *missed: Any, then: Any = ()) -> Any:
-        """Be away, and come back as host to a room with one other."""
+        """Lose the connection, and return as host to a room with one other player."""
         place = {"state": state, "host": 0, "number": 9}
         place["players"] = [_seat(0, "here"), _seat(1, "here")]
         told = run_script(
@@ -35,14 +35,14 @@ class HostTests(SynchronousTestCase):
 
     def test_back(self) -> None:
         """
-        Who is host again when it is back stays so, whoever was while it was away.
+        A host that returns is host, although another player was host while it was away.
         """
         (seen,), _ = self.come_back("gathering", _came(5, 1, "joined", 1))
         self.assertTrue(seen["isHost"])
 
     def test_away(self) -> None:
         """
-        Whoever is told to be host now is, and is no more when the first one is back.
+        The player announced as host is host, until the first host is back.
         """
         then = [_went(10, 1, "lost", 0), _came(11, 1, "returned", 1)]
         seen, _ = self.come_back("gathering", then=then)
@@ -51,7 +51,8 @@ class HostTests(SynchronousTestCase):
 
     def test_missed(self) -> None:
         """
-        What was missed is heard, but changes nothing: the room is what it is now.
+        Missed announcements are emitted, but do not change the room: its description is
+        newer.
         """
         started = {"number": 6, "seat": 0, "host": 1, "setup": None}
         started["players"] = [_seat(0, "away"), _seat(1, "here")]

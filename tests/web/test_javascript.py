@@ -1,4 +1,4 @@
-"""`vinom.js` in Node against a real node, and its types."""
+"""`vinom.js` in Node.js against a real server, and its types."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vinom.commands.child_node import ChildNode, free_port
 
 
 class JavaScriptTestCase(TestCase):
-    """Runs programs of Node."""
+    """Runs programs in Node.js."""
 
     timeout = 300
 
@@ -20,20 +20,20 @@ class JavaScriptTestCase(TestCase):
         needs_javascript()
 
     async def run_node(self, *arguments: str) -> str:
-        """Run a program to its good end; what it printed."""
+        """Run a program, which must succeed; returns what it printed."""
         out, errors, code = await getProcessOutputAndValue(
             path_of("node"), arguments, path=str(FOLDER), reactor=reactor
         )
-        told = (out + errors).decode(errors="replace")
-        self.assertEqual(code, 0, told)
-        return told
+        printed = (out + errors).decode(errors="replace")
+        self.assertEqual(code, 0, printed)
+        return printed
 
 
 class TypesTests(JavaScriptTestCase):
     async def test_types(self) -> None:
         """
-        Whoever writes TypeScript gets types from vinom.js, and the page keeps to them:
-        its compiler finds nothing, as strict as it can be.
+        vinom.js has types for TypeScript, and the page respects them: the compiler
+        finds no errors in its strictest mode.
         """
         await self.run_node("node_modules/typescript/lib/tsc.js", "-p", ".")
 
@@ -45,50 +45,50 @@ class SdkTests(JavaScriptTestCase):
         node = ChildNode(reactor, ["--warm=0", f"--http={http}"])
         self.addCleanup(node.stop)
         await node.start()
-        told = await self.run_node("play.mjs", scenario, str(http))
-        self.assertIn(f"{scenario}: done", told)
+        printed = await self.run_node("play.mjs", scenario, str(http))
+        self.assertIn(f"{scenario}: done", printed)
 
     async def test_full_game(self) -> None:
         """
-        A program plays two whole rounds against a bot, and hears of each event once.
+        A program plays two whole rounds against a bot, and receives each event once.
         """
         await self.play("play")
 
     async def test_refusals(self) -> None:
         """
-        What cannot be fails with the node's own code, and the game's own reason.
+        Invalid requests fail with the server's code, and the game's reason.
         """
         await self.play("refusals")
 
     async def test_cut_network(self) -> None:
         """
-        With the network cut before every move a game goes on in the same seat, and
-        each move counts once.
+        If the network is cut before every move, the game continues in the same seat,
+        and each move counts once.
         """
         await self.play("cut")
 
     async def test_same_player_again(self) -> None:
         """
-        Who comes back with the same key has the seat again; an older client of the
-        same player is told, and does not fight for it.
+        A player who returns with the same key has the seat again; an older client of
+        the same player gets the status "replaced", and does not reconnect.
         """
         await self.play("places")
 
     async def test_list(self) -> None:
         """
-        A list of rooms lives while it is watched, and what it lists can be watched.
+        A watched list of rooms is kept up to date, and the rooms in it can be watched.
         """
         await self.play("list")
 
     async def test_queue(self) -> None:
         """
-        Two programs wait for a match, one of them through a cut network, and play it to
-        its end in a game server, while somebody watches who found it in the list.
+        Two programs wait for a match, one of them through a network that is cut, and
+        play it to its end in a game server, while a third watches it from the list.
         """
         await self.play("queue")
 
     async def test_patches(self) -> None:
         """
-        States that come as patches are the states that others were sent whole.
+        States that arrive as patches equal the states that others received whole.
         """
         await self.play("patches")

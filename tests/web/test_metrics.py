@@ -91,7 +91,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_reactors(self) -> None:
         """
-        Turns are told for the node and for game servers, with the slowest call.
+        Turns are counted for the node and for game servers, with the slowest call.
         """
         self.check(
             self.scrape(),
@@ -125,7 +125,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_first_error(self) -> None:
         """
-        The first mistake of a node counts as an increase, and so somebody is told.
+        The first mistake of a node counts as an increase, so that the alert fires.
         """
         fresh = self.scrape(played={}, errors={})
         for where in ("lobby", "game"):

@@ -1,4 +1,4 @@
-"""The page's files, and what it is told of games, as a browser asks for them."""
+"""The files of the page and its catalogue of games, as a browser requests them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_types(self) -> None:
         """
-        Every file of the page comes with its own type, and none is to be guessed.
+        Every file of the page has its type, so that browsers need not guess.
         """
         kinds = {
             "/": "text/html; charset=utf-8",
@@ -41,7 +41,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_nothing_else(self) -> None:
         """
-        Folders are not listed, and nothing outside of the page's own can be had.
+        Folders are not listed, and no file outside of the page's folder is served.
         """
         for path in (
             "/boards",
@@ -60,7 +60,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_unchanged(self) -> None:
         """
-        A browser that has the file is told so, without the file.
+        A browser that already has the file gets 304, without the file.
         """
         first = ask(self.site, "GET", "/vinom.js")
         self.assertEqual(first.headers["cache-control"], "no-cache")
@@ -72,7 +72,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_packed(self) -> None:
         """
-        A browser that unpacks gets the file packed, and knows it from the other.
+        A browser that accepts gzip gets the file compressed, with an ETag of its own.
         """
         plain = ask(self.site, "GET", "/vinom.js")
         packed = ask(self.site, "GET", "/vinom.js", **{"accept-encoding": "br, gzip"})
@@ -83,21 +83,21 @@ class FilesTests(SynchronousTestCase):
 
     def test_no_other_hosts(self) -> None:
         """
-        The page names no address of another host, and has no inline script or style.
+        The page refers to no other host, and has no inline script or style.
         """
         for path in STATIC.rglob("*"):
             if path.suffix not in (".js", ".css", ".html", ".svg"):
                 continue
             text = path.read_text(encoding="utf-8")
             hosts = set(re.findall(r"https?://[^\s\"'`)]+", text))
-            # The name of a language of drawings, which nobody asks for.
+            # The namespace of SVG, which browsers do not request.
             self.assertEqual(hosts - {"http://www.w3.org/2000/svg"}, set(), path.name)
         html = (STATIC / "index.html").read_text(encoding="utf-8")
         self.assertNotRegex(html, r"\sstyle=|\son\w+=|<style|<script(?![^>]*\ssrc=)")
 
 
 class Odd:
-    """A type of which no schema can be made."""
+    """A type without a JSON Schema."""
 
 
 class Show(Struct, frozen=True, tag="show"):
@@ -113,17 +113,17 @@ class Strange(Game[int, Show]):
     actions = Show
 
 
-def tell(games: dict[str, Game[Any, Any]], notes: Path | None = None) -> Any:
-    """Ask for the catalogue."""
+def catalogue(games: dict[str, Game[Any, Any]], notes: Path | None = None) -> Any:
+    """Request the catalogue."""
     return ask(Folder(games=GameCatalogue(games, notes)), "GET", "/games").json
 
 
 class CatalogueTests(SynchronousTestCase):
     def test_game(self) -> None:
         """
-        A page that never saw a game can draw its forms.
+        The page can make forms for a game that it does not know.
         """
-        found = tell({"dice": Dice()})["games"]["dice"]
+        found = catalogue({"dice": Dice()})["games"]["dice"]
         self.assertEqual((found["seats"], found["has_bot"]), ([2, 2], True))
         tags = [
             next(iter(one["$defs"].values()))["properties"]["type"]["enum"]
@@ -136,18 +136,18 @@ class CatalogueTests(SynchronousTestCase):
 
     def test_odd_type(self) -> None:
         """
-        A game whose actions have no schema is listed all the same.
+        A game whose actions have no schema is listed too.
         """
-        found = tell({"strange": Strange()})
+        found = catalogue({"strange": Strange()})
         self.assertEqual(found["games"]["strange"]["actions"], [{"title": "Show"}])
         self.assertFalse(found["games"]["strange"]["has_bot"])
         self.assertNotIn("dev", found)
 
     def test_development(self) -> None:
         """
-        Under development the page is told what is wrong with the game.
+        During development the page gets the errors of the game.
         """
         notes = Path(self.mktemp())
         notes.write_text('{"game": "mine", "build": 3, "error": "a comma is missing"}')
-        found = tell({}, notes)
+        found = catalogue({}, notes)
         self.assertEqual(found["dev"]["error"], "a comma is missing")

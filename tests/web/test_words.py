@@ -1,4 +1,4 @@
-"""What the page says of refusals."""
+"""How the page words refusals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.javascript import run_script
 class WordsTests(SynchronousTestCase):
     def test_not_now(self) -> None:
         """
-        Who cannot do something yet is told from when on it can, and why.
+        A player who cannot do something yet reads why, and when it will be possible.
         """
         asked = (
             ("not_now", "play has not begun", {"state": "gathering"}),
@@ -19,7 +19,7 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual(
             run_script("words.mjs", asked),
             [
-                "That cannot be done right now.",
+                "That can’t be done right now.",
                 "It may be back. Try again in 12 seconds.",
             ],
         )

@@ -183,18 +183,17 @@ def try_game(
 
 
 class _Player:
-    """
-    Plays one trial game.
-
-    :param game: the game.
-    :param plan: its seats and its seed.
-    :param trial: gets the results.
-    :param guard: interrupts calls that take too long.
-    """
+    """Plays one trial game."""
 
     def __init__(
         self, game: Game[Any, Any], plan: MatchPlan, trial: Trial, guard: Guard
     ) -> None:
+        """
+        :param game: the game.
+        :param plan: its seats and its seed.
+        :param trial: gets the results.
+        :param guard: interrupts calls that take too long.
+        """
         self._game, self._plan, self._trial = game, plan, trial
         self._twice = twice = _Twice(game)
         self._play_of = Play(twice, self._note, guard, plan)
@@ -234,7 +233,7 @@ class _Player:
 
     def _run(self) -> None:
         play, game = self._play_of, self._game
-        # So long that MOST_STEPS of them reach the time limit.
+        # Long enough for MOST_STEPS of them to reach the time limit.
         pace = 2 * game.time_limit / MOST_STEPS
         endless = type(game).outcome is Game.outcome
         for step in range(MOST_STEPS if not endless else MOST_STEPS // 10):

@@ -1,6 +1,6 @@
 """
 The clients.
 
-The Python SDK (``sdk``), the bots that load a server and count what they see, and the
-terminal client of ``vinom play``.
+The Python SDK (``sdk``); ``load``, the bots that load a server and measure what they
+see; and ``terminal``, the client of ``vinom play`` and the pictures of ``vinom demo``.
 """

@@ -1,4 +1,4 @@
-"""One connection to a game server: a socket, DTLS on it, packets in that."""
+"""One connection to a game server: packets over DTLS over a UDP socket."""
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ from vinom.reactor.alarm import Alarm
 
 
 class IPlayReactor(IReactorTime, IReactorUDP):
-    """What playing needs of a reactor."""
+    """The parts of a reactor that playing needs: time and UDP."""
 
 
 class GameLine:
     """
     Carry a seat's packets until the line is lost or closed.
 
-    :param host: the game server's address, not a name.
+    :param reactor: for time and UDP.
+    :param host: the game server's IP address.
+    :param port: its UDP port.
+    :param server_name: the name that its certificate must be for.
+    :param authority: the certificate authority to verify it with, PEM.
     :param token: proof of the seat for a first join; else *resume*.
-    :param heard: `message` of the seat's older line, so that nothing comes twice.
+    :param resume: proof of the seat from an earlier join.
+    :param heard: `message` of the seat's older line: nothing is delivered twice.
     :param opened: called once the handshake is done.
-    :param deliver: gets each event of the link.
+    :param deliver: called with each event of the link.
     :param lost: called once if the line breaks, with a short reason.
-    :param worn: a filter between this line and the network.
+    :param datagram_filter: between this line and the network.
     :ivar heard: when the server was last heard, on the reactor's clock.
-    :ivar is_answered: was the server heard at all?
+    :ivar is_answered: has the server ever answered?
     :ivar link: exists once the handshake is done.
     """
 
@@ -54,7 +59,7 @@ class GameLine:
         opened: Callable[[], None],
         deliver: Callable[[PlayerEvent], None],
         lost: Callable[[str], None],
-        worn: IDatagramFilter | None = None,
+        datagram_filter: IDatagramFilter | None = None,
     ) -> None:
         self._clock = reactor
         self._token, self._resume, self._first = token, resume, heard
@@ -66,14 +71,14 @@ class GameLine:
         self._alarm = Alarm(reactor, self._deadline, self._ring)
         client = DtlsClient(server_name, authority, self.heard)
         self._port = ClientPort(
-            reactor, client, host, port, self._arrived, self._refused, worn
+            reactor, client, host, port, self._arrived, self._refused, datagram_filter
         )
         any_address = "::" if ip_address(host).version == 6 else ""
         reactor.listenUDP(0, self._port, interface=any_address, maxPacketSize=65535)
 
     @property
     def message(self) -> int:
-        """Number of the last reliable message part that came."""
+        """Number of the last reliable message part that arrived."""
         return self._first if self.link is None else self.link.last_message
 
     @property
@@ -83,7 +88,7 @@ class GameLine:
 
     @property
     def loss(self) -> float | None:
-        """Share of packets that got lost lately, 0 to 1."""
+        """Share of recent packets that got lost, 0 to 1."""
         return None if self.link is None else self.link.loss
 
     def act(self, action: bytes) -> int:
@@ -102,24 +107,24 @@ class GameLine:
         return number
 
     def leave(self) -> None:
-        """Give the seat up; we are gone when the server heard it, or could have."""
+        """Give the seat up; close once the server acknowledges, or time is up."""
         link = self.link
         if link is None or self._phase != "open":
             self.close()
             return
-        # A goodbye of DTLS would now and then overtake what we say, and we would
-        # count as one who may return.
+        # A DTLS goodbye could overtake the message, and the server would keep the seat
+        # for us to return to.
         self._phase = "leaving"
         link.leave(self._clock.seconds())
         self._pump(link)
         self._port.flush()
 
     def close(self) -> None:
-        """Say goodbye; nothing is delivered any more."""
+        """Say goodbye over DTLS; nothing is delivered any more."""
         if self._phase != "open":
             return
         if self.link is not None:
-            # What was told last is to be acknowledged before we go.
+            # Acknowledge the server's last messages first.
             self.link.alarm(self._clock.seconds())
             self._pump(self.link)
         self._end()
@@ -152,7 +157,7 @@ class GameLine:
                     try:
                         self.link.receive(event.payload, now)
                     except PeerError:
-                        # One packet that breaks the layout is as good as lost.
+                        # A packet that breaks the layout counts as lost.
                         continue
             elif isinstance(event, Connected):
                 self.link = PlayerLink(
@@ -180,7 +185,7 @@ class GameLine:
             self._pump(link)
 
     def _pump(self, link: PlayerLink) -> None:
-        """Seal what is to be sent; whoever called us flushes the port."""
+        """Encrypt the packets that are due; the caller flushes the port."""
         for packet in link.take_packets():
             self._port.send(packet)
         self._alarm.arm()

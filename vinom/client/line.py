@@ -18,15 +18,17 @@ from vinom.lines.text import LineReader
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Failed, Push, Request, RequestId, encode_request
 
-#: Longest message of a node that we read, bytes.
+#: Longest message of the lobby that we accept, bytes.
 ANSWER_LIMIT = 64 * 1024
 
 
 class LobbyRefusal(VinomError):
     """
-    The lobby said no, or something went wrong that it tells us.
+    The lobby refused a request, or reported a failure.
 
-    :ivar code: one of `vinom.errors.Code`, or a newer node's.
+    :param code: one of `vinom.errors.Code`, or a newer server's.
+    :param message: the reason in words.
+    :param details: more about some codes, such as ``retry_after``.
     """
 
     def __init__(
@@ -39,19 +41,21 @@ class LobbyRefusal(VinomError):
 
 
 class LineLost(VinomError):
-    """The line to the lobby closed, or it could not be made."""
+    """The connection to the lobby closed, or could not be made."""
 
 
 class LobbyLine(Protocol):
     """
     Carry one conversation with the lobby.
 
-    :param news: gets what nobody asked for, replies to others left out.
-    :param patience: how long an answer may take, seconds.
-    :param limit: longest message that we read, bytes.
-    :param ids: for what is asked; whoever calls `say` has others.
-    :ivar last_word: the last failure that the lobby told without being asked.
-    :ivar is_open: may something be asked?
+    :param clock: measures and schedules time; the reactor.
+    :param news: called with each push, and each failure that answers no request.
+    :param lost: called when the connection closes.
+    :param timeout: how long an answer may take, seconds.
+    :param limit: longest message accepted, bytes.
+    :param ids: for requests, numbers from 1 by default; callers of `say` use others.
+    :ivar last_word: the latest failure that answers no request.
+    :ivar is_open: can requests be sent?
     """
 
     transport: ITCPTransport
@@ -62,12 +66,12 @@ class LobbyLine(Protocol):
         clock: IReactorTime,
         news: Callable[[Push | Failed], None],
         lost: Callable[[], None],
-        patience: float = 10.0,
+        timeout: float = 10.0,
         limit: int = ANSWER_LIMIT,
         ids: Iterable[RequestId] | None = None,
     ) -> None:
         self._clock, self._news, self._lost = clock, news, lost
-        self._patience = patience
+        self._timeout = timeout
         self._reader = LineReader(limit)
         self._numbers: Iterator[RequestId] = iter(count(1) if ids is None else ids)
         self._asked: dict[str | int | None, Deferred[Push]] = {}
@@ -92,7 +96,7 @@ class LobbyLine(Protocol):
         number = next(self._numbers)
         self._asked[number] = answer
         self.transport.write(encode_request(request, number) + b"\n")
-        overdue = self._clock.callLater(self._patience, self._give_up, number)
+        overdue = self._clock.callLater(self._timeout, self._give_up, number)
 
         def answered(result: Any) -> Any:
             if overdue.active():
@@ -102,7 +106,7 @@ class LobbyLine(Protocol):
         return answer.addBoth(answered)
 
     def say(self, message: bytes) -> None:
-        """Send a whole message for which nobody waits."""
+        """Send a whole message without waiting for an answer."""
         if self.is_open:
             self.transport.write(message + b"\n")
 
@@ -117,7 +121,7 @@ class LobbyLine(Protocol):
             while (line := self._reader.next_line()) is not None:
                 self._take(line)
         except PeerError as error:
-            self._log.info("the lobby is not understood: {why}", why=error)
+            self._log.info("dropped the lobby: {why}", why=error)
             self.transport.abortConnection()
 
     def _take(self, line: bytes) -> None:
@@ -142,7 +146,9 @@ class LobbyLine(Protocol):
     def _give_up(self, number: RequestId) -> None:
         waiting = self._asked.pop(number, None)
         if waiting is not None:
-            waiting.errback(LineLost("the lobby does not answer"))
+            waiting.errback(
+                LineLost(f"the lobby did not answer within {self._timeout:g} s")
+            )
             self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -150,7 +156,7 @@ class LobbyLine(Protocol):
         asked, self._asked = self._asked, {}
         why = "the line to the lobby closed"
         if not reason.check(ConnectionDone):
-            # For one, that the lobby is not who its certificate should say.
+            # For example, the lobby's certificate is for another name.
             why = f"{why}: {reason.getErrorMessage()}"
         for waiting in asked.values():
             waiting.errback(LineLost(why))

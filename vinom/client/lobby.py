@@ -1,4 +1,4 @@
-"""A player in the lobby: who it is, where it queues, where its match is."""
+"""A player in the lobby: its identity, its queueing, and where its match is."""
 
 from __future__ import annotations
 
@@ -31,20 +31,25 @@ from vinom.messages.lobby import (
 
 #: Pauses between attempts to reach a lobby, seconds; the last one repeats.
 PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
-#: The wait before asking again where a match is that is over, seconds.
+#: Least pause before queueing again, seconds: the end of our last match may still be on
+#: its way to the lobby.
 _STALE_PAUSE = 0.2
-#: Longest message on a line on which a match is played, bytes.
+#: Longest message on a line that carries a match or rooms, bytes.
 STATE_LIMIT = 1024 * 1024
-#: What the lobby says and a new line may change.
+#: Refusals that may be different on a new line.
 _PASSING = frozenset({Code.SHUTDOWN, Code.TIMEOUT, Code.UNAVAILABLE, Code.BUSY})
 
 
 @attrs.frozen
 class Identity:
     """
-    Who the lobby says we are.
+    A player, as the lobby knows it.
 
-    :ivar key: secret: whoever has it is this player.
+    :ivar player_id: public; other players see it.
+    :ivar name: to play under.
+    :ivar key: secret: a program that has it can play as this player.
+    :ivar server: name and version of the server.
+    :ivar games: names of the games that can be played.
     """
 
     player_id: str
@@ -56,13 +61,15 @@ class Identity:
 
 class LobbyClient:
     """
-    Hold one player's place in the lobby, over as many lines as it takes.
+    Be one player in the lobby, over as many lines as it takes.
 
-    A lobby closes the line of a lone player when it has a match for it, so
-    lines are made when something is to be asked.
+    The lobby closes a player's line when it has found a match, so a line is opened
+    whenever there is something to ask.
 
-    :param hello: how to introduce ourselves the first time.
-    :param patience: how long to try to reach the lobby, seconds.
+    :param clock: measures and schedules time; the reactor.
+    :param endpoint: where the lobby is.
+    :param hello: how to log in the first time.
+    :param timeout: how long to try to reach the lobby, seconds.
     """
 
     def __init__(
@@ -70,26 +77,26 @@ class LobbyClient:
         clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
         hello: Hello,
-        patience: float = 30.0,
+        timeout: float = 30.0,
     ) -> None:
         self._clock, self._endpoint, self._hello = clock, endpoint, hello
-        self._patience = patience
+        self._timeout = timeout
         self._line: LobbyLine | None = None
         self._identity: Identity | None = None
         self._listen: Callable[[Push | Failed], None] = _ignore
-        self._hung_up: Callable[[], None] = _nothing
+        self._closed: Callable[[], None] = _nothing
         self._news: list[Push | Failed] = []
 
     @property
     def identity(self) -> Identity:
-        """Who we are; known after the first hello."""
+        """Who we are; known once logged in."""
         if self._identity is None:
-            raise LineLost("the lobby was not reached yet")
+            raise LineLost("not logged in to the lobby yet")
         return self._identity
 
     def hello(self) -> Deferred[Identity]:
         """
-        Introduce ourselves on a line, a new one if there is none.
+        Log in, on the line that is open or on a new one.
 
         Fails with `LobbyRefusal` or `LineLost`.
         """
@@ -105,23 +112,24 @@ class LobbyClient:
         on_status: Callable[[QueueStatus], None] | None = None,
     ) -> Deferred[MatchFound]:
         """
-        Queue, and wait for the match; a lost line is made again.
+        Queue, and wait for the match; if a line breaks another is opened.
 
+        :param game: its name.
         :param options: of the game, JSON-like.
         :param loadout: what the player brings, JSON-like.
-        :param last_match: the id of one that is over, which is not meant.
-        :param on_status: hears of the place in the queue.
+        :param last_match: id of our last match, which the lobby may still report.
+        :param on_status: called with our position in the queue.
 
         Fails with `LobbyRefusal` or `LineLost`; cancelling leaves the queue.
         """
-        queue = Queue(game, _raw(options), _raw(loadout))
+        queue = Queue(game, raw(options), raw(loadout))
         return Deferred.fromCoroutine(
             self._find(queue, last_match, on_status or _ignore)
         )
 
     def whereabouts(self) -> Deferred[MatchFound | MatchEnded | QueueStatus | None]:
         """
-        Ask on a new line where we stand: in a match, after one, or queued.
+        Ask on a new line where we are: in a match, after one, or queued.
 
         Fails with `LobbyRefusal` or `LineLost`; tries only once.
         """
@@ -131,22 +139,22 @@ class LobbyClient:
         self, news: Callable[[Push | Failed], None], lost: Callable[[], None]
     ) -> Deferred[LobbyLine]:
         """
-        Say hello on a line of the caller's own, which stays open during a match.
+        Log in on a line of the caller's own, which stays open during a match.
 
-        Its requests have texts as ids; numbers are left to whoever says more on it.
+        Its requests have texts as ids, so the caller can number actions on it.
+
+        :param news: called with each push, and each failure that answers no request.
+        :param lost: called when the line closes.
 
         Fails with `LobbyRefusal` or `LineLost`; tries only once. Cancelling hangs up.
         """
         ids = (f"ask-{number}" for number in count(1))
         line = LobbyLine(self._clock, news, lost, limit=STATE_LIMIT, ids=ids)
-        hello = Hello(PROTOCOL, player_key=self.identity.key, stay=True)
-        return Deferred.fromCoroutine(self._introduce(line, hello)).addCallback(
-            lambda _: line
-        )
+        return Deferred.fromCoroutine(self._open(line))
 
     def cancel(self) -> Deferred[None]:
         """
-        Leave the queue; nothing happens if we are in none.
+        Leave the queue, if we are in one.
 
         Fails with `LobbyRefusal` or `LineLost`.
         """
@@ -157,6 +165,13 @@ class LobbyClient:
         line, self._line = self._line, None
         if line is not None:
             line.close()
+
+    async def _open(self, line: LobbyLine) -> LobbyLine:
+        if self._identity is None:
+            await self._greet()
+        hello = Hello(PROTOCOL, player_key=self.identity.key, stay=True)
+        await self._introduce(line, hello)
+        return line
 
     async def _cancel(self) -> None:
         await self._greet()
@@ -175,9 +190,9 @@ class LobbyClient:
         def gone() -> None:
             if self._line is line:
                 self._line = None
-                self._hung_up()
+                self._closed()
 
-        line = LobbyLine(self._clock, lambda push: self._heard(line, push), gone)
+        line = LobbyLine(self._clock, lambda push: self._receive(line, push), gone)
         if self._identity is None:
             hello = self._hello
         else:
@@ -198,11 +213,11 @@ class LobbyClient:
         hello: Hello,
         connected: Callable[[LobbyLine], None] | None = None,
     ) -> Welcome:
-        """Dial, and say hello."""
+        """Connect *line*, and log in on it."""
         try:
             await self._endpoint.connect(Factory.forProtocol(lambda: line))
         except Exception as error:
-            raise LineLost(f"no line to the lobby: {_reason(error)}") from error
+            raise LineLost(f"the lobby cannot be reached: {_reason(error)}") from error
         if connected is not None:
             connected(line)
         try:
@@ -210,7 +225,7 @@ class LobbyClient:
         except LobbyRefusal as refusal:
             line.close()
             if refusal.code == Code.UNKNOWN_PLAYER_KEY:
-                # A node that lost its memory; the next hello is a new player's.
+                # The server has forgotten us; the next hello makes a new player.
                 self._identity = None
             raise
         except CancelledError:
@@ -218,13 +233,13 @@ class LobbyClient:
             raise
         if not isinstance(welcome, Welcome):
             line.close()
-            raise LineLost("the lobby answers a hello with something else")
+            raise LineLost(f"the lobby answered a hello with {type(welcome).__name__}")
         return welcome
 
     def _use(self, line: LobbyLine) -> None:
         self._line = line
 
-    def _heard(self, line: LobbyLine, push: Push | Failed) -> None:
+    def _receive(self, line: LobbyLine, push: Push | Failed) -> None:
         if line is self._line:
             self._news.append(push)
             self._listen(push)
@@ -242,14 +257,14 @@ class LobbyClient:
                     return found
             except LobbyRefusal as refusal:
                 if refusal.code not in _PASSING and not (
-                    # Its old match's end is still on its way to the lobby.
+                    # The lobby has not received the end of the last match yet.
                     refusal.code == Code.ALREADY_IN_MATCH and last_match
                 ):
                     raise
-                if self._clock.seconds() - began > self._patience:
+                if self._clock.seconds() - began > self._timeout:
                     raise
             except LineLost:
-                if self._clock.seconds() - began > self._patience:
+                if self._clock.seconds() - began > self._timeout:
                     raise
             pause = PAUSES[min(attempt, len(PAUSES) - 1)]
             attempt += 1
@@ -258,10 +273,10 @@ class LobbyClient:
     async def _queue(
         self, queue: Queue, last_match: str, on_status: Callable[[QueueStatus], None]
     ) -> MatchFound | None:
-        """Wait on the line there is; ``None`` means "the old match, ask again"."""
+        """Wait on the open line; ``None``: the lobby still named our last match."""
         line = self._line
         if line is None:
-            # Closed with the welcome: what was said before decides.
+            # The lobby closed it after the welcome: the news before that decides.
             return self._match_in_news(last_match)
 
         def give_up(_: Deferred[MatchFound | None]) -> None:
@@ -289,11 +304,11 @@ class LobbyClient:
                     LobbyRefusal(push.reason, "the match ended before it began")
                 )
 
-        def hung_up() -> None:
+        def closed() -> None:
             if not waiting.called:
                 waiting.errback(_refusal(line.last_word))
 
-        self._listen, self._hung_up = listen, hung_up
+        self._listen, self._closed = listen, closed
         try:
             for push in tuple(self._news):
                 listen(push)
@@ -306,16 +321,16 @@ class LobbyClient:
                     if refusal.code != Code.ALREADY_QUEUED:
                         raise
                     if queued_for != queue.game:
-                        # An old wish that its line outlived is not this one.
+                        # We still queue for another game, from an older line.
                         await line.ask(Cancel())
                         listen(await line.ask(queue))
                 except LineLost:
-                    # With the match found, perhaps: `waiting` knows.
+                    # Perhaps because a match was found: `waiting` has the answer.
                     pass
                 asked = True
             return await waiting
         finally:
-            self._listen, self._hung_up = _ignore, _nothing
+            self._listen, self._closed = _ignore, _nothing
             if waiting.called:
                 waiting.addErrback(_drop)
             self.close()
@@ -331,7 +346,7 @@ class LobbyClient:
         await self._greet()
         try:
             if self._line is not None:
-                # The answer comes after the news, if any comes at all.
+                # News, if there is any, arrives before the answer to a ping.
                 await self._line.ask(Ping())
         except LineLost:
             if not any(isinstance(push, MatchFound) for push in self._news):
@@ -344,7 +359,8 @@ class LobbyClient:
         return None
 
 
-def _raw(value: Any) -> Raw:
+def raw(value: Any) -> Raw:
+    """Encode options or a loadout; ``None`` is an empty object."""
     return Raw(json.encode({} if value is None else value))
 
 
@@ -359,12 +375,12 @@ def _reason(error: Exception) -> str:
 
 
 def _ignore(_: object) -> None:
-    """Nobody listens."""
+    """Do nothing with it."""
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 def _drop(failure: Failure) -> None:
-    """Somebody else was told already."""
+    """Ignore a failure that was reported elsewhere."""

@@ -28,8 +28,8 @@ from vinom.packets.player import (
     StateArrived,
 )
 
-#: How long the last state may come after the end, seconds: as long as a game
-#: server tries.
+#: How long to wait for the last state after the end, seconds: as long as a game server
+#: tries to deliver it.
 _LAST_STATE = 2.0
 _decode = msgpack.Decoder().decode
 _encode = msgpack.Encoder().encode
@@ -44,8 +44,9 @@ class MatchResult:
     """
     How a match ended for us.
 
+    :ivar match_id: its id.
     :ivar reason: one of `vinom.errors.Code`; ``"left"`` if we left.
-    :ivar outcome: ``{round, places, scores}``, if a round was ended.
+    :ivar outcome: ``{round, places, scores}``, if a round has ended.
     :ivar version: of the last state, as the server announced it.
     :ivar view_hash: of the last public view, as the server announced it.
     :ivar seen_version: of the last state that arrived here.
@@ -64,10 +65,12 @@ class MatchResult:
 @attrs.frozen
 class Refusal:
     """
-    The game server said no to an action.
+    The game server refused an action.
 
-    :ivar number: what `Match.act` gave.
+    :ivar number: what `Match.act` returned.
+    :ivar code: one of `vinom.errors.Code`; ``rejected`` if the game's rules forbid it.
     :ivar reason: the game's own short reason.
+    :ivar message: the reason in words.
     """
 
     number: int
@@ -80,21 +83,27 @@ class Match:
     """
     Play one match. Made by `vinom.client.sdk.Client.queue`.
 
-    The seat is taken back by itself, see `vinom.client.seat.Seat`. An action
-    whose answer was still to come then is not sent again: look at the next view.
+    A lost seat is taken back automatically, see `vinom.client.seat.Seat`. Actions
+    without an answer are not sent again then: look at the next view.
 
-    :param patience: how long a lost seat is looked for, seconds.
-    :param worn: a filter between its connections and the network.
+    :param reactor: for time and UDP.
+    :param lobby: finds the match again.
+    :param found: the match.
+    :param timeout: how long to try to get a lost seat back, seconds.
+    :param datagram_filter: between its connections and the network.
     :param way: see `vinom.client.sdk.connect`.
-    :param chance: from 0 to 1: how much longer than we were asked to we wait.
-    :ivar seat: our number.
-    :ivar players: everybody's.
+    :param chance: gives numbers from 0 to 1, which lengthen the pauses that the server
+        asks for.
+    :ivar match_id: its id.
+    :ivar game: name of the game.
+    :ivar seat: our seat.
+    :ivar players: all players, by seat.
     :ivar setup: what never changes, decoded; ``None`` if the game has none.
     :ivar view: the latest state, decoded; ``None`` before the first.
     :ivar version: of that state.
     :ivar time: match time of that state, seconds.
-    :ivar seen_at: when that state came, on the reactor's clock.
-    :ivar acked: the number of our latest action which that state answers.
+    :ivar seen_at: when that state arrived, on the reactor's clock.
+    :ivar acked: number of our latest action that this state answers.
     :ivar outcome: ``{round, places, scores}`` of the latest round that ended.
     """
 
@@ -103,8 +112,8 @@ class Match:
         reactor: IPlayReactor,
         lobby: LobbyClient,
         found: MatchFound,
-        patience: float = 60.0,
-        worn: IDatagramFilter | None = None,
+        timeout: float = 60.0,
+        datagram_filter: IDatagramFilter | None = None,
         way: Way = "auto",
         chance: Callable[[], float] = random,
     ) -> None:
@@ -122,10 +131,10 @@ class Match:
             reactor,
             lobby,
             found,
-            patience,
+            timeout,
             self._take,
             self._finish,
-            worn,
+            datagram_filter,
             way,
             chance,
         )
@@ -147,11 +156,12 @@ class Match:
 
     def act(self, action: Any) -> int:
         """
-        Send an action: a struct of the game's, or the dict that it would be.
+        Send an action.
 
-        :returns: its number, which `acked` reaches when a state answers it; 0
-            if nothing was sent: there is no connection, or too many actions
-            wait for their answer.
+        :param action: a dict, or the game's own struct.
+        :returns: its number, which `acked` reaches when a state answers it; 0 if
+            nothing was sent, because there is no connection or too many actions are
+            waiting for their answer.
         :raises ValueError: it is too long.
         """
         return self._seat.act(_encode(action))
@@ -163,11 +173,11 @@ class Match:
             self._finish("left")
 
     def on_state(self, listener: Callable[[Match], None]) -> None:
-        """Call *listener* with the match whenever a newer state arrived."""
+        """Call *listener* with the match whenever a newer state arrives."""
         self._state_listeners.append(listener)
 
     def on_event(self, listener: Callable[[str, Any], None]) -> None:
-        """Call *listener* with kind and data of each event, once and in order."""
+        """Call *listener* with the kind and data of each event, once and in order."""
         self._event_listeners.append(listener)
 
     def on_refusal(self, listener: Callable[[Refusal], None]) -> None:
@@ -198,12 +208,12 @@ class Match:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everybody's names, by seat."""
+        """The names of all players, by seat."""
         return tuple(player.name for player in self.players)
 
     @property
     def is_connected(self) -> bool:
-        """Is the seat ours right now, as far as we know?"""
+        """Is the seat ours now, as far as we know?"""
         return self._seat.is_taken
 
     @property
@@ -218,7 +228,7 @@ class Match:
 
     @property
     def handshakes(self) -> int:
-        """How often a connection was made."""
+        """How often a DTLS handshake was finished."""
         return self._seat.handshakes
 
     @property
@@ -229,27 +239,27 @@ class Match:
 
     @property
     def loss(self) -> float | None:
-        """Share of packets that got lost lately, 0 to 1; ``None`` by the lobby."""
+        """Share of recent packets that got lost, 0 to 1; ``None`` through the lobby."""
         line = self._seat.line
         return None if line is None else line.loss
 
     @property
     def way(self) -> Literal["udp", "lobby"]:
-        """Which way it is played just now."""
+        """How the match is played now."""
         return self._seat.way
 
-    # What the game server tells.
+    # What the game server sends.
 
     def _take(self, event: PlayerEvent) -> None:
         if isinstance(event, StateArrived):
             self._see(event)
         elif isinstance(event, EventArrived):
-            for hear in self._event_listeners:
-                hear(event.kind, event.data)
+            for call in self._event_listeners:
+                call(event.kind, event.data)
         elif isinstance(event, ActionRefused):
             refusal = Refusal(event.seq, event.code, event.reason, event.message)
-            for told in self._refusal_listeners:
-                told(refusal)
+            for refused in self._refusal_listeners:
+                refused(refusal)
         elif isinstance(event, RoundEnded):
             self.outcome = event.outcome
         elif isinstance(event, Joined):
@@ -267,7 +277,7 @@ class Match:
 
     def _see(self, event: StateArrived) -> None:
         if event.version < self.version:
-            # From before the line was lost.
+            # It was sent before the connection was lost.
             return
         self.version, self.time = event.version, event.time
         self.seen_at = self._reactor.seconds()

@@ -1,26 +1,25 @@
-"""A seat that is played by way of the lobby, where UDP does not get through."""
+"""A match that is played over a lobby line, where UDP does not get through."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import UNSET, json, msgpack
+from msgspec import msgpack
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.client.line_seat import LineSeat, reason_of
 from vinom.client.lobby import LobbyClient
-from vinom.client.room_news import Place, RoomNews
 from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push
 from vinom.messages.lobby import MatchEnded, MatchFound, Ping, SeatName
 from vinom.messages.rooms import (
+    EventTold,
     GameState,
-    JoinRoom,
     Kicked,
     LeaveRoom,
-    Reconnect,
     RoomClosed,
     RoomStarted,
     RoundOver,
@@ -36,10 +35,8 @@ from vinom.packets.player import (
     StateArrived,
 )
 
-#: Between two questions whether the lobby is still there, seconds.
+#: Between two pings of the lobby, seconds.
 _PING = 2.0
-_read = json.Decoder().decode
-_write = json.Encoder().encode
 _pack = msgpack.Encoder().encode
 _unpack = msgpack.Decoder().decode
 
@@ -48,18 +45,23 @@ class RoomLine:
     """
     Carry a seat's actions and states over a lobby line, until it is lost or closed.
 
-    The match is joined like a room (docs/protocol/rooms.rst); whoever holds this
-    hears the same events as from a `vinom.client.game_line.GameLine`.
+    The match is joined like a room (docs/protocol/rooms.rst), and delivers the same
+    events as a `vinom.client.game_line.GameLine`.
 
-    :param first: the number of the latest action on older lines.
-    :param news: what was heard on older lines.
-    :param deliver: gets each event.
+    :param clock: measures and schedules time; the reactor.
+    :param lobby: opens the line.
+    :param found: the match.
+    :param first: number of the latest action on older lines.
+    :param place: our seat; it outlives lines.
+    :param deliver: called with each event.
     :param lost: called once if the line breaks, with a short reason.
-    :ivar heard: when the node was last heard, on the reactor's clock.
-    :ivar rtt: of the latest question, seconds.
+    :ivar number: of the latest action.
+    :ivar heard: when the server was last heard, on the reactor's clock.
+    :ivar rtt: of the latest ping, seconds; ``None`` before the first answer.
     """
 
-    #: TCP repeats by itself what gets lost, and may take its time.
+    #: Silence after which the line counts as broken, seconds: TCP repeats what gets
+    #: lost, and may take its time.
     silence = 10.0
     is_answered = True
     message = 0
@@ -71,17 +73,16 @@ class RoomLine:
         lobby: LobbyClient,
         found: MatchFound,
         first: int,
-        news: RoomNews,
+        place: LineSeat,
         *,
         deliver: Callable[[PlayerEvent], None],
         lost: Callable[[str], None],
     ) -> None:
-        self._clock, self._found = clock, found
+        self._clock, self._found, self._place = clock, found, place
         self._deliver, self._lost = deliver, lost
         self.heard = clock.seconds()
-        self.number, self._news = first, news
+        self.number = first
         self.rtt: float | None = None
-        self._seat, self._version = found.seat, 0
         self._line: LobbyLine | None = None
         self._is_joined = self._is_over = False
         self._next_ping: IDelayedCall | None = None
@@ -99,8 +100,7 @@ class RoomLine:
         if self._line is None or not self._is_joined:
             return 0
         self.number += 1
-        envelope = {"type": "action", "room_id": self._found.match_id}
-        self._line.say(_write({**envelope, "id": self.number, "data": _unpack(action)}))
+        self._line.say(self._place.action(self.number, _unpack(action)))
         return self.number
 
     def leave(self) -> None:
@@ -121,35 +121,23 @@ class RoomLine:
 
     async def _dial(self, lobby: LobbyClient) -> None:
         line = self._line = await lobby.open_line(self._take, self._gone)
-        place = await self._ask_for_place(line)
-        if not isinstance(place, Place) or place.seat is None:
-            raise LineLost("the lobby answers with something else")
+        description = await self._place.take(line)
+        if description.seat is None:
+            raise LineLost("the lobby made us a spectator of our own match")
         self._is_joined = True
-        self._news.sit(place)
-        self._seat = place.seat
-        self.number = max(self.number, place.acted)
+        self._place.sit(description)
+        self.number = max(self.number, self._place.acked)
         self._ping()
-        self._sit(bytes(place.setup))
+        self._report_seat(description.seat)
 
-    async def _ask_for_place(self, line: LobbyLine) -> Push:
-        found, news = self._found, self._news
-        if news.resume:
-            try:
-                return await line.ask(Reconnect(news.resume, news.heard))
-            except LobbyRefusal as refusal:
-                # It may have been used up by an answer that got lost.
-                if refusal.code != Code.BAD_RESUME:
-                    raise
-        return await line.ask(JoinRoom(found.game, found.match_id))
-
-    def _sit(self, setup: bytes) -> None:
-        """Tell that the seat is ours, or what was not known yet when it became so."""
-        found, shown = self._found, _read(setup)
+    def _report_seat(self, seat: int) -> None:
+        """Deliver that the seat is ours, and the setup once it is known."""
+        found, setup = self._found, self._place.setup
         self._deliver(
             Joined(
-                self._seat,
+                seat,
                 b"",
-                b"" if shown is None else _pack(shown),
+                b"" if setup is None else _pack(setup),
                 tuple(SeatName(s.seat, s.name, s.player_id) for s in found.players),
                 found.match_id,
                 found.game,
@@ -163,12 +151,12 @@ class RoomLine:
         if not failure.check(LobbyRefusal, LineLost):
             self.close()
             failure.raiseException()
-        no = failure.value
+        error = failure.value
         if self._is_over:
             return
-        if isinstance(no, LobbyRefusal) and no.code == Code.BUSY:
-            retry_after = float(no.details.get("retry_after") or 0.0)
-            self._deliver(Rejected(no.code, no.message, retry_after))
+        if isinstance(error, LobbyRefusal) and error.code == Code.BUSY:
+            retry_after = float(error.details.get("retry_after") or 0.0)
+            self._deliver(Rejected(error.code, error.message, retry_after))
         else:
             self._break(failure.getErrorMessage())
 
@@ -195,20 +183,22 @@ class RoomLine:
         line.ask(Ping()).addCallbacks(answered, _drop)
         self._next_ping = self._clock.callLater(_PING, self._ping)
 
-    # What the node tells.
+    # What the line brings.
 
     def _take(self, push: Push | Failed) -> None:
         if self._is_over:
             return
         self.heard = self._clock.seconds()
         if isinstance(push, Failed):
-            self._refused(push)
+            self._refuse(push)
         elif isinstance(push, GameState):
             self._see(push)
         elif isinstance(push, RoomStarted):
-            self._sit(bytes(push.setup))
+            self._place.begin(push)
+            if push.seat is not None:
+                self._report_seat(push.seat)
         elif isinstance(push, RoundOver):
-            if self._news.is_new(push.number):
+            if self._place.news.is_new(push.number):
                 self._deliver(RoundEnded(push.outcome, push.version, ""))
         elif isinstance(push, RoomClosed):
             self._deliver(
@@ -219,22 +209,23 @@ class RoomLine:
         ):
             self._deliver(Rejected(Code.KICKED, "you were removed from the match"))
 
-    def _refused(self, no: Failed) -> None:
-        if isinstance(no.id, int):
-            reason = str(no.details.get("reason") or no.details.get("field") or "")
-            self._deliver(ActionRefused(no.id, no.code, reason, no.message))
-        elif no.code in (Code.SEAT_TAKEN, Code.REPLACED):
-            self._deliver(Rejected(Code.SEAT_TAKEN, no.message))
+    def _refuse(self, failed: Failed) -> None:
+        if isinstance(failed.id, int):
+            self._deliver(
+                ActionRefused(failed.id, failed.code, reason_of(failed), failed.message)
+            )
+        elif failed.code in (Code.SEAT_TAKEN, Code.REPLACED):
+            self._deliver(Rejected(Code.SEAT_TAKEN, failed.message))
 
-    def _see(self, state: GameState) -> None:
-        for event in self._news.new_events(state.events):
-            self._deliver(EventArrived(event.kind, event.data, event.version))
-        if state.view is UNSET or self._is_over:
-            return
-        view = _pack(_read(bytes(state.view)))
-        acked = state.ack.get(str(self._seat), 0)
-        self._deliver(StateArrived(state.version, state.time, view, acked))
+    def _see(self, shown: GameState) -> None:
+        place = self._place
+        if place.see(shown, self._deliver_event) and not self._is_over:
+            view = _pack(place.view)
+            self._deliver(StateArrived(place.version, place.time, view, place.acked))
+
+    def _deliver_event(self, event: EventTold) -> None:
+        self._deliver(EventArrived(event.kind, event.data, event.version))
 
 
 def _drop(failure: Failure) -> None:
-    """The line's end was told already."""
+    """Ignore the failure: the line's end is reported elsewhere."""

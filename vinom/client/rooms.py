@@ -1,4 +1,4 @@
-"""A player's rooms over one lobby line, which is made again whenever it breaks."""
+"""A player's rooms, over one lobby line that is made again whenever it breaks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import random
 from typing import Any
 
-from msgspec import Raw, json
+import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -14,34 +14,256 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
 from vinom.client.lobby import LobbyClient
-from vinom.client.room import LiveRoom, RoomResult
+from vinom.client.match import Refusal
 from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push, Request
 from vinom.messages.rooms import (
+    ClientJoined,
+    ClientLeft,
+    EventTold,
+    GameState,
     JoinRoom,
-    JoinRoomResult,
     Kicked,
     LeaveRoom,
-    Reconnect,
-    ReconnectResult,
     RoomClosed,
+    RoomSeat,
+    RoomStarted,
+    RoundOver,
 )
 
-#: Pauses between attempts to get a line, seconds; the last one repeats, and each is
-#: up to half longer by chance, so that not all come back at once.
+#: Most actions of a room that may wait for an answer.
+MOST_WAITING = 64
+#: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
+#: half longer at random, so that not all clients come back at once.
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
-#: How long to try, seconds: as long as a node keeps places, unless its game says more.
-PATIENCE = 900.0
+#: How long to try, seconds: as long as a server keeps places by default.
+TIMEOUT = 900.0
 
-_encode = json.Encoder().encode
+
+@attrs.frozen
+class RoomResult:
+    """
+    How a room ended for us.
+
+    :ivar room_id: its id.
+    :ivar reason: the room's, such as ``finished`` or ``abandoned``; else ``left``,
+        ``kicked``, ``replaced`` (this player logged in elsewhere), or ``lost`` (we
+        could not get our place back).
+    :ivar outcome: ``{round, places, scores}``, if a round has ended.
+    """
+
+    room_id: str
+    reason: str
+    outcome: dict[str, Any] | None = None
+
+
+class LiveRoom:
+    """
+    A place in a room; it outlives lines. Made by `PlayerRooms.join`.
+
+    :param rooms: sends what we do.
+    :param place: our place, once the lobby has given it.
+    :param description: what the lobby said of it.
+    :ivar place: our place as the server knows it: its resume token, and what was seen.
+    :ivar players: who has which seat.
+    :ivar host: the seat that may start, kick and so on.
+    :ivar state: ``gathering``, ``playing`` or ``over``.
+    :ivar is_connected: is there a line?
+    :ivar is_over: has `closed` fired?
+    :ivar closed: fires with a `RoomResult`, and never fails.
+    """
+
+    def __init__(
+        self, rooms: PlayerRooms, place: LineSeat, description: PlaceDescription
+    ) -> None:
+        self._rooms, self.place = rooms, place
+        self.room_id, self.game = description.room_id, description.game
+        self.is_over = False
+        self.closed: Deferred[RoomResult] = Deferred()
+        self._waiting: dict[int, bytes] = {}
+        self._on_state: list[Callable[[LiveRoom], None]] = []
+        self._on_event: list[Callable[[str, Any], None]] = []
+        self._on_refusal: list[Callable[[Refusal], None]] = []
+        self._on_news: list[Callable[[Push], None]] = []
+        self.sit(description)
+
+    # What the player sees.
+
+    @property
+    def seat(self) -> int | None:
+        """Our seat; ``None`` if we watch."""
+        return self.place.seat
+
+    @property
+    def setup(self) -> Any:
+        """What never changes in a round; ``None`` if the game has none."""
+        return self.place.setup
+
+    @property
+    def view(self) -> Any:
+        """What the game shows us; ``None`` before play begins."""
+        return self.place.view
+
+    @property
+    def version(self) -> int:
+        """Version of the view."""
+        return self.place.version
+
+    @property
+    def time(self) -> float:
+        """Match time of the view, seconds."""
+        return self.place.time
+
+    @property
+    def acked(self) -> int:
+        """Id of our latest action that was applied."""
+        return self.place.acked
+
+    @property
+    def skipped(self) -> int:
+        """Number of states that the server left out because we read slowly."""
+        return self.place.skipped
+
+    # What the player does.
+
+    def act(self, action: Any) -> int:
+        """
+        Send an action.
+
+        Actions without an answer are sent again when a line breaks; each is applied
+        once.
+
+        :param action: a dict, or the game's own struct.
+        :returns: its id, which `acked` reaches; 0 if 64 are waiting already, or the
+            room is over.
+        """
+        if self.is_over or len(self._waiting) >= MOST_WAITING:
+            return 0
+        number = self._rooms.next_id()
+        self._waiting[number] = self.place.action(number, action)
+        if self.is_connected:
+            self._rooms.say(self.place.action(number, action, names_view=True))
+        return number
+
+    def leave(self) -> None:
+        """Give the place up."""
+        if not self.is_over:
+            self._rooms.leave(self)
+            self.end(RoomResult(self.room_id, "left"))
+
+    def on_state(self, call: Callable[[LiveRoom], None]) -> None:
+        """Call this when a newer state is in `view`."""
+        self._on_state.append(call)
+
+    def on_event(self, call: Callable[[str, Any], None]) -> None:
+        """Call this with the kind and data of each event, once and in order."""
+        self._on_event.append(call)
+
+    def on_refusal(self, call: Callable[[Refusal], None]) -> None:
+        """Call this when an action is refused."""
+        self._on_refusal.append(call)
+
+    def on_news(self, call: Callable[[Push], None]) -> None:
+        """Call this with the room's other news: who comes and goes, round results."""
+        self._on_news.append(call)
+
+    # What the line brings.
+
+    def sit(self, description: PlaceDescription) -> None:
+        """Note that the place is ours, for the first time or again."""
+        self.place.sit(description)
+        self.host, self.state = description.host, description.state
+        self.players: dict[int, RoomSeat] = {
+            player.seat: player for player in description.players
+        }
+        self.is_connected, self._known = True, description.number
+        self._settle()
+        for message in self._waiting.values():
+            self._rooms.say(message)
+
+    def lose(self) -> None:
+        """Note that the line is gone."""
+        self.is_connected = False
+
+    def end(self, result: RoomResult) -> None:
+        """Close the room for the player; only the first result counts."""
+        if not self.is_over:
+            self.is_over, self.is_connected = True, False
+            self._waiting.clear()
+            self.closed.callback(result)
+
+    def receive(self, push: Push) -> None:
+        """Take one message of the room."""
+        if isinstance(push, GameState):
+            self._see(push)
+            return
+        number = getattr(push, "number", 0)
+        if number and not self.place.news.is_new(number):
+            return
+        if number <= self._known:
+            # It was missed; the description of our place has its effect already.
+            pass
+        elif isinstance(push, RoomStarted):
+            self.place.begin(push)
+            self.host, self.state = push.host, "playing"
+            self.players = {player.seat: player for player in push.players}
+        elif isinstance(push, ClientJoined | ClientLeft):
+            self._note_player(push)
+        elif isinstance(push, RoundOver):
+            self.state = "over"
+        for call in self._on_news:
+            call(push)
+
+    def refuse(self, failed: Failed) -> bool:
+        """Report a refused action; ``False`` if it is not one of this room's."""
+        number = failed.id
+        if not isinstance(number, int) or self._waiting.pop(number, None) is None:
+            return False
+        for call in self._on_refusal:
+            call(Refusal(number, failed.code, reason_of(failed), failed.message))
+        return True
+
+    def _note_player(self, push: ClientJoined | ClientLeft) -> None:
+        self.host, seat = push.host, push.seat
+        if seat is None:
+            return
+        if isinstance(push, ClientLeft) and push.reason != "lost":
+            self.players.pop(seat, None)
+            return
+        state = "away" if isinstance(push, ClientLeft) else "here"
+        if isinstance(push, ClientJoined) and push.how == "bot":
+            state = "bot"
+        self.players[seat] = RoomSeat(seat, push.name, push.player_id, state)
+
+    def _see(self, shown: GameState) -> None:
+        if not self.place.see(shown, self._deliver):
+            return
+        if self.state == "gathering":
+            self.state = "playing"
+        self._settle()
+        for call in self._on_state:
+            call(self)
+
+    def _deliver(self, event: EventTold) -> None:
+        for call in self._on_event:
+            call(event.kind, event.data)
+
+    def _settle(self) -> None:
+        """Forget the actions that were applied."""
+        for number in [n for n in self._waiting if n <= self.acked]:
+            del self._waiting[number]
 
 
 class PlayerRooms:
     """
     Hold the places of one player.
 
-    :param chance: from 0 to 1, for the pauses.
+    :param clock: measures and schedules time; the reactor.
+    :param lobby: opens lines.
+    :param chance: gives numbers from 0 to 1, for the pauses.
+    :param timeout: how long to try to get places back, seconds.
     """
 
     _log = Logger()
@@ -51,52 +273,46 @@ class PlayerRooms:
         clock: IReactorTime,
         lobby: LobbyClient,
         chance: Callable[[], float] = random,
-        patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._clock, self._lobby, self._chance = clock, lobby, chance
-        self._patience = patience
+        self._timeout = timeout
         self._rooms: dict[str, LiveRoom] = {}
         self._line: LobbyLine | None = None
         self._waiting: list[Deferred[LobbyLine]] = []
         self._number = 0
         self._is_closed = False
 
-    def join(
-        self,
-        game: str,
-        room_id: str | None = None,
-        options: Any = None,
-        loadout: Any = None,
-        *,
-        spectate: bool = False,
-        patches: bool = False,
-    ) -> Deferred[LiveRoom]:
-        """See `vinom.client.sdk.Client.join_room`."""
-        asked = JoinRoom(game, room_id, _raw(options), _raw(loadout), spectate)
-        return Deferred.fromCoroutine(self._join(asked, patches))
+    def join(self, request: JoinRoom, *, patches: bool = False) -> Deferred[LiveRoom]:
+        """
+        Take a place in a room.
+
+        Fails with `LobbyRefusal` or `LineLost`.
+
+        :param patches: ask for differences where they are shorter than views.
+        """
+        return Deferred.fromCoroutine(self._join(LineSeat(request, patches=patches)))
 
     def ask(self, request: Request) -> Deferred[Push]:
         """
-        Ask for anything else about rooms: `ListRooms`, `AddBot`, `StartRoom`...
+        Send any other request about rooms: `ListRooms`, `AddBot`, `StartRoom`...
 
         Fails with `LobbyRefusal` or `LineLost`.
         """
         return Deferred.fromCoroutine(self._ask(request))
 
     def close(self) -> None:
-        """Hang up; places wait for us as long as their node keeps them."""
+        """Hang up; the server keeps our places for as long as its settings say."""
         self._is_closed = True
         if self._line is not None:
             self._line.close()
 
-    # What a room says.
+    # What a room sends.
 
-    def say(self, message: bytes) -> bool:
-        """Send a whole message; ``False`` if there is no line."""
-        if self._line is None:
-            return False
-        self._line.say(message)
-        return True
+    def say(self, message: bytes) -> None:
+        """Send a whole message, if there is a line."""
+        if self._line is not None:
+            self._line.say(message)
 
     def next_id(self) -> int:
         """Take the id of the next action; all rooms share them."""
@@ -104,19 +320,18 @@ class PlayerRooms:
         return self._number
 
     def leave(self, room: LiveRoom) -> None:
-        """Give up a place."""
+        """Give a place up."""
         self._rooms.pop(room.room_id, None)
         if self._line is not None:
             self._line.ask(LeaveRoom(room.room_id)).addErrback(lambda _: None)
 
     # The line.
 
-    async def _join(self, asked: JoinRoom, patches: bool) -> LiveRoom:
-        place = await self._ask(asked)
-        if not isinstance(place, JoinRoomResult):
-            raise LineLost("the lobby answers with something else")
-        self._number = max(self._number, place.acted)
-        room = self._rooms[place.room_id] = LiveRoom(self, place, patches)
+    async def _join(self, place: LineSeat) -> LiveRoom:
+        description = await place.take(await self._open())
+        self._number = max(self._number, description.acted)
+        room = LiveRoom(self, place, description)
+        self._rooms[room.room_id] = room
         return room
 
     async def _ask(self, request: Request) -> Push:
@@ -124,7 +339,7 @@ class PlayerRooms:
         return await line.ask(request)
 
     def _open(self) -> Deferred[LobbyLine]:
-        """Make the line, if there is none; several who ask share it."""
+        """Give the line, and make it if there is none; all who wait share it."""
         if self._line is not None:
             return succeed(self._line)
         waiting: Deferred[LobbyLine] = Deferred()
@@ -140,18 +355,8 @@ class PlayerRooms:
             one.callback(result)
 
     async def _dial(self) -> LobbyLine:
-        gone: list[bool] = []
-
-        def lost() -> None:
-            gone.append(True)
-            self._lost()
-
-        try:
-            self._lobby.identity  # noqa: B018  # raises if there is none
-        except LineLost:
-            await self._lobby.hello()
-        line = await self._lobby.open_line(self._told, lost)
-        if gone:
+        line = await self._lobby.open_line(self._receive, self._lost)
+        if not line.is_open:
             raise LineLost("the line to the lobby closed")
         self._line = line
         return line
@@ -165,11 +370,11 @@ class PlayerRooms:
             room.lose()
         if self._rooms and not self._is_closed:
             Deferred.fromCoroutine(self._return()).addErrback(
-                lambda failure: self._log.failure("rooms are not found", failure)
+                lambda failure: self._log.failure("rooms cannot be rejoined", failure)
             )
 
     async def _return(self) -> None:
-        give_up, tries = self._clock.seconds() + self._patience, 0
+        give_up, tries = self._clock.seconds() + self._timeout, 0
         while self._rooms and not self._is_closed:
             try:
                 if self._clock.seconds() >= give_up:
@@ -185,74 +390,60 @@ class PlayerRooms:
                 return
         if not self._is_closed:
             for room in tuple(self._rooms.values()):
-                self._end(room, RoomResult(room.room_id, "lost"))
+                self._end(room, "lost")
 
     async def _take_back(self, room: LiveRoom) -> None:
         """
-        Show the resume token; without it, who we are.
+        Take the place on the new line, or end the room if it is lost.
 
         :raises LineLost: try again on another line.
         """
         if room.is_connected:
             return
-        requests: tuple[Request, ...] = (
-            Reconnect(room.news.resume, room.news.heard),
-            # The last token may have been used up by an answer that got lost.
-            JoinRoom(room.game, room.room_id, spectate=room.seat is None),
-        )
-        for request in requests:
-            if self._line is None:
-                raise LineLost("the line to the lobby closed")
-            try:
-                place = await self._line.ask(request)
-            except LobbyRefusal as refusal:
-                if refusal.code == Code.BAD_RESUME:
-                    continue
-                details = refusal.details
-                reason = str(details.get("reason") or "lost")
-                result = RoomResult(room.room_id, reason, details.get("outcome"))
-                self._end(room, result)
-                return
-            if not isinstance(place, JoinRoomResult | ReconnectResult):
-                raise LineLost("the lobby answers with something else")
-            if place.version >= room.version:
-                self._number = max(self._number, place.acted)
-                room.sit(place)
-                return
-            # Another room, which has the name of the one that is gone.
-            self._line.ask(LeaveRoom(place.room_id)).addErrback(lambda _: None)
-        self._end(room, RoomResult(room.room_id, "lost"))
+        if (line := self._line) is None:
+            raise LineLost("the line to the lobby closed")
+        try:
+            description = await room.place.take(line)
+        except LobbyRefusal as refusal:
+            reason = str(refusal.details.get("reason") or "lost")
+            self._end(room, reason, refusal.details.get("outcome"))
+            return
+        if description.version < room.version:
+            # Versions never go back: it is another room of the same name.
+            line.ask(LeaveRoom(description.room_id)).addErrback(lambda _: None)
+            self._end(room, "lost")
+            return
+        self._number = max(self._number, description.acted)
+        room.sit(description)
 
-    def _end(self, room: LiveRoom, result: RoomResult) -> None:
+    def _end(
+        self, room: LiveRoom, reason: str, outcome: dict[str, Any] | None = None
+    ) -> None:
         self._rooms.pop(room.room_id, None)
-        room.end(result)
+        room.end(RoomResult(room.room_id, reason, outcome))
 
-    def _told(self, push: Push | Failed) -> None:
+    def _receive(self, push: Push | Failed) -> None:
         if isinstance(push, Failed):
-            self._refused(push)
+            self._refuse(push)
             return
         room = self._rooms.get(getattr(push, "room_id", ""))
         if room is None:
             return
         if isinstance(push, RoomClosed):
-            self._end(room, RoomResult(room.room_id, push.reason, push.outcome))
+            self._end(room, push.reason, push.outcome)
         elif isinstance(push, Kicked):
-            self._end(room, RoomResult(room.room_id, "kicked"))
+            self._end(room, "kicked")
         else:
-            room.told(push)
+            room.receive(push)
 
-    def _refused(self, no: Failed) -> None:
+    def _refuse(self, failed: Failed) -> None:
         for room in self._rooms.values():
-            if room.refused(no):
+            if room.refuse(failed):
                 return
-        if no.code == Code.REPLACED:
+        if failed.code == Code.REPLACED:
             for room in tuple(self._rooms.values()):
-                self._end(room, RoomResult(room.room_id, "replaced"))
-        elif no.code == Code.SEAT_TAKEN:
-            taken = self._rooms.get(str(no.details.get("room_id")))
+                self._end(room, "replaced")
+        elif failed.code == Code.SEAT_TAKEN:
+            taken = self._rooms.get(str(failed.details.get("room_id")))
             if taken is not None:
-                self._end(taken, RoomResult(taken.room_id, "replaced"))
-
-
-def _raw(value: Any) -> Raw:
-    return Raw(b"{}" if value is None else _encode(value))
+                self._end(taken, "replaced")

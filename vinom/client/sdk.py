@@ -1,5 +1,5 @@
 """
-Play from Python: say hello, queue, and play matches.
+Play from Python: log in, queue, and play matches.
 
 ::
 
@@ -11,6 +11,7 @@ Play from Python: say hello, queue, and play matches.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from random import random
 from typing import Any, Literal
@@ -26,14 +27,14 @@ from twisted.internet.ssl import (
 
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.lobby import Identity, LobbyClient
+from vinom.client.lobby import Identity, LobbyClient, raw
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
-from vinom.client.room import LiveRoom, RoomResult
-from vinom.client.rooms import PlayerRooms
+from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
 from vinom.client.seat import Way
 from vinom.dtls.port import IDatagramFilter
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello, MatchFound, QueueStatus
+from vinom.messages.rooms import JoinRoom
 
 __all__ = [
     "Client",
@@ -60,27 +61,37 @@ def connect(
     player_key: str | None = None,
     tls: bytes | Literal[True] | None = None,
     tls_name: str | None = None,
-    worn: IDatagramFilter | None = None,
+    datagram_filter: IDatagramFilter | None = None,
     way: Way = "auto",
+    worn: IDatagramFilter | None = None,
 ) -> Deferred[Client]:
     """
-    Say hello to the lobby at *host* and *port*.
+    Log in to the lobby at *host* and *port*.
 
     Fails with `LobbyRefusal`, or `LineLost` if nobody answers.
 
-    :param name: to play under; enough where guests are welcome.
-    :param credentials: what the node asks for instead.
-    :param player_key: `Identity.key` of an earlier hello, alone.
+    :param host: the server's name or IP address.
+    :param port: its lobby's TCP port.
+    :param name: to play under; enough where the server accepts guests.
+    :param credentials: what the server's login requires instead.
+    :param player_key: `Identity.key` of an earlier login, instead of both.
     :param tls: authority to verify the lobby with, PEM; ``True`` trusts what
         this machine trusts; ``None`` speaks plain text.
-    :param tls_name: what its certificate must be for; *host* if unset.
-    :param worn: a filter between matches and the network, to try a bad one: a
+    :param tls_name: name that the lobby's certificate must be for; *host* if unset.
+    :param datagram_filter: between matches and the network, to simulate a bad one: a
         `vinom.dtls.bad_network.Conditioner`.
-    :param way: how matches are played. ``"udp"`` is fastest; ``"lobby"`` has the node
-        pass everything on over its lobby line, as for browsers; ``"auto"`` goes over to
-        that by itself when the game server does not answer over UDP for 3 s while the
-        lobby does.
+    :param way: how matches are played. ``"udp"`` is fastest; ``"lobby"`` plays through
+        the lobby over TCP, as browsers do; ``"auto"`` switches to that when the game
+        server does not answer over UDP for 3 s but the lobby does.
+    :param worn: old name of *datagram_filter*; it works for one more release.
     """
+    if worn is not None:
+        warnings.warn(
+            "connect(worn=...) is now connect(datagram_filter=...)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        datagram_filter = datagram_filter or worn
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port)
     if tls is not None:
         roots = None
@@ -90,7 +101,8 @@ def connect(
             optionsForClientTLS(tls_name or host, trustRoot=roots), endpoint
         )
     hello = Hello(PROTOCOL, name, credentials, player_key)
-    client = Client(reactor, LobbyClient(reactor, endpoint, hello), worn, way)
+    lobby = LobbyClient(reactor, endpoint, hello)
+    client = Client(reactor, lobby, datagram_filter, way)
     return client.hello().addCallback(lambda _: client)
 
 
@@ -98,23 +110,29 @@ class Client:
     """
     One player: in the lobby, and in one match after another.
 
-    :param worn: a filter between matches and the network.
+    :param reactor: for time and UDP.
+    :param lobby: logs in, queues, and opens lines.
+    :param datagram_filter: between matches and the network.
     :param way: how matches are played: see `connect`.
-    :param chance: from 0 to 1: how much longer than need be it waits before it tries
-        again.
+    :param chance: gives numbers from 0 to 1, which lengthen the pauses between attempts
+        to connect.
     :ivar match: the one being played, or the last.
-    :ivar rooms: those of the node that we are in.
+    :ivar rooms: the rooms that we are in.
     """
 
     def __init__(
         self,
         reactor: IPlayReactor,
         lobby: LobbyClient,
-        worn: IDatagramFilter | None = None,
+        datagram_filter: IDatagramFilter | None = None,
         way: Way = "auto",
         chance: Callable[[], float] = random,
     ) -> None:
-        self._reactor, self._lobby, self._worn = reactor, lobby, worn
+        self._reactor, self._lobby, self._datagram_filter = (
+            reactor,
+            lobby,
+            datagram_filter,
+        )
         self._way, self._chance = way, chance
         self.match: Match | None = None
         self.rooms = PlayerRooms(reactor, lobby, chance)
@@ -130,20 +148,20 @@ class Client:
         patches: bool = False,
     ) -> Deferred[LiveRoom]:
         """
-        Take a seat in a room of the node, and make the room if need be.
+        Take a seat in a room on the server; the room is created if it does not exist.
 
-        :param room_id: which one; without it any that is open, or a new one.
-        :param options: the game's, of whoever makes the room.
-        :param loadout: what to bring.
+        :param game: its name.
+        :param room_id: which room; without it any with a free seat, or a new one.
+        :param options: of the game, JSON-like; they count if the room is created.
+        :param loadout: what the player brings, JSON-like.
         :param spectate: watch only.
-        :param patches: be sent differences where they are shorter than views.
+        :param patches: ask for differences where they are shorter than views.
 
-        Fails with `LobbyRefusal` or `LineLost`. The room gets its place back by
-        itself when its line breaks.
+        Fails with `LobbyRefusal` or `LineLost`. If the connection breaks, the client
+        makes another and takes the place back.
         """
-        return self.rooms.join(
-            game, room_id, options, loadout, spectate=spectate, patches=patches
-        )
+        request = JoinRoom(game, room_id, raw(options), raw(loadout), spectate)
+        return self.rooms.join(request, patches=patches)
 
     @property
     def identity(self) -> Identity:
@@ -151,7 +169,7 @@ class Client:
         return self._lobby.identity
 
     def hello(self) -> Deferred[Identity]:
-        """Say hello now, and not only when something is to be asked."""
+        """Log in now, rather than with the first request."""
         return self._lobby.hello()
 
     def queue(
@@ -166,12 +184,13 @@ class Client:
         """
         Queue for a match and take the seat in it.
 
-        After a match that was void this gives back the old place in the queue.
+        After a void match this gives back the old place in the queue.
 
-        :param options: of the game; only players with equal ones meet.
-        :param loadout: what to bring.
-        :param on_status: hears of our place in the queue.
-        :param on_found: gets the match before its seat is taken.
+        :param game: its name.
+        :param options: of the game, JSON-like; only players with equal options meet.
+        :param loadout: what the player brings, JSON-like.
+        :param on_status: called with our position in the queue.
+        :param on_found: called with the match before its seat is taken.
 
         Fires when the seat is taken. Fails with `LobbyRefusal`, `LineLost` or
         `MatchLost`; cancelling leaves the queue.
@@ -183,7 +202,7 @@ class Client:
                 self._reactor,
                 self._lobby,
                 found,
-                worn=self._worn,
+                datagram_filter=self._datagram_filter,
                 way=self._way,
                 chance=self._chance,
             )
@@ -197,7 +216,7 @@ class Client:
         ).addCallback(begin)
 
     def close(self) -> None:
-        """Leave the match, if one is played, and hang up; places in rooms wait."""
+        """Leave the match, if there is one, and hang up; our places in rooms remain."""
         if self.match is not None:
             self.match.leave()
         self.rooms.close()

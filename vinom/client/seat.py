@@ -1,4 +1,4 @@
-"""A seat in a match: found in the lobby, taken, lost, and taken back."""
+"""A seat in a match: taking it, losing it, and taking it back."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from twisted.python.failure import Failure
 
 from vinom.client.game_line import GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.line_seat import LineSeat
 from vinom.client.lobby import PAUSES, LobbyClient
 from vinom.client.room_line import RoomLine
-from vinom.client.room_news import RoomNews
 from vinom.dtls.port import IDatagramFilter
 from vinom.errors import Code
 from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
+from vinom.messages.rooms import JoinRoom
 from vinom.packets.player import Joined, PlayerEvent, Rejected
 from vinom.reactor.alarm import Alarm
 
-#: How a seat is played: by UDP, by way of the lobby, or by UDP where that works.
+#: How a seat is played: over UDP, through the lobby, or over UDP where that works.
 Way = Literal["auto", "udp", "lobby"]
-#: So many times in a row a port refused us, or once it was silent: UDP is blocked.
+#: UDP counts as blocked once a port has refused us this many times in a row, or has
+#: been silent once.
 _MOST_REFUSED = 3
-#: A seat that is lost sooner than this after it was taken is taken back with the
-#: pauses of one that could not be taken: nobody is dialed in a tight circle.
+#: A seat that is lost sooner than this after it was taken, seconds, is taken back with
+#: the pauses of one that could not be taken, so that nobody dials in a tight loop.
 SETTLED = 5.0
 
 _Outcome = dict[str, Any] | None
@@ -39,23 +41,28 @@ class Seat:
     """
     Hold one seat, over as many connections as it takes.
 
-    After 3 s of silence, or when nobody listens at the port, the lobby is asked
-    where the match is, and the seat taken there with a new token. While the
-    lobby cannot be reached, the old place is tried with the resume token.
+    After 3 s of silence, or when nobody listens at the port, the seat asks the lobby
+    where the match is, and is taken there with a new token. While the lobby cannot be
+    reached, the old address is tried with the resume token.
 
-    Where UDP is blocked, so that the lobby can be reached and the game server is not
-    heard at all, the seat is taken and played by way of the lobby from then on.
+    If the lobby can be reached but the game server never answers, UDP is blocked: the
+    seat is taken and played through the lobby from then on.
 
-    :param patience: how long a lost seat is looked for, seconds.
-    :param deliver: gets what the game server tells.
+    :param reactor: for time and UDP.
+    :param lobby: finds the match again, and opens lines to play it on.
+    :param found: the match.
+    :param timeout: how long to try to get a lost seat back, seconds.
+    :param deliver: called with each event of the match.
     :param over: called once, with a reason and perhaps an outcome, when the seat
         is lost for good.
-    :ivar farewell: the reason to be over with, instead of coming back, when the
-        line breaks; set when the match is known to be over.
+    :param datagram_filter: between its connections and the network.
     :param allowed: how it may be played.
-    :param chance: from 0 to 1, and drawn anew each time.
+    :param chance: gives a number from 0 to 1 on each call, for pauses.
+    :ivar way: how it is played now.
+    :ivar farewell: the reason to end with, instead of coming back, when the line
+        breaks; set once the match is known to be over.
     :ivar joins: how often the seat was taken.
-    :ivar handshakes: how often a connection was made.
+    :ivar handshakes: how often a DTLS handshake was finished.
     """
 
     _log = Logger()
@@ -65,16 +72,20 @@ class Seat:
         reactor: IPlayReactor,
         lobby: LobbyClient,
         found: MatchFound,
-        patience: float,
+        timeout: float,
         deliver: Callable[[PlayerEvent], None],
         over: Callable[[str, _Outcome], None],
-        worn: IDatagramFilter | None = None,
+        datagram_filter: IDatagramFilter | None = None,
         allowed: Way = "auto",
         chance: Callable[[], float] = random,
     ) -> None:
         self._reactor, self._lobby, self._found = reactor, lobby, found
-        self._patience, self._deliver, self._told = patience, deliver, over
-        self._worn, self._allowed, self._chance = worn, allowed, chance
+        self._timeout, self._deliver, self._over = timeout, deliver, over
+        self._datagram_filter, self._allowed, self._chance = (
+            datagram_filter,
+            allowed,
+            chance,
+        )
         self.way: Literal["udp", "lobby"] = "lobby" if allowed == "lobby" else "udp"
         self._refused = self._number = 0
         self.farewell: str | None = None
@@ -82,22 +93,22 @@ class Seat:
         self._line: GameLine | RoomLine | None = None
         self._taking: Deferred[bool] | None = None
         self._resume: bytes | None = None
-        self._message, self._news = 0, RoomNews()
+        self._message, self._line_seat = 0, _line_seat(found)
         self._heard = reactor.seconds()
         self._attempt, self._taken_at = 0, -inf
-        # What the server asked us to wait, or somewhat longer, seconds.
+        # How long the server asked us to wait, or slightly longer, seconds.
         self._hold = 0.0
         self._is_over = False
         self._silence = Alarm(reactor, self._silent_at, self._silent)
 
     @property
     def is_taken(self) -> bool:
-        """Is the seat ours right now, as far as we know?"""
+        """Is the seat ours now, as far as we know?"""
         return self._line is not None and self._taking is None
 
     @property
     def line(self) -> GameLine | RoomLine | None:
-        """The line there is."""
+        """The line, if there is one."""
         return self._line
 
     def take(self) -> None:
@@ -133,14 +144,14 @@ class Seat:
     def _finish(self, reason: str, outcome: _Outcome = None) -> None:
         if not self._is_over:
             self.close()
-            self._told(str(reason), outcome)
+            self._over(str(reason), outcome)
 
-    # Finding the place.
+    # Finding the match.
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Failure) -> None:
             self._log.failure(
-                "match {match_id} cannot go on",
+                "match {match_id} cannot continue",
                 failure,
                 match_id=self._found.match_id,
             )
@@ -153,17 +164,17 @@ class Seat:
             await self._come_back()
 
     async def _go(self) -> bool:
-        """Take the seat where we were told it is; did it work?"""
+        """Take the seat where the lobby says it is; did it work?"""
         if self.way == "udp":
-            # Whatever place there was by way of the lobby is gone then.
-            self._news = RoomNews()
+            # A place held through the lobby is gone once the seat is taken over UDP.
+            self._line_seat = _line_seat(self._found)
             return await self._dial(self._found, token=self._found.token)
         line = RoomLine(
             self._reactor,
             self._lobby,
             self._found,
             self._number,
-            self._news,
+            self._line_seat,
             deliver=self._take,
             lost=self._lose,
         )
@@ -179,17 +190,17 @@ class Seat:
             if pause:
                 await deferLater(self._reactor, pause)
             self._attempt += 1
-            if self._reactor.seconds() - self._heard > self._patience:
+            if self._reactor.seconds() - self._heard > self._timeout:
                 self._finish(Code.LOST)
             elif not self._is_over and await self._try_again():
                 return
 
     async def _try_again(self) -> bool:
-        """Ask where the match is, and go there; is that settled?"""
+        """Ask where the match is, and take the seat there; is there no more to try?"""
         try:
             place = await self._lobby.whereabouts()
         except (LineLost, LobbyRefusal):
-            # The game server may live on without its lobby.
+            # The game server may run on without its lobby.
             if self._resume is None:
                 return False
             return await self._dial(self._found, resume=self._resume)
@@ -202,7 +213,7 @@ class Seat:
         elif isinstance(place, QueueStatus) and place.state == "matched":
             return False
         elif isinstance(place, QueueStatus):
-            # Only a match that was void puts its players back into the queue.
+            # Only a void match puts its players back into the queue.
             self._finish(Code.VOID)
         else:
             self._finish(Code.LOST)
@@ -211,11 +222,11 @@ class Seat:
     async def _dial(
         self, found: MatchFound, token: str | None = None, resume: bytes | None = None
     ) -> bool:
-        """Take the seat at one place; did it work?"""
+        """Take the seat at one address; did it work?"""
         try:
             host = await _address(self._reactor, found.host)
         except Exception as error:
-            self._log.info("no address for {host}: {why}", host=found.host, why=error)
+            self._log.info("cannot resolve {host}: {why}", host=found.host, why=error)
             return False
         if self._is_over:
             return True
@@ -231,18 +242,18 @@ class Seat:
             opened=self._opened,
             deliver=self._take,
             lost=self._lose,
-            worn=self._worn,
+            datagram_filter=self._datagram_filter,
         )
         return await self._try(line)
 
     async def _try(self, line: GameLine | RoomLine) -> bool:
-        """Wait until the seat is taken on this line, or is not."""
+        """Wait for the outcome: is the seat taken on this line?"""
         taking: Deferred[bool] = Deferred()
         self._taking, self._line = taking, line
         self._silence.arm()
         return await taking
 
-    # What becomes of a line.
+    # What happens to a line.
 
     def _opened(self) -> None:
         self.handshakes += 1
@@ -268,15 +279,15 @@ class Seat:
         if event.code == Code.KICKED:
             self._finish(Code.KICKED)
         elif event.code == Code.SEAT_TAKEN:
-            # Our own newer connection, or whoever has our player key.
+            # By our own newer connection, or by another program with our player key.
             self._finish(Code.REPLACED)
         else:
-            # Not all whom it turned away are to come in one moment.
+            # Not all clients that it turned away should return in the same moment.
             self._hold = event.retry_after * (1 + self._chance() / 2)
             self._lose(event.code)
 
     def _lose(self, why: str) -> None:
-        """The line broke, or is as good as broken."""
+        """The line broke, or counts as broken."""
         if self._is_over:
             return
         self._log.debug(
@@ -295,11 +306,11 @@ class Seat:
             self._run(self._come_back())
 
     def _note_block(self, line: GameLine | RoomLine, why: str) -> None:
-        """A line broke before it had the seat: is it because UDP is blocked?"""
+        """A line broke before the seat was taken: is UDP blocked?"""
         if self._allowed != "auto" or why == Code.BUSY:
             return
         if self.way == "lobby":
-            # That does not work either: perhaps UDP does now.
+            # The lobby does not work either; perhaps UDP does now.
             self.way, self._refused = "udp", 0
             return
         if line.is_answered:
@@ -307,7 +318,7 @@ class Seat:
         self._refused += 1 if why == "refused" else _MOST_REFUSED
         if self._refused >= _MOST_REFUSED:
             self._log.info(
-                "match {match_id}: no answer over UDP; trying by way of the lobby",
+                "match {match_id}: no answer over UDP; trying through the lobby",
                 match_id=self._found.match_id,
             )
             self.way = "lobby"
@@ -316,7 +327,7 @@ class Seat:
         line, self._line = self._line, None
         if line is not None:
             if self._taking is None:
-                # A server that never gave us the seat does not count as heard.
+                # Only a server that gave us the seat counts as heard.
                 self._heard = line.heard
             self._message = line.message
             line.close()
@@ -329,8 +340,12 @@ class Seat:
         self._lose("silence")
 
 
+def _line_seat(found: MatchFound) -> LineSeat:
+    return LineSeat(JoinRoom(found.game, found.match_id))
+
+
 async def _address(reactor: Any, host: str) -> str:
-    """Find the address of a game server, which may be named."""
+    """Find the IP address of a game server's host."""
     try:
         ip_address(host)
     except ValueError:

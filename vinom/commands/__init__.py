@@ -1,5 +1,5 @@
 """
 The program ``vinom``.
 
-One module per command; `cli` imports a command only when it is asked for.
+One module per command; `cli` imports a command only when it is typed.
 """

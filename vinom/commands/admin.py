@@ -1,5 +1,5 @@
 """
-The commands that ask a running node something: one row of `VERBS` for each.
+The commands that send a request to a running node: one row of `VERBS` for each.
 
 Source: docs/howto/operate.rst, section "The admin API".
 """
@@ -264,7 +264,7 @@ def _show_rotation(answer: Answer) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Write a length of time in one unit, the largest of which it has two."""
+    """Write a length of time in one unit, the largest that fits twice."""
     for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if abs(seconds) >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

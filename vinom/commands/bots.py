@@ -14,10 +14,10 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from vinom.client.bot import Bot, Habits
-from vinom.client.crowd import Crowd
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.crowd import Crowd
+from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client, connect
-from vinom.client.tally import Tally
 from vinom.commands.foreground import run_in_foreground
 from vinom.commands.play import (
     LobbyAddress,
@@ -231,12 +231,14 @@ class BotRun:
     """
     One run of bots.
 
-    :param reactor: runs it.
-    :param plan: what to do.
     :ivar tally: collects the results.
     """
 
     def __init__(self, reactor: Any, plan: BotPlan) -> None:
+        """
+        :param reactor: runs it.
+        :param plan: what to do.
+        """
         self._reactor, self._plan = reactor, plan
         shows_all = type(plan.game).audience is Game.audience
         self.tally = Tally(shows_all, _ends(plan.game))
@@ -294,7 +296,7 @@ class BotRun:
                 name=name,
                 tls=lobby.tls,
                 tls_name=lobby.tls_name,
-                worn=self._conditioner(name),
+                datagram_filter=self._conditioner(name),
                 # This measures UDP: fall back on nothing else.
                 way="udp",
             ).addCallback(ready)

@@ -53,8 +53,6 @@ class ChildNode(ProcessProtocol):
     """
     Start a node on free ports of the loopback, and stop it.
 
-    :param reactor: starts the process.
-    :param arguments: more arguments of ``twistd vinom``.
     :ivar host: address of its lobby.
     :ivar port: TCP port of its lobby.
     :ivar state_dir: its temporary state directory; empty before the start.
@@ -64,6 +62,10 @@ class ChildNode(ProcessProtocol):
     transport: IProcessTransport
 
     def __init__(self, reactor: Any, arguments: Sequence[str] = ()) -> None:
+        """
+        :param reactor: starts the process.
+        :param arguments: more arguments of ``twistd vinom``.
+        """
         self._reactor, self._arguments = reactor, tuple(arguments)
         self.host, self.port = "127.0.0.1", free_port()
         self._log: deque[bytes] = deque(maxlen=40)
@@ -185,7 +187,7 @@ class _Knock(Protocol):
 
 
 def free_port() -> int:
-    """Find a TCP port of the loopback that nobody uses, nor will while we live."""
+    """Find a TCP port of the loopback that is free, and claim it for this process."""
     return _free_range(1, socket.SOCK_STREAM)[0]
 
 
@@ -206,7 +208,7 @@ def likely_port() -> int:
 
 def free_port_range(count: int) -> tuple[int, int]:
     """
-    Find neighbouring UDP ports of the loopback that is free right now.
+    Find neighbouring UDP ports of the loopback that are free now.
 
     :param count: how many.
     :returns: the first and the last.
@@ -239,8 +241,8 @@ def _free_range(count: int, kind: socket.SocketKind) -> tuple[int, int]:
         if all(_is_free(port, kind) for port in range(first, first + count)):
             return first, first + count - 1
     raise NodeFailed(
-        f"found no {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop the "
-        "programs that have them"
+        f"fewer than {count} free ports in a row from {_LOWEST} to {_HIGHEST}: stop "
+        "the programs that have them"
     )
 
 

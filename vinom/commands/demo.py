@@ -14,14 +14,20 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from vinom.client.bot import Bot, Habits
-from vinom.client.crowd import Crowd
 from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.crowd import Crowd
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
-from vinom.client.stage import Stage
-from vinom.client.tally import Tally
-from vinom.client.terminal import Keyboard, Screen, can_draw, has_colour, has_unicode
+from vinom.client.terminal.screen import (
+    Keyboard,
+    Screen,
+    can_draw,
+    has_colour,
+    has_unicode,
+)
+from vinom.client.terminal.stage import Stage
 from vinom.commands.bots import describe
 from vinom.commands.child_node import ChildNode, NodeFailed, likely_port
 from vinom.commands.foreground import run_in_foreground
@@ -101,9 +107,6 @@ class Demo:
     """
     One demonstration.
 
-    :param reactor: runs it.
-    :param options: of the command line; see `add_arguments`.
-    :param screen: to draw on; ``None`` prints lines.
     :ivar tally: what the bots measured.
     :ivar last_words: what went wrong, in lines to print at the end.
     """
@@ -111,6 +114,11 @@ class Demo:
     def __init__(
         self, reactor: Any, options: argparse.Namespace, screen: Screen | None
     ) -> None:
+        """
+        :param reactor: runs it.
+        :param options: of the command line; see `add_arguments`.
+        :param screen: to draw on; ``None`` prints lines.
+        """
         self._reactor, self._screen = reactor, screen
         self._seconds, self._pace = options.seconds, options.pace
         self._names = _NAMES[: options.players]
@@ -184,7 +192,7 @@ class Demo:
         done = crowd.run()
         self._greet()
         if self._screen is None:
-            drawing = LoopingCall(self._stage.tell, sys.stdout)
+            drawing = LoopingCall(self._stage.print_line, sys.stdout)
             pause = _PAUSE
         else:
             self._screen.enter()

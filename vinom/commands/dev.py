@@ -53,7 +53,7 @@ class LoudNode(ChildNode):
     _is_trouble = _is_stopping = False
 
     def stop(self) -> Deferred[None]:
-        # Its author wants it to stop: rooms that end unfinished are no news.
+        # The restart is intended: do not report rooms that end unfinished.
         self._is_stopping = True
         return super().stop()
 
@@ -77,14 +77,15 @@ class Workshop:
 
     If the game fails to load, the terminal and the page show the error, and the last
     working version keeps running.
-
-    :param reactor: runs it.
-    :param spec: of the game: ``package.module:Class``.
-    :param sources: what to watch: see `find_sources`.
-    :param http: port of the page.
     """
 
     def __init__(self, reactor: Any, spec: str, sources: Path, http: int) -> None:
+        """
+        :param reactor: runs it.
+        :param spec: of the game: ``package.module:Class``.
+        :param sources: what to watch: see `find_sources`.
+        :param http: port of the page.
+        """
         self._reactor, self._spec, self._sources = reactor, spec, sources
         self._http = http
         self._node: LoudNode | None = None

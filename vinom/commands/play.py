@@ -14,9 +14,15 @@ from typing import Any, Literal
 import attrs
 from twisted.internet.defer import Deferred
 
-from vinom.client.play import MazeGame
 from vinom.client.sdk import Client, connect
-from vinom.client.terminal import Keyboard, Screen, can_draw, has_colour, has_unicode
+from vinom.client.terminal.play import MazeGame
+from vinom.client.terminal.screen import (
+    Keyboard,
+    Screen,
+    can_draw,
+    has_colour,
+    has_unicode,
+)
 from vinom.commands.foreground import run_in_foreground
 from vinom.errors import Misconfigured
 from vinom.game import Game
@@ -213,15 +219,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 class AtTerminal:
-    """
-    A game that owns the terminal while it runs.
-
-    :param reactor: runs it.
-    :param game: the game.
-    :param screen: draws on the terminal.
-    """
+    """A game that owns the terminal while it runs."""
 
     def __init__(self, reactor: Any, game: MazeGame, screen: Screen) -> None:
+        """
+        :param reactor: runs it.
+        :param game: the game.
+        :param screen: draws on the terminal.
+        """
         self.game, self._screen = game, screen
         self._keyboard = Keyboard(reactor, game.press)
 

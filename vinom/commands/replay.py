@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import msgspec
 
-from vinom.client.scene import Scene, compose, headline
-from vinom.client.terminal import Screen, can_draw, has_colour, has_unicode
+from vinom.client.terminal.scene import Scene, compose, headline
+from vinom.client.terminal.screen import Screen, can_draw, has_colour, has_unicode
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game
 from vinom.game_loader import load_game, load_games
@@ -165,14 +165,13 @@ def _watched(
 
 
 class Picture:
-    """
-    Shows the public view of a game: the maze drawn, others as text.
-
-    :param plan: of the recorded match.
-    :param game: makes the views.
-    """
+    """Shows the public view of a game: the maze drawn, others as text."""
 
     def __init__(self, plan: MatchPlan, game: Game[Any, Any]) -> None:
+        """
+        :param plan: of the recorded match.
+        :param game: makes the views.
+        """
         self._plan, self._game = plan, game
         self._setup: Any = None
         self._frame = 0

@@ -1,6 +1,6 @@
 """
-One player's connection, whatever carries it.
+Conversations with players, over TCP or WebSocket.
 
-The order of requests and answers (``talk``), who the player is (``identity``), and
-which connection a player has now.
+``talk`` keeps the order of requests and answers, and ``conversation`` connects it to a
+line. ``identity`` checks hellos; ``online`` lists the players who are connected.
 """

@@ -1,5 +1,5 @@
 """
-One player's conversation: what comes on its line, who answers it, what it may cost.
+One player's conversation: reads its line, passes requests on, and limits their rate.
 
 `vinom.conversation.talk` keeps the order of requests and answers, without a clock and
 without a line; this is its adapter.
@@ -21,16 +21,17 @@ from twisted.python.failure import Failure
 from vinom.conversation.talk import Send, Talk, Work
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.buckets import TokenBucket
-from vinom.lines.shared import Shared
 from vinom.messages.catalogue import decode_body
 from vinom.messages.envelope import (
+    UNREADABLE,
     Asked,
     Envelope,
     Push,
     Request,
     RequestId,
     Unusable,
-    decode_envelope,
+    read_envelope,
+    unusable,
 )
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus, Welcome
 from vinom.messages.rooms import ROOM_REQUESTS
@@ -40,7 +41,7 @@ from vinom.reactor.waits import Waits
 
 class Line(Protocol):
     """
-    What carries a conversation: a TCP line or a WebSocket.
+    The transport of a conversation: a TCP line or a WebSocket.
 
     It calls `Conversation.received`, `Conversation.caught_up` when it stops being
     behind, `Conversation.heard_out` when only the peer's half is closed, and
@@ -48,7 +49,7 @@ class Line(Protocol):
 
     :ivar host: the peer's address.
     :ivar ends_at_match: `MatchFound` is the last message on it.
-    :ivar opened_at: when the connection came, seconds since the Unix epoch.
+    :ivar opened_at: when the peer connected, seconds since the Unix epoch.
     """
 
     host: str
@@ -57,13 +58,13 @@ class Line(Protocol):
 
     @property
     def is_behind(self) -> bool:
-        """Does what was sent earlier still wait for the peer to take it?"""
+        """Is there data of earlier turns that the peer has not taken yet?"""
 
     @property
     def has_unsent(self) -> bool:
         """Does anything wait, sent in this turn too; or did it, when the line ended?"""
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         """
         Send one message when the reactor's turn ends, in order, and never drop it.
 
@@ -82,9 +83,9 @@ class Line(Protocol):
 @attrs.frozen
 class Followed:
     """
-    An answer after which more is to be sent at once.
+    An answer that is followed at once by other messages.
 
-    :ivar then: sends it.
+    :ivar then: sends them.
     """
 
     push: Push
@@ -94,9 +95,9 @@ class Followed:
 @attrs.frozen
 class Bounds:
     """
-    What one conversation may cost. Times: seconds.
+    Limits of one conversation. Times: seconds.
 
-    :ivar hello_seconds: time for a hello, from when the connection came.
+    :ivar hello_seconds: time for a hello, from the start of the connection.
     :ivar idle_seconds: silence after which the line of a player who waits for nothing
         is closed.
     :ivar rate: messages per second.
@@ -113,11 +114,11 @@ class Bounds:
 
 class Answering(Protocol):
     """
-    What answers requests: `vinom.desk.Desk`, which is above us.
+    Answers requests: `vinom.desk.Desk`, on a higher floor.
 
-    :ivar errors: how many players were refused something, by code.
-    :ivar hellos: conversations whose hello is due, until their time is over.
-    :ivar idle: all others, until it is time to see whether they are silent.
+    :ivar errors: how many requests were refused, by code.
+    :ivar hellos: conversations without a hello, until it is overdue.
+    :ivar idle: all others, until the next check for silence.
     """
 
     errors: Counter[str]
@@ -141,40 +142,31 @@ class Answering(Protocol):
         """A conversation is over."""
 
 
-class Place(Protocol):
-    """A place in a live room, which a conversation has."""
+@attrs.frozen(eq=False)
+class Membership:
+    """
+    A player's membership of a room, made by the room.
 
-    @property
-    def room_id(self) -> str:
-        """Which room."""
+    :ivar room: a `vinom.rooms.room.NodeRoom`: it receives the player's actions.
+    :ivar member: who this player is in that room.
+    """
 
-    @property
-    def room(self) -> Any:
-        """The room itself: `vinom.rooms.room.LiveRoom`."""
-
-    def act(self, envelope: Envelope) -> None:
-        """The player acts; fails with `Refused`."""
-
-    def lost(self, conversation: Conversation) -> None:
-        """The conversation is over."""
+    room: Any
+    member: Any
 
 
-_NO_PLACES: Mapping[str, Place] = MappingProxyType({})
+_NO_MEMBERSHIPS: Mapping[str, Membership] = MappingProxyType({})
 
 
 class Conversation:
     """
     Carry one conversation.
 
-    :param desk: answers its requests.
-    :param line: what carries it.
-    :param clock: for rates and silence; its seconds are those of the Unix epoch.
-    :param bounds: what it may cost.
     :ivar host: the peer's address.
-    :ivar player: who it is, once that is known.
-    :ivar is_open: can it still be sent something?
-    :ivar line: what carries it.
-    :ivar places: its places in live rooms, by room.
+    :ivar player: the player, once the hello is accepted.
+    :ivar is_open: can messages still be sent?
+    :ivar line: its transport.
+    :ivar memberships: of which rooms this player is a member here, by room id.
     """
 
     _log = Logger()
@@ -182,10 +174,16 @@ class Conversation:
     def __init__(
         self, desk: Answering, line: Line, clock: IReactorTime, bounds: Bounds
     ) -> None:
+        """
+        :param desk: answers its requests.
+        :param line: its transport.
+        :param clock: for rates and silence; its seconds are those of the Unix epoch.
+        :param bounds: its limits.
+        """
         self.host = line.host
         self.player: Player | None = None
-        self.line, self.places = line, _NO_PLACES
-        self._place: Place | None = None
+        self.line, self.memberships = line, _NO_MEMBERSHIPS
+        self._only: Membership | None = None
         self._actions: TokenBucket | None = None
         self._desk, self._clock, self._bounds = desk, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
@@ -197,22 +195,26 @@ class Conversation:
         self._catching_up: tuple[Callable[[], None], ...] = ()
         desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
 
-    # What the line reports.
+    # Calls of the line.
 
     def received(self, message: bytes) -> None:
-        """One whole message came."""
+        """Handle one whole message."""
         if not self.is_open:
             return
         self._heard = now = self._clock.seconds()
         asked: Asked | Unusable
         try:
-            envelope = decode_envelope(message)
+            envelope = read_envelope(message)
+        except UNREADABLE as error:
+            asked = unusable(error)
+        else:
             if envelope.type == "action" and self.player is not None:
                 self._act(envelope, now)
                 return
-            asked = decode_body(envelope)
-        except Unusable as refusal:
-            asked = refusal
+            try:
+                asked = decode_body(envelope)
+            except Unusable as refusal:
+                asked = refusal
         if not self._bucket.take(now):
             self._complain_of_rate(now, asked.id, self._bucket)
         elif isinstance(asked, Unusable):
@@ -224,26 +226,26 @@ class Conversation:
         self._flush()
 
     def _act(self, envelope: Envelope, now: float) -> None:
-        """Hand an action to its room: what happens most takes the shortest way."""
+        """Pass an action to its room, the shortest way: most messages are actions."""
         bucket = self._actions
         if bucket is None:
-            # No room was ever entered: there it is a message like any other.
+            # The player has not entered a room: it counts as any other message.
             bucket = self._bucket
         if not bucket.take(now):
             self._complain_of_rate(now, envelope.id, bucket)
             self._flush()
             return
         try:
-            place = self._place
-            if place is None or envelope.room_id is not None:
-                place = self.place(envelope.room_id)
-            place.act(envelope)
+            membership = self._only
+            if membership is None or envelope.room_id is not None:
+                membership = self.membership(envelope.room_id)
+            membership.room.act(membership.member, envelope)
         except Refused as refusal:
             self._talk.misunderstood(refusal, envelope.id)
             self._flush()
 
     def heard_out(self) -> None:
-        """The peer says no more."""
+        """The peer closed its half of the line."""
         self._talk.heard_out()
         self._flush()
 
@@ -258,59 +260,59 @@ class Conversation:
         for call in waiting:
             call()
 
-    # Places in live rooms.
+    # Rooms.
 
-    def place(self, room_id: str | None) -> Place:
+    def membership(self, room_id: str | None) -> Membership:
         """
-        Find the place that is meant; ``None`` is the only one.
+        Find the membership that is meant; ``None`` means the only one.
 
         :raises Refused: there is none, or there are several.
         """
         if room_id is not None:
-            found = self.places.get(room_id)
+            found = self.memberships.get(room_id)
             if found is not None:
                 return found
-        elif self._place is not None:
-            return self._place
-        elif self.places:
+        elif self._only is not None:
+            return self._only
+        elif self.memberships:
             raise Refused(
                 Code.WHICH_ROOM,
-                "you are in several rooms: say room_id",
-                {"field": "room_id", "rooms": sorted(self.places)},
+                "you are in several rooms: set room_id",
+                {"field": "room_id", "rooms": sorted(self.memberships)},
             )
         raise Refused(Code.NOT_IN_ROOM, "you are not in this room; join it first")
 
-    def entered(self, place: Place) -> None:
-        """This conversation has a place in a room now."""
+    def entered(self, room_id: str, membership: Membership) -> None:
+        """The player is a member of a room now, by this conversation."""
         if self._actions is None:
             rate = self._bounds.actions
             self._actions = TokenBucket(rate, 2 * rate)
-        self._set_places({**self.places, place.room_id: place})
+        self._set_memberships({**self.memberships, room_id: membership})
 
-    def departed(self, place: Place) -> None:
-        """It has that place no more."""
-        if self.places.get(place.room_id) is place:
-            left = dict(self.places)
-            del left[place.room_id]
-            self._set_places(left)
+    def departed(self, room_id: str) -> None:
+        """This conversation no longer stands for a member of that room."""
+        left = dict(self.memberships)
+        left.pop(room_id, None)
+        self._set_memberships(left)
 
-    def _set_places(self, places: dict[str, Place]) -> None:
-        self.places = places
-        self._place = next(iter(places.values())) if len(places) == 1 else None
+    def _set_memberships(self, memberships: dict[str, Membership]) -> None:
+        self.memberships = memberships
+        is_only = len(memberships) == 1
+        self._only = next(iter(memberships.values())) if is_only else None
 
-    # What the rest of the node sends.
+    # Calls of the rest of the node.
 
     @property
     def is_behind(self) -> bool:
-        """Does what was sent earlier still wait for the peer to take it?"""
+        """Is there data of earlier turns that the peer has not taken yet?"""
         return self.line.is_behind
 
     def when_caught_up(self, call: Callable[[], None]) -> None:
         """Call *call* once, when the peer stops being behind; never if it is lost."""
         self._catching_up = (*self._catching_up, call)
 
-    def pass_on(self, message: Shared) -> None:
-        """Send the player what others are sent as well; nothing special follows."""
+    def pass_on(self, message: bytes) -> None:
+        """Send the player a message that others get too; it changes nothing here."""
         if self.is_open and self.player is not None:
             self.line.send(message)
 
@@ -326,12 +328,12 @@ class Conversation:
         self._flush()
 
     def refuse(self, refusal: Refused, id: RequestId) -> None:
-        """Refuse a request that was taken long ago."""
+        """Refuse a request that was passed on earlier."""
         self._talk.misunderstood(refusal, id)
         self._flush()
 
     def end(self, refusal: Refused) -> None:
-        """Say why, and hang up."""
+        """Send the reason, and close the line."""
         self._talk.ended(refusal)
         self._flush()
 
@@ -344,7 +346,7 @@ class Conversation:
         self._talk.misunderstood(refusal, id)
         if not self._complaints.take(now):
             self._log.info(
-                "sent {host} away: too many messages",
+                "disconnected {host}: too many messages",
                 host=self.host,
                 player_id=None if self.player is None else self.player.player_id,
             )
@@ -367,17 +369,16 @@ class Conversation:
 
     def _start(self, request: Request) -> None:
         if type(request) in ROOM_REQUESTS:
-            # They never wait for anything: a coroutine would only cost time.
+            # They never wait: a coroutine would only cost time.
             self._work_now(request)
             return
         work = self._work(request)
         try:
             work.send(None)
         except StopIteration:
-            # It did not have to wait, as mostly; a Deferred would cost as much
-            # as the answer.
+            # Most requests do not wait; a Deferred would cost as much as the answer.
             return
-        # It goes on where it stopped, when what it waits for is there.
+        # It continues when the Deferred that it waits for has a result.
         Deferred.fromCoroutine(work).addErrback(
             lambda failure: self._log.failure("conversation failed", failure)
         )
@@ -394,7 +395,7 @@ class Conversation:
             self._talk.done()
         elif isinstance(found, Followed):
             self._talk.answered_first(found.push)
-            # What follows comes after the answer, and before anything else.
+            # The other messages come right after the answer.
             self._flush()
             found.then()
             self._talk.done()
@@ -419,7 +420,7 @@ class Conversation:
         match error:
             case Refused():
                 refusal = error
-                # One over its rate is not to fill the log as well.
+                # A peer above its rate must not fill the log as well.
                 if isinstance(request, Hello) and error.code is not Code.RATE_LIMITED:
                     self._log.info(
                         "refused a hello from {host}: {code}, {why}",
@@ -435,7 +436,9 @@ class Conversation:
                 self._log.failure(
                     "a request failed: {request}", failure, request=type(request)
                 )
-                refusal = Refused(Code.INTERNAL, "our mistake; it is noted")
+                refusal = Refused(
+                    Code.INTERNAL, "internal error; it is in the server's log"
+                )
         self._talk.refused(refusal)
 
     async def _greet(self, hello: Hello) -> None:
@@ -449,23 +452,25 @@ class Conversation:
             self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
 
     def _note(self, push: Push) -> None:
-        """Remember whether this player waits for something."""
+        """Store whether this player waits for a match."""
         if isinstance(push, QueueStatus):
             self._is_waiting = push.state != "idle"
         elif isinstance(push, MatchFound | MatchEnded):
             self._is_waiting = False
 
     def overdue(self) -> None:
-        """No hello came in time; or see whether this player is silent."""
+        """End the conversation if the hello is missing, or the player was silent."""
         if self.player is None:
             self._talk.overdue()
             self._flush()
             return
         now, timeout = self._clock.seconds(), self._bounds.idle_seconds
-        if self._is_waiting or self.places:
+        if self._is_waiting or self.memberships:
             self._desk.idle.add(self, now + timeout)
         elif now >= self._heard + timeout:
-            self.end(Refused(Code.TIMEOUT, "nothing was heard for long"))
+            self.end(
+                Refused(Code.TIMEOUT, "no message came for too long; connect again")
+            )
         else:
             self._desk.idle.add(self, self._heard + timeout)
 

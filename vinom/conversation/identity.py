@@ -1,14 +1,14 @@
 """
-Who says hello: guests, holders of outside tokens, accounts of strcred's checkers.
+Check hellos: from guests, holders of outside tokens, and accounts of checkers.
 
-All but guests go through `twisted.cred`. A checker's avatar id is a private account
-name. Other players see a player id, which is a hash of it: an account has one id on
-every node, and nobody learns the account from it. Between hellos a player proves
-itself by its player key, of which only the hash is kept.
+All but guests go through `twisted.cred`, with the checkers that strcred finds. A
+checker's avatar id is a private account name. Other players see a player id, which is a
+hash of that name: an account has one id on every node, and the id does not reveal the
+account. At later hellos a player key identifies the player; only its hash is stored.
 
 An outside token is a JWT of an identity provider, which vouches for an account. We
-have its public keys only, so that a reader of our configuration cannot make tokens.
-The key decides the algorithm, never the token (RFC 8725, section 3.1).
+have only its public keys, so a reader of our configuration cannot make tokens. The key
+determines the algorithm, never the token (RFC 8725, section 3.1).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from vinom.model import Player
 from vinom.play.choices import clean_name
 from vinom.ports import IPlayerStore
 
-#: Which players may come without proof, under any name.
+#: Which players may play without proof, under any name.
 GuestPolicy = Literal["no", "loopback", "yes"]
 
 
@@ -67,18 +67,17 @@ class OutsideToken:
 
 @implementer(ICredentialsChecker)
 class OutsideTokenChecker:
-    """
-    Let in accounts that an outside provider vouches for.
-
-    :param verify: token and Unix time to account name; raises `Refused`.
-    :param now: the time, seconds since the Unix epoch.
-    """
+    """Admit accounts that an outside provider vouches for."""
 
     credentialInterfaces = (IOutsideToken,)
 
     def __init__(
         self, verify: Callable[[str, float], str], now: Callable[[], float]
     ) -> None:
+        """
+        :param verify: token and Unix time to account name; raises `Refused`.
+        :param now: the time, seconds since the Unix epoch.
+        """
         self._verify, self._now = verify, now
 
     def requestAvatarId(self, credentials: OutsideToken) -> Deferred[bytes | tuple[()]]:
@@ -91,16 +90,15 @@ class OutsideTokenChecker:
 
 @implementer(ICredentialsChecker)
 class FirstThatKnows:
-    """
-    Ask several checkers of one sort of credentials in turn; one yes is enough.
-
-    :param sort: the interface of these credentials.
-    :param checkers: in the order in which they are asked.
-    """
+    """Ask checkers of one sort of credentials in turn; one that accepts is enough."""
 
     def __init__(
         self, sort: type[Interface], checkers: Sequence[ICredentialsChecker]
     ) -> None:
+        """
+        :param sort: the interface of the credentials.
+        :param checkers: in the order in which to ask them.
+        """
         self.credentialInterfaces = (sort,)
         self._checkers = checkers
 
@@ -122,7 +120,7 @@ class FirstThatKnows:
 
 
 def _portal(checkers: Sequence[ICredentialsChecker]) -> Portal:
-    """Make a portal that asks all of *checkers*; its own keeps one of each sort."""
+    """Make a portal that asks all of *checkers*; a plain one keeps one of each sort."""
     by_sort: dict[type[Interface], list[ICredentialsChecker]] = {}
     for checker in checkers:
         for sort in checker.credentialInterfaces:
@@ -135,10 +133,10 @@ def _portal(checkers: Sequence[ICredentialsChecker]) -> Portal:
 @attrs.frozen
 class Introduction:
     """
-    What a player says of itself, beside its proof.
+    What a hello states beside its proof.
 
-    :ivar kind: which sort of account; equal names of two sorts are two players.
-    :ivar name: a clean one, or ``None`` for any.
+    :ivar kind: sort of account; equal names of two sorts are two players.
+    :ivar name: already cleaned, or ``None`` for a made-up one.
     """
 
     kind: str
@@ -147,20 +145,20 @@ class Introduction:
 
 @implementer(IRealm)
 class PlayerRealm:
-    """Turn accounts into players."""
+    """Make players of accounts."""
 
     def requestAvatar(
         self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
     ) -> tuple[type[Interface], object, Callable[[], None]]:
         if IPlayerAvatar not in interfaces or not isinstance(mind, Introduction):
             raise NotImplementedError("players only")
-        # Some checkers of Twisted's give text where bytes are asked for.
+        # Some of Twisted's checkers return text where bytes are expected.
         account = avatarId if isinstance(avatarId, bytes) else str(avatarId).encode()
         return IPlayerAvatar, player_of(account, mind), lambda: None
 
 
 def player_of(account: bytes, said: Introduction) -> Player:
-    """Make a player of a private account name and what it says of itself."""
+    """Make a player of a private account name and the rest of its hello."""
     digest = sha256(said.kind.encode() + b"\0" + account).digest()[:16]
     player_id = b32encode(digest).decode().rstrip("=").lower()
     return Player(player_id, said.name or f"player-{player_id[:6]}")
@@ -169,10 +167,10 @@ def player_of(account: bytes, said: Introduction) -> Player:
 @attrs.frozen
 class Known:
     """
-    A player who proved who it is.
+    A player whose hello was accepted.
 
-    :ivar key: its secret for the next hello.
-    :ivar is_new: no match and no queue can have this player.
+    :ivar key: the secret for the next hello.
+    :ivar is_new: the player is new, so in no match and no queue.
     """
 
     player: Player
@@ -181,16 +179,7 @@ class Known:
 
 
 class Identity:
-    """
-    Answer hellos.
-
-    :param players: remembers players by the hashes of their keys.
-    :param entropy: gives that many random bytes.
-    :param now: the time, seconds since the Unix epoch.
-    :param guests: which players may come without proof.
-    :param checkers: of `twisted.cred`, strcred's among them.
-    :param key_seconds: how long a player key is valid after its last use.
-    """
+    """Check hellos."""
 
     _log = Logger()
 
@@ -204,19 +193,27 @@ class Identity:
         checkers: Sequence[ICredentialsChecker] = (),
         key_seconds: float = 6 * 3600.0,
     ) -> None:
+        """
+        :param players: stores players by the hashes of their keys.
+        :param entropy: called with a number, returns that many random bytes.
+        :param now: the time, seconds since the Unix epoch.
+        :param guests: which players may play without proof.
+        :param checkers: of `twisted.cred`, strcred's among them.
+        :param key_seconds: how long a player key is valid after its last use.
+        """
         self._players, self._entropy, self._now = players, entropy, now
         self._key_seconds = key_seconds
         self._guests = guests
         self._portal = _portal(checkers)
-        # Guessing passwords is what this slows; success costs nothing.
+        # Slows the guessing of passwords; successful hellos cost nothing.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
-        # Guessing keys is hopeless: this only bounds what looking them up costs. It is
-        # wide, so that a player with a key gets in beside somebody who guesses.
+        # Keys cannot be guessed: this only bounds the cost of looking them up. It is
+        # wide, so that a player with a key is admitted while a neighbour guesses.
         self._wrong_keys = NetworkBuckets(rate=20, burst=200)
 
     async def identify(self, hello: Hello, host: str) -> Known:
         """
-        Find out who says *hello*.
+        Find the player who sent *hello*.
 
         :param host: the peer's address.
         :raises Refused: `UNAUTHORIZED`, `UNKNOWN_PLAYER_KEY`, `NAME_REFUSED` or
@@ -237,7 +234,7 @@ class Identity:
         return await self.introduce(player)
 
     async def introduce(self, player: Player, *, is_new: bool = False) -> Known:
-        """Give a player a new key."""
+        """Issue a new key for a player."""
         key = urlsafe_b64encode(self._entropy(24)).decode()
         await self._keep(key, player)
         return Known(player, key, is_new)
@@ -258,14 +255,14 @@ class Identity:
 
     def _guest(self, name: str | None, host: str) -> Player:
         """
-        Let a stranger in, as the policy says; each gets a new account.
+        Admit a guest if the policy allows it; each gets a new account.
 
-        There is nothing to prove, so no checker is asked.
+        A guest proves nothing, so no checker is asked.
         """
         if self._guests == "yes" or (self._guests == "loopback" and is_loopback(host)):
             return player_of(self._entropy(16), Introduction("guest", name))
         raise Refused(
-            Code.UNAUTHORIZED, "guests are not welcome here; send credentials"
+            Code.UNAUTHORIZED, "this server admits no guests; send credentials"
         )
 
     async def _log_in(self, given: dict[str, str], name: str | None) -> Player:
@@ -280,7 +277,7 @@ class Identity:
         except UnhandledCredentials:
             raise Refused(
                 Code.UNAUTHORIZED,
-                f"this node takes no {kind} credentials",
+                f"this server takes no {kind} credentials",
                 {"field": "data.credentials"},
             ) from None
         except LoginDenied as error:
@@ -306,7 +303,7 @@ def _ensure(bucket: NetworkBuckets, host: str, now: float) -> None:
 def _credentials(
     given: dict[str, str],
 ) -> tuple[str, OutsideToken | UsernamePassword]:
-    """Sort what a hello brings by what it proves."""
+    """Make the credentials object for what a hello contains."""
     if set(given) == {"token"}:
         return "token", OutsideToken(given["token"])
     if set(given) == {"username", "password"}:
@@ -315,14 +312,14 @@ def _credentials(
         )
     raise Refused(
         Code.BAD_FIELD,
-        "credentials are {token} or {username, password}",
+        "credentials must be {token} or {username, password}",
         {"field": "data.credentials"},
     )
 
 
 def _hash(key: str) -> str:
     """
-    Hash a player key for the store, so that a reader of the store learns no key.
+    Hash a player key, so that a reader of the store learns no keys.
 
     One fast round is enough for 192 random bits.
     """
@@ -338,26 +335,25 @@ _ALGORITHMS: tuple[tuple[type, list[str]], ...] = (
 
 
 class OutsideVerifier:
-    """
-    Check identity tokens.
-
-    :param keys: the provider's public keys: PEM blocks, or a JSON Web Key Set.
-    :param issuer: what ``iss`` must say.
-    :param audience: what ``aud`` must name: this game, at the provider.
-    :param leeway: how far the provider's clock may differ, seconds.
-    :raises Misconfigured: there is no usable key.
-    """
+    """Check identity tokens."""
 
     def __init__(
         self, keys: bytes, issuer: str, audience: str, leeway: float = 30.0
     ) -> None:
+        """
+        :param keys: the provider's public keys: PEM blocks, or a JSON Web Key Set.
+        :param issuer: what ``iss`` must be.
+        :param audience: what ``aud`` must contain: the provider's name for this game.
+        :param leeway: by how much the provider's clock may differ, seconds.
+        :raises Misconfigured: none of the keys can be used.
+        """
         self._keys = _read_keys(keys)
         self._issuer, self._audience, self._leeway = issuer, audience, leeway
         self._jws = jwt.PyJWS()
 
     def __call__(self, token: str, now: float) -> str:
         """
-        Give the account (``sub``) that *token* vouches for.
+        Return the account (``sub``) that *token* vouches for.
 
         :param now: seconds since the Unix epoch.
         :raises Refused: `UNAUTHORIZED`; the message says what the player can change.
@@ -374,10 +370,10 @@ class OutsideVerifier:
             or not isinstance(account, str)
             or not 1 <= len(account) <= 255
         ):
-            raise _refused("the token is for somebody or something else")
+            raise _refused("the token is for another game or from another provider")
         expires_at, begins_at = claims.get("exp"), claims.get("nbf", 0)
         if not _is_time(expires_at) or now >= expires_at + self._leeway:
-            raise _refused("the token is expired")
+            raise _refused("the token has expired")
         if not _is_time(begins_at) or now < begins_at - self._leeway:
             raise _refused("the token is not valid yet")
         return account
@@ -386,7 +382,7 @@ class OutsideVerifier:
         try:
             wanted = self._jws.get_unverified_header(token).get("kid")
         except (jwt.PyJWTError, ValueError):
-            raise _refused("that is no token") from None
+            raise _refused("that isn't a token: it cannot be read as a JWT") from None
         for key_id, key, algorithms in self._keys:
             if wanted is not None and key_id is not None and key_id != wanted:
                 continue
@@ -396,11 +392,11 @@ class OutsideVerifier:
                 continue
             if isinstance(claims, dict):
                 return claims
-        raise _refused("no known key signed the token")
+        raise _refused("the token is not signed by a known key")
 
 
 def _is_time(value: Any) -> TypeGuard[float]:
-    """Is it a number that one can calculate with? JSON also has huge ones."""
+    """Is it a number that can be compared? JSON also allows huge ones."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -429,7 +425,10 @@ def _read_keys(text: bytes) -> list[tuple[str | None, Any, list[str]]]:
             f"the identity provider's keys cannot be read: {error}"
         ) from error
     if not keys:
-        raise Misconfigured("the identity provider's file holds no public key")
+        raise Misconfigured(
+            "the identity provider's file has no public key; put PEM blocks or a JSON "
+            "Web Key Set into it"
+        )
     return keys
 
 
@@ -442,4 +441,4 @@ def _algorithms(key: Any) -> list[str]:
     for kind, algorithms in _ALGORITHMS:
         if isinstance(key, kind):
             return algorithms
-    raise ValueError("only Ed25519, elliptic curve and RSA public keys are taken")
+    raise ValueError("only Ed25519, elliptic curve and RSA public keys can be used")

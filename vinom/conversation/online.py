@@ -1,4 +1,4 @@
-"""Players who can be sent something right now."""
+"""Players who are connected now, and sending to them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class IOnline(Interface):
     """
     The players who have a conversation with a node of this deployment.
 
-    Messages go out without an answer: a player who is away misses them, and is sent
-    where it stands after its next hello.
+    Nothing acknowledges a message: a player who is away misses it, and is sent the
+    present state after the next hello.
     """
 
     def is_here(player_id: str) -> bool:
-        """Has this player a conversation with this node?"""
+        """Is this player connected to this node?"""
 
     def send(player_ids: Iterable[str], push: Push) -> None:
-        """Send *push* to each of these players, whichever node they are at."""
+        """Send *push* to each of these players, at any node."""
 
     def warn(player_ids: Iterable[str], refusal: Refused) -> None:
         """Send each of these players what went wrong."""
@@ -34,9 +34,9 @@ class IOnline(Interface):
 @attrs.define
 class Online:
     """
-    Players of a single node, in its memory.
+    The players of a single node, in memory.
 
-    Each has one conversation, the newest.
+    Each player has one conversation, the newest.
     """
 
     _conversations: dict[str, Conversation] = attrs.field(factory=dict, init=False)
@@ -45,20 +45,20 @@ class Online:
         return len(self._conversations)
 
     def enter(self, player_id: str, conversation: Conversation) -> Conversation | None:
-        """A player is here; gives the conversation that this one replaces."""
+        """Add a player's conversation; return the one that it replaces."""
         older = self._conversations.get(player_id)
         self._conversations[player_id] = conversation
         return None if older is conversation else older
 
     def leave(self, player_id: str, conversation: Conversation) -> bool:
-        """A conversation is over; ``False`` if a newer one goes on."""
+        """Remove a conversation that is over; ``False`` if a newer one replaced it."""
         if self._conversations.get(player_id) is not conversation:
             return False
         del self._conversations[player_id]
         return True
 
     def is_here(self, player_id: str) -> bool:
-        """Has this player a conversation?"""
+        """Is this player connected?"""
         return player_id in self._conversations
 
     def send(self, player_ids: Iterable[str], push: Push) -> None:

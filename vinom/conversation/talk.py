@@ -1,5 +1,5 @@
 """
-One player's conversation with the lobby, whatever carries it.
+One player's conversation with the lobby, independent of its transport.
 
 Whole messages and answers go in; what to send, what to do and when to hang up
 come out of the `Talk.outbox`. One request is worked on at a time and answers
@@ -29,7 +29,7 @@ class Send(Struct, frozen=True, gc=False):
     """
     Bytes of one message for the peer.
 
-    :ivar code: why something is refused, if it says that; for counters.
+    :ivar code: of the refusal that it carries, if any; for counters.
     """
 
     message: bytes
@@ -50,9 +50,9 @@ class Work(Struct, frozen=True):
 @final
 class HangUp(Struct, frozen=True):
     """
-    Nothing follows; close when everything is sent.
+    Close the line when everything is sent; nothing follows.
 
-    :ivar code: why; ``None`` if the conversation simply came to its end.
+    :ivar code: why; ``None`` if the conversation has simply ended.
     :ivar reason: the same in words.
     """
 
@@ -79,12 +79,12 @@ class Talk:
     """
     One conversation; ``outbox`` is what the caller must take and act on, in order.
 
-    A stage and plain methods, for each message takes some of these steps (decision
-    0024). What was under way when the peer left, or was sent away, ends quietly.
+    It is a stage and plain methods, not a machine, because every message passes here
+    (decision 0024). Answers after the end of the conversation are dropped.
 
     :ivar ends_at_match: `MatchFound` is the last message...
     :ivar stays: ...unless the peer asked to stay here.
-    :ivar held: requests that wait for the one at work.
+    :ivar held: requests that wait until the current one is done.
     """
 
     ends_at_match: bool = False
@@ -96,19 +96,21 @@ class Talk:
     _early: list[Push] = attrs.field(factory=list)
     _is_heard_out: bool = False
 
-    # What the peer does.
+    # Events from the peer.
 
     def hello_arrived(self, asked: Asked) -> None:
-        """The peer says who it is."""
+        """The peer sent a hello."""
         if self.stage is _GREETING:
             hello = asked.request
             self.stays = isinstance(hello, Hello) and hello.stay
             self._work(asked, _CHECKING)
         elif self.stage is not _CLOSED:
-            self._fail(Refused(Code.HELLO_TWICE, "you said hello already"), asked.id)
+            self._fail(
+                Refused(Code.HELLO_TWICE, "you have said hello already"), asked.id
+            )
 
     def request_arrived(self, asked: Asked) -> None:
-        """The peer asks for anything else."""
+        """The peer sent any other request."""
         stage = self.stage
         if stage is _IDLE:
             self._work(asked, _WORKING)
@@ -123,7 +125,7 @@ class Talk:
             self._fail(refusal, id)
 
     def heard_out(self) -> None:
-        """The peer says no more; it is over when what it asked for is answered."""
+        """The peer closed its half; the conversation ends after the last answer."""
         self._is_heard_out = True
         if self.stage is _GREETING or self.stage is _IDLE:
             self._finish()
@@ -132,10 +134,10 @@ class Talk:
         """The peer is gone."""
         self.stage = _CLOSED
 
-    # What became of the request at work.
+    # Results of the current request.
 
     def admitted(self, welcome: Welcome, news: Sequence[Push]) -> None:
-        """The peer is who it says; *news* is what it missed."""
+        """The hello is accepted; *news* is what the player missed."""
         if not self._was(_CHECKING):
             return
         self._say(welcome, self._at_work)
@@ -147,23 +149,23 @@ class Talk:
         self._go_on()
 
     def answered(self, push: Push) -> None:
-        """The request at work is done."""
+        """The current request is done: answer it."""
         if self.stage is _WORKING or self._was(_WORKING):
             self._say(push, self._at_work)
             self._go_on()
 
     def answered_first(self, push: Push) -> None:
-        """The request at work is answered; it is `done` when more has been said."""
+        """Answer the current request; it ends with `done`, after more messages."""
         if self._was(_WORKING):
             self._say(push, self._at_work)
 
     def done(self) -> None:
-        """The request at work is done, and needs no answer any more."""
+        """The current request is done, and needs no further answer."""
         if self._was(_WORKING):
             self._go_on()
 
     def refused(self, refusal: Refused) -> None:
-        """The request at work, or the hello, is refused."""
+        """The current request, or the hello, is refused."""
         if self.stage is not _CHECKING:
             if self._was(_WORKING):
                 self._fail(refusal, self._at_work)
@@ -177,10 +179,10 @@ class Talk:
         if self._is_heard_out:
             self._finish()
 
-    # What else happens.
+    # Other events.
 
     def pushed(self, push: Push) -> None:
-        """Something happened that is news to the peer."""
+        """Something happened that the peer is to be sent."""
         stage = self.stage
         if stage is _IDLE or stage is _WORKING:
             if not self._say(push):
@@ -190,7 +192,7 @@ class Talk:
             self._early.append(push)
 
     def warned(self, refusal: Refused) -> None:
-        """Something went wrong that the peer did not ask for."""
+        """Something went wrong outside any request of the peer."""
         if self.stage is not _CLOSED:
             self._fail(refusal)
 
@@ -200,7 +202,7 @@ class Talk:
             self.ended(Refused(Code.TIMEOUT, "no hello came in time"))
 
     def ended(self, refusal: Refused) -> None:
-        """The conversation cannot go on; the peer is sent the reason."""
+        """The conversation cannot continue; send the peer the reason."""
         if self.stage is not _CLOSED:
             self.stage = _CLOSED
             self._fail(refusal)
@@ -210,21 +212,21 @@ class Talk:
         """
         Is it at this stage, and not over?
 
-        :raises RuntimeError: it is at another one, which is our own mistake.
+        :raises RuntimeError: it is at another stage: a mistake in our code.
         """
         if self.stage is stage:
             return True
         if self.stage is _CLOSED:
             return False
-        raise RuntimeError(f"it is {self.stage.value}, not {stage.value}")
+        raise RuntimeError(f"conversation is at {self.stage.value}, not {stage.value}")
 
     def _finish(self) -> None:
-        """There is nothing more to say."""
+        """Nothing more will be sent: hang up."""
         self.stage = _CLOSED
         self.outbox.append(HangUp())
 
     def _say(self, push: Push, id: RequestId = None) -> bool:
-        """Say it; is there more to say after it?"""
+        """Send it; can more follow?"""
         self.outbox.append(Send(encode_push(push, id)))
         ends = self.ends_at_match and not self.stays
         return not (ends and isinstance(push, MatchFound))
@@ -240,7 +242,7 @@ class Talk:
         self.outbox.append(Work(asked))
 
     def _go_on(self) -> None:
-        """A request is done; work on the next one, if one waits."""
+        """A request is done; start the next one that waits."""
         self.stage = _IDLE
         if self.held:
             self._work(self.held.popleft(), _WORKING)

@@ -327,9 +327,9 @@ def open_files_limit(pid: int, proc: Path = PROC) -> tuple[int, int] | None:
 _IPV4 = Path("/proc/sys/net/ipv4")
 
 
-class EndpointPlace:
+class EndpointProbe:
     """
-    Takes the place of the reactor for an endpoint, and notes where it would listen.
+    Stands in for the reactor, and records where an endpoint would listen.
 
     :ivar at: interface and port; ``None`` for an endpoint that isn't TCP.
     """
@@ -390,7 +390,7 @@ def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
     """
     Find where a port or an endpoint listens: interface and port.
 
-    :returns: ``None`` for an endpoint that is not TCP, or is none at all.
+    :returns: ``None`` for an endpoint that is not TCP, or is invalid.
     """
     if where.isdecimal():
         return interface, int(where)
@@ -401,17 +401,17 @@ def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
 
 
 def _endpoint_place(where: str) -> tuple[str, int] | None:
-    place: Any = EndpointPlace()
+    probe: Any = EndpointProbe()
     try:
-        opening = serverFromString(place, where).listen(Factory())
+        opening = serverFromString(probe, where).listen(Factory())
     except AttributeError:
-        # It asks more of a reactor than there is: it is no TCP port.
+        # It calls another method of the reactor: it is not a TCP port.
         return None
-    # Others fail so.
+    # Others fail like this.
     opening.addErrback(lambda _: None)
-    if place.at is None:
+    if probe.at is None:
         return None
-    host, port = place.at
+    host, port = probe.at
     return host or "0.0.0.0", port
 
 

@@ -210,7 +210,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 #: What browsers offer (ALPN), in their order.
 _OFFERED = ("h2", "http/1.1")
 #: How long a handshake may take, seconds.
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 #: A proxy's header for a connection of its own.
 _HEADER = b"PROXY UNKNOWN\r\n"
 #: Interfaces that stand for all addresses, and one of those.
@@ -247,7 +247,7 @@ def _try(
             "start the node, then run vinom doctor again",
         )
     try:
-        connection = socket.create_connection((host, port), _PATIENCE)
+        connection = socket.create_connection((host, port), _TIMEOUT)
     except OSError as error:
         return not_checked(
             name,

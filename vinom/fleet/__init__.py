@@ -1,6 +1,6 @@
 """
 The supply of game servers.
 
-`Fleet` places matches on game servers, follows their lives over control links and
-reports what becomes of each; ``local`` starts them by forking a warm server.
+`Fleet` places matches on game servers, follows these over control links, and reports
+how each match goes on; ``local`` starts game servers by forking a warm interpreter.
 """

@@ -1,8 +1,8 @@
 """
-The fleet: a game server for every match, and no process that is ever lost.
+The fleet finds a game server for every match, and never loses a process.
 
-It knows which game server each match is on: what is passed on to one match costs
-the same whatever the number of game servers.
+It stores which game server each match is on, so passing a message on to a match costs
+the same for any number of game servers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _STAGES: tuple[Stage, ...] = get_args(Stage)
 
 class Roster:
     """
-    Game servers in the order of their start, until they are gone.
+    All game servers, in the order of their start.
 
     :ivar placed: by match: the game server that has it.
     """
@@ -67,64 +67,56 @@ class Roster:
         return self._servers.get(server_id)
 
     def add(self, server: GameServer) -> None:
-        """One more."""
+        """Add a game server."""
         self._servers[server.server_id] = server
 
     def remove(self, server: GameServer) -> None:
-        """It is gone, and its matches are nowhere."""
+        """Remove a game server that is gone, and the places of its matches."""
         del self._servers[server.server_id]
         for match_id in server.rooms.match_ids:
             self.match_over(server, match_id)
 
     def match_over(self, server: GameServer, match_id: str) -> None:
-        """A match is not on this game server any more."""
+        """Forget that a match is on this game server."""
         # Unless the match was placed again meanwhile.
         if self.placed.get(match_id) is server:
             del self.placed[match_id]
 
-    # Which can be used.
+    # Look-ups.
 
     def any(self, stage: Stage) -> GameServer | None:
         """Find the oldest of this stage."""
         return next((server for server in self if server.stage == stage), None)
 
     def any_with_room(self) -> GameServer | None:
-        """Find the oldest that can host one more, of those with too much to do last."""
+        """Find the oldest that can host one more room; overloaded ones come last."""
         found = (s for s in self if s.stage == "listening" and s.rooms.spare)
         return min(found, key=lambda server: server.is_overloaded, default=None)
 
-    # How many.
+    # Counts.
 
     def by_stage(self) -> dict[str, int]:
-        """Count them by stage of their life; each stage is there."""
+        """Count them by stage of their life; stages without any count 0."""
         stages = Counter(server.stage for server in self)
         return {stage: stages[stage] for stage in _STAGES}
 
     @property
     def coming(self) -> int:
-        """Matches that game servers could host which are about to listen."""
+        """Count the matches that servers which are binding a port could host."""
         return sum(s.rooms.spare for s in self if s.stage == "binding")
 
 
-#: Game servers that may die under a match before it has begun.
+#: Game servers that may die with one match before it begins.
 MOST_ATTEMPTS = 3
 
-# How often everything is looked at, seconds.
+# How often all game servers are checked, seconds.
 _TICK = 1.0
 
 
 class Fleet(Service):
     """
-    Keep warm game servers, give matches to them in order, and watch over all.
+    Keep warm game servers, give matches to them in order, and watch all of them.
 
-    :param supply: starts and stops game servers, and gives them addresses.
-    :param issuer: signs their certificates, and says which token keys are accepted.
-    :param clock: for ticks.
-    :param entropy: random bytes, for their ids.
-    :param settings: what the operator decides.
-    :param rooms: how long rooms may take.
-    :param now: seconds on a clock that nobody sets, for timeouts; by default
-        *clock* is such a clock.
     :ivar is_draining: no new match is taken.
     :ivar is_stopping: the node stops, and all matches end.
     """
@@ -142,6 +134,17 @@ class Fleet(Service):
         rooms: RoomTimeouts,
         now: Callable[[], float] | None = None,
     ) -> None:
+        """
+        :param supply: starts and stops game servers, and gives them addresses.
+        :param issuer: signs their certificates, and says which token keys are
+            accepted.
+        :param clock: for ticks.
+        :param entropy: called with a number, returns that many random bytes; for ids.
+        :param settings: the operator's settings.
+        :param rooms: how long rooms may take.
+        :param now: seconds on a clock that nobody sets, for timeouts; by default
+            *clock* is such a clock.
+        """
         self._supply, self._issuer, self._clock = supply, issuer, clock
         self._now = now or clock.seconds
         self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
@@ -182,16 +185,16 @@ class Fleet(Service):
         relay: Callable[[FromRelayed], None] | None = None,
     ) -> Deferred[Placement]:
         """
-        Find a match a game server that listens; matches wait in order.
+        Find a listening game server for a match; matches wait in order.
 
-        Cancelling withdraws the match, and *watch* is not called any more.
+        Cancelling withdraws the match; *watch* is then no longer called.
 
         :param plan: what is played.
-        :param tickets: let its players' handshakes in.
+        :param tickets: admit its players' handshakes.
         :param watch: receives what happens to it.
         :param relay: receives what players of this node are shown, in a room of this
             node's own: see `pass_on`.
-        :raises NoCapacity: it has no game server and will get none. If a game server
+        :raises NoCapacity: it gets no game server. If a game server
             reported why, ``watch.ended`` was called before.
         """
         if self.is_draining:
@@ -213,7 +216,7 @@ class Fleet(Service):
 
     def add_ticket(self, ticket: Ticket) -> Deferred[None]:
         """
-        Let one more handshake in.
+        Admit one more handshake.
 
         :raises NoCapacity: the match is over, or its game server does not answer.
         """
@@ -223,7 +226,7 @@ class Fleet(Service):
         return server.rooms.add_ticket(ticket)
 
     def kick(self, match_id: str, seat: int) -> None:
-        """Remove a seat's player for good; without effect when the match is over."""
+        """Remove a seat's player for good; no effect if the match is over."""
         if (server := self._placed.get(match_id)) is not None:
             server.rooms.kick(match_id, seat)
 
@@ -231,7 +234,7 @@ class Fleet(Service):
         """
         Send a match what a player of this node did.
 
-        Without effect when the match is over.
+        No effect if the match is over.
         """
         if (server := self._placed.get(message.match_id)) is not None:
             server.send(message)
@@ -240,20 +243,20 @@ class Fleet(Service):
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
     ) -> None:
         """
-        Receive what players of this node are shown in a match that is played already.
+        Receive what players of this node are shown in a running match.
 
-        :param relay: as in `place`; ``None`` to receive no more.
+        :param relay: as in `place`; ``None`` to stop.
         """
         if (server := self._placed.get(match_id)) is not None:
             server.rooms.follow(match_id, relay)
 
     def is_overloaded(self, match_id: str) -> bool:
-        """Did its game server report last that it has too much to do?"""
+        """Did its game server last report that it is overloaded?"""
         server = self._placed.get(match_id)
         return server is not None and server.is_overloaded
 
     def close_room(self, match_id: str, reason: str) -> None:
-        """End a match; without effect when it is over."""
+        """End a match; no effect if it is over."""
         if (server := self._placed.get(match_id)) is not None:
             server.rooms.close(match_id, reason)
 
@@ -263,8 +266,8 @@ class Fleet(Service):
         """
         Give the issuer's token keys to all game servers that have older ones.
 
-        Fires when they accept them; one that does not within 5 s hangs, and is
-        killed for that.
+        The result comes when they accept them. One that does not within 5 s hangs; the
+        heartbeat kills it.
         """
         takers = {s.server_id: s.send for s in self._servers if s.has_keys}
         return self._keys.share(self._issuer.token_keys(), takers)
@@ -273,7 +276,7 @@ class Fleet(Service):
         """
         Have game servers make cookies with new keys.
 
-        :returns: how many of them.
+        :returns: the number of game servers asked.
         """
         bound = [server for server in self._servers if server.has_keys]
         for server in bound:
@@ -300,18 +303,18 @@ class Fleet(Service):
 
     def totals(self) -> dict[str, float]:
         """
-        Sum what all game servers count, those that are gone too.
+        Sum the figures of all game servers, including those that are gone.
 
         The names are those of `vinom.reactor.figures`.
         """
         return self._tally.total(server.figures for server in self._servers)
 
     def cookie_keys(self) -> dict[str, tuple[CookieKeyReport, ...]]:
-        """List the cookie keys of each game server, as it reported them last."""
+        """List the cookie keys of each game server, as last reported."""
         return {server.server_id: server.cookie_keys for server in self._servers}
 
     def drain(self) -> Deferred[None]:
-        """Take no new matches; fires when none runs."""
+        """Take no new matches; the result comes when none runs."""
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
         self._refuse("this node takes no new matches")
@@ -325,7 +328,7 @@ class Fleet(Service):
 
     async def _stop(self) -> None:
         self.is_stopping = True
-        self._refuse("this node stops")
+        self._refuse("this node is stopping")
         if self._servers:
             emptied: Deferred[None] = Deferred()
             emptied.addTimeout(
@@ -340,7 +343,7 @@ class Fleet(Service):
             self._emptied = None
         await self._supply.close()
         for server in tuple(self._servers):
-            # Its process is gone; so is whatever its link still held.
+            # Its process is gone; what its link still held is lost.
             server.cut()
         if self._alarm is not None:
             self._alarm.cancel()
@@ -356,7 +359,10 @@ class Fleet(Service):
         """
         server = self._servers.get(ready.server_id)
         if server is None:
-            self._log.info("no game server {server} is due", server=ready.server_id)
+            self._log.info(
+                "no game server {server} is expected; its link is closed",
+                server=ready.server_id,
+            )
             return None
         if ready.protocol != CONTROL_PROTOCOL:
             self._log.error(
@@ -370,7 +376,7 @@ class Fleet(Service):
         return server if server.arrived(ready, link) else None
 
     def _gone(self, server: GameServer) -> None:
-        """A game server is over."""
+        """A game server is gone."""
         self._servers.remove(server)
         self._keys.gone(server.server_id)
         self._tally.retire(server.figures)
@@ -389,7 +395,7 @@ class Fleet(Service):
             request.fail("this node takes no new matches")
         elif request.attempts >= MOST_ATTEMPTS:
             self._log.error(
-                "match {match_id} outlived {count} game servers before it began",
+                "match {match_id} failed: {count} game servers died before it began",
                 match_id=request.match_id,
                 count=request.attempts,
             )
@@ -406,7 +412,7 @@ class Fleet(Service):
         self._pump()
 
     def _pump(self) -> None:
-        """Do what can be done now. Everything that it does may ask for more."""
+        """Do what can be done now; each step may request another pass."""
         self._must_pump = True
         if self._is_pumping:
             return
@@ -435,7 +441,7 @@ class Fleet(Service):
                     continue
                 if server is None:
                     return
-                # Its players are asked to come a little later; there is no other.
+                # No other game server has room; it asks its players to come later.
             request = self._waiting.popleft()
             self._placed[request.match_id] = server
             server.rooms.open(request)

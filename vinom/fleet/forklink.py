@@ -1,4 +1,4 @@
-"""The node's side of its fork server: start it, send to it, see it end."""
+"""The node's side of its fork server: start it, send to it, notice its end."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from vinom.fleet.forkserver import (
     encode,
 )
 
-#: What a game server may know of its node's environment: where things are,
-#: and nothing that anybody would hide.
+#: Variables that a game server gets of its node's environment: where things are, and
+#: nothing secret.
 ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -53,27 +53,31 @@ ENVIRONMENT = (
     "COVERAGE_PROCESS_CONFIG",
 )
 
-#: A fork server that was asked to end is killed after this, seconds.
+#: Seconds after which a fork server that was asked to end is killed.
 CLOSE_SECONDS = 5.0
 
-#: Longest line of a game server that is logged in one piece, bytes.
+#: Longest line of a game server's output that is logged in one piece, bytes.
 LINE_LIMIT = 16 * 1024
 
-#: What a fork server reports.
+#: Reports of a fork server.
 Answer = Started | NotStarted | Exited
 
 _from_fork_server: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
 class ILocalReactor(IReactorTime, IReactorFDSet, IReactorProcess):
-    """What local processes need of a reactor."""
+    """What local processes use of a reactor."""
 
 
 @implementer(IReadDescriptor)
 class Readable:
-    """Call something whenever a descriptor has something to read."""
+    """Call a function whenever a descriptor has something to read."""
 
     def __init__(self, descriptor: int, ready: Callable[[], None]) -> None:
+        """
+        :param descriptor: what to watch; the caller closes it.
+        :param ready: called when it can be read.
+        """
         self._descriptor, self._ready = descriptor, ready
 
     def fileno(self) -> int:
@@ -83,7 +87,7 @@ class Readable:
         self._ready()
 
     def connectionLost(self, reason: Failure) -> None:
-        # A hang-up: the next read finds it.
+        # The other end is closed; the next read finds that.
         self._ready()
 
     def logPrefix(self) -> str:
@@ -92,7 +96,7 @@ class Readable:
 
 @attrs.define(eq=False)
 class _Lines:
-    """Pass on what processes print, line by line."""
+    """Pass on the output of processes, line by line."""
 
     print_line: Callable[[str], None]
     _held: bytearray = attrs.field(factory=bytearray, init=False)
@@ -116,11 +120,12 @@ class _Lines:
 
 
 class _Output(ProcessProtocol):
-    """What the fork server and its children print, and when all of them ended."""
+    """The output of the fork server and its children, and the end of all of them."""
 
     transport: IProcessTransport
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
+        """:param print_line: called with each line that they print."""
         self._lines = {1: _Lines(print_line), 2: _Lines(print_line)}
         self.ended: Deferred[None] = Deferred()
 
@@ -135,16 +140,7 @@ class _Output(ProcessProtocol):
 
 
 class ForkLink:
-    """
-    One run of the fork server.
-
-    :param reactor: runs it, and watches its socket.
-    :param arguments: for `vinom.fleet.forkserver`.
-    :param environment: ours; very little of it is passed on.
-    :param answered: called with what it reports, and with a pidfd that is then the
-        caller's to close, or ``None``.
-    :param gone: called once, when it ended; its children may live on.
-    """
+    """One run of the fork server."""
 
     _log = Logger()
 
@@ -156,6 +152,14 @@ class ForkLink:
         answered: Callable[[Answer, int | None], None],
         gone: Callable[[], None],
     ) -> None:
+        """
+        :param reactor: runs it, and watches its socket.
+        :param arguments: for `vinom.fleet.forkserver`.
+        :param environment: ours; very little of it is passed on.
+        :param answered: called with what it reports, and with a pidfd that is then the
+            caller's to close, or ``None``.
+        :param gone: called once, when it ended; its children may live on.
+        """
         self._reactor, self._answered, self._gone = reactor, answered, gone
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
@@ -185,11 +189,11 @@ class ForkLink:
 
     @property
     def ended(self) -> Deferred[None]:
-        """Fires when it and everything it started ended."""
+        """The result comes when it and everything it started has ended."""
         return self._output.ended
 
     def start(self, start: Start) -> bool:
-        """Ask for a game server; ``False`` if it cannot be asked now."""
+        """Request a game server; ``False`` if that is not possible now."""
         if not self._is_open:
             return False
         try:
@@ -200,10 +204,10 @@ class ForkLink:
 
     def close(self) -> Deferred[None]:
         """
-        Let it go; fires when it and everything it started ended.
+        End it; the result comes when it and everything it started has ended.
 
-        What still lives after `CLOSE_SECONDS` is not waited for: only a
-        process that was never reported to us could.
+        Processes that run longer than `CLOSE_SECONDS` are not waited for: they can only
+        be some that were never reported to us.
         """
         self._stop_reading()
         self._alarm = self._reactor.callLater(CLOSE_SECONDS, self._insist)
@@ -211,7 +215,7 @@ class ForkLink:
         return self._output.ended
 
     def kill(self) -> None:
-        """It hangs; its children live on."""
+        """Kill a fork server that hangs; its children keep running."""
         with suppress(ProcessExitedAlready):
             self._process.signalProcess("KILL")
 
@@ -242,7 +246,7 @@ class ForkLink:
     def _insist(self) -> None:
         self._alarm = None
         self.kill()
-        # Closes our ends of its pipes, which somebody may still hold.
+        # Close our ends of its pipes, which other processes may still hold.
         self._process.loseConnection()
 
     def _calm(self) -> None:
@@ -256,7 +260,7 @@ class ForkLink:
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     known = {name: environment[name] for name in ENVIRONMENT if name in environment}
-    # It finds exactly the modules that we would.
+    # It must find exactly the modules that we would.
     known["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     known["PYTHONUNBUFFERED"] = "1"
     return known
@@ -268,7 +272,7 @@ def arguments(
     settings: Mapping[str, Any],
     orphan_seconds: float,
 ) -> list[str]:
-    """The fork server's command line."""
+    """Write the fork server's command line."""
     return [
         f"--entry={entry}",
         f"--preload={json.dumps(preload)}",

@@ -2,9 +2,9 @@
 The fork server: a warm interpreter from which game servers are forked.
 
 Run by `vinom.fleet.local` as ``python -m vinom.fleet.forkserver``, with a
-SOCK_SEQPACKET socket to its node as descriptor 3. It has no reactor and no
-secrets, and neither has what it forks. Its node's death is its end; its own
-death is not that of the game servers.
+SOCK_SEQPACKET socket to its node as descriptor 3. Neither it nor a
+process that it forks has a reactor or secrets at the time of the fork. It ends when its
+node dies; game servers keep running when it dies.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ import attrs
 import msgspec
 from msgspec import Struct
 
-#: Where the socket to the node is.
+#: Descriptor of the socket to the node.
 NODE_DESCRIPTOR = 3
 
 #: Longest message either way, bytes.
 MESSAGE_LIMIT = 64 * 1024
 
-#: When the node is dead game servers end by themselves within 5 s; this is
-#: when those that hang are killed.
+#: When the node is dead, game servers end by themselves within 5 s; after this time
+#: those that hang are killed.
 ORPHAN_SECONDS = 15.0
 
-# These must not be there before the fork: a reactor's descriptors would be
-# shared by all children.
+# These must not be loaded before the fork: all children would share a reactor's
+# descriptors.
 _REACTOR = "twisted.internet.reactor"
 
 
@@ -49,7 +49,7 @@ class Start(Struct, frozen=True, tag="start"):
     """
     Fork a game server; answered by `Started` or `NotStarted`.
 
-    :ivar settings: handed to the entry point, JSON-like.
+    :ivar settings: passed to the entry point, JSON-like.
     :ivar memory: limit on its address space, bytes.
     :ivar descriptors: limit on its open descriptors.
     """
@@ -61,14 +61,14 @@ class Start(Struct, frozen=True, tag="start"):
 
 
 class Started(Struct, frozen=True, tag="started"):
-    """It runs; its pidfd comes with the message."""
+    """The process runs; its pidfd comes with the message."""
 
     server_id: str
     pid: int
 
 
 class NotStarted(Struct, frozen=True, tag="not_started"):
-    """The system refused."""
+    """The system refused to fork."""
 
     server_id: str
     why: str
@@ -76,9 +76,9 @@ class NotStarted(Struct, frozen=True, tag="not_started"):
 
 class Exited(Struct, frozen=True, tag="exited"):
     """
-    It ended.
+    The process ended.
 
-    :ivar status: what `os.waitstatus_to_exitcode` says: negative is a signal.
+    :ivar status: as `os.waitstatus_to_exitcode` returns it; negative for a signal.
     """
 
     server_id: str
@@ -95,7 +95,7 @@ class ForkServer:
     """
     Fork on request, and report exits.
 
-    :ivar node: ``None`` when it is gone.
+    :ivar node: socket to the node; ``None`` once the node is gone.
     :ivar entry: ``"package.module:function"``, called in the child with the
         server's id and its settings.
     """
@@ -108,7 +108,7 @@ class ForkServer:
     _kill_at: float = attrs.field(default=inf, init=False)
 
     def serve(self) -> None:
-        """Work until the node is gone and every child too."""
+        """Serve until the node and every child are gone."""
         if self.node is not None:
             self._poll.register(self.node, select.POLLIN)
         while self.node is not None or self._children:
@@ -121,7 +121,7 @@ class ForkServer:
                 self._kill_orphans()
 
     def _timeout(self) -> float | None:
-        """How long to wait for something to happen, milliseconds."""
+        """Return how long to wait for an event, milliseconds; ``None`` for any time."""
         if self._kill_at == inf:
             return None
         return max(0.0, self._kill_at - time.monotonic()) * 1000
@@ -147,8 +147,8 @@ class ForkServer:
         try:
             pidfd = os.pidfd_open(pid)
         except OSError as error:
-            # Unwatched it could be lost: rather none. Still our child, so the
-            # pid is surely its own.
+            # Without a pidfd we could lose it, so we end it. It is still our child, so
+            # the pid cannot belong to another process.
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             self._send(encode(NotStarted(start.server_id, str(error))))
@@ -191,7 +191,7 @@ def become_game_server(entry: str, start: Start) -> NoReturn:
     """
     Turn this freshly forked process into a game server, and never return.
 
-    Nothing of the fork server's stack may run again, so the end is `os._exit`.
+    No code of the fork server may run in it again, so it ends with `os._exit`.
     """
     status = 1
     try:
@@ -231,15 +231,15 @@ def _limit(which: int, most: int) -> None:
 
 def preload(what: Sequence[str], settings: dict[str, Any]) -> None:
     """
-    Load what every game server will need, so that they share its memory.
+    Load what every game server needs, so that they share its memory.
 
-    What cannot be loaded is left to the game server, which can say what it was
-    wanted for.
+    A module that cannot be loaded is reported and skipped: the game server that
+    needs it reports what it was needed for.
 
-    :param what: modules, or ``package.module:function`` of what to call, once,
-        with *settings*; it must leave no thread and no descriptor behind.
-    :param settings: what game servers will be started with.
-    :raises SystemExit: a reactor is installed now.
+    :param what: modules, or ``package.module:function`` to call once with
+        *settings*; it must leave no thread and no descriptor behind.
+    :param settings: the settings of the game servers.
+    :raises SystemExit: loading it installed a reactor.
     """
     for name in what:
         module, _, function = name.partition(":")
@@ -254,7 +254,7 @@ def preload(what: Sequence[str], settings: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Be the fork server."""
+    """Run the fork server."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--entry", required=True)
     parser.add_argument("--preload", type=json.loads, default=[])
@@ -264,8 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     preload(options.preload, options.settings)
-    # Children share these pages until somebody writes to them; a collection
-    # would write to all. Nor may one come between two forks.
+    # Children share these pages until one of them writes to them; a later garbage
+    # collection would write to all of them, also if it came between two forks.
     gc.disable()
     gc.collect()
     gc.freeze()

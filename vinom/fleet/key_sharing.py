@@ -1,4 +1,4 @@
-"""Token keys on their way to game servers: which ones have them already."""
+"""Share token keys with game servers, and wait until they have them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ class _Sharing:
 
 
 class KeySharing:
-    """
-    Give keys to game servers, and find out when all of them have them.
-
-    :param clock: for the timeout.
-    :param timeout: how long a game server may take, seconds. One that is silent
-        for this long hangs, and is killed for that: nobody waits for it.
-    """
+    """Send keys to game servers, and report when all of them have them."""
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, timeout: float = 5.0) -> None:
+        """
+        :param clock: for the timeout.
+        :param timeout: how long to wait for a game server, seconds. One that is silent
+            for longer hangs, and the fleet kills it.
+        """
         self._clock, self._timeout = clock, timeout
         self._number = 0
         self._sharings: dict[int, _Sharing] = {}
@@ -40,10 +39,10 @@ class KeySharing:
         takers: Mapping[str, Callable[[TokenKeys], None]],
     ) -> Deferred[None]:
         """
-        Send the keys; fires when every game server has them, or is past helping.
+        Send the keys; the result comes when every game server has them or is given up.
 
         :param keys: key id to public key, PEM.
-        :param takers: by the game server's id: sends it a message.
+        :param takers: by the game server's id: what sends it a message.
         """
         self._number += 1
         number, message = self._number, TokenKeys(self._number, dict(keys))
@@ -63,11 +62,11 @@ class KeySharing:
         return shared
 
     def taken(self, server_id: str, number: int) -> None:
-        """A game server has the keys of this message, and of those before it."""
+        """A game server has the keys of this message and of earlier ones."""
         self._strike(server_id, number)
 
     def gone(self, server_id: str) -> None:
-        """A game server needs no keys any more."""
+        """A game server is gone: stop waiting for it."""
         self._strike(server_id, self._number)
 
     def _strike(self, server_id: str, through: int) -> None:
@@ -78,7 +77,7 @@ class KeySharing:
 
     def _finish(self) -> None:
         for number, sharing in tuple(self._sharings.items()):
-            # A caller that waited for one may begin another, which ends the rest first.
+            # A callback may begin another sharing, which finishes the rest first.
             if not sharing.waited_for and number in self._sharings:
                 del self._sharings[number]
                 sharing.shared.callback(None)

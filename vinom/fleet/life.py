@@ -2,9 +2,9 @@
 The life of one game server, as its node sees it.
 
 It is *starting* until it dials, *warm* until a match needs it, *binding* until
-players can reach it, *listening*, and at last *leaving*. Its end has two halves
-that come in either order: the link is read to its end, and the process is seen
-to be gone. Only with both is it *gone*.
+players can reach it, *listening*, and finally *leaving*. Its end has two halves, in
+either order: the link is read to its end, and the process exits. Only after both is it
+*gone*.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ class Wanted:
 
 @attrs.frozen
 class SayStop:
-    """Ask it over the link to end."""
+    """Ask it to end, over the link."""
 
 
 @attrs.frozen
 class Terminate:
-    """Ask its process to end: it has no link yet."""
+    """Ask its process to end by a signal: it has no link yet."""
 
 
 @attrs.frozen
 class Kill:
-    """End its process; it had its time."""
+    """Kill its process: a timeout passed."""
 
 
 @attrs.frozen
 class CutLink:
-    """Its process is gone, its link stays: close that."""
+    """Close the link of a process that is gone."""
 
 
 @attrs.frozen
 class Gone:
-    """It is over, and everything it sent was read."""
+    """It has ended, and all that it sent was read."""
 
 
 Effect = Wanted | SayStop | Terminate | Kill | CutLink | Gone
@@ -76,7 +76,7 @@ class ServerFacts:
 
     :ivar timeouts: how long each step may take.
     :ivar deadline: when to call `ServerInputs.overdue`.
-    :ivar stage: where in its life it is, for operators.
+    :ivar stage: stage of its life, for operators.
     :ivar outbox: what the caller must act on.
     """
 
@@ -102,10 +102,10 @@ class ServerInputs(Protocol):
         """Players can reach it: it has its port."""
 
     def bind_failed(self, now: float) -> None:
-        """It cannot have the port that it was to bind."""
+        """It could not bind the port that it was given."""
 
     def leave(self, ask: bool, now: float) -> None:
-        """Its work is done; *ask* if it does not know that itself."""
+        """Its work is done; *ask* it to end unless it ends by itself."""
 
     def overdue(self, now: float) -> None:
         """It took too long, or does not answer."""
@@ -192,7 +192,7 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     unlinked.upon(ServerInputs.exited).to(gone)(finish)
     exited.upon(ServerInputs.link_lost).to(gone)(finish)
 
-    # A caller that asks it to end may not know that it does.
+    # A caller may ask it to end while it is already ending.
     for state in (leaving, unlinked, exited, gone):
 
         @state.upon(ServerInputs.leave).loop()

@@ -1,7 +1,7 @@
 """
 Game servers as processes of this machine, forked from a warm interpreter.
 
-Each has a UDP port of this machine, from one ring: every port is in one place, always.
+Each gets a UDP port from one ring, in which no port is ever lost.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from math import inf
 from typing import Any
 
 import attrs
@@ -25,165 +23,37 @@ from zope.interface import implementer
 from vinom.errors import NoCapacity
 from vinom.fleet.forklink import Answer, ForkLink, ILocalReactor, Readable, arguments
 from vinom.fleet.forkserver import ORPHAN_SECONDS, Exited, Start, Started
+from vinom.fleet.port_ring import GamePorts
 from vinom.model import Addresses, Exit, ServerAddress
 from vinom.ports import IFleet, IGameServer
 
-#: A fork server that does not answer hangs, seconds; the first answer waits
-#: for everything that it loads.
+#: A fork server that takes longer than this to answer hangs, seconds; before its first
+#: answer it loads its modules.
 START_SECONDS = 30.0
 
-#: When the fleet closes, what does not end when asked to is killed, seconds.
+#: When the fleet closes, processes that do not end within this are killed, seconds.
 STOP_SECONDS = 5.0
 
 #: Least and most wait before a fork server is started again, seconds.
 RESTART_SECONDS = (0.1, 5.0)
 
-# How long a fork server may take to say how a process ended, seconds.
+# How long a fork server may take to report how a process ended, seconds.
 _STATUS_SECONDS = 1.0
-
-
-#: How long a port that somebody else holds is left alone, seconds.
-QUARANTINE_SECONDS = 30.0
-
-
-@attrs.define(eq=False, init=False)
-class PortRing:
-    """
-    Give out ports, the one that rested longest first.
-
-    So a stray datagram of an old match meets a new one as late as possible.
-    ``free + bound + quarantined`` is the size of the ring, whatever happens.
-
-    :param first: lowest port.
-    :param last: highest port, which is in the ring too.
-    :param quarantine: seconds after which a spoilt port is tried again.
-    """
-
-    quarantine_seconds: float
-    _free: deque[int]
-    _bound: set[int]
-    _spoilt: dict[int, float]
-
-    def __init__(
-        self, first: int, last: int, quarantine: float = QUARANTINE_SECONDS
-    ) -> None:
-        if not 1 <= first <= last <= 65535:
-            raise ValueError(f"{first}-{last} is not a range of ports")
-        self.quarantine_seconds = quarantine
-        self._free, self._bound, self._spoilt = deque(range(first, last + 1)), set(), {}
-
-    def counts(self, now: float) -> Addresses:
-        """Count the ports; those whose quarantine is over are free."""
-        if self._spoilt:
-            self.alarm(now)
-        return Addresses(len(self._free), len(self._bound), len(self._spoilt))
-
-    def take(self) -> int | None:
-        """Take a port for a game server to bind; ``None`` if there is none."""
-        if not self._free:
-            return None
-        port = self._free.popleft()
-        self._bound.add(port)
-        return port
-
-    def give_back(self, port: int) -> None:
-        """
-        Nobody has this port any more.
-
-        :raises ValueError: it was not taken.
-        """
-        self._untake(port)
-        self._free.append(port)
-
-    def quarantine(self, port: int, now: float) -> None:
-        """
-        It could not be bound: somebody else has it.
-
-        :raises ValueError: it was not taken.
-        """
-        self._untake(port)
-        self._spoilt[port] = now + self.quarantine_seconds
-
-    def deadline(self) -> float:
-        """When a quarantine ends next; infinity if there is none."""
-        return next(iter(self._spoilt.values()), inf)
-
-    def alarm(self, now: float) -> None:
-        """Let those be tried again whose quarantine is over."""
-        # They end in the order in which they began.
-        while self.deadline() <= now:
-            port = next(iter(self._spoilt))
-            del self._spoilt[port]
-            self._free.append(port)
-
-    def _untake(self, port: int) -> None:
-        if port not in self._bound:
-            raise ValueError(f"port {port} was not taken")
-        self._bound.remove(port)
-
-
-class GamePorts:
-    """
-    Give each game server of this machine an address: a port of one ring.
-
-    :param ring: the ports.
-    :param interface: IP address that game servers bind.
-    :param advertise: name or IP address that players connect to.
-    :param now: seconds on a clock that nobody sets, for quarantines.
-    :ivar advertise: as given.
-    """
-
-    def __init__(
-        self,
-        ring: PortRing,
-        interface: str,
-        advertise: str,
-        now: Callable[[], float],
-    ) -> None:
-        self._ring, self._now = ring, now
-        self._interface, self.advertise = interface, advertise
-        self._taken: dict[str, int] = {}
-
-    def counts(self) -> Addresses:
-        """Count the ports; those whose quarantine is over are free."""
-        return self._ring.counts(self._now())
-
-    async def reach(self, server: IGameServer) -> ServerAddress:
-        """
-        Give a port to a game server once it is wanted; another if that is taken.
-
-        :returns: where players reach it, when it has bound the port.
-        """
-        while True:
-            await server.wanted()
-            port = self._ring.take()
-            if port is None:
-                continue
-            self._taken[server.server_id] = port
-            if await server.bind(self._interface, port):
-                return ServerAddress(self.advertise, port)
-            self._ring.quarantine(self._taken.pop(server.server_id), self._now())
-
-    def give_back(self, server_id: str) -> None:
-        """Free its port, if it has one: its process is gone."""
-        port = self._taken.pop(server_id, None)
-        if port is not None:
-            self._ring.give_back(port)
 
 
 @attrs.frozen
 class GameServerProgram:
     """
-    What is forked.
+    The program of a game server.
 
     :ivar entry: ``"package.module:function"``, called with the server's id and
         its settings.
     :ivar settings: JSON-like; no secrets.
-    :ivar preload: what the fork server loads once for all: modules, or
-        ``package.module:function`` of what to call with the settings.
+    :ivar preload: what the fork server loads once for all of them: modules, or
+        ``package.module:function`` to call with the settings.
     :ivar memory: limit on a process's address space, bytes.
     :ivar descriptors: limit on its open descriptors.
-    :ivar orphan_seconds: when what its dead node left behind is killed.
+    :ivar orphan_seconds: how long its game servers may outlive a dead node, seconds.
     """
 
     entry: str
@@ -200,13 +70,12 @@ class _Process:
     One game server.
 
     :ivar server: whose process it is.
-    :ivar reached: fires with where players reach it; ``None`` when it did, or nobody
-        waits for that any more.
-    :ivar reaching: what gives it a port; ended with the process.
-    :ivar alarm: the fork server owes us an answer about it.
+    :ivar reached: gets the address; ``None`` once it has, or once nobody waits.
+    :ivar reaching: gives it a port; cancelled when the process ends.
+    :ivar alarm: rings if the fork server does not answer about it.
     :ivar pid: 0 until it runs.
     :ivar pidfd: ``None`` until it runs.
-    :ivar watch: calls us when it ends.
+    :ivar watch: reports when it ends.
     :ivar signal_due: the signal to send as soon as it runs.
     """
 
@@ -238,16 +107,10 @@ class _Process:
 @implementer(IFleet)
 class LocalFleet:
     """
-    Fork game servers, watch them by pidfd, and never lose one, nor its port.
+    Fork game servers, watch them by pidfd, and never lose one or its port.
 
-    The fork server is started with the first game server, and again when it
-    dies; what it forked lives on.
-
-    :param reactor: runs processes and watches descriptors; also the clock.
-    :param program: what is forked.
-    :param ports: where players reach game servers.
-    :param environment: ours; very little of it is passed on.
-    :param stop_seconds: when the fleet closes, what does not end by then is killed.
+    The fork server starts with the first game server, and again if it dies; the
+    processes that it forked keep running.
     """
 
     _log = Logger()
@@ -260,6 +123,14 @@ class LocalFleet:
         environment: Mapping[str, str],
         stop_seconds: float = STOP_SECONDS,
     ) -> None:
+        """
+        :param reactor: runs processes and watches descriptors; also the clock.
+        :param program: what is forked.
+        :param ports: where players reach game servers.
+        :param environment: ours; only a few variables are passed on.
+        :param stop_seconds: when the fleet closes, what does not end by then is
+            killed.
+        """
         self._reactor, self._program, self._ports = reactor, program, ports
         self._stop_seconds = stop_seconds
         self._environment = environment
@@ -274,19 +145,21 @@ class LocalFleet:
 
     @property
     def fork_server_pid(self) -> int | None:
-        """The running fork server, for operators."""
+        """The process id of the running fork server, for operators."""
         return self._link.pid if self._link is not None else None
 
     def pid_of(self, server_id: str) -> int | None:
-        """The process of a game server, for operators; ``None`` if none runs."""
+        """The process id of a game server, for operators; ``None`` without one."""
         process = self._processes.get(server_id)
         return process.pid or None if process is not None else None
 
     def start(self, server: IGameServer) -> Deferred[ServerAddress]:
         """
-        Fork a game server; fires when it has bound a port. Cancelling kills it.
+        Fork a game server; the result comes when it has bound a port.
 
-        :raises NoCapacity: the system refuses, the fork server died, or it ended.
+        Cancelling kills it.
+
+        :raises NoCapacity: the system refused, the fork server died, or it ended.
         """
         server_id = server.server_id
         if server_id in self._processes:
@@ -294,7 +167,7 @@ class LocalFleet:
         if self._closed is not None:
             return fail(NoCapacity("the fleet is closed"))
         if self._restart is not None:
-            return fail(NoCapacity("the fork server is about to start again"))
+            return fail(NoCapacity("the fork server is restarting"))
         if self._link is None:
             self._launch()
         program = self._program
@@ -302,7 +175,7 @@ class LocalFleet:
             server_id, dict(program.settings), program.memory, program.descriptors
         )
         if self._link is None or not self._link.start(start):
-            return fail(NoCapacity("the fork server cannot be asked now"))
+            return fail(NoCapacity("the fork server does not take requests now"))
         process = _Process(server)
         process.alarm = self._reactor.callLater(START_SECONDS, self._hangs, process)
         self._processes[server_id] = process
@@ -324,14 +197,14 @@ class LocalFleet:
             reached.callback(where)
 
     def _not_reached(self, failure: Failure, server_id: str) -> None:
-        # It has no port; the fleet waits for it for some time, and kills it.
+        # It has no port; the fleet kills it after `ServerTimeouts.bind`.
         if failure.check(CancelledError) is None:
             self._log.failure(
-                "game server {server} gets no port", failure, server=server_id
+                "cannot give game server {server} a port", failure, server=server_id
             )
 
     def admits(self, server_id: str, pid: int) -> bool:
-        """Is this the process that was forked?"""
+        """Is this the process that was forked for it?"""
         process = self._processes.get(server_id)
         # It may dial before the fork server reports that it runs.
         return process is not None and process.pid in (0, pid)
@@ -341,13 +214,13 @@ class LocalFleet:
         return self._ports.counts()
 
     def stop(self, server_id: str, kill: bool = False) -> None:
-        """Ask a game server to end, or make it."""
+        """Ask a game server to end, or kill it."""
         process = self._processes.get(server_id)
         if process is not None:
             process.signal(signal.SIGKILL if kill else signal.SIGTERM)
 
     def close(self) -> Deferred[None]:
-        """End everything; fires when it has ended."""
+        """End all processes; the result comes when they have ended."""
         if self._closed is None:
             self._closed = Deferred()
             if self._restart is not None:
@@ -392,11 +265,11 @@ class LocalFleet:
         link, self._link = self._link, None
         if link is not None:
             self._log.error("fork server {pid} died", pid=link.pid)
-            # Its children still print through it.
+            # Its children still print through its pipes.
             self._dead_links.append(link)
             link.ended.addCallback(lambda _: self._dead_links.remove(link))
         if self._closed is None:
-            # First: a caller that learns of a failure may ask again at once.
+            # First: a caller may ask again as soon as its request fails.
             self._launch_later()
         for process in tuple(self._processes.values()):
             if process.pidfd is None:
@@ -416,7 +289,7 @@ class LocalFleet:
                 raise AssertionError(f"{message} was not asked for")
             self._started(process, message.pid, pidfd)
         elif process is None:
-            # We gave up waiting for this.
+            # This answer comes too late; we have given up.
             pass
         elif isinstance(message, Exited):
             status = message.status
@@ -429,7 +302,7 @@ class LocalFleet:
         else:
             self._not_started(process, message.why)
 
-    # Their lives.
+    # Processes.
 
     def _started(self, process: _Process, pid: int, pidfd: int) -> None:
         self._restart_after = RESTART_SECONDS[0]
@@ -447,7 +320,7 @@ class LocalFleet:
         self._check_closed()
 
     def _stop_reaching(self, process: _Process, why: str) -> None:
-        """Free its port; nobody can reach it any more, or ever could."""
+        """Free its port: players can no longer reach it."""
         if process.reaching is not None:
             reaching, process.reaching = process.reaching, None
             reaching.cancel()
@@ -456,9 +329,9 @@ class LocalFleet:
             reached.errback(NoCapacity(why))
 
     def _ended(self, process: _Process) -> None:
-        """It is gone for sure; its parent reports how, if it can."""
+        """The process has ended; the fork server reports how, if it can."""
         if process.pidfd is None or not _has_ended(process.pidfd):
-            return  # Our own reactor stops.
+            return  # Our own reactor is stopping.
         self._stop_watching(process)
         if self._link is not None:
             process.alarm = self._reactor.callLater(
@@ -472,7 +345,7 @@ class LocalFleet:
         status: int | None = None
         number: int | None = None
         if process.pidfd is not None:
-            # An orphan is ours to bury if we are process 1.
+            # Orphans become our children if we are process 1.
             with suppress(OSError):
                 found = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | os.WNOHANG)
                 if found is not None and found.si_code == os.CLD_EXITED:
@@ -492,7 +365,9 @@ class LocalFleet:
         try:
             process.server.ended(how)
         except Exception:
-            self._log.failure("exit of {pid} not dealt with", pid=process.pid)
+            self._log.failure(
+                "failed to handle the exit of process {pid}", pid=process.pid
+            )
         self._stop_reaching(process, "its process ended")
         self._check_closed()
 
@@ -513,7 +388,7 @@ class LocalFleet:
         if self._link is not None and any(
             process.pidfd is None for process in self._processes.values()
         ):
-            # It owes us processes and does not answer.
+            # It was asked for processes and does not answer.
             self._link.kill()
 
     def _check_closed(self) -> None:

@@ -1,4 +1,4 @@
-"""How many game servers there should be, and when to try again."""
+"""How many game servers to start and stop, and when to retry."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from attrs.validators import ge
 @attrs.frozen
 class PoolPolicy:
     """
-    What the operator wants.
+    The operator's limits.
 
     :ivar warm: game servers that wait for a match.
-    :ivar most: game servers at once, warm ones included.
-    :ivar rooms_per_process: rooms that one hosts in its life.
-    :ivar starting: that start at the same time; more would slow all of them.
+    :ivar most: game servers at once, including warm ones.
+    :ivar rooms_per_process: rooms that one hosts in its lifetime.
+    :ivar starting: game servers starting at the same time; more would slow all of them.
     """
 
     warm: int = attrs.field(default=2, validator=ge(0))
@@ -28,13 +28,13 @@ class PoolPolicy:
 @attrs.frozen
 class PoolCounts:
     """
-    What there is.
+    The present numbers.
 
-    :ivar starting: game servers that do not answer yet.
-    :ivar warm: that answer and have no address.
-    :ivar total: of any kind whose process lives.
-    :ivar waiting: matches for which no game server is at hand.
-    :ivar addresses: free ones.
+    :ivar starting: game servers that have not dialed yet.
+    :ivar warm: those that have dialed and have no address.
+    :ivar total: all whose process lives.
+    :ivar waiting: matches without a game server.
+    :ivar addresses: free addresses.
     """
 
     starting: int
@@ -45,7 +45,7 @@ class PoolCounts:
 
 
 def to_start(policy: PoolPolicy, counts: PoolCounts) -> int:
-    """How many game servers to start now."""
+    """Count the game servers to start now."""
     return max(
         0,
         min(
@@ -57,12 +57,12 @@ def to_start(policy: PoolPolicy, counts: PoolCounts) -> int:
 
 
 def to_stop(policy: PoolPolicy, counts: PoolCounts) -> int:
-    """How many warm game servers to stop: those nobody waits for any more."""
+    """Count the warm game servers to stop, which are no longer needed."""
     return max(0, counts.warm - _wanted(policy, counts))
 
 
 def _wanted(policy: PoolPolicy, counts: PoolCounts) -> int:
-    # Beyond the free addresses they would only wait, in processes instead of a list.
+    # More than the free addresses would only wait, as processes instead of requests.
     soon = min(ceil(counts.waiting / policy.rooms_per_process), counts.addresses)
     return policy.warm + soon
 
@@ -70,7 +70,7 @@ def _wanted(policy: PoolPolicy, counts: PoolCounts) -> int:
 @attrs.define(eq=False)
 class StartPacing:
     """
-    Do not start what just failed to start over and over. Times: seconds.
+    Wait longer after each failed start. Times: seconds.
 
     :ivar least: wait after the first failure; it doubles with each.
     :ivar most: longest wait.
@@ -82,16 +82,16 @@ class StartPacing:
     _not_before: float = attrs.field(default=-inf, init=False)
 
     def failed(self, now: float) -> None:
-        """One died, or never came to life."""
+        """One died, or did not start."""
         if now >= self._not_before:
-            # Several that fail together are one failure.
+            # Several failures at once count as one.
             self._wait = min(max(self.least, self._wait * 2), self.most)
             self._not_before = now + self._wait
 
     def worked(self) -> None:
-        """One came to life."""
+        """One has started."""
         self._wait, self._not_before = 0.0, -inf
 
     def may_start(self, now: float) -> bool:
-        """Is it time to try (again)?"""
+        """May the next one be started now?"""
         return now >= self._not_before

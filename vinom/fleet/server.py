@@ -1,4 +1,4 @@
-"""One game server as its node sees it: its life, its control link, and its rooms."""
+"""One game server, seen from its node: its life, its control link, and its rooms."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ from vinom.ports import IFleet, IGameServer, IMatchWatch
 @attrs.frozen
 class RoomTimeouts:
     """
-    How long a room may take, seconds; what is late is closed, then killed.
+    How long a room may take, seconds; a late room is closed, then its process killed.
 
-    :ivar longest: how long a match can be at most.
+    :ivar longest: the longest possible match.
     :ivar open: from `OpenRoom` to its answer.
-    :ivar join: from there to the first player.
-    :ivar grace: on top of what the room should see to itself.
+    :ivar join: from that answer to the first player.
+    :ivar grace: added to the times that the room itself should keep.
     :ivar ticket: from `AddTicket` to its answer.
     """
 
@@ -97,12 +97,12 @@ class MatchRequest:
     A match that needs a game server, or has one.
 
     :ivar plan: what is played.
-    :ivar tickets: let its players' handshakes in.
+    :ivar tickets: admit its players' handshakes.
     :ivar watch: receives what happens to the match.
-    :ivar placed: fires with the placement; ``None`` when it did, or nobody waits.
+    :ivar placed: gets the placement; ``None`` once it has, or once nobody waits.
     :ivar relay: receives what players of the node are shown; see `Fleet.place`.
-    :ivar attempts: game servers that were asked.
-    :ivar is_withdrawn: *watch* and *relay* are not called any more.
+    :ivar attempts: game servers asked so far.
+    :ivar is_withdrawn: *watch* and *relay* are no longer called.
     """
 
     plan: MatchPlan
@@ -118,13 +118,13 @@ class MatchRequest:
         return self.plan.match_id
 
     def fail(self, why: str) -> None:
-        """It is not played."""
+        """The match gets no game server."""
         if self.placed is not None:
             placed, self.placed = self.placed, None
             placed.errback(NoCapacity(why))
 
     def succeed(self, placement: Placement) -> None:
-        """It is played here."""
+        """The match has this place."""
         if self.placed is not None:
             placed, self.placed = self.placed, None
             placed.callback(placement)
@@ -135,10 +135,10 @@ class _Room:
     """
     A match on this game server.
 
-    :ivar stage: "closing" when it was ordered to close because it is late.
+    :ivar stage: "closing" once it is late and was sent `CloseRoom`.
     :ivar deadline: when it is late.
     :ivar ends_by: latest end of the match.
-    :ivar verdict: why it is over if the game server does not report it.
+    :ivar verdict: the reason of its end, unless the game server reports one.
     """
 
     request: MatchRequest
@@ -150,14 +150,9 @@ class _Room:
 
 class HostedRooms:
     """
-    The rooms of one game server: opened, watched for lateness, and ended once.
+    The rooms of one game server: opened, checked for lateness, and each ended once.
 
-    :param rooms: how many it hosts in its life.
-    :param send: sends it a message.
-    :param clock: for the time that tickets may take.
-    :param now: seconds on a clock that nobody sets.
-    :param timeouts: how long rooms may take.
-    :ivar spare: rooms that it can still host.
+    :ivar spare: number of rooms that it can still host.
     """
 
     _log = Logger()
@@ -170,6 +165,13 @@ class HostedRooms:
         now: Callable[[], float],
         timeouts: RoomTimeouts,
     ) -> None:
+        """
+        :param rooms: how many it hosts in its life.
+        :param send: sends it a message.
+        :param clock: for the time that tickets may take.
+        :param now: seconds on a clock that nobody sets.
+        :param timeouts: how long rooms may take.
+        """
         self.spare = rooms
         self._send, self._clock, self._now = send, clock, now
         self._timeouts = timeouts
@@ -192,7 +194,7 @@ class HostedRooms:
         """Was the last room it could host closed?"""
         return not self._rooms and not self.spare
 
-    # What the fleet asks for.
+    # Requests of the fleet.
 
     def open(self, request: MatchRequest) -> None:
         """Host a match."""
@@ -206,7 +208,7 @@ class HostedRooms:
     def follow(
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
     ) -> None:
-        """Receive what players of the node are shown; ``None``: no more."""
+        """Receive what players of the node are shown; ``None`` to stop."""
         room = self._rooms.get(match_id)
         if room is not None:
             room.request.relay = relay
@@ -224,9 +226,9 @@ class HostedRooms:
 
     def add_ticket(self, ticket: Ticket) -> Deferred[None]:
         """
-        Let one more handshake in.
+        Admit one more handshake.
 
-        :raises NoCapacity: the match is over, or nobody answers.
+        :raises NoCapacity: the match is over, or the game server does not answer.
         """
         if ticket.match_id not in self._rooms:
             return fail(NoCapacity("the match is over"))
@@ -243,10 +245,10 @@ class HostedRooms:
 
     def late(self) -> str | None:
         """
-        Close what is late.
+        Close late rooms.
 
-        :returns: the match of a room that does not even close (or open): its
-            process must be ended.
+        :returns: the match of a room that does not close (or open) either: its
+            process must be killed.
         """
         now = self._now()
         for match_id, room in tuple(self._rooms.items()):
@@ -259,10 +261,10 @@ class HostedRooms:
             self.close(match_id, room.verdict)
         return None
 
-    # What the game server reports.
+    # Reports of the game server.
 
     def opened(self, match_id: str, placement: Placement) -> None:
-        """Players may come."""
+        """The room is open: players can connect."""
         room = self._rooms.get(match_id)
         if room is None or room.stage != "opening":
             return
@@ -273,7 +275,7 @@ class HostedRooms:
         room.request.succeed(placement)
 
     def ticket_added(self, label: str) -> None:
-        """This ticket is known."""
+        """The game server accepts this ticket."""
         _, added = self._tickets.pop(label, (None, None))
         if added is not None:
             added.callback(None)
@@ -282,12 +284,12 @@ class HostedRooms:
         """A seat's connection changed."""
         room = self._rooms.get(match_id)
         if room is not None and room.stage == "open":
-            # Somebody came: the room sees to the others.
+            # A player came: from here on the room itself waits for the others.
             room.stage, room.deadline = "played", room.ends_by
         self._report(match_id, lambda watch: watch.seat_changed(match_id, seat, state))
 
     def started(self, match_id: str) -> None:
-        """Match time runs."""
+        """Match time has started."""
         self._report(match_id, lambda watch: watch.started(match_id))
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
@@ -295,7 +297,7 @@ class HostedRooms:
         self._report(match_id, lambda watch: watch.round_ended(match_id, outcome))
 
     def relayed(self, message: FromRelayed) -> None:
-        """What players of the node are to be shown."""
+        """A message for players of the node."""
         room = self._rooms.get(message.match_id)
         if room is not None and (relay := room.request.relay) is not None:
             self._call(room.request, lambda _: relay(message))
@@ -309,16 +311,16 @@ class HostedRooms:
         self._end(room, end)
 
     def unreachable(self) -> None:
-        """The game server receives nothing any more."""
+        """The game server can no longer be sent anything."""
         for match_id in self._rooms:
             self._fail_tickets(match_id)
 
     def gone(self, verdict: str | None) -> list[MatchRequest]:
         """
-        The game server is gone, and its matches with it.
+        End the matches of a game server that is gone.
 
-        :param verdict: why, if not for the usual reasons.
-        :returns: those that had not begun: they can be played elsewhere.
+        :param verdict: the reason, if it is not the usual one.
+        :returns: matches that had not begun: another game server can play them.
         """
         self.unreachable()
         rooms, self._rooms = self._rooms, {}
@@ -347,38 +349,41 @@ class HostedRooms:
         try:
             step(request.watch)
         except Exception:
-            self._log.failure("not dealt with", match_id=request.match_id)
+            self._log.failure(
+                "failed to handle a report about match {match_id}",
+                match_id=request.match_id,
+            )
 
     def _fail_tickets(self, of_match: str) -> None:
         for label, (match_id, added) in tuple(self._tickets.items()):
             if match_id == of_match:
                 del self._tickets[label]
-                added.errback(NoCapacity("the match's game server is gone"))
+                added.errback(NoCapacity("the game server of the match is gone"))
 
 
 class Issuer(Protocol):
-    """What the fleet asks of `vinom.keys.authority.Authority`, some floors above."""
+    """The calls of the fleet to `vinom.keys.authority.Authority`."""
 
     @property
     def anchor(self) -> bytes:
-        """What players verify game servers with, PEM."""
+        """The certificate that players verify game servers with, PEM."""
 
     def issue(self, server: str) -> Issued:
         """Make a certificate for one game server."""
 
     def token_keys(self) -> dict[str, bytes]:
-        """The keys that connect tokens are verified with, by id."""
+        """The keys that verify connect tokens, by id, PEM."""
 
 
 @attrs.frozen
 class FleetSettings:
     """
-    What the operator decides.
+    The operator's settings.
 
     :ivar realm: domain that game servers' names end with.
-    :ivar policy: how many game servers there are.
+    :ivar policy: how many game servers to run.
     :ivar timeouts: how long each step of a game server's life may take.
-    :ivar stop_seconds: time to say goodbye when the node stops.
+    :ivar stop_seconds: time for game servers to end when the node stops.
     """
 
     realm: str
@@ -392,11 +397,11 @@ class ServerStatus:
     """
     One game server, for operators.
 
-    :ivar stage: where in its life it is.
-    :ivar pid: what its process is, where it runs; ``None`` until it dialed.
-    :ivar port: that it has or is to bind.
-    :ivar matches: the ids of those that it hosts.
-    :ivar figures: what it reported last; see `vinom.reactor.figures`.
+    :ivar stage: stage of its life.
+    :ivar pid: id of its process; ``None`` until it dials.
+    :ivar port: the port that it has or is to bind.
+    :ivar matches: ids of the matches that it hosts.
+    :ivar figures: its latest figures; see `vinom.reactor.figures`.
     """
 
     stage: str
@@ -409,16 +414,16 @@ class ServerStatus:
 @attrs.frozen
 class FleetStatus:
     """
-    What there is, for operators and metrics.
+    All counts of a fleet, for operators and metrics.
 
     :ivar servers: game servers by stage of their life.
-    :ivar ports_free: addresses that game servers could be given.
+    :ivar ports_free: addresses that are free.
     :ivar ports_bound: addresses that game servers have.
-    :ivar ports_quarantined: addresses that could not be bound lately.
+    :ivar ports_quarantined: addresses that could not be bound, and rest for a while.
     :ivar waiting: matches without a game server.
     :ivar rooms: matches with one.
     :ivar is_draining: no new match is taken.
-    :ivar game_servers: each, by its id.
+    :ivar game_servers: by id.
     """
 
     servers: Mapping[str, int]
@@ -431,20 +436,20 @@ class FleetStatus:
     game_servers: Mapping[str, ServerStatus]
 
 
-#: Heartbeats without an answer after which a game server hangs.
+#: A game server that leaves this many heartbeats unanswered hangs.
 MISSED_HEARTBEATS = 3
 
 
 @attrs.frozen
 class ServerReports:
     """
-    What a game server reports to its fleet.
+    What a `GameServer` calls in its fleet.
 
-    :ivar listening: it came to life: players can reach it.
+    :ivar listening: players can reach it.
     :ivar keys_taken: it accepts the token keys with this number.
-    :ivar match_over: a match is not here any more.
-    :ivar gone: it is over; the matches that it still has are lost.
-    :ivar changed: something happened to it: there may be something to do.
+    :ivar match_over: a match has left it.
+    :ivar gone: it is gone; its remaining matches are lost.
+    :ivar changed: something happened to it that the fleet may act on.
     """
 
     listening: Callable[[], None]
@@ -457,21 +462,13 @@ class ServerReports:
 @implementer(IGameServer)
 class GameServer:
     """
-    Start it, give it an address and matches, watch it, and see it to its end.
+    Start a game server, give it an address and matches, watch it, and end it.
 
-    :param server_id: its label inside the realm.
-    :param supply: what starts and stops it, and gives it an address.
-    :param issuer: what signs its certificate.
-    :param settings: realm, rooms of one process, and timeouts.
-    :param room_timeouts: how long rooms may take.
-    :param reports: called with what happens to it.
-    :param clock: for the time that tickets may take.
-    :param now: seconds on a clock that nobody sets.
-    :ivar rooms: what it plays.
+    :ivar rooms: its rooms.
     :ivar figures: the latest that it reported, by name.
-    :ivar cookie_keys: likewise, without their secrets.
-    :ivar has_listened: players could reach it once.
-    :ivar was_asked_to_leave: its end is not a failure.
+    :ivar cookie_keys: the cookie keys that it reported last, without secrets.
+    :ivar has_listened: players have been able to reach it.
+    :ivar was_asked_to_leave: its exit is not a failure.
     """
 
     _log = Logger()
@@ -487,6 +484,16 @@ class GameServer:
         clock: IReactorTime,
         now: Callable[[], float],
     ) -> None:
+        """
+        :param server_id: its label inside the realm.
+        :param supply: starts and stops it, and gives it an address.
+        :param issuer: signs its certificate.
+        :param settings: realm, rooms of one process, and timeouts.
+        :param room_timeouts: how long rooms may take.
+        :param reports: called with what happens to it.
+        :param clock: for the time that tickets may take.
+        :param now: seconds on a clock that nobody sets.
+        """
         self.server_id = server_id
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
@@ -501,7 +508,7 @@ class GameServer:
         self._pid: int | None = None
         self._link: ControlLink | None = None
         self._beats = self._unanswered = 0
-        # Its address: asked for, being bound, had; and what players verify it with.
+        # Its address: requested, being bound, bound; and the anchor for its players.
         self._wanted: Deferred[None] | None = None
         self._binding: Deferred[bool] | None = None
         self._port: int | None = None
@@ -511,16 +518,16 @@ class GameServer:
 
     @property
     def stage(self) -> Stage:
-        """Where in its life it is."""
+        """The stage of its life."""
         return self._facts.stage
 
     @property
     def is_overloaded(self) -> bool:
-        """Did it report last that it has too much to do for new players?"""
+        """Did it last report that it is too busy for new players?"""
         return self.figures.get("overloaded", 0.0) > 0
 
     def describe(self) -> ServerStatus:
-        """Show it to an operator."""
+        """Describe it to an operator."""
         return ServerStatus(
             stage=self.stage,
             pid=self._pid,
@@ -529,17 +536,17 @@ class GameServer:
             figures=dict(self.figures),
         )
 
-    # What the supply asks of it (`IGameServer`).
+    # Calls of the supply (`IGameServer`).
 
     def wanted(self) -> Deferred[None]:
-        """Fires when a match needs it."""
+        """The result comes when a match needs it."""
         self._wanted = Deferred()
         return self._wanted
 
     def bind(self, interface: str, port: int) -> Deferred[bool]:
-        """Have it bind a port; fires whether it has it."""
+        """Have it bind a port; the result is ``True`` if it has."""
         issued = self._issuer.issue(self.server_id)
-        # Another authority may sign by the time players are placed here.
+        # Another authority may be signing by the time players are placed here.
         self._anchor = self._issuer.anchor
         self._port, self._binding = port, Deferred()
         self.send(
@@ -556,7 +563,7 @@ class GameServer:
         return self._binding
 
     def ended(self, how: Exit) -> None:
-        """Its process is gone."""
+        """Its process has ended."""
         self._has_ended, self._port, self._where = True, None, None
         is_expected = self.stage == "leaving" and (
             how.status == 0 or how.signal == SIGTERM
@@ -574,15 +581,15 @@ class GameServer:
     # Its process and its link.
 
     def start(self) -> None:
-        """Have it started."""
+        """Have the supply start it."""
         self._supply.start(self).addCallbacks(self._reached, self._not_started)
 
     def need(self) -> None:
-        """A match needs it: let it have an address."""
+        """A match needs it: get it an address."""
         self._do(self._life.need)
 
     def arrived(self, ready: Ready, link: ControlLink) -> bool:
-        """A process says that it is this one; ``False`` if it cannot be."""
+        """A process dialed with this id; ``False`` if it is not the right one."""
         if self.stage != "starting" or not self._supply.admits(
             self.server_id, ready.pid
         ):
@@ -598,17 +605,17 @@ class GameServer:
         self._do(self._life.link_lost)
 
     def cut(self) -> None:
-        """Nobody waits for its link any more."""
+        """Close its link, which nothing waits for."""
         if self._link is not None:
             self._link.abort()
 
     def leave(self, ask: bool = True) -> None:
-        """Let it end; *ask* if it does not know that itself."""
+        """Let it end; *ask* it to unless it ends by itself."""
         self.was_asked_to_leave = True
         self._do(lambda now: self._life.leave(ask, now))
 
     def tick(self) -> None:
-        """A second went by: is it alive, and on time?"""
+        """Check, each second, whether it is alive and on time."""
         now = self._now()
         if now >= self._facts.deadline:
             self._log.info(
@@ -638,7 +645,7 @@ class GameServer:
 
     @property
     def has_keys(self) -> bool:
-        """Was it sent token keys, and may players still come?"""
+        """Was it sent token keys, and can players still connect?"""
         return self._port is not None and self.stage in ("binding", "listening")
 
     def rotate_cookies(self) -> None:
@@ -646,20 +653,20 @@ class GameServer:
         self.send(RotateCookies())
 
     def send(self, message: ToServer) -> None:
-        """Send it a message; without effect when it is known to be gone."""
+        """Send it a message; no effect if it is known to be gone."""
         if self._link is not None:
             self._link.send(message)
 
     def _reached(self, where: ServerAddress) -> None:
         if self.stage != "binding":
-            return  # It leaves already.
+            return  # It is leaving already.
         self._where, self.has_listened = where, True
         self._reports.listening()
         self._do(self._life.reached)
 
     def _not_started(self, failure: Failure) -> None:
         if self._has_ended:
-            return  # It was, and that is known.
+            return  # It was started, and its exit is known.
         self._log.error(
             "game server {server} not started: {why}",
             server=self.server_id,
@@ -668,7 +675,7 @@ class GameServer:
         self._do(self._life.exited)
 
     def _do(self, step: Callable[[float], None]) -> None:
-        """Let something happen to it, and act on what follows."""
+        """Pass an event to its machine, and act on the outbox."""
         step(self._now())
         effects, self._facts.outbox = self._facts.outbox, []
         for effect in effects:
@@ -689,13 +696,13 @@ class GameServer:
                     self._reports.gone(self)
         self._reports.changed()
 
-    # What it reports.
+    # Its messages.
 
     def received(self, message: AnyToNode) -> None:
         """
-        It sent a message.
+        Handle a message that it sent.
 
-        :raises PeerError: the message makes no sense now; it is killed.
+        :raises PeerError: the message is not allowed now; the process is killed.
         """
         try:
             self._received(message)
@@ -744,14 +751,14 @@ class GameServer:
                 else:
                     self._reports.changed()
             case Ready():
-                raise PeerError("a game server names itself once")
+                raise PeerError("a game server sends ready only once, at first")
 
     def _port_answered(self, answer: Bound | BindFailed) -> None:
         if self.stage == "leaving":
             return
         binding, self._binding = self._binding, None
         if self.stage != "binding" or binding is None or answer.port != self._port:
-            raise PeerError(f"port {answer.port} was not asked for")
+            raise PeerError(f"port {answer.port} was not requested")
         if isinstance(answer, Bound):
             binding.callback(True)
             return

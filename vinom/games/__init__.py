@@ -1,6 +1,6 @@
 """
 The games that ship, one game per file.
 
-Each registers under the entry point ``vinom.games``; a game imports `vinom.game` and
-nothing else of ours.
+Each is registered under the entry point ``vinom.games``. A game imports only
+`vinom.game`, `vinom.errors`, and modules of this package.
 """

@@ -1,13 +1,14 @@
 """
 Arena: run for gems, and dash into others to take one of theirs.
 
-Two to eight players on a field with walls, seen from above, at 20 steps a
-second. A gem is a point; a dash is three times as fast, and takes a point from
-whom it hits. First to 15 points, or the most after 90 seconds.
+Two to eight players on a field with walls, seen from above, at 20 ticks per second.
+A gem is worth a point. A dash is three times as fast, and takes a point from each
+player it hits. The first player with 15 points wins, or the one with the most after 90
+seconds.
 
-It shows how a game uses ticks: actions set what a player wants, and `tick`
-moves everybody at once. Views hold positions, the way of the last tick and the
-tick's number, from which a client draws what lies between two of them.
+It is an example of a game with ticks: actions set what a player wants, and `tick`
+moves all players at once. Views hold positions, the movement of the last tick and its
+number, so a client can draw the moments between two ticks.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ from vinom.games.arena_table import (
 from vinom.games.rounds import Rematch, agree, is_agreed
 
 TICK_HZ = 20
-#: How long a dash takes, how long until the next, and how long who was hit is
-#: safe from the next hit; ticks.
+#: In ticks: how long a dash takes, how long until the next, and how long a player who
+#: was hit is safe from the next hit.
 DASH_TICKS = 5
 REST_TICKS = 40
 SAFE_TICKS = 30
-#: Centre to centre along each axis, a gem nearer than this is taken.
+#: A gem nearer than this along each axis, from centre to centre, is taken.
 REACH = 650
 
 
@@ -72,7 +73,7 @@ class Arena(Game[ArenaState, Action]):
     time_limit = 3600.0
 
     def start(self, table: Table) -> ArenaState:
-        """Build the walls, deal the starts, strew the gems."""
+        """Build the walls, and place players and gems."""
         options = table.options
         walls, chance = build(table.chance)
         length = options.seconds * TICK_HZ
@@ -87,20 +88,20 @@ class Arena(Game[ArenaState, Action]):
         return _place_all(s)
 
     def act(self, s: ArenaState, seat: int, action: Action, now: float) -> ArenaState:
-        """Never called: a game with ticks sees actions in `tick`."""
+        """Change nothing: a game with ticks receives actions in `tick`, never here."""
         return s
 
     def tick(
         self, s: ArenaState, inputs: tuple[tuple[int, Action], ...], n: int
     ) -> ArenaState | Step[ArenaState]:
-        """Take the inputs, move everybody, then see who met what."""
+        """Apply the inputs, move all players, then find hits and gems taken."""
         if s.phase == "over":
             return _ask_rematch(s, inputs, n)
         bodies = list(s.bodies)
         for seat, action in inputs:
             bodies[seat] = _heed(bodies[seat], action)
         bodies = [_move(s.walls, body) if body.here else body for body in bodies]
-        # Of two who come at once another is first at each tick.
+        # A different player goes first in each tick, so no seat has an advantage.
         count = len(bodies)
         order = [(n + step) % count for step in range(count)]
         events = _hit(bodies, order)
@@ -119,25 +120,25 @@ class Arena(Game[ArenaState, Action]):
     def joined(
         self, s: ArenaState, seat: int, now: float, newcomer: Seat
     ) -> ArenaState:
-        """A newcomer begins with nothing, in the middle of the round."""
+        """Let a newcomer begin in the middle of the round, without points."""
         drawn, chance = s.chance.below(len(STARTS))
         body = Body(*STARTS[drawn], safe=SAFE_TICKS)
         bodies = (*s.bodies[:seat], body, *s.bodies[seat + 1 :])
         return attrs.evolve(s, bodies=bodies, chance=chance)
 
     def dropped(self, s: ArenaState, seat: int, now: float) -> ArenaState:
-        """Who lost the connection stands still until the bot takes over."""
+        """Stop a player without a connection until the bot takes over."""
         return _with_body(s, seat, attrs.evolve(s.bodies[seat], to_x=0, to_y=0))
 
     def left(
         self, s: ArenaState, seat: int, now: float
     ) -> ArenaState | Step[ArenaState]:
-        """A leaver is taken off the field; the last one on it has won."""
+        """Take a player who leaves off the field; the last player on it wins."""
         s = _with_body(s, seat, attrs.evolve(s.bodies[seat], here=False, points=0))
         rematch = tuple(one for one in s.rematch if one != seat)
         s = attrs.evolve(s, rematch=rematch)
         if s.phase == "over":
-            # Those who stay may have waited for this one.
+            # The remaining players may have been waiting for this one.
             n = int(now * TICK_HZ)
             return _again(s, n) if is_agreed(rematch, _here(s)) else s
         if len(_here(s)) > 1:
@@ -145,7 +146,7 @@ class Arena(Game[ArenaState, Action]):
         return Step(*_finish(s))
 
     def setup(self, s: ArenaState) -> ArenaSetup:
-        """Show the field, and what is known of movement."""
+        """Show the field, and the rules of movement."""
         return ArenaSetup(
             width=WIDTH,
             height=HEIGHT,
@@ -161,11 +162,11 @@ class Arena(Game[ArenaState, Action]):
         )
 
     def view(self, s: ArenaState, audience: Hashable) -> ArenaView:
-        """Show everybody."""
+        """Show all players."""
         return show(s)
 
     def outcome(self, s: ArenaState) -> Outcome | None:
-        """Rank by points; equal points share a place, leavers come last."""
+        """Rank by points; equal points share a rank, players who left come last."""
         if s.phase != "over":
             return None
         scores = tuple(body.points for body in s.bodies)
@@ -178,7 +179,7 @@ class Arena(Game[ArenaState, Action]):
         return Outcome(s.round, (*places, gone) if gone else tuple(places), scores)
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
-        """Run to the nearest gem; where a wall is in the way, anywhere else."""
+        """Run to the nearest gem, or around a wall that is in the way."""
         if view["phase"] == "over":
             return agree(view["rematch"], seat)
         me = view["players"][seat]
@@ -191,7 +192,7 @@ class Arena(Game[ArenaState, Action]):
         right, down = gem_x - x, gem_y - y
         drawn, chance = chance.below(8)
         if not vx and not vy and drawn < 4:
-            # Perhaps a wall: four ways out of it.
+            # Probably stuck at a wall: try one of four ways out.
             away = ((FULL, 60), (-60, FULL), (-FULL, -60), (60, -FULL))[drawn]
             return Move(*away)
         if not rest and drawn == 4 and abs(right) + abs(down) > 6 * HALF:
@@ -208,7 +209,7 @@ def _with_body(s: ArenaState, seat: int, body: Body) -> ArenaState:
 
 
 def _place_all(s: ArenaState) -> ArenaState:
-    """Put everybody at a start of its own, without points, and strew the gems."""
+    """Put each player at a different start, without points, and place the gems."""
     starts, chance = s.chance.shuffled(STARTS)
     bodies = tuple(
         Body(x, y, n=body.n, here=body.here)
@@ -238,7 +239,7 @@ def _heed(body: Body, action: Action) -> Body:
 def _move(walls: tuple[Wall, ...], body: Body) -> Body:
     speed = DASH_SPEED if body.dash else SPEED
     x, y = slide(walls, body.x, body.y, *velocity(body.to_x, body.to_y, speed))
-    # Written out: this is what a tick does most.
+    # Not attrs.evolve: this is most of the work of a tick.
     return Body(
         x,
         y,
@@ -256,7 +257,7 @@ def _move(walls: tuple[Wall, ...], body: Body) -> Body:
 
 
 def _hit(bodies: list[Body], order: list[int]) -> list[Event]:
-    """Let those who dash take a point from those whom they touch."""
+    """Let players who dash take a point from each player they touch."""
     events = []
     for seat in order:
         for other in order:
@@ -299,10 +300,10 @@ def _new_gem(
     gems: list[Point],
     chance: Chance,
 ) -> tuple[Point, Chance]:
-    """Draw where a gem lies: where nobody stands and no other gem is."""
+    """Draw a place for a gem, away from players and other gems."""
     points = free_points(walls)
     point = points[0]
-    # Mostly the first will do; a field so full that 20 do not is none of ours.
+    # The first is usually free: there are far more points than players and gems.
     for _ in range(20):
         drawn, chance = chance.below(len(points))
         point = points[drawn]

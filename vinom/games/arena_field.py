@@ -1,8 +1,8 @@
 """
-The arena's field: where walls stand, and how a player moves among them.
+The arena's field: its walls, and how a player moves between them.
 
-All lengths are whole numbers, so every machine computes the same positions.
-A player is a square that stands straight, whatever a client draws.
+All lengths are whole numbers, so every machine computes the same positions. A player is
+a square parallel to the axes, whatever shape a client draws.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ WIDTH = 24_000
 HEIGHT = 13_500
 #: Half a player's width.
 HALF = 400
-#: Way of one tick.
+#: Distance per tick.
 SPEED = 160
 DASH_SPEED = 480
-#: The longest that a move's direction may be along one axis.
+#: Greatest component of a move's direction along one axis.
 FULL = 100
 
 #: Left, top, width, height.
 Wall = tuple[int, int, int, int]
 Point = tuple[int, int]
 
-#: Where players begin; walls keep away from the rim.
+#: Where players begin; there are no walls near the edge.
 STARTS: tuple[Point, ...] = (
     (1200, 1200),
     (WIDTH - 1200, HEIGHT - 1200),
@@ -38,8 +38,8 @@ STARTS: tuple[Point, ...] = (
     (WIDTH - 1200, HEIGHT // 2),
 )
 
-#: Walls stand one in each cell of a lattice, and this far from its sides, so
-#: that a player fits between any two.
+#: Each cell of a grid has one wall, at least this far from the cell's sides, so that a
+#: player fits between any two walls.
 _MARGIN = 500
 _CELL_WIDTH, _CELL_HEIGHT = 4800, 4500
 _COLUMNS, _ROWS = 4, 2
@@ -47,7 +47,7 @@ _SHORTEST, _LONGEST = 800, 3000
 
 
 def build(chance: Chance) -> tuple[tuple[Wall, ...], Chance]:
-    """Draw the walls, alike when the field is turned upside down."""
+    """Draw the walls; they are the same after a half turn of the field."""
     walls: list[Wall] = []
     left = (WIDTH - _COLUMNS * _CELL_WIDTH) // 2
     top = (HEIGHT - _ROWS * _CELL_HEIGHT) // 2
@@ -67,7 +67,7 @@ def build(chance: Chance) -> tuple[tuple[Wall, ...], Chance]:
 
 
 def is_free(walls: tuple[Wall, ...], x: int, y: int) -> bool:
-    """Can a player stand there?"""
+    """Can a player be there?"""
     if not (HALF <= x <= WIDTH - HALF and HALF <= y <= HEIGHT - HALF):
         return False
     return not any(_overlaps(wall, x, y) for wall in walls)
@@ -75,7 +75,7 @@ def is_free(walls: tuple[Wall, ...], x: int, y: int) -> bool:
 
 @lru_cache(maxsize=256)
 def free_points(walls: tuple[Wall, ...]) -> tuple[Point, ...]:
-    """List where gems may lie: points of a grid at which a player can stand."""
+    """List where gems may be: points of a grid that a player can reach."""
     return tuple(
         (x, y)
         for y in range(750, HEIGHT, 750)
@@ -86,30 +86,36 @@ def free_points(walls: tuple[Wall, ...]) -> tuple[Point, ...]:
 
 def velocity(x: int, y: int, speed: int) -> Point:
     """
-    Turn a direction into a way per tick.
+    Turn a direction into a movement per tick.
 
-    :param x: a direction of length `FULL` or more is full speed, a shorter one
-        slower in proportion.
+    A direction of length `FULL` or more gives full speed; a shorter one is slower in
+    proportion.
+
+    :param x: the direction's component to the right.
+    :param y: its component downwards.
+    :param speed: full speed, distance per tick.
     """
     square = x * x + y * y
-    # Rounded up: nobody is faster on a diagonal.
+    # Rounded up, so that a diagonal is never faster.
     length = isqrt(square - 1) + 1 if square else 0
     scale = max(length, FULL)
     return _share(speed, x, scale), _share(speed, y, scale)
 
 
 def _share(speed: int, part: int, whole: int) -> int:
-    # Towards zero, or left would be faster than right.
+    # Rounded towards zero; otherwise left would be faster than right.
     share = speed * abs(part) // whole
     return share if part >= 0 else -share
 
 
 def slide(walls: tuple[Wall, ...], x: int, y: int, dx: int, dy: int) -> Point:
     """
-    Move a player, along walls where they are in the way.
+    Move a player, who slides along walls.
 
-    Nobody is fast enough to jump over a wall: one step is shorter than a wall
-    and a player are together.
+    A player cannot jump over a wall: one step is shorter than a wall and a player
+    together.
+
+    :returns: the new position.
     """
     if dx:
         x = min(max(x + dx, HALF), WIDTH - HALF)

@@ -1,4 +1,4 @@
-"""The arena's table: what players may ask, what they see, what the game holds."""
+"""The arena's actions, views, options and state."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from vinom.games.arena_field import FULL, Point, Wall
 from vinom.games.rounds import Rematch
 
 Axis = Annotated[int, Meta(ge=-FULL, le=FULL)]
-#: A client's own number for an input, told back when it has taken effect.
+#: A client's own number for an input; the view shows that of the latest one applied.
 InputNumber = Annotated[int, Meta(ge=0, le=65_535)]
 Phase = Literal["playing", "over"]
 
 
 class ArenaOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How long a round is.
+    When a round ends, and how many gems there are.
 
-    :ivar points: who has so many wins at once.
-    :ivar seconds: of match time.
-    :ivar gems: on the field at a time.
+    :ivar points: a player with this many wins at once.
+    :ivar seconds: length of a round, match time.
+    :ivar gems: number on the field.
     """
 
     points: Annotated[int, Meta(ge=1, le=100)] = 15
@@ -33,11 +33,11 @@ class ArenaOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Move(Struct, frozen=True, forbid_unknown_fields=True, tag="move"):
     """
-    Go this way until told otherwise; ``0, 0`` is to stand.
+    Go in this direction until the next move; ``0, 0`` stops.
 
     :ivar x: to the right.
     :ivar y: down.
-    :ivar n: any number; the view shows that of the latest that took effect.
+    :ivar n: any number; the view shows that of the latest input applied.
     """
 
     x: Axis
@@ -46,7 +46,11 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True, tag="move"):
 
 
 class Dash(Struct, frozen=True, forbid_unknown_fields=True, tag="dash"):
-    """Be three times as fast for a moment."""
+    """
+    Be three times as fast for a moment.
+
+    :ivar n: as in `Move`.
+    """
 
     n: InputNumber = 0
 
@@ -59,9 +63,10 @@ class ArenaSetup(Struct, frozen=True):
     What never changes.
 
     :ivar size: a player's width.
-    :ivar speed: way of one tick; ``dash_speed`` likewise.
+    :ivar speed: distance per tick; ``dash_speed`` likewise.
     :ivar walls: ``[left, top, width, height]`` of each.
-    :ivar reach: along each axis, a gem nearer than this is taken.
+    :ivar reach: a gem nearer than this along each axis is taken.
+    :ivar points: a player with this many wins at once.
     """
 
     width: int
@@ -79,13 +84,13 @@ class ArenaSetup(Struct, frozen=True):
 
 class PlayerView(Struct, frozen=True, array_like=True):
     """
-    One player; an array of these, in this order.
+    One player; on the wire an array of these, in this order.
 
-    :ivar vx: way of the last tick; ``vy`` likewise.
-    :ivar dash: ticks that its dash still lasts.
-    :ivar rest: ticks until it may dash again.
-    :ivar safe: ticks for which nobody can hit it.
-    :ivar n: of the latest of its inputs that took effect.
+    :ivar vx: movement in the last tick; ``vy`` likewise.
+    :ivar dash: ticks left of the player's dash.
+    :ivar rest: ticks until the player may dash again.
+    :ivar safe: ticks during which nobody can hit the player.
+    :ivar n: number of the player's latest input that was applied.
     """
 
     x: int
@@ -101,10 +106,10 @@ class PlayerView(Struct, frozen=True, array_like=True):
 
 class ArenaView(Struct, frozen=True):
     """
-    What everybody sees.
+    What all players and spectators see.
 
     :ivar ends: the tick at which the round is over.
-    :ivar players: ``None`` for a seat that was given up.
+    :ivar players: by seat; ``None`` for a seat that was given up.
     :ivar gems: ``[x, y]`` of each.
     :ivar rematch: seats that ask for another round.
     """
@@ -122,9 +127,10 @@ class ArenaView(Struct, frozen=True):
 @attrs.frozen
 class Body:
     """
-    One player; fields that the view shows mean what they mean there.
+    One player; fields that are also in the view are described there.
 
-    :ivar to_x: where it wants to go, as in `Move`; ``to_y`` likewise.
+    :ivar to_x: the direction the player wants, as in `Move`; ``to_y`` likewise.
+    :ivar here: does the seat have a player?
     """
 
     x: int
@@ -144,10 +150,11 @@ class Body:
 @attrs.frozen
 class ArenaState:
     """
-    A moment in the arena; fields that the view shows mean what they mean there.
+    A moment in the arena; fields that are also in the view are described there.
 
-    :ivar target: points that win.
-    :ivar length: ticks of a round.
+    :ivar target: a player with this many points wins.
+    :ivar length: of a round, ticks.
+    :ivar bodies: the players, by seat.
     """
 
     target: int
@@ -165,7 +172,7 @@ class ArenaState:
 
 
 def show(s: ArenaState) -> ArenaView:
-    """Show everybody, and no more than a client needs to draw."""
+    """Show all players, and only what a client needs to draw."""
     players = tuple(
         PlayerView(
             body.x,

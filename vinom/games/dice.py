@@ -1,10 +1,10 @@
 """
-Dice: Farkle for two. Roll, set aside what scores, and stop before it is lost.
+Dice: Farkle for two. Roll, set aside what scores, and stop before you lose it.
 
-A turn is rolls of six dice. Of each roll one sets aside at least one die, only
-such as score, and rolls the rest again or banks the points. Six set aside give
-six fresh dice; a roll that scores nothing loses the turn's points. First to
-3000 wins.
+A turn starts with a roll of six dice. After each roll the player sets aside at least
+one die that scores, then rolls the rest again or banks the points. After setting aside
+all six the player has six fresh dice. A roll without a score loses the turn's points.
+The first player with 3000 points wins.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vinom.games.dice_score import choices, is_bust, score
 from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 _DICE = 6
-#: The bot banks as soon as a turn has brought this much,
+#: The bot banks once a turn has scored this much,
 _ENOUGH = 300
 #: or when fewer dice than this are left to roll.
 _FEW = 3
@@ -30,10 +30,10 @@ Phase = Literal["rolling", "choosing", "over"]
 
 class DiceOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How long a game and a turn are.
+    The score to reach, and the time for each turn.
 
-    :ivar target: points that win.
-    :ivar turn_seconds: how long a player may think about each action.
+    :ivar target: a player with this many points wins.
+    :ivar turn_seconds: time for each action.
     """
 
     target: Annotated[int, Meta(ge=500, le=20_000)] = 3000
@@ -41,12 +41,12 @@ class DiceOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Roll(Struct, frozen=True, forbid_unknown_fields=True, tag="roll"):
-    """Roll all dice that are not set aside."""
+    """Roll the dice that are not set aside."""
 
 
 class SetAside(Struct, frozen=True, forbid_unknown_fields=True, tag="set_aside"):
     """
-    Set aside dice of the roll, all of which score.
+    Set aside dice of the roll; each of them must score.
 
     :ivar dice: their positions in the view's ``dice``, from 0.
     :ivar end_turn: bank at once.
@@ -71,14 +71,15 @@ class DiceSetup(Struct, frozen=True):
 
 class DiceView(Struct, frozen=True):
     """
-    What everybody sees.
+    What players and spectators see.
 
     :ivar phase: "rolling": roll, or bank if there are points; "choosing": set
         aside dice of the roll; "over".
-    :ivar dice: faces of the roll that is to choose from; else none.
+    :ivar turn: the seat whose turn it is.
+    :ivar dice: faces of the roll to choose from; otherwise empty.
     :ivar aside: faces set aside since six dice were last rolled.
     :ivar points: of this turn, not yet banked.
-    :ivar due: match time at which the player's patience is over, seconds.
+    :ivar due: match time at which the turn ends by itself, seconds.
     :ivar rematch: seats that ask for another round.
     """
 
@@ -97,7 +98,7 @@ class DiceView(Struct, frozen=True):
 @attrs.frozen
 class DiceState:
     """
-    A moment of a game; most fields are those of the view.
+    A moment of a game; most fields are also in the view and described there.
 
     :ivar gone: seats that were given up.
     """
@@ -134,13 +135,13 @@ class Dice(Game[DiceState, Action]):
     def start(self, table: Table) -> Step[DiceState]:
         """Draw who begins."""
         first, chance = table.chance.below(2)
-        patience = table.options.turn_seconds
+        seconds = table.options.turn_seconds
         s = DiceState(
             target=table.options.target,
-            turn_seconds=patience,
+            turn_seconds=seconds,
             chance=chance,
             turn=first,
-            due=patience,
+            due=seconds,
             scores=(0, 0),
         )
         return Step(s, (_began(s),))
@@ -155,19 +156,21 @@ class Dice(Game[DiceState, Action]):
         if isinstance(action, SetAside):
             return _set_aside(s, action, now)
         if s.phase == "choosing":
-            raise Rejected("must_set_aside", "first set aside a die that scores")
+            raise Rejected("must_set_aside", "set aside a die that scores first")
         if isinstance(action, Roll):
             return _roll(s, now)
         if not s.points:
-            raise Rejected("nothing_to_bank", "roll first")
+            raise Rejected(
+                "nothing_to_bank", "this turn has no points to bank; roll first"
+            )
         return _bank(s, now)
 
     def deadline(self, s: DiceState) -> float | None:
-        """A player's patience ends."""
+        """End a turn when its time is up."""
         return None if s.phase == "over" else s.due
 
     def advance(self, s: DiceState, now: float) -> Step[DiceState]:
-        """End a silent player's turn: what was set aside before is banked."""
+        """End the turn of a player who is too slow; points set aside are banked."""
         slow = Event("timed_out", {"seat": s.turn})
         if not s.points:
             return Step(_pass_turn(s, now), (slow,))
@@ -175,7 +178,7 @@ class Dice(Game[DiceState, Action]):
         return Step(step.state, (slow, *step.events))
 
     def left(self, s: DiceState, seat: int, now: float) -> DiceState | Step[DiceState]:
-        """Who leaves a game loses it."""
+        """A player who leaves loses the game."""
         s = attrs.evolve(s, gone=(*s.gone, seat))
         if s.phase == "over":
             return s
@@ -186,7 +189,7 @@ class Dice(Game[DiceState, Action]):
         return DiceSetup(s.target, s.turn_seconds)
 
     def view(self, s: DiceState, audience: Hashable) -> DiceView:
-        """Show all but chance."""
+        """Show everything except the chance."""
         return DiceView(
             s.round,
             s.phase,
@@ -201,20 +204,20 @@ class Dice(Game[DiceState, Action]):
         )
 
     def outcome(self, s: DiceState) -> Outcome | None:
-        """The winner, and the other."""
+        """The winner first, then the other player."""
         if s.winner is None:
             return None
         return Outcome(s.round, ((s.winner,), (1 - s.winner,)), s.scores)
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
-        """Take the most points of each roll, and bank 300 or before few dice."""
+        """Take the most points of each roll; bank 300, or when few dice are left."""
         if view["phase"] == "over":
             return agree(view["rematch"], seat)
         if view["turn"] != seat:
             return None
         if view["phase"] == "rolling":
             return Roll()
-        # Of equal points the fewer dice: the others may be rolled again.
+        # For equal points choose fewer dice, and roll the others again.
         worth, dice = max(
             choices(view["dice"]), key=lambda choice: (choice[0], -len(choice[1]))
         )
@@ -244,16 +247,17 @@ def _roll(s: DiceState, now: float) -> Step[DiceState]:
 
 def _set_aside(s: DiceState, action: SetAside, now: float) -> Step[DiceState]:
     if s.phase != "choosing":
-        raise Rejected("must_roll", "roll first")
+        raise Rejected("must_roll", "roll first; there are no dice to set aside")
     chosen = action.dice
     if len(set(chosen)) < len(chosen) or max(chosen) >= len(s.dice):
         raise Rejected(
-            "no_such_dice", f"name different positions from 0 to {len(s.dice) - 1}"
+            "no_such_dice",
+            f"dice must be different positions from 0 to {len(s.dice) - 1}",
         )
     faces = tuple(s.dice[position] for position in chosen)
     worth = score(faces)
     if not worth:
-        raise Rejected("does_not_score", "each die that is set aside must score")
+        raise Rejected("does_not_score", "each die that you set aside must score")
     points = s.points + worth
     facts = {"seat": s.turn, "dice": faces, "worth": worth, "points": points}
     events = [Event("set_aside", facts)]

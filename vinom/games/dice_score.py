@@ -1,7 +1,7 @@
 """
-What dice are worth in Farkle.
+The value of dice in Farkle.
 
-A straight counts first, then three and more of a kind, then lone ones and fives.
+A straight counts first, then three or more of a kind, then single ones and fives.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-#: Faces and their worth; the first that is there counts.
+#: Faces and their value; the first straight found counts.
 _STRAIGHTS = (
     ((1, 2, 3, 4, 5, 6), 1500),
     ((1, 2, 3, 4, 5), 500),
@@ -21,10 +21,10 @@ _LONE = {1: 100, 5: 50}
 
 def score(dice: Sequence[int]) -> int:
     """
-    Count what some dice are worth together.
+    Count the value of some dice together.
 
     :param dice: faces, 1 to 6, in any order.
-    :returns: 0 if any of them does not score, or there are none.
+    :returns: points; 0 if any die does not score, or there are no dice.
     """
     counts = [dice.count(face) for face in range(7)]
     points = 0
@@ -37,7 +37,7 @@ def score(dice: Sequence[int]) -> int:
     for face in range(1, 7):
         count = counts[face]
         if count >= 3:
-            # Doubled for each die after the third.
+            # The value doubles with each die after the third.
             points += _THREE[face] << (count - 3)
         elif count and face not in _LONE:
             return 0
@@ -47,7 +47,7 @@ def score(dice: Sequence[int]) -> int:
 
 
 def choices(dice: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """List what may be set aside of a roll: its points, and which positions."""
+    """List which dice of a roll may be set aside: points, and their positions."""
     for count in range(1, len(dice) + 1):
         for positions in combinations(range(len(dice)), count):
             points = score([dice[position] for position in positions])
@@ -56,6 +56,6 @@ def choices(dice: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 
 def is_bust(dice: Sequence[int]) -> bool:
-    """Does nothing of a roll score?"""
-    # A straight holds a one or a five, so it needs no look of its own.
+    """Is this a roll without a score?"""
+    # Every straight contains a one or a five, so this covers straights too.
     return not any(face in _LONE or dice.count(face) >= 3 for face in dice)

@@ -1,10 +1,10 @@
 """
 Maze: collect more points than the others, then dance.
 
-Two to four players start in the corners of a perfect maze. Every cell holds
-1 point, about one in ten holds 5, and those sit nearer the centre; who enters
-a cell takes its points. The game is over when all are taken or time is up;
-the highest score wins, equal scores share, and the winners may dance.
+Two to four players start in the corners of a perfect maze. Every cell holds 1 point;
+about one in ten holds 5, and those are nearer the centre. A player who enters a cell
+takes its points. The game is over when all points are taken or time is up. The highest
+score wins, equal scores share the win, and the winners may dance.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Cell = tuple[int, int]
 
 class MazeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    The size of the maze, and how long it is open.
+    The size of the maze, and the time limit.
 
     :ivar rows: 2 to 64.
     :ivar cols: 2 to 64.
-    :ivar minutes: of match time, at most 30.
+    :ivar minutes: match time, at most 30.
     """
 
     rows: Annotated[int, Meta(ge=2, le=64)] = 10
@@ -47,9 +47,10 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True, tag="move"):
     """
     Go to the next cell.
 
-    :ivar from_: ``[row, col]`` where the mover believes to be; on the wire it
-        is called ``from``. Elsewhere the move is refused, so a delayed one
-        never applies twice.
+    :ivar direction: up, right, down or left.
+    :ivar from_: ``[row, col]`` where the player expects to be, called ``from`` on the
+        wire. A player who is elsewhere is refused, so a delayed move is never applied
+        twice.
     """
 
     direction: Direction
@@ -57,7 +58,7 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True, tag="move"):
 
 
 class Dance(Struct, frozen=True, forbid_unknown_fields=True, tag="dance"):
-    """Dance; for winners."""
+    """Dance; only winners may."""
 
 
 class MazeSetup(Struct, frozen=True):
@@ -79,13 +80,13 @@ class MazeSetup(Struct, frozen=True):
 
 class MazeView(Struct, frozen=True):
     """
-    What everybody sees.
+    What players and spectators see.
 
     :ivar at: ``[row, col]`` of each seat.
-    :ivar points: one digit per cell, row by row: what it still holds.
+    :ivar points: one digit per cell, row by row: the points it still holds.
     :ivar left: the sum of these.
-    :ivar winners: seats with the highest score, once it is over.
-    :ivar dancing: winners that dance.
+    :ivar winners: seats with the highest score, once the game is over.
+    :ivar dancing: the winners who dance.
     """
 
     at: tuple[Cell, ...]
@@ -99,7 +100,7 @@ class MazeView(Struct, frozen=True):
 
 @attrs.frozen
 class MazeState:
-    """A moment in a maze; the fields are those of the setup and the view."""
+    """A moment in a maze; the setup and the view describe the fields."""
 
     rows: int
     cols: int
@@ -126,7 +127,7 @@ class Maze(Game[MazeState, Move | Dance]):
     time_limit = 31 * 60.0
 
     def start(self, table: Table) -> MazeState:
-        """Carve the maze, deal the corners, strew the points."""
+        """Draw the maze, the corners and the points."""
         rows, cols = table.options.rows, table.options.cols
         walls, chance = carve(rows, cols, table.chance)
         starts, chance = deal_corners(rows, cols, len(table.seats), chance)
@@ -143,7 +144,7 @@ class Maze(Game[MazeState, Move | Dance]):
             points=points,
             left=left,
         )
-        # Four players in four cells leave nothing to collect.
+        # With four players in four cells there is nothing to collect.
         return state if left else _finish(state)
 
     def act(
@@ -155,7 +156,7 @@ class Maze(Game[MazeState, Move | Dance]):
         return self._dance(s, seat)
 
     def deadline(self, s: MazeState) -> float | None:
-        """The maze closes at its time."""
+        """End the game at its time."""
         return None if s.over else s.ends_at
 
     def advance(self, s: MazeState, now: float) -> MazeState:
@@ -167,11 +168,11 @@ class Maze(Game[MazeState, Move | Dance]):
         return MazeSetup(s.rows, s.cols, s.walls, s.starts, s.ends_at)
 
     def view(self, s: MazeState, audience: Hashable) -> MazeView:
-        """Show everything that changes; a maze has no secrets."""
+        """Show everything that changes; nothing in a maze is hidden."""
         return MazeView(s.at, s.scores, s.points, s.left, s.over, s.winners, s.dancing)
 
     def outcome(self, s: MazeState) -> Outcome | None:
-        """Rank by score; equal scores share a place."""
+        """Rank by score; equal scores share a rank."""
         if not s.over:
             return None
         ranks = sorted(set(s.scores), reverse=True)
@@ -184,7 +185,7 @@ class Maze(Game[MazeState, Move | Dance]):
     def bot(
         self, view: Any, seat: int, chance: Chance, setup: Any
     ) -> Move | Dance | None:
-        """Walk to the nearest points; dance if that was enough."""
+        """Walk to the nearest points; dance after a win."""
         if view["over"]:
             wins = seat in view["winners"] and seat not in view["dancing"]
             return Dance() if wins else None
@@ -203,7 +204,7 @@ class Maze(Game[MazeState, Move | Dance]):
             raise Rejected("not_there", f"you are at {list(s.at[seat])}")
         row, col = move.from_
         if not int(s.walls[row][col], 16) & BITS[move.direction]:
-            raise Rejected("wall", "a wall is there")
+            raise Rejected("wall", "there is a wall")
         down, right = STEPS[move.direction]
         row, col = row + down, col + right
         at = (*s.at[:seat], (row, col), *s.at[seat + 1 :])
@@ -223,9 +224,9 @@ class Maze(Game[MazeState, Move | Dance]):
 
     def _dance(self, s: MazeState, seat: int) -> MazeState | Step[MazeState]:
         if not s.over:
-            raise Rejected("not_over", "dance when it is over")
+            raise Rejected("not_over", "you can dance when the game is over")
         if seat not in s.winners:
-            raise Rejected("not_a_winner", "dancing is for winners")
+            raise Rejected("not_a_winner", "only winners may dance")
         if seat in s.dancing:
             return s
         dancing = tuple(sorted((*s.dancing, seat)))

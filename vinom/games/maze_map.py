@@ -1,5 +1,5 @@
 """
-The maze itself: where its passages, corners and points are.
+The maze itself: its passages, corners and points.
 
 Passages are carved by Wilson's algorithm, which draws each possible perfect
 maze equally often (D. Wilson, "Generating random spanning trees more quickly
@@ -31,10 +31,10 @@ BITS: dict[Direction, int] = {side: 1 << bit for bit, side in enumerate(DIRECTIO
 
 def carve(rows: int, cols: int, chance: Chance) -> tuple[tuple[str, ...], Chance]:
     """
-    Draw a perfect maze: one way, and only one, between any two cells.
+    Draw a perfect maze, with exactly one way between any two cells.
 
     :returns: one text per row, one hexadecimal digit per cell: the sum of the
-        open sides, up 1, right 2, down 4, left 8; and the chance left.
+        open sides, up 1, right 2, down 4, left 8; and the chance for the next draw.
     """
     size = rows * cols
     open_sides = [0] * size
@@ -44,12 +44,12 @@ def carve(rows: int, cols: int, chance: Chance) -> tuple[tuple[str, ...], Chance
     exit_of = [0] * size
     bits, left = 0, 0
     for start in range(size):
-        # Walk at random until the maze is met, remembering for each cell only
-        # the last exit: that erases the walk's loops.
+        # Walk at random until a cell of the maze, keeping only the last exit of each
+        # cell: this removes the loops of the walk.
         cell = start
         while not in_maze[cell]:
             if not left:
-                # 32 directions from one draw: drawing dominates otherwise.
+                # One draw gives 32 directions; one draw for each would be slow.
                 bits, chance = chance.draw()
                 left = 32
             side = bits & 3
@@ -64,7 +64,7 @@ def carve(rows: int, cols: int, chance: Chance) -> tuple[tuple[str, ...], Chance
             in_maze[cell] = 1
             side = exit_of[cell]
             beside = _beside(cell, side, rows, cols)
-            assert beside is not None  # only such exits were kept
+            assert beside is not None  # only exits that lead to a cell are kept
             open_sides[cell] |= 1 << side
             open_sides[beside] |= 1 << (side + 2) % 4
             cell = beside
@@ -73,7 +73,7 @@ def carve(rows: int, cols: int, chance: Chance) -> tuple[tuple[str, ...], Chance
 
 
 def _beside(cell: int, side: int, rows: int, cols: int) -> int | None:
-    """Find the cell on one side; ``None`` is outside."""
+    """Find the cell on one side; ``None`` if there is none."""
     if side == 0:
         return cell - cols if cell >= cols else None
     if side == 1:
@@ -101,9 +101,9 @@ def strew(
     """
     Draw the points: every cell 1, one in ten 5, start cells 0.
 
-    A cell that holds 5 is the one nearest to the centre of two drawn.
+    For each 5 two cells are drawn, and the one nearer to the centre holds it.
 
-    :returns: one digit per cell, row by row; and the chance left.
+    :returns: one digit per cell, row by row; and the chance for the next draw.
     """
     digits = ["1"] * (rows * cols)
     for row, col in starts:
@@ -118,7 +118,7 @@ def strew(
 
 
 def _off_centre(cell: int, rows: int, cols: int) -> int:
-    """Measure the distance from the centre, both axes scaled to the same."""
+    """Measure the distance from the centre, with both axes scaled to equal length."""
     row, col = divmod(cell, cols)
     down, right = abs(2 * row - rows + 1) * cols, abs(2 * col - cols + 1) * rows
     return down * down + right * right
@@ -144,7 +144,8 @@ def way_to_points(
     walls: tuple[str, ...], points: str, start: int, chance: Chance
 ) -> Direction | None:
     """
-    Choose the first step to a nearest cell with points, the richest of these.
+    Choose the first step towards the nearest cell with points; at equal distance, the
+    one with the most.
 
     :param points: one digit per cell, row by row.
     :param start: a cell's number, row by row.

@@ -1,13 +1,13 @@
 """
 Old maid: draw cards from your neighbour, lay pairs, do not keep the last queen.
 
-A queen is taken out of 52 cards and the rest is dealt; pairs are laid at once.
-On a turn one draws a card, unseen, from the player before, who has shuffled,
-and lays the pair if it makes one. Who has no cards is safe; the one who is left
-with the odd queen has lost.
+One queen is removed from 52 cards and the rest is dealt; pairs are laid at once. On a
+turn a player draws a hidden card from the player before, who has shuffled, and lays it
+if it makes a pair. A player without cards is safe; the player who is left with the odd
+queen loses.
 
-It shows how a game hides things: each seat is an audience of its own, and its
-view is the only one that ever holds its hand.
+It is an example of hidden information: each seat is an audience of its own, and no
+other view ever contains its hand.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Phase = Literal["playing", "over"]
 
 class MaidOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How patient the table is.
+    The time for each draw.
 
-    :ivar turn_seconds: how long a player may think about a draw.
+    :ivar turn_seconds: time for each draw.
     """
 
     turn_seconds: Annotated[float, Meta(ge=3, le=600)] = 20.0
@@ -54,14 +54,14 @@ class MaidView(Struct, frozen=True):
     """
     What one seat sees; spectators have no hand.
 
-    :ivar turn: who draws.
-    :ivar source: from whom.
-    :ivar due: match time at which the player's patience is over, seconds.
-    :ivar counts: how many cards each seat holds.
-    :ivar pairs: how many pairs each seat has laid.
+    :ivar turn: the seat that draws.
+    :ivar source: the seat from which it draws.
+    :ivar due: match time at which a card is drawn for a slow player, seconds.
+    :ivar counts: number of cards of each seat.
+    :ivar pairs: number of pairs that each seat has laid.
     :ivar hand: the seat's own cards, such as "QH".
-    :ivar safe: seats without cards, those who were first safe first; who were
-        so at the same time are together.
+    :ivar safe: seats without cards, in the order in which they were safe; seats that
+        were safe at the same time are together.
     :ivar loser: the seat that kept the queen, or the last that left.
     :ivar gone: seats that were given up.
     :ivar rematch: seats that ask for another round.
@@ -84,7 +84,7 @@ class MaidView(Struct, frozen=True):
 @attrs.frozen
 class MaidState:
     """
-    A moment of a game; the fields are those of the view, for all seats.
+    A moment of a game; the view describes the fields, which are for all seats here.
 
     :ivar quitters: seats that left while they held cards.
     """
@@ -116,7 +116,7 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
     time_limit = 2 * 3600.0
 
     def start(self, table: Table) -> Step[MaidState]:
-        """Deal, and lay the pairs."""
+        """Deal the cards, and lay the pairs."""
         players = tuple(range(len(table.seats)))
         return _deal(table.options.turn_seconds, table.chance, players, (), 1, 0.0)
 
@@ -129,25 +129,28 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
         ensure_turn(seat, None if s.phase == "over" else s.turn)
         count = len(s.hands[s.source])
         if action.position >= count:
-            raise Rejected("no_such_card", f"seat {s.source} holds {count} cards")
+            raise Rejected(
+                "no_such_card",
+                f"choose 0 to {count - 1}: seat {s.source} holds {count} cards",
+            )
         return Step(*_draw(s, action.position, now))
 
     def deadline(self, s: MaidState) -> float | None:
-        """A player's patience ends."""
+        """Draw for a player who is too slow."""
         return None if s.phase == "over" else s.due
 
     def advance(self, s: MaidState, now: float) -> Step[MaidState]:
-        """Draw some card for a silent player."""
+        """Draw a random card for a player who is too slow."""
         position, chance = s.chance.below(len(s.hands[s.source]))
         slow = Event("timed_out", {"seat": s.turn})
         after, events = _draw(attrs.evolve(s, chance=chance), position, now)
         return Step(after, (slow, *events))
 
     def left(self, s: MaidState, seat: int, now: float) -> MaidState | Step[MaidState]:
-        """Deal a leaver's cards to the others; of two, the other has won."""
+        """Deal a leaving player's cards to the others; of two, the other wins."""
         s = attrs.evolve(s, gone=(*s.gone, seat))
         if s.phase == "over":
-            # Those who stay may have waited for this one.
+            # The remaining players may have been waiting for this one.
             return _again(s, now) if is_agreed(s.rematch, _here(s)) else s
         if not s.hands[seat]:
             return s
@@ -155,11 +158,11 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
         return Step(*_deal_on(s, seat, now))
 
     def audience(self, s: MaidState, seat: int | None) -> Hashable:
-        """Each seat is an audience of its own."""
+        """Make each seat an audience of its own."""
         return seat
 
     def view(self, s: MaidState, audience: Hashable) -> MaidView:
-        """Show how many cards everybody has, and a seat its own."""
+        """Show the number of cards of all seats, and a seat its own cards."""
         return MaidView(
             round=s.round,
             phase=s.phase,
@@ -176,7 +179,7 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
         )
 
     def outcome(self, s: MaidState) -> Outcome | None:
-        """Who was safe first; then the loser, then who had left before the end."""
+        """Rank by who was safe first; then the loser, then players who left early."""
         if s.loser is None:
             return None
         before = tuple((seat,) for seat in reversed(s.quitters) if seat != s.loser)
@@ -185,7 +188,7 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
     def bot(
         self, view: Any, seat: int, chance: Chance, setup: Any
     ) -> Draw | Rematch | None:
-        """Draw any card."""
+        """Draw a random card."""
         if view["phase"] == "over":
             return agree(view["rematch"], seat)
         if view["turn"] != seat:
@@ -201,7 +204,7 @@ def _deal(
     number: int,
     now: float,
 ) -> Step[MaidState]:
-    """Deal a round to *players*; *gone* have seats but no cards."""
+    """Deal a round to *players*; seats that are *gone* get no cards."""
     deck, chance = chance.shuffled(DECK)
     first, chance = chance.below(len(players))
     count = len(players) + len(gone)
@@ -212,7 +215,7 @@ def _deal(
     for index, seat in enumerate(players):
         s, pairs = _take(s, seat, deck[index :: len(players)])
         laid.append({"seat": seat, "cards": pairs})
-    # Safe by the deal alone is possible, if hardly ever.
+    # The deal alone can make a player safe, though this is very rare.
     empty = tuple(seat for seat in players if not s.hands[seat])
     s = attrs.evolve(s, safe=(empty,) if empty else ())
     s, events = _go_on(s, players[first], now)
@@ -221,7 +224,7 @@ def _deal(
 
 
 def _take(s: MaidState, seat: int, cards: Hand) -> tuple[MaidState, Hand]:
-    """Give cards to a seat and lay the pairs that they make."""
+    """Give cards to a seat, and lay the pairs that they make."""
     hand: list[str] = list(s.hands[seat])
     laid: list[str] = []
     for card in cards:
@@ -249,7 +252,7 @@ def _draw(
     card = theirs[position]
     s = _with_hand(s, source, (*theirs[:position], *theirs[position + 1 :]))
     s, laid = _take(s, seat, (card,))
-    # Everybody sees from where a card went; only two may know which it was.
+    # Everybody sees where the card came from; only two players may know which it is.
     events = [
         Event("drew", {"seat": seat, "source": source, "position": position}),
         Event("drew_card", {"card": card}, to=seat),
@@ -273,14 +276,14 @@ def _save_empty(
 
 
 def _go_on(s: MaidState, start: int, now: float) -> tuple[MaidState, tuple[Event, ...]]:
-    """Let the first with cards from *start* on draw next, or end the round."""
+    """Let the first seat with cards, from *start* on, draw next, or end the round."""
     holders = sum(map(bool, s.hands))
     turn = start if s.hands[start] else _next_with_cards(s, start, 1)
     if holders == 1:
-        # The odd queen never finds its match, so somebody always holds cards.
+        # The odd queen has no pair, so one player always holds cards.
         return _lose(s, turn)
     source = _next_with_cards(s, turn, -1)
-    # In a known order a card that was just drawn could be followed.
+    # In a known order, players could follow the card that was drawn last.
     hand, chance = s.chance.shuffled(s.hands[source])
     s = attrs.evolve(
         _with_hand(s, source, hand),
@@ -308,7 +311,7 @@ def _lose(s: MaidState, loser: int) -> tuple[MaidState, tuple[Event, ...]]:
 def _deal_on(
     s: MaidState, leaver: int, now: float
 ) -> tuple[MaidState, tuple[Event, ...]]:
-    """Deal a leaver's cards to the others who play."""
+    """Deal the cards of a player who left to the others who still hold cards."""
     others = [
         (leaver + step) % len(s.hands)
         for step in range(1, len(s.hands))
@@ -332,7 +335,7 @@ def _deal_on(
         if laid:
             events.append(Event("laid", {"seat": seat, "cards": laid}))
     s, more = _save_empty(s, tuple(others))
-    # The turn stays where it was if it can, and its time begins anew.
+    # The same seat draws, if it still has cards, and its time starts again.
     s, end = _go_on(s, s.turn, now)
     return s, (*events, *more, *end)
 

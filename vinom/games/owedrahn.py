@@ -1,10 +1,10 @@
 """
-Owe drahn: whoever takes the shared total above 15 is out; the last one wins.
+Owe drahn: a player who takes the shared total above 15 is out; the last player wins.
 
-On a turn one rolls a die, which adds to the total (a 3 adds nothing), or gives
-a life, which makes the total 0 and lets one choose who is next. Each loser
-pays the winner the stake, and side bets are paid by who is out first. Then the
-table resets for the next round; balances last as long as the room.
+On a turn a player rolls a die, which adds to the total (a 3 adds nothing), or gives a
+life, which resets the total to 0 and lets the player choose who is next. Each loser
+pays the winner the stake; a side bet is paid by the player who is out first. Then the
+table resets for the next round. Balances last as long as the room.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from vinom.games.owedrahn_table import (
     with_place,
 )
 
-#: A total above it is out.
+#: A player who takes the total above this is out.
 LIMIT = 15
 #: The face that adds nothing.
 _NOTHING = 3
-#: The table resets so long after the end of a round, seconds.
+#: Time from the end of a round until the table resets, seconds.
 RESET_SECONDS = 5.0
-#: The bot gives a life when it faces this total or more: half the faces are out.
+#: At this total or more the bot gives a life: half of the die's faces would lose.
 _TOO_MUCH = 12
 
 
@@ -53,12 +53,12 @@ class OweDrahn(Game[DrahnState, Action]):
     options = DrahnOptions
     seats = (2, 16)
     late_join = True
-    # Longer than the table needs to reset.
+    # More than RESET_SECONDS.
     linger = 10.0
     time_limit = 8 * 3600.0
 
     def start(self, table: Table) -> DrahnState:
-        """Lay the table; nobody is ready."""
+        """Set up the table; nobody is ready yet."""
         options = table.options
         return DrahnState(
             lives=options.lives,
@@ -74,7 +74,7 @@ class OweDrahn(Game[DrahnState, Action]):
     def act(
         self, s: DrahnState, seat: int, action: Action, now: float
     ) -> DrahnState | Step[DrahnState]:
-        """Play, or settle before the start what is played for."""
+        """Play; before the start, set the stake and make bets."""
         match action:
             case Ready():
                 return _step(s, _ready(s, seat, action.ready, now))
@@ -86,15 +86,15 @@ class OweDrahn(Game[DrahnState, Action]):
                 return _step(s, bet(s, seat, action))
 
     def deadline(self, s: DrahnState) -> float | None:
-        """Patience ends, a round begins, or the table resets."""
+        """End a turn, begin a round, or reset the table."""
         return s.due
 
     def advance(self, s: DrahnState, now: float) -> DrahnState | Step[DrahnState]:
         """
-        Go on without who is silent.
+        Continue without a player who is too slow.
 
-        A player who does not roll has the die rolled for it; one who does not
-        choose leaves it to the order; one who is not ready watches.
+        The die is rolled for a player who does not roll; a player who does not choose
+        is followed by the next in order; a player who is not ready watches.
         """
         if s.phase == "over":
             return _step(s, _reset(s))
@@ -110,11 +110,11 @@ class OweDrahn(Game[DrahnState, Action]):
     def joined(
         self, s: DrahnState, seat: int, now: float, newcomer: Seat
     ) -> DrahnState | Step[DrahnState]:
-        """A newcomer waits with the others, or watches until the next round."""
+        """Let a newcomer wait with the others, or watch until the next round."""
         if seat == len(s.places):
             s = attrs.evolve(s, places=(*s.places, Place()))
         else:
-            # Who sat here before keeps what is owed to and by it.
+            # The seat's former player keeps a balance, and still owes the stake.
             owes = s.phase == "playing" and seat in s.out
             s = attrs.evolve(
                 s,
@@ -130,7 +130,7 @@ class OweDrahn(Game[DrahnState, Action]):
     def left(
         self, s: DrahnState, seat: int, now: float
     ) -> DrahnState | Step[DrahnState]:
-        """A leaver is out, and takes the balance along."""
+        """Put a player who leaves out of the round; the balance leaves too."""
         before = s
         events: tuple[Event, ...] = ()
         is_playing = s.phase == "playing" and s.places[seat].status == "alive"
@@ -150,18 +150,18 @@ class OweDrahn(Game[DrahnState, Action]):
         return DrahnSetup(s.lives, LIMIT, s.turn_seconds, s.ready_seconds)
 
     def view(self, s: DrahnState, audience: Hashable) -> DrahnView:
-        """Show all but chance."""
+        """Show everything except the chance."""
         return show(s)
 
     def outcome(self, s: DrahnState) -> Outcome | None:
-        """The last one alive, then who was out last, and so on."""
+        """Rank the last player alive first, then the last one out, and so on."""
         if s.winner is None:
             return None
         places = ((s.winner,), *((seat,) for seat in reversed(s.out)))
         return Outcome(s.round, places, tuple(place.balance for place in s.places))
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
-        """Be ready, decline bets, roll, and give a life where half the faces lose."""
+        """Be ready, decline bets, roll; give a life if half of the faces would lose."""
         if view["phase"] == "waiting":
             for one in view["bets"]:
                 if one["to"] == seat and not one["agreed"]:
@@ -190,7 +190,7 @@ def _step(before: DrahnState, happened: Happened) -> DrahnState | Step[DrahnStat
 
 def _ready(s: DrahnState, seat: int, is_ready: bool, now: float) -> Happened:
     if s.phase != "waiting":
-        raise Rejected("not_waiting", "be ready when the table has reset")
+        raise Rejected("not_waiting", "wait until the table has reset")
     if s.places[seat].ready == is_ready:
         return s, ()
     return _wait(with_place(s, seat, ready=is_ready), now)
@@ -198,19 +198,19 @@ def _ready(s: DrahnState, seat: int, is_ready: bool, now: float) -> Happened:
 
 def _set_stake(s: DrahnState, seat: int, stake: int) -> Happened:
     if seat != s.host:
-        raise Rejected("not_host", f"the host, seat {s.host}, sets the stake")
+        raise Rejected("not_host", f"only the host, seat {s.host}, can set the stake")
     if s.phase != "waiting":
-        raise Rejected("not_waiting", "the stake is set before the start")
+        raise Rejected("not_waiting", "the stake can only be set before the start")
     if stake == s.stake:
         return s, ()
-    # Nobody plays for what they have not seen.
+    # Nobody should play for a stake they have not seen.
     places = tuple(attrs.evolve(place, ready=False) for place in s.places)
     s = attrs.evolve(s, stake=stake, places=places, due=None)
     return s, (Event("stake_set", {"stake": stake}),)
 
 
 def _wait(s: DrahnState, now: float) -> Happened:
-    """Begin if everybody is ready, or see how long to wait for the others."""
+    """Begin if all players are ready, or set how long to wait for the others."""
     if s.phase != "waiting":
         return s, ()
     ready = sum(s.places[seat].ready for seat in s.order)
@@ -224,7 +224,7 @@ def _wait(s: DrahnState, now: float) -> Happened:
 
 
 def _begin(s: DrahnState, now: float) -> Happened:
-    """Begin a round with all who are ready."""
+    """Begin a round with all players who are ready."""
     players = tuple(seat for seat in s.order if s.places[seat].ready)
     for seat in players:
         s = with_place(s, seat, status="alive", lives=s.lives)
@@ -243,7 +243,7 @@ def _begin(s: DrahnState, now: float) -> Happened:
 
 
 def _reset(s: DrahnState) -> Happened:
-    """Clear the table for the next round; balances and the stake stay."""
+    """Clear the table for the next round; keep balances and the stake."""
     s = attrs.evolve(
         s,
         phase="waiting",
@@ -272,22 +272,24 @@ def _play(
     s: DrahnState, seat: int, action: Roll | LoseLife | ChooseNext, now: float
 ) -> Happened:
     if s.phase != "playing":
-        raise Rejected("not_playing", "no round is played")
+        raise Rejected("not_playing", "no round is being played")
     if seat != s.turn:
         raise Rejected("not_your_turn", "wait for your turn")
     if isinstance(action, ChooseNext):
         if not s.choosing:
-            raise Rejected("not_choosing", "choose when you have given a life")
+            raise Rejected("not_choosing", "you can choose after giving a life")
         if action.seat not in alive(s):
-            raise Rejected("not_living", f"choose one of {list(alive(s))}")
+            raise Rejected(
+                "not_living", f"choose a player who is alive, one of {list(alive(s))}"
+            )
         return _choose(s, seat, action.seat, now)
     if s.choosing:
-        raise Rejected("must_choose", "choose who is next")
+        raise Rejected("must_choose", "choose who is next first")
     if isinstance(action, Roll):
         return _roll(s, seat, now)
     lives = s.places[seat].lives - 1
     if not lives:
-        raise Rejected("last_life", "the last life cannot be given")
+        raise Rejected("last_life", "you cannot give your last life")
     s = with_place(s, seat, lives=lives)
     s = attrs.evolve(s, total=0, choosing=True, due=now + s.turn_seconds)
     return s, (Event("lost_life", {"seat": seat, "lives": lives}),)
@@ -314,14 +316,14 @@ def _roll(s: DrahnState, seat: int, now: float) -> Happened:
 
 
 def _next_after(s: DrahnState, seat: int) -> int:
-    """Find the next living player in join order."""
+    """Find the next player alive, in join order."""
     at = s.order.index(seat)
     around = (*s.order[at + 1 :], *s.order[: at + 1])
     return next(one for one in around if s.places[one].status == "alive")
 
 
 def _put_out(s: DrahnState, seat: int, why: str, now: float) -> Happened:
-    """Put one out, who pays its bets; on its turn the total goes with it."""
+    """Put a player out, who pays bets; on the player's turn the total resets."""
     s = with_place(s, seat, status="out", lives=0)
     s, paid = settle_bets(attrs.evolve(s, out=(*s.out, seat)), seat)
     events = (Event("out", {"seat": seat, "why": why}), *paid)

@@ -1,8 +1,8 @@
 """
 The money of owe drahn: stakes and side bets.
 
-What one gets another pays, in the same step: all balances, and what was taken
-along by leavers, always add up to nothing.
+What one player gets another pays in the same step, so all balances, with those of
+players who left, always add up to 0.
 """
 
 from __future__ import annotations
@@ -22,55 +22,57 @@ from vinom.games.owedrahn_table import (
     with_place,
 )
 
-#: Bets that one player may have offered at a time, answered or not.
+#: Most bets that one player may have offered at a time, answered or not.
 MOST_BETS = 2
 
 
 def bet(s: DrahnState, seat: int, action: Betting) -> Happened:
     """
-    Offer, take or take back a bet, before the start.
+    Offer, answer or cancel a bet, before the start.
 
     :raises Rejected: the rules forbid it.
     """
     if s.phase != "waiting":
-        raise Rejected("too_late", "side bets are made before the start")
+        raise Rejected("too_late", "side bets can only be made before the start")
     if isinstance(action, ProposeBet):
         return _propose(s, seat, action)
     found = next((one for one in s.bets if one.id == action.bet), None)
     if found is None or found.agreed:
-        raise Rejected("no_such_bet", f"no bet {action.bet} waits for an answer")
+        raise Rejected("no_such_bet", f"no bet {action.bet} is waiting for an answer")
     owner = found.by if isinstance(action, CancelBet) else found.to
     if seat != owner:
-        raise Rejected("not_yours", f"bet {found.id} is for seat {owner} to answer")
+        raise Rejected(
+            "not_yours", f"only seat {owner} can do this with bet {found.id}"
+        )
     match action:
         case AcceptBet():
             agreed = attrs.evolve(found, agreed=True)
             bets = tuple(agreed if one is found else one for one in s.bets)
-            return attrs.evolve(s, bets=bets), (_told("bet_accepted", found),)
+            return attrs.evolve(s, bets=bets), (_bet_event("bet_accepted", found),)
         case DeclineBet():
-            return _without(s, (found,)), (_told("bet_declined", found),)
+            return _without(s, (found,)), (_bet_event("bet_declined", found),)
         case CancelBet():
-            return _without(s, (found,)), (_told("bet_cancelled", found),)
+            return _without(s, (found,)), (_bet_event("bet_cancelled", found),)
 
 
 def _propose(s: DrahnState, seat: int, action: ProposeBet) -> Happened:
     if action.to not in s.order:
-        raise Rejected("not_here", f"nobody sits on seat {action.to}")
+        raise Rejected("not_here", f"seat {action.to} has no player")
     if action.to == seat:
-        raise Rejected("with_yourself", "a bet is between two players")
+        raise Rejected("with_yourself", "you cannot bet with yourself")
     if sum(one.by == seat for one in s.bets) >= MOST_BETS:
         raise Rejected("too_many_bets", f"you have offered {MOST_BETS} bets already")
     offered = Bet(s.next_bet, seat, action.to, action.amount)
     s = attrs.evolve(s, bets=(*s.bets, offered), next_bet=s.next_bet + 1)
-    return s, (_told("bet_proposed", offered),)
+    return s, (_bet_event("bet_proposed", offered),)
 
 
 def void_bets(s: DrahnState, *, without: int | None = None) -> Happened:
     """
     Drop bets that nobody can win.
 
-    :param without: a seat that has left; if there is none, a round has begun,
-        and what stays are agreed bets between two who play.
+    :param without: a seat that has left. Without one a round begins: only agreed bets
+        between two of its players stay.
     """
     if without is not None:
         void = [one for one in s.bets if without in (one.by, one.to)]
@@ -83,11 +85,11 @@ def void_bets(s: DrahnState, *, without: int | None = None) -> Happened:
         ]
     if not void:
         return s, ()
-    return _without(s, tuple(void)), tuple(_told("bet_void", one) for one in void)
+    return _without(s, tuple(void)), tuple(_bet_event("bet_void", one) for one in void)
 
 
 def settle_bets(s: DrahnState, loser: int) -> Happened:
-    """Let one who is out pay the bets with those who are not."""
+    """Let a player who is out pay the bets with players who are not."""
     mine = tuple(one for one in s.bets if loser in (one.by, one.to))
     events = []
     for one in mine:
@@ -99,7 +101,7 @@ def settle_bets(s: DrahnState, loser: int) -> Happened:
 
 
 def pay_stakes(s: DrahnState, winner: int) -> Happened:
-    """Let each loser of the round pay the winner, leavers too."""
+    """Let each loser of the round pay the winner, also those who have left."""
     if not s.stake:
         return s, ()
     for loser in s.out:
@@ -120,6 +122,6 @@ def _without(s: DrahnState, bets: tuple[Bet, ...]) -> DrahnState:
     return attrs.evolve(s, bets=tuple(one for one in s.bets if one not in bets))
 
 
-def _told(kind: str, one: Bet) -> Event:
+def _bet_event(kind: str, one: Bet) -> Event:
     facts = {"bet": one.id, "by": one.by, "to": one.to, "amount": one.amount}
     return Event(kind, facts)

@@ -1,4 +1,4 @@
-"""The table of owe drahn: what it holds, what players may ask, what they see."""
+"""The actions, views, options and state of owe drahn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from vinom.game import Chance, Event
 
-#: Most that a stake or a bet may be.
+#: Highest stake or bet.
 MOST_MONEY = 1000
 
 Phase = Literal["waiting", "playing", "over"]
@@ -20,13 +20,13 @@ Number = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 
 class DrahnOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    How a table is laid.
+    Lives, stake, and the time for each turn.
 
     :ivar lives: of each player, at the start of a round.
-    :ivar stake: what each loser pays to the winner, until the host changes it.
-    :ivar turn_seconds: how long a player may think about each action.
-    :ivar ready_seconds: how long a round waits, once two are ready, for the
-        others; who is not ready then watches.
+    :ivar stake: what each loser pays the winner, until the host changes it.
+    :ivar turn_seconds: time for each action.
+    :ivar ready_seconds: once two players are ready, how long the round waits for the
+        others; a player who is not ready then watches.
     """
 
     lives: Annotated[int, Meta(ge=1, le=20)] = 6
@@ -36,13 +36,13 @@ class DrahnOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ready(Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
-    """Be ready for the next round, or no longer."""
+    """Be ready for the next round, or stop being ready."""
 
     ready: bool = True
 
 
 class SetStake(Struct, frozen=True, forbid_unknown_fields=True, tag="set_stake"):
-    """Change the main stake; for the host, before the start."""
+    """Change the main stake; only the host may, before the start."""
 
     stake: Annotated[int, Meta(ge=0, le=MOST_MONEY)]
 
@@ -56,7 +56,7 @@ class LoseLife(Struct, frozen=True, forbid_unknown_fields=True, tag="lose_life")
 
 
 class ChooseNext(Struct, frozen=True, forbid_unknown_fields=True, tag="choose_next"):
-    """Name who is next; for who has just given a life."""
+    """Choose who is next, after giving a life."""
 
     seat: Number
 
@@ -69,19 +69,19 @@ class ProposeBet(Struct, frozen=True, forbid_unknown_fields=True, tag="propose_b
 
 
 class AcceptBet(Struct, frozen=True, forbid_unknown_fields=True, tag="accept_bet"):
-    """Agree to a bet that one was offered."""
+    """Agree to a bet that you were offered."""
 
     bet: Number
 
 
 class DeclineBet(Struct, frozen=True, forbid_unknown_fields=True, tag="decline_bet"):
-    """Say no to a bet that one was offered."""
+    """Decline a bet that you were offered."""
 
     bet: Number
 
 
 class CancelBet(Struct, frozen=True, forbid_unknown_fields=True, tag="cancel_bet"):
-    """Take an offer back that nobody has answered."""
+    """Cancel your offer of a bet, while it has no answer."""
 
     bet: Number
 
@@ -94,7 +94,7 @@ class DrahnSetup(Struct, frozen=True):
     """
     What never changes.
 
-    :ivar limit: a total above it is out.
+    :ivar limit: a player who takes the total above this is out.
     """
 
     lives: int
@@ -107,9 +107,10 @@ class BetView(Struct, frozen=True):
     """
     One side bet.
 
-    :ivar id: counted from 1, in this room.
-    :ivar by: the seat that offers it.
-    :ivar to: the seat that is asked.
+    :ivar id: counted from 1 in this room.
+    :ivar by: the seat that offered it.
+    :ivar to: the seat that was asked.
+    :ivar agreed: has it been accepted?
     """
 
     id: int
@@ -121,16 +122,16 @@ class BetView(Struct, frozen=True):
 
 class DrahnView(Struct, frozen=True):
     """
-    What everybody sees.
+    What players and spectators see.
 
-    :ivar round: of the latest that began; 0 before the first.
-    :ivar turn: who plays; ``None`` unless a round is played.
-    :ivar choosing: must this player name who is next?
+    :ivar round: number of the latest round that began; 0 before the first.
+    :ivar turn: the seat whose turn it is; ``None`` unless a round is being played.
+    :ivar choosing: must this player choose who is next?
     :ivar due: match time at which something happens by itself, seconds: the
-        player's patience ends, the round begins, or the table resets.
-    :ivar order: the seats in the order of their joining, without leavers.
-    :ivar ready: for each seat; what is listed so are the next four, too.
-    :ivar departed: the balance of leavers whose seat was taken by others.
+        turn ends, the round begins, or the table resets.
+    :ivar order: the seats in join order, without players who left.
+    :ivar ready: by seat, like ``status``, ``lives`` and ``balances``.
+    :ivar departed: total balance of players who left and whose seats others have taken.
     """
 
     phase: Phase
@@ -167,7 +168,7 @@ class Place:
 
 @attrs.frozen
 class Bet:
-    """A side bet; the fields are those of its view."""
+    """A side bet; `BetView` describes the fields."""
 
     id: int
     by: int
@@ -179,13 +180,13 @@ class Bet:
 @attrs.frozen
 class DrahnState:
     """
-    A moment at the table; fields that a view shows mean what they mean there.
+    A moment at the table; fields that are also in a view are described there.
 
     :ivar lives: of each player, at the start of a round.
-    :ivar next_bet: the next bet's id.
-    :ivar out: who is out in this round, the first first.
-    :ivar debtors: leavers of this round whose seat was taken by others, and who
-        pay the stake all the same.
+    :ivar next_bet: id of the next bet.
+    :ivar out: the seats that are out in this round, in order.
+    :ivar debtors: number of players who left in this round and whose seats others have
+        taken; they still pay the stake.
     """
 
     lives: int
@@ -220,12 +221,12 @@ def with_place(s: DrahnState, seat: int, **changes: Any) -> DrahnState:
 
 
 def alive(s: DrahnState) -> tuple[int, ...]:
-    """Name the living, in join order."""
+    """List the players who are alive, in join order."""
     return tuple(seat for seat in s.order if s.places[seat].status == "alive")
 
 
 def show(s: DrahnState) -> DrahnView:
-    """Show all but chance."""
+    """Show everything except the chance."""
     return DrahnView(
         phase=s.phase,
         round=s.round,

@@ -1,8 +1,8 @@
 """
-Room echo: everyone's latest position, sent to everyone. For measuring.
+Room echo: every player's latest position, sent to all players. For measurements.
 
-It has the least rules a game can have, so what a measurement shows is the
-server. It never ends by itself.
+It has almost no rules, so a measurement shows the cost of the server. It never ends by
+itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Place(Struct, frozen=True, gc=False):
     """
     Where a player is.
 
-    :ivar q: its own number for this input.
+    :ivar q: the player's own number for this input.
     """
 
     x: int
@@ -33,7 +33,8 @@ class EchoState(Struct, frozen=True):
     """
     The latest input of each seat.
 
-    :ivar v: inputs so far.
+    :ivar v: number of inputs so far.
+    :ivar p: the latest input, by seat.
     """
 
     v: int
@@ -41,7 +42,7 @@ class EchoState(Struct, frozen=True):
 
 
 class RoomEcho(Game[EchoState, Place]):
-    """The rules: whatever you say."""
+    """The rules: keep each player's latest position."""
 
     name = "roomecho"
     actions = Place
@@ -50,11 +51,11 @@ class RoomEcho(Game[EchoState, Place]):
     time_limit = 30 * 24 * 3600.0
 
     def start(self, table: Table) -> EchoState:
-        """Begin with nobody anywhere."""
+        """Begin without positions."""
         return EchoState(0, (None,) * len(table.seats))
 
     def act(self, s: EchoState, seat: int, action: Place, now: float) -> EchoState:
-        """Keep it."""
+        """Keep the position."""
         p = s.p
         return EchoState(s.v + 1, (*p[:seat], action, *p[seat + 1 :]))
 
@@ -70,7 +71,7 @@ class RoomEcho(Game[EchoState, Place]):
         }
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Place:
-        """Go anywhere, counting."""
+        """Choose a random position, with the next number."""
         bits, _ = chance.draw()
         last = view["p"].get(str(seat))
         return Place(

@@ -1,7 +1,7 @@
 """
-Turns and rounds: what games ask alike in which one plays after the other.
+Turns and rounds: what turn-based games have in common.
 
-A round ends, whoever is still here may ask for another, and it begins when all of
+After a round each player who is still here may ask for another; it begins once all of
 them have. See the manual's page about writing a game.
 """
 
@@ -20,9 +20,10 @@ class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
 
 def ensure_turn(seat: int, turn: int | None) -> None:
     """
-    Let only the one act whose turn it is.
+    Check that it is this seat's turn.
 
-    :param turn: whose; ``None`` when the round is over.
+    :param seat: that wants to act.
+    :param turn: the seat whose turn it is; ``None`` when the round is over.
     :raises Rejected: "round_over" or "not_your_turn".
     """
     if turn is None:
@@ -37,13 +38,15 @@ def ask_again(
     """
     Note that a seat wants another round.
 
-    :param asked: who did before.
+    :param seat: that asks.
+    :param asked: seats that have asked before.
     :param here: the seats whose players have not left for good.
-    :returns: who has asked by now, in order; *asked* itself if nothing is new.
-    :raises Rejected: "round_runs", or "alone" when nobody else is here.
+    :param is_over: is the round over?
+    :returns: the seats that have asked, in order; *asked* itself if *seat* is in it.
+    :raises Rejected: "round_runs", or "alone" if all other players have left.
     """
     if not is_over:
-        raise Rejected("round_runs", "this round is not over")
+        raise Rejected("round_runs", "this round is not over yet")
     if len(here) < 2:
         raise Rejected("alone", "the others have left")
     return asked if seat in asked else tuple(sorted((*asked, seat)))
@@ -51,13 +54,13 @@ def ask_again(
 
 def is_agreed(asked: Collection[int], here: Collection[int]) -> bool:
     """
-    Tell whether another round begins: all who are here want it, and are enough.
+    Does another round begin? It does once all players who are here, at least two, ask.
 
-    Ask this when somebody has asked, and when somebody has left.
+    Check this whenever a player has asked, and whenever one has left.
     """
     return len(here) > 1 and set(here) <= set(asked)
 
 
 def agree(asked: Sequence[int], seat: int) -> Rematch | None:
-    """Have a bot take every rematch, and ask for none."""
+    """Have a bot agree to every rematch, and never ask first."""
     return Rematch() if asked and seat not in asked else None

@@ -1,9 +1,9 @@
 """
 Tic-tac-toe: two players, nine cells, three in a row.
 
-Who is silent for half a minute on its turn loses the round; who leaves loses it at
-once. After a round either may ask for another, which begins when both have; the
-starter of each round is drawn anew.
+A player who does not move within half a minute loses the round, and so does a player
+who leaves. After a round either player may ask for another, which begins when both have
+asked; the player who starts is drawn for each round.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 #: Time for one move, seconds.
 TURN_SECONDS = 30.0
-#: How long both may think about another round, seconds.
+#: Time to ask for another round, seconds.
 LINGER_SECONDS = 120.0
 
 _Cell = Annotated[int, Meta(ge=0, le=2)]
 
-#: The eight rows of three cells; a cell is ``3 * row + column``.
+#: The eight lines of three cells; a cell is ``3 * row + column``.
 LINES = (
     *((0, 1, 2), (3, 4, 5), (6, 7, 8)),
     *((0, 3, 6), (1, 4, 7), (2, 5, 8)),
@@ -36,7 +36,7 @@ _EMPTY: tuple[int | None, ...] = (None,) * 9
 
 
 class Place(Struct, frozen=True, forbid_unknown_fields=True, tag="place"):
-    """Put your mark on a free cell."""
+    """Put your mark in a free cell."""
 
     row: _Cell
     col: _Cell
@@ -44,7 +44,7 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True, tag="place"):
 
 class TicTacToeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    What can be chosen.
+    The time for each move.
 
     :ivar turn_seconds: time for one move.
     """
@@ -55,16 +55,16 @@ class TicTacToeOptions(Struct, frozen=True, forbid_unknown_fields=True):
 @attrs.frozen
 class Board:
     """
-    One round, and the score of those before.
+    One round, and the score of the rounds before.
 
     :ivar cells: the seat that has each cell.
-    :ivar turn: whose; ``None`` when the round is over.
+    :ivar turn: the seat whose turn it is; ``None`` when the round is over.
     :ivar due: match time at which the turn is lost; ``None`` without a turn.
-    :ivar winner: of this round; ``None`` while it is played, and when it is a draw.
+    :ivar winner: of this round; ``None`` until it ends, and for a draw.
     :ivar line: the three cells that won it.
     :ivar wins: rounds won, by seat.
     :ivar gone: seats whose player has left for good.
-    :ivar asked: seats that want another round.
+    :ivar asked: seats that ask for another round.
     """
 
     cells: tuple[int | None, ...]
@@ -82,14 +82,15 @@ class Board:
 
 class TicTacToeView(Struct, frozen=True):
     """
-    What everybody sees.
+    What players and spectators see.
 
-    :ivar board: rows of seats.
-    :ivar turn: whose; null when the round is over.
+    :ivar board: for each cell, row by row, the seat that has it.
+    :ivar turn: the seat whose turn it is; null when the round is over.
     :ivar due: match time at which the turn is lost.
-    :ivar winner: seat; null for a draw, and while the round is played.
+    :ivar winner: seat; null until the round ends, and for a draw.
     :ivar line: the cells that won, as ``[row, col]``.
-    :ivar rematch: seats that want another round.
+    :ivar wins: rounds won, by seat.
+    :ivar rematch: seats that ask for another round.
     """
 
     board: tuple[tuple[int | None, ...], ...]
@@ -125,7 +126,7 @@ class TicTacToe(Game[Board, Place | Rematch]):
         ensure_turn(seat, s.turn)
         cell = 3 * action.row + action.col
         if s.cells[cell] is not None:
-            raise Rejected("taken", "this cell is taken")
+            raise Rejected("taken", "this cell is already taken")
         cells = (*s.cells[:cell], seat, *s.cells[cell + 1 :])
         placed = Event("placed", {"seat": seat, "row": action.row, "col": action.col})
         marked = attrs.evolve(s, cells=cells)
@@ -139,24 +140,24 @@ class TicTacToe(Game[Board, Place | Rematch]):
         )
 
     def deadline(self, s: Board) -> float | None:
-        """A turn does not last for ever."""
+        """End a turn when its time is up."""
         return s.due
 
     def advance(self, s: Board, now: float) -> Board | Step[Board]:
-        """Whoever did not move in time loses the round."""
+        """A player who did not move in time loses the round."""
         if s.turn is None:
             return s
         return _end(s, 1 - s.turn, "timeout")
 
     def left(self, s: Board, seat: int, now: float) -> Board | Step[Board]:
-        """Whoever leaves loses the round."""
+        """A player who leaves loses the round."""
         gone = attrs.evolve(s, gone=(*s.gone, seat))
         if s.turn is None:
             return gone
         return _end(gone, 1 - seat, "left")
 
     def view(self, s: Board, audience: Hashable) -> TicTacToeView:
-        """Show everything but the chance."""
+        """Show everything except the chance."""
         return TicTacToeView(
             (s.cells[0:3], s.cells[3:6], s.cells[6:9]),
             s.turn,
@@ -180,7 +181,7 @@ class TicTacToe(Game[Board, Place | Rematch]):
     def bot(
         self, view: Any, seat: int, chance: Chance, setup: Any
     ) -> Place | Rematch | None:
-        """Play perfectly, differently each time; take every rematch."""
+        """Choose a random best move; agree to every rematch."""
         if view["turn"] is None:
             return agree(view["rematch"], seat)
         if view["turn"] != seat:
@@ -201,12 +202,12 @@ def winning_line(cells: tuple[int | None, ...]) -> tuple[int, ...]:
 
 
 def best_moves(cells: tuple[int | None, ...], seat: int) -> tuple[int, ...]:
-    """Find the free cells that lead to the best end against the best play."""
+    """Find the free cells that lead to the best result against perfect play."""
     if cells == _EMPTY:
         # Every first move leads to a draw.
         return tuple(range(9))
     if cells.count(None) == 8:
-        # So do these answers, which would take long to find.
+        # These answers do too, and searching for them would take long.
         return (4,) if cells[4] is None else (0, 2, 6, 8)
     values = {
         cell: -_value((*cells[:cell], seat, *cells[cell + 1 :]), 1 - seat)
@@ -219,7 +220,7 @@ def best_moves(cells: tuple[int | None, ...], seat: int) -> tuple[int, ...]:
 
 @cache
 def _value(cells: tuple[int | None, ...], seat: int) -> int:
-    """Tell what the position is worth to *seat*, whose turn it is; sooner is more."""
+    """Value a position for *seat*, whose turn it is; a quicker win is worth more."""
     free = [cell for cell, whose in enumerate(cells) if whose is None]
     if winning_line(cells):
         return -1 - len(free)

@@ -45,7 +45,7 @@ class Workload:
         """
         self._overload = Overload(changed=self._changed)
         self._figures = figures
-        has_turns = turns is not None and turns.tell(self._overload.turned)
+        has_turns = turns is not None and turns.report_to(self._overload.turned)
         self.port_turned: Callable[[float, float], None] | None = (
             None if has_turns else self._overload.turned
         )

@@ -8,20 +8,19 @@ that players will see is handed to the outlets: nothing is shown in any other wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import MsgspecError
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Outcome
 from vinom.hosting.recorded import Recording, log_bot_failed, write_end
-from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.model import MatchEnd, SeatPlan
 from vinom.play.choices import UNREADABLE, unreadable
 from vinom.play.room import (
     BotFailed,
     Closed,
-    Effect,
     Emitted,
     Forfeited,
     Room,
@@ -31,6 +30,10 @@ from vinom.play.room import (
 
 #: Longest text of a refusal, characters.
 LONGEST_TEXT = 200
+#: What encoding an event of a game may raise.
+UNSENDABLE: Final = (TypeError, ValueError, RecursionError, MsgspecError)
+
+_Data = TypeVar("_Data")
 
 
 class Outlet(Protocol):
@@ -111,8 +114,8 @@ class RoomHost:
         self,
         seat: int,
         number: int | None,
-        data: bytes,
-        read: Callable[[bytes], Any],
+        data: _Data,
+        read: Callable[[_Data], Any],
         now: float,
     ) -> Refused | None:
         """
@@ -218,86 +221,7 @@ class RoomHost:
         for outlet in self.outlets:
             try:
                 outlet.emitted(effect.event, effect.version, now)
-            except (TypeError, ValueError, RecursionError, MsgspecError) as error:
-                # An event that cannot be sent is the game's fault: the room ends.
+            except UNSENDABLE as error:
+                # What cannot be sent is the game's fault: the room ends.
                 self.room.fail(error)
                 return
-
-
-class PlayedRoom(Protocol):
-    """
-    The game of a live room: a `vinom.play.room.Room` here, or one that runs elsewhere.
-
-    The methods do the same as those of `vinom.play.room.Room`.
-
-    :ivar plan: of the match.
-    :ivar phase: see `vinom.play.room.Room`.
-    """
-
-    plan: MatchPlan
-    phase: Literal["gathering", "playing", "over", "closed"]
-
-    @property
-    def ticks(self) -> int:
-        """How many fixed steps were made here."""
-
-    @property
-    def version(self) -> int:
-        """How often the state has changed."""
-
-    @property
-    def state(self) -> Any:
-        """The game's state, if it is here."""
-
-    @property
-    def has_effects(self) -> bool:
-        """Does `take_effects` have something to return?"""
-
-    @property
-    def has_one_audience(self) -> bool:
-        """Do all seats and spectators see the same?"""
-
-    def act(self, seat: int, action: Any, now: float) -> None:
-        """Let a seat act."""
-
-    def join(self, seat: int, now: float) -> None:
-        """Count a seat's player as connected."""
-
-    def drop(self, seat: int, now: float) -> None:
-        """Count a seat's player as disconnected."""
-
-    def leave(self, seat: int, now: float) -> None:
-        """Give up a seat."""
-
-    def seat_bot(self, seat: int, now: float) -> None:
-        """Give a seat to the game's bot."""
-
-    def add_seat(self, seat: SeatPlan, now: float) -> int:
-        """Seat a newcomer; returns the seat's number."""
-
-    def close(self, reason: str, now: float) -> None:
-        """End the match."""
-
-    def fail(self, error: BaseException) -> None:
-        """End the match: the game made something that cannot be sent."""
-
-    def alarm(self, now: float) -> None:
-        """Do what is due."""
-
-    def deadline(self) -> float | None:
-        """When to call `alarm` next."""
-
-    def match_time(self, now: float) -> float:
-        """Return the match time, seconds."""
-
-    def audience_of(self, seat: int | None) -> Hashable:
-        """Return the audience of a seat; ``None`` stands for spectators."""
-
-    def view_json(self, audience: Hashable) -> bytes:
-        """Return an audience's view of the state; empty if there is none."""
-
-    def setup_json(self) -> bytes:
-        """Return the constant part of the view."""
-
-    def take_effects(self) -> list[Effect]:
-        """Return what happened since the last call."""

@@ -26,18 +26,27 @@ class Recording(Protocol):
 
 
 class RecordingStore(Protocol):
-    """Where matches are recorded: `vinom.hosting.recordings.Recordings`."""
+    """Where matches are written down: `vinom.hosting.recordings.Recordings`."""
 
     def open(
         self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
     ) -> Recording:
-        """Begin a recording."""
+        """
+        Begin a recording.
+
+        :param opened_at: seconds since the Unix epoch.
+        """
 
     def sweep(self, now: float) -> int:
-        """Remove files that are too old or too many; call it after each match."""
+        """
+        Remove recordings that are too old, or the oldest if they take too much space.
+
+        :param now: seconds since the Unix epoch.
+        :returns: how many were removed.
+        """
 
     def flush(self) -> None:
-        """Write everything that is held, because the process ends."""
+        """Write everything that is still held in memory; the process ends."""
 
 
 class Played(Protocol):

@@ -1,6 +1,7 @@
 """
 Keys and certificates.
 
-Their files, the authority that signs game servers' certificates, the keys that sign
-connect tokens, and how all of them are rotated.
+``authority`` signs certificates of game servers and of the lobby, ``tokens`` keeps the
+keys that sign connect tokens, ``files`` reads and writes them, and ``service`` lists,
+rotates and drops all of them while the node runs.
 """

@@ -1,9 +1,9 @@
 """
-The node's certificate authority: what it signs, its files, and its successors.
+The node's certificate authority: its certificates, its files, and its rotation.
 
-Everything lives in the state directory (0700, files 0600) and is made on the first
-start. One authority signs; each that was replaced is accepted for a while, because
-it signed its successor's certificate (decision 19). Keys are ECDSA P-256.
+Everything lives in the state directory (0700, files 0600) and is made at the first
+start. One authority signs. An authority that was replaced is accepted for a while,
+because it signed its successor's certificate (decision 19). Keys are ECDSA P-256.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from vinom.model import Issued
 from vinom.tokens import TokenSigner
 
 DAY = datetime.timedelta(days=1)
-#: Certificates start in the past, so that a client's clock may be behind.
+#: Certificates are valid from this long ago, so that a client's clock may be behind.
 _SKEW = DAY
 _AUTHORITY_LIFE = 3650 * DAY
 
 
 def pem_of(certificate: x509.Certificate) -> bytes:
-    """Write a certificate down."""
+    """Write a certificate as PEM."""
     return certificate.public_bytes(Encoding.PEM)
 
 
 def made_at(certificate: x509.Certificate) -> float:
-    """When we made a certificate, seconds since the Unix epoch."""
+    """Return when we made a certificate, seconds since the Unix epoch."""
     return (certificate.not_valid_before_utc + _SKEW).timestamp()
 
 
 def moment(seconds: float) -> datetime.datetime:
-    """Read seconds since the Unix epoch as certificates have them."""
+    """Convert seconds since the Unix epoch to the form of certificates."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=0)
 
 
@@ -76,15 +76,15 @@ def cross_signed(
     until: datetime.datetime,
 ) -> x509.Certificate:
     """
-    Let players who trust an older authority trust the newer one.
+    Sign a newer authority with an older one, for players who trust the older one.
 
-    Both have one name, which makes this a "self-issued" certificate: no limit on
-    the length of paths counts it (source: RFC 5280, 6.1.4, and RFC 4210, 4.4).
+    Both have the same name, which makes this a "self-issued" certificate: limits on
+    the length of paths do not count it (source: RFC 5280, 6.1.4, and RFC 4210, 4.4).
 
     :raises Misconfigured: their names differ.
     """
     if older.subject != newer.subject:
-        raise Misconfigured("an authority follows one of its own name only")
+        raise Misconfigured("the older and the newer authority must have the same name")
     key = newer.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise Misconfigured("the newer authority's key is not an elliptic curve key")
@@ -102,9 +102,9 @@ def leaf(
     life: datetime.timedelta,
 ) -> x509.Certificate:
     """
-    Sign for a server with these host names and addresses.
+    Sign a certificate for a server with these host names and addresses.
 
-    :param purpose: what it is, for people who look at the certificate.
+    :param purpose: the subject, for people who read the certificate.
     """
     return (
         x509.CertificateBuilder()
@@ -120,8 +120,8 @@ def leaf(
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
-        # Strict verifiers (Python 3.13's default) require it; and authorities of one
-        # name differ by it.
+        # Strict verifiers (Python 3.13's default) require it, and it distinguishes
+        # authorities of the same name.
         .add_extension(_signed_by(authority_key), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -129,9 +129,9 @@ def leaf(
 
 def check_usable(certificate: x509.Certificate, now: datetime.datetime) -> None:
     """
-    Check that a certificate is one that can sign today.
+    Check that an authority's certificate can sign today.
 
-    :raises Misconfigured: it cannot; says why.
+    :raises Misconfigured: it cannot; the message says why.
     """
     try:
         constraints = certificate.extensions.get_extension_for_class(
@@ -140,17 +140,19 @@ def check_usable(certificate: x509.Certificate, now: datetime.datetime) -> None:
     except x509.ExtensionNotFound:
         constraints = x509.BasicConstraints(False, None)
     if not constraints.ca:
-        raise Misconfigured("the authority's certificate is not one of an authority")
+        raise Misconfigured(
+            "the authority's certificate may not sign others: it lacks the CA flag"
+        )
     ends = certificate.not_valid_after_utc
     if ends <= now:
         raise Misconfigured(
-            f"the authority's certificate ended on {ends:%Y-%m-%d}; put a new one "
-            "in its place, or move the private authority's files away"
+            f"the authority's certificate expired on {ends:%Y-%m-%d}; replace it, or "
+            "move the private authority's files away"
         )
 
 
 def alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    """Write host names and addresses as certificates have them."""
+    """Convert host names and addresses to the form of certificates."""
     return x509.SubjectAlternativeName([_general_name(name) for name in names])
 
 
@@ -169,7 +171,7 @@ def _authority(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
         .not_valid_after(ends)
-        # No limit to the path: GnuTLS counts self-issued certificates too.
+        # No limit on the path: GnuTLS counts self-issued certificates too.
         .add_extension(x509.BasicConstraints(True, None), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
@@ -211,11 +213,11 @@ def _name(text: str) -> x509.Name:
 @attrs.frozen
 class Former:
     """
-    An authority that signs no more: its key is gone.
+    An authority that was replaced; its key is deleted.
 
-    :ivar certificate: its own.
-    :ivar cross: its successor's, signed by it; as long as it lasts, the older one
-        is accepted.
+    :ivar certificate: its own certificate.
+    :ivar cross: its successor's certificate, signed by it; until that expires, this
+        authority is accepted.
     """
 
     certificate: x509.Certificate
@@ -226,10 +228,10 @@ class Former:
 @attrs.frozen
 class Signing:
     """
-    What signs for servers.
+    The authority that signs now, and the ones before it.
 
-    :ivar certificate: its own.
-    :ivar key: that of the certificate.
+    :ivar certificate: its own certificate.
+    :ivar key: the certificate's private key.
     :ivar formers: newest first; each one's cross-certificate is for the one before it.
     """
 
@@ -242,13 +244,14 @@ class AuthorityFiles:
     """
     Read and write ``ca.key``, ``ca.pem`` and ``former/*.pem`` in one folder.
 
-    A rotation that is cut off half-way is finished, or never happened, by the next
-    `open`: at every moment there is one key with its certificate.
-
-    :param folder: where they are.
+    The next `open` finishes or undoes a rotation that was interrupted: at every moment
+    there is one key with its certificate.
     """
 
     def __init__(self, folder: Path) -> None:
+        """
+        :param folder: where they are.
+        """
         self.certificate_path = folder / "ca.pem"
         self._key_path = folder / "ca.key"
         self._next_certificate_path = folder / "ca-next.pem"
@@ -257,9 +260,10 @@ class AuthorityFiles:
 
     def open(self, realm: str, now: float) -> Signing:
         """
-        Read what there is; make the first authority.
+        Read the authority; make it if there is none.
 
-        :raises Misconfigured: a file cannot be read, written or used; names it.
+        :raises Misconfigured: a file cannot be read, written or used; the message
+            names it.
         """
         key = load_or_make(self._key_path)
         self._settle(key)
@@ -271,9 +275,9 @@ class AuthorityFiles:
 
     def rotate(self, old: Signing, now: float, accepted: datetime.timedelta) -> Signing:
         """
-        Put a new authority in place of *old*, whose key is forgotten.
+        Replace *old* by a new authority, and delete its key.
 
-        :param accepted: how long players who trust the old one are served.
+        :param accepted: how long players who trust the old one can still connect.
         :raises Misconfigured: a file cannot be written.
         """
         at = moment(now)
@@ -287,8 +291,8 @@ class AuthorityFiles:
         write_secret(self._next_certificate_path, pem_of(certificate))
         write_secret(self._next_key_path, private_pem(key))
         try:
-            # The moment of the change: what comes after is done by `_settle` if
-            # this process dies.
+            # This is the moment of the change: if this process dies after it, `_settle`
+            # does the rest.
             self._next_key_path.replace(self._key_path)
         except OSError as error:
             raise Misconfigured(
@@ -298,13 +302,13 @@ class AuthorityFiles:
         return Signing(certificate, key, self._read_formers(certificate, now))
 
     def drop(self, signing: Signing, now: float) -> Signing:
-        """Forget the former authorities whose time is over."""
+        """Delete the former authorities that have expired."""
         return attrs.evolve(
             signing, formers=self._read_formers(signing.certificate, now)
         )
 
     def _settle(self, key: ec.EllipticCurvePrivateKey) -> None:
-        """Finish a rotation that has its key, or forget one that has not."""
+        """Finish a rotation that has its key, or undo one that has not."""
         self._next_key_path.unlink(missing_ok=True)
         if not self._next_certificate_path.exists():
             return
@@ -315,16 +319,18 @@ class AuthorityFiles:
             self._next_certificate_path.unlink()
 
     def _read_formers(self, active: x509.Certificate, now: float) -> tuple[Former, ...]:
-        """Walk back from the active one; what does not lead to it is left out."""
+        """Walk back from the active one; skip certificates that do not lead to it."""
         formers: list[Former] = []
         successor = active
         for path in sorted(self._formers.glob("*.pem"), key=_number, reverse=True):
             found = read_certificates(path)
             if len(found) != 2:
-                raise Misconfigured(f"{path} must hold two certificates")
+                raise Misconfigured(
+                    f"{path} must contain two certificates, not {len(found)}"
+                )
             certificate, cross = found
             if cross.not_valid_after_utc <= moment(now) or certificate == active:
-                # Its time is over, or its rotation never happened.
+                # It has expired, or its rotation was undone.
                 path.unlink(missing_ok=True)
             elif cross.public_key() == successor.public_key():
                 formers.append(Former(certificate, cross, path))
@@ -344,7 +350,7 @@ def read_configured(certificate_file: Path, key_file: Path) -> Signing:
     """
     Read a studio's own authority.
 
-    :raises Misconfigured: a file cannot be read or used; names it.
+    :raises Misconfigured: a file cannot be read or used; the message names it.
     """
     key = read_signing_key(key_file, "authority_key_file")
     found = read_certificates(certificate_file, "authority_certificate_file")
@@ -355,12 +361,12 @@ def _number(path: Path) -> int:
     return int(path.stem) if path.stem.isdecimal() else 0
 
 
-#: Players who trust an authority that was replaced are served for this long, days.
+#: Players who trust an authority that was replaced can connect for this long, days.
 ACCEPTED_DAYS = 30
 _LOBBY_LIFE = 397 * DAY
-#: A game server lives for its matches: hours, at most.
+#: A game server runs for its matches: hours, at most.
 _SERVER_LIFE = 30 * DAY
-#: The lobby's certificate is replaced when less than this is left of it.
+#: The lobby's certificate is replaced when it expires within this time.
 _RENEWAL = 30 * DAY
 RENEWAL_SECONDS = _RENEWAL.total_seconds()
 
@@ -372,14 +378,7 @@ class Authority:
     Made by `open`. Certificate names of game servers are ``*.<server>.<realm>``:
     the ticket a client shows is one label more (decision 2).
 
-    :param realm: domain that game servers' names end with.
-    :param read: reads the certificate and key that sign.
-    :param path: of the certificate, for messages.
-    :param files: ``None`` if it is a studio's own.
-    :param tokens: keys of connect tokens.
-    :param now: the time, seconds since the Unix epoch.
-    :param folder: where the lobby's certificate is kept.
-    :ivar tokens: what signs connect tokens.
+    :ivar tokens: the keys that sign connect tokens.
     """
 
     def __init__(
@@ -392,6 +391,15 @@ class Authority:
         now: Callable[[], float],
         folder: Path,
     ) -> None:
+        """
+        :param realm: domain that game servers' names end with.
+        :param read: reads the certificate and key that sign.
+        :param path: path of the certificate, for messages.
+        :param files: files of the private authority; ``None`` for a studio's own.
+        :param tokens: keys of connect tokens.
+        :param now: the time, seconds since the Unix epoch.
+        :param folder: where the lobby's certificate is kept.
+        """
         self.realm, self.tokens = realm, tokens
         self._read, self._path, self._files = read, path, files
         self._now, self._folder = now, folder
@@ -408,12 +416,13 @@ class Authority:
         key_file: Path | None = None,
     ) -> Authority:
         """
-        Read the authority that *state_dir* holds; make what is missing.
+        Read the authority in *state_dir*; make what is missing.
 
         :param now: the time, seconds since the Unix epoch.
-        :param certificate_file: your own authority's certificate, PEM, in place
-            of the private one; needs *key_file*.
-        :raises Misconfigured: a file cannot be read, written or used; names it.
+        :param certificate_file: the studio's own authority, PEM, instead of the
+            private one; requires *key_file*.
+        :raises Misconfigured: a file cannot be read, written or used; the message
+            names it.
         """
         folder = private_folder(private_folder(state_dir) / "authority")
         files = None
@@ -443,22 +452,22 @@ class Authority:
 
     @property
     def anchor(self) -> bytes:
-        """What players verify servers with that were given a certificate now, PEM."""
+        """The authority's certificate, which verifies certificates issued now, PEM."""
         return pem_of(self._signing.certificate)
 
     @property
     def signer(self) -> TokenSigner:
-        """Signs connect tokens with the active key."""
+        """The active key, which signs connect tokens."""
         return self.tokens.signer
 
     @property
     def expires_at(self) -> float:
-        """When the authority's own certificate ends, seconds since the epoch."""
+        """When the authority's own certificate expires, seconds since the epoch."""
         return self._signing.certificate.not_valid_after_utc.timestamp()
 
     @property
     def is_configured(self) -> bool:
-        """Is it a studio's own, which only the studio changes?"""
+        """Is it a studio's own, which only the studio can change?"""
         return self._files is None
 
     def token_keys(self) -> dict[str, bytes]:
@@ -471,15 +480,15 @@ class Authority:
         """
         Sign with a new key and certificate from now on.
 
-        Players who trust the one before it are served for `ACCEPTED_DAYS` more.
+        Players who trust the one before it can connect for `ACCEPTED_DAYS` more.
 
         :returns: the new authority's id.
-        :raises Misconfigured: it is a studio's own, or cannot be written.
+        :raises Misconfigured: it is a studio's own, or a file cannot be written.
         """
         if self._files is None:
             raise Misconfigured(
-                "the authority is configured: put a new certificate and key in its "
-                "files and send the node SIGHUP"
+                "the node cannot rotate a studio's own authority: write a new "
+                "certificate and key to its files and send the node SIGHUP"
             )
         self._signing = self._files.rotate(
             self._signing, self._now(), datetime.timedelta(days=ACCEPTED_DAYS)
@@ -491,14 +500,14 @@ class Authority:
         Read the files again.
 
         :returns: whether another authority signs now.
-        :raises Misconfigured: they cannot be used; what was there before stays.
+        :raises Misconfigured: they cannot be used; the previous authority stays.
         """
         before = self._signing.certificate
         self._signing = self._checked(self._read())
         return self._signing.certificate != before
 
     def drop(self) -> bool:
-        """Forget former authorities whose time is over; was there any?"""
+        """Delete former authorities that have expired; were there any?"""
         before = self._signing
         if self._files is not None:
             self._signing = self._files.drop(before, self._now())
@@ -507,8 +516,8 @@ class Authority:
     def known(self) -> list[KeyReport]:
         """List the authorities whose certificates are accepted, oldest first."""
         known = []
-        # The cross-certificate is of the day it was replaced, and says how long it
-        # is still accepted.
+        # The cross-certificate was made when it was replaced, and expires when it is
+        # no longer accepted.
         for former in reversed(self._signing.formers):
             cross = former.cross
             ends = cross.not_valid_after_utc.timestamp()
@@ -534,19 +543,19 @@ class Authority:
 
     def lobby(self, names: Sequence[str]) -> Issued:
         """
-        Give the lobby's certificate for these host names and addresses.
+        Return the lobby's certificate for these host names and addresses.
 
-        Kept between starts, and replaced when the names or the authority
-        changed or its end is near. What comes with it leads to the anchor and to
-        every former one, and the anchors themselves are sent too, so that a client
-        that knows no more than the fingerprint of one can verify it.
+        It is kept between starts, and replaced if the names or the authority have
+        changed or if it expires soon. The certificates sent with it lead to the anchor
+        and to every former one. The anchors are sent too, for clients that have no
+        more than the fingerprint of one.
         """
         certificate_path = self._folder / "lobby.pem"
         key_path = self._folder / "lobby.key"
         wanted = sorted(set(names))
         if certificate_path.exists() and key_path.exists():
             issued = Issued(certificate_path.read_bytes(), key_path.read_bytes())
-            if self._is_good(certificate_path, wanted):
+            if self._is_valid(certificate_path, wanted):
                 return issued
         made = self._sign("vinom lobby", wanted, _LOBBY_LIFE)
         links = b"".join(map(pem_of, self._links()))
@@ -557,10 +566,10 @@ class Authority:
 
     def _links(self) -> list[x509.Certificate]:
         """
-        List what is sent after the lobby's leaf.
+        List the certificates that are sent after the lobby's own.
 
-        Cross-certificates stand first: OpenSSL takes the first issuer that fits
-        and does not come back for another.
+        Cross-certificates come first: OpenSSL takes the first issuer that fits and does
+        not try another.
         """
         formers = self._signing.formers
         return [
@@ -569,7 +578,7 @@ class Authority:
             *(former.certificate for former in formers),
         ]
 
-    def _is_good(self, path: Path, wanted: Sequence[str]) -> bool:
+    def _is_valid(self, path: Path, wanted: Sequence[str]) -> bool:
         found, *links = read_certificates(path)
         left = found.not_valid_after_utc - moment(self._now())
         return (
@@ -598,9 +607,9 @@ def _id_of(certificate: x509.Certificate) -> str:
 
 def private_folder(path: Path) -> Path:
     """
-    Make a folder that only we can enter.
+    Make a folder that only this user can enter.
 
-    :raises Misconfigured: it cannot be made, or is not ours alone.
+    :raises Misconfigured: it cannot be made, or other users can enter it.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -608,6 +617,6 @@ def private_folder(path: Path) -> Path:
     except OSError as error:
         raise Misconfigured(
             f"the state directory {path} cannot be used: {error.strerror}; set "
-            "state_dir to a folder of this user"
+            "state_dir to a folder that this user owns"
         ) from error
     return path

@@ -1,4 +1,4 @@
-"""Keys as files: read with clear errors, written whole and for us alone."""
+"""Key files: read with clear errors; written atomically, for this user only."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 @attrs.frozen
 class KeyReport:
     """
-    What operators see of a key, or of a certificate. Times: Unix seconds.
+    A key or certificate as operators see it. Times: Unix seconds.
 
-    :ivar key_id: names it among all keys.
+    :ivar key_id: identifies it among all keys.
     :ivar kind: "token", "ca", "lobby" or "cookie".
-    :ivar state: "active" for what signs, "accepted" for what still verifies, "next"
-        for what will sign as soon as everybody accepts it.
-    :ivar since: when it came into this state, or was made.
-    :ivar expires_at: when it stops being valid; ``None`` if nothing ends it but a
-        rotation.
+    :ivar state: "active" if it signs, "accepted" if it still verifies, "next" if it
+        will sign as soon as all game servers accept it.
+    :ivar since: when it entered this state, or was made.
+    :ivar expires_at: when it stops being valid; ``None`` if only a rotation ends it.
     """
 
     key_id: str
@@ -46,9 +45,9 @@ class KeyReport:
 
 def load_or_make(path: Path) -> ec.EllipticCurvePrivateKey:
     """
-    Read a P-256 key; make it if there is no such file.
+    Read a P-256 key; make it if the file is missing.
 
-    :raises Misconfigured: the file is something else.
+    :raises Misconfigured: the file does not contain such a key.
     """
     if not path.exists():
         write_secret(path, private_pem(ec.generate_private_key(ec.SECP256R1())))
@@ -62,7 +61,7 @@ def read_signing_key(
     Read the key of an authority.
 
     :param setting: as in `read_file`.
-    :raises Misconfigured: it is not an elliptic curve key in PEM.
+    :raises Misconfigured: the file does not contain an elliptic curve key in PEM.
     """
     key = read_private(path, setting)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -74,16 +73,16 @@ def read_signing_key(
 
 def read_certificates(path: Path, setting: str | None = None) -> list[x509.Certificate]:
     """
-    Read certificates, in their order.
+    Read the certificates of a file, in their order.
 
     :param setting: as in `read_file`.
-    :raises Misconfigured: there is none.
+    :raises Misconfigured: the file contains none.
     """
     try:
         return x509.load_pem_x509_certificates(read_file(path, setting))
     except ValueError as error:
         raise Misconfigured(
-            f"{_named(path, setting)} holds no certificate in PEM"
+            f"{_named(path, setting)} has no certificate in PEM"
         ) from error
 
 
@@ -91,8 +90,8 @@ def read_file(path: Path, setting: str | None = None) -> bytes:
     """
     Read a file whole.
 
-    :param setting: what names it, for the message; ``None`` for a file of ours.
-    :raises Misconfigured: says which, why, and what to change.
+    :param setting: the setting that names the file; ``None`` for the node's own.
+    :raises Misconfigured: it cannot be read; the message says why, and what to change.
     """
     try:
         return path.read_bytes()
@@ -109,13 +108,13 @@ def read_file(path: Path, setting: str | None = None) -> bytes:
 
 
 def _named(path: Path, setting: str | None) -> str:
-    """Write a file's name with that of the setting it comes from."""
+    """Format a path with the setting it comes from."""
     return str(path) if setting is None else f"{path} ({setting})"
 
 
 def write_secret(path: Path, content: bytes) -> None:
     """
-    Write a file for us alone; it is there whole or not at all.
+    Write a file that only this user can read, atomically.
 
     :raises Misconfigured: it cannot be written.
     """
@@ -132,12 +131,12 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 def private_pem(key: PrivateKey) -> bytes:
-    """Write a private key down."""
+    """Write a private key as PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def public_pem(key: PrivateKey) -> bytes:
-    """Write a private key's public half down."""
+    """Write a private key's public half as PEM."""
     return key.public_key().public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     )
@@ -145,9 +144,9 @@ def public_pem(key: PrivateKey) -> bytes:
 
 def key_id(key: PrivateKey | PublicKey) -> str:
     """
-    Name a key by what it is: nobody can mistake one for another.
+    Derive a key's id from the key, so that no two keys share one.
 
-    :returns: 16 hexadecimal digits, of the public half alone.
+    :returns: 16 hexadecimal digits, from the public half.
     """
     public = key.public_key() if isinstance(key, PrivateKey) else key
     raw = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -159,15 +158,15 @@ def read_private(path: Path, setting: str | None = None) -> object:
     Read a private key of any kind.
 
     :param setting: as in `read_file`.
-    :raises Misconfigured: the file holds no private key that can be read.
+    :raises Misconfigured: the file has no private key, or it is encrypted.
     """
     try:
         return load_pem_private_key(read_file(path, setting), password=None)
     except TypeError as error:
         raise Misconfigured(
-            f"{_named(path, setting)} is encrypted; write it without a password"
+            f"{_named(path, setting)} is encrypted: store the key without a password"
         ) from error
     except ValueError as error:
         raise Misconfigured(
-            f"{_named(path, setting)} is no private key in PEM"
+            f"{_named(path, setting)} is not a private key in PEM"
         ) from error

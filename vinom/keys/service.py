@@ -1,8 +1,8 @@
 """
 Keys while the node runs: listed, rotated, reloaded, and dropped in time.
 
-No player notices: whatever verifies with a new key has it before it signs, and what
-an old key signed stays valid for as long as was promised.
+Players do not notice a rotation: every verifier has a new key before that signs, and
+signatures of an old key stay valid for their full time.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from vinom.keys.tokens import CLOCK_SKEW
 from vinom.lines.tls import ReloadableTls
 from vinom.model import Issued
 
-#: What can be rotated by hand.
+#: Kinds of keys that operators can rotate.
 Kind = Literal["token", "ca", "cookie"]
 
-# How often keys whose time is over are looked for, seconds.
+# How often expired keys are looked for, seconds.
 _TICK = 30.0
 
 
 @attrs.frozen
 class LobbyCertificate:
     """
-    What the lobby proves itself with.
+    The lobby's certificate and key.
 
     :ivar tls: how lobby connections speak TLS.
-    :ivar find: reads it, or makes it.
+    :ivar find: reads the certificate, or makes it.
     :ivar is_private: is it signed by the node's own authority?
     """
 
@@ -48,24 +48,16 @@ class LobbyCertificate:
 
     def load(self) -> None:
         """
-        Use it on new connections; those that are open go on.
+        Use it on new connections; open ones are unaffected.
 
-        :raises Misconfigured: it cannot be used, and the one before it is.
+        :raises Misconfigured: it cannot be used; the previous one stays in use.
         """
         issued = self.find()
         self.tls.use(issued.certificate, issued.key)
 
 
 class Keys(Service):
-    """
-    See to the keys of one node.
-
-    :param authority: signs certificates and connect tokens.
-    :param fleet: its game servers take token keys and make cookie keys.
-    :param lobby: what the lobby proves itself with.
-    :param clock: the time, seconds since the Unix epoch.
-    :param token_seconds: how long a connect token is valid.
-    """
+    """List, rotate, reload and drop the keys of one node."""
 
     name = "keys"
     _log = Logger()
@@ -78,6 +70,13 @@ class Keys(Service):
         clock: IReactorTime,
         token_seconds: float,
     ) -> None:
+        """
+        :param authority: signs certificates and connect tokens.
+        :param fleet: its game servers take token keys and make cookie keys.
+        :param lobby: the lobby's certificate.
+        :param clock: the time, seconds since the Unix epoch.
+        :param token_seconds: how long a connect token is valid.
+        """
         self._authority, self._fleet, self._lobby = authority, fleet, lobby
         self._clock, self._token_seconds = clock, token_seconds
         self._turn = DeferredLock()
@@ -116,7 +115,7 @@ class Keys(Service):
         return [_shown(key, now) for key in known]
 
     def expiries(self) -> dict[str, float]:
-        """When certificates end, seconds since the Unix epoch, for metrics."""
+        """When certificates expire, seconds since the Unix epoch, for metrics."""
         return {
             "authority": self._authority.expires_at,
             "lobby": self._lobby.tls.expires_at,
@@ -124,12 +123,12 @@ class Keys(Service):
 
     def rotate(self, kind: Kind) -> Deferred[dict[str, Any]]:
         """
-        Let a new key take over; fires with what was done.
+        Let a new key take over; the result describes what was done.
 
-        It is done even if nobody waits for it any more.
+        The rotation completes even if the caller cancels.
 
-        :raises Refused: this kind of key is not ours to change, or a file cannot
-            be written.
+        :raises Refused: the node cannot change this kind of key, or a file cannot be
+            written.
         """
         done: Deferred[dict[str, Any]] = Deferred()
         working: Deferred[dict[str, Any]] = self._turn.run(
@@ -179,16 +178,16 @@ class Keys(Service):
 
     def _rotate_cookies(self) -> dict[str, Any]:
         count = self._fleet.rotate_cookies()
-        self._log.info("{count} game servers make new cookie keys", count=count)
+        self._log.info("{count} game servers are making new cookie keys", count=count)
         return {"kind": "cookie", "game_servers": count}
 
     # Files that an operator changed.
 
     def reload(self) -> None:
-        """Read configured certificates again; what cannot be used changes nothing."""
+        """Read configured certificates again; unusable ones change nothing."""
         try:
             if self._authority.is_configured and self._authority.reload():
-                self._log.info("game servers that start now have the new authority")
+                self._log.info("new game servers get certificates of the new authority")
             self._lobby.load()
         except Misconfigured as error:
             self._log.error("certificates are not reloaded: {why}", why=str(error))
@@ -198,28 +197,28 @@ class Keys(Service):
                 fingerprint=self._lobby.tls.fingerprint,
             )
 
-    # Time.
+    # Expiry.
 
     def _tick(self) -> None:
         self._alarm = self._clock.callLater(_TICK, self._tick)
         try:
             self._drop()
         except (Misconfigured, OSError) as error:
-            self._log.error("keys are not seen to: {why}", why=str(error))
+            self._log.error("expired keys are not replaced: {why}", why=str(error))
 
     def _drop(self) -> None:
         now = self._clock.seconds()
         for key_id in self._authority.tokens.drop(now, self._token_seconds):
-            self._log.info("token key {key_id} is not accepted any more", key_id=key_id)
+            self._log.info("token key {key_id} is no longer accepted", key_id=key_id)
             self._fleet.share_token_keys()
         was_dropped = self._authority.drop()
         if was_dropped:
-            self._log.info("a former authority is not accepted any more")
+            self._log.info("a former authority is no longer accepted")
         if self._lobby.is_private and (was_dropped or self._is_near_its_end(now)):
             self._lobby.load()
 
     def _is_near_its_end(self, now: float) -> bool:
-        """Must the lobby's certificate be renewed, and can it be?"""
+        """Does the lobby's certificate expire soon, and can we renew it?"""
         ends, longest = self._lobby.tls.expires_at, self._authority.expires_at
         return ends - now < RENEWAL_SECONDS and ends < longest
 

@@ -35,18 +35,19 @@ class _TokenKey:
 
 class TokenKeyring:
     """
-    Hold the token keys of one state directory.
+    Keep the token keys of one state directory.
 
-    Each is a file ``<number>-<key id>.pem``; the highest number signs. Its time of
-    change is when it began to, and therefore when the one before it stopped.
-
-    :param folder: where they are.
-    :param keys: those that are accepted, in the order in which they signed, or will.
+    Each is a file ``<number>-<key id>.pem``; the highest number signs. The file's time
+    of change is when that key began to sign, and the key before it stopped.
     """
 
     def __init__(self, folder: Path, keys: list[_TokenKey]) -> None:
+        """
+        :param folder: where they are.
+        :param keys: the accepted keys, in the order in which they sign.
+        """
         self._folder = folder
-        # In the order in which they signed, or will.
+        # In the order in which they sign.
         self._keys = keys
         self._active = keys[-1]
 
@@ -55,7 +56,7 @@ class TokenKeyring:
         """
         Read every key in *folder*; make the first.
 
-        :raises Misconfigured: a file there is no Ed25519 key.
+        :raises Misconfigured: a file there is not an Ed25519 key.
         """
         paths = sorted(folder.glob("*.pem"))
         if not paths:
@@ -65,7 +66,7 @@ class TokenKeyring:
 
     @property
     def signer(self) -> TokenSigner:
-        """Signs with the active key."""
+        """The active key."""
         return self._active.signer
 
     def sign(self, claims: Claims) -> str:
@@ -78,7 +79,7 @@ class TokenKeyring:
 
     def prepare(self, now: float) -> str:
         """
-        Make the next key. It is accepted from now on, and signs nothing yet.
+        Make the next key. It is accepted from now on; `activate` lets it sign.
 
         :returns: its id.
         :raises Misconfigured: it cannot be written.
@@ -98,9 +99,9 @@ class TokenKeyring:
 
     def drop(self, now: float, life: float) -> list[str]:
         """
-        Forget keys whose last tokens are past.
+        Delete keys whose last tokens have expired.
 
-        :param life: how long tokens are valid, seconds; `CLOCK_SKEW` comes on top.
+        :param life: how long tokens are valid, seconds; `CLOCK_SKEW` is added.
         :returns: their ids.
         """
         dropped = []
@@ -128,7 +129,7 @@ class TokenKeyring:
         return "accepted" if is_former else "next"
 
     def _former(self, life: float) -> list[tuple[_TokenKey, float]]:
-        """Those that signed once, each with its end."""
+        """List the keys that no longer sign, each with its expiry."""
         before = self._keys[: self._keys.index(self._active) + 1]
         return [
             (key, successor.since + life + CLOCK_SKEW)

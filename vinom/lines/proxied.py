@@ -1,8 +1,8 @@
 """
 Who is behind a proxy: the PROXY protocol, from configured addresses only.
 
-Twisted reads versions 1 and 2 of it. Here is decided from whom it is believed,
-and a header that comes in pieces is put together first.
+Twisted reads versions 1 and 2 of it. This module decides which proxies it believes,
+and puts a header that comes in pieces together first.
 Source: the specification of HAProxy's PROXY protocol, section 2.
 """
 
@@ -25,13 +25,13 @@ _NOBODY = b"PROXY UNKNOWN\r\n"
 
 
 class ProxiedProtocol(HAProxyProtocolWrapper):
-    """A connection that a proxy made for somebody, and says for whom first."""
+    """A connection that a proxy made for somebody, whom it names first."""
 
     _early = b""
     _when_known: Callable[[], None] | None = None
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """Call *call* once the header was read, and what came with it passed on."""
+        """Call *call* once the header was read and what came with it passed on."""
         self._when_known = call
 
     def dataReceived(self, data: bytes) -> None:
@@ -55,30 +55,31 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
                 raise
             # A port that is no number, which Twisted's parser lets through.
             self.loseConnection()
-        self._tell_known()
+        self._report_known()
 
-    def _tell_known(self) -> None:
+    def _report_known(self) -> None:
         if self._proxyInfo is not None and self._when_known is not None:
             call, self._when_known = self._when_known, None
             call()
 
     def getPeer(self) -> IAddress:
-        """Tell whom the proxy speaks for; itself, if it names no IP address."""
-        told = super().getPeer()
+        """Give whom the proxy speaks for; the proxy, if it names no IP address."""
+        named = super().getPeer()
         try:
-            ip_address(getattr(told, "host", ""))
+            ip_address(getattr(named, "host", ""))
         except ValueError:
             assert self.transport is not None
             return self.transport.getPeer()
-        return told
+        return named
 
 
 class ProxiedFactory(WrappingFactory):
     """
-    Serve everybody; believe the proxies about who it is.
+    Serve everybody; believe the proxies about whose connection it is.
 
+    :param factory: serves each connection.
     :param proxies: their addresses. Each of their connections must begin with a
-        header; everybody else's word for it is taken for HTTP.
+        header; from any other address a header is read as HTTP.
     """
 
     noisy = False

@@ -1,7 +1,7 @@
 """
-Lobby lines over TCP: plain or TLS, told apart by the first byte, on one port.
+Lobby lines over TCP: plain or TLS on one port, distinguished by the first byte.
 
-Protocols here only cut, pass on and clean up; what is said is decided above.
+Protocols here only cut, pass on and clean up; callers decide what is sent.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ from zope.interface import implementer
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
-from vinom.lines.shared import Shared
 from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
 from vinom.lines.tls import why_tls_failed
 from vinom.messages.envelope import encode_failure
 
 
 class Listener(Shape):
-    """Who hears what comes over a line."""
+    """Who receives what comes over a line."""
 
     def received(self, message: bytes) -> None:
         """One whole message came."""
@@ -51,7 +50,7 @@ class Listener(Shape):
         """The peer has taken everything that was sent."""
 
     def heard_out(self) -> None:
-        """The peer says no more: `LineProtocol.close` when it is answered."""
+        """The peer sends no more: `LineProtocol.close` when it is answered."""
 
     def lost(self) -> None:
         """The line is closed."""
@@ -68,7 +67,7 @@ class LineBounds:
     :ivar most_unsent_bytes: the same in bytes.
     :ivar first_byte_seconds: time to begin; the hello's time runs already.
     :ivar stuck_seconds: how long a peer may not read what is sent to it.
-    :ivar answer_seconds: how long one that says no more may wait for answers.
+    :ivar answer_seconds: how long a peer that sends no more may wait for answers.
     :ivar close_seconds: how long a closed line waits for the peer to close too.
     """
 
@@ -88,9 +87,12 @@ class Lines:
     What all lines of one port share.
 
     :ivar open: starts a conversation on a line.
+    :ivar clock: for times.
     :ivar tls: how to speak TLS; ``None`` is plain only.
     :ivar allow_plaintext: also from other machines.
+    :ivar bounds: what each may cost.
     :ivar errors: counts refusals by code.
+    :ivar connections: how many each network has.
     """
 
     open: Callable[[LineProtocol], Listener]
@@ -113,6 +115,8 @@ class LineProtocol(Protocol):
     """
     Carry one conversation: messages are lines.
 
+    :param lines: what all lines of the port share.
+    :param is_tls: TLS is between us and the socket.
     :ivar host: the peer's address.
     :ivar ends_at_match: a lone player's line is closed when a match is found.
     :ivar opened_at: when the connection came, seconds since the Unix epoch.
@@ -134,7 +138,7 @@ class LineProtocol(Protocol):
         self._alarm: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
-        # Told when the peer does not read: it is not to fill our memory.
+        # To be paused when the peer does not read: it must not fill our memory.
         cast(IConsumer, self.transport).registerProducer(self, True)
         self._listener = self._lines.open(self)
 
@@ -155,7 +159,7 @@ class LineProtocol(Protocol):
             self.close()
 
     def readConnectionLost(self) -> None:
-        """The peer says no more; Twisted tells it again when we want to read again."""
+        """The peer sends no more; Twisted calls this again if we want to read again."""
         if self._is_closing or self._listener is None:
             cast(ITransport, self.transport).loseConnection()
         else:
@@ -176,19 +180,18 @@ class LineProtocol(Protocol):
 
     @property
     def has_unsent(self) -> bool:
-        """Does something wait that was said, or was it thrown away?"""
+        """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or self._is_cut or _is_held(self.transport)
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         """Send one message; beyond the bounds of a peer who is behind, close."""
         if self.transport is None or self._is_closing:
             self._is_cut = True
             return
-        text = message.message if isinstance(message, Shared) else message
         if self.is_behind:
             bounds = self._lines.bounds
             self._unsent += 1
-            self._unsent_bytes += len(text)
+            self._unsent_bytes += len(message)
             if (
                 self._unsent > bounds.most_unsent
                 or self._unsent_bytes > bounds.most_unsent_bytes
@@ -198,7 +201,7 @@ class LineProtocol(Protocol):
                 self.transport.write(encode_failure(Code.TOO_SLOW, why) + b"\n")
                 self.close(Code.TOO_SLOW, why)
                 return
-        self.transport.write(text + b"\n")
+        self.transport.write(message + b"\n")
 
     def close(self, code: Code | None = None, reason: str = "") -> None:
         """
@@ -218,7 +221,7 @@ class LineProtocol(Protocol):
     # What the transport asks (IPushProducer).
 
     def pauseProducing(self) -> None:
-        """The peer does not read what it asked for: stop hearing it, for a while."""
+        """The peer does not read what it asked for: read nothing more for a while."""
         if not self._is_closing:
             self.is_behind = True
             cast(IPushProducer, self.transport).pauseProducing()
@@ -234,7 +237,7 @@ class LineProtocol(Protocol):
                 self._listener.caught_up()
 
     def stopProducing(self) -> None:
-        """The connection is over; `connectionLost` says so too."""
+        """The connection is over; `connectionLost` is called too."""
 
     def _arm(self, delay: float) -> None:
         self._disarm()
@@ -252,7 +255,12 @@ class LineProtocol(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class FirstByteProtocol(Protocol):
-    """Find out by a connection's first byte what it speaks, and stand aside."""
+    """
+    Find out by a connection's first byte what it speaks, and stand aside.
+
+    :param lines: what all lines of the port share.
+    :param address: the peer's.
+    """
 
     _log = Logger()
 
@@ -346,7 +354,11 @@ class FirstByteProtocol(Protocol):
 
 
 class LineFactory(ServerFactory):
-    """Give every connection of a port its line."""
+    """
+    Give every connection of a port its line.
+
+    :param lines: what they share.
+    """
 
     noisy = False
 
@@ -364,7 +376,7 @@ def close_gently(transport: ITransport | None, is_tls: bool) -> None:
     Close our half first; what still comes is read, and ignored by the caller.
 
     Closing over unread bytes resets the connection, and that can take the last
-    message away from the peer. TLS's own farewell does the same by itself.
+    message away from the peer. TLS has a closing message of its own for this.
     """
     if not is_tls and ITCPTransport.providedBy(transport):
         transport.loseWriteConnection()
@@ -376,7 +388,7 @@ def _is_held(transport: Any) -> bool:
     """Does a transport hold bytes that its socket did not take yet?"""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
-    # Of this a producer is only told beyond 64 KiB (source: Twisted's FileDescriptor).
+    # A producer is paused only beyond 64 KiB (source: Twisted's FileDescriptor).
     return isinstance(transport, FileDescriptor) and (
         bool(transport._tempDataBuffer) or len(transport.dataBuffer) > transport.offset
     )
@@ -386,7 +398,7 @@ def watch_for_death(transport: ITransport | None) -> None:
     """
     Have the kernel find out within half a minute that a quiet peer is gone.
 
-    Players wait without a word, so silence says nothing (source: tcp(7)).
+    Players who wait send nothing, so silence means nothing (source: tcp(7)).
     """
     if not ITCPTransport.providedBy(transport):
         return

@@ -1,9 +1,9 @@
 """
-Conversations over WebSocket: one send a client and turn, tried at once.
+Conversations over WebSocket: one send per client and turn, tried at once.
 
-What is said to a client during a turn of the reactor waits for its end, becomes
+What is sent to a client during a turn of the reactor waits for its end, becomes
 one JSON array in one text frame, and goes to the socket directly. Twisted's own
-buffer is used for what did not fit, and tells us when that is gone; over TLS it
+buffer is used for what did not fit, and reports when that is gone; over TLS it
 is used for everything. Source: decision 0008.
 """
 
@@ -21,16 +21,20 @@ from twisted.python.failure import Failure
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts
-from vinom.lines.shared import Framer, Shared, texts
 from vinom.lines.tcp import Listener, close_gently
 from vinom.lines.text import LINE_LIMIT
-from vinom.lines.ws.frames import PING, array_of, farewell
-from vinom.lines.ws.stream import WebSocketStream
+from vinom.lines.ws.frames import PING, Framer, farewell
+from vinom.lines.ws.stream import WHOLE_TEXT, WebSocketStream, apply_mask
 from vinom.reactor.direct import DirectReads, socket_under
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
 
 _Transport = Any
+#: Of a text frame: bytes of a short head with its mask, and what the second byte of
+#: that head is larger by than the frame's length.
+_HEAD, _ABOVE_LENGTH = 6, 0x80 - 6
+#: A frame that is as long has a longer head, bytes.
+_SHORT_END = _HEAD + 126
 
 
 @attrs.frozen
@@ -40,10 +44,10 @@ class WebSocketBounds:
 
     :ivar limit: longest message in, bytes.
     :ivar per_network: connections of one address, or of one IPv6 /64.
-    :ivar ping_seconds: between pings; who answers none until the next is lost.
+    :ivar ping_seconds: between pings; a peer that has sent nothing by the next is lost.
     :ivar most_unsent: messages that may wait for a peer who does not read.
     :ivar most_unsent_bytes: the same in bytes.
-    :ivar close_seconds: for the peer to say farewell too.
+    :ivar close_seconds: for the peer to send a close frame too.
     """
 
     limit: int = LINE_LIMIT
@@ -60,9 +64,15 @@ class WebSockets:
     What all WebSockets of a node share.
 
     :ivar open: starts a conversation on a line.
+    :ivar clock: for times.
+    :ivar turn_end: when lines send.
+    :ivar bounds: what each may cost.
     :ivar errors: counts refusals by code.
-    :ivar direct: their connections, as far as nothing lies between.
-    :ivar is_short_cut: read small frames ourselves; only tests say ``False``.
+    :ivar is_short_cut: read small frames ourselves; only tests have ``False``.
+    :ivar framer: frames what they send.
+    :ivar direct: those that are read without the reactor.
+    :ivar connections: how many each network has.
+    :ivar rounds: sends pings.
     """
 
     open: Callable[[WebSocketLine], Listener]
@@ -95,6 +105,7 @@ class WebSocketLine:
 
     It is a transport's protocol, its producer, and the conversation's line.
 
+    :param shared: what all WebSockets of the node share.
     :param host: counted in ``shared.connections`` already.
     :param stream: from `WebSockets.new_stream`.
     :ivar host: the peer's address.
@@ -136,7 +147,7 @@ class WebSocketLine:
         self._transport: _Transport = None
         self._descriptor = -1
         self._send: Callable[[bytes], int] | None = None
-        self._queue: list[bytes | Shared] = []
+        self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._is_closing = self._is_over = self._is_asked = self._is_cut = False
         self._is_counted = True
@@ -175,12 +186,25 @@ class WebSocketLine:
                 self._wait_for_room()
         self._listener = self._shared.open(self)
 
-    # What the transport tells.
+    # What the transport reports.
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         self._is_asked = False
         stream, listener = self._stream, self._listener
+        size = len(data)
+        if (
+            # Most of what comes is just one short text, whole.
+            _HEAD < size < _SHORT_END
+            and data[0] == WHOLE_TEXT
+            and data[1] - _ABOVE_LENGTH == size
+            and stream.is_between
+        ):
+            message = apply_mask(data[_HEAD:], data[2:_HEAD])
+            if message.isascii():
+                if listener is not None:
+                    listener.received(message)
+                return
         messages = stream.receive(data)
         if listener is not None:
             for message in messages:
@@ -200,7 +224,7 @@ class WebSocketLine:
         if self._is_counted:
             self._is_counted = False
             self._shared.connections.leave(self.host)
-        self._tell_lost()
+        self._report_lost()
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -210,10 +234,10 @@ class WebSocketLine:
 
     @property
     def has_unsent(self) -> bool:
-        """Does something wait that was said, or was it thrown away?"""
+        """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or bool(self._queue) or self._is_cut
 
-    def send(self, message: bytes | Shared) -> None:
+    def send(self, message: bytes) -> None:
         """Send one message when the turn ends; beyond the bounds, close."""
         if self._is_closing:
             self._is_cut = True
@@ -228,21 +252,25 @@ class WebSocketLine:
     def close(self, code: Code | None = None, reason: str = "") -> None:
         """Close when everything is sent; a peer that does not read gets 2 s."""
         if not self._is_closing:
-            self._say_rest()
+            self._send_rest()
             self._stream.close(*farewell(code, reason))
             self._answer()
             self._end()
 
     def flush(self) -> None:
-        """The turn is over: send what was said in it."""
+        """The turn is over: send what was queued in it."""
         queue = self._queue
         if not queue or self.is_behind:
             return
+        self._queue = []
+        if self._is_plain:
+            frame = self._shared.framer.frame(queue)
+        else:
+            frame = self._stream.frame(b"[%b]" % b",".join(queue))
         send = self._send
         if send is None:
-            self._transport.write(self._take_frame())
+            self._transport.write(frame)
             return
-        frame = self._take_frame()
         try:
             sent = send(frame)
         except OSError:
@@ -274,12 +302,12 @@ class WebSocketLine:
             self._listener.caught_up()
 
     def stopProducing(self) -> None:
-        """The connection is over; `connectionLost` says so too."""
+        """The connection is over; `connectionLost` is called too."""
 
     # What the rounds ask.
 
     def visit(self) -> None:
-        """Ask for a sign of life; who gave none since the last time is lost."""
+        """Send a ping; a peer that has sent nothing since the last one is lost."""
         if self._is_asked:
             self.abort()
             return
@@ -287,13 +315,6 @@ class WebSocketLine:
         self._stream.forgive()
         if not (self.is_behind or self._is_closing):
             self._write(PING)
-
-    def _take_frame(self) -> bytes:
-        """Make one frame of all that waits."""
-        queue, self._queue = self._queue, []
-        if self._is_plain:
-            return self._shared.framer.frame(queue)
-        return self._stream.frame(array_of(texts(queue)))
 
     def _write(self, data: bytes) -> None:
         """Send now; what does not fit goes by the transport's buffer."""
@@ -315,17 +336,15 @@ class WebSocketLine:
         self._wait_for_room()
 
     def _wait_for_room(self) -> None:
-        """Ask to be told when the transport's buffer is empty."""
+        """Have `resumeProducing` called when the transport's buffer is empty."""
         # A producer that pulls is asked for more just then; and once at first.
         self._transport.registerProducer(self, False)
         self.is_behind = True
 
-    def _bound(self, message: bytes | Shared) -> None:
+    def _bound(self, message: bytes) -> None:
         """Close if more waits for the peer than may."""
         bounds = self._shared.bounds
-        self._queued_bytes += len(
-            message.message if isinstance(message, Shared) else message
-        )
+        self._queued_bytes += len(message)
         if (
             len(self._queue) > bounds.most_unsent
             or self._queued_bytes > bounds.most_unsent_bytes
@@ -333,11 +352,11 @@ class WebSocketLine:
             self._shared.errors[Code.TOO_SLOW] += 1
             self._queue.clear()
             self.close(Code.TOO_SLOW, "you do not read what you are sent")
-            # Not from inside of what says something to many.
-            self._shared.turn_end.call(self._tell_lost)
+            # Not from inside of what sends a message to many.
+            self._shared.turn_end.call(self._report_lost)
 
     def _answer(self) -> None:
-        """Send what the stream wants sent, after what was said before it."""
+        """Send what the stream wants sent, after what was queued before it."""
         stream = self._stream
         if stream.is_open:
             if self.is_behind:
@@ -347,7 +366,7 @@ class WebSocketLine:
             answers, stream.outbox = stream.outbox, []
             self._write(b"".join(answers))
             return
-        self._say_rest()
+        self._send_rest()
         if stream.outbox:
             answers, stream.outbox = stream.outbox, []
             self._write_last(b"".join(answers))
@@ -356,12 +375,13 @@ class WebSocketLine:
             self._is_over = True
             close_gently(self._transport, self._send is None)
             # Whatever asked for this is done first.
-            self._shared.turn_end.call(self._tell_lost)
+            self._shared.turn_end.call(self._report_lost)
 
-    def _say_rest(self) -> None:
+    def _send_rest(self) -> None:
         """Send what waits, whether there is room or not."""
-        if self._queue:
-            self._write_last(self._take_frame())
+        queue, self._queue = self._queue, []
+        if queue:
+            self._write_last(self._stream.frame(b"[%b]" % b",".join(queue)))
 
     def _write_last(self, data: bytes) -> None:
         if self.is_behind:
@@ -370,7 +390,7 @@ class WebSocketLine:
             self._write(data)
 
     def _end(self) -> None:
-        """Nothing more is said; the peer has some time to agree."""
+        """Nothing more is sent; the peer has some time to close as well."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -380,7 +400,7 @@ class WebSocketLine:
         delay = self._shared.bounds.close_seconds
         self._alarm = self._shared.clock.callLater(delay, self._give_up)
 
-    def _tell_lost(self) -> None:
+    def _report_lost(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.lost()

@@ -1,6 +1,6 @@
 """
 Matches: planned, placed, ended.
 
-From agreed players to a game server's address and connect tokens, until the end is
-known to everybody.
+Each match goes from its players to a game server's address and connect tokens, and
+stays here until all players have been sent its end.
 """

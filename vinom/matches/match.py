@@ -1,4 +1,4 @@
-"""One match of this node: what is known of it."""
+"""One match of this node: its facts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Match:
         made it.
     :ivar state: *forming* until a game server listens for it, then *placed*, and
         *playing* once its time runs.
-    :ivar placement: where it is played, once it has a place.
+    :ivar placement: where it is played, once a game server has it.
     :ivar end: how it ended, while that is being recorded.
     :ivar withdrawn: players who gave up while it was forming.
     :ivar seat_states: the last state of each seat that its game server reported.
@@ -38,7 +38,9 @@ class Match:
 
     def unplaced_end(self, reason: str) -> MatchEnd:
         """
-        Make its end, if it never got a place: players who did not give up were present.
+        Make the end of a match that never got a place.
+
+        Players who did not give up count as present.
         """
         present = tuple(
             number
@@ -48,7 +50,7 @@ class Match:
         return MatchEnd(self.plan.match_id, reason, present=present)
 
     def entries_to_put_back(self, end: MatchEnd) -> list[QueueEntry]:
-        """List entries whose players all came to a match that was void."""
+        """List the entries of a void match to queue again: all their players came."""
         if end.reason != "void":
             return []
         came = {self.plan.seats[seat].player_id for seat in end.present}
@@ -59,7 +61,7 @@ class Match:
         ]
 
     def players_to_inform(self, put_back: list[QueueEntry]) -> list[str]:
-        """List players who are sent its end: not those who left or wait again."""
+        """List the players to send its end to: not those who left or queue again."""
         again = {player.player_id for entry in put_back for player in entry.players}
         return [
             seat.player_id

@@ -1,4 +1,4 @@
-"""Matches that an outside matchmaker made: the seats are agreed, we find the place."""
+"""Matches of an outside matchmaker: it chooses the seats, we find the game server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ from vinom.play.choices import canonical_loadout, canonical_options, clean_name
 
 
 class OutsideMatches:
-    """
-    Serve an outside matchmaker.
-
-    :param matches: starts what it made.
-    :param identity: makes keys for its players.
-    :param games: by the name it asks for.
-    :param entropy: gives that many random bytes.
-    """
+    """Serve an outside matchmaker."""
 
     def __init__(
         self,
@@ -32,6 +25,12 @@ class OutsideMatches:
         games: Mapping[str, Game[Any, Any]],
         entropy: Callable[[int], bytes],
     ) -> None:
+        """
+        :param matches: starts the matches.
+        :param identity: makes keys for its players.
+        :param games: by name.
+        :param entropy: called with a number, returns that many random bytes.
+        """
         self._matches, self._identity = matches, identity
         self._games, self._entropy = games, entropy
 
@@ -39,9 +38,9 @@ class OutsideMatches:
         self, game: str, players: Sequence[OutsidePlayer], options: bytes = b"{}"
     ) -> StartedMatch:
         """
-        Start a match and give what every player needs to join it.
+        Start a match; return what every player needs to join it.
 
-        Fires when a game server listens; cancelling it withdraws the match.
+        Waits until a game server listens; cancelling withdraws the match.
 
         :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`, `BAD_FIELD`,
             `NAME_REFUSED`, `ALREADY_IN_MATCH`, `DRAINING` or `UNAVAILABLE`.
@@ -50,7 +49,7 @@ class OutsideMatches:
         if plugin is None:
             raise Refused(
                 Code.UNKNOWN_GAME,
-                "no such game here",
+                "this server has no game with this name",
                 {"field": "game", "games": sorted(self._games)},
             )
         fewest, most = plugin.seats

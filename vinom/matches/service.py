@@ -1,7 +1,7 @@
 """
 From agreed players to seats in a running match, and to its end.
 
-Players are sent to their match only when a game server listens for it.
+Players are sent to a match once a game server listens for it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from vinom.ports import IMatchStore, IMatchWatch
 
 
 class Follower(Protocol):
-    """What needs to know what becomes of matches: the matchmaker."""
+    """What is called about new, failed and refused matches: the matchmaker."""
 
     def match_opened(self, plan: MatchPlan) -> None:
         """An outside matchmaker has put these players in a match."""
 
     def put_back(self, entries: Sequence[QueueEntry]) -> None:
-        """The match of these entries could not be: their players wait again."""
+        """The match of these entries did not happen: their players wait again."""
 
     def draining(self) -> None:
         """No new matches from here on."""
@@ -50,7 +50,7 @@ class _Live:
 
     :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
     :ivar unplaced: the reason of its end, if it never gets a place.
-    :ivar watches: what else is called when something becomes of it.
+    :ivar watches: what else is called when it starts, changes or ends.
     """
 
     match: Match
@@ -70,15 +70,8 @@ class _Live:
 @implementer(IMatchWatch)
 class Matches(Service):
     """
-    Start matches, give seats, bring players back, and see matches to their end.
+    Start matches, give seats, bring players back, and record how matches end.
 
-    :param fleet: finds a game server for each match.
-    :param store: where matches are recorded.
-    :param online: sends messages to players.
-    :param games: by the name players ask for.
-    :param ways_in: makes ids, tickets and tokens.
-    :param clock: its seconds are those of the Unix epoch.
-    :param memory_seconds: how long the end of a match is remembered.
     :ivar is_draining: no new matches are started.
     """
 
@@ -95,6 +88,15 @@ class Matches(Service):
         clock: IReactorTime,
         memory_seconds: float = 600.0,
     ) -> None:
+        """
+        :param fleet: finds a game server for each match.
+        :param store: where matches are recorded.
+        :param online: sends messages to players.
+        :param games: by name.
+        :param ways_in: makes ids, tickets and tokens.
+        :param clock: its seconds are those of the Unix epoch.
+        :param memory_seconds: how long the end of a match is remembered.
+        """
         self._fleet, self._store, self._online = fleet, store, online
         self._games, self._ways_in, self._clock = games, ways_in, clock
         self._memory_seconds = memory_seconds
@@ -114,8 +116,9 @@ class Matches(Service):
         self, game: str, options: bytes, entries: Sequence[QueueEntry]
     ) -> bool:
         """
-        Start a match for claimed entries; their players are sent to it when it has
-        a place.
+        Start a match for claimed entries.
+
+        Their players are sent to it when it has a place.
 
         :param options: canonical JSON.
         :returns: ``False`` if one of the players is in another match.
@@ -140,7 +143,7 @@ class Matches(Service):
         self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
     ) -> list[MatchFound]:
         """
-        Start a match that an outside matchmaker made; gives what each seat needs.
+        Start a match that an outside matchmaker made; return what each seat needs.
 
         Cancelling withdraws the match.
 
@@ -176,13 +179,13 @@ class Matches(Service):
         entries: tuple[QueueEntry, ...] = (),
     ) -> _Live | None:
         if self.is_draining:
-            raise Refused(Code.DRAINING, "this node takes no new matches")
+            raise Refused(Code.DRAINING, "this server takes no new matches")
         plan = self._ways_in.plan(game, options, seats)
         try:
             if not await self._store.open(plan):
                 return None
         except StoreUnavailable:
-            # It may be there after all, and would hold its players forever.
+            # The store may have opened it all the same; its players would stay in it.
             await self._record_end(MatchEnd(plan.match_id, "void"))
             raise
         live = _Live(Match(plan, self._clock.seconds(), entries))
@@ -207,7 +210,7 @@ class Matches(Service):
             ]
             live.hosting = self._fleet.place(plan, tickets, self)
             placement = await live.hosting
-            # From here on nobody can withdraw: the room is there.
+            # From here on nobody can withdraw: the room exists.
             live.hosting = None
             found = await self._send_there(live.match, placement, tickets)
         except Exception as error:
@@ -217,7 +220,7 @@ class Matches(Service):
             if found is not None:
                 return found
         if live.hosting is None:
-            # There is a room, but no player was sent there.
+            # The room exists, but no player was sent to it.
             self._fleet.close_room(plan.match_id, "ended")
         live.hosting = None
         await self._finish(live.match.unplaced_end(live.unplaced))
@@ -231,7 +234,7 @@ class Matches(Service):
             return None
         left = tickets[0].expires_at - self._clock.seconds()
         if left < self._ways_in.ticket_seconds / 2:
-            # They became old while the match waited for a place.
+            # The first tickets may have expired while the match waited for a place.
             tickets = [await self._new_ticket(plan.match_id, t.seat) for t in tickets]
         if not await self._store.place(plan.match_id, placement):
             return None
@@ -247,13 +250,13 @@ class Matches(Service):
         )
         found = [self._ways_in.found(plan, placement, ticket) for ticket in tickets]
         for seat, push in zip(plan.seats, found, strict=True):
-            # A player who is away gets it after the next hello.
+            # Players who are away get it after their next hello.
             self._online.send((seat.player_id,), push)
         return found
 
     async def _new_ticket(self, match_id: str, seat: int) -> Ticket:
         """
-        Make a ticket for a room that is there.
+        Make a ticket for a room that exists.
 
         :raises NoCapacity: the match is over, or its game server does not answer.
         """
@@ -292,7 +295,7 @@ class Matches(Service):
         except StoreUnavailable:
             raise
         except VinomError as error:
-            # Its end is under way, and will be sent on this line.
+            # Its end is being recorded, and will be sent on this line.
             self._log.info(
                 "no way back into match {match_id}: {error}",
                 match_id=plan.match_id,
@@ -303,7 +306,7 @@ class Matches(Service):
         return self._ways_in.found(plan, placement, ticket)
 
     async def last_end(self, player_id: str) -> MatchEnded | None:
-        """Find how this player's latest match ended, while that is remembered."""
+        """Find how this player's latest match ended; ``None`` once that has expired."""
         end = await self._store.last_end(player_id)
         if end is None:
             return None
@@ -311,9 +314,9 @@ class Matches(Service):
 
     def withdraw(self, player_id: str) -> bool:
         """
-        A player gives up before its match has a place; the others wait again.
+        Withdraw a match that has no place yet; the other players wait again.
 
-        :returns: ``False`` if there is nothing to give up (any more).
+        :returns: ``False`` if there is no match to withdraw, or no longer.
         """
         for live in self._live.values():
             match = live.match
@@ -327,7 +330,7 @@ class Matches(Service):
         return False
 
     async def is_in_match(self, player_id: str) -> bool:
-        """Has this player a match, forming or running?"""
+        """Is this player in a match, forming or running?"""
         return await self._store.match_of(player_id) is not None
 
     # What operators do.
@@ -342,7 +345,7 @@ class Matches(Service):
         match = live.match
         seat = seat_of(match.plan.seats, player_id)
         if seat is None or match.seat_states.get(seat) == "left":
-            raise Refused(Code.NO_SUCH_PLAYER, "no such player in this match")
+            raise Refused(Code.NO_SUCH_PLAYER, "this player is not in this match")
         if live.hosting is None:
             self._fleet.kick(match_id, seat)
             match.seat_states[seat] = "left"
@@ -374,7 +377,7 @@ class Matches(Service):
         return {**states, "draining": self.is_draining, "ended": dict(self._ended)}
 
     def drain(self) -> Deferred[None]:
-        """Take no new matches. Fires when no match runs."""
+        """Take no new matches; the result comes when no match runs."""
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
         if not self.is_draining:
@@ -386,7 +389,7 @@ class Matches(Service):
         self._check_drained()
         return drained
 
-    # What rooms ask, in which matches are played or watched.
+    # Requests of rooms in which matches are played or watched.
 
     def placed_match(self, match_id: str) -> Match | None:
         """Find a match for which a game server listens."""
@@ -399,12 +402,12 @@ class Matches(Service):
         return (match for match in matches if match.placement is not None)
 
     def watch(self, match_id: str, watch: IMatchWatch) -> None:
-        """Call *watch* about what becomes of a match, until it is over."""
+        """Call *watch* about a match until it is over."""
         if (live := self._live.get(match_id)) is not None:
             live.watches.append(watch)
 
     def unwatch(self, match_id: str, watch: IMatchWatch) -> None:
-        """Call *watch* about a match no more."""
+        """Stop calling *watch* about a match."""
         live = self._live.get(match_id)
         if live is not None and watch in live.watches:
             live.watches.remove(watch)
@@ -412,7 +415,7 @@ class Matches(Service):
     # What the fleet reports (IMatchWatch).
 
     def started(self, match_id: str) -> None:
-        """Match time runs."""
+        """Match time has started."""
         if (live := self._live.get(match_id)) is not None:
             live.match.state = "playing"
             for watch in tuple(live.watches):
@@ -435,7 +438,7 @@ class Matches(Service):
             )
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
-        """A round has an outcome; the room may go on."""
+        """A round has an outcome; the room may continue."""
         self._log.info(
             "match {match_id}: round over, {outcome}",
             match_id=match_id,
@@ -480,8 +483,8 @@ class Matches(Service):
                 follower.put_back(put_back)
         self._check_drained()
 
-    # A player whose match is over, or who left it, must not stay in it: these are
-    # recorded until the store answers.
+    # A player must not stay in a match that is over, or that they left: both are
+    # recorded with as many tries as the store needs.
 
     async def _record_end(self, end: MatchEnd) -> None:
         expires_at = self._clock.seconds() + self._memory_seconds

@@ -14,10 +14,10 @@ from vinom.tokens import Claims
 
 
 class Signer(Protocol):
-    """What makes tokens; its key may change."""
+    """Signs tokens; its key may change."""
 
     def sign(self, claims: Claims) -> str:
-        """Make the token that says *claims*."""
+        """Sign a token with these *claims*."""
 
 
 @attrs.frozen
@@ -27,7 +27,7 @@ class WaysIn:
 
     :ivar realm: the domain that game servers' names end with.
     :ivar signer: signs tokens.
-    :ivar entropy: gives that many random bytes.
+    :ivar entropy: called with a number, returns that many random bytes.
     :ivar now: the time, seconds since the Unix epoch.
     :ivar ticket_seconds: how long a ticket and a token are valid.
     """
@@ -44,7 +44,7 @@ class WaysIn:
         return MatchPlan(self._label(), game, seats, seed, options)
 
     def ticket(self, match_id: str, seat: int) -> Ticket:
-        """Make what lets the handshakes of one seat's player in."""
+        """Make a ticket that admits the handshakes of one seat's player."""
         expires_at = self.now() + self.ticket_seconds
         return Ticket(self._label(), match_id, seat, expires_at)
 

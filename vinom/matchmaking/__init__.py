@@ -1,5 +1,6 @@
 """
-From queue entries to the players of one match.
+Choose the players of each match from the queue.
 
-Rules over the queue, rounds at a cadence, and what waiting players are sent.
+``rules`` finds tables, `Matchmaker` looks for them in rounds, and ``news`` sends
+waiting players their places.
 """

@@ -1,8 +1,8 @@
 """
 The matchmaker: keeps the queue, finds tables, and starts their matches.
 
-A player's entry follows whether the player is here: suspended while it is away,
-matchable again when it is back, and gone when it stayed away too long.
+A player's entry is suspended while the player is disconnected, matchable again when
+the player is back, and removed if the player stays away too long.
 """
 
 from __future__ import annotations
@@ -33,23 +33,17 @@ from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.ports import IEntryStore
 from vinom.reactor.figures import WAIT_BOUNDS, Histogram
 
-#: How soon a step is tried again when storage did not answer, seconds.
+#: Seconds until a step is tried again when storage did not answer.
 _RETRY_SECONDS = 1.0
-#: Entries that are read at once when a table can start; more if a table has more seats.
+#: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
-#: Entries that may meet: a game, and canonical JSON of its options.
+#: A queue, whose entries may meet: a game, and canonical JSON of its options.
 _Queue = tuple[str, bytes]
 
 
 class Cadence:
-    """
-    When to look for tables: soon after a change, never twice at once.
-
-    :param clock: for delays.
-    :param play: makes one round. It gives after how many seconds the next is due even
-        if nobody asks, or ``None``.
-    """
+    """Run rounds soon after a change, and never two at once."""
 
     _log = Logger()
 
@@ -58,16 +52,21 @@ class Cadence:
         clock: IReactorTime,
         play: Callable[[], Coroutine[Any, Any, float | None]],
     ) -> None:
+        """
+        :param clock: for delays.
+        :param play: runs one round. It returns the seconds until the next one is due
+            even if nobody asks for it, or ``None``.
+        """
         self._clock, self._play = clock, play
         self._next: IDelayedCall | None = None
         self._is_playing = self._is_due = False
 
     def ask(self, delay: float = 0.0) -> None:
         """
-        Have a round soon, or right after this one.
+        Run a round soon, or right after the current one.
 
-        Never at once: what arrived in one turn of the reactor is matched
-        together, and answers go out before the news that they cause.
+        It does not start within this call: requests of one turn of the reactor are
+        matched together, and answers go out before the news that they cause.
 
         :param delay: seconds from now.
         """
@@ -81,7 +80,7 @@ class Cadence:
         self._next = self._clock.callLater(delay, self._start)
 
     def stop(self) -> None:
-        """Begin no round that was asked for so far."""
+        """Cancel the round that is due."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -105,19 +104,7 @@ class Cadence:
 
 
 class Matchmaker(Service):
-    """
-    First come, first served.
-
-    :param entries: keeps who waits.
-    :param matches: starts matches, and reports what becomes of them.
-    :param online: sends messages to players.
-    :param games: by the name players ask for.
-    :param clock: its seconds are those of the Unix epoch.
-    :param entropy: gives that many random bytes.
-    :param fill_seconds: how long the oldest entry waits for a full table.
-    :param away_seconds: how long a disconnected player keeps its place.
-    :param status_seconds: least time between two news of a player's place.
-    """
+    """Match players in the order of their arrival."""
 
     name = "matchmaker"
     _log = Logger()
@@ -135,6 +122,17 @@ class Matchmaker(Service):
         away_seconds: float = 10.0,
         status_seconds: float = 2.0,
     ) -> None:
+        """
+        :param entries: the store of entries.
+        :param matches: starts matches, and reports how they go on.
+        :param online: sends messages to players.
+        :param games: by name.
+        :param clock: its seconds are those of the Unix epoch.
+        :param entropy: called with a number, returns that many random bytes.
+        :param fill_seconds: how long the oldest entry waits for a full table.
+        :param away_seconds: how long a disconnected player keeps its place.
+        :param status_seconds: least time between two messages about a player's place.
+        """
         self._entries, self._matches, self._online = entries, matches, online
         self._games, self._clock, self._entropy = games, clock, entropy
         self._rules = Rules(
@@ -146,8 +144,7 @@ class Matchmaker(Service):
         self._forming: set[str] = set()
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
-        # Queues that the next round looks at; when others are due, a heap, and again
-        # by queue.
+        # Queues for the next round; when others are due, as a heap and by queue.
         self._changed: dict[_Queue, None] = {}
         self._due: list[tuple[float, _Queue]] = []
         self._due_at: dict[_Queue, float] = {}
@@ -155,7 +152,7 @@ class Matchmaker(Service):
         matches.follow(self)
 
     def stopService(self) -> None:
-        """Stop matching; entries stay where they are."""
+        """Stop matching; the store keeps the entries."""
         Service.stopService(self)
         self._news.stop()
         self._cadence.stop()
@@ -163,7 +160,7 @@ class Matchmaker(Service):
             call.cancel()
         self._away.clear()
 
-    # What players ask.
+    # Requests of players.
 
     async def join(
         self, player: Player, game: str, options: bytes, loadout: bytes
@@ -180,7 +177,7 @@ class Matchmaker(Service):
         if plugin is None:
             raise Refused(
                 Code.UNKNOWN_GAME,
-                "no such game here",
+                "this server has no game with this name",
                 {"field": "data.game", "games": sorted(self._games)},
             )
         entry = QueueEntry(
@@ -225,16 +222,16 @@ class Matchmaker(Service):
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
 
-    # What the desk reports.
+    # Calls of the desk.
 
     def player_lost(self, player_id: str) -> None:
-        """A player's line is gone: keep its place for a while."""
+        """A player's line closed: keep the place for a while."""
         self._news.forget((player_id,))
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle(player_id))
 
     async def player_back(self, player_id: str) -> QueueStatus | None:
-        """A player said hello: gives its place in the queue, if it has one."""
+        """A player said hello: return their place in the queue, if there is one."""
         call = self._away.pop(player_id, None)
         if call is not None:
             call.cancel()
@@ -245,29 +242,29 @@ class Matchmaker(Service):
         self._look_at(entry)
         return await self._news.status(entry)
 
-    # What matches report.
+    # Calls of `vinom.matches`.
 
     def put_back(self, entries: Sequence[QueueEntry]) -> None:
-        """Their match could not be: they wait again, from when they first came."""
+        """Queue entries again whose match did not happen; their waits go on."""
         self._run(self._put_back(entries))
 
     def match_opened(self, plan: MatchPlan) -> None:
-        """An outside matchmaker has put players in a match: they wait no longer."""
+        """Take players out of the queue whom an outside matchmaker put in a match."""
         players = {seat.player_id for seat in plan.seats} - self._forming
         if players:
             self._run(self._drop_entries(players))
 
     def draining(self) -> None:
-        """No player of this node will be matched: tell all who wait."""
+        """Take all players of this node out of the queue, and send them the reason."""
         self._run(self._dismiss_all())
 
-    # What operators ask.
+    # Requests of operators.
 
     async def explain(self, player_id: str) -> dict[str, Any]:
         """
-        Say what a player waits for.
+        Report what a player waits for.
 
-        :raises Refused: `NO_SUCH_PLAYER`: it waits for nothing and plays nowhere.
+        :raises Refused: `NO_SUCH_PLAYER`: neither queued nor in a match.
         """
         facts: dict[str, Any] = {
             "player_id": player_id,
@@ -287,7 +284,7 @@ class Matchmaker(Service):
                     "state": match["state"],
                     "game": match["game"],
                     "match_id": match["match_id"],
-                    "why": "a game server is being made ready"
+                    "why": "a game server is being started"
                     if match["state"] == "forming"
                     else "it has a seat in this match",
                 }
@@ -295,8 +292,8 @@ class Matchmaker(Service):
 
     async def counts(self) -> dict[str, Any]:
         """
-        Count who waits for each game, with the longest wait, and how long those
-        waited who are matched (see `vinom.reactor.figures`); for metrics.
+        Count for metrics: the players waiting for each game, the longest wait, and how
+        long matched players waited (see `vinom.reactor.figures`).
         """
         counts = await self._entries.counts()
         now = self._clock.seconds()
@@ -314,12 +311,12 @@ class Matchmaker(Service):
     # Rounds of matchmaking.
 
     def _look_at(self, entry: QueueEntry) -> None:
-        """Look for tables in the queue of *entry*, soon."""
+        """Have the next round look at the queue of *entry*."""
         self._changed[entry.game, entry.options] = None
         self._cadence.ask()
 
     async def _round(self) -> float | None:
-        """Start all tables that can start; gives when the next can, seconds."""
+        """Start all tables that can start; return the seconds until the next."""
         now = self._clock.seconds()
         changed, self._changed = self._changed, {}
         while self._due and self._due[0][0] <= now:
@@ -331,15 +328,15 @@ class Matchmaker(Service):
                 await self._start_tables(*queue, now)
                 del changed[queue]
         finally:
-            # Those that were not looked at, because storage did not answer.
+            # Those left over because storage did not answer.
             self._changed.update(changed)
         if not self._due:
             return None
-        # A thousandth more, so that rounding never wakes us just too early.
+        # A millisecond more, so that rounding never starts a round too early.
         return max(0.0, self._due[0][0] - now) + 0.001
 
     async def _start_tables(self, game: str, options: bytes, now: float) -> None:
-        """Start the tables of one queue; read it only if there is one."""
+        """Start the tables of one queue; read its entries only if there is one."""
         waiting = await self._entries.waiting(game, options)
         due = due_at(game, waiting, self._rules)
         if due is not None and due <= now:
@@ -365,7 +362,7 @@ class Matchmaker(Service):
             if not await self._entries.claim(
                 [entry.entry_id for entry in proposal.entries]
             ):
-                # Somebody left in between; the others are still there.
+                # A player left in between; the others still wait.
                 self._look_at(proposal.entries[0])
                 return
             self._news.forget(players)
@@ -378,7 +375,7 @@ class Matchmaker(Service):
             self._dismiss(proposal.entries, refusal)
             return
         except StoreUnavailable:
-            # They may be out of the queue, and nobody would know.
+            # The claim may have removed them, and nothing else would put them back.
             await self._put_back(proposal.entries)
             raise
         finally:
@@ -391,7 +388,7 @@ class Matchmaker(Service):
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:
             if self._matches.is_draining:
-                self._dismiss([entry], Refused(Code.DRAINING, "the server stops"))
+                self._dismiss([entry], Refused(Code.DRAINING, "the server is stopping"))
                 continue
             while not await self._is_put_back(entry):
                 await deferLater(self._clock, _RETRY_SECONDS)
@@ -399,7 +396,7 @@ class Matchmaker(Service):
             self._news.changed(entry.game, entry.options)
 
     async def _is_put_back(self, entry: QueueEntry) -> bool:
-        """Put one back, or find it there; ``False`` if storage did not answer."""
+        """Queue an entry again if it is not; ``False`` if storage did not answer."""
         player_ids = [player.player_id for player in entry.players]
         try:
             for player_id in player_ids:
@@ -435,7 +432,7 @@ class Matchmaker(Service):
             self._run(self._drop_entries({player_id}), retry=player_id)
 
     async def _settle(self, player_id: str) -> None:
-        """Suspend or resume a player's entry until it agrees with who is here."""
+        """Suspend or resume a player's entry, as the player is away or here."""
         while True:
             entry = await self._entries.entry_of(player_id)
             if entry is None:
@@ -458,7 +455,7 @@ class Matchmaker(Service):
                 self._news.changed(entry.game, entry.options)
 
     async def _dismiss_all(self) -> None:
-        """Take all players of this node out of the queue, those who are away too."""
+        """Take all players of this node out of the queue, disconnected ones too."""
         for player_id in (*self._news.players(), *self._away):
             entry = await self._entries.entry_of(player_id)
             if entry is not None and await self._entries.remove(entry.entry_id):
@@ -476,7 +473,7 @@ class Matchmaker(Service):
         """
         Do *work*, and log it if it fails.
 
-        :param retry: a player who is then expected back once more.
+        :param retry: a player to expect back once more after a failure.
         """
 
         def failed(failure: Failure) -> None:
@@ -488,4 +485,4 @@ class Matchmaker(Service):
 
 
 def _draining() -> Refused:
-    return Refused(Code.DRAINING, "this node takes no new matches")
+    return Refused(Code.DRAINING, "this server takes no new matches")

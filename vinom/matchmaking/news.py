@@ -1,4 +1,4 @@
-"""What waiting players are sent about their place in the queue."""
+"""Messages to waiting players about their places in the queue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_AT_ONCE = 500
 
 @attrs.define(eq=False)
 class _Listed:
-    """A waiting player of this node, and the place that it was sent last."""
+    """A waiting player of this node, and the last place sent to them."""
 
     entry: QueueEntry
     place: int
@@ -28,15 +28,10 @@ class _Listed:
 
 class QueueNews:
     """
-    Send players their places when they move up; many moves make one piece of news.
+    Send players their places when they move up; many moves make one message.
 
-    Only queues that somebody left are looked at, and in these only players of this
-    node.
-
-    :param entries: knows the places.
-    :param online: sends messages to players.
-    :param clock: for pauses, and for how long players have waited.
-    :param pause: least time between two rounds of news, seconds.
+    Each round looks only at queues that an entry has left, and there only at players
+    of this node.
     """
 
     _log = Logger()
@@ -48,6 +43,12 @@ class QueueNews:
         clock: IReactorTime,
         pause: float,
     ) -> None:
+        """
+        :param entries: the store of entries, which finds places.
+        :param online: sends messages to players.
+        :param clock: for pauses, and for how long players have waited.
+        :param pause: least time between two rounds of news, seconds.
+        """
         self._entries, self._online = entries, online
         self._clock, self._pause = clock, pause
         self._listed: dict[str, _Listed] = {}
@@ -60,8 +61,8 @@ class QueueNews:
         return len(self._listed)
 
     async def status(self, entry: QueueEntry) -> QueueStatus:
-        """Find the place of *entry*, and send its players news of it from now on."""
-        # At least 1: an entry that was claimed meanwhile has no place any more.
+        """Find the place of *entry*, and send its players changes of it from now on."""
+        # At least 1: an entry that was claimed meanwhile no longer has a place.
         place = max(1, await self._entries.place(entry.entry_id))
         for player in entry.players:
             self._listed[player.player_id] = _Listed(entry, place)
@@ -70,7 +71,7 @@ class QueueNews:
         return self._waiting(entry, place)
 
     def forget(self, player_ids: Iterable[str]) -> None:
-        """Send these players no news: they do not wait, or not here."""
+        """Stop sending to these players: they do not wait, or not at this node."""
         for player_id in player_ids:
             listed = self._listed.pop(player_id, None)
             if listed is not None:
@@ -81,18 +82,18 @@ class QueueNews:
                     del self._queues[key]
 
     def players(self) -> list[str]:
-        """List the players who are sent news."""
+        """List the players whose places are sent."""
         return list(self._listed)
 
     def changed(self, game: str, options: bytes) -> None:
-        """Places of this queue changed: send those who wait in it news, soon."""
+        """Places in this queue changed: the next round sends them."""
         if (game, options) in self._queues:
             self._changed.add((game, options))
             if self._next is None:
                 self._next = self._clock.callLater(self._pause, self._begin)
 
     def stop(self) -> None:
-        """Send no more news."""
+        """Stop sending."""
         if self._next is not None:
             self._next.cancel()
             self._next = None

@@ -1,8 +1,8 @@
 """
-Who plays with whom: first come, first served.
+Rules of matchmaking: first come, first served.
 
 Only entries with equal game and options meet. A full table starts at once;
-after `Rules.fill_seconds` of the oldest's wait the game's minimum is enough.
+once the oldest entry has waited `Rules.fill_seconds`, the game's minimum is enough.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from vinom.model import QueueEntry, Waiting
 @attrs.frozen
 class Rules:
     """
-    What tables look like.
+    Sizes of tables, and when a smaller one may start.
 
     :ivar tables: game name to fewest and most players.
-    :ivar fill_seconds: how long the oldest waits for a full table.
+    :ivar fill_seconds: how long the oldest entry waits for a full table.
     """
 
     tables: Mapping[str, tuple[int, int]]
@@ -53,9 +53,9 @@ class Proposals:
 
 def due_at(game: str, queue: Waiting, rules: Rules) -> float | None:
     """
-    Say when a table of a queue can start, if nobody else comes.
+    Find when a table of a queue can start, if no further entry comes.
 
-    :param queue: who waits for *game* with the same options.
+    :param queue: counts of the entries for *game* with the same options.
     :returns: seconds since the Unix epoch; 0 for a full table; ``None`` if there are
         too few for one.
     """
@@ -98,27 +98,27 @@ def explain(
     entry: QueueEntry, place: int, queue: Waiting, others: int, rules: Rules, now: float
 ) -> dict[str, Any]:
     """
-    Say for an operator what *entry* waits for.
+    Explain to an operator what *entry* waits for.
 
     :param place: its place in its queue.
-    :param queue: who waits with the same game and options.
+    :param queue: counts of the entries with the same game and options.
     :param others: players who wait for the same game with other options.
     """
     fewest, most = rules.tables.get(entry.game, (0, 0))
     count = queue.ready
     fill_at = (now if queue.since is None else queue.since) + rules.fill_seconds
     if entry.suspended:
-        why = "its player is disconnected; it keeps its place for a short time"
+        why = "its player is disconnected; the place is kept for a short time"
     elif not most:
-        why = "no such game is installed here"
+        why = "this node has no game with this name"
     elif count >= most:
-        why = "a full table is there; the next round of matchmaking seats it"
+        why = "the table is full; the next round of matchmaking starts it"
     elif count >= fewest:
         why = (
             f"enough to start in {max(0.0, fill_at - now):.1f} s unless the table fills"
         )
     else:
-        why = f"{fewest - count} more with the same game and options must come"
+        why = f"{fewest - count} more needed with the same game and options"
     return {
         "state": "suspended" if entry.suspended else "waiting",
         "game": entry.game,
@@ -134,7 +134,7 @@ def explain(
 
 
 def _fill(entries: Sequence[QueueEntry], most: int) -> list[QueueEntry]:
-    """Take the longest waits that fit one table together."""
+    """Take the entries with the longest waits that fit one table."""
     table: list[QueueEntry] = []
     free = most
     for entry in entries:

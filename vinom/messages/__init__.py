@@ -1,8 +1,8 @@
 """
 The JSON messages to and from players.
 
-Structs of msgspec, by request, push and failure; decoding is validation, and an error
+msgspec structs for requests, pushes and failures. Decoding is validation, and an error
 names the field. ``catalogue`` lists every message by its type on the wire; ``merge``
-makes JSON merge patches of views; ``outside`` has what match makers outside exchange
-with us.
+makes JSON merge patches of views; ``outside`` has the messages of outside
+matchmakers.
 """

@@ -1,7 +1,7 @@
 """
-The catalogue of messages, the same on TCP lines and WebSocket.
+The catalogue of messages, the same over TCP and WebSocket.
 
-Here is which types there are, and how one is read. The types themselves are in
+It lists the types and decodes them. The types themselves are in
 `vinom.messages.lobby` and `vinom.messages.rooms`, what they share in
 `vinom.messages.envelope`.
 """
@@ -61,7 +61,7 @@ from vinom.messages.rooms import (
     StartRoom,
 )
 
-#: The protocol spoken here, and the oldest one still understood.
+#: The version of the protocol, and the oldest one that is still accepted.
 PROTOCOL = 1
 OLDEST_PROTOCOL = 1
 
@@ -76,13 +76,13 @@ def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
     return {str(kind.__struct_config__.tag): kind for kind in types}
 
 
-#: Everything that players ask for, by its type on the wire.
+#: Every request, by its type on the wire.
 REQUESTS = _by_tag(
     *(Hello, Queue, Cancel, Ping),
     *(JoinRoom, LeaveRoom, ListRooms, Action, Ack, Reconnect),
     *(StartRoom, AddBot, KickSeat, Rematch),
 )
-#: Everything that they are told, likewise.
+#: Every answer and push, likewise.
 PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
@@ -97,16 +97,17 @@ _push_bodies = {tag: json.Decoder(kind) for tag, kind in PUSHES.items()}
 
 def decode_request(message: bytes) -> Asked:
     """
-    Read one request; decoding is validation.
+    Decode one request; decoding is validation.
 
-    :raises Unusable: it is none, and `details` name the ``field`` at fault.
+    :raises Unusable: the message is not a valid request; `details` name the ``field``
+        at fault.
     """
     return decode_body(decode_envelope(message))
 
 
 def decode_body(envelope: Envelope) -> Asked:
     """
-    Read what is in an envelope.
+    Decode the data of an envelope.
 
     :raises Unusable: as `decode_request`.
     """
@@ -119,11 +120,11 @@ def decode_body(envelope: Envelope) -> Asked:
             envelope.id,
         )
     if envelope.type == "action":
-        # Its data is for the game to read.
+        # The game decodes its data.
         return Asked(Action(), envelope.id)
     try:
         if envelope.type == "hello":
-            # Before anything else: another version may have other fields.
+            # Check this first: another version may have other fields.
             _check_version(_versions.decode(envelope.data).protocol)
         request = decoder.decode(envelope.data)
         if isinstance(request, Hello):
@@ -171,11 +172,11 @@ def _check_hello(hello: Hello) -> None:
 
 def decode_answer(line: bytes) -> Told | Failed | None:
     """
-    Read what a node says: the client's side.
+    Decode an answer or push: the client's side.
 
-    Fires nothing for a push of a newer node: ``None`` means "skip it".
+    Returns ``None`` for a push that this version does not know: skip it.
 
-    :raises PeerError: it is no answer at all.
+    :raises PeerError: the bytes are not an answer.
     """
     try:
         answer = _answers.decode(line)

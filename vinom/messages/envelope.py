@@ -1,9 +1,9 @@
 """
-What all messages of a conversation share: how requests and answers are wrapped.
+The envelope of all messages: how requests and answers are wrapped.
 
 Requests are ``{"type", "id"?, "data"}``; replies ``{"type", "id"?, "success":
 true, "data"}``; failures ``{"type": "error", "id"?, "success": false, "error":
-{"code", "message", "details"}}``. Pushes are replies that nobody asked for.
+{"code", "message", "details"}}``. Pushes are replies without a request.
 Source: docs/protocol/lobby.rst.
 """
 
@@ -20,19 +20,19 @@ from vinom.errors import Code, Refused, field_of
 ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
 SecretText = Annotated[str, Meta(min_length=1, max_length=1024)]
 
-#: What a player puts beside a request to find its answer.
+#: Sent with a request; its answer carries the same.
 RequestId = str | int | None
 
-#: What msgspec raises for bytes that are not what was expected.
+#: What msgspec raises for bytes that it cannot decode.
 UNREADABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
-    """Root of what players ask for."""
+    """Root of the requests of players."""
 
 
 class Push(Struct, frozen=True):
-    """Root of what a node tells players."""
+    """Root of the answers and pushes to players."""
 
 
 @attrs.frozen
@@ -40,7 +40,7 @@ class Asked:
     """
     One well-formed request.
 
-    :ivar id: what the player put there to find the answer; any text or number.
+    :ivar id: chosen by the player, and repeated in the answer; any text or number.
     """
 
     request: Request
@@ -49,7 +49,7 @@ class Asked:
 
 @attrs.frozen
 class Told:
-    """One reply or push, as a client reads it."""
+    """One reply or push, as a client receives it."""
 
     push: Push
     id: RequestId = None
@@ -57,7 +57,7 @@ class Told:
 
 @attrs.frozen
 class Failed:
-    """One failure, as a client reads it."""
+    """One failure, as a client receives it."""
 
     code: str
     message: str
@@ -69,7 +69,7 @@ class Unusable(Refused):
     """
     A message that is not a request; the peer may try again.
 
-    :ivar id: of the request, when that much could be read.
+    :ivar id: of the request, if it could be decoded.
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class Envelope(Struct, frozen=True, gc=False):
     """
     What all requests share.
 
-    :ivar room_id: of an action, whose data is the game's own.
-    :ivar seen: version of the latest state that the player has, likewise.
+    :ivar room_id: the room of an action, whose data is the game's own.
+    :ivar seen: with an action: version of the latest state that the player has.
     """
 
     type: str
@@ -116,26 +116,31 @@ class Answer(Struct, frozen=True):
     error: Problem | None = None
 
 
-_envelopes = json.Decoder(Envelope)
+#: Decodes the envelope of one request; raises one of `UNREADABLE`, see `unusable`.
+read_envelope = json.Decoder(Envelope).decode
 _encoder = json.Encoder()
-#: How pushes of a kind begin.
+#: The first bytes of each type of push, encoded once.
 _tagged: dict[type[Push], bytes] = {}
 
 
 def decode_envelope(message: bytes) -> Envelope:
     """
-    Open one request.
+    Decode the envelope of one request.
 
-    :raises Unusable: it is none, and `details` name the ``field`` at fault.
+    :raises Unusable: the message is not a valid request; `details` name the ``field``
+        at fault.
     """
     try:
-        return _envelopes.decode(message)
-    except ValidationError as error:
-        raise Unusable(Code.BAD_MESSAGE, str(error), at_field(error)) from None
+        return read_envelope(message)
     except UNREADABLE as error:
-        raise Unusable(
-            Code.BAD_MESSAGE, f"one JSON object a message, please: {error}"
-        ) from None
+        raise unusable(error) from None
+
+
+def unusable(error: Exception) -> Unusable:
+    """Make the error for a failed `read_envelope`; `details` name the ``field``."""
+    if isinstance(error, ValidationError):
+        return Unusable(Code.BAD_MESSAGE, str(error), at_field(error))
+    return Unusable(Code.BAD_MESSAGE, f"a message must be one JSON object: {error}")
 
 
 def at_field(error: ValidationError, prefix: str = "") -> dict[str, Any]:
@@ -145,12 +150,12 @@ def at_field(error: ValidationError, prefix: str = "") -> dict[str, Any]:
 
 
 def encode_push(push: Push, id: RequestId = None) -> bytes:
-    """Write a reply to request *id*, or a push, without its line end."""
+    """Encode a reply to request *id*, or a push, without its line end."""
     kind = type(push)
     tagged = _tagged.get(kind)
     if tagged is None:
         tagged = _tagged[kind] = b'{"type":%b' % _encoder.encode(_tag_of(push))
-    # The struct writes its type first, which stands outside of the data here.
+    # msgspec encodes the type as the first field; here it belongs outside of the data.
     data = _encoder.encode(push)[len(tagged) :].lstrip(b",")
     if id is None:
         return b'%b,"success":true,"data":{%b}' % (tagged, data)
@@ -168,7 +173,7 @@ def encode_failure(
     details: Mapping[str, Any] | None = None,
     id: RequestId = None,
 ) -> bytes:
-    """Write a failure, without its line end."""
+    """Encode a failure, without its line end."""
     answer: dict[str, Any] = {"type": "error"}
     if id is not None:
         answer["id"] = id
@@ -182,7 +187,7 @@ def encode_failure(
 
 
 def encode_request(request: Request, id: RequestId = None) -> bytes:
-    """Write a request, without its line end: the client's side."""
+    """Encode a request, without its line end: the client's side."""
     body = {
         name: value
         for name, value in structs.asdict(request).items()

@@ -13,11 +13,15 @@ class Hello(Request, frozen=True, tag="hello", tag_field="type"):
     """
     Say who you are; the first message of every connection.
 
-    Exactly one of `name` (a guest), `credentials` and `player_key` (the secret
-    of an earlier `Welcome`) is given; a name may come with credentials.
+    Send exactly one of `name` (as a guest), `credentials` and `player_key`; a name may
+    also come with credentials.
 
-    :ivar stay: do not close this line when a match is found: it may be played on it,
-        see `JoinRoom`. A WebSocket stays open anyway.
+    :ivar protocol: the version you speak.
+    :ivar name: what other players see.
+    :ivar credentials: what the login of the server requires.
+    :ivar player_key: the secret of an earlier `Welcome`: be that player again.
+    :ivar stay: do not close this connection when a match is found, so that you can play
+        the match on it, see `JoinRoom`. A WebSocket stays open anyway.
     """
 
     protocol: int
@@ -28,7 +32,13 @@ class Hello(Request, frozen=True, tag="hello", tag_field="type"):
 
 
 class Queue(Request, frozen=True, tag="queue", tag_field="type"):
-    """Ask for a match; system 001's "ready"."""
+    """
+    Ask for a match.
+
+    :ivar game: one of the games of `Welcome`.
+    :ivar options: the game's options; only players with equal options meet.
+    :ivar loadout: what you bring, if the game accepts anything.
+    """
 
     game: ShortText
     options: Raw = Raw(b"{}")
@@ -36,7 +46,7 @@ class Queue(Request, frozen=True, tag="queue", tag_field="type"):
 
 
 class Cancel(Request, frozen=True, tag="cancel", tag_field="type"):
-    """Leave the queue."""
+    """Leave the queue, or a match that is still being prepared."""
 
 
 class Ping(Request, frozen=True, tag="ping", tag_field="type"):
@@ -45,9 +55,14 @@ class Ping(Request, frozen=True, tag="ping", tag_field="type"):
 
 class Welcome(Push, frozen=True, tag="welcome", tag_field="type"):
     """
-    You are known; answers `Hello`.
+    You are logged in; answers `Hello`.
 
-    :ivar player_key: secret: whoever has it is this player.
+    :ivar player_id: public; proves nothing.
+    :ivar player_key: secret: anyone who has it is you.
+    :ivar name: what other players see.
+    :ivar protocol: the version that the server speaks.
+    :ivar server: the name and version of its program.
+    :ivar games: the games that it plays.
     """
 
     player_id: str
@@ -60,12 +75,13 @@ class Welcome(Push, frozen=True, tag="welcome", tag_field="type"):
 
 class QueueStatus(Push, frozen=True, tag="queue_status", tag_field="type"):
     """
-    You wait; answers `Queue`, and comes again when something changes.
+    Your state in the queue; answers `Queue`, and is sent again when it changes.
 
-    :ivar state: "waiting", "matched" (a game server is being made ready),
+    :ivar state: "waiting", "matched" (a game server is being prepared),
         or "idle" (answers `Cancel`).
+    :ivar game: what you wait for.
     :ivar position: 1 is the front.
-    :ivar waited: seconds.
+    :ivar waited: seconds since you first queued.
     """
 
     state: str
@@ -79,7 +95,7 @@ class Pong(Push, frozen=True, tag="pong", tag_field="type"):
 
 
 class SeatName(Struct, frozen=True):
-    """Who sits where."""
+    """The player in a seat."""
 
     seat: int
     name: str
@@ -88,14 +104,15 @@ class SeatName(Struct, frozen=True):
 
 class MatchFound(Push, frozen=True, tag="match_found", tag_field="type"):
     """
-    Go and play: the game server listens already.
+    A game server is already listening: go and play.
 
     :ivar host: address or name to send UDP to.
     :ivar server_name: for the ClientHello; its first label is your ticket.
-    :ivar certificate: the authority to verify the server with, PEM.
+    :ivar certificate: the authority to verify the game server's certificate with, PEM.
     :ivar token: proof of your seat; secret.
-    :ivar seat: your place in `players`.
-    :ivar expires_at: of the token, seconds since the Unix epoch.
+    :ivar seat: your seat in `players`.
+    :ivar players: who has which seat.
+    :ivar expires_at: when token and ticket expire, seconds since the Unix epoch.
     """
 
     match_id: str
@@ -114,7 +131,9 @@ class MatchEnded(Push, frozen=True, tag="match_ended", tag_field="type"):
     """
     Your match is over.
 
-    :ivar reason: finished, void, crashed, lost, ended, kicked, time_limit or shutdown.
+    :ivar reason: "finished", "void", "crashed", "lost", "ended", "kicked", "time_limit"
+        or "shutdown".
+    :ivar outcome: ``{round, places, scores}``, if a round has ended.
     """
 
     match_id: str

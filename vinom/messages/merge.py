@@ -1,5 +1,5 @@
 """
-JSON merge patches: the difference of two JSON values, where it is an object.
+JSON merge patches: the difference between two JSON objects.
 
 Source: RFC 7396 (which replaced RFC 7386).
 """
@@ -10,15 +10,15 @@ from typing import Any
 
 
 class NoPatch(ValueError):
-    """No merge patch leads from the one value to the other."""
+    """No merge patch turns the one value into the other."""
 
 
 def merge_diff(base: Any, target: Any) -> dict[str, Any]:
     """
-    Find the patch that makes *target* of *base*; both as JSON decodes.
+    Find the patch that turns *base* into *target*; both are decoded JSON.
 
-    :raises NoPatch: one of them is no object, or *target* has a new null, which a
-        patch can only mean as "remove".
+    :raises NoPatch: one of them isn't an object, or *target* has a new null, which
+        means "remove" in a patch.
     """
     if not isinstance(base, dict) or not isinstance(target, dict):
         raise NoPatch("only objects can be patched")
@@ -35,7 +35,7 @@ def merge_diff(base: Any, target: Any) -> dict[str, Any]:
 
 
 def merge(base: Any, patch: Any) -> Any:
-    """Apply a patch; *base* stays as it is."""
+    """Apply a patch; *base* is not changed."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(base) if isinstance(base, dict) else {}
@@ -51,7 +51,7 @@ _NOTHING = object()
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Are they the same JSON? ``True``, 1 and 1.0 are equal in Python only."""
+    """Are they the same JSON? In Python ``True``, 1 and 1.0 are equal."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -64,7 +64,7 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _whole(value: Any) -> Any:
-    """Give a value that a patch holds whole, if it can."""
+    """Return *value* if a patch can set it as a whole."""
     if value is None:
         raise NoPatch("a patch cannot set a null")
     if isinstance(value, dict):

@@ -1,5 +1,5 @@
 """
-What an outside matchmaker says: ``POST /v1/matches`` on the admin port.
+The messages of outside matchmakers: ``POST /v1/matches`` on the admin port.
 
 Source: docs/protocol/lobby.rst, section "Outside matchmakers".
 """
@@ -14,7 +14,7 @@ from vinom.errors import Code, Refused, field_of
 from vinom.messages.envelope import ShortText
 from vinom.messages.lobby import MatchFound
 
-#: Most players of one match that somebody else made.
+#: Most players of one match that an outside matchmaker starts.
 MOST_PLAYERS = 64
 
 
@@ -22,7 +22,7 @@ class OutsidePlayer(Struct, frozen=True, forbid_unknown_fields=True):
     """
     One of the players.
 
-    :ivar player_id: from an earlier match or hello; a new player without it.
+    :ivar player_id: of a player you know; without it the server makes a new one.
     """
 
     name: str
@@ -42,10 +42,10 @@ class StartMatch(Struct, frozen=True, forbid_unknown_fields=True):
 
 class OutsideSeat(Struct, frozen=True):
     """
-    What to hand to one player.
+    What to give to one player.
 
     :ivar player_key: secret: with it the player finds its match again in the lobby.
-    :ivar match_found: as the lobby would have told it.
+    :ivar match_found: the message that the lobby would have sent.
     """
 
     player_id: str
@@ -54,7 +54,7 @@ class OutsideSeat(Struct, frozen=True):
 
 
 class StartedMatch(Struct, frozen=True):
-    """A game server listens for the match."""
+    """A game server is listening for the players of the match."""
 
     match_id: str
     seats: tuple[OutsideSeat, ...]
@@ -65,9 +65,9 @@ _starts = json.Decoder(StartMatch)
 
 def decode_start(body: bytes) -> StartMatch:
     """
-    Read the request.
+    Decode the request.
 
-    :raises Refused: `BAD_MESSAGE` or `BAD_FIELD`, whose details name the field.
+    :raises Refused: `BAD_MESSAGE` or `BAD_FIELD`; the details name the field.
     """
     try:
         return _starts.decode(body)

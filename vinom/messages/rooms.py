@@ -1,5 +1,5 @@
 """
-The messages of rooms that a node hosts itself: see docs/protocol/rooms.rst.
+The messages of rooms, and of matches played over WebSocket: docs/protocol/rooms.rst.
 
 ``room_id`` may be left out while a client is in exactly one room.
 """
@@ -17,26 +17,28 @@ RoomId = Annotated[
     str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")
 ]
 SeatNumber = Annotated[int, Meta(ge=0, le=65535)]
-#: Versions and numbers are counted from 1; 0 is "none yet".
+#: Versions and numbers count from 1; 0 means "none yet".
 Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
-#: Play has not begun, runs, or a round is over.
+#: Before play, during play, and after a round.
 RoomState = Literal["gathering", "playing", "over"]
 
 
-# What players ask.
+# Requests.
 
 
 class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     """
-    Take a seat in a room, or come back to yours; makes the room if need be.
+    Take a seat in a room, or return to yours; opens the room if it does not exist.
 
-    :ivar room_id: which one; without it any open room with these options, in which
-        you are not and from which you were not removed, or a new one. One that was
-        made by its id is found by its id only. The ``match_id`` of a match takes your
-        seat in that match, or lets you watch it.
-    :ivar options: the game's; of the room's maker. Others may leave them out.
-    :ivar loadout: what you bring, if the game takes anything.
-    :ivar spectate: watch only; the room must be there.
+    :ivar game: one of the games of `Welcome`.
+    :ivar room_id: which room. Without it you get a seat in any open room with these
+        options, except rooms that you are in, that removed you, or that were opened
+        with an id; if there is none, in a new one. The ``match_id`` of a match takes
+        your seat in that match, or lets you watch it.
+    :ivar options: the game's options, for a new room; players who join an existing room
+        may leave them out.
+    :ivar loadout: what you bring, if the game accepts anything.
+    :ivar spectate: watch, without a seat; the room must exist.
     """
 
     game: ShortText
@@ -47,20 +49,26 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
 
 
 class LeaveRoom(Request, frozen=True, tag="leave_room", tag_field="type"):
-    """Give your seat up for good."""
+    """
+    Give up your seat for good.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
 
 class ListRooms(Request, frozen=True, tag="list_rooms", tag_field="type"):
     """
-    Ask which rooms there are.
+    List the rooms.
 
-    :ivar watch: true: be told of changes too, by `RoomListUpdate`; false: no more.
-        Without it that stays as it is.
+    :ivar game: list rooms of this game only.
+    :ivar state: list rooms in this state only.
+    :ivar watch: true sends you changes too, in `RoomListUpdate`; false stops that; null
+        changes nothing.
     :ivar limit: most rooms in the answer.
-    :ivar matches: list matches that may be watched, and no rooms; of their changes
-        tells `MatchListUpdate`.
+    :ivar matches: list the matches that you may watch instead of rooms; their changes
+        come in `MatchListUpdate`.
     """
 
     game: ShortText | None = None
@@ -74,18 +82,19 @@ class Action(Request, frozen=True, tag="action", tag_field="type"):
     """
     Play. ``data`` is the game's own action.
 
-    ``room_id`` stands on the envelope here, beside ``id`` and ``seen``: the version of
-    the latest state that you have, from which on patches are made. An ``id`` must be a
-    whole number that rises with each action; one that is not above the last applied is
-    acknowledged again and never applied again.
+    ``room_id`` is not in ``data`` here but beside it, like ``id`` and ``seen``: the
+    version of the latest state that you have, to which the server may send patches. The
+    ``id`` must be a whole number that rises with each action; an action whose number is
+    not above that of the last one applied is acknowledged again, but not applied again.
     """
 
 
 class Ack(Request, frozen=True, tag="ack", tag_field="type"):
     """
-    Say which state you have, without playing; nothing answers.
+    Acknowledge a state, without playing; there is no answer.
 
-    :ivar seen: its version.
+    :ivar seen: the version of the state.
+    :ivar room_id: may be left out while you are in exactly one room.
     """
 
     seen: Count
@@ -93,26 +102,43 @@ class Ack(Request, frozen=True, tag="ack", tag_field="type"):
 
 
 class StartRoom(Request, frozen=True, tag="start_room", tag_field="type"):
-    """Begin with those who are there. Host only."""
+    """
+    Begin with the players who are here. Host only.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
 
 class AddBot(Request, frozen=True, tag="add_bot", tag_field="type"):
-    """Let the game's bot take a free seat. Host only."""
+    """
+    Let the game's bot take a free seat. Host only.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
 
 class KickSeat(Request, frozen=True, tag="kick", tag_field="type"):
-    """Remove whoever has a seat; it can't come back to this room. Host only."""
+    """
+    Remove the player or bot in a seat; a removed player can't return. Host only.
+
+    :ivar seat: the number of the seat.
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     seat: SeatNumber
     room_id: RoomId | None = None
 
 
 class Rematch(Request, frozen=True, tag="rematch", tag_field="type"):
-    """When a round is over, play anew with the same seats. Host only."""
+    """
+    Play again with the same seats, when a round is over. Host only.
+
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
 
     room_id: RoomId | None = None
 
@@ -122,11 +148,11 @@ class Reconnect(Request, frozen=True, tag="reconnect", tag_field="type"):
     Take your seat again after your connection was lost.
 
     :ivar resume: the secret of the latest `JoinRoomResult` or `ReconnectResult`; it is
-        used up, whoever uses it.
-    :ivar heard: the highest ``number`` you knew when the latest state came, with those
-        of that state; not what came after it, for announcements overtake events that
-        wait for their state. Without it, what left the node before the loss was
-        noticed counts as heard.
+        valid once.
+    :ivar heard: the highest ``number`` that you had received with the latest state and
+        before it. Leave out announcements after that state: they overtake events,
+        which wait for their state. Without this field, everything counts as received
+        that the server sent before it noticed the loss.
     """
 
     resume: SecretText
@@ -142,14 +168,15 @@ ROOM_REQUESTS: frozenset[type[Request]] = frozenset(
 )
 
 
-# What they are told.
+# Answers and pushes.
 
 
 class RoomSeat(Struct, frozen=True):
     """
-    Who has a seat.
+    A player or bot in a seat.
 
-    :ivar state: "here", "away" (its connection was lost, its seat is kept), or "bot".
+    :ivar player_id: empty for a bot.
+    :ivar state: "here", "away" (connection lost, seat kept) or "bot".
     """
 
     seat: int
@@ -159,7 +186,7 @@ class RoomSeat(Struct, frozen=True):
 
 
 class _Place(Push, frozen=True):
-    """What is told of a place in a room: see `JoinRoomResult`."""
+    """The fields that `JoinRoomResult` and `ReconnectResult` share."""
 
     room_id: str
     game: str
@@ -179,16 +206,18 @@ class JoinRoomResult(_Place, frozen=True, tag="join_room_result", tag_field="typ
     """
     You are in; answers `JoinRoom`. The state follows, if play has begun.
 
-    :ivar seat: yours; null: you watch. Before the start it may still move: see
+    :ivar seat: yours; null if you watch. It may change before the start: see
         `RoomStarted`.
-    :ivar resume: secret: whoever has it can take your place here with `Reconnect`.
+    :ivar resume: secret: anyone who has it can take your place with `Reconnect`.
     :ivar state: "gathering", "playing" or "over".
-    :ivar host: the seat that may kick, start and so on, of those who sit here and are
-        connected the one who does so longest; null while nobody sits.
+    :ivar host: the seat that may kick, start and so on: that of the connected player
+        who has been here longest; null while no player has a seat.
+    :ivar players: who has which seat.
+    :ivar options: the game's options.
     :ivar setup: the part of the game's view that never changes, if it has one.
     :ivar version: of the state; 0 before play begins.
-    :ivar acted: id of your last action that was applied; 0 is none.
-    :ivar number: of the latest thing that carries a number.
+    :ivar acted: id of your last applied action; 0 if there is none.
+    :ivar number: the highest ``number`` so far in this room.
     """
 
 
@@ -198,7 +227,7 @@ class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="ty
 
     What you missed follows, then the state. Fields as in `JoinRoomResult`.
 
-    :ivar lost: how much of what you missed is no longer kept.
+    :ivar lost: how many of the things you missed are no longer kept.
     """
 
     lost: int
@@ -206,9 +235,9 @@ class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="ty
 
 class RoomDone(Push, frozen=True, tag="room_done", tag_field="type"):
     """
-    It is done; answers `LeaveRoom`, `StartRoom`, `AddBot`, `KickSeat` and `Rematch`.
+    Done; answers `LeaveRoom`, `StartRoom`, `AddBot`, `KickSeat` and `Rematch`.
 
-    :ivar seat: which one it was about, if about one.
+    :ivar seat: the seat that changed, if one did.
     """
 
     room_id: str
@@ -219,8 +248,9 @@ class RoomFacts(Struct, frozen=True):
     """
     One room of a list.
 
-    :ivar seats: most who can sit.
-    :ivar taken: how many do, bots among them.
+    :ivar host: name of the host; empty if there is none.
+    :ivar seats: the number of seats.
+    :ivar taken: how many of them are taken, including by bots.
     :ivar open: can a newcomer take a seat now?
     """
 
@@ -236,9 +266,9 @@ class RoomFacts(Struct, frozen=True):
 
 class RoomList(Push, frozen=True, tag="rooms", tag_field="type"):
     """
-    Which rooms there are; answers `ListRooms`.
+    The list of rooms or matches; answers `ListRooms`.
 
-    :ivar total: how many fit the question, listed or not.
+    :ivar total: how many match the request, listed or not.
     """
 
     rooms: tuple[RoomFacts, ...]
@@ -247,10 +277,10 @@ class RoomList(Push, frozen=True, tag="rooms", tag_field="type"):
 
 class RoomListUpdate(Push, frozen=True, tag="room_list_update", tag_field="type"):
     """
-    What changed since, for one who watches; twice a second at most.
+    Changes of the list, for clients that watch it; at most twice per second.
 
     :ivar changed: rooms as they are now.
-    :ivar gone: ids of rooms that closed, or no longer fit what was asked.
+    :ivar gone: ids of rooms that have closed, or no longer match the request.
     """
 
     changed: tuple[RoomFacts, ...]
@@ -259,11 +289,11 @@ class RoomListUpdate(Push, frozen=True, tag="room_list_update", tag_field="type"
 
 class MatchListUpdate(Push, frozen=True, tag="match_list_update", tag_field="type"):
     """
-    What changed since in the list of matches, for one who watches it; once a second
-    at most. Of no more matches than the `limit` that was asked for, the oldest.
+    Changes of the list of matches, for clients that watch it; at most once per second.
+    It covers the oldest matches, up to the `limit` of the request.
 
     :ivar changed: matches as they are now.
-    :ivar gone: ids of matches that are over, or no longer fit what was asked.
+    :ivar gone: ids of matches that are over, or no longer match the request.
     """
 
     changed: tuple[RoomFacts, ...]
@@ -272,11 +302,12 @@ class MatchListUpdate(Push, frozen=True, tag="match_list_update", tag_field="typ
 
 class ClientJoined(Push, frozen=True, tag="client_joined", tag_field="type"):
     """
-    Somebody came.
+    A player or spectator came.
 
+    :ivar number: rises in each room; see `Reconnect`.
     :ivar seat: null for a spectator.
-    :ivar how: "joined", "returned" (after a loss) or "bot".
-    :ivar host: who is host now.
+    :ivar how: "joined", "returned" (after a lost connection) or "bot".
+    :ivar host: the host's seat from now on.
     """
 
     room_id: str
@@ -290,11 +321,13 @@ class ClientJoined(Push, frozen=True, tag="client_joined", tag_field="type"):
 
 class ClientLeft(Push, frozen=True, tag="client_left", tag_field="type"):
     """
-    Somebody went.
+    A player or spectator left.
 
-    :ivar reason: "left", "kicked", "expired" (did not come back in time), "forfeited"
-        (by the game's own rule), or "lost": its connection is, its seat is kept.
-    :ivar host: who is host now.
+    :ivar number: rises in each room; see `Reconnect`.
+    :ivar seat: null for a spectator.
+    :ivar reason: "left", "kicked", "expired" (did not return in time), "forfeited"
+        (by the game's own rule), or "lost" (connection lost, seat kept).
+    :ivar host: the host's seat from now on.
     """
 
     room_id: str
@@ -310,7 +343,11 @@ class RoomStarted(Push, frozen=True, tag="room_started", tag_field="type"):
     """
     Play begins, for the first time or again. The state follows.
 
-    :ivar seat: yours, from now on; null: you watch.
+    :ivar number: rises in each room; see `Reconnect`.
+    :ivar seat: yours from now on; null if you watch.
+    :ivar host: the host's seat.
+    :ivar players: who has which seat.
+    :ivar setup: the part of the game's view that never changes, if it has one.
     """
 
     room_id: str
@@ -325,8 +362,9 @@ class RoundOver(Push, frozen=True, tag="round_over", tag_field="type"):
     """
     A round has ended.
 
+    :ivar number: rises in each room; see `Reconnect`.
     :ivar outcome: ``{round, places, scores}``.
-    :ivar version: of the state that shows it.
+    :ivar version: of the state that shows the result.
     """
 
     room_id: str
@@ -336,20 +374,21 @@ class RoundOver(Push, frozen=True, tag="round_over", tag_field="type"):
 
 
 class Kicked(Push, frozen=True, tag="kicked", tag_field="type"):
-    """You are out of a room: its host or an operator removed you, or the game did."""
+    """The host, an operator or the game removed you from a room."""
 
     room_id: str
 
 
 class RoomClosed(Push, frozen=True, tag="room_closed", tag_field="type"):
     """
-    A room is no more.
+    A room has closed.
 
-    :ivar reason: finished, abandoned, crashed, time_limit, ended, shutdown, or lost:
-        its game process died.
-    :ivar version: of the last state of what was played.
+    :ivar reason: "finished", "abandoned", "crashed", "time_limit", "ended", "shutdown",
+        or "lost" (its game process failed).
+    :ivar outcome: of the last round, if one has ended.
+    :ivar version: of the last state.
     :ivar view_hash: of the last public view: the first 16 hexadecimal digits of the
-        SHA-256 of its MessagePack; empty if that is not known.
+        SHA-256 of its MessagePack; empty if unknown.
     """
 
     room_id: str
@@ -363,8 +402,10 @@ class EventTold(Struct, frozen=True):
     """
     Something that happened once in a game.
 
-    :ivar number: rises, with gaps: others may be told what you are not.
+    :ivar number: rises, with gaps: some events are for other players only.
     :ivar version: of the state that it belongs to.
+    :ivar kind: what happened; the game defines it.
+    :ivar data: the game's own.
     """
 
     number: int
@@ -375,17 +416,19 @@ class EventTold(Struct, frozen=True):
 
 class GameState(Push, frozen=True, tag="game_state", tag_field="type"):
     """
-    The state, as you may see it.
+    The state, as you may see it, in `view` or in `patch`.
 
-    One of `view` and `patch` is there. Who reads slowly gets fewer, newer states.
+    A client that reads slowly gets fewer, newer states.
 
     :ivar version: rises with each change; never goes back in one room.
     :ivar time: match time, seconds.
-    :ivar ack: seat to ``id`` of its last applied action, for seats that give ids.
+    :ivar ack: for each seat that sends ids, the ``id`` of its last applied action.
     :ivar view: what the game shows you.
     :ivar patch: a JSON merge patch (RFC 7396) to the view of version `base`.
+    :ivar base: the version of the view that `patch` applies to.
     :ivar events: what happened since the state before, oldest first.
-    :ivar skipped: how many states you were not sent because you read slowly.
+    :ivar skipped: how many states you were not sent before this one, because you read
+        slowly.
     """
 
     room_id: str

@@ -1,6 +1,6 @@
 """
-One ``twistd vinom`` process, wired.
+One ``twistd vinom`` process.
 
-Settings and their sources, what is built from them, where it listens, how it starts,
-reloads, drains and stops.
+Its settings and their sources, the services built from them, its ports, and how it
+starts, reloads, drains and stops.
 """

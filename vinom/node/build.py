@@ -29,8 +29,9 @@ from vinom.conversation.online import Online
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import GamePorts, GameServerProgram, LocalFleet, PortRing
+from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings, RoomTimeouts
 from vinom.game import Game
 from vinom.game_loader import installed_games
@@ -52,7 +53,7 @@ from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.play.clock import longest_life
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms

@@ -62,11 +62,7 @@ class Node(MultiService):
     or started before `startService`, because twistd forks and changes its user in
     between.
 
-    :param settings: the node's.
-    :param reactor: runs it; also the clock, in seconds since the Unix epoch.
-    :param entropy: gives random bytes.
     :ivar state: "starting", "serving", "draining" or "stopping".
-    :raises Misconfigured: a file or a name in the settings is wrong.
     """
 
     def __init__(
@@ -75,6 +71,12 @@ class Node(MultiService):
         reactor: Any,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        """
+        :param settings: the node's.
+        :param reactor: runs it; also the clock, in seconds since the Unix epoch.
+        :param entropy: gives random bytes.
+        :raises Misconfigured: a file or a name in the settings is wrong.
+        """
         MultiService.__init__(self)
         self._settings, self._reactor, self._entropy = settings, reactor, entropy
         self._games = load_games(settings.game)
@@ -126,8 +128,8 @@ class Node(MultiService):
             for port in self._listening:
                 port.stopListening()
             raise SystemExit(1) from error
-        self._turns.shorten(parts.websockets.direct, parts.websockets.turn_end)
-        if not self._turns.start(self._reactor):
+        sockets = parts.websockets
+        if not self._turns.start(self._reactor, sockets.direct, sockets.turn_end):
             _log.info("turns of this reactor are not measured")
         MultiService.startService(self)
         self.state, self._since = "serving", self._reactor.seconds()

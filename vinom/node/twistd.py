@@ -22,14 +22,13 @@ Options = NodeOptions
 
 
 class _Program(Node):
-    """
-    The node as twistd runs it; our settings choose the log's format.
-
-    :param options: of the command line, parsed.
-    :param reactor: runs it.
-    """
+    """The node as twistd runs it; our settings choose the log's format."""
 
     def __init__(self, options: NodeOptions, reactor: Any) -> None:
+        """
+        :param options: of the command line, parsed.
+        :param reactor: runs it.
+        """
         super().__init__(options["settings"], reactor)
         self._options = options
 

@@ -1,9 +1,10 @@
 """
-Read connections without the reactor's steps in between.
+Connections whose bytes are read without the reactor's steps in between.
 
 For each event Twisted looks up a prefix for its log, opens a context, and only then
-reads: that takes as long as many messages do themselves. Whoever hands out events
-(`vinom.reactor.turns`) asks here first; what is not plain bytes is the reactor's.
+reads: that takes as long as many messages do themselves. `vinom.reactor.turns` hands
+out events, and reads these connections itself; what is not plain bytes is the
+reactor's.
 """
 
 from __future__ import annotations
@@ -14,12 +15,8 @@ from typing import Any
 from typing import Protocol as Shape
 
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-
-#: Bytes of one read, as many as Twisted's.
-_MOST = 65536
 
 
 class Directly(Shape):
@@ -33,15 +30,18 @@ class Directly(Shape):
 
 
 class DirectReads:
-    """The connections that are read so, by descriptor."""
+    """
+    The connections that are read directly.
 
-    _log = Logger()
+    :ivar readers: by descriptor: receives at most as many bytes as it is asked for;
+        and who takes them.
+    """
 
     def __init__(self) -> None:
-        self._readers: dict[int, tuple[Callable[[int], bytes], Directly]] = {}
+        self.readers: dict[int, tuple[Callable[[int], bytes], Directly]] = {}
 
     def __len__(self) -> int:
-        return len(self._readers)
+        return len(self.readers)
 
     def add(
         self, descriptor: int, receive: Callable[[int], bytes], reader: Directly
@@ -51,32 +51,11 @@ class DirectReads:
 
         :param receive: of its socket, which does not block.
         """
-        self._readers[descriptor] = receive, reader
+        self.readers[descriptor] = receive, reader
 
     def remove(self, descriptor: int) -> None:
         """Leave this one to the reactor; its number may soon be another's."""
-        self._readers.pop(descriptor, None)
-
-    def read(self, descriptor: int) -> bool:
-        """Read what came; ``False`` leaves the event to the reactor."""
-        found = self._readers.get(descriptor)
-        if found is None:
-            return False
-        receive, reader = found
-        try:
-            data = receive(_MOST)
-        except OSError:
-            return False
-        if not data:
-            # The end: the reactor finds it again.
-            return False
-        try:
-            reader.dataReceived(data)
-        except Exception:
-            # As the reactor would: it costs nobody else anything.
-            self._log.failure("a connection failed")
-            reader.abort()
-        return True
+        self.readers.pop(descriptor, None)
 
 
 def socket_under(transport: Any) -> socket.socket | None:

@@ -1,7 +1,7 @@
 """
 Figures: what processes count for metrics, as flat names and numbers.
 
-A game server tells its node ``{name: number}``. The names say how they add up:
+A game server reports ``{name: number}`` to its node. A name decides how they add up:
 ``rtt_seconds:0.1`` is a bucket, ``slow_calls:vinom.x`` has a label, and what is
 listed in `NOW` or `WORST` is no counter. Everything else only ever grows, and is
 kept when the process that counted it is gone.
@@ -21,7 +21,7 @@ NOW = frozenset({"rooms", "players", "associations", "pressed", "overloaded"})
 OWN = frozenset({"rtt_seconds", "jitter_seconds", "loss"})
 #: Of these the largest counts.
 WORST = "slowest_call:"
-#: Different labels that are told apart, for each name; code has finitely many,
+#: Different labels that are counted, for each name; code has finitely many,
 #: but nothing here depends on that.
 MOST_LABELS = 32
 #: What the rest is counted as.
@@ -96,7 +96,7 @@ def labelled(figures: Mapping[str, float], name: str) -> dict[str, float]:
 
 @attrs.define
 class Labels:
-    """Tell the first `MOST_LABELS` labels apart, and call the rest `OTHER`."""
+    """Keep the first `MOST_LABELS` labels, and call the rest `OTHER`."""
 
     _known: set[str] = attrs.field(factory=set)
 

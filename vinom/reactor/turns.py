@@ -1,10 +1,11 @@
 """
-How long the reactor's turns take, and which call was the slowest.
+The turns of a reactor: how long they take, and what is done when one ends.
 
-Twisted has no hook for this. A turn is what happens between two questions to
-the operating system, so we stand in the poller's place; what it answers is
-handed out one event at a time, which tells how long each took. Timed calls are
-wrapped when they are made. Nothing else of the reactor is touched.
+Twisted has no hook for this. A turn is what happens between two questions to the
+operating system, so `WatchedPoller` stands in the poller's place. It hands the
+answers out one event at a time, reads some connections itself, and runs a `TurnEnd`;
+`TurnWatch` measures. Timed calls are wrapped when they are made. Nothing else of the
+reactor is touched.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
+from typing import Protocol as Shape
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.limits.buckets import TokenBucket
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import TURN_BOUNDS, WORST, Histogram, Labels
-from vinom.reactor.turn_end import TurnEnd
+from vinom.reactor.names import name_of_call, name_of_selectable
 
+#: What a poller answers: descriptors, and what happened there.
+Events = Iterable[tuple[int, int]]
 #: As in ``select``, which has it on Linux only; nothing else answers so.
 EPOLLIN = 1
+#: Bytes of one direct read, as many as Twisted reads.
+_MOST = 65536
 #: Calls that take longer are logged and counted, seconds.
 SLOW = 0.05
 #: Faster ones have no name, seconds.
@@ -33,11 +39,78 @@ _UNREMARKABLE = 0.001
 _WINDOW = 30.0
 
 
+class Unsent(Shape):
+    """A connection that has something to send."""
+
+    def flush(self) -> None:
+        """Send it."""
+
+
+class TurnEnd:
+    """
+    What all connections and rooms of a node have to do at the end of a turn.
+
+    First come the calls, in order: a room that makes one broadcast of all that
+    happened. Then come the connections, each once, with what the calls sent as well.
+
+    :param clock: for the one timed call of a turn that nobody ends by `run`.
+    :ivar is_coming: `run` will be called when this turn ends. Who hands out a turn's
+        events sets it: then what they ask for needs no timed call, which would cost
+        more than most messages.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._calls: list[Callable[[], None]] = []
+        self._lines: list[Unsent] = []
+        self.is_coming = False
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Do *call* when this turn ends, or after the calls that are done now."""
+        self._calls.append(call)
+        if not self.is_coming:
+            self._come()
+
+    def flush(self, line: Unsent) -> None:
+        """Flush *line* when this turn ends; ask once for each turn."""
+        self._lines.append(line)
+        if not self.is_coming:
+            self._come()
+
+    def run(self) -> None:
+        """The turn ends: do all that was asked for, and what is asked for meanwhile."""
+        try:
+            while self._calls or self._lines:
+                calls, self._calls = self._calls, []
+                for call in calls:
+                    try:
+                        call()
+                    except Exception:
+                        self._log.failure("a call at a turn's end failed")
+                if self._calls:
+                    continue
+                lines, self._lines = self._lines, []
+                for line in lines:
+                    try:
+                        line.flush()
+                    except Exception:
+                        self._log.failure("a line could not be flushed")
+        finally:
+            self.is_coming = False
+
+    def _come(self) -> None:
+        self.is_coming = True
+        self._clock.callLater(0, self.run)
+
+
 class TurnWatch:
     """
     Measure the turns of one reactor.
 
-    :param seconds: a clock that never goes back.
+    :ivar seconds: a clock that never goes back.
+    :ivar remarkable: calls that take longer are to be noted, seconds.
     :ivar turns: how long each turn took, without its wait.
     :ivar slow: how many calls took longer than `SLOW`, by name.
     """
@@ -47,43 +120,40 @@ class TurnWatch:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self.turns = Histogram(TURN_BOUNDS)
         self.slow: Counter[str] = Counter()
-        self._seconds = seconds
+        self.seconds = seconds
         self._labels = Labels()
         self._logged = TokenBucket(0.2, 10)
         self._began: float | None = None
         # The slowest call of this window and of the one before.
         self._worst = self._worst_before = (0.0, "")
-        self._remarkable = _UNREMARKABLE
+        self.remarkable = _UNREMARKABLE
         self._window_ends = seconds() + _WINDOW
         self._restore: Callable[[], None] | None = None
         self._has_turns = False
         self._turned: Callable[[float, float], None] | None = None
-        self._direct: DirectReads | None = None
-        self._end: TurnEnd | None = None
 
-    def shorten(self, direct: DirectReads, end: TurnEnd) -> None:
+    def report_to(self, turned: Callable[[float, float], None]) -> bool:
         """
-        Spare the reactor what can be done with less.
+        Report after each turn how long it took, and when it ended; once started.
 
-        :param direct: connections that are read before it is told of an event.
-        :param end: what is done when a turn's events were dealt with.
-        """
-        self._direct, self._end = direct, end
-
-    def tell(self, turned: Callable[[float, float], None]) -> bool:
-        """
-        Say after each turn how long it took, and when it ended; once started.
-
-        :returns: ``False`` if turns cannot be told apart: nothing will be said.
+        :param turned: called with the turn's length and its end, both seconds.
+        :returns: ``False`` if turns cannot be distinguished: nothing will be reported.
         """
         self._turned = turned
         return self._has_turns
 
-    def start(self, reactor: Any) -> bool:
+    def start(
+        self,
+        reactor: Any,
+        direct: DirectReads | None = None,
+        end: TurnEnd | None = None,
+    ) -> bool:
         """
         Watch *reactor* from now on.
 
-        :returns: ``False`` if its turns cannot be told apart; its timed calls
+        :param direct: connections that are read without the reactor.
+        :param end: run when the events of a turn were handled.
+        :returns: ``False`` if its turns cannot be distinguished; its timed calls
             are watched all the same.
         """
         self._reactor = reactor
@@ -101,7 +171,7 @@ class TurnWatch:
         # through the answer once.
         self._has_turns = has_turns = type(poller).__name__ == "epoll"
         if has_turns:
-            reactor._poller = WatchedPoller(poller, self)
+            reactor._poller = WatchedPoller(poller, self, direct, end)
 
         def restore() -> None:
             reactor.callLater = plain
@@ -118,8 +188,8 @@ class TurnWatch:
             self._restore = None
 
     def figures(self) -> dict[str, float]:
-        """Tell what was measured: see `vinom.reactor.figures`."""
-        if (now := self._seconds()) >= self._window_ends:
+        """Give what was measured: see `vinom.reactor.figures`."""
+        if (now := self.seconds()) >= self._window_ends:
             self._turn_window(now)
         found = self.turns.figures("turn_seconds")
         for name, count in self.slow.items():
@@ -129,12 +199,16 @@ class TurnWatch:
             found[f"{WORST}{name}"] = seconds
         return found
 
-    # What the poller tells.
+    def wait(
+        self, poll: Callable[[float, int], Events], timeout: float, most: int
+    ) -> Events:
+        """
+        Let the reactor wait: one turn is over, and then another begins.
 
-    def turn_over(self) -> None:
-        """The reactor has done everything, and will wait."""
+        :param poll: waits for at most *most* events, and at most *timeout* seconds.
+        """
         if self._began is not None:
-            now = self._seconds()
+            now = self.seconds()
             took = now - self._began
             # As `Histogram.add`, for each turn.
             turns = self.turns
@@ -142,52 +216,33 @@ class TurnWatch:
             turns.total += took
             if self._turned is not None:
                 self._turned(took, now)
-
-    def turn_begun(self) -> None:
-        """The reactor has waited long enough."""
-        self._began = now = self._seconds()
-        if now >= self._window_ends:
-            self._turn_window(now)
-
-    def each(self, events: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """Hand out events; each is dealt with before the next is asked for."""
-        seconds, end = self._seconds, self._end
-        read = None if self._direct is None else self._direct.read
-        if end is not None:
-            end.events_begin()
-        before = seconds()
         try:
-            for event in events:
-                if read is None or event[1] != EPOLLIN or not read(event[0]):
-                    yield event
-                now = seconds()
-                if now - before > self._remarkable:
-                    self._note(
-                        now, now - before, partial(self._name_of_event, event[0])
-                    )
-                before = now
+            return poll(timeout, most)
         finally:
-            if end is not None:
-                end.events_over()
-                now = seconds()
-                if now - before > self._remarkable:
-                    called = partial(name_of_call, end.events_over)
-                    self._note(now, now - before, called)
+            self._began = now = self.seconds()
+            if now >= self._window_ends:
+                self._turn_window(now)
 
     def _timed(self, called: Callable[..., Any], args: Any, named: Any) -> None:
-        before = self._seconds()
+        before = self.seconds()
         try:
             called(*args, **named)
         finally:
-            now = self._seconds()
-            if now - before > self._remarkable:
-                self._note(now, now - before, partial(name_of_call, called))
+            now = self.seconds()
+            if now - before > self.remarkable:
+                self.note(now, now - before, partial(name_of_call, called))
 
-    def _note(self, now: float, took: float, name: Callable[[], str]) -> None:
-        """A call took long, or longer than the others of late."""
+    def note(self, now: float, took: float, name: Callable[[], str]) -> None:
+        """
+        A call took longer than `remarkable`.
+
+        :param now: when it ended.
+        :param took: how long it took, seconds.
+        :param name: names it; this is looked up only now.
+        """
         label = self._labels.admit(name())
         self._worst = max(self._worst, (took, label))
-        self._remarkable = min(SLOW, max(self._worst[0], _UNREMARKABLE))
+        self.remarkable = min(SLOW, max(self._worst[0], _UNREMARKABLE))
         if took > SLOW:
             self.slow[label] += 1
             if self._logged.take(now):
@@ -200,10 +255,11 @@ class TurnWatch:
     def _turn_window(self, now: float) -> None:
         is_recent = now < self._window_ends + _WINDOW
         self._worst_before = self._worst if is_recent else (0.0, "")
-        self._worst, self._remarkable = (0.0, ""), _UNREMARKABLE
+        self._worst, self.remarkable = (0.0, ""), _UNREMARKABLE
         self._window_ends = now + _WINDOW
 
-    def _name_of_event(self, descriptor: int) -> str:
+    def name_of_event(self, descriptor: int) -> str:
+        """Name what the reactor reads from, or writes to, a descriptor."""
         # Seldom, so that nothing has to be remembered for each event.
         for one in (*self._reactor.getReaders(), *self._reactor.getWriters()):
             if one.fileno() == descriptor:
@@ -212,51 +268,68 @@ class TurnWatch:
 
 
 class WatchedPoller:
-    """Stand where the reactor has its ``select.epoll``."""
+    """
+    Stand where the reactor has its ``select.epoll``.
 
-    def __init__(self, poller: Any, watch: TurnWatch) -> None:
-        self._poll, self._watch = poller.poll, watch
+    :param poller: what stood there.
+    :param watch: gets the times of turns and events.
+    :param direct: connections that are read here, before the reactor has the event.
+    :param end: run when the events of a turn were handled.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        poller: Any,
+        watch: TurnWatch,
+        direct: DirectReads | None = None,
+        end: TurnEnd | None = None,
+    ) -> None:
+        self._poll, self._watch, self._end = poller.poll, watch, end
+        self._readers = {} if direct is None else direct.readers
         self.register, self.unregister = poller.register, poller.unregister
         self.modify = poller.modify
 
-    def poll(self, timeout: float, most: int) -> Iterable[tuple[int, int]]:
+    def poll(self, timeout: float, most: int) -> Events:
         """Wait for events, as long as ``select.epoll.poll`` would."""
-        watch = self._watch
-        watch.turn_over()
+        events = self._watch.wait(self._poll, timeout, most)
+        return self._each(events) if events else events
+
+    def _each(self, events: Events) -> Iterator[tuple[int, int]]:
+        """Hand out events; each is handled before the next is asked for."""
+        watch, end, readers = self._watch, self._end, self._readers
+        seconds = watch.seconds
+        if end is not None:
+            end.is_coming = True
+        before = seconds()
         try:
-            events = self._poll(timeout, most)
+            for event in events:
+                data = b""
+                if event[1] == EPOLLIN and event[0] in readers:
+                    receive, reader = readers[event[0]]
+                    try:
+                        data = receive(_MOST)
+                    except OSError:
+                        # The reactor finds it again, as it finds the end.
+                        data = b""
+                if not data:
+                    yield event
+                else:
+                    try:
+                        reader.dataReceived(data)
+                    except Exception:
+                        # As the reactor would: no other connection is harmed.
+                        self._log.failure("a connection failed")
+                        reader.abort()
+                now = seconds()
+                if now - before > watch.remarkable:
+                    name = partial(watch.name_of_event, event[0])
+                    watch.note(now, now - before, name)
+                before = now
         finally:
-            watch.turn_begun()
-        return watch.each(events) if events else events
-
-
-def name_of_call(called: Any) -> str:
-    """
-    Name what a timed call calls, the same each time.
-
-    A thing that only passes calls on says what to by its ``callee``.
-    """
-    while True:
-        if isinstance(called, partial):
-            called = called.func
-            continue
-        inner = getattr(getattr(called, "__self__", None), "callee", None)
-        if inner is None:
-            break
-        called = inner
-    name = getattr(called, "__qualname__", None)
-    if name is None:
-        # Such as a `LoopingCall`, which is called itself.
-        called = called.f if hasattr(called, "f") else type(called)
-        name = getattr(called, "__qualname__", type(called).__qualname__)
-    return f"{getattr(called, '__module__', None) or 'builtins'}.{name}"
-
-
-def name_of_selectable(selectable: Any) -> str:
-    """Name what reads from a descriptor: its protocol, in whatever it is wrapped."""
-    found = selectable
-    # TLS has its inside under the second name, client endpoints under the third.
-    for inside in ("protocol", "wrappedProtocol", "_wrappedProtocol"):
-        found = getattr(found, inside, None) or found
-    kind = type(found)
-    return f"{kind.__module__}.{kind.__qualname__}"
+            if end is not None:
+                end.run()
+                now = seconds()
+                if now - before > watch.remarkable:
+                    watch.note(now, now - before, partial(name_of_call, end.run))

@@ -1,7 +1,7 @@
 """
 Many who wait equally long, and one timer for all of them.
 
-One round for all connections: who is to be asked for a sign of life, and when.
+One round for all connections: which of them gets a ping, and when.
 """
 
 from __future__ import annotations

@@ -1,31 +1,32 @@
 """
-What the members of a live room are told: states, newest wins, and news.
+What the members of a room of this node are sent: states, newest wins, and news.
 
-One state for many is written and framed once. Who reads slowly is sent no states
-until it has caught up, and then the newest with the events it missed.
+One state for many is written and framed once. A member who reads slowly is sent no
+states until it has caught up, and then the newest with the events it missed.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Any
+from functools import partial
 
 import attrs
 from msgspec import Raw, json
 
 from vinom.conversation.conversation import Line
 from vinom.errors import Code, Refused
-from vinom.game import Game
-from vinom.hosting.host import PlayedRoom
-from vinom.lines.shared import Shared
+from vinom.game import Event, Outcome
 from vinom.messages.envelope import Push, encode_push
 from vinom.messages.merge import merge_diff
-from vinom.messages.rooms import EventTold, RoomSeat
+from vinom.messages.rooms import EventTold, RoundOver
+from vinom.model import MatchEnd
+from vinom.play.room import Room, outcome_facts
 from vinom.play.views import Patches
-from vinom.rooms.member import BotSeat, DialedSeat, Member
+from vinom.rooms.member import Member
+from vinom.rooms.relay import Host, RelayedRoom
 
-#: News of one room that are kept for those who are away or behind, and their bytes.
+#: News of one room that are kept for members who are away or behind, and their bytes.
 MOST_NEWS = 256
 MOST_NEWS_BYTES = 64 * 1024
 
@@ -35,7 +36,7 @@ _encode = json.Encoder().encode
 @attrs.frozen(slots=True)
 class News:
     """
-    One thing that must reach its members, now or later.
+    One thing that must reach members, now or later.
 
     :ivar number: rises within the room.
     :ivar to: the only seat that may know; ``None`` is everybody.
@@ -51,46 +52,57 @@ class News:
     but: Member | None = None
 
 
-class LiveRoomOut:
+class Broadcast:
     """
-    What a live room shows and says.
+    The outlet of a room's host to members on this node.
 
-    :ivar room: what is played; ``None`` before the start.
     :ivar live: the members who are connected, spectators too.
-    :ivar number: of the latest news.
+    :ivar number: of the latest announcement or event.
+    :ivar forfeited: as of `vinom.hosting.host.Outlet`.
+    :ivar end: how the latest game of the room ended, and what went wrong with it.
+    :ivar is_muted: no more states are shown.
     """
 
-    room_id: str
-    game: Game[Any, Any]
-    room: PlayedRoom | None
-    live: list[Member]
-    seats: list[Member | BotSeat | DialedSeat | None]
-    number: int
-    _before: int
-    _acks: dict[str, int]
-    _acks_text: bytes
-    _news: deque[News]
-    _news_bytes: int
-    _forgotten: int
-    _forgotten_event: int
-    _fresh: list[News]
-    _owed: list[Member]
-    _patches: Patches | None
-    _head: bytes
-    _shown: int
-    _plain: list[tuple[Line, Member]] | None
-    _special: bool
+    def __init__(
+        self,
+        room_id: str,
+        *,
+        wake: Callable[[], None],
+        after: Callable[[Callable[[], None]], None],
+        forfeited: Callable[[int, float], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """
+        Begin without members.
 
-    def __init__(self, room_id: str, game: Game[Any, Any]) -> None:
-        self.room_id, self.game, self.room = room_id, game, None
-        self.live, self.seats = [], []
-        self.number = self._before = self._news_bytes = self._forgotten = 0
-        self._forgotten_event = self._shown = 0
-        self._acks, self._acks_text = {}, b"{}"
-        self._news, self._fresh, self._owed = deque(), [], []
-        self._patches = None
-        # Who is sent the same as all others; found anew when somebody is not.
-        self._plain, self._special = None, False
+        :param room_id: of the room.
+        :param wake: has the room end a turn, and so `show` called.
+        :param after: does a call when all that is done now is done.
+        :param forfeited: gets a seat that was given up, and the time.
+        :param changed: is called when a round is over.
+        """
+        self.room_id = room_id
+        self.live: list[Member] = []
+        self.number = 0
+        self.end: tuple[MatchEnd, str | None] | None = None
+        self.is_muted = False
+        self.forfeited = forfeited
+        self._wake, self._after, self._changed = wake, after, changed
+        self._host: Host | None = None
+        # Versions of the games that were played here before.
+        self._before = self._shown = 0
+        # What `_acks` says: by seat, the last action that was applied.
+        self._acked: list[int] = []
+        self._acks = b"{}"
+        self._news: deque[News] = deque()
+        self._fresh: list[News] = []
+        self._news_bytes = self._forgotten = self._forgotten_event = 0
+        # Members who are sent the state even if it is not a new one.
+        self._owed: list[Member] = []
+        self._patches: Patches | None = None
+        # The members who are sent the same as all others; `None` is not known.
+        self._plain: list[tuple[Line, Member]] | None = None
+        self._special = False
         self._head = (
             b'{"type":"game_state","success":true,"data":{"room_id":"%b","version":'
             % room_id.encode()
@@ -99,55 +111,117 @@ class LiveRoomOut:
     @property
     def version(self) -> int:
         """Count the changes of all that was played here; 0 before play begins."""
-        return self._before + (0 if self.room is None else self.room.version)
-
-    def players(self) -> tuple[RoomSeat, ...]:
-        """Tell who sits where."""
-        return tuple(who.as_listed() for who in self.seats if who is not None)
+        return self._before + (0 if self._host is None else self._host.room.version)
 
     def setup(self) -> Raw:
         """Show what never changes; null if there is nothing."""
-        return Raw(b"null" if self.room is None else self.room.setup_json() or b"null")
+        host = self._host
+        return Raw(b"null" if host is None else host.room.setup_json() or b"null")
 
-    # States.
+    # Who is shown what.
 
-    def acknowledge(self, seat: int, id: int) -> None:
-        """An action was applied."""
-        self._acks[str(seat)] = id
-        self._acks_text = b""
+    def follow(self, host: Host) -> None:
+        """Show what a host has from now on; versions go on rising."""
+        self._host, host.outlets = host, (self,)
+        self.end, self.is_muted = None, False
 
-    def show(self, now: float) -> None:
-        """Send everybody the newest state."""
-        room = self.room
-        if room is None or not (version := room.version):
-            return
+    def unfollow(self) -> None:
+        """What was shown is over, and nothing else is played yet."""
+        self._before, self._host = self.version, None
+
+    def add(self, member: Member) -> None:
+        """Send a member, who is connected now, everything from here on."""
+        if member not in self.live:
+            self.live.append(member)
+        self._plain = None
+
+    def remove(self, member: Member) -> None:
+        """Send a member nothing more; what it did not get comes when it is back."""
+        if member in self.live:
+            self.live.remove(member)
+            self._plain = None
+        member.disconnect(self.number)
+
+    def owe(self, member: Member) -> None:
+        """Send a member the state when this turn ends, even if it is not a new one."""
+        self._owed.append(member)
+        self._wake()
+
+    # What the room's host shows.
+
+    def started(self, now: float) -> None:
+        """Do nothing: the room announces a start by itself."""
+
+    def emitted(self, event: Event, version: int, now: float) -> None:
+        """
+        Keep an event of the game; the next state takes it along.
+
+        :raises Exception: its data is not JSON.
+        """
+        self.number += 1
         version += self._before
+        text = _encode(EventTold(self.number, version, event.kind, event.data))
+        self._note(News(self.number, event.to, True, text), is_fresh=True)
+
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """Announce the outcome of a round."""
+        facts, number = outcome_facts(outcome), self.next_number()
+        self.announce(RoundOver(self.room_id, number, self.version, facts))
+        self._changed()
+
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """Keep the end for the room, which decides whether it closes with it."""
+        self.end = end, report
+        # A game that failed may not be looked at again.
+        self.is_muted = self.is_muted or report is not None
+
+    def show(self, now: float) -> bool:
+        """Send everybody the newest state."""
+        host = self._host
+        if host is None or self.is_muted:
+            return True
+        room = host.room
+        version = room.version
+        if not version:
+            return True
+        version += self._before
+        applied = host.applied
+        if applied != self._acked:
+            if version == self._shown and not host.ticks:
+                self._owe_answers(applied)
+            self._acked = applied.copy()
+            self._acks = _encode(
+                {str(seat): id for seat, id in enumerate(applied) if id}
+            )
         owed, fresh = self._owed, self._fresh
         if owed:
-            # Once each, however often somebody wanted to be told.
+            # Once each, however many reasons there are.
             owed, self._owed = list(dict.fromkeys(owed)), []
             for member in owed:
-                self.show_one(member, now)
+                self._show_one(room, member, version, now)
         if version == self._shown and not fresh:
-            return
+            return True
         self._shown = version
-        time, acks = room.match_time(now), self._acks_text or self._write_acks()
+        time = room.match_time(now)
         if owed or fresh or self._plain is None or self._special:
             self._fresh = []
             state = b'%b%d,"time":%.3f,"ack":%b,"events":[' % (
                 self._head,
                 version,
                 time,
-                acks,
+                self._acks,
             )
             self._show_each(room, state, version, owed, fresh)
-            return
+            return True
         view = room.view_json("all")
         if not view:
-            return
-        shared = Shared(
-            b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}'
-            % (self._head, version, time, acks, view)
+            return True
+        shared = b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}' % (
+            self._head,
+            version,
+            time,
+            self._acks,
+            view,
         )
         # What happens most: everybody gets the same, and nothing but the state.
         for line, member in self._plain:
@@ -155,14 +229,21 @@ class LiveRoomOut:
                 self._skip(member)
             else:
                 line.send(shared)
+        return True
 
-    def sort_members(self) -> None:
-        """Somebody came, went, or is shown otherwise than before."""
-        self._plain = None
+    def _owe_answers(self, applied: list[int]) -> None:
+        """Owe the state to members whose actions were applied and changed nothing."""
+        acked = self._acked
+        for member in self.live:
+            seat = member.seat
+            if seat is None or not applied[seat]:
+                continue
+            if applied[seat : seat + 1] != acked[seat : seat + 1]:
+                self._owed.append(member)
 
     def _show_each(
         self,
-        room: PlayedRoom,
+        room: Room | RelayedRoom,
         state: bytes,
         version: int,
         owed: list[Member],
@@ -172,7 +253,7 @@ class LiveRoomOut:
         has_one = room.has_one_audience
         public = b",".join([news.text for news in fresh if news.to is None])
         is_private = any(news.to is not None for news in fresh)
-        made: dict[tuple[Hashable, int], Shared] = {}
+        made: dict[tuple[Hashable, int], bytes] = {}
         audience: Hashable = "all"
         plain: list[tuple[Line, Member]] = []
         special = False
@@ -208,17 +289,15 @@ class LiveRoomOut:
                     shown = self._view_for(room, member, version)
                     if not shown:
                         return
-                    shared = made[key] = Shared(b"%b%b],%b}}" % (state, public, shown))
+                    shared = made[key] = b"%b%b],%b}}" % (state, public, shown)
                 line.send(shared)
             if fresh:
                 member.events_told = self.number
         self._plain, self._special = plain, special
 
-    def _write_acks(self) -> bytes:
-        self._acks_text = _encode(self._acks)
-        return self._acks_text
-
-    def _view_for(self, room: PlayedRoom, member: Member, version: int) -> bytes:
+    def _view_for(
+        self, room: Room | RelayedRoom, member: Member, version: int
+    ) -> bytes:
         """Write the view for a member, as a patch where that is shorter."""
         audience = member.audience
         view = room.view_json(audience)
@@ -230,15 +309,17 @@ class LiveRoomOut:
             return b'"view":%b' % view
         return b'"base":%d,"patch":%b' % (member.seen, patch)
 
-    def show_one(self, member: Member, now: float) -> None:
+    def _show_one(
+        self, room: Room | RelayedRoom, member: Member, version: int, now: float
+    ) -> None:
         """Send one member the newest state, with all the events that it missed."""
-        room = self.room
-        if room is None or not room.version or member.line is None:
+        line = member.line
+        if line is None:
             return
-        if member.line.is_behind:
+        if line.is_behind:
             self._skip(member)
             return
-        version, since = self._before + room.version, member.events_told
+        since = member.events_told
         member.look_as(room.audience_of(member.seat), version)
         shown = self._view_for(room, member, version)
         if not shown:
@@ -256,13 +337,13 @@ class LiveRoomOut:
             member.note_sent(self.number)
         skipped, member.skipped = member.skipped, 0
         more = b',"skipped":%d' % skipped if skipped else b""
-        member.line.send(
+        line.send(
             b'%b%d,"time":%.3f,"ack":%b,"events":[%b],%b%b}}'
             % (
                 self._head,
                 version,
                 room.match_time(now),
-                self._acks_text or self._write_acks(),
+                self._acks,
                 events,
                 shown,
                 more,
@@ -272,53 +353,50 @@ class LiveRoomOut:
         self._plain = None
 
     def _skip(self, member: Member) -> None:
-        """Leave a state out, for one who is behind."""
+        """Leave a state out, for a member who is behind."""
         conversation = member.conversation
         if conversation is None:
             return
         if not member.skipped:
-            conversation.when_caught_up(member.caught_up)
+            conversation.when_caught_up(partial(self._caught_up, member))
             self._plain = None
         member.skipped += 1
         if self._forgotten_event > member.events_told:
-            # No event is lost in silence: it comes back, and learns how many were.
-            # Not now: its game is told, and the others are to see one state all.
+            # No event is lost in silence: the member comes back, and is sent how many
+            # were. Not now: that changes the game, and all others must get one state.
             no = Refused(Code.TOO_SLOW, "you do not read what you are sent")
-            self._when_shown(lambda: conversation.end(no))
+            self._after(partial(conversation.end, no))
 
-    def _when_shown(self, call: Callable[[], None]) -> None:
-        """Do *call* when everybody was sent the state."""
-        raise NotImplementedError
+    def _caught_up(self, member: Member) -> None:
+        """A member reads again what it is sent."""
+        if member.skipped:
+            self.owe(member)
 
     def saw(self, member: Member, seen: int) -> None:
-        """A member says which version it has."""
+        """Note which version a member has: it may be sent differences to that."""
         if seen < member.floor or seen > self.version or seen < member.seen:
             return
         member.seen = seen
         self._plain = None
         if self._patches is None:
             self._patches = Patches(merge_diff)
-            room = self.room
-            if room is not None and seen == self.version:
+            host = self._host
+            if host is not None and seen == self.version:
+                room = host.room
                 audience = room.audience_of(member.seat)
                 self._patches.keep(audience, seen, room.view_json(audience))
 
     # News.
 
-    def emit(self, kind: str, data: Any, to: int | None, version: int) -> None:
-        """
-        Keep an event of the game; the next state takes it along.
-
-        :raises Exception: its data is not JSON.
-        """
-        self.number += 1
-        told = EventTold(self.number, self._before + version, kind, data)
-        self._note(News(self.number, to, True, _encode(told)), is_fresh=True)
-
     def announce(self, push: Push, but: Member | None = None) -> None:
-        """Tell all members, now or when they are back; *push* has a new number."""
-        message = Shared(encode_push(push))
-        self._note(News(self.number, None, False, message.message, but))
+        """
+        Send all members news, now or when they are back.
+
+        :param push: has the number that `next_number` gave.
+        :param but: the only member who need not know.
+        """
+        message = encode_push(push)
+        self._note(News(self.number, None, False, message, but))
         for member in tuple(self.live):
             if member is not but and member.line is not None:
                 member.note_sent(self.number - 1)
@@ -338,7 +416,7 @@ class LiveRoomOut:
         ]
 
     def how_many_lost(self, since: int) -> int:
-        """Tell how many numbers after *since* are no longer kept, at most."""
+        """Count the numbers after *since* that are no longer kept, at most."""
         return max(0, self._forgotten - since)
 
     def _note(self, news: News, is_fresh: bool = False) -> None:

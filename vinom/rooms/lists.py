@@ -1,20 +1,21 @@
 """
-Which rooms there are: the list, those who watch it, and where strangers go.
+Which rooms there are: the lists of rooms and of matches, and who watches them.
 
-Who watches the list of matches, and what each was told of it.
+The list of rooms also finds an open one for players who name none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
+from typing import Generic, TypeVar
 
 from msgspec import structs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vinom.conversation.conversation import Conversation
 from vinom.errors import Code, Refused
-from vinom.lines.shared import Shared
 from vinom.messages.envelope import encode_push
 from vinom.messages.rooms import (
     ListRooms,
@@ -23,41 +24,101 @@ from vinom.messages.rooms import (
     RoomList,
     RoomListUpdate,
 )
-from vinom.rooms.room import LiveRoomSeats
+from vinom.rooms.room import NodeRoom
 
-#: Changes of half a second make one piece of news, seconds.
+#: Changes of half a second make one update of the list of rooms, seconds.
 _PAUSE = 0.5
+#: How often the list of matches is compared while anybody watches it, seconds.
+_MATCHES_PAUSE = 1.0
 #: Most rooms in one update.
 _CHUNK = 100
-#: Who is behind by news of more rooms than this is sent away.
+#: A watcher who is behind by news of more rooms than this is disconnected.
 _MOST_LATE = 10_000
+#: Most matches that anybody may ask for.
+_MOST = 100
 
-#: What somebody wants to know of: a game and a state, or any.
+#: Which rooms somebody watches: a game and a state, or any.
 Filter = tuple[str | None, str | None]
-#: A room, if it is still there, and its id.
-Named = tuple[str, LiveRoomSeats | None]
+#: A room's id, and the room if it is still there.
+Named = tuple[str, NodeRoom | None]
+#: What somebody was sent of the list of matches.
+_Listed = Mapping[str, RoomFacts]
+
+_Wish = TypeVar("_Wish")
+_Known = TypeVar("_Known")
+
+
+class Watchers(Generic[_Wish, _Known]):
+    """
+    Those who watch a list, by what they asked for, and the timer of its updates.
+
+    :ivar known: by wish and watcher, what the list remembers of a watcher.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, pause: float, report: Callable[[], None]
+    ) -> None:
+        """
+        Begin without watchers.
+
+        :param clock: rings.
+        :param pause: between a change and its update, seconds.
+        :param report: sends the updates.
+        """
+        self.known: dict[_Wish, dict[Conversation, _Known]] = {}
+        self._clock, self._pause, self._report = clock, pause, report
+        self._next: IDelayedCall | None = None
+
+    def add(self, wish: _Wish, conversation: Conversation, known: _Known) -> None:
+        """Send somebody updates from now on."""
+        self.known.setdefault(wish, {})[conversation] = known
+
+    def remove(self, conversation: Conversation) -> None:
+        """Send somebody no more updates."""
+        for wish, watching in tuple(self.known.items()):
+            watching.pop(conversation, None)
+            if not watching:
+                del self.known[wish]
+        if not self.known:
+            self.stop()
+
+    def stop(self) -> None:
+        """Send nobody anything any more."""
+        self.known.clear()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def report_soon(self) -> None:
+        """Send updates after the pause, if anybody watches."""
+        if self.known and self._next is None:
+            self._next = self._clock.callLater(self._pause, self._due)
+
+    def _due(self) -> None:
+        self._next = None
+        self._report()
 
 
 class RoomIndex:
     """Find rooms by game and state without looking at the others."""
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._rooms: dict[tuple[str, str], dict[str, LiveRoomSeats]] = {}
+        """
+        Begin without rooms.
+
+        :param clock: rings.
+        """
+        self._rooms: dict[tuple[str, str], dict[str, NodeRoom]] = {}
         self._at: dict[str, tuple[str, str]] = {}
-        self._open: dict[tuple[str, bytes], dict[str, LiveRoomSeats]] = {}
-        self._watchers: dict[Filter, dict[Conversation, None]] = {}
-        self._changed: dict[str, LiveRoomSeats] = {}
-        # What those were not told who are behind: which rooms, for the newest wins.
-        self._late: dict[Conversation, dict[str, None]] = {}
-        self._next: IDelayedCall | None = None
+        self._open: dict[tuple[str, bytes], dict[str, NodeRoom]] = {}
+        self._changed: dict[str, NodeRoom] = {}
+        # What it remembers of a watcher who is behind: which rooms it was not sent.
+        self._watchers: Watchers[Filter, dict[str, None]] = Watchers(
+            clock, _PAUSE, self._report
+        )
 
-    def add(self, room: LiveRoomSeats) -> None:
-        """A room is new."""
-        self.changed(room)
-
-    def changed(self, room: LiveRoomSeats) -> None:
-        """A room is not what it was."""
+    def changed(self, room: NodeRoom) -> None:
+        """A room is new, or not what it was."""
         if room.is_closed:
             return
         key = room.name, room.state
@@ -70,7 +131,7 @@ class RoomIndex:
         self._set_open(room, room.is_public and room.is_open)
         self._note(room)
 
-    def remove(self, room: LiveRoomSeats) -> None:
+    def remove(self, room: NodeRoom) -> None:
         """A room is no more."""
         before = self._at.pop(room.room_id, None)
         if before is not None:
@@ -78,7 +139,7 @@ class RoomIndex:
         self._set_open(room, False)
         self._note(room)
 
-    def all_open(self, game: str, options: bytes) -> Iterable[LiveRoomSeats]:
+    def all_open(self, game: str, options: bytes) -> Iterable[NodeRoom]:
         """Find the rooms that take anybody who wants these options, oldest first."""
         return self._open.get((game, options), {}).values()
 
@@ -87,32 +148,28 @@ class RoomIndex:
         return {key: len(rooms) for key, rooms in self._rooms.items()}
 
     def answer(self, conversation: Conversation, asked: ListRooms) -> RoomList:
-        """List rooms, and remember who wants to hear of changes."""
+        """List rooms, and remember who wants to be sent changes."""
+        wanted = asked.game, asked.state
         if asked.watch is not None:
             self.forget(conversation)
-        wanted = asked.game, asked.state
         if asked.watch:
-            self._watchers.setdefault(wanted, {})[conversation] = None
+            self._watchers.add(wanted, conversation, {})
         found = [rooms for key, rooms in self._rooms.items() if _fits(wanted, key)]
+        rooms = chain.from_iterable(each.values() for each in found)
         return RoomList(
-            tuple(room.facts() for room in islice(_chained(found), asked.limit)),
+            tuple(room.facts() for room in islice(rooms, asked.limit)),
             sum(map(len, found)),
         )
 
     def forget(self, conversation: Conversation) -> None:
         """Somebody watches no more."""
-        self._late.pop(conversation, None)
-        for wanted, watching in tuple(self._watchers.items()):
-            watching.pop(conversation, None)
-            if not watching:
-                del self._watchers[wanted]
+        self._watchers.remove(conversation)
+        if not self._watchers.known:
+            self._changed.clear()
 
     def stop(self) -> None:
-        """Tell nobody anything any more."""
-        self._watchers.clear()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        """Send nobody anything any more."""
+        self._watchers.stop()
 
     def _take(self, key: tuple[str, str], room_id: str) -> None:
         rooms = self._rooms[key]
@@ -120,7 +177,7 @@ class RoomIndex:
         if not rooms:
             del self._rooms[key]
 
-    def _set_open(self, room: LiveRoomSeats, is_open: bool) -> None:
+    def _set_open(self, room: NodeRoom, is_open: bool) -> None:
         key = room.name, room.options
         if is_open:
             self._open.setdefault(key, {})[room.room_id] = room
@@ -129,38 +186,37 @@ class RoomIndex:
             if not rooms:
                 del self._open[key]
 
-    def _note(self, room: LiveRoomSeats) -> None:
-        if not self._watchers:
-            return
-        self._changed[room.room_id] = room
-        if self._next is None:
-            self._next = self._clock.callLater(_PAUSE, self._tell)
+    def _note(self, room: NodeRoom) -> None:
+        if self._watchers.known:
+            self._changed[room.room_id] = room
+            self._watchers.report_soon()
 
-    def _tell(self) -> None:
-        self._next = None
+    def _report(self) -> None:
         changed, self._changed = list(self._changed.values()), {}
-        for wanted, watching in tuple(self._watchers.items()):
-            mine = [
+        for wanted, watching in tuple(self._watchers.known.items()):
+            mine: list[Named] = [
                 (room.room_id, room)
                 for room in changed
                 if wanted[0] in (None, room.name)
             ]
             messages = _updates(wanted, mine)
-            for conversation in tuple(watching):
-                if conversation.is_behind or conversation in self._late:
-                    self._leave_out(wanted, conversation, mine)
+            for conversation, late in tuple(watching.items()):
+                if conversation.is_behind or late:
+                    self._leave_out(wanted, conversation, late, mine)
                     continue
                 for message in messages:
                     conversation.pass_on(message)
 
     def _leave_out(
-        self, wanted: Filter, conversation: Conversation, rooms: Sequence[Named]
+        self,
+        wanted: Filter,
+        conversation: Conversation,
+        late: dict[str, None],
+        rooms: Sequence[Named],
     ) -> None:
-        """Tell somebody who is behind later, and only how things are then."""
-        late = self._late.get(conversation)
-        if late is None:
-            late = self._late[conversation] = {}
-            conversation.when_caught_up(lambda: self._catch_up(wanted, conversation))
+        """Send somebody who is behind an update later, of how things are then."""
+        if rooms and not late:
+            conversation.when_caught_up(partial(self._catch_up, wanted, conversation))
         late.update(dict.fromkeys(room_id for room_id, _ in rooms))
         if len(late) > _MOST_LATE:
             self.forget(conversation)
@@ -169,23 +225,24 @@ class RoomIndex:
             )
 
     def _catch_up(self, wanted: Filter, conversation: Conversation) -> None:
-        """Tell what somebody missed, unless it watches something else by now."""
-        if conversation not in self._watchers.get(wanted, ()):
+        """Send what somebody missed, unless it watches something else by now."""
+        late = self._watchers.known.get(wanted, {}).get(conversation)
+        if not late:
             return
-        late = self._late.pop(conversation, {})
         rooms = [(room_id, self._find(room_id)) for room_id in late]
+        late.clear()
         for message in _updates(wanted, rooms):
             conversation.pass_on(message)
 
-    def _find(self, room_id: str) -> LiveRoomSeats | None:
+    def _find(self, room_id: str) -> NodeRoom | None:
         key = self._at.get(room_id)
         return None if key is None else self._rooms[key][room_id]
 
 
-def _updates(wanted: Filter, rooms: Sequence[Named]) -> list[Shared]:
+def _updates(wanted: Filter, rooms: Sequence[Named]) -> list[bytes]:
     """Write how these rooms are now."""
     return [
-        Shared(encode_push(_update(wanted, rooms[start : start + _CHUNK])))
+        encode_push(_update(wanted, rooms[start : start + _CHUNK]))
         for start in range(0, len(rooms), _CHUNK)
     ]
 
@@ -204,82 +261,65 @@ def _fits(wanted: Filter, key: tuple[str, str]) -> bool:
     return all(wish in (None, is_) for wish, is_ in zip(wanted, key, strict=True))
 
 
-def _chained(found: list[dict[str, LiveRoomSeats]]) -> Iterator[LiveRoomSeats]:
-    for rooms in found:
-        yield from rooms.values()
-
-
-#: How often is looked what changed, while anybody wants to know, seconds.
-_MATCHES_PAUSE = 1.0
-#: The most that anybody may ask for.
-_MOST = 100
-
-_Listed = Mapping[str, RoomFacts]
-
-
 class MatchList:
     """
-    Tells those who watch what changed in the list of matches.
+    Send those who watch what changed in the list of matches.
 
-    Matches come and change in many places, and none of these knows of lists. So
-    one look a second, however many watch, compares with what they were told.
-
-    :param look: answers a question, as for somebody who asks once.
+    Matches come and change in many places, and none of these knows of lists. So one
+    look per second, however many watch, compares with what they were sent.
     """
 
     def __init__(
         self, clock: IReactorTime, look: Callable[[ListRooms], RoomList]
     ) -> None:
-        self._clock, self._look = clock, look
-        self._watchers: dict[ListRooms, dict[Conversation, _Listed]] = {}
-        self._next: IDelayedCall | None = None
+        """
+        Begin without watchers.
+
+        :param clock: rings.
+        :param look: answers a question, as for somebody who asks once.
+        """
+        self._look = look
+        # What it remembers of a watcher: what that was sent.
+        self._watchers: Watchers[ListRooms, _Listed] = Watchers(
+            clock, _MATCHES_PAUSE, self._report
+        )
 
     def answer(self, conversation: Conversation, asked: ListRooms) -> RoomList:
-        """List matches, and remember who wants to hear of changes."""
+        """List matches, and remember who wants to be sent changes."""
         found = self._look(asked)
         if asked.watch is not None:
             self.forget(conversation)
         if asked.watch:
-            watching = self._watchers.setdefault(asked, {})
-            watching[conversation] = _by_id(found.rooms)
-            if self._next is None:
-                self._next = self._clock.callLater(_MATCHES_PAUSE, self._tell)
+            self._watchers.add(asked, conversation, _by_id(found.rooms))
+            self._watchers.report_soon()
         return found
 
     def forget(self, conversation: Conversation) -> None:
         """Somebody watches no more."""
-        for asked, watching in tuple(self._watchers.items()):
-            watching.pop(conversation, None)
-            if not watching:
-                del self._watchers[asked]
-        if not self._watchers:
-            self.stop()
+        self._watchers.remove(conversation)
 
     def stop(self) -> None:
-        """Tell nobody anything any more."""
-        self._watchers.clear()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        """Send nobody anything any more."""
+        self._watchers.stop()
 
-    def _tell(self) -> None:
-        self._next = self._clock.callLater(_MATCHES_PAUSE, self._tell)
+    def _report(self) -> None:
+        self._watchers.report_soon()
         found: dict[ListRooms, RoomList] = {}
-        for asked, watching in tuple(self._watchers.items()):
+        for asked, watching in tuple(self._watchers.known.items()):
             # A look goes through all matches. A hundred limits are not a hundred looks.
             whole = structs.replace(asked, limit=_MOST)
             if whole not in found:
                 found[whole] = self._look(whole)
             listed = _by_id(found[whole].rooms[: asked.limit])
-            # Most were told the same, and are told the same.
-            messages: dict[int, Shared | None] = {}
-            for conversation, told in tuple(watching.items()):
-                # Who is behind is told later, of all that changed until then.
+            # Most were sent the same, and are sent the same.
+            messages: dict[int, bytes | None] = {}
+            for conversation, sent in tuple(watching.items()):
+                # One who is behind is sent later all that changed until then.
                 if conversation.is_behind:
                     continue
-                if id(told) not in messages:
-                    messages[id(told)] = _news(told, listed)
-                message = messages[id(told)]
+                if id(sent) not in messages:
+                    messages[id(sent)] = _news(sent, listed)
+                message = messages[id(sent)]
                 watching[conversation] = listed
                 if message is not None:
                     conversation.pass_on(message)
@@ -289,10 +329,10 @@ def _by_id(rooms: Iterable[RoomFacts]) -> _Listed:
     return {one.room_id: one for one in rooms}
 
 
-def _news(told: _Listed, listed: _Listed) -> Shared | None:
+def _news(sent: _Listed, listed: _Listed) -> bytes | None:
     """Write what changed, if anything did."""
-    changed = tuple(one for id, one in listed.items() if told.get(id) != one)
-    gone = tuple(id for id in told if id not in listed)
+    changed = tuple(one for id, one in listed.items() if sent.get(id) != one)
+    gone = tuple(id for id in sent if id not in listed)
     if not changed and not gone:
         return None
-    return Shared(encode_push(MatchListUpdate(changed, gone)))
+    return encode_push(MatchListUpdate(changed, gone))

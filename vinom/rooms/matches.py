@@ -1,17 +1,17 @@
 """
 A match of a game process, as a room: for those who play or watch it from the node.
 
-The room's id is the match's. It is there while somebody of the node is in it, and
-costs nothing otherwise; its players may as well come and go over UDP.
+The room's id is the match's. The room is there while somebody of the node is in it,
+and costs nothing otherwise; the match's players may as well come and go over UDP.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from math import inf
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from vinom.control.messages import FromRelayed, RelayFailed, RelayTaken
@@ -20,6 +20,7 @@ from vinom.game import Game
 from vinom.limits.load import busy
 from vinom.matches.match import Match
 from vinom.matches.service import Matches
+from vinom.messages.envelope import Push
 from vinom.messages.rooms import (
     ClientJoined,
     ClientLeft,
@@ -27,19 +28,18 @@ from vinom.messages.rooms import (
     RoomFacts,
     RoomList,
 )
-from vinom.model import MatchEnd, Player
-from vinom.play.room import Closed
+from vinom.model import MatchEnd, MatchPlan, Player
 from vinom.play.seats import seat_of
 from vinom.ports import IMatchWatch
 from vinom.rooms.member import DialedSeat, Member
-from vinom.rooms.relay import IsolatedRoom, RelayFleet, RemoteRoom
-from vinom.rooms.room import House, RoomTerms
+from vinom.rooms.relay import Host, RelayedRoom, RelayFleet
+from vinom.rooms.room import NodeRoom, RoomContext, RoomTerms, State
 
-#: Who may watch a match without a seat in it: nobody, who knows its id, or anybody:
-#: then it is listed as well.
+#: Who may watch a match without a seat in it: nobody; players who know its id; or
+#: anybody, and then it is listed as well.
 Watching = Literal["none", "by_id", "listed"]
 
-#: How `vinom.matches.ways_in.WaysIn` names matches; no other room may be named so.
+#: How `vinom.matches.ways_in.WaysIn` names matches; no other room may have such a name.
 _MATCH_ID = re.compile(r"[a-z2-7]{26}")
 
 
@@ -49,122 +49,90 @@ class FollowFleet(RelayFleet, Protocol):
     def follow(
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
     ) -> None:
-        """Hear what players of the node are told in a match, or no more."""
-
-
-class FollowedRoom(RemoteRoom):
-    """
-    Stands where `vinom.play.room.Room` would, for a match that is played already.
-
-    :param taken: hears of seats whose players came over UDP.
-    :ivar is_followed: was its game server asked to tell of it?
-    """
-
-    def __init__(
-        self,
-        match: Match,
-        game: Game[Any, Any],
-        fleet: FollowFleet,
-        around: IsolatedRoom,
-        taken: Callable[[int], None],
-    ) -> None:
-        super().__init__(match.plan, game, fleet, around)
-        self._followed, self._match, self._tell_taken = fleet, match, taken
-        # It has its place: nothing waits.
-        self._unsent = None
-        self.is_followed = False
-
-    def follow(self) -> None:
-        """Hear of it from now on."""
-        self.is_followed = True
-        self._followed.follow(self.plan.match_id, self.relayed)
-
-    def close(self, reason: str, now: float) -> None:
-        """Hear of it no more; the match goes on."""
-        if self.phase != "closed":
-            # Whoever is refused a place must not cost the game server anything.
-            if self.is_followed:
-                self._followed.follow(self.plan.match_id, None)
-            self.ended(MatchEnd(self.plan.match_id, reason, version=self.version))
-
-    def relayed(self, message: FromRelayed) -> None:
-        """Something for the players."""
-        if isinstance(message, RelayFailed):
-            self._log.error(
-                "match {match_id} cannot be shown by way of the node: {why}",
-                match_id=message.match_id,
-                why=message.why,
-            )
-            self.close("crashed", 0.0)
-        elif not isinstance(message, RelayTaken):
-            super().relayed(message)
-        elif message.epoch == self.epoch_of(message.seat):
-            # One that was joined again meanwhile is ours.
-            self._tell_taken(message.seat)
+        """Pass on what the node's players are to see of a match; ``None`` ends that."""
 
 
 @implementer(IMatchWatch)
-class MatchRoom(IsolatedRoom):
+class MatchPolicy:
     """
-    The members of one match who are connected to the node.
+    A room that shows a match: its seats are the match's, and nobody is its host.
 
-    Its seats are the match's; nobody is its host. How long an absent player is waited
-    for is the match's affair.
-
-    :param watching: who may watch.
+    How long an absent player is waited for is up to the match. Its game server sends
+    what members are to see from the time when the first of them has come.
     """
+
+    is_own = False
+    _log = Logger()
 
     def __init__(
         self,
-        house: House,
         matches: Matches,
         match: Match,
         game: Game[Any, Any],
         fleet: FollowFleet,
         watching: Watching,
     ) -> None:
-        plan = match.plan
-        terms = RoomTerms(plan.match_id, plan.game, game, plan.options, False)
-        super().__init__(house, terms, fleet)
-        self._matches, self._match, self._watching = matches, match, watching
+        """
+        Make the policy of one match.
+
+        :param matches: reports what becomes of it.
+        :param match: is played by a game server.
+        :param game: its rules.
+        :param fleet: passes messages between the node and the game server.
+        :param watching: who may watch.
+        """
+        self._matches, self._match, self._game = matches, match, game
+        self._fleet, self._watching = fleet, watching
+        self._is_followed = False
+        self._room: NodeRoom
+        self._relayed: RelayedRoom
+
+    def opened(self, room: NodeRoom) -> None:
+        """Show the match's seats, and relay it."""
+        match, plan = self._match, self._match.plan
         states = match.seat_states
         for number, seat in enumerate(plan.seats):
             state = states.get(number)
             is_here = state in ("joined", "returned")
-            self.seats.append(
+            room.seats.append(
                 None if state == "left" else DialedSeat(number, seat, is_here)
             )
-        self._remote = FollowedRoom(match, game, fleet, self, self.seat_taken)
-        self.room = self._remote
+        self._room = room
+        self._relayed = RelayedRoom(
+            plan,
+            self._game,
+            self._fleet,
+            is_placed=True,
+            end=self._unfollow,
+            changed=room.arrived,
+            refused=room.refused,
+        )
+        room.play(self._relayed)
 
     # What it is.
 
-    @property
-    def state(self) -> Literal["gathering", "playing", "over"]:
-        """Tell how far it is."""
-        if self._remote.phase == "over":
+    def state(self, room: NodeRoom) -> State:
+        """Tell how far the match is."""
+        if room.phase == "over":
             return "over"
         return "playing" if self._match.state == "playing" else "gathering"
 
-    @property
-    def is_open(self) -> bool:
-        """Can a newcomer take a seat now? A match has its players."""
-        return False
-
-    def facts(self) -> RoomFacts:
-        """Describe it for a list."""
-        return match_facts(self._match, self)
+    def facts(self, room: NodeRoom) -> RoomFacts:
+        """Describe the match for a list."""
+        return match_facts(self._match, room)
 
     # Who comes and goes.
 
-    def enter(self, player: Player, loadout: bytes, spectates: bool) -> Member:
+    def seat_for(
+        self, room: NodeRoom, player: Player, loadout: bytes, spectates: bool
+    ) -> int | None:
         """
-        Give somebody a place: its own seat, or one to watch from.
+        Give somebody its own seat, or let it watch.
 
-        :raises Refused: there is none, or there is too much to do for newcomers.
+        :raises Refused: it may not, or there is too much to do for newcomers.
         """
         number = seat_of(self._match.plan.seats, player.player_id)
-        has_seat = number is not None and self.seats[number] is not None
+        has_seat = number is not None and room.seats[number] is not None
         if has_seat and spectates:
             raise Refused(
                 Code.ALREADY_IN_MATCH,
@@ -174,121 +142,120 @@ class MatchRoom(IsolatedRoom):
         if not has_seat and (not spectates or self._watching == "none"):
             may = "" if self._watching == "none" else "; you may spectate"
             raise Refused(Code.NOT_SEATED, f"you have no seat in this match{may}")
-        if not self._has_come(number) and self._remote.is_overloaded:
+        if not self._has_come(number) and self._relayed.is_overloaded:
             raise busy()
-        if not has_seat:
-            member = super().enter(player, loadout, True)
-        else:
-            assert number is not None
-            member = Member(self, player, number, loadout)
-            self.seats[number] = member
-            self.members.append(member)
-            self._empty_since = inf
-        if not self._remote.is_followed:
-            self._matches.watch(self.room_id, self)
-            self._remote.follow()
-        return member
+        return number if has_seat else None
 
     def _has_come(self, number: int | None) -> bool:
-        """Did this seat's player play here before, by whatever way?"""
+        """Did this seat's player play here before, over whichever transport?"""
         return number is not None and number in self._match.seat_states
 
-    def lost(self, member: Member) -> None:
-        """A connection is gone; a seat waits as long as the match wants."""
-        super().lost(member)
-        if member.seat is not None:
-            member.lost_at = inf
-            self.find_deadlines()
+    def entered(self) -> None:
+        """Follow the match for its first member."""
+        # A player who is refused a place must not cost the game server anything.
+        if not self._is_followed:
+            self._is_followed = True
+            match_id = self._match.plan.match_id
+            self._matches.watch(match_id, self)
+            self._fleet.follow(match_id, self._relay)
 
-    def leave(self, member: Member, reason: str) -> None:
-        """A member gives its place up, or loses it, for good."""
-        super().leave(member, reason)
-        self._close_if_empty()
+    def keeps_seat(self, member: Member) -> bool:
+        """Keep a seat as long as the match does; a spectator has none."""
+        return member.seat is not None
 
-    def seat_taken(self, seat: int) -> None:
-        """A seat's player came over UDP: whoever has it here does not any more."""
-        who = self.seats[seat]
-        if not isinstance(who, Member):
-            return
-        is_here = who.conversation is not None
-        who.warn(
-            Refused(
-                Code.SEAT_TAKEN,
-                "a newer connection has your place in this room",
-                {"room_id": self.room_id},
+    def emptied(self, room: NodeRoom) -> None:
+        """Close the room; the match goes on."""
+        room.close("abandoned")
+
+    def host_of(self, members: Sequence[Member]) -> Member | None:
+        """Choose nobody: what a host may is settled in a match."""
+        return None
+
+    def lay(self, room: NodeRoom, plan: MatchPlan, now: float) -> Host:
+        """
+        Start nothing: a match is played already.
+
+        :raises Refused: always.
+        """
+        raise Refused(Code.NOT_NOW, "a match is played once")
+
+    def closed(self) -> None:
+        """Watch the match no more."""
+        if self._is_followed:
+            self._matches.unwatch(self._match.plan.match_id, self)
+
+    # What the game server sends.
+
+    def _unfollow(self, reason: str) -> None:
+        if self._is_followed:
+            self._fleet.follow(self._match.plan.match_id, None)
+
+    def _relay(self, message: FromRelayed) -> None:
+        relayed = self._relayed
+        if isinstance(message, RelayFailed):
+            self._log.error(
+                "match {match_id} cannot be shown by way of the node: {why}",
+                match_id=message.match_id,
+                why=message.why,
             )
-        )
-        self._disconnect(who)
-        self.members.remove(who)
-        self._house.forget(who)
-        plan = self._match.plan.seats[seat]
-        self.seats[seat] = DialedSeat(seat, plan, is_here)
-        self._acks.pop(str(seat), None)
-        self._acks_text = b""
-        self.find_deadlines()
-        self._close_if_empty()
+            relayed.close("crashed", 0.0)
+        elif not isinstance(message, RelayTaken):
+            relayed.relayed(message)
+        elif message.epoch == relayed.epoch_of(message.seat):
+            # A seat that was joined again meanwhile is ours.
+            self._seat_taken(message.seat)
 
-    def _choose_host(self) -> None:
-        """Nobody is: what a host may is settled in a match."""
+    def _seat_taken(self, seat: int) -> None:
+        """A seat's player came over UDP; it has left us if it was here."""
+        room = self._room
+        who = room.seats[seat]
+        if isinstance(who, Member):
+            is_here = who.conversation is not None
+            who.warn(room.taken_over())
+            self._relayed.forget(seat)
+            plan = self._match.plan.seats[seat]
+            room.hand_over(who, DialedSeat(seat, plan, is_here))
 
-    def _close_if_empty(self) -> None:
-        if not self.members:
-            self.close("abandoned")
-
-    # What the match tells (IMatchWatch).
+    # What the match reports (IMatchWatch).
 
     def started(self, match_id: str) -> None:
-        """Match time runs; the first state says so too."""
+        """Do nothing: the first state says that match time runs."""
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
-        """A seat's player came or went, by whatever way."""
-        who: Any = self.seats[seat]
+        """A seat's player came or went, over whichever transport."""
+        room = self._room
+        who = room.seats[seat]
         if not isinstance(who, DialedSeat):
-            # A member: the others were told when we knew.
-            self._remote.seat_changed(match_id, seat, state)
+            # A member: it was announced when we knew.
+            self._relayed.seat_changed(match_id, seat, state)
             return
-        facts = (seat, who.name, who.player_id)
-        if state in ("joined", "returned"):
-            who.is_here = True
-            self.announce(
-                ClientJoined(self.room_id, self.next_number(), *facts, state, None)
+        number = room.broadcast.next_number()
+        who.is_here = state in ("joined", "returned")
+        news: Push
+        if who.is_here:
+            news = ClientJoined(
+                room.room_id, number, seat, who.name, who.player_id, state, None
             )
-            return
-        who.is_here = False
-        reason = "left" if state == "left" else "lost"
-        if state == "left":
-            self.seats[seat] = None
-        self.announce(
-            ClientLeft(self.room_id, self.next_number(), *facts, reason, None)
-        )
+        else:
+            reason = "left" if state == "left" else "lost"
+            if state == "left":
+                room.seats[seat] = None
+            news = ClientLeft(
+                room.room_id, number, seat, who.name, who.player_id, reason, None
+            )
+        room.broadcast.announce(news)
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
         """A round has an outcome."""
-        self._remote.round_ended(match_id, outcome)
+        self._relayed.round_ended(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:
         """It is over, or its game process is."""
-        self._remote.ended(end)
-
-    def _ended(self, closed: Closed) -> None:
-        end = closed.end
-        self.close(end.reason, end.outcome, end.view_hash)
-
-    def close(
-        self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
-    ) -> None:
-        """Let everybody go; the match itself goes on if it is not over."""
-        if not self.is_closed and self._remote.is_followed:
-            self._matches.unwatch(self.room_id, self)
-        super().close(reason, outcome, view_hash)
+        self._relayed.ended(end)
 
 
 class MatchRooms:
-    """
-    Make rooms of matches.
-
-    :param watching: who may watch those of others.
-    """
+    """Make rooms that show matches, and list matches as rooms."""
 
     def __init__(
         self,
@@ -297,18 +264,29 @@ class MatchRooms:
         games: Mapping[str, Game[Any, Any]],
         watching: Watching,
     ) -> None:
+        """
+        Make rooms of the matches of one node.
+
+        :param matches: which there are.
+        :param fleet: passes messages between the node and game servers.
+        :param games: by name.
+        :param watching: who may watch the matches of others.
+        """
         self._matches, self._fleet, self._games = matches, fleet, games
         self._watching = watching
 
-    def open(self, house: House, match_id: str) -> MatchRoom | None:
+    def open(self, context: RoomContext, match_id: str) -> NodeRoom | None:
         """Make a match's room; ``None`` if no such match is played."""
         match = self._matches.placed_match(match_id)
         if match is None:
             return None
-        game = self._games[match.plan.game]
-        return MatchRoom(house, self._matches, match, game, self._fleet, self._watching)
+        plan = match.plan
+        game = self._games[plan.game]
+        terms = RoomTerms(plan.match_id, plan.game, game, plan.options, False)
+        policy = MatchPolicy(self._matches, match, game, self._fleet, self._watching)
+        return NodeRoom(context, terms, policy)
 
-    def listed(self, asked: ListRooms, rooms: Mapping[str, Any]) -> RoomList:
+    def listed(self, asked: ListRooms, rooms: Mapping[str, NodeRoom]) -> RoomList:
         """
         List matches that may be watched, oldest first.
 
@@ -321,8 +299,7 @@ class MatchRooms:
         for match in self._matches.placed_matches():
             if asked.game not in (None, match.plan.game):
                 continue
-            room = rooms.get(match.plan.match_id)
-            facts = match_facts(match, room if isinstance(room, MatchRoom) else None)
+            facts = match_facts(match, rooms.get(match.plan.match_id))
             if asked.state in (None, facts.state):
                 total += 1
                 if len(found) < asked.limit:
@@ -330,13 +307,10 @@ class MatchRooms:
         return RoomList(tuple(found), total)
 
 
-def match_places(rooms: Iterable[object]) -> dict[str, int]:
-    """Count the seats of matches that are relayed, and those who watch, for metrics."""
+def match_members(rooms: Iterable[NodeRoom]) -> dict[str, int]:
+    """Count the members of rooms that show matches, for metrics."""
     members = [
-        member
-        for room in rooms
-        if isinstance(room, MatchRoom)
-        for member in room.members
+        member for room in rooms if not room.policy.is_own for member in room.members
     ]
     seats = sum(member.seat is not None for member in members)
     return {"relayed_seats": seats, "match_spectators": len(members) - seats}
@@ -347,7 +321,7 @@ def is_match_id(room_id: str) -> bool:
     return _MATCH_ID.fullmatch(room_id) is not None
 
 
-def match_facts(match: Match, room: MatchRoom | None) -> RoomFacts:
+def match_facts(match: Match, room: NodeRoom | None) -> RoomFacts:
     """Describe a match as a room of a list."""
     plan = match.plan
     left = sum(state == "left" for state in match.seat_states.values())

@@ -1,36 +1,15 @@
-"""One player's place in one room of this node; it outlives connections."""
+"""Who has a seat in a room of this node, or watches it."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from math import inf
-from typing import TYPE_CHECKING, Protocol
 
 from vinom.conversation.conversation import Conversation, Line
 from vinom.errors import Refused
-from vinom.messages.envelope import Envelope, Push
+from vinom.messages.envelope import Push
 from vinom.messages.rooms import RoomSeat
 from vinom.model import Player, SeatPlan
-
-if TYPE_CHECKING:
-    from vinom.rooms.room import LiveRoomSeats
-
-
-class Occupant(Protocol):
-    """
-    Whoever has a seat: a member, or a bot.
-
-    :ivar seat: its number; ``None`` for a spectator.
-    :ivar since: grows with each who comes.
-    """
-
-    player_id: str
-    name: str
-    seat: int | None
-    loadout: bytes
-
-    def as_listed(self) -> RoomSeat:
-        """Describe it to others."""
 
 
 class BotSeat:
@@ -39,20 +18,32 @@ class BotSeat:
     __slots__ = ("loadout", "name", "player_id", "seat")
 
     def __init__(self, seat: int) -> None:
+        """
+        Seat the bot.
+
+        :param seat: the number of its seat.
+        """
         self.seat: int | None = seat
         self.name, self.player_id, self.loadout = f"bot {seat + 1}", "", b"{}"
 
     def as_listed(self) -> RoomSeat:
-        """Describe it to others."""
+        """Describe it to players."""
         return RoomSeat(self.seat or 0, self.name, self.player_id, "bot")
 
 
 class DialedSeat:
-    """A seat of somebody who plays over UDP, or did not come yet."""
+    """A seat of a match whose player plays over UDP, or has not come yet."""
 
     __slots__ = ("is_here", "loadout", "name", "player_id", "seat")
 
     def __init__(self, number: int, plan: SeatPlan, is_here: bool) -> None:
+        """
+        Show a seat of a match.
+
+        :param number: the number of the seat.
+        :param plan: whose it is.
+        :param is_here: is its player connected?
+        """
         self.seat: int | None = number
         self.player_id, self.name, self.loadout = (
             plan.player_id,
@@ -62,35 +53,39 @@ class DialedSeat:
         self.is_here = is_here
 
     def as_listed(self) -> RoomSeat:
-        """Describe it to others."""
+        """Describe it to players."""
         state = "here" if self.is_here else "away"
         return RoomSeat(self.seat or 0, self.name, self.player_id, state)
 
 
 class Member:
     """
-    A session: one player's place in one room.
+    One player in one room; it outlives connections.
+
+    Numbers are those that announcements and events of the room carry.
 
     :ivar seat: its number; ``None`` for a spectator.
-    :ivar resume: hash of the secret that gives this place.
-    :ivar epoch: counts the connections that had it.
-    :ivar conversation: the one that has it now; ``None`` while it is lost.
-    :ivar line: the same one's, for what goes out often.
-    :ivar lost_at: when it was lost, on the rooms' clock; infinite while it is not.
-    :ivar acted: id of the last action that was applied.
-    :ivar acting: the same for one that waits for its tick.
+    :ivar resume: hash of the secret that lets the player come back.
+    :ivar epoch: counts the connections that the player came by.
+    :ivar conversation: the present one; ``None`` while the player is away.
+    :ivar line: what carries that conversation.
+    :ivar lost_at: when the connection was lost, on the rooms' clock; infinite while
+        there is one, and while the seat is kept for as long as play goes on.
+    :ivar acted: id of the last action that reached a game of this room; only while
+        none is being played, else `vinom.hosting.host.RoomHost` counts.
+    :ivar applied: id of the last one that a state answered, likewise.
     :ivar seen: version of a state that the player says it has; 0 is none.
-    :ivar audience: which view it was shown last, and `floor` since which version.
-    :ivar skipped: states that it was not sent because it is behind.
-    :ivar entered: number of the last thing that was before its time.
-    :ivar events_told: number up to which it was told the events.
-    :ivar events_sent: the same of those that did not wait in its line at the end.
+    :ivar audience: which view it was sent last, and `floor` since which version.
+    :ivar skipped: how many states it was not sent because it is behind.
+    :ivar entered: the latest number when it came.
+    :ivar events_told: number up to which it was sent the events.
+    :ivar events_sent: the same, without what still waited in its line at the end.
     :ivar told: number of the last announcement that did not wait there.
     """
 
     __slots__ = (
         "acted",
-        "acting",
+        "applied",
         "audience",
         "conversation",
         "entered",
@@ -104,7 +99,6 @@ class Member:
         "name",
         "player_id",
         "resume",
-        "room",
         "seat",
         "seen",
         "skipped",
@@ -112,95 +106,71 @@ class Member:
     )
 
     def __init__(
-        self, room: LiveRoomSeats, player: Player, seat: int | None, loadout: bytes
+        self, player: Player, seat: int | None, loadout: bytes, number: int
     ) -> None:
-        self.room, self.seat, self.loadout = room, seat, loadout
+        """
+        Make a newcomer a member; it is not connected yet.
+
+        :param player: who it is.
+        :param seat: the number of its seat; ``None`` for a spectator.
+        :param loadout: canonical JSON.
+        :param number: the latest that the room gave to an announcement or event.
+        """
+        self.seat, self.loadout = seat, loadout
         self.player_id, self.name = player.player_id, player.name
         self.resume = b""
         self.epoch = 0
         self.conversation: Conversation | None = None
         self.line: Line | None = None
         self.lost_at = inf
-        self.acted = self.acting = self.seen = self.floor = 0
+        self.acted = self.applied = self.seen = self.floor = 0
         self.audience: Hashable = "all"
         self.skipped = 0
-        self.entered = self.told = self.events_told = self.events_sent = room.number
-
-    @property
-    def room_id(self) -> str:
-        """Which room it is in."""
-        room_id: str = self.room.room_id
-        return room_id
+        self.entered = self.told = self.events_told = self.events_sent = number
 
     def as_listed(self) -> RoomSeat:
-        """Describe it to others."""
+        """Describe it to players."""
         state = "here" if self.conversation is not None else "away"
         return RoomSeat(self.seat or 0, self.name, self.player_id, state)
 
-    def tell(self, push: Push) -> None:
-        """Tell it something, if it is here."""
+    def send(self, push: Push) -> None:
+        """Send the player news, if it is connected."""
         if self.conversation is not None:
             self.conversation.send(push)
 
     def warn(self, refusal: Refused) -> None:
-        """Tell it what went wrong, if it is here."""
+        """Send the player what went wrong, if it is connected."""
         if self.conversation is not None:
             self.conversation.warn(refusal)
 
     def note_sent(self, number: int) -> None:
         """
-        Announcements up to this number were said to it: have they all been sent?
+        Note that announcements up to a number have left, unless some still wait.
 
-        If something waits in its line, what was known before is all that is known.
+        :param number: of the last announcement that its line was given.
         """
         line = self.line
         if line is not None and not line.has_unsent:
             self.told, self.events_sent = number, self.events_told
 
     def look_as(self, audience: Hashable, version: int) -> None:
-        """From this version on it is shown what an audience may see."""
+        """Note which view it is sent from this version on."""
         if audience != self.audience:
             self.audience, self.floor, self.seen = audience, version, 0
 
-    # What its conversation tells.
-
-    def act(self, envelope: Envelope) -> None:
-        """
-        The player acts.
-
-        :raises Refused: it cannot be; nothing has changed.
-        """
-        self.room.act(self, envelope)
-
-    def lost(self, conversation: Conversation) -> None:
-        """A connection is gone; a newer one may have this place already."""
-        if self.conversation is conversation:
-            self.room.lost(self)
-
-    def caught_up(self) -> None:
-        """The connection is no longer behind."""
-        self.room.caught_up(self)
-
-    # What its room does.
-
-    def connect(self, conversation: Conversation, resume: bytes) -> None:
-        """
-        Give this place to a connection, which knows the secret of this hash.
-
-        Whichever had it before must be gone already.
-        """
+    def connect(self, conversation: Conversation) -> None:
+        """Note that the player is here by this conversation, and no other."""
         self.epoch += 1
-        self.resume = resume
         self.conversation, self.line = conversation, conversation.line
         self.lost_at = inf
         self.skipped = self.seen = self.floor = 0
-        conversation.entered(self)
 
-    def disconnect(self) -> None:
-        """Take this place from its connection."""
-        self.note_sent(self.room.number)
+    def disconnect(self, number: int) -> None:
+        """
+        Note that the player is away.
+
+        :param number: the latest one; what still waits in the line was not read.
+        """
+        self.note_sent(number)
         self.events_told = self.events_sent
-        conversation = self.conversation
         self.conversation = self.line = None
-        if conversation is not None:
-            conversation.departed(self)

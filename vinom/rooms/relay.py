@@ -1,11 +1,9 @@
 """
-What is played in a live room of the node, when that is in a game process.
+A room of this node whose game is played in a game process.
 
-Members, seats, news and returns stay with the node; only the room itself, with the
-game's state, is elsewhere. What happens travels over the control link, and what the
-room shows comes back, a moment later.
-
-A live room whose game is to be played in a process of its own (`Game.isolate`).
+Members, seats, news and returns stay with the node; only the game and its state are
+elsewhere. What players do travels over the control link, and what they are to see
+comes back the same way, a moment later.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from math import inf
 from typing import Any, Literal, Protocol
 
 import attrs
+from msgspec import Raw
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,21 +32,18 @@ from vinom.control.messages import (
 )
 from vinom.errors import Code, Refused
 from vinom.game import Event, Game, Outcome
-from vinom.hosting.host import PlayedRoom
+from vinom.hosting.host import UNSENDABLE, Outlet, RoomHost
 from vinom.limits.load import busy
-from vinom.messages.envelope import Envelope
 from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.play.room import Closed, Effect, Emitted, Forfeited, RoundOver
 from vinom.ports import IMatchWatch
-from vinom.rooms.member import Member
-from vinom.rooms.room import House, LiveRoom, RoomTerms
 
 #: Actions of one seat that may be on their way.
 _MOST_PENDING = 1024
 
 
 class RelayFleet(Protocol):
-    """Where rooms are played elsewhere: `vinom.fleet.fleet.Fleet`."""
+    """Where isolated rooms are played: `vinom.fleet.fleet.Fleet`."""
 
     def place(
         self,
@@ -59,7 +55,7 @@ class RelayFleet(Protocol):
         """Find it a game server."""
 
     def pass_on(self, message: ToRelayed) -> None:
-        """Tell its room what a player did."""
+        """Send its game server what a player did."""
 
     def is_overloaded(self, match_id: str) -> bool:
         """Has its game server too much to do for new players?"""
@@ -68,81 +64,110 @@ class RelayFleet(Protocol):
         """End it."""
 
 
-class Around(Protocol):
-    """Who is told what a remote room answers."""
-
-    def stirred(self) -> None:
-        """There is something new."""
-
-    def applied(self, seat: int, id: int) -> None:
-        """An action with an id was applied."""
-
-    def refused(self, seat: int, id: Any, refusal: Refused, latest: int) -> None:
-        """An action was not applied; *latest* id of the seat is still on its way."""
-
-
 @implementer(IMatchWatch)
-class RemoteRoom:
+class RelayedRoom:
     """
-    Stands where `vinom.play.room.Room` would, for a room in a game process.
+    Host a room for the node's members that a game process plays.
 
-    What is told before the room is open waits. Methods are those of `Room`; `now` is
-    not looked at, for the game process has a clock of its own.
+    It is to them what `vinom.hosting.host.RoomHost` is, and its `room` as well. No
+    method looks at ``now``, for the game process has a clock of its own.
+
+    :ivar phase: as of `vinom.play.room.Room`.
+    :ivar version: of the newest state that has arrived.
+    :ivar effects: what happened since `take_effects` was called, oldest first.
+    :ivar outlets: where states and news go, in this order.
+    :ivar acted: by seat, the id of the last action that was sent and not refused.
+    :ivar applied: by seat, the id of the last action that a state answers.
+    :ivar ticks: always false: states answer actions, however the game takes them.
+    :ivar ended_at: when the outlets got the end; ``None`` before.
     """
 
     _log = Logger()
 
     def __init__(
-        self, plan: MatchPlan, game: Game[Any, Any], fleet: RelayFleet, around: Around
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        fleet: RelayFleet,
+        *,
+        is_placed: bool,
+        end: Callable[[str], None],
+        changed: Callable[[], None],
+        refused: Callable[[int, Any, Refused], None],
     ) -> None:
+        """
+        Relay a room; until it is placed, what is to be sent waits.
+
+        :param plan: of the room.
+        :param game: its rules.
+        :param fleet: passes messages on to its game server.
+        :param is_placed: does a game server play it already? Else `open` finds one.
+        :param end: ends it where it is played, for a reason.
+        :param changed: is called when something came for which `end_turn` is needed.
+        :param refused: gets the seat of an action that was not applied, its id, and
+            why; the id may be used again.
+        """
         self.plan, self.game = plan, game
         self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
         self.version = 0
-        # Where it is played, they are counted.
-        self.ticks = 0
-        self._fleet, self._around = fleet, around
+        self.outlets: tuple[Outlet, ...] = ()
+        self.acted = [0] * len(plan.seats)
+        self.applied = [0] * len(plan.seats)
+        self.ticks = False
+        self.ended_at: float | None = None
+        self._fleet, self._end = fleet, end
+        self._changed, self._refused = changed, refused
         self._time = 0.0
         self._views: tuple[bytes, ...] = ()
         self._shown: dict[int, int] = {}
         self._setup = b""
-        self._effects: list[Effect] = []
+        self.effects: list[Effect] = []
         # What is here before the state that it led to, and that state's version.
         self._early: deque[tuple[int, Effect]] = deque()
-        self._unsent: list[ToRelayed] | None = []
+        self._unsent: list[ToRelayed] | None = None if is_placed else []
         self._numbers: dict[int, int] = {}
         # By seat: numbers of actions on their way, and what their players call them.
         self._pending: dict[int, deque[tuple[int, Any]]] = {}
         self._mine: set[int] = set()
-        # By seat: how often it was joined; whatever we tell is of the newest.
+        # By seat: how often it was joined; each message about a seat has the newest.
         self._epochs: dict[int, int] = {}
 
-    def host(self) -> None:
-        """Have it played; called once."""
-        plan = self.plan
-        self._fleet.place(plan, (), self, self.relayed).addCallbacks(
+    def open(self) -> None:
+        """Have a game server play it; called once, if none does."""
+        self._fleet.place(self.plan, (), self, self.relayed).addCallbacks(
             self._placed, self._not_placed
         )
 
-    # What the node does with it.
+    @property
+    def room(self) -> RelayedRoom:
+        """What members are shown: the states that have arrived here."""
+        return self
+
+    # What members do.
 
     def join(self, seat: int, now: float) -> None:
         """A seat's player is here."""
         self._epochs[seat] = self._epochs.get(seat, 0) + 1
-        self._tell_seat(seat, "join")
+        self._send_seat(seat, "join")
 
     def drop(self, seat: int, now: float) -> None:
         """A seat's connection was lost."""
-        self._tell_seat(seat, "drop")
+        self._send_seat(seat, "drop")
 
     def leave(self, seat: int, now: float) -> None:
         """A seat is given up."""
-        self._pending.pop(seat, None)
+        self.forget(seat)
         self._mine.add(seat)
-        self._tell_seat(seat, "leave")
+        self._send_seat(seat, "leave")
+
+    def forget(self, seat: int) -> None:
+        """Forget what a seat did: whoever acts next there counts from 1 again."""
+        self._pending.pop(seat, None)
+        self.acted[seat] = self.applied[seat] = 0
 
     def seat_bot(self, seat: int, now: float) -> None:
         """The game's bot has a seat."""
-        self._tell_seat(seat, "bot")
+        self._send_seat(seat, "bot")
 
     def add_seat(self, seat: SeatPlan, now: float) -> int:
         """
@@ -164,41 +189,52 @@ class RemoteRoom:
         else:
             raise Refused(Code.ROOM_FULL, "every seat is taken")
         self._mine.discard(number)
+        self.acted[number : number + 1] = [0]
+        self.applied[number : number + 1] = [0]
         plan = self.plan = attrs.evolve(self.plan, seats=tuple(seats))
         self._send(RelayNewcomer(plan.match_id, number, seat))
         return number
 
-    def act(self, seat: int, action: tuple[Any, bytes], now: float) -> None:
+    def act(
+        self,
+        seat: int,
+        number: int | None,
+        data: bytes | Raw,
+        read: Callable[[bytes | Raw], Any],
+        now: float,
+    ) -> Refused | None:
         """
-        A seat acts; `Around` hears the answer.
+        Send an action to where it is played; the answer comes later.
 
-        :param action: what the player calls it, or ``None``, and its JSON.
-        :raises Refused: too much of this seat is on its way.
+        :param number: what the seat calls this action; ``None`` if it does not number.
+        :param data: the action, JSON.
+        :param read: not used: it is read where it is played.
+        :returns: why it was not sent: too much of this seat is on its way.
         """
-        id, data = action
         pending = self._pending.setdefault(seat, deque())
         if len(pending) >= _MOST_PENDING:
-            raise Refused(Code.RATE_LIMITED, "your actions pile up; wait for a state")
-        number = self._numbers[seat] = self._numbers.get(seat, 0) + 1
-        pending.append((number, id))
-        self._send(RelayAction(self.plan.match_id, seat, number, data))
+            text = "your actions pile up; wait for a state"
+            return Refused(Code.RATE_LIMITED, text)
+        sent = self._numbers[seat] = self._numbers.get(seat, 0) + 1
+        pending.append((sent, number))
+        self._send(RelayAction(self.plan.match_id, seat, sent, bytes(data)))
+        if number is not None:
+            self.acted[seat] = number
+        return None
 
     def close(self, reason: str, now: float) -> None:
-        """End it, as far as we are concerned."""
+        """End it, here and where it is played."""
         if self.phase != "closed":
-            self._fleet.close_room(self.plan.match_id, reason)
-            self._unsent = []
+            self._end(reason)
+            if self._unsent:
+                self._unsent = []
             self.ended(MatchEnd(self.plan.match_id, reason, version=self.version))
 
-    def fail(self, error: BaseException) -> None:
-        """The game told what cannot be passed on."""
-        self.close("crashed", 0.0)
-
-    def alarm(self, now: float) -> None:
-        """Nothing is due here."""
+    def run_clock(self, now: float) -> None:
+        """Do nothing: time passes where it is played."""
 
     def deadline(self) -> float | None:
-        """Nothing ever is."""
+        """Tell that nothing is ever due here."""
         return None
 
     @property
@@ -209,23 +245,13 @@ class RemoteRoom:
     # What it shows.
 
     @property
-    def state(self) -> Any:
-        """The game's state stays where it is."""
-        return None
-
-    @property
-    def has_effects(self) -> bool:
-        """Is there something to take?"""
-        return bool(self._effects)
-
-    @property
     def has_one_audience(self) -> bool:
         """Does everybody see the same?"""
         return type(self.game).audience is Game.audience
 
     def audience_of(self, seat: int | None) -> Hashable:
         """Tell which view a seat sees: the first of those that do."""
-        # Who has just come, and is not known there yet, sees what anybody may.
+        # A newcomer, of whom the game server has not heard, sees what anybody may.
         return self._shown.get(-1 if seat is None else seat, self._shown.get(-1))
 
     def view_json(self, audience: Hashable) -> bytes:
@@ -246,13 +272,43 @@ class RemoteRoom:
 
     def take_effects(self) -> list[Effect]:
         """Hand over what happened since the last call, in order."""
-        effects, self._effects = self._effects, []
+        effects, self.effects = self.effects, []
         return effects
 
-    # What its game process tells.
+    def end_turn(self, now: float) -> bool:
+        """
+        Hand the outlets what has arrived.
+
+        :returns: whether nothing is left to send.
+        """
+        outlets = self.outlets
+        while self.effects:
+            for effect in self.take_effects():
+                for outlet in outlets:
+                    self._hand_over(effect, outlet, now)
+        is_all = True
+        for outlet in outlets:
+            is_all = outlet.show(now) and is_all
+        return is_all
+
+    def _hand_over(self, effect: Effect, outlet: Outlet, now: float) -> None:
+        if isinstance(effect, Emitted):
+            try:
+                outlet.emitted(effect.event, effect.version, now)
+            except UNSENDABLE:
+                self.close("crashed", now)
+        elif isinstance(effect, RoundOver):
+            outlet.round_over(effect.outcome, now)
+        elif isinstance(effect, Forfeited):
+            outlet.forfeited(effect.seat, now)
+        elif isinstance(effect, Closed):
+            self.ended_at = now
+            outlet.closed(effect.end, effect.report, now)
+
+    # What its game process sends.
 
     def relayed(self, message: FromRelayed) -> None:
-        """Something for the players."""
+        """Take what the game process has for the players."""
         if self.phase == "closed":
             return
         if isinstance(message, RelayState):
@@ -263,13 +319,13 @@ class RemoteRoom:
             self._release(self.version)
         elif isinstance(message, RelayRefusal):
             self._refuse(message)
-        self._around.stirred()
+        self._changed()
 
     def _release(self, version: float) -> None:
         """Let out, in order, what led to no later state than this."""
         early = self._early
         while early and early[0][0] <= version:
-            self._effects.append(early.popleft()[1])
+            self.effects.append(early.popleft()[1])
 
     def _see(self, state: RelayState) -> None:
         self.version, self._time = state.version, state.time
@@ -284,21 +340,22 @@ class RemoteRoom:
             while pending and pending[0][0] <= number:
                 id = pending.popleft()[1]
                 if id is not None:
-                    self._around.applied(seat, id)
+                    self.applied[seat] = id
 
     def _refuse(self, no: RelayRefusal) -> None:
         if not no.number:
-            # A newcomer for whom the room found no seat after all.
-            self._effects.append(Forfeited(no.seat))
+            # A newcomer for whom the game server's room has no seat after all.
+            self.effects.append(Forfeited(no.seat))
         pending = self._pending.get(no.seat)
         for entry in tuple(pending or ()):
             if entry[0] == no.number and pending is not None:
                 pending.remove(entry)
                 latest = max((id for _, id in pending if id is not None), default=0)
-                self._around.refused(no.seat, entry[1], self._refusal(no), latest)
+                self.acted[no.seat] = max(self.applied[no.seat], latest)
+                self._refused(no.seat, entry[1], self._refusal(no))
 
     def _refusal(self, no: RelayRefusal) -> Refused:
-        """Read why an action was not applied; whoever waits is told in any case."""
+        """Read why an action was not applied; its player is answered in any case."""
         if no.code == Code.REJECTED:
             return Refused(Code.REJECTED, no.message, {"reason": no.reason})
         try:
@@ -314,18 +371,18 @@ class RemoteRoom:
             return Refused(Code.INTERNAL, no.message, details)
 
     def started(self, match_id: str) -> None:
-        """Match time runs; the first state says so too."""
+        """Do nothing: the first state says that match time runs."""
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
-        """A seat's player came or went; what we did not do the game did."""
+        """A seat was given up: by the node, or else by the game."""
         if state == "left" and seat not in self._mine:
             self._mine.add(seat)
-            self._effects.append(Forfeited(seat))
-            self._around.stirred()
+            self.effects.append(Forfeited(seat))
+            self._changed()
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
         """A round has an outcome."""
-        # States of before came before: the next one shows how the round ended.
+        # Earlier states have arrived already: the next one shows how the round ended.
         self._early.append((self.version + 1, RoundOver(_outcome(outcome))))
 
     def ended(self, end: MatchEnd) -> None:
@@ -333,8 +390,8 @@ class RemoteRoom:
         if self.phase != "closed":
             self.phase = "closed"
             self._release(inf)
-            self._effects.append(Closed(end))
-            self._around.stirred()
+            self.effects.append(Closed(end))
+            self._changed()
 
     def _placed(self, placement: Placement) -> None:
         unsent, self._unsent = self._unsent or [], None
@@ -342,14 +399,14 @@ class RemoteRoom:
             self._fleet.pass_on(message)
 
     def _not_placed(self, failure: Failure) -> None:
-        # A match that ended was told so; one that found no place was not.
+        # A match that ended was reported; one that found no place was not.
         self.ended(MatchEnd(self.plan.match_id, "lost"))
 
     def epoch_of(self, seat: int) -> int:
         """Count how often a seat was joined."""
         return self._epochs.get(seat, 0)
 
-    def _tell_seat(
+    def _send_seat(
         self, seat: int, how: Literal["join", "drop", "leave", "bot"]
     ) -> None:
         number = self._numbers.get(seat, 0)
@@ -372,70 +429,5 @@ def _outcome(facts: dict[str, Any]) -> Outcome:
     )
 
 
-class IsolatedRoom(LiveRoom):
-    """A live room of a game that is played in a process of its own."""
-
-    def __init__(self, house: House, terms: RoomTerms, fleet: RelayFleet) -> None:
-        super().__init__(house, terms)
-        self._fleet = fleet
-        # An action counts when its answer comes, as with a game that has ticks.
-        self._ticks = True
-        self._id: Any = None
-        self._decode = lambda data: (self._id, bytes(data))
-        self._has_told_start = False
-
-    def act(self, member: Member, envelope: Envelope) -> None:
-        """
-        A member acts.
-
-        :raises Refused: it cannot be; nothing has changed.
-        """
-        self._id = envelope.id
-        super().act(member, envelope)
-
-    def close(
-        self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
-    ) -> None:
-        """End the room, for one of the reasons of `vinom.model.EndReason`."""
-        if not self.is_closed and self.room is not None:
-            self.room.close(reason, self._house.seconds())
-        super().close(reason, outcome, view_hash)
-
-    def _lay(self, plan: MatchPlan, now: float) -> PlayedRoom:
-        self._has_told_start = False
-        room = RemoteRoom(plan, self.game, self._fleet, self)
-        room.host()
-        return room
-
-    def _tell_started(self) -> None:
-        # The part of the view that never changes comes with the first state.
-        if self.room is not None and self.room.version and not self._has_told_start:
-            self._has_told_start = True
-            super()._tell_started()
-
-    # What its game process answers.
-
-    def stirred(self) -> None:
-        """There is something new."""
-        self._tell_started()
-        self._house.turn(self)
-
-    def applied(self, seat: int, id: int) -> None:
-        """An action was applied."""
-        who = self.seats[seat] if seat < len(self.seats) else None
-        if isinstance(who, Member):
-            who.acted = id
-            self.acknowledge(seat, id)
-            if self.version == self._shown:
-                self._owed.append(who)
-
-    def refused(self, seat: int, id: Any, refusal: Refused, latest: int) -> None:
-        """An action was not applied; its id may be used again."""
-        who = self.seats[seat] if seat < len(self.seats) else None
-        if not isinstance(who, Member):
-            return
-        who.acting = max(who.acted, latest)
-        if who.conversation is not None:
-            details = {**refusal.details, "room_id": self.room_id}
-            told = Refused(refusal.code, refusal.message, details)
-            who.conversation.refuse(told, id)
+#: What hosts a room of this node: the node, or a game process.
+Host = RoomHost | RelayedRoom

@@ -1,4 +1,4 @@
-"""Who has a place in a room of this node, and the secrets that give it back."""
+"""The secrets by which players come back to rooms of this node."""
 
 from __future__ import annotations
 
@@ -6,77 +6,79 @@ from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any
 
-from msgspec import Raw
-
-from vinom.conversation.conversation import Conversation, Followed
+from vinom.conversation.conversation import Membership
 from vinom.errors import Code, Refused
 from vinom.limits.buckets import NetworkBuckets
-from vinom.messages.rooms import JoinRoomResult, ReconnectResult, RoomClosed
+from vinom.messages.rooms import RoomClosed
 from vinom.rooms.member import Member
 
 #: Bytes of a resume token before it is written as text.
 RESUME_BYTES = 24
-#: Rooms that closed while players were away, of which those are still told.
+#: Rooms that closed while players were away, and whose end is kept for these.
 _MOST_CLOSED = 4096
-_NONE: Mapping[str, Member] = {}
+_NONE: Mapping[str, Membership] = {}
 
 
-class Places:
-    """
-    Every place in a live room of this node.
-
-    :param now: the time, seconds.
-    """
+class ResumeSecrets:
+    """Find a membership by its player, or by the secret that only the player has."""
 
     def __init__(
         self, entropy: Callable[[int], bytes], now: Callable[[], float]
     ) -> None:
+        """
+        Begin without members.
+
+        :param entropy: makes that many random bytes.
+        :param now: tells the time, seconds.
+        """
         self._entropy, self._now = entropy, now
         # By the hash of the secret.
-        self._resumes: dict[bytes, Member] = {}
-        self._players: dict[str, dict[str, Member]] = {}
+        self._resumes: dict[bytes, Membership] = {}
+        self._players: dict[str, dict[str, Membership]] = {}
         self._closed: OrderedDict[bytes, RoomClosed] = OrderedDict()
-        # Guessing resume tokens is hopeless; whoever tries it hears so.
+        # Guessing resume tokens is hopeless; a client that tries is told to wait.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
 
     def __len__(self) -> int:
         return len(self._resumes)
 
     def away(self) -> int:
-        """Count the places whose players are not connected."""
-        return sum(member.conversation is None for member in self._resumes.values())
+        """Count the members who are not connected."""
+        return sum(
+            membership.member.conversation is None
+            for membership in self._resumes.values()
+        )
 
-    def of(self, player_id: str) -> Mapping[str, Member]:
-        """Find a player's places, by room."""
+    def of(self, player_id: str) -> Mapping[str, Membership]:
+        """Find a player's memberships, by room."""
         return self._players.get(player_id, _NONE)
 
-    def add(self, member: Member) -> None:
-        """Somebody has a place now."""
-        self._players.setdefault(member.player_id, {})[member.room_id] = member
+    def add(self, player_id: str, room_id: str, membership: Membership) -> None:
+        """Remember that a player is a member of a room now."""
+        self._players.setdefault(player_id, {})[room_id] = membership
 
-    def find(self, resume: str, host: str) -> Member:
+    def find(self, resume: str, host: str) -> Membership:
         """
-        Find the place that a secret gives.
+        Find the membership that a secret stands for.
 
-        :param host: who shows it.
+        :param host: the address of the client that shows it.
         :raises Refused: it is wrong, or the room has closed.
         """
         shown = sha256(resume.encode()).digest()
-        # A dict is no secret's friend, but what it compares are hashes: how long
-        # that takes tells nothing of the token.
-        member = self._resumes.get(shown)
-        if member is None:
-            told = self._closed.pop(shown, None)
-            if told is not None:
+        # A dict does not compare in constant time, but what it compares are hashes:
+        # how long that takes gives nothing of the token away.
+        membership = self._resumes.get(shown)
+        if membership is None:
+            closed = self._closed.pop(shown, None)
+            if closed is not None:
                 raise Refused(
                     Code.NO_SUCH_ROOM,
                     "this room has closed",
                     {
-                        "room_id": told.room_id,
-                        "reason": told.reason,
-                        "outcome": told.outcome,
+                        "room_id": closed.room_id,
+                        "reason": closed.reason,
+                        "outcome": closed.outcome,
                     },
                 )
             self._count_guess(host)
@@ -85,84 +87,40 @@ class Places:
                 "this resume token is wrong, used up or expired; if you are known by "
                 "your player_key, join_room gives you your seat back",
             )
-        return member
+        return membership
 
-    def welcome(
-        self,
-        conversation: Conversation,
-        member: Member,
-        heard: int | None = None,
-        *,
-        is_again: bool = False,
-    ) -> Followed:
-        """Give a place to a connection, with a new secret."""
-        room = member.room
-        older = member.conversation
-        is_first = member.epoch == 0
-        if older is not None:
-            member.disconnect()
-            if older is not conversation:
-                older.warn(
-                    Refused(
-                        Code.SEAT_TAKEN,
-                        "a newer connection has your place in this room",
-                        {"room_id": room.room_id},
-                    )
-                )
+    def renew(self, membership: Membership) -> str:
+        """Make a new secret for a member; the one before is no longer valid."""
+        member: Member = membership.member
         self._resumes.pop(member.resume, None)
         secret = urlsafe_b64encode(self._entropy(RESUME_BYTES)).decode()
-        proof = sha256(secret.encode()).digest()
-        self._resumes[proof] = member
-        member.connect(conversation, proof)
-        if heard is not None:
-            heard = max(heard, member.entered)
-            member.told = min(heard, member.told)
-            member.events_told = min(heard, member.events_told)
-        # From here on it waits in the new line.
-        member.events_sent, since = member.events_told, member.told
-        missed = [] if is_first else room.missed(since, member)
-        lost = 0 if is_first else room.how_many_lost(min(since, member.events_told))
-        facts: dict[str, Any] = {
-            "room_id": room.room_id,
-            "game": room.name,
-            "seat": member.seat,
-            "resume": secret,
-            "state": room.state,
-            "options": Raw(room.options),
-            "setup": room.setup(),
-            "version": room.version,
-            "acted": member.acting,
-        }
-        room.returned(member)
-        facts["players"], facts["number"] = room.players(), room.number
-        facts["host"] = room.host_seat()
-        push = (
-            ReconnectResult(**facts, lost=lost) if is_again else JoinRoomResult(**facts)
-        )
+        member.resume = sha256(secret.encode()).digest()
+        self._resumes[member.resume] = membership
+        return secret
 
-        def follow() -> None:
-            for message in missed:
-                conversation.line.send(message)
-            room.show_soon(member)
+    def forget(
+        self, room_id: str, member: Member, closed: RoomClosed | None = None
+    ) -> None:
+        """
+        Forget somebody who is no longer a member.
 
-        return Followed(push, follow)
-
-    def forget(self, member: Member, told: RoomClosed | None = None) -> None:
-        """A member is out; one who is away may still ask what became of its room."""
+        :param closed: how the room closed, if that is why; a player who is away may
+            still ask for it.
+        """
         self._resumes.pop(member.resume, None)
-        places = self._players.get(member.player_id)
-        if places is not None:
-            places.pop(member.room_id, None)
-            if not places:
+        rooms = self._players.get(member.player_id)
+        if rooms is not None:
+            rooms.pop(room_id, None)
+            if not rooms:
                 del self._players[member.player_id]
-        if told is not None and member.conversation is None:
-            self._closed[member.resume] = told
+        if closed is not None and member.conversation is None:
+            self._closed[member.resume] = closed
             if len(self._closed) > _MOST_CLOSED:
                 self._closed.popitem(last=False)
 
     def _count_guess(self, host: str) -> None:
         """
-        Count a wrong resume token; who has a right one at that address gets in.
+        Count a wrong resume token; a right one from that address is still taken.
 
         :raises Refused: there were too many.
         """

@@ -1,30 +1,26 @@
 """
-One live room of this node: who comes and goes, and its time.
+One room of this node: who comes and goes, what is played, and its time.
 
 Times are seconds on the rooms' clock, which never goes back. What one turn of the
-reactor brings makes one broadcast, unless the game wants every change told.
-
-What live rooms are handed, and what they may cost.
-
-What a live room is: its game, and who sits there, for lists and operators.
-
-Who has a place in a live room: newcomers, losses, leavers, bots and the host.
+reactor brings makes one broadcast, unless the game wants every change shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
-from msgspec import MsgspecError, structs
+from msgspec import Raw, structs
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vinom.errors import Code, Refused, Rejected
+from vinom.conversation.conversation import Conversation, Membership
+from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.hosting.host import PlayedRoom
-from vinom.hosting.recorded import Recording, RecordingStore, log_bot_failed, write_end
+from vinom.hosting.host import RoomHost
+from vinom.hosting.recorded import RecordingStore
 from vinom.messages.envelope import Envelope
 from vinom.messages.rooms import (
     ClientJoined,
@@ -32,27 +28,24 @@ from vinom.messages.rooms import (
     Kicked,
     RoomClosed,
     RoomFacts,
+    RoomSeat,
     RoomStarted,
 )
-from vinom.messages.rooms import RoundOver as RoundOverTold
 from vinom.model import MatchPlan, Player, SeatPlan
 from vinom.play.choices import json_action_reader
 from vinom.play.guard import Guard
-from vinom.play.room import (
-    BotFailed,
-    Closed,
-    Emitted,
-    Forfeited,
-    Room,
-    RoundOver,
-    outcome_facts,
-)
 from vinom.reactor.alarm import Alarm
-from vinom.rooms.broadcast import LiveRoomOut
-from vinom.rooms.member import BotSeat, Member
+from vinom.reactor.turns import TurnEnd
+from vinom.rooms.broadcast import Broadcast
+from vinom.rooms.member import BotSeat, DialedSeat, Member
+from vinom.rooms.relay import Host
 
-if TYPE_CHECKING:
-    from vinom.rooms.member import Member
+#: A host who is away cannot be kicked by its successor for this long, seconds.
+HOST_SPARED = 30.0
+#: Everybody is sent the ids of actions, and JavaScript cannot count further.
+_HIGHEST_ID = (1 << 53) - 1
+
+State = Literal["gathering", "playing", "over"]
 
 
 @attrs.frozen
@@ -61,11 +54,11 @@ class RoomBounds:
     What rooms may cost. Times: seconds.
 
     :ivar most: rooms of this node.
-    :ivar per_client: rooms that one player, or one line, may be in.
+    :ivar per_client: rooms that one player, or one connection, may be in.
     :ivar spectators: of one room.
     :ivar close_seconds: how long a room stays after the last person left.
-    :ivar grace_seconds: how long a place waits for a player whose connection was
-        lost, unless its game says otherwise.
+    :ivar grace_seconds: how long a player whose connection was lost may come back,
+        unless the game says otherwise.
     :ivar fill_seconds: how long a room waits, after the last one joined, for more
         than the fewest players.
     """
@@ -81,11 +74,13 @@ class RoomBounds:
 @attrs.frozen
 class RoomTerms:
     """
-    What a room was made for; that stays.
+    What a room was made for.
 
+    :ivar room_id: names it.
     :ivar name: of the game, as players ask for it.
+    :ivar game: its rules.
     :ivar options: the game's, canonical JSON.
-    :ivar is_public: may strangers be led here who name no room?
+    :ivar is_public: may players who name no room get a seat here?
     """
 
     room_id: str
@@ -95,82 +90,165 @@ class RoomTerms:
     is_public: bool
 
 
-class House(Protocol):
+@attrs.frozen(eq=False)
+class RoomContext:
     """
-    What a live room asks of the node around it.
+    What all rooms of a node share.
 
+    :ivar bounds: what they may cost.
     :ivar seconds: a clock that never goes back.
-    :ivar entropy: random bytes, as many as asked for.
+    :ivar clock: rings; its seconds are of the Unix epoch.
+    :ivar entropy: makes that many random bytes.
+    :ivar turns: what is done when a turn of the reactor ends.
+    :ivar recordings: where what is played here is written down.
+    :ivar guard: ends calls into games that take too long.
+    :ivar changed: is called when what a list shows of a room has changed.
+    :ivar forget: is called with somebody who is no longer a member, and with how the
+        room closed, if that is why.
+    :ivar closed: is called when a room has closed, and why.
     """
 
     bounds: RoomBounds
     seconds: Callable[[], float]
+    clock: IReactorTime
     entropy: Callable[[int], bytes]
+    turns: TurnEnd
     recordings: RecordingStore
     guard: Guard | None
-
-    def wall_seconds(self) -> float:
-        """Tell the time, seconds since the Unix epoch."""
-
-    def alarm(self, room: LiveRoomSeats) -> Alarm:
-        """Make the room's alarm."""
-
-    def turn(self, room: LiveRoomSeats) -> None:
-        """Call `flush` when this turn of the reactor ends."""
-
-    def after(self, call: Callable[[], None]) -> None:
-        """Do *call* when what is done now is done, still in this turn."""
-
-    def changed(self, room: LiveRoomSeats) -> None:
-        """What the list of rooms tells of it has changed."""
-
-    def forget(self, member: Member, told: RoomClosed | None = None) -> None:
-        """A member is out for good; *told* is what became of its room, if it closed."""
-
-    def closed(self, room: LiveRoomSeats, told: RoomClosed) -> None:
-        """A room is no more; *told* is what its members heard."""
+    changed: Callable[[NodeRoom], None]
+    forget: Callable[[str, Member, RoomClosed | None], None]
+    closed: Callable[[NodeRoom, str], None]
 
 
-class LiveRoomFacts(LiveRoomOut):
+class RoomPolicy(Protocol):
     """
-    Who sits where, and who watches.
+    What differs between rooms that players open and rooms that show a match.
+
+    :ivar is_own: a room of the node alone: it is listed with the others, a drain closes
+        it, and it can be played in again when everybody has left.
+    """
+
+    is_own: bool
+
+    def opened(self, room: NodeRoom) -> None:
+        """A room is new: seat those who have a seat already."""
+
+    def seat_for(
+        self, room: NodeRoom, player: Player, loadout: bytes, spectates: bool
+    ) -> int | None:
+        """
+        Choose a newcomer's seat; ``None`` lets it watch.
+
+        :raises Refused: it may not come in, or there is no seat.
+        """
+
+    def entered(self) -> None:
+        """Somebody is a member now."""
+
+    def keeps_seat(self, member: Member) -> bool:
+        """Is a place kept, however long its player is away?"""
+
+    def emptied(self, room: NodeRoom) -> None:
+        """The last member has left."""
+
+    def host_of(self, members: Sequence[Member]) -> Member | None:
+        """Choose the member who may kick, start and so on."""
+
+    def state(self, room: NodeRoom) -> State:
+        """Tell how far it is."""
+
+    def facts(self, room: NodeRoom) -> RoomFacts:
+        """Describe it for a list."""
+
+    def lay(self, room: NodeRoom, plan: MatchPlan, now: float) -> Host:
+        """
+        Have a game played.
+
+        :raises Refused: the game does not take this plan.
+        """
+
+    def closed(self) -> None:
+        """The room has closed."""
+
+
+class NodeRoom:
+    """
+    One room: its members, what they are sent, and what hosts its game.
 
     What its `RoomTerms` say is here as well.
 
-    :ivar members: everybody who has a place, in the order they came.
-    :ivar host: who may kick, start and so on: of those who have a seat and are
-        connected the one who came first.
+    :ivar policy: what differs from other rooms.
+    :ivar members: everybody who plays or watches, in the order they came.
+    :ivar seats: who has each seat; ``None`` is a free one.
+    :ivar host: the member who may kick, start and so on.
+    :ivar broadcast: what members are sent.
     :ivar is_closed: nothing happens any more.
-    :ivar grace: how long a place is kept for one whose connection was lost, seconds.
+    :ivar grace: how long a player whose connection was lost may come back, seconds.
     """
 
-    def __init__(self, house: House, terms: RoomTerms) -> None:
+    _log = Logger()
+
+    def __init__(
+        self, context: RoomContext, terms: RoomTerms, policy: RoomPolicy
+    ) -> None:
+        """
+        Open a room.
+
+        :param context: what it shares with others.
+        :param terms: what it is made for.
+        :param policy: who may sit, who is host, and so on.
+        """
         game = terms.game
-        super().__init__(terms.room_id, game)
-        self.name, self.options = terms.name, terms.options
-        self.is_public = terms.is_public
+        self.room_id, self.name, self.game = terms.room_id, terms.name, game
+        self.options, self.is_public = terms.options, terms.is_public
+        self.policy = policy
         self.members: list[Member] = []
+        self.seats: list[Member | BotSeat | DialedSeat | None] = []
         self.host: Member | None = None
         self.is_closed = False
-        self._kicked: set[str] = set()
         self.grace = (
-            house.bounds.grace_seconds
+            context.bounds.grace_seconds
             if game.grace_seconds is None
             else game.grace_seconds
         )
-        self._house = house
+        self.broadcast = Broadcast(
+            terms.room_id,
+            wake=self.wake,
+            after=context.turns.call,
+            forfeited=self._forfeited,
+            changed=self._changed,
+        )
+        self._context, self._seconds = context, context.seconds
+        self._read = json_action_reader(game)
+        self._shows_each = False
+        self._played: Host | None = None
+        self._is_start_announced = False
+        self._is_awake = False
+        self._kicked: set[str] = set()
+        self._fill_at = self._others_at = inf
+        self._empty_since = self._seconds()
+        self._armed_for = -inf
+        self._alarm = Alarm(context.clock, self.deadline, self.ring, self._seconds)
+        policy.opened(self)
+        self._find_deadlines()
+        self._alarm.arm()
+
+    # What it is.
 
     @property
-    def state(self) -> Literal["gathering", "playing", "over"]:
+    def phase(self) -> str | None:
+        """Tell the phase of what is played, as of `Room`; ``None`` if nothing is."""
+        return None if self._played is None else self._played.room.phase
+
+    @property
+    def state(self) -> State:
         """Tell how far it is."""
-        if self.room is None:
-            return "gathering"
-        return "over" if self.room.phase == "over" else "playing"
+        return self.policy.state(self)
 
     @property
     def is_open(self) -> bool:
         """Can a newcomer take a seat now?"""
-        if self.is_closed or (self.room is not None and not self.game.late_join):
+        if self.is_closed or (self._played is not None and not self.game.late_join):
             return False
         return self.taken() < self.game.seats[1]
 
@@ -180,25 +258,18 @@ class LiveRoomFacts(LiveRoomOut):
 
     def facts(self) -> RoomFacts:
         """Describe it for a list."""
-        taken = self.taken()
-        bots = sum(isinstance(who, BotSeat) for who in self.seats)
-        return RoomFacts(
-            self.room_id,
-            self.name,
-            self.state,
-            "" if self.host is None else self.host.name,
-            self.game.seats[1],
-            taken,
-            len(self.members) - (taken - bots),
-            self.is_open,
-        )
+        return self.policy.facts(self)
 
     def host_seat(self) -> int | None:
         """Tell the host's seat."""
         return None if self.host is None else self.host.seat
 
+    def players(self) -> tuple[RoomSeat, ...]:
+        """List who sits where."""
+        return tuple(who.as_listed() for who in self.seats if who is not None)
+
     def member_of(self, player_id: str) -> Member | None:
-        """Find a player's place."""
+        """Find a player among the members."""
         for member in self.members:
             if member.player_id == player_id:
                 return member
@@ -208,189 +279,220 @@ class LiveRoomFacts(LiveRoomOut):
         """Was this player kicked?"""
         return player_id in self._kicked
 
+    def refuse_removed(self, player_id: str) -> None:
+        """
+        Keep out a player who was kicked.
+
+        :raises Refused: it was.
+        """
+        if player_id in self._kicked:
+            raise Refused(Code.KICKED, "you were removed from this room")
+
     def described(self) -> dict[str, Any]:
         """Describe it for operators: JSON-like."""
         return {
             **structs.asdict(self.facts()),
             "host": self.host_seat(),
-            "version": self.version,
+            "version": self.broadcast.version,
             "players": [structs.asdict(seat) for seat in self.players()],
-            "connected": len(self.live),
+            "connected": len(self.broadcast.live),
         }
-
-
-#: So long after its loss a host cannot be kicked by who is host in its place, seconds.
-HOST_SPARED = 30.0
-
-
-class LiveRoomSeats(LiveRoomFacts):
-    """Everybody in a live room, as they come and go."""
-
-    _log = Logger()
-
-    def __init__(self, house: House, terms: RoomTerms) -> None:
-        super().__init__(house, terms)
-        self._fill_at = self._others_at = inf
-        self._empty_since = house.seconds()
 
     # Who comes and goes.
 
-    def enter(self, player: Player, loadout: bytes, spectates: bool) -> Member:
+    def enter(self, player: Player, loadout: bytes, spectates: bool) -> Membership:
         """
-        Give a newcomer a place; it is not connected yet.
+        Make a newcomer a member; it is not connected yet.
 
-        :raises Refused: there is none.
+        :param player: who it is.
+        :param loadout: canonical JSON.
+        :param spectates: does it want to watch?
+        :raises Refused: there is no place.
         """
-        if self.has_removed(player.player_id):
-            raise Refused(Code.KICKED, "you were removed from this room")
-        if spectates:
+        seat = self.policy.seat_for(self, player, loadout, spectates)
+        if seat is None:
+            self.refuse_removed(player.player_id)
             watching = sum(member.seat is None for member in self.members)
-            most = self._house.bounds.spectators
+            most = self._context.bounds.spectators
             if watching >= most:
                 raise Refused(
                     Code.ROOM_FULL, "too many watch this room", {"limit": most}
                 )
-            member = Member(self, player, None, loadout)
-        else:
-            member = Member(self, player, self._free_seat(player, loadout), loadout)
-            self.seats[member.seat or 0] = member
+        member = Member(player, seat, loadout, self.broadcast.number)
+        if seat is not None:
+            self.seats[seat] = member
         self.members.append(member)
         self._empty_since = inf
         self._changed()
-        return member
+        self.policy.entered()
+        return Membership(self, member)
 
-    def _free_seat(self, player: Player, loadout: bytes) -> int:
-        if self.room is not None and not self.game.late_join:
+    def free_seat(self, player: Player, loadout: bytes) -> int:
+        """
+        Find a seat that nobody has, or add one; who gets it is up to the caller.
+
+        :param player: who shall have it.
+        :param loadout: canonical JSON.
+        :raises Refused: there is none.
+        """
+        played = self._played
+        if played is not None and not self.game.late_join:
             raise Refused(
                 Code.ROOM_STARTED,
                 "play has begun, and this game takes no newcomers; you may spectate",
             )
         if self.taken() >= self.game.seats[1]:
             raise Refused(Code.ROOM_FULL, "every seat is taken; you may spectate")
-        if self.room is None:
+        if played is None:
             for seat, who in enumerate(self.seats):
                 if who is None:
                     return seat
             self.seats.append(None)
             return len(self.seats) - 1
         plan = SeatPlan(player.player_id, player.name, loadout)
-        seat = self.room.add_seat(plan, self._house.seconds())
+        seat = played.add_seat(plan, self._seconds())
         if seat == len(self.seats):
             self.seats.append(None)
         return seat
 
+    def connect(self, membership: Membership, conversation: Conversation) -> None:
+        """Let a member be here by a conversation; an older one of it is out."""
+        member: Member = membership.member
+        older = member.conversation
+        if older is not None:
+            self._disconnect(member)
+            if older is not conversation:
+                older.warn(self.taken_over())
+        member.connect(conversation)
+        conversation.entered(self.room_id, membership)
+
+    def taken_over(self) -> Refused:
+        """Write what the older of two connections of a player is sent."""
+        return Refused(
+            Code.SEAT_TAKEN,
+            "a newer connection has your place in this room",
+            {"room_id": self.room_id},
+        )
+
+    def result_of(self, member: Member) -> dict[str, Any]:
+        """Write what a member is answered when it comes in, or comes back."""
+        played, seat, acted = self._played, member.seat, member.acted
+        if played is not None and seat is not None:
+            acted = played.acted[seat]
+        return {
+            "room_id": self.room_id,
+            "game": self.name,
+            "seat": seat,
+            "state": self.state,
+            "options": Raw(self.options),
+            "setup": self.broadcast.setup(),
+            "version": self.broadcast.version,
+            "acted": acted,
+        }
+
     def returned(self, member: Member) -> None:
-        """A place has a connection (again): tell the others, and the game."""
+        """A member is connected, for the first time or again."""
         is_new = member.epoch == 1
-        if member not in self.live:
-            self.live.append(member)
-        self.sort_members()
+        self.broadcast.add(member)
         self._choose_host()
-        seat = member.seat
-        if self.room is not None and seat is not None:
-            self._play("join", seat)
+        seat, played = member.seat, self._played
+        if played is not None and seat is not None:
+            self._play(played.room.join, seat)
         joined = ClientJoined(
             self.room_id,
-            self.next_number(),
+            self.broadcast.next_number(),
             seat,
             member.name,
             member.player_id,
             "joined" if is_new else "returned",
             self.host_seat(),
         )
-        self.announce(joined, but=member)
-        if is_new and self.room is None:
-            self._fill_at = self._house.seconds() + self._house.bounds.fill_seconds
-        self.find_deadlines()
-        self._house.turn(self)
+        self.broadcast.announce(joined, but=member)
+        if is_new and played is None:
+            self._fill_at = self._seconds() + self._context.bounds.fill_seconds
+        self._find_deadlines()
+        self.wake()
 
-    def lost(self, member: Member) -> None:
-        """A connection is gone; the place waits."""
+    def lost(self, member: Member, conversation: Conversation) -> None:
+        """A connection is gone; the member may come back, or has a newer one."""
+        if member.conversation is not conversation:
+            return
         self._disconnect(member)
         if self.is_closed:
             return
         self._choose_host()
-        now = self._house.seconds()
-        member.lost_at = now
-        seat = member.seat
-        if self.room is not None and seat is not None:
-            self._play("drop", seat)
-        self.find_deadlines()
-        # It need not be told that it was away.
-        self._tell_left(member, "lost", but=member)
-        self._house.turn(self)
+        member.lost_at = inf if self.policy.keeps_seat(member) else self._seconds()
+        seat, played = member.seat, self._played
+        if played is not None and seat is not None:
+            self._play(played.room.drop, seat)
+        self._find_deadlines()
+        # The member itself need not be sent that it was away.
+        self._announce_left(member, "lost", but=member)
+        self.wake()
 
     def leave(self, member: Member, reason: str) -> None:
         """A member gives its place up, or loses it, for good."""
         if member not in self.members:
             return
-        self._disconnect(member)
-        self.members.remove(member)
-        self._house.forget(member)
-        seat = member.seat
+        self._remove(member)
+        seat, played = member.seat, self._played
         if seat is not None:
             self.seats[seat] = None
-            self._acks.pop(str(seat), None)
-            self._acks_text = b""
+            if played is not None:
+                played.acted[seat] = played.applied[seat] = 0
         self._choose_host()
-        if self.room is not None and seat is not None:
-            self._play("leave", seat)
+        if played is not None and seat is not None:
+            self._play(played.room.leave, seat)
         if not self.members:
-            self._empty_since = self._house.seconds()
-        self.find_deadlines()
-        self._tell_left(member, reason)
+            self._empty_since = self._seconds()
+        self._find_deadlines()
+        self._announce_left(member, reason)
         self._changed()
-        self._house.turn(self)
+        self.wake()
+        if not self.members:
+            self.policy.emptied(self)
+
+    def hand_over(self, member: Member, dialed: DialedSeat) -> None:
+        """A player of a match came over UDP: it is no longer a member here."""
+        self._remove(member)
+        self.seats[dialed.seat or 0] = dialed
+        self._find_deadlines()
+        if not self.members:
+            self.policy.emptied(self)
+
+    def _remove(self, member: Member) -> None:
+        self._disconnect(member)
+        self.members.remove(member)
+        self._context.forget(self.room_id, member, None)
 
     def _disconnect(self, member: Member) -> None:
-        if member in self.live:
-            self.live.remove(member)
-            self.sort_members()
-        member.disconnect()
+        conversation = member.conversation
+        self.broadcast.remove(member)
+        if conversation is not None:
+            conversation.departed(self.room_id)
 
     def _choose_host(self) -> None:
-        """Let the one who sits here longest be host, if possible one who is here."""
-        host: Member | None = None
-        for member in self.members:
-            if member.seat is None:
-                continue
-            if member.conversation is not None:
-                host = member
-                break
-            host = host or member
+        host = self.policy.host_of(self.members)
         if host is not self.host:
             self.host = host
             self._changed()
 
-    def _tell_left(
+    def _announce_left(
         self, member: Member, reason: str, but: Member | None = None
     ) -> None:
         left = ClientLeft(
             self.room_id,
-            self.next_number(),
+            self.broadcast.next_number(),
             member.seat,
             member.name,
             member.player_id,
             reason,
             self.host_seat(),
         )
-        self.announce(left, but)
+        self.broadcast.announce(left, but)
 
     def _changed(self) -> None:
-        self._house.changed(self)
-
-    def _when_shown(self, call: Callable[[], None]) -> None:
-        self._house.after(call)
-
-    def show_soon(self, member: Member) -> None:
-        """Send a member the state when this turn ends."""
-        self._owed.append(member)
-        self._house.turn(self)
-
-    def caught_up(self, member: Member) -> None:
-        """A member takes what it is sent again."""
-        if member.skipped:
-            self.show_soon(member)
+        self._context.changed(self)
 
     # What the host asks.
 
@@ -403,17 +505,18 @@ class LiveRoomSeats(LiveRoomFacts):
         if type(self.game).bot is Game.bot:
             raise Refused(Code.NO_BOT, f"{self.name} has no bot")
         bot = Player("bot", "bot")
-        seat = self._free_seat(bot, b"{}")
+        seat = self.free_seat(bot, b"{}")
         self.seats[seat] = bot_seat = BotSeat(seat)
-        if self.room is not None:
-            self._play("seat_bot", seat)
+        played = self._played
+        if played is not None:
+            self._play(played.room.seat_bot, seat)
         else:
-            self._fill_at = self._house.seconds() + self._house.bounds.fill_seconds
-        self.find_deadlines()
-        self.announce(
+            self._fill_at = self._seconds() + self._context.bounds.fill_seconds
+        self._find_deadlines()
+        self.broadcast.announce(
             ClientJoined(
                 self.room_id,
-                self.next_number(),
+                self.broadcast.next_number(),
                 seat,
                 bot_seat.name,
                 "",
@@ -422,15 +525,15 @@ class LiveRoomSeats(LiveRoomFacts):
             )
         )
         self._changed()
-        self._house.turn(self)
+        self.wake()
         return seat
 
     def kick(self, seat: int) -> None:
         """
         Remove whoever has a seat, for good.
 
-        :raises Refused: nobody has it, or somebody whose place as host this is and who
-            may be back in a moment.
+        :raises Refused: nobody has it, or it is the host's own, or that of a former
+            host who may be back in a moment.
         """
         who = self.seats[seat] if seat < len(self.seats) else None
         if who is None:
@@ -448,12 +551,13 @@ class LiveRoomSeats(LiveRoomFacts):
             self.kick_member(who)
             return
         self.seats[seat] = None
-        if self.room is not None:
-            self._play("leave", seat)
-        self.announce(
+        played = self._played
+        if played is not None:
+            self._play(played.room.leave, seat)
+        self.broadcast.announce(
             ClientLeft(
                 self.room_id,
-                self.next_number(),
+                self.broadcast.next_number(),
                 seat,
                 who.name,
                 "",
@@ -462,7 +566,7 @@ class LiveRoomSeats(LiveRoomFacts):
             )
         )
         self._changed()
-        self._house.turn(self)
+        self.wake()
 
     def _spare_older(self, member: Member) -> None:
         """
@@ -470,7 +574,7 @@ class LiveRoomSeats(LiveRoomFacts):
 
         :raises Refused: it was lost a moment ago.
         """
-        left = member.lost_at + HOST_SPARED - self._house.seconds()
+        left = member.lost_at + HOST_SPARED - self._seconds()
         if member.lost_at == inf or left <= 0:
             return
         if next(who for who in self.members if who in (member, self.host)) is member:
@@ -481,114 +585,18 @@ class LiveRoomSeats(LiveRoomFacts):
             )
 
     def kick_member(self, member: Member) -> None:
-        """Remove a member, who can not come back to this room."""
+        """Remove a member, who cannot come back to this room."""
         self._kicked.add(member.player_id)
-        member.tell(Kicked(self.room_id))
+        member.send(Kicked(self.room_id))
         self.leave(member, "kicked")
 
-    def _play(
-        self, call: Literal["join", "drop", "leave", "seat_bot"], seat: int
-    ) -> None:
-        """Have the room do something that cannot be refused."""
-        room = self.room
-        if room is None:
-            return
-        now = self._house.seconds()
-        try:
-            getattr(room, call)(seat, now)
-        except Refused as refusal:
-            # Only a room that is closed refuses, and `flush` finds that out.
-            self._log.debug("room {room_id}: {why}", room_id=self.room_id, why=refusal)
-
-    # What is played, and its time: `vinom.rooms.room.LiveRoom`.
-
-    def act(self, member: Member, envelope: Envelope) -> None:
-        """
-        A member acts.
-
-        :raises Refused: it cannot be; nothing has changed.
-        """
-        raise NotImplementedError
-
     def start(self) -> None:
         """
         Begin with those who are there.
 
         :raises Refused: they are too few, or play has begun.
         """
-        raise NotImplementedError
-
-    def rematch(self) -> None:
-        """
-        Play anew with the same seats; gather again if too few are left.
-
-        :raises Refused: no round is over.
-        """
-        raise NotImplementedError
-
-    def flush(self) -> None:
-        """Tell everybody what this turn changed."""
-        raise NotImplementedError
-
-    def close(
-        self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
-    ) -> None:
-        """
-        End the room, for one of the reasons of `vinom.model.EndReason`.
-
-        :param view_hash: of the last public view, if that is known.
-        """
-        raise NotImplementedError
-
-    def deadline(self) -> float | None:
-        """When to call `ring` next."""
-        raise NotImplementedError
-
-    def ring(self) -> None:
-        """Do what is due."""
-        raise NotImplementedError
-
-    def find_deadlines(self) -> None:
-        """Somebody came or went: find what is due, but for the game."""
-        at = inf
-        if len(self.live) < len(self.members):
-            at = min([member.lost_at for member in self.members]) + self.grace
-        elif not self.members:
-            at = self._empty_since + self._house.bounds.close_seconds
-        if self.room is None and self.taken() >= self.game.seats[0]:
-            at = min(at, max(self._fill_at, 0.0))
-        self._others_at = at
-
-
-#: Longest text of a refusal, characters.
-_LONGEST_TEXT = 200
-#: Everybody is told the ids of actions, and JavaScript cannot count further.
-_HIGHEST_ID = (1 << 53) - 1
-
-
-class LiveRoom(LiveRoomSeats):
-    """One room, its seats and its game."""
-
-    def __init__(self, house: House, terms: RoomTerms) -> None:
-        super().__init__(house, terms)
-        game = self.game
-        self._recording: Recording | None = None
-        self._decode = json_action_reader(game)
-        self._ticks, self._tells_each = bool(game.tick_hz), game.states == "every"
-        self._armed_for = -inf
-        self._alarm = house.alarm(self)
-        self.find_deadlines()
-        self._arm()
-
-    # What the host asks.
-
-    def start(self) -> None:
-        """
-        Begin with those who are there.
-
-        :raises Refused: they are too few, or play has begun.
-        """
-        if self.room is not None:
+        if self._played is not None:
             raise Refused(Code.NOT_NOW, "play has begun", {"state": self.state})
         fewest = self.game.seats[0]
         if self.taken() < fewest:
@@ -598,29 +606,25 @@ class LiveRoom(LiveRoomSeats):
                 {"state": self.state, "seats": fewest},
             )
         self._fill_at = -inf
-        self.find_deadlines()
-        self._house.turn(self)
+        self._find_deadlines()
+        self.wake()
 
     def rematch(self) -> None:
         """
-        Play anew with the same seats; gather again if too few are left.
+        Play again with the same seats; gather again if too few are left.
 
         :raises Refused: no round is over.
         """
-        if self.room is None or self.state != "over":
+        played = self._played
+        if played is None or self.state != "over":
             raise Refused(Code.NOT_NOW, "no round is over", {"state": self.state})
-        room, now = self.room, self._house.seconds()
-        room.close("finished", now)
-        closed = self._settle(now)
-        if closed is None or closed.end.reason != "finished":
-            # The game failed at its last view.
-            self._house.turn(self)
-            return
-        if self._recording is not None:
-            write_end(self._recording, room, closed)
-        self._clear_table()
-        self._fill_at = -inf
-        self._house.turn(self)
+        self._end_play(played, "finished")
+        end = self.broadcast.end
+        if end is None or end[0].reason == "finished":
+            self._clear_table(played)
+            self._fill_at = -inf
+        # Else the game failed at its last view, and the room closes.
+        self.wake()
 
     # Play.
 
@@ -631,11 +635,11 @@ class LiveRoom(LiveRoomSeats):
         :raises Refused: it cannot be; nothing has changed.
         """
         if envelope.seen is not None:
-            self.saw(member, envelope.seen)
-        room, seat, id = self.room, member.seat, envelope.id
+            self.broadcast.saw(member, envelope.seen)
+        played, seat, id = self._played, member.seat, envelope.id
         if seat is None:
             raise Refused(Code.NOT_SEATED, "spectators only watch")
-        if room is None:
+        if played is None:
             raise Refused(Code.NOT_NOW, "play has not begun", {"state": "gathering"})
         if id is not None:
             if type(id) is not int or not 1 <= id <= _HIGHEST_ID:
@@ -645,62 +649,54 @@ class LiveRoom(LiveRoomSeats):
                     f"{_HIGHEST_ID}",
                     {"field": "id"},
                 )
-            if id <= member.acting:
-                # It was applied: say so again, as soon as everybody is told.
-                self._owed.append(member)
-                self._house.turn(self)
+            if id <= played.acted[seat]:
+                # It reached the game: say so again, when everybody is sent the state.
+                self.broadcast.owe(member)
                 return
-        house = self._house
-        now = house.seconds()
-        if self._ticks:
-            # A tick that is due takes the actions before this one.
-            self._run_clock(room, now)
-        try:
-            room.act(seat, self._decode(envelope.data), now)
-        except Rejected as no:
-            raise Refused(
-                Code.REJECTED,
-                no.message[:_LONGEST_TEXT],
-                {"reason": no.code, "room_id": self.room_id},
-            ) from None
-        finally:
-            if room.phase == "closed":
-                house.turn(self)
-        if id is not None:
-            member.acting = id
-            if not self._ticks:
-                member.acted = id
-                self.acknowledge(seat, id)
-                if self.version == self._shown:
-                    self._owed.append(member)
-        if self._tells_each and not self._ticks:
-            self._tell(now)
-        else:
-            house.turn(self)
+        refusal = played.act(seat, id, envelope.data, self._read, self._seconds())
+        if refusal is not None:
+            if played.room.phase == "closed":
+                self.wake()
+            if refusal.code is Code.REJECTED:
+                refusal.details = {**refusal.details, "room_id": self.room_id}
+            raise refusal
+        if self._shows_each:
+            self.flush()
+        elif not self._is_awake:
+            # As `wake`, which would cost each action a call.
+            self._is_awake = True
+            self._context.turns.call(self.flush)
+
+    def wake(self) -> None:
+        """Send everybody what changed when this turn of the reactor ends."""
+        if not self._is_awake:
+            self._is_awake = True
+            self._context.turns.call(self.flush)
 
     def flush(self) -> None:
-        """Tell everybody what this turn changed."""
+        """Send everybody what changed."""
+        self._is_awake = False
         if self.is_closed:
             return
-        now = self._house.seconds()
-        if self.room is None:
-            self._start_if_ready(now)
-        self._tell(now)
-
-    def _tell(self, now: float) -> None:
-        room, closed = self.room, None
-        if room is not None:
-            if room.has_effects:
-                closed = self._settle(now)
-            if closed is None or closed.report is None:
-                self.show(now)
-                # A game may fail while it is looked at.
-                if room.has_effects:
-                    closed = self._settle(now) or closed
-        if closed is not None:
-            self._ended(closed)
-        elif not self.is_closed:
-            self._arm()
+        try:
+            now = self._seconds()
+            if self._played is None:
+                self._start_if_ready(now)
+            played = self._played
+            if played is not None:
+                played.end_turn(now)
+                if played.ended_at is not None:
+                    self._ended(played)
+                    return
+            if not self.is_closed:
+                at = self.deadline()
+                if at is not None and at != self._armed_for:
+                    self._armed_for = at
+                    self._alarm.arm()
+        except Exception:
+            # Our fault, not its game's: the other rooms must not suffer.
+            self._log.failure("room {room_id} failed", room_id=self.room_id)
+            self.close("crashed")
 
     def _start_if_ready(self, now: float) -> None:
         fewest, most = self.game.seats
@@ -717,21 +713,23 @@ class LiveRoom(LiveRoomSeats):
             if who is not None:
                 who.seat = seat
         self._fill_at = inf
+        entropy = self._context.entropy
         plan = MatchPlan(
-            match_id=f"{self.room_id}-{self._house.entropy(5).hex()}",
+            match_id=f"{self.room_id}-{entropy(5).hex()}",
             game=self.name,
             seats=tuple(
                 SeatPlan(who.player_id or f"bot-{seat}", who.name, who.loadout)
                 for seat, who in enumerate(self.seats)
                 if who is not None
             ),
-            seed=int.from_bytes(self._house.entropy(8), "big"),
+            seed=int.from_bytes(entropy(8), "big"),
             options=self.options,
             # Away or not: the game does not learn who is host later.
             host=next((who.seat for who in self.members if who.seat is not None), 0),
         )
+        self._is_start_announced = False
         try:
-            room = self._lay(plan, now)
+            played = self.policy.lay(self, plan, now)
         except Refused as refusal:
             # Options and loadouts were checked when they came; teams were not.
             self._log.error(
@@ -739,50 +737,48 @@ class LiveRoom(LiveRoomSeats):
             )
             self.close("crashed")
             return
-        self.room = room
+        self.play(played)
+        room = played.room
         for seat, who in enumerate(self.seats):
             if isinstance(who, BotSeat):
-                self._play("seat_bot", seat)
-        # Whoever is away just now takes part, and drops at once.
+                self._play(room.seat_bot, seat)
+        # Players who are away just now take part, and drop at once.
         for seat, who in enumerate(self.seats):
             if isinstance(who, Member):
-                self._play("join", seat)
+                played.acted[seat], played.applied[seat] = who.acted, who.applied
+                self._play(room.join, seat)
         for seat, who in enumerate(self.seats):
             if isinstance(who, Member) and who.conversation is None:
-                self._play("drop", seat)
-        self._acks = {
-            str(member.seat): member.acted
-            for member in self.members
-            if member.acted and member.seat is not None
-        }
-        self._acks_text = b""
-        self.find_deadlines()
+                self._play(room.drop, seat)
+        self._find_deadlines()
         self._changed()
-        self._tell_started()
+        if room.phase != "gathering":
+            self._announce_start()
 
-    def _lay(self, plan: MatchPlan, now: float) -> PlayedRoom:
-        """
-        Lay the table.
-
-        :raises Refused: the game does not take this plan.
-        """
-        house = self._house
-        recording = house.recordings.open(plan, self.game, house.wall_seconds())
-        self._recording = recording
-        return Room(
-            plan,
-            self.game,
-            now,
-            record=recording.record,
-            guard=house.guard,
-            away_timeout=inf,
+    def play(self, played: Host) -> None:
+        """Play what a host has from now on."""
+        self._played = played
+        # States that a game process sends come when they come.
+        is_here = isinstance(played, RoomHost)
+        self._shows_each = (
+            is_here and self.game.states == "every" and not self.game.tick_hz
         )
+        self.broadcast.follow(played)
 
-    def _tell_started(self) -> None:
-        players, setup = self.players(), self.setup()
-        number = self.next_number()
-        for member in tuple(self.live):
-            member.tell(
+    def _play(self, call: Callable[[int, float], None], seat: int) -> None:
+        """Have a seat join, leave and so on, which cannot be refused."""
+        try:
+            call(seat, self._seconds())
+        except Refused as refusal:
+            # Only a room that is closed refuses, and `flush` finds that out.
+            self._log.debug("room {room_id}: {why}", room_id=self.room_id, why=refusal)
+
+    def _announce_start(self) -> None:
+        self._is_start_announced = True
+        players, setup = self.players(), self.broadcast.setup()
+        number = self.broadcast.next_number()
+        for member in tuple(self.broadcast.live):
+            member.send(
                 RoomStarted(
                     self.room_id,
                     number,
@@ -793,130 +789,127 @@ class LiveRoom(LiveRoomSeats):
                 )
             )
 
-    def _settle(self, now: float) -> Closed | None:
-        """Act on what the room did; returns how it ended, if it has."""
-        room = self.room
-        if room is None:
-            return None
-        for effect in room.take_effects():
-            if isinstance(effect, Emitted):
-                event = effect.event
-                try:
-                    self.emit(event.kind, event.data, event.to, effect.version)
-                except (TypeError, ValueError, RecursionError, MsgspecError) as error:
-                    room.fail(error)
-                    return self._settle(now)
-            elif isinstance(effect, RoundOver):
-                self._round_over(effect)
-            elif isinstance(effect, Forfeited):
-                who = self.seats[effect.seat]
-                if isinstance(who, Member):
-                    # Mostly it is away; who is not learns that it is out.
-                    who.tell(Kicked(self.room_id))
-                    self.leave(who, "forfeited")
-            elif isinstance(effect, BotFailed):
-                log_bot_failed(room, effect)
-            elif isinstance(effect, Closed):
-                return effect
-        return None
+    # What comes from a game process.
 
-    def _round_over(self, effect: RoundOver) -> None:
-        facts = outcome_facts(effect.outcome)
-        number = self.next_number()
-        self.announce(RoundOverTold(self.room_id, number, self.version, facts))
-        self._changed()
+    def arrived(self) -> None:
+        """Something came from where the game is played."""
+        # The part of the view that never changes comes with the first state.
+        played = self._played
+        if played is not None and played.room.version and not self._is_start_announced:
+            self._announce_start()
+        self.wake()
 
-    def _ended(self, closed: Closed) -> None:
-        if self.room is not None and self._recording is not None:
-            write_end(self._recording, self.room, closed)
-            self._recording = None
-        if closed.report is None and not self.taken():
-            # All who played have left: the room waits a while for others.
-            self._clear_table()
-            self.find_deadlines()
-            self._arm()
+    def refused(self, seat: int, id: Any, refusal: Refused) -> None:
+        """An action was not applied where the game is played."""
+        who = self.seats[seat] if seat < len(self.seats) else None
+        if isinstance(who, Member) and who.conversation is not None:
+            details = {**refusal.details, "room_id": self.room_id}
+            who.conversation.refuse(Refused(refusal.code, refusal.message, details), id)
+
+    # The end.
+
+    def _forfeited(self, seat: int, now: float) -> None:
+        who = self.seats[seat]
+        if isinstance(who, Member):
+            # Mostly it is away; if it is not, it learns that it is out.
+            who.send(Kicked(self.room_id))
+            self.leave(who, "forfeited")
+
+    def _end_play(self, played: Host, reason: str) -> None:
+        """End what is played, without showing another state of it."""
+        if played.ended_at is None:
+            now = self._seconds()
+            played.room.close(reason, now)
+            self.broadcast.is_muted = True
+            played.end_turn(now)
+
+    def _ended(self, played: Host) -> None:
+        assert self.broadcast.end is not None
+        end, report = self.broadcast.end
+        if report is None and not self.taken() and self.policy.is_own:
+            # All players have left: the room waits a while for others.
+            self._clear_table(played)
+            self._find_deadlines()
+            self._alarm.arm()
             return
-        end = closed.end
         self.close(end.reason, end.outcome, end.view_hash)
 
-    def _clear_table(self) -> None:
-        """Play is over, and another may begin."""
-        self._before = self.version
-        self.room = self._recording = None
+    def _clear_table(self, played: Host) -> None:
+        """Play is over, and another may begin; ids of actions go on rising."""
+        for member in self.members:
+            seat = member.seat
+            if seat is not None:
+                member.acted, member.applied = played.acted[seat], played.applied[seat]
+        self.broadcast.unfollow()
+        self._played = None
         self._changed()
 
     def close(
         self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
     ) -> None:
         """
-        End the room, for one of the reasons of `vinom.model.EndReason`.
+        End the room.
 
+        :param reason: one of `vinom.model.EndReason`.
+        :param outcome: of the last round, if that is known.
         :param view_hash: of the last public view, if that is known.
         """
         if self.is_closed:
             return
         self.is_closed = True
         self._alarm.stop()
-        now = self._house.seconds()
-        if self.room is not None and self._recording is not None:
-            self.room.close(reason, now)
-            closed = self._settle(now)
-            if closed is not None:
-                write_end(self._recording, self.room, closed)
-                outcome = closed.end.outcome
-                view_hash = closed.end.view_hash
-        told = RoomClosed(self.room_id, reason, outcome, self.version, view_hash)
+        self.policy.closed()
+        played = self._played
+        if played is not None and played.ended_at is None:
+            self._end_play(played, reason)
+            if self.broadcast.end is not None:
+                end = self.broadcast.end[0]
+                outcome, view_hash = end.outcome, end.view_hash
+        closed = RoomClosed(
+            self.room_id, reason, outcome, self.broadcast.version, view_hash
+        )
         for member in tuple(self.members):
             conversation = member.conversation
-            self._house.forget(member, told)
-            member.disconnect()
+            self._context.forget(self.room_id, member, closed)
+            self._disconnect(member)
             if conversation is not None:
-                conversation.send(told)
+                conversation.send(closed)
         self.members.clear()
-        self.live.clear()
-        self._house.closed(self, told)
+        self._context.closed(self, reason)
 
     # Time.
 
     def deadline(self) -> float | None:
         """When to call `ring` next."""
-        at = self._others_at
-        room = self.room
-        if room is not None:
-            due = room.deadline()
+        at, played = self._others_at, self._played
+        if played is not None:
+            due = played.room.deadline()
             if due is not None and due < at:
                 return due
         return None if at == inf else at
 
     def ring(self) -> None:
         """Do what is due."""
-        now = self._house.seconds()
-        if (
-            not self.members
-            and now >= self._empty_since + self._house.bounds.close_seconds
-        ):
+        now = self._seconds()
+        close_seconds = self._context.bounds.close_seconds
+        if not self.members and now >= self._empty_since + close_seconds:
             self.close("abandoned")
             return
         if now >= self._others_at:
             for member in tuple(self.members):
                 if now >= member.lost_at + self.grace:
                     self.leave(member, "expired")
-        if self.room is not None:
-            self._run_clock(self.room, now)
+        if self._played is not None:
+            self._played.run_clock(now)
         self.flush()
 
-    def _run_clock(self, room: PlayedRoom, now: float) -> None:
-        """Let the room's time pass; a tick takes the actions that waited."""
-        before = room.ticks
-        room.alarm(now)
-        if room.ticks != before:
-            for member in self.members:
-                if member.acted != member.acting and member.seat is not None:
-                    member.acted = member.acting
-                    self.acknowledge(member.seat, member.acted)
-
-    def _arm(self) -> None:
-        at = self.deadline()
-        if at is not None and at != self._armed_for:
-            self._armed_for = at
-            self._alarm.arm()
+    def _find_deadlines(self) -> None:
+        """Somebody came or went: find what is due, but for the game."""
+        at = inf
+        if len(self.broadcast.live) < len(self.members):
+            at = min([member.lost_at for member in self.members]) + self.grace
+        elif not self.members:
+            at = self._empty_since + self._context.bounds.close_seconds
+        if self._played is None and self.taken() >= self.game.seats[0]:
+            at = min(at, max(self._fill_at, 0.0))
+        self._others_at = at

@@ -1,6 +1,6 @@
 """
 The storage ports.
 
-What nodes share: queue entries, players, matches. Memory for one node; the contract in
-``tests/store`` holds for every implementation.
+Nodes share queue entries, players and matches. ``memory`` keeps them for one node; the
+contract in ``tests/store`` holds for every implementation.
 """

@@ -1,4 +1,4 @@
-"""The storage ports in this process's memory: one node, nothing outlives it."""
+"""The storage ports in memory, for one node; everything is lost when it stops."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from vinom.model import (
 )
 from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
 
-#: An entry's place: start of its wait, number of its arrival, its id.
-_Place = tuple[float, int, str]
+#: Where an entry stands: start of its wait, number of its arrival, its id.
+_Position = tuple[float, int, str]
 
 
 @attrs.define
@@ -31,17 +31,17 @@ class _Queue:
     """
     Entries with the same game and options.
 
-    The lists are sorted, and ``bisect`` searches them. An entry that leaves moves all
-    behind it: of 100,000 that is 0.8 MB of memory.
+    The lists are sorted, and ``bisect`` searches them. Removing an entry moves all
+    entries behind it: 0.8 MB of memory for 100,000.
 
-    :ivar places: of all entries.
+    :ivar places: of all entries, sorted.
     :ivar matchable: of those that are not suspended.
-    :ivar players: how many players all have.
-    :ivar ready: how many players those have that are not suspended.
+    :ivar players: players of all entries.
+    :ivar ready: players of the entries that are not suspended.
     """
 
-    places: list[_Place] = attrs.field(factory=list)
-    matchable: list[_Place] = attrs.field(factory=list)
+    places: list[_Position] = attrs.field(factory=list)
+    matchable: list[_Position] = attrs.field(factory=list)
     players: int = 0
     ready: int = 0
 
@@ -49,18 +49,18 @@ class _Queue:
 @implementer(IEntryStore)
 @attrs.define
 class MemoryEntryStore:
-    """Entries of players who wait, in a dict, and sorted lists of their places."""
+    """Queue entries in a dict, with their places in sorted lists."""
 
     _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
     _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
-    _places: dict[str, _Place] = attrs.field(factory=dict, init=False)
+    _places: dict[str, _Position] = attrs.field(factory=dict, init=False)
     _queues: dict[tuple[str, bytes], _Queue] = attrs.field(factory=dict, init=False)
     _players: Counter[str] = attrs.field(factory=Counter, init=False)
     _suspended: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
 
     def add(self, entry: QueueEntry) -> Deferred[bool]:
-        """Keep *entry*, unless one of its players has one already."""
+        """Keep *entry*, unless one of its players has an entry already."""
         entry_id, by_player = entry.entry_id, self._by_player
         if entry_id in self._entries or any(
             player.player_id in by_player for player in entry.players
@@ -127,7 +127,7 @@ class MemoryEntryStore:
         return succeed(True)
 
     def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
-        """Find the one entry that has this player."""
+        """Find the entry that has this player."""
         return succeed(self._entries.get(self._by_player.get(player_id, "")))
 
     def place(self, entry_id: str) -> Deferred[int]:
@@ -141,7 +141,7 @@ class MemoryEntryStore:
     def oldest(
         self, game: str, options: bytes, most: int
     ) -> Deferred[Sequence[QueueEntry]]:
-        """List the longest waits of a queue that can be matched."""
+        """List the matchable entries of a queue with the longest waits."""
         queue = self._queues.get((game, options))
         if queue is None:
             return succeed(())
@@ -149,7 +149,7 @@ class MemoryEntryStore:
         return succeed([self._entries[entry_id] for _, _, entry_id in found])
 
     def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
-        """Count who waits in a queue."""
+        """Count the entries and players of a queue."""
         queue = self._queues.get((game, options))
         if queue is None:
             return succeed(Waiting())
@@ -157,7 +157,7 @@ class MemoryEntryStore:
         return succeed(Waiting(queue.players, queue.ready, since))
 
     def counts(self) -> Deferred[QueueCounts]:
-        """Count who waits in all queues."""
+        """Count the entries and players of all queues."""
         oldest = (queue.places[0][0] for queue in self._queues.values())
         since = min(oldest, default=None)
         return succeed(QueueCounts(dict(self._players), self._suspended, since))
@@ -182,10 +182,9 @@ class MemoryEntryStore:
 @attrs.define
 class _Expiry:
     """
-    Find what has expired without walking what has not.
+    Find expired keys without walking the others.
 
-    A moved expiry leaves its old mark behind, so a mark counts only while it
-    is the one that was set last.
+    Moving an expiry leaves its old mark in the heap; only the mark set last counts.
     """
 
     _marks: list[tuple[float, str]] = attrs.field(factory=list)
@@ -199,7 +198,7 @@ class _Expiry:
             heapq.heapify(self._marks)
 
     def take_expired(self, now: float, most: int | None = None) -> list[str]:
-        """Take keys whose time is over, and the next to go above *most* keys."""
+        """Take expired keys, and the next to expire while more than *most* are left."""
         expired = []
         while self._marks and (
             self._marks[0][0] <= now or (most is not None and len(self._set) > most)
@@ -218,7 +217,7 @@ class MemoryPlayerStore:
     Players who have said hello, by the hash of the secret key.
 
     :ivar now: the time, seconds since the Unix epoch.
-    :ivar most: players kept; above it those who expire first are forgotten.
+    :ivar most: players kept; above it, those who expire first are forgotten.
     """
 
     _now: Callable[[], float]
@@ -245,7 +244,7 @@ class MemoryPlayerStore:
 
 @attrs.define
 class _Running:
-    """A match that is being made or played."""
+    """A match that is forming or playing."""
 
     plan: MatchPlan
     players: set[str]
@@ -268,7 +267,7 @@ class MemoryMatchStore:
     _expiry: _Expiry = attrs.field(factory=_Expiry, init=False)
 
     def open(self, plan: MatchPlan) -> Deferred[bool]:
-        """Record a match, unless a player has another running one."""
+        """Record a match, unless one of its players is in another running one."""
         players = {seat.player_id for seat in plan.seats}
         if (
             plan.match_id in self._running
@@ -290,7 +289,7 @@ class MemoryMatchStore:
         return succeed(True)
 
     def end(self, end: MatchEnd, expires_at: float) -> Deferred[bool]:
-        """Record that it is over, for the players it still had."""
+        """Record that it is over, for the players still in it."""
         running = self._running.pop(end.match_id, None)
         if running is None:
             return succeed(False)
@@ -302,7 +301,7 @@ class MemoryMatchStore:
         return succeed(True)
 
     def release(self, match_id: str, player_id: str) -> Deferred[bool]:
-        """A player is out of a running match."""
+        """Record that a player left a running match."""
         running = self._running.get(match_id)
         if running is None or player_id not in running.players:
             return succeed(False)
@@ -318,12 +317,12 @@ class MemoryMatchStore:
         return succeed(None if running is None else (running.plan, running.placement))
 
     def last_end(self, player_id: str) -> Deferred[MatchEnd | None]:
-        """How this player's latest match ended, until it is forgotten."""
+        """Find how this player's latest match ended; ``None`` once that has expired."""
         self._sweep()
         return succeed(self._ends.get(player_id))
 
     def running(self) -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
-        """Every running match, oldest first."""
+        """List the running matches, oldest first."""
         return succeed(
             tuple((match.plan, match.placement) for match in self._running.values())
         )

@@ -1,6 +1,6 @@
 """
 HTTP.
 
-The page and its scripts, the admin API, health and metrics, and the door in front that
-tells WebSocket from HTTP.
+The page and its scripts, the admin API, health and metrics, and the front door, which
+separates WebSockets from HTTP.
 """

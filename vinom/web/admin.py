@@ -26,7 +26,7 @@ from vinom.web.answers import Asked, Missing, decode_json, read_name
 
 
 class Operations(Protocol):
-    """What the API requests of the node as a whole, which is floors above."""
+    """Calls of the API to the node as a whole."""
 
     async def status(self) -> dict[str, Any]:
         """What the node is doing: JSON-like."""
@@ -36,13 +36,13 @@ class Operations(Protocol):
 
 
 class KeyCare(Protocol):
-    """What the API requests of `vinom.keys.service.Keys`."""
+    """Calls of the API to `vinom.keys.service.Keys`."""
 
     def known(self) -> list[dict[str, Any]]:
         """List every key: JSON-like."""
 
     def rotate(self, kind: Kind) -> Deferred[dict[str, Any]]:
-        """Let a new key take over; fires with what was done, JSON-like."""
+        """Let a new key take over; the result describes what was done, JSON-like."""
 
 
 class Kick(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +61,7 @@ _kicks = json.Decoder(Kick)
 _rotations = json.Decoder(Rotate)
 _log = Logger()
 
-#: Takes a body and names, and gives what is sent as JSON.
+#: Called with a body and names; returns what to send as JSON.
 Serve = Callable[..., Awaitable[Any] | Any]
 
 

@@ -27,7 +27,7 @@ _IDLE = 60.0
 _log = Logger()
 _B = TypeVar("_B", bound=Struct)
 
-#: Code to HTTP status; every other code is the client's mistake, 400.
+#: HTTP status by code; every other code means a mistake of the client, 400.
 _STATUSES = {
     Code.UNAUTHORIZED: 401,
     Code.NO_SUCH_MATCH: 404,
@@ -64,7 +64,7 @@ class BoundedRequest(Request):
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        # The end of an endless body may have come in the same read.
+        # The end of a body that was cut off may come in the same read.
         if self._taken <= _ENDLESS:
             super().requestReceived(command, path, version)
 
@@ -111,7 +111,7 @@ def refuse(request: HTTPRequest, refusal: Refused, status: int | None = None) ->
     Answer with an error, in the lobby's form.
 
     :param refusal: the error.
-    :param status: of HTTP; ``None``: the one that belongs to the code.
+    :param status: HTTP status; ``None`` for that of the code.
     """
     error = {
         "code": refusal.code.value,
@@ -124,7 +124,7 @@ def refuse(request: HTTPRequest, refusal: Refused, status: int | None = None) ->
 
 
 def wrong_method(request: HTTPRequest, right: str) -> bytes:
-    """Answer that the page exists, and which method it takes."""
+    """Answer with the method that the page takes."""
     request.setHeader(b"allow", right.encode())
     return refuse(request, Refused(Code.UNKNOWN_TYPE, f"use {right}"), 405)
 
@@ -144,17 +144,16 @@ class Page(Resource):
 
 
 class Asked(Page):
-    """
-    Answer one method with a function's result.
-
-    :param method: of HTTP.
-    :param serve: gets the request's body and returns what is sent as JSON, or an
-        awaitable of it. It is cancelled if the client disconnects.
-    """
+    """Answer one method with a function's result."""
 
     def __init__(
         self, method: str, serve: Callable[[bytes], Awaitable[Any] | Any]
     ) -> None:
+        """
+        :param method: HTTP method.
+        :param serve: called with the request's body; returns what to send as JSON, or
+            an awaitable of it. It is cancelled if the client disconnects.
+        """
         super().__init__()
         self._method, self._serve = method.encode(), serve
 
@@ -208,13 +207,16 @@ class Missing(Resource):
     isLeaf = True
 
     def render(self, request: Request) -> bytes:
-        return refuse(request, Refused(Code.UNKNOWN_TYPE, "there is no such page"), 404)
+        return refuse(
+            request, Refused(Code.UNKNOWN_TYPE, "no page has this address"), 404
+        )
 
 
 class Folder(Resource):
     """Named children, and nothing else."""
 
     def __init__(self, **children: Resource) -> None:
+        """:param children: pages, by the last part of their address."""
         super().__init__()
         for name, child in children.items():
             self.putChild(name.encode(), child)
@@ -223,7 +225,9 @@ class Folder(Resource):
         return Missing()
 
     def render(self, request: Request) -> bytes:
-        return refuse(request, Refused(Code.UNKNOWN_TYPE, "there is no such page"), 404)
+        return refuse(
+            request, Refused(Code.UNKNOWN_TYPE, "no page has this address"), 404
+        )
 
 
 def read_name(path: bytes) -> str | None:

@@ -11,7 +11,7 @@ from twisted.web.server import Request
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.web.answers import refuse
 
-#: Fewer characters could be guessed.
+#: A shorter token could be guessed.
 SHORTEST_TOKEN = 16
 
 
@@ -37,12 +37,13 @@ class Guarded(Resource):
     Serve *inner* to requests that carry the bearer token (RFC 6750).
 
     The comparison takes equally long for every wrong token.
-
-    :param inner: what to serve.
-    :param token: the right one.
     """
 
     def __init__(self, inner: Resource, token: bytes) -> None:
+        """
+        :param inner: what to serve.
+        :param token: the valid token.
+        """
         super().__init__()
         self._inner, self._token = inner, token
 

@@ -1,4 +1,4 @@
-"""Every metric that a node exports, in one table, made from the services' facts."""
+"""One table of all metrics that a node exports, made from the facts of its services."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from vinom.reactor.figures import (
     labelled,
 )
 
-#: What the services of a node count: see `vinom.node.node.Node.facts`.
+#: The counts of a node's services: see `vinom.node.node.Node.facts`.
 Facts = Mapping[str, Any]
 #: Names and numbers, as in `vinom.reactor.figures`.
 Figures = Mapping[str, float]
-#: Values of the labels, and the number: of a histogram, the figures it is cut from.
+#: Values of the labels, and the number; for a histogram, the figures it is made of.
 Samples = Iterable[tuple[tuple[str, ...], Any]]
 
 _HANDSHAKES = ("finished", "failed", "timeout", "evicted", "replaced", "closed")
-#: What admission answers; it drops everything else.
+#: Answers of admission; it drops everything else.
 _ANSWERED = ("admitted", "cookie_asked")
-#: Errors that an alert waits for, exported before the first of them happens:
-#: Prometheus sees no increase in a counter that begins at 1.
+#: Errors that alerts watch, exported before they happen: Prometheus sees no increase
+#: in a counter that begins at 1.
 _ALARMING = dict.fromkeys(
     (Code.INTERNAL, Code.BUSY, Code.UNAVAILABLE, Code.TOO_MANY_CONNECTIONS), 0.0
 )
@@ -46,17 +46,17 @@ _ENDED: dict[str, float] = dict.fromkeys(get_args(EndReason), 0)
 
 
 def _fact(name: str) -> Callable[[Facts], Samples]:
-    """Take one number of the node's."""
+    """Take one number of the node."""
     return lambda facts: [((), facts[name])]
 
 
 def _played(name: str) -> Callable[[Facts], Samples]:
-    """Take one number of the game servers'; 0 before one of them counts it."""
+    """Take one number of the game servers; 0 until one of them counts it."""
     return lambda facts: [((), facts["played"].get(name, 0))]
 
 
 def _each(name: str) -> Callable[[Facts], Samples]:
-    """Take the node's numbers by label."""
+    """Take the node's numbers, one for each label."""
     return lambda facts: [((label,), value) for label, value in facts[name].items()]
 
 
@@ -145,10 +145,10 @@ class Row:
     """
     One metric.
 
-    :ivar name: as Prometheus has it; ``_total`` is added to those of counters.
+    :ivar name: as in Prometheus; ``_total`` is added to counters.
     :ivar samples: finds the values among a node's facts.
-    :ivar labels: their names.
-    :ivar buckets: of a histogram: the prefix of its figures, and the bounds.
+    :ivar labels: names of its labels.
+    :ivar buckets: for a histogram: the prefix of its figures, and the bounds.
     """
 
     kind: type[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily]
@@ -159,7 +159,7 @@ class Row:
     buckets: tuple[str, tuple[float, ...]] | None = None
 
     def family(self, facts: Facts) -> Metric:
-        """Make the metric with all of its samples."""
+        """Make the metric with all samples."""
         family: Any = self.kind(self.name, self.help, labels=self.labels)
         for labels, value in self.samples(facts):
             if self.buckets is None:
@@ -173,7 +173,7 @@ class Row:
 def _buckets(
     figures: Figures, name: str, bounds: tuple[float, ...]
 ) -> tuple[list[tuple[str, float]], float]:
-    """Write a histogram in Prometheus' form."""
+    """Convert figures to a histogram of Prometheus."""
     buckets, total = cumulated(figures, name, bounds)
     return [
         ("+Inf" if bound == inf else str(float(bound)), count)
@@ -282,12 +282,12 @@ TABLE: tuple[Row, ...] = (
 
 
 class NodeCollector(Collector):
-    """Turn one set of facts into metrics; each is exported even when it is 0."""
+    """Turn one set of facts into metrics; a metric of 0 is exported too."""
 
     def __init__(self, facts: Facts) -> None:
-        """:param facts: a node's, of this moment."""
+        """:param facts: the node's present facts."""
         self._facts = facts
 
     def collect(self) -> Iterator[Metric]:
-        """Make them all, in the order of the table."""
+        """Make all metrics, in the order of the table."""
         return (row.family(self._facts) for row in TABLE)

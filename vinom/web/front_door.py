@@ -1,12 +1,12 @@
 """
-Where connections to the public port come in: WebSockets by a short way.
+The public HTTP port: it answers most WebSocket handshakes by a short way.
 
-A handshake that comes whole and plain is answered without making a channel and a
-request of HTTP for it, which would take longer than the hello and the room that
-follow. Whatever else comes is given to the site as it is.
+A handshake that arrives whole, without options, gets its answer without Twisted's
+channel and request, which would take longer than the hello and the room that follow.
+Everything else goes to the site unchanged.
 
-Each connection counts for its address from its first moment to its last, whatever
-it says or does not say: all of them take descriptors, of which the node has so many.
+Each connection counts against the limit of its address from its first moment to its
+last, even if it never sends a byte, because each takes a descriptor of the node's.
 """
 
 from __future__ import annotations
@@ -30,16 +30,12 @@ from vinom.reactor.direct import socket_under
 from vinom.reactor.waits import Rounds
 from vinom.web.websocket import WebSocketPage
 
-#: A connection that says nothing for so long is closed, seconds.
-PATIENCE = 60.0
+#: A connection that sends nothing for this long is closed, seconds.
+SILENCE_TIMEOUT = 60.0
 
 
 class FrontDoor(ServerFactory):
-    """
-    Serve *site*, and the WebSockets of *page*.
-
-    :param path: of the page.
-    """
+    """Serve *site*, and the WebSockets of *page*."""
 
     noisy = False
     _log = Logger()
@@ -51,10 +47,16 @@ class FrontDoor(ServerFactory):
         clock: IReactorTime,
         path: bytes = b"/ws",
     ) -> None:
+        """
+        :param site: serves HTTP.
+        :param page: takes WebSockets over.
+        :param clock: for the timeout of silent connections.
+        :param path: of *page*.
+        """
         self.site, self.page, self.path = site, page, path
-        self.rounds = Rounds(clock, PATIENCE)
+        self.rounds = Rounds(clock, SILENCE_TIMEOUT)
         self._clock = clock
-        #: How many failures are logged: a flood is not to fill the disk.
+        #: Bounds how many failures are logged: a flood must not fill the disk.
         self._logged = TokenBucket(1, 20)
 
     def doStart(self) -> None:
@@ -73,7 +75,7 @@ class FrontDoor(ServerFactory):
 
 
 class _Visitor(Protocol):
-    """A connection that is no WebSocket, or not yet."""
+    """A connection before its first bytes, and after them if it is not a WebSocket."""
 
     transport: Any
 
@@ -89,7 +91,7 @@ class _Visitor(Protocol):
         self._door.rounds.join(self)
         when_peer_known(transport, self._count)
         if self._is_counted and isinstance(transport, Connection):
-            # Nothing reads the bytes before us, and what comes first is short.
+            # No wrapper needs the bytes before us, and the first of them are few.
             found = socket_under(transport)
             if found is not None:
                 self._descriptor = found.fileno()
@@ -99,7 +101,7 @@ class _Visitor(Protocol):
         if self._channel is not None:
             self._channel.dataReceived(data)
             return
-        # Sent along with a proxy's header it comes before the news of that.
+        # If the data came with a proxy's header, `when_peer_known` has not called yet.
         self._count()
         if not self._is_counted:
             return
@@ -108,7 +110,7 @@ class _Visitor(Protocol):
         handshake = read_plain_handshake(door.path, data)
         if handshake is not None and door.page.let_in(transport, self._host, handshake):
             return
-        # It stays between the site and the transport, to hear of the end.
+        # Stay between the transport and the site, to notice the end.
         self._channel = door.site.buildProtocol(self._address)
         self._channel.makeConnection(transport)
         self._channel.dataReceived(data)
@@ -125,7 +127,7 @@ class _Visitor(Protocol):
             self._channel.connectionLost(reason)
 
     def visit(self) -> None:
-        """It had its time."""
+        """Close a connection that was silent for too long."""
         self.abort()
 
     def abort(self) -> None:
@@ -133,7 +135,7 @@ class _Visitor(Protocol):
         self.transport.abortConnection()
 
     def _count(self) -> None:
-        """It is known whose connection it is: count it once, or send it away."""
+        """Count the connection for its peer's address once, or refuse it."""
         if self._is_known:
             return
         self._is_known = True
@@ -144,7 +146,7 @@ class _Visitor(Protocol):
             return
         self._leave()
         if isinstance(self.transport, TLSMemoryBIOProtocol):
-            # To be told anything it would have to shake hands first, or not.
+            # An answer would need a finished TLS handshake.
             self.abort()
         else:
             self.transport.write(_answer(refusal))
@@ -156,7 +158,7 @@ class _Visitor(Protocol):
 
 
 def _answer(refusal: Refused) -> bytes:
-    """Answer before anything was asked; shaped as `vinom.web.answers.refuse` does."""
+    """Write a refusal without a request; in the form of `vinom.web.answers.refuse`."""
     error: dict[str, Any] = {
         "code": refusal.code,
         "message": refusal.message,

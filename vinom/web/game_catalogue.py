@@ -1,4 +1,4 @@
-"""``/games.json``: what a page must know to play games it was not written for."""
+"""``/games.json``: all that a page needs to play any game."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from vinom.web.answers import Page, answer
 
 
 class GameCatalogue(Page):
-    """
-    Describe every game: seats, and what actions and options look like.
-
-    :param games: by name.
-    :param dev_notes: a file of ``vinom dev``, for the page of a game that is being
-        written: JSON with ``game``, ``build`` and ``error``.
-    """
+    """Describe every game: seats, and what actions and options look like."""
 
     def __init__(
         self,
         games: Mapping[str, Game[Any, Any]],
         dev_notes: Path | None = None,
     ) -> None:
+        """
+        :param games: by name.
+        :param dev_notes: a file of ``vinom dev``, for the page of a game that is being
+            written: JSON with ``game``, ``build`` and ``error``.
+        """
         super().__init__()
         self._games = {name: described(game) for name, game in sorted(games.items())}
         self._dev_notes = dev_notes
@@ -59,7 +58,7 @@ def _schema(kind: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.schema(kind)
     except TypeError:
-        # A type of the author's, which has no schema but can be sent as JSON.
+        # A type of the author's without a schema, which can be sent as JSON.
         return {"title": getattr(kind, "__name__", str(kind))}
     return found
 

@@ -10,20 +10,19 @@ from vinom.web.answers import Folder, Page, answer
 
 
 class Health(Page):
-    """The process runs and answers: 200, always."""
+    """Answer 200 always: the process runs."""
 
     def render_GET(self, request: Request) -> bytes:
         return answer(request, {"status": "ok"})
 
 
 class Ready(Page):
-    """
-    Should players be sent here? 200, or 503 with the reason.
-
-    :param obstacle: gives the reason why not; ``None`` if they should.
-    """
+    """Answer 200 if players can be sent here, or 503 with the reason."""
 
     def __init__(self, obstacle: Callable[[], str | None]) -> None:
+        """
+        :param obstacle: returns the reason why not; ``None`` if they can.
+        """
         super().__init__()
         self._obstacle = obstacle
 

@@ -17,15 +17,14 @@ from vinom.web.collector import Facts, NodeCollector
 
 
 class Metrics(Page):
-    """
-    Serve the page.
-
-    :param facts: collects what the services count; called once per request.
-    """
+    """Serve the page."""
 
     _log = Logger()
 
     def __init__(self, facts: Callable[[], Awaitable[Facts]]) -> None:
+        """
+        :param facts: collects what the services count; called once per request.
+        """
         super().__init__()
         self._facts = facts
         self._process = ProcessCollector(registry=None)

@@ -1,4 +1,4 @@
-"""The page where people play: files of ``vinom/web/static``, with careful headers."""
+"""The page where people play: files of ``vinom/web/static``, with strict headers."""
 
 from __future__ import annotations
 
@@ -78,12 +78,13 @@ class StaticPages(Resource):
     """
     A folder's files of known types, read once; other pages can be added.
 
-    No file name is ever made from a request.
-
-    :param folder: of the files.
+    No file name is ever built from a request.
     """
 
     def __init__(self, folder: Path = STATIC) -> None:
+        """
+        :param folder: of the files.
+        """
         super().__init__()
         self._files = {
             path.relative_to(folder).as_posix().encode(): _read(path)
@@ -104,6 +105,7 @@ class _Served(Page):
     """Send one file, or 304 if the browser has it."""
 
     def __init__(self, file: _File) -> None:
+        """:param file: the file."""
         super().__init__()
         self._file = file
 

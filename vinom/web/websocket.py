@@ -1,4 +1,4 @@
-"""``/ws``: turns an HTTP request into a conversation over WebSocket."""
+"""``/ws``: turns HTTP requests into conversations over WebSocket."""
 
 from __future__ import annotations
 
@@ -25,11 +25,8 @@ class WebSocketPage(Resource):
     """
     Answer handshakes, and hand connections over.
 
-    Connections are counted when they arrive (`enter`); the line takes that over.
+    A connection is counted when it arrives (`enter`), and until its line ends.
 
-    :param websockets: makes the lines.
-    :param origins: whose web pages may connect.
-    :param deflates: compress messages if the client can.
     :ivar direct: connections that are read without the reactor's steps.
     """
 
@@ -38,6 +35,11 @@ class WebSocketPage(Resource):
     def __init__(
         self, websockets: WebSockets, origins: Origins, deflates: bool = False
     ) -> None:
+        """
+        :param websockets: makes the lines, and counts connections.
+        :param origins: web sites whose pages may connect.
+        :param deflates: compress messages if the client can.
+        """
         super().__init__()
         self._websockets, self._origins = websockets, origins
         self.direct = websockets.direct
@@ -49,7 +51,7 @@ class WebSocketPage(Resource):
         return Missing()
 
     def render(self, request: Request) -> bytes | int:
-        """Take the connection over from HTTP, or answer why not."""
+        """Take the connection over from HTTP, or answer with a refusal."""
         host: str = getattr(request.getClientAddress(), "host", "")
         try:
             accepted = self._accept(request)
@@ -77,7 +79,7 @@ class WebSocketPage(Resource):
         if not self._origins.allows(origin, host):
             raise Refused(
                 Code.ORIGIN_REFUSED,
-                "the node's settings do not allow this origin",
+                "the server's settings do not allow this origin",
                 {"origin": origin},
             )
         return accepted
@@ -121,7 +123,7 @@ class WebSocketPage(Resource):
             )
 
     def _hand_over(self, request: Request, host: str, accepted: Accepted) -> None:
-        """Replace the HTTP channel by a line."""
+        """Replace the HTTP channel with a line."""
         websockets = self._websockets
         line = WebSocketLine(
             websockets, host, websockets.new_stream(accepted.extensions)
@@ -157,7 +159,7 @@ class WebSocketPage(Resource):
 
 
 def put_protocol(transport: Any, protocol: Any) -> None:
-    """Give what a transport, or a wrapper of one, receives to another protocol."""
+    """Let a transport, or its wrapper, pass what it receives to another protocol."""
     if hasattr(transport, "wrappedProtocol"):
         transport.wrappedProtocol = protocol
     else:

@@ -1,11 +1,7 @@
 """
-The numbers that close frames carry, for each reason to close.
-
-Source: RFC 6455, 7.4; docs/protocol/websocket.rst, section "Close codes".
-
 WebSocket frames as a server sends them: whole, unmasked, uncompressed.
 
-Source: RFC 6455, section 5.2.
+Sources: RFC 6455, 5.2 and 7.4; docs/protocol/websocket.rst, section "Close codes".
 """
 
 from __future__ import annotations
@@ -15,7 +11,7 @@ from struct import Struct
 
 from vinom.errors import Code
 
-#: Nothing is left to say.
+#: Nothing is left to send.
 NORMAL = 1000
 #: Any code that has no number of its own: the reason begins with it.
 OTHER = 4000
@@ -34,7 +30,7 @@ NUMBERS = {
 
 def farewell(code: Code | None, reason: str) -> tuple[int, str]:
     """
-    Find what a close frame says.
+    Find what a close frame carries.
 
     :returns: its number, and its reason: the code, and the same in words.
     """
@@ -46,7 +42,7 @@ def farewell(code: Code | None, reason: str) -> tuple[int, str]:
 #: How whole text frames of short payloads begin, by their size.
 _SHORT = tuple(bytes((0x81, size)) for size in range(126))
 _middle = Struct("!BBH").pack
-#: Asks for a sign of life.
+#: Asks whether the peer still answers.
 PING = b"\x89\x00"
 
 
@@ -60,6 +56,24 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def array_of(messages: Sequence[bytes]) -> bytes:
-    """Put messages, each of them JSON, into one JSON array."""
-    return b"[%b]" % b",".join(messages)
+class Framer:
+    """
+    Make one frame of what a turn sends to a connection, once for all alike.
+
+    Connections of one room come one after the other, and most of them are sent the
+    same; so it is enough to remember the last.
+    """
+
+    __slots__ = ("_frame", "_messages")
+
+    def __init__(self) -> None:
+        self._messages: Sequence[bytes] = ()
+        self._frame = b""
+
+    def frame(self, messages: list[bytes]) -> bytes:
+        """Frame messages as an array; *messages* must not change any more."""
+        # Lists are compared by what they hold, and that is mostly the same objects.
+        if messages != self._messages:
+            self._frame = text_frame(b"[%b]" % b",".join(messages))
+            self._messages = messages
+        return self._frame

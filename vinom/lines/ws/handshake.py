@@ -107,7 +107,7 @@ class PlainHandshake:
     """
     A handshake as browsers and clients write it, in one piece.
 
-    :ivar host: what the client calls us; ``None`` if it does not say.
+    :ivar host: what the client calls us; ``None`` if it does not.
     :ivar origin: of the web page that connects; ``None`` for native clients.
     :ivar answer: to be sent, if it is let in.
     :ivar rest: what came after it.
@@ -140,7 +140,7 @@ def read_plain_handshake(path: bytes, data: bytes) -> PlainHandshake | None:
         if not colon or not _NAME.fullmatch(name) or not value.isprintable():
             return None
         found[name.lower()] = value.strip(" ")
-    # Each of them once: the core knows what to say of others.
+    # Each of them once: the core refuses others.
     key = _plain_key(found) if len(found) == len(lines) - 1 else None
     if key is None or not _WITH_BODY.isdisjoint(found):
         return None

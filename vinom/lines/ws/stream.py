@@ -1,10 +1,11 @@
 """
 One WebSocket's bytes, the server's side, once the handshake is over.
 
-Frames are cut here. A whole text message in one frame is read by a short cut;
-every other frame goes to the ``websockets`` package, which is made when it is
-needed and forgotten when it has nothing more to remember: most clients never
-need it. Sources: RFC 6455; docs/protocol/websocket.rst; decision 0008.
+Frames are cut here. A whole text message in one frame is read by a short cut, the
+shortest of them already in `vinom.lines.websocket`; every other frame goes to the
+``websockets`` package, which is made when it is needed and forgotten when it has
+nothing more to remember: most clients never need it. Sources: RFC 6455;
+docs/protocol/websocket.rst; decision 0008.
 """
 
 from __future__ import annotations
@@ -20,18 +21,17 @@ from vinom.lines.text import LINE_LIMIT
 from vinom.lines.ws.frames import text_frame
 
 try:
-    from websockets.speedups import apply_mask
+    from websockets.speedups import apply_mask as apply_mask
 except ImportError:  # a platform without its C part
-    from websockets.utils import apply_mask
+    from websockets.utils import apply_mask as apply_mask
 
 #: Frames that a peer may send beside whole text messages until `forgive`.
 MOST_ODD = 4096
 #: Longest reason of a close frame, bytes. Source: RFC 6455, 5.5.
 _LONGEST_REASON = 123
 
-#: A frame as long has a longer head, bytes.
-_SHORT_END = 6 + 126
-_WHOLE_TEXT, _WHOLE_PONG = 0x81, 0x8A
+#: The first byte of a text message in one frame, and of a pong.
+WHOLE_TEXT, _WHOLE_PONG = 0x81, 0x8A
 _KNOWN_OPCODES = frozenset(Opcode)
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -43,10 +43,12 @@ class WebSocketStream:
     :param limit: longest message in, bytes.
     :param extensions: what the handshake agreed on.
     :param is_short_cut: ``False`` leaves all frames to ``websockets``.
-    :ivar outbox: bytes to send, in order: answers to pings, and farewells.
+    :ivar is_between: nothing of a frame or of a message is held, and short cuts are
+        allowed: a whole text that comes now may be read without `receive`.
+    :ivar outbox: bytes to send, in order: answers to pings, and close frames.
     :ivar is_open: neither side has begun to close.
-    :ivar is_over: all is said: when the outbox is sent, end the connection.
-    :ivar closed: the farewell sent, or else received: its number and reason.
+    :ivar is_over: nothing follows: when the outbox is sent, end the connection.
+    :ivar closed: the close frame sent, or else received: its number and reason.
     """
 
     __slots__ = (
@@ -59,6 +61,7 @@ class WebSocketStream:
         "_odd",
         "_text",
         "closed",
+        "is_between",
         "is_open",
         "is_over",
         "outbox",
@@ -80,27 +83,17 @@ class WebSocketStream:
         self._decoder: codecs.IncrementalDecoder | None = None
         self.outbox: list[bytes] = []
         self.is_open, self.is_over = True, False
+        self.is_between = is_short_cut
         self.closed: tuple[int, str] | None = None
 
     def receive(self, data: bytes) -> list[bytes]:
         """
-        Take bytes; gives the messages that are whole now.
+        Take bytes, and give the messages that are whole now.
 
         Those before a bad frame count; look at `outbox` and `is_over` after it.
         """
         if self._held:
             data, self._held = self._held + data, b""
-        elif (
-            # Most of what comes is just one short text, whole.
-            len(data) > 6
-            and data[0] == _WHOLE_TEXT
-            and data[1] - 0x7A == len(data)
-            and len(data) < _SHORT_END
-            and self._can_short_cut()
-        ):
-            message = apply_mask(data[6:], data[2:6])
-            if message.isascii():
-                return [message]
         messages: list[bytes] = []
         at, end = 0, len(data)
         while end - at > 1 and not self.is_over:
@@ -118,11 +111,11 @@ class WebSocketStream:
                 body, size = at + 14, int.from_bytes(data[at + 2 : at + 10], "big")
             stop = body + size
             if size < 0 or size > self._limit or first & 0x0F not in _KNOWN_OPCODES:
-                # Unmasked, too long or unheard of: the core says so at once.
+                # Unmasked, too long or unknown: the core refuses it at once.
                 stop = end
             elif stop > end:
                 break
-            elif first == _WHOLE_TEXT and self._can_short_cut():
+            elif first == WHOLE_TEXT and self._can_short_cut():
                 message = apply_mask(data[body:stop], data[body - 4 : body])
                 if message.isascii() or _is_utf8(message):
                     messages.append(message)
@@ -137,13 +130,14 @@ class WebSocketStream:
             at = stop
         if at < end and not self.is_over:
             self._held = data[at:] if at else data
+        self.is_between = not self._held and self._can_short_cut()
         return messages
 
     def frame(self, text: bytes) -> bytes:
         """Write a text message, compressed if that was agreed on."""
         if not self._extensions:
             return text_frame(text)
-        # Not by the core: what was said before a farewell goes out before it.
+        # Not by the core: what was sent before a close frame goes out before it.
         return Frame(Opcode.TEXT, text).serialize(
             mask=False, extensions=self._extensions
         )
@@ -154,7 +148,7 @@ class WebSocketStream:
         return not self._extensions
 
     def close(self, number: int, reason: str = "") -> None:
-        """Say farewell, once; a reason that is too long loses its end."""
+        """Send a close frame, once; a reason that is too long loses its end."""
         if self.is_open:
             core = self._core or self._new_core()
             core.send_close(number, shortened(reason))
@@ -216,11 +210,11 @@ class WebSocketStream:
             else:
                 self.outbox.append(data)
         if core.state is not OPEN and self.is_open:
-            self.is_open = False
+            self.is_open = self.is_between = False
             self._text = self._decoder = None
-            farewell = core.close_sent or core.close_rcvd
-            if farewell is not None:
-                self.closed = int(farewell.code), farewell.reason
+            close = core.close_sent or core.close_rcvd
+            if close is not None:
+                self.closed = int(close.code), close.reason
 
 
 def shortened(reason: str) -> str:

@@ -11,16 +11,16 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const connection = /** @type {HTMLElement} */ (document.getElementById("connection"));
 const me = /** @type {HTMLButtonElement} */ (document.getElementById("me"));
 
-/** What the node says of its games: see `vinom.web.game_catalogue`. @type {any} */
+/** The games of the server: see `vinom.web.game_catalogue`. @type {any} */
 let catalogue = { games: {} };
 /** @type {Client} */
 let client;
-/** Ends what is shown. @type {() => void} */
+/** Stops the view that is shown, and removes its listeners. @type {() => void} */
 let leave = () => {};
 /** @type {any} */
 let ticking;
 
-/** Where the address leads: `#room=…&game=…`, `&watch=1` to watch; else the lobby. */
+/** Read the address: `#room=…&game=…` is a room, `&watch=1` watches it; otherwise the lobby. */
 function place() {
   const found = new URLSearchParams(location.hash.slice(1));
   return {
@@ -34,7 +34,7 @@ function open() {
   const name = sessionStorage.getItem("vinom.name") ?? someName();
   sessionStorage.setItem("vinom.name", name);
   client = new Client({ name, storage: sessionStorage });
-  client.on("status", tellStatus);
+  client.on("status", showStatus);
   client.on("error", (error) => {
     if (client.status === "refused") showRefused(error);
     else if (client.status !== "replaced") toast(inWords(error));
@@ -44,10 +44,10 @@ function open() {
     me.textContent = client.name;
     me.setAttribute("aria-label", `You are ${client.name}. Change your name`);
   }, () => {});
-  tellStatus();
+  showStatus();
 }
 
-function tellStatus() {
+function showStatus() {
   clearInterval(ticking);
   const { status } = client;
   connection.dataset.status = status;
@@ -55,16 +55,16 @@ function tellStatus() {
   else if (status === "connecting") connection.replaceChildren("Connecting…");
   else if (status === "waiting") {
     const wait = h("span", { "aria-hidden": "true" });
-    const tell = () => {
+    const tick = () => {
       const left = Math.ceil((client.retryAt - Date.now()) / 1000);
-      wait.textContent = left > 0 ? ` Again in ${left} s.` : "";
+      wait.textContent = left > 0 ? ` Retrying in ${left} s.` : "";
     };
-    tell();
-    ticking = setInterval(tell, 500);
+    tick();
+    ticking = setInterval(tick, 500);
     const now = button("Try now", () => client.retryNow(), { class: "link" });
     connection.replaceChildren("Connection lost.", wait, " ", now);
   } else if (status === "replaced") {
-    connection.replaceChildren("Open elsewhere");
+    connection.replaceChildren("Open in another tab");
     showReplaced();
   } else connection.replaceChildren("Not connected");
 }
@@ -77,7 +77,7 @@ function showRefused(error) {
     h(
       "section.card.notice",
       null,
-      h("h1", null, "You cannot come in"),
+      h("h1", null, "You can’t join"),
       h("p", null, inWords(error)),
       button("Choose another name", askName, { class: "primary" }),
     ),
@@ -91,14 +91,14 @@ function showReplaced() {
     h(
       "section.card.notice",
       null,
-      h("h1", null, "You went on in another tab"),
-      h("p", null, "This one sleeps, because a player can only be in one place."),
+      h("h1", null, "You’re playing in another tab"),
+      h("p", null, "You can only play in one tab at a time, so this one is disconnected."),
       button("Play here instead", () => location.reload(), { class: "primary" }),
     ),
   );
 }
 
-/** Another name is another player, so this is only asked where nothing is lost. */
+/** Ask for another name. It makes another player, so nobody can change it in a room: the seat would be lost. */
 function askName() {
   const field = h("input", {
     id: "name-field",
@@ -128,8 +128,8 @@ function askName() {
       "form",
       { method: "dialog", onsubmit: take },
       h("h2", { id: "name-title" }, "Your name"),
-      inRoom && h("p", null, "Leave the room first: a new name is a new player."),
-      h("label", { for: "name-field" }, "What others see"),
+      inRoom && h("p", null, "Leave the room first: a new name makes you a new player."),
+      h("label", { for: "name-field" }, "Other players see this name"),
       field,
       h(
         "div.row.end",
@@ -163,11 +163,11 @@ async function begin() {
     const answer = await fetch("games.json");
     catalogue = await answer.json();
   } catch {
-    // Without it rooms can still be played, but for new games' forms.
+    // Known games can be played without the catalogue; only forms need it.
   }
   if (catalogue.dev) watchDevelopment(catalogue.dev);
   addEventListener("hashchange", (event) => {
-    // The skip link's own.
+    // The skip link sets this hash; it is not an address of the page.
     if (location.hash === "#main") {
       main.focus();
       history.replaceState(null, "", event.oldURL);

@@ -1,5 +1,5 @@
 // @ts-check
-/** With `vinom dev`: load again when the game was saved, and show what is wrong with it. */
+/** With `vinom dev`: reload when the game is saved, and show its errors. */
 
 import { h, swap } from "./ui.js";
 
@@ -14,9 +14,9 @@ export function watchDevelopment(first) {
       panel.dataset.error = dev.error;
       swap(
         panel,
-        h("h2", null, `${dev.game} cannot be loaded`),
+        h("h2", null, `${dev.game} can’t be loaded`),
         h("pre", { tabindex: 0 }, dev.error),
-        h("p", null, "Correct and save it; this page follows. Until then the last good version plays on."),
+        h("p", null, "Fix and save it; this page reloads by itself. Until then the last working version keeps running."),
       );
     }
   };
@@ -28,7 +28,7 @@ export function watchDevelopment(first) {
       if (dev.build !== first.build) location.reload();
       else show(dev);
     } catch {
-      // It is just being started anew.
+      // The server is restarting.
     }
   }, 700);
 }

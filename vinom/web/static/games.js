@@ -1,5 +1,5 @@
 // @ts-check
-/** What the page knows of each game: its title, its sign, its board. */
+/** The games that have a board: title, icon, and where the board is. */
 
 import { svg } from "./ui.js";
 
@@ -7,7 +7,7 @@ import { svg } from "./ui.js";
 const KNOWN = {
   tictactoe: {
     title: "Tic-tac-toe",
-    about: "Three in a row, before the other has them.",
+    about: "Get three in a row before the other player does.",
     icon: [
       ["path", { d: "M18 8v32M30 8v32M8 18h32M8 30h32", class: "faint" }],
       ["path", { d: "M10 10l5 5m0-5l-5 5" }],
@@ -18,7 +18,7 @@ const KNOWN = {
   },
   dice: {
     title: "Dice",
-    about: "Roll, keep what scores, and stop before your luck does.",
+    about: "Roll, keep what scores, and stop before your luck runs out.",
     icon: [
       ["rect", { x: 8, y: 8, width: 32, height: 32, rx: 8, class: "faint" }],
       ["circle", { cx: 17, cy: 17, r: 2.6, class: "full" }],
@@ -31,7 +31,7 @@ const KNOWN = {
   },
   owedrahn: {
     title: "Owe drahn",
-    about: "Push the total up to 15, and let somebody else go over it.",
+    about: "Push the total towards 15, and make someone else go over it.",
     icon: [
       ["path", { d: "M10 33a16 16 0 1 1 28 0", class: "faint" }],
       ["path", { d: "M10 33a16 16 0 0 1 3-19" }],
@@ -42,7 +42,7 @@ const KNOWN = {
   },
   oldmaid: {
     title: "Old maid",
-    about: "Draw cards, lay pairs, and get rid of the lonely queen.",
+    about: "Draw cards, lay down pairs, and don’t be left with the queen.",
     icon: [
       ["rect", { x: 9, y: 13, width: 19, height: 27, rx: 3, class: "faint" }],
       ["rect", { x: 20, y: 8, width: 19, height: 27, rx: 3, class: "paper" }],
@@ -52,7 +52,7 @@ const KNOWN = {
   },
   arena: {
     title: "Arena",
-    about: "Run for gems, and dash into whoever has more of them.",
+    about: "Run for gems, and dash into players who have more.",
     icon: [
       ["rect", { x: 6, y: 11, width: 36, height: 26, rx: 4, class: "faint" }],
       ["circle", { cx: 16, cy: 25, r: 4, class: "full" }],
@@ -63,7 +63,7 @@ const KNOWN = {
   },
   maze: {
     title: "Maze",
-    about: "Collect the most before the maze is empty. Then dance.",
+    about: "Collect the most points before the maze is empty. Then dance.",
     icon: [
       ["path", { d: "M8 8h32v32H8z", class: "faint" }],
       ["path", { d: "M16 8v16h8M24 16h8v16H16v8M32 32v8M8 32h4" }],
@@ -72,7 +72,7 @@ const KNOWN = {
   },
 };
 
-/** For games that nobody drew a board for. */
+/** For games without a board. */
 const OTHER = {
   icon: /** @type {[string, any][]} */ ([
     ["rect", { x: 8, y: 8, width: 32, height: 32, rx: 6, class: "faint" }],

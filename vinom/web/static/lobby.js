@@ -1,5 +1,5 @@
 // @ts-check
-/** The lobby: the games, and the rooms there are. */
+/** The lobby: the games, the rooms and the matches. */
 
 import { aboutOf, iconOf, inOrder, titleOf } from "./games.js";
 import { optionsDialog } from "./options.js";
@@ -11,7 +11,7 @@ const STATES = { gathering: "waiting for players", playing: "playing", over: "ro
 
 /**
  * @param {{main: HTMLElement, client: import("./vinom.js").Client, catalogue: any}} shown
- * @returns {() => void} ends it
+ * @returns {() => void} leaves the lobby
  */
 export function showLobby({ main, client, catalogue }) {
   const games = h("ul.games");
@@ -23,7 +23,7 @@ export function showLobby({ main, client, catalogue }) {
   async function join(game, how, withBot = false) {
     try {
       const room = await client.join(game, how);
-      // The room's page finds it in the client, and adds the bot.
+      // The room's view finds the room in `client.places`, and adds the bot.
       if (withBot) sessionStorage.setItem("vinom.add_bots", `${room.roomId} 1`);
       location.hash = addressOf(room.roomId, game);
     } catch (error) {
@@ -83,7 +83,7 @@ export function showLobby({ main, client, catalogue }) {
     const rooms = client.rooms.filter((one) => one.game !== "roomecho");
     count.textContent = rooms.length ? plural(rooms.length, "room") : "";
     if (!rooms.length) {
-      swap(list, h("li.empty.muted", null, "No rooms yet. Begin one above, and it shows here."));
+      swap(list, h("li.empty.muted", null, "No rooms yet. Open one above, and it appears here."));
       return;
     }
     rooms.sort((one, other) => Number(other.open) - Number(one.open));
@@ -151,7 +151,7 @@ export function showLobby({ main, client, catalogue }) {
   const matches = showMatches({ client, catalogue });
   main.replaceChildren(
     h("h1", null, "Play something"),
-    h("p.lead.muted", null, "Pick a game, meet whoever is here, or send a friend an invitation."),
+    h("p.lead.muted", null, "Pick a game, and play with anyone who is here, or invite a friend."),
     h("h2.unseen", null, "Games"),
     games,
     h(
@@ -161,7 +161,7 @@ export function showLobby({ main, client, catalogue }) {
         "section",
         { "aria-labelledby": "rooms-title" },
         h("div.heading", null, h("h2", { id: "rooms-title" }, "Rooms"), count),
-        h("p.muted.about", null, "Somebody’s table: join it, or look on."),
+        h("p.muted.about", null, "Opened by players: join one, or watch."),
         h("div.card.flush", null, list),
       ),
       matches.element,

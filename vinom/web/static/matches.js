@@ -1,5 +1,5 @@
 // @ts-check
-/** Matches: those that run, to be watched, and the queue for the next one. */
+/** Matches: the running ones, to watch, and the queue for the next one. */
 
 import { iconOf, inOrder, titleOf } from "./games.js";
 import { addressOf, button, h, inWords, plural, say, swap, toast } from "./ui.js";
@@ -45,7 +45,7 @@ export function showMatches({ client, catalogue }) {
       const words = !queued
         ? "Entering the queue…"
         : queued.state === "matched"
-          ? `A match of ${title} is made ready.`
+          ? `Preparing a match of ${title}…`
           : `Waiting for others to play ${title}. You are number ${queued.position ?? 1} in the queue.`;
       say(words);
       swap(queue, h("p", null, words), button("Stop waiting", cancel, { data: { key: "queue" } }));
@@ -67,11 +67,11 @@ export function showMatches({ client, catalogue }) {
 
   function showList() {
     const mine = client.match;
-    // Ours may be on another node, or not to be watched by others.
+    // Our own match is listed apart: the list may not have it.
     const others = matches.filter((one) => one.room_id !== mine?.match_id);
     const rows = others.map(row);
     if (mine) rows.unshift(ours(mine));
-    swap(list, rows.length ? rows : h("li.empty.muted", null, "No match is played right now."));
+    swap(list, rows.length ? rows : h("li.empty.muted", null, "No matches right now."));
   }
 
   /** @param {import("./vinom.js").FoundMatch} match */
@@ -113,7 +113,7 @@ export function showMatches({ client, catalogue }) {
   }
 
   function follow() {
-    // We waited when this page was loaded again, and our place was kept.
+    // The page was reloaded while we waited, and the server kept our place.
     if (client.queued && !isWaiting) wait(client.queued.game);
     else showQueue();
   }
@@ -133,7 +133,7 @@ export function showMatches({ client, catalogue }) {
     },
     () => {},
   );
-  // While we are offline, and again after that, it waits or asks anew by itself.
+  // The client repeats this request itself after each reconnection.
   client.watchMatches().catch(() => {});
   follow();
   showList();
@@ -143,7 +143,7 @@ export function showMatches({ client, catalogue }) {
       "section",
       { "aria-labelledby": "matches-title" },
       h("div.heading", null, h("h2", { id: "matches-title" }, "Matches")),
-      h("p.muted.about", null, "With everybody who queues, in browsers or over UDP."),
+      h("p.muted.about", null, "Play with everyone in the queue, in browsers or over UDP."),
       h("div.card.flush", null, queue, list),
     ),
     stop() {

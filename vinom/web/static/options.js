@@ -4,7 +4,7 @@
 import { button, h, sentence } from "./ui.js";
 
 /**
- * Find what a schema refers to.
+ * Follow the references of a schema.
  *
  * @param {any} schema
  * @param {any} root
@@ -23,10 +23,10 @@ function resolve(schema, root) {
 const labelOf = (name) => name.replaceAll("_", " ");
 
 /**
- * The fields of a struct's schema.
+ * Make a form from the schema of a struct.
  *
  * @param {any} schema
- * @param {string} prefix of the fields' ids
+ * @param {string} prefix of the fields' ids in the document
  * @returns {{tag: string | null, about: string, title: string, element: any, count: number, read: () => any}}
  */
 export function fieldsOf(schema, prefix) {
@@ -82,9 +82,9 @@ export function fieldsOf(schema, prefix) {
 /**
  * @param {any} field
  * @param {any} root
- * @param {any} given with the default
+ * @param {any} given the schema before references were followed; may have the default
  * @param {boolean} isRequired
- * @returns {[any, () => any]} the input, and what reads it
+ * @returns {[any, () => any]} the input, and a function that reads it
  */
 function inputOf(field, root, given, isRequired) {
   const standard = given.default ?? field.default;
@@ -119,7 +119,7 @@ function inputOf(field, root, given, isRequired) {
     });
     return [text, () => (text.value === "" && !isRequired ? undefined : text.value)];
   }
-  // Lists and the like, as JSON.
+  // Lists and other values, as JSON.
   const hint = field.type === "array" ? "[]" : "{}";
   const json = h("input", {
     type: "text",
@@ -133,7 +133,7 @@ function inputOf(field, root, given, isRequired) {
     try {
       if (json.value) JSON.parse(json.value);
     } catch {
-      wrong = "This is not JSON.";
+      wrong = "This is not valid JSON.";
     }
     json.setCustomValidity(wrong);
   });
@@ -141,7 +141,7 @@ function inputOf(field, root, given, isRequired) {
 }
 
 /**
- * Ask for a game's options; a game without any is begun at once.
+ * Ask for a game's options; a game without options starts at once.
  *
  * @param {string} title
  * @param {any} schema

@@ -1,5 +1,5 @@
 // @ts-check
-/** A room: who is here, the board, and what may be done about both. */
+/** A room: its players, its board, and the buttons for both. */
 
 import { iconOf, isKnown, loadBoard, titleOf } from "./games.js";
 import { addressOf, button, dot, h, inWords, plural, say, someRoom, swap, toast } from "./ui.js";
@@ -7,27 +7,27 @@ import { addressOf, button, dot, h, inWords, plural, say, someRoom, swap, toast 
 /** @type {Record<string, string>} */
 const ENDINGS = {
   finished: "The game is over.",
-  abandoned: "Everybody had left.",
+  abandoned: "All players have left.",
   void: "Too few players came.",
-  crashed: "The game failed. Its author can find out why in the node’s recordings.",
-  time_limit: "The time for this game is over.",
-  ended: "An operator of this node closed the room.",
-  shutdown: "The node stops.",
+  crashed: "The game failed. Its author can find the reason in the server’s recordings.",
+  time_limit: "The time limit of this game was reached.",
+  ended: "An operator closed the room.",
+  shutdown: "The server is stopping.",
   kicked: "The host removed you.",
-  lost: "The node that had this room was started anew.",
-  replaced: "You went on in this room from another place.",
+  lost: "The server restarted, and this room was lost.",
+  replaced: "You’re playing in this room somewhere else.",
 };
-/** What is otherwise when the room is a match. @type {Record<string, string>} */
+/** The same for matches. @type {Record<string, string>} */
 const MATCH_ENDINGS = {
   ...ENDINGS,
   finished: "The match is over.",
-  lost: "The server that had this match is gone.",
+  lost: "The game server of this match has failed.",
 };
 
 /**
  * @param {{main: HTMLElement, client: import("./vinom.js").Client, catalogue: any}} shown
  * @param {{room: string, game: string | null, watch: boolean}} where
- * @returns {() => void} ends it
+ * @returns {() => void} leaves the view; the seat stays
  */
 export function showRoom({ main, client, catalogue }, where) {
   let isOver = false;
@@ -64,9 +64,9 @@ export function showRoom({ main, client, catalogue }, where) {
       if (isOver) return;
       const canWatch = ["room_full", "room_started", "not_seated"].includes(error.code) && where.game && !where.watch;
       notice(
-        "This did not work",
+        "You can’t join",
         error.code === "not_seated" && canWatch
-          ? "The seats of this match were given when it was found. You may watch it."
+          ? "The players of this match are already chosen. You can watch it."
           : inWords(error),
         canWatch &&
           h(
@@ -84,7 +84,7 @@ export function showRoom({ main, client, catalogue }, where) {
     try {
       return await client.join(game, { roomId, spectate: where.watch });
     } catch (/** @type {any} */ error) {
-      // Whoever has a seat in a match does not watch it.
+      // A player who has a seat in a match cannot watch it.
       if (!where.watch || error.code !== "already_in_match") throw error;
       return client.join(game, { roomId });
     }
@@ -109,7 +109,7 @@ export function showRoom({ main, client, catalogue }, where) {
       facts,
       say,
       /** @param {any} action */
-      act: (action) => room.act(action).catch((error) => told(error)),
+      act: (action) => room.act(action).catch((error) => showError(error)),
       /** @param {number | null} seat */
       nameOf: (seat) => (seat === room.seat ? "You" : nameOf(room, seat)),
       /** @param {string} words */
@@ -119,12 +119,12 @@ export function showRoom({ main, client, catalogue }, where) {
       },
     };
     /** @param {any} error */
-    function told(error) {
+    function showError(error) {
       if (error.code !== "closed") toast(inWords(error));
     }
     /** @type {any} */
     let board = null;
-    // Whoever writes a game wants to see all of its state.
+    // With `vinom dev`, show the author the whole view rather than a board.
     const isDrawn = isKnown(room.game) && catalogue.dev?.game !== room.game;
     const made = await loadBoard(isDrawn ? room.game : "");
     if (isOver) return;
@@ -157,12 +157,12 @@ export function showRoom({ main, client, catalogue }, where) {
     );
 
     function inviteButton() {
-      // The seats of a match are given: more can only watch.
+      // Nobody can join a match: others can only watch.
       const address = addressOf(room.roomId, room.game, room.isMatch);
       const link = () => new URL(address, location.href).href;
       return button(room.isMatch ? "Copy link" : "Invite", async () => {
         await copy(link());
-      }, { data: { key: "invite" }, title: room.isMatch ? "Copy a link for those who want to watch" : "Copy a link to this room" });
+      }, { data: { key: "invite" }, title: room.isMatch ? "Copy a link for spectators" : "Copy a link to this room" });
     }
 
     async function leave() {
@@ -195,8 +195,8 @@ export function showRoom({ main, client, catalogue }, where) {
         return h(
           "div.gathering",
           null,
-          h("h2", null, "Waiting for the others to come."),
-          h("p.muted", null, "The match begins when everybody is there, or after some seconds."),
+          h("h2", null, "Waiting for the other players."),
+          h("p.muted", null, "The match begins when everyone is here, or after a few seconds."),
         );
       }
       const [fewest, most] = facts.seats ?? [2, 2];
@@ -206,12 +206,12 @@ export function showRoom({ main, client, catalogue }, where) {
       field.addEventListener("focus", () => field.select());
       const words = missing
         ? `Waiting for ${plural(missing, "more player")}.`
-        : "Beginning in a moment.";
+        : "The game begins in a moment.";
       return h(
         "div.gathering",
         null,
         h("h2", null, words),
-        h("p.muted", null, "Send this link to whom you want to play with. It leads to this room."),
+        h("p.muted", null, "To play with friends, send them this link to the room."),
         h("div.row.invite", null, field, button("Copy link", () => copy(link), { data: { key: "copy" } })),
         h(
           "div.row",
@@ -219,11 +219,11 @@ export function showRoom({ main, client, catalogue }, where) {
           room.isHost &&
             facts.has_bot &&
             room.players.length < most &&
-            button("Add a bot", () => room.addBot().catch(told), { data: { key: "bot" } }),
+            button("Add a bot", () => room.addBot().catch(showError), { data: { key: "bot" } }),
           room.isHost &&
             !missing &&
             room.players.length < most &&
-            button("Begin now", () => room.start().catch(told), {
+            button("Begin now", () => room.start().catch(showError), {
               class: "primary",
               data: { key: "start" },
             }),
@@ -232,7 +232,7 @@ export function showRoom({ main, client, catalogue }, where) {
     }
 
     function showBanner() {
-      // Boards tell of their own ends.
+      // Boards with `ends` announce the result themselves.
       if (board?.ends || room.state !== "over" || !room.outcome) {
         swap(banner);
         return;
@@ -249,7 +249,7 @@ export function showRoom({ main, client, catalogue }, where) {
         banner,
         h("p", null, h("strong", null, words)),
         room.isHost &&
-          button("Play again", () => room.rematch().catch(told), {
+          button("Play again", () => room.rematch().catch(showError), {
             class: "primary",
             data: { key: "again" },
           }),
@@ -270,8 +270,8 @@ export function showRoom({ main, client, catalogue }, where) {
           free > 0 &&
           room.isHost &&
           facts.has_bot &&
-          button("Add a bot", () => room.addBot().catch(told), { data: { key: "bot" } }),
-        room.seat === null && h("p.small.muted", null, "You watch."),
+          button("Add a bot", () => room.addBot().catch(showError), { data: { key: "bot" } }),
+        room.seat === null && h("p.small.muted", null, "You are watching."),
       );
     }
 
@@ -292,7 +292,7 @@ export function showRoom({ main, client, catalogue }, where) {
         extra !== undefined && h("span.extra", null, extra),
         room.isHost &&
           one.seat !== room.seat &&
-          button("×", () => room.kick(one.seat).catch(told), {
+          button("×", () => room.kick(one.seat).catch(showError), {
             class: "quiet tiny",
             "aria-label": `Remove ${one.name}`,
             title: "Remove",
@@ -306,7 +306,7 @@ export function showRoom({ main, client, catalogue }, where) {
       showPlayers();
     }
 
-    /** With `vinom dev` rooms are lost and opened anew: who plays bots only keeps them. */
+    /** With `vinom dev` each save closes all rooms: add the same number of bots to the next one. */
     function rememberBots() {
       if (!catalogue.dev) return;
       const others = room.players.filter((one) => one.seat !== room.seat);
@@ -319,15 +319,15 @@ export function showRoom({ main, client, catalogue }, where) {
       room.on("change", rememberBots),
       room.on("state", () => {
         showTable();
-        // Twenty times a second is too often for a list.
+        // A list need not change twenty times per second.
         if (!facts.tick_hz) showPlayers();
       }),
       room.on("event", (event) => board?.event?.(event)),
-      room.on("closed", tellEnd),
+      room.on("closed", showEnd),
       () => board?.stop?.(),
     );
     /** @param {string} reason */
-    function tellEnd(reason) {
+    function showEnd(reason) {
       board?.stop?.();
       end();
       if (reason === "left") return;
@@ -336,8 +336,8 @@ export function showRoom({ main, client, catalogue }, where) {
         return;
       }
       if (room.isMatch && reason === "void" && room.seat !== null) {
-        // Who came is in front of the queue again: the lobby shows it.
-        toast("Too few players came. You wait for another match.");
+        // Players who came are at the front of the queue again: the lobby shows it.
+        toast("Too few players came. You are waiting for another match.");
         location.hash = "";
         return;
       }
@@ -349,8 +349,8 @@ export function showRoom({ main, client, catalogue }, where) {
       else notice("This room is closed", why + won, h("a.button.primary", fresh, "New room"));
     }
     if (room.closed !== null) {
-      // While its board was loaded, and nobody listened.
-      tellEnd(room.closed);
+      // It closed while its board was loading, before we listened.
+      showEnd(room.closed);
       return;
     }
     if (facts.tick_hz) {
@@ -362,18 +362,18 @@ export function showRoom({ main, client, catalogue }, where) {
     update();
     const [whose, count] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
     sessionStorage.removeItem("vinom.add_bots");
-    // A page that is loaded again finds those of before.
+    // After a reload the bots are still there.
     const isNew = room.players.every((one) => one.state !== "bot");
-    if (whose === room.roomId && Number(count) && isNew) withBots(room, Number(count)).catch(told);
+    if (whose === room.roomId && Number(count) && isNew) withBots(room, Number(count)).catch(showError);
   }
 
   /** @param {import("./vinom.js").Room} room @param {number} count */
   async function withBots(room, count) {
     for (let added = 0; added < count; added += 1) await room.addBot();
-    // A table with more seats would wait for others first.
+    // A room with free seats would wait for more players first.
     if (room.state === "gathering") {
       await room.start().catch((error) => {
-        // It began by itself meanwhile.
+        // It has already begun by itself.
         if (error.code !== "not_now") throw error;
       });
     }
@@ -387,10 +387,10 @@ export function showRoom({ main, client, catalogue }, where) {
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    toast("The link is copied.", "good");
+    toast("Link copied.", "good");
   } catch {
-    // Pages that did not come over TLS may not.
-    toast("Copy the address of this page: it is the invitation.", "good");
+    // Browsers allow this over TLS only.
+    toast("Copy the address of this page: it is the link to this room.", "good");
   }
 }
 

@@ -5,8 +5,8 @@
  * Make an element.
  *
  * @param {string} name tag, with `.class` after it if wanted
- * @param {Record<string, any> | null} [props] `on…` listens, `data` is a dataset, what
- *   is true is an empty attribute, and what is false, null or undefined is none
+ * @param {Record<string, any> | null} [props] `on…` adds a listener, `data` sets the
+ *   dataset; true makes an empty attribute, and false, null or undefined makes none
  * @param {...any} children
  * @returns {any}
  */
@@ -30,9 +30,9 @@ export function h(name, props, ...children) {
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Make a drawing of simple shapes: `[tag, attributes]` each.
+ * Draw simple shapes as SVG: `[tag, attributes]` each.
  *
- * @param {string} box its viewBox
+ * @param {string} box the viewBox
  * @param {[string, Record<string, any>][]} shapes
  * @param {string} [classes]
  */
@@ -52,8 +52,8 @@ export function svg(box, shapes, classes = "") {
 }
 
 /**
- * Give an element other children; the one that had the focus, known by `data-key`, has
- * it again.
+ * Replace the children of an element. If one of them had the focus, its successor with
+ * the same `data-key` gets it.
  *
  * @param {HTMLElement} parent
  * @param {...any} children
@@ -66,6 +66,8 @@ export function swap(parent, ...children) {
 }
 
 /**
+ * Move the focus to the descendant with this `data-key`, if there is one.
+ *
  * @param {HTMLElement} parent
  * @param {string} key
  */
@@ -78,7 +80,7 @@ export function focusOn(parent, key) {
 /**
  * @param {any} label
  * @param {() => any} press
- * @param {Record<string, any>} [props] `class` decides how it looks
+ * @param {Record<string, any>} [props] further attributes; `class` selects the style
  */
 export function button(label, press, props = {}) {
   return h("button", { type: "button", onclick: press, ...props }, label);
@@ -99,7 +101,7 @@ export function toast(words, mood = "bad") {
 }
 
 /**
- * Tell those who listen rather than look.
+ * Announce something to screen readers.
  *
  * @param {string} words
  */
@@ -110,7 +112,7 @@ export function say(words) {
 
 export const isCalm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** One colour a seat; never the only sign: a name or a number is always beside it. */
+/** One colour per seat. Always shown with a name or a number, never alone. */
 export const COLOURS = [
   "#d1495b",
   "#2f6fde",
@@ -140,34 +142,34 @@ export function dot(seat) {
 
 /** @type {Record<string, string>} */
 const WORDS = {
-  offline: "There is no connection right now. Try again in a moment.",
-  connection_lost: "The connection was lost on the way. Look whether it was done.",
-  timeout: "The node takes too long to answer.",
+  offline: "You’re not connected. Try again in a moment.",
+  connection_lost: "Connection lost. Check whether your move went through.",
+  timeout: "The server took too long to answer.",
   closed: "This room is closed.",
-  busy: "There is too much to do for newcomers right now. Try again in a moment.",
-  already_in_match: "You are in a match already. Return to it, or leave it first.",
-  already_queued: "You wait for a match already.",
-  not_queued: "You do not wait for a match any more.",
-  unavailable: "The node cannot do this right now. Try again in a moment.",
-  room_full: "Every seat of this room is taken.",
-  room_started: "They have already begun, and this game takes no newcomers.",
-  no_such_room: "There is no such room; perhaps it has closed.",
+  busy: "The server is too busy to let you in. Try again in a moment.",
+  already_in_match: "You are already in a match. Return to it, or leave it first.",
+  already_queued: "You are already waiting for a match.",
+  not_queued: "You are no longer waiting for a match.",
+  unavailable: "The server can’t do this right now. Try again in a moment.",
+  room_full: "Every seat in this room is taken.",
+  room_started: "The game has already begun, and nobody can join it now.",
+  no_such_room: "This room doesn’t exist. It may have closed.",
   kicked: "You were removed from this room.",
-  not_now: "That cannot be done right now.",
-  not_host: "Only the host of the room may do that.",
-  not_seated: "You watch; only players can do that.",
+  not_now: "That can’t be done right now.",
+  not_host: "Only the room’s host can do that.",
+  not_seated: "You are watching. Only players can do that.",
   too_many_rooms: "There are too many rooms right now.",
-  rate_limited: "That was too fast. Wait a moment.",
-  draining: "This node is about to stop, and opens no new rooms.",
+  rate_limited: "Too many requests. Wait a moment.",
+  draining: "The server is about to stop, and opens no new rooms.",
   no_bot: "This game has no bot.",
-  unknown_game: "This node does not have that game.",
-  unauthorized: "This node wants to know who you are before you play.",
-  name_refused: "This name cannot be used. Choose another one.",
-  internal: "Something went wrong on the node. It is noted there.",
+  unknown_game: "This server doesn’t have that game.",
+  unauthorized: "This server requires you to log in.",
+  name_refused: "You can’t use this name. Choose another one.",
+  internal: "Something went wrong on the server. Its log has the details.",
 };
 
 /**
- * Say in plain words what went wrong.
+ * Describe an error in plain words.
  *
  * @param {any} error
  */
@@ -182,7 +184,7 @@ export function inWords(error) {
   return sentence(words);
 }
 
-/** @param {string} words */
+/** Begin with a capital letter, and end with a full stop. @param {string} words */
 export function sentence(words) {
   const text = words.charAt(0).toUpperCase() + words.slice(1);
   return /[.!?…]$/.test(text) ? text : `${text}.`;
@@ -197,7 +199,7 @@ export const plural = (count, one, many = `${one}s`) =>
   `${count} ${count === 1 ? one : many}`;
 
 /**
- * A name for who has not given one yet.
+ * A random name for a player who has not chosen one yet.
  *
  * @returns {string}
  */
@@ -210,7 +212,7 @@ export function someName() {
 }
 
 /**
- * Where a room is on this page.
+ * The address of a room on this page.
  *
  * @param {string} room
  * @param {string} game
@@ -220,7 +222,7 @@ export function addressOf(room, game, watch = false) {
   return `#${new URLSearchParams({ room, game, ...(watch ? { watch: "1" } : {}) })}`;
 }
 
-/** A room's name that is easily said aloud and not guessed. */
+/** A random room id: easy to read out, hard to guess. */
 export function someRoom() {
   const letters = "abcdefghjkmnpqrstuvwxyz23456789";
   const drawn = crypto.getRandomValues(new Uint8Array(10));
@@ -228,7 +230,7 @@ export function someRoom() {
 }
 
 /**
- * A bar that runs out when a turn does.
+ * A bar that shrinks until a turn ends.
  *
  * @returns {{element: any, show: (room: any, due: number | null, whole: number) => void, stop: () => void}}
  */
@@ -246,15 +248,15 @@ export function countdown() {
       stop();
       element.classList.toggle("idle", due === null);
       if (due === null) return;
-      const tell = () => {
+      const tick = () => {
         const passed = (performance.now() - room.receivedAt) / 1000;
         const left = Math.max(0, due - room.time - passed);
         bar.style.transform = `scaleX(${Math.min(1, left / whole)})`;
         element.classList.toggle("soon", left < 6);
         text.textContent = `${Math.ceil(left)} s`;
       };
-      tell();
-      timer = setInterval(tell, 250);
+      tick();
+      timer = setInterval(tick, 250);
     },
   };
 }

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Play in rooms of a Vinom node, from a browser or from Node.
+ * Play in the rooms and matches of a Vinom server, from a browser or from Node.js.
  *
  *     import { connect } from "./vinom.js";
  *     const client = await connect({ name: "ann" });
@@ -8,40 +8,41 @@
  *     room.on("state", () => console.log(room.view));
  *     await room.act({ type: "place", row: 0, col: 0 });
  *
- * One module, nothing to build, nothing else to load. The manual has a page about it:
- * docs/howto/javascript-client.rst; what goes over the wire: docs/protocol/rooms.rst.
+ * One module, nothing to build, nothing else to load. Manual:
+ * docs/howto/javascript-client.rst; protocol: docs/protocol/rooms.rst.
  */
 
-/** The protocol spoken here. */
+/** The version of the protocol. */
 export const PROTOCOL = 1;
 
-/** Back-off between attempts to connect, milliseconds. */
+/** Pauses between attempts to connect, milliseconds: the first, and the longest. */
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15_000;
-/** A connection that lasted so long was a good one: the back-off begins anew. */
+/** A connection that lasted this long, milliseconds, resets the pauses. */
 const STABLE = 5_000;
-/** Silence after which we ask whether anybody is there, and how long we wait for it. */
+/** Silence after which the client sends a ping, and how long it waits for the answer, milliseconds. */
 const QUIET = 20_000;
 const PATIENCE = 6_000;
-/** The same when the machine says that something happened to its network. */
+/** How long it waits after the browser reported a change of the network, milliseconds. */
 const SHORT_PATIENCE = 2_500;
-/** How long a request may take, the wait for a connection included. */
+/** How long a request may take, including the wait for a connection, milliseconds. */
 const REQUEST_SECONDS = 15_000;
-/** States smaller than this are not worth patches, nor telling that we have them. */
+/** Views shorter than this, characters of JSON, are not acknowledged: patches would save nothing. */
 const WORTH_PATCHING = 400;
+/** Least time between two acknowledgements, milliseconds. */
 const ACK_PAUSE = 500;
-/** Events kept for one who has not begun to listen. */
+/** Events kept until the first listener is added. */
 const MOST_WAITING = 256;
 
 /**
- * @typedef {any} Json What JSON can say; a game's views and actions.
+ * @typedef {any} Json Any JSON value, such as a game's views and actions.
  *
  * @typedef {"connecting" | "online" | "waiting" | "replaced" | "refused" | "closed"} Status
- * How a client stands. "waiting": the connection was lost, and is tried again by itself.
- * "replaced": the same player came on a newer connection. "refused": the node does not
- * let us in. Only the last three are final.
+ * The status of a client. "waiting": the connection was lost, and the client will retry.
+ * "replaced": the same player connected again elsewhere. "refused": the server does not
+ * let the client in. The last three are final.
  *
- * @typedef {object} Member Who has a seat.
+ * @typedef {object} Member A player or bot that has a seat.
  * @property {number} seat
  * @property {string} name
  * @property {string} player_id empty for a bot
@@ -57,18 +58,18 @@ const MOST_WAITING = 256;
  * @property {number} spectators
  * @property {boolean} open
  *
- * @typedef {object} Queued How we stand in the queue.
+ * @typedef {object} Queued The state of the client in the queue.
  * @property {string} game
- * @property {"waiting" | "matched"} state "matched": a game server is being made ready
+ * @property {"waiting" | "matched"} state "matched": a game server is being prepared
  * @property {number | null} position 1 is the front
  *
- * @typedef {object} FoundMatch A match with a seat of ours.
+ * @typedef {object} FoundMatch A match in which the client has a seat.
  * @property {string} match_id
  * @property {string} game
  *
  * @typedef {object} GameEvent Something that happened once in a game.
- * @property {number} number
- * @property {number} version
+ * @property {number} number rises, with gaps
+ * @property {number} version of the state that it belongs to
  * @property {string} kind
  * @property {Json} data
  *
@@ -77,34 +78,34 @@ const MOST_WAITING = 256;
  * @property {number[][]} places seats that share first place, then second, and so on
  * @property {number[]} scores
  *
- * @typedef {object} Store Where the player's key is kept, such as `sessionStorage`.
+ * @typedef {object} Store A store for the player's key, such as `sessionStorage`.
  * @property {(key: string) => string | null} getItem
  * @property {(key: string, value: string) => void} setItem
  * @property {(key: string) => void} removeItem
  *
  * @typedef {object} Options
- * @property {string} [url] of the node's `/ws`; in a browser that of the page's own host
- * @property {string} [name] of a guest
- * @property {Record<string, string>} [credentials] what the node's login wants
- * @property {string} [playerKey] of an earlier client: be that player again
- * @property {Store} [storage] keep the player's key here, and use the one that is here
- * @property {new (url: string) => WebSocket} [WebSocket] where there is none
- * @property {() => number} [random] jitter of the pauses before it tries again; from 0 to 1
+ * @property {string} [url] the server's `/ws`; in a page, the default is its own host's
+ * @property {string} [name] a guest's name
+ * @property {Record<string, string>} [credentials] what the server's login requires
+ * @property {string} [playerKey] the key of an earlier client, to be that player again
+ * @property {Store} [storage] where to keep the key, and to look for an earlier one
+ * @property {new (url: string) => WebSocket} [WebSocket] a class to use, if there is no global one
+ * @property {() => number} [random] returns the jitter of the pauses between attempts, from 0 to 1
  *
  * @typedef {object} JoinOptions
- * @property {string} [roomId] which one; else any that is open, or a new one
- * @property {Json} [options] the game's
- * @property {Json} [loadout] what you bring
- * @property {boolean} [spectate] only watch
+ * @property {string} [roomId] which room; without it any open one, or a new one
+ * @property {Json} [options] the game's options
+ * @property {Json} [loadout] what you bring, if the game accepts anything
+ * @property {boolean} [spectate] watch, without a seat
  */
 
-/** Why something was not done. `code` is one of the protocol's, or one of ours:
+/** Why a request failed. `code` is one of the protocol's, or one of this module's:
  * "offline", "connection_lost", "timeout", "closed", "cancelled". */
 export class VinomError extends Error {
   /**
    * @param {string} code
-   * @param {string} message
-   * @param {Record<string, Json>} [details]
+   * @param {string} message for people; may change
+   * @param {Record<string, Json>} [details] facts, by name
    */
   constructor(code, message, details = {}) {
     super(message || code);
@@ -115,7 +116,7 @@ export class VinomError extends Error {
 }
 
 /**
- * Apply a JSON merge patch (RFC 7396); the target stays as it was.
+ * Apply a JSON merge patch (RFC 7396); the target is not changed.
  *
  * @param {Json} target
  * @param {Json} patch
@@ -137,20 +138,20 @@ const isObject = (value) =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * Tell those who listen.
+ * Calls listeners by the name of an event.
  *
- * @template {Record<string, any>} Events name to what is told
+ * @template {Record<string, any>} Events the value that listeners get, by name
  */
 class Emitter {
-  /** @type {Map<keyof Events, Set<(told: any) => void>>} */
+  /** @type {Map<keyof Events, Set<(value: any) => void>>} */
   #listeners = new Map();
 
   /**
-   * Listen; what is returned ends that.
+   * Add a listener; the function returned removes it.
    *
    * @template {keyof Events} Name
    * @param {Name} name
-   * @param {(told: Events[Name]) => void} listener
+   * @param {(value: Events[Name]) => void} listener
    * @returns {() => void}
    */
   on(name, listener) {
@@ -163,15 +164,15 @@ class Emitter {
   /**
    * @template {keyof Events} Name
    * @param {Name} name
-   * @param {Events[Name]} told
+   * @param {Events[Name]} value
    * @protected
    */
-  emit(name, told) {
+  emit(name, value) {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
       try {
-        listener(told);
+        listener(value);
       } catch (error) {
-        // One listener's mistake is not to cost the others anything.
+        // An error in one listener must not stop the others.
         queueMicrotask(() => {
           throw error;
         });
@@ -180,6 +181,8 @@ class Emitter {
   }
 
   /**
+   * Does the event have a listener?
+   *
    * @param {keyof Events} name
    * @protected
    */
@@ -189,16 +192,16 @@ class Emitter {
 }
 
 /**
- * @typedef {object} Pending A request that waits for its answer.
+ * @typedef {object} Pending A request without an answer yet.
  * @property {(value: any) => void} resolve
  * @property {(error: VinomError) => void} reject
- * @property {(data: any) => any} accept makes of the answer what the asker gets
+ * @property {(data: any) => any} accept turns the answer into the value of the promise
  * @property {ReturnType<typeof setTimeout>} alarm
- * @property {string | null} unsent the message, while there is no connection
+ * @property {string | null} unsent the message, until it is sent
  */
 
 /**
- * @typedef {object} Wish A match that is waited for.
+ * @typedef {object} Wish A call of `queue` that waits for a match.
  * @property {string} game
  * @property {Json} data
  * @property {(room: Room) => void} resolve
@@ -208,16 +211,16 @@ class Emitter {
 /**
  * @typedef {object} ClientEvents
  * @property {Status} status
- * @property {RoomFacts[]} rooms the list that is watched, whenever it changes
- * @property {RoomFacts[]} matches the list of matches that is watched, whenever it changes
- * @property {Queued | null} queue how we stand in the queue, whenever it changes
- * @property {FoundMatch | null} match our match: found, found again, or over
- * @property {VinomError} error what nobody asked for: a warning, or the end
+ * @property {RoomFacts[]} rooms the watched list of rooms, whenever it changes
+ * @property {RoomFacts[]} matches the watched list of matches, whenever it changes
+ * @property {Queued | null} queue the state in the queue, whenever it changes
+ * @property {FoundMatch | null} match your match, when it is found or found again; null when it is over
+ * @property {VinomError} error a failure that answers no request: a warning, or the end of the connection
  * @property {{type: string, data: Json}} push every message that answers no request
  */
 
 /**
- * One player's connection to a node; it comes back by itself.
+ * One player's connection to a server; it reconnects by itself.
  *
  * @extends {Emitter<ClientEvents>}
  */
@@ -226,19 +229,19 @@ export class Client extends Emitter {
   status = "connecting";
   playerId = "";
   name = "";
-  /** The secret that makes us this player again. */
+  /** Secret: a later client with this key is the same player. */
   playerKey = "";
-  /** @type {string[]} Names of the games that the node has. */
+  /** @type {string[]} Names of the games that the server plays. */
   games = [];
-  /** @type {RoomFacts[]} The list, while it is watched. */
+  /** @type {RoomFacts[]} The list of rooms, while it is watched. */
   rooms = [];
-  /** When the next attempt is made, milliseconds since the epoch; 0 if none waits. */
+  /** Time of the next attempt to connect, milliseconds since the epoch; 0 if none is planned. */
   retryAt = 0;
-  /** @type {Queued | null} How we stand in the queue; null: we are not in it. */
+  /** @type {Queued | null} Your state in the queue; null if you are not in it. */
   queued = null;
-  /** @type {FoundMatch | null} The match that we have a seat in. */
+  /** @type {FoundMatch | null} The match in which you have a seat. */
   match = null;
-  /** @type {Map<string, Room>} The rooms we are in. */
+  /** @type {Map<string, Room>} The rooms that you are in, by id. */
   places = new Map();
 
   /** @type {Options} */
@@ -261,9 +264,9 @@ export class Client extends Emitter {
   #watched = null;
   /** @type {{game?: string, state?: string} | null} */
   #watchedMatches = null;
-  /** What `queue` promised. @type {Wish | null} */
+  /** The call of `queue` that waits. @type {Wish | null} */
   #queueing = null;
-  /** When we ask again for a seat. @type {ReturnType<typeof setTimeout> | undefined} */
+  /** Asks for the seat again after "busy". @type {ReturnType<typeof setTimeout> | undefined} */
   #seatAlarm;
   /** @type {Map<string, RoomFacts>} */
   #listed = new Map();
@@ -278,7 +281,11 @@ export class Client extends Emitter {
   /** @type {(error: VinomError) => void} */
   #turnedAway = () => {};
 
-  /** @param {Options} [options] */
+  /**
+   * Start connecting.
+   *
+   * @param {Options} [options]
+   */
   constructor(options = {}) {
     super();
     this.#options = options;
@@ -293,24 +300,24 @@ export class Client extends Emitter {
     this.#open();
   }
 
-  /** Will there never be a connection again? */
+  /** Is the status final? Then there will be no further connection. */
   get isOver() {
     return FINAL.has(this.status);
   }
 
-  /** Fires when the node has said welcome for the first time; fails if it never will. */
+  /** Resolves once the server has accepted the client; fails if the client gives up. */
   get ready() {
     return this.#ready;
   }
 
   /**
-   * Ask the node something; the answer's data. Made while there is no connection, it
-   * waits for one.
+   * Send a request; resolves with the data of the answer. A request made while
+   * disconnected waits for the connection.
    *
    * @template [T=any]
    * @param {string} type
    * @param {Json} [data]
-   * @param {(data: any) => T} [accept]
+   * @param {(data: any) => T} [accept] makes the value of the promise from the data
    * @returns {Promise<T>}
    */
   request(type, data = {}, accept = (found) => found) {
@@ -324,7 +331,7 @@ export class Client extends Emitter {
       const alarm = setTimeout(() => {
         this.#pending.delete(id);
         const code = this.status === "online" ? "timeout" : "offline";
-        reject(new VinomError(code, "the node does not answer"));
+        reject(new VinomError(code, "the server does not answer"));
       }, REQUEST_SECONDS);
       const isSent = isFirst || this.status === "online";
       const unsent = isSent ? null : message;
@@ -334,7 +341,7 @@ export class Client extends Emitter {
   }
 
   /**
-   * Take a seat, or come back to it; makes the room if need be.
+   * Take a seat in a room, or return to yours; opens the room if it does not exist.
    *
    * @param {string} game
    * @param {JoinOptions} [how]
@@ -356,7 +363,7 @@ export class Client extends Emitter {
   }
 
   /**
-   * Have `rooms` list what there is, from now on; `rooms` is told with each change.
+   * Keep `rooms` up to date from now on, and emit "rooms" with each change.
    *
    * @param {{game?: string, state?: string}} [filter]
    */
@@ -365,19 +372,18 @@ export class Client extends Emitter {
     const data = { ...filter, watch: true, limit: 100 };
     await this.request("list_rooms", data, (found) => {
       this.#listed = byId(found.rooms);
-      this.#tellRooms();
+      this.#emitRooms();
     });
   }
 
-  /** Hear no more of the list. */
+  /** Stop watching the list of rooms. */
   async unwatchRooms() {
     this.#watched = null;
     await this.request("list_rooms", { watch: false, limit: 1 });
   }
 
   /**
-   * Have "matches" told, with the list that `matches()` would give, now and with each
-   * change.
+   * Emit "matches" with the list that `matches()` returns, now and with each change.
    *
    * @param {{game?: string, state?: string}} [filter]
    */
@@ -386,20 +392,20 @@ export class Client extends Emitter {
     const data = { ...filter, matches: true, watch: true, limit: 100 };
     await this.request("list_rooms", data, (found) => {
       this.#listedMatches = byId(found.rooms);
-      this.#tellMatches();
+      this.#emitMatches();
     });
   }
 
-  /** Hear no more of matches. */
+  /** Stop watching the list of matches. */
   async unwatchMatches() {
     this.#watchedMatches = null;
     await this.request("list_rooms", { matches: true, watch: false, limit: 1 });
   }
 
   /**
-   * Wait for a match with everybody who queues for the same game and options, whatever
-   * they play with, and take our seat in it. It is a room as any other; who has the
-   * seats was settled before. Fails with "cancelled" if `cancelQueue` was faster.
+   * Wait for a match with players who queue for the same game and options, over
+   * WebSocket or UDP, and take your seat in it. Resolves with the room, once you have your
+   * seat. Fails with "cancelled" if you call `cancelQueue` first.
    *
    * @param {string} game
    * @param {{options?: Json, loadout?: Json}} [how]
@@ -407,7 +413,7 @@ export class Client extends Emitter {
    */
   queue(game, { options, loadout } = {}) {
     if (this.#queueing) {
-      const words = "this client waits for a match already";
+      const words = "this client is already waiting for a match";
       return Promise.reject(new VinomError("already_queued", words));
     }
     /** @type {Record<string, Json>} */
@@ -420,15 +426,15 @@ export class Client extends Emitter {
     });
   }
 
-  /** Leave the queue. Fails if a match was found meanwhile. */
+  /** Leave the queue. Fails if a match has been found in the meantime. */
   async cancelQueue() {
     await this.request("cancel");
-    this.#tellQueue(null);
+    this.#setQueued(null);
     this.#queueOver(new VinomError("cancelled", "you left the queue"));
   }
 
   /**
-   * Matches of the node that may be watched: `join` with their id and `spectate`.
+   * List the matches that you may watch. To watch one, `join` it with its id and `spectate`.
    *
    * @param {{game?: string, state?: string}} [filter]
    * @returns {Promise<RoomFacts[]>}
@@ -438,7 +444,7 @@ export class Client extends Emitter {
     return this.request("list_rooms", data, (found) => found.rooms);
   }
 
-  /** Try to connect now, rather than when the back-off is over. */
+  /** Try to connect now; while connected, check that the connection works. */
   retryNow() {
     if (this.status === "waiting") {
       clearTimeout(this.#retry);
@@ -448,14 +454,14 @@ export class Client extends Emitter {
     }
   }
 
-  /** Leave for good. Seats are kept for a while: who comes back by its key has them. */
+  /** Disconnect for good. Seats are kept for a while: a client with the same key has them. */
   close() {
     this.#finish("closed", new VinomError("closed", "this client is closed"));
   }
 
   // For rooms only.
 
-  /** The next number of an action: rises over all rooms, so that answers are unmistakable. */
+  /** The next number of an action. It rises over all rooms, so that each answer has one action. */
   _nextAction() {
     return ++this.#acted;
   }
@@ -466,8 +472,8 @@ export class Client extends Emitter {
   }
 
   /**
-   * How long to wait before what was refused is asked again, milliseconds: not everybody
-   * who was turned away is to come in one moment.
+   * How long to wait before repeating a refused request, milliseconds. Random, so that
+   * clients refused together do not return together.
    *
    * @param {VinomError} error
    */
@@ -493,7 +499,7 @@ export class Client extends Emitter {
   #url() {
     if (this.#options.url) return this.#options.url;
     if (typeof location === "undefined") {
-      throw new TypeError("url is needed outside a browser");
+      throw new TypeError("url is required outside of a browser");
     }
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     return `${scheme}//${location.host}/ws`;
@@ -501,12 +507,12 @@ export class Client extends Emitter {
 
   #open() {
     const Socket = this.#options.WebSocket ?? globalThis.WebSocket;
-    if (!Socket) throw new TypeError("this machine has no WebSocket: give one");
+    if (!Socket) throw new TypeError("there is no global WebSocket: pass the option WebSocket");
     this.retryAt = 0;
     this.#setStatus("connecting");
     const socket = new Socket(this.#url());
     this.#socket = socket;
-    // A connection that never opens nor fails: a network that drops everything.
+    // In a network that drops everything, a connection neither opens nor fails.
     const tooLong = setTimeout(() => this.#lost(socket), PATIENCE * 2);
     socket.onopen = () => this.#hello();
     socket.onmessage = (event) => {
@@ -543,7 +549,7 @@ export class Client extends Emitter {
       this.#online(isSame);
     }).catch((error) => {
       if (error.code === "unknown_player_key" && (name || credentials)) {
-        // The node began anew, or forgot us.
+        // The server restarted, or forgot this player.
         this.playerKey = "";
         storage?.removeItem("vinom.player_key");
         if (this.status === "connecting") this.#hello();
@@ -558,7 +564,7 @@ export class Client extends Emitter {
     });
   }
 
-  /** @param {boolean} isSame do they know us as who we were? */
+  /** @param {boolean} isSame did the server recognize us as the same player? */
   #online(isSame) {
     this.#onlineSince = this.#lastHeard = Date.now();
     this.#setStatus("online");
@@ -575,13 +581,13 @@ export class Client extends Emitter {
     }
     if (this.#watched) this.watchRooms(this.#watched).catch(() => {});
     if (this.#watchedMatches) this.watchMatches(this.#watchedMatches).catch(() => {});
-    // It may have kept our place. If not, or if a match was over meanwhile, we wait anew.
+    // The server may have kept our place. If not, or if the match is over, queue again.
     if (!isSame) this.match = null;
     if (this.#queueing) this.#askForMatch(true);
     else this.queued = null;
   }
 
-  /** Is the other side still there? A dead network may not say so by itself. */
+  /** Check that the connection works: a network can die silently. */
   #look() {
     const now = Date.now();
     if (this.#probeEnds && now >= this.#probeEnds) this.#drop();
@@ -599,7 +605,7 @@ export class Client extends Emitter {
     this.request("ping").catch(() => {});
   }
 
-  /** Give a connection up that may not know yet that it is dead. */
+  /** Give up a connection that may be dead without having closed. */
   #drop() {
     const socket = this.#socket;
     if (socket === null) return;
@@ -612,7 +618,7 @@ export class Client extends Emitter {
     if (socket !== this.#socket) return;
     this.#socket = null;
     clearInterval(this.#watchdog);
-    // With the next connection our match is found again, or another one is.
+    // With the next connection the server sends this match again, or another one.
     clearTimeout(this.#seatAlarm);
     this.#probeEnds = 0;
     if (this.isOver) return;
@@ -623,11 +629,11 @@ export class Client extends Emitter {
       if (waiting.unsent !== null) continue;
       this.#pending.delete(id);
       clearTimeout(waiting.alarm);
-      const words = "the connection was lost; it may have been done, or not";
+      const words = "the connection was lost; the outcome of the request is unknown";
       waiting.reject(new VinomError("connection_lost", words));
     }
-    // Somewhere between nothing and twice as long as the last time: a thousand clients
-    // of a node that began anew are not to come in one moment.
+    // Random, up to twice the last limit: the clients of a server that restarts must not
+    // all return at once.
     const most = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#attempts);
     const random = this.#options.random ?? Math.random;
     const pause = 50 + most * random();
@@ -697,7 +703,7 @@ export class Client extends Emitter {
       const { code, message: words, details } = message.error;
       this.#failed(new VinomError(code, words, details), id, waiting);
     } else if (waiting) {
-      // At once, and not when the promise's turn comes: what follows may need it.
+      // Now rather than in a later microtask: the next message may depend on it.
       try {
         waiting.resolve(waiting.accept(data));
       } catch (error) {
@@ -705,15 +711,15 @@ export class Client extends Emitter {
       }
     } else if (type === "room_list_update") {
       renew(this.#listed, data);
-      if (this.#watched) this.#tellRooms();
+      if (this.#watched) this.#emitRooms();
     } else if (type === "match_list_update") {
       renew(this.#listedMatches, data);
-      if (this.#watchedMatches) this.#tellMatches();
+      if (this.#watchedMatches) this.#emitMatches();
     } else {
-      if (type === "queue_status") this.#tellQueue(data.state === "idle" ? null : data);
+      if (type === "queue_status") this.#setQueued(data.state === "idle" ? null : data);
       else if (type === "match_found") this.#found(data);
       else if (type === "match_ended") this._matchOver(data.match_id);
-      this.places.get(data?.room_id)?._told(type, data);
+      this.places.get(data?.room_id)?._pushed(type, data);
       this.emit("push", { type, data });
     }
   }
@@ -744,22 +750,22 @@ export class Client extends Emitter {
 
   // The queue.
 
-  /** @param {boolean} isAgain is the node's answer that we wait already a good one? */
+  /** @param {boolean} isAgain does the server's "already_queued" count as success? */
   #askForMatch(isAgain) {
     const asked = this.#queueing;
     if (!asked) return;
-    this.request("queue", asked.data, (told) => this.#tellQueue(told)).catch((error) => {
+    this.request("queue", asked.data, (queued) => this.#setQueued(queued)).catch((error) => {
       if (asked !== this.#queueing || error.code === "connection_lost") return;
       const { code } = error;
       if (code === "already_queued" && (isAgain || this.queued?.game === asked.game)) return;
-      // We were told where.
+      // "match_found" has said which.
       if (code === "already_in_match" && isAgain) return;
       this.#queueOver(error);
     });
   }
 
   /** @param {Queued | null} queued */
-  #tellQueue(queued) {
+  #setQueued(queued) {
     this.queued = queued;
     this.emit("queue", queued);
   }
@@ -776,7 +782,7 @@ export class Client extends Emitter {
     const asked = this.#queueing;
     clearTimeout(this.#seatAlarm);
     this.match = { match_id, game };
-    this.#tellQueue(null);
+    this.#setQueued(null);
     this.emit("match", this.match);
     if (asked?.game === game) this.#takeSeat(match_id, asked);
   }
@@ -786,7 +792,7 @@ export class Client extends Emitter {
    * @param {Wish} asked
    */
   #takeSeat(matchId, asked) {
-    // A listener may have changed its mind.
+    // A listener may have left the queue.
     if (asked !== this.#queueing) return;
     this.join(asked.game, { roomId: matchId }).then(
       (room) => {
@@ -794,9 +800,9 @@ export class Client extends Emitter {
         asked.resolve(room);
       },
       (error) => {
-        // With the next connection it is found again, or another one is.
+        // With the next connection the server sends this match again, or another one.
         if (error.code === "connection_lost" || asked !== this.#queueing) return;
-        // Nobody played it: we wait for another one, or have found it already.
+        // The match was void: we are waiting for another one, or have already found it.
         if (this.queued || (this.match && this.match.match_id !== matchId)) return;
         if (error.code === "busy") {
           const pause = this._pauseAfter(error);
@@ -808,12 +814,12 @@ export class Client extends Emitter {
     );
   }
 
-  #tellRooms() {
+  #emitRooms() {
     this.rooms = [...this.#listed.values()];
     this.emit("rooms", this.rooms);
   }
 
-  #tellMatches() {
+  #emitMatches() {
     this.emit("matches", [...this.#listedMatches.values()]);
   }
 }
@@ -829,7 +835,7 @@ function renew(listed, { changed, gone }) {
   for (const id of gone) listed.delete(id);
 }
 
-/** Statuses that nothing follows, and refusals of a hello that trying again will not change. */
+/** Final statuses, and the refusals of a hello after which retrying is useless. */
 const FINAL = new Set(["replaced", "refused", "closed"]);
 const REFUSALS = new Set([
   "unauthorized",
@@ -841,26 +847,26 @@ const REFUSALS = new Set([
 
 /**
  * @typedef {object} RoomEvents
- * @property {Room} state a newer view; some are skipped for one who reads slowly
- * @property {GameEvent} event something happened once: exactly once, in order
- * @property {Room} change players, host or state of the room
- * @property {Room} back the connection was lost, and we are in the room again
+ * @property {Room} state a newer view; slow clients may skip some
+ * @property {GameEvent} event something that happened; exactly once, in order
+ * @property {Room} change players, host or state have changed
+ * @property {Room} back the connection was lost, and you are in the room again
  * @property {Room} start play begins, for the first time or again
  * @property {Outcome} round a round has ended
- * @property {{id: number, error: VinomError}} refused an action changed nothing
- * @property {string} closed the room is no more, or no more for us: why
+ * @property {{id: number, error: VinomError}} refused an action was refused, and changed nothing
+ * @property {string} closed the room is gone, or closed to you; the reason
  */
 
 /**
- * A place in a room; it outlives connections.
+ * A seat in a room, or a spectator's place; it survives lost connections.
  *
  * @extends {Emitter<RoomEvents>}
  */
 export class Room extends Emitter {
   game = "";
-  /** @type {number | null} Our seat; null: we watch. */
+  /** @type {number | null} Your seat; null if you watch. */
   seat = null;
-  /** @type {number | null} Whose seat may start, kick and so on. */
+  /** @type {number | null} The seat of the host, who may start, kick and so on. */
   host = null;
   /** @type {Member[]} */
   players = [];
@@ -870,34 +876,34 @@ export class Room extends Emitter {
   options = {};
   /** @type {Json} The part of the view that never changes. */
   setup = null;
-  /** @type {Json} What the game shows us; null before play begins. */
+  /** @type {Json} What the game shows you; null before play begins. */
   view = null;
   version = 0;
   /** Match time of the view, seconds. */
   time = 0;
-  /** When the view came, milliseconds of `performance.now()`. */
+  /** When the view arrived, milliseconds of `performance.now()`. */
   receivedAt = 0;
-  /** States that we were not sent, in all. */
+  /** How many states the server has skipped in all, because this client was slow. */
   skipped = 0;
   /** @type {Outcome | null} Of the latest round. */
   outcome = null;
-  /** @type {string | null} Why it is over for us. */
+  /** @type {string | null} Why the room is over for you; null while it is not. */
   closed = null;
 
   #client;
   #resume = "";
   /** @type {Map<number, {action: Json, resolve: () => void, reject: (error: VinomError) => void}>} */
   #actions = new Map();
-  /** @type {Map<number, Json>} Views that we said we have, by version: bases of patches. */
+  /** @type {Map<number, Json>} Acknowledged views by version: the bases of patches. */
   #bases = new Map();
   #ackAt = 0;
-  // What is not above #heard has been heard. Announcements overtake events that wait for
-  // their state; what came since the last state is therefore kept one by one.
+  // Numbers up to #heard have been received. Announcements overtake events, which wait for
+  // their state; numbers received since the last state are therefore kept one by one.
   #heard = 0;
   /** @type {Set<number>} */
   #since = new Set();
   #latest = 0;
-  /** What our place's description knew of. */
+  /** The number up to which the answer to `join` or "reconnect" described the room. */
   #known = 0;
   /** @type {GameEvent[]} */
   #waiting = [];
@@ -912,22 +918,22 @@ export class Room extends Emitter {
     this.roomId = roomId;
   }
 
-  /** Is it a match, played in a game server? It has no host, and its seats are given. */
+  /** Is it a match, played in a game server? It has no host, and nobody can join it. */
   get isMatch() {
     return /^[a-z2-7]{26}$/.test(this.roomId);
   }
 
-  /** May we start, add bots, remove players, and play again? */
+  /** May you start, add bots, remove players, and play again? */
   get isHost() {
     return this.seat !== null && this.seat === this.host;
   }
 
   /**
-   * Play. Fires when the action has been applied, fails with `VinomError` if not: code
-   * "rejected" is the game's own no, with `details.reason`. It may be sent twice when a
-   * connection is lost, and is applied once.
+   * Play. Resolves when the action has been applied, and fails with `VinomError` if not:
+   * code "rejected" means that the rules forbid it, and `details.reason` says why. If the
+   * connection is lost the action may be sent twice, but is applied once.
    *
-   * @param {Json} action
+   * @param {Json} action the game's own
    * @returns {Promise<void>}
    */
   act(action) {
@@ -939,13 +945,13 @@ export class Room extends Emitter {
     const done = new Promise((resolve, reject) => {
       this.#actions.set(id, { action, resolve, reject });
     });
-    // Who does not wait for it need not look either; there is `refused` as well.
+    // A caller who does not await the promise can listen for "refused" instead.
     done.catch(() => {});
     this.#sendAction(id, action);
     return done;
   }
 
-  /** Give the seat up for good. */
+  /** Give up the seat for good. */
   async leave() {
     try {
       await this.#ask("leave_room");
@@ -954,7 +960,7 @@ export class Room extends Emitter {
     }
   }
 
-  /** Begin with those who are there. Host only. */
+  /** Begin with the players who are here. Host only. */
   start() {
     return this.#ask("start_room");
   }
@@ -965,7 +971,7 @@ export class Room extends Emitter {
   }
 
   /**
-   * Remove whoever has a seat. Host only.
+   * Remove the player or bot in a seat. Host only.
    *
    * @param {number} seat
    */
@@ -973,20 +979,23 @@ export class Room extends Emitter {
     return this.#ask("kick", { seat });
   }
 
-  /** When a round is over, play anew. Host only. */
+  /** Play again, when a round is over. Host only. */
   rematch() {
     return this.#ask("rematch");
   }
 
   /**
+   * Add a listener; the function returned removes it. The first listener of "event" gets
+   * the events that arrived before it.
+   *
    * @template {keyof RoomEvents} Name
    * @param {Name} name
-   * @param {(told: RoomEvents[Name]) => void} listener
+   * @param {(value: RoomEvents[Name]) => void} listener
    * @returns {() => void}
    */
   on(name, listener) {
     const off = super.on(name, listener);
-    // What came together with the answer to `join`, before anybody could listen.
+    // They arrived with the answer to `join`, before a listener could be added.
     if (name === "event") {
       for (const event of this.#waiting.splice(0)) this.emit("event", event);
     }
@@ -1051,7 +1060,7 @@ export class Room extends Emitter {
     if (isBack) this.emit("back", this);
   }
 
-  /** There is a connection again. */
+  /** The client has reconnected. */
   _comeBack() {
     if (this.closed !== null) return;
     const asked = { resume: this.#resume, heard: this.#heard };
@@ -1066,12 +1075,13 @@ export class Room extends Emitter {
       case "connection_lost":
       case "offline":
       case "timeout":
-        return; // Once more with the next connection.
+        return; // The next connection tries again.
       case "rate_limited":
         setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
         return;
       case "bad_resume":
-        // Its answer was lost together with the connection. The node knows us.
+        // The last answer, with its new token, was lost with the connection. The player key
+        // still identifies us.
         this.#joinAgain();
         return;
       case "no_such_room":
@@ -1090,7 +1100,7 @@ export class Room extends Emitter {
     this.#client
       .request("join_room", asked, (facts) => {
         if (facts.version < had) {
-          // Not ours: that one is gone, and we just made a new one of its name.
+          // Our room is gone, and this request has just made a new one with its id.
           this.#client.request("leave_room", { room_id: this.roomId }).catch(() => {});
           this._closed("lost", null);
         } else {
@@ -1108,7 +1118,7 @@ export class Room extends Emitter {
    * @param {string} type
    * @param {any} data
    */
-  _told(type, data) {
+  _pushed(type, data) {
     if (type === "game_state") {
       this.#newState(data);
       return;
@@ -1118,7 +1128,7 @@ export class Room extends Emitter {
       this.#since.add(data.number);
       this.#latest = Math.max(this.#latest, data.number);
     }
-    // Of what we missed, our place's description knows already what became.
+    // Changes up to #known are already part of what `_joined` received.
     const isPast = data.number <= this.#known;
     if ("host" in data && !isPast) this.host = data.host;
     switch (type) {
@@ -1197,7 +1207,7 @@ export class Room extends Emitter {
         one.number > this.#heard && !this.#since.has(one.number),
     );
     for (const one of data.events) this.#latest = Math.max(this.#latest, one.number);
-    // Every state brings all events until its own moment.
+    // A state comes with all events up to its own time.
     this.#heard = this.#latest;
     this.#since.clear();
     this.emit("state", this);
@@ -1208,7 +1218,7 @@ export class Room extends Emitter {
   }
 
   /**
-   * Say which state we have, so that the next ones can be patches to it.
+   * Acknowledge a state, so that the server can send patches to it.
    *
    * @param {any} data
    */
@@ -1218,8 +1228,8 @@ export class Room extends Emitter {
     this.#ackAt = now + ACK_PAUSE;
     if (JSON.stringify(this.view).length < WORTH_PATCHING) return;
     this.#bases.set(data.version, this.view);
-    const said = { seen: data.version, room_id: this.roomId };
-    this.#client._send({ type: "ack", data: said });
+    const held = { seen: data.version, room_id: this.roomId };
+    this.#client._send({ type: "ack", data: held });
   }
 
   /**
@@ -1244,7 +1254,7 @@ export class Room extends Emitter {
     this.closed = reason;
     if (outcome !== null) this.outcome = outcome;
     this.#client.places.delete(this.roomId);
-    // Whoever has our seat now, it is still ours.
+    // A newer connection of this player has the seat: the match goes on.
     if (reason !== "replaced") this.#client._matchOver(this.roomId);
     this._abandon(new VinomError("closed", "this room is closed"));
     this.emit("closed", reason);
@@ -1258,7 +1268,7 @@ export class Room extends Emitter {
 }
 
 /**
- * Connect to a node; fires when it has said welcome, and goes on trying until then.
+ * Connect to a server; resolves once it has accepted the client, retrying until then.
  *
  * @param {Options} [options]
  * @returns {Promise<Client>}

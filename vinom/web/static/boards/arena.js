@@ -1,37 +1,37 @@
 // @ts-check
 /**
- * The arena: twenty states a second. Others are drawn a little late, so that there
- * is nearly always one before and one after the moment that is drawn; one's own
- * player is drawn at once.
+ * The arena: twenty states per second. Other players are drawn a little late, so that
+ * there is nearly always one state before and one after the moment that is drawn; the
+ * player's own figure is drawn at once.
  */
 
 import { button, colourOf, h, isCalm, swap } from "../ui.js";
 import { Own } from "./arena_own.js";
 import { Wish } from "./arena_wish.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
-import { rematchButton, tellTurn } from "./parts.js";
+import { rematchButton, showTurn } from "./parts.js";
 
 /**
- * How late we draw: as late as the latest of the last states was, and a tick and a half more, so that one may be lost; but
- * between these bounds, milliseconds.
+ * The bounds of the drawing delay, milliseconds. Between them it is the largest delay of the last states, plus one and a
+ * half ticks, so that one state can be lost.
  */
 const LEAST_DELAY = 100;
 const MOST_DELAY = 250;
-/** How much faster or slower the picture's clock may run until it is as late as it should be. */
+/** How much faster or slower the drawing's clock may run to reach the right delay. */
 const HASTE = 0.1;
-/** How far we go beyond the latest state, ticks. */
+/** How far to extrapolate beyond the latest state, ticks. */
 const BEYOND = 2;
 const KEPT = 40;
-/** Pixels of a finger's way that mean full speed. */
+/** How far to drag a finger for full speed, pixels. */
 const STICK = 44;
 
 /**
- * States as they came, and everybody's place at any moment between.
+ * The states received, and every player's position at any moment between them.
  */
 export class Timeline {
   /** @type {{tick: number, players: any[]}[]} */
   #states = [];
-  /** When a tick would have come with the best of the latest deliveries. @type {number[]} */
+  /** For each of the latest states, when tick 0 would have arrived with its delay. @type {number[]} */
   #starts = [];
   /** When tick 0 is drawn. */
   #origin = 0;
@@ -47,7 +47,7 @@ export class Timeline {
     const last = this.#states.at(-1);
     if (last && tick <= last.tick) {
       if (tick === last.tick) return;
-      // Another round may count anew.
+      // Another round may count from 0 again.
       this.#states = [];
       this.#starts = [];
     }
@@ -63,13 +63,13 @@ export class Timeline {
     this.#addedAt = now;
   }
 
-  /** Which tick is drawn at a moment, with its part. @param {number} now */
+  /** The tick to draw at a moment, with its fraction. @param {number} now */
   tickAt(now) {
     return (now - this.#origin) / this.step;
   }
 
   /**
-   * Where everybody is shown.
+   * The position of every player to draw.
    *
    * @param {number} now
    * @returns {({x: number, y: number, player: any} | null)[]}
@@ -94,7 +94,7 @@ export class Timeline {
     return after.players.map((player, seat) => {
       const was = before.players[seat];
       if (!player) return null;
-      // Who was put somewhere else did not walk there.
+      // Don't interpolate teleports, such as the start of a round.
       const far = was && Math.hypot(player[0] - was[0], player[1] - was[1]) > 600 * span + 600;
       if (!was || far) return { x: player[0], y: player[1], player };
       return {
@@ -116,7 +116,7 @@ export function mount(context) {
   const left = h("p.muted.clock", { "aria-hidden": "true" });
   const foot = h("div.row.centre");
   const { colours, stop: forgetColours } = makePalette();
-  /** Where we are drawn, for the mouse. */
+  /** Where our figure is drawn; the mouse steers towards the pointer from there. */
   let me = { x: field.width / 2, y: field.height / 2 };
   let camera = { left: 0, top: 0, scale: 1 };
   const wish = new Wish();
@@ -128,26 +128,26 @@ export function mount(context) {
   /** @type {{x: number, y: number, until: number, words: string}[]} */
   const floats = [];
 
-  // What we want.
+  // Input.
 
   /** @param {number} x @param {number} y from -1 to 1 */
   function go(x, y) {
     wish.want(x, y);
-    tellWish();
+    sendWish();
   }
 
-  function tellWish() {
+  function sendWish() {
     if (room.seat === null || room.view.phase !== "playing") return;
     clearTimeout(later);
     const way = wish.take(performance.now());
     if (way) {
       number = (number + 1) % 65536;
-      tell({ type: "move", x: way[0], y: way[1], n: number });
-    } else if (wish.isUntold) later = setTimeout(tellWish, 50);
+      send({ type: "move", x: way[0], y: way[1], n: number });
+    } else if (wish.isUnsent) later = setTimeout(sendWish, 50);
   }
 
-  /** Done at once here, and asked of the node. @param {{type: string, x?: number, y?: number, n: number}} action */
-  function tell(action) {
+  /** Apply an action here at once, and send it. @param {{type: string, x?: number, y?: number, n: number}} action */
+  function send(action) {
     own?.acted(action, performance.now());
     room.act(action);
   }
@@ -155,18 +155,18 @@ export function mount(context) {
   function dash() {
     if (room.seat === null || room.view.phase !== "playing") return;
     number = (number + 1) % 65536;
-    tell({ type: "dash", n: number });
+    send({ type: "dash", n: number });
   }
 
   const stopListening = room.on("back", () => {
     wish.forgotten();
-    tellWish();
+    sendWish();
   });
   const { canvas, stop: stopCanvas } = makeCanvas(
-    // Narrow screens show a part of the field, around us.
+    // Narrow screens show the part of the field around the player.
     (width) => (width < 560 ? width : (width * field.height) / field.width),
     draw,
-    "The arena. Arrow keys move you, the space bar dashes.",
+    "The arena. Move with the arrow keys, dash with the space bar.",
   );
   watchKeys(
     canvas,
@@ -213,7 +213,7 @@ export function mount(context) {
     });
   }
 
-  // What is seen.
+  // Drawing.
 
   /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} now */
   function draw(pen, width, height, now) {
@@ -256,7 +256,7 @@ export function mount(context) {
     places.forEach((place, seat) => {
       if (!place) return;
       const { player } = place;
-      // Where we go beyond the latest state, nobody leaves the field.
+      // Extrapolation must not leave the field.
       const half = field.size / 2;
       const x = Math.min(Math.max(place.x, half), field.width - half);
       const y = Math.min(Math.max(place.y, half), field.height - half);
@@ -265,7 +265,7 @@ export function mount(context) {
       const edgeX = Math.min(Math.max(px(x), 5), width - 5);
       const edgeY = Math.min(Math.max(py(y), 5), height - 5);
       if (Math.abs(edgeX - px(x)) > radius || Math.abs(edgeY - py(y)) > radius) {
-        // Not in this part of the field: a dot at the edge says where.
+        // Outside of the visible part: a dot at the edge shows the direction.
         drawDisc(pen, edgeX, edgeY, 5, colour, seat);
         return;
       }
@@ -337,7 +337,7 @@ export function mount(context) {
 
   return {
     element: h("div.board-field", null, h("div.field-head", null, status, left), canvas, foot,
-      h("p.small.muted.hint", null, room.seat === null ? "You watch." :
+      h("p.small.muted.hint", null, room.seat === null ? "You are watching." :
         "Move with the arrow keys, or by dragging. Dash with the space bar, a second finger, or the button.")),
     ends: true,
     stop() {
@@ -351,15 +351,15 @@ export function mount(context) {
     update() {
       const { tick, ends, phase, players, winners, rematch } = room.view;
       timeline.add(tick, players, room.receivedAt);
-      own?.told(tick, players[room.seat], phase === "playing", room.receivedAt);
+      own?.update(tick, players[room.seat], phase === "playing", room.receivedAt);
       let words = `First to ${field.points} gems`;
       if (phase === "over") {
         const names = winners.map(context.nameOf).join(" and ");
         words = winners.includes(room.seat) && winners.length === 1 ? "You won!" : `${names} won`;
         wish.forgotten();
       }
-      tellWish();
-      tellTurn(status, words, false);
+      sendWish();
+      showTurn(status, words, false);
       left.textContent = phase === "over" ? "" : `${Math.max(0, Math.ceil((ends - tick) / field.tick_hz))} s`;
       const key = `${phase}${rematch}${room.players.length}`;
       if (key === shown) return;

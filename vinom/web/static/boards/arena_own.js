@@ -1,15 +1,15 @@
 // @ts-check
 /**
- * One's own player in the arena, drawn where the node will have it when what we do now
- * takes effect there: the newest state, and what we did since done again by the same
- * rules.
+ * The player's own figure in the arena, drawn where the server will have it when the
+ * current input arrives there: the newest state, with the inputs not yet acknowledged
+ * applied again by the same rules.
  */
 
-/** The longest that a wish's direction may be along one axis. */
+/** The largest component of a direction. */
 const FULL = 100;
-/** How far we go beyond the newest state, ticks: who is not heard any more stands still. */
+/** How far to predict beyond the newest state, ticks; after that the figure stands still. */
 const MOST_AHEAD = 12;
-/** In what time a correction is half done, milliseconds. */
+/** The half-life of a correction, milliseconds. */
 const HALVED = 70;
 const KEPT = 40;
 
@@ -19,7 +19,7 @@ const KEPT = 40;
  */
 
 /**
- * The way of one tick.
+ * The distance of one tick.
  *
  * @param {number} x @param {number} y @param {number} speed
  * @returns {[number, number]}
@@ -29,14 +29,14 @@ function velocity(x, y, speed) {
   return [Math.trunc((speed * x) / scale), Math.trunc((speed * y) / scale)];
 }
 
-/** @param {any} field @param {Body} body @param {Action} action @returns {Body} */
+/** Apply an action. @param {any} field @param {Body} body @param {Action} action @returns {Body} */
 export function heed(field, body, action) {
   if (action.type === "move") return { ...body, toX: action.x ?? 0, toY: action.y ?? 0 };
   if (action.type !== "dash" || body.rest) return body;
   return { ...body, dash: field.dash_ticks, rest: field.rest_ticks };
 }
 
-/** One tick, along walls where they are in the way. @param {any} field @param {Body} body @returns {Body} */
+/** Move by one tick; walls stop one axis only. @param {any} field @param {Body} body @returns {Body} */
 export function move(field, body) {
   const half = field.size / 2;
   const [dx, dy] = velocity(body.toX, body.toY, body.dash ? field.dash_speed : field.speed);
@@ -56,16 +56,16 @@ export function move(field, body) {
 }
 
 export class Own {
-  /** The newest state's. @type {{tick: number, player: any[], body: Body} | null} */
+  /** Our figure in the newest state. @type {{tick: number, player: any[], body: Body} | null} */
   #newest = null;
-  /** What no state has answered yet, and the tick in which it should take effect. @type {{action: Action, at: number}[]} */
+  /** Actions not yet acknowledged, and the tick in which each should take effect. @type {{action: Action, at: number}[]} */
   #unanswered = [];
-  /** When a tick would have come with the best of the latest deliveries. @type {number[]} */
+  /** For each of the latest states, when tick 0 would have arrived with its delay. @type {number[]} */
   #starts = [];
-  /** How much earlier than its state comes we have to be in a tick: the way there and back, ticks. */
+  /** How many ticks the drawing is ahead of the newest state: one round trip. */
   #lead = 1;
   #isMeasured = false;
-  /** What is left of corrections, at a moment. */
+  /** The correction not yet applied, at a moment. */
   #off = { x: 0, y: 0, when: 0 };
 
   /** @param {any} field */
@@ -74,18 +74,18 @@ export class Own {
     this.step = 1000 / field.tick_hz;
   }
 
-  /** We did something. @param {Action} action @param {number} now milliseconds */
+  /** The player acted. @param {Action} action @param {number} now milliseconds */
   acted(action, now) {
     this.#smoothly(now, () => this.#unanswered.push({ action, at: Math.floor(this.#tickAt(now)) + 1 }));
   }
 
   /**
-   * A state came.
+   * A state arrived.
    *
-   * @param {number} tick @param {any[] | null} player @param {boolean} isPlaying does anybody move?
+   * @param {number} tick @param {any[] | null} player @param {boolean} isPlaying can players move?
    * @param {number} now milliseconds
    */
-  told(tick, player, isPlaying, now) {
+  update(tick, player, isPlaying, now) {
     if (this.#newest && tick === this.#newest.tick) return;
     this.#smoothly(now, () => {
       this.#take(tick, player, now);
@@ -113,9 +113,9 @@ export class Own {
       if (before) known = done.reduce((body, one) => heed(this.field, body, one.action), before.body);
       this.#measure(done[answered].at, before ? before.tick + 1 : tick, tick);
     }
-    // What was not answered for a second got lost.
+    // An action not acknowledged for a second is lost.
     this.#unanswered = this.#unanswered.filter((one) => one.at > tick - this.field.tick_hz);
-    // Where it wants to go is not told. It is what we wished, unless it went otherwise.
+    // States do not contain the direction. It is the one we sent, unless the figure moved differently.
     const body = { x, y, vx, vy, dash, rest, toX: 0, toY: 0 };
     const went = known && before && tick === before.tick + 1 ? move(this.field, known) : null;
     if (known && (!went || (went.x === x && went.y === y))) {
@@ -130,7 +130,7 @@ export class Own {
   }
 
   /**
-   * Something took effect not before a tick, and not after another.
+   * Learn the round trip: an action expected in one tick took effect between two others.
    *
    * @param {number} expected @param {number} first @param {number} last
    */
@@ -147,7 +147,7 @@ export class Own {
     return Math.min(tick, this.#newest.tick + MOST_AHEAD);
   }
 
-  /** Where the rules have us. @param {number} now */
+  /** Where the figure is by the rules, without corrections. @param {number} now */
   #right(now) {
     if (!this.#newest) return null;
     const until = this.#tickAt(now);
@@ -164,7 +164,7 @@ export class Own {
     return { x: was.x + (body.x - was.x) * part, y: was.y + (body.y - was.y) * part, body };
   }
 
-  /** Change what we know, and keep where we are drawn. @param {number} now @param {() => void} change */
+  /** Apply a change, but keep the drawn position; the difference fades. @param {number} now @param {() => void} change */
   #smoothly(now, change) {
     const before = this.at(now);
     change();
@@ -173,12 +173,12 @@ export class Own {
     if (!before || !right) return;
     const x = before.x - right.x;
     const y = before.y - right.y;
-    // Who was put somewhere else did not walk there.
+    // Don't smooth teleports, such as the start of a round.
     if (Math.hypot(x, y) < 3 * this.field.size) this.#off = { x, y, when: now };
   }
 
   /**
-   * Where we are drawn, and as what.
+   * The position to draw, and the player as states have it.
    *
    * @param {number} now
    * @returns {{x: number, y: number, player: any[]} | null}

@@ -1,15 +1,15 @@
 // @ts-check
-/** Which way one wants to go in the arena, and when that is to be told. */
+/** The direction that a player of the arena wants, and when to send it. */
 
-/** The least time between two wishes, milliseconds: a step takes 50. */
+/** The shortest time between two directions sent, milliseconds: a tick takes 50. */
 const PAUSE = 45;
 
 export class Wish {
   /** @type {[number, number]} */
   #way = [0, 0];
-  /** What the node has heard of us; at first everybody stands. */
-  #told = "0,0";
-  #toldAt = -Infinity;
+  /** The direction sent last; at first every player stands. */
+  #sent = "0,0";
+  #sentAt = -Infinity;
 
   /** @param {number} x @param {number} y from -1 to 1 */
   want(x, y) {
@@ -17,26 +17,26 @@ export class Wish {
     this.#way = [Math.round((100 * x) / most), Math.round((100 * y) / most)];
   }
 
-  /** The node has us go otherwise by now: who is away, or begins a round, stands. */
+  /** The server has forgotten our direction: a player who was away, or begins a round, stands. */
   forgotten() {
-    this.#told = "";
+    this.#sent = "";
   }
 
-  /** Is there something that was not told? */
-  get isUntold() {
-    return String(this.#way) !== this.#told;
+  /** Is there a direction to send? */
+  get isUnsent() {
+    return String(this.#way) !== this.#sent;
   }
 
   /**
-   * What is to be told now, and counts as told.
+   * Take the direction to send now, if any; it counts as sent.
    *
    * @param {number} now milliseconds
    * @returns {[number, number] | null}
    */
   take(now) {
-    if (!this.isUntold || now - this.#toldAt < PAUSE) return null;
-    this.#told = String(this.#way);
-    this.#toldAt = now;
+    if (!this.isUnsent || now - this.#sentAt < PAUSE) return null;
+    this.#sent = String(this.#way);
+    this.#sentAt = now;
     return this.#way;
   }
 }

@@ -1,10 +1,10 @@
 // @ts-check
-/** What boards on a canvas share: its size, its colours, and which way a player wants. */
+/** Parts of boards on a canvas: size, colours, direction keys and discs. */
 
 import { h } from "../ui.js";
 
 /**
- * A canvas as wide as its place, sharp on every screen, drawn as often as the screen is.
+ * A canvas as wide as its container, sharp on every screen, drawn once per animation frame.
  *
  * @param {(width: number) => number} heightOf
  * @param {(pen: CanvasRenderingContext2D, width: number, height: number, now: number) => void} draw
@@ -49,7 +49,7 @@ export function makeCanvas(heightOf, draw, label) {
   };
 }
 
-/** The page's colours, and again when the user likes others. */
+/** The page's colours, updated when the user changes between light and dark. */
 export function makePalette() {
   /** @type {Record<string, string>} */
   const colours = {};
@@ -78,16 +78,16 @@ const KEYS = {
 };
 
 /**
- * Which way the keys that are held down lead, the latest last.
+ * Report the directions of the keys that are held down, the latest last.
  *
- * @param {HTMLElement} element that has the focus
+ * @param {HTMLElement} element receives the key events
  * @param {(held: [number, number][]) => void} changed
- * @param {(key: string) => boolean} [other] takes another key; true if it meant something
+ * @param {(key: string) => boolean} [other] called with any other key; returns whether it used the key
  */
 export function watchKeys(element, changed, other = () => false) {
   /** @type {Map<string, [number, number]>} */
   const held = new Map();
-  const tell = () => changed([...held.values()]);
+  const report = () => changed([...held.values()]);
   element.addEventListener("keydown", (event) => {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -96,23 +96,23 @@ export function watchKeys(element, changed, other = () => false) {
       event.preventDefault();
       if (event.repeat) return;
       held.set(key, way);
-      tell();
+      report();
     } else if (other(event.key)) event.preventDefault();
   });
   element.addEventListener("keyup", (event) => {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (held.delete(key)) tell();
+    if (held.delete(key)) report();
   });
   element.addEventListener("blur", () => {
     if (held.size) {
       held.clear();
-      tell();
+      report();
     }
   });
 }
 
 /**
- * A player: a disc with its number, so that colours are not all that tells.
+ * Draw a player: a disc with its number, so that colour is not the only sign.
  *
  * @param {CanvasRenderingContext2D} pen
  * @param {number} x

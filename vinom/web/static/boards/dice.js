@@ -1,8 +1,8 @@
 // @ts-check
-/** Dice: choose what to keep of each roll, and stop in time. */
+/** Dice: choose which dice of each roll to keep, and stop in time. */
 
 import { button, countdown, h, isCalm, swap } from "../ui.js";
-import { dieFace, rematchButton, tellTurn } from "./parts.js";
+import { dieFace, rematchButton, showTurn } from "./parts.js";
 
 const STRAIGHTS = /** @type {[number[], number][]} */ ([
   [[1, 2, 3, 4, 5, 6], 1500],
@@ -11,8 +11,8 @@ const STRAIGHTS = /** @type {[number[], number][]} */ ([
 ]);
 
 /**
- * What dice are worth together; 0 if one of them does not score. The node counts for
- * itself: this is only to show it beforehand.
+ * The points for a set of dice; 0 if one of them does not score. Only a preview: the
+ * server counts itself.
  *
  * @param {number[]} dice
  */
@@ -47,7 +47,7 @@ export function mount(context) {
   const aside = h("div.kept");
   const sum = h("p.sum");
   const buttons = h("div.row.centre");
-  /** Positions that were chosen. @type {Set<number>} */
+  /** Positions of the chosen dice. @type {Set<number>} */
   const chosen = new Set();
   let shownRoll = "";
   let isRolling = false;
@@ -90,7 +90,7 @@ export function mount(context) {
         dieFace(face),
       ),
     );
-    const empty = h("p.muted", null, phase === "over" ? "The dice rest." : "The dice are in the cup.");
+    const empty = h("p.muted", null, phase === "over" ? "No dice on the table." : "The dice are in the cup.");
     swap(felt, faces.length ? faces : empty);
     const small = kept.map((/** @type {number} */ face) => h("span.die.small-die", null, dieFace(face)));
     swap(
@@ -128,12 +128,12 @@ export function mount(context) {
             button(`Bank ${points}`, () => context.act({ type: "end_turn" }), { data: { key: "bank" } }),
         ],
       picking && [
-        button("Keep and go on", () => setAside(false), { class: "primary", disabled: !picked, data: { key: "keep" } }),
+        button("Keep and roll on", () => setAside(false), { class: "primary", disabled: !picked, data: { key: "keep" } }),
         button(picked ? `Keep and bank ${total}` : "Keep and bank", () => setAside(true), { disabled: !picked, data: { key: "keep bank" } }),
       ],
       phase === "over" && room.players.length > 1 && rematchButton(context, room.view.rematch),
     );
-    // The button that was pressed is gone with the roll: go on with the keyboard here.
+    // The button that had the focus is gone: keep the focus on this board.
     if (mine && document.activeElement === document.body) {
       /** @type {any} */ (picking ? felt : buttons).querySelector("button:not(:disabled)")?.focus({ preventScroll: true });
     }
@@ -151,7 +151,7 @@ export function mount(context) {
       let words = mine ? "Your turn" : `${context.nameOf(turn)} plays`;
       if (mine && phase === "choosing") words = "Choose what to keep";
       if (phase === "over") words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
-      tellTurn(status, words, mine && phase !== "over");
+      showTurn(status, words, mine && phase !== "over");
       clock.show(room, phase === "over" ? null : due, room.setup?.turn_seconds ?? 30);
       draw();
     },
@@ -167,8 +167,8 @@ export function mount(context) {
         context.note(`${who} lost ${data.lost} points: nothing scored.`);
         felt.classList.add("busted");
         setTimeout(() => felt.classList.remove("busted"), 900);
-      } else if (kind === "banked") context.note(`${who} banked ${data.points}, and has ${data.score}.`);
-      else if (kind === "fresh_dice") context.note(`${who} gets six fresh dice.`);
+      } else if (kind === "banked") context.note(`${who} banked ${data.points}. New score: ${data.score}.`);
+      else if (kind === "fresh_dice") context.note(`${who} ${who === "You" ? "get" : "gets"} six fresh dice.`);
       else if (kind === "timed_out") context.note(`${who} took too long.`);
       else if (kind === "asked") context.note(`${who} asked for another round.`);
     },

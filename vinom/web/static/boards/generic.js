@@ -1,5 +1,5 @@
 // @ts-check
-/** Any game at all: its state as a tree, and a form for each kind of action. */
+/** The board of any game: its state as a tree, and a form for each kind of action. */
 
 import { fieldsOf } from "../options.js";
 import { h, sentence } from "../ui.js";
@@ -11,7 +11,7 @@ export function mount(context) {
   const setup = h("div.tree");
   const heading = h("p.small.muted");
   const events = h("ol.log.code", { "aria-label": "Events" });
-  /** Which branches somebody closed. @type {Set<string>} */
+  /** Branches that the user closed, by path. @type {Set<string>} */
   const closed = new Set();
 
   const forms = (facts.actions ?? []).map((/** @type {any} */ schema, /** @type {number} */ at) => {
@@ -82,13 +82,13 @@ export function mount(context) {
       h("section", null, h("h2", null, "What you see"), heading, tree,
         room.setup !== null && [h("h2", null, "What never changes"), setup]),
       h("section", null, h("h2", null, "What you can do"),
-        room.seat === null ? h("p.muted", null, "You watch.") : forms,
+        room.seat === null ? h("p.muted", null, "You are watching.") : forms,
         h("h2", null, "Events"), events),
     ),
     ends: false,
     stop: () => cancelAnimationFrame(frame),
     update() {
-      // At most once a picture, for games that tick.
+      // At most once per animation frame, for games with ticks.
       if (!frame) frame = requestAnimationFrame(draw);
     },
     /** @param {any} event */

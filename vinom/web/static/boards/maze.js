@@ -1,9 +1,9 @@
 // @ts-check
-/** The maze: walk by keys, finger or buttons; winners dance. */
+/** The maze: walk with keys, fingers or buttons; winners dance. */
 
 import { button, colourOf, h, inWords, isCalm, swap, toast } from "../ui.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
-import { tellTurn } from "./parts.js";
+import { showTurn } from "./parts.js";
 
 /** @type {Record<string, {bit: number, row: number, col: number}>} */
 const WAYS = {
@@ -12,7 +12,7 @@ const WAYS = {
   down: { bit: 4, row: 1, col: 0 },
   left: { bit: 8, row: 0, col: -1 },
 };
-/** From one step to the next while a key is held, milliseconds. */
+/** Time between two steps while a key is held, milliseconds. */
 const STEP = 115;
 
 /** @param {number} x @param {number} y */
@@ -31,10 +31,10 @@ export function mount(context) {
   const { colours, stop: forgetColours } = makePalette();
   /** Where players are drawn, in cells. @type {number[][]} */
   const drawn = [];
-  /** Where we believe to be, while moves are on their way. @type {number[] | null} */
+  /** Our position once the server has applied the moves under way. @type {number[] | null} */
   let ahead = null;
   let onTheirWay = 0;
-  /** Ways that are wanted, the best first. @type {string[]} */
+  /** Directions to try, the best first. @type {string[]} */
   let wanted = [];
   let steppedAt = 0;
   let before = 0;
@@ -42,7 +42,7 @@ export function mount(context) {
   const isOpen = (/** @type {number} */ row, /** @type {number} */ col, /** @type {number} */ bit) =>
     (Number.parseInt(walls[row][col], 16) & bit) !== 0;
 
-  // What we want.
+  // Input.
 
   function step() {
     const now = performance.now();
@@ -51,7 +51,7 @@ export function mount(context) {
     const way = wanted.find((one) => isOpen(row, col, WAYS[one].bit));
     if (way === undefined) return;
     steppedAt = now;
-    // We go on at once; the node has the last word.
+    // Move at once; the server has the last word.
     ahead = [row + WAYS[way].row, col + WAYS[way].col];
     onTheirWay += 1;
     room
@@ -66,7 +66,7 @@ export function mount(context) {
   const { canvas, size, stop: stopCanvas } = makeCanvas(
     (width) => (width * rows) / cols,
     draw,
-    "The maze. Arrow keys move you.",
+    "The maze. Move with the arrow keys.",
   );
   watchKeys(canvas, (held) => {
     wanted = held.reverse().map(([x, y]) => nameOfWay(x, y));
@@ -112,7 +112,7 @@ export function mount(context) {
     });
   }
 
-  // What is seen.
+  // Drawing.
 
   /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} now */
   function draw(pen, width, height, now) {
@@ -159,7 +159,7 @@ export function mount(context) {
       }
     }
     pen.stroke();
-    // Half of the outer wall would be outside.
+    // Inset it, or half of the outer wall would lie outside of the canvas.
     const thick = pen.lineWidth;
     pen.strokeRect(thick / 2, thick / 2, width - thick, height - thick);
 
@@ -168,7 +168,7 @@ export function mount(context) {
     );
     const near = isCalm() ? 1 : 1 - Math.exp(-passed / 45);
     const order = places.map((/** @type {any} */ _, /** @type {number} */ seat) => seat);
-    // We are on top.
+    // Draw ourselves last, on top.
     order.sort((/** @type {number} */ one) => (one === room.seat ? 1 : -1));
     for (const seat of order) {
       const [row, col] = places[seat];
@@ -184,7 +184,7 @@ export function mount(context) {
         pen.textAlign = "center";
         pen.textBaseline = "middle";
         const sway = isCalm() ? 0 : Math.sin(now / 260) * cell * 0.2;
-        // Above the dancer or, at the upper edge, below; and never beyond an edge.
+        // Above the dancer or, at the upper edge, below; never beyond an edge.
         const middle = Math.max(cell, Math.min(width - cell, x));
         const high = y < cell * 1.5 ? y + cell : y - cell * 1.15;
         pen.fillText("♪", middle - cell * 0.5 + sway, high);
@@ -206,7 +206,7 @@ export function mount(context) {
     canvas.dataset.at = room.seat === null ? "" : String(room.view.at[room.seat]);
   }
 
-  /** A button that walks while it is held. @param {string} way @param {string} sign */
+  /** A button that keeps walking while it is held. @param {string} way @param {string} sign */
   function pad(way, sign) {
     const stop = () => (wanted = []);
     return button(sign, () => step(), {
@@ -232,7 +232,7 @@ export function mount(context) {
   const hint = h(
     "p.small.muted.hint",
     null,
-    "Walk with the arrow keys, or press into the maze where you want to go.",
+    "Walk with the arrow keys, or press where you want to go.",
   );
   let shown = "";
   if (room.seat !== null) setTimeout(() => canvas.focus({ preventScroll: true }));
@@ -254,7 +254,7 @@ export function mount(context) {
         const names = winners.map(context.nameOf).join(" and ");
         words = won && winners.length === 1 ? "You won! Dance!" : `${names} won`;
       }
-      tellTurn(status, words, false);
+      showTurn(status, words, false);
       const minutes = Math.max(0, room.setup.ends_at - room.time);
       left.textContent = over ? "" : `${Math.floor(minutes / 60)}:${String(Math.floor(minutes % 60)).padStart(2, "0")}`;
       const key = `${over}${dancing}${room.isHost}`;
@@ -265,7 +265,7 @@ export function mount(context) {
       swap(
         foot,
         won &&
-          button(dancing.includes(room.seat) ? "You dance" : "Dance", () => context.act({ type: "dance" }), {
+          button(dancing.includes(room.seat) ? "Dancing" : "Dance", () => context.act({ type: "dance" }), {
             class: "primary",
             disabled: dancing.includes(room.seat),
             data: { key: "dance" },

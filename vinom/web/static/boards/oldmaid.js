@@ -1,8 +1,8 @@
 // @ts-check
-/** Old maid: your own cards, the backs of everybody else's. */
+/** Old maid: your own cards, and the backs of the other players' cards. */
 
 import { button, countdown, dot, h, plural, svg, swap } from "../ui.js";
-import { rematchButton, tellTurn } from "./parts.js";
+import { rematchButton, showTurn } from "./parts.js";
 
 /** @type {Record<string, [string, string]>} */
 const SUITS = { C: ["♣", "clubs"], D: ["♦", "diamonds"], H: ["♥", "hearts"], S: ["♠", "spades"] };
@@ -63,7 +63,7 @@ export function mount(context) {
     );
     let words = plural(count, "card");
     if (gone.includes(seat)) words = "has left";
-    else if (seat === loser) words = "keeps the queen";
+    else if (seat === loser) words = "has the queen";
     else if (safe.flat().includes(seat)) words = "safe";
     const isTurn = phase === "playing" && turn === seat;
     return h(
@@ -84,8 +84,8 @@ export function mount(context) {
       const { phase, turn, source, due, counts, hand: cards, loser, safe, rematch } = room.view;
       const mine = phase === "playing" && turn === room.seat;
       let words = mine ? `Draw a card from ${context.nameOf(source)}` : `${context.nameOf(turn)} draws from ${source === room.seat ? "you" : context.nameOf(source)}`;
-      if (phase === "over") words = loser === room.seat ? "You keep the queen, and lost" : `${context.nameOf(loser)} lost`;
-      tellTurn(status, words, mine);
+      if (phase === "over") words = loser === room.seat ? "You have the queen: you lost" : `${context.nameOf(loser)} lost`;
+      showTurn(status, words, mine);
       clock.show(room, phase === "over" ? null : due, room.options.turn_seconds ?? 20);
       const seats = counts.map((/** @type {number} */ _, /** @type {number} */ seat) => seat);
       const hadFocus = others.contains(document.activeElement);

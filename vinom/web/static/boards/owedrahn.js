@@ -2,7 +2,7 @@
 /** Owe drahn: one die, one total, and money. */
 
 import { button, countdown, dot, h, isCalm, plural, svg, swap } from "../ui.js";
-import { dieFace, tellTurn } from "./parts.js";
+import { dieFace, showTurn } from "./parts.js";
 
 const HEART = "M50 84C20 62 12 46 12 33a19 19 0 0 1 38-6 19 19 0 0 1 38 6c0 13-8 29-38 51z";
 
@@ -20,7 +20,7 @@ function hearts(lives, most) {
 /** @param {number} amount */
 const money = (amount) => (amount > 0 ? `+${amount}` : String(amount).replace("-", "−"));
 
-/** A half circle of so many parts. @param {number} total @param {number} limit */
+/** A half circle of *limit* parts, *total* of them filled. @param {number} total @param {number} limit */
 function dial(total, limit) {
   const shapes = /** @type {[string, any][]} */ ([]);
   for (let part = 0; part < limit; part += 1) {
@@ -68,7 +68,7 @@ export function mount(context) {
         let side = null;
         if (isPlaying && state === "alive") side = hearts(lives[seat], room.setup?.lives ?? 6);
         else if (isPlaying) side = h("span.muted.small", null, "out");
-        else if (phase !== "waiting") side = h("span.muted.small", null, "watches");
+        else if (phase !== "waiting") side = h("span.muted.small", null, "watching");
         else side = h("span.small", { class: view.ready[seat] ? "good" : "muted" }, view.ready[seat] ? "ready" : "not ready");
         return h(
           "li",
@@ -78,7 +78,7 @@ export function mount(context) {
           canChoose
             ? button("Next", () => context.act({ type: "choose_next", seat }), {
                 class: "primary small-button",
-                "aria-label": `${context.nameOf(seat)} is next`,
+                "aria-label": `Next: ${context.nameOf(seat)}`,
                 data: { key: `next ${seat}` },
               })
             : side,
@@ -89,14 +89,14 @@ export function mount(context) {
     swap(
       buttons,
       phase === "waiting" && room.seat !== null &&
-        button(view.ready[room.seat] ? "Not ready after all" : "Ready",
+        button(view.ready[room.seat] ? "Not ready" : "Ready",
           () => context.act({ type: "ready", ready: !view.ready[room.seat] }),
           { class: view.ready[room.seat] ? "" : "primary", data: { key: "ready" } }),
       mine && !choosing && [
         button("Roll", () => context.act({ type: "roll" }), { class: "primary", data: { key: "roll" } }),
         button("Give a life", () => context.act({ type: "lose_life" }), {
           disabled: lives[turn] < 2,
-          title: "The total falls to 0, and you choose who is next.",
+          title: "The total goes back to 0, and you choose who is next.",
           data: { key: "life" },
         }),
       ],
@@ -109,7 +109,7 @@ export function mount(context) {
     const waiting = phase === "waiting";
     const mine = room.seat;
     const others = order.filter((/** @type {number} */ seat) => seat !== mine);
-    // What somebody is just typing stays.
+    // Keep what the user is typing.
     if (bets.contains(document.activeElement) && ["INPUT", "SELECT"].includes(document.activeElement?.tagName ?? "")) return;
     const stakeField = h("input", { type: "number", id: "stake", min: 0, max: 1000, required: true, value: stake });
     const amount = h("input", { type: "number", id: "bet-amount", min: 1, max: 1000, required: true, value: 1 });
@@ -174,7 +174,7 @@ export function mount(context) {
         words = !isReady && room.seat !== null ? "Are you ready?" : `Waiting for ${plural(missing, "player")}`;
       } else if (choosing) words = mine ? "Choose who is next" : `${context.nameOf(turn)} chooses who is next`;
       else words = mine ? "Your turn" : `${context.nameOf(turn)} to roll`;
-      tellTurn(status, words, mine);
+      showTurn(status, words, mine);
       const whole = phase === "playing" ? room.setup?.turn_seconds : phase === "over" ? 5 : room.setup?.ready_seconds;
       clock.show(room, due, whole || 60);
       draw();
@@ -189,7 +189,7 @@ export function mount(context) {
         die.replaceChildren(dieFace(lastDie));
         die.classList.remove("blank", "rolling");
         if (!isCalm()) {
-          // Read, so that the browser sees it without before it sees it with.
+          // Reading it makes the browser apply the removal, so that the animation restarts.
           void die.offsetWidth;
           die.classList.add("rolling");
         }

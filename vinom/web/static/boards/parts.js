@@ -1,9 +1,9 @@
 // @ts-check
-/** What several boards share: dice, the words of a turn, asking for another round. */
+/** Parts of several boards: dice, the headline, the rematch button. */
 
 import { button, svg } from "../ui.js";
 
-/** Places of the pips in a square of 100. @type {Record<number, number[][]>} */
+/** Positions of the pips in a square of 100. @type {Record<number, number[][]>} */
 const PIPS = {
   1: [[50, 50]],
   2: [[28, 28], [72, 72]],
@@ -20,17 +20,17 @@ export function dieFace(face) {
 }
 
 /**
- * Ask for another round, where a game has an action for it.
+ * A button that asks for another round, for games that have an action for it.
  *
  * @param {any} context
- * @param {number[]} asked seats that did
+ * @param {number[]} asked seats that have asked for it
  */
 export function rematchButton(context, asked) {
   const { room } = context;
   if (room.seat === null) return null;
   const isAsked = asked.includes(room.seat);
   const words = isAsked
-    ? "Waiting for the others…"
+    ? "Waiting for the other players…"
     : asked.length
       ? "Accept the rematch"
       : "Play again";
@@ -42,13 +42,13 @@ export function rematchButton(context, asked) {
 }
 
 /**
- * The words above a board, told to those who listen only when they change.
+ * Set the headline above a board. Screen readers announce it only when it changes.
  *
  * @param {any} element
  * @param {string} words
- * @param {boolean} isMine
+ * @param {boolean} isMine is it our turn?
  */
-export function tellTurn(element, words, isMine) {
+export function showTurn(element, words, isMine) {
   if (element.textContent !== words) element.textContent = words;
   element.classList.toggle("mine", isMine);
 }

@@ -2,7 +2,7 @@
 /** Tic-tac-toe: nine cells, by mouse, touch or arrow keys. */
 
 import { countdown, h, svg, swap } from "../ui.js";
-import { rematchButton, tellTurn } from "./parts.js";
+import { rematchButton, showTurn } from "./parts.js";
 
 const CROSS = [["path", { d: "M22 22L78 78M78 22L22 78", pathLength: 1 }]];
 const RING = [["circle", { cx: 50, cy: 50, r: 30, pathLength: 1 }]];
@@ -76,7 +76,7 @@ export function mount(context) {
         words = turn === room.seat ? "Your turn" : `${context.nameOf(turn)} to move`;
       } else if (winner === null) words = "A draw";
       else words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
-      tellTurn(status, words, turn === room.seat && turn !== null);
+      showTurn(status, words, turn === room.seat && turn !== null);
       clock.show(room, due, room.options.turn_seconds ?? 30);
       swap(foot, turn === null && room.players.length > 1 && rematchButton(context, rematch));
     },

@@ -1,4 +1,4 @@
-"""Turn keys into a maze's actions, a step ahead of the server."""
+"""Turn keys into the maze's actions, without waiting for the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _STEPS = {
     "down": (4, 1, 0),
     "left": (8, 0, -1),
 }
-#: Steps that may be under way; more would walk on long after the key is up.
+#: Most steps without an answer; with more, a player would walk on long after the key
+#: was released.
 _MOST_AHEAD = 8
 
 
@@ -21,11 +22,12 @@ class MazeWalker:
     """
     Walk without waiting for the answer to each step.
 
-    A move says where it starts, so the next one has to start where the last
-    one will have led. When the server refuses one, all start again from where
-    the server says we are.
+    A move names the cell where it starts, so each one starts where the one before it
+    leads. After a refusal the next one starts where the server shows us.
 
-    :ivar at: where we will be when everything is answered.
+    :param setup: of `vinom.games.maze`, as decoded.
+    :param seat: ours.
+    :ivar at: where we will be once all steps are answered; ``None`` if none wait.
     """
 
     def __init__(self, setup: Mapping[str, Any], seat: int) -> None:
@@ -34,7 +36,7 @@ class MazeWalker:
         self.at: tuple[int, int] | None = None
 
     def choose(self, key: str, view: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Which action a key means now; ``None`` is none."""
+        """Find the action that a key means now; ``None`` if it has no effect."""
         if key == "dance":
             wins = view["over"] and self._seat in view["winners"]
             return {"type": "dance"} if wins else None
@@ -47,7 +49,7 @@ class MazeWalker:
         return {"type": "move", "direction": key, "from": [row, col]}
 
     def sent(self, action: Mapping[str, Any], number: int) -> None:
-        """An action is on its way, with this number."""
+        """Note that an action was sent, with this number; 0 if it was not."""
         if action["type"] == "move" and number:
             _, down, right = _STEPS[action["direction"]]
             row, col = action["from"]
@@ -55,19 +57,19 @@ class MazeWalker:
             self._ahead.append(number)
 
     def saw(self, acked: int) -> None:
-        """A state came that answers everything up to this number."""
+        """Note that a state has answered everything up to this number."""
         while self._ahead and self._ahead[0] <= acked:
             self._ahead.popleft()
         if not self._ahead:
             self.at = None
 
     def refused(self) -> None:
-        """One was refused, and with it all that start where it led."""
+        """Note that a step was refused: the steps after it will be, too."""
         self._ahead.clear()
         self.at = None
 
     def ahead_of(self, view: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The view with us where we will be."""
+        """Show us where we will be."""
         if self.at is None:
             return view
         at = list(view["at"])

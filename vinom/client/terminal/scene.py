@@ -1,5 +1,5 @@
 """
-Compose the whole screen of a maze: the maze, who plays, scores, time and RTT.
+Compose the whole screen of a maze: the maze, players, scores, time and RTT.
 
 Pure: a `Scene` and the terminal's size go in, lines come out.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from vinom.client.canvas import Canvas, Style, fit, width_of
-from vinom.client.maze_picture import SEAT_INKS, columns, draw_maze, place_of
+from vinom.client.terminal.canvas import Canvas, Style, fit, width_of
+from vinom.client.terminal.maze_picture import SEAT_INKS, columns, draw_maze, place_of
 
 _TITLE: Style = "1;38;5;231;48;5;25"
 _QUIET: Style = "38;5;245"
@@ -30,11 +30,13 @@ class Scene:
     :ivar view: of `vinom.games.maze`, as decoded.
     :ivar time: match time, seconds.
     :ivar rtt: round trip time, seconds.
+    :ivar names: of the players, by seat.
     :ivar loss: share of packets that got lost, 0 to 1.
-    :ivar you: the seat this is seen from; ``None`` watches.
+    :ivar you: the player's seat; ``None`` for a spectator.
+    :ivar title: text at the top.
     :ivar notes: lines to show below the scores.
-    :ivar keys: the line at the bottom.
-    :ivar frame: moves what is animated.
+    :ivar keys: text at the bottom.
+    :ivar frame: number of the picture; it drives animations.
     """
 
     setup: Mapping[str, Any]
@@ -61,8 +63,8 @@ def compose(
     """
     Draw *scene* to fit a terminal.
 
-    The cells get as wide as fits; a maze that is too large is cut around the
-    player. Without room beside it the scores go below.
+    The cells are as wide as fits; a maze that is too large is cut around the player.
+    The scores go below the maze if there is no space beside it.
 
     :returns: at most *height* lines of at most *width* columns.
     """
@@ -109,12 +111,12 @@ _TO_ASCII = str.maketrans(
 
 
 def to_ascii(line: str) -> str:
-    """Replace what a terminal without Unicode cannot show."""
+    """Replace the characters that a terminal without Unicode cannot show."""
     return line.translate(_TO_ASCII).encode("ascii", "replace").decode("ascii")
 
 
 def headline(scene: Scene) -> str:
-    """Say in one line how it stands, for those who read lines."""
+    """Give the score in one line, for output that is not a terminal."""
     view = scene.view
     scores = ", ".join(
         f"{_name(scene, seat)} {score}" for seat, score in enumerate(view["scores"])
@@ -125,7 +127,7 @@ def headline(scene: Scene) -> str:
 
 
 def _layout(cols: int, width: int) -> tuple[int, int | None]:
-    """Choose how wide a cell is, and where a panel beside the maze would end it."""
+    """Choose a cell's width, and the column of a panel beside the maze, if it fits."""
     for cell in (3, 2, 1):
         if columns(cols, cell) + 1 + _PANEL_LEAST <= width:
             return cell, columns(cols, cell)
@@ -138,7 +140,7 @@ def _layout(cols: int, width: int) -> tuple[int, int | None]:
 def _cut_around(
     maze: Canvas, scene: Scene, cell: int, height: int, width: int
 ) -> Canvas:
-    """Cut what does not fit, keeping the player in the middle."""
+    """Cut the maze to fit, with the player in the middle."""
     if maze.height <= height and maze.width <= width:
         return maze
     at = scene.view["at"][scene.you or 0]
@@ -159,13 +161,13 @@ def _panel(scene: Scene, width: int, is_below: bool) -> Canvas:
 
 
 def _in_rows(keys: str, width: int) -> list[str]:
-    """Break the bottom line where it says something else, or at its words."""
+    """Wrap the bottom line between its parts, or between words."""
     rows: list[str] = []
     for part in keys.split(" · ") if keys else ():
         if rows and len(rows[-1]) + 3 + len(part) <= width:
             rows[-1] += f" · {part}"
         else:
-            # A command is there to be copied, so none of it is left out.
+            # Users copy the command, so it is never cut.
             rows += wrap(part, max(width, 1), break_on_hyphens=False)
     return rows
 
@@ -174,7 +176,7 @@ _Row = list[tuple[str, Style]]
 
 
 def _summary(scene: Scene) -> list[_Row]:
-    """The scores in one row, for terminals without room beside the maze."""
+    """The scores in one row, for terminals without space beside the maze."""
     scores: _Row = [(" ", "")]
     for seat, score in enumerate(scene.view["scores"]):
         scores.append((f"● {fit(_name(scene, seat), 10)} {score}  ", _ink(seat)))
@@ -202,9 +204,9 @@ def _details(scene: Scene, width: int) -> list[_Row]:
         rows.append([("  ", ""), (bar, _ink(seat)[2:])])
     rows.append([])
     if view["over"]:
-        told = f"★ {_verdict(scene)}"
-        spare = sum(map(width_of, told)) - len(told)
-        for line in wrap(told, max(width - spare, 8), subsequent_indent="  "):
+        verdict = f"★ {_verdict(scene)}"
+        spare = sum(map(width_of, verdict)) - len(verdict)
+        for line in wrap(verdict, max(width - spare, 8), subsequent_indent="  "):
             rows.append([(fit(line, width), _LOUD)])
     else:
         rows.append([(f"{view['left']} points left", "")])
@@ -220,7 +222,7 @@ def _verdict(scene: Scene) -> str:
     view = scene.view
     winners = [_name(scene, seat) for seat in view["winners"]]
     if not winners:
-        return "it is over"
+        return "the game is over"
     score = view["scores"][view["winners"][0]]
     if len(winners) == 1:
         return f"{winners[0]} wins with {score}"

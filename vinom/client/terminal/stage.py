@@ -7,19 +7,21 @@ from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
 
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match
-from vinom.client.play import Canvas, scene_of
-from vinom.client.scene import compose, headline, to_ascii
-from vinom.client.tally import Tally
+from vinom.client.terminal.play import Canvas, scene_of
+from vinom.client.terminal.scene import compose, headline, to_ascii
 
 
 class Stage:
     """
-    Choose what to show: a match with a guest, else the newest.
+    Choose a match to show: one with a guest, or else the newest.
 
-    :param ours: player ids of the bots; anybody else is a guest.
-    :param command: how a guest joins.
-    :param page: where there are games to play in a browser.
+    :param clock: measures and schedules time; the reactor.
+    :param tally: what the bots have counted.
+    :param ours: player ids of the bots; any other player is a guest.
+    :param command: with which a guest joins.
+    :param page: URL of the page with games for a browser.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Stage:
         self._began = clock.seconds()
 
     def add(self, match: Match) -> None:
-        """A bot has a seat in this match; one seat's view of it is enough."""
+        """Add a match in which a bot has a seat; the view of one seat is enough."""
         self._matches.setdefault(match.match_id, match)
 
     def draw(
@@ -49,7 +51,7 @@ class Stage:
         width, height = canvas.size()
         match = self._choose()
         if match is None:
-            lines = ["", "  vinom demo", "", "  bots are taking their seats"]
+            lines = ["", "  vinom demo", "", "  the bots are taking their seats"]
             canvas.show(lines[:height])
             return
         scene = scene_of(
@@ -63,8 +65,8 @@ class Stage:
         )
         canvas.show(compose(scene, width, height, colour=colour, ascii_only=ascii_only))
 
-    def tell(self, out: TextIO, *, ascii_only: bool = False) -> None:
-        """Say in one line how it stands."""
+    def print_line(self, out: TextIO, *, ascii_only: bool = False) -> None:
+        """Print the score of the shown match in one line."""
         match = self._choose()
         if match is None:
             return
@@ -95,7 +97,7 @@ class Stage:
             if self._has_guest(shown) or not with_guests:
                 return shown
         elif not seen:
-            # The last picture of the last match, until there is another.
+            # Keep the last picture of the last match until there is another.
             return shown
         self._shown = (with_guests or seen)[-1]
         return self._shown

@@ -1,4 +1,4 @@
-"""Many bots at once, for a while."""
+"""Many bots at once, for a limited time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vinom.client.bot import Bot
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.tally import Tally
+from vinom.client.load.bot import Bot
+from vinom.client.load.tally import Tally
 
-#: Bots that say hello at the same time.
+#: Most bots that log in at the same time.
 _AT_ONCE = 20
 
 
 class Crowd:
     """
-    Bring bots in, let them play, and see them out.
+    Log bots in, let them play, and wait for them to finish.
 
-    :param newcomers: each says hello and gives a bot that is ready.
-    :param seconds: when to queue no more; ``None`` is never.
-    :param grace: how long matches may go on after that, seconds.
-    :ivar bots: those that are in.
+    :param clock: measures and schedules time; the reactor.
+    :param newcomers: each logs in, and gives a bot that is ready.
+    :param tally: counts the bots that cannot log in.
+    :param seconds: when to stop queueing; ``None``: never.
+    :param grace: how long matches may continue after that, seconds.
+    :ivar bots: those that have logged in.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Crowd:
         return DeferredList(runs, consumeErrors=True).addCallback(done)
 
     def stop(self) -> None:
-        """Queue no more; matches go on for at most the grace."""
+        """Stop queueing; matches may continue for the time of grace."""
         if not self._is_stopping:
             self._is_stopping = True
             self._after(self._grace, self.leave)
@@ -66,7 +68,7 @@ class Crowd:
                 bot.stop()
 
     def leave(self) -> None:
-        """Stop, and leave all matches now."""
+        """Stop, and leave all matches at once."""
         self._is_stopping = True
         for bot in self.bots:
             bot.leave()

@@ -1,7 +1,7 @@
 """
-Draw a maze: walls as box-drawing lines, points, players, and who dances.
+Draw a maze: walls as box-drawing lines, points, players, and the dancing winners.
 
-Pure: what a client has decoded goes in, a `Canvas` comes out.
+Pure: a decoded setup and view go in, a `Canvas` comes out.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from vinom.client.canvas import Canvas, Style
+from vinom.client.terminal.canvas import Canvas, Style
 
-#: Colours of the seats, readable on dark and on light.
+#: Colours of the seats, readable on dark and on light backgrounds.
 SEAT_STYLES: tuple[Style, ...] = (
     "1;38;5;16;48;5;45",
     "1;38;5;16;48;5;213",
@@ -30,7 +30,7 @@ _WALL: Style = "38;5;68"
 _POINT: Style = "38;5;250"
 _RICH: Style = "1;38;5;220"
 
-# By the walls that meet there: up 1, right 2, down 4, left 8.
+# Indexed by the sum of the walls that meet there: up 1, right 2, down 4, left 8.
 _CORNERS = " ╵╶╰╷│╭├╴╯─┴╮┤┬┼"
 _ASCII_CORNERS = " |-+||++-+-+++++"
 _UP, _RIGHT, _DOWN, _LEFT = 1, 2, 4, 8
@@ -40,12 +40,12 @@ _DANCES = {1: ("Y", "o"), 2: ("\\o", "o/"), 3: ("\\o/", "_o_", "/o\\", "_o_")}
 
 
 def columns(cols: int, cell: int) -> int:
-    """How wide a maze is drawn whose cells are *cell* columns wide inside."""
+    """Width of a maze whose cells are *cell* columns wide inside."""
     return cols * (cell + 1) + 1
 
 
 def place_of(at: Sequence[int], cell: int) -> tuple[int, int]:
-    """Where on the canvas the first column of a cell's inside is."""
+    """Row and column on the canvas where the inside of a cell begins."""
     return 2 * at[0] + 1, (cell + 1) * at[1] + 1
 
 
@@ -62,16 +62,17 @@ def draw_maze(
     """
     Draw the maze of a `vinom.games.maze` setup and view.
 
-    :param names: of the seats.
-    :param you: the seat that is shown above others.
-    :param cell: columns inside of a cell, 1 to 3.
-    :param frame: moves what is animated.
+    :param names: of the players, by seat.
+    :param you: the seat that is drawn on top of others.
+    :param cell: columns inside a cell, 1 to 3.
+    :param frame: number of the picture; it drives animations.
+    :param ascii_only: draw the maze with ASCII characters.
     """
     canvas = _walls(tuple(setup["walls"]), cell, ascii_only).cut(
         0, 0, 2 * setup["rows"] + 1, columns(setup["cols"], cell)
     )
     _draw_points(canvas, setup["cols"], view["points"], cell, ascii_only)
-    # Players do not block each other: in one cell they are shown in turn.
+    # Players in the same cell are shown in turn.
     crowds: dict[tuple[int, int], list[int]] = {}
     for seat, at in enumerate(view["at"]):
         crowds.setdefault((at[0], at[1]), []).append(seat)
@@ -88,7 +89,7 @@ def draw_maze(
 
 
 def player_glyph(names: Sequence[str], seat: int, cell: int) -> str:
-    """A player as text that fills a cell: the first letters of its name."""
+    """Text that fills a cell for a player: the first letters of the name."""
     name = names[seat] if seat < len(names) else ""
     letters = "".join(letter for letter in name if letter.isascii())
     letters = (letters[:1].upper() + letters[1:]) or str(seat + 1)
@@ -113,7 +114,7 @@ def _draw_points(
 
 @lru_cache(maxsize=8)
 def _walls(walls: tuple[str, ...], cell: int, ascii_only: bool) -> Canvas:
-    """Draw the walls alone; they never change, so they are drawn once."""
+    """Draw the walls only; they never change, so this is cached."""
     rows, cols = len(walls), len(walls[0])
     open_sides = [[int(digit, 16) for digit in row] for row in walls]
 

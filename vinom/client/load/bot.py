@@ -1,4 +1,4 @@
-"""A player that is a program: queues, plays by its game's `bot`, queues again."""
+"""A player that is a program: it queues, plays with its game's `bot`, and repeats."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from twisted.logger import Logger
 
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchLost, Refusal
 from vinom.client.sdk import Client
-from vinom.client.tally import Tally
 from vinom.game import Chance, Game
 
-#: An action without an answer for so long may be followed by another, seconds.
-_PATIENCE = 0.5
+#: How long to wait for an action's answer before the next action, seconds.
+_ANSWER_TIMEOUT = 0.5
 #: Pause after the lobby refused to queue us, seconds.
 _PAUSE = 1.0
 
@@ -32,9 +32,9 @@ class Habits:
     How a bot plays.
 
     :ivar options: of the game, JSON-like.
-    :ivar pace: most actions a second.
-    :ivar stays: how long it stays after a round has ended, seconds; ``None`` is
-        until the room closes.
+    :ivar pace: most actions per second.
+    :ivar stays: how long it stays after a round has ended, seconds; ``None``: until
+        the room closes.
     """
 
     options: Any = None
@@ -44,12 +44,17 @@ class Habits:
 
 class Bot:
     """
-    Play one match after another until told to stop.
+    Play one match after another, until `stop`.
 
+    :param reactor: for time and UDP.
+    :param client: logged in; the bot closes it.
     :param name: of the game, as players ask for it.
-    :param chance: its own.
-    :param watch: gets each match as soon as it is found.
-    :ivar is_waiting: is it queued and in no match?
+    :param game: its `bot` decides what to do.
+    :param habits: how it plays.
+    :param tally: counts what it does and sees.
+    :param chance: the bot's own; given to the game's `bot`.
+    :param watch: called with each match as soon as it is found.
+    :ivar is_waiting: is it in the queue, and not in a match?
     """
 
     _log = Logger()
@@ -86,13 +91,13 @@ class Bot:
         return Deferred.fromCoroutine(self._run())
 
     def stop(self) -> None:
-        """Queue no more; a match under way is played to its end."""
+        """Stop queueing; a match that has begun is played to its end."""
         self._is_stopping = True
         if self._queueing is not None and self._match is None:
             self._queueing.cancel()
 
     def leave(self) -> None:
-        """Stop, and leave the match under way."""
+        """Stop, and leave the current match."""
         self.stop()
         if self._match is not None:
             self._match.leave()
@@ -130,7 +135,7 @@ class Bot:
             self._queueing = None
             self.is_waiting = False
         match = self._match
-        assert match is not None  # it was found, or something was raised
+        assert match is not None  # it was found, or an exception was raised
         result = await match.ended
         self._rest()
         self._match = None
@@ -157,7 +162,7 @@ class Bot:
     # Acting.
 
     def _first_pause(self) -> float:
-        """Begin at a moment of its own, so that bots do not act in step."""
+        """Draw when to begin, so that bots do not act in step."""
         share, self._chance = self._chance.below(1000)
         return share / 1000.0 / self._habits.pace
 
@@ -180,7 +185,7 @@ class Bot:
         if self._is_enough(match, now):
             match.leave()
             return
-        if self._number > match.acked and now - self._acted_at < _PATIENCE:
+        if self._number > match.acked and now - self._acted_at < _ANSWER_TIMEOUT:
             return
         _, self._chance = self._chance.draw()
         try:
@@ -194,7 +199,7 @@ class Bot:
             self._tally.inputs += 1
 
     def _fail(self, match: Match, error: Exception) -> None:
-        """The game's bot is broken; asking it again would be no better."""
+        """Leave, because the game's bot is broken and would fail again."""
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self._tally.went_wrong(
             "bot_failed",
@@ -220,7 +225,7 @@ class Bot:
             self._number = 0
 
     def _refused(self, refusal: Refusal) -> None:
-        # The game's own "no" is part of playing; anything else is not.
+        # A refusal by the game's rules is part of playing; any other is an error.
         if refusal.code != "rejected":
             self._tally.went_wrong(refusal.code, refusal.message)
         if refusal.number >= self._number:

@@ -1,4 +1,4 @@
-"""A sheet of character cells with colours; turned into lines at the end."""
+"""A grid of character cells with colours, which becomes lines of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLANK: _Cell = (" ", "")
 
 
 def width_of(character: str) -> int:
-    """How many columns a terminal gives to one printable character: 0 to 2."""
+    """Number of columns that one printable character takes: 0 to 2."""
     if character.isascii():
         return 1
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
@@ -21,7 +21,7 @@ def width_of(character: str) -> int:
 
 
 def fit(text: str, columns: int) -> str:
-    """Cut *text* to a number of columns, with an ellipsis where it was longer."""
+    """Cut *text* to a number of columns, with an ellipsis if it was longer."""
     if sum(map(width_of, text)) <= columns:
         return text
     kept, used = "", 0
@@ -35,10 +35,10 @@ def fit(text: str, columns: int) -> str:
 
 class Canvas:
     """
-    Cells to draw on; what falls outside is not drawn.
+    Cells to draw on; drawing outside them has no effect.
 
-    :ivar height: in rows.
-    :ivar width: in columns.
+    :param height: rows; below 0 counts as 0. Kept as ``height``.
+    :param width: columns; below 0 counts as 0. Kept as ``width``.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -49,7 +49,7 @@ class Canvas:
 
     def put(self, row: int, col: int, text: str, style: Style = "") -> int:
         """
-        Draw *text* from a cell on to the right.
+        Draw *text* to the right, beginning at a cell.
 
         :returns: the column after it.
         """
@@ -58,8 +58,8 @@ class Canvas:
             width = width_of(character)
             if inside and not width and 0 < col <= self.width:
                 # A mark on the letter before it.
-                before, worn = self._rows[row][col - 1]
-                self._rows[row][col - 1] = (before + character, worn)
+                before, old_style = self._rows[row][col - 1]
+                self._rows[row][col - 1] = (before + character, old_style)
             elif inside and width and 0 <= col <= self.width - width:
                 self._rows[row][col] = (character, style)
                 if width == 2:
@@ -68,7 +68,7 @@ class Canvas:
         return col
 
     def paste(self, row: int, col: int, other: Canvas) -> None:
-        """Draw another sheet on this one, its corner at a cell."""
+        """Draw another canvas on this one, its upper left corner at a cell."""
         for down in range(max(0, -row), min(other.height, self.height - row)):
             first, last = max(0, -col), min(other.width, self.width - col)
             if first < last:
@@ -77,13 +77,13 @@ class Canvas:
                 ]
 
     def cut(self, row: int, col: int, height: int, width: int) -> Canvas:
-        """Copy a part of this sheet; what lies outside it is blank."""
+        """Copy a part of this canvas; cells outside it are blank."""
         part = Canvas(height, width)
         part.paste(-row, -col, self)
         return part
 
     def lines(self, *, colour: bool) -> list[str]:
-        """Turn the cells into lines, without spaces at their ends."""
+        """Turn the cells into lines of text, without trailing spaces."""
         return [_line(cells, colour) for cells in self._rows]
 
 
@@ -94,12 +94,12 @@ def _line(cells: list[_Cell], colour: bool) -> str:
     if not colour:
         return "".join(text for text, _ in cells[:last]).rstrip()
     parts: list[str] = []
-    worn = ""
+    current = ""
     for text, style in cells[:last]:
-        if style != worn:
+        if style != current:
             parts.append(f"\x1b[0;{style}m" if style else "\x1b[0m")
-            worn = style
+            current = style
         parts.append(text)
-    if worn:
+    if current:
         parts.append("\x1b[0m")
     return "".join(parts)

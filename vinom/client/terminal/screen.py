@@ -1,7 +1,7 @@
 """
-A terminal to draw on and read keys from, given back as it was found.
+A terminal: draw on it, read its keys, and restore its settings at the end.
 
-Everything that touches the terminal's settings is here.
+Only this module changes the terminal's settings.
 """
 
 from __future__ import annotations
@@ -16,32 +16,33 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.client.keys import KeyReader
+from vinom.client.terminal.keys import KeyReader
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
 def can_draw(out: TextIO, environ: Mapping[str, str]) -> bool:
-    """Is this a terminal that understands how we draw?"""
+    """Is this a terminal that supports our escape sequences?"""
     return out.isatty() and environ.get("TERM", "dumb") not in ("dumb", "")
 
 
 def has_colour(environ: Mapping[str, str]) -> bool:
-    """Does the user want colours? Source: https://no-color.org."""
+    """Has the user left colours on? Source: https://no-color.org."""
     return not environ.get("NO_COLOR")
 
 
 def has_unicode(out: TextIO) -> bool:
-    """Can lines and dots be shown that are not ASCII?"""
+    """Can the terminal show characters that are not ASCII?"""
     return (out.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
 
 
 class Screen:
     """
-    Draw whole pictures; only lines that changed are written.
+    Show pictures; only lines that have changed are written.
 
     :param out: a terminal.
+    :ivar is_entered: do we draw on the terminal now?
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -51,13 +52,13 @@ class Screen:
         self.is_entered = False
 
     def enter(self) -> None:
-        """Take the terminal; what it showed comes back with `leave`."""
+        """Switch to a blank screen; `leave` restores the old one."""
         self._out.write(_ENTER)
         self._out.flush()
         self.is_entered = True
 
     def leave(self) -> None:
-        """Give the terminal back."""
+        """Restore what the terminal showed before."""
         if self.is_entered:
             self.is_entered = False
             self._out.write(_LEAVE)
@@ -69,11 +70,11 @@ class Screen:
             size = os.get_terminal_size(self._out.fileno())
         except (OSError, ValueError):
             return 80, 24
-        # A pseudo-terminal that nobody sized is 0 by 0.
+        # A pseudo-terminal without a size reports 0 by 0.
         return size.columns or 80, size.lines or 24
 
     def show(self, lines: list[str]) -> None:
-        """Show *lines* from the top; what was there before goes."""
+        """Show *lines* from the top, in place of the last picture."""
         size = self.size()
         if size != self._size:
             self._size, self._shown = size, []
@@ -95,7 +96,8 @@ class Keyboard:
     """
     Read keys as they are pressed, without echo.
 
-    :param press: gets each key's name, see `KeyReader`.
+    :param reactor: watches standard input.
+    :param press: called with the name of each key, see `KeyReader`.
     """
 
     def __init__(self, reactor: IReactorFDSet, press: Callable[[str], None]) -> None:
@@ -105,18 +107,18 @@ class Keyboard:
         self._found: list[int | list[bytes | int]] | None = None
 
     def start(self) -> None:
-        """Take the keyboard, if standard input is one."""
+        """Begin to read keys, if standard input is a terminal."""
         if not os.isatty(self._fd):
             return
         self._found = termios.tcgetattr(self._fd)
         raw = termios.tcgetattr(self._fd)
-        # No echo, no waiting for a line; Ctrl-C stays a signal.
+        # No echo, and no waiting for Enter; Ctrl-C remains a signal.
         raw[3] &= ~(termios.ICANON | termios.ECHO)
         termios.tcsetattr(self._fd, termios.TCSADRAIN, raw)
         self._reactor.addReader(self)
 
     def stop(self) -> None:
-        """Give the keyboard back."""
+        """Stop reading keys, and restore the terminal's settings."""
         if self._found is not None:
             self._reactor.removeReader(self)
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._found)
@@ -142,4 +144,4 @@ class Keyboard:
         return None
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops."""
+        """Do nothing: the reactor is stopping."""

@@ -11,12 +11,12 @@ from twisted.internet.task import LoopingCall
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
-from vinom.client.maze_walker import MazeWalker
-from vinom.client.scene import Scene, compose, headline, to_ascii
 from vinom.client.sdk import Client
+from vinom.client.terminal.maze_walker import MazeWalker
+from vinom.client.terminal.scene import Scene, compose, headline, to_ascii
 from vinom.messages.lobby import QueueStatus
 
-#: Pictures a second.
+#: Pictures per second.
 _RATE = 20
 _KEYS = "← ↑ ↓ → move · q quits"
 _KEYS_OVER = "q quits"
@@ -25,7 +25,7 @@ _KEYS_AGAIN = "enter plays again · q quits"
 
 
 class Canvas(Protocol):
-    """What is drawn on: see `vinom.client.terminal.Screen`."""
+    """Where pictures are shown: see `vinom.client.terminal.screen.Screen`."""
 
     def size(self) -> tuple[int, int]:
         """Columns and rows."""
@@ -35,7 +35,13 @@ class Canvas(Protocol):
 
 
 def scene_of(match: Match, now: float, frame: int, **more: Any) -> Scene:
-    """Make a picture of a match as it stands; it must have a view."""
+    """
+    Describe a match as it is now; it must have a view.
+
+    :param now: on the reactor's clock.
+    :param frame: number of the picture.
+    :param more: other facts of the `Scene`.
+    """
     age = max(0.0, now - match.seen_at)
     facts = {"view": match.view, "you": match.seat} | more
     return Scene(
@@ -53,8 +59,14 @@ class MazeGame:
     """
     One player at one terminal.
 
-    :param dial: says hello to the lobby.
-    :param place: what the lobby is called in messages.
+    :param reactor: for time and UDP.
+    :param dial: logs in to the lobby.
+    :param place: the lobby's name in messages.
+    :param options: of the game.
+    :param canvas: where pictures are shown.
+    :param colour: draw with colours.
+    :param ascii_only: draw with ASCII characters.
+    :ivar last_words: lines to print once the screen is given back.
     """
 
     def __init__(
@@ -106,7 +118,7 @@ class MazeGame:
             again.callback(None)
 
     def press(self, key: str) -> None:
-        """The player pressed a key; see `vinom.client.keys`."""
+        """The player pressed a key; see `vinom.client.terminal.keys`."""
         if key == "quit":
             self.stop()
         elif key == "again" and self._again is not None:
@@ -124,7 +136,7 @@ class MazeGame:
             self._draw()
 
     async def _play(self) -> int:
-        self._status = f"dialling {self._place}"
+        self._status = f"connecting to {self._place}"
         try:
             self._client = await self._wait(self._dial())
             while not self._is_quitting:
@@ -172,7 +184,7 @@ class MazeGame:
             if match is None:
                 return
             self._result = await match.ended
-            # The others did not come: our place in the queue is kept.
+            # Other players did not come; we keep our place in the queue.
             void = self._result.reason == "void"
             if match.view is not None:
                 line = headline(scene_of(match, 0.0, 0))
@@ -180,9 +192,9 @@ class MazeGame:
 
     def _queued(self, status: QueueStatus) -> None:
         if status.state == "matched":
-            self._status = "a match is found, its room is made ready"
+            self._status = "match found; the server is preparing it"
         elif status.position is not None:
-            self._status = f"waiting for other players, place {status.position}"
+            self._status = f"waiting for other players, position {status.position}"
 
     def _found(self, match: Match) -> None:
         self._match = match
@@ -226,7 +238,7 @@ class MazeGame:
         dots = "." * (self._frame // (_RATE // 2) % 4)
         lines = ["", f"  vinom · maze at {self._place}", "", f"  {self._status}{dots}"]
         if self._match is not None and self._match.joins:
-            lines[3] = f"  seated; waiting for the others{dots}"
+            lines[3] = f"  you have a seat; waiting for the others{dots}"
         lines += ["", "  q quits"]
         if self._ascii:
             lines = [to_ascii(line) for line in lines]
@@ -245,5 +257,5 @@ class MazeGame:
                 return []
             return [f"the match is over: {self._result.reason}"]
         if not match.is_connected:
-            return ["line lost, taking", "the seat back..."]
+            return ["connection lost,", "reconnecting..."]
         return []

@@ -1,4 +1,4 @@
-"""One message for many players."""
+"""One message for many players, and the frames that carry it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from vinom.lines.shared import Framer, Shared
-from vinom.lines.ws.frames import text_frame
+from vinom.lines.ws.frames import Framer, text_frame
 
 
 def read_frame(data: bytes) -> Frame:
@@ -33,25 +32,26 @@ class FramerTests(SynchronousTestCase):
 
     def test_frame(self) -> None:
         """
-        A browser gets one text message with one array of all that was said.
+        A browser gets one text message with one array of all that was sent to it.
         """
-        frame = read_frame(self.framer.frame([Shared(b'{"type":"x"}'), b"2"]))
+        frame = read_frame(self.framer.frame([b'{"type":"x"}', b"2"]))
         self.assertEqual((frame.opcode, frame.fin), (Opcode.TEXT, True))
         self.assertEqual(frame.data, b'[{"type":"x"},2]')
 
     def test_same(self) -> None:
         """
-        What many are told is framed once: they are sent the very same bytes.
+        What many players are sent is framed once: they get the very same bytes.
         """
-        first, second = Shared(b"1"), Shared(b"2")
+        first, second = b"1", b"2"
         frame = self.framer.frame([first, second])
         self.assertIs(self.framer.frame([first, second]), frame)
 
     def test_others(self) -> None:
         """
-        Who is told something else, more or less, or in another order, gets just that.
+        A player who is sent something else, more or less, or in another order, gets
+        just that.
         """
-        first, second = Shared(b"1"), Shared(b"2")
+        first, second = b"1", b"2"
         for said, data in (
             ([first, second], b"[1,2]"),
             ([first], b"[1]"),
@@ -59,7 +59,7 @@ class FramerTests(SynchronousTestCase):
             ([second, first], b"[2,1]"),
             ([b"1"], b"[1]"),
             ([b"3"], b"[3]"),
-            ([Shared(b"4")], b"[4]"),
+            ([b"4"], b"[4]"),
         ):
             self.assertEqual(read_frame(self.framer.frame(list(said))).data, data)
 

@@ -1,4 +1,4 @@
-"""Keys out of a terminal's bytes."""
+"""Keys, read from the bytes that a terminal sends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST = 16
 @attrs.define
 class KeyReader:
     """
-    Name the keys that a terminal sends: arrows, wasd, hjkl, space, enter and q.
+    Recognize the keys that a terminal sends: arrows, wasd, hjkl, space, enter and q.
 
     Source: ECMA-48 control sequences, as xterm sends them for arrow keys.
     """
@@ -37,9 +37,9 @@ class KeyReader:
 
     def receive(self, data: bytes) -> list[str]:
         """
-        Take bytes, cut anywhere.
+        Receive bytes; a key may be split over several calls.
 
-        :returns: up, down, left, right, dance, again and quit, in order.
+        :returns: names of keys, in order: up, down, left, right, dance, again, quit.
         """
         held, keys = self._held + data, []
         while held:
@@ -56,7 +56,7 @@ class KeyReader:
             if held[1:2] not in (b"[", b"O"):
                 held = held[1:]
                 continue
-            # Parameters, such as those of a pressed shift, end in a letter.
+            # Parameters, such as for a held Shift key, end with a letter.
             end = 2
             while end < len(held) and not 0x40 <= held[end] <= 0x7E:
                 end += 1

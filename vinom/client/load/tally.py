@@ -1,4 +1,4 @@
-"""Count what bots do and see, and sum it up."""
+"""Count what bots do and see, and report it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vinom.client.match import MatchResult
 
 #: Samples kept of each kind; more would not change a percentile.
 _MOST_SAMPLES = 500_000
-#: A rate over less time than this, seconds, would be one of chance.
+#: Rates are 0 if measured over less time than this, seconds: they would be random.
 _LEAST_TIME = 0.5
 
 
@@ -39,7 +39,7 @@ class Samples:
 
 
 def _percentile_ms(ordered: Sequence[float], percent: int) -> float | None:
-    """Nearest rank: the least value that *percent* of all do not exceed."""
+    """Nearest rank: the least value that *percent* of the values do not exceed."""
     if not ordered:
         return None
     rank = -(-len(ordered) * percent // 100)
@@ -49,10 +49,10 @@ def _percentile_ms(ordered: Sequence[float], percent: int) -> float | None:
 @attrs.define
 class _Record:
     """
-    What is known of one match.
+    What is known about one match.
 
-    :ivar joined: how many of our bots took their seat.
-    :ivar playing: our bots whose part in it is not over.
+    :ivar joined: how many of our bots have taken their seat.
+    :ivar playing: how many of our bots have not finished it.
     """
 
     joined: int = 0
@@ -65,13 +65,19 @@ class _Record:
 @attrs.define
 class Tally:
     """
-    Sum up a run of bots.
+    Count a run of bots.
 
     :ivar shows_all: every seat of the game sees the same view, so the hash that
-        the server announces must be that of what we saw.
+        the server announces must be that of the last view that a bot received.
     :ivar ends: the game ends by itself; leaving earlier does not finish it.
-    :ivar errors: how often each code came up.
-    :ivar reasons: what was said the first time a code came up.
+    :ivar inputs: number of actions sent.
+    :ivar states: number of states received.
+    :ivar handshakes: number of DTLS handshakes finished.
+    :ivar errors: how often each code occurred.
+    :ivar reasons: the first message with each code.
+    :ivar input_to_state: from sending an action to the state that answers it.
+    :ivar queue_to_match: from queueing to the match.
+    :ivar match_to_joined: from the match to the seat.
     """
 
     shows_all: bool = True
@@ -94,19 +100,19 @@ class Tally:
         self.reasons.setdefault(code, reason)
 
     def spoilt(self, match_id: str) -> None:
-        """One of our own bots failed in this match."""
+        """Note that one of our bots failed in this match."""
         self._matches[match_id].is_failed = True
 
     def found(self, match_id: str) -> None:
-        """A bot was given a seat."""
+        """Note that a bot has been given a seat."""
         self._matches.setdefault(match_id, _Record()).playing += 1
 
     def joined(self, match_id: str) -> None:
-        """A bot took its seat."""
+        """Note that a bot has taken its seat."""
         self._matches[match_id].joined += 1
 
     def saw(self, match_id: str, now: float) -> None:
-        """A bot saw a state."""
+        """Note that a bot has received a state."""
         self.states += 1
         self._last = now
         if self._first is None:
@@ -114,7 +120,7 @@ class Tally:
         self._matches[match_id].is_started = True
 
     def over(self, result: MatchResult, has_joined: bool) -> None:
-        """A bot's part in a match is over."""
+        """Note how a match ended for a bot."""
         record = self._matches[result.match_id]
         record.playing -= 1
         reason = result.reason
@@ -124,17 +130,17 @@ class Tally:
             record.is_finished = True
             self._compare(record, result)
         elif reason == "left":
-            # Of a game that never ends, that is all there can be.
+            # A game that never ends cannot be finished in any other way.
             record.is_finished |= record.is_started and not self.ends
         elif reason == "void" and has_joined:
-            # Others did not come; the bot has its place in the queue back.
+            # Other players did not come; the bot is back in the queue.
             self.errors["void"] += 1
         else:
             record.is_failed = True
             self.errors[reason] += 1
 
     def _compare(self, record: _Record, result: MatchResult) -> None:
-        """What we saw last must be what the server says was last."""
+        """Check that the last view a bot received is the one the server announced."""
         if not result.view_hash:
             return
         if result.seen_version != result.version:
@@ -146,12 +152,12 @@ class Tally:
 
     @property
     def started(self) -> int:
-        """Matches of which a bot saw the first state."""
+        """Number of matches in which a bot received a state."""
         return sum(record.is_started for record in self._matches.values())
 
     @property
     def finished(self) -> int:
-        """Matches that were played to their end, without a failure."""
+        """Number of matches that were played to their end, without a failure."""
         return sum(
             record.is_finished and not record.is_failed
             for record in self._matches.values()
@@ -159,13 +165,15 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Matches that a bot could not join, or that ended as they should not."""
+        """Number of matches that a bot could not join, or that ended wrongly."""
         return sum(record.is_failed for record in self._matches.values())
 
     def report(self) -> dict[str, Any]:
         """
-        Sum up; rates are over the time from the first state to the last, and 0 if
-        that is no time to speak of.
+        Give the report of ``vinom bots --json``.
+
+        Rates are averages from the first state to the last, and 0 if these are less
+        than half a second apart.
         """
         seconds = 0.0 if self._first is None else self._last - self._first
         return {

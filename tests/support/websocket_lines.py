@@ -1,0 +1,44 @@
+"""One WebSocket line without a socket: bytes in, messages and bytes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from websockets.extensions import Extension
+
+from tests.support.ears import Ear
+from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
+from vinom.reactor.turns import TurnEnd
+
+
+def hear_by_line(
+    parts: Sequence[bytes],
+    limit: int,
+    is_short_cut: bool = True,
+    extensions: Sequence[Extension] = (),
+) -> tuple[list[bytes], bytes, bool]:
+    """
+    Feed a line in parts.
+
+    :returns: the messages that it heard, the bytes that it sent, and whether it
+        ended the connection.
+    """
+    clock, transport = Clock(), StringTransport()
+    sockets = WebSockets(
+        Ear,
+        clock,
+        TurnEnd(clock),
+        WebSocketBounds(limit=limit),
+        is_short_cut=is_short_cut,
+    )
+    line = WebSocketLine(sockets, "192.0.2.1", sockets.new_stream(extensions))
+    line.begin(transport, b"")
+    listener = line._listener
+    assert isinstance(listener, Ear)
+    for part in parts:
+        line.dataReceived(part)
+        held = len(line._stream._held)
+        assert held < limit + 14, f"it keeps {held} bytes, more than a frame"
+    return listener.heard, transport.value(), transport.disconnecting

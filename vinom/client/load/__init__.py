@@ -1,0 +1,1 @@
+"""Bots that play a server's games, and a report of what they saw."""

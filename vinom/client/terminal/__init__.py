@@ -1,0 +1,1 @@
+"""The maze in a terminal: the keyboard, the pictures, and the screen."""

@@ -1,0 +1,119 @@
+"""Rooms that players open: who may sit, who is host, and where they are played."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from vinom.hosting.host import RoomHost
+from vinom.messages.rooms import RoomFacts
+from vinom.model import MatchPlan, Player
+from vinom.play.room import Room
+from vinom.rooms.member import BotSeat, Member
+from vinom.rooms.relay import Host, RelayedRoom, RelayFleet
+from vinom.rooms.room import NodeRoom, RoomContext, State
+
+
+class OwnPolicy:
+    """Rooms that players open: the member who sits there longest is host."""
+
+    is_own = True
+
+    def __init__(self, context: RoomContext, fleet: RelayFleet | None) -> None:
+        """
+        Make the policy of all such rooms of a node.
+
+        :param context: what they share.
+        :param fleet: plays the rooms of games that are to be isolated; without it they
+            are played here.
+        """
+        self._context, self._fleet = context, fleet
+
+    def opened(self, room: NodeRoom) -> None:
+        """Do nothing: nobody has a seat."""
+
+    def seat_for(
+        self, room: NodeRoom, player: Player, loadout: bytes, spectates: bool
+    ) -> int | None:
+        """
+        Choose the first free seat, or add one.
+
+        :raises Refused: see `RoomPolicy.seat_for`.
+        """
+        room.refuse_removed(player.player_id)
+        return None if spectates else room.free_seat(player, loadout)
+
+    def entered(self) -> None:
+        """Do nothing."""
+
+    def keeps_seat(self, member: Member) -> bool:
+        """Keep no place for longer than the grace of the room."""
+        return False
+
+    def emptied(self, room: NodeRoom) -> None:
+        """Do nothing: the room closes after `RoomBounds.close_seconds`."""
+
+    def host_of(self, members: Sequence[Member]) -> Member | None:
+        """Choose whoever sits here longest, if possible somebody who is connected."""
+        host: Member | None = None
+        for member in members:
+            if member.seat is None:
+                continue
+            if member.conversation is not None:
+                return member
+            host = host or member
+        return host
+
+    def state(self, room: NodeRoom) -> State:
+        """Tell how far it is."""
+        if room.phase is None:
+            return "gathering"
+        return "over" if room.phase == "over" else "playing"
+
+    def facts(self, room: NodeRoom) -> RoomFacts:
+        """Describe it for a list."""
+        taken = room.taken()
+        bots = sum(isinstance(who, BotSeat) for who in room.seats)
+        return RoomFacts(
+            room.room_id,
+            room.name,
+            room.state,
+            "" if room.host is None else room.host.name,
+            room.game.seats[1],
+            taken,
+            len(room.members) - (taken - bots),
+            room.is_open,
+        )
+
+    def lay(self, room: NodeRoom, plan: MatchPlan, now: float) -> Host:
+        """
+        Have a game played, here or in a process of its own.
+
+        :raises Refused: see `RoomPolicy.lay`.
+        """
+        game, fleet, context = room.game, self._fleet, self._context
+        if game.isolate and fleet is not None:
+            relayed = RelayedRoom(
+                plan,
+                game,
+                fleet,
+                is_placed=False,
+                end=lambda reason: fleet.close_room(plan.match_id, reason),
+                changed=room.arrived,
+                refused=room.refused,
+            )
+            relayed.open()
+            return relayed
+        recording = context.recordings.open(plan, game, context.clock.seconds())
+        played = Room(
+            plan,
+            game,
+            now,
+            record=recording.record,
+            guard=context.guard,
+            away_timeout=inf,
+        )
+        return RoomHost(played, recording)
+
+    def closed(self) -> None:
+        """Do nothing."""
