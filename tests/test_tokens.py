@@ -1,4 +1,4 @@
-"""Tests of vinom.tokens: who may sit where, and who says so."""
+"""Tests of vinom.tokens: signed proofs of seats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HEADER = {"kid": "k1", "typ": "vinom-connect+jwt"}
 
 
 def forge(payload: object, header: dict[str, Any] | None = None) -> str:
-    """A token that our own key signed, whatever it says."""
+    """A token that our own key signed, with any payload."""
     private = load_pem_private_key(signing_key("k1")[0], None)
     return jwt.PyJWS().encode(
         json.dumps(payload).encode(),
@@ -92,7 +92,8 @@ class TokenTests(SynchronousTestCase):
 
     def test_expiry(self) -> None:
         """
-        An old token is told from a wrong one, so that a client asks for another.
+        An expired token is distinguished from an invalid one, so that a client asks for
+        another.
         """
         token = self.signer.sign(CLAIMS)
         self.assertEqual(self.verifier.verify(token, NOW + 89.9), CLAIMS)
@@ -116,7 +117,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_two_keys_while_they_change(self) -> None:
         """
-        Tokens of the old key stay good while the new one signs.
+        Tokens of the old key stay valid while the new one signs.
         """
         keys = {name: signing_key(name)[1] for name in ("k1", "k2")}
         verifier = TokenVerifier(keys, "game.vinom")
@@ -126,7 +127,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_unknown_key(self) -> None:
         """
-        A key that we do not know signs nothing, whatever it calls itself.
+        A token of an unknown key is refused, whatever its key id.
         """
         other = signing_key("other")[0]
         for name in ("k1", "other"):
@@ -135,7 +136,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_other_realm(self) -> None:
         """
-        A token of another deployment with our keys is no good here.
+        A token of another deployment with our keys isn't valid here.
         """
         token = self.signer.sign(attrs.evolve(CLAIMS, realm="other.vinom"))
         self.assert_refused(token, Code.BAD_TOKEN)
@@ -210,7 +211,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_after_a_good_one(self) -> None:
         """
-        That a player's token was good makes nobody else's better.
+        A player's valid token makes no other token valid.
         """
         good = self.signer.sign(CLAIMS)
         self.verifier.verify(good, NOW)
@@ -247,7 +248,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_not_a_key(self) -> None:
         """
-        An operator is told which key cannot be used, before anybody plays.
+        An operator gets an error that names the invalid key, before anybody plays.
         """
         other = leaf().key
         for bad in (b"", b"no key", other, signing_key()[1]):
@@ -262,19 +263,19 @@ class TokenTests(SynchronousTestCase):
 
 
 class LaterTokenTests(TokenTests):
-    """The same by a verifier that has had a good token, and so knows the header."""
+    """The same by a verifier that has seen a valid token, and so the header."""
 
     shown = (CLAIMS,)
 
 
 class AnyTextTests(SynchronousTestCase):
-    """What is no token at all."""
+    """Texts that aren't tokens."""
 
     @given(st.text(max_size=1000))
     def test_anything(self, text: str) -> None:
         """
-        No text at all makes the verifier fail in another way, nor does any after
-        the header of a good token.
+        No text makes the verifier fail in another way, nor does any after the header of
+        a valid token.
         """
         good = TokenSigner("k1", signing_key("k1")[0]).sign(CLAIMS)
         verifier = TokenVerifier({"k1": signing_key("k1")[1]}, "game.vinom")

@@ -59,7 +59,7 @@ class ControlLinkTests(SynchronousTestCase):
 
     def test_any_split(self):
         """
-        A game server is heard however its words are cut.
+        A game server's messages arrive however they are cut.
         """
         stream = encode(READY) + encode(Bound(46000)) + encode(Alive(1, {}))
         for cut in range(len(stream)):
@@ -72,7 +72,7 @@ class ControlLinkTests(SynchronousTestCase):
 
     def test_sends(self):
         """
-        What the node says arrives, and nothing does after the link is lost.
+        The node's messages arrive, and none after the link is lost.
         """
         link, transport = self.open_link()
         link.dataReceived(encode(READY))
@@ -90,7 +90,7 @@ class ControlLinkTests(SynchronousTestCase):
 
     def test_must_name_itself(self):
         """
-        Who says something else first, or nothing at all, is dropped.
+        A peer that sends something else first, or nothing at all, is dropped.
         """
         link, transport = self.open_link()
         link.dataReceived(encode(Bound(46000)))
@@ -106,7 +106,7 @@ class ControlLinkTests(SynchronousTestCase):
 
     def test_refused(self):
         """
-        A stranger is dropped and not heard any further.
+        A stranger is dropped, and nothing more is read from it.
         """
         self.answer = None
         link, transport = self.open_link()
@@ -168,14 +168,14 @@ class ControlClientTests(SynchronousTestCase):
 
     def test_at_once(self):
         """
-        What a player is told afterwards is known to the node before.
+        A message to the node arrives before anything that players are sent later.
         """
         self.client.send(Bound(46000))
         self.assertEqual([Bound(46000)], self.heard())
 
     def test_comings_together(self):
         """
-        The node hears of all who came in one turn at once, within that turn.
+        The seat changes of one turn reach the node together, within that turn.
         """
         came = [SeatChanged("m1", seat, "joined") for seat in range(3)]
         for told in came:
@@ -187,7 +187,7 @@ class ControlClientTests(SynchronousTestCase):
 
     def test_order(self):
         """
-        Nothing overtakes: who came is told before what happened then.
+        Nothing overtakes: seat changes are sent before what happened then.
         """
         came = SeatChanged("m1", 0, "joined")
         self.client.send(came)

@@ -145,7 +145,7 @@ class ControlTests(SynchronousTestCase):
 
     def test_names_the_field(self):
         """
-        A message with a wrong field says which; tests of attacks try all of them.
+        The error for an invalid field names it; tests of attacks try all of them.
         """
         payload = msgspec.msgpack.encode({"t": "bound", "port": "x"})
         error = self.assertRaises(PeerError, decode_to_node, payload)
@@ -153,7 +153,7 @@ class ControlTests(SynchronousTestCase):
 
     def test_wrong_direction(self):
         """
-        A game server cannot be told what only a node is told, or the reverse.
+        A game server does not accept messages that are for a node, or the reverse.
         """
         for messages, decode in (
             (TO_NODE, decode_to_server),

@@ -57,7 +57,7 @@ class AdmissionTests(SynchronousTestCase):
 
     def test_ticket(self) -> None:
         """
-        A player who was told of this server gets in, and is known by its ticket.
+        A player whose ticket was added gets in, and its ticket identifies it.
         """
         verdict = knock(make())
         assert isinstance(verdict, Admit)
@@ -147,7 +147,7 @@ class AdmissionTests(SynchronousTestCase):
 
     def test_message_numbers(self) -> None:
         """
-        A hello that OpenSSL could not go on from begins no handshake.
+        A hello that OpenSSL could not continue from begins no handshake.
         """
         admission = make()
         asked = admission.judge(client_hello(NAME), ANN, BEGINNING)
@@ -212,7 +212,7 @@ class AdmissionTests(SynchronousTestCase):
         for _ in range(3):
             self.assert_admitted(knock(admission))
         self.assertEqual(knock(admission), Drop("too_many_handshakes"))
-        # Another port is the same somebody.
+        # Another port is the same source.
         self.assertEqual(
             knock(admission, address=(ANN[0], 9)), Drop("too_many_handshakes")
         )

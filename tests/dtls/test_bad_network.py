@@ -43,7 +43,7 @@ class ConditionerTests(SynchronousTestCase):
 
     def test_directions_differ(self) -> None:
         """
-        What happens to one direction says nothing of the other.
+        What happens in one direction is independent of the other.
         """
         self.assertNotEqual(through(1), through(1, outward=False))
 

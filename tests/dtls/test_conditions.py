@@ -14,7 +14,7 @@ BAD = Conditions(loss=0.2, duplicate=0.1, delay=0.1, jitter=0.05)
 
 
 def ways(conditions: Conditions, count: int = 10_000) -> list[list[float]]:
-    """What becomes of so many datagrams."""
+    """The delays of this many datagrams."""
     path = Path(conditions, Random(1).random)
     return [path.delays() for _ in range(count)]
 

@@ -18,7 +18,7 @@ class CookieKeysTests(SynchronousTestCase):
 
     def test_good_for_what_it_was_made_for(self) -> None:
         """
-        A cookie is good for its address and hello, and for no other.
+        A cookie is valid for its address and hello only.
         """
         cookie = self.keys.make(b"ann", 1000.0)
         self.assertEqual(len(cookie), COOKIE_LENGTH)
@@ -92,7 +92,7 @@ class CookieKeysTests(SynchronousTestCase):
 
     def test_list(self) -> None:
         """
-        Operators see every key whose cookies are good, and until when.
+        Operators see every key whose cookies are valid, and until when.
         """
         self.assertEqual(self.keys.known(1001.0), [CookieKey(0, 1000.0, None)])
         self.keys.rotate(1050.0)

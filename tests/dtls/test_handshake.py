@@ -32,7 +32,7 @@ class HandshakeTests(SynchronousTestCase):
     """From the first hello to the first payload."""
 
     def assert_plays(self, net: Net, address: Address = ANN) -> None:
-        """Both ends are connected and hear each other."""
+        """Both ends are connected and receive each other's payloads."""
         client = net.clients[address]
         self.assertTrue(client.is_open, net.client_events[address])
         (association,) = (a for a in net.server.associations if a.address == address)
@@ -150,7 +150,7 @@ class HandshakeTests(SynchronousTestCase):
         """
         A network that loses a fifth of all datagrams only delays play.
         """
-        # Fixed seeds: about one in 60,000 loses so much that patience ends first.
+        # Fixed seeds: about one in 60,000 loses so much that the timeout comes first.
         for seed in range(200):
             chance = random.Random(seed)
             net = Net()
@@ -307,7 +307,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_another_hello_begins_again(self) -> None:
         """
-        A client that starts anew in the middle of a handshake gets through.
+        A client that starts again in the middle of a handshake gets through.
         """
         net = Net()
         net.losing = lambda sender, number, datagram: sender == "server" and number == 1
@@ -337,7 +337,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_hello_meant_for_a_live_association(self) -> None:
         """
-        A player whose game was started anew on the same port gets in again.
+        A player whose game was restarted on the same port gets in again.
 
         The old association stays until the new handshake is finished.
         """
@@ -472,7 +472,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_server_without_our_ciphers(self) -> None:
         """
-        A client with no cipher of ours is told so; nothing is kept of it.
+        A client without a cipher of ours gets an alert; nothing is kept of it.
         """
         net = Net()
         name = f"{LABEL}.{DOMAIN}".encode()
@@ -548,7 +548,7 @@ class CorruptionTests(SynchronousTestCase):
         return sum(outcomes[word] for word in self.DROPPED)
 
     def assert_plays(self, address: Address, why: str) -> None:
-        """Both ends are connected and hear each other, and nothing else."""
+        """Both ends receive each other's payloads, and nothing else."""
         net, client = self.net, self.net.clients[address]
         (association,) = (a for a in net.server.associations if a.address == address)
         self.assertEqual(association.ticket, make_ticket(lifetime=1e6), why)
@@ -594,7 +594,7 @@ class CorruptionTests(SynchronousTestCase):
             self.assert_plays(address, why)
         else:
             self.ends["failed"] += 1
-            # The patience of both ends, and of a server that thought it was done.
+            # The timeouts of both ends, and of a server that has finished.
             self.wait(40, why)
             ends = [type(event) for event in net.client_events[address]]
             self.assertEqual(ends, [Disconnected], why)
@@ -614,22 +614,22 @@ class CorruptionTests(SynchronousTestCase):
         return total
 
     def assert_nothing_left(self, why: str) -> None:
-        """The server knows nobody but Bob."""
+        """The server has no association but Bob's."""
         server = self.net.server
         self.assertEqual([a.address for a in server.associations], [BOB], why)
         self.assertEqual(server.handshakes, 0, why)
 
     def test_some_byte_of_the_handshake(self) -> None:
         """
-        It ends in the handshake intended, or in none, of which nothing is left and
-        after which one can try again. Where we or DTLS can tell that a byte was
-        changed, it is a lost datagram. Who plays all the while plays on.
+        It ends in the intended handshake, or in none; then nothing is left of it, and
+        the client can try again. If we or DTLS detect the changed byte, it has the
+        effect of a lost datagram. A player who is connected meanwhile keeps playing.
         """
         total = self.assert_harmless(1 << 20, ANN)
-        # Each run has other bytes; a failure says which one it was.
+        # Each run has other bytes; a failure names the one.
         step = 1 if IS_FULL else 13
         for flip in range(random.randrange(step), total, step):
-            # The ticket has so many tries from one address.
+            # The ticket's tries from one address are limited.
             address = (f"10.0.{flip // 250}.{flip % 250 + 1}", 4000)
             self.assert_harmless(flip, address)
         # Nor do their alarms stay.
@@ -681,7 +681,7 @@ class TrustTests(SynchronousTestCase):
         other = leaf("s2.game.vinom")
         net = self.serve(other.certificate, other.key)
         self.assert_refuses(net)
-        # It is told, and forgets the client at once.
+        # It gets the alert, and forgets the client at once.
         self.assertFalse(net.server.associations)
 
     def test_expired(self) -> None:
@@ -700,7 +700,7 @@ class TrustTests(SynchronousTestCase):
 
     def test_bad_pem(self) -> None:
         """
-        An operator is told when certificate and key cannot be used together.
+        An operator gets an error if certificate and key do not belong together.
         """
         good, other = leaf(DOMAIN), leaf("s2.game.vinom")
         admission = Admission(DOMAIN, 0.0)

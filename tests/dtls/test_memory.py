@@ -23,7 +23,7 @@ class MemoryContract:
 
     def test_a_payload_arrives(self: Any) -> None:
         """
-        What one end seals the other end opens, whatever bytes it is.
+        The other end opens what one end seals, for any bytes.
         """
         one, other = self.open_both()
         for payload in (b"a", b"\0" * 50, bytes(range(256)) * 4):
@@ -71,7 +71,7 @@ class MemoryContract:
 
     def test_nothing_there(self: Any) -> None:
         """
-        Nothing to open, and nothing to send, is no harm.
+        Having nothing to open or to send does no harm.
         """
         one, _ = self.open_both()
         self.assertEqual(one.take(), b"")
@@ -107,8 +107,8 @@ class MemoryContract:
 
     def test_goodbye(self: Any) -> None:
         """
-        The peer's close_notify is told apart from silence, and nothing can be
-        sealed after our own.
+        The peer's close_notify is distinguished from silence, and nothing can be sealed
+        after our own.
         """
         client, server = connected()
         one, other = self.make(client), self.make(server)
@@ -128,8 +128,8 @@ class DirectMemoryTests(MemoryContract, SynchronousTestCase):
 
     def test_it_is_used(self) -> None:
         """
-        The pyOpenSSL that is installed can be gone around; when this fails play
-        goes on, at a third more CPU for each input.
+        The installed pyOpenSSL has the private names that we use; if this fails, play
+        continues, at a third more CPU for each input.
         """
         self.assertIsInstance(memory_of(connected()[0]), DirectMemory)
 

@@ -9,7 +9,7 @@ from vinom.dtls.port import PacedReader, Pacing
 
 
 class SomePort:
-    """Notes what it is told, as the reactor's ports are."""
+    """Notes the calls that a reactor makes to its ports."""
 
     def __init__(self) -> None:
         self.is_reading = True

@@ -8,7 +8,7 @@ from vinom.dtls.port import Pacing
 
 
 class PacingTests(SynchronousTestCase):
-    """`Pacing`, told of turns at chosen times."""
+    """`Pacing` with turns at chosen times."""
 
     def setUp(self) -> None:
         self.pacing = Pacing(pause=0.002, window=0.05, busy=0.5, calm=0.2, most=96)
@@ -39,7 +39,7 @@ class PacingTests(SynchronousTestCase):
 
     def test_pauses_help(self) -> None:
         """
-        That pauses make turns cheaper is no reason to end them.
+        Pauses do not end just because they make turns cheaper.
         """
         self.turns(500, 0.0005, 0.7)
         self.assertEqual(set(self.turns(500, 0.002, 0.3)), {0.002})

@@ -31,7 +31,7 @@ class PlayCase(SynchronousTestCase):
         self.net.client_events[ANN].clear()
 
     def sealed(self, *payloads: bytes) -> list[bytes]:
-        """Records of the client, each in a datagram of its own."""
+        """Records of the client, each in a separate datagram."""
         datagrams = []
         for payload in payloads:
             self.client.send(payload)
@@ -136,7 +136,7 @@ class PayloadTests(PlayCase):
 
     def test_impossible_payloads(self) -> None:
         """
-        What cannot travel in one record is our own mistake, and says so.
+        A payload that does not fit into one record is our mistake, and raises an error.
         """
         for payload in (b"", b"x" * (self.association.max_payload + 1)):
             self.assertRaises(ValueError, self.client.send, payload)
@@ -146,7 +146,7 @@ class PayloadTests(PlayCase):
 
     def test_several_records_in_a_datagram(self) -> None:
         """
-        All records of a datagram count, whatever is between them.
+        All records of a datagram count, even with other bytes between them.
         """
         one, two, three = self.sealed(b"one", b"two", b"three")
         junk = b"\x17\xfe\xfd\0\1" + bytes(6) + b"\0\x20" + b"j" * 32
@@ -340,7 +340,7 @@ class GoodbyeTests(PlayCase):
 
     def test_lost_goodbye_is_repeated(self) -> None:
         """
-        A client that goes on talking after a lost goodbye is told again.
+        A client that keeps sending after a lost goodbye gets it again.
         """
         self.net.server.close(self.association, self.net.now)
         self.net.server.take_datagrams()
@@ -391,7 +391,7 @@ class GoodbyeTests(PlayCase):
 
     def test_idle_client(self) -> None:
         """
-        A player who is not heard of for half a minute is disconnected.
+        A player who sends nothing for half a minute is disconnected.
         """
         self.net.losing = lambda sender, number, datagram: sender == "client"
         self.net.advance(29.0)
@@ -426,7 +426,7 @@ class GoodbyeTests(PlayCase):
 
     def test_forgeries_keep_nobody_alive(self) -> None:
         """
-        Datagrams that anybody could send are no sign of life.
+        Datagrams that anybody could send don't count as a sign of life.
         """
         (old,) = self.sealed(b"recorded earlier")
         self.receive(old)
@@ -482,7 +482,7 @@ class FarewellTests(SynchronousTestCase):
 
     def test_not_too_often(self) -> None:
         """
-        Copies go out ten times a second at most, whoever asks.
+        Copies are sent at most ten times per second, whatever the peer sends.
         """
         farewells = Farewells()
         farewells.keep(ANN, [b"bye"], 0.0)

@@ -22,7 +22,7 @@ ANN: Address = ("192.0.2.1", 4000)
 
 
 class Wire:
-    """A UDP transport in memory: datagrams go to whoever has the address."""
+    """A UDP transport in memory: datagrams go to the owner of the address."""
 
     def __init__(self, wires: dict[Address, Wire], address: Address) -> None:
         self._wires, self._address = wires, address
@@ -104,7 +104,7 @@ class DatagramPortTests(PortCase):
 
     def test_payloads_both_ways(self) -> None:
         """
-        A connected player is heard and answered.
+        A connected player's packets are received and answered.
         """
         client = self.connect()
         client.send(b"input")
@@ -170,7 +170,7 @@ class DatagramPortTests(PortCase):
 
     def test_close(self) -> None:
         """
-        The player is told that its association is closed.
+        The player learns that its association is closed.
         """
         self.connect()
         self.server.close(self.association)
@@ -245,7 +245,7 @@ class DatagramPortTests(PortCase):
 
 
 class SharesTests(PortCase):
-    """Players come first, whatever else comes."""
+    """Players come first, whatever else arrives."""
 
     def flood(self, count: int, datagram: bytes = b"junk") -> None:
         for number in range(count):
@@ -253,8 +253,8 @@ class SharesTests(PortCase):
 
     def test_strangers_have_a_share(self) -> None:
         """
-        Of a flood each turn hears a little; the rest costs next to nothing, and
-        is counted.
+        Each turn reads a little of a flood; the rest costs next to nothing, and is
+        counted.
         """
         self.flood(500)
         self.settle()
@@ -357,7 +357,7 @@ class SharesTests(PortCase):
 
     def test_turns_are_measured(self) -> None:
         """
-        How long a turn takes is told, from its first datagram to its last answer.
+        A turn's length is reported, from its first datagram to its last answer.
         """
         told: list[tuple[float, float]] = []
         self.server._turned = lambda took, ended: told.append((took, ended))
@@ -385,7 +385,7 @@ class ClientPortTests(PortCase):
 
     def test_lost_hello(self) -> None:
         """
-        A hello that nobody heard is repeated by itself.
+        A hello that was lost is repeated automatically.
         """
         del self.wires[HOME]
         self.dial()
@@ -396,7 +396,7 @@ class ClientPortTests(PortCase):
 
     def test_refused(self) -> None:
         """
-        The SDK is told when nobody listens there any more.
+        The SDK is called if nothing listens there any more.
         """
         port = self.dial()
         port.connectionRefused()
@@ -404,8 +404,8 @@ class ClientPortTests(PortCase):
 
     def test_socket_taken_away(self) -> None:
         """
-        The SDK is told when the operating system closes the socket; Twisted's
-        epoll reactor does so when nobody listens there any more.
+        The SDK is called if the operating system closes the socket; with Twisted's
+        epoll reactor that happens if nothing listens there any more.
         """
         port = self.connect()
         self.client_wire.stopListening()
@@ -472,7 +472,7 @@ class Twice:
 
 
 class FilterTests(PortCase):
-    """Ports that wear a filter."""
+    """Ports with a datagram filter."""
 
     def test_worn_by_both(self) -> None:
         """

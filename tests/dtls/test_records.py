@@ -212,7 +212,7 @@ class ClientHelloTests(SynchronousTestCase):
 
     def test_openssl_says_it_this_way(self) -> None:
         """
-        What OpenSSL's client says first is read.
+        The first message of OpenSSL's client is read.
         """
         _, hello = openssl_hello("a.s1.game.vinom")
         self.assertTrue(is_client_hello(hello))
@@ -286,14 +286,14 @@ class DatagramTests(SynchronousTestCase):
     @given(st.binary(max_size=300))
     def test_any_datagram(self, datagram: bytes) -> None:
         """
-        Bytes that are no records do no harm.
+        Bytes that aren't records do no harm.
         """
         kept = without_plaintext_alerts(datagram)
         self.assertLessEqual(len(kept), len(datagram))
 
     def test_one_record(self) -> None:
         """
-        One record is told from two and from a part of one.
+        One record is distinguished from two and from a part of one.
         """
         one = record(23, b"payload")
         self.assertTrue(is_one_record(one))

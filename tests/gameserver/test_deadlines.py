@@ -13,7 +13,7 @@ from vinom.play.room import Room
 
 
 class Hundreds(Teller):
-    """Once woken it wants to be woken a hundred times a second."""
+    """Once woken, it sets a hundred deadlines per second."""
 
     name = "hundreds"
 

@@ -51,7 +51,7 @@ class GameServerKeyTests(SynchronousTestCase):
 
     def test_before_there_is_a_port(self) -> None:
         """
-        A warm game server only says yes.
+        A warm game server only confirms the keys.
         """
         self.net.server.received(TokenKeys(7, {"k2": NEW}))
         self.net.server.received(RotateCookies())
@@ -59,7 +59,7 @@ class GameServerKeyTests(SynchronousTestCase):
 
     def test_unusable_keys(self) -> None:
         """
-        Keys that are none are not taken, and the ones before stay good.
+        Invalid keys are refused, and the ones before stay valid.
         """
         net = self.net
         net.bind()
@@ -72,7 +72,7 @@ class GameServerKeyTests(SynchronousTestCase):
 
     def test_cookies(self) -> None:
         """
-        A new cookie key hangs nobody who is between two hellos, and is told of.
+        A new cookie key leaves no client stuck between two hellos, and is reported.
         """
         net = self.net
         net.bind()

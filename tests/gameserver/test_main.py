@@ -1,4 +1,4 @@
-"""What a game server's process is told."""
+"""The settings of a game server's process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_bad_settings(self) -> None:
         """
-        A process that is told nonsense says which field, and ends.
+        A process with invalid settings names the field, and ends.
         """
         for settings, word in (
             ({}, "control"),
@@ -33,9 +33,9 @@ class SettingsTests(SynchronousTestCase):
                 main("g1", settings)
             self.assertIn(word, str(caught.exception))
 
-    def test_limits_and_place(self) -> None:
+    def test_limits_and_recordings(self) -> None:
         """
-        Limits and bounds mean what they say.
+        Limits follow from the settings.
         """
         read = msgspec.convert(
             {"control": "unix:s", "recordings": "/r", "recordings_days": 2},
@@ -47,8 +47,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_strangers(self) -> None:
         """
-        What strangers may ask is what the settings say, and enough for a
-        handshake however little that is.
+        The limits for strangers follow from the settings, and always allow a handshake.
         """
         read = msgspec.convert(
             {"control": "unix:s", "hello_rate": 50, "hello_rate_attacked": 0.5},
@@ -60,7 +59,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_defaults_are_those_of_the_parts(self) -> None:
         """
-        A node that was told nothing has the limits that the manual names.
+        A node with default settings has the limits that the manual names.
         """
         read = msgspec.convert(
             game_server_program(Settings()).settings,

@@ -37,7 +37,7 @@ class OverloadTests(SynchronousTestCase):
         self.deliver(events)
 
     def play(self, seconds: float) -> None:
-        """Both players say something all the time."""
+        """Both players act all the time."""
         end = self.net.reactor.seconds() + seconds
         while self.net.reactor.seconds() < end:
             self.ann.say("a")
@@ -60,8 +60,8 @@ class OverloadTests(SynchronousTestCase):
 
     def test_new_player_comes_later(self) -> None:
         """
-        A new player is told when to come again, at the price of no signature;
-        those who play go on; later the same token is good.
+        A new player is sent when to try again, without the cost of a signature; current
+        players keep playing; later the same token is valid.
         """
         self.slowness = 0.1
         self.play(4.0)
@@ -195,7 +195,7 @@ class WatchedNet(GameNet):
 
 
 def slow_port(net: GameNet) -> None:
-    """Have what players send take a tenth of a second each turn."""
+    """Have each turn take a tenth of a second for what players send."""
     port = net.server._port
     assert port is not None
     deliver = port._deliver
@@ -212,8 +212,8 @@ class WholeTurnTests(SynchronousTestCase):
 
     def test_slow_ticks(self) -> None:
         """
-        A game whose ticks take too long keeps new players away, who are told when
-        to come; those who have seats play on.
+        A game whose ticks take too long keeps new players out, who are sent when to try
+        again; players with seats keep playing.
         """
         net = WatchedNet()
         ann, bob = net.begin(game="ticking")
@@ -235,7 +235,7 @@ class WholeTurnTests(SynchronousTestCase):
 
     def test_relayed_match(self) -> None:
         """
-        A match whose players all came by way of the node counts as any other.
+        A match whose players all joined through the node counts like any other.
         """
         net = WatchedNet()
         net.bind()
@@ -266,7 +266,7 @@ class WholeTurnTests(SynchronousTestCase):
 
     def test_turns_unknown(self) -> None:
         """
-        On a reactor whose turns cannot be told apart the port's are judged.
+        On a reactor whose turns cannot be measured, those of the port count.
         """
         net = WatchedNet(has_epoll=False)
         ann, _ = net.begin(game="ticking")

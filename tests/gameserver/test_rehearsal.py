@@ -51,7 +51,7 @@ class RehearsalTests(SynchronousTestCase):
 
     def test_reactor(self) -> None:
         """
-        A link stands and a port hears a datagram, on a reactor of its own.
+        On a separate reactor a link is made, and a port receives a datagram.
         """
         with tempfile.TemporaryDirectory() as folder:
             self.assertEqual(2, rehearse_reactor(Path(folder)))

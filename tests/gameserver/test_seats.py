@@ -57,8 +57,8 @@ class SeatDoorTests(SynchronousTestCase):
 
     def test_resuming_uses_the_token_up(self) -> None:
         """
-        A token whose answer is used to come back is of no use to a thief, though
-        the first connection never got to say that the answer arrived.
+        A token is used up once its answer is used to come back, even if the first
+        connection never confirmed the answer: a thief cannot use it.
         """
         first = self.enter("a")
         self.door.enter_by_resume(first)
@@ -76,7 +76,7 @@ class SeatDoorTests(SynchronousTestCase):
 
     def test_used_tokens_have_a_bound(self) -> None:
         """
-        A player that comes back for ever does not fill the memory.
+        A player that comes back again and again does not fill the memory.
         """
         for number in range(300):
             self.enter(f"t{number}")

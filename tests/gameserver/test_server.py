@@ -30,7 +30,7 @@ from vinom.reactor.figures import RTT_BOUNDS, cumulated
 
 
 class NodeTests(SynchronousTestCase):
-    """What the node says and hears."""
+    """Messages from and to the node."""
 
     def test_bind_and_open(self) -> None:
         """
@@ -43,7 +43,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_open_twice(self) -> None:
         """
-        A match that is asked for once more goes on, and its node hears of no end.
+        A match that is ordered twice continues, and no end is reported.
         """
         net = GameNet()
         net.begin()
@@ -137,7 +137,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_stop(self) -> None:
         """
-        Told to stop, it says goodbye to players and ends.
+        After a stop order it sends players the end, and stops.
         """
         net = GameNet()
         players = net.begin()
@@ -160,7 +160,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_node_gone(self) -> None:
         """
-        Play goes on for 5 s without the node; then the process ends itself.
+        Play continues for 5 s without the node; then the process ends.
         """
         net = GameNet()
         players = net.begin()
@@ -187,7 +187,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_kick(self) -> None:
         """
-        A kicked player is told so and cannot come back.
+        A kicked player is sent the reason and cannot come back.
         """
         net = GameNet()
         players = net.begin(seats=3)
@@ -256,7 +256,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_a_match(self) -> None:
         """
-        Two players join, act, see each other's actions and hear how it ended.
+        Two players join, act, see each other's actions and receive the end.
         """
         net = GameNet()
         ann, bob = net.begin()
@@ -308,7 +308,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_refused_actions(self) -> None:
         """
-        What the game rejects and what is no action at all is answered by number.
+        An action that the game rejects, or cannot read, is answered by number.
         """
         net = GameNet()
         ann, bob = net.begin()
@@ -342,8 +342,8 @@ class PlayTests(SynchronousTestCase):
 
     def test_every_state(self) -> None:
         """
-        In a game that asks for it each change by an action is a state of its own,
-        which says whose actions it answers.
+        In a game that asks for it, each action makes its own state, which names the
+        actions that it answers.
         """
 
         class EachTeller(Teller):
@@ -365,7 +365,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_ticks(self) -> None:
         """
-        In a game with ticks a state says which actions its tick has taken.
+        In a game with ticks a state names the actions that its tick has taken.
         """
         net = GameNet()
         ann, _ = net.begin(game="ticking")
@@ -406,8 +406,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_crash(self) -> None:
         """
-        A game that fails ends its match; players hear of it, operators get a
-        report.
+        A game that fails ends its match; players receive the end, operators a report.
         """
         net = GameNet()
         ann, _ = net.begin()
@@ -420,7 +419,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         """
-        Who leaves is gone for good; with nobody left the match is over.
+        A player who leaves is gone for good; with no player left the match is over.
         """
         net = GameNet()
         ann, bob = net.begin()
@@ -435,7 +434,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_absent_seat_is_given_up(self) -> None:
         """
-        Where the game gives up a seat that is away, the lobby hears of it.
+        If the game gives up an absent player's seat, the node is informed.
         """
         net = GameNet(games={"teller": Forfeiting()})
         ann, *_ = net.begin(seats=3)
@@ -448,8 +447,8 @@ class PlayTests(SynchronousTestCase):
 
     def test_bot_for_an_absent_seat(self) -> None:
         """
-        Where a bot acts for who is away, the others see it act; a bot that fails
-        is for the log, and play goes on.
+        If a bot acts for an absent player, the others see it act; if it fails, that is
+        logged, and play continues.
         """
         game = StandingIn()
         game.words = ("hi",)
@@ -466,8 +465,8 @@ class PlayTests(SynchronousTestCase):
 
     def test_deaf_player_must_come_anew(self) -> None:
         """
-        Who acknowledges nothing is sent away before too much waits for it, and
-        can come back.
+        A player who acknowledges nothing is disconnected before too much waits, and can
+        come back.
         """
         net = GameNet()
         ann, bob = net.begin()
@@ -529,7 +528,7 @@ class DensityTests(SynchronousTestCase):
 
     def test_rooms_do_not_touch_each_other(self) -> None:
         """
-        A game that fails ends its own match; the other goes on.
+        A game that fails ends its own match; the other continues.
         """
         net = GameNet(rooms_limit=2)
         net.bind()
@@ -588,7 +587,7 @@ class SeatTests(SynchronousTestCase):
             ["joined", "dropped", "returned"],
             [state for seat, state in net.seat_changes if seat == 0],
         )
-        # Numbers go on where they were: an action is never taken twice.
+        # Numbers continue where they were: an action is never taken twice.
         self.assertEqual(2, again.say("two"))
         net.run(0.2)
         self.assertTrue(bob.lines[-1].endswith("0 two"))
@@ -750,7 +749,7 @@ class BadNetworkTests(SynchronousTestCase):
 
     def test_the_end_gets_through(self) -> None:
         """
-        An end that nobody can hear for most of the farewell is still heard.
+        An end that is lost for most of the farewell still arrives.
         """
         net = GameNet()
         players = net.begin()

@@ -72,8 +72,8 @@ class WaitTests(SynchronousTestCase):
 
     def test_as_if_nothing_waited(self) -> None:
         """
-        On a network that loses three sevenths everybody sends and hears the same
-        at the same moments, whether acknowledgements alone make a room look at all its
+        On a network that loses three sevenths everybody sends and receives the same at
+        the same times, whether acknowledgements alone make a room look at all its
         connections or not.
         """
         waited = 0

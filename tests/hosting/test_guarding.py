@@ -116,7 +116,7 @@ class PatienceTests(SynchronousTestCase):
 
     def test_one_second(self) -> None:
         """
-        What never ends is interrupted after a second, and the log names it.
+        A call that never ends is interrupted after a second, and the log names it.
         """
         with capturedLogs() as logged:
             began = time.monotonic()
@@ -128,7 +128,7 @@ class PatienceTests(SynchronousTestCase):
 
     def test_however_it_clings(self) -> None:
         """
-        Sleeping, searching, or catching whatever is raised helps no game.
+        A game cannot avoid it by sleeping, searching, or catching everything.
         """
         self.guard.most_looks = 2
         for call in (

@@ -102,7 +102,7 @@ class RoomHostTests(SynchronousTestCase):
 
     def test_applied_actions_are_counted(self) -> None:
         """
-        A player can tell by its number that its action is in the state it sees.
+        By its number a player sees that its action is in the state.
         """
         host = self.host()
         self.assertIsNone(self.act(host, "hello", 3))
@@ -120,8 +120,8 @@ class RoomHostTests(SynchronousTestCase):
 
     def test_refused_action(self) -> None:
         """
-        A refused action says why; its number may be used again, or not, as the
-        outlet's protocol has it.
+        A refused action has a reason; its number may be used again or not, depending on
+        the outlet's protocol.
         """
         host = self.host()
         refused = self.act(host, "no", 3)
@@ -169,7 +169,7 @@ class RoomHostTests(SynchronousTestCase):
 
     def test_newcomer(self) -> None:
         """
-        A newcomer's numbers begin anew at its own seat; those of others stay.
+        A newcomer's numbers start over at its own seat; those of others stay.
         """
         game = games.Teller()
         game.late_join = True

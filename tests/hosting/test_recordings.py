@@ -94,7 +94,7 @@ class MatchRecordingTests(RecordingsCase):
     def test_many_rooms_and_few_descriptors(self) -> None:
         """
         However many rooms play, none keeps a file open; each is on the disk a second
-        after something happened in it, though nothing followed.
+        after an event, even if nothing follows.
         """
         clock = Clock()
         recordings = Recordings(self.directory, clock=clock)
@@ -111,7 +111,7 @@ class MatchRecordingTests(RecordingsCase):
 
     def test_nothing_is_lost_at_the_end(self) -> None:
         """
-        Whoever stops the process in good order writes what is held.
+        An orderly end of the process writes what is held.
         """
         clock = Clock()
         recordings = Recordings(self.directory, clock=clock)
@@ -137,7 +137,7 @@ class MatchRecordingTests(RecordingsCase):
 
     def test_crash_report(self) -> None:
         """
-        A crash report lies beside the recording, and the end says where.
+        A crash report is written next to the recording, and the end has its path.
         """
         game = Teller()
         recording = Recordings(self.directory).open(plan_for(game), game, 1.7e9)
@@ -230,7 +230,7 @@ class MatchRecordingTests(RecordingsCase):
 
 class SweepTests(RecordingsCase):
     def fill(self, *ages: float) -> None:
-        """Put files of 1000 bytes there, written so many seconds before 1e6."""
+        """Put files of 1000 bytes there, written these seconds before 1e6."""
         self.directory.mkdir()
         for number, age in enumerate(ages):
             path = self.directory / f"m{number}.vinomrec"
@@ -261,7 +261,7 @@ class SweepTests(RecordingsCase):
 
     def test_sweeping_often_is_cheap(self) -> None:
         """
-        The directory is looked through once a minute, whoever asks.
+        The directory is swept once per minute, by whichever process asks.
         """
         ours = Recordings(self.directory, most_age=100.0)
         self.assertEqual(ours.sweep(1e6 - 10), 0)
@@ -275,7 +275,7 @@ class SweepTests(RecordingsCase):
 
     def test_a_clock_that_was_set_back(self) -> None:
         """
-        Sweeping goes on when the clock is corrected.
+        Sweeping continues after the clock is corrected.
         """
         self.fill(500.0)
         (self.directory / ".swept").touch()

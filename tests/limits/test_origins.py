@@ -44,9 +44,9 @@ class OriginTests(SynchronousTestCase):
 
     def test_same_origin_over_tls(self) -> None:
         """
-        Where the node itself speaks TLS, a page that came in plain is not the node's,
-        whatever its host: somebody on the way may have written it. Other hosts that
-        the settings name are as ever.
+        If the node itself speaks TLS, a page over plain HTTP is not the node's,
+        whatever its host: an attacker on the path may have written it. Other hosts that
+        the settings name are unaffected.
         """
         rules = (read_origin_rule("example.com"),)
         origins = Origins(rules, has_tls=True)
@@ -96,7 +96,7 @@ class OriginTests(SynchronousTestCase):
 
     def test_no_origin(self) -> None:
         """
-        A program that is no browser may come unless the operator says no.
+        A program that isn't a browser may connect unless the operator forbids it.
         """
         self.assertTrue(Origins().allows(None, HERE))
         self.assertFalse(Origins(allows_none=False).allows(None, HERE))

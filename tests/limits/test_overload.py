@@ -33,8 +33,8 @@ class OverloadTests(SynchronousTestCase):
 
     def test_slow_turns(self) -> None:
         """
-        When turns take long, new players are told so within a second or two, and
-        may come when that is over.
+        When turns take long, new players are refused within a second or two, and
+        accepted when that is over.
         """
         overload = Overload()
         now = self.work(overload, 0.0, 0.1, 0.001, 2.0)
@@ -77,7 +77,7 @@ class OverloadTests(SynchronousTestCase):
         self, turns: list[tuple[float, float]]
     ) -> None:
         """
-        The average is one of what was measured, whatever came.
+        The average is within what was measured, for any turns.
         """
         overload, now = Overload(), 0.0
         for took, pause in turns:

@@ -48,7 +48,7 @@ class BudgetsTests(SynchronousTestCase):
 
     def test_tightened(self) -> None:
         """
-        What was left under an easy rate is no treasure under a tight one.
+        What was left under a large rate is not kept under a small one.
         """
         budgets = Budgets(Rate(100.0, 100.0), b"salt")
         self.assertTrue(budgets.take(b"a", 0.0))
@@ -107,7 +107,7 @@ class NetworkTests(SynchronousTestCase):
 
 
 class PressureTests(SynchronousTestCase):
-    """When much comes to nothing."""
+    """Floods: many useless datagrams."""
 
     def test_rises_and_falls(self) -> None:
         """
@@ -142,7 +142,7 @@ class PressureTests(SynchronousTestCase):
 
     def test_slow_junk_is_none(self) -> None:
         """
-        What is spread over time is no flood, however much it is.
+        Datagrams that are spread over time are no flood, however many there are.
         """
         pressure = Pressure(10)
         for second in range(100):
@@ -151,7 +151,7 @@ class PressureTests(SynchronousTestCase):
 
     def test_many_players_are_none(self) -> None:
         """
-        Hellos that become handshakes are no flood, however many come.
+        Hellos that become handshakes are no flood, however many there are.
         """
         pressure = Pressure(10)
         for _ in range(1000):
@@ -161,7 +161,7 @@ class PressureTests(SynchronousTestCase):
 
     def test_clock_set_back(self) -> None:
         """
-        An adjusted clock does not keep us on guard for ever.
+        An adjusted clock does not prolong a flood forever.
         """
         pressure = Pressure(10)
         pressure.add(11, 1000.0)
@@ -204,8 +204,7 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
 
     def test_hellos_of_one_network(self) -> None:
         """
-        A network that says hello all the time is not answered all the time; the
-        others are.
+        A network that sends hellos all the time is not always answered; the others are.
         """
         admission = self.make()
         answers = 0
@@ -229,7 +228,7 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
 
     def test_tightens_and_eases(self) -> None:
         """
-        While somebody floods us each network may ask less; a player with a ticket
+        During a flood each network may ask less; a player with a ticket
         still gets in; when it is over all is as before.
         """
         admission = self.make()
@@ -292,8 +291,8 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
 
     def test_bad_cookies_are_strangers(self) -> None:
         """
-        A made-up cookie buys nothing: it spends what strangers have, and leaves
-        what those have whose cookie is good.
+        A forged cookie has no advantage: it spends the strangers' budget, and not that
+        of clients whose cookie is valid.
         """
         admission = self.make()
         wrong = client_hello(NAME, b"c" * 32, message_number=1)
@@ -330,8 +329,8 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
 
     def test_good_cookies_of_one_network(self) -> None:
         """
-        Who really has the addresses of a network, and so good cookies, is bounded
-        too: tighter under attack, and it takes nothing from other networks.
+        Somebody who really has the addresses of a network, and so valid cookies, is
+        limited too: more under attack, and without cost for other networks.
         """
         for is_high, most in ((False, 20), (True, 4)):
             admission = self.make()

@@ -45,7 +45,7 @@ BAD = Conditions(loss=0.2, duplicate=0.1, delay=0.1, jitter=0.05)
 
 
 def play(net: PacketNet, rounds: int = 30) -> tuple[list[bytes], list[str]]:
-    """Act, show and tell for a while, then be quiet; returns what was said."""
+    """Act, send states and events for a while, then be quiet; returns what was sent."""
     net.run(5.0)
     actions, kinds = [], []
     for number in range(1, rounds + 1):
@@ -99,7 +99,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_state_and_acknowledgement(self) -> None:
         """
-        A state says which of our actions it answers, and comes once.
+        A state has the number of our last action that it answers, and arrives once.
         """
         net = PacketNet()
         net.join()
@@ -134,7 +134,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_every_kind_of_message(self) -> None:
         """
-        Events, refusals, results and the end arrive with all they say.
+        Events, refusals, results and the end arrive complete.
         """
         net = PacketNet()
         net.join()
@@ -159,8 +159,8 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         """
-        A player who leaves says so five times, and is known to have left if it
-        was heard once; nothing is sent after it.
+        A player who leaves sends BYE five times, of which one must arrive; nothing is
+        sent after that.
         """
         net = PacketNet()
         net.join()
@@ -180,7 +180,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_both_ends_measure(self) -> None:
         """
-        Both ends know the round trip time, and that nothing was lost.
+        Both ends measure the round trip time, and that nothing was lost.
         """
         net = PacketNet(conditions=Conditions(delay=0.05))
         net.run(30.0)
@@ -193,7 +193,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        A refused player is told why, again if it asks again, then dropped.
+        A refused player gets the reason, again if it asks again, and is then dropped.
         """
         net = PacketNet()
         net.join()
@@ -218,7 +218,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_other_protocol(self) -> None:
         """
-        A player that speaks another version of the packets is told so.
+        A player that uses another version of the packets is refused with the reason.
         """
         packet = bytearray(write_join(1, b"x", False))
         packet[13] = 9
@@ -229,7 +229,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_idle_link_is_quiet(self) -> None:
         """
-        A quiet game costs each end two packets a second.
+        A quiet game costs each end two packets per second.
         """
         net = PacketNet()
         net.join()
@@ -241,7 +241,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_too_many_actions(self) -> None:
         """
-        Actions that cannot be sent are refused at once, not kept for ever.
+        Actions that cannot be sent are refused at once, not kept forever.
         """
         net = PacketNet()
         net.join()
@@ -311,7 +311,7 @@ class ShortWayTests(SynchronousTestCase):
 
     def test_as_the_long_way(self) -> None:
         """
-        Whatever comes, new or again or ahead, says the same either way.
+        Any packet, new, repeated or ahead, has the same effect either way.
         """
         chance = Random(5)
         for _ in range(50):
@@ -400,8 +400,8 @@ class BadNetworkTests(SynchronousTestCase):
 
     def test_messages_outlive_a_connection(self) -> None:
         """
-        What was not acknowledged on a broken connection arrives on the next,
-        once if the player says what it has heard.
+        Messages that were not acknowledged on a broken connection arrive on the next
+        one; only once if the player sends which it has received.
         """
         stream = MessageStream()
         net = PacketNet(messages=stream)
@@ -451,7 +451,7 @@ class BadNetworkTests(SynchronousTestCase):
 
     def test_confirmation_needs_the_welcome(self) -> None:
         """
-        A seat counts as taken only when the player has shown that it knows.
+        A seat counts as taken only when the player has confirmed it.
         """
         net = PacketNet()
         net.losing = lambda who, number, packet: packet[0] == WELCOME

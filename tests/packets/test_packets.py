@@ -168,7 +168,7 @@ class LayoutTests(SynchronousTestCase):
 
     def test_long_reject(self) -> None:
         """
-        A refusal fits a packet however much there is to say.
+        A refusal fits into a packet, however long its text is.
         """
         read = read_server(write_reject(1, 2, "busy", "\N{SNOWMAN}" * 3000))
         assert isinstance(read, Reject)
@@ -289,7 +289,7 @@ class MessageTests(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     def test_any_order(self, messages: list[bytes], chance: object) -> None:
         """
-        Messages arrive whole and in order, in whatever order parts come.
+        Messages arrive whole and in order, in any order of their parts.
         """
         stream, reader = MessageStream(), MessageReader()
         for message in messages:
@@ -377,7 +377,7 @@ class FragmentTests(SynchronousTestCase):
 
     def test_bound(self) -> None:
         """
-        Only so many incomplete wholes are kept, the newest ones.
+        A limited number of incomplete wholes is kept, the newest ones.
         """
         fragments = Fragments()
         for version in range(10, 20):
@@ -462,7 +462,7 @@ class LinkFuzzTests(SynchronousTestCase):
 
 
 class QualityTests(SynchronousTestCase):
-    """What a link knows of itself."""
+    """A link's measurements."""
 
     def test_lies(self) -> None:
         """

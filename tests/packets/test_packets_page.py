@@ -68,7 +68,7 @@ class PacketsExamples:
 
     def test_examples(self) -> None:
         """
-        Every packet on the page says what its caption says.
+        Every packet on the page reads as its caption.
         """
         self.assertEqual(11, len(self.examples))
         self.assertEqual(
@@ -129,5 +129,5 @@ class PacketsPageTests(PacketsExamples, SynchronousTestCase):
         """
         reasons = self.text.split("``over``\n")[1].split("``outcome``")[0]
         listed = set(re.findall(r"``(\w+)``", reasons)) - {"reason"}
-        # A lost match is what the lobby tells of: nobody is left to say it here.
+        # The lobby reports a lost match: its game server cannot.
         self.assertEqual(set(EndReason.__args__) - {"lost"}, listed)  # type: ignore[attr-defined]  # a Literal has them

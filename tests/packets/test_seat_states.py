@@ -1,4 +1,4 @@
-"""The short way of a state out of a seat's link says what the long way says."""
+"""The short way of a state out of a seat's link does the same as the long one."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class MakeStateTests(SynchronousTestCase):
 
     def test_as_the_long_way(self) -> None:
         """
-        Whatever else a player is told, and whatever it says or does not say,
-        it gets the same packets in the same order at the same times.
+        With any other messages, and whatever the player sends or does not send, it gets
+        the same packets in the same order at the same times.
         """
         shortly = 0
         for seed in range(60):
@@ -105,7 +105,7 @@ class StateAgainTests(SynchronousTestCase):
         self.link.take_packets()
 
     def resends(self, until: float) -> list[float]:
-        """Let time pass; tells when the state left again."""
+        """Let time pass; returns when the state was sent again."""
         times = []
         for step in range(round(until * 100)):
             now = step / 100
@@ -116,7 +116,7 @@ class StateAgainTests(SynchronousTestCase):
 
     def test_pauses(self) -> None:
         """
-        A player who is not heard gets the newest state again after 0.3 s, then after
+        A player who sends nothing gets the newest state again after 0.3 s, then after
         twice as long, and then every second.
         """
         self.link.make_state(1, [b"tail"], 0, 0.0)
@@ -124,7 +124,7 @@ class StateAgainTests(SynchronousTestCase):
 
     def test_newer_state(self) -> None:
         """
-        A newer state begins anew: what is sent again is never older.
+        The resends of a newer state start over; an older one is never resent.
         """
         self.link.make_state(1, [b"tail"], 0, 0.0)
         self.assertEqual(self.resends(1.0), [0.3, 0.9])
@@ -158,8 +158,8 @@ class StateAgainTests(SynchronousTestCase):
 
     def test_silence(self) -> None:
         """
-        A link with nothing to send says so, whatever phase it is in: else its whole
-        room would be looked at for each packet.
+        A link with nothing to send reports that in any phase; otherwise its whole room
+        would be checked for each packet.
         """
         waiting = SeatLink(PAYLOAD, 0.0)
         self.assertTrue(waiting.is_silent())

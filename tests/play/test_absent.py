@@ -14,7 +14,7 @@ from vinom.play.room import BotFailed, Emitted, Forfeited, Room
 
 
 class Saying(games.StandingIn):
-    """Its bot says one word."""
+    """Its bot acts with one word."""
 
     words = ("hi",)
 
@@ -50,7 +50,7 @@ class BotTests(RoomCase):
 
     def test_who_never_came(self) -> None:
         """
-        A player who did not come in time is played by a bot from the start.
+        A bot plays from the start for a player who did not join in time.
         """
         room = self.open_room(Saying(), seats=3, join=False)
         room.join(0, 1001.0)
@@ -152,8 +152,8 @@ class BotTests(RoomCase):
 
     def test_a_failing_bot(self) -> None:
         """
-        A bot that fails, or answers nonsense, is told to the log; its seat waits
-        and the match goes on. Away once more, it is tried once more.
+        A bot that fails, or returns an invalid action, is logged; its seat waits and
+        the match continues. At the next absence, the bot is tried again.
         """
         for word, why in (("?", "KeyError: 'after 1 lines'"), ("nonsense", "Refused")):
             room = self.open_room(type("Failing", (Saying,), {"words": (word,)})())
@@ -170,7 +170,7 @@ class BotTests(RoomCase):
 
     def test_a_game_that_fails_at_its_bots_action(self) -> None:
         """
-        An action that breaks the game breaks it, whoever sent it.
+        An action that makes the game fail ends the room, even if a bot sent it.
         """
         for word in ("boom", "blind"):
             room = self.open_room(type("Risky", (Saying,), {"words": (word,)})())
@@ -304,7 +304,7 @@ class LeavingTests(RoomCase):
 
     def test_effects_name_the_seat(self) -> None:
         """
-        An event of a bot's action is told like a player's.
+        An event of a bot's action is emitted like a player's.
         """
         room = self.open_room(type("Telling", (Saying,), {"words": ("tell",)})())
         room.drop(1, 1001.0)

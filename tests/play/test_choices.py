@@ -47,7 +47,7 @@ class ChoicesTests(SynchronousTestCase):
 
     def test_actions_name_the_missing_field(self) -> None:
         """
-        Whoever writes a client is told which field of an action is missing.
+        The author of a client sees which field of an action is missing.
         """
         read = action_reader(Maze())
         with self.assertRaises(Refused) as caught:
@@ -57,7 +57,7 @@ class ChoicesTests(SynchronousTestCase):
 
     def test_refusals_name_the_field(self) -> None:
         """
-        A player is told which field is wrong.
+        A refusal names the invalid field.
         """
         for text, field in (
             (b'{"rows": "ten"}', "rows"),

@@ -12,7 +12,7 @@ from vinom.play.room import MOST_AT_ONCE, Room
 
 
 class Stepping(Teller):
-    """Once woken it counts, and wants to be woken again *step* seconds later."""
+    """Once woken, it counts, and sets a deadline *step* seconds later."""
 
     step = 0.0001
 
@@ -34,7 +34,7 @@ class Tenths(Stepping):
 
 class DeadlineTests(RoomCase):
     def ring(self, room: Room, until: float, late: float = 20e-6) -> int:
-        """Ring a room just after each deadline; tells how often it was."""
+        """Ring a room just after each deadline; returns how often that was."""
         rung = 0
         while room.phase == "playing" and (room.deadline() or until) < until:
             room.alarm((room.deadline() or until) + late)
@@ -43,8 +43,8 @@ class DeadlineTests(RoomCase):
 
     def test_crawling_although_rung_in_time(self) -> None:
         """
-        A game whose deadlines are ten thousand a second is ended after a thousand,
-        and the report says why, although each comes when it should.
+        A game with ten thousand deadlines per second is ended after a thousand, and the
+        report has the reason, although each comes on time.
         """
         room = self.open_room(Stepping())
         room.act(0, Say("wake 1.0"), 1000.5)
@@ -56,7 +56,7 @@ class DeadlineTests(RoomCase):
 
     def test_crawling_while_others_act(self) -> None:
         """
-        Such a game is ended also while its players go on acting.
+        Such a game is also ended while its players keep acting.
         """
         room = self.open_room(Stepping())
         room.act(0, Say("wake 0.0"), 1000.0)
@@ -79,7 +79,7 @@ class DeadlineTests(RoomCase):
 
     def test_players_act_fast(self) -> None:
         """
-        Players who act thousands of times a second, each time with a deadline right
+        Players who act thousands of times per second, each time with a deadline right
         after it, do not end their room.
         """
         room = self.open_room()

@@ -102,7 +102,7 @@ class AnswerTests(RoomCase):
 
     def test_no_first_state(self) -> None:
         """
-        If start() has no return, the report says so.
+        If start() has no return, the report names that.
         """
 
         class Forgetful(games.Teller):
@@ -160,8 +160,8 @@ class StallTests(RoomCase):
 
     def test_too_many_for_anybody(self) -> None:
         """
-        More than a thousand deadlines in a second are a fault; so are as many
-        that lie in the past.
+        More than a thousand deadlines per second are a fault; so are as many in the
+        past.
         """
 
         class Frantic(Metronome):
@@ -186,8 +186,8 @@ class RoundTests(RoomCase):
 
     def test_a_round_under_its_old_number(self) -> None:
         """
-        A round that is taken up again and ends anew is told once, and its room
-        still closes after the linger.
+        A round that is resumed and ends again is reported once, and its room still
+        closes after the linger.
         """
 
         class Undoing(games.Teller):

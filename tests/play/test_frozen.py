@@ -1,4 +1,4 @@
-"""States nobody can change: what is accepted, what is refused, and how it says so."""
+"""Immutable states: what is accepted, what is refused, and with which error."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class TypeTests(SynchronousTestCase):
 
     def test_unknown_names(self) -> None:
         """
-        A type that cannot be read is told as such.
+        A type that cannot be read gets an error that names it.
         """
         with self.assertRaisesRegex(Misconfigured, "NoSuchThing"):
             ensure_frozen_type(HoldsUnknown)
@@ -203,13 +203,13 @@ class DifferenceTests(SynchronousTestCase):
     @given(PLAIN)
     def test_nothing_differs_from_itself(self, value: object) -> None:
         """
-        A state is equal to itself, whatever it holds.
+        A state is equal to itself, whatever its values.
         """
         self.assertEqual(list(differences(plain(value), plain(value))), [])
 
     def test_each_place_is_named(self) -> None:
         """
-        A difference says where it is and what is there, in order.
+        A difference names the field and both values, in order.
         """
         before = {"a": 1, "b": [1, {"c": 2}], "d": True, "gone": 1}
         after = {"a": 1, "b": [1, {"c": 3}, 4], "d": 1, "new": None}

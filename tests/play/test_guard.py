@@ -1,4 +1,4 @@
-"""What becomes of calls into games that take long, on a clock that is told."""
+"""Calls into games that take long, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vinom.play.room import BotFailed, Closed, Room
 
 
 class Time:
-    """A clock and its only alarm: whoever takes time hears it ring."""
+    """A clock and its only alarm, which rings in the code that takes time."""
 
     def __init__(self) -> None:
         self.now = self.worked = 0.0
@@ -28,7 +28,7 @@ class Time:
         self.rings_at = self.now + seconds
 
     def pass_by(self, seconds: float) -> None:
-        """Take time in Python, where the alarm is heard."""
+        """Take time in Python, where the alarm interrupts."""
         end = self.now + seconds
         while self.rings_at is not None and self.rings_at <= end:
             self.worked += self.rings_at - self.now
@@ -38,7 +38,7 @@ class Time:
         self.now = end
 
     def block(self, seconds: float, works: bool) -> None:
-        """Take time where no alarm is heard before the end."""
+        """Take time in code that no alarm interrupts."""
         self.now += seconds
         self.worked += seconds if works else 0.0
         if self.rings_at is not None and self.rings_at <= self.now:
@@ -50,7 +50,7 @@ class Dawdler(Teller):
     """
     A teller that takes its time.
 
-    :ivar slow: what takes so many seconds.
+    :ivar slow: seconds that each call takes.
     """
 
     absent = "bot"
@@ -137,7 +137,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_slow_call(self) -> None:
         """
-        A call over 50 ms is told by match, game and name; a faster one is not.
+        A call over 50 ms is reported with match, game and name; a faster one is not.
         """
         room = self.play()
         room.act(0, Say("take 0.04"), 1.0)
@@ -161,8 +161,8 @@ class GuardTests(SynchronousTestCase):
 
     def test_endless_calls(self) -> None:
         """
-        A call that takes for ever ends its room after a second, whichever it
-        is, and the report names it.
+        Any call that takes forever ends its room after a second, and the report names
+        it.
         """
         for call in ("start", "outcome", "deadline", "dropped", "advance", "bot"):
             room = self.play()
@@ -180,7 +180,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_endless_act(self) -> None:
         """
-        An action that takes for ever ends the room, for its player is to blame.
+        An action that takes forever ends the room.
         """
         room = self.play()
         room.act(0, Say("take 9"), 1.0)
@@ -232,7 +232,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_long_work_of_many(self) -> None:
         """
-        Many calls that are no longer than they may be add up to nothing.
+        Many calls that are within the limit do not add up.
         """
         room = self.play()
         for _ in range(50):
@@ -253,7 +253,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_bot_that_fails(self) -> None:
         """
-        A bot that only fails is given up, as ever: the match goes on.
+        A bot that only fails is given up as usual: the match continues.
         """
         room = self.play()
         room.game.bot = lambda *_: 1 / 0

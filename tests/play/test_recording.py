@@ -146,7 +146,7 @@ class ReplayTests(RecordingCase):
 
     def test_other_rules_are_found_out(self) -> None:
         """
-        A game that has changed is told by the first field that differs.
+        A game that has changed is reported with the first field that differs.
         """
         recording = read_recording(self.play(Maze(), self.bot_game()))
         result = replay(recording, ForgetfulMaze())
@@ -154,7 +154,7 @@ class ReplayTests(RecordingCase):
 
     def test_other_schema(self) -> None:
         """
-        A recording of an older state's shape says so.
+        A recording of an older schema gets an error that names both schemas.
         """
 
         class NextTeller(games.Teller):
@@ -314,7 +314,7 @@ class FileTests(RecordingCase):
     @settings(max_examples=200, deadline=None)
     def test_one_wrong_byte(self, data: st.DataObject) -> None:
         """
-        A byte that the disk got wrong is refused, or told as a difference.
+        A byte that the disk changed is refused, or reported as a difference.
         """
         file = bytearray(self.play(games.Teller(), [(0.1, "act", 0, Say("hi"))]))
         at = data.draw(st.integers(0, len(file) - 1))

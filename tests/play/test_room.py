@@ -89,7 +89,8 @@ class GatheringTests(RoomCase):
 
     def test_the_absent_are_dropped(self) -> None:
         """
-        After ten seconds those who came play, and the game knows who did not.
+        After ten seconds the players who joined play, and the game gets the others as
+        dropped.
         """
         room = self.open_room(seats=3, join=False)
         room.join(0, 1001.0)
@@ -193,7 +194,7 @@ class PlayTests(RoomCase):
 
     def test_events(self) -> None:
         """
-        What the game tells once comes out once, in order, with its version.
+        Each event of the game comes out once, in order, with its version.
         """
         room = self.open_room()
         room.act(1, Say("tell"), 1001.0)
@@ -246,7 +247,7 @@ class PlayTests(RoomCase):
 
     def test_unknown_action(self) -> None:
         """
-        Bytes that are no action are refused with the field's name.
+        Bytes that aren't an action are refused with the field's name.
         """
         room = self.open_room()
         data = msgspec.msgpack.encode({"type": "say", "word": 3})
@@ -286,7 +287,7 @@ class PlayTests(RoomCase):
 class TimeTests(RoomCase):
     def test_time_stops_while_nobody_can_play(self) -> None:
         """
-        When all are away match time stops, and goes on when one is back.
+        While all players are away, match time stops; it continues when one is back.
         """
         room = self.open_room()
         room.drop(0, 1001.0)
@@ -393,7 +394,7 @@ class TimeTests(RoomCase):
 class EndTests(RoomCase):
     def test_a_round_ends_and_the_room_lingers(self) -> None:
         """
-        After a round the winners may go on until the linger is over.
+        After a round the winners may continue until the linger is over.
         """
         room = self.open_room()
         room.act(0, Say("end"), 1001.0)
@@ -413,7 +414,7 @@ class EndTests(RoomCase):
 
     def test_another_round(self) -> None:
         """
-        A rematch keeps the room open and ends with a round of its own.
+        A rematch keeps the room open and ends with another round.
         """
         room = self.open_room()
         room.act(0, Say("end"), 1001.0)
@@ -522,7 +523,7 @@ class CrashTests(RoomCase):
 
     def test_no_state(self) -> None:
         """
-        A forgotten return is told to the author in words.
+        A forgotten return gets an error that names it.
         """
         room = self.open_room()
         room.act(0, Say("nothing"), 1001.0)

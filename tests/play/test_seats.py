@@ -15,7 +15,7 @@ from vinom.play.seats import teams_of
 
 
 class Pairs(Teller):
-    """Two against two; tells who is with whom."""
+    """Two against two; shows who is with whom."""
 
     seats = (2, 4)
     teams = 2
@@ -61,7 +61,7 @@ class TeamsTests(SynchronousTestCase):
 
     def test_a_game_sees_its_teams(self) -> None:
         """
-        The table that a game starts from tells each seat's team.
+        The table that a game starts from has each seat's team.
         """
         room = Room(MatchPlan("m", "pairs", seats_of(None, 0, None), 1), Pairs(), 0.0)
         self.assertEqual(room.state.lines, ("n0 1", "n1 0", "n2 0"))

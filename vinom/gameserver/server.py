@@ -338,7 +338,7 @@ class GameServer:
     def _bind(self, bind: Bind) -> None:
         if self._listening is not None:
             self._report(
-                BindFailed(bind.port, "this game server has bound another port")
+                BindFailed(bind.port, "this game server has already bound a port")
             )
             return
         try:

@@ -183,7 +183,7 @@ def read_player(packet: bytes) -> PlayerPacket:
     """
     Read one packet of a player.
 
-    :raises PeerError: it breaks the layout; says where.
+    :raises PeerError: it breaks the layout; the message says where.
     """
     check_size(packet)
     try:
@@ -402,7 +402,7 @@ def read_server(packet: bytes) -> ServerPacket:
     """
     Read one packet of a game server.
 
-    :raises PeerError: it breaks the layout; says where.
+    :raises PeerError: it breaks the layout; the message says where.
     """
     check_size(packet)
     try:
