@@ -23,6 +23,7 @@ class TurnTests(PageTestCase):
         bob = self.player("Bob", is_phone=True, is_dark=True)
         link = self.new_room(ann, title, **options)
         bob.open(link)
+        self.begin(ann)
         for one in (ann, bob):
             one.until("return !!document.querySelector('.turn')")
         return ann, bob
@@ -141,6 +142,7 @@ class FieldTests(PageTestCase):
         eve = self.player("Eve")
         link = self.new_room(ann, "Maze", rows=2, cols=3)
         bob.open(link)
+        self.begin(ann)
         for one in (ann, bob):
             one.until("return !!document.querySelector('canvas')")
         eve.open(f"{link}&watch=1")
@@ -183,6 +185,8 @@ class FieldTests(PageTestCase):
         link = self.new_room(players[0], "Arena", seconds=600, points=1, gems=8)
         for player in players[1:]:
             player.open(link)
+        players[0].see("Dan")
+        self.begin(players[0])
         for player in players:
             player.until("return !!document.querySelector('canvas')")
             player.see("Dan")

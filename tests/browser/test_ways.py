@@ -48,6 +48,7 @@ class WaysTests(PageTestCase):
         ann.press("Leave")
         bob = self.player("Bob", is_phone=True)
         bob.open(self.new_room(ann, "Maze", rows=2, cols=5))
+        self.begin(ann)
         for one in (ann, bob):
             one.until("return !!document.querySelector('canvas')?.dataset.at")
         for one in (ann, bob):

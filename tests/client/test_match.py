@@ -192,6 +192,23 @@ class MatchTests(SynchronousTestCase):
         self.assertNotEqual(first[1], second[1])
         self.assertEqual(match.view, {"n": 4})
 
+    def test_held_up(self) -> None:
+        """
+        A player whose machine stands still for some seconds reads what came meanwhile,
+        and does not take the line for lost.
+        """
+        match, server = self.play()
+        server.state(4, {"n": 4})
+        self.pass_time()
+        self.world.reactor.delay = 3.5
+        server.state(5, {"n": 5})
+        self.world.clock.advance(0.1)
+        # All at once: its alarm for silence is first, and what came is still unread.
+        self.world.clock.advance(4.0)
+        self.assertTrue(match.is_connected)
+        self.assertEqual(match.view, {"n": 5})
+        self.assertEqual(match.joins, 1)
+
     def test_quiet_game(self) -> None:
         """
         A game in which nothing happens is not taken for a lost line.

@@ -158,6 +158,10 @@ class PageTestCase(SynchronousTestCase):
         )
         return str(link)
 
+    def begin(self, host: Browser) -> None:
+        """Wait until play begins, and let the host wait for nobody else."""
+        host.until(_BEGIN, what="play begins")
+
     def check(self, *players: Browser) -> None:
         """Nothing is cut off sideways, and nothing keeps anybody out."""
         for player in players:
@@ -213,6 +217,12 @@ class PageTestCase(SynchronousTestCase):
         self.assertGreaterEqual(moves, after, "it was over too soon")
 
 
+#: Where no more fit in there is no such button, and soon there is none anywhere.
+_BEGIN = (
+    "[...document.querySelectorAll('button')]"
+    ".find((one) => one.innerText === 'Begin now')?.click();"
+    "return !!document.querySelector('.turn, canvas')"
+)
 #: What each returns: see `PageTestCase.play`.
 _TURN = """
 const turn = document.querySelector(".turn");

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.support.needs import PACKAGES, path_of
+from vinom.node.asking import AdminLine
 
 
 class Program(ProcessProtocol):
@@ -96,3 +99,10 @@ def start_foreign(test: TestCase, *command: str) -> Program:
     return start_program(
         test, *command, environ={"PATH": os.environ["PATH"], "HOME": home}
     )
+
+
+async def until_warm(state_dir: Path) -> None:
+    """Wait until a node has a game server that waits for a match."""
+    admin = AdminLine(state_dir / "admin.sock")
+    while not admin.get("status")["fleet"]["servers"]["warm"]:
+        await deferLater(reactor, 0.05)

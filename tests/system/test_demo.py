@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 import tests
-from tests.support.programs import Program, start_program
+from tests.support.programs import Program, start_program, until_warm
 from vinom.client.sdk import LineLost, connect
 from vinom.commands.child_node import ChildNode
 
@@ -78,13 +78,13 @@ class BotsTests(TestCase):
         node = ChildNode(reactor)
         self.addCleanup(node.stop)
         await node.start()
+        await until_warm(Path(node.state_dir))
         bots = start(
             self,
             *VINOM,
             "bots",
             "--game=maze",
             "--players=8",
-            # On a slow machine the first match takes seconds to begin.
             "--seconds=5",
             "--pace=30",
             '--options={"rows": 4, "cols": 6}',
@@ -108,12 +108,12 @@ class BotsTests(TestCase):
         node = ChildNode(reactor, ["--game=tests.support.quick:QuickMaze"])
         self.addCleanup(node.stop)
         await node.start()
+        await until_warm(Path(node.state_dir))
         bots = start(
             self,
             *VINOM,
             "bots",
             "--game=tests.support.quick:QuickMaze",
-            # On a slow machine the first match takes seconds to begin.
             "--seconds=5",
             "--pace=30",
             '--options={"rows": 3, "cols": 4}',

@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from tests.support.programs import until_warm
 from tests.system.test_node import LineClient, Place, Twistd, environment
 from vinom.keys.authority import Authority
 from vinom.node.asking import AdminLine
@@ -58,6 +59,7 @@ class NodeKeyTests(TestCase):
         match fails, and clients that pinned any of the authorities open the lobby.
         """
         await self.start()
+        await until_warm(self.place.state_dir)
         admin = AdminLine(self.place.state_dir / "admin.sock")
         anchor_path = self.place.state_dir / "authority" / "ca.pem"
         anchors = [anchor_path.read_text()]

@@ -100,6 +100,7 @@ class Seat:
         self._hold = 0.0
         self._is_over = False
         self._silence = Alarm(reactor, self._silent_at, self._silent)
+        self._doubted_at: float | None = None
 
     @property
     def is_taken(self) -> bool:
@@ -337,7 +338,13 @@ class Seat:
         return None if line is None else line.heard + line.silence
 
     def _silent(self) -> None:
-        self._lose("silence")
+        due = self._silent_at()
+        if self._doubted_at != due:
+            # If we were held up ourselves, what came meanwhile is read after this
+            # alarm, and before the next one, which follows at once.
+            self._doubted_at = due
+        else:
+            self._lose("silence")
 
 
 def _line_seat(found: MatchFound) -> LineSeat:
