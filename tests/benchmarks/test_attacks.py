@@ -8,14 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.attacks import (
-    ATTACKS,
-    answered,
-    expired,
-    foreign,
-    forged,
-    with_tokens,
-)
+from benchmarks.attacks import ATTACKS, answered, expired, foreign, forged, with_tokens
 from vinom.errors import Refused
 from vinom.keys.tokens import TokenKeyring
 from vinom.tokens import Claims, TokenVerifier

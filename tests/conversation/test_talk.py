@@ -7,13 +7,7 @@ from hypothesis import strategies as some
 from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.conversation.talk import (
-    MOST_HELD,
-    HangUp,
-    Send,
-    Talk,
-    Work,
-)
+from vinom.conversation.talk import MOST_HELD, HangUp, Send, Talk, Work
 from vinom.errors import Code, Refused
 from vinom.messages.envelope import Asked
 from vinom.messages.lobby import Hello, MatchFound, Ping, Pong, QueueStatus, Welcome

@@ -20,12 +20,7 @@ from vinom.commands.cli import main
 from vinom.doctor import command
 from vinom.doctor.findings import failure, ok, warning
 from vinom.doctor.machine import offset_from
-from vinom.doctor.ports import (
-    listener_of,
-    open_files_limit,
-    owners,
-    sockets_at,
-)
+from vinom.doctor.ports import listener_of, open_files_limit, owners, sockets_at
 from vinom.doctor.trust import examine_tls
 from vinom.node.settings import TABLE, Settings
 from vinom.node.values import Switch

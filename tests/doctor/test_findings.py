@@ -35,13 +35,7 @@ from vinom.doctor.network import (
     public_host,
     reachability,
 )
-from vinom.doctor.ports import (
-    Owner,
-    Tried,
-    control_socket,
-    game_ports,
-    listening,
-)
+from vinom.doctor.ports import Owner, Tried, control_socket, game_ports, listening
 from vinom.doctor.trust import (
     Certificate,
     authority,

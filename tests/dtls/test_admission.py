@@ -8,14 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
 from tests.support.hellos import client_hello, cookie_in, extension, in_record
-from vinom.dtls.admission import (
-    Address,
-    Admission,
-    Admit,
-    Answer,
-    Drop,
-    Verdict,
-)
+from vinom.dtls.admission import Address, Admission, Admit, Answer, Drop, Verdict
 from vinom.limits.pressure import source_of
 
 NAME = f"{LABEL}.{DOMAIN}".encode()

@@ -14,14 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
 from vinom.game import Chance, Event, Seat, Step, Table
-from vinom.games.arena import (
-    DASH_TICKS,
-    REACH,
-    REST_TICKS,
-    SAFE_TICKS,
-    TICK_HZ,
-    Arena,
-)
+from vinom.games.arena import DASH_TICKS, REACH, REST_TICKS, SAFE_TICKS, TICK_HZ, Arena
 from vinom.games.arena_field import (
     DASH_SPEED,
     FULL,

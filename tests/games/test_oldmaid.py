@@ -16,14 +16,7 @@ from tests.support.random_games import random_game
 from vinom.check.trial import try_game
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Seat, Step, Table
-from vinom.games.oldmaid import (
-    DECK,
-    Draw,
-    MaidOptions,
-    MaidState,
-    OldMaid,
-    Rematch,
-)
+from vinom.games.oldmaid import DECK, Draw, MaidOptions, MaidState, OldMaid, Rematch
 from vinom.play.play import Play
 
 GAME = OldMaid()

@@ -30,14 +30,7 @@ from vinom.packets.player import (
     RoundEnded,
     StateArrived,
 )
-from vinom.packets.reliable import (
-    Event,
-    MessageStream,
-    Over,
-    Refusal,
-    Round,
-    Welcome,
-)
+from vinom.packets.reliable import Event, MessageStream, Over, Refusal, Round, Welcome
 from vinom.packets.seat import Confirmed, JoinAsked, Left, SeatLink
 
 #: A fifth is lost, a tenth comes twice, and much is overtaken.

@@ -17,13 +17,7 @@ from vinom.game import Game
 from vinom.model import MatchPlan, SeatPlan
 from vinom.play.clock import longest_life
 from vinom.play.play import Recorded
-from vinom.play.room import (
-    Closed,
-    Emitted,
-    Room,
-    RoundOver,
-    Started,
-)
+from vinom.play.room import Closed, Emitted, Room, RoundOver, Started
 
 
 def plan_for(

@@ -12,8 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.reactor.alarm import Alarm
 from vinom.reactor.figures import MOST_LABELS, OTHER, TURN_BOUNDS, cumulated, labelled
-from vinom.reactor.names import name_of_call, name_of_selectable
-from vinom.reactor.turns import TurnWatch
+from vinom.reactor.turns import TurnWatch, name_of_call, name_of_selectable
 
 Event = tuple[int, int]
 

@@ -14,13 +14,7 @@ from twisted.internet.task import Clock
 from tests.support.certificates import authority, leaf, signing_key
 from tests.support.dtls import BEGINNING
 from tests.support.games import Teller, Ticking
-from vinom.control.messages import (
-    Bind,
-    OpenRoom,
-    RoomEnded,
-    SeatChanged,
-    ToNode,
-)
+from vinom.control.messages import Bind, OpenRoom, RoomEnded, SeatChanged, ToNode
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.dtls.client import ClientEvent, DtlsClient
 from vinom.dtls.client_port import ClientPort

@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.supply import FakeIssuer, RecordingWatch, match_plan, ticket
+from vinom.commands.child_node import free_port_range
 from vinom.control.link import ControlServer
 from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
@@ -360,8 +361,8 @@ class FleetTests(TestCase):
         self.addCleanup(shutil.rmtree, folder)
         path = os.path.join(folder, "control")
         holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        holder.bind(("127.0.0.1", 0))
-        taken = min(holder.getsockname()[1], 65533)
+        taken, _ = free_port_range(3)
+        holder.bind(("127.0.0.1", taken))
         local = LocalFleet(
             reactor,
             GameServerProgram(f"{PROGRAMS}:play", {"control_socket": path}),

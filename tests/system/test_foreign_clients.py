@@ -14,13 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.certificates import (
-    Leaf,
-    authority,
-    leaf,
-    new_authority,
-    signing_key,
-)
+from tests.support.certificates import Leaf, authority, leaf, new_authority, signing_key
 from tests.support.dtls import DOMAIN, LABEL
 from tests.support.one_seat import OneSeat
 from tests.support.programs import Program, start_foreign

@@ -11,12 +11,7 @@ from service_identity import VerificationError
 from service_identity.exceptions import CertificateError
 from service_identity.pyopenssl import verify_hostname
 
-from vinom.dtls.channel import (
-    LONGEST_DATAGRAM,
-    Channel,
-    ChannelBroken,
-    ChannelClosed,
-)
+from vinom.dtls.channel import LONGEST_DATAGRAM, Channel, ChannelBroken, ChannelClosed
 from vinom.dtls.context import client_context
 from vinom.dtls.events import Connected, Disconnected, Ending, Received
 from vinom.dtls.records import APPLICATION_DATA

@@ -29,8 +29,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Event as GameEvent
 from vinom.game import Game, Outcome
 from vinom.gameserver.seats import ConnectionLimits, SeatDoor
-from vinom.hosting.host import RoomHost
-from vinom.hosting.recorded import Recording
+from vinom.hosting.host import Recording, RoomHost
 from vinom.limits.buckets import TokenBucket
 from vinom.messages.lobby import SeatName
 from vinom.model import MatchEnd, MatchPlan, SeatPlan

@@ -20,31 +20,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 
-from vinom.control.messages import (
-    AddTicket,
-    Alive,
-    AnyToServer,
-    Bind,
-    BindFailed,
-    Bound,
-    CloseRoom,
-    CookieKeyReport,
-    Heartbeat,
-    Kick,
-    OpenRoom,
-    RelayAction,
-    RelayNewcomer,
-    RelaySeat,
-    RelayWatch,
-    RoomEnded,
-    RoomOpened,
-    RotateCookies,
-    Stop,
-    TicketAdded,
-    TokenKeys,
-    TokenKeysTaken,
-    ToNode,
-)
+from vinom.control import messages
+from vinom.control.messages import AnyToServer, Bind, ToNode
 from vinom.dtls.admission import Admission, StrangerPolicy
 from vinom.dtls.port import DatagramPort
 from vinom.dtls.server import DtlsServer
@@ -55,7 +32,7 @@ from vinom.gameserver.reception import Reception, Workload
 from vinom.gameserver.relay import Relays
 from vinom.gameserver.room import HostedRoom
 from vinom.gameserver.seats import ConnectionLimits, IGameReactor
-from vinom.hosting.recorded import RecordingStore
+from vinom.hosting.host import RecordingStore
 from vinom.model import MatchEnd, MatchPlan
 from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.guard import Guard
@@ -156,10 +133,12 @@ def listen(reactor: IGameReactor, bind: Bind, port: DatagramPort) -> IListeningP
     return listening
 
 
-def report_cookies(dtls: DtlsServer, now: float) -> tuple[CookieKeyReport, ...]:
+def report_cookies(
+    dtls: DtlsServer, now: float
+) -> tuple[messages.CookieKeyReport, ...]:
     """List the ages of the cookie keys; not their times, because clocks differ."""
     return tuple(
-        CookieKeyReport(
+        messages.CookieKeyReport(
             key.number,
             now - key.since,
             None if key.until is None else key.until - now,
@@ -290,41 +269,46 @@ class GameServer:
     def received(self, message: AnyToServer) -> None:
         """Carry out an order of the node."""
         match message:
-            case Heartbeat():
+            case messages.Heartbeat():
                 now, dtls = self._reactor.seconds(), self._dtls
                 keys = () if dtls is None else report_cookies(dtls, now)
-                self._report(Alive(message.number, self.measure(), keys))
+                self._report(messages.Alive(message.number, self.measure(), keys))
             case Bind():
                 self._bind(message)
-            case OpenRoom():
+            case messages.OpenRoom():
                 self._open_room(message)
-            case AddTicket():
+            case messages.AddTicket():
                 if message.ticket.match_id in self.rooms and self._dtls is not None:
                     self._dtls.admission.add_ticket(message.ticket)
-                self._report(TicketAdded(message.ticket.label))
-            case Kick():
+                self._report(messages.TicketAdded(message.ticket.label))
+            case messages.Kick():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
                     now = self._seconds()
                     connection = hosted.kick(message.seat, now)
                     if connection is not None:
                         self._connections.dismiss(connection)
                     hosted.end_turn(now)
-            case CloseRoom():
+            case messages.CloseRoom():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
                     now = self._seconds()
                     hosted.room.close(message.reason, now)
                     hosted.end_turn(now)
-            case TokenKeys():
+            case messages.TokenKeys():
                 self._take_keys(message)
-            case RelayWatch() | RelaySeat() | RelayNewcomer() | RelayAction():
+            case (
+                messages.RelayWatch()
+                | messages.RelaySeat()
+                | messages.RelayNewcomer()
+                | messages.RelayAction()
+            ):
                 self._relays.take(message)
-            case RotateCookies():
+            case messages.RotateCookies():
                 if self._dtls is not None:
                     self._dtls.admission.rotate_cookies(self._reactor.seconds())
-            case Stop():
+            case messages.Stop():
                 self.stop()
 
-    def _take_keys(self, order: TokenKeys) -> None:
+    def _take_keys(self, order: messages.TokenKeys) -> None:
         """Replace the token keys; before a port is bound, `Bind` will bring them."""
         reception = self._connections.reception
         if reception is not None:
@@ -333,12 +317,14 @@ class GameServer:
             except Misconfigured as error:
                 self._log.error("token keys are refused: {why}", why=str(error))
                 return
-        self._report(TokenKeysTaken(order.number))
+        self._report(messages.TokenKeysTaken(order.number))
 
     def _bind(self, bind: Bind) -> None:
         if self._listening is not None:
             self._report(
-                BindFailed(bind.port, "this game server has already bound a port")
+                messages.BindFailed(
+                    bind.port, "this game server has already bound a port"
+                )
             )
             return
         try:
@@ -357,7 +343,7 @@ class GameServer:
             listening = listen(self._reactor, bind, port)
         except (CannotListenError, Misconfigured) as error:
             self._log.warn("port {port}: {why}", port=bind.port, why=str(error))
-            self._report(BindFailed(bind.port, str(error)))
+            self._report(messages.BindFailed(bind.port, str(error)))
             return
         self._dtls, self._port, self._realm = dtls, port, bind.realm
         self._connections.reception = Reception(
@@ -371,9 +357,9 @@ class GameServer:
             self._workload,
         )
         self._listening = listening
-        self._report(Bound(bind.port))
+        self._report(messages.Bound(bind.port))
 
-    def _open_room(self, asked: OpenRoom) -> None:
+    def _open_room(self, asked: messages.OpenRoom) -> None:
         plan = asked.plan
         if plan.match_id in self.rooms:
             # A second order must not end a match that is being played.
@@ -388,13 +374,13 @@ class GameServer:
                 match_id=plan.match_id,
                 why=str(error),
             )
-            self._report(RoomEnded(MatchEnd(plan.match_id, "crashed")))
+            self._report(messages.RoomEnded(MatchEnd(plan.match_id, "crashed")))
             self._stop_if_done()
             return
         assert self._dtls is not None
         for ticket in asked.tickets:
             self._dtls.admission.add_ticket(ticket)
-        self._report(RoomOpened(plan.match_id))
+        self._report(messages.RoomOpened(plan.match_id))
         hosted.end_turn(self._seconds())
 
     def _host(self, plan: MatchPlan, is_relayed: bool) -> HostedRoom:
@@ -477,7 +463,7 @@ class GameServer:
 
     def _ended(self, _: object) -> None:
         # Unasked, because counts since the last heartbeat must not be lost.
-        self._report(Alive(0, self.measure()))
+        self._report(messages.Alive(0, self.measure()))
         self._stopped()
         waiting, self._waiting = self._waiting, []
         for done in waiting:

@@ -20,13 +20,7 @@ from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Game, Outcome
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.choices import action_reader
-from vinom.play.clock import (
-    AWAY_TIMEOUT,
-    JOIN_TIMEOUT,
-    Advances,
-    Due,
-    RoomTime,
-)
+from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT, Advances, Due, RoomTime
 from vinom.play.frozen import fingerprint
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at, table_of

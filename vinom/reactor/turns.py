@@ -23,7 +23,6 @@ from twisted.logger import Logger
 from vinom.limits.buckets import TokenBucket
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import TURN_BOUNDS, WORST, Histogram, Labels
-from vinom.reactor.names import name_of_call, name_of_selectable
 
 #: What a poller answers: descriptors, and what happened there.
 Events = Iterable[tuple[int, int]]
@@ -333,3 +332,35 @@ class WatchedPoller:
                 now = seconds()
                 if now - before > watch.remarkable:
                     watch.note(now, now - before, partial(name_of_call, end.run))
+
+
+def name_of_call(called: Any) -> str:
+    """
+    Name what a timed call calls, the same each time.
+
+    A thing that only passes calls on names their target by its ``callee``.
+    """
+    while True:
+        if isinstance(called, partial):
+            called = called.func
+            continue
+        inner = getattr(getattr(called, "__self__", None), "callee", None)
+        if inner is None:
+            break
+        called = inner
+    name = getattr(called, "__qualname__", None)
+    if name is None:
+        # Such as a `LoopingCall`, which is called itself.
+        called = called.f if hasattr(called, "f") else type(called)
+        name = getattr(called, "__qualname__", type(called).__qualname__)
+    return f"{getattr(called, '__module__', None) or 'builtins'}.{name}"
+
+
+def name_of_selectable(selectable: Any) -> str:
+    """Name what reads from a descriptor: its protocol, in whatever it is wrapped."""
+    found = selectable
+    # TLS has its inside under the second name, client endpoints under the third.
+    for inside in ("protocol", "wrappedProtocol", "_wrappedProtocol"):
+        found = getattr(found, inside, None) or found
+    kind = type(found)
+    return f"{kind.__module__}.{kind.__qualname__}"

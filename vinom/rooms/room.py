@@ -19,8 +19,7 @@ from twisted.logger import Logger
 from vinom.conversation.conversation import Conversation, Membership
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.hosting.host import RoomHost
-from vinom.hosting.recorded import RecordingStore
+from vinom.hosting.host import RecordingStore, RoomHost
 from vinom.messages.envelope import Envelope
 from vinom.messages.rooms import (
     ClientJoined,

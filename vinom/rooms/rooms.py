@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from vinom.conversation.conversation import Conversation, Followed, Membership
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.hosting.recorded import RecordingStore
+from vinom.hosting.host import RecordingStore
 from vinom.messages.envelope import Push, Request
 from vinom.messages.rooms import (
     Ack,
