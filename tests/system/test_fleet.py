@@ -356,12 +356,13 @@ class FleetTests(TestCase):
         holds is left out; a killed process loses its match only; at the end
         every port is free and no process or descriptor is left.
         """
+        # First of all: whoever claims ports keeps a descriptor for as long as it lives.
+        taken, _ = free_port_range(3)
         before = open_descriptors()
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         path = os.path.join(folder, "control")
         holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        taken, _ = free_port_range(3)
         holder.bind(("127.0.0.1", taken))
         local = LocalFleet(
             reactor,
