@@ -567,3 +567,21 @@ class StoreTests(SessionCase):
         world.clock.pump([1.0] * 3)
         _, news = world.back(welcomes[0]["player_key"])
         self.assertEqual(kinds(news), ["match_ended"])
+
+    def test_given_up_while_the_end_is_recorded(self) -> None:
+        """
+        Players of a match without a place are free although its matchmaker hung up
+        while the store did not answer.
+        """
+        clock = LobbyWorld().clock
+        matches = StumblingMatches(clock.seconds)
+        world = LobbyWorld(matches=matches, fleet=MemoryFleet(capacity=0))
+        seats = (OutsidePlayer("Ann", "ann"), OutsidePlayer("Bob"))
+        asked = Deferred.fromCoroutine(world.outside.start("duel", seats))
+        asked.addErrback(lambda _: None)
+        matches.failures = 2
+        world.fleet.hosted[0].answer.errback(NoCapacity("none"))
+        asked.cancel()
+        world.clock.pump([1.0] * 3)
+        self.assertEqual(world.matches.describe(), [])
+        self.assertFalse(self.result(world.matches.is_in_match("ann")))

@@ -612,7 +612,12 @@ class HostedRoom:
             for seat in self.seats:
                 if seat.connection is not None:
                     seat.connection.link.alarm(now)
-        self.end_turn(now)
+        # As `end_turn`, but nothing is armed before it is known for when.
+        if not self.host.end_turn(now):
+            for seat in self.seats:
+                connection = seat.connection
+                if connection is not None and connection.flush(self._port):
+                    self.lost(connection, seat, now)
         first = inf
         for seat in self.seats:
             if seat.connection is not None:

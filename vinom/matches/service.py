@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.conversation.online import IOnline
@@ -161,7 +162,21 @@ class Matches(Service):
                 "a player is in another match",
                 {"player_ids": playing},
             )
-        found = await self._find_place(live)
+
+        # A caller that hangs up may withdraw a match, but not interrupt how it goes on:
+        # what was placed stays, and an end is recorded.
+        def hung_up(_: object) -> None:
+            live.withdraw("lost")
+
+        def answer(found: list[MatchFound] | Failure | None) -> None:
+            if not caller.called:
+                caller.callback(found)
+            elif isinstance(found, Failure):
+                self._log.failure("a match that was withdrawn has no end", found)
+
+        caller: Deferred[list[MatchFound] | None] = Deferred(hung_up)
+        Deferred.fromCoroutine(self._find_place(live)).addBoth(answer)
+        found = await caller
         if found is None:
             end = live.match.end
             raise Refused(

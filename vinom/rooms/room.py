@@ -751,7 +751,8 @@ class NodeRoom:
                 self._play(room.drop, seat)
         self._find_deadlines()
         self._changed()
-        if room.phase != "gathering":
+        # A room that is played elsewhere has begun when its first state arrives.
+        if isinstance(played, RoomHost) or room.version:
             self._announce_start()
 
     def play(self, played: Host) -> None:
@@ -860,7 +861,13 @@ class NodeRoom:
         self.policy.closed()
         played = self._played
         if played is not None and played.ended_at is None:
-            self._end_play(played, reason)
+            try:
+                self._end_play(played, reason)
+            except Exception:
+                # Its members must not be left in a room that does nothing any more.
+                self._log.failure(
+                    "room {room_id} failed at its end", room_id=self.room_id
+                )
             if self.broadcast.end is not None:
                 end = self.broadcast.end[0]
                 outcome, view_hash = end.outcome, end.view_hash
