@@ -565,11 +565,7 @@ class HostedRoom:
     def end_turn(self, now: float) -> None:
         """Send what this turn changed to all players, and set the alarm."""
         if not self.host.end_turn(now):
-            port = self._port
-            for seat in self.seats:
-                connection = seat.connection
-                if connection is not None and connection.flush(port):
-                    self.lost(connection, seat, now)
+            self._flush_links(now)
         if now + ACK_DELAY < self._links_at:
             self._links_at = now + ACK_DELAY
         if self.host.ended_at is None:
@@ -580,6 +576,14 @@ class HostedRoom:
             self.part()
         else:
             self._alarms.arm(self, self.deadline())
+
+    def _flush_links(self, now: float) -> None:
+        """Send what the links have beside states, and let go of those that are over."""
+        port = self._port
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is not None and connection.flush(port):
+                self.lost(connection, seat, now)
 
     def can_wait(self, connection: Connection, news: list[SeatEvent]) -> bool:
         """
@@ -614,10 +618,7 @@ class HostedRoom:
                     seat.connection.link.alarm(now)
         # As `end_turn`, but nothing is armed before it is known for when.
         if not self.host.end_turn(now):
-            for seat in self.seats:
-                connection = seat.connection
-                if connection is not None and connection.flush(self._port):
-                    self.lost(connection, seat, now)
+            self._flush_links(now)
         first = inf
         for seat in self.seats:
             if seat.connection is not None:

@@ -184,27 +184,24 @@ class RoomHost:
         if self.ticks:
             # A tick that is due takes the actions before this one.
             self.run_clock(now)
-        if self._counts_refused and number is not None:
-            self.acted[seat] = number
-            if not self.ticks:
-                self.applied[seat] = number
+        refused: Refused | None = None
         try:
             self.room.act(seat, read(data), now)
         except Rejected as no:
-            text = no.message[:LONGEST_TEXT]
-            return Refused(Code.REJECTED, text, {"reason": no.code})
+            refused = Refused(Code.REJECTED, no.message, {"reason": no.code})
         except Refused as no:
-            no.message = no.message[:LONGEST_TEXT]
-            return no
+            refused = no
         except UNREADABLE as error:
             refused = unreadable(error)
+        if refused is not None:
             refused.message = refused.message[:LONGEST_TEXT]
-            return refused
-        if number is not None and not self._counts_refused:
+            if not self._counts_refused:
+                return refused
+        if number is not None:
             self.acted[seat] = number
             if not self.ticks:
                 self.applied[seat] = number
-        return None
+        return refused
 
     def add_seat(self, seat: SeatPlan, now: float) -> int:
         """
