@@ -84,23 +84,23 @@ def over_udp(node: RecordedNode) -> Iterator[Ask]:
     ) as players:
         assert players.stdin is not None
         assert players.stdout is not None
-        ask_for, told = players.stdin, players.stdout
+        ask_for, answers = players.stdin, players.stdout
 
         def ask() -> tuple[int, int]:
             print(file=ask_for, flush=True)
-            asked_at, answered_at = map(int, _line(told).split())
+            asked_at, answered_at = map(int, _line(answers).split())
             return asked_at, answered_at
 
         try:
-            if _line(told).strip() != "ready":
+            if _line(answers).strip() != "ready":
                 raise Failed("the players over UDP do not get their seats")
             yield ask
         finally:
             players.kill()
 
 
-def _line(told: IO[str]) -> str:
-    line = told.readline()
+def _line(answers: IO[str]) -> str:
+    line = answers.readline()
     if not line:
         raise Failed("the players over UDP are gone")
     return line
