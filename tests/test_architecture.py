@@ -46,7 +46,7 @@ ADAPTERS: dict[str, str] = {
     "gameserver": "*",
     "hosting": "*",
     "keys": "*",
-    "lines": "tcp websocket tls proxied",
+    "lines": "tcp websocket tls proxied secure",
     "logs": "*",
     "matches": "*",
     "matchmaking": "matchmaker news",

@@ -81,6 +81,7 @@ class SettingsTests(SynchronousTestCase):
             "admin": "tcp:1",
             "allow_plaintext": "true",
             "http_tls": "true",
+            "twisted_tls": "true",
             "origin": "*.example.com",
             "browsers_only": "true",
             "any_origin": "true",

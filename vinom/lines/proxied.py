@@ -16,6 +16,8 @@ from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
+from vinom.lines.secure import SecureTransport
+
 #: By as much a header of either version is known (the longer one's fixed part).
 _ENOUGH = 16
 #: The first version is a line, and may be shorter.
@@ -107,7 +109,7 @@ class ProxiedFactory(WrappingFactory):
 
 def when_peer_known(transport: Any, call: Callable[[], None]) -> None:
     """Call *call* once a connection's ``getPeer`` is final: at once without a proxy."""
-    while isinstance(transport, ProtocolWrapper):
+    while isinstance(transport, ProtocolWrapper | SecureTransport):
         if isinstance(transport, ProxiedProtocol):
             transport.when_known(call)
             return

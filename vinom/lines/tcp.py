@@ -29,12 +29,12 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
+from vinom.lines.secure import SecureTransport, over_tls
 from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
 from vinom.lines.tls import why_tls_failed
 from vinom.messages.envelope import encode_failure
@@ -90,6 +90,7 @@ class Lines:
     :ivar clock: for times.
     :ivar tls: how to speak TLS; ``None`` is plain only.
     :ivar allow_plaintext: also from other machines.
+    :ivar is_tls_direct: ``False`` uses Twisted's own TLS.
     :ivar bounds: what each may cost.
     :ivar errors: counts refusals by code.
     :ivar connections: how many each network has.
@@ -101,6 +102,7 @@ class Lines:
     allow_plaintext: bool = False
     bounds: LineBounds = attrs.field(factory=LineBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
+    is_tls_direct: bool = True
     connections: NetworkCounts = attrs.field(init=False)
     #: How many refusals and failures are logged: a flood is not to fill the disk.
     logged: TokenBucket = attrs.field(init=False, factory=lambda: TokenBucket(1, 20))
@@ -317,7 +319,7 @@ class FirstByteProtocol(Protocol):
             factory = ServerFactory.forProtocol(
                 lambda: LineProtocol(lines, self._host, True, self._opened_at)
             )
-            tls = TLSMemoryBIOFactory(lines.tls, False, factory, lines.clock)
+            tls = over_tls(lines.tls, factory, lines.clock, lines.is_tls_direct)
             self._become(tls.buildProtocol(self._address))
         elif lines.allow_plaintext or is_loopback(self._host):
             self._become(LineProtocol(lines, self._host, False, self._opened_at))
@@ -386,7 +388,7 @@ def close_gently(transport: ITransport | None, is_tls: bool) -> None:
 
 def _is_held(transport: Any) -> bool:
     """Does a transport hold bytes that its socket did not take yet?"""
-    while isinstance(transport, ProtocolWrapper):
+    while isinstance(transport, ProtocolWrapper | SecureTransport):
         transport = transport.transport
     # A producer is paused only beyond 64 KiB (source: Twisted's FileDescriptor).
     return isinstance(transport, FileDescriptor) and (

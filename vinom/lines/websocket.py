@@ -3,8 +3,8 @@ Conversations over WebSocket: one send per client and turn, tried at once.
 
 What is sent to a client during a turn of the reactor waits for its end, becomes
 one JSON array in one text frame, and goes to the socket directly. Twisted's own
-buffer is used for what did not fit, and reports when that is gone; over TLS it
-is used for everything. Source: decision 0008.
+buffer is used for what did not fit, and reports when that is gone. Over TLS the frame
+of a turn is sealed first. Sources: decisions 0008 and 0036.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts
+from vinom.lines.secure import SecureTransport
 from vinom.lines.tcp import Listener, close_gently
 from vinom.lines.text import LINE_LIMIT
 from vinom.lines.ws.frames import PING, Framer, farewell
@@ -116,6 +117,7 @@ class WebSocketLine:
     __slots__ = (
         "__weakref__",
         "_alarm",
+        "_below",
         "_descriptor",
         "_is_asked",
         "_is_closing",
@@ -126,6 +128,7 @@ class WebSocketLine:
         "_listener",
         "_queue",
         "_queued_bytes",
+        "_seal",
         "_send",
         "_shared",
         "_stream",
@@ -145,6 +148,9 @@ class WebSocketLine:
         self._is_plain = stream.is_plain
         self._listener: Listener | None = None
         self._transport: _Transport = None
+        # What takes the bytes that the socket does not, and what TLS makes of ours.
+        self._below: _Transport = None
+        self._seal: Callable[[bytes], bytes] | None = None
         self._descriptor = -1
         self._send: Callable[[bytes], int] | None = None
         self._queue: list[bytes] = []
@@ -168,22 +174,28 @@ class WebSocketLine:
             # A state that waits until the peer confirms the one before comes late.
             transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
-        direct = socket_under(transport)
+        tls = transport if isinstance(transport, SecureTransport) else None
+        self._below = below = transport if tls is None else tls.transport
+        direct = socket_under(below)
         if direct is None:
+            self._below = transport
             transport.write(greeting)
             transport.registerProducer(self, True)
         else:
             self._send = direct.send
-            if isinstance(transport, Connection):
-                # Nothing reads the bytes before us.
+            if isinstance(below, Connection):
+                # Nothing but TLS reads the bytes before us.
                 self._descriptor = direct.fileno()
-                self._shared.direct.add(self._descriptor, direct.recv, self)
+                self._shared.direct.add(self._descriptor, direct.recv, tls or self)
+            if tls is not None:
+                self._seal = tls.seal
+                is_first = is_first and tls.is_untouched
+                tls.direct(self._put)
             if is_first:
                 self._write(greeting)
             else:
-                transport.write(greeting)
                 # Something of an earlier answer may wait as well.
-                self._wait_for_room()
+                self._buffer(self._sealed(greeting))
         self._listener = self._shared.open(self)
 
     # What the transport reports.
@@ -271,6 +283,8 @@ class WebSocketLine:
         if send is None:
             self._transport.write(frame)
             return
+        if self._seal is not None:
+            frame = self._seal(frame)
         try:
             sent = send(frame)
         except OSError:
@@ -292,7 +306,7 @@ class WebSocketLine:
             return
         self.is_behind = False
         if self._send is not None:
-            self._transport.unregisterProducer()
+            self._below.unregisterProducer()
         self._queued_bytes = 0
         if self._stream.outbox:
             self._answer()
@@ -318,9 +332,20 @@ class WebSocketLine:
 
     def _write(self, data: bytes) -> None:
         """Send now; what does not fit goes by the transport's buffer."""
-        send = self._send
-        if send is None:
+        if self._send is None:
             self._transport.write(data)
+        else:
+            self._put(self._sealed(data))
+
+    def _sealed(self, data: bytes) -> bytes:
+        """Give what is sent for *data*: itself, or its records."""
+        return data if self._seal is None else self._seal(data)
+
+    def _put(self, data: bytes) -> None:
+        """Send what is sealed already, as TLS does with what it answers itself."""
+        send = self._send
+        if send is None or self.is_behind:
+            self._below.write(data)
             return
         try:
             sent = send(data)
@@ -332,13 +357,17 @@ class WebSocketLine:
 
     def _buffer(self, data: bytes) -> None:
         """Leave to the transport what did not fit."""
-        self._transport.write(data)
-        self._wait_for_room()
+        self._below.write(data)
+        if self._is_closing:
+            # Nobody sends more but TLS itself, and that after this.
+            self.is_behind = True
+        else:
+            self._wait_for_room()
 
     def _wait_for_room(self) -> None:
         """Have `resumeProducing` called when the transport's buffer is empty."""
         # A producer that pulls is asked for more just then; and once at first.
-        self._transport.registerProducer(self, False)
+        self._below.registerProducer(self, False)
         self.is_behind = True
 
     def _bound(self, message: bytes) -> None:
@@ -373,7 +402,8 @@ class WebSocketLine:
         self._end()
         if stream.is_over and not self._is_over:
             self._is_over = True
-            close_gently(self._transport, self._send is None)
+            is_tls = self._send is None or self._seal is not None
+            close_gently(self._transport, is_tls)
             # Whatever asked for this is done first.
             self._shared.turn_end.call(self._report_lost)
 
@@ -385,7 +415,7 @@ class WebSocketLine:
 
     def _write_last(self, data: bytes) -> None:
         if self.is_behind:
-            self._transport.write(data)
+            self._below.write(self._sealed(data))
         else:
             self._write(data)
 
@@ -396,7 +426,7 @@ class WebSocketLine:
         self._is_closing = True
         # Twisted keeps a connection open as long as it has a producer.
         if self.is_behind or self._send is None:
-            self._transport.unregisterProducer()
+            self._below.unregisterProducer()
         delay = self._shared.bounds.close_seconds
         self._alarm = self._shared.clock.callLater(delay, self._give_up)
 

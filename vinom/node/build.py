@@ -17,7 +17,6 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
@@ -39,6 +38,7 @@ from vinom.keys.service import Keys, LobbyCertificate
 from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import Origins
 from vinom.lines.proxied import ProxiedFactory
+from vinom.lines.secure import over_tls
 from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
@@ -93,7 +93,7 @@ def public_site(
     pages.putChild(b"ws", page)
     site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
+        site = over_tls(HttpTls(tls), site, reactor, not settings.twisted_tls)
     if settings.proxy:
         # Outermost: a proxy's header precedes everything that the player sends.
         site = ProxiedFactory(site, settings.proxy)
@@ -294,6 +294,7 @@ def build_parts(
             first_byte_seconds=settings.hello_seconds,
         ),
         desk.errors,
+        is_tls_direct=not settings.twisted_tls,
     )
     return Parts(
         authority=authority,

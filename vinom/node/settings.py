@@ -248,6 +248,13 @@ class Settings:
         "serve http over TLS, with the lobby's certificate",
         False,
     )
+    twisted_tls: bool = option(
+        "websocket",
+        Switch(),
+        "speak TLS, at http and in the lobby, by Twisted's own implementation: a "
+        "fallback, which serves about half as many players",
+        False,
+    )
     origin: tuple[OriginRule, ...] = option(
         "websocket",
         OriginHost(),

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from vinom.errors import Refused
 from vinom.limits.buckets import TokenBucket
 from vinom.lines.proxied import when_peer_known
+from vinom.lines.secure import SecureTransport
 from vinom.lines.tls import why_tls_failed
 from vinom.lines.ws.handshake import read_plain_handshake
 from vinom.reactor.direct import socket_under
@@ -90,12 +91,16 @@ class _Visitor(Protocol):
         transport = self.transport
         self._door.rounds.join(self)
         when_peer_known(transport, self._count)
-        if self._is_counted and isinstance(transport, Connection):
+        is_tls = isinstance(transport, SecureTransport)
+        below = transport.transport if is_tls else transport
+        if self._is_counted and isinstance(below, Connection):
             # No wrapper needs the bytes before us, and the first of them are few.
-            found = socket_under(transport)
+            found = socket_under(below)
             if found is not None:
                 self._descriptor = found.fileno()
-                self._door.page.direct.add(self._descriptor, found.recv, self)
+                self._door.page.direct.add(
+                    self._descriptor, found.recv, transport if is_tls else self
+                )
 
     def dataReceived(self, data: bytes) -> None:
         if self._channel is not None:
@@ -145,7 +150,7 @@ class _Visitor(Protocol):
             self._is_counted = True
             return
         self._leave()
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
+        if isinstance(self.transport, TLSMemoryBIOProtocol | SecureTransport):
             # An answer would need a finished TLS handshake.
             self.abort()
         else:
