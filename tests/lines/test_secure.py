@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
-from OpenSSL import SSL
+from OpenSSL import SSL, _util
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -19,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import leaf
 from tests.support.tls_clients import MemoryClient
+from vinom.lines import records
 from vinom.lines.secure import over_tls
 from vinom.lines.tls import HttpTls, ReloadableTls, why_tls_failed
 
@@ -217,3 +219,101 @@ class EqualTests(SynchronousTestCase):
             for is_direct in (True, False)
         ]
         self.assertEqual(*found)
+
+    @settings(max_examples=30, deadline=None)
+    @given(STEPS, CUTS, VERSIONS)
+    def test_without_the_inside(
+        self, steps: list[Any], cuts: list[int], version: int
+    ) -> None:
+        """
+        A pyOpenSSL that has other names inside serves players all the same.
+        """
+        found = []
+        for is_quick in (True, False):
+            self.patch(records, "_is_quick", is_quick)
+            found.append(World(True, version).run(steps, cuts, False))
+        self.assertEqual(*found)
+
+
+class RecordsTests(SynchronousTestCase):
+    """The names that pyOpenSSL has inside."""
+
+    def test_names(self) -> None:
+        """
+        The pyOpenSSL that is installed has every name that the quick way uses.
+        """
+        connection = HttpTls(_TLS).serverConnectionForTLS(None)  # type: ignore[arg-type]
+        self.assertIs(type(records.records_of(connection)), records.QuickRecords)
+        for name in records.LIBRARY_NAMES:
+            self.assertTrue(callable(getattr(_util.lib, name)), name)
+        for name in records.CONNECTION_NAMES:
+            self.assertTrue(hasattr(connection, name), name)
+
+    def test_missing_name(self) -> None:
+        """
+        If one of them is missing, public calls do the work.
+        """
+        for missing in records.LIBRARY_NAMES:
+            names = {name: None for name in records.LIBRARY_NAMES if name != missing}
+            util = SimpleNamespace(ffi=_util.ffi, lib=SimpleNamespace(**names))
+            self.assertFalse(records.has_quick_names(util))
+        self.assertFalse(records.has_quick_names(None))
+        self.assertTrue(records.has_quick_names(_util))
+
+    def test_large(self) -> None:
+        """
+        A page of megabytes arrives whole, by either way.
+        """
+        data = b"".join(n.to_bytes(4, "big") for n in range(300_000))
+        for is_quick in (True, False):
+            self.patch(records, "_is_quick", is_quick)
+            world = World(True)
+            world.run([1], [1 << 20], True)
+            world = World(True)
+            world.visit.dataReceived = (  # type: ignore[method-assign]
+                lambda _, world=world: world.visit.transport.write(data)
+            )
+            world.run([1], [1 << 20], True)
+            self.assertEqual(world.client.received, data)
+
+
+class BeginningTests(SynchronousTestCase):
+    """Before and during the handshake."""
+
+    def test_written_early(self) -> None:
+        """
+        What a server writes before the handshake is done arrives after it.
+        """
+        for is_direct in (True, False):
+            world = World(is_direct, first=[b"wel", b"come"])
+            world.run([], [100], True)
+            self.assertEqual(world.client.received, b"welcome")
+
+    def test_nobody_speaks(self) -> None:
+        """
+        Those who connect and send nothing cost no memory of OpenSSL's, and their end
+        is no failure of TLS.
+        """
+        world = World(True)
+        self.assertIsNone(world.server.getHandle())
+        world.hang_up()
+        self.assertEqual(world.visit.events, [("ConnectionLost", None)])
+
+    def test_closed_before_it(self) -> None:
+        """
+        A server that closes before the handshake is done hangs up at once.
+        """
+        for is_direct in (True, False):
+            world = World(is_direct)
+            world.feed(world.client.shake()[:20])
+            world.visit.transport.loseConnection()
+            self.assertTrue(world.transport.disconnected or world.transport.aborting)
+
+    def test_no_tls(self) -> None:
+        """
+        A request in the clear ends with OpenSSL's own words for it, as with Twisted's.
+        """
+        for is_direct in (True, False):
+            world = World(is_direct)
+            world.feed(b"GET / HTTP/1.1\r\n\r\n")
+            self.assertEqual(world.visit.events, [("Error", "http request")])
