@@ -268,8 +268,6 @@ class RecordsTests(SynchronousTestCase):
         for is_quick in (True, False):
             self.patch(records, "_is_quick", is_quick)
             world = World(True)
-            world.run([1], [1 << 20], True)
-            world = World(True)
             world.visit.dataReceived = (  # type: ignore[method-assign]
                 lambda _, world=world: world.visit.transport.write(data)
             )
