@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from ipaddress import ip_network
 
 from tests.support.front_doors import FrontDoorCase, get
@@ -26,6 +27,7 @@ class SecureVisitor:
         self._tests, self.client = tests, MemoryClient()
         self.socket, self.transport = tests.accept()
         self.socket.setblocking(False)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if first:
             self.socket.send(first)
             self.transport.doRead()
