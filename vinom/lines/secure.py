@@ -54,6 +54,7 @@ class SecureTransport:
         "__weakref__",
         "_head",
         "_is_aborted",
+        "_is_between",
         "_is_lost",
         "_is_shaken",
         "_missing",
@@ -82,6 +83,8 @@ class SecureTransport:
         self._is_shaken = self._is_lost = self._is_aborted = False
         self._reason: Failure | None = None
         self._producer: Any = None
+        # The handshake is done, and nothing of a record is held.
+        self._is_between = False
         # Of the record that is not whole yet: how many bytes are missing, or the
         # piece of its head.
         self._missing, self._head = 0, b""
@@ -104,11 +107,10 @@ class SecureTransport:
         """Bytes came."""
         if (
             # Most of what comes is just one record, whole.
-            data[0] == _DATA
-            and self._is_shaken
+            self._is_between
+            and data[0] == _DATA
             and len(data) > _HEAD
             and (data[3] << 8 | data[4]) + _HEAD == len(data)
-            and not (self._missing or self._head or self._waiting or self._is_lost)
         ):
             try:
                 plain = self._records.open(data)  # type: ignore[union-attr]
@@ -118,8 +120,7 @@ class SecureTransport:
                 else:
                     self._read_all()
             else:
-                if not self._is_aborted:
-                    self.wrappedProtocol.dataReceived(plain)
+                self.wrappedProtocol.dataReceived(plain)
             return
         self._receive(data)
 
@@ -130,6 +131,7 @@ class SecureTransport:
             records.connection.bio_shutdown()
             self._read_all()
             self._is_lost = True
+        self._is_between = False
         reason, self._reason = self._reason or reason, None
         self.connected = 0
         self.wrappedProtocol.connectionLost(reason)
@@ -192,6 +194,7 @@ class SecureTransport:
     def abortConnection(self) -> None:
         """End the connection at once."""
         self._is_aborted = self.disconnecting = True
+        self._is_between = False
         if self._records is not None:
             self._shut_down()
         self.transport.abortConnection()
@@ -265,6 +268,10 @@ class SecureTransport:
         if self._waiting:
             self._send_waiting()
         self._read_all()
+        # Whoever was called may have ended it.
+        self._is_between = not (
+            self._missing or self._head or self._is_lost or self._is_aborted
+        )
 
     def _cut(self, data: bytes) -> None:
         """Find out where the last record ends."""
@@ -347,7 +354,7 @@ class SecureTransport:
             reason = Failure(CONNECTION_LOST)
         if self._reason is None:
             self._reason = reason
-        self._is_lost = True
+        self._is_lost, self._is_between = True, False
         self._flush()
         self.transport.loseConnection()
 
