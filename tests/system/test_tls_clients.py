@@ -131,9 +131,10 @@ class TlsClientTests(TestCase):
                 if program.errors.count(b"KEYUPDATE") == times:
                     break
                 await deferLater(clock, 0.01)
-            odd = b'{"type": "odd%d"}' % times
-            program.transport.write(odd + b"\n")
-            await program.printed(b"odd%d" % times)
+            # An error's answer repeats the id.
+            request = b'{"type": "odd", "id": "nr %d"}\n' % times
+            program.transport.write(request)
+            await program.printed(b'"id":"nr %d"' % times)
 
     async def test_twisted_tls(self) -> None:
         """

@@ -145,4 +145,5 @@ if _is_quick:
     _ssl_read, _ssl_write = _util.lib.SSL_read, _util.lib.SSL_write
     # One for all connections: what is read there is copied at once.
     _buffer = _util.ffi.new("char[]", _MOST)
-    _taken = _util.ffi.buffer(_buffer)
+    # Slices of it are bytes.
+    _taken: bytes = _util.ffi.buffer(_buffer)

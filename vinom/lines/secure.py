@@ -14,10 +14,10 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
-    IAddress,
     INegotiated,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
+    IPushProducer,
     ISSLTransport,
     ISystemHandle,
     ITCPTransport,
@@ -37,7 +37,7 @@ _HEAD = 5
 _DATA = 23
 
 
-@implementer(ISSLTransport, ITCPTransport, ISystemHandle, INegotiated)
+@implementer(ISSLTransport, ITCPTransport, ISystemHandle, INegotiated, IPushProducer)
 class SecureTransport:
     """
     A server's end of one TLS connection: protocol below, transport above.
@@ -219,13 +219,23 @@ class SecureTransport:
         if self.disconnecting and not self._waiting:
             self._shut_down()
 
-    def getPeer(self) -> IAddress:
-        address: IAddress = self.transport.getPeer()
-        return address
+    def pauseProducing(self) -> None:
+        """Read nothing for a while; what was read already is still passed on."""
+        self.transport.pauseProducing()
 
-    def getHost(self) -> IAddress:
-        address: IAddress = self.transport.getHost()
-        return address
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Read nothing more."""
+        self.transport.stopProducing()
+
+    def getPeer(self) -> Any:
+        return self.transport.getPeer()
+
+    def getHost(self) -> Any:
+        return self.transport.getHost()
 
     def getHandle(self) -> SSL.Connection | None:
         """Give OpenSSL's end, as Twisted's TLS does."""
@@ -420,7 +430,7 @@ def over_tls(
     return TLSMemoryBIOFactory(tls, False, factory, clock)
 
 
-def _is_end(error: BaseException) -> bool:
+def _is_end(error: BaseException | None) -> bool:
     """Did the peer hang up without a closing message?"""
     if isinstance(error, SSL.SysCallError):
         words = str(error.args[1])
