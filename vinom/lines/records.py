@@ -143,7 +143,8 @@ _is_quick = has_quick_names(_util)
 if _is_quick:
     _bio_read, _bio_write = _util.lib.BIO_read, _util.lib.BIO_write
     _ssl_read, _ssl_write = _util.lib.SSL_read, _util.lib.SSL_write
-    # One for all connections: what is read there is copied at once.
+    # One for all connections, which the reactor's thread alone uses: what is read
+    # there is copied at once.
     _buffer = _util.ffi.new("char[]", _MOST)
     # Slices of it are bytes.
     _taken: bytes = _util.ffi.buffer(_buffer)
