@@ -41,13 +41,17 @@ class Connections:
         self.reception: Reception | None = None
         self._limits, self._figures, self._seconds = limits, figures, seconds
         self._touched: dict[HostedRoom, None] = {}
+        # The time of this turn: asked once, not for each payload.
+        self._now: float | None = None
 
     def received(self, association: Association, payload: bytes) -> None:
         """Take one payload of a connection; `deliver` follows in the same turn."""
         connection = association.owner
         if not isinstance(connection, Connection):
             return
-        now = self._seconds()
+        now = self._now
+        if now is None:
+            now = self._now = self._seconds()
         if not connection.allowance.take(now):
             # It counts as lost: the player resends what matters.
             self._figures["packets_dropped_rate"] += 1
@@ -77,6 +81,7 @@ class Connections:
                 self._open(event.association)
             elif type(event) is Disconnected:
                 self._lose(event.association.owner)
+        self._now = None
         if self._touched:
             touched, self._touched = self._touched, {}
             now = self._seconds()
