@@ -9,13 +9,14 @@
  *   hello     hellos without a cookie
  *   ticket    hellos with a cookie; NAME has a ticket that is unknown, or known
  *   borrowed  the same, each with the cookie of another source
- *   corrupt   the same, with a known ticket; then records of a handshake that hold
- *             anything, and again
+ *   corrupt   the same, with a known ticket; then handshake records with
+ *             random content, and again
  *   short, long, fragment    hellos that are cut, too long, in fragments
- * NAME: the server name for the hellos. RATE: datagrams a second; 0 is as fast as
- * possible. NETWORKS: from so many addresses, each the only one of its /24 (127.0.0.0/8
- * only), because a server gives each network a budget. CPU is told per datagram that the server took: what the kernel dropped
- * before it (the column of /proc/net/udp) cost it nothing.
+ * NAME: the server name for the hellos. RATE: datagrams per second; 0 is as fast as
+ * possible. NETWORKS: the number of source addresses, each the only one of its /24 (127.0.0.0/8
+ * only), because a server gives each network a budget. CPU is printed per datagram that
+ * the server took: what the kernel dropped before (the column of /proc/net/udp) cost the
+ * server nothing.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -34,7 +35,7 @@ typedef struct {
   int size;
 } Source;
 
-/* A record of a handshake; what it holds is anything. */
+/* A handshake record with random content. */
 static u8 spoilt[64] = "\x16\xfe\xfd\0\0\0\0\0\0\0\7\0\x33";
 
 static u64 drops_of(int port) {
@@ -87,7 +88,7 @@ static void say_hello(SSL_CTX *context, Source *s, const char *name, int again) 
   SSL_free(ssl);
 }
 
-/* Spoil a good first hello. */
+/* Spoil a valid first hello. */
 static void spoil(Source *s, char kind) {
   u8 *d = s->datagram;
   if (kind == 's') {

@@ -45,7 +45,7 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
                 self._early = data
                 return
             if data.startswith(_NOBODY):
-                # As the specification has it; Twisted's parser wants a blank.
+                # As the specification has it; Twisted's parser requires a blank.
                 data = _NOBODY[:-2] + b" " + data[len(_NOBODY) - 2 :]
         try:
             super().dataReceived(data)
@@ -53,7 +53,7 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
             if self._proxyInfo is not None:
                 # Not the header's: it is for our log.
                 raise
-            # A port that is no number, which Twisted's parser lets through.
+            # A port that isn't a number, which Twisted's parser lets through.
             self.loseConnection()
         self._report_known()
 

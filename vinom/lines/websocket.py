@@ -356,7 +356,7 @@ class WebSocketLine:
             self._shared.turn_end.call(self._report_lost)
 
     def _answer(self) -> None:
-        """Send what the stream wants sent, after what was queued before it."""
+        """Send what the stream has produced, after what was queued before it."""
         stream = self._stream
         if stream.is_open:
             if self.is_behind:

@@ -37,7 +37,7 @@ _DEFLATE = ServerPerMessageDeflateFactory(
 
 class HandshakeRefused(PeerError):
     """
-    This is no handshake of ours.
+    This is not a handshake that we accept.
 
     :ivar status: of the HTTP answer.
     """
