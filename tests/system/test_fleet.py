@@ -66,6 +66,8 @@ class LocalFleetTests(TestCase):
     timeout = 30
 
     def setUp(self):
+        # The first claim of ports keeps a descriptor, so it comes before we count them.
+        self.ports = free_port_range(3)
         self.before = open_descriptors()
         self.servers, self.fleets = {}, []
         self.signed = Path(self.mktemp()).absolute()
@@ -84,7 +86,7 @@ class LocalFleetTests(TestCase):
                 **options,
             ),
             GamePorts(
-                PortRing(46000, 46002), "127.0.0.1", "127.0.0.1", reactor.seconds
+                PortRing(*self.ports), "127.0.0.1", "127.0.0.1", reactor.seconds
             ),
             {**os.environ, "VINOM_ADMIN_TOKEN_FILE": "/secret", "SECRET": "x"},
             stop_seconds=0.3,
@@ -326,7 +328,7 @@ class LocalContractTests(FleetContract, TestCase):
             reactor,
             GameServerProgram(f"{PROGRAMS}:stay"),
             GamePorts(
-                PortRing(46000, 46002), "127.0.0.1", "127.0.0.1", reactor.seconds
+                PortRing(*free_port_range(3)), "127.0.0.1", "127.0.0.1", reactor.seconds
             ),
             os.environ,
             stop_seconds=0.3,
