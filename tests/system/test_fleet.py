@@ -85,9 +85,7 @@ class LocalFleetTests(TestCase):
                 {"signed": str(self.signed), **(settings or {})},
                 **options,
             ),
-            GamePorts(
-                PortRing(*self.ports), "127.0.0.1", "127.0.0.1", reactor.seconds
-            ),
+            GamePorts(PortRing(*self.ports), "127.0.0.1", "127.0.0.1", reactor.seconds),
             {**os.environ, "VINOM_ADMIN_TOKEN_FILE": "/secret", "SECRET": "x"},
             stop_seconds=0.3,
         )
