@@ -1,4 +1,4 @@
-"""The house keeps its floors: who may import whom, and what lives where."""
+"""The house keeps its floors: which package may import which, and what lives where."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ class ArchitectureTests(SynchronousTestCase):
 
     def test_no_prefix_groups(self) -> None:
         """
-        Three files ``x_*.py`` of one folder want to be a package.
+        Three files ``x_*.py`` of one folder belong in a package.
         """
         groups = Counter(
             (path.parent.relative_to(PACKAGE).as_posix(), path.stem.partition("_")[0])

@@ -137,8 +137,8 @@ class DatagramTests(SynchronousTestCase):
 
     def test_spoilt(self) -> None:
         """
-        Each is refused as no action of this game, naming the field; the game does
-        not hear of it.
+        Each is refused because the game has no such action; the field is named, and the
+        game does not receive it.
         """
         for name, goods in GOOD.items():
             self.begin(name)

@@ -176,8 +176,8 @@ class SpoiltMessageTests(SynchronousTestCase):
 
     def test_nothing_came_of_it(self) -> None:
         """
-        After all of that nobody waits or plays, and nobody was sent away; who goes
-        leaves nothing behind.
+        After all of that nobody waits or plays, and nobody was disconnected; a player
+        who goes leaves nothing behind.
         """
         before = self.world.rooms.status()
         self.attack()

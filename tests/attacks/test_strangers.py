@@ -125,8 +125,8 @@ class JunkTests(StrangerCase):
 
     def test_fragmented_hellos(self) -> None:
         """
-        A ClientHello in pieces is not put together: that would be memory for
-        strangers. In whatever order and size the pieces come, nothing is kept.
+        A ClientHello in pieces is not put together: that would be memory for strangers.
+        Nothing is kept, in any order and at any size of the pieces.
         """
         hello = client_hello(NAME)
         body = hello[RECORD_HEADER + HANDSHAKE_HEADER :]

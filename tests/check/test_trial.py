@@ -1,4 +1,4 @@
-"""What an author is told about a game."""
+"""What the check reports to a game's author."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Failing(games.Cards):
 
 
 class Marching(games.Cards):
-    """Shows a card at each step, whatever is said."""
+    """Shows a card at each step, after any action."""
 
     tick_hz = 5
 

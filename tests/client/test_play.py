@@ -126,7 +126,7 @@ class MazeGameTests(PlayTestCase):
 
     def test_winner_dances(self) -> None:
         """
-        The winner is told the key to dance with, and the dance is seen.
+        The winner is shown the key to dance with, and the dance is seen.
         """
         game, _, server = self.play()
         server.state(2, view(2, over=True, winners=[0]))
@@ -188,12 +188,14 @@ class MazeGameTests(PlayTestCase):
 
     def test_no_lobby(self) -> None:
         """
-        Without a lobby the program ends with one line that says so.
+        Without a lobby the program ends with one line that names what to set.
         """
         self.world.endpoint.is_up = False
         game, done = self.start()
         self.assertEqual(self.successResultOf(done), 1)
-        self.assertIn("127.0.0.1:4600", game.last_words[0])
+        (line,) = game.last_words
+        self.assertIn("127.0.0.1:4600", line)
+        self.assertTrue(line.endswith("; set --connect to a lobby"), line)
 
 
 class StageTests(PlayTestCase):
@@ -223,7 +225,8 @@ class StageTests(PlayTestCase):
 
     def test_nothing_yet(self) -> None:
         """
-        Before the first match the screen is not empty, and no line is told.
+        Before the first match the screen is not empty, and shows no line of an old
+        match.
         """
         self.assertIn("vinom demo", self.draw())
         out = StringIO()
@@ -250,7 +253,7 @@ class StageTests(PlayTestCase):
 
     def test_lines(self) -> None:
         """
-        Without a terminal one line tells how it stands.
+        Without a terminal one line shows the score.
         """
         self.show("ann", "bob")
         out = StringIO()

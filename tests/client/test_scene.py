@@ -108,7 +108,7 @@ class MazeTests(SynchronousTestCase):
 
     def test_winners_dance(self) -> None:
         """
-        Whoever dances moves from one frame to the next.
+        A player who dances moves from one frame to the next.
         """
         setup = {"rows": 2, "cols": 2, "walls": self.walls}
         view = {"at": [[0, 0], [1, 1]], "points": "0000", "dancing": [0]}
@@ -195,7 +195,7 @@ class SceneTests(SynchronousTestCase):
 
     def test_a_command_is_shown_whole(self) -> None:
         """
-        Whoever has a small terminal can still read the whole command to join.
+        In a small terminal the whole command to join can still be read.
         """
         command = "join: .venv/bin/vinom play maze --connect 127.0.0.1:39759"
         maze = attrs.evolve(scene(), keys=f"{command} · Ctrl-C ends")
@@ -215,7 +215,7 @@ class SceneTests(SynchronousTestCase):
 
     def test_headline(self) -> None:
         """
-        Without a terminal one line tells how it stands.
+        Without a terminal one line shows the score.
         """
         line = headline(scene(names=("ann", "Bob"), scores=(3, 4), left=70))
         self.assertEqual(line, "ann 3, Bob 4, 70 points left")
@@ -272,7 +272,7 @@ class ScreenTests(SynchronousTestCase):
 
     def test_pipes_and_dumb_terminals(self) -> None:
         """
-        What is no terminal gets lines, and who wants no colours gets none.
+        Output that isn't a terminal gets lines, and a user can switch colours off.
         """
         self.assertFalse(can_draw(StringIO(), {"TERM": "xterm"}))
         self.assertTrue(has_colour({}))

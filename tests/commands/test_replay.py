@@ -112,7 +112,8 @@ class ReplayTests(SynchronousTestCase):
 
     def test_endless(self) -> None:
         """
-        What was interrupted is interrupted again, and told; it does not hang.
+        A call that was interrupted is interrupted again, and reported; the replay does
+        not hang.
         """
         path = self.record(Endless(), ("hi", "loop"))
         spec = f"{Endless.__module__}:{Endless.__name__}"

@@ -201,7 +201,7 @@ class DashboardTests(SynchronousTestCase):
 
     def test_legends(self) -> None:
         """
-        What a legend fills in is told apart by the expression.
+        If a legend has a placeholder, the expression keeps its label.
         """
         for panel in panels():
             for target in panel["targets"]:

@@ -107,7 +107,7 @@ class PortTests(DoctorCase):
 
     def test_game_ports(self) -> None:
         """
-        Taken ports are counted and named; a range of which nothing is left fails.
+        Taken ports are counted and named; a range without a free port fails.
         """
         (found,) = self.judge(FREE, NODE, FREE)
         self.assert_found(found, "ok", "2 of 3 are free, 1 used by the running node")
@@ -151,7 +151,7 @@ class PortTests(DoctorCase):
 
     def test_any_range(self) -> None:
         """
-        Whatever is taken, there is one finding, and it fails only if nothing is
+        Whichever ports are taken, there is one finding, and it fails only if nothing is
         left to play on.
         """
         each = (FREE, NODE, DNS, Tried("EADDRINUSE"), Tried("EACCES"))
@@ -176,7 +176,7 @@ class PortTests(DoctorCase):
 class WayTests(DoctorCase):
     def test_public_host(self) -> None:
         """
-        Players must be told what leads to the node.
+        The address sent to players must lead to the node.
         """
         for host, addresses, interface, verdict in (
             ("a.example", ["192.0.2.7"], "0.0.0.0", "ok"),

@@ -65,7 +65,7 @@ class AdmissionTests(SynchronousTestCase):
 
     def test_junk(self) -> None:
         """
-        What is no ClientHello is dropped and counted.
+        A datagram that isn't a ClientHello is dropped and counted.
         """
         admission = make()
         for datagram in (b"", b"\x17", b"GET / HTTP/1.1\r\n\r\n", b"\x16" * 13):

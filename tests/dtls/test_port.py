@@ -245,7 +245,7 @@ class DatagramPortTests(PortCase):
 
 
 class SharesTests(PortCase):
-    """Players come first, whatever else arrives."""
+    """Players come first, even in a flood."""
 
     def flood(self, count: int, datagram: bytes = b"junk") -> None:
         for number in range(count):

@@ -74,7 +74,7 @@ class ClientHelloTests(SynchronousTestCase):
 
     def test_parameters_leave_out_cookie_and_extensions(self) -> None:
         """
-        The second hello, which has a cookie, is the same wish as the first.
+        The second hello, which has a cookie, asks for the same as the first.
         """
         first = parse_client_hello(client_hello(NAME))
         second = parse_client_hello(client_hello(NAME, b"c" * 32, record_number=1))

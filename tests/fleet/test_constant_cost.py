@@ -88,7 +88,7 @@ class ConstantCostTests(SynchronousTestCase):
 
     def test_what_operators_and_players_ask_of_a_match(self) -> None:
         """
-        So do a kick, a ticket, a look at the load, and the wish to follow a match.
+        So do a kick, a ticket, a look at the load, and a request to follow a match.
         """
         self.assert_same_frames(lambda world, match_id: world.fleet.kick(match_id, 1))
         self.assert_same_frames(

@@ -121,7 +121,7 @@ class CookieKeyTests(SynchronousTestCase):
 
     def test_rotated_and_listed(self) -> None:
         """
-        All game servers with a port are asked, and tell what they have.
+        All game servers with a port are asked, and report what they have.
         """
         world = FleetWorld(warm=1)
         self.successResultOf(world.place("m1"))

@@ -26,7 +26,7 @@ def counts(draw):
 
 
 class PoolTests(SynchronousTestCase):
-    """What the operator's wishes come to."""
+    """What follows from the operator's settings."""
 
     def test_warm(self):
         """

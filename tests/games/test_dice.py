@@ -246,8 +246,8 @@ class RulesTests(SynchronousTestCase):
 
     def test_silence_banks(self) -> None:
         """
-        Who is silent for 30 s ends the turn: what was set aside before counts,
-        the roll on the table does not.
+        A player who is silent for 30 s ends the turn: dice set aside before count, the
+        roll on the table does not.
         """
         s = choosing(1, 1, 1, 2, aside=(5, 5), points=100)
         step = GAME.advance(s, 31.0)
@@ -259,7 +259,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_a_leaver_loses(self) -> None:
         """
-        Who leaves has lost, however the points stand.
+        A player who leaves loses, even with more points.
         """
         step = GAME.left(choosing(1, scores=(2900, 0)), 0, 5.0)
         assert isinstance(step, Step)

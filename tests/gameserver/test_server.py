@@ -481,7 +481,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_bad_packet(self) -> None:
         """
-        A player whose packets break the layout is told what is wrong.
+        A player whose packets break the layout is sent what is wrong.
         """
         net = GameNet()
         ann, bob = net.begin()

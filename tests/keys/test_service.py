@@ -133,7 +133,7 @@ class KeysTests(SynchronousTestCase):
 
     def test_one_rotation_at_a_time(self) -> None:
         """
-        Two operators at once get one key each, one after the other; who hangs up
+        Two operators at once get one key each, one after the other; one who hangs up
         stops nothing.
         """
         self.fleet.is_quick = False

@@ -75,7 +75,7 @@ WORDS = (
 
 
 class Hearing(Protocol):
-    """Keeps what it is told."""
+    """Keeps what it receives."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -126,7 +126,7 @@ class CutTests(SynchronousTestCase):
 
     def test_unfinished(self) -> None:
         """
-        Nobody hears anything of a header that is not whole yet.
+        A header that is not whole yet reaches nobody.
         """
         for header, _ in HEADERS:
             for place in range(len(header)):
@@ -137,8 +137,8 @@ class CutTests(SynchronousTestCase):
 
     def test_our_mistakes(self) -> None:
         """
-        What fails on our side after a good header is no fault of the header: it is
-        not swallowed, whether it came with the header or later.
+        A failure on our side after a valid header isn't blamed on the header: it is not
+        swallowed, whether it came with the header or later.
         """
 
         class Failing(Protocol):
@@ -165,8 +165,8 @@ class CutTests(SynchronousTestCase):
     @example(_SIGNATURE + b"\x21\x13\0\x0c" + b"x" * 12, [16])
     def test_anything(self, sent: bytes, places: list[int]) -> None:
         """
-        Whatever a proxy sends, it is served or let go; nobody hears anything but
-        what followed a header.
+        Whatever a proxy sends, it is served or closed; only what followed a header is
+        passed on.
         """
         self.check(sent, places)
 
@@ -265,7 +265,7 @@ class ProxyTests(TestCase):
 
     async def test_others_are_not_believed(self) -> None:
         """
-        Whoever is no proxy cannot say it is somebody else.
+        A client that isn't a proxy cannot claim another address.
         """
         self.serve("192.0.2.0/24")
         client = await self.client()
@@ -278,7 +278,8 @@ class ProxyTests(TestCase):
 
     async def test_no_header(self) -> None:
         """
-        A proxy that is not told to send the header gets nothing, and no traceback.
+        A proxy that is not configured to send the header gets nothing, and the log gets
+        no traceback.
         """
         self.serve("127.0.0.1")
         for sent in (

@@ -148,7 +148,7 @@ class PlainTests(LineCase):
 
     def test_lost(self) -> None:
         """
-        The conversation hears once that its line is gone, and no timer stays.
+        The conversation is informed once that its line is gone, and no timer stays.
         """
         self.open_port()
         protocol, _ = self.connect()
@@ -178,7 +178,7 @@ class PlainTests(LineCase):
 
     def test_peer_that_does_not_read(self) -> None:
         """
-        Who does not read is not heard any more, and is cut off after a while.
+        A client that does not read is not read any more, and is cut off after a while.
         """
         self.open_port()
         protocol, transport = self.connect()
@@ -212,7 +212,8 @@ class PlainTests(LineCase):
 
     def test_too_slow(self) -> None:
         """
-        Who does not read 256 messages, or 256 KB of them, is told so and closed.
+        A client that does not read 256 messages, or 256 KB of them, is sent the reason
+        and closed.
         """
         for message, most in ((b"{}", 256), (b"x" * 2**15, 8)):
             self.ears.clear()
@@ -237,9 +238,9 @@ class PlainTests(LineCase):
 
     def test_half_closed(self) -> None:
         """
-        Whoever says no more is not cut off before it is answered, and not kept for
-        long if that does not come; a line that ends is closed as soon as the peer's
-        half is.
+        A client that sends no more is answered before it is cut off, and not kept for
+        long if no answer comes; a line that ends is closed as soon as the peer's half
+        is.
         """
         self.open_port()
         protocol, transport = self.connect()
@@ -263,8 +264,8 @@ class PlainTests(LineCase):
 
     def test_half_closed_before_a_word(self) -> None:
         """
-        Who says nothing and closes its half is gone at once; who was refused gets the
-        reason first, and both leave no timer.
+        A client that sends nothing and closes its half is gone at once; one that was
+        refused gets the reason first, and neither leaves a timer.
         """
         self.open_port()
         for host, said in (("127.0.0.1", b""), ("192.0.2.1", b"{}\n")):
@@ -279,7 +280,7 @@ class PlainTests(LineCase):
 
     def test_silent_connection(self) -> None:
         """
-        A connection that never says a byte is told so, and is cut off.
+        A connection that never sends a byte is sent the reason, and is cut off.
         """
         self.open_port()
         protocol, transport = self.connect()
@@ -336,7 +337,7 @@ class PlainTests(LineCase):
 
     def test_a_flood_does_not_fill_the_log(self) -> None:
         """
-        Refused connections are logged, but no more than a line a second for long.
+        Refused connections are logged, but no more than one line per second for long.
         """
         logged = self.watch_log()
         self.open_port(bounds=LineBounds(per_network=0))
@@ -418,7 +419,7 @@ class TLSTests(LineCase):
 
     def test_told_apart(self) -> None:
         """
-        A TLS client is served from anywhere, whatever the splits.
+        A TLS client is served from anywhere, with any splits.
         """
         for size in (1, 7, 1 << 20):
             self.ears.clear()

@@ -16,7 +16,7 @@ from vinom.lines.tcp import LineProtocol, Lines
 
 
 class Writers:
-    """A reactor that knows who wants to write, and lets nobody."""
+    """A reactor that keeps who has something to write, and lets nobody."""
 
     def addWriter(self, writer: Any) -> None:
         """It has to wait."""
@@ -26,7 +26,7 @@ class Writers:
 
 class Pipe(FileDescriptor):
     """
-    A connection whose system takes only so many bytes.
+    A connection whose system takes a limited number of bytes.
 
     :ivar space: how many it still takes.
     """
@@ -42,7 +42,7 @@ class Pipe(FileDescriptor):
         return count
 
     def take(self, space: int) -> None:
-        """Take so many bytes of what waits."""
+        """Take up to *count* bytes of what waits."""
         self.space = space
         self.doWrite()
 

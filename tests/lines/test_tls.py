@@ -112,7 +112,8 @@ class NegotiationTests(SynchronousTestCase):
 
     def test_lobby(self) -> None:
         """
-        The lobby serves whoever offers anything, and takes none of it: it is not HTTP.
+        The lobby serves clients that offer any protocols, and takes none of them: it is
+        not HTTP.
         """
         answers: dict[tuple[bytes, ...], bytes] = {
             (): b"",

@@ -165,7 +165,7 @@ def _frames(data: bytes) -> list[bytes]:
 
 
 class SplitTests(SynchronousTestCase):
-    """However the network cuts a stream, and whoever reads it."""
+    """Streams that the network cuts anywhere, with any reader."""
 
     @settings(deadline=None)
     @given(_streams())
@@ -257,7 +257,7 @@ class BoundTests(SynchronousTestCase):
 
     def test_just_not_too_long(self) -> None:
         """
-        A message of just the limit is heard, whole or in pieces.
+        A message of just the limit is received, whole or in pieces.
         """
         text = b"x" * LIMIT
         self.assertEqual(listen([frame(Opcode.TEXT, text)]).messages, [text])
@@ -270,8 +270,8 @@ class BoundTests(SynchronousTestCase):
 
     def test_flood_of_small_frames(self) -> None:
         """
-        Who sends nothing but pings, pongs or empty fragments is sent away; who
-        does so slowly is not.
+        A client that sends nothing but pings, pongs or empty fragments is disconnected;
+        one that does so slowly is not.
         """
         for flood in (
             frame(Opcode.PING, b""),
@@ -309,7 +309,7 @@ class FarewellTests(SynchronousTestCase):
 
     def test_we_close(self) -> None:
         """
-        We say why; what the client says until it agrees is not heard.
+        We send the reason; what the client sends until it agrees is ignored.
         """
         stream = WebSocketStream(LIMIT)
         stream.close(4001, "replaced: elsewhere")

@@ -393,7 +393,7 @@ class OperatorTests(SessionCase):
 
     def test_list(self) -> None:
         """
-        Every match is listed with its place and who sits where.
+        Every match is listed with its address and its players' seats.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=1))
         self.duel(world)

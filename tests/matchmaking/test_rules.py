@@ -75,7 +75,7 @@ class ProposeTests(SynchronousTestCase):
 
     def test_unknown_game(self) -> None:
         """
-        A wish for a game that is gone harms nobody.
+        A request for a game that is gone harms nobody.
         """
         waiting = [entry("a", game="gone"), entry("b", game="gone")]
         self.assertEqual(names(propose(waiting, RULES, 100.0)), [])
@@ -105,7 +105,8 @@ class ProposeTests(SynchronousTestCase):
     )
     def test_always(self, wishes: list[Any], now: float) -> None:
         """
-        Nobody is matched twice, with strangers' wishes, or past one who came first.
+        Nobody is matched twice, with players who asked for something else, or past one
+        who came first.
         """
         wishes.sort(key=lambda wish: wish[0])
         waiting = [
@@ -156,7 +157,7 @@ class ExplainTests(SynchronousTestCase):
 
     def test_reasons(self) -> None:
         """
-        An operator learns why somebody waits, whatever the reason is.
+        An operator learns why a player waits, for every reason.
         """
         ann, bob = entry("a", 10.0), entry("b", 12.0)
         away = entry("c", 1.0, suspended=True)

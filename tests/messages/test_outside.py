@@ -110,7 +110,7 @@ class StartTests(SynchronousTestCase):
     @example(b"\xef\xbb\xbf{}")
     def test_any_bytes(self, body: bytes) -> None:
         """
-        Whatever bytes come, they are a request or the peer's mistake.
+        Any bytes are a request or the peer's mistake.
         """
         self.check(body)
 

@@ -1,4 +1,4 @@
-"""What operators are told of the port that everybody finds."""
+"""What operators learn about the port that everybody finds."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_defaults_stay_on_this_machine(self) -> None:
         """
-        A node that was told nothing listens on the loopback only.
+        A node without settings listens on the loopback only.
         """
         settings = gather({}, {})
         self.assertEqual(settings.interface, "127.0.0.1")
@@ -240,7 +240,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_everywhere_is_no_address(self) -> None:
         """
-        However "every interface" is written, players must be told something else.
+        However "every interface" is written, players must be sent another address.
         """
         for everywhere in ("0.0.0.0", "::", "::0", "0:0:0:0:0:0:0:0"):
             self.assert_misconfigured("advertise", {"interface": everywhere}, {})

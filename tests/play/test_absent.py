@@ -216,7 +216,7 @@ class BotTests(RoomCase):
 class ForfeitTests(RoomCase):
     def test_away_too_long(self) -> None:
         """
-        Who is away for two seconds has lost the seat, and cannot come back.
+        A player who is away for two seconds loses the seat, and cannot come back.
         """
         room = self.open_room(games.Forfeiting(), seats=3)
         room.drop(1, 1001.0)
@@ -230,7 +230,7 @@ class ForfeitTests(RoomCase):
 
     def test_back_in_time(self) -> None:
         """
-        Who comes back in time keeps the seat, and has two seconds again.
+        A player who comes back in time keeps the seat, and has two seconds again.
         """
         room = self.open_room(games.Forfeiting(), seats=3)
         room.drop(1, 1001.0)

@@ -1,4 +1,4 @@
-"""Names and comparable wishes."""
+"""Names and comparable requests."""
 
 from __future__ import annotations
 

@@ -232,9 +232,8 @@ class AnyMatchTests(RecordingCase):
         seed: int,
     ) -> None:
         """
-        Whatever players, bots, time and the game do: no exception leaves the
-        room, nothing stays due, one end comes out, and the replay, which asks
-        no bot, ends as it did.
+        With any players, bots, times and games: no exception leaves the room, nothing
+        stays due, one end comes out, and the replay, which asks no bot, ends as it did.
         """
         game = kind()
         plan, now = plan_for(game, 3, seed), 1000.0

@@ -122,7 +122,7 @@ class GatheringTests(RoomCase):
 
     def test_leaving_while_gathering(self) -> None:
         """
-        Who leaves before the start is not waited for; too few is void at once.
+        A player who leaves before the start is not waited for; too few is void at once.
         """
         room = self.open_room(seats=3, join=False)
         room.join(0, 1001.0)
@@ -372,7 +372,7 @@ class TimeTests(RoomCase):
     @settings(max_examples=100, deadline=None)
     def test_alarms_settle(self, waits: list[float], now: float) -> None:
         """
-        Whatever the clock, an alarm leaves nothing due: no busy loop.
+        At any time an alarm leaves nothing due: no busy loop.
         """
         game = games.Ticking()
         room = Room(plan_for(game), game, now)

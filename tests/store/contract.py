@@ -69,7 +69,7 @@ class EntryStoreContract:
 
     async def test_places(self) -> None:
         """
-        A place counts those with the same wish, suspended ones too, and moves up
+        A place counts those who asked for the same, suspended ones too, and moves up
         when somebody leaves.
         """
         store = self.make_store()

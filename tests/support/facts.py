@@ -1,4 +1,4 @@
-"""A node's facts as `vinom.node.node.Node.facts` tells them, in memory."""
+"""A node's facts as `vinom.node.node.Node.facts` returns them, in memory."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ class Forfeiting(Teller):
 
 @attrs.frozen
 class Hands:
-    """A deal of cards, and who has shown."""
+    """A deal of cards, and the players who have shown."""
 
     cards: tuple[int, ...]
     shown: tuple[bool, ...]

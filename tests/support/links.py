@@ -1,4 +1,4 @@
-"""A control link in memory: messages as they arrive, and to whom a node tells them."""
+"""A control link in memory: messages as they arrive, and whom a node passes them to."""
 
 from __future__ import annotations
 

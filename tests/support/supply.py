@@ -273,7 +273,7 @@ class FakeIssuer:
 
 @implementer(IMatchWatch)
 class RecordingWatch:
-    """Remembers what it was told."""
+    """Remembers what it was sent."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []

@@ -293,7 +293,7 @@ class NodeTests(TestCase):
 
     async def test_json_and_ipv6(self) -> None:
         """
-        A node on IPv6, told by variables, whose log is JSON to the last line.
+        A node on IPv6, configured by variables, whose log is JSON to the last line.
         """
         node = self.start("--interface=::1", VINOM_LOG_FORMAT="json")
         await node.says('"vinom.node"')

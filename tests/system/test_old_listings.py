@@ -115,7 +115,7 @@ class GamesTests(TestCase):
 
     async def test_own_games(self) -> None:
         """
-        Vinom's own games, of which pages show parts, can be taken from there as they
+        Vinom's own games, which pages show in part, can be taken from there as they
         were, and pass their check.
         """
         folder = self.kept / "vinom" / "games"

@@ -101,9 +101,9 @@ class PublicSettingsTests(TestCase):
 
     async def test_behind_a_proxy(self) -> None:
         """
-        Behind a proxy that passes TLS on, each player has its own address and number
-        of connections; pages of everywhere may come; and rooms have the bounds that
-        were set: one room a player, one who watches, and a second of grace.
+        Behind a proxy that passes TLS on, each player has its own address and number of
+        connections; pages from anywhere are allowed; and rooms have the configured
+        bounds: one room per player, one spectator, and a second of grace.
         """
         await self.start(
             "--proxy=127.0.0.1",

@@ -96,10 +96,16 @@ def _replay_file(
 def describe(recording: Recording, result: ReplayResult) -> str:
     """Write the result of a replay for people, in a few lines."""
     plan, ending = recording.header.plan, recording.ending
+    players, inputs = (
+        f"{count} {what}{'s' * (count != 1)}"
+        for count, what in (
+            (len(plan.seats), "player"),
+            (len(recording.inputs), "input"),
+        )
+    )
     lines = [
-        f"{plan.match_id}: {plan.game}, {len(plan.seats)} players, "
-        f"{len(recording.inputs)} inputs, version {result.version} "
-        f"after {result.time:.1f} s"
+        f"{plan.match_id}: {plan.game}, {players}, {inputs}, "
+        f"version {result.version} after {result.time:.1f} s"
     ]
     if ending is None:
         lines.append(

@@ -149,7 +149,11 @@ class MazeGame:
         except (LobbyRefusal, LineLost) as error:
             if self._is_quitting:
                 return 0
-            self.last_words.append(f"vinom play: {self._place}: {error}")
+            # Without a client we never reached it.
+            hint = "; set --connect to a lobby" if self._client is None else ""
+            is_lost = isinstance(error, LineLost)
+            words = f"{str(error).rstrip('.')}{hint}" if is_lost else str(error)
+            self.last_words.append(f"vinom play: {self._place}: {words}")
             return 1
         finally:
             if self._client is not None:
