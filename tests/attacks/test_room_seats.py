@@ -163,7 +163,7 @@ class SeatTheftTests(SynchronousTestCase):
         kept = repr(vars(self.world.rooms))
         self.assertNotIn(self.joined["resume"], kept)
 
-    def test_nobody_is_told(self) -> None:
+    def test_nobody_is_informed(self) -> None:
         """
         No token is in messages to others, nor in lists.
         """

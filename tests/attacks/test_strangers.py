@@ -233,7 +233,7 @@ class CookieTests(StrangerCase):
         client = self.net.add_client(address=address)
         for _ in range(4):
             # Keep this short: OpenSSL reads the real clock, and sends a flight again
-            # that nobody answers within a second.
+            # if nobody answers within a second.
             self.assertEqual(flood(300), 0)
             for datagram in client.take_datagrams():
                 self.server.receive(datagram, address, self.net.now)

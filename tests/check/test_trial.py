@@ -69,7 +69,7 @@ class CheckTests(SynchronousTestCase):
         """
         self.assertEqual(rules_broken(Marching(), 2), {})
 
-    def test_each_mistake_is_told(self) -> None:
+    def test_each_mistake_is_reported(self) -> None:
         """
         Each kind of mistake is found, and the message names the place.
         """

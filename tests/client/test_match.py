@@ -145,7 +145,7 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual([result.reason for result in self.results], ["left"])
         self.assertTrue(server.has_left)
 
-    def test_leave_though_nobody_hears(self) -> None:
+    def test_leave_unnoticed(self) -> None:
         """
         A player who leaves a server that does not receive it is gone a second later.
         """
@@ -260,7 +260,7 @@ class MatchTests(SynchronousTestCase):
         self.pass_time()
         self.assertEqual(heard, [1, 2])
 
-    def test_messages_come_once_though_nobody_says_so(self) -> None:
+    def test_messages_come_once_without_acknowledgement(self) -> None:
         """
         An event whose acknowledgement was lost with the line is not shown again
         when the seat is taken back, and one that was missed is shown then.

@@ -225,8 +225,7 @@ class StageTests(PlayTestCase):
 
     def test_nothing_yet(self) -> None:
         """
-        Before the first match the screen is not empty, and shows no line of an old
-        match.
+        Before the first match the screen is not empty, and no line is printed.
         """
         self.assertIn("vinom demo", self.draw())
         out = StringIO()

@@ -122,7 +122,7 @@ class PlayerRoomsTests(RoomsCase):
         next(line for line in lines if line.client is self.ann._line).end()
         self.pass_time(0.1)
         self.assertEqual((ann.is_connected, bob.host), (False, 1))
-        # What it misses tells of hosts that were.
+        # What it misses names former hosts.
         self.await_(self.bob.ask(AddBot("r1")))
         self.endpoint.is_up = True
         self.pass_time(5.0)

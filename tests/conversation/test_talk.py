@@ -71,7 +71,7 @@ class ConversationTests(SynchronousTestCase):
             talk.request_arrived(Asked(Ping(), 3))
             self.assertEqual(self.said(talk), [])
 
-    def test_who_stays_is_told_more(self) -> None:
+    def test_a_line_that_stays_gets_more(self) -> None:
         """
         A lone player who asks to stay is sent its match, and keeps its line.
         """

@@ -201,7 +201,7 @@ class DashboardTests(SynchronousTestCase):
 
     def test_legends(self) -> None:
         """
-        If a legend has a placeholder, the expression keeps its label.
+        Each label that a legend shows is one that its expression keeps.
         """
         for panel in panels():
             for target in panel["targets"]:

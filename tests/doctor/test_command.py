@@ -200,7 +200,7 @@ class MachineTests(SynchronousTestCase):
                 assert offset is not None
                 self.assertGreater(offset, 10**9)
 
-    def test_nobody_tells_the_time(self) -> None:
+    def test_no_time_server_answers(self) -> None:
         """
         A missing time server is not a failure.
         """

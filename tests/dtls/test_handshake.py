@@ -272,7 +272,7 @@ class HandshakeTests(SynchronousTestCase):
         hello = net.sent[2][1]
         self.assertTrue(is_client_hello(hello))
         net.server.receive(hello, ANN, net.now)
-        # Not more often than ten times a second: it may be an observer's doing.
+        # Not more often than ten times per second: it may be an observer's doing.
         self.assertEqual(net.server.take_datagrams(), [])
         net.now += 0.1
         for _ in range(3):
@@ -605,7 +605,7 @@ class CorruptionTests(SynchronousTestCase):
         self.assertLessEqual(net.server.datagrams_out - before, 24, why)
         if not client.is_open:
             self.assert_nothing_left(why)
-            # Who tries again gets in.
+            # A client that tries again gets in.
             net.connect(address=address)
             self.assert_plays(address, why)
         self.hang_up(address)

@@ -242,7 +242,7 @@ class RulesTests(SynchronousTestCase):
         assert outcome is not None
         self.assertEqual(outcome.places, ((2,), (0, 1)))
 
-    def test_who_drops_stands(self) -> None:
+    def test_a_dropped_player_stands(self) -> None:
         """
         A player without a connection does not run on.
         """

@@ -149,7 +149,7 @@ class RulesTests(SynchronousTestCase):
             GAME.act(s, s.turn if seat is None else seat, action, 1.0)
         return caught.exception.code
 
-    def test_who_begins_is_drawn(self) -> None:
+    def test_first_player_is_drawn(self) -> None:
         """
         Both players begin about equally often.
         """

@@ -96,7 +96,7 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(sorted(s.hands[0]), ["2C", "QH"])
         self.assertEqual(len(events), 3)
 
-    def test_who_has_no_cards_is_safe(self) -> None:
+    def test_player_without_cards_is_safe(self) -> None:
         """
         A player who laid or gave the last card is safe, and nobody draws from it any
         more.
@@ -180,7 +180,7 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(events[0].kind, "began")
         self.assertEqual((s.phase, s.round, s.hands[1]), ("playing", 2, ()))
 
-    def test_who_is_safe_may_leave(self) -> None:
+    def test_safe_player_may_leave(self) -> None:
         """
         Leaving after one's last card changes nothing.
         """

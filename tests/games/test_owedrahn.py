@@ -119,7 +119,7 @@ class RoundTests(DrahnCase):
             first.add(other.s.turn)
         self.assertEqual(first, {0, 1, 2})
 
-    def test_who_is_never_ready_watches(self) -> None:
+    def test_player_who_is_never_ready_watches(self) -> None:
         """
         One who says nothing holds the others up for a minute, then watches.
         """
@@ -318,7 +318,7 @@ class PeopleTests(DrahnCase):
 
 
 class BetTests(DrahnCase):
-    def test_a_bet_is_paid_by_who_is_out_first(self) -> None:
+    def test_first_player_out_pays_a_bet(self) -> None:
         """
         The first of the two who is out pays at once, and only once.
         """

@@ -164,7 +164,7 @@ class RulesTests(SynchronousTestCase):
 
 
 class BotTests(SynchronousTestCase):
-    """A bot plays for a seat without a player."""
+    """A bot that plays for an absent player."""
 
     def choose(self, board: Board, seat: int, word: int) -> Any:
         view = msgpack.decode(msgpack.encode(GAME.view(board, "all")))

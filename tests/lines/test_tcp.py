@@ -417,7 +417,7 @@ class TLSTests(LineCase):
                     sink.dataReceived(data[start : start + size])
             self.clock.advance(0)
 
-    def test_told_apart(self) -> None:
+    def test_tls_is_recognised(self) -> None:
         """
         A TLS client is served from anywhere, with any splits.
         """

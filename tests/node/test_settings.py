@@ -168,7 +168,7 @@ class SettingsTests(SynchronousTestCase):
                     row.name.endswith(("_file", "_seconds")), f"{row.name} is a secret"
                 )
 
-    def test_help_tells_everything(self) -> None:
+    def test_help_lists_everything(self) -> None:
         """
         ``twistd vinom --help`` has every setting, with its default.
         """

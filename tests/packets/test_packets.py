@@ -320,7 +320,7 @@ class MessageTests(SynchronousTestCase):
         self.assertTrue(stream.acknowledge(4))
         self.assertEqual((5, 5), (stream.first, stream.next))
 
-    def test_what_is_lost_is_told(self) -> None:
+    def test_losses_are_reported(self) -> None:
         """
         When too much waited and was given up, the numbers jump.
         """

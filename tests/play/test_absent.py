@@ -48,7 +48,7 @@ class BotTests(RoomCase):
             [("act", 1.5, 1), ("act", 2.0, 1)],
         )
 
-    def test_who_never_came(self) -> None:
+    def test_player_who_never_came(self) -> None:
         """
         A bot plays from the start for a player who did not join in time.
         """
@@ -59,7 +59,7 @@ class BotTests(RoomCase):
         room.alarm(1010.5)
         self.assertEqual(self.lines(room), ["0.0 2 dropped", "0.5 2 hi"])
 
-    def test_no_bot_for_who_has_left(self) -> None:
+    def test_no_bot_for_a_player_who_left(self) -> None:
         """
         A seat that was given up is nobody's any more.
         """
@@ -198,7 +198,7 @@ class BotTests(RoomCase):
         self.assertLess(room.match_time(1010.7) - slipped_to, 0.71)
         self.assertGreater(len(self.lines(room)), 4)
 
-    def test_a_maze_is_walked_for_who_is_away(self) -> None:
+    def test_a_bot_walks_the_maze_of_an_absent_player(self) -> None:
         """
         The maze's own bot sees what a client sees, and collects points.
         """
@@ -266,7 +266,7 @@ class ForfeitTests(RoomCase):
         end = self.ended(room).end
         self.assertEqual((end.reason, end.present), ("abandoned", ()))
 
-    def test_the_game_hears_of_it_before_its_room_closes(self) -> None:
+    def test_the_game_is_called_before_its_room_closes(self) -> None:
         """
         A seat that is lost in the moment in which the room closes is lost first.
         """
@@ -291,7 +291,7 @@ class ForfeitTests(RoomCase):
 
 
 class LeavingTests(RoomCase):
-    def test_nothing_is_heard_from_who_has_left(self) -> None:
+    def test_nothing_arrives_from_a_player_who_left(self) -> None:
         """
         What a player said before it left does not reach the game after that.
         """

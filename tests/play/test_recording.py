@@ -225,7 +225,7 @@ HAPPENINGS = st.lists(
 class AnyMatchTests(RecordingCase):
     @given(HAPPENINGS, st.sampled_from(GAMES), st.integers(0, 3))
     @settings(max_examples=400, deadline=None)
-    def test_whatever_happens_replays(
+    def test_everything_replays(
         self,
         happenings: list[tuple[float, str, int, str]],
         kind: type[games.Teller],

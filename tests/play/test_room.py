@@ -438,7 +438,7 @@ class EndTests(RoomCase):
         room.close("ended", 9999.0)
         self.assertEqual(room.take_effects(), [])
 
-    def test_who_left_does_not_come_back(self) -> None:
+    def test_player_who_left_does_not_come_back(self) -> None:
         """
         A seat that was given up stays so.
         """
@@ -500,7 +500,7 @@ class CrashTests(RoomCase):
             self.assertEqual(room.phase, "closed", word)
             self.assertIn(f"OverflowError: {word}", self.ended(room).report or "")
 
-    def test_failing_while_absent_seats_are_told(self) -> None:
+    def test_failing_while_the_game_learns_of_absent_seats(self) -> None:
         """
         A failure at the very start is a crash like any other.
         """

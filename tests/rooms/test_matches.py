@@ -665,7 +665,7 @@ class AnyOrderTests(CrossTests):
         self.assertEqual(line_words, sorted(line_words, key=lambda word: int(word[5:])))
         if self.acked:
             self.assertIn(words[self.acked], said)
-        # Whoever comes last has the seat, and only it.
+        # The last one to come has the seat, and nobody else.
         come()
         self.world.run(0.5)
         act()

@@ -41,7 +41,7 @@ class ApartActTests(Apart, test_rooms.ActTests):
         self.world.turn()
         return test_rooms.only(self.ann.heard())
 
-    def test_the_game_says_no(self) -> None:
+    def test_the_game_refuses(self) -> None:
         """
         A refused action says why, under its id, a moment later; the id may be
         used again.
@@ -132,7 +132,7 @@ class ApartReconnectTests(Apart, test_rooms_sessions.ReconnectTests):
         events = [len(state["data"]["events"]) for state in said[-2:]]
         self.assertEqual(events, [1, 0])
 
-    def test_sent_but_not_heard(self) -> None:
+    def test_sent_but_not_received(self) -> None:
         """
         What was on its way when the connection died comes again, if one says so.
         """

@@ -68,7 +68,7 @@ class ReconnectTests(SynchronousTestCase):
         self.assertEqual(len(said[-1]["data"]["events"]), 1)
         self.assertEqual(said[-1]["data"]["view"]["last"], "end")
 
-    def test_sent_but_not_heard(self) -> None:
+    def test_sent_but_not_received(self) -> None:
         """
         What was on its way when the connection died comes again, if one says so.
         """

@@ -258,7 +258,7 @@ class ActTests(SynchronousTestCase):
         first, second = (e["number"] for e in state["events"])
         self.assertLess(first, second)
 
-    def test_every_change_told(self) -> None:
+    def test_every_change_sent(self) -> None:
         """
         If the game asks for it, every change is sent, in order.
         """
@@ -308,7 +308,7 @@ class ActTests(SynchronousTestCase):
         self.assertEqual(only(self.ann.heard())["data"]["ack"], {"0": 1})
         self.assertEqual(self.bob.heard(), [])
 
-    def test_the_game_says_no(self) -> None:
+    def test_the_game_refuses(self) -> None:
         """
         A refused action says why, under its id; the id may be used again.
         """

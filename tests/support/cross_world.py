@@ -42,10 +42,10 @@ class CrossFleet:
     """
     One game server that hosts every match; each message takes a turn.
 
-    :ivar sent: what it was told.
-    :ivar told: what it told.
+    :ivar sent: what it was sent.
+    :ivar told: what it sent.
     :ivar is_behind: does the node not read?
-    :ivar has_too_much: did it say last that new players should come later?
+    :ivar has_too_much: did it last report that new players should come later?
     :ivar delay: time on the way, seconds; change it while nothing is.
     """
 

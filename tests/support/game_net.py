@@ -39,7 +39,7 @@ from vinom.tokens import Claims, TokenSigner
 HOST, PORT = "192.0.2.7", 46000
 REALM = "game.vinom"
 
-#: Says of a datagram whether it is lost: who sent it, and the datagram.
+#: Decides whether a datagram is lost, by its sender and its bytes.
 Losing = Callable[[tuple[str, int], bytes], bool]
 
 

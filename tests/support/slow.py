@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from vinom.game import Game, Outcome, Table
 
-#: What can be asked to take for ever.
+#: Calls that can be made to take forever.
 CALLS = ("start", "act", "view", "bot")
 
 

@@ -79,7 +79,7 @@ class FakeGameServer:
     """
     One process and its link; obeys messages unless a test sets otherwise.
 
-    :ivar heard: everything the node said.
+    :ivar heard: everything the node sent.
     :ivar ignores: kinds of messages that it does not answer.
     """
 

@@ -356,7 +356,7 @@ class FleetTests(TestCase):
         holds is left out; a killed process loses its match only; at the end
         every port is free and no process or descriptor is left.
         """
-        # First of all: whoever claims ports keeps a descriptor for as long as it lives.
+        # First of all: a process that claims ports keeps a descriptor for its lifetime.
         taken, _ = free_port_range(3)
         before = open_descriptors()
         folder = tempfile.mkdtemp()

@@ -17,7 +17,7 @@ from tests.system.test_websocket_node import PATIENCE, Player
 from vinom.commands.child_node import ChildNode, free_port
 
 GAME = "tictactoe"
-#: What a client whose TLS is refused sees; to wait in vain is another error.
+#: What a client whose TLS is refused sees; to time out is another error.
 CUT_OFF = (ConnectionError, ssl.SSLError)
 
 

@@ -127,7 +127,7 @@ class SlowGameTests(TestCase):
         neighbours[0].say("action")
         await over
 
-    async def test_told_while_the_room_lives(self) -> None:
+    async def test_logged_while_the_room_lives(self) -> None:
         """
         A room that holds up the node for less than a second goes on, and by then the
         log has named the room and the call of its game.
