@@ -109,7 +109,7 @@ class DatagramTests(SynchronousTestCase):
         self.recording = self.net.recordings.matches["m1"]
 
     def refusals(self, actions: list[Any]) -> list[ActionRefused]:
-        """Have the first player send these; gives what was refused."""
+        """Have the first player send these; returns what was refused."""
         player = self.players[0]
         heard = len(player.events)
         for at in range(0, len(actions), PIECE):

@@ -33,7 +33,7 @@ class ProofTests(SynchronousTestCase):
         self.net.open("m2")
 
     def try_token(self, token: str) -> dict[str, int]:
-        """Dial with a token that must not be good; gives what that made."""
+        """Dial with a token that must not be good; returns what that made."""
         self.ledger.take()
         thief = self.net.player(0, token=token)
         self.net.run(0.5)

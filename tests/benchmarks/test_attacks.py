@@ -1,4 +1,4 @@
-"""What the measurement of attacks says, on values."""
+"""What the measurement of attacks reports, on values."""
 
 from __future__ import annotations
 

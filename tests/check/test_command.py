@@ -49,7 +49,7 @@ class CheckTests(SynchronousTestCase):
         *arguments: str,
         seconds: Callable[[], float] = lambda: 0.0,
     ) -> tuple[int, str, str]:
-        """Run the command; the exit code, what it says, and its progress."""
+        """Run the command; the exit code, what it prints, and its progress."""
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
         out = io.StringIO()

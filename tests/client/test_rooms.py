@@ -90,7 +90,7 @@ class PlayerRoomsTests(RoomsCase):
 
     def test_lost_line(self) -> None:
         """
-        A lost line is made again with the seat; what was said meanwhile is applied
+        A lost line is made again with the seat; what was sent meanwhile is applied
         once, and nobody notices more than "away".
         """
         ann, bob = self.pair()

@@ -103,12 +103,21 @@ class ReplayTests(SynchronousTestCase):
         code, out = self.run_command(str(path), "--game", spec)
         self.assertEqual(code, 0)
         self.assertIn("the game failed: ZeroDivisionError: boom", out)
+        self.assertIn("m1: teller, 2 players, 2 inputs, ", out)
         path.write_bytes(self.record(Teller(), ("hi", "ho")).read_bytes()[:-3])
         code, out = self.run_command(str(path), "--game", spec)
         self.assertEqual(code, 0)
         self.assertIn(
             "it has no end: the match is still running, or its process was killed", out
         )
+
+    def test_one_input(self) -> None:
+        """
+        A recording of one input is summed up as such.
+        """
+        path = self.record(Teller(), ("hi",))
+        _, out = self.run_command(str(path), "--game", "tests.support.games:Teller")
+        self.assertIn("2 players, 1 input, version", out)
 
     def test_endless(self) -> None:
         """

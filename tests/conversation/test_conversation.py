@@ -16,7 +16,7 @@ class ActionRateTests(SynchronousTestCase):
     """Actions that reach no room."""
 
     def flood(self, line: Any, room_id: str | None = None) -> list[str]:
-        """Act until the line is closed; gives the codes of all answers."""
+        """Act until the line is closed; returns the codes of all answers."""
         asked: dict[str, Any] = {"type": "action", "id": 7, "data": {"word": "x"}}
         if room_id is not None:
             asked["room_id"] = room_id

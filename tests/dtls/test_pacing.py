@@ -17,7 +17,7 @@ class PacingTests(SynchronousTestCase):
     def turns(
         self, count: int, every: float, share: float, datagrams: int = 1
     ) -> list[float]:
-        """Take turns that fill a share of the time; gives the pauses after them."""
+        """Take turns that fill a share of the time; returns the pauses after them."""
         pauses = []
         for _ in range(count):
             self.now += every

@@ -445,7 +445,7 @@ class ClientPortTests(PortCase):
 
     def test_timers_do_not_pile_up(self) -> None:
         """
-        However much is said, a client has one call waiting.
+        However much is sent, a client has one call waiting.
         """
         port = self.connect()
         for _ in range(50):

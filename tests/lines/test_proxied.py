@@ -87,7 +87,7 @@ class Hearing(Protocol):
 def proxied(
     *pieces: bytes, of: type[Protocol] = Hearing
 ) -> tuple[Any, StringTransport]:
-    """Have a proxy send this; gives our end, and its transport."""
+    """Have a proxy send this; returns our end, and its transport."""
     factory = ProxiedFactory(Factory.forProtocol(of), [ip_network("10.0.0.0/8")])
     protocol = factory.buildProtocol(_OWN)
     transport = StringTransport(peerAddress=_OWN)
@@ -110,7 +110,7 @@ class CutTests(SynchronousTestCase):
 
     def test_any_split(self) -> None:
         """
-        A player is known, and what it says arrives unharmed, wherever its header is
+        A player is known, and what it sends arrives unharmed, wherever its header is
         cut: once, or after each byte.
         """
         for header, whom in HEADERS:

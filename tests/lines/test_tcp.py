@@ -196,7 +196,7 @@ class PlainTests(LineCase):
 
     def test_behind(self) -> None:
         """
-        What a game says to one who does not read can wait until that one reads.
+        What a game sends to a client that does not read can wait until it reads.
         """
         self.open_port()
         protocol, transport = self.connect()

@@ -76,7 +76,7 @@ class SocketCase(TestCase):
 
 
 class SendingTests(SocketCase):
-    """What the server says."""
+    """What the server sends."""
 
     async def test_nothing_waits(self) -> None:
         """
@@ -164,8 +164,8 @@ class BehindTests(SocketCase):
 
     async def test_catches_up(self) -> None:
         """
-        What is said to one who does not read comes when it reads, all of it and in
-        order; what waited in the meantime comes as one frame.
+        What is sent to a client that does not read comes when it reads, all of it and
+        in order; what waited in the meantime comes as one frame.
         """
         self.serve()
         client, echo = await self.client()
@@ -217,7 +217,7 @@ class BehindTests(SocketCase):
 
     async def test_unsent(self) -> None:
         """
-        A line knows whether all that was said has left, also when it is over.
+        A line knows whether all that was sent has left, also when it is over.
         """
         self.serve(bounds=WebSocketBounds(close_seconds=0.05))
         client, echo = await self.client()

@@ -19,7 +19,7 @@ def kinds(said: list[dict[str, Any]]) -> list[str]:
 
 
 def last(line: MemoryLine) -> dict[str, Any]:
-    """The data of the last thing said."""
+    """The data of the last thing sent."""
     return line.heard()[-1]["data"]
 
 

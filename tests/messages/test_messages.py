@@ -267,7 +267,7 @@ class DecodeRequestTests(SynchronousTestCase):
 
 
 class AnswerTests(SynchronousTestCase):
-    """What a node says."""
+    """What a node sends."""
 
     def test_every_push(self) -> None:
         """
@@ -327,7 +327,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_junk(self) -> None:
         """
-        What no node says is the node's fault, and named so.
+        What no node sends is the node's fault, and named so.
         """
         for junk in (b"", b"[]", b"{}", b"\xff", b'{"type":"welcome","success":true}'):
             self.assertRaises(PeerError, decode_answer, junk)

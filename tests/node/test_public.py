@@ -39,7 +39,7 @@ class PlainTextTests(SynchronousTestCase):
 
     def test_nobody_reads_along(self) -> None:
         """
-        Nothing is said where nobody can read along, or somebody saw to it.
+        Nothing is reported where nobody can read along, or somebody saw to it.
         """
         self.assertFalse(self.is_told("127.0.0.1"))
         self.assertFalse(self.is_told("0.0.0.0", http_tls=True))

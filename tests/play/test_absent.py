@@ -293,7 +293,7 @@ class ForfeitTests(RoomCase):
 class LeavingTests(RoomCase):
     def test_nothing_arrives_from_a_player_who_left(self) -> None:
         """
-        What a player said before it left does not reach the game after that.
+        What a player sent before it left does not reach the game after that.
         """
         room = self.open_room(games.Ticking(), seats=3)
         room.act(1, Say("mine"), 1000.01)

@@ -39,7 +39,7 @@ class CrossTests(SynchronousTestCase):
         self.match_id, (self.ann, self.bob) = self.world.matched(game)
 
     def begin(self) -> Any:
-        """Seat 0 plays on a line, seat 1 over UDP; gives the latter."""
+        """Seat 0 plays on a line, seat 1 over UDP; returns the latter."""
         self.place = self.world.enter(self.ann, self.match_id)["data"]
         udp = self.world.dial(self.match_id, 1)
         self.ann.heard()

@@ -114,7 +114,7 @@ class ApartReconnectTests(Apart, test_rooms_sessions.ReconnectTests):
 
     def test_missed_messages(self) -> None:
         """
-        What was said meanwhile comes first, in order; then a state with the events,
+        What was sent meanwhile comes first, in order; then a state with the events,
         and one in which the game knows who is back.
         """
         self.bob.hang_up()
@@ -134,7 +134,8 @@ class ApartReconnectTests(Apart, test_rooms_sessions.ReconnectTests):
 
     def test_sent_but_not_received(self) -> None:
         """
-        What was on its way when the connection died comes again, if one says so.
+        What was on its way when the connection died comes again, if the client reports
+        what it has.
         """
         self.ann.do(1, word="event")
         self.world.turn()

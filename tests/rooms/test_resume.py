@@ -47,7 +47,7 @@ class ReconnectTests(SynchronousTestCase):
 
     def test_missed_messages(self) -> None:
         """
-        What was said meanwhile comes first, in order; then one state with the events.
+        What was sent meanwhile comes first, in order; then one state with the events.
         """
         self.bob.hang_up()
         self.world.turn()
@@ -70,7 +70,8 @@ class ReconnectTests(SynchronousTestCase):
 
     def test_sent_but_not_received(self) -> None:
         """
-        What was on its way when the connection died comes again, if one says so.
+        What was on its way when the connection died comes again, if the client reports
+        what it has.
         """
         self.ann.do(1, word="event")
         self.world.turn()

@@ -629,7 +629,7 @@ class PatchTests(SynchronousTestCase):
 
     def test_base_is_what_was_acknowledged(self) -> None:
         """
-        The difference is to the last version that this client said it has, however
+        The difference is to the last version that this client reported, however
         long ago that was, and for each client to its own.
         """
         world, (ann, bob) = self.joined()

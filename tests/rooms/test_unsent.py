@@ -205,7 +205,7 @@ class UnsentTests(SynchronousTestCase):
 
     def test_lost_within_the_turn(self) -> None:
         """
-        What was said in the very turn in which a connection ends comes again.
+        What was sent in the very turn in which a connection ends comes again.
         """
         self.open()
         self.tell_much()

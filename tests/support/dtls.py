@@ -147,7 +147,7 @@ def connect_plain(net: Net, address: Address) -> SSL.Connection:
 
 
 def exchange(net: Net, connection: SSL.Connection, address: Address) -> bytes:
-    """Pass on what a plain client wrote; returns what it said, and gets answers."""
+    """Pass on what a plain client wrote, and the answers; returns what it sent."""
     try:
         wrote = connection.bio_read(4096)
     except SSL.WantReadError:

@@ -21,7 +21,7 @@ def kinds(said: list[dict[str, Any]]) -> list[str]:
 
 
 def only(said: list[dict[str, Any]]) -> dict[str, Any]:
-    """Take the one message that was said."""
+    """Take the one message that was sent."""
     assert len(said) == 1, said
     return said[0]
 
@@ -41,7 +41,7 @@ class Word(Struct, frozen=True, forbid_unknown_fields=True):
 @attrs.frozen
 class Heard:
     """
-    What was said.
+    What was sent.
 
     :ivar due: when the game is to be called.
     """
@@ -272,7 +272,7 @@ class PlayerLine(MemoryLine):
         seen: int | None = None,
         **data: Any,
     ) -> list[dict[str, Any]]:
-        """Send one action; gives what was said since."""
+        """Send one action; returns what was sent since."""
         self.do(id, room_id, seen, **data)
         return self.heard()
 

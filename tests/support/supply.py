@@ -112,7 +112,7 @@ class FakeGameServer:
             self.transport.protocol.dataReceived(encode(message))
 
     def listen(self) -> bool:
-        """Hear what the node said, and obey; was there anything?"""
+        """Take what the node sent, and obey; was there anything?"""
         if self.transport is None:
             return False
         self.frames.receive(self.transport.value())

@@ -186,7 +186,7 @@ class OneDatagramTests(WholeCase):
         return players, players.play(SEATS)
 
     def check_each(self, leaver: int | None = None) -> set[tuple[str, str]]:
-        """Lose each datagram in its turn; gives what kinds there were."""
+        """Lose each datagram in its turn; returns what kinds there were."""
         _, normal = self.play(None, leaver)
         clean = list(self.tap.seen)
         for who in ("player", "server"):

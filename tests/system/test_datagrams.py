@@ -81,7 +81,7 @@ class DatagramTests(TestCase):
     def send_twenty(
         self, port: int, datagram: bytes, host: str = "127.0.0.1"
     ) -> socket.socket:
-        """Send a burst to our port, and have it look once; gives the sender."""
+        """Send a burst to our port, and have it look once; returns the sender."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         other = socket.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(other.close)

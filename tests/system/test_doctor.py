@@ -42,7 +42,7 @@ class DoctorTests(TestCase):
         self.place = Place(self.folder / "state")
 
     async def ask(self, *arguments: str) -> tuple[dict[str, Any], int]:
-        """Run the doctor; gives its findings by name, and its exit code."""
+        """Run the doctor; returns its findings by name, and its exit code."""
         found: Any = await getProcessOutputAndValue(
             sys.executable,
             ["-c", _VINOM, "doctor", "--json", *arguments],

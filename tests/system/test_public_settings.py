@@ -54,7 +54,7 @@ class RoomPlayer(Player):
                 return said
 
     async def join(self, room_id: str, **more: Any) -> dict[str, Any]:
-        """Ask for a place in a room; gives the answer."""
+        """Ask for a place in a room; returns the answer."""
         data = {"game": GAME, "room_id": room_id, **more}
         asked = {"type": "join_room", "id": 2, "data": data}
         await deferToThread(self.socket.send, json.encode(asked).decode())

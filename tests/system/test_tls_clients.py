@@ -80,7 +80,7 @@ class TlsClientTests(TestCase):
         return program.text
 
     async def fetch(self, url: str, *options: str) -> dict[str, str]:
-        """Get a page with curl; gives its status and the version of HTTP."""
+        """Get a page with curl; returns its status and the version of HTTP."""
         written = '{"status": "%{http_code}", "version": "%{http_version}"}'
         program = start_foreign(
             self, "curl", "--silent", "--show-error", "--noproxy", "*", "--ipv4",

@@ -87,7 +87,7 @@ class FrontDoorTests(SynchronousTestCase):
         return self.echoes[-1]
 
     def connect(self, *pieces: bytes) -> StringTransport:
-        """Send these, one read each; gives what is said back."""
+        """Send these, one read each; returns what is said back."""
         transport: Any = StringTransport()
         protocol = self.wrapped.buildProtocol(transport.getPeer())
         transport.protocol = protocol
