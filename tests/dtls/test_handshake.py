@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -259,6 +260,32 @@ class HandshakeTests(SynchronousTestCase):
         net.losing = lambda sender, number, datagram: False
         net.connect(address=BOB)
         self.assert_plays(net, BOB)
+
+    def test_answer_after_more_than_a_second(self) -> None:
+        """
+        A player whose answer takes longer than OpenSSL's own timer gets in, whichever
+        datagram of the handshake is the slow one.
+        """
+        slow = [Net() for _ in range(4)]
+        for number, net in enumerate(slow):
+            client = net.add_client()
+            for at in range(number):
+                self.pass_on(net, client, at)
+        # OpenSSL reads the real clock, and nothing else can make its timer expire.
+        time.sleep(1.1)
+        for number, net in enumerate(slow):
+            net.run()
+            self.assert_plays(net)
+            self.assertEqual(net.server.figures["handshake_begun"], 1, number)
+
+    def pass_on(self, net: Net, client: DtlsClient, number: int) -> None:
+        """Carry one flight: the client's if *number* is even, else the server's."""
+        if number % 2:
+            for datagram, _ in net.server.take_datagrams():
+                client.receive(datagram, net.now)
+        else:
+            for datagram in client.take_datagrams():
+                net.server.receive(datagram, ANN, net.now)
 
     def test_repeated_hello_asks_for_our_flight(self) -> None:
         """

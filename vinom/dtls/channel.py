@@ -316,6 +316,14 @@ class Channel:
         if not datagram:
             return []
         before = self._connection.get_state_string()
+        # If its own timer has expired, OpenSSL sends its last flight again when it
+        # reads, in front of the next one, and the peer takes no hello with more behind
+        # it. Let it do so before it reads, and drop that: we repeat flights ourselves.
+        try:
+            self._connection.DTLSv1_handle_timeout()
+        except SSL.Error as error:
+            raise ChannelBroken(error) from error
+        self.memory.take()
         self._connection.bio_write(datagram)
         self._step()
         if self._connection.get_state_string() != before:
