@@ -262,13 +262,16 @@ class MemorySupply:
 class FakeIssuer:
     """Issues nothing of worth."""
 
-    anchor = b"ANCHOR"
+    def __init__(self) -> None:
+        self.anchor, self.keys = b"ANCHOR", {"k1": b"PUBLIC"}
+        self.issued: list[str] = []
 
     def issue(self, server: str) -> Issued:
+        self.issued.append(server)
         return Issued(b"LEAF OF " + server.encode(), b"KEY")
 
     def token_keys(self) -> dict[str, bytes]:
-        return {"k1": b"PUBLIC"}
+        return self.keys
 
 
 @implementer(IMatchWatch)
@@ -315,16 +318,17 @@ class FleetWorld:
             game_ports(self.clock, ports),
             rooms_per_process=rooms_per_process,
         )
+        self.issuer = FakeIssuer()
         self.fleet = Fleet(
             self.supply,
-            FakeIssuer(),
+            self.issuer,
             self.clock,
             Random(7).randbytes,
             FleetSettings(
                 realm="game.vinom",
                 policy=PoolPolicy(warm, most, rooms_per_process),
             ),
-            RoomTimeouts(lambda plan: longest),
+            RoomTimeouts({"maze": longest}),
         )
         self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
         self.watch = RecordingWatch()

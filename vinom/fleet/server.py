@@ -77,14 +77,14 @@ class RoomTimeouts:
     """
     How long a room may take, seconds; a late room is closed, then its process killed.
 
-    :ivar longest: the longest possible match.
+    :ivar longest: the longest possible match, by game.
     :ivar open: from `OpenRoom` to its answer.
     :ivar join: from that answer to the first player.
     :ivar grace: added to the times that the room itself should keep.
     :ivar ticket: from `AddTicket` to its answer.
     """
 
-    longest: Callable[[MatchPlan], float]
+    longest: Mapping[str, float]
     open: float = 10.0
     join: float = 10.0
     grace: float = 5.0
@@ -271,7 +271,7 @@ class HostedRooms:
         late = self._now() + self._timeouts.grace
         room.stage, room.deadline = "open", late + self._timeouts.join
         if room.request.relay is None:
-            room.ends_by = late + self._timeouts.longest(room.request.plan)
+            room.ends_by = late + self._timeouts.longest[room.request.plan.game]
         room.request.succeed(placement)
 
     def ticket_added(self, label: str) -> None:
@@ -439,6 +439,26 @@ class FleetStatus:
 #: A game server that leaves this many heartbeats unanswered hangs.
 MISSED_HEARTBEATS = 3
 
+#: A warm game server gets another certificate after this time, seconds: so the one that
+#: it serves a match with has almost all of its life left.
+RENEWAL_SECONDS = 86400.0
+
+
+@attrs.frozen
+class Credentials:
+    """
+    What a game server needs besides a port, made while no player waits for it.
+
+    :ivar issued: its certificate and key.
+    :ivar anchor: the certificate that players verify it with, PEM.
+    :ivar renew_at: when a game server that still waits for a match gets others, seconds
+        on the fleet's clock.
+    """
+
+    issued: Issued = attrs.field(repr=False)
+    anchor: bytes
+    renew_at: float
+
 
 @attrs.frozen
 class ServerReports:
@@ -450,6 +470,7 @@ class ServerReports:
     :ivar match_over: a match has left it.
     :ivar gone: it is gone; its remaining matches are lost.
     :ivar changed: something happened to it that the fleet may act on.
+    :ivar moved: it came to another stage of its life, from this one.
     """
 
     listening: Callable[[], None]
@@ -457,6 +478,7 @@ class ServerReports:
     match_over: Callable[[GameServer, str], None]
     gone: Callable[[GameServer], None]
     changed: Callable[[], None]
+    moved: Callable[[GameServer, Stage], None]
 
 
 @implementer(IGameServer)
@@ -514,6 +536,9 @@ class GameServer:
         self._port: int | None = None
         self._where: ServerAddress | None = None
         self._anchor = b""
+        # For `Bind`, until players can reach it.
+        self._credentials: Credentials | None = None
+        self._token_keys: dict[str, bytes] = {}
         self._has_ended = False
 
     @property
@@ -545,9 +570,11 @@ class GameServer:
 
     def bind(self, interface: str, port: int) -> Deferred[bool]:
         """Have it bind a port; the result is ``True`` if it has."""
-        issued = self._issuer.issue(self.server_id)
+        credentials = self._credentials
+        if credentials is None:
+            raise ValueError(f"game server {self.server_id} has no credentials yet")
         # Another authority may be signing by the time players are placed here.
-        self._anchor = self._issuer.anchor
+        self._anchor = credentials.anchor
         self._port, self._binding = port, Deferred()
         self.send(
             Bind(
@@ -555,9 +582,9 @@ class GameServer:
                 port=port,
                 server=self.server_id,
                 realm=self._realm,
-                certificate=issued.certificate,
-                key=issued.key,
-                token_keys=self._issuer.token_keys(),
+                certificate=credentials.issued.certificate,
+                key=credentials.issued.key,
+                token_keys=self._token_keys,
             )
         )
         return self._binding
@@ -595,6 +622,8 @@ class GameServer:
         ):
             return False
         self._pid, self._link = ready.pid, link
+        self.renew_certificate()
+        self.trust(self._issuer.token_keys())
         self._do(self._life.dialed)
         return True
 
@@ -626,6 +655,8 @@ class GameServer:
             self._do(self._life.overdue)
         elif self.stage in ("warm", "binding", "listening"):
             self._beat()
+        if self._credentials is not None and now >= self._credentials.renew_at:
+            self.renew_certificate()
         if self.stage == "listening" and (match_id := self.rooms.late()) is not None:
             self._log.error(
                 "game server {server} does not answer for match {match_id}",
@@ -642,6 +673,21 @@ class GameServer:
         self._beats += 1
         self._unanswered += 1
         self.send(Heartbeat(self._beats))
+
+    # Its keys.
+
+    def renew_certificate(self) -> None:
+        """Make the certificate that it will serve players with; not if it does now."""
+        if not self.has_listened:
+            self._credentials = Credentials(
+                self._issuer.issue(self.server_id),
+                self._issuer.anchor,
+                self._now() + RENEWAL_SECONDS,
+            )
+
+    def trust(self, token_keys: dict[str, bytes]) -> None:
+        """Accept tokens of these keys once it is given a port."""
+        self._token_keys = token_keys
 
     @property
     def has_keys(self) -> bool:
@@ -660,7 +706,7 @@ class GameServer:
     def _reached(self, where: ServerAddress) -> None:
         if self.stage != "binding":
             return  # It is leaving already.
-        self._where, self.has_listened = where, True
+        self._where, self.has_listened, self._credentials = where, True, None
         self._reports.listening()
         self._do(self._life.reached)
 
@@ -676,7 +722,10 @@ class GameServer:
 
     def _do(self, step: Callable[[float], None]) -> None:
         """Pass an event to its machine, and act on the outbox."""
+        before = self._facts.stage
         step(self._now())
+        if self._facts.stage != before:
+            self._reports.moved(self, before)
         effects, self._facts.outbox = self._facts.outbox, []
         for effect in effects:
             match effect:
@@ -767,5 +816,6 @@ class GameServer:
         )
         self._port = None
         self._life.bind_failed(self._now())
+        self._reports.moved(self, "binding")
         binding.callback(False)
         self._reports.changed()

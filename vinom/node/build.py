@@ -219,7 +219,10 @@ def build_parts(
         entropy,
         fleet_settings(settings),
         RoomTimeouts(
-            lambda plan: longest_life(games[plan.game], settings.join_seconds),
+            {
+                name: longest_life(game, settings.join_seconds)
+                for name, game in games.items()
+            },
             join=settings.join_seconds,
         ),
         # A monotonic clock: a step of the other one must not end a match.
