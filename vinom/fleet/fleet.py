@@ -77,11 +77,11 @@ class Roster:
         self._servers[server.server_id] = server
         self._at[server.stage][server.server_id] = server
 
-    def moved(self, server: GameServer, before: Stage) -> None:
+    def moved(self, server: GameServer, before: Stage, stage: Stage) -> None:
         """A game server came to another stage of its life."""
         del self._at[before][server.server_id]
-        self._at[server.stage][server.server_id] = server
-        if server.stage == "listening":
+        self._at[stage][server.server_id] = server
+        if stage == "listening":
             self._with_room[server.server_id] = server
         else:
             self._with_room.pop(server.server_id, None)

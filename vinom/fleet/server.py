@@ -470,7 +470,7 @@ class ServerReports:
     :ivar match_over: a match has left it.
     :ivar gone: it is gone; its remaining matches are lost.
     :ivar changed: something happened to it that the fleet may act on.
-    :ivar moved: it came to another stage of its life, from this one.
+    :ivar moved: it came from one stage of its life to another.
     """
 
     listening: Callable[[], None]
@@ -478,7 +478,7 @@ class ServerReports:
     match_over: Callable[[GameServer, str], None]
     gone: Callable[[GameServer], None]
     changed: Callable[[], None]
-    moved: Callable[[GameServer, Stage], None]
+    moved: Callable[[GameServer, Stage, Stage], None]
 
 
 @implementer(IGameServer)
@@ -489,6 +489,7 @@ class GameServer:
     :ivar rooms: its rooms.
     :ivar figures: the latest that it reported, by name.
     :ivar cookie_keys: the cookie keys that it reported last, without secrets.
+    :ivar is_overloaded: it last reported that it is too busy for new players.
     :ivar has_listened: players have been able to reach it.
     :ivar was_asked_to_leave: its exit is not a failure.
     """
@@ -519,7 +520,7 @@ class GameServer:
         self.server_id = server_id
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
-        self.has_listened = self.was_asked_to_leave = False
+        self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
         self.rooms = HostedRooms(
             settings.policy.rooms_per_process, self.send, clock, now, room_timeouts
         )
@@ -545,11 +546,6 @@ class GameServer:
     def stage(self) -> Stage:
         """The stage of its life."""
         return self._facts.stage
-
-    @property
-    def is_overloaded(self) -> bool:
-        """Did it last report that it is too busy for new players?"""
-        return self.figures.get("overloaded", 0.0) > 0
 
     def describe(self) -> ServerStatus:
         """Describe it to an operator."""
@@ -722,11 +718,12 @@ class GameServer:
 
     def _do(self, step: Callable[[float], None]) -> None:
         """Pass an event to its machine, and act on the outbox."""
-        before = self._facts.stage
+        facts = self._facts
+        before = facts.stage
         step(self._now())
-        if self._facts.stage != before:
-            self._reports.moved(self, before)
-        effects, self._facts.outbox = self._facts.outbox, []
+        if facts.stage != before:
+            self._reports.moved(self, before, facts.stage)
+        effects, facts.outbox = facts.outbox, []
         for effect in effects:
             match effect:
                 case Wanted():
@@ -763,6 +760,7 @@ class GameServer:
         match message:
             case Alive():
                 self._unanswered, self.figures = 0, message.figures
+                self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
                 self.cookie_keys = message.cookie_keys
             case TokenKeysTaken(number):
                 self._reports.keys_taken(self.server_id, number)
@@ -816,6 +814,6 @@ class GameServer:
         )
         self._port = None
         self._life.bind_failed(self._now())
-        self._reports.moved(self, "binding")
+        self._reports.moved(self, "binding", self.stage)
         binding.callback(False)
         self._reports.changed()

@@ -27,7 +27,7 @@ from vinom.matches.ways_in import WaysIn
 from vinom.messages.envelope import Push
 from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
-from vinom.play.seats import seat_of, seat_plans
+from vinom.play.seats import seat_of
 from vinom.ports import IMatchStore, IMatchWatch
 
 
@@ -49,12 +49,14 @@ class _Live:
     """
     A match that is not over, and what waits for it.
 
+    :ivar tickets: one for each seat; replaced if they expire before it has a place.
     :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
     :ivar unplaced: the reason of its end, if it never gets a place.
     :ivar watches: what else is called when it starts, changes or ends.
     """
 
     match: Match
+    tickets: list[Ticket]
     hosting: Deferred[Placement] | None = None
     unplaced: str = "lost"
     watches: list[IMatchWatch] = attrs.field(factory=list)
@@ -195,7 +197,7 @@ class Matches(Service):
     ) -> _Live | None:
         if self.is_draining:
             raise Refused(Code.DRAINING, "this server takes no new matches")
-        plan = self._ways_in.plan(game, options, seats)
+        plan, tickets = self._ways_in.plan(game, options, seats)
         try:
             if not await self._store.open(plan):
                 return None
@@ -203,7 +205,7 @@ class Matches(Service):
             # The store may have opened it all the same; its players would stay in it.
             await self._record_end(MatchEnd(plan.match_id, "void"))
             raise
-        live = _Live(Match(plan, self._clock.seconds(), entries))
+        live = _Live(Match(plan, self._clock.seconds(), entries), tickets)
         self._live[plan.match_id] = live
         if not entries:
             for follower in self._followers:
@@ -219,15 +221,11 @@ class Matches(Service):
         """
         plan = live.match.plan
         try:
-            tickets = [
-                self._ways_in.ticket(plan.match_id, seat)
-                for seat in range(len(plan.seats))
-            ]
-            live.hosting = self._fleet.place(plan, tickets, self)
+            live.hosting = self._fleet.place(plan, live.tickets, self)
             placement = await live.hosting
             # From here on nobody can withdraw: the room exists.
             live.hosting = None
-            found = await self._send_there(live.match, placement, tickets)
+            found = await self._send_there(live.match, placement, live.tickets)
         except Exception as error:
             self._log_unplaced(plan.match_id, error)
             found = None
@@ -529,3 +527,21 @@ class Matches(Service):
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
+
+
+def seat_plans(
+    entries: Sequence[QueueEntry], teams: int | None = None
+) -> tuple[SeatPlan, ...]:
+    """
+    Seat the players of *entries*, the longest wait first.
+
+    :param entries: of the queue.
+    :param teams: how many teams; seats are dealt to them in turn.
+    """
+    plans: list[SeatPlan] = []
+    for entry in entries:
+        for index, player in enumerate(entry.players):
+            loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
+            team = len(plans) % teams if teams else None
+            plans.append(SeatPlan(player.player_id, player.name, loadout, team))
+    return tuple(plans)

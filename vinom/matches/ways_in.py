@@ -38,10 +38,14 @@ class WaysIn:
     now: Callable[[], float]
     ticket_seconds: float = 120.0
 
-    def plan(self, game: str, options: bytes, seats: tuple[SeatPlan, ...]) -> MatchPlan:
-        """Name a match and draw its seed."""
+    def plan(
+        self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
+    ) -> tuple[MatchPlan, list[Ticket]]:
+        """Name a match and draw its seed; make a ticket for each seat."""
         seed = int.from_bytes(self.entropy(8))
-        return MatchPlan(self._label(), game, seats, seed, options)
+        plan = MatchPlan(self._label(), game, seats, seed, options)
+        tickets = [self.ticket(plan.match_id, seat) for seat in range(len(seats))]
+        return plan, tickets
 
     def ticket(self, match_id: str, seat: int) -> Ticket:
         """Make a ticket that admits the handshakes of one seat's player."""

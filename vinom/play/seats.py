@@ -18,7 +18,7 @@ import msgspec
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Chance, Game
-from vinom.model import QueueEntry, SeatPlan
+from vinom.model import SeatPlan
 from vinom.play.guard import ask_plainly
 
 #: Shortest interval between two actions of a bot, whatever the game declares, seconds.
@@ -244,24 +244,6 @@ class TickInputs:
         """Remove and return all of them."""
         taken, self.waiting = tuple(self.waiting), []
         return taken
-
-
-def seat_plans(
-    entries: Sequence[QueueEntry], teams: int | None = None
-) -> tuple[SeatPlan, ...]:
-    """
-    Seat the players of *entries*, the longest wait first.
-
-    :param entries: of the queue.
-    :param teams: how many teams; seats are dealt to them in turn.
-    """
-    plans: list[SeatPlan] = []
-    for entry in entries:
-        for index, player in enumerate(entry.players):
-            loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
-            team = len(plans) % teams if teams else None
-            plans.append(SeatPlan(player.player_id, player.name, loadout, team))
-    return tuple(plans)
 
 
 def teams_of(seats: Sequence[SeatPlan], teams: int | None) -> tuple[int | None, ...]:
