@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld
@@ -12,8 +13,10 @@ from vinom.control.messages import (
     Bound,
     CookieKeyReport,
     RotateCookies,
+    SeatChanged,
     TokenKeys,
 )
+from vinom.errors import NoCapacity
 
 
 class TokenKeyTests(SynchronousTestCase):
@@ -192,6 +195,46 @@ class AnchorTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(world.place("m1")).certificate, "NEWER")
         world.clock.advance(86_400)
         self.assertEqual(len(world.issuer.issued), 31)
+
+    def test_authority_that_cannot_sign(self) -> None:
+        """
+        Once the authority has expired the log says so, those who play are left alone,
+        and what is warm serves with the certificate that it has.
+        """
+        world = FleetWorld(warm=1, most=2, longest=100_000.0)
+        self.successResultOf(world.place("m1"))
+        playing = world.supply.hosting("m1")
+        playing.say(SeatChanged("m1", 0, "joined"))
+        world.issuer.has_expired = True
+        with capturedLogs() as logged:
+            world.clock.advance(86_400)
+            world.settle()
+            before = len(playing.heard)
+            world.wait(10)
+        errors = [e for e in logged if e["log_level"] == LogLevel.error]
+        warm = world.supply.started[1].server_id
+        self.assertEqual(
+            [formatEvent(event) for event in errors],
+            [f"game server {warm} gets no new certificate: the authority has expired"],
+        )
+        self.assertEqual(len(playing.heard), before + 10)
+        self.assertEqual(self.successResultOf(world.place("m2")).certificate, "ANCHOR")
+
+    def test_expired_authority_at_the_start(self) -> None:
+        """
+        A match waits while no authority can sign, and is placed once one can.
+        """
+        world = FleetWorld(warm=1, most=1)
+        world.issuer.has_expired = True
+        world.supply.started[0].exit(signal=9)
+        world.wait(2)
+        placed = world.place("m1")
+        world.wait(3)
+        self.assertNoResult(placed)
+        world.issuer.has_expired = False
+        world.wait(30)
+        self.successResultOf(placed)
+        self.assertTrue(self.flushLoggedErrors(NoCapacity))
 
     def test_token_keys_of_today(self) -> None:
         """

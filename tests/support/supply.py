@@ -36,7 +36,7 @@ from vinom.control.messages import (
     decode_to_server,
     encode,
 )
-from vinom.errors import NoCapacity
+from vinom.errors import Misconfigured, NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
@@ -265,8 +265,11 @@ class FakeIssuer:
     def __init__(self) -> None:
         self.anchor, self.keys = b"ANCHOR", {"k1": b"PUBLIC"}
         self.issued: list[str] = []
+        self.has_expired = False
 
     def issue(self, server: str) -> Issued:
+        if self.has_expired:
+            raise Misconfigured("the authority has expired")
         self.issued.append(server)
         return Issued(b"LEAF OF " + server.encode(), b"KEY")
 

@@ -46,7 +46,7 @@ from vinom.control.messages import (
     TokenKeysTaken,
     ToServer,
 )
-from vinom.errors import NoCapacity, PeerError
+from vinom.errors import Misconfigured, NoCapacity, PeerError
 from vinom.fleet.life import (
     CutLink,
     Gone,
@@ -369,7 +369,11 @@ class Issuer(Protocol):
         """The certificate that players verify game servers with, PEM."""
 
     def issue(self, server: str) -> Issued:
-        """Make a certificate for one game server."""
+        """
+        Make a certificate for one game server.
+
+        :raises Misconfigured: the authority cannot sign.
+        """
 
     def token_keys(self) -> dict[str, bytes]:
         """The keys that verify connect tokens, by id, PEM."""
@@ -568,7 +572,7 @@ class GameServer:
         """Have it bind a port; the result is ``True`` if it has."""
         credentials = self._credentials
         if credentials is None:
-            raise ValueError(f"game server {self.server_id} has no credentials yet")
+            return fail(NoCapacity(f"game server {self.server_id} has no certificate"))
         # Another authority may be signing by the time players are placed here.
         self._anchor = credentials.anchor
         self._port, self._binding = port, Deferred()
@@ -673,13 +677,26 @@ class GameServer:
     # Its keys.
 
     def renew_certificate(self) -> None:
-        """Make the certificate that it will serve players with; not if it does now."""
-        if not self.has_listened:
-            self._credentials = Credentials(
-                self._issuer.issue(self.server_id),
-                self._issuer.anchor,
-                self._now() + RENEWAL_SECONDS,
+        """
+        Make the certificate that it will serve players with; not if it does now.
+
+        If the authority cannot sign, it keeps the one that it has.
+        """
+        if self.has_listened:
+            return
+        renew_at = self._now() + RENEWAL_SECONDS
+        try:
+            issued = self._issuer.issue(self.server_id)
+        except Misconfigured as error:
+            self._log.error(
+                "game server {server} gets no new certificate: {why}",
+                server=self.server_id,
+                why=str(error),
             )
+            if self._credentials is not None:
+                self._credentials = attrs.evolve(self._credentials, renew_at=renew_at)
+        else:
+            self._credentials = Credentials(issued, self._issuer.anchor, renew_at)
 
     def trust(self, token_keys: dict[str, bytes]) -> None:
         """Accept tokens of these keys once it is given a port."""
