@@ -3,7 +3,7 @@ The seats of a room: their states, their bots and deadlines, their players.
 
 `RoomSeats` has the state of each seat. `Absences` has the deadlines of dropped seats
 (`Game.absent`), `StandIns` asks their bots, and `TickInputs` keeps actions for the next
-tick. The functions at the end deal players to seats and teams.
+tick. The functions at the end deal seats to teams, and find a player's seat.
 """
 
 from __future__ import annotations
