@@ -99,6 +99,32 @@ class SeatPlan:
     team: int | None = None
 
 
+#: Length of the secret that a game's random numbers follow from.
+SEED_BYTES = 32
+
+
+def seed_bytes(seed: bytes | int) -> bytes:
+    """
+    Return a seed as bytes.
+
+    :param seed: 32 bytes, or a number of at most 256 bits.
+    :raises ValueError: it is neither.
+    """
+    if type(seed) is bytes and len(seed) == SEED_BYTES:
+        return seed
+    if isinstance(seed, int) and 0 <= seed < 1 << 8 * SEED_BYTES:
+        return seed.to_bytes(SEED_BYTES, "big")
+    # Without the seed itself: it is a secret.
+    raise ValueError(
+        f"a seed must be {SEED_BYTES} bytes, or a number from 0 to 2**256 - 1"
+    )
+
+
+def _ensure_seed(plan: object, field: object, seed: bytes) -> None:
+    """Check a seed that came in a message: msgspec does not call converters."""
+    seed_bytes(seed)
+
+
 @attrs.frozen
 class MatchPlan:
     """
@@ -107,7 +133,7 @@ class MatchPlan:
     :ivar match_id: of the match.
     :ivar game: the game's name, as players request it.
     :ivar seats: a seat's number is its index.
-    :ivar seed: 64 random bits for the game.
+    :ivar seed: 256 random bits for the game, as bytes; see `vinom.game.Chance`.
     :ivar options: canonical JSON.
     :ivar host: number of the seat that may change the table.
     """
@@ -115,7 +141,7 @@ class MatchPlan:
     match_id: str
     game: str
     seats: tuple[SeatPlan, ...] = attrs.field(validator=min_len(1))
-    seed: int = attrs.field(validator=[ge(0), le((1 << 64) - 1)])
+    seed: bytes = attrs.field(converter=seed_bytes, validator=_ensure_seed, repr=False)
     options: bytes = b"{}"
     host: int = 0
 

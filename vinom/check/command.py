@@ -200,7 +200,7 @@ def _trials(sizes: list[int], most: float, seed: int) -> Iterator[tuple[int, int
 
 
 def _seed_of(seed: int, number: int, seats: int) -> int:
-    return (seed * 1_000_003 + number * 101 + seats) % (1 << 64)
+    return (seed * 1_000_003 + number * 101 + seats) % (1 << 256)
 
 
 def _under_hash_seeds(spec: str, seats: int, seed: int) -> Finding | None:

@@ -34,6 +34,7 @@ from vinom.commands.foreground import run_in_foreground
 from vinom.commands.play import find_game
 from vinom.errors import Misconfigured
 from vinom.game import Chance
+from vinom.model import SEED_BYTES
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
 #: Players who queue with equal options meet. With these, bots meet only each other;
@@ -135,7 +136,7 @@ class Demo:
         self._stage = Stage(
             reactor, self.tally, self._ours, self._command, page=self._page
         )
-        self._chance = Chance(int.from_bytes(os.urandom(8), "big"))
+        self._chance = Chance(os.urandom(SEED_BYTES))
         self._over: Deferred[None] = Deferred()
         self._keyboard = Keyboard(reactor, self._press)
         self._is_stopping = False
@@ -221,7 +222,8 @@ class Demo:
         await done
 
     def _bot(self, name: str, options: Any, pace: float, watch: Any) -> Deferred[Bot]:
-        word, self._chance = self._chance.draw()
+        _, self._chance = self._chance.draw()
+        chance = self._chance.fork(name)
 
         def ready(client: Client) -> Bot:
             self._ours.add(client.identity.player_id)
@@ -232,7 +234,7 @@ class Demo:
                 self._game,
                 Habits(options, pace, _DANCE),
                 self.tally,
-                Chance(word),
+                chance,
                 watch,
             )
 

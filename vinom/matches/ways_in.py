@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from vinom.messages.lobby import MatchFound, SeatName
-from vinom.model import MatchPlan, Placement, SeatPlan, Ticket
+from vinom.model import SEED_BYTES, MatchPlan, Placement, SeatPlan, Ticket
 from vinom.tokens import Claims
 
 
@@ -42,7 +42,7 @@ class WaysIn:
         self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
     ) -> tuple[MatchPlan, list[Ticket]]:
         """Name a match and draw its seed; make a ticket for each seat."""
-        seed = int.from_bytes(self.entropy(8))
+        seed = self.entropy(SEED_BYTES)
         plan = MatchPlan(self._label(), game, seats, seed, options)
         tickets = [self.ticket(plan.match_id, seat) for seat in range(len(seats))]
         return plan, tickets

@@ -23,8 +23,6 @@ from vinom.play.guard import ask_plainly
 
 #: Shortest interval between two actions of a bot, whatever the game declares, seconds.
 FASTEST_BOT = 0.05
-#: Makes the bots' random numbers differ from the game's, which have the same seed.
-_BOTS = 0x626F7473
 
 
 @attrs.define(eq=False, init=False)
@@ -120,7 +118,7 @@ class StandIns:
         self,
         game: Game[Any, Any],
         read: Callable[[bytes], Any],
-        seed: int,
+        seed: bytes | int,
         ask: Callable[..., Any] = ask_plainly,
     ) -> None:
         """
@@ -128,12 +126,12 @@ class StandIns:
 
         :param game: the rules.
         :param read: decodes an action from MessagePack, or raises.
-        :param seed: the match's, 64 bits.
+        :param seed: the match's.
         :param ask: calls the game: see `vinom.play.play.Play.ask`.
         """
         self._game, self._read, self._ask = game, read, ask
-        # Seeded with a draw, so that the game's own draws are never repeated.
-        self._chance = Chance(Chance(seed ^ _BOTS).draw()[0])
+        # A fork: the game's own draws, from the same seed, are never repeated.
+        self._chance = Chance(seed).fork("bots")
 
     def choose(self, seat: int, view: bytes, setup: bytes) -> Any:
         """
@@ -146,13 +144,13 @@ class StandIns:
         :raises Exception: what the bot itself raises.
         """
         # Each call has its own random numbers, however many a bot draws.
-        word, self._chance = self._chance.draw()
+        _, self._chance = self._chance.draw()
         chosen = self._ask(
             "bot",
             self._game.bot,
             msgspec.msgpack.decode(view),
             seat,
-            Chance(word),
+            self._chance.fork("turn"),
             msgspec.msgpack.decode(setup) if setup else None,
         )
         if chosen is None:
