@@ -8,6 +8,14 @@ from typing import Any, Literal, get_args
 import attrs
 from attrs.validators import and_, ge, in_, instance_of, le, max_len, min_len
 
+from vinom.printable import ID_RULE, is_id
+
+
+def _ensure_id(value: object, field: attrs.Attribute[str], text: str) -> None:
+    if not is_id(text):
+        raise ValueError(f"{field.name} {text!r} must be {ID_RULE}")
+
+
 _PORT = [instance_of(int), ge(1), le(65535)]
 
 
@@ -16,12 +24,12 @@ class Player:
     """
     A player who has said hello.
 
-    :ivar player_id: public; it proves nothing.
+    :ivar player_id: public; it proves nothing. Printable ASCII, see `is_id`.
     :ivar name: shown to other players, 1 to 32 printable characters.
     """
 
     player_id: str = attrs.field(
-        validator=and_(instance_of(str), min_len(1), max_len(64))
+        validator=and_(instance_of(str), min_len(1), max_len(64), _ensure_id)
     )
     name: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(32)))
 

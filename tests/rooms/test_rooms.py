@@ -152,7 +152,8 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(code(game="pair", room_id="r1"), "room_started")
         self.assertEqual(code(game="none"), "unknown_game")
         self.assertEqual(code(game="few", room_id="r1"), "bad_field")
-        self.assertEqual(code(game="few", room_id="a b"), "bad_field")
+        for room_id in ("a b", ".", "..", "\x1b", "a\n", "é"):
+            self.assertEqual(code(game="few", room_id=room_id), "bad_field")
         self.assertEqual(code(game="few", room_id="r2", spectate=True), "no_such_room")
         self.assertEqual(code(game="few", options={"x": 1}), "bad_options")
         self.assertEqual(code(game="few", loadout={"x": 1}), "bad_loadout")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -30,6 +29,7 @@ from vinom.dtls.bad_network import LONGEST_DELAY, Conditioner, Conditions
 from vinom.errors import Misconfigured
 from vinom.game import Chance, Game
 from vinom.model import SEED_BYTES
+from vinom.printable import say, say_json
 
 _LONGEST_MS = LONGEST_DELAY * 1000
 
@@ -194,10 +194,13 @@ def run(options: argparse.Namespace) -> int:
     report = runs[0].tally.report()
     if not runs[0].tally.started:
         reason = why_none(report["errors"], plan.lobby, options.seconds)
-        print(f"vinom bots: {reason}", file=sys.stderr)
+        say(f"vinom bots: {reason}", file=sys.stderr)
     for kind, reason in runs[0].tally.reasons.items():
-        print(f"vinom bots: {kind}: {reason}", file=sys.stderr)
-    print(json.dumps(report) if options.json else describe(report))
+        say(f"vinom bots: {kind}: {reason}", file=sys.stderr)
+    if options.json:
+        say_json(report)
+    else:
+        say(describe(report))
     sys.stdout.flush()
     return code
 
