@@ -87,6 +87,9 @@ class MemoryLine:
         text = message
         self.sent.append(json.decode(text))
 
+    def admitted(self) -> None:
+        """The hello was accepted."""
+
     def close(self, code: Code | None = None, reason: str = "") -> None:
         self.is_closed = True
         self.closed_for = code, reason

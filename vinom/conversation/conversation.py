@@ -64,6 +64,9 @@ class Line(Protocol):
     def has_unsent(self) -> bool:
         """Does anything wait, sent in this turn too; or did it, when the line ended?"""
 
+    def admitted(self) -> None:
+        """The hello was accepted; a long one, with a token, no longer comes."""
+
     def send(self, message: bytes) -> None:
         """
         Send one message when the reactor's turn ends, in order, and never drop it.
@@ -444,6 +447,7 @@ class Conversation:
     async def _greet(self, hello: Hello) -> None:
         player, welcome, news = await self._desk.greet(self, hello)
         self.player = player
+        self.line.admitted()
         for push in news:
             self._note(push)
         self._talk.admitted(welcome, news)

@@ -35,9 +35,16 @@ from zope.interface import implementer
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
-from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
+from vinom.lines.text import (
+    HELLO_LIMIT,
+    LINE_LIMIT,
+    TLS_HANDSHAKE,
+    LineReader,
+    LineTooLong,
+)
 from vinom.lines.tls import why_tls_failed
 from vinom.messages.envelope import encode_failure
+from vinom.messages.lobby import carries_token
 
 
 class Listener(Shape):
@@ -61,7 +68,7 @@ class LineBounds:
     """
     What one line, and one network, may cost. Times: seconds.
 
-    :ivar line_limit: longest message in, bytes.
+    :ivar line_limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
     :ivar per_network: connections of one address, or of one IPv6 /64.
     :ivar most_unsent: messages that may wait for a peer who does not read.
     :ivar most_unsent_bytes: the same in bytes.
@@ -129,7 +136,7 @@ class LineProtocol(Protocol):
     def __init__(self, lines: Lines, host: str, is_tls: bool, opened_at: float) -> None:
         self.host, self.opened_at = host, opened_at
         self._lines, self._is_tls = lines, is_tls
-        self._reader = LineReader(lines.bounds.line_limit)
+        self._reader = LineReader(max(lines.bounds.line_limit, HELLO_LIMIT))
         self._listener: Listener | None = None
         self._is_closing = self._is_cut = False
         #: What waits for a peer who is behind: messages, and their bytes.
@@ -146,14 +153,16 @@ class LineProtocol(Protocol):
         if self._is_closing:
             return
         self._reader.receive(data)
+        limit = self._lines.bounds.line_limit
         try:
             while not self._is_closing:
                 line = self._reader.next_line()
                 if line is None or self._listener is None:
                     return
+                if len(line) > limit and not carries_token(line):
+                    raise LineTooLong(f"a line above {limit} bytes")
                 self._listener.received(line)
         except LineTooLong as error:
-            limit = self._lines.bounds.line_limit
             self._lines.errors[Code.TOO_LONG] += 1
             self.send(encode_failure(Code.TOO_LONG, str(error), {"limit": limit}))
             self.close()
@@ -182,6 +191,10 @@ class LineProtocol(Protocol):
     def has_unsent(self) -> bool:
         """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or self._is_cut or _is_held(self.transport)
+
+    def admitted(self) -> None:
+        """The hello was accepted: no longer message follows."""
+        self._reader.limit = self._lines.bounds.line_limit
 
     def send(self, message: bytes) -> None:
         """Send one message; beyond the bounds of a peer who is behind, close."""

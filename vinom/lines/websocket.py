@@ -22,9 +22,10 @@ from twisted.python.failure import Failure
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts
 from vinom.lines.tcp import Listener, close_gently
-from vinom.lines.text import LINE_LIMIT
-from vinom.lines.ws.frames import PING, Framer, farewell
+from vinom.lines.text import HELLO_LIMIT, LINE_LIMIT
+from vinom.lines.ws.frames import PING, TOO_LONG, Framer, farewell
 from vinom.lines.ws.stream import WHOLE_TEXT, WebSocketStream, apply_mask
+from vinom.messages.lobby import carries_token
 from vinom.reactor.direct import DirectReads, socket_under
 from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
@@ -42,7 +43,7 @@ class WebSocketBounds:
     """
     What one WebSocket, and one network, may cost. Times: seconds.
 
-    :ivar limit: longest message in, bytes.
+    :ivar limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
     :ivar per_network: connections of one address, or of one IPv6 /64.
     :ivar ping_seconds: between pings; a peer that has sent nothing by the next is lost.
     :ivar most_unsent: messages that may wait for a peer who does not read.
@@ -88,7 +89,8 @@ class WebSockets:
 
     def new_stream(self, extensions: Sequence[Any] = ()) -> WebSocketStream:
         """Make what reads a connection's bytes, once *extensions* are agreed on."""
-        return WebSocketStream(self.bounds.limit, extensions, self.is_short_cut)
+        limit = max(self.bounds.limit, HELLO_LIMIT)
+        return WebSocketStream(limit, extensions, self.is_short_cut)
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
@@ -207,7 +209,12 @@ class WebSocketLine:
                 return
         messages = stream.receive(data)
         if listener is not None:
+            limit = self._shared.bounds.limit
             for message in messages:
+                if len(message) > limit and not carries_token(message):
+                    self._shared.errors[Code.TOO_LONG] += 1
+                    stream.close(TOO_LONG, f"a message above {limit} bytes")
+                    break
                 listener.received(message)
         if stream.outbox or not stream.is_open:
             self._answer()
@@ -236,6 +243,10 @@ class WebSocketLine:
     def has_unsent(self) -> bool:
         """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or bool(self._queue) or self._is_cut
+
+    def admitted(self) -> None:
+        """The hello was accepted: no longer message follows."""
+        self._stream.bound(self._shared.bounds.limit)
 
     def send(self, message: bytes) -> None:
         """Send one message when the turn ends; beyond the bounds, close."""
