@@ -45,7 +45,6 @@ def hear_by_line(
     for part in parts:
         line.dataReceived(part)
         held = len(line._stream._held)
-        assert held < (limit if is_admitted else HELLO_LIMIT) + 14, (
-            f"it keeps {held} bytes, more than a frame"
-        )
+        most = (limit if is_admitted else HELLO_LIMIT) + 14
+        assert held < most, f"it keeps {held} bytes, more than a frame"
     return listener.heard, transport.value(), transport.disconnecting
