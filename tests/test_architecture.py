@@ -38,7 +38,7 @@ ADAPTERS: dict[str, str] = {
     "check": "command",
     "commands": "*",
     "control": "link",
-    "conversation": "conversation identity",
+    "conversation": "conversation identity provider",
     "desk": "*",
     "doctor": "*",
     "dtls": "port client_port bad_network",

@@ -22,6 +22,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
 from vinom.conversation.online import Online
+from vinom.conversation.provider import HttpsDocument, ProviderKeys
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
@@ -407,13 +408,49 @@ def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
     return authority.lobby(sorted(names))
 
 
+def find_provider(settings: Settings, reactor: Any) -> ProviderKeys | None:
+    """
+    Make what verifies the JWTs of an identity provider; ``None`` without one.
+
+    :param reactor: fetches the keys, if they come from a URL.
+    :raises Misconfigured: a file cannot be used.
+    """
+    issuer, audience = settings.identity_issuer, settings.identity_audience
+    if issuer is None or audience is None:
+        return None
+    if settings.identity_keys_url is not None:
+        path, authority = settings.identity_authority_file, None
+        if path is not None:
+            authority = read_file(path, "identity_authority_file")
+        url = settings.identity_keys_url
+        return ProviderKeys(
+            OutsideVerifier(b"", issuer, audience),
+            reactor,
+            fetch=HttpsDocument(reactor, url, authority),
+            place=url,
+        )
+    assert settings.identity_keys_file is not None
+    # It is read again later, after twistd has changed its folder.
+    path = settings.identity_keys_file.absolute()
+
+    def read() -> bytes:
+        # At least a space: an empty file is a mistake.
+        return read_file(path, "identity_keys_file") or b" "
+
+    verifier = OutsideVerifier(read(), issuer, audience)
+    return ProviderKeys(verifier, reactor, read=read, place=str(path))
+
+
 def find_checkers(
-    settings: Settings, now: Callable[[], float]
+    settings: Settings,
+    now: Callable[[], float],
+    provider: ProviderKeys | None = None,
 ) -> list[ICredentialsChecker]:
     """
     Make the checkers of hellos with credentials.
 
     :param now: gives the time, seconds since the Unix epoch.
+    :param provider: verifies the JWTs of an identity provider.
     :raises Misconfigured: a checker or a key cannot be used.
     """
     checkers: list[ICredentialsChecker] = []
@@ -448,15 +485,6 @@ def find_checkers(
                 for name, password in users.items()
             }
         checkers.append(checker)
-    if (
-        settings.identity_keys_file is not None
-        and settings.identity_issuer is not None
-        and settings.identity_audience is not None
-    ):
-        verifier = OutsideVerifier(
-            read_file(settings.identity_keys_file, "identity_keys_file"),
-            settings.identity_issuer,
-            settings.identity_audience,
-        )
-        checkers.append(OutsideTokenChecker(verifier, now))
+    if provider is not None:
+        checkers.append(OutsideTokenChecker(provider.verify, now))
     return checkers

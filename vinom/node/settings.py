@@ -23,6 +23,7 @@ from vinom.node.values import (
     Bounded,
     Choice,
     Endpoint,
+    HttpsUrl,
     Kind,
     Network,
     OriginHost,
@@ -185,7 +186,20 @@ class Settings:
     identity_keys_file: Path | None = option(
         "identity",
         PathName(),
-        "public keys of a provider of JWTs, PEM or JSON Web Key Set",
+        "public keys of a provider of JWTs, PEM or JSON Web Key Set; read again on "
+        "SIGHUP",
+    )
+    identity_keys_url: str | None = option(
+        "identity",
+        HttpsUrl(),
+        "fetch these keys from here instead (JSON Web Key Set), again each hour and "
+        "when a token names an unknown key",
+    )
+    identity_authority_file: Path | None = option(
+        "identity",
+        PathName(),
+        "authority of the web server of identity_keys_url, PEM; those that the system "
+        "trusts unless set",
     )
     identity_issuer: str | None = option(
         "identity", Text(), "the iss claim of the provider's JWTs"
@@ -462,9 +476,27 @@ class Settings:
         for one, other in _TOGETHER:
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise Misconfigured(f"set both {one} and {other}, or neither")
+        self._check_identity()
         if self.admin is not None and self.admin_token_file is None:
             raise Misconfigured(
                 "admin over TCP needs a bearer token: set admin_token_file"
+            )
+
+    def _check_identity(self) -> None:
+        """Check that tokens of a provider can be verified, or are not configured."""
+        keys = (self.identity_keys_file, self.identity_keys_url)
+        names = (self.identity_issuer, self.identity_audience)
+        if all(keys):
+            raise Misconfigured("set identity_keys_file or identity_keys_url, not both")
+        if any((*keys, *names)) and not (any(keys) and all(names)):
+            raise Misconfigured(
+                "to accept a provider's JWTs set identity_issuer, identity_audience, "
+                "and identity_keys_file or identity_keys_url"
+            )
+        if self.identity_authority_file and not self.identity_keys_url:
+            raise Misconfigured(
+                "identity_authority_file verifies the server of identity_keys_url: "
+                "set that too, or neither"
             )
 
     @property
@@ -491,8 +523,6 @@ class Settings:
 _TOGETHER = (
     ("tls_certificate_file", "tls_key_file"),
     ("authority_certificate_file", "authority_key_file"),
-    ("identity_keys_file", "identity_issuer"),
-    ("identity_keys_file", "identity_audience"),
 )
 
 
