@@ -242,7 +242,7 @@ class Pages(Resource):
                 return b" " * MOST_BYTES + key_set("one")
             case b"/silent":
                 request.write(b"{")
-                request.notifyFinish().addBoth(self.ended.callback)
+                request.notifyFinish().addBoth(lambda _: self.ended.callback(None))
                 return NOT_DONE_YET
             case b"/moved":
                 request.redirect(b"/jwks")
@@ -253,6 +253,8 @@ class Pages(Resource):
 
 class HttpsTests(TestCase):
     """A real web server with a certificate of a test authority, on loopback."""
+
+    timeout = 30
 
     def setUp(self) -> None:
         leaf = authority().issue("localhost")

@@ -264,9 +264,9 @@ class _Body(TwistedProtocol):
             self._end(Failure(NotFetched("its answer is incomplete")))
 
     def _give_up(self, _: object = None) -> None:
-        transport: Any = self.transport
-        if transport is not None:
-            transport.abortConnection()
+        # Of an agent's response: it can be closed, but not aborted.
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def _end(self, result: Any) -> None:
         if not self.whole.called:
