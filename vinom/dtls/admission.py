@@ -98,6 +98,9 @@ class StrangerLimits:
     nameless: Rate
 
 
+#: A hello that OpenSSL refuses costs as much as this many junk datagrams.
+FAILED = 10
+
 #: Handshakes of one address, whatever tickets it shows. A class of pupils behind one
 #: router starts a match together; a game server has only so many players.
 HANDSHAKES = Rate(10.0, 100.0)
@@ -272,14 +275,14 @@ class Admission:
         Return the tries of a handshake that failed before a key exchange.
 
         It cost no signature, and anybody who sees the cookie and can send in its
-        address's name may have begun it. It counts as junk, so many of them tighten
-        the budgets.
+        address's name may have begun it. It counts as the junk that would have cost
+        as much, so many of them tighten the budgets.
         """
         for allowance in admit.spent:
             allowance.give_back()
         if admit.ticket is None:
             self._nameless_each.give_back(network_of(address[0]))
-        self._count(2, now)
+        self._count(FAILED, now)
 
     def overflowed(self, count: int, now: float) -> None:
         """Record that *count* datagrams from strangers were dropped unread."""

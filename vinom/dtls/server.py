@@ -22,6 +22,7 @@ from vinom.dtls.channel import (
 )
 from vinom.dtls.context import server_context
 from vinom.dtls.events import Connected, Disconnected, Ending, Received
+from vinom.dtls.freed import FreedMemory, return_freed_memory
 from vinom.dtls.records import (
     ALERT,
     APPLICATION_DATA,
@@ -78,6 +79,7 @@ class DtlsServer:
         timeout: float = 10.0,
         mtu: int = 1200,
         max_handshakes: int = 256,
+        return_memory: Callable[[], None] = return_freed_memory,
     ) -> None:
         """
         Start without associations.
@@ -89,6 +91,7 @@ class DtlsServer:
         :param timeout: longest handshake, seconds.
         :param mtu: longest datagram sent, bytes.
         :param max_handshakes: most handshakes at once; another one evicts the oldest.
+        :param return_memory: called some time after handshakes were given up.
         :raises Misconfigured: certificate or key are not usable.
         """
         self.admission = admission
@@ -105,6 +108,7 @@ class DtlsServer:
         self._handshaking = Handshakes(max_handshakes, admission.unfinished)
         self._agenda = Agenda(idle, timeout)
         self._farewells = Farewells()
+        self._freed, self._return_memory = FreedMemory(), return_memory
 
     @property
     def associations(self) -> Collection[Association]:
@@ -328,6 +332,7 @@ class DtlsServer:
         if older is not None:
             self._handshaking.remove(older)
             older.end()
+            self._freed.add(now)
             self.figures["handshake_replaced"] += 1
         self._farewells.forget(address)
         newcomer = Association(
@@ -351,6 +356,7 @@ class DtlsServer:
         oldest = self._handshaking.add(newcomer)
         if oldest is not None:
             oldest.end()
+            self._freed.add(now)
             self._mark(oldest.address)
             self.figures["handshake_evicted"] += 1
         self._mark(address)
@@ -440,6 +446,8 @@ class DtlsServer:
             self._attend(association, now)
         self._farewells.expire(now)
         self.admission.alarm(now)
+        if self._freed.is_due(now):
+            self._return_memory()
 
     def _attend(self, association: Association, now: float) -> None:
         if association.is_open:
@@ -454,10 +462,8 @@ class DtlsServer:
         own = self._agenda.deadline()
         if own is None:
             own = self._farewells.deadline()
-        relief = self.admission.deadline()
-        if own is None or relief is None:
-            return relief if own is None else own
-        return min(own, relief)
+        others = own, self.admission.deadline(), self._freed.deadline()
+        return min((at for at in others if at is not None), default=None)
 
     # What goes out.
 
@@ -525,6 +531,8 @@ class DtlsServer:
         address, channel = association.address, association.channel
         was_open = association.end()
         self.has_moved = True
+        if not association.is_proved:
+            self._freed.add(now)
         if not was_open:
             self._handshaking.remove(association)
         elif self._unproved.get(address) is association:

@@ -146,6 +146,7 @@ _PASSED_ON = (
     "hello_rate_attacked",
     "nameless_rate",
     "nameless_rate_attacked",
+    "handshake_rate",
     "attack_rate",
     "join_seconds",
 )

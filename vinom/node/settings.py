@@ -412,6 +412,13 @@ class Settings:
     nameless_rate_attacked: float = option(
         "strangers", _RATE, "the same during an attack", 0.1
     )
+    handshake_rate: float = option(
+        "strangers",
+        _RATE,
+        "handshakes per second of one address with one game server, over all its "
+        "tickets; ten times that at once, a quarter of these unfinished",
+        10.0,
+    )
     attack_rate: float = option(
         "strangers",
         _RATE,
