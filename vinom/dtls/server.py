@@ -202,9 +202,7 @@ class DtlsServer:
             self._opened(association, payloads, ending, now)
         return bool(payloads)
 
-    def _open_contested(
-        self, older: Association, datagram: bytes, now: float
-    ) -> bool:
+    def _open_contested(self, older: Association, datagram: bytes, now: float) -> bool:
         """
         Have each association of an address try to open a datagram.
 
