@@ -231,7 +231,7 @@ class AdmissionTests(SynchronousTestCase):
         for number in range(200):
             knock(admission, address=(f"10.0.0.{number}", 1))
         (shown,) = admission._shown.values()
-        self.assertEqual(len(shown.tries), Admission.ADDRESSES)
+        self.assertEqual(len(shown.seat.tries), Admission.ADDRESSES)
 
     def test_ipv6_network_is_one(self) -> None:
         """
@@ -318,7 +318,7 @@ class AdmissionTests(SynchronousTestCase):
             )
         self.assertEqual((len(admission._shown), len(admission._cookies._keys)), before)
         (shown,) = admission._shown.values()
-        self.assertFalse(shown.tries)
+        self.assertFalse(shown.seat.tries)
 
     @given(st.binary(max_size=300), st.booleans())
     def test_anything(self, datagram: bytes, is_hello: bool) -> None:

@@ -505,8 +505,8 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_server_without_our_ciphers(self) -> None:
         """
-        A client without a cipher of ours gets no answer; nothing is kept of it. An alert
-        could be read by somebody else, in whose name that hello was sent.
+        A client without a cipher of ours gets no answer; nothing is kept of it. An
+        alert could be read by somebody else, in whose name that hello was sent.
         """
         net = Net()
         name = f"{LABEL}.{DOMAIN}".encode()

@@ -139,18 +139,32 @@ class StrangerPolicy:
 
 
 @attrs.define
+class _Seat:
+    """
+    A seat's tickets, and which addresses have shown them.
+
+    :ivar labels: of its tickets, oldest first.
+    :ivar tries: allowance for handshakes with any of them, by source address: a new
+        ticket brings no new tries.
+    """
+
+    labels: dict[bytes, None] = attrs.field(factory=dict)
+    tries: dict[str, Allowance] = attrs.field(factory=dict)
+
+
+@attrs.define
 class _Shown:
     """
-    A ticket, and which addresses have shown it.
+    A ticket that players may show.
 
+    :ivar seat: what it is for.
     :ivar answers: allowance for hellos that name it once their network's budget
         is spent.
-    :ivar tries: allowance for handshakes, by source address.
     """
 
     ticket: Ticket
+    seat: _Seat
     answers: Allowance
-    tries: dict[str, Allowance] = attrs.field(factory=dict)
 
 
 class Admission:
@@ -163,7 +177,7 @@ class Admission:
     :ivar outcomes: counts of judged datagrams, by verdict.
     """
 
-    #: Addresses stored per ticket. If there are more (an observer has seen the
+    #: Addresses stored per seat. If there are more (an observer has seen a
     #: ticket and owns many addresses) the oldest is dropped: nobody is locked out.
     ADDRESSES = 64
     #: Addresses whose tries over all tickets are stored; those who came first are
@@ -193,7 +207,7 @@ class Admission:
         :param now: the time.
         :param entropy: returns as many random bytes as its argument.
         :param cookie_period: how long one cookie key is the active one, seconds.
-        :param tries: burst of handshakes for one ticket from one address.
+        :param tries: burst of handshakes for one seat from one address.
         :param tries_rate: how many of these are regained per second.
         :param nameless: burst of handshakes for clients that send no server name,
             all of them together.
@@ -215,17 +229,17 @@ class Admission:
         self.pressure = Pressure(policy.junk)
         self._shown: dict[bytes, _Shown] = {}
         self._sources: dict[str, Allowance] = {}
-        # By match and seat, oldest first.
-        self._of_match: dict[str, dict[int, dict[bytes, None]]] = {}
+        self._of_match: dict[str, dict[int, _Seat]] = {}
         self.outcomes: Counter[str] = Counter()
 
     def add_ticket(self, ticket: Ticket) -> None:
         """Admit clients that show *ticket* from now on."""
         label = ticket.label.encode("ascii").lower()
-        self._shown[label] = _Shown(ticket, Allowance(self._tries, 0.0))
-        labels = self._of_match.setdefault(ticket.match_id, {}).setdefault(
-            ticket.seat, {}
+        seat = self._of_match.setdefault(ticket.match_id, {}).setdefault(
+            ticket.seat, _Seat()
         )
+        self._shown[label] = _Shown(ticket, seat, Allowance(self._tries, 0.0))
+        labels = seat.labels
         labels[label] = None
         if len(labels) > self.TICKETS:
             oldest = next(iter(labels))
@@ -233,8 +247,8 @@ class Admission:
 
     def remove_match(self, match_id: str) -> None:
         """Forget all tickets of a match that is over."""
-        for labels in self._of_match.pop(match_id, {}).values():
-            for label in labels:
+        for seat in self._of_match.pop(match_id, {}).values():
+            for label in seat.labels:
                 del self._shown[label]
 
     def rotate_cookies(self, now: float) -> None:
@@ -389,11 +403,12 @@ class Admission:
             self._forget(label, shown.ticket)
             return _EXPIRED_TICKET
         source = source_of(address[0])
-        allowance = shown.tries.get(source)
+        tries = shown.seat.tries
+        allowance = tries.get(source)
         if allowance is None:
-            if len(shown.tries) >= self.ADDRESSES:
-                del shown.tries[next(iter(shown.tries))]
-            allowance = shown.tries[source] = Allowance(self._tries, now)
+            if len(tries) >= self.ADDRESSES:
+                del tries[next(iter(tries))]
+            allowance = tries[source] = Allowance(self._tries, now)
         if not allowance.take(now, self._tries_rate, self._tries):
             return _TOO_MANY
         every = self._of_source(source, now)
@@ -416,7 +431,7 @@ class Admission:
 
     def _forget(self, label: bytes, ticket: Ticket) -> None:
         del self._shown[label]
-        del self._of_match[ticket.match_id][ticket.seat][label]
+        del self._of_match[ticket.match_id][ticket.seat].labels[label]
 
 
 _JUNK = Drop("junk")

@@ -44,7 +44,7 @@ _FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
 #: seconds. Somebody who can send in an address's name would otherwise end every
 #: handshake there; with it, a client whose round trip is shorter than this comes in
 #: if its hello was first. No client that was restarted is back sooner.
-_UNDISTURBED = 0.5
+_UNDISTURBED = 0.25
 
 
 class DtlsServer:
