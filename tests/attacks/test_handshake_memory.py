@@ -141,7 +141,7 @@ class HandshakeMemoryTests(SynchronousTestCase):
             peer.close()
         self.assertEqual(begun, MANY)
         self.assertGreater(self.server.resident - before, BAR)
-        # Ten seconds for a handshake, and two until memory is returned; the rest is
+        # Ten seconds for a handshake, and one until memory is returned; the rest is
         # for a machine that is busy.
         give_up = time.monotonic() + 30.0
         while self.server.resident - before > BAR // 2 and time.monotonic() < give_up:

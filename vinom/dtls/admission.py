@@ -106,6 +106,20 @@ FAILED = 10
 HANDSHAKES = Rate(10.0, 100.0)
 
 
+def handshakes_of(a_second: float) -> Rate:
+    """Add the burst to a rate of handshakes."""
+    return Rate(a_second, max(4.0, 10 * a_second))
+
+
+def unfinished_of(handshakes: Rate) -> int:
+    """
+    Return how many handshakes of one address may be in progress at once.
+
+    They have memory, so it is less than the burst; finishing one takes one round trip.
+    """
+    return int(handshakes.at_once) // 4
+
+
 CALM = StrangerLimits(hellos=Rate(500.0, 1000.0), nameless=Rate(0.5, 4.0))
 #: Used while many datagrams are useless. A player needs two hellos, and repeats them.
 TIGHT = StrangerLimits(hellos=Rate(20.0, 40.0), nameless=Rate(0.1, 1.0))
@@ -126,16 +140,6 @@ class StrangerPolicy:
     tight: StrangerLimits = TIGHT
     junk: float = 1000.0
     handshakes: Rate = HANDSHAKES
-
-    @property
-    def unfinished(self) -> int:
-        """
-        Most handshakes of one address that are in progress at once.
-
-        They have memory, so it is less than the burst; finishing one takes one round
-        trip.
-        """
-        return max(1, int(self.handshakes.at_once) // 4)
 
 
 @attrs.define
@@ -262,7 +266,7 @@ class Admission:
     @property
     def unfinished(self) -> int:
         """Most handshakes of one address that are in progress at once."""
-        return self._policy.unfinished
+        return unfinished_of(self._policy.handshakes)
 
     @property
     def tickets(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import lru_cache
+from math import inf
 
 import attrs
 
@@ -34,24 +35,25 @@ def return_freed_memory() -> None:
 @attrs.define
 class FreedMemory:
     """
-    Decide when to return freed memory: soon after some handshakes were given up.
+    Decide when to return freed memory: as soon as some handshakes were given up.
 
     Times are seconds on the caller's clock.
 
     :ivar least: handshakes.
-    :ivar delay: how long to wait for more of them, seconds.
+    :ivar pause: least time between two returns, seconds.
     """
 
     least: int = 16
-    delay: float = 2.0
+    pause: float = 1.0
     _count: int = attrs.field(default=0, init=False)
     _at: float | None = attrs.field(default=None, init=False)
+    _next: float = attrs.field(default=-inf, init=False)
 
     def add(self, now: float) -> None:
         """Count a handshake that led to nothing, and was freed."""
         self._count += 1
         if self._count >= self.least and self._at is None:
-            self._at = now + self.delay
+            self._at = max(now, self._next)
 
     def deadline(self) -> float | None:
         """When to call `is_due`."""
@@ -61,5 +63,5 @@ class FreedMemory:
         """Is it time to return memory? If so, begin to count again."""
         if self._at is None or now < self._at:
             return False
-        self._count, self._at = 0, None
+        self._count, self._at, self._next = 0, None, now + self.pause
         return True

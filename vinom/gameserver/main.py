@@ -33,6 +33,7 @@ from vinom.dtls.admission import (
     TIGHT,
     StrangerLimits,
     StrangerPolicy,
+    handshakes_of,
 )
 from vinom.dtls.context import prepare_server_context
 from vinom.errors import Misconfigured
@@ -112,7 +113,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             _stranger_limits(self.hello_rate, self.nameless_rate),
             _stranger_limits(self.hello_rate_attacked, self.nameless_rate_attacked),
             self.attack_rate,
-            Rate(self.handshake_rate, max(4.0, 10 * self.handshake_rate)),
+            handshakes_of(self.handshake_rate),
         )
 
     def make_recordings(self, clock: IReactorTime) -> Recordings:
