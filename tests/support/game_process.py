@@ -40,17 +40,18 @@ Kind = TypeVar("Kind")
 
 class GameProcess:
     """
-    A game server with rooms of maze, of two seats each.
+    A game server with rooms of two seats each.
 
     :ivar port: its UDP port on 127.0.0.1.
     :ivar pid: its process.
     """
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, game: str = "maze:Maze", **settings: Any) -> None:
         """
         Start it, and wait until its rooms are open.
 
         :param folder: an empty directory with a short path.
+        :param game: its module in `vinom.games`, and its class.
         :param settings: more of its settings.
         """
         self._listener = socket.socket(socket.AF_UNIX)
@@ -61,7 +62,7 @@ class GameProcess:
         read = {
             "control": f"unix:{path}",
             "installed": [],
-            "games": ["vinom.games.maze:Maze"],
+            "games": [f"vinom.games.{game}"],
             "rooms_per_process": ROOMS,
             "join_seconds": 300.0,
             **settings,
@@ -94,7 +95,8 @@ class GameProcess:
         self._await(Bound)
         seats = tuple(SeatPlan(f"p{seat}", f"name {seat}") for seat in range(2))
         for room in range(ROOMS):
-            self._send(OpenRoom(MatchPlan(f"m{room}", "maze", seats, seed=7), ()))
+            plan = MatchPlan(f"m{room}", game.partition(":")[0], seats, seed=7)
+            self._send(OpenRoom(plan, ()))
             self._await(RoomOpened)
 
     def add_ticket(self, number: int, seat: int) -> str:

@@ -136,7 +136,10 @@ class DtlsServer:
             return False
         if association.is_contested:
             if not self._open_contested(association, datagram, now):
-                return False
+                if self._handshaking.get(address) is not None:
+                    # Perhaps that one can open it, once its last flight is read.
+                    return False
+                self.figures["dropped_unreadable"] += 1
             self.datagrams_in += 1
             return True
         self.datagrams_in += 1
