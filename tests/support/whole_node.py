@@ -33,7 +33,8 @@ class WholeNode:
     :ivar port: the lobby's, for TCP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        """:param arguments: more of the node's settings."""
         self.http, self.port = free_port(), free_port()
         first, last = free_port_range(8)
         self._state = tempfile.mkdtemp(prefix="vinom-")
@@ -49,6 +50,7 @@ class WholeNode:
                 "--warm=0",
                 "--drain-seconds=0",
                 *(f"--game=vinom.games.{game}" for game in GAMES),
+                *arguments,
             ],
             stdout=self._log,
             stderr=subprocess.STDOUT,

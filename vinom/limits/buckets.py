@@ -95,6 +95,8 @@ def is_loopback(host: str) -> bool:
     One that a proxy stands in front of is not (see `vinom.lines.forwarded`): it has a
     mark behind a ``%``, as a zone of IPv6 has.
     """
+    if "%" in host:
+        return False
     try:
         address = ip_address(host)
     except ValueError:

@@ -179,7 +179,7 @@ def _reason(error: Exception) -> str:
 
 
 #: Of TLS 1.2, which Mono and Godot 3 need: a new secret for each connection, and none
-#: of CBC, whose padding has been an oracle more than once. Those of TLS 1.3 are all good.
+#: of CBC, whose padding has been an oracle more than once. All of TLS 1.3 are good.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
     "ECDHE+AESGCM:ECDHE+CHACHA20:"
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
