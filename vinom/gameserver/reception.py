@@ -17,10 +17,13 @@ from vinom.dtls.port import DatagramPort
 from vinom.errors import Code, Refused
 from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.limits.load import Overload, busy
+from vinom.limits.logged import BoundedLog
 from vinom.packets.seat import JoinAsked, SeatEvent
 from vinom.reactor.alarm import Alarm
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import Claims, TokenVerifier
+
+_log = Logger()
 
 
 class Workload:
@@ -84,9 +87,8 @@ class Reception:
     Give players their seats.
 
     :ivar port: sends to them.
+    :ivar log: logs refusals.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -112,6 +114,7 @@ class Reception:
         :param workload: refuses newcomers during an overload.
         """
         self.port = port
+        self.log = BoundedLog(_log, clock)
         self._rooms, self._verifier = rooms, verifier
         self._clock, self._seconds, self._entropy = clock, seconds, entropy
         self._figures = figures
@@ -164,7 +167,7 @@ class Reception:
             hosted.welcome(connection, seat, asked, now, self._entropy)
         except Refused as no:
             ticket = connection.association.ticket
-            self._log.info(
+            self.log.info(
                 "a join is refused: {why}",
                 why=no.message,
                 match_id=None if ticket is None else ticket.match_id,

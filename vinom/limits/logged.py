@@ -57,6 +57,11 @@ class BoundedLog:
         if self._may(format):
             self._log.info(format, **values)
 
+    def warn(self, format: str, **values: Any) -> None:
+        """Log one line of level warn, or count it."""
+        if self._may(format):
+            self._log.warn(format, **values)
+
     def error(self, format: str, **values: Any) -> None:
         """Log one line of level error, or count it."""
         if self._may(format):

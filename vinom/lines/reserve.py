@@ -3,7 +3,7 @@ Descriptors that strangers cannot take.
 
 A node that has no descriptor left is deaf: to players who come back, to game servers,
 and to its operator. So newcomers may not have the last ones. The kernel gives each new
-descriptor the lowest free number, so one number says how many are left at least.
+descriptor the lowest free number: one number says that all below it are taken.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Closable(Shape):
 
 
 def descriptors_left() -> int:
-    """Count the descriptors that this process may open still, at least."""
+    """Find how far the next descriptor's number is from the limit of open files."""
     try:
         lowest = os.open(os.devnull, os.O_RDONLY)
     except OSError:

@@ -135,6 +135,7 @@ class TimedChannel(HTTPChannel):
     def timeoutConnection(self) -> None:
         # As in `HTTPChannel`, but without a log line, which strangers could cause.
         self._disarm()
+        self.setTimeout(None)
         self._is_over = True
         self.loseConnection()
         self._deadline = self.callLater(_CLOSE, self._give_up)
