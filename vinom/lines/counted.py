@@ -25,7 +25,7 @@ class _Counted(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         cast(CountedFactory, self.factory).counts.leave(self.host)
-        super().connectionLost(reason)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
 class CountedFactory(WrappingFactory):
@@ -43,7 +43,7 @@ class CountedFactory(WrappingFactory):
     def __init__(
         self, factory: IProtocolFactory, counts: NetworkCounts, log: BoundedLog
     ) -> None:
-        super().__init__(factory)
+        super().__init__(factory)  # type: ignore[no-untyped-call]
         self.counts, self._log = counts, log
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -124,5 +124,5 @@ class TlsHelloFactory(ServerFactory):
     def doStop(self) -> None:
         self._factory.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: Any) -> Any:
         return _FirstFlight(self._factory.buildProtocol(addr), self._hellos, self._log)

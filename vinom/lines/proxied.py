@@ -92,14 +92,17 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
 
     def getPeer(self) -> IAddress:
         """Give whom the proxy speaks for; the proxy, if it names no IP address."""
-        named = super().getPeer()
+        named: Any = super().getPeer()
         try:
             ip_address(getattr(named, "host", ""))
         except ValueError:
             assert self.transport is not None
             named = self.transport.getPeer()
+        found: IAddress = named
         host = behind_proxy(named.host)
-        return named if host == named.host else type(named)("TCP", host, named.port)
+        if host != named.host:
+            found = type(named)("TCP", host, named.port)
+        return found
 
 
 def _header_in(data: bytes) -> bool | None:

@@ -81,6 +81,8 @@ class WebSockets:
     :ivar direct: those that are read without the reactor.
     :ivar connections: how many each network has.
     :ivar rounds: sends pings.
+    :ivar forwarding: how many connections had a proxy's header that is not believed,
+        and how many of a proxy named nobody.
     """
 
     open: Callable[[WebSocketLine], Listener]
@@ -94,6 +96,7 @@ class WebSockets:
     direct: DirectReads = attrs.field(factory=DirectReads, init=False)
     connections: NetworkCounts = attrs.field(init=False)
     rounds: Rounds = attrs.field(init=False)
+    forwarding: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def new_stream(self, extensions: Sequence[Any] = ()) -> WebSocketStream:
         """Make what reads a connection's bytes, once *extensions* are agreed on."""

@@ -109,7 +109,14 @@ def public_site(
         log_bounds=logged,
     )
     pages.putChild(b"ws", page)
-    named = under_own_hosts(pages, settings, reactor, (b"health", b"ready"))
+    named = NamedHosts(
+        pages,
+        own_hosts(settings),
+        reactor,
+        logged,
+        (b"health", b"ready"),
+        websockets.errors,
+    )
     http = make_site(named, reactor, request_deadlines(settings))
     site: IProtocolFactory = FrontDoor(http, page, reactor, log_bounds=logged)
     if settings.http_tls:
@@ -134,19 +141,13 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
     :param reactor: runs it.
     """
     most = settings.admin_connections
-    named = under_own_hosts(api, settings, reactor, (b"metrics",))
+    logged = log_bounds(settings)
+    named = NamedHosts(api, own_hosts(settings), reactor, logged, (b"metrics",))
     return CountedFactory(
         make_site(named, reactor, request_deadlines(settings)),
         NetworkCounts(most // 4, most // 2, most),
-        BoundedLog(_log, reactor, log_bounds(settings)),
+        BoundedLog(_log, reactor, logged),
     )
-
-
-def under_own_hosts(
-    pages: Resource, settings: Settings, reactor: Any, exempt: Sequence[bytes]
-) -> Resource:
-    """Serve pages under the names of this node only; those of *exempt* under any."""
-    return NamedHosts(pages, own_hosts(settings), reactor, log_bounds(settings), exempt)
 
 
 def own_hosts(settings: Settings) -> Hosts:

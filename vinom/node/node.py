@@ -285,6 +285,11 @@ class Node(MultiService):
             "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
+            "forwarding": dict(parts.websockets.forwarding),
+            "descriptors": {
+                "closed_for_newcomers": parts.websockets.reserve.closed,
+                "newcomers_refused": parts.websockets.reserve.refused,
+            },
             "fleet": attrs.asdict(parts.fleet.status()),
         }
 

@@ -107,6 +107,8 @@ class TimedChannel(HTTPChannel):
     connection for ever. It remains for connections between requests.
     """
 
+    site: QuietSite
+    transport: Any
     _deadline: IDelayedCall | None = None
     _is_reading = True
     _is_over = False
@@ -146,8 +148,7 @@ class TimedChannel(HTTPChannel):
 
     @property
     def _deadlines(self) -> RequestDeadlines:
-        deadlines: RequestDeadlines = self.site.deadlines
-        return deadlines
+        return self.site.deadlines
 
     def _arm(self, delay: float) -> None:
         self._disarm()
@@ -181,7 +182,7 @@ class QuietSite(Site):
     """
 
     noisy = False
-    protocol = TimedChannel
+    protocol: Any = TimedChannel
     deadlines = RequestDeadlines()
 
     def log(self, request: HTTPRequest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -33,6 +34,7 @@ class NamedHosts(Resource):
         clock: IReactorTime,
         log_bounds: LogBounds,
         exempt: Collection[bytes] = (),
+        errors: Counter[str] | None = None,
     ) -> None:
         """
         :param inner: what to serve.
@@ -41,17 +43,20 @@ class NamedHosts(Resource):
         :param log_bounds: how many refusals are logged.
         :param exempt: first parts of paths that are served under any name: those that
             load balancers and Prometheus ask for.
+        :param errors: counts refusals by code.
         """
         super().__init__()
         self._inner, self._hosts = inner, hosts
         self._log = BoundedLog(_log, clock, log_bounds)
         self._exempt = frozenset(exempt)
+        self._errors: Counter[str] = Counter() if errors is None else errors
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         if path not in self._exempt:
             hosts = request.requestHeaders.getRawHeaders(b"host", [])
             host = hosts[0].decode("latin-1") if len(hosts) == 1 else None
             if not self._hosts.allows(host):
+                self._errors[Code.HOST_REFUSED] += 1
                 peer = getattr(request.getClientAddress(), "host", "")
                 self._log.info(
                     "refused a request from {peer}: no name of this server is {host!r}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from twisted.logger import Logger
@@ -59,9 +58,6 @@ class WebSocketPage(Resource):
         self.direct, self.reserve = websockets.direct, websockets.reserve
         self._deflates = deflates
         self._log = BoundedLog(_log, websockets.clock, log_bounds or LogBounds())
-        #: How many connections named somebody whom they came from, unbelieved; and how
-        #: many of a trusted proxy's named nobody. For `vinom doctor`.
-        self.forwarding: Counter[str] = Counter()
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         return Missing()
@@ -131,9 +127,9 @@ class WebSocketPage(Resource):
         """Find the address that counts."""
         if said:
             if not self._proxies.trusts(peer):
-                self.forwarding["not_believed"] += 1
+                self._websockets.forwarding["not_believed"] += 1
         elif self._proxies.trusts(peer):
-            self.forwarding["unnamed"] += 1
+            self._websockets.forwarding["unnamed"] += 1
         return self._proxies.client(peer, said)
 
     def _enter_late(self, peer: str, host: str) -> Refused | None:
