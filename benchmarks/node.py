@@ -73,6 +73,7 @@ class Node:
             "--packet-rate=100000",
             "--input-rate=100000",
             "--hello-rate=100000",
+            "--tls-hello-rate=100000",
             *arguments,
         )
 
