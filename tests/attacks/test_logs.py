@@ -60,6 +60,7 @@ UNBOUNDED = {
     "no longer overloaded": "as often as it began",
     "match {match_id}": "once for each event of a match, which limits bound",
     "a match that was withdrawn": "our mistake",
+    "the identity provider": "its keys are fetched at most once per minute",
     "the end of match": "our mistake",
     "seat not released": "our mistake",
     "end of match not recorded": "our mistake",
