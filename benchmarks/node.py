@@ -74,6 +74,7 @@ class Node:
             "--input-rate=100000",
             "--hello-rate=100000",
             "--handshake-rate=100000",
+            "--tls-hello-rate=100000",
             *arguments,
         )
 

@@ -188,8 +188,8 @@ class TlsClientTests(TestCase):
         """
         await self.start_https()
         for port, source in (
-            (self.http, "vinom.web.front_door.FrontDoor"),
-            (self.node.port, "vinom.lines.tcp.LineProtocol"),
+            (self.http, "vinom.web.front_door"),
+            (self.node.port, "vinom.lines.tcp"),
         ):
             program = self.openssl(port, anchor=self.stranger)
             self.assertNotEqual(await program.ended, 0)

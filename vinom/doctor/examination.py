@@ -14,6 +14,7 @@ from vinom.doctor.machine import examine_limits, examine_store, watch_clock
 from vinom.doctor.network import examine_udp
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
 from vinom.doctor.provider import examine_provider
+from vinom.doctor.strangers import examine_strangers
 from vinom.doctor.trust import examine_tls, look_at
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_games
@@ -62,6 +63,7 @@ class Examination:
             *examine_tls(settings, node),
             *examine_udp(settings, addresses, self.source, entropy),
             *examine_limits(settings, node, most_seats),
+            *examine_strangers(settings, node),
             games,
             *_certificates(settings),
             *_identity(settings),

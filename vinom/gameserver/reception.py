@@ -17,10 +17,13 @@ from vinom.dtls.port import DatagramPort
 from vinom.errors import Code, Refused
 from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.limits.load import Overload, busy
+from vinom.limits.logged import BoundedLog
 from vinom.packets.seat import JoinAsked, SeatEvent
 from vinom.reactor.alarm import Alarm
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import Claims, TokenVerifier
+
+_log = Logger()
 
 
 class Workload:
@@ -88,9 +91,8 @@ class Reception:
     Give players their seats.
 
     :ivar port: sends to them.
+    :ivar log: logs refusals.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class Reception:
         :param workload: refuses newcomers during an overload.
         """
         self.port = port
+        self.log = BoundedLog(_log, clock)
         self._rooms, self._verifier = rooms, verifier
         self._clock, self._seconds, self._entropy = clock, seconds, entropy
         self._figures = figures
@@ -169,7 +172,7 @@ class Reception:
             self.port.prove(connection.association)
         except Refused as no:
             ticket = connection.association.ticket
-            self._log.info(
+            self.log.info(
                 "a join is refused: {why}",
                 why=no.message,
                 match_id=None if ticket is None else ticket.match_id,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import attrs
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts
+from vinom.lines.reserve import Reserve
 from vinom.lines.tcp import Listener, close_gently
 from vinom.lines.text import HELLO_LIMIT, LINE_LIMIT
 from vinom.lines.ws.frames import PING, TOO_LONG, Framer, farewell
@@ -45,6 +47,8 @@ class WebSocketBounds:
 
     :ivar limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
     :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar per_wide_network: connections of one /24, or of one IPv6 /48.
+    :ivar most_connections: of all networks.
     :ivar ping_seconds: between pings; a peer that has sent nothing by the next is lost.
     :ivar most_unsent: messages that may wait for a peer who does not read.
     :ivar most_unsent_bytes: the same in bytes.
@@ -53,6 +57,8 @@ class WebSocketBounds:
 
     limit: int = LINE_LIMIT
     per_network: int = 256
+    per_wide_network: float = inf
+    most_connections: float = inf
     ping_seconds: float = 20.0
     most_unsent: int = 256
     most_unsent_bytes: int = 256 * 1024
@@ -70,10 +76,13 @@ class WebSockets:
     :ivar bounds: what each may cost.
     :ivar errors: counts refusals by code.
     :ivar is_short_cut: read small frames ourselves; only tests have ``False``.
+    :ivar reserve: knows which connections are open.
     :ivar framer: frames what they send.
     :ivar direct: those that are read without the reactor.
     :ivar connections: how many each network has.
     :ivar rounds: sends pings.
+    :ivar forwarding: how many connections had a proxy's header that is not believed,
+        and how many of a proxy named nobody.
     """
 
     open: Callable[[WebSocketLine], Listener]
@@ -82,10 +91,12 @@ class WebSockets:
     bounds: WebSocketBounds = attrs.field(factory=WebSocketBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
     is_short_cut: bool = True
+    reserve: Reserve = attrs.field(factory=Reserve)
     framer: Framer = attrs.field(factory=Framer, init=False)
     direct: DirectReads = attrs.field(factory=DirectReads, init=False)
     connections: NetworkCounts = attrs.field(init=False)
     rounds: Rounds = attrs.field(init=False)
+    forwarding: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def new_stream(self, extensions: Sequence[Any] = ()) -> WebSocketStream:
         """Make what reads a connection's bytes, once *extensions* are agreed on."""
@@ -94,7 +105,10 @@ class WebSockets:
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
-        return NetworkCounts(self.bounds.per_network)
+        bounds = self.bounds
+        return NetworkCounts(
+            bounds.per_network, bounds.per_wide_network, bounds.most_connections
+        )
 
     @rounds.default
     def _no_visits_yet(self) -> Rounds:
@@ -170,6 +184,7 @@ class WebSocketLine:
             # A state that waits until the peer confirms the one before comes late.
             transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
+        self._shared.reserve.join(self)
         direct = socket_under(transport)
         if direct is None:
             transport.write(greeting)
@@ -228,10 +243,16 @@ class WebSocketLine:
         self._queue.clear()
         self._shared.direct.remove(self._descriptor)
         self._shared.rounds.leave(self)
+        self._shared.reserve.leave(self)
         if self._is_counted:
             self._is_counted = False
             self._shared.connections.leave(self.host)
         self._report_lost()
+
+    @property
+    def is_in_play(self) -> bool:
+        """Does its player wait for a match, or is it in a room?"""
+        return self._listener is not None and self._listener.is_in_play
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -22,6 +22,7 @@ from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable, VinomError
 from vinom.fleet.fleet import Fleet
 from vinom.game import Game
+from vinom.limits.logged import BoundedLog
 from vinom.matches.match import Match
 from vinom.matches.ways_in import WaysIn
 from vinom.messages.envelope import Push
@@ -102,6 +103,8 @@ class Matches(Service):
         """
         self._fleet, self._store, self._online = fleet, store, online
         self._games, self._ways_in, self._clock = games, ways_in, clock
+        #: For what players can have logged as often as they ask.
+        self._bounded = BoundedLog(self._log, clock)
         self._memory_seconds = memory_seconds
         self._live: dict[str, _Live] = {}
         self._followers: list[Follower] = []
@@ -279,7 +282,7 @@ class Matches(Service):
 
     def _log_unplaced(self, match_id: str, error: Exception) -> None:
         if isinstance(error, VinomError):
-            self._log.warn(
+            self._bounded.warn(
                 "no game server for match {match_id}: {why}",
                 match_id=match_id,
                 why=str(error),
@@ -309,7 +312,7 @@ class Matches(Service):
             raise
         except VinomError as error:
             # Its end is being recorded, and will be sent on this line.
-            self._log.info(
+            self._bounded.info(
                 "no way back into match {match_id}: {error}",
                 match_id=plan.match_id,
                 error=error,

@@ -17,7 +17,9 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.web.resource import Resource
 
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
@@ -37,9 +39,13 @@ from vinom.hosting.recordings import Recordings
 from vinom.keys.authority import Authority
 from vinom.keys.files import read_file
 from vinom.keys.service import Keys, LobbyCertificate
-from vinom.limits.buckets import is_loopback
-from vinom.limits.origins import Origins
+from vinom.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
+from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.limits.origins import Hosts, Origins
+from vinom.lines.counted import CountedFactory, TlsHelloFactory, TlsHellos
+from vinom.lines.forwarded import Proxies
 from vinom.lines.proxied import ProxiedFactory
+from vinom.lines.reserve import Reserve, ReservingFactory
 from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
@@ -55,12 +61,15 @@ from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
-from vinom.web.answers import make_site
+from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
 from vinom.web.health import health_pages
+from vinom.web.named_hosts import NamedHosts
 from vinom.web.static_pages import StaticPages
 from vinom.web.websocket import WebSocketPage
+
+_log = Logger()
 
 
 def public_site(
@@ -90,15 +99,78 @@ def public_site(
         settings.any_origin,
         has_tls(settings),
     )
-    page = WebSocketPage(websockets, origins, settings.deflate)
+    logged = log_bounds(settings)
+    page = WebSocketPage(
+        websockets,
+        origins,
+        settings.deflate,
+        hosts=own_hosts(settings),
+        proxies=Proxies(settings.proxy),
+        log_bounds=logged,
+    )
     pages.putChild(b"ws", page)
-    site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
+    named = NamedHosts(
+        pages,
+        own_hosts(settings),
+        reactor,
+        logged,
+        (b"health", b"ready"),
+        websockets.errors,
+    )
+    http = make_site(named, reactor, request_deadlines(settings))
+    site: IProtocolFactory = FrontDoor(http, page, reactor, log_bounds=logged)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
+        site = TlsHelloFactory(
+            TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor),
+            tls_hellos(settings, reactor),
+            BoundedLog(_log, reactor, logged),
+        )
     if settings.proxy:
         # Outermost: a proxy's header precedes everything that the player sends.
         site = ProxiedFactory(site, settings.proxy)
+    site = ReservingFactory(site, websockets.reserve)
     return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
+
+
+def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFactory:
+    """
+    Make the site of the ``admin`` endpoint.
+
+    :param api: guarded by the operator's token.
+    :param settings: the node's.
+    :param reactor: runs it.
+    """
+    most = settings.admin_connections
+    logged = log_bounds(settings)
+    named = NamedHosts(api, own_hosts(settings), reactor, logged, (b"metrics",))
+    return CountedFactory(
+        make_site(named, reactor, request_deadlines(settings)),
+        NetworkCounts(most // 4, most // 2, most),
+        BoundedLog(_log, reactor, logged),
+    )
+
+
+def own_hosts(settings: Settings) -> Hosts:
+    """Find the names that browsers may call this node by."""
+    return Hosts(settings.public_host, settings.origin, settings.any_origin)
+
+
+def request_deadlines(settings: Settings) -> RequestDeadlines:
+    """Read how long a request may take to arrive from the settings."""
+    return RequestDeadlines(
+        settings.request_head_seconds, settings.request_body_seconds
+    )
+
+
+def log_bounds(settings: Settings) -> LogBounds:
+    """Read how much strangers can have logged from the settings."""
+    return LogBounds(settings.stranger_log_rate, 20 * settings.stranger_log_rate)
+
+
+def tls_hellos(settings: Settings, clock: IReactorTime) -> TlsHellos:
+    """Make the limit of TLS handshakes of one port."""
+    rate = settings.tls_hello_rate
+    return TlsHellos(NetworkBuckets(rate, 5 * rate), clock)
 
 
 def is_plaintext(settings: Settings, port: IListeningPort) -> bool:
@@ -128,6 +200,8 @@ def websocket_bounds(settings: Settings) -> WebSocketBounds:
     return WebSocketBounds(
         settings.line_limit,
         settings.connections_per_address,
+        settings.connections_per_network,
+        settings.max_connections,
         ping_seconds=settings.ping_seconds,
     )
 
@@ -175,7 +249,7 @@ class Parts:
     matchmaker: Matchmaker
     desk: Desk
     outside: OutsideMatches
-    lines: LineFactory
+    lines: ReservingFactory
     websockets: WebSockets
     tls: ReloadableTls
     keys: Keys
@@ -285,9 +359,11 @@ def build_parts(
             rate=settings.message_rate,
             burst=settings.message_burst,
             actions=settings.input_rate,
+            log=log_bounds(settings),
         ),
         is_debugging=settings.log_level == "debug",
     )
+    reserve = Reserve(settings.descriptor_reserve)
     lines = Lines(
         desk.open,
         reactor,
@@ -296,9 +372,14 @@ def build_parts(
         LineBounds(
             settings.line_limit,
             settings.connections_per_address,
+            settings.connections_per_network,
+            settings.max_connections,
             first_byte_seconds=settings.hello_seconds,
+            log=log_bounds(settings),
         ),
         desk.errors,
+        reserve,
+        tls_hellos(settings, reactor),
     )
     return Parts(
         authority=authority,
@@ -308,13 +389,14 @@ def build_parts(
         matchmaker=matchmaker,
         desk=desk,
         outside=OutsideMatches(matches, identity, games, entropy),
-        lines=LineFactory(lines),
+        lines=ReservingFactory(LineFactory(lines), reserve),
         websockets=WebSockets(
             desk.open,
             reactor,
             turns,
             websocket_bounds(settings),
             desk.errors,
+            reserve=reserve,
         ),
         tls=tls,
         keys=Keys(

@@ -26,6 +26,7 @@ from vinom.keys.authority import private_folder
 from vinom.keys.files import read_file
 from vinom.node.build import (
     Parts,
+    admin_site,
     build_parts,
     find_checkers,
     find_provider,
@@ -197,7 +198,7 @@ class Node(MultiService):
             )
             self._listen("http", settings.http, public)
         if settings.admin is not None and self._token is not None:
-            site = make_site(Guarded(api, self._token), reactor)
+            site = admin_site(Guarded(api, self._token), settings, reactor)
             self._listen("admin", settings.admin, site)
 
     def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
@@ -284,6 +285,11 @@ class Node(MultiService):
             "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
+            "forwarding": dict(parts.websockets.forwarding),
+            "descriptors": {
+                "closed_for_newcomers": parts.websockets.reserve.closed,
+                "newcomers_refused": parts.websockets.reserve.refused,
+            },
             "fleet": attrs.asdict(parts.fleet.status()),
         }
 

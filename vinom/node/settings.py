@@ -231,6 +231,33 @@ class Settings:
         "most connections of one address to a port at once; an IPv6 /64 counts as one",
         256,
     )
+    connections_per_network: int = option(
+        "lobby",
+        Bounded(int, 1, 1 << 20),
+        "most connections of one network (an IPv4 /24, an IPv6 /48) to a port at once; "
+        "at least connections_per_address",
+        1024,
+    )
+    max_connections: int = option(
+        "lobby",
+        Bounded(int, 1, 1 << 20),
+        "most connections to a port at once; descriptor_reserve is a limit too",
+        60_000,
+    )
+    descriptor_reserve: int = option(
+        "lobby",
+        Bounded(int, 0, 1 << 20),
+        "file descriptors that newcomers cannot take; when only these are left, each "
+        "newcomer replaces the oldest connection that is not in play; 0 reserves none",
+        128,
+    )
+    tls_hello_rate: float = option(
+        "lobby",
+        _RATE,
+        "TLS handshakes per second of one address to a port, five times that at once; "
+        "an IPv6 /64 counts as one",
+        50.0,
+    )
     message_rate: float = option(
         "lobby", Bounded(float, 0.1, 10**6), "messages per second of one line", 10.0
     )
@@ -285,8 +312,9 @@ class Settings:
     proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "websocket",
         Network(),
-        "address, or network such as 10.0.0.0/8, of proxies in front of http: each of "
-        "their connections must begin with a PROXY protocol header; may be repeated",
+        "address, or network such as 10.0.0.0/8, of proxies in front of http: the "
+        "PROXY protocol, Forwarded and X-Forwarded-For are believed from these; may be "
+        "repeated",
         many=True,
     )
     ping_seconds: float = option(
@@ -294,6 +322,18 @@ class Settings:
         Bounded(float, 1, 3600),
         "seconds between WebSocket pings; a client that misses one is disconnected",
         20.0,
+    )
+    request_head_seconds: float = option(
+        "websocket",
+        Bounded(float, 0.1, 3600),
+        "how long the headers of an HTTP request may take to arrive",
+        10.0,
+    )
+    request_body_seconds: float = option(
+        "websocket",
+        Bounded(float, 0.1, 3600),
+        "how long the body of an HTTP request may take to arrive",
+        30.0,
     )
     deflate: bool = option(
         "websocket",
@@ -425,6 +465,13 @@ class Settings:
         "useless datagrams per second above which a game server assumes an attack",
         1000.0,
     )
+    stranger_log_rate: float = option(
+        "strangers",
+        _RATE,
+        "log lines per second of each kind that refused connections and messages can "
+        "cause, twenty times that at once; more are only counted",
+        1.0,
+    )
     drain_seconds: float = option(
         "operation",
         Bounded(float, 0, 10**6),
@@ -440,6 +487,13 @@ class Settings:
     )
     admin_token_file: Path | None = option(
         "operation", PathName(), "file with the bearer token of the admin API over TCP"
+    )
+    admin_connections: int = option(
+        "operation",
+        Bounded(int, 4, 1 << 16),
+        "most connections to the admin port at once; a quarter of them from one "
+        "address, half from one network (an IPv4 /24, an IPv6 /48)",
+        64,
     )
     log_format: str = option(
         "operation", Choice(("text", "json")), "write the log as text or json", "text"
