@@ -22,6 +22,7 @@ from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.envelope import Push, Request
 from vinom.messages.lobby import Cancel, Hello, Ping, Pong, Queue, Welcome
+from vinom.messages.rooms import JoinRoom
 from vinom.model import Player
 from vinom.reactor.waits import Waits
 from vinom.rooms.rooms import Rooms
@@ -135,9 +136,11 @@ class Desk(Service):
         """Answer a request of a player who said hello."""
         match request:
             case Queue(game, options, loadout):
-                return await self._matchmaker.join(
+                status = await self._matchmaker.join(
                     player, game, bytes(options), bytes(loadout)
                 )
+                self._identity.settle(player.player_id)
+                return status
             case Cancel():
                 return await self._matchmaker.cancel(player.player_id)
             case Ping():
@@ -148,7 +151,10 @@ class Desk(Service):
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push | Followed | None:
         """Answer a request about rooms, which never waits."""
-        return self._rooms.serve(conversation, player, request)
+        answer = self._rooms.serve(conversation, player, request)
+        if isinstance(request, JoinRoom):
+            self._identity.settle(player.player_id)
+        return answer
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its player may have a newer one."""

@@ -130,7 +130,9 @@ class LobbyWorld:
         self.fleet = parts.get("fleet") or MemoryFleet()
         self.entries = parts.get("entries") or MemoryEntryStore()
         self.match_store = parts.get("matches") or MemoryMatchStore(now)
-        self.players = MemoryPlayerStore(now)
+        self.players = MemoryPlayerStore(
+            now, parts.get("most_players", 200_000), self._is_needed
+        )
         self.online = Online()
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
@@ -141,6 +143,7 @@ class LobbyWorld:
             now,
             guests=parts.get("guests", "loopback"),
             checkers=parts.get("checkers", ()),
+            new_guests=parts.get("new_guests"),
         )
         self.matches = Matches(
             self.fleet, self.match_store, self.online, self.games, ways_in, self.clock
@@ -178,6 +181,14 @@ class LobbyWorld:
             self.games,
             self.clock,
             parts.get("bounds", Bounds()),
+        )
+
+    def _is_needed(self, player_id: str) -> bool:
+        return (
+            self.online.is_here(player_id)
+            or self.entries.has(player_id)
+            or self.match_store.has(player_id)
+            or self.rooms.has(player_id)
         )
 
     def _match_rooms(self, watching: Watching | None) -> MatchRooms | None:

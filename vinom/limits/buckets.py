@@ -127,6 +127,10 @@ class NetworkCounts:
         else:
             self._counts.pop(network, None)
 
+    def count(self, host: str) -> int:
+        """Return the count of this network."""
+        return self._counts.get(network_of(host), 0)
+
     def __len__(self) -> int:
         return len(self._counts)
 

@@ -213,6 +213,19 @@ class Settings:
         "how long a player key stays valid after its last use",
         21600.0,
     )
+    guest_rate: float = option(
+        "identity",
+        _RATE,
+        "new guests per second of one address; four times that of its network (an "
+        "IPv4 /24, an IPv6 /48), for an IPv6 /64 counts as one address",
+        10.0,
+    )
+    guest_burst: int = option(
+        "identity",
+        Bounded(int, 1, 10**6),
+        "most new guests at once of one address; four times that of its network",
+        500,
+    )
     allow_plaintext: bool = option(
         "lobby",
         Switch(),

@@ -382,6 +382,10 @@ class Rooms(Service):
         self._index.forget(conversation)
         self._match_list.forget(conversation)
 
+    def has(self, player_id: str) -> bool:
+        """Is this player in a room, connected or not?"""
+        return bool(self._secrets.of(player_id))
+
     # Lists.
 
     def _listed_matches(self, asked: ListRooms) -> RoomList:
