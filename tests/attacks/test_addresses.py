@@ -11,6 +11,7 @@ from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.errors import Code, Refused
 from vinom.limits.addresses import AddressBuckets
 from vinom.messages.lobby import Hello
+from vinom.rooms.room import RoomBounds
 
 #: Guest hellos of a /24 and a /48 together; a fiftieth unless everything is tried.
 HELLOS = 1_000_000 if IS_FULL else 20_000
@@ -156,3 +157,138 @@ class PlayerMemoryTests(SynchronousTestCase):
         world.clock.advance(1.0)
         said = [self.say(world, "192.0.2.1") for _ in range(11)]
         self.assertEqual([one["type"] for one in said].count("welcome"), 10)
+
+
+class RoomTests(SynchronousTestCase):
+    """Rooms without end."""
+
+    def world(self, **bounds: Any) -> LobbyWorld:
+        return LobbyWorld(
+            guests="yes",
+            new_guests=AddressBuckets(1e6, 10**6),
+            room_bounds=RoomBounds(**bounds),
+        )
+
+    def open_rooms(self, world: LobbyWorld, host: str, rooms: int = 8) -> list[Any]:
+        """Say hello, open rooms and hang up; returns the answers."""
+        line, _ = world.hello("x", host=host)
+        said = [
+            line.ask("join_room", game="party", options={"size": size})[0]
+            for size in range(rooms)
+        ]
+        world.clock.advance(0)
+        line.hang_up()
+        return said
+
+    def codes(self, said: list[Any]) -> list[str | None]:
+        return [one.get("error", {}).get("code") for one in said]
+
+    def test_rooms_of_one_address(self) -> None:
+        """
+        An address opens 64 rooms, its network 256; others still open theirs.
+        """
+        world = self.world(close_seconds=1000.0)
+        # Each player joins rooms of its own: those of others have its address too.
+        line, _ = world.hello("other", host="198.51.100.1")
+        opened = 0
+        for number in range(40):
+            line, _ = world.hello("x", host=f"203.0.113.{number // 20}")
+            for room in range(8):
+                (said,) = line.ask(
+                    "join_room", game="party", room_id=f"r{number}-{room}"
+                )
+                opened += said["type"] == "join_room_result"
+            line.hang_up()
+        self.assertEqual(opened, 128)
+        self.assertEqual(said["error"]["code"], "too_many_rooms")
+        self.assertEqual(said["error"]["details"], {"limit": 64})
+        said = self.open_rooms(world, "192.0.2.1")
+        self.assertEqual(self.codes(said), [None] * 8)
+        # What closed is given back.
+        for room in world.rooms.listed():
+            world.rooms.close_room(room["room_id"])
+        said = self.open_rooms(world, "203.0.113.1")
+        self.assertEqual(self.codes(said), [None] * 8)
+
+    def test_places_of_one_address(self) -> None:
+        """
+        Players of one address have so many places in all rooms, and a place that was
+        given up is free again.
+        """
+        world = self.world(places=3)
+        lines = [world.hello("x", host="203.0.113.1")[0] for _ in range(4)]
+        said = [line.ask("join_room", game="party", room_id="r")[0] for line in lines]
+        self.assertEqual(self.codes(said), [None, None, None, "too_many_rooms"])
+        self.assertEqual(said[3]["error"]["details"], {"limit": 3})
+        lines[0].ask("leave_room")
+        (again, *_) = lines[3].ask("join_room", game="party", room_id="r")
+        self.assertEqual(again["type"], "join_room_result")
+        other, _ = world.hello("ann", host="192.0.2.1")
+        (said_other, *_) = other.ask("join_room", game="party", room_id="r")
+        self.assertEqual(said_other["type"], "join_room_result")
+
+    def test_nobody_connected(self) -> None:
+        """
+        A room that waits for players closes half a minute after the last one hung up;
+        who comes back in time, or has a friend there, keeps it.
+        """
+        world = self.world()
+        line, ann = world.hello("ann", host="192.0.2.1")
+        line.ask("join_room", game="party", room_id="r")
+        line.hang_up()
+        world.clock.advance(29)
+        line = world.line("192.0.2.1")
+        line.ask("hello", protocol=1, player_key=ann["player_key"])
+        (said, *_) = line.ask("join_room", game="party", room_id="r")
+        self.assertEqual(said["type"], "join_room_result")
+        world.clock.advance(100)
+        self.assertEqual(len(world.rooms.listed()), 1)
+        line.hang_up()
+        world.clock.advance(29)
+        self.assertEqual(len(world.rooms.listed()), 1)
+        world.clock.advance(2)
+        self.assertEqual(world.rooms.listed(), [])
+
+    def test_full_of_deserted_rooms(self) -> None:
+        """
+        On a full node the room that nobody was connected to for longest gives way,
+        and never one with a player in it.
+        """
+        world = self.world(most=3, close_seconds=1000.0)
+        line, _ = world.hello("ann", host="192.0.2.1")
+        line.ask("join_room", game="party", room_id="held")
+        for number in range(2):
+            gone, _ = world.hello("x", host="203.0.113.1")
+            gone.ask("join_room", game="party", room_id=f"left{number}")
+            gone.hang_up()
+        late = [world.hello("bob", host="198.51.100.1")[0] for _ in range(3)]
+        said = [
+            line.ask("join_room", game="party", room_id=f"new{number}")[0]
+            for number, line in enumerate(late)
+        ]
+        self.assertEqual(self.codes(said), [None, None, "too_many_rooms"])
+        left = {room["room_id"] for room in world.rooms.listed()}
+        self.assertEqual(left, {"held", "new0", "new1"})
+
+    def test_named_rooms_are_not_listed(self) -> None:
+        """
+        Who makes a room by name invites others itself: strangers see it in no list,
+        unless it was made public.
+        """
+        world = self.world()
+        watcher, _ = world.hello("eve", host="198.51.100.1")
+        watcher.ask("list_rooms", watch=True)
+        line, _ = world.hello("ann", host="192.0.2.1")
+        line.ask("join_room", game="party", room_id="our-secret-4711")
+        line.ask("join_room", game="party", room_id="come-all", public=True)
+        line.ask("join_room", game="party")
+        world.clock.advance(1.0)
+        news = str(watcher.heard())
+        self.assertNotIn("our-secret", news)
+        self.assertIn("come-all", news)
+        (said,) = watcher.ask("list_rooms")
+        self.assertNotIn("our-secret", str(said))
+        self.assertEqual(said["data"]["total"], 2)
+        self.assertEqual(sum(world.rooms.figures()["by_game"].values()), 3)
+        (said, *_) = watcher.ask("join_room", game="party", room_id="our-secret-4711")
+        self.assertEqual(said["type"], "join_room_result")

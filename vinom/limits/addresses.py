@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 
 import attrs
 
-from vinom.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback, network_of
+from vinom.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
 
 #: How many times the limit of one address its whole site has.
 SITE_SHARE = 4

@@ -278,6 +278,8 @@ def build_parts(
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,
+            per_address=settings.rooms_per_address,
+            places=settings.places_per_address,
             spectators=settings.spectators_per_room,
             close_seconds=settings.room_close_seconds,
             grace_seconds=settings.grace_seconds,

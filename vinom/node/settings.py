@@ -326,13 +326,28 @@ class Settings:
     rooms_per_client: int = option(
         "rooms", Bounded(int, 1, 1000), "most rooms that one player may be in", 8
     )
+    rooms_per_address: int = option(
+        "rooms",
+        Bounded(int, 1, 10**6),
+        "most rooms that players of one address opened and that are not closed; four "
+        "times that for its network (an IPv4 /24, an IPv6 /48)",
+        64,
+    )
+    places_per_address: int = option(
+        "rooms",
+        Bounded(int, 1, 10**6),
+        "most seats and spectators' places in rooms of players of one address; four "
+        "times that for its network",
+        1024,
+    )
     spectators_per_room: int = option(
         "rooms", Bounded(int, 0, 10**6), "most spectators of one room", 256
     )
     room_close_seconds: float = option(
         "rooms",
         Bounded(float, 0, 10**6),
-        "how long a room stays open after the last person left",
+        "how long a room stays open after the last person left; before play also "
+        "after the last one was disconnected",
         30.0,
     )
     grace_seconds: float = option(
