@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from base64 import b32encode, urlsafe_b64encode
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal, TypeGuard
@@ -40,11 +41,14 @@ from zope.interface import Interface, implementer
 
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkBuckets, is_loopback
+from vinom.limits.buckets import NetworkBuckets, is_loopback, network_of
 from vinom.messages.lobby import Hello
 from vinom.model import Player
 from vinom.play.choices import clean_name
 from vinom.ports import IPlayerStore
+
+#: Accounts whose addresses are remembered.
+_MOST_SEEN = 16_384
 
 #: Which players may play without proof, under any name.
 GuestPolicy = Literal["no", "loopback", "yes"]
@@ -221,8 +225,13 @@ class Identity:
         self._guests = guests
         self._portal = _portal(checkers)
         self._new_guests = new_guests or AddressBuckets(rate=10, burst=500)
-        # Slows the guessing of passwords; successful hellos cost nothing.
+        # Slow the guessing of passwords, from one address and from many; successful
+        # hellos cost nothing.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
+        self._accounts = NetworkBuckets(rate=1, burst=100)
+        # Accounts with the addresses that they logged in from, and their failures.
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._again = NetworkBuckets(rate=0.5, burst=20)
         # Keys cannot be guessed: this only bounds the cost of looking them up. It is
         # wide, so that a player with a key is admitted while a neighbour guesses.
         self._wrong_keys = NetworkBuckets(rate=20, burst=200)
@@ -240,14 +249,52 @@ class Identity:
         name = None if hello.name is None else clean_name(hello.name)
         if hello.credentials is None:
             return await self._admit_guest(name, host)
-        _ensure(self._failures, host, self._now())
+        if "password" in hello.credentials:
+            player = await self._by_password(hello.credentials, name, host)
+        else:
+            player = await self._by_token(hello.credentials, name, host)
+        return await self.introduce(player, host)
+
+    async def _by_token(
+        self, given: dict[str, str], name: str | None, host: str
+    ) -> Player:
+        """Verify a token first: whoever has a good one waits for no neighbour."""
         try:
-            player = await self._log_in(hello.credentials, name)
+            return await self._log_in(given, name)
+        except Refused as refusal:
+            now = self._now()
+            if refusal.code is Code.UNAUTHORIZED and not self._failures.take(host, now):
+                _ensure(self._failures, host, now)
+            raise
+
+    async def _by_password(
+        self, given: dict[str, str], name: str | None, host: str
+    ) -> Player:
+        """
+        Check a password, unless the address or the account had too many wrong ones.
+
+        Somebody who logged in from this address before waits for neither.
+        """
+        account = sha256(given.get("username", "").encode()).hexdigest()
+        pair = f"{account} {network_of(host)}"
+        if pair in self._seen:
+            buckets = [(self._again, pair)]
+        else:
+            buckets = [(self._failures, host), (self._accounts, account)]
+        for bucket, key in buckets:
+            _ensure(bucket, key, self._now())
+        try:
+            player = await self._log_in(given, name)
         except Refused as refusal:
             if refusal.code is Code.UNAUTHORIZED:
-                self._failures.take(host, self._now())
+                for bucket, key in buckets:
+                    bucket.take(key, self._now())
             raise
-        return await self.introduce(player, host)
+        self._seen[pair] = None
+        self._seen.move_to_end(pair)
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
+        return player
 
     async def introduce(self, player: Player, host: str = "") -> Known:
         """Issue a new key for a player."""
