@@ -132,12 +132,12 @@ class Desk(Service):
         )
         return player, welcome, news
 
-    async def serve(self, player: Player, request: Request) -> Push:
-        """Answer a request of a player who said hello."""
+    async def serve(self, player: Player, request: Request, host: str) -> Push:
+        """Answer a request of a player who said hello, from this address."""
         match request:
             case Queue(game, options, loadout):
                 status = await self._matchmaker.join(
-                    player, game, bytes(options), bytes(loadout)
+                    player, game, bytes(options), bytes(loadout), host
                 )
                 self._identity.settle(player.player_id)
                 return status

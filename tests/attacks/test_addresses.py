@@ -292,3 +292,61 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(sum(world.rooms.figures()["by_game"].values()), 3)
         (said, *_) = watcher.ask("join_room", game="party", room_id="our-secret-4711")
         self.assertEqual(said["type"], "join_room_result")
+
+
+class MatchTests(SynchronousTestCase):
+    """Matches without end."""
+
+    def queue(
+        self, world: LobbyWorld, host: str, **wish: Any
+    ) -> tuple[MemoryLine, list[dict[str, Any]]]:
+        """Say hello and queue; gives the line and the answer."""
+        line, _ = world.hello("x", host=host, ends_at_match=False)
+        said = line.ask("queue", game="duel", **wish)
+        world.clock.advance(0)
+        return line, said
+
+    def test_matches_of_one_address(self) -> None:
+        """
+        An address has 32 matches that are not over; one who was paired with a player
+        of it keeps its place in the queue, and when a match is over another begins.
+        """
+        world = LobbyWorld(
+            guests="yes",
+            new_guests=AddressBuckets(1e6, 10**6),
+            matches_per_address=32,
+        )
+        for _ in range(64):
+            self.queue(world, "203.0.113.1")
+        self.assertEqual(len(world.fleet.hosted), 32)
+        _, (refused,) = self.queue(world, "203.0.113.1")
+        self.assertEqual(refused["error"]["code"], "busy")
+        self.assertEqual(refused["error"]["details"]["limit"], 32)
+        ann, bob = (self.queue(world, f"192.0.2.{n}")[0] for n in (1, 2))
+        self.assertIn("matched", str(ann.heard()))
+        self.assertIn("matched", str(bob.heard()))
+        self.assertEqual(len(world.fleet.hosted), 33)
+        world.fleet.answer(0)
+        world.fleet.end(0)
+        _, (said,) = self.queue(world, "203.0.113.1")
+        self.assertEqual(said["type"], "queue_status")
+
+    def test_all_at_once(self) -> None:
+        """
+        Players who queued before the limit was reached are sent away when their match
+        would be too many, and whoever was to play with them still waits.
+        """
+        world = LobbyWorld(guests="yes", matches_per_address=1)
+        lines = []
+        for host in ("203.0.113.1", "203.0.113.1", "203.0.113.1", "192.0.2.1"):
+            line, _ = world.hello("x", host=host, ends_at_match=False)
+            line.ask("queue", game="duel")
+            lines.append(line)
+        world.clock.advance(0)
+        world.clock.advance(1)
+        self.assertEqual(len(world.fleet.hosted), 1)
+        self.assertIn("'busy'", str(lines[2].heard()))
+        self.assertNotIn("busy", str(lines[3].heard()))
+        friend, _ = self.queue(world, "198.51.100.1")
+        world.clock.advance(1)
+        self.assertIn("matched", str(friend.heard() + lines[3].heard()))

@@ -146,7 +146,13 @@ class LobbyWorld:
             new_guests=parts.get("new_guests"),
         )
         self.matches = Matches(
-            self.fleet, self.match_store, self.online, self.games, ways_in, self.clock
+            self.fleet,
+            self.match_store,
+            self.online,
+            self.games,
+            ways_in,
+            self.clock,
+            per_address=parts.get("matches_per_address", 10**6),
         )
         self.matchmaker = Matchmaker(
             self.entries,

@@ -254,7 +254,15 @@ def build_parts(
         key_seconds=settings.player_key_seconds,
         new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
     )
-    matches = Matches(fleet, match_store, online, games, ways_in, reactor)
+    matches = Matches(
+        fleet,
+        match_store,
+        online,
+        games,
+        ways_in,
+        reactor,
+        per_address=settings.matches_per_address,
+    )
     matchmaker = Matchmaker(
         entries,
         matches,

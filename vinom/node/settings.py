@@ -369,6 +369,13 @@ class Settings:
         "how long a match waits for its players to connect",
         10.0,
     )
+    matches_per_address: int = option(
+        "games",
+        Bounded(int, 1, 10**6),
+        "most matches that are not over with players of one address; four times that "
+        "for its network (an IPv4 /24, an IPv6 /48)",
+        32,
+    )
     game: tuple[str, ...] = option(
         "games",
         Text(),

@@ -912,7 +912,9 @@ class NodeRoom:
         """Do what is due."""
         now = self._seconds()
         close_seconds = self._context.bounds.close_seconds
-        since = self._deserted_since if self.is_deserted else self._empty_since
+        since = self._empty_since
+        if self.is_deserted:
+            since = min(since, self._deserted_since)
         if now >= since + close_seconds:
             self.close("abandoned")
             return
