@@ -64,7 +64,11 @@ class PlayerMemoryTests(SynchronousTestCase):
         A flood of guests of one /24 and one /48 is refused for its rate, and
         somebody who only said hello before comes back with its key.
         """
-        world = LobbyWorld(guests="yes", most_players=MOST_PLAYERS)
+        world = LobbyWorld(
+            guests="yes",
+            most_players=MOST_PLAYERS,
+            new_guests=AddressBuckets(rate=10, burst=500),
+        )
         ann = self.say(world, "192.0.2.1", name="ann")["data"]
         welcome = self.flood(world, 4000)
         # Both have bursts of 2000, and 40 a second.
@@ -147,7 +151,7 @@ class PlayerMemoryTests(SynchronousTestCase):
         """
         Five hundred guests of one address come at once, and ten more each second.
         """
-        world = LobbyWorld(guests="yes")
+        world = LobbyWorld(guests="yes", new_guests=AddressBuckets(rate=10, burst=500))
         said = [self.say(world, "192.0.2.1") for _ in range(501)]
         self.assertEqual({one["type"] for one in said[:500]}, {"welcome"})
         error = said[500]["error"]

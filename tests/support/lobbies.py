@@ -23,6 +23,7 @@ from vinom.conversation.online import Online
 from vinom.desk import Desk
 from vinom.errors import Code
 from vinom.game import Game
+from vinom.limits.addresses import AddressBuckets
 from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
@@ -143,7 +144,7 @@ class LobbyWorld:
             now,
             guests=parts.get("guests", "loopback"),
             checkers=parts.get("checkers", ()),
-            new_guests=parts.get("new_guests"),
+            new_guests=parts.get("new_guests") or AddressBuckets(1e6, 10**6),
         )
         self.matches = Matches(
             self.fleet,
@@ -171,7 +172,7 @@ class LobbyWorld:
             self.games,
             self.turns,
             self.clock,
-            self.clock.seconds,
+            parts.get("seconds") or self.clock.seconds,
             self.entropy,
             self.recordings,
             guard=parts.get("guard"),

@@ -37,6 +37,7 @@ from vinom.reactor.alarm import Alarm
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.broadcast import Broadcast
 from vinom.rooms.member import BotSeat, DialedSeat, Member
+from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import Host
 
 #: A host who is away cannot be kicked by its successor for this long, seconds.
@@ -115,6 +116,7 @@ class RoomContext:
     :ivar forget: is called with somebody who is no longer a member, and with how the
         room closed, if that is why.
     :ivar closed: is called when a room has closed, and why.
+    :ivar pacing: decides whether one more may start in this turn of the reactor.
     :ivar deserted: is called when nobody is connected before play, or no longer so.
     """
 
@@ -129,6 +131,7 @@ class RoomContext:
     forget: Callable[[str, Member, RoomClosed | None], None]
     closed: Callable[[NodeRoom, str], None]
     deserted: Callable[[NodeRoom], None]
+    pacing: StartPacing
 
 
 class RoomPolicy(Protocol):
@@ -717,7 +720,11 @@ class NodeRoom:
         if taken < fewest:
             return
         if taken == most or self.game.late_join or now >= self._fill_at:
-            self._start(now)
+            pacing = self._context.pacing
+            if pacing.may_start:
+                pacing.start(self._start, now)
+            else:
+                self._context.clock.callLater(0, self.wake)
 
     def _start(self, now: float) -> None:
         """Lay the table; seats that are free go, and the others move up."""

@@ -41,6 +41,7 @@ from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, is_match_id, match_members
 from vinom.rooms.member import Member
 from vinom.rooms.own import OwnPolicy
+from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import RelayFleet
 from vinom.rooms.resume import ResumeSecrets
 from vinom.rooms.room import NodeRoom, RoomBounds, RoomContext, RoomTerms
@@ -114,6 +115,7 @@ class Rooms(Service):
             self._forget,
             self._closed,
             self._note_deserted,
+            StartPacing(clock, seconds),
         )
         self._own = OwnPolicy(self._context, fleet)
 
