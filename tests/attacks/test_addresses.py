@@ -206,13 +206,13 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(opened, 128)
         self.assertEqual(said["error"]["code"], "too_many_rooms")
         self.assertEqual(said["error"]["details"], {"limit": 64})
-        said = self.open_rooms(world, "192.0.2.1")
-        self.assertEqual(self.codes(said), [None] * 8)
+        answers = self.open_rooms(world, "192.0.2.1")
+        self.assertEqual(self.codes(answers), [None] * 8)
         # What closed is given back.
-        for room in world.rooms.listed():
-            world.rooms.close_room(room["room_id"])
-        said = self.open_rooms(world, "203.0.113.1")
-        self.assertEqual(self.codes(said), [None] * 8)
+        for listed in world.rooms.listed():
+            world.rooms.close_room(listed["room_id"])
+        answers = self.open_rooms(world, "203.0.113.1")
+        self.assertEqual(self.codes(answers), [None] * 8)
 
     def test_places_of_one_address(self) -> None:
         """

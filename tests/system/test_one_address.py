@@ -130,8 +130,8 @@ class OneAddressTests(TestCase):
 
     async def test_matches(self) -> None:
         """
-        An address that holds the only game server with a match nobody joins has no second
-        one; the match is void in time, and others get their turn.
+        An address that holds the only game server, with a match nobody joins, has no
+        second one; the match is void in time, and others get their turn.
         """
         await self.start(
             "--matches-per-address=1", "--join-seconds=1", "--warm=1", "--max-servers=1"
