@@ -45,6 +45,7 @@ class QueueEntry:
     :ivar since: start of the wait, seconds since the Unix epoch.
     :ivar options: canonical JSON; only entries with equal texts are matched.
     :ivar loadouts: canonical JSON, one per player.
+    :ivar hosts: the addresses of the players, as far as they are known.
     :ivar suspended: whether its player is disconnected: it keeps its place, but cannot
         be matched.
     """
@@ -56,6 +57,7 @@ class QueueEntry:
     options: bytes = b"{}"
     loadouts: tuple[bytes, ...] = ()
     suspended: bool = False
+    hosts: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -92,8 +92,24 @@ class IEntryStore(Interface):
 class IPlayerStore(Interface):
     """Players who have said hello, each found by the hash of a secret key."""
 
-    def keep(key_hash: str, player: Player, expires_at: float) -> Deferred[None]:
+    def add_guest(
+        key_hash: str, player: Player, expires_at: float, host: str
+    ) -> Deferred[bool]:
+        """
+        Store a new guest; a store that is full forgets such guests first.
+
+        :param expires_at: seconds since the Unix epoch.
+        :param host: the address that the guest came from.
+        :returns: fires ``False`` if the store is full of players who are needed.
+        """
+
+    def keep(
+        key_hash: str, player: Player, expires_at: float, host: str = ""
+    ) -> Deferred[None]:
         """Store *player*; a later call moves the expiry (Unix seconds)."""
+
+    def settle(player_id: str) -> None:
+        """Note that a guest has queued or joined: others are forgotten before it."""
 
     def find(key_hash: str) -> Deferred[Player | None]:
         """Find a player by the hash of its key; ``None`` if unknown or expired."""

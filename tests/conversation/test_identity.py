@@ -275,6 +275,46 @@ class HelloProofTests(SynchronousTestCase):
         self.assertEqual(wrong[-1], "rate_limited")
         self.assertIn("player_id", self.say(world, "127.0.0.1", name="cid"))
 
+    def test_tokens_beside_a_liar(self) -> None:
+        """
+        A good token is taken whatever a neighbour sends; wrong ones must wait.
+        """
+        world = self.world(guests="no")
+        wrong = [
+            self.say(world, "192.0.2.1", credentials={"token": "x"})["code"]
+            for _ in range(40)
+        ]
+        self.assertEqual(wrong[:20], ["unauthorized"] * 20)
+        self.assertEqual(wrong[20:], ["rate_limited"] * 20)
+        for _ in range(10):
+            said = self.say(world, "192.0.2.1", credentials={"token": token()})
+            self.assertIn("player_id", said)
+
+    def test_guessing_from_everywhere_is_slow(self) -> None:
+        """
+        An account takes a hundred wrong passwords from however many addresses, and
+        then one a second; its owner comes in from where it was before, and others
+        from anywhere.
+        """
+        accounts = InMemoryUsernamePasswordDatabaseDontUse(ann=b"a", bob=b"b")
+        world = LobbyWorld(checkers=[accounts], guests="no")
+        ann = {"username": "ann", "password": "a"}
+        self.assertIn("player_id", self.say(world, "192.0.2.1", credentials=ann))
+        guess = {"username": "ann", "password": "guess"}
+        codes = [
+            self.say(world, f"203.0.113.{n}", credentials=guess)["code"]
+            for n in range(110)
+        ]
+        self.assertEqual(codes.count("unauthorized"), 100)
+        self.assertEqual(codes[100:], ["rate_limited"] * 10)
+        self.assertIn("player_id", self.say(world, "192.0.2.1", credentials=ann))
+        bob = {"username": "bob", "password": "b"}
+        self.assertIn("player_id", self.say(world, "203.0.113.1", credentials=bob))
+        # A neighbour who guesses keeps out nobody who was here before.
+        for _ in range(40):
+            self.say(world, "192.0.2.1", credentials=bob | {"password": "x"})
+        self.assertIn("player_id", self.say(world, "192.0.2.1", credentials=ann))
+
     def test_key_lives_with_its_use(self) -> None:
         """
         A key works as long as it is used now and then.

@@ -137,7 +137,7 @@ class Answering(Protocol):
     ) -> tuple[Player, Welcome, list[Push]]:
         """Answer a hello; fails with `Refused`."""
 
-    async def serve(self, player: Player, request: Request) -> Push:
+    async def serve(self, player: Player, request: Request, host: str) -> Push:
         """Answer a request of the lobby; fails with `Refused`."""
 
     def serve_now(
@@ -418,7 +418,7 @@ class Conversation:
                 await self._greet(request)
             else:
                 assert self.player is not None
-                push = await self._desk.serve(self.player, request)
+                push = await self._desk.serve(self.player, request, self.host)
                 self._note(push)
                 self._talk.answered(push)
         except Exception as error:

@@ -277,6 +277,47 @@ def examine_limits(
         descriptors(soft, hard, whose, servers, players),
         receive_buffer(asked, granted, usual, most),
         handshakes(settings.handshake_rate, most_seats),
+        *address_limits(settings),
+    ]
+
+
+def address_limits(settings: Settings) -> list[Finding]:
+    """Judge what one address may take of this node."""
+    first, last = settings.ports
+    policy = fleet_settings(settings).policy
+    places = min(last - first + 1, policy.most) * settings.rooms_per_process
+    named = (
+        (
+            "new guests",
+            f"{settings.guest_burst} at once and {settings.guest_rate:g} per second of "
+            "one address",
+            "",
+        ),
+        (
+            "rooms of an address",
+            f"{settings.rooms_per_address} of the {settings.max_rooms} rooms",
+            "rooms_per_address"
+            if settings.rooms_per_address >= settings.max_rooms
+            else "",
+        ),
+        (
+            "places of an address",
+            f"{settings.places_per_address} seats and spectators in rooms",
+            "",
+        ),
+        (
+            "matches of an address",
+            f"{settings.matches_per_address} of the {places} matches at once",
+            "matches_per_address"
+            if settings.guests == "yes" and settings.matches_per_address >= places
+            else "",
+        ),
+    )
+    return [
+        warning(name, f"{told}: one address may take all", f"lower {setting}")
+        if setting
+        else ok(name, told)
+        for name, told, setting in named
     ]
 
 

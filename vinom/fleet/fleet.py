@@ -8,7 +8,6 @@ the same for any number of game servers.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import get_args
 
@@ -38,6 +37,7 @@ from vinom.fleet.server import (
     RoomTimeouts,
     ServerReports,
 )
+from vinom.fleet.waiting import WaitingMatches
 from vinom.model import MatchPlan, Placement, Ticket
 from vinom.ports import IFleet, IMatchWatch
 from vinom.reactor.figures import Tally
@@ -54,8 +54,14 @@ class Roster:
     :ivar placed: by match: the game server that has it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, over: Callable[[str], None]) -> None:
+        """
+        Begin without game servers.
+
+        :param over: is called with the id of each match that is on none any more.
+        """
         self.placed: dict[str, GameServer] = {}
+        self._over = over
         self._servers: dict[str, GameServer] = {}
         # In the order in which they came to that stage.
         self._at: dict[Stage, dict[str, GameServer]] = {stage: {} for stage in _STAGES}
@@ -105,6 +111,7 @@ class Roster:
         # Unless the match was placed again meanwhile.
         if self.placed.get(match_id) is server:
             del self.placed[match_id]
+            self._over(match_id)
 
     # Look-ups.
 
@@ -171,7 +178,8 @@ class Fleet(Service):
         self._supply, self._issuer, self._clock = supply, issuer, clock
         self._now = now or clock.seconds
         self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
-        self._servers = Roster()
+        self._waiting = WaitingMatches()
+        self._servers = Roster(self._waiting.over)
         self._placed = self._servers.placed
         self._pacing = StartPacing()
         self._keys = KeySharing(clock)
@@ -183,7 +191,6 @@ class Fleet(Service):
             changed=self._pump,
             moved=self._servers.moved,
         )
-        self._waiting: deque[MatchRequest] = deque()
         self._tally = Tally()
         self._alarm: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
@@ -207,9 +214,10 @@ class Fleet(Service):
         tickets: Sequence[Ticket],
         watch: IMatchWatch,
         relay: Callable[[FromRelayed], None] | None = None,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         """
-        Find a listening game server for a match; matches wait in order.
+        Find a listening game server for a match; see `WaitingMatches` for the order.
 
         Cancelling withdraws the match; *watch* is then no longer called.
 
@@ -218,6 +226,7 @@ class Fleet(Service):
         :param watch: receives what happens to it.
         :param relay: receives what players of this node are shown, in a room of this
             node's own: see `pass_on`.
+        :param hosts: the addresses of its players, as far as they are known.
         :raises NoCapacity: it gets no game server. If a game server
             reported why, ``watch.ended`` was called before.
         """
@@ -233,8 +242,8 @@ class Fleet(Service):
                 self.close_room(plan.match_id, "ended")
 
         placed: Deferred[Placement] = Deferred(withdraw)
-        request = MatchRequest(plan, tuple(tickets), watch, placed, relay)
-        self._waiting.append(request)
+        request = MatchRequest(plan, tuple(tickets), watch, placed, relay, hosts)
+        self._waiting.add(request)
         self._pump()
         return placed
 
@@ -356,8 +365,8 @@ class Fleet(Service):
 
     def _refuse(self, why: str) -> None:
         self.is_draining = True
-        while self._waiting:
-            self._waiting.popleft().fail(why)
+        for request in self._waiting.clear():
+            request.fail(why)
 
     async def _stop(self) -> None:
         self.is_stopping = True
@@ -434,7 +443,7 @@ class Fleet(Service):
             )
             request.fail("its game servers died")
         else:
-            self._waiting.appendleft(request)
+            self._waiting.add_first(request)
 
     # The work.
 
@@ -475,7 +484,7 @@ class Fleet(Service):
                 if server is None:
                     return
                 # No other game server has room; it asks its players to come later.
-            self._servers.host(server, self._waiting.popleft())
+            self._servers.host(server, self._waiting.take(self._now()))
 
     def _resize(self) -> None:
         if self.is_draining or not self.running:

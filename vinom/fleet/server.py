@@ -101,6 +101,7 @@ class MatchRequest:
     :ivar watch: receives what happens to the match.
     :ivar placed: gets the placement; ``None`` once it has, or once nobody waits.
     :ivar relay: receives what players of the node are shown; see `Fleet.place`.
+    :ivar hosts: the addresses of its players, as far as they are known.
     :ivar attempts: game servers asked so far.
     :ivar is_withdrawn: *watch* and *relay* are no longer called.
     """
@@ -110,6 +111,7 @@ class MatchRequest:
     watch: IMatchWatch
     placed: Deferred[Placement] | None = None
     relay: Callable[[FromRelayed], None] | None = None
+    hosts: tuple[str, ...] = ()
     attempts: int = 0
     is_withdrawn: bool = False
 

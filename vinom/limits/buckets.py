@@ -168,6 +168,10 @@ class NetworkCounts:
         _decrease(self._counts, network_of(host))
         _decrease(self._wide, wide_network_of(host))
 
+    def count(self, host: str) -> int:
+        """Return the count of this network."""
+        return self._counts.get(network_of(host), 0)
+
     def __len__(self) -> int:
         return len(self._counts)
 

@@ -22,6 +22,8 @@ from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable, VinomError
 from vinom.fleet.fleet import Fleet
 from vinom.game import Game
+from vinom.limits.addresses import AddressCounts
+from vinom.limits.buckets import network_of
 from vinom.limits.logged import BoundedLog
 from vinom.matches.match import Match
 from vinom.matches.ways_in import WaysIn
@@ -53,6 +55,7 @@ class _Live:
     :ivar tickets: one for each seat; replaced if they expire before it has a place.
     :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
     :ivar unplaced: the reason of its end, if it never gets a place.
+    :ivar hosts: addresses that it counts for.
     :ivar watches: what else is called when it starts, changes or ends.
     """
 
@@ -61,6 +64,7 @@ class _Live:
     hosting: Deferred[Placement] | None = None
     unplaced: str = "lost"
     watches: list[IMatchWatch] = attrs.field(factory=list)
+    hosts: tuple[str, ...] = ()
 
     def withdraw(self, reason: str) -> bool:
         """Give it up while it is forming; ``False`` if it is too late."""
@@ -91,6 +95,7 @@ class Matches(Service):
         ways_in: WaysIn,
         clock: IReactorTime,
         memory_seconds: float = 600.0,
+        per_address: int = 32,
     ) -> None:
         """
         :param fleet: finds a game server for each match.
@@ -100,12 +105,15 @@ class Matches(Service):
         :param ways_in: makes ids, tickets and tokens.
         :param clock: its seconds are those of the Unix epoch.
         :param memory_seconds: how long the end of a match is remembered.
+        :param per_address: most matches that are not over with players of one address;
+            four times that of one /24 or /48.
         """
         self._fleet, self._store, self._online = fleet, store, online
         self._games, self._ways_in, self._clock = games, ways_in, clock
         #: For what players can have logged as often as they ask.
         self._bounded = BoundedLog(self._log, clock)
         self._memory_seconds = memory_seconds
+        self._counts = AddressCounts(per_address)
         self._live: dict[str, _Live] = {}
         self._followers: list[Follower] = []
         self._drained: list[Deferred[None]] = []
@@ -117,6 +125,20 @@ class Matches(Service):
         self._followers.append(follower)
 
     # Starting.
+
+    def ensure_one_more(self, entry: QueueEntry) -> None:
+        """
+        Check that the addresses of an entry's players may have one more match.
+
+        :raises Refused: `BUSY`.
+        """
+        if any(map(self._counts.is_full, entry.hosts)):
+            raise Refused(
+                Code.BUSY,
+                "players of your address are in too many matches; queue again when "
+                "one is over",
+                {"retry_after": 10, "limit": self._counts.limit},
+            )
 
     async def start_match(
         self, game: str, options: bytes, entries: Sequence[QueueEntry]
@@ -210,6 +232,9 @@ class Matches(Service):
             raise
         live = _Live(Match(plan, self._clock.seconds(), entries), tickets)
         self._live[plan.match_id] = live
+        # Once for each address, however many players it has there.
+        hosts = {network_of(host): host for entry in entries for host in entry.hosts}
+        live.hosts = tuple(filter(self._counts.enter, hosts.values()))
         if not entries:
             for follower in self._followers:
                 follower.match_opened(plan)
@@ -224,7 +249,7 @@ class Matches(Service):
         """
         plan = live.match.plan
         try:
-            live.hosting = self._fleet.place(plan, live.tickets, self)
+            live.hosting = self._fleet.place(plan, live.tickets, self, hosts=live.hosts)
             placement = await live.hosting
             # From here on nobody can withdraw: the room exists.
             live.hosting = None
@@ -483,6 +508,8 @@ class Matches(Service):
         match.end = end
         await self._record_end(end)
         del self._live[end.match_id]
+        for host in live.hosts:
+            self._counts.leave(host)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
             "match {match_id} is over: {reason}",

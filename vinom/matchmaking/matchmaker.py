@@ -163,15 +163,21 @@ class Matchmaker(Service):
     # Requests of players.
 
     async def join(
-        self, player: Player, game: str, options: bytes, loadout: bytes
+        self,
+        player: Player,
+        game: str,
+        options: bytes,
+        loadout: bytes,
+        host: str = "",
     ) -> QueueStatus:
         """
         Put a player in the queue.
 
         :param options: JSON, as the player sent it.
         :param loadout: likewise.
+        :param host: the player's address, if it is known.
         :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`,
-            `ALREADY_QUEUED`, `ALREADY_IN_MATCH` or `DRAINING`.
+            `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
         plugin = self._games.get(game)
         if plugin is None:
@@ -187,6 +193,7 @@ class Matchmaker(Service):
             since=self._clock.seconds(),
             options=canonical_options(plugin, options),
             loadouts=(canonical_loadout(plugin, loadout),),
+            hosts=(host,),
         )
         if self._matches.is_draining:
             raise _draining()
@@ -194,6 +201,7 @@ class Matchmaker(Service):
             raise Refused(Code.ALREADY_QUEUED, "you are being matched; cancel first")
         if await self._matches.is_in_match(player.player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
+        self._matches.ensure_one_more(entry)
         place = await self._entries.add(entry)
         if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
@@ -368,6 +376,8 @@ class Matchmaker(Service):
                 # A player left in between; the others still wait.
                 self._look_at(proposal.entries[0])
                 return
+            if await self._keep_out(proposal.entries):
+                return
             if not await self._matches.start_match(
                 proposal.game, proposal.options, proposal.entries
             ):
@@ -386,6 +396,21 @@ class Matchmaker(Service):
         for entry in proposal.entries:
             for _ in entry.players:
                 self._waits[proposal.game].add(max(0.0, now - entry.since))
+
+    async def _keep_out(self, entries: Sequence[QueueEntry]) -> bool:
+        """Dismiss those whose address has too many matches; the others wait again."""
+        others = []
+        for entry in entries:
+            try:
+                self._matches.ensure_one_more(entry)
+            except Refused as refusal:
+                self._dismiss([entry], refusal)
+            else:
+                others.append(entry)
+        if len(others) == len(entries):
+            return False
+        await self._put_back(others)
+        return True
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:

@@ -39,6 +39,8 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
         may leave them out.
     :ivar loadout: what you bring, if the game accepts anything.
     :ivar spectate: watch, without a seat; the room must exist.
+    :ivar public: list a new room with an id, as those without are; otherwise only who
+        knows its id finds it.
     """
 
     game: ShortText
@@ -46,6 +48,7 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     options: Raw = Raw(b"{}")
     loadout: Raw = Raw(b"{}")
     spectate: bool = False
+    public: bool = False
 
 
 class LeaveRoom(Request, frozen=True, tag="leave_room", tag_field="type"):

@@ -39,6 +39,7 @@ from vinom.hosting.recordings import Recordings
 from vinom.keys.authority import Authority
 from vinom.keys.files import read_file
 from vinom.keys.service import Keys, LobbyCertificate
+from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
 from vinom.limits.logged import BoundedLog, LogBounds
 from vinom.limits.origins import Hosts, Origins
@@ -308,17 +309,36 @@ def build_parts(
     ways_in = WaysIn(
         settings.realm, authority.tokens, entropy, now, settings.token_seconds
     )
+    entries, match_store = MemoryEntryStore(), MemoryMatchStore(now)
+
+    def is_needed(player_id: str) -> bool:
+        return (
+            online.is_here(player_id)
+            or entries.has(player_id)
+            or match_store.has(player_id)
+            or rooms.has(player_id)
+        )
+
     identity = Identity(
-        MemoryPlayerStore(now),
+        MemoryPlayerStore(now, is_needed=is_needed),
         entropy,
         now,
         guests=settings.guests,
         checkers=checkers,
         key_seconds=settings.player_key_seconds,
+        new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
     )
-    matches = Matches(fleet, MemoryMatchStore(now), online, games, ways_in, reactor)
+    matches = Matches(
+        fleet,
+        match_store,
+        online,
+        games,
+        ways_in,
+        reactor,
+        per_address=settings.matches_per_address,
+    )
     matchmaker = Matchmaker(
-        MemoryEntryStore(),
+        entries,
         matches,
         online,
         games,
@@ -340,6 +360,8 @@ def build_parts(
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,
+            per_address=settings.rooms_per_address,
+            places=settings.places_per_address,
             spectators=settings.spectators_per_room,
             close_seconds=settings.room_close_seconds,
             grace_seconds=settings.grace_seconds,

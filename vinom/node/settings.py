@@ -213,6 +213,19 @@ class Settings:
         "how long a player key stays valid after its last use",
         21600.0,
     )
+    guest_rate: float = option(
+        "identity",
+        _RATE,
+        "new guests per second of one address; four times that of its network (an "
+        "IPv4 /24, an IPv6 /48), for an IPv6 /64 counts as one address",
+        10.0,
+    )
+    guest_burst: int = option(
+        "identity",
+        Bounded(int, 1, 10**6),
+        "most new guests at once of one address; four times that of its network",
+        500,
+    )
     allow_plaintext: bool = option(
         "lobby",
         Switch(),
@@ -353,13 +366,28 @@ class Settings:
     rooms_per_client: int = option(
         "rooms", Bounded(int, 1, 1000), "most rooms that one player may be in", 8
     )
+    rooms_per_address: int = option(
+        "rooms",
+        Bounded(int, 1, 10**6),
+        "most rooms that players of one address opened and that are not closed; four "
+        "times that for its network (an IPv4 /24, an IPv6 /48)",
+        64,
+    )
+    places_per_address: int = option(
+        "rooms",
+        Bounded(int, 1, 10**6),
+        "most seats and spectators' places in rooms of players of one address; four "
+        "times that for its network",
+        1024,
+    )
     spectators_per_room: int = option(
         "rooms", Bounded(int, 0, 10**6), "most spectators of one room", 256
     )
     room_close_seconds: float = option(
         "rooms",
         Bounded(float, 0, 10**6),
-        "how long a room stays open after the last person left",
+        "how long a room stays open after the last person left; before play also "
+        "after the last one was disconnected",
         30.0,
     )
     grace_seconds: float = option(
@@ -380,6 +408,13 @@ class Settings:
         Bounded(float, 1, 600),
         "how long a match waits for its players to connect",
         10.0,
+    )
+    matches_per_address: int = option(
+        "games",
+        Bounded(int, 1, 10**6),
+        "most matches that are not over with players of one address; four times that "
+        "for its network (an IPv4 /24, an IPv6 /48)",
+        32,
     )
     game: tuple[str, ...] = option(
         "games",
