@@ -5,11 +5,12 @@ from __future__ import annotations
 from random import Random
 
 import attrs
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.python.log import err
 from zope.interface import implementer
 
 from vinom.control.link import ControlServer
@@ -227,8 +228,14 @@ class MemorySupply:
                 reached, fake.reached = fake.reached, None
                 reached.callback(where)
 
+        def not_reached(failure: Failure) -> None:
+            # As `vinom.fleet.local` does, and now: not when the failure is collected.
+            if failure.check(CancelledError) is None:
+                err(failure)
+
         fake.reached = reached = Deferred(give_up)
-        Deferred.fromCoroutine(self.ports.reach(server)).addCallback(reach)
+        reaching = Deferred.fromCoroutine(self.ports.reach(server)).addCallback(reach)
+        reaching.addErrback(not_reached)
         return reached
 
     def admits(self, server_id: str, pid: int) -> bool:
