@@ -23,6 +23,7 @@ from vinom.conversation.online import Online
 from vinom.desk import Desk
 from vinom.errors import Code
 from vinom.game import Game
+from vinom.limits.addresses import AddressBuckets
 from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
@@ -87,18 +88,21 @@ class MemoryLine:
         text = message
         self.sent.append(json.decode(text))
 
+    def admitted(self) -> None:
+        """The hello was accepted."""
+
     def close(self, code: Code | None = None, reason: str = "") -> None:
         self.is_closed = True
         self.closed_for = code, reason
 
     def ask(self, kind: str, id: object = None, **data: Any) -> list[dict[str, Any]]:
-        """Send one request; gives what was said since."""
+        """Send one request; returns what was sent since."""
         asked = {"type": kind, "data": data} | ({} if id is None else {"id": id})
         self.conversation.received(json.encode(asked))
         return self.heard()
 
     def heard(self) -> list[dict[str, Any]]:
-        """Take what was said since the last time."""
+        """Take what was sent since the last time."""
         sent, self.sent = self.sent, []
         return sent
 
@@ -127,7 +131,9 @@ class LobbyWorld:
         self.fleet = parts.get("fleet") or MemoryFleet()
         self.entries = parts.get("entries") or MemoryEntryStore()
         self.match_store = parts.get("matches") or MemoryMatchStore(now)
-        self.players = MemoryPlayerStore(now)
+        self.players = MemoryPlayerStore(
+            now, parts.get("most_players", 200_000), self._is_needed
+        )
         self.online = Online()
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
@@ -138,9 +144,16 @@ class LobbyWorld:
             now,
             guests=parts.get("guests", "loopback"),
             checkers=parts.get("checkers", ()),
+            new_guests=parts.get("new_guests") or AddressBuckets(1e6, 10**6),
         )
         self.matches = Matches(
-            self.fleet, self.match_store, self.online, self.games, ways_in, self.clock
+            self.fleet,
+            self.match_store,
+            self.online,
+            self.games,
+            ways_in,
+            self.clock,
+            per_address=parts.get("matches_per_address", 10**6),
         )
         self.matchmaker = Matchmaker(
             self.entries,
@@ -159,7 +172,7 @@ class LobbyWorld:
             self.games,
             self.turns,
             self.clock,
-            self.clock.seconds,
+            parts.get("seconds") or self.clock.seconds,
             self.entropy,
             self.recordings,
             guard=parts.get("guard"),
@@ -177,6 +190,14 @@ class LobbyWorld:
             parts.get("bounds", Bounds()),
         )
 
+    def _is_needed(self, player_id: str) -> bool:
+        return (
+            self.online.is_here(player_id)
+            or self.entries.has(player_id)
+            or self.match_store.has(player_id)
+            or self.rooms.has(player_id)
+        )
+
     def _match_rooms(self, watching: Watching | None) -> MatchRooms | None:
         """Have matches be played by way of the node, if that is wanted."""
         if watching is None:
@@ -184,7 +205,7 @@ class LobbyWorld:
         return MatchRooms(self.matches, self.fleet, self.games, watching)
 
     def line(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> MemoryLine:
-        """Open a line that said nothing yet."""
+        """Open a line that has sent nothing yet."""
         line = self.make_line(host, ends_at_match)
         line.opened_at = self.clock.seconds()
         line.conversation = self.desk.open(line)
@@ -195,13 +216,13 @@ class LobbyWorld:
         return MemoryLine(host, ends_at_match)
 
     def hello(self, name: str, **line: Any) -> tuple[MemoryLine, dict[str, Any]]:
-        """Open a line and say hello; gives it and the welcome's data."""
+        """Open a line and say hello; returns it and the welcome's data."""
         opened = self.line(**line)
         said = opened.ask("hello", protocol=1, name=name)
         return opened, said[0]["data"]
 
     def back(self, key: str) -> tuple[MemoryLine, list[dict[str, Any]]]:
-        """Come back with a player key; gives what follows the welcome."""
+        """Come back with a player key; returns what follows the welcome."""
         line = self.line()
         said = line.ask("hello", protocol=1, player_key=key)
         assert said[0]["type"] == "welcome", said
@@ -210,7 +231,7 @@ class LobbyWorld:
     def queued(
         self, name: str, game: str = "party", **wish: Any
     ) -> tuple[MemoryLine, dict[str, Any]]:
-        """Say hello and queue; what was said is taken."""
+        """Say hello and queue; what was sent is taken."""
         line, welcome = self.hello(name)
         said = line.ask("queue", game=game, **wish)
         assert said[0]["type"] == "queue_status", said

@@ -53,7 +53,7 @@ class Playing:
     One match's game server.
 
     :ivar relay: receives what players of the node are shown.
-    :ivar changes: who came and went.
+    :ivar changes: seats that players took and left.
     :ivar is_stopped: its process would be gone.
     """
 
@@ -134,7 +134,11 @@ class WholeWorld:
     # The fleet.
 
     def place(
-        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: IMatchWatch
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: IMatchWatch,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         number = len(self.played)
         label, port = f"s{number}", 46000 + number

@@ -146,8 +146,8 @@ class SocketTests(TestCase):
 
     async def test_last_words(self):
         """
-        What a game server said before it died is heard to the last word, even
-        if the node speaks to it meanwhile.
+        What a game server sent before it died is read to the last word, even if the
+        node writes to it meanwhile.
         """
         client = await self.open_link()
         figures = {str(number): 0.0 for number in range(500)}

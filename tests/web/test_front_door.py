@@ -41,7 +41,7 @@ class FrontDoorTests(FrontDoorCase):
 
     def test_message_in_the_same_read(self) -> None:
         """
-        What a client sends right behind its handshake is heard, either way.
+        What a client sends right behind its handshake arrives, either way.
         """
         hello = frame(Opcode.TEXT, b'"hello"')
         for pieces in ([get() + hello], [get()[:40], get()[40:] + hello]):
@@ -207,8 +207,8 @@ class FrontDoorTests(FrontDoorCase):
 
     def test_half_a_word_and_none(self) -> None:
         """
-        Over sockets too, who sends half a line, or goes without a word, is the
-        reactor's: nothing of it is left where others are read.
+        Over sockets too, a client that sends half a line, or goes without a word, is
+        the reactor's: nothing of it is left where others are read.
         """
         direct = self.websockets.direct
         theirs, transport = self.accept()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Any
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
@@ -55,13 +56,20 @@ class _Link(Protocol):
     transport: ITCPTransport
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        decode: Callable[[bytes], Any],
+        received: Callable[[Any], None],
+    ) -> None:
         """
         Prepare.
 
         :param clock: for messages that must be sent later.
+        :param decode: reads the peer's messages.
+        :param received: called with each of them.
         """
-        self._clock = clock
+        self._clock, self._decode, self._received = clock, decode, received
         self._frames = FrameReader()
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
@@ -84,7 +92,7 @@ class _Link(Protocol):
         self._frames.receive(data)
         try:
             while self._is_open and (frame := self._frames.next_frame()) is not None:
-                self._frame_received(frame)
+                self._received(self._decode(frame))
         except PeerError as error:
             self._log.error("control link closed: {error}", error=error)
             self.abort()
@@ -110,9 +118,6 @@ class _Link(Protocol):
     def is_behind(self) -> bool:
         """Does the peer not read what was sent?"""
         return self._retry is not None
-
-    def _frame_received(self, frame: bytes) -> None:
-        raise NotImplementedError
 
     def _send(self, message: ToServer | ToNode, can_wait: bool = False) -> None:
         if not self._is_open or self._is_closing:
@@ -187,7 +192,7 @@ class ControlLink(_Link):
         :param clock: for messages that must be sent later, and for silent peers.
         :param arrived: called when the game server has sent `Ready`.
         """
-        super().__init__(clock)
+        super().__init__(clock, decode_to_node, self._first_received)
         self._arrived = arrived
         self._owner: LinkOwner | None = None
         self._alarm: IDelayedCall | None = None
@@ -207,11 +212,7 @@ class ControlLink(_Link):
         """Send *message* to the game server; without effect if it is gone."""
         self._send(message)
 
-    def _frame_received(self, frame: bytes) -> None:
-        message = decode_to_node(frame)
-        if self._owner is not None:
-            self._owner.received(message)
-            return
+    def _first_received(self, message: AnyToNode) -> None:
         if not isinstance(message, Ready):
             raise PeerError(
                 f"the first message must be Ready, not {type(message).__name__}"
@@ -220,6 +221,8 @@ class ControlLink(_Link):
         self._owner = self._arrived(message, self)
         if self._owner is None:
             self.abort()
+        else:
+            self._received = self._owner.received
 
     def _silent(self) -> None:
         self._alarm = None
@@ -270,8 +273,8 @@ class ControlClient(_Link):
         :param received: called with each message.
         :param lost: called once, when the link is closed.
         """
-        super().__init__(clock)
-        self._ready, self._received, self._lost = ready, received, lost
+        super().__init__(clock, decode_to_server, received)
+        self._ready, self._lost = ready, lost
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -289,9 +292,6 @@ class ControlClient(_Link):
         the reactor are sent together; each send costs as much as a datagram.
         """
         self._send(message, can_wait=isinstance(message, SeatChanged))
-
-    def _frame_received(self, frame: bytes) -> None:
-        self._received(decode_to_server(frame))
 
 
 class _ClientFactory(Factory):

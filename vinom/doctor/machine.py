@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
 from vinom.doctor.ports import open_files_limit
+from vinom.dtls.admission import handshakes_of, unfinished_of
 from vinom.dtls.port import widen_receive_buffer
 from vinom.errors import Misconfigured
 from vinom.keys.tokens import CLOCK_SKEW
@@ -103,6 +104,29 @@ def receive_buffer(
         told,
         f"sysctl -w net.core.rmem_max={asked}, and keep it in /etc/sysctl.d; until "
         "then bursts lose datagrams earlier",
+    )
+
+
+def handshakes(rate: float, players: int) -> Finding:
+    """
+    Judge the handshakes of one address with a game server.
+
+    :param rate: the setting, per second.
+    :param players: most players of one match, who may share an address.
+    """
+    name = "handshakes"
+    at_once = handshakes_of(rate)
+    told = (
+        f"one address may begin {at_once.at_once:g} handshakes with a game server at "
+        f"once and {at_once.a_second:g} more per second; {unfinished_of(at_once)} may "
+        "be unfinished"
+    )
+    if unfinished_of(at_once) >= players:
+        return ok(name, told)
+    return warning(
+        name,
+        f"{told}; a match has up to {players} players, who may share one",
+        f"set handshake_rate to {-(-4 * players // 10)} or more",
     )
 
 
@@ -252,6 +276,48 @@ def examine_limits(
     return [
         descriptors(soft, hard, whose, servers, players),
         receive_buffer(asked, granted, usual, most),
+        handshakes(settings.handshake_rate, most_seats),
+        *address_limits(settings),
+    ]
+
+
+def address_limits(settings: Settings) -> list[Finding]:
+    """Judge what one address may take of this node."""
+    first, last = settings.ports
+    policy = fleet_settings(settings).policy
+    places = min(last - first + 1, policy.most) * settings.rooms_per_process
+    named = (
+        (
+            "new guests",
+            f"{settings.guest_burst} at once and {settings.guest_rate:g} per second of "
+            "one address",
+            "",
+        ),
+        (
+            "rooms of an address",
+            f"{settings.rooms_per_address} of the {settings.max_rooms} rooms",
+            "rooms_per_address"
+            if settings.rooms_per_address >= settings.max_rooms
+            else "",
+        ),
+        (
+            "places of an address",
+            f"{settings.places_per_address} seats and spectators in rooms",
+            "",
+        ),
+        (
+            "matches of an address",
+            f"{settings.matches_per_address} of the {places} matches at once",
+            "matches_per_address"
+            if settings.guests == "yes" and settings.matches_per_address >= places
+            else "",
+        ),
+    )
+    return [
+        warning(name, f"{told}: one address may take all", f"lower {setting}")
+        if setting
+        else ok(name, told)
+        for name, told, setting in named
     ]
 
 

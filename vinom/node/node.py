@@ -26,8 +26,10 @@ from vinom.keys.authority import private_folder
 from vinom.keys.files import read_file
 from vinom.node.build import (
     Parts,
+    admin_site,
     build_parts,
     find_checkers,
+    find_provider,
     is_plaintext,
     public_site,
 )
@@ -76,7 +78,8 @@ class Node(MultiService):
         MultiService.__init__(self)
         self._settings, self._reactor, self._entropy = settings, reactor, entropy
         self._games = load_games(settings.game)
-        self._checkers = find_checkers(settings, reactor.seconds)
+        self._provider = find_provider(settings, reactor)
+        self._checkers = find_checkers(settings, reactor.seconds, self._provider)
         self._token = None
         if settings.admin_token_file is not None:
             path = settings.admin_token_file
@@ -116,6 +119,8 @@ class Node(MultiService):
                 parts.keys,
             ):
                 MultiService.addService(self, service)
+            if self._provider is not None:
+                MultiService.addService(self, self._provider)
             self._open_web(parts)
             # Last: when the lobby is open, everything else is open too.
             self._open_lobby(parts)
@@ -133,13 +138,19 @@ class Node(MultiService):
             catch_interrupts, self._reactor, self._interrupted
         )
         self._reactor.callWhenRunning(
-            catch_hangups, self._reactor, parts.keys.reload, self._interrupted
+            catch_hangups, self._reactor, self._reload, self._interrupted
         )
         _log.info(
             "vinom {version} serves {games} with {reactor} and memory storage: "
             "lobby {lobby}, game servers UDP {interface} {first}-{last}{others}",
             **self._announcement(),
         )
+
+    def _reload(self) -> None:
+        """SIGHUP: read certificates and the identity provider's keys again."""
+        self._parts.keys.reload()
+        if self._provider is not None:
+            self._provider.reload()
 
     def _claim_state(self) -> None:
         """Listen where game servers connect; only one node can."""
@@ -187,7 +198,7 @@ class Node(MultiService):
             )
             self._listen("http", settings.http, public)
         if settings.admin is not None and self._token is not None:
-            site = make_site(Guarded(api, self._token), reactor)
+            site = admin_site(Guarded(api, self._token), settings, reactor)
             self._listen("admin", settings.admin, site)
 
     def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
@@ -274,6 +285,11 @@ class Node(MultiService):
             "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
+            "forwarding": dict(parts.websockets.forwarding),
+            "descriptors": {
+                "closed_for_newcomers": parts.websockets.reserve.closed,
+                "newcomers_refused": parts.websockets.reserve.refused,
+            },
             "fleet": attrs.asdict(parts.fleet.status()),
         }
 
