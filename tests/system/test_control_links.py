@@ -23,7 +23,7 @@ from tests.support.certificates import authority
 from vinom.control.link import ControlServer, dial
 from vinom.control.messages import Alive, Heartbeat, Ready, Stop, TokenKeys
 
-READY = Ready("abc", 123, 1)
+READY = Ready("abc", os.getpid(), 1)
 
 
 class Owner:

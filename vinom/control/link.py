@@ -38,6 +38,7 @@ from vinom.control.messages import (
     encode,
 )
 from vinom.errors import PeerError
+from vinom.wall.kernel import Peer, peer_of
 
 #: How long a game server may take to send `Ready`, seconds.
 READY_SECONDS = 5.0
@@ -189,11 +190,14 @@ class ControlLink(_Link):
         """
         super().__init__(clock)
         self._arrived = arrived
+        self._peer: Peer | None = None
         self._owner: LinkOwner | None = None
         self._alarm: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        if self._socket is not None:
+            self._peer = peer_of(self._socket)
         self._alarm = self._clock.callLater(READY_SECONDS, self._silent)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -215,6 +219,11 @@ class ControlLink(_Link):
         if not isinstance(message, Ready):
             raise PeerError(
                 f"the first message must be Ready, not {type(message).__name__}"
+            )
+        if self._peer is not None and self._peer.pid != message.pid:
+            raise PeerError(
+                f"Ready is from process {message.pid}, but process {self._peer.pid} "
+                "made the connection"
             )
         self._stop_alarm()
         self._owner = self._arrived(message, self)
