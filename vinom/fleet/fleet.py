@@ -34,6 +34,7 @@ from vinom.fleet.server import (
     FleetStatus,
     GameServer,
     Issuer,
+    MatchFiles,
     MatchRequest,
     RoomTimeouts,
     ServerReports,

@@ -22,7 +22,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import NoCapacity
-from vinom.fleet.forklink import Answer, ForkLink, ILocalReactor, Readable, arguments
+from vinom.fleet.forklink import (
+    Answer,
+    ForkLink,
+    ILocalReactor,
+    Readable,
+    User,
+    arguments,
+)
 from vinom.fleet.forkserver import ORPHAN_SECONDS, Exited, Start, Started
 from vinom.fleet.port_ring import GamePorts
 from vinom.model import Addresses, Exit, ServerAddress

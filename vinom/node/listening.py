@@ -105,7 +105,7 @@ class NoChildren(ServerFactory):
         if self._logged.take(time.monotonic()):
             self._log.error(
                 "process {pid}, which is a game server or comes from one, connected to "
-                "the admin socket and was refused: do not trust the games that it plays",
+                "the admin socket and was refused: check the games that it plays",
                 pid=peer.pid,
             )
         return True

@@ -34,7 +34,7 @@ CAP_NET_BIND_SERVICE = 10
 
 
 def machine() -> str:
-    """Name the processor's kind if filters can be written for it; else an empty text."""
+    """Name the processor's kind, or nothing if the wall does not know it."""
     kind = platform.machine()
     is_known = sys.platform == "linux" and sys.maxsize > 1 << 32 and kind in _CALLS
     return kind if is_known else ""
@@ -113,7 +113,7 @@ class Peer:
 
 
 def peer_of(connection: socket.socket) -> Peer | None:
-    """Ask the kernel who connected; ``None`` if it isn't a UNIX socket, or elsewhere."""
+    """Ask the kernel who connected; ``None`` unless it is a UNIX socket of Linux."""
     if connection.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
         return None
     layout = "3i"
