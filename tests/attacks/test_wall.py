@@ -90,7 +90,9 @@ class WallTests(Taken):
         found = await self.rob()
         self.assertGreater(len(found), 40)
         may = {name for name in found if name.startswith("may ")}
-        self.assertEqual({name: found[name] for name in may}, dict.fromkeys(may, "done"))
+        self.assertEqual(
+            {name: found[name] for name in may}, dict.fromkeys(may, "done")
+        )
         refused = {
             name: outcome
             for name, outcome in found.items()

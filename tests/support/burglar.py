@@ -106,11 +106,15 @@ def _system_call(number: int, *arguments: Any) -> None:
 def _look_into(process: int) -> None:
     """Read 8 bytes of another process's code by process_vm_readv(2)."""
     buffer = ctypes.create_string_buffer(8)
-    address = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "Py_IsInitialized"))
+    address = ctypes.addressof(
+        ctypes.c_char.in_dll(ctypes.pythonapi, "Py_IsInitialized")
+    )
     local = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 8)
     remote = (ctypes.c_void_p * 2)(address, 8)
     number = _VM_READ[platform.machine()]
-    _system_call(number, process, local, ctypes.c_ulong(1), remote, ctypes.c_ulong(1), 0)
+    _system_call(
+        number, process, local, ctypes.c_ulong(1), remote, ctypes.c_ulong(1), 0
+    )
 
 
 def _connect(path: str) -> None:
@@ -152,15 +156,26 @@ def attempts(what: Rob) -> Iterator[tuple[str, Callable[[], Any]]]:
     state, node, parent = Path(what.state), what.node, os.getppid()
     for path in ("authority/ca.key", "authority/ca.pem", "admin.token"):
         yield f"read {path}", (state / path).read_bytes
-    yield "read token keys", lambda: [
-        Path(one).read_bytes() for one in glob.glob(f"{state}/**/*key*", recursive=True)
-    ] or os.listdir(state / "authority")
+    yield (
+        "read token keys",
+        lambda: (
+            [
+                Path(one).read_bytes()
+                for one in glob.glob(f"{state}/**/*key*", recursive=True)
+            ]
+            or os.listdir(state / "authority")
+        ),
+    )
     yield "list recordings", lambda: os.listdir(state / "recordings")
     yield "write state", lambda: (state / "planted").write_text("x")
     yield "write code", lambda: open(__file__, "a").close()
     yield "write /tmp", lambda: open(f"/tmp/vinom-burglar-{os.getpid()}", "w").close()
     yield "read /etc/passwd", Path("/etc/passwd").read_bytes
-    for name, process in (("node", node), ("parent", parent), ("sibling", what.sibling)):
+    for name, process in (
+        ("node", node),
+        ("parent", parent),
+        ("sibling", what.sibling),
+    ):
         if not process:
             continue
         yield f"open memory of {name}", lambda p=process: open(f"/proc/{p}/mem", "rb")
@@ -174,8 +189,11 @@ def attempts(what: Rob) -> Iterator[tuple[str, Callable[[], Any]]]:
             lambda p=process: resource.prlimit(p, resource.RLIMIT_CORE, (0, 0)),
         )
         yield f"renice {name}", lambda p=process: os.setpriority(os.PRIO_PROCESS, p, 1)
-        yield f"trace {name}", lambda p=process: _system_call(
-            _NUMBERS[platform.machine()]["ptrace"], 0x4206, p, None, None
+        yield (
+            f"trace {name}",
+            lambda p=process: _system_call(
+                _NUMBERS[platform.machine()]["ptrace"], 0x4206, p, None, None
+            ),
         )
     yield "admin socket", lambda: _connect(str(state / "admin.sock"))
     yield "admin API", lambda: _ask(state)

@@ -35,7 +35,9 @@ class MetricsTests(TestCase):
         line.sock.connect(str(Path(self.node.state_dir) / "admin.sock"))
         try:
             token = (Path(self.node.state_dir) / "admin.token").read_text().strip()
-            line.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+            line.request(
+                "GET", "/metrics", headers={"Authorization": f"Bearer {token}"}
+            )
             page = line.getresponse().read().decode()
         finally:
             line.close()

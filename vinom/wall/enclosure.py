@@ -20,7 +20,7 @@ import attrs
 
 from vinom.wall import kernel
 from vinom.wall.files import code_paths, without_hidden
-from vinom.wall.filters import compile_rules, lasting_rules, settled_rules
+from vinom.wall.filters import compile_rules, lasting_rules, settled_program
 
 # Rights of files, by the version of Landlock that knows them (landlock.h).
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
@@ -127,8 +127,8 @@ def settle() -> None:
     """
     kernel.drop_capabilities()
     if kernel.has_seccomp():
-        rules = settled_rules(os.getpid())
-        kernel.load_filter(compile_rules(rules, kernel.machine()))
+        machine = kernel.machine()
+        kernel.load_filter(settled_program(machine, os.getpid()))
 
 
 def missing() -> list[str]:
@@ -179,6 +179,8 @@ def _limit_fork_server() -> None:
 
 
 def _forbid_programs() -> None:
+    # Once before the fork: children share what the first call makes.
+    settled_program(kernel.machine(), os.getpid())
     kernel.load_filter(compile_rules(lasting_rules(), kernel.machine()))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from errno import ENOSYS, EPERM
+from functools import lru_cache
 
 import attrs
 
@@ -195,6 +196,26 @@ def settled_rules(pid: int) -> tuple[Rule, ...]:
         Rule("fcntl", argument=1, never=_FCNTL),
         Rule("ioctl", argument=1, never=_IOCTL),
     )
+
+
+#: Stands for a process in the program that is written before the fork.
+_SOMEBODY = 0x7FABCDEF
+
+
+@lru_cache(maxsize=1)
+def _settled_program(machine: str) -> bytes:
+    return compile_rules(settled_rules(_SOMEBODY), machine)
+
+
+def settled_program(machine: str, pid: int) -> bytes:
+    """
+    Write `settled_rules` as a BPF program; most of it is done by the first call.
+
+    :param machine: as for `compile_rules`.
+    :param pid: the game server's own.
+    """
+    somebody, itself = struct.pack("=I", _SOMEBODY), struct.pack("=I", pid)
+    return _settled_program(machine).replace(somebody, itself)
 
 
 def compile_rules(rules: tuple[Rule, ...], machine: str) -> bytes:

@@ -13,6 +13,7 @@ import platform
 import socket
 import struct
 import sys
+from typing import Any
 
 import attrs
 
@@ -33,6 +34,12 @@ _RETURN_ERRNO = 0x00050000
 CAP_NET_BIND_SERVICE = 10
 
 
+# Once, before the fork: each would be memory that a child does not share.
+_library: Any = ctypes.CDLL(None, use_errno=True)
+if sys.platform == "linux":
+    _library.syscall.restype = ctypes.c_long
+
+
 def machine() -> str:
     """Name the processor's kind, or nothing if the wall does not know it."""
     kind = platform.machine()
@@ -46,10 +53,7 @@ def _system_call(number: int, *arguments: object) -> int:
 
     :raises OSError: it refused.
     """
-    library = ctypes.CDLL(None, use_errno=True)
-    call = library.syscall
-    call.restype = ctypes.c_long
-    answer: int = call(ctypes.c_long(number), *arguments)
+    answer: int = _library.syscall(ctypes.c_long(number), *arguments)
     if answer < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -57,9 +61,8 @@ def _system_call(number: int, *arguments: object) -> int:
 
 
 def _prctl(option: int, *arguments: int) -> None:
-    library = ctypes.CDLL(None, use_errno=True)
     given = [ctypes.c_ulong(one) for one in (*arguments, 0, 0, 0, 0)[:4]]
-    if library.prctl(ctypes.c_int(option), *given) < 0:
+    if _library.prctl(ctypes.c_int(option), *given) < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
