@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
+import sys
 from pathlib import Path
-from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.lines import Typed, typed
@@ -140,3 +142,34 @@ class WithoutWallTests(Taken):
         (self.state / "admin.token").unlink()
         with self.assertRaisesRegex(NotDone, "the bearer token is missing"):
             await deferToThread(self.admin.get, "status")
+
+
+class GameUserTests(Taken):
+    async def test_game_user(self) -> None:
+        """
+        A node that runs as root has its game servers run as another user, who plays,
+        records, and is refused at the admin socket.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("game_user needs root")
+        nobody = pwd.getpwnam("nobody")
+        reads = await getProcessValue(
+            sys.executable, ["-c", "import vinom"], uid=nobody.pw_uid, gid=nobody.pw_gid
+        )
+        if reads:
+            raise SkipTest("nobody cannot read this interpreter and its packages")
+        await self.open("--game-user=nobody")
+        found = await self.rob("read admin.token", "may read its code")
+        self.assertEqual("done", found["may read its code"])
+        self.assertIn("PermissionError", found["read admin.token"])
+        for pid in (await self.processes()).values():
+            self.assertEqual(nobody.pw_uid, real_user_of(pid))
+        (recording,) = (self.state / "recordings").glob("*.vinomrec")
+        self.assertEqual(0, recording.stat().st_uid)
+
+
+def real_user_of(pid: int) -> int:
+    """Read the real user id of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = [one for one in lines if one.startswith("Uid:")]
+    return int(line.split()[1])

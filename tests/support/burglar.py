@@ -103,6 +103,11 @@ def _system_call(number: int, *arguments: Any) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def _open(path: str) -> None:
+    with open(path, "rb") as file:
+        file.read(1)
+
+
 def _look_into(process: int) -> None:
     """Read 8 bytes of another process's code by process_vm_readv(2)."""
     buffer = ctypes.create_string_buffer(8)
@@ -178,7 +183,7 @@ def attempts(what: Rob) -> Iterator[tuple[str, Callable[[], Any]]]:
     ):
         if not process:
             continue
-        yield f"open memory of {name}", lambda p=process: open(f"/proc/{p}/mem", "rb")
+        yield f"open memory of {name}", lambda p=process: _open(f"/proc/{p}/mem")
         yield f"environment of {name}", Path(f"/proc/{process}/environ").read_bytes
         yield f"files of {name}", lambda p=process: os.listdir(f"/proc/{p}/fd")
         yield f"read memory of {name}", lambda p=process: _look_into(p)
@@ -213,7 +218,7 @@ def attempts(what: Rob) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "may use time zones", lambda: ZoneInfo("Europe/Berlin")
     yield "may import a module", lambda: __import__("calendar")
     yield "may start a thread", _run_thread
-    yield "may draw random bytes", lambda: open("/dev/urandom", "rb").read(4)
+    yield "may draw random bytes", lambda: _open("/dev/urandom")
     yield "may raise a signal for itself", lambda: os.kill(os.getpid(), 0)
     yield "may ask for its limits", lambda: resource.getrlimit(resource.RLIMIT_AS)
     yield "may print", lambda: print("here I am", file=sys.stderr)

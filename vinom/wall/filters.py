@@ -3,8 +3,8 @@ Filters of system calls, as programs for the kernel's BPF machine.
 
 What is refused fails with EPERM: a game that opens a socket by mistake ends its own
 room, with a report that names the line, and not all rooms of its process. An attacker
-gains nothing from that: nothing was done. Calls by another machine's convention, in which the
-numbers mean something else, kill the process: no honest program makes them.
+gains nothing from that: nothing was done. Calls by another machine's convention, in
+which the numbers mean something else, kill the process: no honest program makes them.
 
 Source: seccomp(2), and the kernel's tables of system calls.
 """
@@ -147,7 +147,8 @@ NUMBERS: Numbers = NEVER | SETTLED | PARTLY
 
 _CLONE_THREAD = 0x10000
 #: Commands of fcntl(2) and ioctl(2) that have signals sent to any process, or type
-#: at a terminal: F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX.
+#: at a terminal: F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP, TIOCSTI and
+#: TIOCLINUX.
 _FCNTL, _IOCTL = (8, 10, 15), (0x8901, 0x8902, 0x5412, 0x541C)
 
 
