@@ -153,10 +153,12 @@ class GameUserTests(Taken):
         if os.geteuid() != 0:
             raise SkipTest("game_user needs root")
         nobody = pwd.getpwnam("nobody")
-        reads = await getProcessValue(
-            sys.executable, ["-c", "import vinom"], uid=nobody.pw_uid, gid=nobody.pw_gid
+        become = (
+            f"import os, sys; os.setgroups([]); os.setgid({nobody.pw_gid}); "
+            f"os.setuid({nobody.pw_uid}); "
+            "os.execv(sys.executable, [sys.executable, '-c', 'import vinom.node.node'])"
         )
-        if reads:
+        if await getProcessValue(sys.executable, ["-c", become], os.environ):
             raise SkipTest("nobody cannot read this interpreter and its packages")
         await self.open("--game-user=nobody")
         found = await self.rob("read admin.token", "may read its code")
