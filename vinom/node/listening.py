@@ -121,7 +121,7 @@ class _Asked(Protocol):
 
     def makeConnection(self, transport: Any) -> None:
         if self._refuses(peer_of(transport.getHandle())):
-            super().makeConnection(transport)
+            super().makeConnection(transport)  # type: ignore[no-untyped-call]
             transport.abortConnection()
         else:
             transport.protocol = self._served

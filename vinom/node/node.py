@@ -214,10 +214,12 @@ class Node(MultiService):
         )
         token = self._entropy(32).hex().encode()
         write_secret(settings.admin_socket_token, token + b"\n")
-        site = NoChildren(
+        private = NoChildren(
             make_site(Guarded(api, token), reactor), parts.processes.is_child
         )
-        self._listening.append(listen_privately(reactor, settings.admin_socket, site))
+        self._listening.append(
+            listen_privately(reactor, settings.admin_socket, private)
+        )
         if settings.http is not None:
             public = public_site(
                 settings,
