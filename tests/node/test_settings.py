@@ -87,6 +87,7 @@ class SettingsTests(SynchronousTestCase):
             "proxy": "10.0.0.0/8",
             "deflate": "true",
             "watch_matches": "none",
+            "wall": "no",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -109,7 +110,7 @@ class SettingsTests(SynchronousTestCase):
                 name.removeprefix("VINOM_").lower(): value
                 for name, value in environment.items()
             }
-            for name in ("game", "auth", "origin", "proxy"):
+            for name in ("game", "game_data", "auth", "origin", "proxy"):
                 if name in given:
                     given[name] = [given[name]]
             if isinstance(row.kind, Switch):
