@@ -4,7 +4,7 @@
  *   enetload PORT PID PLAYERS WARMUP SECONDS
  *
  * Rooms of four; reliable packets; everybody has one input outstanding. A client
- * knows its own input by its q. One line of JSON comes out.
+ * recognises its own input by its q. It prints one line of JSON.
  */
 #define _GNU_SOURCE
 #include "load.h"

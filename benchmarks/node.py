@@ -73,6 +73,8 @@ class Node:
             "--packet-rate=100000",
             "--input-rate=100000",
             "--hello-rate=100000",
+            "--handshake-rate=100000",
+            "--tls-hello-rate=100000",
             *arguments,
         )
 

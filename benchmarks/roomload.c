@@ -4,11 +4,11 @@
  * roomload PROTOCOL PORT PID MODE CLIENTS [NAME=VALUE...]
  *
  * PROTOCOL is vinom, colyseus or plain (JSON without an envelope). MODE is closed (each
- * player has one input outstanding), open (inputs at fixed times, rate= a second over all;
+ * player has one input outstanding), open (inputs at fixed times, rate= per second over all;
  * latency counts from the time that was due) or idle (join, and stay for secs=). The others:
  * game=, seats= of a room, warmup=, secs=, at_once= connections, tls=1, each=1 (versions
  * must rise by one). An input is {x, y, q}; by q players know their own in a state.
- * One line of JSON comes out.
+ * It prints one line of JSON.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -275,7 +275,7 @@ static void hear(client *c, const u8 *p, size_t size, u64 now) {
   char text[200];
   if (protocol == VINOM && memmem(p, size, "\"error\"", 7)) {
     if (errors++ < 3)
-      fprintf(stderr, "told %.*s\n", (int)(size < 300 ? size : 300), (const char *)p);
+      fprintf(stderr, "received %.*s\n", (int)(size < 300 ? size : 300), (const char *)p);
   } else if (c->state == PLAYING) {
     if (protocol == PLAIN || (protocol == COLYSEUS && size && p[0] == 13) ||
         (protocol == VINOM && memmem(p, size, "\"game_state\"", 12)))
@@ -394,7 +394,7 @@ static void cut_frames(client *c, u8 *p, u64 now) {
     if ((size_t)(end - p) < head + size)
       break;
     if (opcode == 8)
-      lose(c, "the server says farewell");
+      lose(c, "the server closed the connection");
     else if (opcode == 9)
       say_frame(c, 10, p + head, size);
     else if (opcode == 1 || opcode == 2)
@@ -573,7 +573,7 @@ int main(int argc, char **argv) {
   join_all();
   double join_s = (now_ns() - began) / 1e9;
   int were_joined = playing;
-  /* What the joins brought is heard before anything is measured. */
+  /* Read what the joins brought before anything is measured. */
   for (u64 until = now_ns() + SECOND / 5; now_ns() < until;)
     turn(1);
 
@@ -583,7 +583,7 @@ int main(int argc, char **argv) {
   plan(period, at, whose);
   u64 cpu = 0, own = 0, busy = 0, all_busy = 0, start = now_ns(), before = start, looked = start, k = 0;
   from_time = start + (u64)(warmup * 1e9), until_time = from_time + (u64)(secs * 1e9);
-  /* Late answers count: the last inputs have a second more. */
+  /* Late answers count: wait one more second for the last ones. */
   u64 end = until_time + (is_idle ? 0 : is_open ? SECOND : SECOND / 20);
   is_running = !is_idle;
   for (int i = 0; i < clients; i++)

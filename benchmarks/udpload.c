@@ -4,22 +4,22 @@
  *
  *   udpload SEATS PID MODE WARMUP SECONDS [RATE]
  *
- * SEATS: a file, one player a line: host port server_name token. Four lines that
+ * SEATS: a file, one player per line: host port server_name token. Four lines that
  * follow each other are a room. PID: the game server, whose CPU is read.
  * MODE:
  *   all   everybody has one input outstanding: saturation
  *   one   as all, but the seats of a room act in turn, each when the last input is
  *         answered: never two inputs of a room at once
- *   open  RATE inputs a second, all together, at fixed periods; latencies count
+ *   open  RATE inputs per second, all together, at fixed periods; latencies count
  *         from the time an input was due
- *   watch as open, from the time it says "joined" on a line until stdin closes;
- *         for each line of stdin ("mark N") a line with what was since the last one
- *         comes out, and from then on N datagrams a second that were sent before are
+ *   watch as open, from the time it prints "joined" on a line until stdin closes;
+ *         for each line of stdin ("mark N") it prints a line about the time since the
+ *         last one, and from then on N datagrams per second that were sent before are
  *         sent again
- *   knock RATE handshakes a second, each from an address of its own (127.0.1.2 and
+ *   knock RATE handshakes per second, each from an address of its own (127.0.1.2 and
  *         upward) and followed by a JOIN, which is to be refused; for SECONDS
- *   hold  connect, join, say "joined" on a line, stay until stdin closes
- * A line of JSON comes out.
+ *   hold  connect, join, print "joined" on a line, stay until stdin closes
+ * It prints a line of JSON.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -39,7 +39,7 @@ enum { WELCOME = 0x81, STATE, MESSAGES, SERVER_PING, SERVER_PONG, REJECT };
 #define AT_ONCE 16           /* handshakes in flight */
 #define ACK_DELAY (40 * MS)  /* the protocol allows 60 */
 #define ACK_WITH_INPUT (55 * MS) /* of players whose next input is sooner */
-#define PATIENCE (300 * MS)  /* then what was not acknowledged is sent again */
+#define RESEND_AFTER (300 * MS) /* without an acknowledgement */
 #define RING 64              /* actions that wait for an answer */
 #define ACTION 18
 
@@ -248,7 +248,7 @@ static void hear(Player *p, const u8 *packet, int size, u64 now) {
       refusals++;
       p->phase = UNBORN;
     } else if (p->phase == ASKING && memmem(packet, size, "busy", 4)) {
-      /* Its connection is over; the same proof is good on the next one. */
+      /* Its connection is over; the same proof is valid on the next one. */
       p->phase = UNBORN;
       p->tried_at = now;
       turned_away++;
@@ -326,7 +326,7 @@ static void sweep(u64 now) {
   for (int i = 0; i < begun; i++) {
     Player *p = &players[i];
     if (p->phase == UNBORN) {
-      if (!knocking && now > p->tried_at + PATIENCE) {
+      if (!knocking && now > p->tried_at + RESEND_AFTER) {
         SSL_free(p->ssl);
         close(p->fd);
         begin(p);
@@ -334,9 +334,9 @@ static void sweep(u64 now) {
     } else if (p->phase == SHAKING) {
       DTLSv1_handle_timeout(p->ssl);
     } else if (p->phase == ASKING) {
-      if (now > p->tried_at + PATIENCE)
+      if (now > p->tried_at + RESEND_AFTER)
         send_join(p);
-    } else if (p->sent > p->acked && now > p->sent_at + PATIENCE) {
+    } else if (p->sent > p->acked && now > p->sent_at + RESEND_AFTER) {
       resent += measuring;
       send_input(p);
     } else if (now > p->ping_at) {
@@ -372,7 +372,7 @@ static int knock(double rate, double seconds) {
   while ((now = now_ns()) < until) {
     while (knocks < (u64)((now - start) / 1e9 * rate)) {
       Player *p = &players[knocks % count];
-      if (p->ssl) { /* whatever became of it */
+      if (p->ssl) { /* however it ended */
         SSL_free(p->ssl);
         close(p->fd);
       }

@@ -1,4 +1,4 @@
-"""What a player hears on its line."""
+"""What a player is sent on its line."""
 
 from __future__ import annotations
 

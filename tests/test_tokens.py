@@ -127,7 +127,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_unknown_key(self) -> None:
         """
-        A token of an unknown key is refused, whatever its key id.
+        A token of an unknown key is refused, with any key id.
         """
         other = signing_key("other")[0]
         for name in ("k1", "other"):

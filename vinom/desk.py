@@ -17,6 +17,7 @@ from vinom.conversation.identity import Identity
 from vinom.conversation.online import Online
 from vinom.errors import Code, Refused
 from vinom.game import Game
+from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.messages.catalogue import PROTOCOL
@@ -71,6 +72,7 @@ class Desk(Service):
         self._conversations: set[Conversation] = set()
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
+        self.log = BoundedLog(self._log, clock, self._bounds.log)
 
     def open(self, line: Line) -> Conversation:
         """Start a conversation on a new line."""

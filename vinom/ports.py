@@ -35,10 +35,12 @@ class IEntryStore(Interface):
     method reads more of a queue than it returns.
     """
 
-    def add(entry: QueueEntry) -> Deferred[bool]:
+    def add(entry: QueueEntry) -> Deferred[int]:
         """
-        Store *entry*, suspended or not. Fires ``False`` if one of its players already
-        has an entry.
+        Store *entry*, suspended or not.
+
+        :returns: its place, as `place` finds it; 0 if one of its players already has an
+            entry.
         """
 
     def remove(entry_id: str) -> Deferred[bool]:

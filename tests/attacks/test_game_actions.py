@@ -109,7 +109,7 @@ class DatagramTests(SynchronousTestCase):
         self.recording = self.net.recordings.matches["m1"]
 
     def refusals(self, actions: list[Any]) -> list[ActionRefused]:
-        """Have the first player send these; gives what was refused."""
+        """Have the first player send these; returns what was refused."""
         player = self.players[0]
         heard = len(player.events)
         for at in range(0, len(actions), PIECE):
@@ -137,8 +137,8 @@ class DatagramTests(SynchronousTestCase):
 
     def test_spoilt(self) -> None:
         """
-        Each is refused as no action of this game, naming the field; the game does
-        not hear of it.
+        Each is refused because the game has no such action; the field is named, and the
+        game does not receive it.
         """
         for name, goods in GOOD.items():
             self.begin(name)

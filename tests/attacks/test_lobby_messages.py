@@ -73,7 +73,7 @@ class SpoiltMessageTests(SynchronousTestCase):
         self.lines = {kind: self.line_for(kind)[0] for kind in GOOD}
 
     def line_for(self, kind: type[Request]) -> tuple[MemoryLine, dict[str, Any]]:
-        """Open a line on which one type of message is due; gives a good one, too."""
+        """Open a line on which one type of message is due; returns a good one, too."""
         good = GOOD[kind]
         if kind is Hello:
             return self.world.line(), good
@@ -85,7 +85,7 @@ class SpoiltMessageTests(SynchronousTestCase):
         return line, good
 
     def ask(self, line: MemoryLine, kind: type[Request], data: Any) -> dict[str, Any]:
-        """Send one message; gives the only answer."""
+        """Send one message; returns the only answer."""
         tag = str(kind.__struct_config__.tag)
         line.conversation.received(json.encode({"type": tag, "data": data, "id": 7}))
         (answer, *more) = line.heard()
@@ -129,7 +129,7 @@ class SpoiltMessageTests(SynchronousTestCase):
                 self.assertTrue(answer["success"], answer)
 
     def attack(self) -> int:
-        """Send each type with each of its fields spoilt; gives how many there were."""
+        """Send each type with each of its fields spoilt; returns how many."""
         count = 0
         for kind, good in GOOD.items():
             for place, data in spoilt(kind, good, "json"):
@@ -176,8 +176,8 @@ class SpoiltMessageTests(SynchronousTestCase):
 
     def test_nothing_came_of_it(self) -> None:
         """
-        After all of that nobody waits or plays, and nobody was sent away; who goes
-        leaves nothing behind.
+        After all of that nobody waits or plays, and nobody was disconnected; a player
+        who goes leaves nothing behind.
         """
         before = self.world.rooms.status()
         self.attack()

@@ -75,7 +75,7 @@ class SeatTheftTests(SynchronousTestCase):
 
     def test_token_of_another_room(self) -> None:
         """
-        A token gives its own place and no other, whatever room one names.
+        A token gives its own place and no other, even if a request names another room.
         """
         _, elsewhere = self.world.joined("dan", "r2", "few")
         said = only(self.eve.ask("reconnect", resume=elsewhere["resume"], room_id="r1"))
@@ -163,7 +163,7 @@ class SeatTheftTests(SynchronousTestCase):
         kept = repr(vars(self.world.rooms))
         self.assertNotIn(self.joined["resume"], kept)
 
-    def test_nobody_is_told(self) -> None:
+    def test_nobody_is_informed(self) -> None:
         """
         No token is in messages to others, nor in lists.
         """
@@ -358,7 +358,7 @@ class Place:
 
 
 class AnyOrderTests(SynchronousTestCase):
-    """Whatever happens in whatever order."""
+    """Any requests in any order."""
 
     def test_any_order(self) -> None:
         """

@@ -33,7 +33,7 @@ class ProofTests(SynchronousTestCase):
         self.net.open("m2")
 
     def try_token(self, token: str) -> dict[str, int]:
-        """Dial with a token that must not be good; gives what that made."""
+        """Dial with a token that must not be good; returns what that made."""
         self.ledger.take()
         thief = self.net.player(0, token=token)
         self.net.run(0.5)
@@ -139,8 +139,8 @@ class ProofTests(SynchronousTestCase):
 
     def test_reused_token(self) -> None:
         """
-        A token that was used opens nothing again, for a thief as for its owner; who
-        has the seat notices nothing.
+        A token that was used opens nothing again, for a thief as for its owner; the
+        player in the seat notices nothing.
         """
         token = self.net.token(0)
         ann = self.net.player(0, token=token)
@@ -240,9 +240,9 @@ class RaceTests(SynchronousTestCase):
 
     def test_same_token(self) -> None:
         """
-        Of two clients with one token exactly one has the seat in the end, and the
-        other one is told so; whatever the network does, each costs one handshake
-        and one signature.
+        Of two clients with one token exactly one has the seat in the end, and the other
+        one is sent the reason; on any network, each costs one handshake and one
+        signature.
         """
         for seed in range(12):
             self.race(seed, lambda net: (net.token(0, token_id="t"),) * 2)

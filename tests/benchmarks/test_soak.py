@@ -82,8 +82,8 @@ class FaultTests(SynchronousTestCase):
 
     def test_never(self) -> None:
         """
-        A match that ended otherwise than was announced is wrong, whatever else
-        happened; so is a word that no document has.
+        A match that ended otherwise than was announced is wrong, and so is a word that
+        is in no document.
         """
         told = faults({"view_mismatch": 1, "oops": 2}, 0, 9, 4)
         self.assertEqual(told, ["unknown error oops", "view_mismatch 1 times"])

@@ -49,7 +49,7 @@ class CheckTests(SynchronousTestCase):
         *arguments: str,
         seconds: Callable[[], float] = lambda: 0.0,
     ) -> tuple[int, str, str]:
-        """Run the command; the exit code, what it says, and its progress."""
+        """Run the command; the exit code, what it prints, and its progress."""
         parser = argparse.ArgumentParser()
         command.add_arguments(parser)
         out = io.StringIO()
@@ -84,8 +84,9 @@ class CheckTests(SynchronousTestCase):
 
     def test_progress(self) -> None:
         """
-        At a terminal one line says which game is played and is wiped in the end;
-        elsewhere a short check is silent, and a long one tells every few seconds.
+        At a terminal one line shows which game is played and is wiped in the end;
+        elsewhere a short check is silent, and a long one prints a line every few
+        seconds.
         """
         arguments = ("tests.support.games:Cards", "--games", "3")
         _, _, told = self.run_watched(Terminal(), *arguments)
@@ -103,8 +104,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_a_game_that_depends_on_its_process(self) -> None:
         """
-        A game whose result hangs on the order of a set is found out by a
-        second process.
+        A second process finds a game whose result depends on the order of a set.
         """
         code, out = self.run_command("tests.support.games:HashOrdered", "--games", "1")
         self.assertEqual(code, 1)
@@ -120,7 +120,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_an_endless_game(self) -> None:
         """
-        A call that never returns is told with its line; the check ends.
+        A call that never returns is reported with its line; the check ends.
         """
         spec = f"{Endless.__module__}:{Endless.__name__}"
         code, out = self.run_command(spec, "--games", "1")
@@ -131,7 +131,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_a_failing_game(self) -> None:
         """
-        An exception is told once, with the author's own file and line.
+        An exception is reported once, with the author's own file and line.
         """
         code, out = self.run_command("tests.check.test_command:Shaky")
         self.assertEqual(code, 1)

@@ -1,4 +1,4 @@
-"""What an author is told about a game."""
+"""What the check reports to a game's author."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Failing(games.Cards):
 
 
 class Marching(games.Cards):
-    """Shows a card at each step, whatever is said."""
+    """Shows a card at each step, after any action."""
 
     tick_hz = 5
 
@@ -69,13 +69,13 @@ class CheckTests(SynchronousTestCase):
         """
         self.assertEqual(rules_broken(Marching(), 2), {})
 
-    def test_each_mistake_is_told(self) -> None:
+    def test_each_mistake_is_reported(self) -> None:
         """
         Each kind of mistake is found, and the message names the place.
         """
         for game, rule, message in (
             (games.Peeking(), "leak", r"cards\[\d\] is not public, yet shown to"),
-            (games.Foretelling(), "leak", "chance.word is chance"),
+            (games.Foretelling(), "leak", "chance.key is chance"),
             (games.Endless(), "ends", "no outcome after"),
             (games.Remembering(), "pure", r"act\(\) returns another result"),
             (games.Changeable(), "frozen", "ListState.items"),
@@ -154,7 +154,7 @@ class RandomActionsTests(SynchronousTestCase):
         """
         Every action of a union is tried, with values the view suggests.
         """
-        supply = RandomActions(Move | Dance, Chance(2))
+        supply = RandomActions(Move | Dance, Chance(1))
         made = [supply.make({"at": [[7, 3]]}) for _ in range(300)]
         self.assertIn(Dance(), made)
         self.assertIn((7, 3), [one.from_ for one in made if isinstance(one, Move)])

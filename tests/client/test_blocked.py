@@ -18,7 +18,7 @@ from vinom.model import MatchEnd
 
 class Player:
     """
-    Somebody who queues at once, and keeps what it hears.
+    A player who queues at once, and keeps what it receives.
 
     :ivar joined: gets the match, once its seat is taken.
     """
@@ -86,8 +86,8 @@ class BlockedTests(SynchronousTestCase):
 
     def test_by_itself(self) -> None:
         """
-        Who gets no answer over UDP plays by way of the lobby a moment later; what its
-        program sees is the same to the end.
+        A player who gets no answer over UDP plays by way of the lobby a moment later;
+        its program sees the same to the end.
         """
         self.world = WholeWorld({Teller.name: Teller()})
         ann, bob = self.begin("auto", "auto")
@@ -128,7 +128,8 @@ class BlockedTests(SynchronousTestCase):
 
     def test_forced(self) -> None:
         """
-        Who wants to plays by way of the lobby from the start, against one over UDP.
+        A player may choose to play by way of the lobby from the start, against one over
+        UDP.
         """
         ann, bob = self.begin("lobby", "udp", blocked=False)
         self.assertEqual(["lobby", "udp"], [p.match.way for p in (ann, bob)])
@@ -137,7 +138,7 @@ class BlockedTests(SynchronousTestCase):
 
     def test_forbidden(self) -> None:
         """
-        Who wants UDP and nothing else does not fall back.
+        A player who accepts UDP only does not fall back.
         """
         ann, _ = self.begin("udp", "auto")
         self.run_for(90.0)
@@ -175,7 +176,7 @@ class BlockedTests(SynchronousTestCase):
 
     def test_too_much_to_do(self) -> None:
         """
-        Who is told to come later comes then and not sooner, by the same way.
+        A player who has to wait comes back then and not sooner, by the same way.
         """
         asked: list[float] = []
 
@@ -241,7 +242,7 @@ class BlockedTests(SynchronousTestCase):
 
     def test_leave(self) -> None:
         """
-        Who leaves is gone for good, and may queue again at once.
+        A player who leaves is gone for good, and may queue again at once.
         """
         ann, bob = self.begin("lobby", "lobby", blocked=False)
         assert ann.match is not None
@@ -253,7 +254,7 @@ class BlockedTests(SynchronousTestCase):
 
     def test_replaced(self) -> None:
         """
-        Whoever comes with the same player's key later has the seat.
+        A client that comes later with the same player's key has the seat.
         """
         ann, _ = self.begin("lobby", "lobby", blocked=False)
         key = ann.client.identity.key

@@ -19,7 +19,7 @@ from vinom.packets.reliable import Round
 
 
 class Counting(Game[Any, Any]):
-    """Does whatever comes next."""
+    """Plays a random action."""
 
     name = "duel"
 
@@ -84,7 +84,7 @@ class BotTests(SynchronousTestCase):
 
     def test_broken_bot(self) -> None:
         """
-        A bot method that raises is told once, with its line; the bot leaves
+        An exception in a bot method is reported once, with its line; the bot leaves
         instead of asking again and again, and the run has failed.
         """
         _, done, server = self.play(pace=10.0)
@@ -102,7 +102,7 @@ class BotTests(SynchronousTestCase):
 
     def test_refusal_is_an_answer(self) -> None:
         """
-        After a refusal by the game a bot goes on; it is no error.
+        After a refusal by the game a bot goes on; it does not count as an error.
         """
         _, _, server = self.play(pace=10.0)
         server.state(1, {"n": 1})
@@ -147,8 +147,8 @@ class BotTests(SynchronousTestCase):
 
     def test_leaves_after_the_dance(self) -> None:
         """
-        A bot that does not want to stay leaves some time after the end of a
-        round, and the match counts as finished.
+        A bot that is not meant to stay leaves some time after the end of a round, and
+        the match counts as finished.
         """
         bot, done, server = self.play(stays=2.0)
         server.state(1, {"n": 7})

@@ -30,7 +30,7 @@ class KeyReaderTests(SynchronousTestCase):
     @given(st.lists(st.binary(max_size=12), max_size=8))
     def test_noise(self, pieces: list[bytes]) -> None:
         """
-        No bytes whatever break it, or make it hold more and more of them.
+        No sequence of bytes breaks it, or makes it hold more and more of them.
         """
         reader = KeyReader()
         for piece in pieces:

@@ -127,7 +127,7 @@ class LobbyClientTests(SynchronousTestCase):
 
     def test_whereabouts_running(self) -> None:
         """
-        A player whose match runs is told again where, with a fresh token.
+        A player whose match is running is sent its address again, with a fresh token.
         """
         ann, _, found = self.match()
         again = self.await_(ann.whereabouts())
@@ -137,7 +137,7 @@ class LobbyClientTests(SynchronousTestCase):
 
     def test_whereabouts_ended(self) -> None:
         """
-        A player whose match is over is told how it ended.
+        A player whose match is over is sent how it ended.
         """
         ann, _, found = self.match()
         self.world.fleet.end(0, "lost")

@@ -28,7 +28,7 @@ class MatchTests(SynchronousTestCase):
         return self.client.queue("duel")
 
     def place_on(self, facts: dict[str, Any]) -> None:
-        """From now on matches are placed on servers of which this is so."""
+        """From now on matches are placed on servers like this."""
         original = self.world.fleet.answer
 
         def answer(index: int) -> None:
@@ -96,7 +96,7 @@ class MatchTests(SynchronousTestCase):
 
     def test_end(self) -> None:
         """
-        The end is told with the outcome, and with what both sides saw last.
+        The end comes with the outcome, and with what both sides saw last.
         """
         match, server = self.play()
         view = {"left": 0}
@@ -145,9 +145,9 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual([result.reason for result in self.results], ["left"])
         self.assertTrue(server.has_left)
 
-    def test_leave_though_nobody_hears(self) -> None:
+    def test_leave_unnoticed(self) -> None:
         """
-        A player who leaves a server that does not hear it is gone a second later.
+        A player who leaves a server that does not receive it is gone a second later.
         """
         match, server = self.play()
         self.world.reactor.deaf.add(server.port)
@@ -245,7 +245,7 @@ class MatchTests(SynchronousTestCase):
 
     def test_messages_come_once(self) -> None:
         """
-        An event that was heard before the line was lost is not heard again.
+        An event that arrived before the line was lost does not arrive again.
         """
         match, server = self.play()
         heard: list[Any] = []
@@ -260,7 +260,7 @@ class MatchTests(SynchronousTestCase):
         self.pass_time()
         self.assertEqual(heard, [1, 2])
 
-    def test_messages_come_once_though_nobody_says_so(self) -> None:
+    def test_messages_come_once_without_acknowledgement(self) -> None:
         """
         An event whose acknowledgement was lost with the line is not shown again
         when the seat is taken back, and one that was missed is shown then.
@@ -298,7 +298,7 @@ class MatchTests(SynchronousTestCase):
 
     def test_busy_server(self) -> None:
         """
-        A player who is told to come later comes then, not sooner, and gets its seat.
+        A player who has to wait comes back then, not sooner, and gets its seat.
         """
         queued = self.queue()
         self.place_on({"refusing": Code.BUSY, "retry_after": 2.0})
@@ -312,8 +312,8 @@ class MatchTests(SynchronousTestCase):
 
     def test_busy_server_has_many(self) -> None:
         """
-        Of many who are told to come later at once some wait half as long again, so that
-        they do not come at once.
+        If many have to wait, some of them wait half as long again, so that they do not
+        all come back at once.
         """
         self.chance = 1.0
         self.queue()
@@ -337,7 +337,7 @@ class MatchTests(SynchronousTestCase):
 
     def test_seat_is_somebody_elses(self) -> None:
         """
-        Whoever's seat was taken over by a newer connection does not fight for it.
+        A player whose seat was taken over by a newer connection does not fight for it.
         """
         match, server = self.play()
         server.link.refuse(Code.SEAT_TAKEN, "newer", self.world.reactor.seconds())

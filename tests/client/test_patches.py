@@ -50,8 +50,8 @@ class PatchTests(SynchronousTestCase):
 
     def test_fewer_bytes(self) -> None:
         """
-        Who wants patches is sent less than half of what another in the same
-        room is sent, who does not want them, and both see the same all the time.
+        A player who asks for patches is sent less than half as much as another in the
+        same room who does not, and both see the same all the time.
         """
         ann, bob = self.join("ann", True), self.join("bob", False)
         self.pass_time()

@@ -9,10 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
+from vinom.client.line import LobbyRefusal
 from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
 from vinom.client.terminal.play import MazeGame
 from vinom.client.terminal.stage import Stage
+from vinom.printable import say
 
 
 def view(col: int = 0, **facts: Any) -> dict[str, Any]:
@@ -126,7 +128,7 @@ class MazeGameTests(PlayTestCase):
 
     def test_winner_dances(self) -> None:
         """
-        The winner is told the key to dance with, and the dance is seen.
+        The winner is shown the key to dance with, and the dance is seen.
         """
         game, _, server = self.play()
         server.state(2, view(2, over=True, winners=[0]))
@@ -188,12 +190,34 @@ class MazeGameTests(PlayTestCase):
 
     def test_no_lobby(self) -> None:
         """
-        Without a lobby the program ends with one line that says so.
+        Without a lobby the program ends with one line that names what to set.
         """
         self.world.endpoint.is_up = False
         game, done = self.start()
         self.assertEqual(self.successResultOf(done), 1)
-        self.assertIn("127.0.0.1:4600", game.last_words[0])
+        (line,) = game.last_words
+        self.assertIn("127.0.0.1:4600", line)
+        self.assertTrue(line.endswith("; set --connect to a lobby"), line)
+
+    def test_evil_lobby(self) -> None:
+        """
+        What a lobby sends does not control the player's terminal.
+        """
+        evil = "\x1b]0;PWNED\x07\x1b[31mEVIL\x1b[2J"
+        refused: Deferred[Client] = Deferred()
+        game = MazeGame(
+            self.world.reactor, lambda: refused, evil, None, self.canvas, colour=False
+        )
+        done = game.run()
+        self.pass_time()
+        self.assertIn(r"\x1b[31mEVIL", self.canvas.text)
+        self.assertTrue(all(line.isprintable() for line in self.canvas.lines))
+        refused.errback(LobbyRefusal(evil, evil))
+        self.assertEqual(self.successResultOf(done), 1)
+        out = StringIO()
+        say(game.last_words[0], file=out)
+        self.assertIn(r"\x1b[31mEVIL\x1b[2J", out.getvalue())
+        self.assertTrue(out.getvalue().removesuffix("\n").isprintable())
 
 
 class StageTests(PlayTestCase):
@@ -223,7 +247,7 @@ class StageTests(PlayTestCase):
 
     def test_nothing_yet(self) -> None:
         """
-        Before the first match the screen is not empty, and no line is told.
+        Before the first match the screen is not empty, and no line is printed.
         """
         self.assertIn("vinom demo", self.draw())
         out = StringIO()
@@ -250,7 +274,7 @@ class StageTests(PlayTestCase):
 
     def test_lines(self) -> None:
         """
-        Without a terminal one line tells how it stands.
+        Without a terminal one line shows the score.
         """
         self.show("ann", "bob")
         out = StringIO()

@@ -90,7 +90,7 @@ class PlayerRoomsTests(RoomsCase):
 
     def test_lost_line(self) -> None:
         """
-        A lost line is made again with the seat; what was said meanwhile is applied
+        A lost line is made again with the seat; what was sent meanwhile is applied
         once, and nobody notices more than "away".
         """
         ann, bob = self.pair()
@@ -112,7 +112,8 @@ class PlayerRoomsTests(RoomsCase):
 
     def test_host(self) -> None:
         """
-        Who has the longest place of those with a line is host, and all of them know it.
+        The connected member with the longest stay is host, and every client has the
+        same host.
         """
         ann, bob = self.pair("few")
         self.assertEqual((ann.host, bob.host), (0, 0))
@@ -121,7 +122,7 @@ class PlayerRoomsTests(RoomsCase):
         next(line for line in lines if line.client is self.ann._line).end()
         self.pass_time(0.1)
         self.assertEqual((ann.is_connected, bob.host), (False, 1))
-        # What it misses tells of hosts that were.
+        # What it misses names former hosts.
         self.await_(self.bob.ask(AddBot("r1")))
         self.endpoint.is_up = True
         self.pass_time(5.0)
@@ -156,7 +157,7 @@ class PlayerRoomsTests(RoomsCase):
 
     def test_the_end(self) -> None:
         """
-        Whoever leaves, or whose room closes, hears it once and how.
+        A member who leaves, or whose room closes, learns the reason, once.
         """
         ann, bob = self.pair()
         ann.leave()
@@ -182,7 +183,7 @@ class PlayerRoomsTests(RoomsCase):
 
     def test_never_back(self) -> None:
         """
-        Who cannot reach the lobby any more hears that the place is lost.
+        A client that cannot reach the lobby any more learns that its place is lost.
         """
         ann, _ = self.pair()
         self.endpoint.is_up = False
@@ -243,7 +244,7 @@ class NewsTests(RoomsCase):
 
     def test_event_and_round_end(self) -> None:
         """
-        An event of the move that ends a round is told, though the round's end is
+        An event of the move that ends a round is delivered, though the round's end is
         announced before the state that brings it.
         """
         self.act("event", "end")
@@ -254,7 +255,8 @@ class NewsTests(RoomsCase):
 
     def test_missed_both(self) -> None:
         """
-        Who was away for the last move hears of it when it is back, once and in order.
+        A member who was away for the last move receives it when it is back, once and in
+        order.
         """
         self.act("event")
         self.lose_bob()
@@ -287,7 +289,7 @@ class NewsTests(RoomsCase):
 
     def test_again_and_again(self) -> None:
         """
-        However often a line breaks, nothing is told twice.
+        Nothing is delivered twice, however often a line breaks.
         """
         self.act("event", "end")
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""What a match tells those who play it by way of the lobby, when lines break."""
+"""What a match sends to those who play it by way of the lobby, when lines break."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.whole import WholeWorld
 
 
 class BlockedNewsTests(SynchronousTestCase):
-    """Each thing is told once, whenever the line broke."""
+    """Each message is delivered once, whenever the line broke."""
 
     def setUp(self) -> None:
         self.world = WholeWorld({Teller.name: Teller()})
@@ -50,7 +50,7 @@ class BlockedNewsTests(SynchronousTestCase):
 
     def test_state_did_not_arrive(self) -> None:
         """
-        An event whose state was under way when the line broke is told, though the
+        An event whose state was under way when the line broke is delivered, though the
         round's end after it had arrived.
         """
         self.bob.say("tell")
@@ -67,8 +67,8 @@ class BlockedNewsTests(SynchronousTestCase):
 
     def test_secret_was_used_up(self) -> None:
         """
-        Where the answer with a new secret got lost, the player's key does it; and
-        still nothing is told twice.
+        If the answer with a new secret got lost, the player's key works; and still
+        nothing is delivered twice.
         """
         self.bob.say("tell")
         self.run_for(0.5)

@@ -24,7 +24,7 @@ def _events(*numbers: int) -> list[EventTold]:
 
 
 class RoomNewsTests(SynchronousTestCase):
-    """Nothing is told twice, and nothing is taken away."""
+    """Nothing is delivered twice, and nothing is taken away."""
 
     def setUp(self) -> None:
         self.news = RoomNews()

@@ -16,6 +16,7 @@ from vinom.client.terminal.scene import Scene, compose, headline
 from vinom.client.terminal.screen import Screen, can_draw, has_colour
 from vinom.game import Chance, Seat, Table
 from vinom.games.maze import Maze, MazeOptions, MazeState
+from vinom.printable import say
 
 NAMES = ("ann", "Bob", "cleo", "日本")
 
@@ -52,6 +53,28 @@ class CanvasTests(SynchronousTestCase):
         self.assertEqual(canvas.put(1, 0, "e\u0301"), 1)
         canvas.put(1, 1, "|")
         self.assertEqual(canvas.lines(colour=False), ["日本|", "e\u0301|"])
+
+    def test_not_printable(self) -> None:
+        """
+        Nothing that is drawn controls the terminal, and nothing hides.
+        """
+        canvas = Canvas(1, 40)
+        canvas.put(0, 0, "\x1b[2Jann\u202e\n")
+        self.assertEqual(canvas.lines(colour=False), [r"\x1b[2Jann\u202e\n"])
+
+    def test_evil_names(self) -> None:
+        """
+        A lobby that sends names and titles with escapes controls no terminal.
+        """
+        evil = "\x1b]0;PWNED\x07"
+        shown = scene(names=(evil,) * 4)
+        shown = attrs.evolve(shown, title=evil, notes=(evil,), keys=evil)
+        for width in (30, 80, 120):
+            for line in compose(shown, width, 40, colour=False):
+                self.assertTrue(line.isprintable(), line)
+        out = StringIO()
+        say(headline(shown), file=out)
+        self.assertTrue(out.getvalue().removesuffix("\n").isprintable())
 
     def test_outside(self) -> None:
         """
@@ -108,7 +131,7 @@ class MazeTests(SynchronousTestCase):
 
     def test_winners_dance(self) -> None:
         """
-        Whoever dances moves from one frame to the next.
+        A player who dances moves from one frame to the next.
         """
         setup = {"rows": 2, "cols": 2, "walls": self.walls}
         view = {"at": [[0, 0], [1, 1]], "points": "0000", "dancing": [0]}
@@ -195,7 +218,7 @@ class SceneTests(SynchronousTestCase):
 
     def test_a_command_is_shown_whole(self) -> None:
         """
-        Whoever has a small terminal can still read the whole command to join.
+        In a small terminal the whole command to join can still be read.
         """
         command = "join: .venv/bin/vinom play maze --connect 127.0.0.1:39759"
         maze = attrs.evolve(scene(), keys=f"{command} · Ctrl-C ends")
@@ -215,7 +238,7 @@ class SceneTests(SynchronousTestCase):
 
     def test_headline(self) -> None:
         """
-        Without a terminal one line tells how it stands.
+        Without a terminal one line shows the score.
         """
         line = headline(scene(names=("ann", "Bob"), scores=(3, 4), left=70))
         self.assertEqual(line, "ann 3, Bob 4, 70 points left")
@@ -272,7 +295,7 @@ class ScreenTests(SynchronousTestCase):
 
     def test_pipes_and_dumb_terminals(self) -> None:
         """
-        What is no terminal gets lines, and who wants no colours gets none.
+        Output that isn't a terminal gets lines, and a user can switch colours off.
         """
         self.assertFalse(can_draw(StringIO(), {"TERM": "xterm"}))
         self.assertTrue(has_colour({}))

@@ -55,7 +55,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_rates_need_time(self) -> None:
         """
-        Two states a moment apart do not make thousands a second.
+        Two states a moment apart do not make thousands per second.
         """
         tally = Tally()
         tally.found("m")
@@ -103,7 +103,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_left_after_the_end(self) -> None:
         """
-        Who leaves after the last round has finished the match.
+        A player who leaves after the last round has finished the match.
         """
         outcome = {"round": 1, "places": [[0]], "scores": [1]}
         tally = self.played(ended("left", outcome=outcome, view_hash=""))

@@ -41,7 +41,7 @@ class DescribeTests(SynchronousTestCase):
 
 
 class WhyNoneTests(SynchronousTestCase):
-    """What is said when no match began."""
+    """What is printed when no match began."""
 
     def why(self, errors: dict[str, int]) -> str:
         return why_none(errors, LobbyAddress("127.0.0.1", 4600), 30.0)

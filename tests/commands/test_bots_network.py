@@ -1,4 +1,4 @@
-"""How bots are told of a bad network."""
+"""How bots are given a bad network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What player commands are told about a lobby."""
+"""Which lobby player commands use."""
 
 from __future__ import annotations
 

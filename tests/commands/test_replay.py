@@ -103,6 +103,7 @@ class ReplayTests(SynchronousTestCase):
         code, out = self.run_command(str(path), "--game", spec)
         self.assertEqual(code, 0)
         self.assertIn("the game failed: ZeroDivisionError: boom", out)
+        self.assertIn("m1: teller, 2 players, 2 inputs, ", out)
         path.write_bytes(self.record(Teller(), ("hi", "ho")).read_bytes()[:-3])
         code, out = self.run_command(str(path), "--game", spec)
         self.assertEqual(code, 0)
@@ -110,9 +111,18 @@ class ReplayTests(SynchronousTestCase):
             "it has no end: the match is still running, or its process was killed", out
         )
 
+    def test_one_input(self) -> None:
+        """
+        A recording of one input is summed up as such.
+        """
+        path = self.record(Teller(), ("hi",))
+        _, out = self.run_command(str(path), "--game", "tests.support.games:Teller")
+        self.assertIn("2 players, 1 input, version", out)
+
     def test_endless(self) -> None:
         """
-        What was interrupted is interrupted again, and told; it does not hang.
+        A call that was interrupted is interrupted again, and reported; the replay does
+        not hang.
         """
         path = self.record(Endless(), ("hi", "loop"))
         spec = f"{Endless.__module__}:{Endless.__name__}"

@@ -177,7 +177,7 @@ class ControlTests(SynchronousTestCase):
     @given(st.binary(max_size=200))
     def test_anything(self, data):
         """
-        Whatever bytes come, they are a message or the peer's mistake.
+        Any bytes are a message or the peer's mistake.
         """
         for decode in (decode_to_node, decode_to_server):
             with contextlib.suppress(PeerError):

@@ -1,4 +1,4 @@
-"""What one player's line may cost, whatever comes on it."""
+"""What one player's line may cost, at most."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ActionRateTests(SynchronousTestCase):
     """Actions that reach no room."""
 
     def flood(self, line: Any, room_id: str | None = None) -> list[str]:
-        """Act until the line is closed; gives the codes of all answers."""
+        """Act until the line is closed; returns the codes of all answers."""
         asked: dict[str, Any] = {"type": "action", "id": 7, "data": {"word": "x"}}
         if room_id is not None:
             asked["room_id"] = room_id
@@ -28,8 +28,9 @@ class ActionRateTests(SynchronousTestCase):
 
     def test_without_a_room(self) -> None:
         """
-        A player without a room has no more actions than messages: above the rate
-        they are refused as such, with the time to wait, and who goes on is sent away.
+        A player without a room has no more actions than messages: above the rate they
+        are refused as such, with the time to wait, and a player who goes on is
+        disconnected.
         """
         world = LobbyWorld(bounds=Bounds(rate=2.0, burst=5.0))
         line, _ = world.hello("ann")
@@ -43,8 +44,8 @@ class ActionRateTests(SynchronousTestCase):
 
     def test_counted_with_messages(self) -> None:
         """
-        Without a room actions and other messages are counted together, so neither
-        is a way around the other's limit; a moment later both are heard again.
+        Without a room actions and other messages are counted together, so neither is a
+        way around the other's limit; a moment later both are accepted again.
         """
         world = LobbyWorld(bounds=Bounds(rate=2.0, burst=5.0))
         line, _ = world.hello("ann")

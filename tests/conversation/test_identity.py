@@ -14,11 +14,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec import json
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.lines.test_tcp import TCPTransport
 from tests.support.lobbies import LobbyWorld
 from vinom.conversation.identity import OutsideTokenChecker, OutsideVerifier
 from vinom.errors import Code, Misconfigured, Refused
+from vinom.lines.tcp import LineFactory, Lines
 
 KEY = ed25519.Ed25519PrivateKey.generate()
 NOW = 1_000_000.0
@@ -204,6 +207,22 @@ class HelloProofTests(SynchronousTestCase):
         self.assertEqual(
             (late["code"], late["message"]), ("unauthorized", "the token has expired")
         )
+
+    def test_long_token(self) -> None:
+        """
+        A token of 7 KB, as of a provider that lists groups, is proof over a lobby line.
+        """
+        world = self.world(guests="no")
+        groups = [f"group-{number:04}" for number in range(400)]
+        port = LineFactory(Lines(world.desk.open, world.clock))
+        line = port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
+        transport = TCPTransport()
+        line.makeConnection(transport)
+        hello = {"protocol": 1, "credentials": {"token": token(groups=groups)}}
+        line.dataReceived(json.encode({"type": "hello", "data": hello}) + b"\n")
+        self.assertIn(b'"type":"welcome"', transport.value())
+        line.dataReceived(b"x" * 2050)
+        self.assertIn(b'"code":"too_long"', transport.value())
 
     def test_kinds_not_taken(self) -> None:
         """

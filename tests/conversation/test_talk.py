@@ -71,7 +71,7 @@ class ConversationTests(SynchronousTestCase):
             talk.request_arrived(Asked(Ping(), 3))
             self.assertEqual(self.said(talk), [])
 
-    def test_who_stays_is_told_more(self) -> None:
+    def test_a_line_that_stays_gets_more(self) -> None:
         """
         A lone player who asks to stay is sent its match, and keeps its line.
         """
@@ -155,8 +155,8 @@ class ConversationTests(SynchronousTestCase):
     @given(some.data(), some.booleans())
     def test_any_order(self, data: some.DataObject, ends_at_match: bool) -> None:
         """
-        Whatever comes in whatever order, each request has one answer or the end
-        of the line, answers keep their order, and nothing is said after the end.
+        With any messages in any order, each request has one answer or the end of the
+        line, answers keep their order, and nothing is sent after the end.
         """
         talk = self.begin(ends_at_match)
         asked = 0

@@ -201,7 +201,7 @@ class DashboardTests(SynchronousTestCase):
 
     def test_legends(self) -> None:
         """
-        What a legend fills in is told apart by the expression.
+        Each label that a legend shows is one that its expression keeps.
         """
         for panel in panels():
             for target in panel["targets"]:

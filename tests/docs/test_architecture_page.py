@@ -1,4 +1,4 @@
-"""The page for those who change the code says what the gate holds."""
+"""The page for those who change the code agrees with the gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manual tells the truth: its listings run, its lists are whole."""
+"""The manual is true: its listings run, its lists are complete."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ManualTests(SynchronousTestCase):
 
     def test_commands_are_understood(self) -> None:
         """
-        Every ``vinom`` command that a page tells to type is taken by its parser.
+        The parser accepts every ``vinom`` command on a page.
         """
         typed = 0
         for path in pages(self.docs):
@@ -137,7 +137,7 @@ class ProjectTests(SynchronousTestCase):
 
     def test_ci_runs_the_readme(self) -> None:
         """
-        ``.ci/run`` tests with the very command that the README tells people.
+        ``.ci/run`` tests with the very command of the README.
         """
         readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
         (command,) = (line.strip() for line in readme if line.endswith("bin/tox"))

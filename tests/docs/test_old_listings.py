@@ -34,7 +34,7 @@ print(json.dumps([str(one.message) for one in caught
 
 
 def import_all(names: Iterable[str]) -> list[str]:
-    """Import in a process of its own; gives what was warned of."""
+    """Import in a process of its own; returns what was warned of."""
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT],
         input=json.dumps(sorted(names)),

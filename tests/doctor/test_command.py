@@ -201,14 +201,14 @@ class MachineTests(SynchronousTestCase):
                 assert offset is not None
                 self.assertGreater(offset, 10**9)
 
-    def test_nobody_tells_the_time(self) -> None:
+    def test_no_time_server_answers(self) -> None:
         """
         A missing time server is not a failure.
         """
         self.assertIsNone(offset_from("http://127.0.0.1:1/"))
 
     def serve(self, answer: bytes) -> int:
-        """Answer one connection with these bytes; gives the port."""
+        """Answer one connection with these bytes; returns the port."""
         server = socket.create_server(("127.0.0.1", 0))
         # Should nobody come: a bound on liveness.
         server.settimeout(20)
@@ -244,7 +244,7 @@ class MachineTests(SynchronousTestCase):
 
     def test_tls_that_cannot_be_tried(self) -> None:
         """
-        Without a node, or where nobody listens, nothing is said against TLS.
+        Without a node, or where nobody listens, TLS is not blamed.
         """
         settings = Settings(interface="127.0.0.1", port=1, http="2", http_tls=True)
         for node, word in ((None, "start the node"), (1, "the finding named http")):

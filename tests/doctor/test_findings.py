@@ -25,6 +25,7 @@ from vinom.doctor.machine import (
     descriptors,
     descriptors_needed,
     disk,
+    handshakes,
     receive_buffer,
     state_directory,
 )
@@ -107,7 +108,7 @@ class PortTests(DoctorCase):
 
     def test_game_ports(self) -> None:
         """
-        Taken ports are counted and named; a range of which nothing is left fails.
+        Taken ports are counted and named; a range without a free port fails.
         """
         (found,) = self.judge(FREE, NODE, FREE)
         self.assert_found(found, "ok", "2 of 3 are free, 1 used by the running node")
@@ -151,7 +152,7 @@ class PortTests(DoctorCase):
 
     def test_any_range(self) -> None:
         """
-        Whatever is taken, there is one finding, and it fails only if nothing is
+        Whichever ports are taken, there is one finding, and it fails only if nothing is
         left to play on.
         """
         each = (FREE, NODE, DNS, Tried("EADDRINUSE"), Tried("EACCES"))
@@ -176,7 +177,7 @@ class PortTests(DoctorCase):
 class WayTests(DoctorCase):
     def test_public_host(self) -> None:
         """
-        Players must be told what leads to the node.
+        The address sent to players must lead to the node.
         """
         for host, addresses, interface, verdict in (
             ("a.example", ["192.0.2.7"], "0.0.0.0", "ok"),
@@ -239,6 +240,19 @@ class MachineTests(DoctorCase):
         hard = descriptors(needed - 1, needed - 1, "it", 66, 256)
         self.assert_found(hard, "warning", "as root")
         self.assert_found(descriptors(20, 9999, "it", 66, 256), "failure")
+
+    def test_handshakes(self) -> None:
+        """
+        An operator learns what one address may do, and whether the players of a match
+        can be behind one router.
+        """
+        self.assert_found(
+            handshakes(10.0, 4), "ok", "100 handshakes", "10 more per second", "25 may"
+        )
+        found = handshakes(1.0, 4)
+        self.assert_found(found, "warning", "10 handshakes", "2 may", "up to 4 players")
+        self.assertEqual(found.remedy, "set handshake_rate to 2 or more")
+        self.assert_found(handshakes(2.0, 4), "ok", "5 may be unfinished")
 
     def test_receive_buffer(self) -> None:
         """

@@ -15,7 +15,7 @@ BAD = Conditions(loss=0.2, duplicate=0.1, reorder=0.1, delay=0.1, jitter=0.05)
 def through(
     seed: int | str, conditions: Conditions = BAD, outward: bool = True
 ) -> list[tuple[float, bytes]]:
-    """Send a hundred datagrams; gives what arrived and when."""
+    """Send a hundred datagrams; returns what arrived and when."""
     clock, arrived = Clock(), list[tuple[float, bytes]]()
     network = Conditioner(clock, conditions, seed)
 

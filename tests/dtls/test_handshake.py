@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -17,7 +18,7 @@ from vinom.dtls.channel import Channel, ChannelBroken
 from vinom.dtls.client import DtlsClient
 from vinom.dtls.context import server_context
 from vinom.dtls.events import Connected, Disconnected, Received
-from vinom.dtls.records import RECORD_HEADER, is_client_hello, is_one_record
+from vinom.dtls.records import RECORD_HEADER, is_client_hello
 from vinom.dtls.server import DtlsServer
 from vinom.errors import Misconfigured
 
@@ -260,6 +261,32 @@ class HandshakeTests(SynchronousTestCase):
         net.connect(address=BOB)
         self.assert_plays(net, BOB)
 
+    def test_answer_after_more_than_a_second(self) -> None:
+        """
+        A player whose answer takes longer than OpenSSL's own timer gets in, whichever
+        datagram of the handshake is the slow one.
+        """
+        slow = [Net() for _ in range(4)]
+        for number, net in enumerate(slow):
+            client = net.add_client()
+            for at in range(number):
+                self.pass_on(net, client, at)
+        # OpenSSL reads the real clock, and nothing else can make its timer expire.
+        time.sleep(1.1)
+        for number, net in enumerate(slow):
+            net.run()
+            self.assert_plays(net)
+            self.assertEqual(net.server.figures["handshake_begun"], 1, number)
+
+    def pass_on(self, net: Net, client: DtlsClient, number: int) -> None:
+        """Carry one flight: the client's if *number* is even, else the server's."""
+        if number % 2:
+            for datagram, _ in net.server.take_datagrams():
+                client.receive(datagram, net.now)
+        else:
+            for datagram in client.take_datagrams():
+                net.server.receive(datagram, ANN, net.now)
+
     def test_repeated_hello_asks_for_our_flight(self) -> None:
         """
         A client that missed our flight gets the same one, not a second handshake.
@@ -272,7 +299,7 @@ class HandshakeTests(SynchronousTestCase):
         hello = net.sent[2][1]
         self.assertTrue(is_client_hello(hello))
         net.server.receive(hello, ANN, net.now)
-        # Not more often than ten times a second: it may be an observer's doing.
+        # Not more often than ten times per second: it may be an observer's doing.
         self.assertEqual(net.server.take_datagrams(), [])
         net.now += 0.1
         for _ in range(3):
@@ -307,12 +334,18 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_another_hello_begins_again(self) -> None:
         """
-        A client that starts again in the middle of a handshake gets through.
+        A client that starts again in the middle of a handshake gets through. Nobody
+        who can send in its name ends a handshake that has just begun.
         """
         net = Net()
-        net.losing = lambda sender, number, datagram: sender == "server" and number == 1
+        net.losing = lambda sender, number, datagram: len(datagram) > 400
         net.add_client()
         net.run()
+        net.begin(ANN)
+        self.assertEqual(net.server.figures["dropped_hello_too_soon"], 1)
+        self.assertEqual(net.server.figures["handshake_replaced"], 0)
+        net.advance(0.5)
+        net.losing = lambda sender, number, datagram: False
         net.add_client()
         net.run()
         self.assertEqual(net.server.figures["handshake_replaced"], 1)
@@ -344,6 +377,7 @@ class HandshakeTests(SynchronousTestCase):
         net = Net()
         client = net.connect()
         (old,) = net.server.associations
+        net.advance(0.5)
         # The new game's third flight is on its way.
         again = net.add_client()
         for _ in range(2):
@@ -466,13 +500,13 @@ class HandshakeTests(SynchronousTestCase):
         )
         again[25:27] = b"\xfe\xff"
         net.server.receive(bytes(again), ANN, net.now)
-        ((alert, _),) = net.server.take_datagrams()
-        self.assertEqual(alert[0], 21)
+        self.assertEqual(net.server.take_datagrams(), [])
         self.assertEqual(net.server.figures["handshake_failed"], 1)
 
     def test_server_without_our_ciphers(self) -> None:
         """
-        A client without a cipher of ours gets an alert; nothing is kept of it.
+        A client without a cipher of ours gets no answer; nothing is kept of it. An
+        alert could be read by somebody else, in whose name that hello was sent.
         """
         net = Net()
         name = f"{LABEL}.{DOMAIN}".encode()
@@ -482,9 +516,7 @@ class HandshakeTests(SynchronousTestCase):
             name, cookie_in(answer), suites=b"\0\x2f", message_number=1
         )
         net.server.receive(again, ANN, net.now)
-        ((alert, _),) = net.server.take_datagrams()
-        self.assertEqual(alert[0], 21)
-        self.assertTrue(is_one_record(alert))
+        self.assertEqual(net.server.take_datagrams(), [])
         self.assertEqual(net.server.handshakes, 0)
         self.assertEqual(net.server.figures["handshake_failed"], 1)
         self.assertEqual(net.server.take_events(), [])
@@ -605,7 +637,7 @@ class CorruptionTests(SynchronousTestCase):
         self.assertLessEqual(net.server.datagrams_out - before, 24, why)
         if not client.is_open:
             self.assert_nothing_left(why)
-            # Who tries again gets in.
+            # A client that tries again gets in.
             net.connect(address=address)
             self.assert_plays(address, why)
         self.hang_up(address)
@@ -636,8 +668,10 @@ class CorruptionTests(SynchronousTestCase):
         self.wait(40, "in the end")
         self.assertLessEqual(len(self.net.server._agenda), 2)
         self.assertIsNone(self.net.server._farewells.deadline())
-        for end in ("repeated", "unharmed", "failed"):
+        for end in ("repeated", "failed"):
             self.assertGreater(self.ends[end], total // step // 20, self.ends)
+        # Few: the cookie covers the whole hello.
+        self.assertGreater(self.ends["unharmed"], 0, self.ends)
 
 
 def is_encrypted(datagram: bytes, place: int) -> bool:

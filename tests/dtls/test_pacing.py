@@ -17,7 +17,7 @@ class PacingTests(SynchronousTestCase):
     def turns(
         self, count: int, every: float, share: float, datagrams: int = 1
     ) -> list[float]:
-        """Take turns that fill a share of the time; gives the pauses after them."""
+        """Take turns that fill a share of the time; returns the pauses after them."""
         pauses = []
         for _ in range(count):
             self.now += every
@@ -26,7 +26,7 @@ class PacingTests(SynchronousTestCase):
 
     def test_quiet(self) -> None:
         """
-        Who plays on a server that has time is answered at once, always.
+        A player on a server that has time is always answered at once.
         """
         self.assertEqual(set(self.turns(500, 0.0005, 0.4)), {0.0})
 
@@ -53,7 +53,7 @@ class PacingTests(SynchronousTestCase):
 
     def test_after_silence(self) -> None:
         """
-        Whoever comes first after a busy time and a silence does not wait.
+        The first player after a busy time and a silence does not wait.
         """
         self.turns(500, 0.0005, 0.7)
         self.assertEqual(self.turns(1, 5.0, 0.0), [0.0])

@@ -413,7 +413,7 @@ class GoodbyeTests(PlayCase):
 
     def test_talking_keeps_alive(self) -> None:
         """
-        Who sends something now and then stays.
+        A player who sends something now and then stays.
         """
         for _ in range(10):
             self.net.advance(20.0)
@@ -482,7 +482,7 @@ class FarewellTests(SynchronousTestCase):
 
     def test_not_too_often(self) -> None:
         """
-        Copies are sent at most ten times per second, whatever the peer sends.
+        Copies are sent at most ten times per second, even to a peer that asks for more.
         """
         farewells = Farewells()
         farewells.keep(ANN, [b"bye"], 0.0)

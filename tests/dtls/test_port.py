@@ -245,7 +245,7 @@ class DatagramPortTests(PortCase):
 
 
 class SharesTests(PortCase):
-    """Players come first, whatever else arrives."""
+    """Players come first, even in a flood."""
 
     def flood(self, count: int, datagram: bytes = b"junk") -> None:
         for number in range(count):
@@ -317,6 +317,7 @@ class SharesTests(PortCase):
         What a player sends right after shaking hands again is not lost.
         """
         self.connect()
+        self.clock.advance(0.5)
         again = self.dial()
         ended = False
         for _ in range(50):
@@ -445,7 +446,7 @@ class ClientPortTests(PortCase):
 
     def test_timers_do_not_pile_up(self) -> None:
         """
-        However much is said, a client has one call waiting.
+        However much is sent, a client has one call waiting.
         """
         port = self.connect()
         for _ in range(50):

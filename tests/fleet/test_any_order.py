@@ -172,7 +172,7 @@ class DenseFleetMachine(FleetMachine):
 
 
 class AnyOrderTests(SynchronousTestCase):
-    """Whatever happens in whatever order."""
+    """Any events in any order."""
 
     def run_machine(self, machine):
         run_state_machine_as_test(

@@ -318,7 +318,7 @@ class MatchTests(SynchronousTestCase):
         self.successResultOf(added)
         self.assertIn(AddTicket(ticket("m1", 1, "b")), server.heard)
 
-    def test_add_ticket_in_vain(self):
+    def test_add_ticket_fails(self):
         """
         A ticket for a match that is over, or is lost meanwhile, or whose game
         server is silent, fails instead of waiting forever.

@@ -111,8 +111,8 @@ class ServerLifeTests(SynchronousTestCase):
     @given(st.lists(st.integers(0, 5), max_size=30))
     def test_any_life(self, choices):
         """
-        Whatever happens in whatever order: it gets one address at a time, and its
-        end is reported once, when both the process and the link are gone.
+        With any events in any order it gets one address at a time, and its end is
+        reported once, when both the process and the link are gone.
         """
         world = World()
         choices = iter(choices)

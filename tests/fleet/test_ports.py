@@ -1,4 +1,4 @@
-"""The ring of ports: each is in exactly one place, whatever happens."""
+"""The ring of ports: each is in exactly one place, always."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PortRingTests(SynchronousTestCase):
 
     def test_any_order(self):
         """
-        Whatever happens in whatever order, no port is lost or had twice.
+        With any events in any order, no port is lost or had twice.
         """
         run_state_machine_as_test(
             PortRingMachine,

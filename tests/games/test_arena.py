@@ -110,7 +110,7 @@ class FieldTests(SynchronousTestCase):
 class RulesTests(SynchronousTestCase):
     def test_a_move_lasts(self) -> None:
         """
-        A direction holds until the next; the view tells which input took effect.
+        A direction holds until the next; the view shows which input took effect.
         """
         s = put((5000, 5000), (9000, 9000))
         s = tick(s, (0, Move(FULL, 0, n=7))).state
@@ -138,7 +138,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_a_gem_is_a_point(self) -> None:
         """
-        Who comes near takes it, and another lies elsewhere.
+        A player who comes near takes it, and another lies elsewhere.
         """
         s = put(
             (5000, 5000), (15_000, 9000), gems=((5000 + REACH, 5000), (20_000, 700))
@@ -225,8 +225,8 @@ class RulesTests(SynchronousTestCase):
 
     def test_come_and_go(self) -> None:
         """
-        A newcomer begins with nothing; who left is seen no more; the last one on
-        the field has won.
+        A newcomer begins with nothing; a player who left is not seen any more; the last
+        one on the field wins.
         """
         s = GAME.joined(begun(2), 2, 3.0, Seat("late"))
         self.assertEqual(len(s.bodies), 3)
@@ -242,7 +242,7 @@ class RulesTests(SynchronousTestCase):
         assert outcome is not None
         self.assertEqual(outcome.places, ((2,), (0, 1)))
 
-    def test_who_drops_stands(self) -> None:
+    def test_a_dropped_player_stands(self) -> None:
         """
         A player without a connection does not run on.
         """
@@ -298,8 +298,8 @@ class LawTests(SynchronousTestCase):
 
     def test_bots_find_gems(self) -> None:
         """
-        Eight bots, asked four times a second, play a round that somebody wins
-        by points.
+        Eight bots, asked four times per second, play a round that somebody wins by
+        points.
         """
         s, chance = begun(8, seed=6), Chance(8)
         setup = msgspec.to_builtins(GAME.setup(s))

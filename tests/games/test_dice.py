@@ -149,7 +149,7 @@ class RulesTests(SynchronousTestCase):
             GAME.act(s, s.turn if seat is None else seat, action, 1.0)
         return caught.exception.code
 
-    def test_who_begins_is_drawn(self) -> None:
+    def test_first_player_is_drawn(self) -> None:
         """
         Both players begin about equally often.
         """
@@ -246,8 +246,8 @@ class RulesTests(SynchronousTestCase):
 
     def test_silence_banks(self) -> None:
         """
-        Who is silent for 30 s ends the turn: what was set aside before counts,
-        the roll on the table does not.
+        A player who is silent for 30 s ends the turn: dice set aside before count, the
+        roll on the table does not.
         """
         s = choosing(1, 1, 1, 2, aside=(5, 5), points=100)
         step = GAME.advance(s, 31.0)
@@ -259,7 +259,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_a_leaver_loses(self) -> None:
         """
-        Who leaves has lost, however the points stand.
+        A player who leaves loses, even with more points.
         """
         step = GAME.left(choosing(1, scores=(2900, 0)), 0, 5.0)
         assert isinstance(step, Step)

@@ -86,7 +86,8 @@ class ListingTests(SynchronousTestCase):
 
     def test_patient_nim(self) -> None:
         """
-        The game that waits for its players passes its check, and who leaves has lost.
+        The game that waits for its players passes its check, and a player who leaves
+        loses.
         """
         self.assertIn("ok", self.say(LISTINGS, "patient_nim:PatientNim", 0))
         game = sys.modules["patient_nim"].PatientNim()

@@ -158,7 +158,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_a_move_takes_the_points(self) -> None:
         """
-        Who enters a cell has its points, and they are gone.
+        A player who enters a cell gets its points, and they are gone.
         """
         s = lay()
         moved = state_of(Maze().act(s, 0, self.one_step(s), 1.0))
@@ -244,7 +244,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_time_is_up(self) -> None:
         """
-        After five minutes it is over, whatever is left.
+        After five minutes it is over, even if points are left.
         """
         s, maze = lay(), Maze()
         self.assertEqual(maze.deadline(s), 300.0)

@@ -65,13 +65,13 @@ class Hat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @attrs.frozen
 class Worn:
-    """Who wears what, in which team."""
+    """The players' costumes and teams."""
 
     hats: tuple[tuple[str, str, int], ...]
 
 
 class Hats(Game[Worn, Hat]):
-    """A game that looks at whoever comes."""
+    """A game that looks at each newcomer."""
 
     name = "hats"
     actions = loadout = Hat

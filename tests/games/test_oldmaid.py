@@ -96,9 +96,10 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(sorted(s.hands[0]), ["2C", "QH"])
         self.assertEqual(len(events), 3)
 
-    def test_who_has_no_cards_is_safe(self) -> None:
+    def test_player_without_cards_is_safe(self) -> None:
         """
-        Who laid or gave the last card is out of it, and is drawn from no more.
+        A player who laid or gave the last card is safe, and nobody draws from it any
+        more.
         """
         s = hold(("2C",), ("3C", "QH"), ("2D", "3D"))
         s, events = step(GAME.act(s, 0, Draw(0), 1.0))
@@ -108,7 +109,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_the_queen_loses(self) -> None:
         """
-        Who is left with the odd queen has lost, and then it is shown.
+        The player who is left with the odd queen loses, and then it is shown.
         """
         s = hold(("QH", "2C"), ("2D",))
         s, events = step(GAME.act(s, 0, Draw(0), 1.0))
@@ -159,7 +160,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_of_two_the_leaver_loses(self) -> None:
         """
-        The last one who stays has won, whatever it holds.
+        The last player who stays wins, with any hand.
         """
         s, _ = step(GAME.left(hold(("QH", "2C"), ("2D",)), 1, 3.0))
         outcome = GAME.outcome(s)
@@ -179,7 +180,7 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(events[0].kind, "began")
         self.assertEqual((s.phase, s.round, s.hands[1]), ("playing", 2, ()))
 
-    def test_who_is_safe_may_leave(self) -> None:
+    def test_safe_player_may_leave(self) -> None:
         """
         Leaving after one's last card changes nothing.
         """
@@ -193,7 +194,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_rematch(self) -> None:
         """
-        When all who are still here have asked, cards are dealt anew to them.
+        When all who are still here have asked, they are dealt new cards.
         """
         s = hold((), ("QH", "2C"), ("2D",), turn=1, source=2, safe=((0,),))
         s, _ = step(GAME.act(s, 1, Draw(0), 4.0))
@@ -240,8 +241,8 @@ class SecretTests(SynchronousTestCase):
 
     def test_a_draw_cannot_be_followed(self) -> None:
         """
-        The hand that is drawn from was shuffled, so the place of a card that
-        its owner has just drawn tells nothing.
+        The hand is shuffled before a draw, so the place of a card that its owner has
+        just drawn gives nothing away.
         """
         at = Counter[int]()
         for seed in range(300):

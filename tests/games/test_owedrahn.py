@@ -34,7 +34,7 @@ GAME = OweDrahn()
 
 
 class Scene:
-    """A table, and what was told at the latest step."""
+    """A table, and the events of the latest step."""
 
     def __init__(self, players: int = 3, seed: int = 1, **options: Any) -> None:
         seats = tuple(Seat(f"p{seat}") for seat in range(players))
@@ -119,7 +119,7 @@ class RoundTests(DrahnCase):
             first.add(other.s.turn)
         self.assertEqual(first, {0, 1, 2})
 
-    def test_who_is_never_ready_watches(self) -> None:
+    def test_player_who_is_never_ready_watches(self) -> None:
         """
         One who says nothing holds the others up for a minute, then watches.
         """
@@ -224,7 +224,7 @@ class RoundTests(DrahnCase):
 class PeopleTests(DrahnCase):
     def test_late_joiners_watch(self) -> None:
         """
-        Who comes during a round watches it, and plays the next.
+        A player who comes during a round watches it, and plays the next.
         """
         scene = Scene(2)
         scene.begin()
@@ -239,7 +239,7 @@ class PeopleTests(DrahnCase):
 
     def test_a_leaver_is_out(self) -> None:
         """
-        Who leaves is out and owes the stake; of two, the other has won.
+        A player who leaves is out and owes the stake; of two, the other wins.
         """
         scene = Scene(stake=2)
         scene.begin()
@@ -292,8 +292,8 @@ class PeopleTests(DrahnCase):
 
     def test_the_host_sets_the_stake(self) -> None:
         """
-        Only the host does, only before the start, and then everybody has to
-        be ready anew; when the host leaves the next in join order is host.
+        Only the host does, only before the start, and then everybody has to be ready
+        again; when the host leaves the next in join order is host.
         """
         scene = Scene()
         scene.act(1, Ready())
@@ -318,7 +318,7 @@ class PeopleTests(DrahnCase):
 
 
 class BetTests(DrahnCase):
-    def test_a_bet_is_paid_by_who_is_out_first(self) -> None:
+    def test_first_player_out_pays_a_bet(self) -> None:
         """
         The first of the two who is out pays at once, and only once.
         """
@@ -342,7 +342,7 @@ class BetTests(DrahnCase):
 
     def test_a_leaver_pays_its_bets(self) -> None:
         """
-        Leaving is no way out of a bet.
+        Leaving does not cancel a bet.
         """
         scene = Scene(3, stake=0)
         scene.act(0, ProposeBet(1, 10))
@@ -417,8 +417,8 @@ class LawTests(DrahnCase):
     @settings(max_examples=25, deadline=None)
     def test_money_is_zero_sum(self, seed: int) -> None:
         """
-        Whatever happens, and whoever comes and goes, no coin is made or lost,
-        and only a payment that was told changes a balance.
+        No coin is made or lost while players come, play and go, and only a payment that
+        an event reports changes a balance.
         """
         before: list[int] = []
 

@@ -34,9 +34,9 @@ MOST_ACTIONS = {
 class RandomGameTests(SynchronousTestCase):
     def test_play_and_replay(self) -> None:
         """
-        Whatever players do, come or go, a game ends within the actions that the
-        manual promises, and its recording plays to the same end in processes
-        that order their sets differently.
+        With any actions, joins and leaves, a game ends within the actions that the
+        manual promises, and its recording plays to the same end in processes that order
+        their sets differently.
         """
         folder = Path(self.mktemp())
         folder.mkdir()

@@ -12,7 +12,7 @@ from vinom.games.roomecho import Place, RoomEcho
 class RoomEchoTests(SynchronousTestCase):
     def test_everyone_sees_everyone(self) -> None:
         """
-        The view holds every seat's last input, whoever spoke last.
+        The view holds every seat's last input, in whatever order they came.
         """
         echo = RoomEcho()
         s = echo.start(Table((Seat("a"),) * 4, NoOptions(), Chance(1)))

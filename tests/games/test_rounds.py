@@ -20,7 +20,7 @@ class RoundsTests(SynchronousTestCase):
 
     def test_asking(self) -> None:
         """
-        Each asks once, whoever was first, when the round is over and somebody is there.
+        Each may ask once, in any order, when the round is over and somebody is there.
         """
         here = {0, 1, 3}
         self.assertEqual(ask_again(3, (), here, True), (3,))
@@ -33,7 +33,8 @@ class RoundsTests(SynchronousTestCase):
 
     def test_agreeing(self) -> None:
         """
-        Another round begins when all who are here want it, whoever else had asked.
+        Another round begins when all who are here have asked, whether or not players
+        who left had.
         """
         self.assertFalse(is_agreed((0,), {0, 1}))
         self.assertTrue(is_agreed((0, 1, 2), {0, 1}))

@@ -47,7 +47,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_random_starter(self) -> None:
         """
-        Who begins is drawn: both do, about equally often.
+        The first player is drawn: each of the two about equally often.
         """
         starters = [begun(seed).turn for seed in range(200)]
         self.assertTrue(70 < starters.count(0) < 130, starters.count(0))
@@ -116,7 +116,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_leaver_loses(self) -> None:
         """
-        Who leaves loses the round that is played.
+        A player who leaves loses the round in progress.
         """
         board = begun()
         self.assertEqual(state_of(GAME.left(board, 1, 3.0)).winner, 0)
@@ -141,8 +141,8 @@ class RulesTests(SynchronousTestCase):
     )
     def test_any_game(self, seed: int, moves: list[tuple[int, int]]) -> None:
         """
-        Whatever players try, marks only appear, turns alternate, and a round that is
-        over has a winner with a line or a full board.
+        With any attempts of the players, marks only appear, turns alternate, and a
+        round that is over has a winner with a line or a full board.
         """
         board = begun(seed)
         for seat, cell in moves:
@@ -164,7 +164,7 @@ class RulesTests(SynchronousTestCase):
 
 
 class BotTests(SynchronousTestCase):
-    """Who plays for nobody."""
+    """A bot that plays for an absent player."""
 
     def choose(self, board: Board, seat: int, word: int) -> Any:
         view = msgpack.decode(msgpack.encode(GAME.view(board, "all")))

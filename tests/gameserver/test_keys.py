@@ -27,8 +27,8 @@ class GameServerKeyTests(SynchronousTestCase):
 
     def test_old_and_new_tokens(self) -> None:
         """
-        While both keys are accepted both tokens seat their players; when the old
-        one is dropped its tokens are refused, and who sits stays.
+        While both keys are accepted both tokens seat their players; when the old one is
+        dropped its tokens are refused, and seated players stay.
         """
         net = self.net
         net.bind()

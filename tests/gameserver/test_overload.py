@@ -87,7 +87,7 @@ class OverloadTests(SynchronousTestCase):
         self.assertEqual(len(again.of(Joined)), 1)
         self.assertEqual(self.net.server.measure()["overloaded"], 0.0)
 
-    def test_who_plays_may_return(self) -> None:
+    def test_seated_player_may_return(self) -> None:
         """
         A player whose connection broke gets back to its seat, with a resume token
         as with a new one.

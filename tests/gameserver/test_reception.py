@@ -14,8 +14,8 @@ class ReceptionTests(SynchronousTestCase):
 
     def test_many_connections(self) -> None:
         """
-        Whoever makes connections and never asks for a seat fills no memory, and
-        a player still gets in.
+        A client that makes connections and never asks for a seat fills no memory, and a
+        player still gets in.
         """
         self.patch(gameserver_reception, "MOST_CONNECTIONS", 3)
         net = GameNet()

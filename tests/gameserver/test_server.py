@@ -463,7 +463,7 @@ class PlayTests(SynchronousTestCase):
         net.run(0.2)
         self.assertTrue(bob.lines[-1].endswith("1 on"))
 
-    def test_deaf_player_must_come_anew(self) -> None:
+    def test_silent_player_must_join_again(self) -> None:
         """
         A player who acknowledges nothing is disconnected before too much waits, and can
         come back.
@@ -481,7 +481,7 @@ class PlayTests(SynchronousTestCase):
 
     def test_bad_packet(self) -> None:
         """
-        A player whose packets break the layout is told what is wrong.
+        A player whose packets break the layout is sent what is wrong.
         """
         net = GameNet()
         ann, bob = net.begin()

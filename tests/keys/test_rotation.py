@@ -1,4 +1,6 @@
-"""Keys of the authority that change: who trusted the old one is served on."""
+"""
+Changes of the authority's keys: clients that trusted the old one are still served.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ class RotationTests(SynchronousTestCase):
 
     def test_new_leaves(self) -> None:
         """
-        A game server that starts now is verified with the new anchor, one that
-        runs with the anchor that its players were told, and never crosswise.
+        A game server that starts now is verified with the new anchor, one that is
+        running with the anchor that its players were sent, and never crosswise.
         """
         authority = self.open()
         old_anchor, old = authority.anchor, authority.issue("s1")

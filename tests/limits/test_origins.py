@@ -44,9 +44,9 @@ class OriginTests(SynchronousTestCase):
 
     def test_same_origin_over_tls(self) -> None:
         """
-        If the node itself speaks TLS, a page over plain HTTP is not the node's,
-        whatever its host: an attacker on the path may have written it. Other hosts that
-        the settings name are unaffected.
+        If the node itself speaks TLS, a page over plain HTTP isn't the node's, on any
+        host: an attacker on the path may have written it. Other hosts that the settings
+        name are unaffected.
         """
         rules = (read_origin_rule("example.com"),)
         origins = Origins(rules, has_tls=True)

@@ -53,7 +53,7 @@ class OverloadTests(SynchronousTestCase):
 
     def test_nothing_to_do(self) -> None:
         """
-        Who comes to a process that fell idle gets in, however it was before.
+        A newcomer to a process that fell idle gets in, even if it was busy before.
         """
         overload = Overload()
         now = self.work(overload, 0.0, 0.5, 0.0, 5.0)

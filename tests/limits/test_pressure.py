@@ -30,7 +30,7 @@ class BudgetsTests(SynchronousTestCase):
 
     def test_comes_back(self) -> None:
         """
-        Who used its share up gets it back with time, and no more than it was.
+        A source that used its share up gets it back with time, and no more than it was.
         """
         budgets = Budgets(Rate(2.0, 3.0), b"salt")
         for now, count in ((0.0, 3), (0.5, 1), (100.0, 3)):
@@ -142,7 +142,7 @@ class PressureTests(SynchronousTestCase):
 
     def test_slow_junk_is_none(self) -> None:
         """
-        Datagrams that are spread over time are no flood, however many there are.
+        Datagrams that are spread over time are not a flood, however many there are.
         """
         pressure = Pressure(10)
         for second in range(100):
@@ -151,7 +151,7 @@ class PressureTests(SynchronousTestCase):
 
     def test_many_players_are_none(self) -> None:
         """
-        Hellos that become handshakes are no flood, however many there are.
+        Hellos that become handshakes are not a flood, however many there are.
         """
         pressure = Pressure(10)
         for _ in range(1000):
@@ -171,7 +171,7 @@ class PressureTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.integers(-5, 20), st.floats(0, 3))))
     def test_always_ends(self, steps: list[tuple[int, float]]) -> None:
         """
-        Whatever came, after some seconds without anything all is calm.
+        After any flood and some seconds without datagrams all is calm.
         """
         pressure, now = Pressure(10), 0.0
         for count, pause in steps:
@@ -261,8 +261,8 @@ class AdmissionUnderAttackTests(SynchronousTestCase):
 
     def test_player_of_a_spoofed_network(self) -> None:
         """
-        Whatever is sent in the name of a player's network, the player gets its
-        cookie, and a handshake for it and its ticket.
+        Whatever is sent in the name of a player's network, the player gets its cookie,
+        and a handshake for it and its ticket.
         """
         admission = self.make()
         wrong = client_hello(NAME, b"c" * 32, message_number=1)

@@ -18,8 +18,10 @@ from zope.interface import implementer
 
 from tests.support.certificates import authority, new_authority
 from tests.support.ears import Ear
+from tests.support.hellos import long_hello
 from vinom.errors import Misconfigured
 from vinom.lines.tcp import LineBounds, LineFactory, LineProtocol, Lines
+from vinom.lines.text import HELLO_LIMIT
 from vinom.lines.tls import ReloadableTls, server_options
 
 
@@ -140,15 +142,53 @@ class PlainTests(LineCase):
         """
         self.open_port(bounds=LineBounds(line_limit=20))
         protocol, transport = self.connect()
-        protocol.dataReceived(b"{}\n" + b"x" * 22)
+        protocol.dataReceived(b"{}\n")
+        self.ears[0].line.admitted()
+        protocol.dataReceived(b"x" * 22)
         self.assertEqual(self.ears[0].heard, [b"{}"])
         self.assertIn(b'"code":"too_long"', transport.value())
         self.assertIn(b'"limit":20', transport.value())
         self.assertTrue(transport.is_half_closed)
 
+    def test_long_hello(self) -> None:
+        """
+        A hello of 8 KB with a token arrives, however it is cut; nothing else does.
+        """
+        hello = long_hello(HELLO_LIMIT)
+        for cut in (1, 2048, 2049, HELLO_LIMIT - 1, HELLO_LIMIT):
+            self.open_port()
+            self.ears.clear()
+            protocol, transport = self.connect()
+            for part in (hello[:cut], hello[cut:] + b"\n{}\n"):
+                protocol.dataReceived(part)
+            self.assertEqual(self.ears[0].heard, [hello, b"{}"])
+        for other in (
+            long_hello(HELLO_LIMIT + 1),
+            long_hello(3000).replace(b"hello", b"hallo"),
+            long_hello(3000).replace(b"token", b"taken"),
+            b'{"type":"hello","data":{"protocol":1,"name":"%b"}}' % (b"x" * 3000),
+            b"x" * 2049,
+        ):
+            protocol, transport = self.connect()
+            protocol.dataReceived(other + b"\n")
+            self.assertEqual(self.ears[-1].heard, [])
+            self.assertIn(b'"code":"too_long"', transport.value())
+            self.assertIn(b'"limit":2048', transport.value())
+
+    def test_no_long_line_after_the_hello(self) -> None:
+        """
+        Once a player is known, no more than the limit is kept for its next message.
+        """
+        self.open_port()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"{}\n")
+        self.ears[0].line.admitted()
+        protocol.dataReceived(long_hello(3000)[:2050])
+        self.assertIn(b'"code":"too_long"', transport.value())
+
     def test_lost(self) -> None:
         """
-        The conversation hears once that its line is gone, and no timer stays.
+        The conversation is informed once that its line is gone, and no timer stays.
         """
         self.open_port()
         protocol, _ = self.connect()
@@ -178,7 +218,7 @@ class PlainTests(LineCase):
 
     def test_peer_that_does_not_read(self) -> None:
         """
-        Who does not read is not heard any more, and is cut off after a while.
+        A client that does not read is not read any more, and is cut off after a while.
         """
         self.open_port()
         protocol, transport = self.connect()
@@ -196,7 +236,7 @@ class PlainTests(LineCase):
 
     def test_behind(self) -> None:
         """
-        What a game says to one who does not read can wait until that one reads.
+        What a game sends to a client that does not read can wait until it reads.
         """
         self.open_port()
         protocol, transport = self.connect()
@@ -212,7 +252,8 @@ class PlainTests(LineCase):
 
     def test_too_slow(self) -> None:
         """
-        Who does not read 256 messages, or 256 KB of them, is told so and closed.
+        A client that does not read 256 messages, or 256 KB of them, is sent the reason
+        and closed.
         """
         for message, most in ((b"{}", 256), (b"x" * 2**15, 8)):
             self.ears.clear()
@@ -237,9 +278,9 @@ class PlainTests(LineCase):
 
     def test_half_closed(self) -> None:
         """
-        Whoever says no more is not cut off before it is answered, and not kept for
-        long if that does not come; a line that ends is closed as soon as the peer's
-        half is.
+        A client that sends no more is answered before it is cut off, and not kept for
+        long if no answer comes; a line that ends is closed as soon as the peer's half
+        is.
         """
         self.open_port()
         protocol, transport = self.connect()
@@ -263,8 +304,8 @@ class PlainTests(LineCase):
 
     def test_half_closed_before_a_word(self) -> None:
         """
-        Who says nothing and closes its half is gone at once; who was refused gets the
-        reason first, and both leave no timer.
+        A client that sends nothing and closes its half is gone at once; one that was
+        refused gets the reason first, and neither leaves a timer.
         """
         self.open_port()
         for host, said in (("127.0.0.1", b""), ("192.0.2.1", b"{}\n")):
@@ -279,7 +320,7 @@ class PlainTests(LineCase):
 
     def test_silent_connection(self) -> None:
         """
-        A connection that never says a byte is told so, and is cut off.
+        A connection that never sends a byte is sent the reason, and is cut off.
         """
         self.open_port()
         protocol, transport = self.connect()
@@ -336,7 +377,7 @@ class PlainTests(LineCase):
 
     def test_a_flood_does_not_fill_the_log(self) -> None:
         """
-        Refused connections are logged, but no more than a line a second for long.
+        Refused connections are logged, but no more than one line per second for long.
         """
         logged = self.watch_log()
         self.open_port(bounds=LineBounds(per_network=0))
@@ -416,9 +457,9 @@ class TLSTests(LineCase):
                     sink.dataReceived(data[start : start + size])
             self.clock.advance(0)
 
-    def test_told_apart(self) -> None:
+    def test_tls_is_recognised(self) -> None:
         """
-        A TLS client is served from anywhere, whatever the splits.
+        A TLS client is served from anywhere, with any splits.
         """
         for size in (1, 7, 1 << 20):
             self.ears.clear()

@@ -1,4 +1,4 @@
-"""Whether all that was said on a line has left, with Twisted's own buffer."""
+"""Whether all that was sent on a line has left, with Twisted's own buffer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vinom.lines.tcp import LineProtocol, Lines
 
 
 class Writers:
-    """A reactor that knows who wants to write, and lets nobody."""
+    """A reactor in which nobody ever gets to write."""
 
     def addWriter(self, writer: Any) -> None:
         """It has to wait."""
@@ -26,7 +26,7 @@ class Writers:
 
 class Pipe(FileDescriptor):
     """
-    A connection whose system takes only so many bytes.
+    A connection whose system takes a limited number of bytes.
 
     :ivar space: how many it still takes.
     """
@@ -42,7 +42,7 @@ class Pipe(FileDescriptor):
         return count
 
     def take(self, space: int) -> None:
-        """Take so many bytes of what waits."""
+        """Take up to *space* bytes of what waits."""
         self.space = space
         self.doWrite()
 
@@ -84,7 +84,7 @@ class UnsentTests(SynchronousTestCase):
 
     def test_after_the_end(self) -> None:
         """
-        What is said on a line that is being closed was not sent.
+        What is sent on a line that is being closed was not sent.
         """
         self.open()
         self.line.send(b"{}")

@@ -68,7 +68,7 @@ class LineReaderTests(SynchronousTestCase):
     @given(some.lists(some.binary(max_size=12), max_size=20))
     def test_never_more_than_the_limit(self, parts: list[bytes]) -> None:
         """
-        Whatever comes, a line is within its limit and holds no line end.
+        With any input, a line is within its limit and holds no line end.
         """
         reader = LineReader(8)
         for part in parts:

@@ -76,7 +76,7 @@ class SocketCase(TestCase):
 
 
 class SendingTests(SocketCase):
-    """What the server says."""
+    """What the server sends."""
 
     async def test_nothing_waits(self) -> None:
         """
@@ -88,7 +88,7 @@ class SendingTests(SocketCase):
 
     async def test_one_frame_a_turn(self) -> None:
         """
-        What a client is told in one turn comes as one array, in order.
+        What a client is sent in one turn comes as one array, in order.
         """
         self.serve()
         client, echo = await self.client()
@@ -100,7 +100,7 @@ class SendingTests(SocketCase):
 
     async def test_shared(self) -> None:
         """
-        What many are told alone in a turn is the same bytes for each.
+        A message that many are sent alone in a turn is the same bytes for each.
         """
         self.serve()
         shared = b'{"type":"x"}'
@@ -112,7 +112,7 @@ class SendingTests(SocketCase):
 
     async def test_early_frames(self) -> None:
         """
-        A client that does not wait for the handshake's answer is heard.
+        A client that does not wait for the handshake's answer is served.
         """
         self.serve()
         client = await connect(reactor, self.server.port)
@@ -138,7 +138,7 @@ class SendingTests(SocketCase):
 
     async def test_http_is_gone(self) -> None:
         """
-        A WebSocket outlives the patience of HTTP: nothing of it stays.
+        A WebSocket outlives the timeout of HTTP: nothing of it stays.
         """
         self.serve()
         _, echo = await self.client()
@@ -153,7 +153,7 @@ class BehindTests(SocketCase):
     """Clients who do not read."""
 
     async def fill(self, client: RawClient, echo: Echo) -> int:
-        """Say so much that the rest waits; tells how many messages."""
+        """Send until the rest waits; returns how many messages."""
         client.transport.pauseProducing()
         count = 0
         while not echo.line.is_behind:
@@ -164,8 +164,8 @@ class BehindTests(SocketCase):
 
     async def test_catches_up(self) -> None:
         """
-        What is said to one who does not read comes when it reads, all of it and in
-        order; what waited in the meantime comes as one frame.
+        What is sent to a client that does not read comes when it reads, all of it and
+        in order; what waited in the meantime comes as one frame.
         """
         self.serve()
         client, echo = await self.client()
@@ -217,7 +217,7 @@ class BehindTests(SocketCase):
 
     async def test_unsent(self) -> None:
         """
-        A line knows whether all that was said has left, also when it is over.
+        A line knows whether all that was sent has left, also when it is over.
         """
         self.serve(bounds=WebSocketBounds(close_seconds=0.05))
         client, echo = await self.client()
@@ -263,7 +263,7 @@ class BehindTests(SocketCase):
 
     async def test_close_goes_last(self) -> None:
         """
-        Who is behind still gets all that was said before the farewell.
+        A client that is behind still gets everything that was sent before the farewell.
         """
         self.serve()
         client, echo = await self.client()
@@ -362,10 +362,12 @@ class LivenessTests(SocketCase):
 
 
 class HandshakeTests(SocketCase):
-    """Who gets in."""
+    """Which clients get in."""
 
     async def refused(self, **headers: str | None) -> tuple[bytes, dict[str, Any]]:
-        """Ask in vain; gives the head of the answer, and its error."""
+        """
+        Send a request that is refused; returns the head of the answer, and its error.
+        """
         client = await connect(reactor, self.server.port)
         self.clients.append(client)
         client.write(handshake(self.server.port, **headers))
@@ -388,7 +390,7 @@ class HandshakeTests(SocketCase):
 
     async def test_no_websocket(self) -> None:
         """
-        A browser that opens /ws as a page is told what it is.
+        A browser that opens /ws as a page is sent an explanation.
         """
         self.serve()
         head, error = await self.refused(Upgrade=None, Connection=None)

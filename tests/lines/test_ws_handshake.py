@@ -106,7 +106,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_compression_is_off(self) -> None:
         """
-        A client that offers compression gets none unless the operator wants it.
+        A client that offers compression gets none unless the operator enables it.
         """
         offered = {**GOOD, "Sec-WebSocket-Extensions": "permessage-deflate"}
         accepted = accept_handshake("/ws", offered.items())

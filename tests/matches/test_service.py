@@ -19,7 +19,7 @@ def kinds(said: list[dict[str, Any]]) -> list[str]:
 
 
 def last(line: MemoryLine) -> dict[str, Any]:
-    """The data of the last thing said."""
+    """The data of the last thing sent."""
     return line.heard()[-1]["data"]
 
 
@@ -393,7 +393,7 @@ class OperatorTests(SessionCase):
 
     def test_list(self) -> None:
         """
-        Every match is listed with its place and who sits where.
+        Every match is listed with its address and its players' seats.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=1))
         self.duel(world)

@@ -48,7 +48,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_twice(self) -> None:
         """
-        A player waits once, and may change its wish by cancelling.
+        A player waits once; to ask for something else it cancels first.
         """
         world = LobbyWorld()
         line, _ = world.queued("ann", "duel")
@@ -117,8 +117,8 @@ class QueueTests(SynchronousTestCase):
 
     def test_positions_of_a_crowd(self) -> None:
         """
-        A thousand players who wait all learn that they moved up; those with another
-        wish are sent nothing.
+        A thousand players who wait all learn that they moved up; those who asked for
+        something else are sent nothing.
         """
         self.patch(Party, "seats", (4000, 4000))
         world = LobbyWorld()
@@ -484,13 +484,13 @@ class RacedEntries(MemoryEntryStore):
 
 
 class NeverTests(SynchronousTestCase):
-    """What must never happen, whatever players, game servers and time do."""
+    """What must never happen, with any players, game servers and times."""
 
     def test_random_lives(self) -> None:
         """
-        Whatever happens in whatever order, nobody is in two matches or in a match
-        and the queue, no entry outlives its player, and everybody who waits for a
-        match that is over is informed.
+        With any events in any order, nobody is in two matches or in a match and the
+        queue, no entry outlives its player, and everybody who waits for a match that is
+        over is informed.
         """
         for seed in range(30):
             _Life(self, seed).run(steps=150)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.matches.service import seat_plans
 from vinom.matchmaking.rules import Rules, due_at, explain, propose
 from vinom.model import Player, QueueEntry, Waiting
-from vinom.play.seats import seat_of, seat_plans
+from vinom.play.seats import seat_of
 from vinom.store.memory import MemoryEntryStore
 
 RULES = Rules({"maze": (2, 4), "duel": (2, 2)}, fill_seconds=5.0)
@@ -75,7 +76,7 @@ class ProposeTests(SynchronousTestCase):
 
     def test_unknown_game(self) -> None:
         """
-        A wish for a game that is gone harms nobody.
+        A request for a game that is gone harms nobody.
         """
         waiting = [entry("a", game="gone"), entry("b", game="gone")]
         self.assertEqual(names(propose(waiting, RULES, 100.0)), [])
@@ -105,7 +106,8 @@ class ProposeTests(SynchronousTestCase):
     )
     def test_always(self, wishes: list[Any], now: float) -> None:
         """
-        Nobody is matched twice, with strangers' wishes, or past one who came first.
+        Nobody is matched twice, with players who asked for something else, or past one
+        who came first.
         """
         wishes.sort(key=lambda wish: wish[0])
         waiting = [
@@ -156,7 +158,7 @@ class ExplainTests(SynchronousTestCase):
 
     def test_reasons(self) -> None:
         """
-        An operator learns why somebody waits, whatever the reason is.
+        An operator learns why a player waits, for every reason.
         """
         ann, bob = entry("a", 10.0), entry("b", 12.0)
         away = entry("c", 1.0, suspended=True)

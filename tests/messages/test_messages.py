@@ -109,7 +109,7 @@ class DecodeRequestTests(SynchronousTestCase):
 
     def test_not_json(self) -> None:
         """
-        Anything that is no JSON object is called that, and the line goes on.
+        Input that isn't a JSON object is refused as such, and the line goes on.
         """
         for junk in (
             b"GET / HTTP/1.1",
@@ -195,7 +195,8 @@ class DecodeRequestTests(SynchronousTestCase):
 
     def test_other_protocol(self) -> None:
         """
-        A client of another version learns which are spoken, whatever else it says.
+        A client of another version learns which are spoken, even if the rest of its
+        hello is unknown.
         """
         for protocol in (0, 2, 99, -1):
             refusal = self.refuse(
@@ -251,7 +252,7 @@ class DecodeRequestTests(SynchronousTestCase):
     )
     def test_any_data(self, kind: str, data: Any) -> None:
         """
-        Whatever JSON a request holds, it is understood or refused by name.
+        With any JSON, a request is understood or refused by name.
         """
         try:
             asked = decode_request(json.encode({"type": kind, "data": data}))
@@ -266,7 +267,7 @@ class DecodeRequestTests(SynchronousTestCase):
 
 
 class AnswerTests(SynchronousTestCase):
-    """What a node says."""
+    """What a node sends."""
 
     def test_every_push(self) -> None:
         """
@@ -326,7 +327,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_junk(self) -> None:
         """
-        What no node says is the node's fault, and named so.
+        What no node sends is the node's fault, and named so.
         """
         for junk in (b"", b"[]", b"{}", b"\xff", b'{"type":"welcome","success":true}'):
             self.assertRaises(PeerError, decode_answer, junk)

@@ -48,7 +48,7 @@ class StartTests(SynchronousTestCase):
             has_field = bool(refusal.details.get("field"))
             self.assertEqual(has_field, refusal.code is Code.BAD_FIELD)
             self.assertTrue(refusal.message)
-            # Whatever it says can be said.
+            # What it reads can be written.
             json.encode([refusal.message, dict(refusal.details)])
         else:
             self.assertTrue(1 <= len(start.game) <= 64)
@@ -110,7 +110,7 @@ class StartTests(SynchronousTestCase):
     @example(b"\xef\xbb\xbf{}")
     def test_any_bytes(self, body: bytes) -> None:
         """
-        Whatever bytes come, they are a request or the peer's mistake.
+        Any bytes are a request or the peer's mistake.
         """
         self.check(body)
 
@@ -140,7 +140,7 @@ class StartTests(SynchronousTestCase):
         """
         Nor does it matter what is in it, if it looks like a request.
         """
-        # The standard library writes what is no JSON, too: NaN, and huge numbers.
+        # The standard library also writes what isn't JSON: NaN, and huge numbers.
         self.check(std.dumps(asked).encode())
 
     @given(some.data())

@@ -152,7 +152,7 @@ class GoodNetworkTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         """
-        A player who leaves sends BYE five times, of which one must arrive; nothing is
+        A player who leaves sends BYE five times, and one arrival is enough; nothing is
         sent after that.
         """
         net = PacketNet()

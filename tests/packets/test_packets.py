@@ -177,7 +177,7 @@ class LayoutTests(SynchronousTestCase):
     @given(st.binary(max_size=1200))
     def test_junk(self, junk: bytes) -> None:
         """
-        Whatever comes, it is a packet or a `PeerError`.
+        Any bytes are a packet or a `PeerError`.
         """
         for reader in (read_player, read_server):
             with contextlib.suppress(PeerError):
@@ -320,7 +320,7 @@ class MessageTests(SynchronousTestCase):
         self.assertTrue(stream.acknowledge(4))
         self.assertEqual((5, 5), (stream.first, stream.next))
 
-    def test_what_is_lost_is_told(self) -> None:
+    def test_losses_are_reported(self) -> None:
         """
         When too much waited and was given up, the numbers jump.
         """
@@ -344,7 +344,7 @@ class MessageTests(SynchronousTestCase):
     @given(st.binary(max_size=200))
     def test_junk(self, junk: bytes) -> None:
         """
-        Whatever the bytes of a message or welcome are: it, or a `PeerError`.
+        Any bytes are a message or welcome, or a `PeerError`.
         """
         for reader in (decode_message, decode_welcome):
             with contextlib.suppress(PeerError):

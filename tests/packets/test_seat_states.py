@@ -47,8 +47,8 @@ class MakeStateTests(SynchronousTestCase):
 
     def test_as_the_long_way(self) -> None:
         """
-        With any other messages, and whatever the player sends or does not send, it gets
-        the same packets in the same order at the same times.
+        With any other messages, and with anything that the player sends or does not
+        send, it gets the same packets in the same order at the same times.
         """
         shortly = 0
         for seed in range(60):
@@ -149,7 +149,7 @@ class StateAgainTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        Who is refused is sent no states any more.
+        A player who was refused is sent no more states.
         """
         self.link.make_state(1, [b"tail"], 0, 0.0)
         self.link.refuse("kicked", "go", 0.0)

@@ -109,7 +109,7 @@ class ChoicesTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     def test_any_bytes(self, text: bytes) -> None:
         """
-        Whatever a player sends as options is read or refused.
+        Any options that a player sends are read or refused.
         """
         try:
             self.assertIsInstance(read_options(Maze(), text), MazeOptions)

@@ -1,4 +1,4 @@
-"""Games whose deadlines come thick and fast: they, and who plays beside them."""
+"""Games with very many deadlines: they, and the players beside them."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class DeadlineTests(RoomCase):
 
     def test_no_input_overtakes(self) -> None:
         """
-        Whoever acts, drops or returns while the game is behind comes after what
+        A player who acts, drops or returns while the game is behind comes after what
         was done and before what is still to be done; a replay plays to the same.
         """
         room = self.open_room(Tenths())

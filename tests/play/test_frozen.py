@@ -203,7 +203,7 @@ class DifferenceTests(SynchronousTestCase):
     @given(PLAIN)
     def test_nothing_differs_from_itself(self, value: object) -> None:
         """
-        A state is equal to itself, whatever its values.
+        A state is equal to itself, with any values.
         """
         self.assertEqual(list(differences(plain(value), plain(value))), [])
 

@@ -122,7 +122,7 @@ class GatheringTests(RoomCase):
 
     def test_leaving_while_gathering(self) -> None:
         """
-        Who leaves before the start is not waited for; too few is void at once.
+        A player who leaves before the start is not waited for; too few is void at once.
         """
         room = self.open_room(seats=3, join=False)
         room.join(0, 1001.0)
@@ -372,7 +372,7 @@ class TimeTests(RoomCase):
     @settings(max_examples=100, deadline=None)
     def test_alarms_settle(self, waits: list[float], now: float) -> None:
         """
-        Whatever the clock, an alarm leaves nothing due: no busy loop.
+        At any time an alarm leaves nothing due: no busy loop.
         """
         game = games.Ticking()
         room = Room(plan_for(game), game, now)
@@ -438,7 +438,7 @@ class EndTests(RoomCase):
         room.close("ended", 9999.0)
         self.assertEqual(room.take_effects(), [])
 
-    def test_who_left_does_not_come_back(self) -> None:
+    def test_player_who_left_does_not_come_back(self) -> None:
         """
         A seat that was given up stays so.
         """
@@ -500,7 +500,7 @@ class CrashTests(RoomCase):
             self.assertEqual(room.phase, "closed", word)
             self.assertIn(f"OverflowError: {word}", self.ended(room).report or "")
 
-    def test_failing_while_absent_seats_are_told(self) -> None:
+    def test_failing_while_the_game_learns_of_absent_seats(self) -> None:
         """
         A failure at the very start is a crash like any other.
         """

@@ -42,7 +42,7 @@ class TeamsTests(SynchronousTestCase):
 
     def test_planned(self) -> None:
         """
-        Who planned a team has it, and the others fill up the smaller ones.
+        Players who planned a team have it, and the others fill up the smaller ones.
         """
         self.assertEqual(teams_of(seats_of(None, 0, 0, None), 2), (1, 0, 0, 1))
         self.assertEqual(teams_of(seats_of(1, 0), 2), (1, 0))
@@ -69,8 +69,8 @@ class TeamsTests(SynchronousTestCase):
     @given(st.integers(1, 5), st.data())
     def test_nearly_equal(self, teams: int, data: st.DataObject) -> None:
         """
-        Whatever was planned, it holds, and who was dealt sits in no team that
-        was larger by then than another.
+        Every plan holds, and a player who was dealt a team is in none that was larger
+        by then than another.
         """
         planned = data.draw(
             st.lists(st.none() | st.integers(0, teams - 1), min_size=1, max_size=9)

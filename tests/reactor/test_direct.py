@@ -42,7 +42,7 @@ class DirectReadsTests(SynchronousTestCase):
 
     def test_bytes(self) -> None:
         """
-        What a client sends is heard.
+        What a client sends arrives.
         """
         self.theirs.send(b"hello")
         self.assertTrue(reads_directly(self.direct, self.number))

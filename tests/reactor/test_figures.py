@@ -37,7 +37,7 @@ class HistogramTests(SynchronousTestCase):
 
     def test_empty(self) -> None:
         """
-        Nothing is told of what never happened, and it reads as zeros.
+        A figure without events is not reported, and it reads as zeros.
         """
         figures = Histogram(BOUNDS).figures("wait")
         self.assertEqual(figures, {})
@@ -48,7 +48,7 @@ class HistogramTests(SynchronousTestCase):
     @given(some.lists(some.lists(some.floats(0, 2, width=16))))
     def test_sums(self, processes: list[list[float]]) -> None:
         """
-        Many processes together tell the same as one that saw everything.
+        Many processes together report the same as one that saw everything.
         """
         everything, tally = Histogram(BOUNDS), Tally()
         for values in processes:
@@ -82,7 +82,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_slowest(self) -> None:
         """
-        Of the slowest calls of all game servers the slowest is told.
+        Of the slowest calls of all game servers the slowest is reported.
         """
         tally = Tally()
         total = tally.total([{f"{WORST}a": 0.2, f"{WORST}b": 0.1}, {f"{WORST}a": 0.3}])

@@ -31,7 +31,7 @@ class Reader:
 
 
 class epoll:
-    """In the place of ``select.epoll``, which is told apart by this name."""
+    """Stands in for ``select.epoll``, which is recognised by this name."""
 
     def __init__(self, reactor: TurningReactor) -> None:
         self.reactor = reactor
@@ -118,7 +118,7 @@ class TurnWatchTests(SynchronousTestCase):
 
     def test_slow_reader(self) -> None:
         """
-        Who holds the reactor up is named in the log and in the figures.
+        A call that holds the reactor up is named in the log and in the figures.
         """
         self.reactor.reads(3, 0.3)
         self.poller.answers += [[(3, 1)]]
@@ -188,7 +188,7 @@ class TurnWatchTests(SynchronousTestCase):
 
     def test_gone_reader(self) -> None:
         """
-        A connection that is closed by what took long is told as that.
+        A connection that is closed by what took long is reported as that.
         """
         reader = self.reactor.reads(3, 0.3)
 
@@ -215,7 +215,7 @@ class TurnWatchTests(SynchronousTestCase):
 
     def test_other_reactors(self) -> None:
         """
-        Where turns cannot be told apart, slow timed calls still are.
+        If turns cannot be separated, slow timed calls are still reported.
         """
         clock = Clock()
         watch = TurnWatch(clock.seconds)

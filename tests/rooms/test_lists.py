@@ -1,4 +1,4 @@
-"""The list of matches, as it is told to those who watch it."""
+"""The list of matches, as players who watch it are sent it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vinom.model import MatchEnd
 
 class MatchListTests(CrossTests):
     def watch(self, name: str = "eve", **wish: Any) -> Any:
-        """Somebody watches the list; what it was told is taken."""
+        """A player watches the list; what it was sent is taken."""
         line, _ = self.world.hello(name, ends_at_match=False)
         (listed,) = of(
             line.ask("list_rooms", matches=True, watch=True, **wish), "rooms"
@@ -22,7 +22,7 @@ class MatchListTests(CrossTests):
         return line
 
     def news(self, line: Any) -> list[tuple[list[Any], list[str]]]:
-        """What a line was told of the list: matches with their states, and ids."""
+        """What a line was sent of the list: matches with their states, and ids."""
         self.world.run(1.1)
         return [
             ([(one["room_id"], one["state"]) for one in said["changed"]], said["gone"])
@@ -36,8 +36,8 @@ class MatchListTests(CrossTests):
 
     def test_changes(self) -> None:
         """
-        Who watches is told of what changed, once a second at most, and of what is
-        over; nothing changed, nothing is told.
+        A player who watches is sent what changed, once per second at most, and what is
+        over; without a change nothing is sent.
         """
         eve = self.watch()
         self.assertEqual([], self.news(eve))
@@ -49,7 +49,7 @@ class MatchListTests(CrossTests):
 
     def test_no_more(self) -> None:
         """
-        Who watches no more, or is gone, is told nothing; then nothing looks.
+        A player who stopped watching, or is gone, is sent nothing; then nothing looks.
         """
         eve, dan = self.watch(), self.watch("dan")
         eve.ask("list_rooms", matches=True, watch=False)
@@ -60,8 +60,8 @@ class MatchListTests(CrossTests):
 
     def test_what_was_asked(self) -> None:
         """
-        Who asked for matches in one state is told that one is gone when it is in
-        another; who asked for those of another game hears nothing of it.
+        A player who asked for matches in one state is sent that one is gone when it is
+        in another; one who asked for those of another game is not sent it.
         """
         eve = self.watch(state="gathering")
         other, _ = self.world.hello("dan", ends_at_match=False)
@@ -72,7 +72,7 @@ class MatchListTests(CrossTests):
 
     def test_many_wishes(self) -> None:
         """
-        However many of the first are wanted, one look a second finds them all.
+        However many of the first are requested, one look per second finds them all.
         """
         watchers = [self.watch(f"eve{limit}", limit=limit) for limit in (1, 2, 50, 100)]
         match_list = self.world.rooms._match_list
@@ -102,7 +102,7 @@ class MatchListTests(CrossTests):
 
     def test_slow_watcher(self) -> None:
         """
-        Who reads slowly is told once how things are then; others do not wait.
+        A slow reader is sent each change once, as it is by then; others do not wait.
         """
         eve, dan = self.watch(), self.watch("dan")
         eve.is_behind = True

@@ -39,7 +39,7 @@ class CrossTests(SynchronousTestCase):
         self.match_id, (self.ann, self.bob) = self.world.matched(game)
 
     def begin(self) -> Any:
-        """Seat 0 plays on a line, seat 1 over UDP; gives the latter."""
+        """Seat 0 plays on a line, seat 1 over UDP; returns the latter."""
         self.place = self.world.enter(self.ann, self.match_id)["data"]
         udp = self.world.dial(self.match_id, 1)
         self.ann.heard()
@@ -51,8 +51,8 @@ class PlayTests(CrossTests):
 
     def test_one_match(self) -> None:
         """
-        A player on a line and one over UDP see the same states and events, whoever
-        acts, and hear of the same end.
+        A player on a line and one over UDP see the same states and events, from either
+        of them, and are sent the same end.
         """
         udp = self.begin()
         self.assertEqual((0, "teller"), (self.place["seat"], self.place["game"]))
@@ -81,8 +81,8 @@ class PlayTests(CrossTests):
 
     def test_waiting_for_the_others(self) -> None:
         """
-        Who comes first waits; the start brings what never changes, and both are
-        listed as what they are.
+        The first player waits; the start brings what never changes, and both are listed
+        as what they are.
         """
         place = self.world.enter(self.ann, self.match_id)["data"]
         self.assertEqual((0, "gathering", None), (place["version"], *_early(place)))
@@ -134,8 +134,8 @@ class PlayTests(CrossTests):
 
     def test_slow_reader(self) -> None:
         """
-        Who reads slowly is sent nothing until it catches up, then the newest state
-        with every event; the player over UDP is not held up.
+        A slow reader is sent nothing until it catches up, then the newest state with
+        every event; the player over UDP is not held up.
         """
         udp = self.begin()
         self.ann.is_behind = True
@@ -163,8 +163,8 @@ class OwnerTests(CrossTests):
 
     def test_udp_takes_over(self) -> None:
         """
-        A player who comes over UDP has its seat there; the line is told, and its
-        place, its secret and its actions are worth nothing any more.
+        A player who comes over UDP has its seat there; the line is sent the reason, and
+        its place, its secret and its actions are worth nothing any more.
         """
         self.begin()
         mine = self.world.dial(self.match_id, 0)
@@ -182,7 +182,7 @@ class OwnerTests(CrossTests):
     def test_line_takes_over(self) -> None:
         """
         A player who comes by way of the node has its seat there; its connection over
-        UDP is told, and its resume token is worth nothing.
+        UDP is sent the reason, and its resume token is worth nothing.
         """
         self.begin()
         theirs = self.world.dial(self.match_id, 0)
@@ -205,7 +205,7 @@ class OwnerTests(CrossTests):
     def test_race(self) -> None:
         """
         When both come at the same moment exactly one has the seat, and the other was
-        told so; nobody counts as gone meanwhile.
+        sent the reason; nobody counts as gone meanwhile.
         """
         outcomes = set()
         for moment in range(12):
@@ -254,7 +254,7 @@ class OwnerTests(CrossTests):
     def test_to_and_fro(self) -> None:
         """
         A seat may change hands as often as its player likes; its actions are
-        acknowledged to whoever sent them.
+        acknowledged to the connection that sent them.
         """
         self.begin()
         for turn in range(1, 5):
@@ -351,7 +351,8 @@ class OwnerTests(CrossTests):
 
     def test_leave(self) -> None:
         """
-        Who leaves the room gives its seat in the match up, and may queue again.
+        A player who leaves the room gives its seat in the match up, and may queue
+        again.
         """
         udp = self.begin()
         self.assertEqual("room_done", self.ann.ask("leave_room")[0]["type"])
@@ -364,7 +365,7 @@ class OwnerTests(CrossTests):
 
     def test_kicked(self) -> None:
         """
-        Whom an operator removes is out, and told so.
+        A player whom an operator removes is out, and is sent the reason.
         """
         self.begin()
         match = self.world.matches.placed_match(self.match_id)
@@ -437,7 +438,7 @@ class WatchTests(CrossTests):
 
     def test_no_json(self) -> None:
         """
-        A match whose view cannot be told by way of the node closes for those who are
+        A match whose view cannot be sent by way of the node closes for those who are
         there, and goes on for players over UDP: nobody breaks it by watching.
         """
         self.open(game="packed")
@@ -461,7 +462,7 @@ class WatchTests(CrossTests):
 
     def test_strangers(self) -> None:
         """
-        Nobody gets a seat that is another's, whatever they know of it.
+        Nobody gets another player's seat with what anyone can know of it.
         """
         self.begin()
         eve = self.eve()
@@ -473,7 +474,7 @@ class WatchTests(CrossTests):
 
     def test_list(self) -> None:
         """
-        Who asks for matches is told of those that may be watched.
+        A player who asks for matches is sent those that may be watched.
         """
         self.begin()
         eve = self.eve()
@@ -492,7 +493,8 @@ class WatchTests(CrossTests):
 
     def test_by_id(self) -> None:
         """
-        With ``watch_matches = "by_id"`` no match is listed, but who knows it may watch.
+        With ``watch_matches = "by_id"`` no match is listed, but a player with its id
+        may watch.
         """
         self.open("by_id")
         eve = self.eve()
@@ -531,7 +533,7 @@ class CostTests(CrossTests):
 
     def test_one_state_for_all(self) -> None:
         """
-        However many watch, the game process tells the node of each state once.
+        However many watch, the game process sends the node each state once.
         """
         udp = self.begin()
         for number in range(10):
@@ -568,7 +570,7 @@ class CostTests(CrossTests):
 
     def test_end_while_behind(self) -> None:
         """
-        The last state is told before the end, even to a node that is behind.
+        The last state is sent before the end, even to a node that is behind.
         """
         udp = self.begin()
         self.world.fleet.is_behind = True
@@ -663,7 +665,7 @@ class AnyOrderTests(CrossTests):
         self.assertEqual(line_words, sorted(line_words, key=lambda word: int(word[5:])))
         if self.acked:
             self.assertIn(words[self.acked], said)
-        # Whoever comes last has the seat, and only it.
+        # The last one to come has the seat, and nobody else.
         come()
         self.world.run(0.5)
         act()
@@ -686,7 +688,7 @@ class OverloadTests(CrossTests):
         self.world.fleet.has_too_much = True
 
     def busy(self, line: Any, **more: Any) -> None:
-        """Come in vain: somebody new costs the game server nothing."""
+        """Try to enter and be refused; a newcomer costs the game server nothing."""
         before = len(self.world.fleet.sent)
         error = self.world.enter(line, self.match_id, **more)["error"]
         self.assertEqual(
@@ -698,8 +700,8 @@ class OverloadTests(CrossTests):
 
     def test_first_time(self) -> None:
         """
-        Who comes to its match for the first time by way of the node is told when to
-        come, like those over UDP; later it has its seat.
+        A player who comes to its match for the first time by way of the node is sent
+        when to come, like those over UDP; later it has its seat.
         """
         self.busy(self.ann)
         self.world.fleet.has_too_much = False
@@ -707,7 +709,7 @@ class OverloadTests(CrossTests):
 
     def test_watching(self) -> None:
         """
-        Who wants to watch comes later, too; who has no seat hears that first.
+        A spectator comes later, too; a player without a seat is sent that first.
         """
         eve, _ = self.world.hello("eve", ends_at_match=False)
         self.busy(eve, spectate=True)
@@ -716,8 +718,8 @@ class OverloadTests(CrossTests):
 
     def test_again(self) -> None:
         """
-        Who played before comes back at once: with its resume token, with its key, and
-        from UDP.
+        A player who played before comes back at once: with its resume token, with its
+        key, and from UDP.
         """
         self.world.fleet.has_too_much = False
         self.begin()

@@ -36,12 +36,12 @@ class ApartActTests(Apart, test_rooms.ActTests):
     """Playing."""
 
     def refused(self, id: int, **action: Any) -> Any:
-        """Act in vain; gives the refusal."""
+        """Act and be refused; returns the refusal."""
         self.ann.do(id, **action)
         self.world.turn()
         return test_rooms.only(self.ann.heard())
 
-    def test_the_game_says_no(self) -> None:
+    def test_the_game_refuses(self) -> None:
         """
         A refused action says why, under its id, a moment later; the id may be
         used again.
@@ -56,7 +56,7 @@ class ApartActTests(Apart, test_rooms.ActTests):
 
     def test_no_action(self) -> None:
         """
-        What is no action of the game names the field at fault, a moment later.
+        An action that the game does not have names the field at fault, a moment later.
         """
         said = self.refused(1, word=5)
         self.assertEqual((said["id"], said["error"]["code"]), (1, "bad_action"))
@@ -64,8 +64,8 @@ class ApartActTests(Apart, test_rooms.ActTests):
 
     def test_unknown_refusal(self) -> None:
         """
-        A refusal for a reason that this node does not know is told as well, as ours to
-        look into; the id may be used again.
+        A refusal with a reason that this node does not know is sent too, as an error of
+        ours; the id may be used again.
         """
         near = self.world.near
         heard = near._told
@@ -114,7 +114,7 @@ class ApartReconnectTests(Apart, test_rooms_sessions.ReconnectTests):
 
     def test_missed_messages(self) -> None:
         """
-        What was said meanwhile comes first, in order; then a state with the events,
+        What was sent meanwhile comes first, in order; then a state with the events,
         and one in which the game knows who is back.
         """
         self.bob.hang_up()
@@ -132,9 +132,10 @@ class ApartReconnectTests(Apart, test_rooms_sessions.ReconnectTests):
         events = [len(state["data"]["events"]) for state in said[-2:]]
         self.assertEqual(events, [1, 0])
 
-    def test_sent_but_not_heard(self) -> None:
+    def test_sent_but_not_received(self) -> None:
         """
-        What was on its way when the connection died comes again, if one says so.
+        What was on its way when the connection died comes again, if the client reports
+        what it has.
         """
         self.ann.do(1, word="event")
         self.world.turn()
@@ -180,7 +181,7 @@ class EarlyTests(SynchronousTestCase):
 
     def test_events(self) -> None:
         """
-        An event is told with the state that it led to, not with the one before.
+        An event is sent with the state that it led to, not with the one before.
         """
         self.see(1)
         self.room.relayed(RelayEvent("m1", 3, "said", None, None))
@@ -190,7 +191,7 @@ class EarlyTests(SynchronousTestCase):
 
     def test_rounds(self) -> None:
         """
-        Who is told that a round is over can ask for a rematch at once.
+        A player who is sent that a round is over can ask for a rematch at once.
         """
         self.see(1)
         self.room.round_ended("m1", {"round": 1, "places": [[0], [1]], "scores": []})
@@ -209,7 +210,7 @@ class EarlyTests(SynchronousTestCase):
 
 
 class ApartLossTests(SynchronousTestCase):
-    """What becomes of rooms when there is no process to play them."""
+    """What happens to rooms when there is no process to play them."""
 
     def setUp(self) -> None:
         self.world = ApartWorld()
@@ -221,8 +222,8 @@ class ApartLossTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """
-        When the game server dies everybody in its rooms is told that they are lost,
-        and who is away is told when it comes back.
+        When the game server dies everybody in its rooms is sent that they are lost, and
+        a player who is away is sent it when it comes back.
         """
         ann, _ = self.world.joined("ann", "r1", "pair")
         bob, joined = self.world.joined("bob", "r1", "pair")
@@ -237,7 +238,8 @@ class ApartLossTests(SynchronousTestCase):
 
     def test_newcomer_of_a_dying_room(self) -> None:
         """
-        Who comes in while the game fails is told that it is out, like all the others.
+        A player who comes in while the game fails is sent that it is out, like all the
+        others.
         """
         ann, _ = self.world.joined("ann", "r1", "open")
         bob, _ = self.world.hello("bob")
@@ -260,8 +262,8 @@ class ApartLossTests(SynchronousTestCase):
 
     def test_too_much_to_do(self) -> None:
         """
-        While its game server has too much to do nobody new gets a seat in a room, a bot
-        no more than a player, but hears when to come again; who is away comes back.
+        While its game server has too much to do nobody new gets a seat in a room,
+        player or bot, but is sent when to try again; a player who was away comes back.
         """
         ann, joined = self.world.joined("ann", "r1", "open")
         bob, _ = self.world.hello("bob")
@@ -291,7 +293,7 @@ class ApartLossTests(SynchronousTestCase):
 
     def test_too_many_on_their_way(self) -> None:
         """
-        Who acts faster than its room can answer is told to wait.
+        A player who acts faster than its room can answer has to wait.
         """
         world = self.world = ApartWorld(actions=1e6)
         ann, _ = world.joined("ann", "r1", "pair")

@@ -26,7 +26,7 @@ class ReconnectTests(SynchronousTestCase):
 
     def test_same_seat(self) -> None:
         """
-        Whoever has the secret gets the seat, a new secret, and the state.
+        A player with the secret gets the seat, a new secret, and the state.
         """
         self.bob.hang_up()
         self.world.turn()
@@ -47,7 +47,7 @@ class ReconnectTests(SynchronousTestCase):
 
     def test_missed_messages(self) -> None:
         """
-        What was said meanwhile comes first, in order; then one state with the events.
+        What was sent meanwhile comes first, in order; then one state with the events.
         """
         self.bob.hang_up()
         self.world.turn()
@@ -68,9 +68,10 @@ class ReconnectTests(SynchronousTestCase):
         self.assertEqual(len(said[-1]["data"]["events"]), 1)
         self.assertEqual(said[-1]["data"]["view"]["last"], "end")
 
-    def test_sent_but_not_heard(self) -> None:
+    def test_sent_but_not_received(self) -> None:
         """
-        What was on its way when the connection died comes again, if one says so.
+        What was on its way when the connection died comes again, if the client reports
+        what it has.
         """
         self.ann.do(1, word="event")
         self.world.turn()
@@ -130,8 +131,8 @@ class ReconnectTests(SynchronousTestCase):
 
     def test_one_place_a_line(self) -> None:
         """
-        A guest who says hello anew and takes its place back by its secret cannot take
-        another one in that room beside it, by whatever request.
+        A guest who says hello again and takes its place back by its secret cannot take
+        another one in that room beside it, by any request.
         """
         self.bob.hang_up()
         line, said = self.reconnect(self.bob_joined["resume"])
@@ -158,7 +159,7 @@ class ReconnectTests(SynchronousTestCase):
 
     def test_grace_of_a_game(self) -> None:
         """
-        A game may have its own patience.
+        A game may have its own grace period.
         """
         ann, _ = self.world.joined("cid", "r2", "brief")
         bob, _ = self.world.joined("dan", "r2", "brief")
@@ -183,7 +184,7 @@ class ReconnectTests(SynchronousTestCase):
 
     def test_room_closed_meanwhile(self) -> None:
         """
-        Who comes back too late still learns how it ended.
+        A player who comes back too late still learns how it ended.
         """
         self.bob.hang_up()
         self.world.rooms.close_room("r1")
@@ -201,7 +202,7 @@ class LeaveTests(SynchronousTestCase):
 
     def test_leave(self) -> None:
         """
-        Who leaves is answered, and the others hear it.
+        A player who leaves is answered, and the others are informed.
         """
         ann, _ = self.world.joined("ann", "r1", "few")
         bob, _ = self.world.joined("bob", "r1", "few")
@@ -274,7 +275,8 @@ class HostTests(SynchronousTestCase):
 
     def test_kick(self) -> None:
         """
-        Who is kicked hears it, is out, and cannot come back to this room.
+        A player who is kicked is sent the reason, is out, and cannot come back to this
+        room.
         """
         bob, _ = self.world.joined("bob", "r1", "few")
         self.assertEqual(bob.ask("kick", seat=0)[-1]["error"]["code"], "not_host")
@@ -289,8 +291,9 @@ class HostTests(SynchronousTestCase):
 
     def test_kicked_for_good(self) -> None:
         """
-        Whoever proves to be the one who was kicked stays out, by whatever way, also to
-        watch; a guest who says hello anew is somebody else, and can be kicked again.
+        A client that proves to be the kicked player stays out, by every request, also
+        to watch; a guest who says hello again is somebody else, and can be kicked
+        again.
         """
         bob, welcome = self.world.hello("bob")
         place = bob.ask("join_room", game="few", room_id="r1")[0]["data"]
@@ -311,8 +314,9 @@ class HostTests(SynchronousTestCase):
 
     def test_host_is_away(self) -> None:
         """
-        While the host's connection is lost the one who sits there longest may do what
-        it could, and no other; everybody is told, and the list names who it is.
+        While the host's connection is lost the member who has been there longest may do
+        what the host could, and nobody else; everybody is informed, and the list names
+        the new host.
         """
         bob, _ = self.world.joined("bob", "r1", "few")
         cid, _ = self.world.joined("cid", "r1", "few")
@@ -334,8 +338,9 @@ class HostTests(SynchronousTestCase):
 
     def test_host_is_spared(self) -> None:
         """
-        Who is host in the place of another cannot take its room from it because of a
-        short loss; later it can free the seat, and others it can kick at once.
+        A member who is host in the place of another cannot take its room from it
+        because of a short loss; later it can free the seat, and others it can kick at
+        once.
         """
         bob, _ = self.world.joined("bob", "r1", "few")
         cid, _ = self.world.joined("cid", "r1", "few")
@@ -369,8 +374,8 @@ class HostTests(SynchronousTestCase):
 
     def test_host_is_away_at_the_start(self) -> None:
         """
-        Who made the room is host in the game too, even if the game begins during a
-        short loss of its connection.
+        The player who made the room is host in the game too, even if the game begins
+        during a short loss of its connection.
         """
         ann, joined = self.world.joined("ann", "r2", "hosted")
         bob, _ = self.world.joined("bob", "r2", "hosted")
@@ -386,7 +391,7 @@ class HostTests(SynchronousTestCase):
 
     def test_everybody_was_away(self) -> None:
         """
-        Who comes to a room in which nobody is connected is host there at once.
+        A player who comes to a room in which nobody is connected is host there at once.
         """
         bob, joined = self.world.joined("bob", "r1", "few")
         self.ann.hang_up()
@@ -503,7 +508,8 @@ class ListTests(SynchronousTestCase):
 
     def test_unknown_game(self) -> None:
         """
-        Who mistypes a game is told which there are, and not that it has no rooms.
+        A player who mistypes a game is sent the games that exist, not that it has no
+        rooms.
         """
         for more in ({}, {"watch": True}, {"matches": True}):
             said = only(self.watcher.ask("list_rooms", game="pear", **more))
@@ -512,7 +518,8 @@ class ListTests(SynchronousTestCase):
 
     def test_live_updates(self) -> None:
         """
-        Who watches is told of what changed and what closed, twice a second at most.
+        A player who watches is sent what changed and what closed, twice per second at
+        most.
         """
         self.watcher.ask("list_rooms", game="pair", watch=True)
         ann, _ = self.world.joined("ann", "r1", "pair")
@@ -533,8 +540,8 @@ class ListTests(SynchronousTestCase):
 
     def test_slow_watcher(self) -> None:
         """
-        Who watches and reads slowly is told once how each room is now, however often
-        it has changed.
+        A player who watches and reads slowly is sent each room once, as it is by then,
+        however often it has changed.
         """
         self.watcher.ask("list_rooms", game="pair", watch=True)
         self.watcher.is_behind = True
@@ -559,7 +566,7 @@ class ListTests(SynchronousTestCase):
 
     def test_slow_watcher_who_stops(self) -> None:
         """
-        Who watches no more is told nothing when it has caught up.
+        A player who stopped watching is sent nothing when it has caught up.
         """
         self.watcher.ask("list_rooms", watch=True)
         self.watcher.is_behind = True
@@ -620,13 +627,13 @@ class BrokenGameTests(SynchronousTestCase):
 
     def test_unencodable_state(self) -> None:
         """
-        So does a view that is no JSON.
+        So does a view that isn't JSON.
         """
         self.fails("unencodable")
 
     def test_unencodable_event(self) -> None:
         """
-        So does an event that is no JSON.
+        So does an event that isn't JSON.
         """
         self.fails("bad event")
 

@@ -1,4 +1,4 @@
-"""What players in rooms of the node hear, as far as one connection each goes."""
+"""What players in rooms of the node are sent, as far as one connection each goes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class JoinTests(SynchronousTestCase):
 
     def test_first_makes_the_room(self) -> None:
         """
-        Who asks for a room that is not there gets it, its first seat, and is host.
+        A player who asks for a room that is not there gets it, its first seat, and is
+        host.
         """
         _, joined = self.world.joined("ann", "r1")
         self.assertEqual(joined["room_id"], "r1")
@@ -29,7 +30,7 @@ class JoinTests(SynchronousTestCase):
 
     def test_full_room_starts(self) -> None:
         """
-        As soon as all seats are taken everybody hears who sits where, and the state.
+        As soon as all seats are taken everybody is sent who sits where, and the state.
         """
         ann, _ = self.world.joined("ann", "r1", "pair")
         bob, _ = self.world.joined("bob", "r1", "pair")
@@ -69,7 +70,7 @@ class JoinTests(SynchronousTestCase):
 
     def test_seats_move_up(self) -> None:
         """
-        A seat that was left before the start is no gap in the game.
+        A seat that was left before the start leaves no gap in the game.
         """
         ann, _ = self.world.joined("ann", "r1", "few")
         bob, _ = self.world.joined("bob", "r1", "few")
@@ -86,7 +87,8 @@ class JoinTests(SynchronousTestCase):
 
     def test_any_open_room(self) -> None:
         """
-        Who names no room is led to an open one with equal options, or gets a new one.
+        A player who names no room joins an open one with equal options, or gets a new
+        one.
         """
         _, first = self.world.joined("ann", None, "pair")
         _, second = self.world.joined("bob", None, "pair")
@@ -99,7 +101,8 @@ class JoinTests(SynchronousTestCase):
 
     def test_any_other_room(self) -> None:
         """
-        Who asks for any room twice does not meet itself, and leaves nothing behind.
+        A player who asks for any room twice does not meet itself, and leaves nothing
+        behind.
         """
         ann, joined = self.world.joined("ann", None, "pair")
         said = only(ann.ask("join_room", game="pair"))["data"]
@@ -113,7 +116,7 @@ class JoinTests(SynchronousTestCase):
 
     def test_any_room_but_that(self) -> None:
         """
-        Who was removed from a room still finds others.
+        A player who was removed from a room still finds others.
         """
         ann, joined = self.world.joined("ann", None, "few")
         bob, _ = self.world.joined("bob", None, "few")
@@ -149,7 +152,8 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(code(game="pair", room_id="r1"), "room_started")
         self.assertEqual(code(game="none"), "unknown_game")
         self.assertEqual(code(game="few", room_id="r1"), "bad_field")
-        self.assertEqual(code(game="few", room_id="a b"), "bad_field")
+        for room_id in ("a b", ".", "..", "\x1b", "a\n", "é"):
+            self.assertEqual(code(game="few", room_id=room_id), "bad_field")
         self.assertEqual(code(game="few", room_id="r2", spectate=True), "no_such_room")
         self.assertEqual(code(game="few", options={"x": 1}), "bad_options")
         self.assertEqual(code(game="few", loadout={"x": 1}), "bad_loadout")
@@ -206,7 +210,7 @@ class JoinTests(SynchronousTestCase):
 
     def test_spectators(self) -> None:
         """
-        Who watches sees every public state, and can do nothing.
+        A spectator sees every public state, and can do nothing.
         """
         ann, _ = self.world.joined("ann", "r1", "open")
         watcher, joined = self.world.joined("wes", "r1", "open", spectate=True)
@@ -255,9 +259,9 @@ class ActTests(SynchronousTestCase):
         first, second = (e["number"] for e in state["events"])
         self.assertLess(first, second)
 
-    def test_every_change_told(self) -> None:
+    def test_every_change_sent(self) -> None:
         """
-        A game that wants it has every change told, in order.
+        If the game asks for it, every change is sent, in order.
         """
         ann, _ = self.world.joined("cid", "r2", "each")
         bob, _ = self.world.joined("dan", "r2", "each")
@@ -305,7 +309,7 @@ class ActTests(SynchronousTestCase):
         self.assertEqual(only(self.ann.heard())["data"]["ack"], {"0": 1})
         self.assertEqual(self.bob.heard(), [])
 
-    def test_the_game_says_no(self) -> None:
+    def test_the_game_refuses(self) -> None:
         """
         A refused action says why, under its id; the id may be used again.
         """
@@ -318,7 +322,7 @@ class ActTests(SynchronousTestCase):
 
     def test_no_action(self) -> None:
         """
-        What is no action of the game names the field at fault.
+        An action that the game does not have names the field at fault.
         """
         said = only(self.ann.act(1, word=5))
         self.assertEqual(said["error"]["code"], "bad_action")
@@ -410,7 +414,7 @@ class SlowReaderTests(SynchronousTestCase):
 
     def test_newest_wins(self) -> None:
         """
-        It skips to the newest state, is told how many it skipped, and loses no event.
+        It skips to the newest state, is sent how many it skipped, and loses no event.
         """
         self.bob.is_behind = True
         for id in range(1, 6):
@@ -431,7 +435,8 @@ class SlowReaderTests(SynchronousTestCase):
 
     def test_too_many_events(self) -> None:
         """
-        One who misses more events than are kept is told so and closed, not lied to.
+        A player who misses more events than are kept is sent the reason and closed, not
+        misled.
         """
         world = RoomsWorld(actions=10_000.0)
         ann, _ = world.joined("ann", "r1", "pair")
@@ -516,8 +521,8 @@ class DeadlineTests(SynchronousTestCase):
 
     def test_others_have_their_turn(self) -> None:
         """
-        After a long stall a room that has much to make up for does not do it in one
-        go: another room's players are told theirs in between, and both catch up.
+        After a long stall a room that has much to make up for does not do it in one go:
+        another room's players are sent theirs in between, and both catch up.
         """
         told: list[tuple[str, int]] = []
         for room, line in (("r1", self.lines[0]), ("r2", self.lines[2])):
@@ -539,8 +544,8 @@ class DeadlineTests(SynchronousTestCase):
 
     def test_crawling(self) -> None:
         """
-        A game that is called ten thousand times a second has its room closed, with
-        a report, however punctually that happens; the other rooms go on.
+        A game that is called ten thousand times per second has its room closed, with a
+        report, however punctually that happens; the other rooms go on.
         """
         self.lines[0].do(1, word="go")
         self.lines[4].do(1, word="go")
@@ -556,7 +561,7 @@ class DeadlineTests(SynchronousTestCase):
 
 
 class Anew(Pair):
-    """A view of which nothing stays."""
+    """A view that changes completely."""
 
     name = "anew"
 
@@ -565,7 +570,9 @@ class Anew(Pair):
 
 
 class Hands(Pair):
-    """A long view for each, of which little changes, and much is like the other's."""
+    """
+    A long view for each seat, which changes little, and is mostly like the other's.
+    """
 
     name = "hands"
 
@@ -587,7 +594,7 @@ class PatchTests(SynchronousTestCase):
 
     def test_patches(self) -> None:
         """
-        Who says which state it has is sent the difference where that is shorter.
+        A player who names the state it has is sent the difference if that is shorter.
         """
         world = RoomsWorld()
         ann, _ = world.joined("ann", "r1", "wide")
@@ -614,7 +621,7 @@ class PatchTests(SynchronousTestCase):
         self.assertGreater(patched, 20)
 
     def joined(self, game: Pair | None = None) -> tuple[RoomsWorld, list[Any]]:
-        """Have ann and bob play, wide views unless told otherwise."""
+        """Have ann and bob play, with wide views by default."""
         world = RoomsWorld()
         if game is not None:
             world.games[game.name] = game
@@ -623,7 +630,7 @@ class PatchTests(SynchronousTestCase):
 
     def test_base_is_what_was_acknowledged(self) -> None:
         """
-        The difference is to the last version that this client said it has, however
+        The difference is to the last version that this client reported, however
         long ago that was, and for each client to its own.
         """
         world, (ann, bob) = self.joined()

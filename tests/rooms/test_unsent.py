@@ -1,4 +1,4 @@
-"""What waited in a line when that was lost was not heard: it comes again."""
+"""What waited in a line when that was lost was not received: it comes again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = 1 << 20
 
 class Jam(Connection):
     """
-    A connection whose other end takes only so many bytes.
+    A connection whose other end takes a limited number of bytes.
 
     :ivar space: how many bytes it still takes.
     :ivar taken: what it took.
@@ -100,7 +100,7 @@ def in_order(first: list[int], then: list[int]) -> list[int]:
 
 
 class UnsentTests(SynchronousTestCase):
-    """Bob, who has no more than his ``resume``, and ann, who hears everything."""
+    """Bob, who has no more than his ``resume``, and ann, who receives everything."""
 
     def open(self, **bounds: Any) -> None:
         self.world = world = RoomsWorld()
@@ -147,7 +147,9 @@ class UnsentTests(SynchronousTestCase):
             self.world.turn()
 
     def back(self) -> tuple[PlayerLine, dict[str, Any]]:
-        """Come back with nothing but the secret; what was heard waits in the line."""
+        """
+        Come back with nothing but the secret; what was received waits in the line.
+        """
         line, _ = self.world.hello("bob")
         assert isinstance(line, PlayerLine)
         line.say("reconnect", resume=self.resume)
@@ -164,7 +166,7 @@ class UnsentTests(SynchronousTestCase):
 
     def test_lost_while_behind(self) -> None:
         """
-        Wherever the bytes stop that a player still takes, it is told everything in the
+        Wherever the bytes stop that a player still takes, it is sent everything in the
         end: announcements in order, and events.
         """
         for space in (*range(0, 4000, 67), ALL):
@@ -184,8 +186,8 @@ class UnsentTests(SynchronousTestCase):
 
     def test_too_slow(self) -> None:
         """
-        Who is sent away because too much waits for it is told when it is back what
-        was thrown away.
+        A player who is disconnected because too much waits for it is sent, when it is
+        back, what was thrown away.
         """
         self.open(most_unsent=6)
         self.come_and_go()
@@ -203,7 +205,7 @@ class UnsentTests(SynchronousTestCase):
 
     def test_lost_within_the_turn(self) -> None:
         """
-        What was said in the very turn in which a connection ends comes again.
+        What was sent in the very turn in which a connection ends comes again.
         """
         self.open()
         self.tell_much()
@@ -247,7 +249,7 @@ class UnsentTests(SynchronousTestCase):
 
     def test_behind_again_with_less(self) -> None:
         """
-        The same for one who said that it had heard less than was sent.
+        The same for one who reported less received than was sent.
         """
         self.open()
         self.tell_much()
@@ -264,7 +266,8 @@ class UnsentTests(SynchronousTestCase):
 
     def test_old_events_stay_old(self) -> None:
         """
-        Who is behind at last is not told again what it was sent long before.
+        A player who is behind at the end is not sent again what it was sent long
+        before.
         """
         self.open()
         for _ in range(3):
@@ -281,8 +284,8 @@ class UnsentTests(SynchronousTestCase):
 
     def test_not_of_itself(self) -> None:
         """
-        Who says what it has heard is not told that it was away itself, nor what was
-        before it came.
+        A player who reports what it has received is not sent that it was away itself,
+        nor what was before it came.
         """
         self.open()
         self.tell_much()

@@ -42,10 +42,10 @@ class CrossFleet:
     """
     One game server that hosts every match; each message takes a turn.
 
-    :ivar sent: what it was told.
-    :ivar told: what it told.
+    :ivar sent: what it was sent.
+    :ivar told: what it sent.
     :ivar is_behind: does the node not read?
-    :ivar has_too_much: did it say last that new players should come later?
+    :ivar has_too_much: did it last report that new players should come later?
     :ivar delay: time on the way, seconds; change it while nothing is.
     """
 
@@ -135,7 +135,7 @@ class CrossWorld(LobbyWorld):
         self.net.run(seconds)
 
     def matched(self, game: str = "teller") -> tuple[str, list[PlayerLine]]:
-        """Two players find a match; gives it, and their lines by seat."""
+        """Two players find a match; returns it, and their lines by seat."""
         lines: list[Any] = []
         for name in ("ann", "bob"):
             line, welcome = self.hello(name, ends_at_match=False)
@@ -162,6 +162,6 @@ class CrossWorld(LobbyWorld):
         return player
 
     def enter(self, line: Any, match_id: str, game: str = "teller", **more: Any) -> Any:
-        """Come into the match by way of the node; gives the answer."""
+        """Come into the match by way of the node; returns the answer."""
         line.heard()
         return line.ask("join_room", game=game, room_id=match_id, **more)[0]

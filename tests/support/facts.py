@@ -1,10 +1,10 @@
-"""A node's facts as `vinom.node.node.Node.facts` tells them, in memory."""
+"""A node's facts as `vinom.node.node.Node.facts` returns them, in memory."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: What a game server told; see `vinom.reactor.figures`.
+#: What a game server reported; see `vinom.reactor.figures`.
 PLAYED: dict[str, float] = {
     "players": 4,
     "rooms": 1,

@@ -39,7 +39,7 @@ from vinom.tokens import Claims, TokenSigner
 HOST, PORT = "192.0.2.7", 46000
 REALM = "game.vinom"
 
-#: Says of a datagram whether it is lost: who sent it, and the datagram.
+#: Decides whether a datagram is lost, by its sender and its bytes.
 Losing = Callable[[tuple[str, int], bytes], bool]
 
 
@@ -213,7 +213,7 @@ class GamePlayer:
         self._alarm.arm()
 
     def send_raw(self, action: bytes) -> int:
-        """Send an action, whatever it is."""
+        """Send any action."""
         assert self.link is not None
         number = self.link.act(action, self._clock.seconds())
         self._pump()
@@ -271,7 +271,7 @@ class GamePlayer:
 
     @property
     def over(self) -> list[MatchOver]:
-        """The end, as told."""
+        """The end, as it was sent."""
         return self.of(MatchOver)
 
     @property
@@ -402,7 +402,7 @@ class GameNet:
         self.reactor.run(seconds)
 
     def of(self, kind: type) -> list[Any]:
-        """What of one kind the node was told."""
+        """What the node was sent of one kind."""
         return [message for message in self.told if isinstance(message, kind)]
 
     @property

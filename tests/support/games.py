@@ -214,7 +214,7 @@ class Forfeiting(Teller):
 
 @attrs.frozen
 class Hands:
-    """A deal of cards, and who has shown."""
+    """A deal of cards, and the players who have shown."""
 
     cards: tuple[int, ...]
     shown: tuple[bool, ...]
@@ -279,7 +279,7 @@ class Foretelling(Cards):
     """Shows the state of its chance, which foretells every card to come."""
 
     def view(self, s: Hands, audience: Hashable) -> dict[str, Any]:
-        return {**super().view(s, audience), "next": s.chance.word % 52}
+        return {**super().view(s, audience), "next": s.chance.key[-1] % 52}
 
 
 class Endless(Cards):

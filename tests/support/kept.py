@@ -11,7 +11,7 @@ ARCHIVE = FIXTURES / "275fbdb.zip"
 
 
 def unpack(into: str, *folders: str) -> Path:
-    """Unpack what lies in these folders of the kept tree, or all; gives the folder."""
+    """Unpack these folders of the kept tree, or all; returns where they are."""
     with ZipFile(ARCHIVE) as archive:
         names = [name for name in archive.namelist() if name.startswith(folders or "")]
         archive.extractall(into, names)

@@ -17,7 +17,7 @@ class Typed(LineReceiver):
     """
     Sends lines of JSON and keeps what it receives.
 
-    :ivar heard: everything, oldest first.
+    :ivar heard: everything received, oldest first.
     """
 
     delimiter = b"\n"

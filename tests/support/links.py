@@ -1,4 +1,4 @@
-"""A control link in memory: messages as they arrive, and to whom a node tells them."""
+"""A control link in memory: messages as they arrive, and whom a node passes them to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def at_server(message: ToServer) -> Any:
 
 def tell(message: Any, watch: Any, relay: Any) -> None:
     """
-    Tell those who look after a match what its game server said, but for its end.
+    Pass on what a match's game server sent, except its end.
 
     :param watch: receives reports about the match.
     :param relay: receives what players of the node are shown, or ``None``.

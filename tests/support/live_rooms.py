@@ -21,7 +21,7 @@ def kinds(said: list[dict[str, Any]]) -> list[str]:
 
 
 def only(said: list[dict[str, Any]]) -> dict[str, Any]:
-    """Take the one message that was said."""
+    """Take the one message that was sent."""
     assert len(said) == 1, said
     return said[0]
 
@@ -41,7 +41,7 @@ class Word(Struct, frozen=True, forbid_unknown_fields=True):
 @attrs.frozen
 class Heard:
     """
-    What was said.
+    What was sent.
 
     :ivar due: when the game is to be called.
     """
@@ -151,7 +151,7 @@ class Secret(Pair):
 
 
 class Wide(Pair):
-    """A view of which little changes."""
+    """A view that changes little."""
 
     name = "wide"
 
@@ -249,7 +249,7 @@ class RoomsWorld(LobbyWorld):
     def joined(
         self, name: str, room_id: str | None, game: str = "few", **more: Any
     ) -> tuple[PlayerLine, dict[str, Any]]:
-        """Say hello and join a room; gives the line and what it was told of it."""
+        """Say hello and join a room; returns the line and what it was sent of it."""
         line, _ = self.hello(name)
         if room_id is not None:
             more["room_id"] = room_id
@@ -272,7 +272,7 @@ class PlayerLine(MemoryLine):
         seen: int | None = None,
         **data: Any,
     ) -> list[dict[str, Any]]:
-        """Send one action; gives what was said since."""
+        """Send one action; returns what was sent since."""
         self.do(id, room_id, seen, **data)
         return self.heard()
 
@@ -291,7 +291,7 @@ class PlayerLine(MemoryLine):
         self.conversation.received(json.encode(asked))
 
     def say(self, kind: str, **data: Any) -> None:
-        """Send one request; what is said stays to be heard."""
+        """Send one request; the answers stay in the line."""
         self.conversation.received(json.encode({"type": kind, "data": data}))
 
     def catch_up(self) -> None:

@@ -87,18 +87,21 @@ class MemoryLine:
         text = message
         self.sent.append(json.decode(text))
 
+    def admitted(self) -> None:
+        """The hello was accepted."""
+
     def close(self, code: Code | None = None, reason: str = "") -> None:
         self.is_closed = True
         self.closed_for = code, reason
 
     def ask(self, kind: str, id: object = None, **data: Any) -> list[dict[str, Any]]:
-        """Send one request; gives what was said since."""
+        """Send one request; returns what was sent since."""
         asked = {"type": kind, "data": data} | ({} if id is None else {"id": id})
         self.conversation.received(json.encode(asked))
         return self.heard()
 
     def heard(self) -> list[dict[str, Any]]:
-        """Take what was said since the last time."""
+        """Take what was sent since the last time."""
         sent, self.sent = self.sent, []
         return sent
 
@@ -184,7 +187,7 @@ class LobbyWorld:
         return MatchRooms(self.matches, self.fleet, self.games, watching)
 
     def line(self, host: str = "127.0.0.1", ends_at_match: bool = True) -> MemoryLine:
-        """Open a line that said nothing yet."""
+        """Open a line that has sent nothing yet."""
         line = self.make_line(host, ends_at_match)
         line.opened_at = self.clock.seconds()
         line.conversation = self.desk.open(line)
@@ -195,13 +198,13 @@ class LobbyWorld:
         return MemoryLine(host, ends_at_match)
 
     def hello(self, name: str, **line: Any) -> tuple[MemoryLine, dict[str, Any]]:
-        """Open a line and say hello; gives it and the welcome's data."""
+        """Open a line and say hello; returns it and the welcome's data."""
         opened = self.line(**line)
         said = opened.ask("hello", protocol=1, name=name)
         return opened, said[0]["data"]
 
     def back(self, key: str) -> tuple[MemoryLine, list[dict[str, Any]]]:
-        """Come back with a player key; gives what follows the welcome."""
+        """Come back with a player key; returns what follows the welcome."""
         line = self.line()
         said = line.ask("hello", protocol=1, player_key=key)
         assert said[0]["type"] == "welcome", said
@@ -210,7 +213,7 @@ class LobbyWorld:
     def queued(
         self, name: str, game: str = "party", **wish: Any
     ) -> tuple[MemoryLine, dict[str, Any]]:
-        """Say hello and queue; what was said is taken."""
+        """Say hello and queue; what was sent is taken."""
         line, welcome = self.hello(name)
         said = line.ask("queue", game=game, **wish)
         assert said[0]["type"] == "queue_status", said

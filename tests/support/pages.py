@@ -27,7 +27,7 @@ from vinom.commands.child_node import free_port
 ROOT = Path(tests.__file__).resolve().parent.parent
 VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
 
-#: What is no fault of the page while the network is cut.
+#: Errors that aren't the page's fault while the network is cut.
 _OF_THE_NETWORK = ("WebSocket connection to", "net::ERR_")
 
 

@@ -1,4 +1,4 @@
-"""A player's whole side against a game server that does what the test says."""
+"""A player's whole side against a game server that does what the test sets."""
 
 from __future__ import annotations
 

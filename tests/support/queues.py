@@ -27,7 +27,7 @@ def crowded(waiting: int, kind: str) -> LobbyWorld:
     Make a lobby in which players wait.
 
     :param waiting: how many.
-    :param kind: "one queue" if all have the same wish; "other options" if no two
+    :param kind: "one queue" if all ask for the same; "other options" if no two
         have; "suspended" if all have the same and are away.
     """
     world = LobbyWorld(

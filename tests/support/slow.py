@@ -1,4 +1,4 @@
-"""A game that takes as long as it is told to, for tests with real processes."""
+"""A game that takes as long as its options say, for tests with real processes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from vinom.game import Game, Outcome, Table
 
-#: What can be asked to take for ever.
+#: Calls that can be made to take forever.
 CALLS = ("start", "act", "view", "bot")
 
 
 class Go(Struct, frozen=True):
-    """End the round, or whatever the options say."""
+    """End the round, or do what the options say."""
 
 
 class Slowness(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +75,7 @@ class Slow(Game[Moment, Go]):
 
 
 def for_ever() -> None:
-    """Do not return, whatever is raised."""
+    """Do not return, even when interrupted."""
     while True:
         try:
             sum(range(100))

@@ -36,7 +36,7 @@ from vinom.control.messages import (
     decode_to_server,
     encode,
 )
-from vinom.errors import NoCapacity
+from vinom.errors import Misconfigured, NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
@@ -79,7 +79,7 @@ class FakeGameServer:
     """
     One process and its link; obeys messages unless a test sets otherwise.
 
-    :ivar heard: everything the node said.
+    :ivar heard: everything the node sent.
     :ivar ignores: kinds of messages that it does not answer.
     """
 
@@ -112,7 +112,7 @@ class FakeGameServer:
             self.transport.protocol.dataReceived(encode(message))
 
     def listen(self) -> bool:
-        """Hear what the node said, and obey; was there anything?"""
+        """Take what the node sent, and obey; was there anything?"""
         if self.transport is None:
             return False
         self.frames.receive(self.transport.value())
@@ -262,18 +262,24 @@ class MemorySupply:
 class FakeIssuer:
     """Issues nothing of worth."""
 
-    anchor = b"ANCHOR"
+    def __init__(self) -> None:
+        self.anchor, self.keys = b"ANCHOR", {"k1": b"PUBLIC"}
+        self.issued: list[str] = []
+        self.has_expired = False
 
     def issue(self, server: str) -> Issued:
+        if self.has_expired:
+            raise Misconfigured("the authority has expired")
+        self.issued.append(server)
         return Issued(b"LEAF OF " + server.encode(), b"KEY")
 
     def token_keys(self) -> dict[str, bytes]:
-        return {"k1": b"PUBLIC"}
+        return self.keys
 
 
 @implementer(IMatchWatch)
 class RecordingWatch:
-    """Remembers what it was told."""
+    """Remembers what it was sent."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
@@ -315,16 +321,17 @@ class FleetWorld:
             game_ports(self.clock, ports),
             rooms_per_process=rooms_per_process,
         )
+        self.issuer = FakeIssuer()
         self.fleet = Fleet(
             self.supply,
-            FakeIssuer(),
+            self.issuer,
             self.clock,
             Random(7).randbytes,
             FleetSettings(
                 realm="game.vinom",
                 policy=PoolPolicy(warm, most, rooms_per_process),
             ),
-            RoomTimeouts(lambda plan: longest),
+            RoomTimeouts({"maze": longest}),
         )
         self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
         self.watch = RecordingWatch()

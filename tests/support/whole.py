@@ -53,7 +53,7 @@ class Playing:
     One match's game server.
 
     :ivar relay: receives what players of the node are shown.
-    :ivar changes: who came and went.
+    :ivar changes: seats that players took and left.
     :ivar is_stopped: its process would be gone.
     """
 

@@ -186,7 +186,7 @@ class OneDatagramTests(WholeCase):
         return players, players.play(SEATS)
 
     def check_each(self, leaver: int | None = None) -> set[tuple[str, str]]:
-        """Lose each datagram in its turn; gives what kinds there were."""
+        """Lose each datagram in its turn; returns what kinds there were."""
         _, normal = self.play(None, leaver)
         clean = list(self.tap.seen)
         for who in ("player", "server"):
@@ -215,7 +215,7 @@ class OneDatagramTests(WholeCase):
         for match in players.matches.values():
             self.assertEqual(match.joins, 1)
 
-    def test_each_datagram_of_who_stays(self) -> None:
+    def test_each_datagram_of_a_player_who_stays(self) -> None:
         """
         If any one datagram is lost, the match finishes for everybody, with
         the same end, hardly later, and nobody seems to be gone in between.
@@ -242,7 +242,7 @@ class OneDatagramTests(WholeCase):
             kinds,
         )
 
-    def test_each_datagram_of_who_leaves(self) -> None:
+    def test_each_datagram_of_a_player_who_leaves(self) -> None:
         """
         If any one datagram of a leaver is lost, the server notices that it left
         for good, and the others finish.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import tempfile
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -152,7 +152,7 @@ class SocketTests(TestCase):
         self.assertEqual([os.readlink(f"/proc/self/fd/{fd}") for fd in given], names)
         is_open = Counter()
         for fd in os.listdir("/proc/self/fd"):
-            with suppress(FileNotFoundError):  # the one that lists
+            with contextlib.suppress(FileNotFoundError):  # the one that lists
                 is_open[os.readlink(f"/proc/self/fd/{fd}")] += 1
         self.assertEqual([is_open[name] for name in names], [1] * 5)
         handle = client.transport.getHandle()
@@ -191,8 +191,8 @@ class SocketTests(TestCase):
 
     async def test_last_words(self):
         """
-        What a game server said before it died is heard to the last word, even
-        if the node speaks to it meanwhile.
+        What a game server sent before it died is read to the last word, even if the
+        node writes to it meanwhile.
         """
         client = await self.open_link()
         figures = {str(number): 0.0 for number in range(500)}

@@ -125,7 +125,7 @@ class CrossTransportTests(TestCase):
         return player
 
     def bot(self, name: str, **how: Any) -> Deferred[MatchResult]:
-        """A bot over UDP plays one match; gives how it ended."""
+        """A bot over UDP plays one match; returns how it ended."""
         ended: Deferred[MatchResult] = Deferred()
 
         def ready(client: Client) -> Deferred[None]:

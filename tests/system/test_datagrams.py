@@ -81,7 +81,7 @@ class DatagramTests(TestCase):
     def send_twenty(
         self, port: int, datagram: bytes, host: str = "127.0.0.1"
     ) -> socket.socket:
-        """Send a burst to our port, and have it look once; gives the sender."""
+        """Send a burst to our port, and have it look once; returns the sender."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         other = socket.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(other.close)
@@ -130,7 +130,7 @@ class DatagramTests(TestCase):
 
     async def test_ipv4(self) -> None:
         """
-        A player connects, is heard, answered, and leaves, over IPv4.
+        A player connects, sends, is answered, and leaves, over IPv4.
         """
         await self.play("127.0.0.1")
 
@@ -166,8 +166,8 @@ class DatagramTests(TestCase):
 
     def test_what_waits_is_taken_together(self) -> None:
         """
-        A burst is heard in one turn, however many datagrams it has; so none of
-        them waits for the answers to those before it.
+        A burst is read in one turn, however many datagrams it has; so none of them
+        waits for the answers to those before it.
         """
         port = self.serve("127.0.0.1")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
@@ -210,8 +210,8 @@ class DatagramTests(TestCase):
 
     async def test_nothing_but_empty_datagrams(self) -> None:
         """
-        A sender who goes on does not keep the server from other work: it reads so
-        many at once and no more, and the rest later.
+        A sender who goes on does not keep the server from other work: it reads a
+        limited number at once, and the rest later.
         """
         port = self.serve("127.0.0.1")
         self.server._reads_left = 5
@@ -234,7 +234,7 @@ class DatagramTests(TestCase):
 
     async def test_filter_that_keeps_everything(self) -> None:
         """
-        The same holds for a port that wears a filter, whatever that passes on.
+        The same holds for a port with a filter, however much that passes on.
         """
         deaf = Deaf()
         port = self.serve("127.0.0.1", worn=deaf)

@@ -42,7 +42,7 @@ class DoctorTests(TestCase):
         self.place = Place(self.folder / "state")
 
     async def ask(self, *arguments: str) -> tuple[dict[str, Any], int]:
-        """Run the doctor; gives its findings by name, and its exit code."""
+        """Run the doctor; returns its findings by name, and its exit code."""
         found: Any = await getProcessOutputAndValue(
             sys.executable,
             ["-c", _VINOM, "doctor", "--json", *arguments],
@@ -87,8 +87,8 @@ class DoctorTests(TestCase):
 
     async def test_second_address(self) -> None:
         """
-        A game port is asked from a second address, and answers; the way's MTU is
-        told with it.
+        A game port is asked from a second address, and answers; the path's MTU is
+        reported with it.
         """
         found, code = await self.ask(*self.place.arguments(), "--from=127.0.0.2")
         self.assertEqual(code, 0, found)

@@ -66,6 +66,8 @@ class LocalFleetTests(TestCase):
     timeout = 30
 
     def setUp(self):
+        # The first claim of ports keeps a descriptor, so it comes before we count them.
+        self.ports = free_port_range(3)
         self.before = open_descriptors()
         self.servers, self.fleets = {}, []
         self.signed = Path(self.mktemp()).absolute()
@@ -83,9 +85,7 @@ class LocalFleetTests(TestCase):
                 {"signed": str(self.signed), **(settings or {})},
                 **options,
             ),
-            GamePorts(
-                PortRing(46000, 46002), "127.0.0.1", "127.0.0.1", reactor.seconds
-            ),
+            GamePorts(PortRing(*self.ports), "127.0.0.1", "127.0.0.1", reactor.seconds),
             {**os.environ, "VINOM_ADMIN_TOKEN_FILE": "/secret", "SECRET": "x"},
             stop_seconds=0.3,
         )
@@ -326,7 +326,7 @@ class LocalContractTests(FleetContract, TestCase):
             reactor,
             GameServerProgram(f"{PROGRAMS}:stay"),
             GamePorts(
-                PortRing(46000, 46002), "127.0.0.1", "127.0.0.1", reactor.seconds
+                PortRing(*free_port_range(3)), "127.0.0.1", "127.0.0.1", reactor.seconds
             ),
             os.environ,
             stop_seconds=0.3,
@@ -356,7 +356,7 @@ class FleetTests(TestCase):
         holds is left out; a killed process loses its match only; at the end
         every port is free and no process or descriptor is left.
         """
-        # First of all: whoever claims ports keeps a descriptor for as long as it lives.
+        # First of all: a process that claims ports keeps a descriptor for its lifetime.
         taken, _ = free_port_range(3)
         before = open_descriptors()
         folder = tempfile.mkdtemp()
@@ -378,7 +378,7 @@ class FleetTests(TestCase):
             reactor,
             Random(1).randbytes,
             FleetSettings("game.vinom", policy=PoolPolicy(warm=1)),
-            RoomTimeouts(lambda plan: 60.0),
+            RoomTimeouts({"maze": 60.0}),
         )
         control = await UNIXServerEndpoint(reactor, path).listen(
             ControlServer(reactor, fleet.arrived)

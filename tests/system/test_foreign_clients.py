@@ -207,7 +207,7 @@ class ForeignClientTests(TestCase):
         self.assertEqual(game.joined, [0])
         self.assertEqual(game.moves, 1)
 
-    async def test_godot_is_told_that_its_token_is_forged(self) -> None:
+    async def test_godot_gets_the_refusal_of_a_forged_token(self) -> None:
         """
         A handshake alone opens no seat, and the game learns why.
         """

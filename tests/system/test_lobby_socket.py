@@ -39,7 +39,7 @@ class LobbySocketTests(TestCase):
     async def test_two_players(self) -> None:
         """
         Two people type two lines each, get a match, and then the line is closed,
-        with nothing lost of what was said.
+        with nothing lost of what was sent.
         """
         world = LobbyWorld()
         factory = LineFactory(Lines(world.desk.open, reactor))

@@ -72,7 +72,7 @@ class Twistd(ProcessProtocol):
         raise AssertionError(f"not said: {words!r}\n{self.printed}")
 
     async def end(self) -> int | None:
-        """Wait for its end; gives the exit code."""
+        """Wait for its end; returns the exit code."""
         if not self.ended.called:
             await self.ended
         return self.code
@@ -166,7 +166,7 @@ class NodeTests(TestCase):
         return code, out.decode(), err.decode()
 
     async def get(self, port: int, path: str, *headers: str) -> tuple[int, bytes]:
-        """Ask over TCP; gives status and body."""
+        """Ask over TCP; returns status and body."""
         return await deferToThread(_get, port, path, headers)
 
     async def lone_match(self) -> tuple[LineClient, dict[str, Any]]:
@@ -293,7 +293,7 @@ class NodeTests(TestCase):
 
     async def test_json_and_ipv6(self) -> None:
         """
-        A node on IPv6, told by variables, whose log is JSON to the last line.
+        A node on IPv6, configured by variables, whose log is JSON to the last line.
         """
         node = self.start("--interface=::1", VINOM_LOG_FORMAT="json")
         await node.says('"vinom.node"')

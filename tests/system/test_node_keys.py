@@ -50,7 +50,7 @@ class NodeKeyTests(TestCase):
         )
 
     async def leaf_seen_with(self, anchor: str) -> bytes:
-        """Open TLS to the lobby, trusting only *anchor*; gives its certificate."""
+        """Open TLS to the lobby, trusting only *anchor*; returns its certificate."""
         return await deferToThread(_leaf_seen_with, self.place.port, anchor)
 
     async def test_rotation_drops_nobody(self) -> None:

@@ -30,7 +30,7 @@ class OldPlayer:
         )
 
     async def shows(self, what: str) -> dict[str, Any]:
-        """Wait until the player sees this; gives what it sees."""
+        """Wait until the player sees this; returns what it sees."""
         await self.program.printed(json.dumps({"show": what})[:-1].encode())
         while True:
             for line in self.program.text.splitlines():
@@ -66,7 +66,7 @@ class OldPythonTests(TestCase):
         return node
 
     async def hello(self, player: OldPlayer) -> str:
-        """Check that it is the kept client; gives its player key."""
+        """Check that it is the kept client; returns its player key."""
         hello = await player.shows("hello")
         self.assertIn(ARCHIVE.name, hello["of"])
         self.assertEqual(hello["name"], "ann")
@@ -143,7 +143,7 @@ class OldPythonTests(TestCase):
         await self.check_end(second)
 
     async def play_match(self, node: ChildNode) -> tuple[OldPlayer, OldPlayer]:
-        """Two players queue; gives the one over UDP, who took a step, and the other."""
+        """Two players queue; returns the one over UDP, after a step, and the other."""
         ann = OldPlayer(self, "match", node.host, node.port, "udp")
         bob = OldPlayer(self, "match", node.host, node.port, "lobby")
         mine, other = await ann.shows("joined"), await bob.shows("joined")

@@ -72,7 +72,7 @@ class GamesTests(TestCase):
         self.kept = unpack(self.mktemp(), "docs", "vinom/games")
 
     async def check(self, folder: Path, *arguments: str) -> tuple[str, int]:
-        """Run ``vinom check`` in a folder; gives what it prints, and its exit code."""
+        """Run ``vinom check`` in a folder; returns its output and its exit code."""
         environ = dict(os.environ, PYTHONPATH=str(manual.ROOT))
         environ["PYTHONWARNINGS"] = "always::DeprecationWarning"
         found: Any = await getProcessOutputAndValue(
@@ -115,7 +115,7 @@ class GamesTests(TestCase):
 
     async def test_own_games(self) -> None:
         """
-        Vinom's own games, of which pages show parts, can be taken from there as they
+        Vinom's own games, which pages show in part, can be taken from there as they
         were, and pass their check.
         """
         folder = self.kept / "vinom" / "games"
@@ -246,7 +246,7 @@ class PythonBlocksTests(NodeCase):
         self.hello, self.queue, self.by_lobby, self.far = found
 
     async def run_block(self, block: str, node: ChildNode, **names: Any) -> Any:
-        """Run a block that may wait; gives the names that it leaves behind."""
+        """Run a block that may wait; returns the names that it leaves behind."""
 
         def connect_as_shown(*arguments: Any, **more: Any) -> Deferred[Client]:
             if arguments == (...,):

@@ -39,15 +39,15 @@ MATCHES = 300 if IS_FULL else 30
 PORTS = 10
 WARM = 2
 SEATS = 2
-#: What the players of a dead game server have to be told within, seconds. The
-#: short version only asks that they are told at all: others use the machine.
+#: Time in which the players of a dead game server must be informed, seconds. The
+#: short version only asks that they are informed at all: others use the machine.
 LEARNED = 5.0 if IS_FULL else 60.0
 #: Connections that are made at the same time.
 AT_ONCE = 20
 #: What players may take for their hello, and to come to their match, seconds; both
 #: are only bounds on liveness here.
 PATIENT = 120
-#: Every so many matches something happens: to the process of a match that is
+#: Once in this many matches something happens: to the process of a match that is
 #: played, and to one that waits for a match.
 PERIOD = 10
 TO_PLAYED = {2: signal.SIGKILL, 5: signal.SIGSTOP}
@@ -76,7 +76,7 @@ class Told:
     """
     One match, as its players saw it.
 
-    :ivar unbound: seats that were told of it while nobody had its port.
+    :ivar unbound: seats that were sent it while nobody had its port.
     :ivar server: the game server that plays it.
     :ivar late: for each seat of a match whose process was struck, how long after
         that its end came, seconds.
@@ -102,7 +102,7 @@ class PortRingTests(TestCase):
         with contextlib.suppress(LineLost):
             await self.door.run(lobby.hello)
         found = await lobby.find_match(Second.name)
-        # Still in the very turn of the reactor in which it was told.
+        # Still in the very turn of the reactor in which it was sent.
         is_there = is_bound(found.host, found.port)
         told = self.told.get(found.match_id)
         if told is None:

@@ -17,7 +17,7 @@ from tests.system.test_websocket_node import PATIENCE, Player
 from vinom.commands.child_node import ChildNode, free_port
 
 GAME = "tictactoe"
-#: What a client whose TLS is refused sees; to wait in vain is another error.
+#: What a client whose TLS is refused sees; to time out is another error.
 CUT_OFF = (ConnectionError, ssl.SSLError)
 
 
@@ -54,7 +54,7 @@ class RoomPlayer(Player):
                 return said
 
     async def join(self, room_id: str, **more: Any) -> dict[str, Any]:
-        """Ask for a place in a room; gives the answer."""
+        """Ask for a place in a room; returns the answer."""
         data = {"game": GAME, "room_id": room_id, **more}
         asked = {"type": "join_room", "id": 2, "data": data}
         await deferToThread(self.socket.send, json.encode(asked).decode())
@@ -101,9 +101,9 @@ class PublicSettingsTests(TestCase):
 
     async def test_behind_a_proxy(self) -> None:
         """
-        Behind a proxy that passes TLS on, each player has its own address and number
-        of connections; pages of everywhere may come; and rooms have the bounds that
-        were set: one room a player, one who watches, and a second of grace.
+        Behind a proxy that passes TLS on, each player has its own address and number of
+        connections; pages from anywhere are allowed; and rooms have the configured
+        bounds: one room per player, one spectator, and a second of grace.
         """
         await self.start(
             "--proxy=127.0.0.1",

@@ -64,10 +64,9 @@ class SlowGameTests(TestCase):
 
     async def test_slow_calls(self) -> None:
         """
-        Whatever never ends in a game, and however it clings to it: its own
-        match ends as crashed, the report has the reason, the log names who held up
-        the process, and another match in the very same process is played to
-        its end.
+        However a call of a game refuses to end: its own match ends as crashed, the
+        report has the reason, the log names who held up the process, and another match
+        in the very same process is played to its end.
         """
         self.node = ChildNode(
             reactor,
@@ -128,10 +127,10 @@ class SlowGameTests(TestCase):
         neighbours[0].say("action")
         await over
 
-    async def test_told_while_the_room_lives(self) -> None:
+    async def test_logged_while_the_room_lives(self) -> None:
         """
-        A room that holds up the node for less than a second goes on, and the log
-        has by then which room it was and in which call of its game.
+        A room that holds up the node for less than a second goes on, and by then the
+        log has named the room and the call of its game.
         """
         self.node = ChildNode(
             reactor, ["--game=tests.support.napping:Napping", "--warm=0"]

@@ -80,7 +80,7 @@ class TlsClientTests(TestCase):
         return program.text
 
     async def fetch(self, url: str, *options: str) -> dict[str, str]:
-        """Get a page with curl; gives its status and the version of HTTP."""
+        """Get a page with curl; returns its status and the version of HTTP."""
         written = '{"status": "%{http_code}", "version": "%{http_version}"}'
         program = start_foreign(
             self, "curl", "--silent", "--show-error", "--noproxy", "*", "--ipv4",
@@ -93,8 +93,8 @@ class TlsClientTests(TestCase):
 
     async def test_openssl(self) -> None:
         """
-        Whatever a client offers to speak, its handshake succeeds: where pages are it
-        gets HTTP/1.1 if it offers that, and the lobby leaves the offer unanswered.
+        With any protocols that a client offers, its handshake succeeds: the HTTP port
+        answers HTTP/1.1 if it offers that, and the lobby leaves the offer unanswered.
         """
         await self.start_https()
         for offered, version in product(OFFERS, VERSIONS):
@@ -117,8 +117,7 @@ class TlsClientTests(TestCase):
 
     async def test_curl(self) -> None:
         """
-        curl, which offers HTTP/2 first, gets pages over HTTP/1.1 whatever it asks
-        to prefer.
+        curl, which offers HTTP/2 first, gets pages over HTTP/1.1 with every preference.
         """
         await self.start_https()
         for options in ((), ("--http2",), ("--http1.1",), ("--no-alpn",)):
@@ -189,8 +188,8 @@ class TlsClientTests(TestCase):
         """
         await self.start_https()
         for port, source in (
-            (self.http, "vinom.web.front_door.FrontDoor"),
-            (self.node.port, "vinom.lines.tcp.LineProtocol"),
+            (self.http, "vinom.web.front_door"),
+            (self.node.port, "vinom.lines.tcp"),
         ):
             program = self.openssl(port, anchor=self.stranger)
             self.assertNotEqual(await program.ended, 0)

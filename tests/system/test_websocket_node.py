@@ -35,7 +35,7 @@ class Player:
         self._told: list[Any] = []
 
     async def hello(self) -> dict[str, Any]:
-        """Connect and say hello; gives the welcome."""
+        """Connect and say hello; returns the welcome."""
         uri = f"{self.scheme}://127.0.0.1:{self.port}/ws"
         self.socket = await deferToThread(connect, uri, **self.options)
         return await self.ask(encode_request(Hello(PROTOCOL, self.name), 1))

@@ -143,7 +143,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_wrong_wishes(self) -> None:
         """
-        A wish that cannot be is refused with the lobby's codes and the field.
+        A request that is impossible is refused with the lobby's codes and the field.
         """
         for wish, status, code, field in (
             (b"{", 400, "bad_message", None),
@@ -176,6 +176,18 @@ class AdminTests(SynchronousTestCase):
                 400,
                 "name_refused",
                 "players[1].name",
+            ),
+            *(
+                (
+                    {
+                        "game": "party",
+                        "players": [{"name": "a"}, {"name": "b", "player_id": wrong}],
+                    },
+                    400,
+                    "bad_field",
+                    "players[1].player_id",
+                )
+                for wrong in ("\x1b[31m\nm9  maze", "a b", "..", ".", "\u00e9", "")
             ),
             (
                 {
@@ -250,7 +262,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_nothing_else(self) -> None:
         """
-        Any other path is 404, in JSON, whatever stands in it.
+        Any other path is 404, in JSON, with any characters.
         """
         for path in (
             "/",
@@ -285,7 +297,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_hanging_up_cancels(self) -> None:
         """
-        A client that does not wait for its answer withdraws its wish.
+        A client that does not wait for its answer withdraws its request.
         """
         cancelled: list[Any] = []
         waiting: Deferred[Any] = Deferred(cancelled.append)

@@ -126,7 +126,7 @@ class ArenaOwnTests(SynchronousTestCase):
                 way = math.dist(places[at], places[soon])
                 self.assertGreater(way, SPEED / 4, f"seed {seed}, {now} ms")
 
-    def test_nothing_said(self) -> None:
+    def test_nothing_sent(self) -> None:
         """
         Without answers the figure stops; an input that did not arrive is dropped, and
         the figure ends where the server has it.

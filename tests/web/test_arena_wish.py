@@ -1,4 +1,4 @@
-"""When the arena's board sends the direction that its player wants."""
+"""When the arena's board sends the direction that its player chose."""
 
 from __future__ import annotations
 

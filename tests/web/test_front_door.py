@@ -87,7 +87,7 @@ class FrontDoorTests(SynchronousTestCase):
         return self.echoes[-1]
 
     def connect(self, *pieces: bytes) -> StringTransport:
-        """Send these, one read each; gives what is said back."""
+        """Send these, one read each; returns what is said back."""
         transport: Any = StringTransport()
         protocol = self.wrapped.buildProtocol(transport.getPeer())
         transport.protocol = protocol
@@ -113,7 +113,7 @@ class FrontDoorTests(SynchronousTestCase):
 
     def test_message_in_the_same_read(self) -> None:
         """
-        What a client sends right behind its handshake is heard, either way.
+        What a client sends right behind its handshake arrives, either way.
         """
         hello = frame(Opcode.TEXT, b'"hello"')
         for pieces in ([get() + hello], [get()[:40], get()[40:] + hello]):
@@ -210,8 +210,8 @@ class FrontDoorTests(SynchronousTestCase):
 
     def test_counted_over_tls(self) -> None:
         """
-        Over TLS too, who does not even begin to shake hands counts; one too many is
-        cut off without a word, for it might never listen to one.
+        Over TLS too, a client that does not even begin to shake hands counts; one too
+        many is cut off without a word, for it might never read one.
         """
         issued = leaf("game.example")
         tls = ReloadableTls(issued.certificate, issued.key)
@@ -295,8 +295,8 @@ class FrontDoorTests(SynchronousTestCase):
 
     def test_half_a_word_and_none(self) -> None:
         """
-        Over sockets too, who sends half a line, or goes without a word, is the
-        reactor's: nothing of it is left where others are read.
+        Over sockets too, a client that sends half a line, or goes without a word, is
+        the reactor's: nothing of it is left where others are read.
         """
         direct = self.websockets.direct
         theirs, transport = self.accept()

@@ -143,7 +143,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """
-        What cannot be told is an error, not a page of zeros.
+        A figure that cannot be read is an error, not a page of zeros.
         """
         answer = self.page(succeed({}))
         self.assertEqual(answer.status, 500)

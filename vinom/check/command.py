@@ -19,6 +19,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.game_loader import load_game, load_games, name_of
 from vinom.hosting.guarding import guard_games
+from vinom.printable import say, say_json
 
 #: Any two different ones.
 _HASH_SEEDS = ("1", "2")
@@ -103,11 +104,11 @@ def run(
     progress.clear()
     for finding in findings.values():
         when = f" [{finding.when}]" if finding.when else ""
-        print(f"{finding.rule}: {finding.message}{when}")
+        say(f"{finding.rule}: {finding.message}{when}")
     for note in notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     verdict = f"{len(findings)} to change" if findings else "ok"
-    print(f"{name_of(game)}: {verdict} ({played} games, {steps} steps)")
+    say(f"{name_of(game)}: {verdict} ({played} games, {steps} steps)")
     return 1 if findings else 0
 
 
@@ -200,7 +201,7 @@ def _trials(sizes: list[int], most: float, seed: int) -> Iterator[tuple[int, int
 
 
 def _seed_of(seed: int, number: int, seats: int) -> int:
-    return (seed * 1_000_003 + number * 101 + seats) % (1 << 64)
+    return (seed * 1_000_003 + number * 101 + seats) % (1 << 256)
 
 
 def _under_hash_seeds(spec: str, seats: int, seed: int) -> Finding | None:
@@ -233,8 +234,8 @@ def print_trace(arguments: list[str]) -> None:
     game = _find(spec)
     trial = try_game(game, name_of(game), int(seats), int(seed))
     # The game may print too, on other lines.
-    print()
-    print(json.dumps(trial.trace))
+    say()
+    say_json(trial.trace)
 
 
 if __name__ == "__main__":

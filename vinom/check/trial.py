@@ -172,7 +172,7 @@ def try_game(
 
     :param name: of the game.
     :param seats: number of players.
-    :param seed: 64 bits; the same seed makes the same trial, in any process.
+    :param seed: up to 256 bits; the same seed makes the same trial, in any process.
     :param guard: interrupts calls that take too long; each is made twice.
     """
     trial = Trial()
@@ -198,7 +198,7 @@ class _Player:
         self._twice = twice = _Twice(game)
         self._play_of = Play(twice, self._note, guard, plan)
         self._views = Views(twice, self._play_of.ask)
-        self._actions = RandomActions(game.actions, Chance(plan.seed ^ 0xC0FFEE))
+        self._actions = RandomActions(game.actions, Chance(plan.seed).fork("actions"))
         self._file = bytearray(encode_header(plan, game, 0.0))
         self._away: set[int] = set()
         self._setup: Any = None

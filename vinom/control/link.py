@@ -13,6 +13,7 @@ import socket
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 from typing import Protocol as Shape
 
 import attrs
@@ -111,13 +112,20 @@ class _Link(Protocol):
     transport: ITCPTransport
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        decode: Callable[[bytes], Any],
+        received: Callable[[Any], None],
+    ) -> None:
         """
         Prepare.
 
         :param clock: for messages that must be sent later.
+        :param decode: reads the peer's messages.
+        :param received: called with each of them.
         """
-        self._clock = clock
+        self._clock, self._decode, self._received = clock, decode, received
         self._frames = FrameReader()
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
@@ -141,7 +149,7 @@ class _Link(Protocol):
         self._frames.receive(data)
         try:
             while self._is_open and (frame := self._frames.next_frame()) is not None:
-                self._frame_received(frame)
+                self._received(self._decode(frame))
         except PeerError as error:
             self._log.error("control link closed: {error}", error=error)
             self.abort()
@@ -167,9 +175,6 @@ class _Link(Protocol):
     def is_behind(self) -> bool:
         """Does the peer not read what was sent?"""
         return self._retry is not None
-
-    def _frame_received(self, frame: bytes) -> None:
-        raise NotImplementedError
 
     def _send(
         self,
@@ -262,7 +267,7 @@ class ControlLink(_Link):
         :param clock: for messages that must be sent later, and for silent peers.
         :param arrived: called when the game server has sent `Ready`.
         """
-        super().__init__(clock)
+        super().__init__(clock, decode_to_node, self._first_received)
         self._arrived = arrived
         self._peer: Peer | None = None
         self._owner: LinkOwner | None = None
@@ -296,11 +301,7 @@ class ControlLink(_Link):
         self._log.error("control link closed: a game server sent an open file")
         self.abort()
 
-    def _frame_received(self, frame: bytes) -> None:
-        message = decode_to_node(frame)
-        if self._owner is not None:
-            self._owner.received(message)
-            return
+    def _first_received(self, message: AnyToNode) -> None:
         if not isinstance(message, Ready):
             raise PeerError(
                 f"the first message must be Ready, not {type(message).__name__}"
@@ -314,6 +315,8 @@ class ControlLink(_Link):
         self._owner = self._arrived(message, self)
         if self._owner is None:
             self.abort()
+        else:
+            self._received = self._owner.received
 
     def _silent(self) -> None:
         self._alarm = None
@@ -367,8 +370,8 @@ class ControlClient(_Link):
         :param lost: called once, when the link is closed.
         :param given: called with each open file that comes, before its message.
         """
-        super().__init__(clock)
-        self._ready, self._received, self._lost = ready, received, lost
+        super().__init__(clock, decode_to_server, received)
+        self._ready, self._lost = ready, lost
         self._given = given
 
     def connectionMade(self) -> None:
@@ -390,9 +393,6 @@ class ControlClient(_Link):
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         self._given(descriptor)
-
-    def _frame_received(self, frame: bytes) -> None:
-        self._received(decode_to_server(frame))
 
 
 class _ClientFactory(Factory):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from base64 import b32encode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal, TypeGuard
 
@@ -34,7 +34,7 @@ from twisted.cred.error import (
     UnhandledCredentials,
 )
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
@@ -72,20 +72,31 @@ class OutsideTokenChecker:
     credentialInterfaces = (IOutsideToken,)
 
     def __init__(
-        self, verify: Callable[[str, float], str], now: Callable[[], float]
+        self,
+        verify: Callable[[str, float], str | Coroutine[Any, Any, str]],
+        now: Callable[[], float],
     ) -> None:
         """
-        :param verify: token and Unix time to account name; raises `Refused`.
+        :param verify: token and Unix time to account name, at once or later; raises
+            `Refused`.
         :param now: the time, seconds since the Unix epoch.
         """
         self._verify, self._now = verify, now
 
     def requestAvatarId(self, credentials: OutsideToken) -> Deferred[bytes | tuple[()]]:
+        return Deferred.fromCoroutine(self._check(credentials.token))
+
+    async def _check(self, token: str) -> bytes | tuple[()]:
         try:
-            account = self._verify(credentials.token, self._now())
+            account = self._verify(token, self._now())
+            if not isinstance(account, str):
+                account = await account
         except Refused as refusal:
-            return fail(LoginFailed(refusal.message))
-        return succeed(account.encode())
+            if refusal.code is not Code.UNAUTHORIZED:
+                # Not the player's fault: it does not count as a failed hello.
+                raise
+            raise LoginFailed(refusal.message) from None
+        return account.encode()
 
 
 @implementer(ICredentialsChecker)
@@ -341,15 +352,40 @@ class OutsideVerifier:
         self, keys: bytes, issuer: str, audience: str, leeway: float = 30.0
     ) -> None:
         """
-        :param keys: the provider's public keys: PEM blocks, or a JSON Web Key Set.
+        :param keys: the provider's public keys: PEM blocks, or a JSON Web Key Set;
+            empty if they come later, see `use`.
         :param issuer: what ``iss`` must be.
         :param audience: what ``aud`` must contain: the provider's name for this game.
         :param leeway: by how much the provider's clock may differ, seconds.
         :raises Misconfigured: none of the keys can be used.
         """
-        self._keys = _read_keys(keys)
+        self._keys = _read_keys(keys) if keys else []
         self._issuer, self._audience, self._leeway = issuer, audience, leeway
         self._jws = jwt.PyJWS()
+
+    def use(self, keys: bytes) -> None:
+        """
+        Replace the keys.
+
+        :raises Misconfigured: none of them can be used; the old ones stay in use.
+        """
+        self._keys = _read_keys(keys)
+
+    @property
+    def key_count(self) -> int:
+        """The number of keys."""
+        return len(self._keys)
+
+    def has_key_of(self, token: str) -> bool:
+        """Could one of the keys have signed *token*, by the name of its key?"""
+        try:
+            wanted = self._jws.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, ValueError):
+            # No token at all: other keys would not help.
+            return bool(self._keys)
+        if wanted is None:
+            return bool(self._keys)
+        return any(key_id in (None, wanted) for key_id, _, _ in self._keys)
 
     def __call__(self, token: str, now: float) -> str:
         """
@@ -426,15 +462,16 @@ def _read_keys(text: bytes) -> list[tuple[str | None, Any, list[str]]]:
         ) from error
     if not keys:
         raise Misconfigured(
-            "the identity provider's file has no public key; put PEM blocks or a JSON "
-            "Web Key Set into it"
+            "the identity provider's file has no public key to verify with; put PEM "
+            "blocks or a JSON Web Key Set into it"
         )
     return keys
 
 
 def _read_key_set(document: Mapping[str, Any]) -> list[tuple[str | None, Any]]:
     keys = jwt.PyJWKSet.from_dict(dict(document)).keys
-    return [(key.key_id, key.key) for key in keys]
+    # Providers also publish keys that encrypt.
+    return [(key.key_id, key.key) for key in keys if key.public_key_use != "enc"]
 
 
 def _algorithms(key: Any) -> list[str]:

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
 from vinom.doctor.ports import open_files_limit
+from vinom.dtls.admission import handshakes_of, unfinished_of
 from vinom.dtls.port import widen_receive_buffer
 from vinom.errors import Misconfigured
 from vinom.keys.tokens import CLOCK_SKEW
@@ -104,6 +105,29 @@ def receive_buffer(
         told,
         f"sysctl -w net.core.rmem_max={asked}, and keep it in /etc/sysctl.d; until "
         "then bursts lose datagrams earlier",
+    )
+
+
+def handshakes(rate: float, players: int) -> Finding:
+    """
+    Judge the handshakes of one address with a game server.
+
+    :param rate: the setting, per second.
+    :param players: most players of one match, who may share an address.
+    """
+    name = "handshakes"
+    at_once = handshakes_of(rate)
+    told = (
+        f"one address may begin {at_once.at_once:g} handshakes with a game server at "
+        f"once and {at_once.a_second:g} more per second; {unfinished_of(at_once)} may "
+        "be unfinished"
+    )
+    if unfinished_of(at_once) >= players:
+        return ok(name, told)
+    return warning(
+        name,
+        f"{told}; a match has up to {players} players, who may share one",
+        f"set handshake_rate to {-(-4 * players // 10)} or more",
     )
 
 
@@ -253,6 +277,7 @@ def examine_limits(
     return [
         descriptors(soft, hard, whose, servers, players),
         receive_buffer(asked, granted, usual, most),
+        handshakes(settings.handshake_rate, most_seats),
     ]
 
 

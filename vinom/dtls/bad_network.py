@@ -110,7 +110,7 @@ class Conditioner:
         self, clock: IReactorTime, conditions: Conditions, seed: str | int
     ) -> None:
         """
-        Start with both directions as *conditions* say.
+        Start with *conditions* in both directions.
 
         :param clock: delays datagrams.
         :param conditions: how bad each direction is.

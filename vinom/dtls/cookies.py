@@ -99,7 +99,7 @@ class CookieKeys:
         return bytes((number,)) + digest[: COOKIE_LENGTH - 1]
 
     def _make_key(self, now: float) -> _Key:
-        # It expires even if no hello arrives for so long that nothing replaces it.
+        # It expires even if no hello arrives to replace it.
         return _Key(self._entropy(32), now, now + 2 * self._period)
 
     def _age(self, now: float) -> None:

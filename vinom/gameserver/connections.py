@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
 from vinom.dtls.association import Association
 from vinom.dtls.events import Connected, Disconnected, Received
 from vinom.dtls.server import ServerEvent
@@ -22,8 +20,6 @@ class Connections:
 
     :ivar reception: has connections without a seat; ``None`` before a port is bound.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -41,13 +37,17 @@ class Connections:
         self.reception: Reception | None = None
         self._limits, self._figures, self._seconds = limits, figures, seconds
         self._touched: dict[HostedRoom, None] = {}
+        # The time of this turn: asked once, not for each payload.
+        self._now: float | None = None
 
     def received(self, association: Association, payload: bytes) -> None:
         """Take one payload of a connection; `deliver` follows in the same turn."""
         connection = association.owner
         if not isinstance(connection, Connection):
             return
-        now = self._seconds()
+        now = self._now
+        if now is None:
+            now = self._now = self._seconds()
         if not connection.allowance.take(now):
             # It counts as lost: the player resends what matters.
             self._figures["packets_dropped_rate"] += 1
@@ -77,6 +77,7 @@ class Connections:
                 self._open(event.association)
             elif type(event) is Disconnected:
                 self._lose(event.association.owner)
+        self._now = None
         if self._touched:
             touched, self._touched = self._touched, {}
             now = self._seconds()
@@ -91,7 +92,7 @@ class Connections:
             now = self._seconds()
             connection = Connection.open(association, self._limits, now, self._figures)
         except PeerError as error:
-            self._log.info("a connection is refused: {why}", why=str(error))
+            self.reception.log.info("a connection is refused: {why}", why=str(error))
             self.reception.port.close(association)
         else:
             association.owner = connection

@@ -27,7 +27,14 @@ from twisted.python.failure import Failure
 
 from vinom.control.link import ControlClient, dial
 from vinom.control.messages import CONTROL_PROTOCOL, Ready
-from vinom.dtls.admission import CALM, TIGHT, StrangerLimits, StrangerPolicy
+from vinom.dtls.admission import (
+    CALM,
+    HANDSHAKES,
+    TIGHT,
+    StrangerLimits,
+    StrangerPolicy,
+    handshakes_of,
+)
 from vinom.dtls.context import prepare_server_context
 from vinom.errors import Misconfigured
 from vinom.game import Game
@@ -69,6 +76,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar nameless_rate: handshakes without server name, per second from one network;
         the burst is eight times that.
     :ivar nameless_rate_attacked: the same during a flood.
+    :ivar handshake_rate: handshakes per second of one address, over all its tickets;
+        the burst is ten times that.
     :ivar attack_rate: useless datagrams per second above which there is a flood.
     :ivar idle_seconds: silence after which a connection ends, seconds.
     :ivar join_seconds: how long a match waits for its players, seconds.
@@ -91,6 +100,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     hello_rate_attacked: float = TIGHT.hellos.a_second
     nameless_rate: float = CALM.nameless.a_second
     nameless_rate_attacked: float = TIGHT.nameless.a_second
+    handshake_rate: float = HANDSHAKES.a_second
     attack_rate: float = StrangerPolicy().junk
     idle_seconds: float = 30.0
     join_seconds: float = JOIN_TIMEOUT
@@ -107,6 +117,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             _stranger_limits(self.hello_rate, self.nameless_rate),
             _stranger_limits(self.hello_rate_attacked, self.nameless_rate_attacked),
             self.attack_rate,
+            handshakes_of(self.handshake_rate),
         )
 
     def make_recordings(self, clock: IReactorTime) -> Recordings:

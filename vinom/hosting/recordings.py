@@ -89,8 +89,7 @@ class MatchRecording:
             self._stop(f"an action cannot be written: {error}")
             return
         held = self._held
-        held += pack_head(len(payload) + 1, RECORDED)
-        held += payload
+        held += pack_head(len(payload) + 1, RECORDED) + payload
         if not self._is_begun:
             self._is_begun, self._since = True, recorded.time
             if self._begun is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import attrs
@@ -21,10 +22,12 @@ from twisted.python.failure import Failure
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts
+from vinom.lines.reserve import Reserve
 from vinom.lines.tcp import Listener, close_gently
-from vinom.lines.text import LINE_LIMIT
-from vinom.lines.ws.frames import PING, Framer, farewell
+from vinom.lines.text import HELLO_LIMIT, LINE_LIMIT
+from vinom.lines.ws.frames import PING, TOO_LONG, Framer, farewell
 from vinom.lines.ws.stream import WHOLE_TEXT, WebSocketStream, apply_mask
+from vinom.messages.lobby import carries_token
 from vinom.reactor.direct import DirectReads, socket_under
 from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
@@ -42,8 +45,10 @@ class WebSocketBounds:
     """
     What one WebSocket, and one network, may cost. Times: seconds.
 
-    :ivar limit: longest message in, bytes.
+    :ivar limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
     :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar per_wide_network: connections of one /24, or of one IPv6 /48.
+    :ivar most_connections: of all networks.
     :ivar ping_seconds: between pings; a peer that has sent nothing by the next is lost.
     :ivar most_unsent: messages that may wait for a peer who does not read.
     :ivar most_unsent_bytes: the same in bytes.
@@ -52,6 +57,8 @@ class WebSocketBounds:
 
     limit: int = LINE_LIMIT
     per_network: int = 256
+    per_wide_network: float = inf
+    most_connections: float = inf
     ping_seconds: float = 20.0
     most_unsent: int = 256
     most_unsent_bytes: int = 256 * 1024
@@ -69,10 +76,13 @@ class WebSockets:
     :ivar bounds: what each may cost.
     :ivar errors: counts refusals by code.
     :ivar is_short_cut: read small frames ourselves; only tests have ``False``.
+    :ivar reserve: knows which connections are open.
     :ivar framer: frames what they send.
     :ivar direct: those that are read without the reactor.
     :ivar connections: how many each network has.
     :ivar rounds: sends pings.
+    :ivar forwarding: how many connections had a proxy's header that is not believed,
+        and how many of a proxy named nobody.
     """
 
     open: Callable[[WebSocketLine], Listener]
@@ -81,18 +91,24 @@ class WebSockets:
     bounds: WebSocketBounds = attrs.field(factory=WebSocketBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
     is_short_cut: bool = True
+    reserve: Reserve = attrs.field(factory=Reserve)
     framer: Framer = attrs.field(factory=Framer, init=False)
     direct: DirectReads = attrs.field(factory=DirectReads, init=False)
     connections: NetworkCounts = attrs.field(init=False)
     rounds: Rounds = attrs.field(init=False)
+    forwarding: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def new_stream(self, extensions: Sequence[Any] = ()) -> WebSocketStream:
         """Make what reads a connection's bytes, once *extensions* are agreed on."""
-        return WebSocketStream(self.bounds.limit, extensions, self.is_short_cut)
+        limit = max(self.bounds.limit, HELLO_LIMIT)
+        return WebSocketStream(limit, extensions, self.is_short_cut)
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
-        return NetworkCounts(self.bounds.per_network)
+        bounds = self.bounds
+        return NetworkCounts(
+            bounds.per_network, bounds.per_wide_network, bounds.most_connections
+        )
 
     @rounds.default
     def _no_visits_yet(self) -> Rounds:
@@ -168,6 +184,7 @@ class WebSocketLine:
             # A state that waits until the peer confirms the one before comes late.
             transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
+        self._shared.reserve.join(self)
         direct = socket_under(transport)
         if direct is None:
             transport.write(greeting)
@@ -207,7 +224,12 @@ class WebSocketLine:
                 return
         messages = stream.receive(data)
         if listener is not None:
+            limit = self._shared.bounds.limit
             for message in messages:
+                if len(message) > limit and not carries_token(message):
+                    self._shared.errors[Code.TOO_LONG] += 1
+                    stream.close(TOO_LONG, f"a message above {limit} bytes")
+                    break
                 listener.received(message)
         if stream.outbox or not stream.is_open:
             self._answer()
@@ -221,10 +243,16 @@ class WebSocketLine:
         self._queue.clear()
         self._shared.direct.remove(self._descriptor)
         self._shared.rounds.leave(self)
+        self._shared.reserve.leave(self)
         if self._is_counted:
             self._is_counted = False
             self._shared.connections.leave(self.host)
         self._report_lost()
+
+    @property
+    def is_in_play(self) -> bool:
+        """Does its player wait for a match, or is it in a room?"""
+        return self._listener is not None and self._listener.is_in_play
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -236,6 +264,10 @@ class WebSocketLine:
     def has_unsent(self) -> bool:
         """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or bool(self._queue) or self._is_cut
+
+    def admitted(self) -> None:
+        """The hello was accepted: no longer message follows."""
+        self._stream.bound(self._shared.bounds.limit)
 
     def send(self, message: bytes) -> None:
         """Send one message when the turn ends; beyond the bounds, close."""
@@ -356,7 +388,7 @@ class WebSocketLine:
             self._shared.turn_end.call(self._report_lost)
 
     def _answer(self) -> None:
-        """Send what the stream wants sent, after what was queued before it."""
+        """Send what the stream has produced, after what was queued before it."""
         stream = self._stream
         if stream.is_open:
             if self.is_behind:

@@ -194,7 +194,8 @@ class Matchmaker(Service):
             raise Refused(Code.ALREADY_QUEUED, "you are being matched; cancel first")
         if await self._matches.is_in_match(player.player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
-        if not await self._entries.add(entry):
+        place = await self._entries.add(entry)
+        if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
         # The line may have closed, and the node begun to drain, meanwhile.
         if self._matches.is_draining:
@@ -203,7 +204,7 @@ class Matchmaker(Service):
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._look_at(entry)
-        return await self._news.status(entry)
+        return self._news.follow(entry, place)
 
     async def cancel(self, player_id: str) -> QueueStatus:
         """
@@ -345,11 +346,9 @@ class Matchmaker(Service):
             found = propose(entries, self._rules, now)
             for proposal in found.ready:
                 await self._start(proposal)
-            if found.ready:
-                self._news.changed(game, options)
-                if len(entries) == most:
-                    # There may be more of them than were read.
-                    self._look_at(entries[-1])
+            if found.ready and len(entries) == most:
+                # There may be more of them than were read.
+                self._look_at(entries[-1])
             due = found.deadline
         if due is not None and self._due_at.get((game, options), inf) > due:
             self._due_at[game, options] = due
@@ -359,13 +358,16 @@ class Matchmaker(Service):
         players = {p.player_id for entry in proposal.entries for p in entry.players}
         self._forming |= players
         try:
-            if not await self._entries.claim(
+            is_claimed = await self._entries.claim(
                 [entry.entry_id for entry in proposal.entries]
-            ):
+            )
+            if is_claimed:
+                self._news.forget(players)
+            self._news.changed(proposal.game, proposal.options)
+            if not is_claimed:
                 # A player left in between; the others still wait.
                 self._look_at(proposal.entries[0])
                 return
-            self._news.forget(players)
             if not await self._matches.start_match(
                 proposal.game, proposal.options, proposal.entries
             ):

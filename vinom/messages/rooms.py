@@ -12,9 +12,9 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from vinom.messages.envelope import Push, Request, SecretText, ShortText
 
-#: Room ids travel in URLs, logs and file names.
+#: Room ids travel in URLs, logs and file names: so none is "." or "..".
 RoomId = Annotated[
-    str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")
+    str, Meta(min_length=1, max_length=32, pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]+\Z")
 ]
 SeatNumber = Annotated[int, Meta(ge=0, le=65535)]
 #: Versions and numbers count from 1; 0 means "none yet".

@@ -21,11 +21,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.web.resource import Resource
 
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
 from vinom.conversation.online import Online
+from vinom.conversation.provider import HttpsDocument, ProviderKeys
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
@@ -41,9 +44,13 @@ from vinom.hosting.recordings import Recordings
 from vinom.keys.authority import Authority
 from vinom.keys.files import read_file
 from vinom.keys.service import Keys, LobbyCertificate
-from vinom.limits.buckets import is_loopback
-from vinom.limits.origins import Origins
+from vinom.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
+from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.limits.origins import Hosts, Origins
+from vinom.lines.counted import CountedFactory, TlsHelloFactory, TlsHellos
+from vinom.lines.forwarded import Proxies
 from vinom.lines.proxied import ProxiedFactory
+from vinom.lines.reserve import Reserve, ReservingFactory
 from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
@@ -60,12 +67,15 @@ from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.wall.enclosure import Enclosure
-from vinom.web.answers import make_site
+from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
 from vinom.web.health import health_pages
+from vinom.web.named_hosts import NamedHosts
 from vinom.web.static_pages import StaticPages
 from vinom.web.websocket import WebSocketPage
+
+_log = Logger()
 
 
 def public_site(
@@ -95,15 +105,78 @@ def public_site(
         settings.any_origin,
         has_tls(settings),
     )
-    page = WebSocketPage(websockets, origins, settings.deflate)
+    logged = log_bounds(settings)
+    page = WebSocketPage(
+        websockets,
+        origins,
+        settings.deflate,
+        hosts=own_hosts(settings),
+        proxies=Proxies(settings.proxy),
+        log_bounds=logged,
+    )
     pages.putChild(b"ws", page)
-    site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
+    named = NamedHosts(
+        pages,
+        own_hosts(settings),
+        reactor,
+        logged,
+        (b"health", b"ready"),
+        websockets.errors,
+    )
+    http = make_site(named, reactor, request_deadlines(settings))
+    site: IProtocolFactory = FrontDoor(http, page, reactor, log_bounds=logged)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
+        site = TlsHelloFactory(
+            TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor),
+            tls_hellos(settings, reactor),
+            BoundedLog(_log, reactor, logged),
+        )
     if settings.proxy:
         # Outermost: a proxy's header precedes everything that the player sends.
         site = ProxiedFactory(site, settings.proxy)
+    site = ReservingFactory(site, websockets.reserve)
     return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
+
+
+def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFactory:
+    """
+    Make the site of the ``admin`` endpoint.
+
+    :param api: guarded by the operator's token.
+    :param settings: the node's.
+    :param reactor: runs it.
+    """
+    most = settings.admin_connections
+    logged = log_bounds(settings)
+    named = NamedHosts(api, own_hosts(settings), reactor, logged, (b"metrics",))
+    return CountedFactory(
+        make_site(named, reactor, request_deadlines(settings)),
+        NetworkCounts(most // 4, most // 2, most),
+        BoundedLog(_log, reactor, logged),
+    )
+
+
+def own_hosts(settings: Settings) -> Hosts:
+    """Find the names that browsers may call this node by."""
+    return Hosts(settings.public_host, settings.origin, settings.any_origin)
+
+
+def request_deadlines(settings: Settings) -> RequestDeadlines:
+    """Read how long a request may take to arrive from the settings."""
+    return RequestDeadlines(
+        settings.request_head_seconds, settings.request_body_seconds
+    )
+
+
+def log_bounds(settings: Settings) -> LogBounds:
+    """Read how much strangers can have logged from the settings."""
+    return LogBounds(settings.stranger_log_rate, 20 * settings.stranger_log_rate)
+
+
+def tls_hellos(settings: Settings, clock: IReactorTime) -> TlsHellos:
+    """Make the limit of TLS handshakes of one port."""
+    rate = settings.tls_hello_rate
+    return TlsHellos(NetworkBuckets(rate, 5 * rate), clock)
 
 
 def is_plaintext(settings: Settings, port: IListeningPort) -> bool:
@@ -133,6 +206,8 @@ def websocket_bounds(settings: Settings) -> WebSocketBounds:
     return WebSocketBounds(
         settings.line_limit,
         settings.connections_per_address,
+        settings.connections_per_network,
+        settings.max_connections,
         ping_seconds=settings.ping_seconds,
     )
 
@@ -151,6 +226,7 @@ _PASSED_ON = (
     "hello_rate_attacked",
     "nameless_rate",
     "nameless_rate_attacked",
+    "handshake_rate",
     "attack_rate",
     "join_seconds",
 )
@@ -181,7 +257,7 @@ class Parts:
     matchmaker: Matchmaker
     desk: Desk
     outside: OutsideMatches
-    lines: LineFactory
+    lines: ReservingFactory
     websockets: WebSockets
     tls: ReloadableTls
     keys: Keys
@@ -233,7 +309,10 @@ def build_parts(
         entropy,
         fleet_settings(settings),
         RoomTimeouts(
-            lambda plan: longest_life(games[plan.game], settings.join_seconds),
+            {
+                name: longest_life(game, settings.join_seconds)
+                for name, game in games.items()
+            },
             join=settings.join_seconds,
         ),
         # A monotonic clock: a step of the other one must not end a match.
@@ -295,9 +374,11 @@ def build_parts(
             rate=settings.message_rate,
             burst=settings.message_burst,
             actions=settings.input_rate,
+            log=log_bounds(settings),
         ),
         is_debugging=settings.log_level == "debug",
     )
+    reserve = Reserve(settings.descriptor_reserve)
     lines = Lines(
         desk.open,
         reactor,
@@ -306,9 +387,14 @@ def build_parts(
         LineBounds(
             settings.line_limit,
             settings.connections_per_address,
+            settings.connections_per_network,
+            settings.max_connections,
             first_byte_seconds=settings.hello_seconds,
+            log=log_bounds(settings),
         ),
         desk.errors,
+        reserve,
+        tls_hellos(settings, reactor),
     )
     return Parts(
         authority=authority,
@@ -318,13 +404,14 @@ def build_parts(
         matchmaker=matchmaker,
         desk=desk,
         outside=OutsideMatches(matches, identity, games, entropy),
-        lines=LineFactory(lines),
+        lines=ReservingFactory(LineFactory(lines), reserve),
         websockets=WebSockets(
             desk.open,
             reactor,
             turns,
             websocket_bounds(settings),
             desk.errors,
+            reserve=reserve,
         ),
         tls=tls,
         keys=Keys(
@@ -485,13 +572,49 @@ def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
     return authority.lobby(sorted(names))
 
 
+def find_provider(settings: Settings, reactor: Any) -> ProviderKeys | None:
+    """
+    Make what verifies the JWTs of an identity provider; ``None`` without one.
+
+    :param reactor: fetches the keys, if they come from a URL.
+    :raises Misconfigured: a file cannot be used.
+    """
+    issuer, audience = settings.identity_issuer, settings.identity_audience
+    if issuer is None or audience is None:
+        return None
+    if settings.identity_keys_url is not None:
+        path, authority = settings.identity_authority_file, None
+        if path is not None:
+            authority = read_file(path, "identity_authority_file")
+        url = settings.identity_keys_url
+        return ProviderKeys(
+            OutsideVerifier(b"", issuer, audience),
+            reactor,
+            fetch=HttpsDocument(reactor, url, authority),
+            place=url,
+        )
+    assert settings.identity_keys_file is not None
+    # It is read again later, after twistd has changed its folder.
+    path = settings.identity_keys_file.absolute()
+
+    def read() -> bytes:
+        # At least a space: an empty file is a mistake.
+        return read_file(path, "identity_keys_file") or b" "
+
+    verifier = OutsideVerifier(read(), issuer, audience)
+    return ProviderKeys(verifier, reactor, read=read, place=str(path))
+
+
 def find_checkers(
-    settings: Settings, now: Callable[[], float]
+    settings: Settings,
+    now: Callable[[], float],
+    provider: ProviderKeys | None = None,
 ) -> list[ICredentialsChecker]:
     """
     Make the checkers of hellos with credentials.
 
     :param now: gives the time, seconds since the Unix epoch.
+    :param provider: verifies the JWTs of an identity provider.
     :raises Misconfigured: a checker or a key cannot be used.
     """
     checkers: list[ICredentialsChecker] = []
@@ -526,15 +649,6 @@ def find_checkers(
                 for name, password in users.items()
             }
         checkers.append(checker)
-    if (
-        settings.identity_keys_file is not None
-        and settings.identity_issuer is not None
-        and settings.identity_audience is not None
-    ):
-        verifier = OutsideVerifier(
-            read_file(settings.identity_keys_file, "identity_keys_file"),
-            settings.identity_issuer,
-            settings.identity_audience,
-        )
-        checkers.append(OutsideTokenChecker(verifier, now))
+    if provider is not None:
+        checkers.append(OutsideTokenChecker(provider.verify, now))
     return checkers

@@ -31,8 +31,10 @@ from vinom.keys.authority import private_folder
 from vinom.keys.files import read_file, write_secret
 from vinom.node.build import (
     Parts,
+    admin_site,
     build_parts,
     find_checkers,
+    find_provider,
     game_user,
     is_plaintext,
     public_site,
@@ -56,6 +58,7 @@ _REMEDIES = {
 }
 # With a fixed name: twistd runs a subclass, whose name would be logged.
 _log = Logger("vinom.node")
+_wall_log = Logger("vinom.wall")
 
 
 class Node(MultiService):
@@ -84,7 +87,8 @@ class Node(MultiService):
         MultiService.__init__(self)
         self._settings, self._reactor, self._entropy = settings, reactor, entropy
         self._games = load_games(settings.game)
-        self._checkers = find_checkers(settings, reactor.seconds)
+        self._provider = find_provider(settings, reactor)
+        self._checkers = find_checkers(settings, reactor.seconds, self._provider)
         self._token = None
         if settings.admin_token_file is not None:
             path = settings.admin_token_file
@@ -128,6 +132,8 @@ class Node(MultiService):
                 parts.sweeping,
             ):
                 MultiService.addService(self, service)
+            if self._provider is not None:
+                MultiService.addService(self, self._provider)
             self._open_web(parts)
             # Last: when the lobby is open, everything else is open too.
             self._open_lobby(parts)
@@ -145,13 +151,19 @@ class Node(MultiService):
             catch_interrupts, self._reactor, self._interrupted
         )
         self._reactor.callWhenRunning(
-            catch_hangups, self._reactor, parts.keys.reload, self._interrupted
+            catch_hangups, self._reactor, self._reload, self._interrupted
         )
         _log.info(
             "vinom {version} serves {games} with {reactor} and memory storage: "
             "lobby {lobby}, game servers UDP {interface} {first}-{last}{others}",
             **self._announcement(),
         )
+
+    def _reload(self) -> None:
+        """SIGHUP: read certificates and the identity provider's keys again."""
+        self._parts.keys.reload()
+        if self._provider is not None:
+            self._provider.reload()
 
     def _claim_state(self) -> None:
         """Listen where game servers connect; only one node can."""
@@ -177,14 +189,14 @@ class Node(MultiService):
         with suppress(OSError):
             hide_memory()
         if self._settings.wall == "no":
-            _log.warn(
+            _wall_log.warn(
                 "wall is no: a game can read this node's keys, and do what its user may"
             )
             return
         for what in missing():
-            _log.warn("the wall around game servers has a gap: {what}", what=what)
+            _wall_log.warn("the wall around game servers has a gap: {what}", what=what)
         if os.geteuid() == 0 and user is None:
-            _log.info(
+            _wall_log.info(
                 "game servers run as root, behind the wall: set game_user to a user "
                 "that has nothing"
             )
@@ -231,7 +243,7 @@ class Node(MultiService):
             )
             self._listen("http", settings.http, public)
         if settings.admin is not None and self._token is not None:
-            site = make_site(Guarded(api, self._token), reactor)
+            site = admin_site(Guarded(api, self._token), settings, reactor)
             self._listen("admin", settings.admin, site)
 
     def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
@@ -318,6 +330,11 @@ class Node(MultiService):
             "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
+            "forwarding": dict(parts.websockets.forwarding),
+            "descriptors": {
+                "closed_for_newcomers": parts.websockets.reserve.closed,
+                "newcomers_refused": parts.websockets.reserve.refused,
+            },
             "fleet": attrs.asdict(parts.fleet.status()),
         }
 

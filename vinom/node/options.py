@@ -20,6 +20,7 @@ from vinom.logs import observer
 from vinom.node.settings import TABLE, Row
 from vinom.node.sources import checked_path, gather, unknown
 from vinom.node.values import Switch
+from vinom.printable import say
 
 
 def _help(row: Row) -> str:
@@ -80,7 +81,7 @@ class NodeOptions(Options, AuthOptionMixin):
 
     def opt_version(self) -> None:
         """Print vinom's version and exit."""
-        print(f"vinom {__version__}")
+        say(f"vinom {__version__}")
         raise SystemExit(0)
 
     def opt_game(self, spec: str) -> None:

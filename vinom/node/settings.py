@@ -23,6 +23,7 @@ from vinom.node.values import (
     Bounded,
     Choice,
     Endpoint,
+    HttpsUrl,
     Kind,
     Network,
     OriginHost,
@@ -185,7 +186,20 @@ class Settings:
     identity_keys_file: Path | None = option(
         "identity",
         PathName(),
-        "public keys of a provider of JWTs, PEM or JSON Web Key Set",
+        "public keys of a provider of JWTs, PEM or JSON Web Key Set; read again on "
+        "SIGHUP",
+    )
+    identity_keys_url: str | None = option(
+        "identity",
+        HttpsUrl(),
+        "fetch these keys from here instead (JSON Web Key Set), again each hour and "
+        "when a token names an unknown key",
+    )
+    identity_authority_file: Path | None = option(
+        "identity",
+        PathName(),
+        "authority of the web server of identity_keys_url, PEM; those that the system "
+        "trusts unless set",
     )
     identity_issuer: str | None = option(
         "identity", Text(), "the iss claim of the provider's JWTs"
@@ -216,6 +230,33 @@ class Settings:
         Bounded(int, 1, 1 << 20),
         "most connections of one address to a port at once; an IPv6 /64 counts as one",
         256,
+    )
+    connections_per_network: int = option(
+        "lobby",
+        Bounded(int, 1, 1 << 20),
+        "most connections of one network (an IPv4 /24, an IPv6 /48) to a port at once; "
+        "at least connections_per_address",
+        1024,
+    )
+    max_connections: int = option(
+        "lobby",
+        Bounded(int, 1, 1 << 20),
+        "most connections to a port at once; descriptor_reserve is a limit too",
+        60_000,
+    )
+    descriptor_reserve: int = option(
+        "lobby",
+        Bounded(int, 0, 1 << 20),
+        "file descriptors that newcomers cannot take; when only these are left, each "
+        "newcomer replaces the oldest connection that is not in play; 0 reserves none",
+        128,
+    )
+    tls_hello_rate: float = option(
+        "lobby",
+        _RATE,
+        "TLS handshakes per second of one address to a port, five times that at once; "
+        "an IPv6 /64 counts as one",
+        50.0,
     )
     message_rate: float = option(
         "lobby", Bounded(float, 0.1, 10**6), "messages per second of one line", 10.0
@@ -271,8 +312,9 @@ class Settings:
     proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "websocket",
         Network(),
-        "address, or network such as 10.0.0.0/8, of proxies in front of http: each of "
-        "their connections must begin with a PROXY protocol header; may be repeated",
+        "address, or network such as 10.0.0.0/8, of proxies in front of http: the "
+        "PROXY protocol, Forwarded and X-Forwarded-For are believed from these; may be "
+        "repeated",
         many=True,
     )
     ping_seconds: float = option(
@@ -280,6 +322,18 @@ class Settings:
         Bounded(float, 1, 3600),
         "seconds between WebSocket pings; a client that misses one is disconnected",
         20.0,
+    )
+    request_head_seconds: float = option(
+        "websocket",
+        Bounded(float, 0.1, 3600),
+        "how long the headers of an HTTP request may take to arrive",
+        10.0,
+    )
+    request_body_seconds: float = option(
+        "websocket",
+        Bounded(float, 0.1, 3600),
+        "how long the body of an HTTP request may take to arrive",
+        30.0,
     )
     deflate: bool = option(
         "websocket",
@@ -418,11 +472,25 @@ class Settings:
     nameless_rate_attacked: float = option(
         "strangers", _RATE, "the same during an attack", 0.1
     )
+    handshake_rate: float = option(
+        "strangers",
+        _RATE,
+        "handshakes per second of one address with one game server, over all its "
+        "tickets; ten times that at once, a quarter of these unfinished",
+        10.0,
+    )
     attack_rate: float = option(
         "strangers",
         _RATE,
         "useless datagrams per second above which a game server assumes an attack",
         1000.0,
+    )
+    stranger_log_rate: float = option(
+        "strangers",
+        _RATE,
+        "log lines per second of each kind that refused connections and messages can "
+        "cause, twenty times that at once; more are only counted",
+        1.0,
     )
     drain_seconds: float = option(
         "operation",
@@ -439,6 +507,13 @@ class Settings:
     )
     admin_token_file: Path | None = option(
         "operation", PathName(), "file with the bearer token of the admin API over TCP"
+    )
+    admin_connections: int = option(
+        "operation",
+        Bounded(int, 4, 1 << 16),
+        "most connections to the admin port at once; a quarter of them from one "
+        "address, half from one network (an IPv4 /24, an IPv6 /48)",
+        64,
     )
     log_format: str = option(
         "operation", Choice(("text", "json")), "write the log as text or json", "text"
@@ -482,9 +557,27 @@ class Settings:
         for one, other in _TOGETHER:
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise Misconfigured(f"set both {one} and {other}, or neither")
+        self._check_identity()
         if self.admin is not None and self.admin_token_file is None:
             raise Misconfigured(
                 "admin over TCP needs a bearer token: set admin_token_file"
+            )
+
+    def _check_identity(self) -> None:
+        """Check that tokens of a provider can be verified, or are not configured."""
+        keys = (self.identity_keys_file, self.identity_keys_url)
+        names = (self.identity_issuer, self.identity_audience)
+        if all(keys):
+            raise Misconfigured("set identity_keys_file or identity_keys_url, not both")
+        if any((*keys, *names)) and not (any(keys) and all(names)):
+            raise Misconfigured(
+                "to accept a provider's JWTs set identity_issuer, identity_audience, "
+                "and identity_keys_file or identity_keys_url"
+            )
+        if self.identity_authority_file and not self.identity_keys_url:
+            raise Misconfigured(
+                "identity_authority_file verifies the server of identity_keys_url: "
+                "set that too, or neither"
             )
 
     @property
@@ -527,8 +620,6 @@ class Settings:
 _TOGETHER = (
     ("tls_certificate_file", "tls_key_file"),
     ("authority_certificate_file", "authority_key_file"),
-    ("identity_keys_file", "identity_issuer"),
-    ("identity_keys_file", "identity_audience"),
 )
 
 

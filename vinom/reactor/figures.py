@@ -3,7 +3,7 @@ Figures: what processes count for metrics, as flat names and numbers.
 
 A game server reports ``{name: number}`` to its node. A name decides how they add up:
 ``rtt_seconds:0.1`` is a bucket, ``slow_calls:vinom.x`` has a label, and what is
-listed in `NOW` or `WORST` is no counter. Everything else only ever grows, and is
+listed in `NOW` or `WORST` is not a counter. Everything else only ever grows, and is
 kept when the process that counted it is gone.
 """
 

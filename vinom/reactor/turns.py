@@ -34,7 +34,7 @@ _MOST = 65536
 SLOW = 0.05
 #: Faster ones have no name, seconds.
 _UNREMARKABLE = 0.001
-#: For so long a call stays the slowest, at most twice that, seconds.
+#: Seconds for which a call stays the slowest, at least; twice that at most.
 _WINDOW = 30.0
 
 

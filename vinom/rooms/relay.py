@@ -251,7 +251,7 @@ class RelayedRoom:
 
     def audience_of(self, seat: int | None) -> Hashable:
         """Tell which view a seat sees: the first of those that do."""
-        # A newcomer, of whom the game server has not heard, sees what anybody may.
+        # The game server does not know this newcomer yet: show it what anybody may see.
         return self._shown.get(-1 if seat is None else seat, self._shown.get(-1))
 
     def view_json(self, audience: Hashable) -> bytes:

@@ -30,14 +30,14 @@ class ResumeSecrets:
         Begin without members.
 
         :param entropy: makes that many random bytes.
-        :param now: tells the time, seconds.
+        :param now: returns the time, seconds.
         """
         self._entropy, self._now = entropy, now
         # By the hash of the secret.
         self._resumes: dict[bytes, Membership] = {}
         self._players: dict[str, dict[str, Membership]] = {}
         self._closed: OrderedDict[bytes, RoomClosed] = OrderedDict()
-        # Guessing resume tokens is hopeless; a client that tries is told to wait.
+        # Guessing resume tokens is hopeless; a client that tries has to wait.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
 
     def __len__(self) -> int:

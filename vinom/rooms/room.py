@@ -30,7 +30,7 @@ from vinom.messages.rooms import (
     RoomSeat,
     RoomStarted,
 )
-from vinom.model import MatchPlan, Player, SeatPlan
+from vinom.model import SEED_BYTES, MatchPlan, Player, SeatPlan
 from vinom.play.choices import json_action_reader
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarm
@@ -721,7 +721,7 @@ class NodeRoom:
                 for seat, who in enumerate(self.seats)
                 if who is not None
             ),
-            seed=int.from_bytes(entropy(8), "big"),
+            seed=entropy(SEED_BYTES),
             options=self.options,
             # Away or not: the game does not learn who is host later.
             host=next((who.seat for who in self.members if who.seat is not None), 0),

@@ -159,7 +159,7 @@ class Rooms(Service):
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push | Followed | None:
         """
-        Answer a request about rooms; ``None`` is no answer at all.
+        Answer a request about rooms; ``None`` means that there is no answer.
 
         :param conversation: carries the request.
         :param player: who asks.

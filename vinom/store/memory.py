@@ -59,13 +59,13 @@ class MemoryEntryStore:
     _suspended: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
 
-    def add(self, entry: QueueEntry) -> Deferred[bool]:
+    def add(self, entry: QueueEntry) -> Deferred[int]:
         """Keep *entry*, unless one of its players has an entry already."""
         entry_id, by_player = entry.entry_id, self._by_player
         if entry_id in self._entries or any(
             player.player_id in by_player for player in entry.players
         ):
-            return succeed(False)
+            return succeed(0)
         self._number += 1
         place = (entry.since, self._number, entry_id)
         self._entries[entry_id], self._places[entry_id] = entry, place
@@ -82,7 +82,7 @@ class MemoryEntryStore:
         else:
             insort(queue.matchable, place)
             queue.ready += len(entry.players)
-        return succeed(True)
+        return succeed(bisect_left(queue.places, place) + 1)
 
     def remove(self, entry_id: str) -> Deferred[bool]:
         """Forget an entry."""

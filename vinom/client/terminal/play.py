@@ -15,6 +15,7 @@ from vinom.client.sdk import Client
 from vinom.client.terminal.maze_walker import MazeWalker
 from vinom.client.terminal.scene import Scene, compose, headline, to_ascii
 from vinom.messages.lobby import QueueStatus
+from vinom.printable import printable
 
 #: Pictures per second.
 _RATE = 20
@@ -149,7 +150,11 @@ class MazeGame:
         except (LobbyRefusal, LineLost) as error:
             if self._is_quitting:
                 return 0
-            self.last_words.append(f"vinom play: {self._place}: {error}")
+            # Without a client we never reached it.
+            hint = "; set --connect to a lobby" if self._client is None else ""
+            is_lost = isinstance(error, LineLost)
+            words = f"{str(error).rstrip('.')}{hint}" if is_lost else str(error)
+            self.last_words.append(f"vinom play: {self._place}: {words}")
             return 1
         finally:
             if self._client is not None:
@@ -239,7 +244,7 @@ class MazeGame:
         lines = ["", f"  vinom · maze at {self._place}", "", f"  {self._status}{dots}"]
         if self._match is not None and self._match.joins:
             lines[3] = f"  you have a seat; waiting for the others{dots}"
-        lines += ["", "  q quits"]
+        lines = [*map(printable, lines), "", "  q quits"]
         if self._ascii:
             lines = [to_ascii(line) for line in lines]
         return lines[:height]
