@@ -16,7 +16,7 @@ PACKAGE = ROOT / "vinom"
 #: Floors from the ground up: a concept imports itself and lower floors, never a
 #: neighbour. ``docs/architecture.rst`` is drawn from this list.
 FLOORS = (
-    "errors printable",
+    "errors printable wall",
     "model logs",
     "game ports tokens messages limits",
     "play games packets reactor store",

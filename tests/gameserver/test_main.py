@@ -90,4 +90,4 @@ class SettingsTests(SynchronousTestCase):
         """
         one = game_server_program(Settings())
         many = game_server_program(Settings(rooms_per_process=300))
-        self.assertEqual(299, many.descriptors - one.descriptors)
+        self.assertEqual(2 * 299, many.descriptors - one.descriptors)

@@ -90,6 +90,7 @@ class SettingsTests(SynchronousTestCase):
             "identity_keys_url": url,
             "deflate": "true",
             "watch_matches": "none",
+            "wall": "no",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -120,7 +121,7 @@ class SettingsTests(SynchronousTestCase):
                 name.removeprefix("VINOM_").lower(): value
                 for name, value in environment.items()
             }
-            for name in ("game", "auth", "origin", "proxy"):
+            for name in ("game", "game_data", "auth", "origin", "proxy"):
                 if name in given:
                     given[name] = [given[name]]
             if isinstance(row.kind, Switch):

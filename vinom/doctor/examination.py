@@ -10,7 +10,12 @@ import attrs
 
 from vinom.doctor import trust as doctor_trust
 from vinom.doctor.findings import Finding, failure, ok
-from vinom.doctor.machine import examine_limits, examine_store, watch_clock
+from vinom.doctor.machine import (
+    examine_limits,
+    examine_store,
+    examine_wall,
+    watch_clock,
+)
 from vinom.doctor.network import examine_udp
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
 from vinom.doctor.provider import examine_provider
@@ -69,6 +74,7 @@ class Examination:
             *_identity(settings),
             *examine_provider(settings),
             *examine_store(settings),
+            *examine_wall(settings),
         ]
         return [*findings, *finish_clock(self.time_from)]
 

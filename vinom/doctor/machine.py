@@ -22,8 +22,9 @@ from vinom.dtls.admission import handshakes_of, unfinished_of
 from vinom.dtls.port import widen_receive_buffer
 from vinom.errors import Misconfigured
 from vinom.keys.tokens import CLOCK_SKEW
-from vinom.node.build import fleet_settings
+from vinom.node.build import fleet_settings, game_user
 from vinom.node.settings import Settings
+from vinom.wall.enclosure import missing
 
 #: Files that a node has open whoever plays: logs, ports, libraries.
 _BASE_DESCRIPTORS = 64
@@ -325,6 +326,50 @@ def _number(path: Path) -> int | None:
     with suppress(OSError, ValueError):
         return int(path.read_text())
     return None
+
+
+def wall(is_on: bool, gaps: list[str], is_root: bool, user: str | None) -> Finding:
+    """
+    Judge what keeps a game server from everything else.
+
+    :param is_on: the setting.
+    :param gaps: what this kernel cannot do.
+    :param is_root: will the node run as root?
+    :param user: that game servers run as; ``None`` for the node's.
+    """
+    name = "wall"
+    if not is_on:
+        return warning(
+            name,
+            "wall is no: a game can read the node's keys, and do what its user may",
+            "remove wall = no; let games read other files by game_data",
+        )
+    if gaps:
+        return warning(
+            name,
+            f"around game servers, but this kernel has {'; '.join(gaps)}",
+            "run Linux 6.12 or newer with Landlock enabled (lsm= on the kernel's "
+            "command line), and allow landlock and seccomp in the container",
+        )
+    told = "around game servers: files, TCP, programs, other processes"
+    if is_root and user is None:
+        return warning(
+            name,
+            f"{told}; behind it they run as root",
+            "run the node as a user of its own, or set game_user",
+        )
+    return ok(name, f"{told}; they run as {user}" if user else told)
+
+
+def examine_wall(settings: Settings) -> list[Finding]:
+    """Look at what this kernel can refuse to game servers, and as whom they run."""
+    try:
+        game_user(settings)
+    except Misconfigured as error:
+        told, _, remedy = str(error).partition(": ")
+        return [failure("wall", told, remedy)]
+    is_root = os.geteuid() == 0
+    return [wall(settings.wall == "yes", missing(), is_root, settings.game_user)]
 
 
 def watch_clock(seconds: float) -> Callable[[str | None], list[Finding]]:

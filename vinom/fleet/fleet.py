@@ -33,6 +33,7 @@ from vinom.fleet.server import (
     FleetStatus,
     GameServer,
     Issuer,
+    MatchFiles,
     MatchRequest,
     RoomTimeouts,
     ServerReports,
@@ -163,6 +164,7 @@ class Fleet(Service):
         settings: FleetSettings,
         rooms: RoomTimeouts,
         now: Callable[[], float] | None = None,
+        files: MatchFiles | None = None,
     ) -> None:
         """
         :param supply: starts and stops game servers, and gives them addresses.
@@ -174,7 +176,9 @@ class Fleet(Service):
         :param rooms: how long rooms may take.
         :param now: seconds on a clock that nobody sets, for timeouts; by default
             *clock* is such a clock.
+        :param files: what matches write; ``None``: game servers open their own files.
         """
+        self._files = files
         self._supply, self._issuer, self._clock = supply, issuer, clock
         self._now = now or clock.seconds
         self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
@@ -512,6 +516,7 @@ class Fleet(Service):
             self._reports,
             self._clock,
             self._now,
+            self._files,
         )
         self._servers.add(server)
         server.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from math import inf
 from signal import SIGTERM
@@ -70,6 +71,25 @@ from vinom.model import (
     Ticket,
 )
 from vinom.ports import IFleet, IGameServer, IMatchWatch
+
+
+class MatchFiles(Protocol):
+    """The files of matches, which the node opens and game servers write."""
+
+    def lend(self, match_id: str) -> tuple[int, ...]:
+        """
+        Open the files of a match.
+
+        :returns: descriptors, which the caller closes; empty if nothing is written.
+        """
+
+    def take_back(self, match_id: str, is_over: bool = True) -> None:
+        """
+        Keep what was written.
+
+        :param match_id: the match.
+        :param is_over: if not, it begins again elsewhere: what was written goes.
+        """
 
 
 @attrs.frozen
@@ -162,20 +182,23 @@ class HostedRooms:
     def __init__(
         self,
         rooms: int,
-        send: Callable[[ToServer], None],
+        send: Callable[[ToServer, tuple[int, ...]], None],
         clock: IReactorTime,
         now: Callable[[], float],
         timeouts: RoomTimeouts,
+        files: MatchFiles | None = None,
     ) -> None:
         """
         :param rooms: how many it hosts in its life.
-        :param send: sends it a message.
+        :param send: sends it a message, and open files with it.
         :param clock: for the time that tickets may take.
         :param now: seconds on a clock that nobody sets.
         :param timeouts: how long rooms may take.
+        :param files: of its matches; ``None``: they have none of ours.
         """
         self.spare = rooms
-        self._send, self._clock, self._now = send, clock, now
+        self._files, self._deliver = files, send
+        self._clock, self._now = clock, now
         self._timeouts = timeouts
         self._rooms: dict[str, _Room] = {}
         self._tickets: dict[str, tuple[str, Deferred[None]]] = {}
@@ -196,6 +219,9 @@ class HostedRooms:
         """Was the last room it could host closed?"""
         return not self._rooms and not self.spare
 
+    def _send(self, message: ToServer) -> None:
+        self._deliver(message, ())
+
     # Requests of the fleet.
 
     def open(self, request: MatchRequest) -> None:
@@ -205,7 +231,10 @@ class HostedRooms:
         late_at = self._now() + self._timeouts.open
         self._rooms[request.match_id] = _Room(request, late_at)
         is_relayed = request.relay is not None
-        self._send(OpenRoom(request.plan, request.tickets, is_relayed))
+        files = () if self._files is None else self._files.lend(request.match_id)
+        inodes = tuple(os.fstat(one).st_ino for one in files)
+        order = OpenRoom(request.plan, request.tickets, is_relayed, inodes)
+        self._deliver(order, files)
 
     def follow(
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
@@ -329,6 +358,8 @@ class HostedRooms:
         displaced = []
         for room in rooms.values():
             if room.stage == "opening" and verdict is None:
+                if self._files is not None:
+                    self._files.take_back(room.request.match_id, False)
                 displaced.append(room.request)
             else:
                 why = verdict or room.verdict
@@ -337,6 +368,8 @@ class HostedRooms:
 
     def _end(self, room: _Room, end: MatchEnd) -> None:
         request = room.request
+        if self._files is not None:
+            self._files.take_back(request.match_id)
         self._call(request, lambda watch: watch.ended(end))
         request.fail(f"the match is over: {end.reason}")
 
@@ -512,6 +545,7 @@ class GameServer:
         reports: ServerReports,
         clock: IReactorTime,
         now: Callable[[], float],
+        files: MatchFiles | None = None,
     ) -> None:
         """
         :param server_id: its label inside the realm.
@@ -522,13 +556,19 @@ class GameServer:
         :param reports: called with what happens to it.
         :param clock: for the time that tickets may take.
         :param now: seconds on a clock that nobody sets.
+        :param files: of its matches; ``None``: they have none of ours.
         """
         self.server_id = server_id
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
         self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
         self.rooms = HostedRooms(
-            settings.policy.rooms_per_process, self.send, clock, now, room_timeouts
+            settings.policy.rooms_per_process,
+            self.send,
+            clock,
+            now,
+            room_timeouts,
+            files,
         )
         self._supply, self._issuer, self._realm = supply, issuer, settings.realm
         self._reports, self._now = reports, now
@@ -713,10 +753,18 @@ class GameServer:
         """Have it make cookies with a new key."""
         self.send(RotateCookies())
 
-    def send(self, message: ToServer) -> None:
-        """Send it a message; no effect if it is known to be gone."""
+    def send(self, message: ToServer, descriptors: tuple[int, ...] = ()) -> None:
+        """
+        Send it a message; no effect if it is known to be gone.
+
+        :param message: the message.
+        :param descriptors: open files that go with it, and are closed here.
+        """
         if self._link is not None:
-            self._link.send(message)
+            self._link.send(message, descriptors)
+            return
+        for one in descriptors:
+            os.close(one)
 
     def _reached(self, where: ServerAddress) -> None:
         if self.stage != "binding":

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.application.internet import TimerService
 from twisted.cred.checkers import (
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
 )
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
@@ -27,6 +31,7 @@ from vinom.conversation.provider import HttpsDocument, ProviderKeys
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
+from vinom.fleet.forklink import User
 from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
@@ -62,6 +67,7 @@ from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
@@ -241,6 +247,8 @@ class Parts:
     :ivar websockets: what conversations over WebSocket share.
     :ivar tls: how lobby connections speak TLS.
     :ivar turns: calls registered functions when a turn of the reactor ends.
+    :ivar processes: the game servers' processes.
+    :ivar sweeping: removes old recordings.
     """
 
     authority: Authority
@@ -256,6 +264,8 @@ class Parts:
     keys: Keys
     rooms: Rooms
     turns: TurnEnd
+    processes: LocalFleet
+    sweeping: TimerService
 
 
 def build_parts(
@@ -264,6 +274,7 @@ def build_parts(
     checkers: Sequence[ICredentialsChecker],
     reactor: Any,
     entropy: Callable[[int], bytes],
+    control_socket: Path | None = None,
 ) -> Parts:
     """
     Build everything between the listening ports and the game processes.
@@ -272,6 +283,7 @@ def build_parts(
     :param checkers: of names, passwords and tokens.
     :param reactor: runs them; also the clock, in seconds since the Unix epoch.
     :param entropy: gives random bytes.
+    :param control_socket: where game servers connect, unless in the state directory.
     :raises Misconfigured: the state directory or a key cannot be used.
     """
     now = reactor.seconds
@@ -284,13 +296,15 @@ def build_parts(
     )
     issued = lobby_certificate(settings, authority)
     tls = ReloadableTls(issued.certificate, issued.key)
+    recordings = recordings_of(settings, reactor)
+    processes = LocalFleet(
+        reactor,
+        game_server_program(settings, control_socket),
+        game_ports(settings),
+        os.environ,
+    )
     fleet = Fleet(
-        LocalFleet(
-            reactor,
-            game_server_program(settings),
-            game_ports(settings),
-            os.environ,
-        ),
+        processes,
         authority,
         reactor,
         entropy,
@@ -304,6 +318,7 @@ def build_parts(
         ),
         # A monotonic clock: a step of the other one must not end a match.
         time.monotonic,
+        recordings,
     )
     online = Online()
     ways_in = WaysIn(
@@ -353,7 +368,7 @@ def build_parts(
         reactor,
         time.monotonic,
         entropy,
-        recordings_of(settings, reactor),
+        recordings,
         guard=guard_games(),
         fleet=fleet,
         matches=MatchRooms(matches, fleet, games, settings.watch_matches),
@@ -435,7 +450,27 @@ def build_parts(
         ),
         rooms=rooms,
         turns=turns,
+        processes=processes,
+        sweeping=_sweeping(recordings, reactor),
     )
+
+
+#: How often old recordings are looked for, seconds.
+_SWEEP_SECONDS = 60.0
+
+
+def _sweeping(recordings: Recordings, reactor: Any) -> TimerService:
+    """Remove old recordings now and then, in a thread: there may be many."""
+
+    def sweep() -> Deferred[int]:
+        pool = reactor.getThreadPool()
+        return deferToThreadPool(reactor, pool, recordings.sweep, reactor.seconds())
+
+    if recordings.directory is None:
+        return TimerService(_SWEEP_SECONDS, lambda: None)
+    service = TimerService(_SWEEP_SECONDS, sweep)
+    service.clock = reactor
+    return service
 
 
 def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
@@ -449,8 +484,51 @@ def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
     )
 
 
-def game_server_program(settings: Settings) -> GameServerProgram:
-    """Describe a game server: its program, its limits, and its settings."""
+def game_user(settings: Settings) -> User | None:
+    """
+    Find the user that game servers run as; ``None`` for the node's.
+
+    :raises Misconfigured: there is no such user, or the node cannot become it.
+    """
+    name = settings.game_user
+    if name is None:
+        return None
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise Misconfigured(
+            f"game_user {name!r} is no user of this machine: create it, or choose "
+            "another one"
+        ) from None
+    if os.geteuid() != 0:
+        raise Misconfigured(
+            f"game_user {name!r} needs a node that runs as root, and this one runs as "
+            f"user {os.geteuid()}: start it as root, or remove game_user"
+        )
+    return User(name, found.pw_uid, found.pw_gid)
+
+
+def wall_of(settings: Settings) -> Enclosure | None:
+    """Say what the kernel is to refuse to game servers; ``None`` for nothing."""
+    if settings.wall == "no":
+        return None
+    return Enclosure(
+        tuple(str(path.absolute()) for path in settings.secret_paths),
+        tuple(str(path.absolute()) for path in settings.game_data),
+    )
+
+
+def game_server_program(
+    settings: Settings, control_socket: Path | None = None
+) -> GameServerProgram:
+    """
+    Describe a game server: its program, its limits, and its settings.
+
+    :param settings: the node's.
+    :param control_socket: where it connects, unless in the state directory.
+    :raises Misconfigured: the user of game servers cannot be used.
+    """
+    control = control_socket or settings.control_socket
     # Searched here once: in each game server it would cost 8 ms and 2 MB.
     installed = installed_games()
     games = sorted({spec.partition(":")[0] for spec in (*installed, *settings.game)})
@@ -458,7 +536,7 @@ def game_server_program(settings: Settings) -> GameServerProgram:
     return GameServerProgram(
         GAME_SERVER,
         {
-            "control": f"unix:{quoteStringArgument(str(settings.control_socket))}",
+            "control": f"unix:{quoteStringArgument(str(control))}",
             "installed": list(installed),
             "games": list(settings.game),
             "rooms_per_process": settings.rooms_per_process,
@@ -468,12 +546,15 @@ def game_server_program(settings: Settings) -> GameServerProgram:
             "receive_buffer": settings.receive_buffer_kb << 10,
             "log_format": settings.log_format,
             "log_level": settings.log_level,
+            "is_walled": settings.wall == "yes",
             **{name: getattr(settings, name) for name in _PASSED_ON},
         },
         (*PRELOADED, *games),
         settings.server_memory_mb << 20,
-        # Each room keeps its recording open.
-        settings.server_files + min(settings.rooms_per_process, _MOST_ROOMS),
+        # Each room keeps its recording and its crash report open.
+        settings.server_files + 2 * min(settings.rooms_per_process, _MOST_ROOMS),
+        wall=wall_of(settings),
+        user=game_user(settings),
     )
 
 

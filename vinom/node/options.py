@@ -88,6 +88,10 @@ class NodeOptions(Options, AuthOptionMixin):
         """Add a game to the installed ones, package.module:Class; may be repeated."""
         self._repeated.setdefault("game", []).append(spec)
 
+    def opt_game_data(self, path: str) -> None:
+        """Let games read this file or folder in game servers; may be repeated."""
+        self._repeated.setdefault("game_data", []).append(path)
+
     def opt_auth(self, description: str) -> None:
         """Check names and passwords with this, see --help-auth; may be repeated."""
         self._repeated.setdefault("auth", []).append(description)

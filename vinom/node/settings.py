@@ -454,8 +454,28 @@ class Settings:
     server_files: int = option(
         "games",
         Bounded(int, 32, 1 << 20),
-        "open files of one game server, in addition to one for each room it may host",
+        "open files of one game server, in addition to two for each room it may host",
         256,
+    )
+    wall: Literal["yes", "no"] = option(
+        "games",
+        Choice(("yes", "no")),
+        "have the kernel refuse game servers everything but their code, their link and "
+        "their port: yes or no",
+        "yes",
+    )
+    game_data: tuple[Path, ...] = option(
+        "games",
+        PathName(),
+        "a file or folder that games may read in game servers, in addition to their "
+        "code; may be repeated",
+        many=True,
+    )
+    game_user: str | None = option(
+        "games",
+        Text(),
+        "run game servers as this user of the machine; requires a node that runs as "
+        "root",
     )
     packet_rate: float = option(
         "games",
@@ -613,9 +633,25 @@ class Settings:
         return self.state_dir / "admin.sock"
 
     @property
+    def admin_socket_token(self) -> Path:
+        """The token that requests to the admin socket carry; the node makes it."""
+        return self.state_dir / "admin.token"
+
+    @property
     def control_socket(self) -> Path:
         """Where game servers connect to the node."""
         return self.state_dir / "control.sock"
+
+    @property
+    def secret_paths(self) -> tuple[Path, ...]:
+        """What no game server may read: the state directory, and files with secrets."""
+        files = (
+            self.admin_token_file,
+            self.tls_key_file,
+            self.authority_key_file,
+            *(Path(one[5:]) for one in self.auth if one.startswith("file:")),
+        )
+        return (self.state_dir, *(one for one in files if one is not None))
 
     @property
     def recordings_dir(self) -> Path:
