@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.application.internet import TimerService
+from twisted.application.service import Service
 from twisted.cred.checkers import (
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
@@ -20,6 +20,7 @@ from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, mak
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import Resource
@@ -265,7 +266,7 @@ class Parts:
     rooms: Rooms
     turns: TurnEnd
     processes: LocalFleet
-    sweeping: TimerService
+    sweeping: Service
 
 
 def build_parts(
@@ -451,7 +452,7 @@ def build_parts(
         rooms=rooms,
         turns=turns,
         processes=processes,
-        sweeping=_sweeping(recordings, reactor),
+        sweeping=_Sweeping(recordings, reactor),
     )
 
 
@@ -459,18 +460,36 @@ def build_parts(
 _SWEEP_SECONDS = 60.0
 
 
-def _sweeping(recordings: Recordings, reactor: Any) -> TimerService:
+class _Sweeping(Service):
     """Remove old recordings now and then, in a thread: there may be many."""
 
-    def sweep() -> Deferred[int]:
-        pool = reactor.getThreadPool()
-        return deferToThreadPool(reactor, pool, recordings.sweep, reactor.seconds())
+    def __init__(self, recordings: Recordings, reactor: Any) -> None:
+        self._recordings, self._reactor = recordings, reactor
+        self._loop = LoopingCall(self._sweep)
+        self._loop.clock = reactor
 
-    if recordings.directory is None:
-        return TimerService(_SWEEP_SECONDS, lambda: None)
-    service = TimerService(_SWEEP_SECONDS, sweep)
-    service.clock = reactor
-    return service
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._recordings.directory is not None:
+            self._loop.start(_SWEEP_SECONDS)
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        # A node that could not listen stops what it has not started.
+        if self._loop.running:
+            self._loop.stop()
+
+    def _sweep(self) -> Deferred[Any]:
+        reactor = self._reactor
+        swept = deferToThreadPool(
+            reactor,
+            reactor.getThreadPool(),
+            self._recordings.sweep,
+            reactor.seconds(),
+        )
+        return swept.addErrback(
+            lambda failure: _log.failure("cannot sweep recordings", failure)
+        )
 
 
 def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
