@@ -19,7 +19,7 @@ FLOORS = (
     "errors printable wall",
     "model logs",
     "game ports tokens messages limits",
-    "play games packets reactor store",
+    "play games packets presentation reactor store",
     "control",
     "dtls hosting lines fleet game_loader",
     "check client conversation keys results",

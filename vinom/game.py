@@ -234,6 +234,20 @@ class Game(Generic[S, A]):
     no player is connected. Seats are numbered from 0.
 
     :cvar name: the name in requests; by default the class name in lower case.
+    :cvar title: what people see; by default the words of the class name.
+    :cvar about: a sentence for the list of games; by default the first paragraph of
+        the module's docstring, or of the class's.
+    :cvar rules: how to play, for people; blank lines separate paragraphs.
+    :cvar icon: an image beside the game's module, such as "icon.svg". With "/" in
+        front it is a file of the site, such as one of the setting ``page``.
+    :cvar colours: of the seats, such as ``("#d1495b", "#2f6fde")``.
+    :cvar board: an ES module beside the game's module, such as "board.js", which
+        draws the game; "/" in front as for `icon`. Without it pages show the generic
+        page.
+    :cvar board_files: other files beside the module that the board loads, such as
+        ``("board.css", "images/red.svg")``; nothing else is served.
+    :cvar bot_names: names of the bots, in the order in which they come; without them
+        a bot is called after its seat: "bot 2".
     :cvar actions: a msgspec struct, or a union of tagged structs.
     :cvar options: a msgspec struct with a default for every field.
     :cvar loadout: a msgspec struct with a default for every field.
@@ -269,6 +283,14 @@ class Game(Generic[S, A]):
     """
 
     name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    about: ClassVar[str] = ""
+    rules: ClassVar[str] = ""
+    icon: ClassVar[str] = ""
+    colours: ClassVar[tuple[str, ...]] = ()
+    board: ClassVar[str] = ""
+    board_files: ClassVar[tuple[str, ...]] = ()
+    bot_names: ClassVar[tuple[str, ...]] = ()
     actions: ClassVar[Any]
     options: ClassVar[type[Struct]] = NoOptions
     loadout: ClassVar[type[Struct]] = NoLoadout

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.play.seats import FASTEST_BOT
+from vinom.presentation import present
 
 #: The entry point group under which packages offer games.
 GROUP = "vinom.games"
@@ -111,6 +112,10 @@ def load_game(spec: str) -> Game[Any, Any]:
     mistake = _mistake_in(cls)
     if mistake:
         raise Misconfigured(f"game {spec!r}: {mistake}")
+    try:
+        present(cls)
+    except Misconfigured as error:
+        raise Misconfigured(f"game {spec!r}: {error}") from None
     try:
         return cls()
     except Exception as error:

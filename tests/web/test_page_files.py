@@ -132,7 +132,8 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(tags, [["roll"], ["set_aside"], ["end_turn"], ["rematch"]])
         target = found["options"]["$defs"]["DiceOptions"]["properties"]["target"]
         self.assertEqual((target["minimum"], target["default"]), (500, 3000))
-        self.assertTrue(found["about"].startswith("Dice: Farkle for two."))
+        self.assertEqual(found["title"], "Dice")
+        self.assertTrue(found["about"].startswith("Roll, keep what scores"))
 
     def test_odd_type(self) -> None:
         """

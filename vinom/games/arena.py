@@ -61,6 +61,17 @@ class Arena(Game[ArenaState, Action]):
     """The rules."""
 
     name = "arena"
+    title = "Arena"
+    about = "Run for gems, and dash into players who have more."
+    rules = """
+    Run over gems to take them: each is a point. A dash makes you three times as fast
+    for a moment, and takes a point from each player whom you hit.
+
+    The first player with enough points wins, or the one with the most when time is
+    up.
+    """
+    icon = "/boards/arena.svg"
+    board = "/boards/arena.js"
     actions = Action
     options = ArenaOptions
     seats = (2, 8)

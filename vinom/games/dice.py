@@ -126,6 +126,21 @@ class Dice(Game[DiceState, Action]):
     """The rules."""
 
     name = "dice"
+    title = "Dice"
+    about = "Roll, keep what scores, and stop before your luck runs out."
+    rules = """
+    Roll six dice, and set aside at least one that scores. Then roll the rest again,
+    or bank the points of this turn. A roll in which nothing scores loses them. If all
+    six dice score, you may roll all six again.
+
+    A 1 scores 100 and a 5 scores 50. Three of a kind score 100 times the face, and
+    three 1s score 1000; each further die of the same face doubles that. 1 to 5 in one
+    roll score 500, 2 to 6 score 750, and 1 to 6 score 1500.
+
+    The first player to reach the target wins.
+    """
+    icon = "/boards/dice.svg"
+    board = "/boards/dice.js"
     actions = Action
     options = DiceOptions
     seats = (2, 2)

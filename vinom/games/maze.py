@@ -120,6 +120,15 @@ class Maze(Game[MazeState, Move | Dance]):
     """The rules."""
 
     name = "maze"
+    title = "Maze"
+    about = "Collect the most points before the maze is empty. Then dance."
+    rules = """
+    Walk through the maze and take the points in its cells. Most cells hold 1 point,
+    some hold 5. The game ends when all points are taken or time is up; the highest
+    score wins, and the winner may dance.
+    """
+    icon = "/boards/maze.svg"
+    board = "/boards/maze.js"
     actions = Move | Dance
     options = MazeOptions
     seats = (2, 4)

@@ -109,6 +109,17 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
     """The rules."""
 
     name = "oldmaid"
+    title = "Old maid"
+    about = "Draw cards, lay down pairs, and don't be left with the queen."
+    rules = """
+    One queen is missing, so one queen has no partner. Pairs are laid down at once.
+
+    On your turn draw a hidden card from the player before you. If it makes a pair, the
+    pair is laid down. A player without cards is safe; the player who is left with the
+    odd queen loses.
+    """
+    icon = "/boards/oldmaid.svg"
+    board = "/boards/oldmaid.js"
     actions = Draw | Rematch
     options = MaidOptions
     seats = (2, 6)

@@ -49,6 +49,20 @@ class OweDrahn(Game[DrahnState, Action]):
     """The rules."""
 
     name = "owedrahn"
+    title = "Owe drahn"
+    about = "Push the total towards 15, and make someone else go over it."
+    rules = """
+    On your turn roll the die: it adds to the total that all share, and a 3 adds
+    nothing. A player who takes the total above 15 is out; the last player left wins.
+
+    Instead of rolling you may give a life: that resets the total to 0, and you choose
+    who is next.
+
+    Each loser pays the winner the stake. A side bet is paid by the player who is out
+    first.
+    """
+    icon = "/boards/owedrahn.svg"
+    board = "/boards/owedrahn.js"
     actions = Action
     options = DrahnOptions
     seats = (2, 16)

@@ -107,6 +107,16 @@ class TicTacToe(Game[Board, Place | Rematch]):
     """The rules."""
 
     name = "tictactoe"
+    title = "Tic-tac-toe"
+    about = "Get three in a row before the other player does."
+    rules = """
+    Take turns to put your mark in a free cell. Three of your marks in a row, in a
+    column or on a diagonal win.
+
+    A player who does not move in time loses the round.
+    """
+    icon = "/boards/tictactoe.svg"
+    board = "/boards/tictactoe.js"
     actions = Place | Rematch
     options = TicTacToeOptions
     seats = (2, 2)

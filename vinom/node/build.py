@@ -98,7 +98,9 @@ def public_site(
     :param obstacle: gives the reason to send no players here, or ``None``.
     :param reactor: runs it.
     """
-    pages = StaticPages()
+    pages = StaticPages(
+        site=settings.page, games=games, is_live=settings.dev_notes is not None
+    )
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
     origins = Origins(

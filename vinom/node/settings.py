@@ -309,6 +309,12 @@ class Settings:
         "fallback, which serves about half as many players",
         False,
     )
+    page: Path | None = option(
+        "websocket",
+        PathName(),
+        "directory of a web site to serve at http instead of Vinom's page; must have "
+        "an index.html",
+    )
     origin: tuple[OriginRule, ...] = option(
         "websocket",
         OriginHost(),

@@ -17,14 +17,15 @@ class BotSeat:
 
     __slots__ = ("loadout", "name", "player_id", "seat")
 
-    def __init__(self, seat: int) -> None:
+    def __init__(self, seat: int, name: str = "") -> None:
         """
         Seat the bot.
 
         :param seat: the number of its seat.
+        :param name: by default one with the seat's number.
         """
         self.seat: int | None = seat
-        self.name, self.player_id, self.loadout = f"bot {seat + 1}", "", b"{}"
+        self.name, self.player_id, self.loadout = name or f"bot {seat + 1}", "", b"{}"
 
     def as_listed(self) -> RoomSeat:
         """Describe it to players."""

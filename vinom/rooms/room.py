@@ -522,7 +522,7 @@ class NodeRoom:
             raise Refused(Code.NO_BOT, f"{self.name} has no bot")
         bot = Player("bot", "bot")
         seat = self.free_seat(bot, b"{}")
-        self.seats[seat] = bot_seat = BotSeat(seat)
+        self.seats[seat] = bot_seat = BotSeat(seat, self._bot_name())
         played = self._played
         if played is not None:
             self._play(played.room.seat_bot, seat)
@@ -543,6 +543,11 @@ class NodeRoom:
         self._changed()
         self.wake()
         return seat
+
+    def _bot_name(self) -> str:
+        """Choose the first name of the game's bots that nobody here has; or none."""
+        taken = {who.name for who in self.seats if who is not None}
+        return next((name for name in self.game.bot_names if name not in taken), "")
 
     def kick(self, seat: int) -> None:
         """

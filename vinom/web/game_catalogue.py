@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from inspect import getdoc
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +10,7 @@ from msgspec import Raw, json
 from twisted.web.server import Request
 
 from vinom.game import Game
+from vinom.presentation import Presentation, address_of, present
 from vinom.web.answers import Page, answer
 
 
@@ -29,7 +28,10 @@ class GameCatalogue(Page):
             written: JSON with ``game``, ``build`` and ``error``.
         """
         super().__init__()
-        self._games = {name: described(game) for name, game in sorted(games.items())}
+        self._games = {
+            name: described(game) | shown(name, present(game))
+            for name, game in sorted(games.items(), key=_place)
+        }
         self._dev_notes = dev_notes
 
     def render_GET(self, request: Request) -> bytes:
@@ -43,7 +45,6 @@ def described(game: Game[Any, Any]) -> dict[str, Any]:
     """Describe one game: JSON-like; schemas are JSON Schema 2020-12."""
     actions = get_args(game.actions) or (game.actions,)
     return {
-        "about": _summary(game),
         "seats": list(game.seats),
         "late_join": game.late_join,
         "tick_hz": game.tick_hz,
@@ -54,6 +55,28 @@ def described(game: Game[Any, Any]) -> dict[str, Any]:
     }
 
 
+def shown(name: str, look: Presentation) -> dict[str, Any]:
+    """
+    Describe how a game looks: JSON-like.
+
+    :param name: of the game in requests; its files are served below it.
+    """
+    return {
+        "title": look.title,
+        "about": look.about,
+        "rules": look.rules,
+        "colours": look.colours,
+        "icon": address_of(name, look.icon),
+        "board": address_of(name, look.board),
+    }
+
+
+def _place(entry: tuple[str, Game[Any, Any]]) -> tuple[bool, str]:
+    """Sort games by title, those of the server's owner before Vinom's own."""
+    name, game = entry
+    return type(game).__module__.startswith("vinom.games."), present(game).title
+
+
 def _schema(kind: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.schema(kind)
@@ -61,10 +84,3 @@ def _schema(kind: Any) -> dict[str, Any]:
         # A type of the author's without a schema, which can be sent as JSON.
         return {"title": getattr(kind, "__name__", str(kind))}
     return found
-
-
-def _summary(game: Game[Any, Any]) -> str:
-    """Take the first paragraph of the docstring of the game's module or class."""
-    module = sys.modules.get(type(game).__module__)
-    text = getdoc(module) if module is not None and module.__doc__ else getdoc(game)
-    return " ".join((text or "").split("\n\n")[0].split())

@@ -1,28 +1,29 @@
-"""The page where people play: files of ``vinom/web/static``, with strict headers."""
+"""The page where people play, an author's own site, and the files of games' boards."""
 
 from __future__ import annotations
 
 import gzip
+import re
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.logger import Logger
 from twisted.web.http import CACHED
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from vinom.errors import Misconfigured
+from vinom.game import Game
+from vinom.presentation import MEDIA_TYPES, present
 from vinom.web.answers import Missing, Page
 
 STATIC = Path(__file__).resolve().parent / "static"
 
-# Other files are not served: the folder may contain more than the page needs.
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+#: Most bytes of all files together: they are kept in memory.
+SITE_LIMIT = 256 * 1024 * 1024
 
 #: Load everything from this node, and let no other page frame it.
 _POLICY = "; ".join(
@@ -31,6 +32,9 @@ _POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
+        "font-src 'self'",
+        "media-src 'self'",
+        "manifest-src 'self'",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -49,6 +53,14 @@ _HEADERS = {
     "cache-control": "no-cache",
     "vary": "accept-encoding",
 }
+#: Types that gzip makes smaller.
+_PACKED = ("text/", "image/svg", "application/")
+#: What that policy forbids in a page: scripts and styles between its tags.
+_INLINE = re.compile(
+    r"<script(?![^>]*\ssrc=)[^>]*>\s*\S|<style|\sstyle\s*=|\son[a-z]+\s*=", re.IGNORECASE
+)
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -58,47 +70,175 @@ class _File:
 
     :ivar kind: media type.
     :ivar plain: its bytes.
-    :ivar packed: the same, compressed by gzip.
+    :ivar packed: the same, compressed by gzip; ``None`` if that would not help.
     :ivar tag: a hash of its bytes.
+    :ivar stamp: when it changed, and its size.
     """
 
     kind: str
     plain: bytes
-    packed: bytes
+    packed: bytes | None
     tag: bytes
+    stamp: tuple[int, int]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _read(path: Path) -> _File:
-    plain = path.read_bytes()
+    stamp, plain = _stamp(path), path.read_bytes()
     tag = sha256(plain).hexdigest()[:24].encode()
-    return _File(_TYPES[path.suffix], plain, gzip.compress(plain, mtime=0), tag)
+    kind = MEDIA_TYPES[path.suffix]
+    packed = gzip.compress(plain, mtime=0) if kind.startswith(_PACKED) else None
+    return _File(kind, plain, packed, tag, stamp)
+
+
+def folder_files(folder: Path, suffixes: tuple[str, ...]) -> Mapping[str, Path]:
+    """
+    Find the files of a folder that may be served, by path relative to it.
+
+    Hidden files and links that lead out of the folder are left out.
+
+    :param suffixes: of the files to serve.
+    """
+    top = folder.resolve()
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if (
+            path.suffix in suffixes
+            and not any(part.startswith(".") for part in name.parts)
+            and path.is_file()
+            and path.resolve().is_relative_to(top)
+        ):
+            found[name.as_posix()] = path
+    return found
+
+
+def check_site(folder: Path) -> None:
+    """
+    Check a site of an author's, and warn of what browsers will refuse in it.
+
+    :param folder: the setting ``page``.
+    :raises Misconfigured: it can't be served.
+    """
+    if not folder.is_dir():
+        raise Misconfigured(f"page {str(folder)!r} must be an existing directory")
+    files = folder_files(folder, tuple(MEDIA_TYPES))
+    if "index.html" not in files:
+        raise Misconfigured(f"page {str(folder)!r} must contain an index.html")
+    size = sum(path.stat().st_size for path in files.values())
+    if size > SITE_LIMIT:
+        raise Misconfigured(
+            f"page {str(folder)!r} has {size} bytes, the limit is {SITE_LIMIT}: the "
+            "server keeps all files in memory; serve large ones elsewhere"
+        )
+    for name, path in files.items():
+        if path.suffix != ".html":
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = _INLINE.search(text)
+        if found:
+            _log.warn(
+                "{name}, line {line}: browsers will ignore {what!r}, because the "
+                "Content-Security-Policy allows no inline scripts and styles; move "
+                "them to .js and .css files",
+                name=name,
+                line=text.count("\n", 0, found.start()) + 1,
+                what=" ".join(found.group().split()),
+            )
 
 
 class StaticPages(Resource):
     """
-    A folder's files of known types, read once; other pages can be added.
+    Files of known types, read once; other pages can be added.
 
-    No file name is ever built from a request.
+    An author's files hide Vinom's own with the same path. No file name is ever built
+    from a request.
     """
 
-    def __init__(self, folder: Path = STATIC) -> None:
+    def __init__(
+        self,
+        folder: Path = STATIC,
+        *,
+        site: Path | None = None,
+        games: Mapping[str, Game[Any, Any]] | None = None,
+        is_live: bool = False,
+    ) -> None:
         """
-        :param folder: of the files.
+        :param folder: of Vinom's own page.
+        :param site: an author's site, shown instead of that.
+        :param games: by name; each one's files are below ``games/NAME/``.
+        :param is_live: read files again when they change, for ``vinom dev``.
+        :raises Misconfigured: the site can't be served.
         """
         super().__init__()
-        self._files = {
-            path.relative_to(folder).as_posix().encode(): _read(path)
-            for path in folder.rglob("*")
-            if path.suffix in _TYPES
-        }
-        self._files[b""] = self._files[b"index.html"]
+        if site is not None:
+            check_site(site)
+
+        def paths() -> Iterator[tuple[str, Path]]:
+            yield from folder_files(folder, (".html", ".css", ".js", ".svg")).items()
+            if site is not None:
+                yield from folder_files(site, tuple(MEDIA_TYPES)).items()
+            for name, game in (games or {}).items():
+                for file, path in present(game).files.items():
+                    yield f"games/{name}/{file}", path
+
+        self._shelf = _Shelf(lambda: _with_indexes(dict(paths())), is_live)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        found = self._files.get(b"/".join((path, *request.postpath)))
+        found = self._shelf.find(b"/".join((path, *request.postpath)))
         if found is None:
             return Missing()
         request.postpath = []
         return _Served(found)
+
+
+def _with_indexes(files: Mapping[str, Path]) -> dict[bytes, Path]:
+    """Serve ``index.html`` under the name of its folder too."""
+    found = {}
+    for name, path in files.items():
+        found[name.encode()] = path
+        if path.name == "index.html":
+            found[name.removesuffix("index.html").encode()] = path
+    return found
+
+
+class _Shelf:
+    """Files by the path of their address."""
+
+    def __init__(self, scan: Callable[[], dict[bytes, Path]], is_live: bool) -> None:
+        """
+        :param scan: finds them.
+        :param is_live: notice changes.
+        """
+        self._scan, self._is_live = scan, is_live
+        self._paths = scan()
+        self._held = {path: _read(path) for path in self._paths.values()}
+
+    def find(self, name: bytes) -> _File | None:
+        """Find the file of an address."""
+        path = self._paths.get(name)
+        if self._is_live:
+            if path is None:
+                # It may be new.
+                self._paths = self._scan()
+                path = self._paths.get(name)
+            if path is not None:
+                return self._fresh(path)
+        return None if path is None else self._held[path]
+
+    def _fresh(self, path: Path) -> _File | None:
+        try:
+            held = self._held.get(path)
+            if held is None or held.stamp != _stamp(path):
+                held = self._held[path] = _read(path)
+        except OSError:
+            # Editors delete and rename files.
+            return None
+        return held
 
 
 class _Served(Page):
@@ -116,7 +256,7 @@ class _Served(Page):
         request.setHeader("content-type", file.kind)
         body, tag = file.plain, file.tag
         accepted = request.getHeader(b"accept-encoding") or b""
-        if b"gzip" in accepted:
+        if file.packed is not None and b"gzip" in accepted:
             request.setHeader("content-encoding", "gzip")
             body, tag = file.packed, tag + b"-gzip"
         if request.setETag(b'"%b"' % tag) is CACHED:

@@ -2,6 +2,7 @@
 /** The page: connect, follow the address, show the lobby or a room. */
 
 import { Client } from "./vinom.js";
+import { learnGames } from "./games.js";
 import { showLobby } from "./lobby.js";
 import { showRoom } from "./room.js";
 import { watchDevelopment } from "./dev.js";
@@ -156,15 +157,24 @@ function follow() {
   scrollTo(0, 0);
 }
 
+/** Ask for the games, again and again if the server does not answer: boards and forms need them. */
+async function learn() {
+  for (let pause = 500; ; pause = Math.min(2 * pause, 8000)) {
+    try {
+      const answer = await fetch("games.json");
+      catalogue = await answer.json();
+      learnGames(catalogue.games);
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+}
+
 async function begin() {
   open();
   me.addEventListener("click", askName);
-  try {
-    const answer = await fetch("games.json");
-    catalogue = await answer.json();
-  } catch {
-    // Known games can be played without the catalogue; only forms need it.
-  }
+  await learn();
   if (catalogue.dev) watchDevelopment(catalogue.dev);
   addEventListener("hashchange", (event) => {
     // The skip link sets this hash; it is not an address of the page.

@@ -48,7 +48,7 @@ export function showLobby({ main, client, catalogue }) {
       null,
       iconOf(game),
       h("h3", null, title),
-      h("p.muted.about", null, aboutOf(game, facts)),
+      h("p.muted.about", null, aboutOf(game)),
       h("p.small.muted", null, players),
       h(
         "div.row",

@@ -1,7 +1,7 @@
 // @ts-check
 /** A room: its players, its board, and the buttons for both. */
 
-import { iconOf, isKnown, loadBoard, titleOf } from "./games.js";
+import { colourIn, hasBoard, iconOf, loadBoard, loadGeneric, rulesOf, titleOf } from "./games.js";
 import { addressOf, button, dot, h, inWords, plural, say, someRoom, swap, toast } from "./ui.js";
 
 /** @type {Record<string, string>} */
@@ -104,6 +104,7 @@ export function showRoom({ main, client, catalogue }, where) {
     const side = h("div.side");
     const log = h("ol.log", { "aria-label": "What happened" });
     const banner = h("div.banner", { role: "status" });
+    /** @type {import("./boards/parts.js").BoardContext} */
     const context = {
       room,
       facts,
@@ -112,6 +113,8 @@ export function showRoom({ main, client, catalogue }, where) {
       act: (action) => room.act(action).catch((error) => showError(error)),
       /** @param {number | null} seat */
       nameOf: (seat) => (seat === room.seat ? "You" : nameOf(room, seat)),
+      /** @param {number} seat */
+      colourOf: (seat) => colourIn(room.game, seat),
       /** @param {string} words */
       note(words) {
         log.prepend(h("li", null, words));
@@ -122,12 +125,47 @@ export function showRoom({ main, client, catalogue }, where) {
     function showError(error) {
       if (error.code !== "closed") toast(inWords(error));
     }
-    /** @type {any} */
+    /** @type {import("./boards/parts.js").Board | null} */
     let board = null;
-    // With `vinom dev`, show the author the whole view rather than a board.
-    const isDrawn = isKnown(room.game) && catalogue.dev?.game !== room.game;
-    const made = await loadBoard(isDrawn ? room.game : "");
-    if (isOver) return;
+    /** With `vinom dev` an author can look at the whole view. Does this one now? */
+    const isAuthor = catalogue.dev?.game === room.game && hasBoard(room.game);
+    let isDrawn = hasBoard(room.game) && !(isAuthor && sessionStorage.getItem("vinom.as_data"));
+    let made = await (isDrawn ? loadBoard(room.game) : loadBoard("")).catch(boardFailed);
+    undo.push(() => made.stop());
+    if (isOver) {
+      made.stop();
+      return;
+    }
+
+    /** A board's mistake must not keep players from playing: show the view as data. @param {any} error */
+    async function boardFailed(error) {
+      console.error(error);
+      toast(`The board of ${titleOf(room.game)} has failed: ${error.message}`);
+      isDrawn = false;
+      main.classList.add("wide");
+      const { mount } = await loadGeneric();
+      return { mount, stop: () => {} };
+    }
+
+    /** Call the board; after its first error the generic page takes its place. @param {() => void} call */
+    function withBoard(call) {
+      try {
+        call();
+      } catch (error) {
+        if (!isDrawn) throw error;
+        try {
+          board?.stop?.();
+        } catch {
+          // It has failed already.
+        }
+        board = null;
+        made.stop();
+        boardFailed(error).then((generic) => {
+          made = generic;
+          if (!isOver) update();
+        });
+      }
+    }
 
     main.replaceChildren(
       h(
@@ -135,6 +173,7 @@ export function showRoom({ main, client, catalogue }, where) {
         null,
         iconOf(room.game),
         h("div.grow", null, h("h1", null, titleOf(room.game))),
+        isAuthor && asDataButton(),
         inviteButton(),
         button("Leave", leave),
       ),
@@ -146,6 +185,7 @@ export function showRoom({ main, client, catalogue }, where) {
           "div.aside",
           null,
           h("section.card", { "aria-labelledby": "players-title" }, side),
+          rules(),
           h(
             "section.card.happened",
             { "aria-labelledby": "log-title" },
@@ -165,6 +205,26 @@ export function showRoom({ main, client, catalogue }, where) {
       }, { data: { key: "invite" }, title: room.isMatch ? "Copy a link for spectators" : "Copy a link to this room" });
     }
 
+    function asDataButton() {
+      const show = () => {
+        if (isDrawn) sessionStorage.setItem("vinom.as_data", "1");
+        else sessionStorage.removeItem("vinom.as_data");
+        location.reload();
+      };
+      return button(isDrawn ? "Show data" : "Show board", show, { title: "Only with vinom dev" });
+    }
+
+    function rules() {
+      const paragraphs = rulesOf(room.game);
+      if (!paragraphs.length) return "";
+      return h(
+        "details.card.rules",
+        null,
+        h("summary", null, "How to play"),
+        paragraphs.map((words) => h("p", null, words)),
+      );
+    }
+
     async function leave() {
       end();
       room.leave().catch(() => {});
@@ -182,11 +242,13 @@ export function showRoom({ main, client, catalogue }, where) {
         swap(banner);
         return;
       }
-      if (board === null) {
-        board = made.mount(context);
-        table.replaceChildren(board.element);
-      }
-      board.update();
+      withBoard(() => {
+        if (board === null) {
+          board = made.mount(context);
+          table.replaceChildren(board.element);
+        }
+        board.update();
+      });
       showBanner();
     }
 
@@ -287,7 +349,7 @@ export function showRoom({ main, client, catalogue }, where) {
       return h(
         "li",
         { class: one.state },
-        board?.mark ? board.mark(one.seat) : dot(one.seat),
+        board?.mark ? board.mark(one.seat) : dot(one.seat, context.colourOf(one.seat)),
         h("span.grow.name", null, one.name, signs.length > 0 && h("span.signs", null, signs.join(", "))),
         extra !== undefined && h("span.extra", null, extra),
         room.isHost &&
@@ -322,7 +384,7 @@ export function showRoom({ main, client, catalogue }, where) {
         // A list need not change twenty times per second.
         if (!facts.tick_hz) showPlayers();
       }),
-      room.on("event", (event) => board?.event?.(event)),
+      room.on("event", (event) => withBoard(() => board?.event?.(event))),
       room.on("closed", showEnd),
       () => board?.stop?.(),
     );

@@ -131,11 +131,12 @@ export const colourOf = (seat) => COLOURS[seat % COLOURS.length];
  * A seat's dot in lists.
  *
  * @param {number} seat
+ * @param {string} [colour]
  */
-export function dot(seat) {
+export function dot(seat, colour = colourOf(seat)) {
   return svg(
     "0 0 12 12",
-    [["circle", { cx: 6, cy: 6, r: 5, fill: colourOf(seat) }]],
+    [["circle", { cx: 6, cy: 6, r: 5, fill: colour }]],
     "dot",
   );
 }

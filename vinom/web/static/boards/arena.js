@@ -106,7 +106,7 @@ export class Timeline {
   }
 }
 
-/** @param {any} context */
+/** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
   const field = room.setup;
@@ -219,7 +219,7 @@ export function mount(context) {
   function draw(pen, width, height, now) {
     const places = timeline.at(performance.now());
     const mine = own?.at(performance.now());
-    if (mine) me = places[room.seat] = mine;
+    if (mine && room.seat !== null) me = places[room.seat] = mine;
     const scale = Math.max(width / field.width, height / field.height);
     const wide = width / scale;
     const high = height / scale;
@@ -351,7 +351,7 @@ export function mount(context) {
     update() {
       const { tick, ends, phase, players, winners, rematch } = room.view;
       timeline.add(tick, players, room.receivedAt);
-      own?.update(tick, players[room.seat], phase === "playing", room.receivedAt);
+      if (room.seat !== null) own?.update(tick, players[room.seat], phase === "playing", room.receivedAt);
       let words = `First to ${field.points} gems`;
       if (phase === "over") {
         const names = winners.map(context.nameOf).join(" and ");

@@ -37,7 +37,7 @@ export function worthOf(dice) {
   return points;
 }
 
-/** @param {any} context */
+/** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
   const status = h("p.turn", { role: "status" });

@@ -4,7 +4,7 @@
 import { fieldsOf } from "../options.js";
 import { h, sentence } from "../ui.js";
 
-/** @param {any} context */
+/** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room, facts } = context;
   const tree = h("div.tree");

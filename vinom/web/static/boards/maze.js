@@ -21,7 +21,7 @@ function nameOfWay(x, y) {
   return y > 0 ? "down" : "up";
 }
 
-/** @param {any} context */
+/** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
   const { rows, cols, walls } = room.setup;

@@ -31,7 +31,7 @@ const BACK = [
 ];
 const back = () => svg("0 0 40 56", /** @type {any} */ (BACK), "card-back");
 
-/** @param {any} context */
+/** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
   const status = h("p.turn", { role: "status" });

@@ -34,7 +34,7 @@ function dial(total, limit) {
   return svg("0 0 200 108", shapes, "dial");
 }
 
-/** @param {any} context */
+/** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
   const status = h("p.turn", { role: "status" });
@@ -90,7 +90,7 @@ export function mount(context) {
       buttons,
       phase === "waiting" && room.seat !== null &&
         button(view.ready[room.seat] ? "Not ready" : "Ready",
-          () => context.act({ type: "ready", ready: !view.ready[room.seat] }),
+          () => context.act({ type: "ready", ready: !view.ready[room.seat ?? 0] }),
           { class: view.ready[room.seat] ? "" : "primary", data: { key: "ready" } }),
       mine && !choosing && [
         button("Roll", () => context.act({ type: "roll" }), { class: "primary", data: { key: "roll" } }),

@@ -1,7 +1,38 @@
 // @ts-check
-/** Parts of several boards: dice, the headline, the rematch button. */
+/**
+ * What boards are made of. A board is an ES module that exports `mount`, and draws one
+ * game: see docs/howto/own-board.rst, and tictactoe.js for a short one.
+ */
 
-import { button, svg } from "../ui.js";
+import { button, colourOf, countdown, dot, h, isCalm, plural, svg, swap } from "../ui.js";
+import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
+
+export { button, colourOf, countdown, dot, h, isCalm, plural, svg, swap };
+export { drawDisc, makeCanvas, makePalette, watchKeys };
+
+/**
+ * @typedef {object} BoardContext What a board gets.
+ * @property {import("../vinom.js").Room} room the player's place: `view`, `setup`, `seat`
+ *   (null for a spectator), `players`, `options`, `time`...
+ * @property {any} facts this game's entry in /games.json: `seats`, `tick_hz`, `actions`...
+ * @property {(action: any) => Promise<void>} act play; a refusal is shown to the player
+ * @property {(seat: number | null) => string} nameOf "You", or another player's name
+ * @property {(seat: number) => string} colourOf the colour of a seat, as "#rrggbb"
+ * @property {(words: string) => void} note write a line under "What happened"
+ * @property {(words: string) => void} say announce something to screen readers
+ *
+ * @typedef {object} Board What `mount` returns.
+ * @property {HTMLElement | SVGElement} element
+ * @property {() => void} update draws `room.view`: once after `mount`, then after each new state
+ * @property {(event: import("../vinom.js").GameEvent) => void} [event] called with each event, once
+ * @property {() => void} [stop] ends timers; the board will not be used again
+ * @property {(seat: number) => any} [player] text beside a player's name, such as points
+ * @property {(seat: number) => any} [mark] an element before the name, instead of a dot
+ * @property {boolean} [ends] whether the board itself shows how a round ended
+ *
+ * @typedef {(context: BoardContext) => Board} Mount What a board module exports as `mount`;
+ *   as `style` it may export the address of a style sheet, relative to the module.
+ */
 
 /** Positions of the pips in a square of 100. @type {Record<number, number[][]>} */
 const PIPS = {

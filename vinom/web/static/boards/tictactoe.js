@@ -11,7 +11,7 @@ const RING = [["circle", { cx: 50, cy: 50, r: 30, pathLength: 1 }]];
 const mark = (seat) =>
   svg("0 0 100 100", /** @type {any} */ (seat ? RING : CROSS), `mark mark-${seat}`);
 
-/** @param {any} context */
+/** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
   const cells = [...Array(9).keys()].map((at) =>
