@@ -113,6 +113,20 @@ def _without_default(scheme: str, host: str) -> tuple[str | None, int | None]:
     return found.group(2), None if port == _DEFAULT_PORTS[scheme] else port
 
 
+def setting_for(origin: str) -> str | None:
+    """
+    Write what the setting ``origin`` would need to allow pages of this origin.
+
+    :returns: such as ``localhost:5173``; ``None`` if no value can, as for ``null``,
+        the origin of pages that were opened from a file.
+    """
+    page = _split(origin)
+    if page is None:
+        return None
+    _, name, port = page
+    return name if port is None else f"{name}:{port}"
+
+
 @attrs.frozen
 class Hosts:
     """

@@ -10,7 +10,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from vinom.errors import Code, Refused
 from vinom.limits.logged import BoundedLog, LogBounds
-from vinom.limits.origins import Hosts, Origins
+from vinom.limits.origins import Hosts, Origins, setting_for
 from vinom.lines.forwarded import Forwarding, Proxies
 from vinom.lines.websocket import WebSocketLine, WebSockets
 from vinom.lines.ws.handshake import (
@@ -22,6 +22,9 @@ from vinom.lines.ws.handshake import (
 from vinom.web.answers import Missing, refuse
 
 _log = Logger()
+
+#: Origins that the log names once each; further ones share the bounds of other lines.
+_MOST_ORIGINS = 100
 
 
 class WebSocketPage(Resource):
@@ -58,6 +61,7 @@ class WebSocketPage(Resource):
         self.direct, self.reserve = websockets.direct, websockets.reserve
         self._deflates = deflates
         self._log = BoundedLog(_log, websockets.clock, log_bounds or LogBounds())
+        self._refused_origins: set[str | None] = set()
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         return Missing()
@@ -74,8 +78,11 @@ class WebSocketPage(Resource):
             wrong = Refused(Code.BAD_MESSAGE, str(error))
             return self._refuse(request, host, wrong, error.status)
         except Refused as refusal:
-            # Only the origin check raises this.
-            return self._refuse(request, host, refusal, 403)
+            # Only the origin check raises this. The page may read it: a failed
+            # handshake gives its script no reason.
+            request.setHeader(b"access-control-allow-origin", b"*")
+            self._note_origin(host, refusal)
+            return refuse(request, refusal, 403)
         many = self._enter_late(peer, host)
         if many is not None:
             return refuse(request, many, 429)
@@ -85,20 +92,15 @@ class WebSocketPage(Resource):
     def _accept(self, request: Request) -> Accepted:
         if request.method != b"GET" or request.clientproto != b"HTTP/1.1":
             raise HandshakeRefused(405, "a WebSocket begins with GET of HTTP/1.1")
+        origin, called = request.getHeader("origin"), request.getHeader("host")
+        if not self._origins.allows(origin, called):
+            raise _refused_origin(origin)
         headers = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, values in request.requestHeaders.getAllRawHeaders()
             for value in values
         ]
-        accepted = accept_handshake("/", headers, self._deflates)
-        origin, host = request.getHeader("origin"), request.getHeader("host")
-        if not self._origins.allows(origin, host):
-            raise Refused(
-                Code.ORIGIN_REFUSED,
-                "the server's settings do not allow this origin",
-                {"origin": origin},
-            )
-        return accepted
+        return accept_handshake("/", headers, self._deflates)
 
     def enter(self, host: str) -> Refused | None:
         """
@@ -158,6 +160,21 @@ class WebSocketPage(Resource):
             details=dict(refusal.details),
         )
 
+    def _note_origin(self, host: str, refusal: Refused) -> None:
+        """Count a page of a refused origin; log each origin once."""
+        self._websockets.errors[refusal.code] += 1
+        origin = refusal.details["origin"]
+        if origin in self._refused_origins:
+            return
+        if len(self._refused_origins) < _MOST_ORIGINS:
+            self._refused_origins.add(origin)
+        self._log.warn(
+            "refused WebSockets of pages of {origin!r}, first from {host}: {why}",
+            origin=None if origin is None else origin[:200],
+            host=host,
+            why=refusal.message,
+        )
+
     def _hand_over(self, request: Request, host: str, accepted: Accepted) -> None:
         """Replace the HTTP channel with a line."""
         websockets = self._websockets
@@ -200,6 +217,20 @@ class WebSocketPage(Resource):
         if handshake.rest:
             line.dataReceived(handshake.rest)
         return True
+
+
+def _refused_origin(origin: str | None) -> Refused:
+    """Say which setting would let pages of this origin connect."""
+    if origin is None:
+        why = "the setting browsers_only refuses clients that send no Origin header"
+    elif (value := setting_for(origin)) is None:
+        why = (
+            "pages of this origin can't be allowed; open the page over http, such as "
+            "with the setting page=DIRECTORY, and not from a file"
+        )
+    else:
+        why = f"if they may connect, set origin={value}"
+    return Refused(Code.ORIGIN_REFUSED, why, {"origin": origin})
 
 
 def _forwarding(request: Request) -> Forwarding:

@@ -173,7 +173,6 @@ export function showRoom({ main, client, catalogue }, where) {
         null,
         iconOf(room.game),
         h("div.grow", null, h("h1", null, titleOf(room.game))),
-        isAuthor && asDataButton(),
         inviteButton(),
         button("Leave", leave),
       ),
@@ -192,6 +191,7 @@ export function showRoom({ main, client, catalogue }, where) {
             h("h2", { id: "log-title" }, "What happened"),
             log,
           ),
+          isAuthor ? h("div.row", null, asDataButton()) : "",
         ),
       ),
     );

@@ -254,6 +254,8 @@ export class Client extends Emitter {
   #asked = 0;
   #acted = 0;
   #attempts = 0;
+  /** Handshakes that failed, since one succeeded. */
+  #refusals = 0;
   #onlineSince = 0;
   #lastHeard = 0;
   #probeEnds = 0;
@@ -516,7 +518,12 @@ export class Client extends Emitter {
     this.#socket = socket;
     // In a network that drops everything, a connection neither opens nor fails.
     const tooLong = setTimeout(() => this.#lost(socket), PATIENCE * 2);
-    socket.onopen = () => this.#hello();
+    let isOpen = false;
+    socket.onopen = () => {
+      isOpen = true;
+      this.#refusals = 0;
+      this.#hello();
+    };
     socket.onmessage = (event) => {
       if (socket !== this.#socket) return;
       this.#lastHeard = Date.now();
@@ -530,8 +537,27 @@ export class Client extends Emitter {
     socket.onclose = () => {
       clearTimeout(tooLong);
       this.#lost(socket);
+      if (!isOpen) this.#askWhy();
     };
     socket.addEventListener?.("open", () => clearTimeout(tooLong));
+  }
+
+  /**
+   * A browser gives no reason for a failed handshake. After the second one, ask the
+   * server whether its settings refuse pages of this origin: then retrying is useless.
+   */
+  async #askWhy() {
+    this.#refusals += 1;
+    if (this.#refusals < 2 || typeof fetch !== "function") return;
+    try {
+      const answer = await fetch(this.#url().replace(/^ws/, "http"));
+      const { error } = await answer.json();
+      if (error?.code !== "origin_refused" || this.status === "online") return;
+      const words = `the server refuses pages of ${error.details.origin}: ${error.message}`;
+      this.#finish("refused", new VinomError(error.code, words, error.details));
+    } catch {
+      // The server is down, or another one.
+    }
   }
 
   #hello() {
