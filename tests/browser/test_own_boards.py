@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from shutil import copytree
 
-from tests.support.browsers import PATIENCE, Browser
+from tests.support.browsers import Browser
 from tests.support.pages import ROOT, PageTestCase
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
@@ -37,7 +36,9 @@ class ConnectFourTests(PageTestCase):
             column,
             what="a turn",
         )
-        player.until("return document.querySelector('.turn').textContent !== 'Your turn'")
+        player.until(
+            "return document.querySelector('.turn').textContent !== 'Your turn'"
+        )
 
     def test_dev(self) -> None:
         """

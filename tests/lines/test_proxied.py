@@ -166,8 +166,8 @@ class CutTests(SynchronousTestCase):
     @example(_SIGNATURE + b"\x21\x13\0\x0c" + b"x" * 12, [16])
     def test_anything(self, sent: bytes, places: list[int]) -> None:
         """
-        Whatever a proxy sends, it is served or let go. Where it begins like a header,
-        nobody hears anything but what followed; anything else is for HTTP to judge.
+        A proxy's bytes are served or the connection is closed; after a header, only
+        what followed it is passed on. Bytes that begin unlike a header go to HTTP.
         """
         self.check(sent, places)
 

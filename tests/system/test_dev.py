@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
@@ -89,7 +90,7 @@ class DevTests(TestCase):
         )
         await dev.printed(b"play in a browser")
         found = await self.notes(http, "build", lambda build: build == 1)
-        self.assertEqual(found["games"]["counter"]["about"], "Counter: say a number.")
+        self.assertEqual(found["games"]["counter"]["about"], "Say a number.")
         self.assertEqual(found["games"]["counter"]["seats"], [1, 2])
 
         module.write_text(f"{GAME}\nthis is no Python\n")
@@ -106,6 +107,124 @@ class DevTests(TestCase):
         self.assertEqual(found["dev"]["error"], "")
         self.assertIn(b"SyntaxError", dev.errors)
         self.assertNotIn(b"Error", dev.output)
+
+    async def start(self, folder: Path, *arguments: str) -> Any:
+        """Run ``vinom dev`` in a folder until it serves."""
+        dev = start_program(
+            self,
+            *VINOM,
+            *("dev", "counter:Counter", *arguments),
+            environ=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
+            path=str(folder),
+        )
+        await dev.printed(b"play in a browser")
+        return dev
+
+    async def get(self, http: int, path: str) -> str:
+        """Read a file of the page."""
+
+        def read() -> str:
+            with urlopen(f"http://127.0.0.1:{http}/{path}") as answer:
+                return str(answer.read().decode())
+
+        return await deferToThread(read)
+
+    async def test_board(self) -> None:
+        """
+        A saved board is loaded by open pages at once, while the node and its rooms
+        continue; a board that is missing is an error that names the folder.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        board = folder / "board.js"
+        board.write_text("export const mount = 1;")
+        drawn = GAME.replace("actions = Say", 'actions = Say\n    board = "board.js"')
+        (folder / "counter.py").write_text(drawn)
+        http = free_port()
+        dev = await self.start(folder, "--http", str(http))
+        found = await self.notes(http, "build", lambda build: build == 1)
+        address = found["games"]["counter"]["board"]
+        self.assertIn("mount = 1", await self.get(http, address))
+        board.write_text("export const mount = 22;")
+        await self.notes(http, "build", lambda build: build == 2)
+        self.assertIn("mount = 22", await self.get(http, address))
+        await dev.printed(b"counter: pages load its new files")
+        self.assertNotIn(b"now running version", dev.output)
+        (folder / "counter.py").write_text(drawn.replace("board.js", "bored.js"))
+        found = await self.notes(http, "error", lambda error: error)
+        self.assertIn("board 'bored.js': there is no such file", found["dev"]["error"])
+        self.assertIn(str(folder.resolve()), found["dev"]["error"])
+
+    async def test_own_page(self) -> None:
+        """
+        ``--page`` shows an author's own page, with vinom.js at its path; it is read
+        again when it changes, and ``--origin`` lets a page of another server connect.
+        """
+        folder = Path(self.mktemp())
+        (folder / "site").mkdir(parents=True)
+        page = folder / "site" / "index.html"
+        page.write_text("<p>one")
+        (folder / "counter.py").write_text(GAME)
+        http = free_port()
+        await self.start(
+            folder, "--http", str(http), "--page=site", "--origin=localhost:5500"
+        )
+        self.assertEqual(await self.get(http, ""), "<p>one")
+        self.assertIn("export class Client", await self.get(http, "vinom.js"))
+        page.write_text("<p>twice")
+        await self.notes(http, "build", lambda build: build == 2)
+        self.assertEqual(await self.get(http, ""), "<p>twice")
+        for origin, status in (("localhost:5500", 426), ("localhost:5501", 403)):
+            request = Request(
+                f"http://127.0.0.1:{http}/ws", headers={"Origin": f"http://{origin}"}
+            )
+            with self.assertRaises(HTTPError) as caught:
+                await deferToThread(urlopen, request)
+            self.assertEqual(caught.exception.code, status)
+            caught.exception.close()
+
+    async def test_port_taken(self) -> None:
+        """
+        If another program has port 8080, the author reads which port is used instead.
+        """
+        other = socket.socket()
+        self.addCleanup(other.close)
+        try:
+            other.bind(("127.0.0.1", 8080))
+            other.listen()
+        except OSError:
+            # Somebody here has it already.
+            other.close()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "counter.py").write_text(GAME)
+        dev = await self.start(folder)
+        self.assertRegex(
+            dev.output, rb"port 8080 is taken by another program: using \d+ instead"
+        )
+
+    async def test_mistakes(self) -> None:
+        """
+        A folder without a page and an origin that is none are named at once.
+        """
+        folder = Path(self.mktemp())
+        (folder / "empty").mkdir(parents=True)
+        (folder / "counter.py").write_text(GAME)
+        for argument, words in {
+            "--page=empty": b"must contain an index.html",
+            "--page=nowhere": b"must be an existing directory",
+            "--origin=http://localhost": b"must be a host such as example.com",
+        }.items():
+            dev = start_program(
+                self,
+                *VINOM,
+                *("dev", "counter:Counter", argument),
+                environ=dict(os.environ, PYTHONPATH=str(ROOT)),
+                path=str(folder),
+            )
+            self.assertNotEqual(await dev.ended, 0)
+            self.assertIn(words, dev.errors)
+            self.assertNotIn(b"Traceback", dev.errors)
 
     async def test_no_such_module(self) -> None:
         """

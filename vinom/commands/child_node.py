@@ -191,9 +191,13 @@ def free_port() -> int:
     return _free_range(1, socket.SOCK_STREAM)[0]
 
 
+#: Ports that `likely_port` tries first.
+LIKELY_PORTS = (8080, 8000, 8888)
+
+
 def likely_port() -> int:
     """Find a free port of the loopback for a page: a well-known one if possible."""
-    for port in (8080, 8000, 8888):
+    for port in LIKELY_PORTS:
         with socket.socket() as probe:
             # As servers do: a port that was just closed is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -15,10 +16,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
-from vinom.commands.child_node import ChildNode, NodeFailed, likely_port
-from vinom.commands.dev_source import find_sources, look
+from vinom.commands.child_node import LIKELY_PORTS, ChildNode, NodeFailed, likely_port
+from vinom.commands.dev_source import (
+    Loaded,
+    find_sources,
+    look,
+    look_at_pages,
+    read_loaded,
+)
 from vinom.commands.foreground import run_in_foreground
+from vinom.errors import Misconfigured
+from vinom.limits.origins import read_origin_rule
 from vinom.printable import say
+from vinom.web.static_pages import check_site
 
 #: Seconds between two looks at the files.
 _PAUSE = 0.25
@@ -32,6 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="serve the page at this port (default: a free one, 8080 first)",
     )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="DIR",
+        help="serve this web site instead of Vinom's page; must have an index.html",
+    )
+    parser.add_argument(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="let web pages of this host connect too, such as localhost:5173; may be "
+        "repeated",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,9 +66,24 @@ def run(options: argparse.Namespace) -> int:
     :raises Misconfigured: there is no such module.
     """
     sources = find_sources(options.game)
+    site = None if options.page is None else options.page.absolute()
+    if site is not None:
+        check_site(site)
+    for origin in options.origin:
+        try:
+            read_origin_rule(origin)
+        except ValueError as error:
+            raise Misconfigured(f"--origin {error}") from None
     http = options.http or likely_port()
+    if options.http is None and http != LIKELY_PORTS[0]:
+        say(
+            f"port {LIKELY_PORTS[0]} is taken by another program: using {http} instead",
+            flush=True,
+        )
     return run_in_foreground(
-        lambda reactor: Workshop(reactor, options.game, sources, http)
+        lambda reactor: Workshop(
+            reactor, options.game, sources, http, site, tuple(options.origin)
+        )
     )
 
 
@@ -76,24 +115,40 @@ class Workshop:
     """
     A node with one game, restarted when the game's files change.
 
-    If the game fails to load, the terminal and the page show the error, and the last
-    working version keeps running.
+    When only its board or the author's page changed, the node continues, and open pages
+    load them again. If the game fails to load, the terminal and the page show the
+    error, and the last working version keeps running.
     """
 
-    def __init__(self, reactor: Any, spec: str, sources: Path, http: int) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        spec: str,
+        sources: Path,
+        http: int,
+        site: Path | None = None,
+        origins: Sequence[str] = (),
+    ) -> None:
         """
         :param reactor: runs it.
         :param spec: of the game: ``package.module:Class``.
         :param sources: what to watch: see `find_sources`.
         :param http: port of the page.
+        :param site: folder of a page of the author's own.
+        :param origins: hosts whose pages may connect.
         """
         self._reactor, self._spec, self._sources = reactor, spec, sources
-        self._http = http
+        self._http, self._site = http, site
+        self._arguments = [f"--origin={origin}" for origin in origins]
+        if site is not None:
+            self._arguments.append(f"--page={site}")
+        self._loaded = Loaded()
         self._node: LoudNode | None = None
         self._build = 0
         self._folder = Path(tempfile.mkdtemp(prefix="vinom-dev-"))
         self._notes = self._folder / "notes.json"
         self._seen = look(sources)
+        self._pages = look_at_pages((), site)
         self._is_busy = False
         self._over: Deferred[None] = Deferred()
 
@@ -128,23 +183,43 @@ class Workshop:
         return 0
 
     async def _watch(self) -> None:
-        seen = look(self._sources)
-        if seen == self._seen or self._over.called:
+        if self._over.called:
             return
-        self._seen = seen
-        await self._rebuild()
+        seen = look(self._sources)
+        if seen != self._seen:
+            self._seen = seen
+            await self._rebuild()
+            return
+        pages = look_at_pages(self._loaded.files, self._site)
+        if pages == self._pages:
+            return
+        is_smaller = len(pages) < len(self._pages)
+        self._pages = pages
+        # An editor that deletes a file to replace it will write it in a moment.
+        if not is_smaller:
+            self._reload_pages()
+
+    def _reload_pages(self) -> None:
+        """Let open pages load the board and the author's page again."""
+        if not self._loaded.wrong:
+            self._build += 1
+            self._write_note(self._loaded.name, "")
+            say(f"{self._loaded.name}: pages load its new files", flush=True)
 
     async def _rebuild(self) -> None:
         self._is_busy = True
         try:
-            name, wrong = await self._try()
-            if wrong:
-                say(wrong, file=sys.stderr, flush=True)
-                self._write_note(self._spec, wrong)
+            loaded = await self._try()
+            if loaded.wrong:
+                say(loaded.wrong, file=sys.stderr, flush=True)
+                self._write_note(self._spec, loaded.wrong)
                 if self._node is None:
                     await self._begin([])
                 return
+            self._loaded = loaded
+            self._pages = look_at_pages(loaded.files, self._site)
             self._build += 1
+            name = loaded.name
             self._write_note(name, "")
             older, self._node = self._node, None
             if older is not None:
@@ -154,19 +229,19 @@ class Workshop:
         finally:
             self._is_busy = False
 
-    async def _try(self) -> tuple[str, str]:
-        """Load it in a child process; returns its name, and the error if it failed."""
+    async def _try(self) -> Loaded:
+        """Load it in a child process."""
         out, errors, code = await getProcessOutputAndValue(
             sys.executable,
             ["-m", "vinom.commands.dev_source", self._spec],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             reactor=self._reactor,
         )
-        # The game may print too, on other lines.
-        lines = out.decode(errors="replace").splitlines()
-        return (lines or [""])[-1], errors.decode(
-            errors="replace"
-        ).strip() if code else ""
+        if code:
+            # The game ended the process.
+            why = errors.decode(errors="replace").strip()
+            return Loaded(wrong=why or f"{self._spec}: exit code {code} while loading")
+        return read_loaded(out.decode(errors="replace"))
 
     async def _begin(self, arguments: list[str]) -> bool:
         node = LoudNode(
@@ -175,6 +250,7 @@ class Workshop:
                 "--warm=0",
                 f"--http={self._http}",
                 f"--dev-notes={self._notes}",
+                *self._arguments,
                 *arguments,
             ],
         )

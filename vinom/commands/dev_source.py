@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import attrs
 
 import vinom
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_game, name_of
+from vinom.presentation import MEDIA_TYPES, present
 from vinom.printable import say
 from vinom.web.game_catalogue import described
+from vinom.web.static_pages import folder_files
 
 #: Files whose lines are of no use to an author in a traceback.
 _OURS = (
@@ -24,6 +29,21 @@ _OURS = (
 
 #: What `look` finds: each file with the time of its last change and its size.
 Look = tuple[tuple[str, int, int], ...]
+
+
+@attrs.frozen
+class Loaded:
+    """
+    A game that was loaded once, in another process.
+
+    :ivar name: in requests; empty if it failed.
+    :ivar files: what pages load of it: its board and the board's files.
+    :ivar wrong: the error in words for its author; empty if there is none.
+    """
+
+    name: str = ""
+    files: tuple[str, ...] = ()
+    wrong: str = ""
 
 
 def find_sources(spec: str) -> Path:
@@ -53,9 +73,26 @@ def look(sources: Path) -> Look:
     return tuple(sorted(_seen(sources)))
 
 
+def look_at_pages(files: Iterable[str], site: Path | None) -> Look:
+    """
+    List what browsers load, and when it changed.
+
+    :param files: of the game; see `Loaded.files`.
+    :param site: the author's own page, if there is one.
+    """
+    paths = [Path(file) for file in files]
+    if site is not None:
+        paths += folder_files(site, tuple(MEDIA_TYPES)).values()
+    return tuple(sorted(_stamps(paths)))
+
+
 def _seen(sources: Path) -> Iterator[tuple[str, int, int]]:
     # A game in one file may import its neighbours.
     paths = sources.rglob("*.py") if sources.is_dir() else sources.parent.glob("*.py")
+    return _stamps(paths)
+
+
+def _stamps(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
     for path in paths:
         try:
             status = path.stat()
@@ -65,14 +102,22 @@ def _seen(sources: Path) -> Iterator[tuple[str, int, int]]:
         yield str(path), status.st_mtime_ns, status.st_size
 
 
-def try_loading(spec: str) -> tuple[str, str]:
-    """Load a game; returns its name, and the error in words for its author."""
+def try_loading(spec: str) -> Loaded:
+    """Load a game, and see whether pages can show it."""
     try:
         game = load_game(spec)
         described(game)
+        files = present(game).files.values()
     except Misconfigured as error:
-        return "", _in_words(error)
-    return name_of(game), ""
+        return Loaded(wrong=_in_words(error))
+    return Loaded(name_of(game), tuple(str(path) for path in files))
+
+
+def read_loaded(output: str) -> Loaded:
+    """Read what this module printed as a program."""
+    # The game may print too, on other lines.
+    found = json.loads((output.splitlines() or ["{}"])[-1])
+    return Loaded(found["name"], tuple(found["files"]), found["wrong"])
 
 
 def _in_words(error: Misconfigured) -> str:
@@ -89,7 +134,4 @@ def _in_words(error: Misconfigured) -> str:
 
 if __name__ == "__main__":
     # In a child process, because a process imports a module only once.
-    found, wrong = try_loading(sys.argv[1])
-    say(f"\n{found}", flush=True)
-    say(wrong, file=sys.stderr)
-    sys.exit(1 if wrong else 0)
+    say(f"\n{json.dumps(attrs.asdict(try_loading(sys.argv[1])))}", flush=True)

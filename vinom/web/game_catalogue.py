@@ -73,7 +73,7 @@ def shown(name: str, look: Presentation) -> dict[str, Any]:
 
 def _place(entry: tuple[str, Game[Any, Any]]) -> tuple[bool, str]:
     """Sort games by title, those of the server's owner before Vinom's own."""
-    name, game = entry
+    _, game = entry
     return type(game).__module__.startswith("vinom.games."), present(game).title
 
 

@@ -57,7 +57,8 @@ _HEADERS = {
 _PACKED = ("text/", "image/svg", "application/")
 #: What that policy forbids in a page: scripts and styles between its tags.
 _INLINE = re.compile(
-    r"<script(?![^>]*\ssrc=)[^>]*>\s*\S|<style|\sstyle\s*=|\son[a-z]+\s*=", re.IGNORECASE
+    r"<script(?![^>]*\ssrc=)[^>]*>\s*\S|<style|<[^>]*\s(?:style|on[a-z]+)\s*=",
+    re.IGNORECASE,
 )
 
 _log = Logger()
@@ -178,13 +179,17 @@ class StaticPages(Resource):
         if site is not None:
             check_site(site)
 
+        own = {
+            f"games/{name}/{file}": path
+            for name, game in (games or {}).items()
+            for file, path in present(game).files.items()
+        }
+
         def paths() -> Iterator[tuple[str, Path]]:
             yield from folder_files(folder, (".html", ".css", ".js", ".svg")).items()
             if site is not None:
                 yield from folder_files(site, tuple(MEDIA_TYPES)).items()
-            for name, game in (games or {}).items():
-                for file, path in present(game).files.items():
-                    yield f"games/{name}/{file}", path
+            yield from own.items()
 
         self._shelf = _Shelf(lambda: _with_indexes(dict(paths())), is_live)
 

@@ -128,7 +128,9 @@ def line_through(rows, cell):
         line = [cell]
         for way in (1, -1):
             y, x = row + way * down, column + way * right
-            while 0 <= y < ROWS and 0 <= x < COLUMNS and rows[y][x] == rows[row][column]:
+            while 0 <= y < ROWS and 0 <= x < COLUMNS:
+                if rows[y][x] != rows[row][column]:
+                    break
                 line.append((y, x))
                 y, x = y + way * down, x + way * right
         if len(line) >= 4:

@@ -548,7 +548,9 @@ export class Client extends Emitter {
    */
   async #askWhy() {
     this.#refusals += 1;
-    if (this.#refusals < 2 || typeof fetch !== "function") return;
+    // Now and then again: the server may have been down.
+    const isDue = this.#refusals === 2 || this.#refusals % 10 === 0;
+    if (!isDue || typeof fetch !== "function") return;
     try {
       const answer = await fetch(this.#url().replace(/^ws/, "http"));
       const { error } = await answer.json();
