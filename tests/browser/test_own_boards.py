@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from shutil import copytree
 
-from tests.support.browsers import Browser
+from tests.support.browsers import PHONE, Browser
 from tests.support.pages import ROOT, PageTestCase
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
@@ -68,6 +69,34 @@ class ConnectFourTests(PageTestCase):
         self.check(ann, bob)
 
 
+    def test_generic(self) -> None:
+        """
+        Without its board the game is a grid of cells to press, with rounded numbers, and
+        its events are sentences; an author may look at this page too.
+        """
+        self.allow_network_complaints()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        drawn = (EXAMPLE / "connectfour.py").read_text()
+        lines = [one for one in drawn.splitlines() if not _OF_THE_BOARD.match(one)]
+        (folder / "connectfour.py").write_text("\n".join(lines))
+        ann = self.player("Ann", port=self.develop(folder, "connectfour:ConnectFour"))
+        ann.press("Play Connect Four with a bot")
+        ann.see("What you see")
+        ann.until("return document.querySelectorAll('button.grid-cell').length === 42")
+        ann.press("row 0, column 3: null")
+        ann.see("dropped: seat You, column 3")
+        ann.see("dropped: seat Disco")
+        self.assertNotRegex(ann.text(), r"\d\.\d{3}")
+        self.picture("generic", ann)
+        self.check(ann)
+        ann.resize(PHONE)
+        self.picture("generic", None, ann)
+        self.check(ann)
+
+
+#: Lines of the example without which it has no board.
+_OF_THE_BOARD = re.compile("    (icon|board|board_files) =")
 #: Colours of the four discs that won.
 _WON = (
     "return [...document.querySelectorAll('.c4-cell.won')]"

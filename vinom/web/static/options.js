@@ -180,3 +180,40 @@ export function optionsDialog(title, schema, done) {
   document.body.append(dialog);
   dialog.showModal();
 }
+
+/** Names of fields that mean a place in a list of lists: row and column, column only, index. */
+const ROWS = ["row", "r", "y"];
+const COLUMNS = ["column", "col", "c", "x"];
+const INDEXES = ["cell", "index", "square", "position", "at"];
+
+/**
+ * See whether an action needs nothing but a cell of a grid: its row and column, only its
+ * column, or its number.
+ *
+ * @param {any} schema of the action
+ * @returns {{title: string, at: (row: number, column: number, width: number) => any} | null}
+ *   `at` makes the action for a cell
+ */
+export function cellAction(schema) {
+  const struct = resolve(schema, schema ?? {});
+  const properties = Object.entries(struct.properties ?? {});
+  const tag = properties.find(([name, one]) => name === "type" && one.enum?.length === 1)?.[1].enum[0];
+  const needed = (struct.required ?? []).filter((/** @type {string} */ name) => name !== "type");
+  const areNumbers = needed.every((/** @type {string} */ name) => resolve(struct.properties[name], schema).type === "integer");
+  if (!needed.length || !areNumbers) return null;
+  const find = (/** @type {string[]} */ names) => needed.find((/** @type {string} */ name) => names.includes(name));
+  const [row, column, index] = [find(ROWS), find(COLUMNS), find(INDEXES)];
+  const used = needed.length === 2 ? row && column : needed.length === 1 && (column || index);
+  if (!used) return null;
+  return {
+    title: tag ?? struct.title ?? "",
+    at(y, x, width) {
+      /** @type {Record<string, any>} */
+      const action = tag === undefined ? {} : { type: tag };
+      if (row) action[row] = y;
+      if (column) action[column] = x;
+      if (index) action[index] = y * width + x;
+      return action;
+    },
+  };
+}
