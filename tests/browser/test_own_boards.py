@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import copytree
+from threading import Thread
 
-from tests.support.browsers import PHONE, Browser
-from tests.support.pages import ROOT, PageTestCase
+from tests.support.browsers import DESKTOP, PHONE, Browser
+from tests.support.pages import ROOT, PageTestCase, shared_browser
+from tests.support.whole_node import WholeNode
+from vinom.web.static_pages import STATIC
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
 
@@ -68,11 +72,84 @@ class ConnectFourTests(PageTestCase):
         self.assertEqual(ann.run(_WON), ["rgb(209, 73, 91)"] * 4)
         self.check(ann, bob)
 
+    def test_failing_board(self) -> None:
+        """
+        Players of a game whose board has a mistake read so, and can play on the generic
+        page.
+        """
+        self.allow_network_complaints()
+        self.allowed += ("mistake of the board",)
+        folder, port = self.develop_example()
+        board = folder / "board.js"
+        text = board.read_text()
+        ann = self.player("Ann", port=port)
+        ann.press("Play Connect Four with a bot")
+        ann.until("return document.querySelectorAll('.c4-cell').length === 42")
+        ann.run("window.isOld = true")
+        throws = "update() { throw new Error('mistake of the board');"
+        board.write_text(text.replace("update() {", throws))
+        ann.until("return !window.isOld", what="the page loads the board again")
+        ann.see("The board of Connect Four has failed: mistake of the board")
+        ann.until("return document.querySelectorAll('.grid-cell').length === 42")
+        board.write_text(text)
+        ann.until(
+            "return document.querySelectorAll('.c4-cell').length === 42",
+            what="the mended board",
+        )
+
+    def test_own_page(self) -> None:
+        """
+        The page of the manual is served instead of Vinom's, under the same strict
+        policy, and two play on it.
+        """
+        node = WholeNode(f"--page={ROOT / 'docs/howto/listings/page'}")
+        self.addCleanup(node.stop)
+        node.wait()
+        browsers = [shared_browser(number) for number in range(2)]
+        self.players += browsers
+        for browser in browsers:
+            browser.resize(DESKTOP)
+            browser.open(f"http://127.0.0.1:{node.http}/")
+        one, other = browsers
+        one.until("return document.querySelectorAll('button').length === 9")
+        first, second = (one, other) if "Your turn" in one.text() else (other, one)
+        self.picture("own-page", first)
+        first.run("document.querySelectorAll('button')[4].click()")
+        for browser in browsers:
+            browser.until(
+                "return document.querySelectorAll('button')[4].textContent !== ''"
+            )
+        second.see("Your turn")
+
+    def test_refused_page(self) -> None:
+        """
+        A page of another server reads, within seconds, that its origin is refused and
+        which setting would allow it; with that setting it plays.
+        """
+        self.allowed = ("WebSocket connection to", "403")
+        site = ThreadingHTTPServer(("127.0.0.1", 0), _Copy)
+        self.addCleanup(site.server_close)
+        self.addCleanup(site.shutdown)
+        Thread(target=site.serve_forever, daemon=True).start()
+        _Copy.node = self.node.http
+        (browser,) = [shared_browser(0)]
+        self.players.append(browser)
+        browser.open(f"http://localhost:{site.server_port}/")
+        origin = f"localhost:{site.server_port}"
+        browser.see(f"set origin={origin}")
+        log = self.node.log()
+        self.assertEqual(log.count(f"set origin={origin}"), 1)
+        node = WholeNode(f"--origin={origin}")
+        self.addCleanup(node.stop)
+        node.wait()
+        _Copy.node = node.http
+        browser.open(f"http://localhost:{site.server_port}/")
+        browser.see("Welcome")
 
     def test_generic(self) -> None:
         """
-        Without its board the game is a grid of cells to press, with rounded numbers, and
-        its events are sentences; an author may look at this page too.
+        Without its board the game is a grid of cells to press, with rounded numbers,
+        and its events are sentences.
         """
         self.allow_network_complaints()
         folder = Path(self.mktemp())
@@ -85,8 +162,8 @@ class ConnectFourTests(PageTestCase):
         ann.see("What you see")
         ann.until("return document.querySelectorAll('button.grid-cell').length === 42")
         ann.press("row 0, column 3: null")
-        ann.see("dropped: seat You, column 3")
-        ann.see("dropped: seat Disco")
+        ann.see("dropped: You, column 3")
+        ann.see("dropped: Disco")
         self.assertNotRegex(ann.text(), r"\d\.\d{3}")
         self.picture("generic", ann)
         self.check(ann)
@@ -95,6 +172,40 @@ class ConnectFourTests(PageTestCase):
         self.check(ann)
 
 
+class _Copy(BaseHTTPRequestHandler):
+    """
+    Another web server, with a copy of vinom.js.
+
+    :cvar node: port of the server that its page connects to.
+    """
+
+    node = 0
+
+    def do_GET(self) -> None:
+        files = {
+            "/": ("text/html", b"<p id=s>...<script type=module src=main.js></script>"),
+            "/main.js": (
+                "text/javascript",
+                _MAIN.replace("NODE", str(self.node)).encode(),
+            ),
+            "/vinom.js": ("text/javascript", (STATIC / "vinom.js").read_bytes()),
+        }
+        kind, body = files.get(self.path, ("text/plain", b""))
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+_MAIN = """
+import { connect } from "./vinom.js";
+const show = (words) => (document.getElementById("s").textContent = words);
+connect({ url: "ws://127.0.0.1:NODE/ws", name: "ann" })
+  .then(() => show("Welcome"), (error) => show(error.message));
+"""
 #: Lines of the example without which it has no board.
 _OF_THE_BOARD = re.compile("    (icon|board|board_files) =")
 #: Colours of the four discs that won.

@@ -16,7 +16,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
-from vinom.commands.child_node import LIKELY_PORTS, ChildNode, NodeFailed, likely_port
+from vinom.commands.child_node import (
+    LIKELY_PORTS,
+    ChildNode,
+    NodeFailed,
+    free_port,
+    likely_port,
+)
 from vinom.commands.dev_source import (
     Loaded,
     find_sources,
@@ -142,6 +148,7 @@ class Workshop:
         self._arguments = [f"--origin={origin}" for origin in origins]
         if site is not None:
             self._arguments.append(f"--page={site}")
+        self._lobby = free_port()
         self._loaded = Loaded()
         self._node: LoudNode | None = None
         self._build = 0
@@ -169,6 +176,7 @@ class Workshop:
             if self._node is None:
                 return 1
             say(f"play in a browser: http://127.0.0.1:{self._http}/", flush=True)
+            say(f"programs connect to 127.0.0.1 {self._lobby}", flush=True)
             say(f"watching {self._sources}; press Ctrl-C to stop", flush=True)
             watching.start(_PAUSE)
             await self._over
@@ -254,6 +262,8 @@ class Workshop:
                 *arguments,
             ],
         )
+        # The same after each restart: programs reconnect to it.
+        node.port = self._lobby
         try:
             await node.start()
         except NodeFailed as error:

@@ -56,6 +56,7 @@ class ConnectFour(Game[Board, Drop]):
     bot_names = ("Disco",)
     actions = Drop
     seats = (2, 2)
+    linger = 60.0
 
     def start(self, table):
         return Board()

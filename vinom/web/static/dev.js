@@ -3,6 +3,16 @@
 
 import { h, swap } from "./ui.js";
 
+/**
+ * For a page of your own: with `vinom dev`, reload when the game or the page is saved. On
+ * any other server it does nothing.
+ */
+export async function reloadWhenSaved() {
+  const answer = await fetch("/games.json");
+  const { dev } = await answer.json();
+  if (dev) watchDevelopment(dev);
+}
+
 /** @param {{build: number, error: string}} first */
 export function watchDevelopment(first) {
   const panel = h("section.dev-error", { "aria-live": "assertive", hidden: true });
@@ -23,7 +33,7 @@ export function watchDevelopment(first) {
   show(/** @type {any} */ (first));
   setInterval(async () => {
     try {
-      const answer = await fetch("games.json");
+      const answer = await fetch("/games.json");
       const { dev } = await answer.json();
       if (dev.build !== first.build) location.reload();
       else show(dev);

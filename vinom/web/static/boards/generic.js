@@ -126,15 +126,15 @@ export function mount(context) {
   }
   if (room.setup !== null) setup.replaceChildren(roots(room.setup, "setup"));
 
-  /** Write an event as words: "placed: seat Ann, row 2". @param {any} data */
+  /** Write an event as words: "placed: Ann, row 2". @param {any} data */
   function inWords(data) {
     if (data === null || data === undefined) return "";
     if (typeof data !== "object" || Array.isArray(data)) return asText(data);
     return Object.entries(data)
       .map(([name, value]) => {
         const isSeat = name === "seat" || name === "winner";
-        const shown = isSeat && Number.isInteger(value) ? nameOf(value) : asText(value);
-        return `${name.replaceAll("_", " ")} ${shown}`;
+        if (isSeat && Number.isInteger(value)) return name === "seat" ? nameOf(value) : `${name} ${nameOf(value)}`;
+        return `${name.replaceAll("_", " ")} ${asText(value)}`;
       })
       .join(", ");
   }

@@ -1,0 +1,176 @@
+"""The manual's Connect Four: browsers and the SDK, in ``vinom dev`` and over HTTPS."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+from urllib.parse import parse_qs
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.support.browsers import PHONE, Browser, needs_browser
+from tests.support.certificates import authority
+from tests.support.programs import start_program
+from tests.system.test_demo import ROOT, VINOM
+from vinom.client.sdk import connect
+from vinom.commands.child_node import ChildNode, free_port
+
+EXAMPLE = ROOT / "docs/tutorial/connectfour"
+GAME = "connectfour:ConnectFour"
+
+
+class ConnectFourTests(TestCase):
+    timeout = 240
+
+    async def start_https(self) -> tuple[str, int, bytes]:
+        """Start a node with a certificate; returns its page, lobby port and anchor."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        issued = authority().issue("localhost")
+        (folder / "leaf.pem").write_bytes(issued.certificate)
+        (folder / "leaf.key").write_bytes(issued.key)
+        leaf = x509.load_pem_x509_certificate(issued.certificate).public_key()
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(
+            leaf.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        )
+        self.pin = base64.b64encode(digest.finalize()).decode()
+        paths = [str(EXAMPLE), os.environ.get("PYTHONPATH", "")]
+        self.patch(os, "environ", {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+        http = free_port()
+        node = ChildNode(
+            reactor,
+            [
+                f"--tls-certificate-file={folder / 'leaf.pem'}",
+                f"--tls-key-file={folder / 'leaf.key'}",
+                f"--http={http}",
+                "--http-tls",
+                f"--game={GAME}",
+                "--warm=0",
+            ],
+        )
+        self.addCleanup(node.stop)
+        await node.start()
+        return f"https://localhost:{http}/", node.port, authority().anchor
+
+    async def start_dev(self) -> tuple[str, int, None]:
+        """Run ``vinom dev`` on a copy of the example; its page, and its lobby port."""
+        folder = Path(self.mktemp())
+        copytree(EXAMPLE, folder, ignore=lambda *_: ["__pycache__"])
+        http = free_port()
+        dev = start_program(
+            self,
+            *(*VINOM, "dev", GAME, "--http", str(http)),
+            environ=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
+            path=str(folder),
+        )
+        await dev.printed(b"watching")
+        found = re.search(rb"programs connect to 127\.0\.0\.1 (\d+)", dev.output)
+        assert found is not None
+        return f"http://127.0.0.1:{http}/", int(found[1]), None
+
+    def browser(self, *, is_phone: bool = False) -> Browser:
+        """Start a browser that trusts our certificate."""
+        pin = getattr(self, "pin", "")
+        browser = Browser(arguments=(f"--ignore-certificate-errors-spki-list={pin}",))
+        self.addCleanup(browser.quit)
+        if is_phone:
+            browser.resize(PHONE)
+        return browser
+
+    async def in_browsers(self, page: str) -> None:
+        """Two play in browsers, until four discs in a column win."""
+        needs_browser()
+        await deferToThread(self._browse, page)
+
+    def _browse(self, page: str) -> None:
+        ann, bob = self.browser(), self.browser(is_phone=True)
+        ann.open(page)
+        bob.open(_invite(ann))
+        for _ in range(3):
+            _drop(ann, 3)
+            _drop(bob, 2)
+        _drop(ann, 3)
+        ann.see("You won!")
+        bob.see("won")
+        for one in (ann, bob):
+            self.assertEqual(one.run(_WON), 4)
+            self.assertEqual(one.overflow(), 0)
+            self.assertEqual(one.take_complaints(), [])
+
+    async def with_sdk(self, page: str, port: int, anchor: bytes | None) -> None:
+        """One plays in a browser, the other with a program over the SDK, which wins."""
+        needs_browser()
+        ann = await deferToThread(self.browser)
+        await deferToThread(ann.open, page)
+        address = await deferToThread(_invite, ann)
+        (room_id,) = parse_qs(address.partition("#")[2])["room"]
+        client = await connect(reactor, "localhost", port, name="program", tls=anchor)
+        self.addCleanup(client.close)
+        room = await client.join_room("connectfour", room_id)
+        over: Deferred[None] = Deferred()
+
+        def move(room: Any) -> None:
+            view = room.view
+            if view["turn"] == room.seat:
+                room.act({"type": "drop", "column": 5})
+            elif view["turn"] is None and not over.called:
+                over.callback(None)
+
+        room.on_state(move)
+        for column in (3, 2, 3, 2):
+            await deferToThread(_drop, ann, column)
+        await over
+        self.assertEqual((room.seat, room.view["winner"]), (1, 1))
+        self.assertEqual(sorted(room.view["line"]), [[row, 5] for row in range(2, 6)])
+        await deferToThread(ann.see, "program won")
+
+    async def test_dev(self) -> None:
+        """
+        In ``vinom dev`` two play in browsers, and one against a program.
+        """
+        page, port, anchor = await self.start_dev()
+        await self.in_browsers(page)
+        await self.with_sdk(page, port, anchor)
+
+    async def test_https(self) -> None:
+        """
+        So they do on a node over HTTPS, where the program comes over TLS.
+        """
+        page, port, anchor = await self.start_https()
+        await self.in_browsers(page)
+        await self.with_sdk(page, port, anchor)
+
+
+def _invite(host: Browser) -> str:
+    """Open a room; returns the address for a friend."""
+    host.press("New room for Connect Four")
+    found = host.until("return document.querySelector('.invite input')?.value")
+    return str(found)
+
+
+def _drop(player: Browser, column: int) -> None:
+    """Drop a disc when it is this player's turn."""
+    before = player.until(_DROP, column, what="a turn")
+    player.until(f"return {_DISCS} >= arguments[0]", before, what="the disc")
+
+
+_DISCS = """document.querySelectorAll('.c4-cell:not([data-sign=""])').length"""
+#: Returns how many discs there will be.
+_DROP = f"""
+if (document.querySelector(".turn")?.textContent !== "Your turn") return 0;
+document.querySelectorAll(".c4-column")[arguments[0]].click();
+return {_DISCS} + 1;
+"""
+#: How many discs the page marks as those that won.
+_WON = "return document.querySelectorAll('.c4-cell.won').length"
