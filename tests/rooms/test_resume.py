@@ -421,6 +421,18 @@ class HostTests(SynchronousTestCase):
         self.world.clock.advance(5.0)
         self.assertEqual(self.ann.heard(), [])
 
+    def test_bots_have_names(self) -> None:
+        """
+        Bots have the names that the game gives them, each once; the next one is named
+        after its seat.
+        """
+        game = type(self.world.games["few"])
+        self.patch(game, "bot_names", ("Disco",))
+        named = [self.ann.ask("add_bot")[0]["data"]["name"] for _ in range(2)]
+        self.assertEqual(named, ["Disco", "bot 3"])
+        self.ann.ask("kick", seat=1)
+        self.assertEqual(self.ann.ask("add_bot")[0]["data"]["name"], "Disco")
+
     def test_no_bot(self) -> None:
         """
         A game without a bot says so.
