@@ -69,6 +69,15 @@ class ListingTests(SynchronousTestCase):
         page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
         self.assertIn(f"   {said}", page)
 
+    def test_connect_four(self) -> None:
+        """
+        ``vinom check`` says of the other tutorial's game what the page prints.
+        """
+        folder = DOCS / "tutorial" / "connectfour"
+        said = self.say(folder, "connectfour:ConnectFour", 0)
+        page = (DOCS / "tutorial-board.rst").read_text(encoding="utf-8")
+        self.assertIn(f"   {said}", page)
+
     def test_leaky_maid(self) -> None:
         """
         A view that shows all hands is found out, in the words that the page prints.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import sys
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -135,12 +136,32 @@ class ConnectFourTests(TestCase):
         self.assertEqual(sorted(room.view["line"]), [[row, 5] for row in range(2, 6)])
         await deferToThread(ann.see, "program won")
 
+    async def with_listing(self, page: str, port: int) -> None:
+        """Play against the tutorial's program in a browser, and win."""
+        ann = await deferToThread(self.browser)
+        await deferToThread(ann.open, page)
+        address = await deferToThread(_invite, ann)
+        (room_id,) = parse_qs(address.partition("#")[2])["room"]
+        friend = start_program(
+            self,
+            *(sys.executable, str(EXAMPLE / "friend.py")),
+            *("127.0.0.1", str(port), room_id),
+            environ=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
+            path=str(ROOT),
+        )
+        for _ in range(4):
+            await deferToThread(_drop, ann, 6)
+        await deferToThread(ann.see, "You won!")
+        await friend.printed(b"winner: seat 0")
+        self.assertEqual(await friend.ended, 0)
+
     async def test_dev(self) -> None:
         """
         In ``vinom dev`` two play in browsers, and one against a program.
         """
         page, port, anchor = await self.start_dev()
         await self.in_browsers(page)
+        await self.with_listing(page, port)
         await self.with_sdk(page, port, anchor)
 
     async def test_https(self) -> None:
