@@ -97,9 +97,10 @@ def present(game: Game[Any, Any] | type[Game[Any, Any]]) -> Presentation:
         if not _COLOUR.fullmatch(colour):
             raise Misconfigured(f"colours: {colour!r} must look like #2f6fde")
     for bot in cls.bot_names:
-        if not 1 <= len(bot.strip()) <= _LONGEST_NAME:
+        if not (1 <= len(bot.strip()) <= _LONGEST_NAME and bot.isprintable()):
             raise Misconfigured(
-                f"bot_names: {bot!r} must have 1 to {_LONGEST_NAME} characters"
+                f"bot_names: {bot!r} must have 1 to {_LONGEST_NAME} characters, all of "
+                "them printable"
             )
     title = cls.title or title_from(cls.__name__)
     return Presentation(
