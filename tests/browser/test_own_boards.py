@@ -111,7 +111,8 @@ class ConnectFourTests(PageTestCase):
             browser.resize(DESKTOP)
             browser.open(f"http://127.0.0.1:{node.http}/")
         one, other = browsers
-        one.until("return document.querySelectorAll('button').length === 9")
+        for browser in browsers:
+            browser.until("return document.querySelectorAll('button').length === 9")
         first, second = (one, other) if "Your turn" in one.text() else (other, one)
         self.picture("own-page", first)
         first.run("document.querySelectorAll('button')[4].click()")
