@@ -10,6 +10,8 @@ try {
   status.textContent = "Waiting for another player…";
   const room = await client.join("tictactoe");
   room.on("state", () => draw(room));
+  // Play may have begun before we listened.
+  if (room.view !== null) draw(room);
 } catch (error) {
   status.textContent = error.message;
 }
