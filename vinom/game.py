@@ -193,7 +193,8 @@ class Game(Generic[S, A]):
     :cvar schema: version of the state's format; only the same version replays a
         recording.
     :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon
-        after. Reserved for checkpoints, which do not exist yet.
+        after; "none": never, so the types of its states need not be storable. Reserved
+        for checkpoints, which do not exist yet.
     :cvar absent: what happens to a seat whose player has lost the connection. "wait":
         nothing. "bot": `bot` acts for it while another player is connected. "forfeit":
         after `forfeit_seconds` it is given up, and `left` is called.
@@ -224,7 +225,7 @@ class Game(Generic[S, A]):
     late_join: ClassVar[bool] = False
     tick_hz: ClassVar[int] = 0
     schema: ClassVar[int] = 1
-    durability: ClassVar[Literal["ahead", "behind"]] = "ahead"
+    durability: ClassVar[Literal["ahead", "behind", "none"]] = "ahead"
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
     bot_seconds: ClassVar[float] = 1.0
     forfeit_seconds: ClassVar[float] = 30.0
