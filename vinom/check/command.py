@@ -53,9 +53,9 @@ second time with a state that was stored and read. Do this once for every number
 players (for large tables the smallest five and the largest), then again with other
 seeds. The game must be pure and its states frozen and storable, no action may make it
 fail, it must end, it must not wait for players who left, its recording must replay,
-also where sets are ordered differently, and nothing that it sends may leak. Without --games
-and --seconds, play three games per number of players, or as many as can be played
-within 10 seconds. Exit with 0 if nothing was found, else with 1.
+also where sets are ordered differently, and nothing that it sends may leak. Without
+--games and --seconds, play three games per number of players, or as many as can be
+played within 10 seconds. Exit with 0 if nothing was found, else with 1.
 """
 
 

@@ -9,6 +9,7 @@ on the order of sets in this process, so two processes that trace one game must 
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
 from pathlib import PurePath
@@ -37,8 +38,12 @@ MOST_SEARCHED = 12
 MOST_SIDE_STEPS = 120
 #: The steps of a trial after which those lines begin are drawn below these.
 FORKS = (4, 12, 30)
+#: How often all players act at the same time, on a line of its own.
+MOST_AT_ONCE = 8
 #: Deadlines that pass while a game waits for a player who left: these are too many.
 MOST_WAITS = 2
+#: Most actions that players who left are imagined to make, to see who waits for them.
+MOST_AS_IF = 20
 #: A trial whose time is over plays at least this many steps.
 FEWEST_STEPS = 40
 #: A longer view needs several datagrams, bytes.
@@ -53,7 +58,7 @@ def try_game(
     guard: Guard | None = None,
     is_drawn: bool = False,
     is_over: Callable[[], bool] = lambda: False,
-    most_steps: int = MOST_STEPS,
+    most_steps: float = math.inf,
     seen: Sightings | None = None,
 ) -> Trial:
     """
@@ -66,7 +71,7 @@ def try_game(
     :param is_drawn: draw the options and loadouts from their types; otherwise they are
         the defaults.
     :param is_over: asked after some steps; then the trial is cut short.
-    :param most_steps: of the whole trial.
+    :param most_steps: of the whole trial; then it is cut short, too.
     :param seen: notes who was shown what.
     """
     trial = Trial()
@@ -103,7 +108,7 @@ class _Player:
     """Plays one trial game: its main line, and lines that branch off."""
 
     def __init__(
-        self, line: Line, is_over: Callable[[], bool], most_steps: int
+        self, line: Line, is_over: Callable[[], bool], most_steps: float
     ) -> None:
         """
         :param line: the main line.
@@ -187,15 +192,15 @@ class _Player:
             line.show()
 
     def _no_end(self, after: str) -> None:
-        when = f"at {self._line.play.time:.0f} s"
-        if self._trial.options == "{}":
-            self._trial.found(
-                "ends", f"no outcome after {after}; add a deadline() that ends it", when
-            )
-        else:
+        play, limit = self._line.play, self._line.game.time_limit
+        options = self._trial.options
+        if options == "{}":
+            message = f"no outcome after {after}; add a deadline() that ends it"
+            self._trial.found("ends", message, f"at {play.time:.0f} s")
+        elif play.time >= limit:
             self._trial.note(
-                f"with the options {self._trial.options} there was no outcome after "
-                f"{after}: its time limit of {self._line.game.time_limit:g} s ends it"
+                f"with the options {options} its time limit of {limit:g} s ends it "
+                f"without an outcome"
             )
 
     def _note_linger(self, line: Line) -> None:
@@ -243,17 +248,17 @@ class _Player:
         if comes_back and line.present[1:]:
             branch = line.fork(1)
             time = branch.play.time
-            with _Caught(self, branch, f"seat {seat} lost its connection "):
+            with _Caught(self, branch, f"seat {seat} lost its connection, "):
                 branch.drop(seat, time)
                 branch.come_back(seat, time)
         if step % 3 == 0 and kind.left is not Game.left and line.present[1:]:
             branch = line.fork(2)
-            with _Caught(self, branch, f"seat {seat} left "):
+            with _Caught(self, branch, f"seat {seat} left, "):
                 branch.leave(seat, branch.play.time)
                 branch.show()
         if step % 7 == 0 and line.game.late_join:
             branch = line.fork(3)
-            with _Caught(self, branch, "a newcomer joined "):
+            with _Caught(self, branch, "a newcomer joined, "):
                 if branch.join(branch.play.time):
                     branch.show()
 
@@ -262,15 +267,20 @@ class _Player:
         line = self._line
         if line.play.outcome is not None:
             return
-        with _Caught(self, line, "nobody acted "):
-            self._run_silent(branch := line.fork(10 + number))
+        branch = line.fork(10 + number)
+        with _Caught(self, branch, "nobody acted, "):
+            self._run_silent(branch)
+        if number == 0:
+            branch = line.fork(30)
+            with _Caught(self, branch, "all acted at once, "):
+                self._run_at_once(branch)
         if len(line.present) < 2:
             return
         branch = line.fork(20 + number)
         leavers = self._leavers(branch, number)
-        what = f"seat {leavers[0]} left "
+        what = f"seat {leavers[0]} left, "
         if len(leavers) > 1:
-            what = f"seats {', '.join(map(str, leavers))} left "
+            what = f"seats {', '.join(map(str, leavers))} left, "
         with _Caught(self, branch, what):
             time = branch.play.time
             for seat in sorted(branch.away):
@@ -316,6 +326,22 @@ class _Player:
                 line.advance()
             line.show()
 
+    def _run_at_once(self, line: Line) -> None:
+        """Let all players act at the same time, then let their deadlines pass."""
+        play = line.play
+        for _ in range(MOST_AT_ONCE):
+            if play.outcome is not None or self._is_cut():
+                return
+            if line.game.tick_hz:
+                chosen = [(seat, line.choose(seat)) for seat in line.present]
+                line.tick(tuple(one for one in chosen if one[1] is not None))
+            for seat in line.present if not line.game.tick_hz else ():
+                self._acts(line, (seat,))
+            for _ in line.plan.seats:
+                if play.due is not None:
+                    line.advance()
+            line.show()
+
     def _run_side(self, line: Line) -> None:
         """Play on without those who left; find out whether play waits for them."""
         play, game = line.play, line.game
@@ -334,7 +360,7 @@ class _Player:
                 if missed is not None:
                     waits[missed] = waits.get(missed, 0) + 1
                 if missed is not None and play.due is None:
-                    self._waits(missed, "for ever", "no deadline() ends that")
+                    self._waits(missed, "forever", "no deadline() ends that")
                     return
                 if missed is not None and waits[missed] >= MOST_WAITS:
                     self._waits(missed, "again and again", "each time for its deadline")
@@ -352,21 +378,40 @@ class _Player:
         )
 
     def _someone_acts(self, line: Line) -> bool:
-        """Let a present player act, whoever can."""
-        play = line.play
+        """Let a present player act, if one can."""
         seats = line.present
         first = line.below(len(seats)) if seats else 0
-        for seat in (*seats[first:], *seats[:first]):
+        return self._acts(line, (*seats[first:], *seats[:first]))
+
+    def _acts(self, line: Line, seats: tuple[int, ...]) -> bool:
+        for seat in seats:
             for action in line.choices(seat, TRIES):
-                if action is not None and line.act(seat, action, play.time):
+                if action is not None and line.act(seat, action, line.play.time):
                     return True
         return False
 
     def _missed(self, line: Line) -> int | None:
-        """Return the player who left and whom the others now wait for."""
+        """
+        Return the player who left and whom the others now wait for.
+
+        Nobody else can act; but if those who left acted, somebody else could.
+        """
         if any(line.can_act(seat) for seat in line.present):
             return None
-        return next((seat for seat in line.gone if line.can_act(seat)), None)
+        missed = next((seat for seat in line.gone if line.can_act(seat)), None)
+        if missed is None:
+            return None
+        as_if = line.fork(4)
+        as_if.trial = Trial()
+        for _ in range(MOST_AS_IF):
+            seat = next((seat for seat in as_if.gone if as_if.can_act(seat)), None)
+            if seat is None or not self._acts(as_if, (seat,)):
+                return None
+            if as_if.play.outcome is not None or any(
+                as_if.can_act(seat) for seat in as_if.present
+            ):
+                return missed
+        return None
 
 
 @attrs.define
