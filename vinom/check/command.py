@@ -211,7 +211,12 @@ class _Check:
                 share = None
                 if left < math.inf:
                     share = max(left, 0.0) * min(self._jobs, needed) / needed
-                yield Task(seats, self._seed + number, (number + index) % 2 == 1, share)
+                yield Task(
+                    seats,
+                    self._seed + number,
+                    (self._seed + number + index) % 2 == 1,
+                    share,
+                )
             number += 1
 
     def _play(self, tasks: Iterator[Task], within: float) -> None:
@@ -262,8 +267,8 @@ class _Check:
         most = 1_000_000
         if within < math.inf and took > 0 and self._steps:
             most = max(100, int(self._steps / took / self._jobs * _AGAIN))
-        index = len(self._sizes) - 1
-        task = Task(self._sizes[-1], self._seed, index % 2 == 1, None, most)
+        is_drawn = (self._seed + len(self._sizes) - 1) % 2 == 1
+        task = Task(self._sizes[-1], self._seed, is_drawn, None, most)
         disagreement = _under_hash_seeds(self._spec, task)
         if disagreement:
             self._findings[_subject(disagreement)] = disagreement

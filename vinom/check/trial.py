@@ -35,7 +35,7 @@ MOST_STEPS = 3000
 #: Most states of one trial game whose views are searched for leaks.
 MOST_SEARCHED = 12
 #: Most steps of a line on which players leave or join, or nobody acts.
-MOST_SIDE_STEPS = 120
+MOST_SIDE_STEPS = 60
 #: The steps of a trial after which those lines begin are drawn below these.
 FORKS = (4, 12, 30)
 #: How often all players act at the same time, on a line of its own.
@@ -267,9 +267,10 @@ class _Player:
         line = self._line
         if line.play.outcome is not None:
             return
-        branch = line.fork(10 + number)
-        with _Caught(self, branch, "nobody acted, "):
-            self._run_silent(branch)
+        if number != 1:
+            branch = line.fork(10 + number)
+            with _Caught(self, branch, "nobody acted, "):
+                self._run_silent(branch)
         if number == 0:
             branch = line.fork(30)
             with _Caught(self, branch, "all acted at once, "):

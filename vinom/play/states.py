@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
+from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -250,7 +251,7 @@ class _Codecs:
             isinstance(origin, type) and issubclass(origin, Mapping)
         ):
             return self._mapping(kind, path)
-        if _fields_of(origin or kind) is not None:
+        if isinstance(origin or kind, type) and _fields_of(origin or kind) is not None:
             return self._class(kind, path)
         if isinstance(kind, typing.TypeVar):
             problem = f"is declared with the type variable {kind}; name its type"
@@ -396,6 +397,7 @@ class _Field(typing.NamedTuple):
     parameter: str | None
 
 
+@lru_cache(1024)
 def _fields_of(cls: Any) -> tuple[_Field, ...] | None:
     """List the fields of a struct, attrs class or dataclass; ``None`` for others."""
     if not isinstance(cls, type):
@@ -643,6 +645,8 @@ def first_change(before: Any, after: Any, path: str = "state") -> str | None:
     """
     if type(before) is not type(after):
         return f"{path}: {_shown(before)}, then {_shown(after)}"
+    if before == after and type(before) in _SCALARS:
+        return None
     if isinstance(before, float) and math.isnan(before) and math.isnan(after):
         return None
     fields = _fields_of(type(before))
