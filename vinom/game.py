@@ -203,7 +203,8 @@ class Game(Generic[S, A]):
     :cvar forfeit_seconds: with "forfeit": how long a player may be away without a
         break, seconds of real time, also while match time stops.
     :cvar shared: names of state fields that several audiences may see although the
-        public may not; ``vinom check`` reports any other such field as a leak.
+        public may not, or that `setup` and `outcome` may show to everybody; ``vinom
+        check`` reports any other such field as a leak.
     :cvar states: which states are sent to players. "latest": one for all actions that
         arrive together. "every": one for each action. Over UDP a state can still get
         lost; then only a newer one arrives.
@@ -272,6 +273,9 @@ class Game(Generic[S, A]):
         """
         Advance by one fixed step.
 
+        Ignore what the rules forbid. If it raises `Rejected`, the first input at which
+        it does is refused, and the step is made again without it.
+
         :param inputs: the actions since the last step, each with its seat.
         :param n: the number of this step.
         """
@@ -295,7 +299,11 @@ class Game(Generic[S, A]):
         return s
 
     def left(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A player is gone for good: it left, or was away for too long."""
+        """
+        A player is gone for good: it left, or was away for too long.
+
+        Give it no more turns, or the others wait for each of them.
+        """
         return s
 
     def setup(self, s: S) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import attrs
 import msgspec
+from msgspec import structs
 
 from vinom.check.findings import Finding
 from vinom.check.leaks import PLACES, Sightings
@@ -36,7 +37,7 @@ _HASH_SEEDS = ("1", "2")
 #: Defaults: games per number of players, and for how long, seconds.
 _GAMES, _SECONDS = 3, 10.0
 #: How long the two processes with other orders of sets may play, seconds.
-_AGAIN = 3.0
+_AGAIN = 1.5
 #: Games are played in this process for so long; then in several, seconds.
 _ALONE = 2.0
 #: Most processes, unless ``--jobs`` says how many.
@@ -202,7 +203,7 @@ class _Check:
         """List games to play: all numbers of players, then all again."""
         number = 0
         while number < most:
-            for index, seats in enumerate(self._sizes):
+            for index in range(len(self._sizes)):
                 left = within - (self._seconds() - self._began)
                 # However slow the game is: each number of players gets its share.
                 needed = len(self._sizes) - index if number == 0 else 1
@@ -211,13 +212,13 @@ class _Check:
                 share = None
                 if left < math.inf:
                     share = max(left, 0.0) * min(self._jobs, needed) / needed
-                yield Task(
-                    seats,
-                    self._seed + number,
-                    (self._seed + number + index) % 2 == 1,
-                    share,
-                )
+                yield self._task(number, index, share)
             number += 1
+
+    def _task(self, number: int, index: int, seconds: float | None) -> Task:
+        """Make a game; the same seed draws the same options, or takes the defaults."""
+        seed = self._seed + number
+        return Task(self._sizes[index], seed, (seed + index) % 2 == 1, seconds)
 
     def _play(self, tasks: Iterator[Task], within: float) -> None:
         """Play games: the first in this process, which most games need no longer."""
@@ -267,8 +268,9 @@ class _Check:
         most = 1_000_000
         if within < math.inf and took > 0 and self._steps:
             most = max(100, int(self._steps / took / self._jobs * _AGAIN))
-        is_drawn = (self._seed + len(self._sizes) - 1) % 2 == 1
-        task = Task(self._sizes[-1], self._seed, is_drawn, None, most)
+        task = structs.replace(
+            self._task(0, len(self._sizes) - 1, None), most_steps=most
+        )
         disagreement = _under_hash_seeds(self._spec, task)
         if disagreement:
             self._findings[_subject(disagreement)] = disagreement
