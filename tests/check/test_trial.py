@@ -206,6 +206,23 @@ class BreakingTests(SynchronousTestCase):
         self.assert_found(broken.Identical(), "pure", "after it was stored and read")
 
 
+class LimitTests(SynchronousTestCase):
+    def test_a_time_limit(self) -> None:
+        """
+        A game that its time limit ends before an outcome is found.
+        """
+        trial = try_game(broken.Waiting(), "game", 2, 1)
+        (finding,) = trial.findings
+        self.assertEqual(finding.rule, "ends")
+        self.assertRegex(
+            finding.message, r"^no outcome after \d+ random steps and 6\d\d s; add"
+        )
+        # Players may choose such options; that is worth a note.
+        trial = try_game(broken.Waiting(), "game", 2, 1, is_drawn=True)
+        self.assertEqual(trial.findings, [])
+        self.assertIn("its time limit of 600 s ends it", trial.notes[0])
+
+
 class Colour(enum.Enum):
     RED = "red"
     BLUE = "blue"

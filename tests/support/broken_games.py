@@ -107,6 +107,16 @@ class Dividing(Ending):
         return Counted(len(table.seats), moves=12 // table.options.moves)
 
 
+class Waiting(Ending):
+    """Only time moves it on, and the match is too short for that."""
+
+    options = Choices
+    time_limit = 600.0
+
+    def act(self, s: Counted, seat: int, action: Play, now: float) -> Counted:
+        raise Rejected("wait", "wait for the end")
+
+
 @attrs.frozen
 class Piled:
     """Hands, and the pile that cards are drawn from."""

@@ -209,7 +209,7 @@ class Search:
         known = self._shown(before, seats)
         after = self._after(call, before, args)
         seen = None if after is None else self._shown(after.state, seats)
-        if known is None or seen is None or seen.outcome is not None:
+        if after is None or known is None or seen is None or seen.outcome is not None:
             # At the end of a round cards are laid open.
             return
         receivers = (*range(seats), None)

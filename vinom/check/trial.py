@@ -119,8 +119,9 @@ class _Player:
         self._is_over, self._most_steps = is_over, most_steps
         self._steps = 0
         game = line.game
-        # Long enough for MOST_STEPS of them to reach the time limit.
-        self._pace = 2 * game.time_limit / MOST_STEPS
+        # Long enough for fewer than MOST_STEPS of them to reach the time limit: half
+        # of it is the average, and in one step of four no time passes.
+        self._pace = 3 * game.time_limit / MOST_STEPS
         self._is_endless = type(game).outcome is Game.outcome
 
     def play(self) -> None:

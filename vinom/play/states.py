@@ -16,7 +16,7 @@ import math
 import types
 import typing
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from functools import lru_cache
@@ -44,10 +44,13 @@ _SCALARS = (int, float, str, bytes, bool)
 _encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder().decode
 
+#: Where a value is: the path of what holds it, and its name or number there; spelled
+#: out only for an error, because a state has thousands of values.
+_Path = Any
 #: Turns a value into what MessagePack can hold; gets the value, its path and depth.
-_Writer = Callable[[Any, str, int], Any]
+_Writer = Callable[[Any, _Path, int], Any]
 #: The way back.
-_Reader = Callable[[Any, str, int], Any]
+_Reader = Callable[[Any, _Path, int], Any]
 
 
 class _Codec(typing.NamedTuple):
@@ -201,15 +204,25 @@ def _members(kind: Any) -> tuple[Any, ...]:
     return (type(None) if kind is None else kind,)
 
 
-def _wrong(path: str, value: Any, declared: str) -> Misconfigured:
+def _spell(path: _Path) -> str:
+    """Write a path as text, such as ``state.hands[0].suit``."""
+    if isinstance(path, str):
+        return path
+    before, piece = path
+    if isinstance(piece, int):
+        return f"{_spell(before)}[{piece}]"
+    return f"{_spell(before)}{'' if piece.startswith('[') else '.'}{piece}"
+
+
+def _wrong(path: _Path, value: Any, declared: str) -> Misconfigured:
     return Misconfigured(
-        f"{path} holds {_shown(value)}, but is declared {declared}; "
+        f"{_spell(path)} holds {_shown(value)}, but is declared {declared}; "
         f"declare what it may hold"
     )
 
 
-def _unreadable(path: str, value: Any, declared: str) -> Unreadable:
-    return Unreadable(f"stored {path} is {_shown(value)}, not {declared}")
+def _unreadable(path: _Path, value: Any, declared: str) -> Unreadable:
+    return Unreadable(f"stored {_spell(path)} is {_shown(value)}, not {declared}")
 
 
 def _shown(value: Any) -> str:
@@ -293,13 +306,13 @@ class _Codecs:
                 by_class[one] = name, codec
         declared = " | ".join(by_name)
 
-        def write(value: Any, path: str, depth: int) -> Any:
+        def write(value: Any, path: _Path, depth: int) -> Any:
             found = by_class.get(type(value))
             if found is None:
                 raise _wrong(path, value, declared)
             return found[0], found[1].write(value, path, depth)
 
-        def read(written: Any, path: str, depth: int) -> Any:
+        def read(written: Any, path: _Path, depth: int) -> Any:
             if type(written) is not list or len(written) != 2:
                 raise _unreadable(path, written, f"the name and value of {declared}")
             name, value = written
@@ -316,19 +329,19 @@ class _Codecs:
         codecs = [self.of(part, f"{path}[{n}]") for n, part in enumerate(parts)]
         count = len(codecs)
 
-        def write(value: Any, path: str, depth: int) -> Any:
+        def write(value: Any, path: _Path, depth: int) -> Any:
             if type(value) is not tuple or len(value) != count:
                 raise _wrong(path, value, f"a tuple of {count}")
             return [
-                codec.write(item, f"{path}[{n}]", depth + 1)
+                codec.write(item, (path, n), depth + 1)
                 for n, (codec, item) in enumerate(zip(codecs, value, strict=True))
             ]
 
-        def read(written: Any, path: str, depth: int) -> Any:
+        def read(written: Any, path: _Path, depth: int) -> Any:
             if type(written) is not list or len(written) != count:
                 raise _unreadable(path, written, f"a list of {count}")
             return tuple(
-                codec.read(item, f"{path}[{n}]", depth + 1)
+                codec.read(item, (path, n), depth + 1)
                 for n, (codec, item) in enumerate(zip(codecs, written, strict=True))
             )
 
@@ -344,19 +357,19 @@ class _Codecs:
         keys, items = (self.of(one, f"{path}[]") for one in arguments)
         keeps_dict = get_origin(kind) is dict
 
-        def write(value: Any, path: str, depth: int) -> Any:
+        def write(value: Any, path: _Path, depth: int) -> Any:
             if not isinstance(value, dict if keeps_dict else Mapping):
                 raise _wrong(path, value, "a mapping")
             # Pairs, because a key may be anything; their order is part of the value.
             return [
                 (
-                    keys.write(key, f"{path} key", depth + 1),
-                    items.write(item, f"{path}[{key!r}]", depth + 1),
+                    keys.write(key, (path, "[key]"), depth + 1),
+                    items.write(item, (path, f"[{key!r}]"), depth + 1),
                 )
                 for key, item in value.items()
             ]
 
-        def read(written: Any, path: str, depth: int) -> Any:
+        def read(written: Any, path: _Path, depth: int) -> Any:
             if type(written) is not list:
                 raise _unreadable(path, written, "a list of pairs")
             made = {}
@@ -364,12 +377,12 @@ class _Codecs:
                 if type(pair) is not list or len(pair) != 2:
                     raise _unreadable(path, pair, "a pair")
                 try:
-                    key = keys.read(pair[0], f"{path} key", depth + 1)
-                    made[key] = items.read(pair[1], f"{path}[{key!r}]", depth + 1)
+                    key = keys.read(pair[0], (path, "[key]"), depth + 1)
+                    made[key] = items.read(pair[1], (path, f"[{key!r}]"), depth + 1)
                 except TypeError as error:
-                    raise Unreadable(f"stored {path}: {error}") from error
+                    raise Unreadable(f"stored {_spell(path)}: {error}") from error
             if len(made) != len(written):
-                raise Unreadable(f"stored {path} has a key twice")
+                raise Unreadable(f"stored {_spell(path)} has a key twice")
             return made if keeps_dict else types.MappingProxyType(made)
 
         return _Codec(write, read)
@@ -398,7 +411,7 @@ class _Field(typing.NamedTuple):
 
 
 @lru_cache(1024)
-def _fields_of(cls: Any) -> tuple[_Field, ...] | None:
+def _fields_of(cls: Hashable) -> tuple[_Field, ...] | None:
     """List the fields of a struct, attrs class or dataclass; ``None`` for others."""
     if not isinstance(cls, type):
         return None
@@ -450,7 +463,7 @@ def _own_annotations(cls: type) -> Mapping[str, Any]:
 def _bindings(kind: Any) -> dict[type, dict[Any, Any]]:
     """Find what each generic class of a hierarchy is given for its variables."""
     found: dict[type, dict[Any, Any]] = {}
-    open_ = [(kind, {})]
+    open_: list[tuple[Any, dict[Any, Any]]] = [(kind, {})]
     while open_:
         one, known = open_.pop(0)
         cls = get_origin(one) or one
@@ -472,30 +485,30 @@ def _record(cls: type, codecs: Mapping[str, _Codec]) -> _Codec:
     name_of = cls.__name__
     set_field = object.__setattr__
 
-    def write(value: Any, path: str, depth: int) -> Any:
+    def write(value: Any, path: _Path, depth: int) -> Any:
         if type(value) is not cls:
             raise _wrong(path, value, name_of)
         if depth > DEEPEST_STATE:
             raise Misconfigured(
-                f"{path} is nested more than {DEEPEST_STATE} levels deep"
+                f"{_spell(path)} is nested more than {DEEPEST_STATE} levels deep"
             )
         return {
-            name: codec.write(getattr(value, name), f"{path}.{name}", depth + 1)
+            name: codec.write(getattr(value, name), (path, name), depth + 1)
             for name, codec in codecs.items()
         }
 
-    def read(written: Any, path: str, depth: int) -> Any:
+    def read(written: Any, path: _Path, depth: int) -> Any:
         if type(written) is not dict:
             raise _unreadable(path, written, f"the fields of {name_of}")
         if depth > DEEPEST_STATE:
-            raise Unreadable(f"stored {path} is nested too deep")
+            raise Unreadable(f"stored {_spell(path)} is nested too deep")
         if written.keys() != codecs.keys():
             missing = [name for name in codecs if name not in written]
             other = [name for name in written if name not in codecs]
             what = f"no field {missing[0]!r}" if missing else f"a field {other[0]!r}"
-            raise Unreadable(f"stored {path} has {what}, unlike {name_of}")
+            raise Unreadable(f"stored {_spell(path)} has {what}, unlike {name_of}")
         values = {
-            name: codec.read(written[name], f"{path}.{name}", depth + 1)
+            name: codec.read(written[name], (path, name), depth + 1)
             for name, codec in codecs.items()
         }
         try:
@@ -509,7 +522,9 @@ def _record(cls: type, codecs: Mapping[str, _Codec]) -> _Codec:
             for name in later:
                 set_field(made, name, values[name])
         except Exception as error:
-            raise Unreadable(f"stored {path} is no {name_of}: {error}") from error
+            raise Unreadable(
+                f"stored {_spell(path)} is no {name_of}: {error}"
+            ) from error
         return made
 
     return _Codec(write, read)
@@ -518,42 +533,42 @@ def _record(cls: type, codecs: Mapping[str, _Codec]) -> _Codec:
 def _optional(inner: _Codec) -> _Codec:
     write_inner, read_inner = inner
 
-    def write(value: Any, path: str, depth: int) -> Any:
+    def write(value: Any, path: _Path, depth: int) -> Any:
         return None if value is None else write_inner(value, path, depth)
 
-    def read(written: Any, path: str, depth: int) -> Any:
+    def read(written: Any, path: _Path, depth: int) -> Any:
         return None if written is None else read_inner(written, path, depth)
 
     return _Codec(write, read)
 
 
-def _list_of(item: _Codec, kind: type) -> _Codec:
+def _list_of(item: _Codec, kind: type[Any]) -> _Codec:
     """Make the codec of a tuple or frozenset with any number of equal items."""
     write_item, read_item = item
 
-    def write(value: Any, path: str, depth: int) -> Any:
+    def write(value: Any, path: _Path, depth: int) -> Any:
         if type(value) is not kind:
             raise _wrong(path, value, f"a {kind.__name__}")
         written = [
-            write_item(one, f"{path}[{number}]", depth + 1)
+            write_item(one, (path, number), depth + 1)
             for number, one in enumerate(value)
         ]
         # Equal sets are equal bytes, in any process.
         return sorted(written, key=_encode) if kind is frozenset else written
 
-    def read(written: Any, path: str, depth: int) -> Any:
+    def read(written: Any, path: _Path, depth: int) -> Any:
         if type(written) is not list:
             raise _unreadable(path, written, "a list")
         items = [
-            read_item(one, f"{path}[{number}]", depth + 1)
+            read_item(one, (path, number), depth + 1)
             for number, one in enumerate(written)
         ]
         try:
             made = kind(items)
         except TypeError as error:
-            raise Unreadable(f"stored {path}: {error}") from error
+            raise Unreadable(f"stored {_spell(path)}: {error}") from error
         if len(made) != len(items):
-            raise Unreadable(f"stored {path} has an item twice")
+            raise Unreadable(f"stored {_spell(path)} has an item twice")
         return made
 
     return _Codec(write, read)
@@ -570,7 +585,7 @@ def _scalars(kinds: tuple[Any, ...]) -> _Codec:
         allowed.add(bool)
     declared = " | ".join("None" if k is type(None) else k.__name__ for k in kinds)
 
-    def write(value: Any, path: str, depth: int) -> Any:
+    def write(value: Any, path: _Path, depth: int) -> Any:
         kind = type(value)
         if kind not in allowed:
             raise _wrong(path, value, declared)
@@ -579,7 +594,7 @@ def _scalars(kinds: tuple[Any, ...]) -> _Codec:
             return msgpack.Ext(_BIG, value.to_bytes(size, "big", signed=True))
         return value
 
-    def read(written: Any, path: str, depth: int) -> Any:
+    def read(written: Any, path: _Path, depth: int) -> Any:
         if type(written) is msgpack.Ext and written.code == _BIG and int in allowed:
             return int.from_bytes(written.data, "big", signed=True)
         if type(written) not in allowed:
@@ -598,13 +613,13 @@ def _literal(values: tuple[Any, ...]) -> _Codec:
     by_key = {(type(key), key): value for key, value in written.items()}
     declared = f"one of {', '.join(map(repr, values))}"
 
-    def write(value: Any, path: str, depth: int) -> Any:
+    def write(value: Any, path: _Path, depth: int) -> Any:
         try:
             return by_value[type(value), value]
         except (KeyError, TypeError):
             raise _wrong(path, value, declared) from None
 
-    def read(stored: Any, path: str, depth: int) -> Any:
+    def read(stored: Any, path: _Path, depth: int) -> Any:
         try:
             return by_key[type(stored), stored]
         except (KeyError, TypeError):
@@ -617,12 +632,12 @@ def _enum(cls: type[enum.Enum]) -> _Codec:
     """Make the codec of an enum: the member's name, or the number of a set of flags."""
     is_flag = issubclass(cls, enum.Flag)
 
-    def write(value: Any, path: str, depth: int) -> Any:
+    def write(value: Any, path: _Path, depth: int) -> Any:
         if type(value) is not cls:
             raise _wrong(path, value, cls.__name__)
         return value.value if is_flag else value.name
 
-    def read(written: Any, path: str, depth: int) -> Any:
+    def read(written: Any, path: _Path, depth: int) -> Any:
         try:
             if is_flag and type(written) is int:
                 return cls(written)
@@ -649,7 +664,7 @@ def first_change(before: Any, after: Any, path: str = "state") -> str | None:
         return None
     if isinstance(before, float) and math.isnan(before) and math.isnan(after):
         return None
-    fields = _fields_of(type(before))
+    fields = _fields_of(typing.cast("Hashable", type(before)))
     if fields is not None:
         pairs = [
             (getattr(before, one.name), getattr(after, one.name), f"{path}.{one.name}")
