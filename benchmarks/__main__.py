@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import (
     attacks,
     dense,
+    draws,
     lobby,
     memory,
     play,
@@ -41,6 +42,7 @@ PARTS: dict[str, Any] = {
     "processes": memory.processes,
     "queueing": lobby.queueing,
     "queue_cost": queue_cost.queue_cost,
+    "draws": draws.draws,
     "lines": memory.lines,
     "rooms": rooms.rooms,
     "stuck": stuck.stuck,

@@ -59,6 +59,13 @@ ATTACKS = (
     # First those that need valid tickets.
     Attack("cookie, a player's ticket", "junkload", "observed", 1_000, 64),
     Attack("failing handshakes, a player's ticket", "junkload", "corrupt", 1_000, 64),
+    Attack(
+        "handshake messages of 98 kB, a player's ticket",
+        "junkload",
+        "announced",
+        1_000,
+        64,
+    ),
     Attack("handshakes and forged tokens", "knock", "forged", 100),
     Attack("handshakes and expired tokens", "knock", "expired", 100),
     Attack("handshakes and used tokens", "knock", "used", 100),
@@ -199,7 +206,7 @@ def running(
         kind = attack.kind
         if kind in ("observed", "expired"):
             kind = "ticket"
-        elif kind != "corrupt":
+        elif kind not in ("corrupt", "announced"):
             ticket, _, rest = name.partition(".")
             name = f"{'a' * len(ticket)}.{rest}"
         program = folder / "junkload"
@@ -250,6 +257,7 @@ _COUNTED = (
     "admission_expired_ticket",
     "admission_too_many_hellos",
     "dropped_unreadable",
+    "dropped_not_of_a_client",
     "handshake_begun",
     "joins_bad_token",
     "joins_token_expired",

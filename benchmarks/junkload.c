@@ -9,8 +9,9 @@
  *   hello     hellos without a cookie
  *   ticket    hellos with a cookie; NAME has a ticket that is unknown, or known
  *   borrowed  the same, each with the cookie of another source
- *   corrupt   the same, with a known ticket; then handshake records with
+ *   corrupt   the same, with a known ticket; then a key exchange with
  *             random content, and again
+ *   announced the same, with pieces of messages that announce 98 kB
  *   short, long, fragment    hellos that are cut, too long, in fragments
  * NAME: the server name for the hellos. RATE: datagrams per second; 0 is as fast as
  * possible. NETWORKS: the number of source addresses, each the only one of its /24 (127.0.0.0/8
@@ -35,8 +36,9 @@ typedef struct {
   int size;
 } Source;
 
-/* A handshake record with random content. */
-static u8 spoilt[64] = "\x16\xfe\xfd\0\0\0\0\0\0\0\7\0\x33";
+/* A key exchange with random content. */
+static u8 spoilt[64] = "\x16\xfe\xfd\0\0\0\0\0\0\0\7\0\x33"
+                       "\x10\0\0\x27\0\2\0\0\0\0\0\x27";
 
 static u64 drops_of(int port) {
   char line[512];
@@ -135,7 +137,7 @@ int main(int argc, char **argv) {
       if (kind == 'd')
         memcpy(s->datagram, "\x17\xfe\xfd\0\1\0\0\0\0\0\7\0\x33", 13);
     } else {
-      say_hello(context, s, argv[3], !!strchr("tbc", kind));
+      say_hello(context, s, argv[3], !!strchr("tbca", kind));
       if (strchr("slf", kind))
         spoil(s, kind);
     }
@@ -165,9 +167,11 @@ int main(int argc, char **argv) {
         }
       const u8 *datagram = s->datagram;
       int size = s->size;
-      if (kind == 'c' && sent / count % 2) {
-        for (int j = 13; j < (int)sizeof spoilt; j++)
+      if ((kind == 'c' || kind == 'a') && sent / count % 2) {
+        for (int j = 25; j < (int)sizeof spoilt; j++)
           spoilt[j] = chance();
+        if (kind == 'a')
+          spoilt[14] = 1, spoilt[15] = 0x7e, spoilt[18] = 2 + chance() % 11;
         datagram = spoilt, size = sizeof spoilt;
       }
       if (send(s->fd, datagram, size, 0) < 0 && errno != EAGAIN)

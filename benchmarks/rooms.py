@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -16,6 +17,7 @@ from benchmarks.node import Node
 from benchmarks.peers import Colyseus, Websockets, running
 from benchmarks.yardstick import on_this_machine, slowness
 from vinom.commands.child_node import free_port
+from vinom.keys.authority import Authority
 
 Say = Callable[[str], None]
 Told = dict[str, Any]
@@ -44,6 +46,10 @@ _LIMITS = (
 _LATENCY = 90.0, 500.0
 #: Bar of joins per second; Colyseus had 1,160 there.
 _JOINS = 3000.0
+#: Bars of TLS, in the same run: of *every* over Colyseus's over TLS and over ours in
+#: the clear, of joins over Colyseus's over TLS, and of 1,000 idle clients, MiB.
+_TLS_OVER_COLYSEUS, _TLS_OVER_CLEAR = 1.25, 0.7
+_TLS_JOINS, _TLS_IDLE = 2.5, 33.0
 _OVER_COLYSEUS = (
     ("p50_us", "p50", _LATENCY[0] / 75),
     ("p99_us", "p99", _LATENCY[1] / 2600),
@@ -65,17 +71,30 @@ class Load:
     Loads our server and the others.
 
     :ivar colyseus: ``None`` if it is not installed.
+    :ivar tls: the files of the certificate and key of everybody's TLS: P-256.
     """
 
     roomload: Path
     size: Size
     say: Say
     colyseus: Colyseus | None
+    tls: tuple[Path, Path]
+
+    @property
+    def secure_colyseus(self) -> Colyseus | None:
+        """The same, over TLS."""
+        peer = self.colyseus
+        return None if peer is None else attrs.evolve(peer, tls=self.tls)
 
     def ours(self, mode: str, players: int, *how: str) -> Told:
         """Load a fresh node."""
-        over = ("--http-tls",) if "tls=1" in how else ()
-        with a_node(*over) as (node, port):
+        certificate, key = self.tls
+        over = (
+            "--http-tls",
+            f"--tls-certificate-file={certificate}",
+            f"--tls-key-file={key}",
+        )
+        with a_node(*over if "tls=1" in how else ()) as (node, port):
             return self.load("vinom", port, node.pid, mode, players, *how)
 
     def theirs(
@@ -83,6 +102,8 @@ class Load:
     ) -> Told:
         """Load a fresh server of another project."""
         protocol = "colyseus" if isinstance(peer, Colyseus) else "plain"
+        if isinstance(peer, Colyseus) and peer.tls is not None:
+            how = ("tls=1", *how)
         with running(peer) as (port, pid):
             return self.load(protocol, port, pid, mode, players, *how)
 
@@ -102,7 +123,7 @@ def rooms(
 ) -> list[Figure]:
     """Rooms over WebSocket: inputs, latency, memory, joins, ticks; and over TLS."""
     roomload = build("roomload", folder, "ssl", "crypto")
-    to = Load(roomload, size, say, colyseus)
+    to = Load(roomload, size, say, colyseus, certificate_for_peers(folder))
     found = _saturate(to)
     figures = [
         *_saturation(found),
@@ -119,6 +140,16 @@ def rooms(
     return (
         on_this_machine(figures, slowness(peer, here)) if size.share == 1 else figures
     )
+
+
+def certificate_for_peers(folder: Path) -> tuple[Path, Path]:
+    """Make a P-256 certificate and its key; return their files."""
+    authority = Authority.open(folder / "authority", "game.vinom", time.time)
+    issued = authority.lobby(["localhost", "127.0.0.1"])
+    certificate, key = folder / "peers.pem", folder / "peers.key"
+    certificate.write_bytes(issued.certificate)
+    key.write_bytes(issued.key)
+    return certificate, key
 
 
 def _turns(
@@ -155,6 +186,11 @@ def _saturate(to: Load) -> dict[str, list[Told]]:
         "latest": lambda: to.ours("closed", players, *window),
         "websockets": lambda: to.theirs(Websockets(), "closed", players, *window),
         "every, TLS": lambda: to.ours("closed", players, "tls=1", *every),
+    }
+    secure = to.secure_colyseus
+    if secure is not None:
+        each["Colyseus, TLS"] = lambda: to.theirs(secure, "closed", players, *window)
+    each |= {
         "latest, TLS": lambda: to.ours("closed", players, "tls=1", *window),
     }
     return _turns(to, "saturation", each)
@@ -187,6 +223,14 @@ def _saturation(found: dict[str, list[Told]]) -> list[Figure]:
                 None,
             )
         )
+    what, tls = "inputs in rooms, every, TLS", found["every, TLS"]
+    clear, bar = found["every"], _TLS_OVER_CLEAR
+    figures.append(_ratio(f"{what}, over in the clear", tls, clear, "inputs_s", bar))
+    if "Colyseus, TLS" in found:
+        theirs, bar = found["Colyseus, TLS"], _TLS_OVER_COLYSEUS
+        figures.append(
+            _ratio(f"{what}, over Colyseus's, TLS", tls, theirs, "inputs_s", bar)
+        )
     return figures
 
 
@@ -211,9 +255,10 @@ def _paced(
             "open", players, "game=eachecho", "each=1", "tls=1", *how
         ),
     }
-    peer = to.colyseus
-    if peer is not None:
+    peer, secure = to.colyseus, to.secure_colyseus
+    if peer is not None and secure is not None:
         each["Colyseus"] = lambda: to.theirs(peer, "open", players, *how)
+        each["Colyseus, TLS"] = lambda: to.theirs(secure, "open", players, *how)
     found = _turns(to, what, each)
     figures = []
     for name, runs in found.items():
@@ -230,6 +275,10 @@ def _paced(
             figures.append(
                 Figure(f"{what}, {name}, ours over Colyseus's", "times", over, bar)
             )
+        pairs = zip(found["ours, TLS"], found["Colyseus, TLS"], strict=True)
+        over = tuple(our["p99_us"] / their["p99_us"] for our, their in pairs)
+        name = f"{what}, p99, ours over Colyseus's, TLS"
+        figures.append(Figure(name, "times", over, 1.0 if bar_p99 else None))
     return figures
 
 
@@ -240,13 +289,15 @@ def _idle(to: Load) -> list[Figure]:
         "ours": lambda: to.ours("idle", players, *how),
         "ours, TLS": lambda: to.ours("idle", players, "tls=1", *how),
     }
-    peer = to.colyseus
-    if peer is not None:
+    peer, secure = to.colyseus, to.secure_colyseus
+    if peer is not None and secure is not None:
         each["Colyseus"] = lambda: to.theirs(peer, "idle", players, *how)
+        each["Colyseus, TLS"] = lambda: to.theirs(secure, "idle", players, *how)
     found = _turns(to, "1,000 idle players", each)
     figures = []
     for name, runs in found.items():
-        memory, joins = (10.0, _JOINS) if name == "ours" else (None, None)
+        memory = {"ours": 10.0, "ours, TLS": _TLS_IDLE}.get(name)
+        joins = _JOINS if name == "ours" else None
         per_thousand = tuple(run["memory_kb"] / 1.024 / players for run in runs)
         figures += [
             Figure(f"1,000 players in rooms, {name}", "MiB", per_thousand, memory),
@@ -264,6 +315,9 @@ def _idle(to: Load) -> list[Figure]:
                 _JOINS / 1160,
             )
         )
+        tls = found["ours, TLS"], found["Colyseus, TLS"]
+        name = "joins, ours over Colyseus's, TLS"
+        figures.append(_ratio(name, *tls, "joins_s", _TLS_JOINS))
     return figures
 
 

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "vinom"
 #: Floors from the ground up: a concept imports itself and lower floors, never a
 #: neighbour. ``docs/architecture.rst`` is drawn from this list.
 FLOORS = (
-    "errors model logs",
+    "errors printable wall",
+    "model logs",
     "game ports tokens messages limits",
     "play games packets reactor store",
     "control",
@@ -37,7 +38,7 @@ ADAPTERS: dict[str, str] = {
     "check": "command workers",
     "commands": "*",
     "control": "link",
-    "conversation": "conversation identity",
+    "conversation": "conversation identity provider",
     "desk": "*",
     "doctor": "*",
     "dtls": "port client_port bad_network",
@@ -46,7 +47,8 @@ ADAPTERS: dict[str, str] = {
     "gameserver": "*",
     "hosting": "*",
     "keys": "*",
-    "lines": "tcp websocket tls proxied",
+    "limits": "logged",
+    "lines": "tcp websocket tls proxied secure reserve counted",
     "logs": "*",
     "matches": "*",
     "matchmaking": "matchmaker news",
@@ -283,6 +285,22 @@ class ArchitectureTests(SynchronousTestCase):
             if not path.stem.startswith("_")
         )
         self.assertEqual([group for group, count in groups.items() if count > 2], [])
+
+    def test_one_file_prints(self) -> None:
+        """
+        A stranger's text reaches no terminal unescaped: only `vinom.printable` prints.
+        """
+        wrong = [
+            source
+            for source, tree in self.sources.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "print"
+            # What the fork server prints is read by the node, and logged.
+            and source not in ("printable", "fleet/forkserver")
+        ]
+        self.assertEqual(wrong, [])
 
     def test_only_adapters_touch_twisted(self) -> None:
         """

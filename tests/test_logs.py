@@ -58,6 +58,16 @@ class LogTests(SynchronousTestCase):
             line = self.write(log_format, "hello {name}", name="a\nb\r\nc")
             self.assertEqual(line.count("\n"), 1)
 
+    def test_logs_control_no_terminal(self) -> None:
+        """
+        A log shown on a terminal does what none of its senders wants.
+        """
+        evil = "\x1b[2J\x9b\u202e\x07"
+        for log_format in ("text", "json"):
+            for ids in ({}, {"player_id": evil}):
+                line = self.write(log_format, "hello {name}", name=evil, **ids)
+                self.assertTrue(line.removesuffix("\n").isprintable(), line)
+
     def test_lines_of_game_servers(self) -> None:
         """
         A game server's own line is not wrapped into another; a stray print is.

@@ -17,11 +17,13 @@ from vinom.conversation.identity import Identity
 from vinom.conversation.online import Online
 from vinom.errors import Code, Refused
 from vinom.game import Game
+from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.envelope import Push, Request
 from vinom.messages.lobby import Cancel, Hello, Ping, Pong, Queue, Welcome
+from vinom.messages.rooms import JoinRoom
 from vinom.model import Player
 from vinom.reactor.waits import Waits
 from vinom.rooms.rooms import Rooms
@@ -71,6 +73,7 @@ class Desk(Service):
         self._conversations: set[Conversation] = set()
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
+        self.log = BoundedLog(self._log, clock, self._bounds.log)
 
     def open(self, line: Line) -> Conversation:
         """Start a conversation on a new line."""
@@ -131,13 +134,15 @@ class Desk(Service):
         )
         return player, welcome, news
 
-    async def serve(self, player: Player, request: Request) -> Push:
-        """Answer a request of a player who said hello."""
+    async def serve(self, player: Player, request: Request, host: str) -> Push:
+        """Answer a request of a player who said hello, from this address."""
         match request:
             case Queue(game, options, loadout):
-                return await self._matchmaker.join(
-                    player, game, bytes(options), bytes(loadout)
+                status = await self._matchmaker.join(
+                    player, game, bytes(options), bytes(loadout), host
                 )
+                self._identity.settle(player.player_id)
+                return status
             case Cancel():
                 return await self._matchmaker.cancel(player.player_id)
             case Ping():
@@ -148,7 +153,10 @@ class Desk(Service):
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push | Followed | None:
         """Answer a request about rooms, which never waits."""
-        return self._rooms.serve(conversation, player, request)
+        answer = self._rooms.serve(conversation, player, request)
+        if isinstance(request, JoinRoom):
+            self._identity.settle(player.player_id)
+        return answer
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its player may have a newer one."""

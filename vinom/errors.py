@@ -35,6 +35,7 @@ class Code(StrEnum):
     RATE_LIMITED = "rate_limited"  #: too many messages; see details retry_after
     TOO_SLOW = "too_slow"  #: you read too slowly; the connection is closed
     ORIGIN_REFUSED = "origin_refused"  #: pages of this site may not use the server
+    HOST_REFUSED = "host_refused"  #: this server does not answer to that host name
     TOO_MANY_CONNECTIONS = "too_many_connections"  #: from this address
     UNKNOWN_GAME = "unknown_game"  #: see details games
     BAD_OPTIONS = "bad_options"  #: the game refuses these options

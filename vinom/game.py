@@ -12,12 +12,16 @@ same states. ``vinom check package.module:Class`` checks this.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from struct import Struct as Layout
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
 from msgspec import Struct
 
 from vinom.errors import Rejected, Unreadable
+from vinom.model import SEED_BYTES, seed_bytes
 
 __all__ = [
     "Chance",
@@ -36,7 +40,19 @@ __all__ = [
 S = TypeVar("S")
 A = TypeVar("A")
 
-_MASK = (1 << 64) - 1
+#: Random words of one block, and blocks that are kept: the next draws need them again.
+_WORDS_PER_BLOCK = 8
+_BLOCKS_KEPT = 1024
+#: How many values a word has.
+_WORD = 1 << 64
+_read_words = Layout(f">{_WORDS_PER_BLOCK}Q").unpack
+
+
+@lru_cache(_BLOCKS_KEPT)
+def _block(key: bytes, number: int) -> tuple[int, ...]:
+    """Make the words of one block: keyed BLAKE2b of its number (decision 37)."""
+    made = blake2b(number.to_bytes(16, "big"), key=key, person=b"vinom chance")
+    return _read_words(made.digest())
 
 
 @attrs.frozen
@@ -44,23 +60,21 @@ class Chance:
     """
     A seeded source of random numbers, as a value: each draw returns the next source.
 
-    The generator is SplitMix64 (Steele, Lea, Flood 2014): good enough for games and
-    small enough for a checkpoint. Don't use it for secrets.
+    The numbers are keyed BLAKE2b of a counter. Someone who has seen any number of
+    draws can't compute another one without the key (decision 37).
 
-    :ivar word: the state of the generator, 64 bits.
+    :ivar key: 32 bytes; a number, for tests, is written as 32 bytes.
+    :ivar position: how many words were drawn.
     """
 
-    word: int = attrs.field(
-        validator=[attrs.validators.ge(0), attrs.validators.le(_MASK)]
-    )
+    key: bytes = attrs.field(converter=seed_bytes)
+    position: int = 0
 
     def draw(self) -> tuple[int, Chance]:
         """Draw 64 random bits; returns them and the next source."""
-        word = (self.word + 0x9E3779B97F4A7C15) & _MASK
-        z = word
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-        return z ^ (z >> 31), Chance(word)
+        at = self.position
+        words = _block(self.key, at // _WORDS_PER_BLOCK)
+        return words[at % _WORDS_PER_BLOCK], Chance(self.key, at + 1)
 
     def below(self, limit: int) -> tuple[int, Chance]:
         """
@@ -71,9 +85,27 @@ class Chance:
         """
         if limit <= 0:
             raise ValueError(f"limit must be positive, not {limit}")
-        chance, bound = self, (1 << 64) - (1 << 64) % limit
+        if limit > _WORD:
+            return self._below_more(limit)
+        key, at = self.key, self.position
+        # Above the last whole multiple of the limit, low results are likelier.
+        bits = bound = _WORD - _WORD % limit
+        while bits >= bound:
+            # `draw` written out, because games do little else as often.
+            bits = _block(key, at // _WORDS_PER_BLOCK)[at % _WORDS_PER_BLOCK]
+            at += 1
+        return bits % limit, Chance(key, at)
+
+    def _below_more(self, limit: int) -> tuple[int, Chance]:
+        """Draw as many words as a limit above one word has."""
+        words = -(-limit.bit_length() // 64)
+        bound = (1 << 64 * words) // limit * limit
+        chance = self
         while True:
-            bits, chance = chance.draw()
+            bits = 0
+            for _ in range(words):
+                word, chance = chance.draw()
+                bits = bits << 64 | word
             if bits < bound:
                 return bits % limit, chance
 
@@ -82,11 +114,32 @@ class Chance:
         Draw an order of *items*, each equally likely (Fisher-Yates); returns it and the
         next source.
         """
-        order, chance = list(items), self
+        order, key, at = list(items), self.key, self.position
         for last in range(len(order) - 1, 0, -1):
-            pick, chance = chance.below(last + 1)
+            # `below` written out, without a source for each draw.
+            bound = _WORD - _WORD % (last + 1)
+            bits = bound
+            while bits >= bound:
+                bits = _block(key, at // _WORDS_PER_BLOCK)[at % _WORDS_PER_BLOCK]
+                at += 1
+            pick = bits % (last + 1)
             order[last], order[pick] = order[pick], order[last]
-        return tuple(order), chance
+        return tuple(order), Chance(key, at)
+
+    def fork(self, purpose: str) -> Chance:
+        """
+        Return another source: independent of this one, and of its forks for other
+        purposes.
+
+        :param purpose: any text.
+        """
+        made = blake2b(
+            self.position.to_bytes(16, "big") + purpose.encode(),
+            key=self.key,
+            person=b"vinom fork",
+            digest_size=SEED_BYTES,
+        )
+        return Chance(made.digest())
 
 
 class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,6 +19,8 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
+from vinom.printable import printable
+
 #: Passes on the lines of game servers, which have our format already.
 _RELAY = "vinom.fleet.forklink.ForkLink"
 _TEXT_LINE = re.compile(
@@ -48,13 +50,16 @@ def as_text(event: LogEvent) -> str | None:
     """
     Write an event as one line, followed by a failure's traceback.
 
-    Line breaks in the text are escaped, so that a player's name cannot forge a line.
+    What is not printable is escaped, so that a player's text cannot forge a line, or
+    control the terminal that shows the log.
     """
     if (line := _relayed(event, _TEXT_LINE)) is not None:
-        return line
+        # Its process has escaped it; if it was taken over, it has not.
+        return printable(line.removesuffix("\n")) + "\n"
     message = _message(event)
     if message is None:
         return None
+    message = printable(message)
     ids = " ".join(
         f"{name}={event[name]}"
         for name in IDS
@@ -63,9 +68,13 @@ def as_text(event: LogEvent) -> str | None:
     when = _when(event).isoformat(timespec="milliseconds")
     line = f"{when} {_level(event):<8} {_source(event)}: {message}"
     if ids:
-        line = f"{line} [{ids}]"
+        line = f"{line} [{printable(ids)}]"
     # Indented, so that the lines of one event visibly belong together.
-    more = "".join(f"    {line}\n" for line in _traceback(event).splitlines())
+    more = "".join(
+        f"    {printable(line.expandtabs())}\n"
+        for line in _traceback(event).split("\n")
+        if line
+    )
     return f"{line}\n{more}"
 
 
@@ -103,7 +112,8 @@ def _message(event: LogEvent) -> str | None:
     text = str(event["why"] or "unhandled error") if is_old else formatEvent(event)
     if not text and event.get("log_failure") is None:
         return None
-    return text.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n")
+    # Backslashes are doubled: what a player typed is not taken for an escape.
+    return text.replace("\\", "\\\\")
 
 
 def _when(event: LogEvent) -> datetime:

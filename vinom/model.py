@@ -8,6 +8,14 @@ from typing import Any, Literal, get_args
 import attrs
 from attrs.validators import and_, ge, in_, instance_of, le, max_len, min_len
 
+from vinom.printable import ID_RULE, is_id
+
+
+def _ensure_id(value: object, field: attrs.Attribute[str], text: str) -> None:
+    if not is_id(text):
+        raise ValueError(f"{field.name} {text!r} must be {ID_RULE}")
+
+
 _PORT = [instance_of(int), ge(1), le(65535)]
 
 
@@ -16,12 +24,12 @@ class Player:
     """
     A player who has said hello.
 
-    :ivar player_id: public; it proves nothing.
+    :ivar player_id: public; it proves nothing. Printable ASCII, see `is_id`.
     :ivar name: shown to other players, 1 to 32 printable characters.
     """
 
     player_id: str = attrs.field(
-        validator=and_(instance_of(str), min_len(1), max_len(64))
+        validator=and_(instance_of(str), min_len(1), max_len(64), _ensure_id)
     )
     name: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(32)))
 
@@ -37,6 +45,7 @@ class QueueEntry:
     :ivar since: start of the wait, seconds since the Unix epoch.
     :ivar options: canonical JSON; only entries with equal texts are matched.
     :ivar loadouts: canonical JSON, one per player.
+    :ivar hosts: the addresses of the players, as far as they are known.
     :ivar suspended: whether its player is disconnected: it keeps its place, but cannot
         be matched.
     """
@@ -48,6 +57,7 @@ class QueueEntry:
     options: bytes = b"{}"
     loadouts: tuple[bytes, ...] = ()
     suspended: bool = False
+    hosts: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -99,6 +109,32 @@ class SeatPlan:
     team: int | None = None
 
 
+#: Length of the secret that a game's random numbers follow from.
+SEED_BYTES = 32
+
+
+def seed_bytes(seed: bytes | int) -> bytes:
+    """
+    Return a seed as bytes.
+
+    :param seed: 32 bytes, or a number of at most 256 bits.
+    :raises ValueError: it is neither.
+    """
+    if type(seed) is bytes and len(seed) == SEED_BYTES:
+        return seed
+    if isinstance(seed, int) and 0 <= seed < 1 << 8 * SEED_BYTES:
+        return seed.to_bytes(SEED_BYTES, "big")
+    # Without the seed itself: it is a secret.
+    raise ValueError(
+        f"a seed must be {SEED_BYTES} bytes, or a number from 0 to 2**256 - 1"
+    )
+
+
+def _ensure_seed(plan: object, field: object, seed: bytes) -> None:
+    """Check a seed that came in a message: msgspec does not call converters."""
+    seed_bytes(seed)
+
+
 @attrs.frozen
 class MatchPlan:
     """
@@ -107,7 +143,7 @@ class MatchPlan:
     :ivar match_id: of the match.
     :ivar game: the game's name, as players request it.
     :ivar seats: a seat's number is its index.
-    :ivar seed: 64 random bits for the game.
+    :ivar seed: 256 random bits for the game, as bytes; see `vinom.game.Chance`.
     :ivar options: canonical JSON.
     :ivar host: number of the seat that may change the table.
     """
@@ -115,7 +151,7 @@ class MatchPlan:
     match_id: str
     game: str
     seats: tuple[SeatPlan, ...] = attrs.field(validator=min_len(1))
-    seed: int = attrs.field(validator=[ge(0), le((1 << 64) - 1)])
+    seed: bytes = attrs.field(converter=seed_bytes, validator=_ensure_seed, repr=False)
     options: bytes = b"{}"
     host: int = 0
 

@@ -35,10 +35,12 @@ class IEntryStore(Interface):
     method reads more of a queue than it returns.
     """
 
-    def add(entry: QueueEntry) -> Deferred[bool]:
+    def add(entry: QueueEntry) -> Deferred[int]:
         """
-        Store *entry*, suspended or not. Fires ``False`` if one of its players already
-        has an entry.
+        Store *entry*, suspended or not.
+
+        :returns: its place, as `place` finds it; 0 if one of its players already has an
+            entry.
         """
 
     def remove(entry_id: str) -> Deferred[bool]:
@@ -90,8 +92,24 @@ class IEntryStore(Interface):
 class IPlayerStore(Interface):
     """Players who have said hello, each found by the hash of a secret key."""
 
-    def keep(key_hash: str, player: Player, expires_at: float) -> Deferred[None]:
+    def add_guest(
+        key_hash: str, player: Player, expires_at: float, host: str
+    ) -> Deferred[bool]:
+        """
+        Store a new guest; a store that is full forgets such guests first.
+
+        :param expires_at: seconds since the Unix epoch.
+        :param host: the address that the guest came from.
+        :returns: fires ``False`` if the store is full of players who are needed.
+        """
+
+    def keep(
+        key_hash: str, player: Player, expires_at: float, host: str = ""
+    ) -> Deferred[None]:
         """Store *player*; a later call moves the expiry (Unix seconds)."""
+
+    def settle(player_id: str) -> None:
+        """Note that a guest has queued or joined: others are forgotten before it."""
 
     def find(key_hash: str) -> Deferred[Player | None]:
         """Find a player by the hash of its key; ``None`` if unknown or expired."""

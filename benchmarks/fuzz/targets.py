@@ -73,6 +73,9 @@ def record(data: bytes) -> None:
     kept = records.without_plaintext_alerts(data)
     assert len(kept) <= len(data)
     assert records.without_plaintext_alerts(kept) == kept
+    plain, sealed = records.client_records(data)
+    assert len(plain) + sum(map(len, sealed)) <= len(data)
+    assert records.client_records(plain) == (plain, [])
     records.is_one_record(data)
     records.random_of(data)
     pieces = records.cut_datagrams(kept, 100) if kept else []

@@ -23,10 +23,12 @@ class Colyseus:
 
     :ivar node: a Node of 22 or newer.
     :ivar modules: the folder with its ``node_modules``.
+    :ivar tls: the files of its certificate and key, in PEM, if it speaks TLS.
     """
 
     node: str
     modules: Path
+    tls: tuple[Path, Path] | None = None
 
     @property
     def is_here(self) -> bool:
@@ -47,7 +49,11 @@ class Colyseus:
 
     def environ(self) -> dict[str, str]:
         """Return its environment variables."""
-        return {"VINOM_PEER_MODULES": str(self.modules.resolve())}
+        environ = {"VINOM_PEER_MODULES": str(self.modules.resolve())}
+        if self.tls is not None:
+            names = "VINOM_PEER_CERTIFICATE", "VINOM_PEER_KEY"
+            environ |= dict(zip(names, map(str, self.tls), strict=True))
+        return environ
 
 
 @attrs.frozen

@@ -1,5 +1,8 @@
 // Room echo on Colyseus, `broadcast`: what ours is compared with. ARGS: PORT.
 // VINOM_PEER_MODULES is the folder whose node_modules has @colyseus/core and ws-transport.
+// With VINOM_PEER_CERTIFICATE and VINOM_PEER_KEY, files in PEM, it speaks TLS.
+import { readFileSync } from "fs";
+import https from "https";
 import { createRequire } from "module";
 
 const require = createRequire((process.env.VINOM_PEER_MODULES || process.cwd()) + "/");
@@ -26,8 +29,12 @@ class EchoRoom extends Room {
   }
 }
 
+const { VINOM_PEER_CERTIFICATE: certificate, VINOM_PEER_KEY: key } = process.env;
+const over = certificate
+  ? { server: https.createServer({ cert: readFileSync(certificate), key: readFileSync(key) }) }
+  : {};
 const server = new Server({
-  transport: new WebSocketTransport({}),
+  transport: new WebSocketTransport(over),
   greet: false,
   gracefullyShutdown: true,
 });

@@ -176,7 +176,10 @@ class RecordedNode:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(_TIMEOUT)
             connection.sock.connect(str(self._state_dir / "admin.sock"))
-            connection.request("GET", "/v1/status")
+            # An older tree has no token, and asks for none.
+            token = self._state_dir / "admin.token"
+            bearer = f"Bearer {token.read_text().strip()}" if token.exists() else ""
+            connection.request("GET", "/v1/status", headers={"Authorization": bearer})
             return json.loads(connection.getresponse().read())
 
     def _wait(self, what: str, is_done: Callable[[], bool]) -> None:

@@ -101,7 +101,11 @@ class NamingTests(SynchronousTestCase):
             (decode_to_server, {"ticket": ticket | {"label": "a" * 27}}, "label"),
             (decode_to_server, {"ticket": ticket | {"seat": -1}}, "seat"),
             (decode_to_server, {"plan": plan | {"seats": []}, "tickets": []}, "seats"),
-            (decode_to_server, {"plan": plan | {"seed": -1}, "tickets": []}, "seed"),
+            (
+                decode_to_server,
+                {"plan": plan | {"seed": b"7"}, "tickets": []},
+                "seed",
+            ),
             (decode_to_server, {"match_id": "m1", "reason": "because"}, "reason"),
             (decode_to_server, {"match_id": "m1", "reason": "ended\n"}, "reason"),
             (decode_to_node, {"end": end | {"reason": "because"}}, "reason"),

@@ -99,7 +99,7 @@ class AttackTests(SynchronousTestCase):
         expired ticket after all others.
         """
         needs = [
-            attack.by == "knock" or attack.kind in ("observed", "corrupt")
+            attack.by == "knock" or attack.kind in ("observed", "corrupt", "announced")
             for attack in ATTACKS
         ]
         self.assertEqual(needs, sorted(needs, reverse=True))

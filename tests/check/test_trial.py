@@ -76,7 +76,7 @@ class CheckTests(SynchronousTestCase):
         """
         for game, rule, message in (
             (games.Peeking(), "leak", r"cards\[\d\] is not public, yet shown to"),
-            (games.Foretelling(), "leak", "chance.word is chance"),
+            (games.Foretelling(), "leak", "chance.key is chance"),
             (games.Endless(), "ends", "no outcome after"),
             (games.Remembering(), "pure", r"act\(\) returns another result"),
             (games.Changeable(), "frozen", "ListState.items"),
@@ -269,7 +269,7 @@ class RandomActionsTests(SynchronousTestCase):
         """
         Every action of a union is tried, with values the view suggests.
         """
-        supply = RandomActions(Move | Dance, Chance(2))
+        supply = RandomActions(Move | Dance, Chance(1))
         made = [supply.make({"at": [[7, 3]]}) for _ in range(300)]
         self.assertIn(Dance(), made)
         self.assertIn((7, 3), [one.from_ for one in made if isinstance(one, Move)])

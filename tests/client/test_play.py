@@ -9,10 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
+from vinom.client.line import LobbyRefusal
 from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
 from vinom.client.terminal.play import MazeGame
 from vinom.client.terminal.stage import Stage
+from vinom.printable import say
 
 
 def view(col: int = 0, **facts: Any) -> dict[str, Any]:
@@ -196,6 +198,26 @@ class MazeGameTests(PlayTestCase):
         (line,) = game.last_words
         self.assertIn("127.0.0.1:4600", line)
         self.assertTrue(line.endswith("; set --connect to a lobby"), line)
+
+    def test_evil_lobby(self) -> None:
+        """
+        What a lobby sends does not control the player's terminal.
+        """
+        evil = "\x1b]0;PWNED\x07\x1b[31mEVIL\x1b[2J"
+        refused: Deferred[Client] = Deferred()
+        game = MazeGame(
+            self.world.reactor, lambda: refused, evil, None, self.canvas, colour=False
+        )
+        done = game.run()
+        self.pass_time()
+        self.assertIn(r"\x1b[31mEVIL", self.canvas.text)
+        self.assertTrue(all(line.isprintable() for line in self.canvas.lines))
+        refused.errback(LobbyRefusal(evil, evil))
+        self.assertEqual(self.successResultOf(done), 1)
+        out = StringIO()
+        say(game.last_words[0], file=out)
+        self.assertIn(r"\x1b[31mEVIL\x1b[2J", out.getvalue())
+        self.assertTrue(out.getvalue().removesuffix("\n").isprintable())
 
 
 class StageTests(PlayTestCase):

@@ -198,7 +198,7 @@ class PlayerRoomsTests(RoomsCase):
         Lists and what hosts may do are asked for as the protocol has them.
         """
         ann = self.player("ann")
-        room = self.await_(ann.join(JoinRoom("few", "r1")))
+        room = self.await_(ann.join(JoinRoom("few", "r1", public=True)))
         self.await_(ann.ask(AddBot(room.room_id)))
         self.assertEqual(room.players[1].state, "bot")
         listed = self.await_(ann.ask(ListRooms()))

@@ -16,6 +16,7 @@ from vinom.client.terminal.scene import Scene, compose, headline
 from vinom.client.terminal.screen import Screen, can_draw, has_colour
 from vinom.game import Chance, Seat, Table
 from vinom.games.maze import Maze, MazeOptions, MazeState
+from vinom.printable import say
 
 NAMES = ("ann", "Bob", "cleo", "日本")
 
@@ -52,6 +53,28 @@ class CanvasTests(SynchronousTestCase):
         self.assertEqual(canvas.put(1, 0, "e\u0301"), 1)
         canvas.put(1, 1, "|")
         self.assertEqual(canvas.lines(colour=False), ["日本|", "e\u0301|"])
+
+    def test_not_printable(self) -> None:
+        """
+        Nothing that is drawn controls the terminal, and nothing hides.
+        """
+        canvas = Canvas(1, 40)
+        canvas.put(0, 0, "\x1b[2Jann\u202e\n")
+        self.assertEqual(canvas.lines(colour=False), [r"\x1b[2Jann\u202e\n"])
+
+    def test_evil_names(self) -> None:
+        """
+        A lobby that sends names and titles with escapes controls no terminal.
+        """
+        evil = "\x1b]0;PWNED\x07"
+        shown = scene(names=(evil,) * 4)
+        shown = attrs.evolve(shown, title=evil, notes=(evil,), keys=evil)
+        for width in (30, 80, 120):
+            for line in compose(shown, width, 40, colour=False):
+                self.assertTrue(line.isprintable(), line)
+        out = StringIO()
+        say(headline(shown), file=out)
+        self.assertTrue(out.getvalue().removesuffix("\n").isprintable())
 
     def test_outside(self) -> None:
         """

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.commands import cli
-from vinom.commands.admin import in_columns, show_matches, show_status
+from vinom.commands.admin import in_columns, show_matches, show_rooms, show_status
 
 
 class CommandLineTests(SynchronousTestCase):
@@ -131,6 +131,34 @@ class CommandLineTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(show_matches({"matches": []}), "no matches")
+
+    def test_strangers_text_in_columns(self) -> None:
+        """
+        A player's id or name neither adds a row nor controls the terminal.
+        """
+        seat = {
+            "seat": 0,
+            "player_id": "p1\nm2  maze  playing",
+            "name": "\x1b[2J\u202e",
+            "state": "absent",
+        }
+        told: dict[str, Any] = {
+            "match_id": "m1",
+            "room_id": "m1",
+            "game": "maze",
+            "state": "forming",
+            "age": 1.2,
+            "host": None,
+            "port": None,
+            "players": [seat],
+            **dict.fromkeys(("spectators", "connected", "version"), 1),
+            **dict.fromkeys(("taken", "seats"), 1),
+        }
+        for table in (show_matches({"matches": [told]}), show_rooms({"rooms": [told]})):
+            rows = table.split("\n")
+            self.assertEqual(len(rows), 2)
+            self.assertTrue(all(row.isprintable() for row in rows), rows)
+            self.assertIn(r"\x1b[2J\u202e (p1\nm2  maze", rows[1])
 
     def test_status_in_columns(self) -> None:
         """

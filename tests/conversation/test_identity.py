@@ -14,11 +14,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec import json
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.lines.test_tcp import TCPTransport
 from tests.support.lobbies import LobbyWorld
 from vinom.conversation.identity import OutsideTokenChecker, OutsideVerifier
 from vinom.errors import Code, Misconfigured, Refused
+from vinom.lines.tcp import LineFactory, Lines
 
 KEY = ed25519.Ed25519PrivateKey.generate()
 NOW = 1_000_000.0
@@ -205,6 +208,22 @@ class HelloProofTests(SynchronousTestCase):
             (late["code"], late["message"]), ("unauthorized", "the token has expired")
         )
 
+    def test_long_token(self) -> None:
+        """
+        A token of 7 KB, as of a provider that lists groups, is proof over a lobby line.
+        """
+        world = self.world(guests="no")
+        groups = [f"group-{number:04}" for number in range(400)]
+        port = LineFactory(Lines(world.desk.open, world.clock))
+        line = port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
+        transport = TCPTransport()
+        line.makeConnection(transport)
+        hello = {"protocol": 1, "credentials": {"token": token(groups=groups)}}
+        line.dataReceived(json.encode({"type": "hello", "data": hello}) + b"\n")
+        self.assertIn(b'"type":"welcome"', transport.value())
+        line.dataReceived(b"x" * 2050)
+        self.assertIn(b'"code":"too_long"', transport.value())
+
     def test_kinds_not_taken(self) -> None:
         """
         Credentials that this node has no use for are refused by name.
@@ -255,6 +274,46 @@ class HelloProofTests(SynchronousTestCase):
             wrong.append(self.say(world, "127.0.0.1", player_key=f"more {n}")["code"])
         self.assertEqual(wrong[-1], "rate_limited")
         self.assertIn("player_id", self.say(world, "127.0.0.1", name="cid"))
+
+    def test_tokens_beside_a_liar(self) -> None:
+        """
+        A good token is taken whatever a neighbour sends; wrong ones must wait.
+        """
+        world = self.world(guests="no")
+        wrong = [
+            self.say(world, "192.0.2.1", credentials={"token": "x"})["code"]
+            for _ in range(40)
+        ]
+        self.assertEqual(wrong[:20], ["unauthorized"] * 20)
+        self.assertEqual(wrong[20:], ["rate_limited"] * 20)
+        for _ in range(10):
+            said = self.say(world, "192.0.2.1", credentials={"token": token()})
+            self.assertIn("player_id", said)
+
+    def test_guessing_from_everywhere_is_slow(self) -> None:
+        """
+        An account takes a hundred wrong passwords from however many addresses, and
+        then one a second; its owner comes in from where it was before, and others
+        from anywhere.
+        """
+        accounts = InMemoryUsernamePasswordDatabaseDontUse(ann=b"a", bob=b"b")
+        world = LobbyWorld(checkers=[accounts], guests="no")
+        ann = {"username": "ann", "password": "a"}
+        self.assertIn("player_id", self.say(world, "192.0.2.1", credentials=ann))
+        guess = {"username": "ann", "password": "guess"}
+        codes = [
+            self.say(world, f"203.0.113.{n}", credentials=guess)["code"]
+            for n in range(110)
+        ]
+        self.assertEqual(codes.count("unauthorized"), 100)
+        self.assertEqual(codes[100:], ["rate_limited"] * 10)
+        self.assertIn("player_id", self.say(world, "192.0.2.1", credentials=ann))
+        bob = {"username": "bob", "password": "b"}
+        self.assertIn("player_id", self.say(world, "203.0.113.1", credentials=bob))
+        # A neighbour who guesses keeps out nobody who was here before.
+        for _ in range(40):
+            self.say(world, "192.0.2.1", credentials=bob | {"password": "x"})
+        self.assertIn("player_id", self.say(world, "192.0.2.1", credentials=ann))
 
     def test_key_lives_with_its_use(self) -> None:
         """

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import socket
 import threading
 from email.utils import formatdate
@@ -19,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.commands.cli import main
 from vinom.doctor import command
 from vinom.doctor.findings import failure, ok, warning
-from vinom.doctor.machine import offset_from
+from vinom.doctor.machine import examine_wall, offset_from, wall
 from vinom.doctor.ports import listener_of, open_files_limit, owners, sockets_at
 from vinom.doctor.trust import examine_tls
 from vinom.node.settings import TABLE, Settings
@@ -308,6 +309,44 @@ class MachineTests(SynchronousTestCase):
         found = owners("udp", [46000], None, proc)
         self.assertFalse(found[46000].is_ours)
         self.assertEqual(owners("tcp", [46000], 10, proc), {})
+
+    def test_node_that_hides(self) -> None:
+        """
+        The ports of a node that this user may not look into are the node's, if they
+        are this user's and nobody else's who can be seen.
+        """
+        proc = self.proc()
+        for pid in ("10", "11", "12"):
+            shutil.rmtree(proc / pid / "fd")
+        self.patch(os, "geteuid", lambda: 0)
+        found = owners("udp", [46000, 46001], 10, proc)
+        self.assertEqual(
+            {port: (one.pid, one.is_ours) for port, one in found.items()},
+            {46000: (10, True), 46001: (20, False)},
+        )
+        self.patch(os, "geteuid", lambda: 7)
+        self.assertEqual(list(owners("udp", [46000], 10, proc)), [])
+
+    def test_wall(self) -> None:
+        """
+        A wall that is off, has gaps, or has root behind it is a warning that says what
+        to do; a user of game servers that cannot be used is a failure.
+        """
+        self.assertEqual("ok", wall(True, [], False, None).verdict)
+        self.assertIn("run as games", wall(True, [], True, "games").told)
+        for found, words in (
+            (wall(False, [], False, None), "can read the node's keys"),
+            (wall(True, ["no Landlock"], False, None), "this kernel has no Landlock"),
+            (wall(True, [], True, None), "run as root"),
+        ):
+            self.assertEqual("warning", found.verdict)
+            self.assertIn(words, found.told)
+        (found,) = examine_wall(Settings(game_user="no-such-user"))
+        self.assertEqual(("failure", "wall"), (found.verdict, found.name))
+        self.patch(os, "geteuid", lambda: 1000)
+        (found,) = examine_wall(Settings(game_user="nobody"))
+        self.assertIn("needs a node that runs as root", found.told)
+        self.assertIn("remove game_user", str(found.remedy))
 
     def test_limits_of_the_node(self) -> None:
         """

@@ -25,6 +25,7 @@ from vinom.doctor.machine import (
     descriptors,
     descriptors_needed,
     disk,
+    handshakes,
     receive_buffer,
     state_directory,
 )
@@ -239,6 +240,19 @@ class MachineTests(DoctorCase):
         hard = descriptors(needed - 1, needed - 1, "it", 66, 256)
         self.assert_found(hard, "warning", "as root")
         self.assert_found(descriptors(20, 9999, "it", 66, 256), "failure")
+
+    def test_handshakes(self) -> None:
+        """
+        An operator learns what one address may do, and whether the players of a match
+        can be behind one router.
+        """
+        self.assert_found(
+            handshakes(10.0, 4), "ok", "100 handshakes", "10 more per second", "25 may"
+        )
+        found = handshakes(1.0, 4)
+        self.assert_found(found, "warning", "10 handshakes", "2 may", "up to 4 players")
+        self.assertEqual(found.remedy, "set handshake_rate to 2 or more")
+        self.assert_found(handshakes(2.0, 4), "ok", "5 may be unfinished")
 
     def test_receive_buffer(self) -> None:
         """

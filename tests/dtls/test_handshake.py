@@ -18,7 +18,7 @@ from vinom.dtls.channel import Channel, ChannelBroken
 from vinom.dtls.client import DtlsClient
 from vinom.dtls.context import server_context
 from vinom.dtls.events import Connected, Disconnected, Received
-from vinom.dtls.records import RECORD_HEADER, is_client_hello, is_one_record
+from vinom.dtls.records import RECORD_HEADER, is_client_hello
 from vinom.dtls.server import DtlsServer
 from vinom.errors import Misconfigured
 
@@ -334,12 +334,18 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_another_hello_begins_again(self) -> None:
         """
-        A client that starts again in the middle of a handshake gets through.
+        A client that starts again in the middle of a handshake gets through. Nobody
+        who can send in its name ends a handshake that has just begun.
         """
         net = Net()
-        net.losing = lambda sender, number, datagram: sender == "server" and number == 1
+        net.losing = lambda sender, number, datagram: len(datagram) > 400
         net.add_client()
         net.run()
+        net.begin(ANN)
+        self.assertEqual(net.server.figures["dropped_hello_too_soon"], 1)
+        self.assertEqual(net.server.figures["handshake_replaced"], 0)
+        net.advance(0.5)
+        net.losing = lambda sender, number, datagram: False
         net.add_client()
         net.run()
         self.assertEqual(net.server.figures["handshake_replaced"], 1)
@@ -371,6 +377,7 @@ class HandshakeTests(SynchronousTestCase):
         net = Net()
         client = net.connect()
         (old,) = net.server.associations
+        net.advance(0.5)
         # The new game's third flight is on its way.
         again = net.add_client()
         for _ in range(2):
@@ -493,13 +500,13 @@ class HandshakeTests(SynchronousTestCase):
         )
         again[25:27] = b"\xfe\xff"
         net.server.receive(bytes(again), ANN, net.now)
-        ((alert, _),) = net.server.take_datagrams()
-        self.assertEqual(alert[0], 21)
+        self.assertEqual(net.server.take_datagrams(), [])
         self.assertEqual(net.server.figures["handshake_failed"], 1)
 
     def test_server_without_our_ciphers(self) -> None:
         """
-        A client without a cipher of ours gets an alert; nothing is kept of it.
+        A client without a cipher of ours gets no answer; nothing is kept of it. An
+        alert could be read by somebody else, in whose name that hello was sent.
         """
         net = Net()
         name = f"{LABEL}.{DOMAIN}".encode()
@@ -509,9 +516,7 @@ class HandshakeTests(SynchronousTestCase):
             name, cookie_in(answer), suites=b"\0\x2f", message_number=1
         )
         net.server.receive(again, ANN, net.now)
-        ((alert, _),) = net.server.take_datagrams()
-        self.assertEqual(alert[0], 21)
-        self.assertTrue(is_one_record(alert))
+        self.assertEqual(net.server.take_datagrams(), [])
         self.assertEqual(net.server.handshakes, 0)
         self.assertEqual(net.server.figures["handshake_failed"], 1)
         self.assertEqual(net.server.take_events(), [])
@@ -663,8 +668,10 @@ class CorruptionTests(SynchronousTestCase):
         self.wait(40, "in the end")
         self.assertLessEqual(len(self.net.server._agenda), 2)
         self.assertIsNone(self.net.server._farewells.deadline())
-        for end in ("repeated", "unharmed", "failed"):
+        for end in ("repeated", "failed"):
             self.assertGreater(self.ends[end], total // step // 20, self.ends)
+        # Few: the cookie covers the whole hello.
+        self.assertGreater(self.ends["unharmed"], 0, self.ends)
 
 
 def is_encrypted(datagram: bytes, place: int) -> bool:

@@ -317,6 +317,7 @@ class SharesTests(PortCase):
         What a player sends right after shaking hands again is not lost.
         """
         self.connect()
+        self.clock.advance(0.5)
         again = self.dial()
         ended = False
         for _ in range(50):

@@ -20,6 +20,7 @@ from tests.support.hellos import (
 from vinom.dtls.records import (
     ALERT,
     RECORD_HEADER,
+    client_records,
     cut_datagrams,
     hello_verify_request,
     is_client_hello,
@@ -72,7 +73,7 @@ class ClientHelloTests(SynchronousTestCase):
         self.assertEqual(hello.random, b"R" * 32)
         self.assertEqual(hello.sequence, b"\0\0\0\0\1\2")
 
-    def test_parameters_leave_out_cookie_and_extensions(self) -> None:
+    def test_parameters_leave_out_the_cookie(self) -> None:
         """
         The second hello, which has a cookie, asks for the same as the first.
         """
@@ -89,9 +90,11 @@ class ClientHelloTests(SynchronousTestCase):
             client_hello(NAME, random=b"R" * 32),
             client_hello(NAME, session=b"s"),
             client_hello(NAME, suites=b"\xc0\x2b"),
+            client_hello(b"z" + NAME[1:]),
+            client_hello(extensions=server_name(NAME) + extension(10, b"\0\2\0\x17")),
         ]
         self.assertEqual(
-            len({parse_client_hello(hello).parameters for hello in hellos}), 4
+            len({parse_client_hello(hello).parameters for hello in hellos}), 6
         )
 
     def test_without_server_name(self) -> None:
@@ -299,3 +302,124 @@ class DatagramTests(SynchronousTestCase):
         self.assertTrue(is_one_record(one))
         self.assertFalse(is_one_record(one + one))
         self.assertFalse(is_one_record(one[:-1]))
+
+
+def fragment(
+    kind: int = 16,
+    size: int = 4,
+    number: int = 2,
+    offset: int = 0,
+    part: bytes = b"yes!",
+) -> bytes:
+    """A handshake message, or a part of it."""
+    return (
+        bytes((kind,))
+        + size.to_bytes(3)
+        + number.to_bytes(2)
+        + offset.to_bytes(3)
+        + len(part).to_bytes(3)
+        + part
+    )
+
+
+class ClientRecordsTests(SynchronousTestCase):
+    """What of a client's handshake reaches OpenSSL."""
+
+    def assert_kept(self, datagram: bytes) -> None:
+        self.assertEqual(client_records(datagram), (datagram, []))
+
+    def assert_dropped(self, datagram: bytes) -> None:
+        self.assertEqual(client_records(datagram), (b"", []), datagram)
+
+    def test_what_clients_send(self) -> None:
+        """
+        Each message of a client passes, whole or in parts, several in one record or
+        in one datagram.
+        """
+        for kind in (1, 11, 15, 16, 20):
+            for number in range(6):
+                self.assert_kept(record(22, fragment(kind, number=number)))
+        self.assert_kept(record(22, fragment(11, 4096, 2, 4092)))
+        both = fragment(11) + fragment(16, number=3)
+        self.assert_kept(record(22, both))
+        self.assert_kept(record(22, fragment(11)) + record(22, fragment(16, number=3)))
+        self.assert_kept(record(20, b"\1"))
+
+    def test_what_no_client_sends(self) -> None:
+        """
+        A message that is too long, has too high a number or is a server's is dropped;
+        so is a part beyond its message.
+        """
+        for bad in (
+            fragment(size=4097),
+            fragment(size=0xFFFFFF),
+            fragment(number=6),
+            fragment(number=0xFFFF),
+            fragment(size=4, offset=1),
+            fragment(size=3),
+            fragment(offset=0xFFFFFF),
+            *(fragment(kind) for kind in range(256) if kind not in (1, 11, 15, 16, 20)),
+        ):
+            self.assert_dropped(record(22, bad))
+            # Nor hidden behind good ones, in one record.
+            self.assert_dropped(record(22, fragment() + bad))
+            self.assert_dropped(record(22, bad + fragment()))
+            # In one datagram the good record passes.
+            good = record(22, fragment())
+            self.assertEqual(client_records(good + record(22, bad)), (good, []))
+            self.assertEqual(client_records(record(22, bad) + good), (good, []))
+
+    def test_other_plaintext_records(self) -> None:
+        """
+        Plaintext alerts and payloads, empty records, and signals to change the cipher
+        that are not the one there is: anybody could have sent them.
+        """
+        for kind, body in (
+            (21, b"\2\x28"),
+            (23, b"hello"),
+            (22, b""),
+            (20, b""),
+            (20, b"\2"),
+            (20, b"\1\1"),
+            (24, b"x"),
+        ):
+            self.assert_dropped(record(kind, body))
+
+    def test_encrypted(self) -> None:
+        """
+        Encrypted records are handed out apart; there is only one epoch of them.
+        """
+        first, second = record(22, b"sealed", 1), record(23, b"too", 1)
+        plain = record(22, fragment())
+        self.assertEqual(
+            client_records(plain + first + second), (plain, [first, second])
+        )
+        for epoch in (2, 3, 0xFFFF):
+            self.assert_dropped(record(22, b"sealed", epoch))
+
+    def test_every_cut(self) -> None:
+        """
+        A datagram that is cut loses the record that is cut, and nothing else.
+        """
+        first, second = record(22, fragment(11)), record(22, fragment(number=3))
+        sealed = record(22, b"sealed", 1)
+        whole = first + second + sealed
+        for cut in range(len(whole)):
+            plain = first + second if cut >= len(first + second) else first
+            plain = plain if cut >= len(first) else b""
+            self.assertEqual(client_records(whole[:cut]), (plain, []))
+        for cut in range(len(both := fragment(11) + fragment())):
+            expected = record(22, both[:cut])
+            if cut == len(fragment(11)):
+                self.assert_kept(expected)
+            else:
+                self.assert_dropped(expected)
+
+    @given(st.binary(max_size=200))
+    def test_any_datagram(self, datagram: bytes) -> None:
+        """
+        Any bytes are read without harm, and nothing is made up.
+        """
+        plain, sealed = client_records(datagram)
+        for each in (plain, *sealed):
+            self.assertLessEqual(len(each), len(datagram))

@@ -38,8 +38,11 @@ def frames_of(call: Callable[[], Any]) -> list[str]:
 
 @cache
 def crowded(servers: int) -> FleetWorld:
-    """A fleet with a match on each of this many game servers; made once."""
-    world = FleetWorld(ports=servers, most=servers)
+    """
+    A fleet with a match on each of this many game servers, and one that is warm; made
+    once.
+    """
+    world = FleetWorld(ports=servers + 1, most=servers + 1, warm=1)
     for number in range(servers):
         match_id = f"m{number}"
         world.fleet.place(
@@ -85,6 +88,22 @@ class ConstantCostTests(SynchronousTestCase):
                 RelayAction(match_id, 0, 1, b"{}"),
                 world.supply.hosting(match_id).heard,
             )
+
+    def test_new_match(self) -> None:
+        """
+        A match finds its game server as fast beside 1,000 others as beside one.
+        """
+        crowded.cache_clear()
+        for world in self.worlds.values():
+            self.assertEqual(world.fleet.status().servers["warm"], 1)
+        self.assert_same_frames(
+            lambda world, _: world.fleet.place(
+                match_plan("new"), [ticket("new", 0)], world.watch
+            )
+        )
+        for world in self.worlds.values():
+            world.settle()
+            self.assertIn("new", world.supply.hosting("new").rooms)
 
     def test_what_operators_and_players_ask_of_a_match(self) -> None:
         """

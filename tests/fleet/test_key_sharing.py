@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld
-from vinom.control.messages import Alive, CookieKeyReport, RotateCookies, TokenKeys
+from vinom.control.messages import (
+    Alive,
+    Bind,
+    BindFailed,
+    Bound,
+    CookieKeyReport,
+    RotateCookies,
+    SeatChanged,
+    TokenKeys,
+)
+from vinom.errors import NoCapacity
 
 
 class TokenKeyTests(SynchronousTestCase):
@@ -106,7 +117,7 @@ class AnchorTests(SynchronousTestCase):
         """
         world = FleetWorld(rooms_per_process=2)
         first = self.successResultOf(world.place("m1"))
-        world.fleet._issuer.anchor = b"NEWER"
+        world.issuer.anchor = b"NEWER"
         second = self.successResultOf(world.place("m2"))
         third = self.successResultOf(world.place("m3"))
         self.assertEqual(first.server, second.server)
@@ -114,6 +125,128 @@ class AnchorTests(SynchronousTestCase):
             [place.certificate for place in (first, second, third)],
             ["ANCHOR", "ANCHOR", "NEWER"],
         )
+
+    def test_made_before_players_wait(self) -> None:
+        """
+        A match does not wait for a certificate: its game server got one while warm.
+        """
+        world = FleetWorld(warm=1, most=1)
+        self.assertEqual(len(world.issuer.issued), 1)
+        self.successResultOf(world.place("m1"))
+        self.assertEqual(len(world.issuer.issued), 1)
+
+    def test_warm_one_follows_the_authority(self) -> None:
+        """
+        Once another authority signs, the next match is found with its anchor, though
+        its game server was warm before; a match that runs is left alone.
+        """
+        world = FleetWorld(warm=1, most=2, rooms_per_process=2)
+        first = self.successResultOf(world.place("m1"))
+        world.issuer.anchor = b"NEWER"
+        world.fleet.renew_certificates()
+        second = self.successResultOf(world.place("m2"))
+        third = self.successResultOf(world.place("m3"))
+        self.assertEqual(first.server, second.server)
+        self.assertEqual(
+            [place.certificate for place in (first, second, third)],
+            ["ANCHOR", "ANCHOR", "NEWER"],
+        )
+
+    def test_authority_changes_while_it_binds(self) -> None:
+        """
+        Players get the anchor of the certificate that their game server was sent, and
+        one that has to try another port is sent the new one.
+        """
+        world = FleetWorld(warm=1, most=1)
+        server = world.supply.started[0]
+        server.ignores.add(Bind)
+        placed = world.place("m1")
+        world.issuer.anchor = b"NEWER"
+        world.fleet.renew_certificates()
+        server.say(Bound(46000))
+        world.settle()
+        self.assertEqual(self.successResultOf(placed).certificate, "ANCHOR")
+
+        world = FleetWorld(warm=1, most=1)
+        server = world.supply.started[0]
+        server.ignores.add(Bind)
+        placed = world.place("m1")
+        world.issuer.anchor = b"NEWER"
+        world.fleet.renew_certificates()
+        server.ignores.clear()
+        server.say(BindFailed(46000, "in use"))
+        world.settle()
+        self.assertEqual(self.successResultOf(placed).certificate, "NEWER")
+
+    def test_warm_for_long(self) -> None:
+        """
+        A game server that nobody needed for a month serves a match with a certificate
+        of the last day: it does not expire while they play.
+        """
+        world = FleetWorld(warm=1, most=1)
+        world.issuer.anchor = b"NEWER"
+        world.clock.advance(86_399)
+        world.settle()
+        self.assertEqual(len(world.issuer.issued), 1)
+        for _ in range(30):
+            world.clock.advance(86_400)
+            world.settle()
+        self.assertEqual(len(world.issuer.issued), 31)
+        self.assertEqual(self.successResultOf(world.place("m1")).certificate, "NEWER")
+        world.clock.advance(86_400)
+        self.assertEqual(len(world.issuer.issued), 31)
+
+    def test_authority_that_cannot_sign(self) -> None:
+        """
+        Once the authority has expired the log says so, those who play are left alone,
+        and what is warm serves with the certificate that it has.
+        """
+        world = FleetWorld(warm=1, most=2, longest=100_000.0)
+        self.successResultOf(world.place("m1"))
+        playing = world.supply.hosting("m1")
+        playing.say(SeatChanged("m1", 0, "joined"))
+        world.issuer.has_expired = True
+        with capturedLogs() as logged:
+            world.clock.advance(86_400)
+            world.settle()
+            before = len(playing.heard)
+            world.wait(10)
+        errors = [e for e in logged if e["log_level"] == LogLevel.error]
+        warm = world.supply.started[1].server_id
+        self.assertEqual(
+            [formatEvent(event) for event in errors],
+            [f"game server {warm} gets no new certificate: the authority has expired"],
+        )
+        self.assertEqual(len(playing.heard), before + 10)
+        self.assertEqual(self.successResultOf(world.place("m2")).certificate, "ANCHOR")
+
+    def test_expired_authority_at_the_start(self) -> None:
+        """
+        A match waits while no authority can sign, and is placed once one can.
+        """
+        world = FleetWorld(warm=1, most=1)
+        world.issuer.has_expired = True
+        world.supply.started[0].exit(signal=9)
+        world.wait(2)
+        placed = world.place("m1")
+        world.wait(3)
+        self.assertNoResult(placed)
+        world.issuer.has_expired = False
+        world.wait(30)
+        self.successResultOf(placed)
+        self.assertTrue(self.flushLoggedErrors(NoCapacity))
+
+    def test_token_keys_of_today(self) -> None:
+        """
+        A player's token of a new key is accepted by a game server that was warm before
+        that key was made.
+        """
+        world = FleetWorld(warm=1, most=1)
+        world.issuer.keys = {"k1": b"PUBLIC", "k2": b"ANOTHER"}
+        self.successResultOf(world.fleet.share_token_keys())
+        self.successResultOf(world.place("m1"))
+        bound = [m for m in world.supply.started[0].heard if isinstance(m, Bind)]
+        self.assertEqual([bind.token_keys for bind in bound], [world.issuer.keys])
 
 
 class CookieKeyTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.fleet.pool import PoolCounts, PoolPolicy, StartPacing, to_start, to_stop
+from vinom.fleet.pool import PoolCounts, PoolPolicy, StartPacing, growth
 
 POLICIES = st.builds(
     PoolPolicy,
@@ -32,43 +32,41 @@ class PoolTests(SynchronousTestCase):
         """
         As many as wished for are kept warm.
         """
-        self.assertEqual(to_start(PoolPolicy(warm=3), PoolCounts(1, 1, 5, 0, 9)), 1)
+        self.assertEqual(growth(PoolPolicy(warm=3), PoolCounts(1, 1, 5, 0, 9)), 1)
 
     def test_waiting(self):
         """
         Matches that wait get game servers, but not more than there are ports.
         """
         policy = PoolPolicy(warm=1, most=50, starting=50)
-        self.assertEqual(to_start(policy, PoolCounts(0, 0, 0, 10, 99)), 11)
-        self.assertEqual(to_start(policy, PoolCounts(0, 0, 0, 10, 4)), 5)
+        self.assertEqual(growth(policy, PoolCounts(0, 0, 0, 10, 99)), 11)
+        self.assertEqual(growth(policy, PoolCounts(0, 0, 0, 10, 4)), 5)
 
     def test_dense(self):
         """
         Fewer processes are needed where each hosts several matches.
         """
         policy = PoolPolicy(warm=0, rooms_per_process=4)
-        self.assertEqual(to_start(policy, PoolCounts(0, 0, 0, 5, 99)), 2)
+        self.assertEqual(growth(policy, PoolCounts(0, 0, 0, 5, 99)), 2)
 
     def test_too_many(self):
         """
         Game servers that nobody waits for any more are stopped.
         """
         policy = PoolPolicy(warm=2)
-        self.assertEqual(to_stop(policy, PoolCounts(0, 5, 5, 1, 9)), 2)
-        self.assertEqual(to_stop(policy, PoolCounts(0, 5, 5, 9, 9)), 0)
+        self.assertEqual(growth(policy, PoolCounts(0, 5, 5, 1, 9)), -2)
+        self.assertGreater(growth(policy, PoolCounts(0, 5, 5, 9, 9)), 0)
 
     @given(POLICIES, counts())
     def test_bounds(self, policy, there):
         """
-        The cap holds, few start at a time, and none is started to be stopped.
+        The cap holds, few start at a time, and only warm ones are stopped.
         """
-        start, stop = to_start(policy, there), to_stop(policy, there)
-        self.assertGreaterEqual(start, 0)
-        if start:
-            self.assertLessEqual(there.total + start, policy.most)
-            self.assertLessEqual(there.starting + start, policy.starting)
-            self.assertEqual(stop, 0)
-        self.assertLessEqual(stop, there.warm)
+        count = growth(policy, there)
+        if count > 0:
+            self.assertLessEqual(there.total + count, policy.most)
+            self.assertLessEqual(there.starting + count, policy.starting)
+        self.assertLessEqual(-count, there.warm)
 
 
 class StartPacingTests(SynchronousTestCase):

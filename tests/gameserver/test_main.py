@@ -50,12 +50,18 @@ class SettingsTests(SynchronousTestCase):
         The limits for strangers follow from the settings, and always allow a handshake.
         """
         read = msgspec.convert(
-            {"control": "unix:s", "hello_rate": 50, "hello_rate_attacked": 0.5},
+            {
+                "control": "unix:s",
+                "hello_rate": 50,
+                "hello_rate_attacked": 0.5,
+                "handshake_rate": 0.1,
+            },
             GameServerSettings,
         )
         policy = read.strangers()
         self.assertEqual(Rate(50.0, 100.0), policy.calm.hellos)
         self.assertEqual(Rate(0.5, 4.0), policy.tight.hellos)
+        self.assertEqual(Rate(0.1, 4.0), policy.handshakes)
 
     def test_defaults_are_those_of_the_parts(self) -> None:
         """
@@ -84,4 +90,4 @@ class SettingsTests(SynchronousTestCase):
         """
         one = game_server_program(Settings())
         many = game_server_program(Settings(rooms_per_process=300))
-        self.assertEqual(299, many.descriptors - one.descriptors)
+        self.assertEqual(2 * 299, many.descriptors - one.descriptors)

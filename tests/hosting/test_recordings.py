@@ -228,6 +228,82 @@ class MatchRecordingTests(RecordingsCase):
         recording.close(MatchEnd("x", "void"), None)
 
 
+class LentTests(RecordingsCase):
+    """The node opens the files, and another process writes them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node = Recordings(self.directory)
+        self.server = Recordings(Path("/nowhere/that/it/may/write"))
+        self.plan = plan_for(Teller())
+
+    def lend(self) -> tuple[int, ...]:
+        """Pass the files of a match on; returns their inode numbers."""
+        given = self.node.lend(self.plan.match_id)
+        for one in given:
+            self.server.take(one)
+        return tuple(os.fstat(one).st_ino for one in given)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.directory.iterdir())
+
+    def test_match(self) -> None:
+        """
+        A match that went well leaves its recording and no crash report, and both
+        processes have nothing open.
+        """
+        before = len(os.listdir("/proc/self/fd"))
+        files = self.lend()
+        self.play(self.server.open(self.plan, Teller(), 1.7e9, files))
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
+        self.node.take_back(self.plan.match_id)
+        (name,) = self.names()
+        self.assertTrue(read_recording((self.directory / name).read_bytes()).inputs)
+
+    def test_crash(self) -> None:
+        """
+        The crash report of a match has its own name once the match is over.
+        """
+        recording = self.server.open(self.plan, Teller(), 1.7e9, self.lend())
+        recording.close(MatchEnd(self.plan.match_id, "crashed"), None, "why it failed")
+        self.assertEqual([], [n for n in self.names() if n[0] != "." and "crash" in n])
+        self.node.take_back(self.plan.match_id)
+        (report,) = [name for name in self.names() if name.endswith(".crash.txt")]
+        self.assertEqual("why it failed", (self.directory / report).read_text())
+        self.assertNotEqual(".", report[0])
+
+    def test_process_that_died(self) -> None:
+        """
+        Of a match that was never played nothing is left, and another game server can
+        be lent its files; of two matches with one name the second is not recorded.
+        """
+        self.server.open(self.plan, Teller(), 1.7e9, self.lend()).flush()
+        self.assertEqual((), self.node.lend(self.plan.match_id))
+        self.assertEqual(1, len(self.warnings))
+        self.node.take_back(self.plan.match_id, is_over=False)
+        self.assertEqual([], self.names())
+        self.assertEqual(2, len(self.lend()))
+        self.node.take_back(self.plan.match_id)
+        self.assertEqual([], self.names())
+
+    def test_lost_files(self) -> None:
+        """
+        Without descriptors left for it a match is played and not recorded; the files
+        of the next one are not taken for its own.
+        """
+        opened = self.node.lend("lost")
+        lost = tuple(os.fstat(one).st_ino for one in opened)
+        for one in opened:
+            os.close(one)
+        files = self.lend()
+        self.play(self.server.open(self.plan, Teller(), 1.7e9, lost))
+        self.assertEqual(1, len(self.warnings))
+        self.play(self.server.open(self.plan, Teller(), 1.7e9, files))
+        self.node.take_back("lost")
+        self.node.take_back(self.plan.match_id)
+        self.assertEqual(1, len(self.names()))
+
+
 class SweepTests(RecordingsCase):
     def fill(self, *ages: float) -> None:
         """Put files of 1000 bytes there, written these seconds before 1e6."""

@@ -59,7 +59,7 @@ async function playRound(room, betweenMoves = async () => {}) {
 
 async function withBot(client) {
   const roomId = `js-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
-  const room = await client.join("tictactoe", { roomId });
+  const room = await client.join("tictactoe", { roomId, public: true });
   assert.equal(room.seat, 0);
   assert.ok(room.isHost);
   await room.addBot();

@@ -198,8 +198,11 @@ class AuthorityTests(SynchronousTestCase):
             self.assertIn(words, str(self.assertRaises(Misconfigured, self.open)))
             path.write_bytes(kept)
         self.assertEqual((folder / "ca.key").read_bytes(), good)
+        running = self.open()
         self.now += 4000 * _DAY
         self.assertIn("expired on", str(self.assertRaises(Misconfigured, self.open)))
+        with self.assertRaisesRegex(Misconfigured, "expired on"):
+            running.issue("s1")
 
     def test_state_directory_that_cannot_be(self) -> None:
         """

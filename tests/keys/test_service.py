@@ -31,6 +31,7 @@ class MemoryKeyFleet:
     def __init__(self) -> None:
         self.shared: list[Deferred[None]] = []
         self.is_quick = True
+        self.renewed = 0
         self.told = {"s1": (CookieKeyReport(3, 10.0, 290.0), CookieKeyReport(4, 1.0))}
 
     def share_token_keys(self) -> Deferred[None]:
@@ -38,6 +39,9 @@ class MemoryKeyFleet:
             return succeed(None)
         self.shared.append(Deferred())
         return self.shared[-1]
+
+    def renew_certificates(self) -> None:
+        self.renewed += 1
 
     def rotate_cookies(self) -> int:
         return len(self.told)
@@ -155,6 +159,7 @@ class KeysTests(SynchronousTestCase):
         """
         old, fingerprint = self.authority.anchor, self.tls.fingerprint
         self.rotate("ca")
+        self.assertEqual(self.fleet.renewed, 1)
         self.assertNotEqual(self.tls.fingerprint, fingerprint)
         self.assertIn(old, self.authority.lobby(["localhost"]).certificate)
         self.assertEqual(self.of("ca")[0], ("accepted", ACCEPTED_DAYS * _DAY))
@@ -228,6 +233,7 @@ class KeysTests(SynchronousTestCase):
             (studios / name).write_bytes(content)
         before = self.authority.anchor
         self.keys.reload()
+        self.assertEqual(self.fleet.renewed, 1)
         self.assertNotEqual(self.authority.anchor, before)
         self.assertIn(
             self.authority.anchor, self.authority.lobby(["localhost"]).certificate

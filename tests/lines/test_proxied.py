@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.websocket_net import EchoServer, RawClient, connect, handshake
 from tests.support.websockets import frame
+from vinom.limits.buckets import is_loopback
 from vinom.lines.proxied import ProxiedFactory, ProxiedProtocol
 
 V1 = b"PROXY TCP4 203.0.113.7 192.0.2.1 51234 443\r\n"
@@ -165,8 +166,8 @@ class CutTests(SynchronousTestCase):
     @example(_SIGNATURE + b"\x21\x13\0\x0c" + b"x" * 12, [16])
     def test_anything(self, sent: bytes, places: list[int]) -> None:
         """
-        Whatever a proxy sends, it is served or closed; only what followed a header is
-        passed on.
+        Whatever a proxy sends, it is served or let go. Where it begins like a header,
+        nobody hears anything but what followed; anything else is for HTTP to judge.
         """
         self.check(sent, places)
 
@@ -190,7 +191,8 @@ class CutTests(SynchronousTestCase):
         protocol, transport = proxied(*cut(sent, *places))
         heard = protocol.wrappedProtocol.heard
         self.assertTrue(sent.endswith(heard))
-        self.assertLess(len(heard), max(len(sent), 1))
+        if sent.startswith((b"PROXY ", _SIGNATURE)):
+            self.assertLess(len(heard), len(sent))
         if transport.disconnecting:
             self.assertEqual(heard, b"")
         ip_address(protocol.getPeer().host)
@@ -261,7 +263,8 @@ class ProxyTests(TestCase):
             client = await self.client()
             client.write(header + handshake())
             await client.head()
-            self.assertEqual(self.server.echoes[-1].line.host, "127.0.0.1")
+            # Marked: whoever is behind a proxy is no guest from this machine.
+            self.assertEqual(self.server.echoes[-1].line.host, "127.0.0.1%proxied")
 
     async def test_others_are_not_believed(self) -> None:
         """
@@ -278,12 +281,10 @@ class ProxyTests(TestCase):
 
     async def test_no_header(self) -> None:
         """
-        A proxy that is not configured to send the header gets nothing, and the log gets
-        no traceback.
+        A header that is not one of the PROXY protocol gets nothing, and no traceback.
         """
         self.serve("127.0.0.1")
         for sent in (
-            handshake(),
             b"PROXY TCP4 203.0.113.7 192.0.2.1 many 443\r\n" + handshake(),
             b"PROXY TCP4 \xff 192.0.2.1 1 443\r\n" + handshake(),
             b"PROXY nothing of it\r\n" + handshake(),
@@ -322,13 +323,50 @@ class TrustTests(SynchronousTestCase):
 
     def test_address_that_is_none(self) -> None:
         """
-        A header with an impossible address leaves the proxy's own.
+        A header with an impossible address, family or port ends its connection.
         """
-        factory = ProxiedFactory(
-            Factory.forProtocol(Protocol), [ip_network("10.0.0.0/8")]
-        )
-        protocol = factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
-        own = IPv4Address("TCP", "10.0.0.1", 1)
-        protocol.makeConnection(StringTransport(peerAddress=own))
-        protocol.dataReceived(b"PROXY TCP4 not.an.address 192.0.2.1 1 2\r\n")
-        self.assertEqual(protocol.getPeer(), own)
+        for said in (
+            b"TCP4 not.an.address 192.0.2.1 1 2",
+            b"TCP4 \x1b[31m 192.0.2.1 1 2",
+            b"TCP4 203.0.113.7 192.0.2.256 1 2",
+            b"TCP4 2001:db8::7 2001:db8::1 1 2",
+            b"TCP6 203.0.113.7 192.0.2.1 1 2",
+            b"TCP6 fe80::1%eth0 2001:db8::1 1 2",
+            b"TCP4 203.0.113.7 192.0.2.1 65536 2",
+            b"TCP4 203.0.113.7 192.0.2.1 1",
+            b"TCP5 203.0.113.7 192.0.2.1 1 2",
+        ):
+            sent = b"PROXY " + said + b"\r\nx"
+            for place in range(len(sent)):
+                protocol, transport = proxied(*cut(sent, place))
+                self.assertTrue(transport.disconnecting, sent)
+                self.assertEqual(protocol.wrappedProtocol.heard, b"")
+                self.assertEqual(protocol.getPeer(), _OWN)
+
+    def test_without_a_header(self) -> None:
+        """
+        What a proxy that speaks HTTP sends arrives as it is, however it is cut.
+        """
+        for sent in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"POST /",
+            b"P",
+            b"PROXYING",
+            b"\r\n\r\nx",
+        ):
+            for place in range(len(sent)):
+                protocol, _ = proxied(*cut(sent + b"more", place, len(sent)))
+                self.assertEqual(protocol.wrappedProtocol.heard, sent + b"more")
+                self.assertEqual(protocol.getPeer(), _OWN)
+
+    def test_this_machine_behind_a_proxy(self) -> None:
+        """
+        An address of this machine that a proxy names is marked: it is no local guest.
+        """
+        for header, host in (
+            (b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", "127.0.0.1%proxied"),
+            (b"PROXY TCP6 ::1 ::1 1 2\r\n", "::1%proxied"),
+        ):
+            protocol, _ = proxied(header)
+            self.assertEqual(protocol.getPeer().host, host)
+            self.assertFalse(is_loopback(host))

@@ -18,8 +18,10 @@ from zope.interface import implementer
 
 from tests.support.certificates import authority, new_authority
 from tests.support.ears import Ear
+from tests.support.hellos import long_hello
 from vinom.errors import Misconfigured
 from vinom.lines.tcp import LineBounds, LineFactory, LineProtocol, Lines
+from vinom.lines.text import HELLO_LIMIT
 from vinom.lines.tls import ReloadableTls, server_options
 
 
@@ -140,11 +142,49 @@ class PlainTests(LineCase):
         """
         self.open_port(bounds=LineBounds(line_limit=20))
         protocol, transport = self.connect()
-        protocol.dataReceived(b"{}\n" + b"x" * 22)
+        protocol.dataReceived(b"{}\n")
+        self.ears[0].line.admitted()
+        protocol.dataReceived(b"x" * 22)
         self.assertEqual(self.ears[0].heard, [b"{}"])
         self.assertIn(b'"code":"too_long"', transport.value())
         self.assertIn(b'"limit":20', transport.value())
         self.assertTrue(transport.is_half_closed)
+
+    def test_long_hello(self) -> None:
+        """
+        A hello of 8 KB with a token arrives, however it is cut; nothing else does.
+        """
+        hello = long_hello(HELLO_LIMIT)
+        for cut in (1, 2048, 2049, HELLO_LIMIT - 1, HELLO_LIMIT):
+            self.open_port()
+            self.ears.clear()
+            protocol, transport = self.connect()
+            for part in (hello[:cut], hello[cut:] + b"\n{}\n"):
+                protocol.dataReceived(part)
+            self.assertEqual(self.ears[0].heard, [hello, b"{}"])
+        for other in (
+            long_hello(HELLO_LIMIT + 1),
+            long_hello(3000).replace(b"hello", b"hallo"),
+            long_hello(3000).replace(b"token", b"taken"),
+            b'{"type":"hello","data":{"protocol":1,"name":"%b"}}' % (b"x" * 3000),
+            b"x" * 2049,
+        ):
+            protocol, transport = self.connect()
+            protocol.dataReceived(other + b"\n")
+            self.assertEqual(self.ears[-1].heard, [])
+            self.assertIn(b'"code":"too_long"', transport.value())
+            self.assertIn(b'"limit":2048', transport.value())
+
+    def test_no_long_line_after_the_hello(self) -> None:
+        """
+        Once a player is known, no more than the limit is kept for its next message.
+        """
+        self.open_port()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"{}\n")
+        self.ears[0].line.admitted()
+        protocol.dataReceived(long_hello(3000)[:2050])
+        self.assertIn(b'"code":"too_long"', transport.value())
 
     def test_lost(self) -> None:
         """

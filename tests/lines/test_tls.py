@@ -122,6 +122,29 @@ class NegotiationTests(SynchronousTestCase):
         }
         self.assert_negotiated(self.tls, answers)
 
+    def test_ciphers(self) -> None:
+        """
+        Old clients get TLS 1.2 with AES-GCM or ChaCha20, for a page as for the lobby;
+        one that has only CBC, or no fresh secret for each connection, gets nothing.
+        """
+        for tls in (self.tls, HttpTls(self.tls)):
+            for ciphers in (
+                *(b"ECDHE-ECDSA-AES128-GCM-SHA256", b"ECDHE-ECDSA-AES256-GCM-SHA384"),
+                b"ECDHE-ECDSA-CHACHA20-POLY1305",
+            ):
+                old = Handshake(tls, version=SSL.TLS1_2_VERSION, ciphers=ciphers)
+                self.assertIsNone(old.error)
+                self.assertEqual(old.client.get_cipher_name(), ciphers.decode())
+            for ciphers in (
+                *(b"ECDHE-ECDSA-AES128-SHA", b"ECDHE-ECDSA-AES256-SHA384"),
+                *(b"ECDHE-ECDSA-AES128-SHA256", b"AES128-GCM-SHA256"),
+            ):
+                old = Handshake(tls, version=SSL.TLS1_2_VERSION, ciphers=ciphers)
+                self.assertIsNotNone(old.error, ciphers)
+            new = Handshake(tls)
+            self.assertIsNone(new.error)
+            self.assertEqual(new.client.get_protocol_version_name(), "TLSv1.3")
+
     def test_new_certificate(self) -> None:
         """
         A certificate that is replaced is replaced for pages too.

@@ -11,7 +11,6 @@ from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock, deferLater
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from websockets.frames import Opcode
 
@@ -28,6 +27,7 @@ from tests.support.websocket_net import (
 from tests.support.websockets import frame
 from vinom.errors import Code
 from vinom.limits.origins import Origins
+from vinom.lines.secure import over_tls
 from vinom.lines.tls import HttpTls, ReloadableTls
 from vinom.lines.websocket import WebSocketBounds
 from vinom.reactor.turns import TurnEnd
@@ -423,11 +423,18 @@ class TlsTests(SocketCase):
         """
         A conversation over TLS, also with one who does not read for a while.
         """
+        await self.converse(True)
+
+    async def test_twisted_tls(self) -> None:
+        """
+        The same over Twisted's own TLS.
+        """
+        await self.converse(False)
+
+    async def converse(self, is_direct: bool) -> None:
         issued = authority().issue("localhost")
-        tls = ReloadableTls(issued.certificate, issued.key)
-        self.serve(
-            wrap=lambda site: TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
-        )
+        tls = HttpTls(ReloadableTls(issued.certificate, issued.key))
+        self.serve(wrap=lambda site: over_tls(tls, site, reactor, is_direct))
         raw = await connect(reactor, self.server.port)
         self.clients.append(raw)
         connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)

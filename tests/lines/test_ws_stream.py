@@ -9,11 +9,14 @@ import attrs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
+from tests.support.hellos import long_hello
 from tests.support.websocket_lines import hear_by_line
 from tests.support.websockets import frame, read_frames
+from vinom.lines.text import HELLO_LIMIT
 from vinom.lines.ws.stream import MOST_ODD, WebSocketStream, shortened
 
 LIMIT = 300
@@ -254,6 +257,52 @@ class BoundTests(SynchronousTestCase):
             frame(Opcode.CONT, b"y"),
         ]
         self.assertEqual(listen(parts).farewell, 1009)
+
+    def test_long_hello(self) -> None:
+        """
+        A hello of 8 KB with a token arrives, whole or in pieces; nothing else so long.
+        """
+        hello = long_hello(HELLO_LIMIT)
+        wire = frame(Opcode.TEXT, hello)
+        pieces = [
+            frame(Opcode.TEXT, hello[:3000], is_final=False),
+            frame(Opcode.CONT, hello[3000:]),
+        ]
+        for parts in (
+            [wire],
+            [wire[:1], wire[1:]],
+            [wire[:2100], wire[2100:]],
+            pieces,
+        ):
+            heard = hear_by_line(parts, LIMIT, is_admitted=False)
+            self.assertEqual(heard, ([hello], b"", False))
+            heard = hear_by_line(parts, LIMIT)
+            self.assertEqual((heard[0], heard[1][2:4]), ([], b"\x03\xf1"))
+        for other in (b"x" * 3000, long_hello(3000).replace(b"token", b"taken")):
+            parts = [frame(Opcode.TEXT, other), frame(Opcode.TEXT, b"{}")]
+            heard = hear_by_line(parts, LIMIT, is_admitted=False)
+            self.assertEqual((heard[0], heard[1][2:4]), ([], b"\x03\xf1"))
+
+    def test_bounded_later(self) -> None:
+        """
+        When the limit falls, the next message is held to it, whatever came before.
+        """
+        long = b"x" * (LIMIT - 10)
+        for extensions in ((), (PerMessageDeflate(True, True, 12, 12),)):
+            for begun in (
+                b"",
+                frame(Opcode.PING, b""),
+                frame(Opcode.TEXT, b"a", is_final=False),
+            ):
+                stream = WebSocketStream(LIMIT, extensions)
+                self.assertEqual(stream.receive(frame(Opcode.TEXT, long)), [long])
+                stream.receive(begun)
+                stream.bound(LIMIT - 20)
+                opcode = Opcode.CONT if begun[:1] == b"\x01" else Opcode.TEXT
+                stream.receive(frame(opcode, long)[:14])
+                stream.receive(b"")
+                closed = stream.closed or (0, "")
+                self.assertEqual(closed[0], 1009)
 
     def test_just_not_too_long(self) -> None:
         """

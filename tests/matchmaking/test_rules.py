@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.matches.service import seat_plans
 from vinom.matchmaking.rules import Rules, due_at, explain, propose
 from vinom.model import Player, QueueEntry, Waiting
-from vinom.play.seats import seat_of, seat_plans
+from vinom.play.seats import seat_of
 from vinom.store.memory import MemoryEntryStore
 
 RULES = Rules({"maze": (2, 4), "duel": (2, 2)}, fill_seconds=5.0)

@@ -70,7 +70,7 @@ class RoomsExamples:
         """
         typed = _typed_in(self.howto)[0]
         # With this seed it is the person who begins.
-        world = LobbyWorld(3, games={"tictactoe": TicTacToe()})
+        world = LobbyWorld(1, games={"tictactoe": TicTacToe()})
         line, said = world.line(), []
         for request in typed:
             line.conversation.received(request.encode())

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any
 
 import attrs
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.node.build import is_plaintext
+from vinom.limits.logged import LogBounds
+from vinom.node.build import (
+    admin_site,
+    is_plaintext,
+    log_bounds,
+    tls_hellos,
+    websocket_bounds,
+)
 from vinom.node.settings import Settings
+from vinom.web.answers import Folder
 
 
 @attrs.frozen
@@ -20,6 +31,44 @@ class Port:
 
     def getHost(self) -> object:
         return self.where
+
+
+class StrangerSettingsTests(SynchronousTestCase):
+    """Limits for strangers reach what they limit."""
+
+    def test_requests(self) -> None:
+        """
+        A request may take as long as the operator says.
+        """
+        clock: Any = Clock()
+        site = admin_site(Folder(), Settings(request_head_seconds=3.0), clock)
+        transport: Any = StringTransport()
+        channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        channel.makeConnection(transport)
+        channel.dataReceived(b"GET")
+        clock.advance(2.9)
+        self.assertEqual(transport.value(), b"")
+        clock.advance(0.2)
+        self.assertIn(b" 408 ", transport.value())
+
+    def test_rates(self) -> None:
+        """
+        Log lines and TLS handshakes have the rates that were set.
+        """
+        settings = Settings(stranger_log_rate=3.0, tls_hello_rate=2.0)
+        self.assertEqual(log_bounds(settings), LogBounds(3.0, 60.0))
+        clock: Any = Clock()
+        hellos = tls_hellos(settings, clock)
+        taken = [hellos.take("203.0.113.1") for _ in range(11)]
+        self.assertEqual(taken, [True] * 10 + [False])
+
+    def test_connections(self) -> None:
+        """
+        WebSockets have the limits of a network, and of the port.
+        """
+        settings = Settings(connections_per_network=5, max_connections=9)
+        bounds = websocket_bounds(settings)
+        self.assertEqual((bounds.per_wide_network, bounds.most_connections), (5, 9))
 
 
 class PlainTextTests(SynchronousTestCase):

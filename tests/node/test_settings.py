@@ -70,6 +70,7 @@ class SettingsTests(SynchronousTestCase):
         Every setting can be given on the command line, as variable and in TOML.
         """
         key = self.write("k")
+        url = "https://login.example.org/jwks.json"
         samples = {
             "interface": "::1",
             "ports": "5000-5003",
@@ -81,35 +82,46 @@ class SettingsTests(SynchronousTestCase):
             "admin": "tcp:1",
             "allow_plaintext": "true",
             "http_tls": "true",
+            "twisted_tls": "true",
             "origin": "*.example.com",
             "browsers_only": "true",
             "any_origin": "true",
             "proxy": "10.0.0.0/8",
+            "identity_keys_url": url,
             "deflate": "true",
             "watch_matches": "none",
+            "wall": "no",
         }
         for row in TABLE:
             text = samples.get(row.name)
             if text is None:
                 text = str(key) if row.kind.metavar == "PATH" else "300"
             environment = {row.variable: text}
+            keys = "identity_keys_file"
+            if row.name in ("identity_keys_url", "identity_authority_file"):
+                keys = "identity_keys_url"
             for one, other in (
-                ("identity_keys_file", "identity_issuer"),
-                ("identity_keys_file", "identity_audience"),
+                ("identity_issuer", "identity_audience"),
+                ("identity_issuer", keys),
+                ("identity_authority_file", keys),
                 ("tls_certificate_file", "tls_key_file"),
                 ("authority_certificate_file", "authority_key_file"),
                 ("admin", "admin_token_file"),
             ):
+                if one == "identity_authority_file" and row.name != one:
+                    continue
                 if row.name in (one, other) or row.name.startswith("identity_"):
                     for name in (one, other):
-                        if name != "admin" or row.name == "admin":
+                        if name == "identity_keys_url":
+                            environment.setdefault("VINOM_IDENTITY_KEYS_URL", url)
+                        elif name != "admin" or row.name == "admin":
                             environment.setdefault(f"VINOM_{name.upper()}", str(key))
             from_variable = gather({}, environment)
             given = {
                 name.removeprefix("VINOM_").lower(): value
                 for name, value in environment.items()
             }
-            for name in ("game", "auth", "origin", "proxy"):
+            for name in ("game", "game_data", "auth", "origin", "proxy"):
                 if name in given:
                     given[name] = [given[name]]
             if isinstance(row.kind, Switch):
@@ -151,6 +163,37 @@ class SettingsTests(SynchronousTestCase):
             ({"VINOM_INTERFACE": "localhost"}, "must be an IP address"),
             ({"VINOM_ADMIN": "8001"}, "set admin_token_file"),
             ({"VINOM_TLS_KEY_FILE": "k"}, "set both tls_certificate_file"),
+            *(
+                ({f"VINOM_IDENTITY_{name}": value}, "set identity_issuer, identity_aud")
+                for name, value in (
+                    ("ISSUER", "i"),
+                    ("AUDIENCE", "a"),
+                    ("KEYS_FILE", "k"),
+                    ("KEYS_URL", "https://a.example/jwks"),
+                )
+            ),
+            (
+                {
+                    "VINOM_IDENTITY_KEYS_FILE": "k",
+                    "VINOM_IDENTITY_KEYS_URL": "https://a.example/jwks",
+                },
+                "identity_keys_file or identity_keys_url, not both",
+            ),
+            ({"VINOM_IDENTITY_AUTHORITY_FILE": "k"}, "set that too, or neither"),
+            *(
+                ({"VINOM_IDENTITY_KEYS_URL": url}, "must be an https URL such as")
+                for url in (
+                    "http://a.example/jwks",
+                    "https://",
+                    "https:///jwks",
+                    "https://ann:secret@a.example/jwks",
+                    "https://a.example/jwks#one",
+                    "https://a.example/a b",
+                    "https://é.example/",
+                    "a.example/jwks",
+                )
+            ),
+            ({"VINOM_IDENTITY_KEYS_URL": "https://a:99999/"}, "Port out of range"),
             ({"VINOM_MAX_SERVERS": "1"}, "warm 2 is more than max_servers 1"),
             ({"VINOM_REALM": "vinom"}, "must be a domain such as game.vinom"),
             ({"VINOM_PORTS": "20-10"}, "VINOM_PORTS must go from a port"),
@@ -165,7 +208,8 @@ class SettingsTests(SynchronousTestCase):
         for row in TABLE:
             if any(word in row.name for word in ("_key", "token")):
                 self.assertTrue(
-                    row.name.endswith(("_file", "_seconds")), f"{row.name} is a secret"
+                    row.name.endswith(("_file", "_seconds", "_url")),
+                    f"{row.name} is a secret",
                 )
 
     def test_help_lists_everything(self) -> None:

@@ -57,6 +57,37 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(refusal.code, Code.NAME_REFUSED)
             self.assertEqual(refusal.details, {"field": "data.name"})
 
+    def test_invisible(self) -> None:
+        """
+        A name that nobody can see is refused, also beside one that is seen.
+        """
+        for name in (
+            *("\u3164", "\u2800", "\u115f", "\u1160", "\uffa0", "\u2800 \u3164"),
+            *("\u0301", "\u0301\u0301", "\ufe0f", "\u034f", "\u17b4", "\u20dd"),
+            *("ann\u3164", "ann\u2800", "\u0301ann"),
+            *("\u200b", "\u200d\u200c", "\u2060", "\ufeff", "\u00ad", "\U000e0041"),
+        ):
+            with self.subTest(name=ascii(name)):
+                refusal = self.assertRaises(Refused, clean_name, name)
+                self.assertEqual(refusal.code, Code.NAME_REFUSED)
+
+    def test_marks(self) -> None:
+        """
+        Scripts that write marks may; a tower of them on one letter may not.
+        """
+        for name in (
+            "Nguyễn",
+            "שָׁלוֹם",
+            "ที่นี่",
+            "हिन्दी",
+            "❤\ufe0f ann",
+            "q" + "\u0301" * 3,
+        ):
+            self.assertEqual(len(clean_name(name)) > 0, True)
+        for name in ("q" + "\u0301" * 4, "a" + "\u0489" * 31, "ann " + "\u0323" * 4):
+            refusal = self.assertRaises(Refused, clean_name, name)
+            self.assertIn("at most 3 combining marks", refusal.message)
+
 
 class CanonicalTests(SynchronousTestCase):
     """Wishes that can be compared."""

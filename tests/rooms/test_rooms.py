@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import Heard, Pair, RoomsWorld, kinds, only
+from tests.support.lobbies import LobbyWorld
 
 
 class JoinTests(SynchronousTestCase):
@@ -152,7 +153,8 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(code(game="pair", room_id="r1"), "room_started")
         self.assertEqual(code(game="none"), "unknown_game")
         self.assertEqual(code(game="few", room_id="r1"), "bad_field")
-        self.assertEqual(code(game="few", room_id="a b"), "bad_field")
+        for room_id in ("a b", ".", "..", "\x1b", "a\n", "é"):
+            self.assertEqual(code(game="few", room_id=room_id), "bad_field")
         self.assertEqual(code(game="few", room_id="r2", spectate=True), "no_such_room")
         self.assertEqual(code(game="few", options={"x": 1}), "bad_options")
         self.assertEqual(code(game="few", loadout={"x": 1}), "bad_loadout")
@@ -694,3 +696,44 @@ class PatchTests(SynchronousTestCase):
                     held[seat] = state["view"]
                 self.assertEqual(held[seat], game.view(Heard(2, id), seat))
         self.assertGreater(patched, 18)
+
+
+class StartTests(SynchronousTestCase):
+    """Tables that take long to lay."""
+
+    def test_large_tables_take_turns(self) -> None:
+        """
+        Rooms that become full at once do not all start in one turn: whatever else
+        waits is served between them, and each of them starts.
+        """
+        now = 0.0
+        order: list[str] = []
+
+        class Slow(Pair):
+            name = "slow"
+
+            def start(self, table: Any) -> Heard:
+                nonlocal now
+                now += 0.015
+                order.append("start")
+                return super().start(table)
+
+        world = LobbyWorld(games={"slow": Slow()}, seconds=lambda: now)
+        players = []
+        for number in range(10):
+            for name in ("ann", "bob"):
+                line, _ = world.hello(name)
+                players.append(line)
+                line.ask("join_room", game="slow", room_id=f"r{number}")
+
+        def serve_others() -> None:
+            order.append("other")
+            if len(order) < 60:
+                world.clock.callLater(0, serve_others)
+
+        serve_others()
+        world.clock.advance(0)
+        self.assertEqual(order.count("start"), 10)
+        self.assertNotIn("start start start", " ".join(order))
+        for line in players:
+            self.assertIn("room_started", kinds(line.heard()))

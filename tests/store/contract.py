@@ -49,8 +49,8 @@ class EntryStoreContract:
         Players are listed by how long they wait, not by when they were stored.
         """
         store = self.make_store()
-        for player, since in ((ANN, 3.0), (BOB, 1.0), (CAT, 2.0)):
-            self.assertTrue(await store.add(entry(player, since)))
+        for player, since, place in ((ANN, 3.0, 1), (BOB, 1.0, 1), (CAT, 2.0, 2)):
+            self.assertEqual(await store.add(entry(player, since)), place)
         self.assertEqual(await self.oldest(store), ["Bob", "Cat", "Ann"])
         self.assertEqual(await self.oldest(store, 2), ["Bob", "Cat"])
         self.assertEqual(
@@ -158,7 +158,7 @@ class EntryStoreContract:
         store = self.make_store()
         await store.add(entry(ANN, 1.0))
         twice = QueueEntry("other", (BOB, ANN), "maze", 2.0)
-        self.assertFalse(await store.add(twice))
+        self.assertEqual(await store.add(twice), 0)
         self.assertIsNone(await store.entry_of("bob"))
         self.assertEqual(await self.oldest(store), ["Ann"])
 

@@ -52,6 +52,7 @@ class NearFleet:
         tickets: tuple[()],
         watch: IMatchWatch,
         relay: Callable[[FromRelayed], None] | None = None,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         if self.is_full:
             return fail(NoCapacity("no place"))

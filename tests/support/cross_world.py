@@ -61,7 +61,12 @@ class CrossFleet:
         net.server.linked(self._hear, lambda: self.is_behind)
 
     def place(
-        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: Any, relay: Any = None
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: Any,
+        relay: Any = None,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         self._watches[plan.match_id], self._relays[plan.match_id] = watch, relay
         for ticket in tickets:

@@ -123,6 +123,16 @@ class Net:
         self.now = end
         self.run()
 
+    def begin(self, address: Address, server_name: str = f"{LABEL}.{DOMAIN}") -> None:
+        """Begin a handshake that goes no further: the server's flight is lost."""
+        client = DtlsClient(server_name, authority().anchor, self.now)
+        client.start(self.now)
+        for _ in range(2):
+            for datagram in client.take_datagrams():
+                self.server.receive(datagram, address, self.now)
+            for datagram, _ in self.server.take_datagrams():
+                client.receive(datagram[:60], self.now)
+
     def connect(self, **options: object) -> DtlsClient:
         """A client whose handshake is finished."""
         client = self.add_client(**options)  # type: ignore[arg-type]  # passed on

@@ -10,6 +10,7 @@ class Ear:
     Keeps the messages that it receives.
 
     :ivar line: where they come from.
+    :ivar is_in_play: whether its connection must stay when descriptors run out.
     :ivar times_caught_up: how often the peer stopped being behind.
     """
 
@@ -18,6 +19,7 @@ class Ear:
         self.heard: list[bytes] = []
         self.is_lost = self.is_heard_out = False
         self.times_caught_up = 0
+        self.is_in_play = False
 
     def received(self, message: bytes) -> None:
         self.heard.append(message)

@@ -37,7 +37,11 @@ class MemoryFleet:
     is_answering: bool = True
 
     def place(
-        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: object
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: object,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         def withdraw(_: object) -> None:
             hosted.is_withdrawn = True

@@ -130,7 +130,11 @@ class MemoryRecordings:
         self.matches: dict[str, MemoryRecording] = {}
 
     def open(
-        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        opened_at: float,
+        files: tuple[int, ...] = (),
     ) -> MemoryRecording:
         recording = self.matches[plan.match_id] = MemoryRecording()
         return recording

@@ -282,7 +282,7 @@ class Foretelling(Cards):
     """Shows the state of its chance, which foretells every card to come."""
 
     def view(self, s: Hands, audience: Hashable) -> dict[str, Any]:
-        return {**super().view(s, audience), "next": s.chance.word % 52}
+        return {**super().view(s, audience), "next": s.chance.key[-1] % 52}
 
 
 class Endless(Cards):

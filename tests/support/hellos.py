@@ -73,3 +73,12 @@ def openssl_hello(name: str) -> tuple[SSL.Connection, bytes]:
     channel = Channel(client_context(authority().anchor), 1200)
     (hello,) = channel.open_as_client(name, 0.0)
     return channel.connection, hello
+
+
+def long_hello(size: int) -> bytes:
+    """Make a hello with a token, *size* bytes long."""
+    head, tail = (
+        b'{"type":"hello","data":{"protocol":1,"credentials":{"token":"',
+        b'"}}}',
+    )
+    return head + b"x" * (size - len(head) - len(tail)) + tail

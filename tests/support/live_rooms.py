@@ -252,7 +252,8 @@ class RoomsWorld(LobbyWorld):
         """Say hello and join a room; returns the line and what it was sent of it."""
         line, _ = self.hello(name)
         if room_id is not None:
-            more["room_id"] = room_id
+            # So that it is listed.
+            more = {"public": True, **more, "room_id": room_id}
         result = line.ask("join_room", game=game, **more)[-1]
         assert result["type"] == "join_room_result", result
         self.turn()

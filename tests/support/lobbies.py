@@ -23,6 +23,7 @@ from vinom.conversation.online import Online
 from vinom.desk import Desk
 from vinom.errors import Code
 from vinom.game import Game
+from vinom.limits.addresses import AddressBuckets
 from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
@@ -87,6 +88,9 @@ class MemoryLine:
         text = message
         self.sent.append(json.decode(text))
 
+    def admitted(self) -> None:
+        """The hello was accepted."""
+
     def close(self, code: Code | None = None, reason: str = "") -> None:
         self.is_closed = True
         self.closed_for = code, reason
@@ -127,7 +131,9 @@ class LobbyWorld:
         self.fleet = parts.get("fleet") or MemoryFleet()
         self.entries = parts.get("entries") or MemoryEntryStore()
         self.match_store = parts.get("matches") or MemoryMatchStore(now)
-        self.players = MemoryPlayerStore(now)
+        self.players = MemoryPlayerStore(
+            now, parts.get("most_players", 200_000), self._is_needed
+        )
         self.online = Online()
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
@@ -138,9 +144,16 @@ class LobbyWorld:
             now,
             guests=parts.get("guests", "loopback"),
             checkers=parts.get("checkers", ()),
+            new_guests=parts.get("new_guests") or AddressBuckets(1e6, 10**6),
         )
         self.matches = Matches(
-            self.fleet, self.match_store, self.online, self.games, ways_in, self.clock
+            self.fleet,
+            self.match_store,
+            self.online,
+            self.games,
+            ways_in,
+            self.clock,
+            per_address=parts.get("matches_per_address", 10**6),
         )
         self.matchmaker = Matchmaker(
             self.entries,
@@ -159,7 +172,7 @@ class LobbyWorld:
             self.games,
             self.turns,
             self.clock,
-            self.clock.seconds,
+            parts.get("seconds") or self.clock.seconds,
             self.entropy,
             self.recordings,
             guard=parts.get("guard"),
@@ -175,6 +188,14 @@ class LobbyWorld:
             self.games,
             self.clock,
             parts.get("bounds", Bounds()),
+        )
+
+    def _is_needed(self, player_id: str) -> bool:
+        return (
+            self.online.is_here(player_id)
+            or self.entries.has(player_id)
+            or self.match_store.has(player_id)
+            or self.rooms.has(player_id)
         )
 
     def _match_rooms(self, watching: Watching | None) -> MatchRooms | None:

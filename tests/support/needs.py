@@ -9,12 +9,15 @@ from unittest import SkipTest
 
 #: Program to its Debian package; ``.ci/run`` installs what is missing.
 PACKAGES = {
+    "caddy": "caddy",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "curl": "curl",
     "gnutls-cli": "gnutls-bin",
     "godot3-server": "godot3-server",
+    "haproxy": "haproxy",
     "nc": "netcat-openbsd",
+    "nginx": "nginx",
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",

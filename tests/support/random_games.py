@@ -101,7 +101,7 @@ class RandomGame:
         """
         game = self.game
         fewest, most = game.seats
-        self._actions = RandomActions(game.actions, Chance(self.seed ^ 0xFACADE))
+        self._actions = RandomActions(game.actions, Chance(self.seed).fork("actions"))
         seats = self.seats or fewest + self._below(most - fewest + 1)
         plan = MatchPlan(
             "random",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from random import Random
 
 import attrs
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.python.log import err
 from zope.interface import implementer
 
 from vinom.control.link import ControlServer
@@ -36,7 +37,7 @@ from vinom.control.messages import (
     decode_to_server,
     encode,
 )
-from vinom.errors import NoCapacity
+from vinom.errors import Misconfigured, NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
@@ -227,8 +228,14 @@ class MemorySupply:
                 reached, fake.reached = fake.reached, None
                 reached.callback(where)
 
+        def not_reached(failure: Failure) -> None:
+            # As `vinom.fleet.local` does, and now: not when the failure is collected.
+            if failure.check(CancelledError) is None:
+                err(failure)
+
         fake.reached = reached = Deferred(give_up)
-        Deferred.fromCoroutine(self.ports.reach(server)).addCallback(reach)
+        reaching = Deferred.fromCoroutine(self.ports.reach(server)).addCallback(reach)
+        reaching.addErrback(not_reached)
         return reached
 
     def admits(self, server_id: str, pid: int) -> bool:
@@ -262,13 +269,19 @@ class MemorySupply:
 class FakeIssuer:
     """Issues nothing of worth."""
 
-    anchor = b"ANCHOR"
+    def __init__(self) -> None:
+        self.anchor, self.keys = b"ANCHOR", {"k1": b"PUBLIC"}
+        self.issued: list[str] = []
+        self.has_expired = False
 
     def issue(self, server: str) -> Issued:
+        if self.has_expired:
+            raise Misconfigured("the authority has expired")
+        self.issued.append(server)
         return Issued(b"LEAF OF " + server.encode(), b"KEY")
 
     def token_keys(self) -> dict[str, bytes]:
-        return {"k1": b"PUBLIC"}
+        return self.keys
 
 
 @implementer(IMatchWatch)
@@ -315,16 +328,17 @@ class FleetWorld:
             game_ports(self.clock, ports),
             rooms_per_process=rooms_per_process,
         )
+        self.issuer = FakeIssuer()
         self.fleet = Fleet(
             self.supply,
-            FakeIssuer(),
+            self.issuer,
             self.clock,
             Random(7).randbytes,
             FleetSettings(
                 realm="game.vinom",
                 policy=PoolPolicy(warm, most, rooms_per_process),
             ),
-            RoomTimeouts(lambda plan: longest),
+            RoomTimeouts({"maze": longest}),
         )
         self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
         self.watch = RecordingWatch()

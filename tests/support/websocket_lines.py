@@ -9,6 +9,7 @@ from twisted.internet.testing import StringTransport
 from websockets.extensions import Extension
 
 from tests.support.ears import Ear
+from vinom.lines.text import HELLO_LIMIT
 from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
 from vinom.reactor.turns import TurnEnd
 
@@ -18,10 +19,12 @@ def hear_by_line(
     limit: int,
     is_short_cut: bool = True,
     extensions: Sequence[Extension] = (),
+    is_admitted: bool = True,
 ) -> tuple[list[bytes], bytes, bool]:
     """
     Feed a line in parts.
 
+    :param is_admitted: the hello was accepted before them.
     :returns: the messages that it heard, the bytes that it sent, and whether it
         ended the connection.
     """
@@ -37,8 +40,11 @@ def hear_by_line(
     line.begin(transport, b"")
     listener = line._listener
     assert isinstance(listener, Ear)
+    if is_admitted:
+        line.admitted()
     for part in parts:
         line.dataReceived(part)
         held = len(line._stream._held)
-        assert held < limit + 14, f"it keeps {held} bytes, more than a frame"
+        most = (limit if is_admitted else HELLO_LIMIT) + 14
+        assert held < most, f"it keeps {held} bytes, more than a frame"
     return listener.heard, transport.value(), transport.disconnecting

@@ -134,7 +134,11 @@ class WholeWorld:
     # The fleet.
 
     def place(
-        self, plan: MatchPlan, tickets: Sequence[Ticket], watch: IMatchWatch
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: IMatchWatch,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         number = len(self.played)
         label, port = f"s{number}", 46000 + number

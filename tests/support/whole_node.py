@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from shutil import rmtree
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -31,12 +32,14 @@ class WholeNode:
 
     :ivar http: the page's port.
     :ivar port: the lobby's, for TCP.
+    :ivar state: its directory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        """:param arguments: more of the node's settings."""
         self.http, self.port = free_port(), free_port()
         first, last = free_port_range(8)
-        self._state = tempfile.mkdtemp(prefix="vinom-")
+        self.state = Path(tempfile.mkdtemp(prefix="vinom-"))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until `stop`
         self._process = subprocess.Popen(
             [
@@ -45,10 +48,11 @@ class WholeNode:
                 f"--port={self.port}",
                 f"--ports={first}-{last}",
                 f"--http={self.http}",
-                f"--state-dir={self._state}",
+                f"--state-dir={self.state}",
                 "--warm=0",
                 "--drain-seconds=0",
                 *(f"--game=vinom.games.{game}" for game in GAMES),
+                *arguments,
             ],
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -88,4 +92,4 @@ class WholeNode:
             self._process.kill()
             self._process.wait()
         self._log.close()
-        rmtree(self._state, ignore_errors=True)
+        rmtree(self.state, ignore_errors=True)

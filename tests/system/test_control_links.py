@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -23,7 +25,7 @@ from tests.support.certificates import authority
 from vinom.control.link import ControlServer, dial
 from vinom.control.messages import Alive, Heartbeat, Ready, Stop, TokenKeys
 
-READY = Ready("abc", 123, 1)
+READY = Ready("abc", os.getpid(), 1)
 
 
 class Owner:
@@ -113,6 +115,49 @@ class SocketTests(TestCase):
             return self.owner
 
         self.factory = ControlServer(reactor, arrived)
+
+    async def test_whose_process(self):
+        """
+        A process that claims to be another one is not linked.
+        """
+        port = await UNIXServerEndpoint(reactor, self.path).listen(self.factory)
+        self.addCleanup(port.stopListening)
+        lost = Deferred()
+        await dial(
+            UNIXClientEndpoint(reactor, self.path),
+            reactor,
+            Ready("abc", os.getppid(), 1),
+            self.heard.append,
+            lambda: lost.callback(None),
+        )
+        await lost
+        self.assertFalse(hasattr(self, "link"))
+
+    async def test_open_files(self):
+        """
+        Open files arrive in order with their messages, however full the link is, and
+        the sender keeps none open; a game server that sends one is cut off.
+        """
+        client = await self.open_link()
+        given, names = [], []
+        client._given = lambda fd: given.append(fd)
+        self.addCleanup(lambda: [os.close(fd) for fd in given])
+        for number in range(5):
+            # Longer than what a socket holds.
+            self.link.send(TokenKeys(number, {"k": bytes(300_000)}))
+            names.append(os.path.abspath(self.mktemp()))
+            fd = os.open(names[-1], os.O_CREAT | os.O_WRONLY)
+            self.link.send(Heartbeat(number), (fd,))
+        await until(lambda: len(self.heard) == 10)
+        self.assertEqual([os.readlink(f"/proc/self/fd/{fd}") for fd in given], names)
+        is_open = Counter()
+        for fd in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # the one that lists
+                is_open[os.readlink(f"/proc/self/fd/{fd}")] += 1
+        self.assertEqual([is_open[name] for name in names], [1] * 5)
+        handle = client.transport.getHandle()
+        socket.send_fds(handle, [b"x"], [given[0]])
+        await self.lost
 
     async def open_link(self):
         port = await UNIXServerEndpoint(reactor, self.path).listen(self.factory)

@@ -378,7 +378,7 @@ class FleetTests(TestCase):
             reactor,
             Random(1).randbytes,
             FleetSettings("game.vinom", policy=PoolPolicy(warm=1)),
-            RoomTimeouts(lambda plan: 60.0),
+            RoomTimeouts({"maze": 60.0}),
         )
         control = await UNIXServerEndpoint(reactor, path).listen(
             ControlServer(reactor, fleet.arrived)

@@ -134,6 +134,7 @@ class ManyMatchesTests(TestCase):
                 f"--ports={first}-{last}",
                 f"--warm={WARM}",
                 "--connections-per-address=1000",
+                "--matches-per-address=1000",
                 # Fifty game servers begin at once; nobody is to play without the rest.
                 "--fill-seconds=60",
                 "--join-seconds=120",

@@ -34,7 +34,10 @@ class MetricsTests(TestCase):
         line.sock.settimeout(20)
         line.sock.connect(str(Path(self.node.state_dir) / "admin.sock"))
         try:
-            line.request("GET", "/metrics")
+            token = (Path(self.node.state_dir) / "admin.token").read_text().strip()
+            line.request(
+                "GET", "/metrics", headers={"Authorization": f"Bearer {token}"}
+            )
             page = line.getresponse().read().decode()
         finally:
             line.close()

@@ -185,6 +185,7 @@ class PortRingTests(TestCase):
                 f"--ports={first}-{last}",
                 f"--warm={WARM}",
                 "--connections-per-address=1000",
+                "--matches-per-address=1000",
                 f"--hello-seconds={PATIENT}",
                 f"--join-seconds={PATIENT}",
             ],

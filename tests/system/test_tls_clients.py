@@ -115,6 +115,40 @@ class TlsClientTests(TestCase):
         program.transport.write(json.dumps(hello).encode() + b"\n")
         await program.printed(b'"type":"welcome"')
 
+    async def test_key_update(self) -> None:
+        """
+        OpenSSL's client changes its keys, and asks the server to, amid a conversation.
+        """
+        await self.start_https()
+        program = self.openssl(self.node.port, "-tls1_3")
+        clock: Any = reactor
+        hello = {"type": "hello", "data": {"protocol": 1, "name": "ann"}}
+        program.transport.write(json.dumps(hello).encode() + b"\n")
+        await program.printed(b'"type":"welcome"')
+        for times in (1, 2):
+            program.transport.write(b"K\n")
+            for _ in range(LOOKS):
+                if program.errors.count(b"KEYUPDATE") == times:
+                    break
+                await deferLater(clock, 0.01)
+            # An error's answer repeats the id.
+            request = b'{"type": "odd", "id": "nr %d"}\n' % times
+            program.transport.write(request)
+            await program.printed(b'"id":"nr %d"' % times)
+
+    async def test_twisted_tls(self) -> None:
+        """
+        With ``twisted_tls`` the lobby and the page are served over Twisted's own TLS.
+        """
+        self.http = free_port()
+        await self.start(f"--http={self.http}", "--http-tls", "--twisted-tls")
+        told = await self.fetch(f"https://localhost:{self.http}/ready")
+        self.assertEqual(told, {"status": "200", "version": "1.1"})
+        program = self.openssl(self.node.port, "-quiet")
+        hello = {"type": "hello", "data": {"protocol": 1, "name": "ann"}}
+        program.transport.write(json.dumps(hello).encode() + b"\n")
+        await program.printed(b'"type":"welcome"')
+
     async def test_curl(self) -> None:
         """
         curl, which offers HTTP/2 first, gets pages over HTTP/1.1 with every preference.
@@ -188,8 +222,8 @@ class TlsClientTests(TestCase):
         """
         await self.start_https()
         for port, source in (
-            (self.http, "vinom.web.front_door.FrontDoor"),
-            (self.node.port, "vinom.lines.tcp.LineProtocol"),
+            (self.http, "vinom.web.front_door"),
+            (self.node.port, "vinom.lines.tcp"),
         ):
             program = self.openssl(port, anchor=self.stranger)
             self.assertNotEqual(await program.ended, 0)

@@ -177,6 +177,18 @@ class AdminTests(SynchronousTestCase):
                 "name_refused",
                 "players[1].name",
             ),
+            *(
+                (
+                    {
+                        "game": "party",
+                        "players": [{"name": "a"}, {"name": "b", "player_id": wrong}],
+                    },
+                    400,
+                    "bad_field",
+                    "players[1].player_id",
+                )
+                for wrong in ("\x1b[31m\nm9  maze", "a b", "..", ".", "\u00e9", "")
+            ),
             (
                 {
                     "game": "party",

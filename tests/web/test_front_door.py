@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from ipaddress import ip_network
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from msgspec import json
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
-from twisted.internet.tcp import Connection
-from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.datastructures import Headers
@@ -23,83 +17,17 @@ from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from tests.support.certificates import leaf
+from tests.support.front_doors import HEADERS, FrontDoorCase, get
 from tests.support.turns import reads_directly
-from tests.support.websocket_net import KEY, Echo
 from tests.support.websockets import frame
 from vinom.errors import Code
-from vinom.limits.origins import Origins
 from vinom.lines.proxied import ProxiedFactory
-from vinom.lines.tls import HttpTls, ReloadableTls
-from vinom.lines.websocket import WebSocketBounds, WebSockets
 from vinom.lines.ws.handshake import read_plain_handshake
-from vinom.reactor.turns import TurnEnd
-from vinom.web.answers import Folder, make_site
-from vinom.web.front_door import SILENCE_TIMEOUT, FrontDoor
-from vinom.web.websocket import WebSocketPage
-
-HEADERS = {
-    "Host": "game.example",
-    "Upgrade": "websocket",
-    "Connection": "keep-alive, Upgrade",
-    "Sec-WebSocket-Key": KEY,
-    "Sec-WebSocket-Version": "13",
-}
+from vinom.web.front_door import SILENCE_TIMEOUT
 
 
-def get(path: str = "/ws", **more: str) -> bytes:
-    """Write a handshake, with more headers."""
-    named = {name.replace("_", "-"): value for name, value in more.items()}
-    lines = [f"{name}: {value}" for name, value in {**HEADERS, **named}.items()]
-    return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
-
-
-class Accepted(Connection):
-    """A connection that a port accepted."""
-
-    connected = 1
-
-    def getPeer(self) -> IPv4Address:
-        return IPv4Address("TCP", "127.0.0.1", 4711)
-
-    getHost = getPeer
-
-
-class FrontDoorTests(SynchronousTestCase):
+class FrontDoorTests(FrontDoorCase):
     """Connections in memory."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.echoes: list[Echo] = []
-        self.websockets = WebSockets(
-            self.open,
-            self.clock,  # type: ignore[arg-type]  # a clock is enough
-            TurnEnd(self.clock),
-            WebSocketBounds(per_network=2),
-        )
-        page = WebSocketPage(self.websockets, Origins())
-        clock: Any = self.clock
-        self.door = FrontDoor(make_site(Folder(ws=page), clock), page, clock)
-        self.wrapped: Any = self.door
-
-    def open(self, line: Any) -> Echo:
-        self.echoes.append(Echo(line))
-        return self.echoes[-1]
-
-    def connect(self, *pieces: bytes) -> StringTransport:
-        """Send these, one read each; returns what is said back."""
-        transport: Any = StringTransport()
-        protocol = self.wrapped.buildProtocol(transport.getPeer())
-        transport.protocol = protocol
-        protocol.makeConnection(transport)
-        for piece in pieces:
-            transport.protocol.dataReceived(piece)
-        self.clock.advance(0)
-        return transport
-
-    def hang_up(self, visitor: Any) -> None:
-        """A connection ends."""
-        visitor.protocol.connectionLost(Failure(ConnectionDone()))
 
     def test_same_answer_however_it_comes(self) -> None:
         """
@@ -210,21 +138,22 @@ class FrontDoorTests(SynchronousTestCase):
 
     def test_counted_over_tls(self) -> None:
         """
-        Over TLS too, a client that does not even begin to shake hands counts; one too
-        many is cut off without a word, for it might never read one.
+        Over TLS, ours and Twisted's, a client that does not begin to shake hands
+        counts; one too many is cut off without a word, for it might never read one.
         """
-        issued = leaf("game.example")
-        tls = ReloadableTls(issued.certificate, issued.key)
-        clock: Any = self.clock
-        self.wrapped = TLSMemoryBIOFactory(HttpTls(tls), False, self.door, clock)
-        silent = [self.connect(), self.connect()]
-        late = self.connect()
-        self.assertTrue(late.disconnected)
-        self.assertEqual(late.value(), b"")
-        self.assertFalse(silent[0].disconnected or silent[1].disconnected)
-        self.hang_up(late)
-        self.hang_up(silent[0])
-        self.assertFalse(self.connect().disconnected)
+        for is_direct in (True, False):
+            self.serve_tls(is_direct)
+            silent = [self.connect(), self.connect()]
+            late = self.connect()
+            self.assertTrue(late.disconnected)
+            self.assertEqual(late.value(), b"")
+            self.assertFalse(silent[0].disconnected or silent[1].disconnected)
+            self.hang_up(late)
+            self.hang_up(silent[0])
+            again = self.connect()
+            self.assertFalse(again.disconnected)
+            self.hang_up(silent[1])
+            self.hang_up(again)
 
     def test_failed_handshakes_are_logged(self) -> None:
         """
@@ -238,10 +167,7 @@ class FrontDoorTests(SynchronousTestCase):
 
         globalLogPublisher.addObserver(remember)
         self.addCleanup(globalLogPublisher.removeObserver, remember)
-        issued = leaf("game.example")
-        tls = ReloadableTls(issued.certificate, issued.key)
-        clock: Any = self.clock
-        self.wrapped = TLSMemoryBIOFactory(HttpTls(tls), False, self.door, clock)
+        self.serve_tls()
         self.hang_up(self.connect())
         self.assertEqual(logged, [])
         for _ in range(100):
@@ -261,20 +187,6 @@ class FrontDoorTests(SynchronousTestCase):
         self.assertTrue(visitor.disconnected or visitor.disconnecting)
         visitor.protocol.connectionLost()
         self.assertEqual(len(self.door.rounds), 0)
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Somebody comes, over a socket: its end, and our transport."""
-        port = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(port.close)
-        theirs = socket.create_connection(port.getsockname(), timeout=10)
-        self.addCleanup(theirs.close)
-        ours, _ = port.accept()
-        ours.setblocking(False)
-        transport: Any = Accepted(ours, None, MemoryReactorClock())
-        protocol = self.door.buildProtocol(transport.getPeer())
-        transport.protocol = protocol
-        protocol.makeConnection(transport)
-        return theirs, transport
 
     def test_read_directly(self) -> None:
         """

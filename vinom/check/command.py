@@ -31,6 +31,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.game_loader import name_of
 from vinom.hosting.guarding import guard_games
+from vinom.printable import say, say_json
 
 #: Any two different ones.
 _HASH_SEEDS = ("1", "2")
@@ -171,14 +172,14 @@ class _Check:
         self._progress.clear()
         for finding in self._findings.values():
             when = f" [{finding.when}]" if finding.when else ""
-            print(f"{finding.rule}: {finding.message}{when}")
+            say(f"{finding.rule}: {finding.message}{when}")
         for note in self._notes:
-            print(f"note: {note}")
+            say(f"note: {note}")
         if self._cut:
-            print(f"note: {self._cut_short()}")
+            say(f"note: {self._cut_short()}")
         count = len(self._findings)
         verdict = f"{count} to change" if count else "ok"
-        print(f"{self._name}: {verdict} ({self._played} games, {self._steps} steps)")
+        say(f"{self._name}: {verdict} ({self._played} games, {self._steps} steps)")
         return 1 if count else 0
 
     def print_secrets(self) -> int:
@@ -193,10 +194,10 @@ class _Check:
         self._progress.clear()
         rows = [("field", *PLACES), *self._seen.rows()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        print(f"{self._name}: who is shown which field of the state")
+        say(f"{self._name}: who is shown which field of the state")
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip())
+            say("  ".join(cells).rstrip())
         return 0
 
     def _tasks(self, most: float, within: float) -> Iterator[Task]:
@@ -371,8 +372,8 @@ def print_trace(arguments: list[str]) -> None:
         most_steps=task.most_steps,
     )
     # The game may print too, on other lines.
-    print()
-    print(json.dumps(trial.trace))
+    say()
+    say_json(trial.trace)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ _FIRST_INDEX = re.compile(r"[^\[\]]*\[(\d+)\]")
 PLACES = ("seats", "spectators", "setup", "events", "outcome")
 #: To whom: words of that table, in their order.
 WORDS = ("own", "one", "some", "all")
-_WORD = (1 << 64) - 1
+#: What a chance's position changes by.
+_FAR = 0x5DEECE66D
 
 
 @attrs.frozen
@@ -339,15 +340,16 @@ def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
     elif isinstance(value, bool):
         changed = not value
     elif isinstance(value, int):
-        # Not near either end of a chance's range, and by enough to change views
-        # that show only a part of it.
-        changed = value ^ 0x5DEECE66D & _WORD if is_chance else value + 1
+        # A chance's position: by enough to change views that show a part of it.
+        changed = value ^ _FAR if is_chance else value + 1
     elif isinstance(value, float):
         changed = value + 1.0
     elif isinstance(value, str):
         changed = value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
     elif isinstance(value, bytes):
-        changed = value[:-1] + bytes([value[-1] ^ 1]) if value else b"x"
+        # Every byte of a chance's key, as a view may show any part of it.
+        kept = 0 if is_chance else len(value) - 1
+        changed = value[:kept] + bytes(b ^ 1 for b in value[kept:]) if value else b"x"
     elif type(value) is tuple:
         for index, item in enumerate(value):
             for inner in _variants(item, f"{path}[{index}]", is_chance):

@@ -78,8 +78,8 @@ class Line:
         self.longest = 0
         self.search = Search(game, self.play.ask)
         self._views = Views(self.twice, self.play.ask)
-        self._actions = RandomActions(game.actions, Chance(seed ^ 0xC0FFEE))
-        self._loadouts = RandomActions(game.loadout, Chance(seed ^ 0x10AD))
+        self._actions = RandomActions(game.actions, Chance(seed).fork("actions"))
+        self._loadouts = RandomActions(game.loadout, Chance(seed).fork("newcomers"))
         self._file = bytearray(encode_header(plan, game, 0.0))
         self._setup: Any = None
         self._setup_bytes: bytes | None = None
@@ -93,8 +93,8 @@ class Line:
         other.away, other.gone = set(self.away), list(self.gone)
         other._file = bytearray(self._file)
         other._views = Views(self.twice, play.ask)
-        drawn, _ = self._actions.chance.draw()
-        other._actions = RandomActions(self.game.actions, Chance(drawn ^ purpose))
+        chance = self._actions.chance.fork(f"line {purpose}")
+        other._actions = RandomActions(self.game.actions, chance)
         other._advances = copy.copy(self._advances)
         return other
 

@@ -66,7 +66,7 @@ def try_game(
 
     :param name: of the game.
     :param seats: number of players.
-    :param seed: 64 bits; the same seed makes the same trial, in any process.
+    :param seed: up to 256 bits; the same seed makes the same trial, in any process.
     :param guard: interrupts calls that take too long; each is made twice.
     :param is_drawn: draw the options and loadouts from their types; otherwise they are
         the defaults.
@@ -78,8 +78,8 @@ def try_game(
     options = b"{}"
     loadouts = [b"{}"] * seats
     if is_drawn:
-        options = drawn_json(RandomActions(game.options, Chance(seed ^ 0x0971)))
-        supply = RandomActions(game.loadout, Chance(seed ^ 0x10AD))
+        options = drawn_json(RandomActions(game.options, Chance(seed).fork("options")))
+        supply = RandomActions(game.loadout, Chance(seed).fork("loadouts"))
         loadouts = [drawn_json(supply) for _ in range(seats)]
     players = tuple(
         SeatPlan(f"p{seat}", f"player {seat}", loadouts[seat]) for seat in range(seats)

@@ -54,7 +54,7 @@ class Task(Struct, frozen=True):
     @property
     def trial_seed(self) -> int:
         """The seed of the game itself, which also depends on the number of players."""
-        return (self.seed * 1_000_003 + self.seats) % (1 << 64)
+        return (self.seed * 1_000_003 + self.seats) % (1 << 256)
 
 
 class Result(Struct, frozen=True):

@@ -146,6 +146,7 @@ class Client:
         *,
         spectate: bool = False,
         patches: bool = False,
+        public: bool = False,
     ) -> Deferred[LiveRoom]:
         """
         Take a seat in a room on the server; the room is created if it does not exist.
@@ -156,11 +157,13 @@ class Client:
         :param loadout: what the player brings, JSON-like.
         :param spectate: watch only.
         :param patches: ask for differences where they are shorter than views.
+        :param public: list a new room that has a *room_id*, as those without are;
+            otherwise only who knows its id finds it.
 
         Fails with `LobbyRefusal` or `LineLost`. If the connection breaks, the client
         makes another and takes the place back.
         """
-        request = JoinRoom(game, room_id, raw(options), raw(loadout), spectate)
+        request = JoinRoom(game, room_id, raw(options), raw(loadout), spectate, public)
         return self.rooms.join(request, patches=patches)
 
     @property

@@ -7,7 +7,6 @@ Source: docs/howto/operate.rst, section "The admin API".
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ import attrs
 from vinom.node.asking import AdminLine, NotDone
 from vinom.node.settings import Settings
 from vinom.node.sources import checked_path
+from vinom.printable import printable, say, say_json
 
 Answer = dict[str, Any]
 
@@ -94,14 +94,18 @@ class Verb:
             else:
                 answer = node.post(request.page, request.body)
         except NotDone as refusal:
-            print(f"vinom {options.command}: {refusal}", file=sys.stderr)
+            say(f"vinom {options.command}: {refusal}", file=sys.stderr)
             return 1
-        print(json.dumps(answer, indent=2) if options.json else request.show(answer))
+        if options.json:
+            say_json(answer, indent=2)
+        else:
+            say(request.show(answer))
         return 0
 
 
 def in_columns(rows: list[tuple[str, ...]]) -> str:
-    """Write a table; each column is as wide as its longest cell."""
+    """Write a table, escaped; each column is as wide as its longest cell."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -29,6 +28,8 @@ from vinom.commands.play import (
 from vinom.dtls.bad_network import LONGEST_DELAY, Conditioner, Conditions
 from vinom.errors import Misconfigured
 from vinom.game import Chance, Game
+from vinom.model import SEED_BYTES
+from vinom.printable import say, say_json
 
 _LONGEST_MS = LONGEST_DELAY * 1000
 
@@ -167,7 +168,9 @@ def run(options: argparse.Namespace) -> int:
         raise Misconfigured("--seconds and --grace must be numbers, 0 or more")
     network = network_conditions(options)
     name, game = find_game(options.game)
-    seed = os.urandom(8) if options.seed is None else str(options.seed).encode()
+    seed = (
+        os.urandom(SEED_BYTES) if options.seed is None else str(options.seed).encode()
+    )
     plan = BotPlan(
         lobby_address(options),
         name,
@@ -191,10 +194,13 @@ def run(options: argparse.Namespace) -> int:
     report = runs[0].tally.report()
     if not runs[0].tally.started:
         reason = why_none(report["errors"], plan.lobby, options.seconds)
-        print(f"vinom bots: {reason}", file=sys.stderr)
+        say(f"vinom bots: {reason}", file=sys.stderr)
     for kind, reason in runs[0].tally.reasons.items():
-        print(f"vinom bots: {kind}: {reason}", file=sys.stderr)
-    print(json.dumps(report) if options.json else describe(report))
+        say(f"vinom bots: {kind}: {reason}", file=sys.stderr)
+    if options.json:
+        say_json(report)
+    else:
+        say(describe(report))
     sys.stdout.flush()
     return code
 
@@ -242,11 +248,9 @@ class BotRun:
         self._reactor, self._plan = reactor, plan
         shows_all = type(plan.game).audience is Game.audience
         self.tally = Tally(shows_all, _ends(plan.game))
-        chance = Chance(int.from_bytes(plan.seed[-8:], "big"))
-        newcomers = []
-        for number in range(1, plan.players + 1):
-            word, chance = chance.draw()
-            newcomers.append(self._newcomer(f"bot-{number}", Chance(word)))
+        chance = Chance(int.from_bytes(plan.seed[-SEED_BYTES:], "big"))
+        names = [f"bot-{number}" for number in range(1, plan.players + 1)]
+        newcomers = [self._newcomer(name, chance.fork(name)) for name in names]
         self._crowd = Crowd(reactor, newcomers, self.tally, plan.seconds, plan.grace)
 
     def run(self) -> Deferred[int]:

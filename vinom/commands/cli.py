@@ -10,6 +10,7 @@ from typing import Any
 
 from vinom import __version__
 from vinom.errors import Misconfigured
+from vinom.printable import say
 
 #: Command to its one line of help. Modules are imported when they are needed.
 COMMANDS: dict[str, str] = {
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except Misconfigured as error:
-        print(f"vinom {options.command}: {error}", file=sys.stderr)
+        say(f"vinom {options.command}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader of our output closed it, as `head` does.

@@ -34,6 +34,8 @@ from vinom.commands.foreground import run_in_foreground
 from vinom.commands.play import find_game
 from vinom.errors import Misconfigured
 from vinom.game import Chance
+from vinom.model import SEED_BYTES
+from vinom.printable import say
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
 #: Players who queue with equal options meet. With these, bots meet only each other;
@@ -97,9 +99,9 @@ def run(options: argparse.Namespace) -> int:
         for demo in demos:
             demo.give_back()
     for words in demos[0].last_words:
-        print(words, file=sys.stderr)
+        say(words, file=sys.stderr)
     if demos[0].tally.started:
-        print(describe(demos[0].tally.report()))
+        say(describe(demos[0].tally.report()))
     return code
 
 
@@ -135,7 +137,7 @@ class Demo:
         self._stage = Stage(
             reactor, self.tally, self._ours, self._command, page=self._page
         )
-        self._chance = Chance(int.from_bytes(os.urandom(8), "big"))
+        self._chance = Chance(os.urandom(SEED_BYTES))
         self._over: Deferred[None] = Deferred()
         self._keyboard = Keyboard(reactor, self._press)
         self._is_stopping = False
@@ -164,7 +166,7 @@ class Demo:
         try:
             await self._node.start()
             # On a terminal too, where it is visible again after the picture.
-            print(f"play in a browser: {self._page}", flush=True)
+            say(f"play in a browser: {self._page}", flush=True)
             self._say(f"the lobby listens on 127.0.0.1:{self._node.port}")
             self._say(f"join from a second terminal: {self._command}")
             if not self._is_stopping:
@@ -221,7 +223,8 @@ class Demo:
         await done
 
     def _bot(self, name: str, options: Any, pace: float, watch: Any) -> Deferred[Bot]:
-        word, self._chance = self._chance.draw()
+        _, self._chance = self._chance.draw()
+        chance = self._chance.fork(name)
 
         def ready(client: Client) -> Bot:
             self._ours.add(client.identity.player_id)
@@ -232,7 +235,7 @@ class Demo:
                 self._game,
                 Habits(options, pace, _DANCE),
                 self.tally,
-                Chance(word),
+                chance,
                 watch,
             )
 
@@ -265,7 +268,7 @@ class Demo:
 
     def _say(self, words: str) -> None:
         if self._screen is None:
-            print(words, flush=True)
+            say(words, flush=True)
 
 
 def _program() -> str:

@@ -18,6 +18,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from vinom.commands.child_node import ChildNode, NodeFailed, likely_port
 from vinom.commands.dev_source import find_sources, look
 from vinom.commands.foreground import run_in_foreground
+from vinom.printable import say
 
 #: Seconds between two looks at the files.
 _PAUSE = 0.25
@@ -66,7 +67,7 @@ class LoudNode(ChildNode):
             if line[:4].isdecimal() and level:
                 self._is_trouble = level[0] in ("warn", "error", "critical")
             if self._is_trouble:
-                print(line, file=sys.stderr, flush=True)
+                say(line, file=sys.stderr, flush=True)
 
     errReceived = outReceived
 
@@ -112,8 +113,8 @@ class Workshop:
             await self._rebuild()
             if self._node is None:
                 return 1
-            print(f"play in a browser: http://127.0.0.1:{self._http}/", flush=True)
-            print(f"watching {self._sources}; press Ctrl-C to stop", flush=True)
+            say(f"play in a browser: http://127.0.0.1:{self._http}/", flush=True)
+            say(f"watching {self._sources}; press Ctrl-C to stop", flush=True)
             watching.start(_PAUSE)
             await self._over
         finally:
@@ -138,7 +139,7 @@ class Workshop:
         try:
             name, wrong = await self._try()
             if wrong:
-                print(wrong, file=sys.stderr, flush=True)
+                say(wrong, file=sys.stderr, flush=True)
                 self._write_note(self._spec, wrong)
                 if self._node is None:
                     await self._begin([])
@@ -149,7 +150,7 @@ class Workshop:
             if older is not None:
                 await older.stop()
             if await self._begin([f"--game={self._spec}"]) and self._build > 1:
-                print(f"{name}: now running version {self._build}", flush=True)
+                say(f"{name}: now running version {self._build}", flush=True)
         finally:
             self._is_busy = False
 
@@ -180,7 +181,7 @@ class Workshop:
         try:
             await node.start()
         except NodeFailed as error:
-            print(f"vinom dev: {error}", file=sys.stderr, flush=True)
+            say(f"vinom dev: {error}", file=sys.stderr, flush=True)
             await node.stop()
             return False
         self._node = node

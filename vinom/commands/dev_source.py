@@ -12,6 +12,7 @@ from pathlib import Path
 import vinom
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_game, name_of
+from vinom.printable import say
 from vinom.web.game_catalogue import described
 
 #: Files whose lines are of no use to an author in a traceback.
@@ -89,6 +90,6 @@ def _in_words(error: Misconfigured) -> str:
 if __name__ == "__main__":
     # In a child process, because a process imports a module only once.
     found, wrong = try_loading(sys.argv[1])
-    print(f"\n{found}", flush=True)
-    print(wrong, file=sys.stderr)
+    say(f"\n{found}", flush=True)
+    say(wrong, file=sys.stderr)
     sys.exit(1 if wrong else 0)

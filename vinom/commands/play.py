@@ -27,6 +27,7 @@ from vinom.commands.foreground import run_in_foreground
 from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.game_loader import load_game, load_games, name_of
+from vinom.printable import say
 
 _DEFAULT = "127.0.0.1:4600"
 
@@ -215,7 +216,7 @@ def run(options: argparse.Namespace) -> int:
         for at_terminal in games:
             at_terminal.give_back()
             for words in at_terminal.game.last_words:
-                print(words)
+                say(words)
 
 
 class AtTerminal:

@@ -22,6 +22,7 @@ from vinom.hosting.guarding import guard_games
 from vinom.model import MatchPlan
 from vinom.play.play import Play
 from vinom.play.recording import Recording, ReplayResult, read_recording, replay
+from vinom.printable import printable, say
 
 #: Longest pause between two things that happen, when watched, seconds.
 _LONGEST_WAIT = 2.0
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         except Misconfigured as error:
             if len(options.files) == 1:
                 raise
-            print(f"vinom replay: {error}", file=sys.stderr)
+            say(f"vinom replay: {error}", file=sys.stderr)
             codes.append(2)
     return max(codes)
 
@@ -89,7 +90,7 @@ def _replay_file(
         raise Misconfigured(f"{path}: {error.strerror}") from error
     except (Misconfigured, Unreadable) as error:
         raise Misconfigured(f"{path}: {error}") from error
-    print(describe(recording, result))
+    say(describe(recording, result))
     return 0 if result.differing is None else 1
 
 
@@ -154,7 +155,7 @@ def _watched(
         sleep(min((play.time - shown_at) / speed, _LONGEST_WAIT))
         shown_at = play.time
         if screen is None:
-            print(picture.line(play), file=out, flush=True)
+            say(picture.line(play), file=out, flush=True)
         else:
             width, height = screen.size()
             screen.show(picture.draw(play, width, height, has_unicode(out)))
@@ -204,7 +205,8 @@ class Picture:
                 ascii_only=not unicode,
             )
         text = msgspec.json.format(msgspec.json.encode(view), indent=2).decode()
-        return [self.line(play)[:width], *(row[:width] for row in text.split("\n"))]
+        rows = [self.line(play), *text.split("\n")]
+        return [printable(row)[:width] for row in rows]
 
     def _view(self, play: Play) -> Any:
         """Make the view that a spectator would have decoded."""

@@ -8,14 +8,20 @@ sending fails.
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
 from typing import Protocol as Shape
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IFileDescriptorReceiver,
     IReactorTime,
     IStreamClientEndpoint,
     ISystemHandle,
@@ -24,6 +30,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from vinom.control.messages import (
     AnyToNode,
@@ -38,6 +45,7 @@ from vinom.control.messages import (
     encode,
 )
 from vinom.errors import PeerError
+from vinom.wall.kernel import Peer, peer_of
 
 #: How long a game server may take to send `Ready`, seconds.
 READY_SECONDS = 5.0
@@ -49,22 +57,79 @@ UNSENT_LIMIT = 4 * 1024 * 1024
 _RETRY_SECONDS = 0.02
 
 
+@attrs.define
+class _Passed:
+    """
+    Open files on their way to the peer, each with the first byte of its message.
+
+    The kernel may take a part of a message; the files go with its first part.
+    """
+
+    _waiting: deque[tuple[int, tuple[int, ...]]] = attrs.field(factory=deque)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, before: int, descriptors: tuple[int, ...]) -> None:
+        """
+        Pass files with a message.
+
+        :param before: bytes that are sent before it.
+        :param descriptors: closed here once they are sent.
+        """
+        self._waiting.append((before, descriptors))
+
+    def send(self, to: socket.socket, data: bytearray, flags: int) -> int:
+        """Send what may go at once; returns how many bytes that was."""
+        before, descriptors = self._waiting[0]
+        if before:
+            sent = to.send(data[:before], flags)
+        else:
+            end = self._waiting[1][0] if len(self._waiting) > 1 else len(data)
+            rights = array("i", descriptors)
+            what = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+            sent = to.sendmsg([data[:end]], what, flags)
+            self._waiting.popleft()
+            _close(descriptors)
+        self._waiting = deque((at - sent, these) for at, these in self._waiting)
+        return sent
+
+    def clear(self) -> None:
+        """Close what was not sent."""
+        for _, descriptors in self._waiting:
+            _close(descriptors)
+        self._waiting.clear()
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for one in descriptors:
+        os.close(one)
+
+
 class _Link(Protocol):
     """One end of a control link: frames in, frames out."""
 
     transport: ITCPTransport
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        decode: Callable[[bytes], Any],
+        received: Callable[[Any], None],
+    ) -> None:
         """
         Prepare.
 
         :param clock: for messages that must be sent later.
+        :param decode: reads the peer's messages.
+        :param received: called with each of them.
         """
-        self._clock = clock
+        self._clock, self._decode, self._received = clock, decode, received
         self._frames = FrameReader()
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
+        self._passed = _Passed()
         self._retry: IDelayedCall | None = None
         self._soon: IDelayedCall | None = None
         self._is_open = False
@@ -84,7 +149,7 @@ class _Link(Protocol):
         self._frames.receive(data)
         try:
             while self._is_open and (frame := self._frames.next_frame()) is not None:
-                self._frame_received(frame)
+                self._received(self._decode(frame))
         except PeerError as error:
             self._log.error("control link closed: {error}", error=error)
             self.abort()
@@ -111,16 +176,23 @@ class _Link(Protocol):
         """Does the peer not read what was sent?"""
         return self._retry is not None
 
-    def _frame_received(self, frame: bytes) -> None:
-        raise NotImplementedError
-
-    def _send(self, message: ToServer | ToNode, can_wait: bool = False) -> None:
+    def _send(
+        self,
+        message: ToServer | ToNode,
+        can_wait: bool = False,
+        descriptors: tuple[int, ...] = (),
+    ) -> None:
         if not self._is_open or self._is_closing:
+            _close(descriptors)
             return
         frame = encode(message)
         if self._socket is None:
+            # Files cannot go to another machine.
+            _close(descriptors)
             self.transport.write(frame)
             return
+        if descriptors:
+            self._passed.add(len(self._unsent), descriptors)
         self._unsent += frame
         if self._retry is not None:
             return
@@ -141,7 +213,12 @@ class _Link(Protocol):
         flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
         try:
             while self._unsent:
-                del self._unsent[: to.send(self._unsent, flags)]
+                sent = (
+                    self._passed.send(to, self._unsent, flags)
+                    if self._passed
+                    else to.send(self._unsent, flags)
+                )
+                del self._unsent[:sent]
         except BlockingIOError:
             if len(self._unsent) > UNSENT_LIMIT:
                 self._log.error("control link closed: the peer does not read")
@@ -151,11 +228,13 @@ class _Link(Protocol):
         except OSError:
             # The peer is gone; its last messages may still be unread.
             self._unsent.clear()
+            self._passed.clear()
         if self._is_closing and not self._unsent:
             self.transport.loseConnection()
 
     def _forget_unsent(self) -> None:
         self._unsent.clear()
+        self._passed.clear()
         self._socket = None
         for call in (self._retry, self._soon):
             if call is not None:
@@ -177,6 +256,7 @@ class LinkOwner(Shape):
 Arrived = Callable[[Ready, "ControlLink"], LinkOwner | None]
 
 
+@implementer(IFileDescriptorReceiver)
 class ControlLink(_Link):
     """The node's end of one link."""
 
@@ -187,13 +267,16 @@ class ControlLink(_Link):
         :param clock: for messages that must be sent later, and for silent peers.
         :param arrived: called when the game server has sent `Ready`.
         """
-        super().__init__(clock)
+        super().__init__(clock, decode_to_node, self._first_received)
         self._arrived = arrived
+        self._peer: Peer | None = None
         self._owner: LinkOwner | None = None
         self._alarm: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        if self._socket is not None:
+            self._peer = peer_of(self._socket)
         self._alarm = self._clock.callLater(READY_SECONDS, self._silent)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -203,23 +286,37 @@ class ControlLink(_Link):
             owner, self._owner = self._owner, None
             owner.lost()
 
-    def send(self, message: ToServer) -> None:
-        """Send *message* to the game server; without effect if it is gone."""
-        self._send(message)
+    def send(self, message: ToServer, descriptors: tuple[int, ...] = ()) -> None:
+        """
+        Send *message* to the game server; without effect if it is gone.
 
-    def _frame_received(self, frame: bytes) -> None:
-        message = decode_to_node(frame)
-        if self._owner is not None:
-            self._owner.received(message)
-            return
+        :param message: the message.
+        :param descriptors: open files that go with it; closed here, also if it is gone.
+        """
+        self._send(message, descriptors=descriptors)
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """A game server has no files to send, so it is none of ours any more."""
+        os.close(descriptor)
+        self._log.error("control link closed: a game server sent an open file")
+        self.abort()
+
+    def _first_received(self, message: AnyToNode) -> None:
         if not isinstance(message, Ready):
             raise PeerError(
                 f"the first message must be Ready, not {type(message).__name__}"
+            )
+        if self._peer is not None and self._peer.pid != message.pid:
+            raise PeerError(
+                f"Ready is from process {message.pid}, but process {self._peer.pid} "
+                "made the connection"
             )
         self._stop_alarm()
         self._owner = self._arrived(message, self)
         if self._owner is None:
             self.abort()
+        else:
+            self._received = self._owner.received
 
     def _silent(self) -> None:
         self._alarm = None
@@ -252,6 +349,7 @@ class ControlServer(ServerFactory):
         return link
 
 
+@implementer(IFileDescriptorReceiver)
 class ControlClient(_Link):
     """A game server's end of its link."""
 
@@ -261,6 +359,7 @@ class ControlClient(_Link):
         ready: Ready,
         received: Callable[[AnyToServer], None],
         lost: Callable[[], None],
+        given: Callable[[int], None] = os.close,
     ) -> None:
         """
         Prepare.
@@ -269,9 +368,11 @@ class ControlClient(_Link):
         :param ready: the first message.
         :param received: called with each message.
         :param lost: called once, when the link is closed.
+        :param given: called with each open file that comes, before its message.
         """
-        super().__init__(clock)
-        self._ready, self._received, self._lost = ready, received, lost
+        super().__init__(clock, decode_to_server, received)
+        self._ready, self._lost = ready, lost
+        self._given = given
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -290,8 +391,8 @@ class ControlClient(_Link):
         """
         self._send(message, can_wait=isinstance(message, SeatChanged))
 
-    def _frame_received(self, frame: bytes) -> None:
-        self._received(decode_to_server(frame))
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        self._given(descriptor)
 
 
 class _ClientFactory(Factory):
@@ -310,6 +411,7 @@ def dial(
     ready: Ready,
     received: Callable[[AnyToServer], None],
     lost: Callable[[], None],
+    given: Callable[[int], None] = os.close,
 ) -> Deferred[ControlClient]:
     """
     Link a game server to its node.
@@ -319,6 +421,7 @@ def dial(
     :param ready: the first message.
     :param received: called with each message.
     :param lost: called once, when the link is closed.
+    :param given: called with each open file that comes, before its message.
     """
-    client = ControlClient(clock, ready, received, lost)
+    client = ControlClient(clock, ready, received, lost, given)
     return endpoint.connect(_ClientFactory(client)).addCallback(lambda _: client)

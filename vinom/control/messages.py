@@ -18,7 +18,7 @@ from vinom.errors import PeerError
 from vinom.model import EndReason, MatchEnd, MatchPlan, SeatPlan, Ticket
 
 #: Version of the messages; if the two sides differ, the game server ends.
-CONTROL_PROTOCOL = 4
+CONTROL_PROTOCOL = 5
 
 #: Longest message, bytes: enough for a match with many loadouts, and little memory.
 FRAME_LIMIT = 1024 * 1024
@@ -67,11 +67,14 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
     :ivar tickets: of its players.
     :ivar is_relayed: whether it is a room of the node: its players are connected there,
         and only the node decides how long it may stay empty.
+    :ivar files: inode numbers of the descriptors that came with this message: for the
+        recording, and for a crash report. Empty: the game server opens its own files.
     """
 
     plan: MatchPlan
     tickets: tuple[Ticket, ...]
     is_relayed: bool = False
+    files: tuple[int, ...] = ()
 
 
 class AddTicket(ToServer, frozen=True, tag="add_ticket"):

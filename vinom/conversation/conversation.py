@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.conversation.talk import Send, Talk, Work
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.buckets import TokenBucket
+from vinom.limits.logged import BoundedLog, LogBounds
 from vinom.messages.catalogue import decode_body
 from vinom.messages.envelope import (
     UNREADABLE,
@@ -64,6 +64,9 @@ class Line(Protocol):
     def has_unsent(self) -> bool:
         """Does anything wait, sent in this turn too; or did it, when the line ended?"""
 
+    def admitted(self) -> None:
+        """The hello was accepted; a long one, with a token, no longer comes."""
+
     def send(self, message: bytes) -> None:
         """
         Send one message when the reactor's turn ends, in order, and never drop it.
@@ -103,6 +106,7 @@ class Bounds:
     :ivar rate: messages per second.
     :ivar burst: messages at once.
     :ivar actions: actions per second, twice that at once; counted apart from messages.
+    :ivar log: log lines of each kind that refused messages can cause.
     """
 
     hello_seconds: float = 10.0
@@ -110,6 +114,7 @@ class Bounds:
     rate: float = 10.0
     burst: float = 30.0
     actions: float = 100.0
+    log: LogBounds = attrs.field(factory=LogBounds)
 
 
 class Answering(Protocol):
@@ -117,11 +122,13 @@ class Answering(Protocol):
     Answers requests: `vinom.desk.Desk`, on a higher floor.
 
     :ivar errors: how many requests were refused, by code.
+    :ivar log: logs refusals.
     :ivar hellos: conversations without a hello, until it is overdue.
     :ivar idle: all others, until the next check for silence.
     """
 
     errors: Counter[str]
+    log: BoundedLog
     hellos: Waits
     idle: Waits
 
@@ -130,7 +137,7 @@ class Answering(Protocol):
     ) -> tuple[Player, Welcome, list[Push]]:
         """Answer a hello; fails with `Refused`."""
 
-    async def serve(self, player: Player, request: Request) -> Push:
+    async def serve(self, player: Player, request: Request, host: str) -> Push:
         """Answer a request of the lobby; fails with `Refused`."""
 
     def serve_now(
@@ -169,8 +176,6 @@ class Conversation:
     :ivar memberships: of which rooms this player is a member here, by room id.
     """
 
-    _log = Logger()
-
     def __init__(
         self, desk: Answering, line: Line, clock: IReactorTime, bounds: Bounds
     ) -> None:
@@ -194,6 +199,11 @@ class Conversation:
         self._heard = clock.seconds()
         self._catching_up: tuple[Callable[[], None], ...] = ()
         desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
+
+    @property
+    def is_in_play(self) -> bool:
+        """Does this player wait for a match, or is it in a room?"""
+        return self._is_waiting or bool(self.memberships)
 
     # Calls of the line.
 
@@ -345,7 +355,7 @@ class Conversation:
         )
         self._talk.misunderstood(refusal, id)
         if not self._complaints.take(now):
-            self._log.info(
+            self._desk.log.info(
                 "disconnected {host}: too many messages",
                 host=self.host,
                 player_id=None if self.player is None else self.player.player_id,
@@ -380,7 +390,7 @@ class Conversation:
             return
         # It continues when the Deferred that it waits for has a result.
         Deferred.fromCoroutine(work).addErrback(
-            lambda failure: self._log.failure("conversation failed", failure)
+            lambda failure: self._desk.log.failure("conversation failed", failure)
         )
 
     def _work_now(self, request: Request) -> None:
@@ -408,7 +418,7 @@ class Conversation:
                 await self._greet(request)
             else:
                 assert self.player is not None
-                push = await self._desk.serve(self.player, request)
+                push = await self._desk.serve(self.player, request, self.host)
                 self._note(push)
                 self._talk.answered(push)
         except Exception as error:
@@ -422,18 +432,18 @@ class Conversation:
                 refusal = error
                 # A peer above its rate must not fill the log as well.
                 if isinstance(request, Hello) and error.code is not Code.RATE_LIMITED:
-                    self._log.info(
+                    self._desk.log.info(
                         "refused a hello from {host}: {code}, {why}",
                         host=self.host,
                         code=error.code.value,
                         why=error.message,
                     )
             case StoreUnavailable():
-                self._log.error("storage does not answer: {error}", error=error)
+                self._desk.log.error("storage does not answer: {error}", error=error)
                 refusal = Refused(Code.UNAVAILABLE, "try again in a moment")
             case _:
                 failure = Failure(error)
-                self._log.failure(
+                self._desk.log.failure(
                     "a request failed: {request}", failure, request=type(request)
                 )
                 refusal = Refused(
@@ -444,6 +454,7 @@ class Conversation:
     async def _greet(self, hello: Hello) -> None:
         player, welcome, news = await self._desk.greet(self, hello)
         self.player = player
+        self.line.admitted()
         for push in news:
             self._note(push)
         self._talk.admitted(welcome, news)

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 from base64 import b32encode, urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal, TypeGuard
 
@@ -34,16 +35,20 @@ from twisted.cred.error import (
     UnhandledCredentials,
 )
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from vinom.errors import Code, Misconfigured, Refused
-from vinom.limits.buckets import NetworkBuckets, is_loopback
+from vinom.limits.addresses import AddressBuckets
+from vinom.limits.buckets import NetworkBuckets, is_loopback, network_of
 from vinom.messages.lobby import Hello
 from vinom.model import Player
 from vinom.play.choices import clean_name
 from vinom.ports import IPlayerStore
+
+#: Accounts whose addresses are remembered.
+_MOST_SEEN = 16_384
 
 #: Which players may play without proof, under any name.
 GuestPolicy = Literal["no", "loopback", "yes"]
@@ -72,20 +77,31 @@ class OutsideTokenChecker:
     credentialInterfaces = (IOutsideToken,)
 
     def __init__(
-        self, verify: Callable[[str, float], str], now: Callable[[], float]
+        self,
+        verify: Callable[[str, float], str | Coroutine[Any, Any, str]],
+        now: Callable[[], float],
     ) -> None:
         """
-        :param verify: token and Unix time to account name; raises `Refused`.
+        :param verify: token and Unix time to account name, at once or later; raises
+            `Refused`.
         :param now: the time, seconds since the Unix epoch.
         """
         self._verify, self._now = verify, now
 
     def requestAvatarId(self, credentials: OutsideToken) -> Deferred[bytes | tuple[()]]:
+        return Deferred.fromCoroutine(self._check(credentials.token))
+
+    async def _check(self, token: str) -> bytes | tuple[()]:
         try:
-            account = self._verify(credentials.token, self._now())
+            account = self._verify(token, self._now())
+            if not isinstance(account, str):
+                account = await account
         except Refused as refusal:
-            return fail(LoginFailed(refusal.message))
-        return succeed(account.encode())
+            if refusal.code is not Code.UNAUTHORIZED:
+                # Not the player's fault: it does not count as a failed hello.
+                raise
+            raise LoginFailed(refusal.message) from None
+        return account.encode()
 
 
 @implementer(ICredentialsChecker)
@@ -192,6 +208,7 @@ class Identity:
         guests: GuestPolicy = "loopback",
         checkers: Sequence[ICredentialsChecker] = (),
         key_seconds: float = 6 * 3600.0,
+        new_guests: AddressBuckets | None = None,
     ) -> None:
         """
         :param players: stores players by the hashes of their keys.
@@ -200,13 +217,21 @@ class Identity:
         :param guests: which players may play without proof.
         :param checkers: of `twisted.cred`, strcred's among them.
         :param key_seconds: how long a player key is valid after its last use.
+        :param new_guests: limits them by address; those of vinom's settings unless
+            given.
         """
         self._players, self._entropy, self._now = players, entropy, now
         self._key_seconds = key_seconds
         self._guests = guests
         self._portal = _portal(checkers)
-        # Slows the guessing of passwords; successful hellos cost nothing.
+        self._new_guests = new_guests or AddressBuckets(rate=10, burst=500)
+        # Slow the guessing of passwords, from one address and from many; successful
+        # hellos cost nothing.
         self._failures = NetworkBuckets(rate=0.5, burst=20)
+        self._accounts = NetworkBuckets(rate=1, burst=100)
+        # Accounts with the addresses that they logged in from, and their failures.
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._again = NetworkBuckets(rate=0.5, burst=20)
         # Keys cannot be guessed: this only bounds the cost of looking them up. It is
         # wide, so that a player with a key is admitted while a neighbour guesses.
         self._wrong_keys = NetworkBuckets(rate=20, burst=200)
@@ -223,21 +248,96 @@ class Identity:
             return await self._by_key(hello.player_key, host)
         name = None if hello.name is None else clean_name(hello.name)
         if hello.credentials is None:
-            return await self.introduce(self._guest(name, host), is_new=True)
-        _ensure(self._failures, host, self._now())
+            return await self._admit_guest(name, host)
+        if "password" in hello.credentials:
+            player = await self._by_password(hello.credentials, name, host)
+        else:
+            player = await self._by_token(hello.credentials, name, host)
+        return await self.introduce(player, host)
+
+    async def _by_token(
+        self, given: dict[str, str], name: str | None, host: str
+    ) -> Player:
+        """Verify a token first: whoever has a good one waits for no neighbour."""
         try:
-            player = await self._log_in(hello.credentials, name)
+            return await self._log_in(given, name)
+        except Refused as refusal:
+            now = self._now()
+            if refusal.code is Code.UNAUTHORIZED and not self._failures.take(host, now):
+                _ensure(self._failures, host, now)
+            raise
+
+    async def _by_password(
+        self, given: dict[str, str], name: str | None, host: str
+    ) -> Player:
+        """
+        Check a password, unless the address or the account had too many wrong ones.
+
+        Somebody who logged in from this address before waits for neither.
+        """
+        account = sha256(given.get("username", "").encode()).hexdigest()
+        pair = f"{account} {network_of(host)}"
+        if pair in self._seen:
+            buckets = [(self._again, pair)]
+        else:
+            buckets = [(self._failures, host), (self._accounts, account)]
+        for bucket, key in buckets:
+            _ensure(bucket, key, self._now())
+        try:
+            player = await self._log_in(given, name)
         except Refused as refusal:
             if refusal.code is Code.UNAUTHORIZED:
-                self._failures.take(host, self._now())
+                for bucket, key in buckets:
+                    bucket.take(key, self._now())
             raise
-        return await self.introduce(player)
+        self._seen[pair] = None
+        self._seen.move_to_end(pair)
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
+        return player
 
-    async def introduce(self, player: Player, *, is_new: bool = False) -> Known:
+    async def introduce(self, player: Player, host: str = "") -> Known:
         """Issue a new key for a player."""
-        key = urlsafe_b64encode(self._entropy(24)).decode()
-        await self._keep(key, player)
-        return Known(player, key, is_new)
+        key = self._new_key()
+        await self._keep(key, player, host)
+        return Known(player, key)
+
+    def settle(self, player_id: str) -> None:
+        """Remember a guest for longer than those who only say hello."""
+        self._players.settle(player_id)
+
+    async def _admit_guest(self, name: str | None, host: str) -> Known:
+        """
+        Admit a guest if the policy and the limits of its address allow it.
+
+        A guest proves nothing, so no checker is asked; each gets a new account.
+        """
+        if self._guests != "yes" and not (
+            self._guests == "loopback" and is_loopback(host)
+        ):
+            raise Refused(
+                Code.UNAUTHORIZED, "this server admits no guests; send credentials"
+            )
+        now = self._now()
+        if not self._new_guests.take(host, now):
+            raise Refused(
+                Code.RATE_LIMITED,
+                "too many new guests from your address; one who has a player_key may "
+                "come back",
+                {"retry_after": round(self._new_guests.wait(host, now), 3)},
+            )
+        player = player_of(self._entropy(16), Introduction("guest", name))
+        key = self._new_key()
+        if not await self._players.add_guest(
+            _hash(key), player, now + self._key_seconds, host
+        ):
+            raise Refused(
+                Code.BUSY, "this server has no room for new guests", {"retry_after": 10}
+            )
+        return Known(player, key, is_new=True)
+
+    def _new_key(self) -> str:
+        return urlsafe_b64encode(self._entropy(24)).decode()
 
     async def _by_key(self, key: str, host: str) -> Known:
         _ensure(self._wrong_keys, host, self._now())
@@ -247,23 +347,12 @@ class Identity:
             raise Refused(
                 Code.UNKNOWN_PLAYER_KEY, "say hello with a name or credentials"
             )
-        await self._keep(key, player)
+        await self._keep(key, player, host)
         return Known(player, key)
 
-    async def _keep(self, key: str, player: Player) -> None:
-        await self._players.keep(_hash(key), player, self._now() + self._key_seconds)
-
-    def _guest(self, name: str | None, host: str) -> Player:
-        """
-        Admit a guest if the policy allows it; each gets a new account.
-
-        A guest proves nothing, so no checker is asked.
-        """
-        if self._guests == "yes" or (self._guests == "loopback" and is_loopback(host)):
-            return player_of(self._entropy(16), Introduction("guest", name))
-        raise Refused(
-            Code.UNAUTHORIZED, "this server admits no guests; send credentials"
-        )
+    async def _keep(self, key: str, player: Player, host: str) -> None:
+        expires_at = self._now() + self._key_seconds
+        await self._players.keep(_hash(key), player, expires_at, host)
 
     async def _log_in(self, given: dict[str, str], name: str | None) -> Player:
         kind, credentials = _credentials(given)
@@ -341,15 +430,40 @@ class OutsideVerifier:
         self, keys: bytes, issuer: str, audience: str, leeway: float = 30.0
     ) -> None:
         """
-        :param keys: the provider's public keys: PEM blocks, or a JSON Web Key Set.
+        :param keys: the provider's public keys: PEM blocks, or a JSON Web Key Set;
+            empty if they come later, see `use`.
         :param issuer: what ``iss`` must be.
         :param audience: what ``aud`` must contain: the provider's name for this game.
         :param leeway: by how much the provider's clock may differ, seconds.
         :raises Misconfigured: none of the keys can be used.
         """
-        self._keys = _read_keys(keys)
+        self._keys = _read_keys(keys) if keys else []
         self._issuer, self._audience, self._leeway = issuer, audience, leeway
         self._jws = jwt.PyJWS()
+
+    def use(self, keys: bytes) -> None:
+        """
+        Replace the keys.
+
+        :raises Misconfigured: none of them can be used; the old ones stay in use.
+        """
+        self._keys = _read_keys(keys)
+
+    @property
+    def key_count(self) -> int:
+        """The number of keys."""
+        return len(self._keys)
+
+    def has_key_of(self, token: str) -> bool:
+        """Could one of the keys have signed *token*, by the name of its key?"""
+        try:
+            wanted = self._jws.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, ValueError):
+            # No token at all: other keys would not help.
+            return bool(self._keys)
+        if wanted is None:
+            return bool(self._keys)
+        return any(key_id in (None, wanted) for key_id, _, _ in self._keys)
 
     def __call__(self, token: str, now: float) -> str:
         """
@@ -426,15 +540,16 @@ def _read_keys(text: bytes) -> list[tuple[str | None, Any, list[str]]]:
         ) from error
     if not keys:
         raise Misconfigured(
-            "the identity provider's file has no public key; put PEM blocks or a JSON "
-            "Web Key Set into it"
+            "the identity provider's file has no public key to verify with; put PEM "
+            "blocks or a JSON Web Key Set into it"
         )
     return keys
 
 
 def _read_key_set(document: Mapping[str, Any]) -> list[tuple[str | None, Any]]:
     keys = jwt.PyJWKSet.from_dict(dict(document)).keys
-    return [(key.key_id, key.key) for key in keys]
+    # Providers also publish keys that encrypt.
+    return [(key.key_id, key.key) for key in keys if key.public_key_use != "enc"]
 
 
 def _algorithms(key: Any) -> list[str]:

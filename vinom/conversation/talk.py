@@ -152,7 +152,11 @@ class Talk:
         """The current request is done: answer it."""
         if self.stage is _WORKING or self._was(_WORKING):
             self._say(push, self._at_work)
-            self._go_on()
+            if self.held or self._is_heard_out:
+                self._go_on()
+            else:
+                # Nearly always.
+                self.stage = _IDLE
 
     def answered_first(self, push: Push) -> None:
         """Answer the current request; it ends with `done`, after more messages."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import textwrap
@@ -18,6 +17,7 @@ from vinom.errors import Misconfigured
 from vinom.node.settings import TABLE, Settings
 from vinom.node.sources import checked_path, gather
 from vinom.node.values import Switch
+from vinom.printable import say, say_json
 
 _EPILOG = """\
 It also takes every option of twistd vinom (twistd vinom --help), its file (--config)
@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         return _show(probe(options.probe, os.urandom), options.json)
     settings = _settings(options)
     if options.answer:
-        answer(settings, options.seconds, lambda line: print(line, flush=True))
+        answer(settings, options.seconds, lambda line: say(line, flush=True))
         return 0
     examination = Examination(settings, options.source, options.time_from)
     return _show(examination.run(os.urandom), options.json)
@@ -118,9 +118,9 @@ def _show(findings: list[Finding], as_json: bool) -> int:
     counts = count_verdicts(findings)
     if as_json:
         report = {"findings": [attrs.asdict(one) for one in findings], "counts": counts}
-        print(json.dumps(report, indent=2))
+        say_json(report, indent=2)
     else:
-        print(in_lines(findings, shutil.get_terminal_size().columns))
+        say(in_lines(findings, shutil.get_terminal_size().columns))
     return 1 if counts["failure"] else 0
 
 

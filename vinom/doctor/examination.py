@@ -10,9 +10,16 @@ import attrs
 
 from vinom.doctor import trust as doctor_trust
 from vinom.doctor.findings import Finding, failure, ok
-from vinom.doctor.machine import examine_limits, examine_store, watch_clock
+from vinom.doctor.machine import (
+    examine_limits,
+    examine_store,
+    examine_wall,
+    watch_clock,
+)
 from vinom.doctor.network import examine_udp
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
+from vinom.doctor.provider import examine_provider
+from vinom.doctor.strangers import examine_strangers
 from vinom.doctor.trust import examine_tls, look_at
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_games
@@ -61,10 +68,13 @@ class Examination:
             *examine_tls(settings, node),
             *examine_udp(settings, addresses, self.source, entropy),
             *examine_limits(settings, node, most_seats),
+            *examine_strangers(settings, node),
             games,
             *_certificates(settings),
             *_identity(settings),
+            *examine_provider(settings),
             *examine_store(settings),
+            *examine_wall(settings),
         ]
         return [*findings, *finish_clock(self.time_from)]
 
@@ -162,8 +172,9 @@ def _identity(settings: Settings) -> list[Finding]:
             "loopback": "guests from this machine",
             "yes": "guests from everywhere",
         }[settings.guests]
-        told = f"{guests}, and players with credentials: {len(checkers)} checkers"
-        findings.append(ok("identity", told if checkers else guests))
+        count = len(checkers) + (settings.identity_issuer is not None)
+        told = f"{guests}, and players with credentials: {count} checkers"
+        findings.append(ok("identity", told if count else guests))
     path = settings.admin_token_file
     if path is not None:
         try:

@@ -18,11 +18,13 @@ from urllib.request import Request, urlopen
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
 from vinom.doctor.ports import open_files_limit
+from vinom.dtls.admission import handshakes_of, unfinished_of
 from vinom.dtls.port import widen_receive_buffer
 from vinom.errors import Misconfigured
 from vinom.keys.tokens import CLOCK_SKEW
-from vinom.node.build import fleet_settings
+from vinom.node.build import fleet_settings, game_user
 from vinom.node.settings import Settings
+from vinom.wall.enclosure import missing
 
 #: Files that a node has open whoever plays: logs, ports, libraries.
 _BASE_DESCRIPTORS = 64
@@ -103,6 +105,29 @@ def receive_buffer(
         told,
         f"sysctl -w net.core.rmem_max={asked}, and keep it in /etc/sysctl.d; until "
         "then bursts lose datagrams earlier",
+    )
+
+
+def handshakes(rate: float, players: int) -> Finding:
+    """
+    Judge the handshakes of one address with a game server.
+
+    :param rate: the setting, per second.
+    :param players: most players of one match, who may share an address.
+    """
+    name = "handshakes"
+    at_once = handshakes_of(rate)
+    told = (
+        f"one address may begin {at_once.at_once:g} handshakes with a game server at "
+        f"once and {at_once.a_second:g} more per second; {unfinished_of(at_once)} may "
+        "be unfinished"
+    )
+    if unfinished_of(at_once) >= players:
+        return ok(name, told)
+    return warning(
+        name,
+        f"{told}; a match has up to {players} players, who may share one",
+        f"set handshake_rate to {-(-4 * players // 10)} or more",
     )
 
 
@@ -252,6 +277,48 @@ def examine_limits(
     return [
         descriptors(soft, hard, whose, servers, players),
         receive_buffer(asked, granted, usual, most),
+        handshakes(settings.handshake_rate, most_seats),
+        *address_limits(settings),
+    ]
+
+
+def address_limits(settings: Settings) -> list[Finding]:
+    """Judge what one address may take of this node."""
+    first, last = settings.ports
+    policy = fleet_settings(settings).policy
+    places = min(last - first + 1, policy.most) * settings.rooms_per_process
+    named = (
+        (
+            "new guests",
+            f"{settings.guest_burst} at once and {settings.guest_rate:g} per second of "
+            "one address",
+            "",
+        ),
+        (
+            "rooms of an address",
+            f"{settings.rooms_per_address} of the {settings.max_rooms} rooms",
+            "rooms_per_address"
+            if settings.rooms_per_address >= settings.max_rooms
+            else "",
+        ),
+        (
+            "places of an address",
+            f"{settings.places_per_address} seats and spectators in rooms",
+            "",
+        ),
+        (
+            "matches of an address",
+            f"{settings.matches_per_address} of the {places} matches at once",
+            "matches_per_address"
+            if settings.guests == "yes" and settings.matches_per_address >= places
+            else "",
+        ),
+    )
+    return [
+        warning(name, f"{told}: one address may take all", f"lower {setting}")
+        if setting
+        else ok(name, told)
+        for name, told, setting in named
     ]
 
 
@@ -259,6 +326,50 @@ def _number(path: Path) -> int | None:
     with suppress(OSError, ValueError):
         return int(path.read_text())
     return None
+
+
+def wall(is_on: bool, gaps: list[str], is_root: bool, user: str | None) -> Finding:
+    """
+    Judge what keeps a game server from everything else.
+
+    :param is_on: the setting.
+    :param gaps: what this kernel cannot do.
+    :param is_root: will the node run as root?
+    :param user: that game servers run as; ``None`` for the node's.
+    """
+    name = "wall"
+    if not is_on:
+        return warning(
+            name,
+            "wall is no: a game can read the node's keys, and do what its user may",
+            "remove wall = no; let games read other files by game_data",
+        )
+    if gaps:
+        return warning(
+            name,
+            f"around game servers, but this kernel has {'; '.join(gaps)}",
+            "run Linux 6.12 or newer with Landlock enabled (lsm= on the kernel's "
+            "command line), and allow landlock and seccomp in the container",
+        )
+    told = "around game servers: files, TCP, programs, other processes"
+    if is_root and user is None:
+        return warning(
+            name,
+            f"{told}; behind it they run as root",
+            "run the node as a user of its own, or set game_user",
+        )
+    return ok(name, f"{told}; they run as {user}" if user else told)
+
+
+def examine_wall(settings: Settings) -> list[Finding]:
+    """Look at what this kernel can refuse to game servers, and as whom they run."""
+    try:
+        game_user(settings)
+    except Misconfigured as error:
+        told, _, remedy = str(error).partition(": ")
+        return [failure("wall", told, remedy)]
+    is_root = os.geteuid() == 0
+    return [wall(settings.wall == "yes", missing(), is_root, settings.game_user)]
 
 
 def watch_clock(seconds: float) -> Callable[[str | None], list[Finding]]:

@@ -243,18 +243,38 @@ def owners(
         if port is not None and port not in found:
             is_ours = bool(node) and _descends(pid, node or 0, proc)
             found[port] = Owner(pid, _program(pid, proc), is_ours)
+    if node and not os.access(proc / str(node) / "fd", os.R_OK):
+        # A node hides itself, and its game servers, from its own user, to whom all
+        # other processes of that user are open: what is hidden and has this user is
+        # the node's.
+        its = Owner(node, _program(node, proc), True)
+        for table in (kind, f"{kind}6"):
+            with suppress(OSError):
+                text = (proc / "net" / table).read_text()
+                for port in sockets_at(text, wanted, kind, os.geteuid()).values():
+                    found.setdefault(port, its)
     return found
 
 
-def sockets_at(table: str, ports: frozenset[int], kind: str) -> dict[str, int]:
-    """Read a table of sockets; returns inode to port, of sockets at *ports*."""
+def sockets_at(
+    table: str, ports: frozenset[int], kind: str, uid: int | None = None
+) -> dict[str, int]:
+    """
+    Read a table of sockets.
+
+    :param table: one of ``/proc/net``.
+    :param ports: the ports to look for.
+    :param kind: ``"tcp"`` (listeners only) or ``"udp"``.
+    :param uid: of this user only.
+    :returns: inode to port.
+    """
     found = {}
     for line in table.splitlines()[1:]:
         words = line.split()
         if len(words) < 10 or (kind == "tcp" and words[3] != _LISTENS):
             continue
         port = int(words[1].rpartition(":")[2], 16)
-        if port in ports:
+        if port in ports and uid in (None, int(words[7])):
             found[words[9]] = port
     return found
 

@@ -16,12 +16,11 @@ import attrs
 
 from vinom.dtls.cookies import CookieKey, CookieKeys
 from vinom.dtls.records import (
-    HANDSHAKE_HEADER,
-    RECORD_HEADER,
     ClientHello,
     hello_verify_request,
     is_client_hello,
     parse_client_hello,
+    shows_cookie,
 )
 from vinom.errors import PeerError
 from vinom.limits.pressure import Budgets, Pressure, Rate, network_of, source_of
@@ -31,8 +30,24 @@ from vinom.model import Ticket
 Address = tuple[str, int]
 
 _LABEL = 26
-#: Where a hello has the length of its session: after version and random.
-_SESSION = RECORD_HEADER + HANDSHAKE_HEADER + 34
+
+
+@attrs.define
+class Allowance:
+    """A bucket of tries that refills over time."""
+
+    left: float
+    since: float
+
+    def take(self, now: float, rate: float, burst: float) -> bool:
+        left = min(burst, self.left + max(0.0, now - self.since) * rate)
+        self.since = now
+        self.left = left - 1 if left >= 1 else left
+        return left >= 1
+
+    def give_back(self) -> None:
+        """Undo one `take`; the burst is the limit again at the next one."""
+        self.left += 1
 
 
 @attrs.frozen
@@ -59,10 +74,12 @@ class Admit:
     Begin a handshake.
 
     :ivar ticket: the client's ticket; ``None`` if it sent no server name.
+    :ivar spent: the tries that this handshake took; see `Admission.give_back`.
     """
 
     ticket: Ticket | None
     hello: ClientHello
+    spent: tuple[Allowance, ...] = attrs.field(default=(), eq=False, repr=False)
 
 
 Verdict = Drop | Answer | Admit
@@ -81,6 +98,28 @@ class StrangerLimits:
     nameless: Rate
 
 
+#: A hello that OpenSSL refuses costs as much as this many junk datagrams.
+FAILED = 10
+
+#: Handshakes of one address, whatever tickets it shows. A class of pupils behind one
+#: router starts a match together; a game server has only so many players.
+HANDSHAKES = Rate(10.0, 100.0)
+
+
+def handshakes_of(a_second: float) -> Rate:
+    """Add the burst to a rate of handshakes."""
+    return Rate(a_second, max(4.0, 10 * a_second))
+
+
+def unfinished_of(handshakes: Rate) -> int:
+    """
+    Return how many handshakes of one address may be in progress at once.
+
+    They have memory, so it is less than the burst; finishing one takes one round trip.
+    """
+    return int(handshakes.at_once) // 4
+
+
 CALM = StrangerLimits(hellos=Rate(500.0, 1000.0), nameless=Rate(0.5, 4.0))
 #: Used while many datagrams are useless. A player needs two hellos, and repeats them.
 TIGHT = StrangerLimits(hellos=Rate(20.0, 40.0), nameless=Rate(0.1, 1.0))
@@ -94,40 +133,42 @@ class StrangerPolicy:
     :ivar calm: budgets of each network.
     :ivar tight: budgets while *junk* or more datagrams per second are useless.
     :ivar junk: useless datagrams per second.
+    :ivar handshakes: handshakes of one address, over all its tickets.
     """
 
     calm: StrangerLimits = CALM
     tight: StrangerLimits = TIGHT
     junk: float = 1000.0
+    handshakes: Rate = HANDSHAKES
 
 
 @attrs.define
-class _Allowance:
-    """A bucket of tries that refills over time."""
+class _Seat:
+    """
+    A seat's tickets, and which addresses have shown them.
 
-    left: float
-    since: float
+    :ivar labels: of its tickets, oldest first.
+    :ivar tries: allowance for handshakes with any of them, by source address: a new
+        ticket brings no new tries.
+    """
 
-    def take(self, now: float, rate: float, burst: float) -> bool:
-        left = min(burst, self.left + max(0.0, now - self.since) * rate)
-        self.since = now
-        self.left = left - 1 if left >= 1 else left
-        return left >= 1
+    labels: dict[bytes, None] = attrs.field(factory=dict)
+    tries: dict[str, Allowance] = attrs.field(factory=dict)
 
 
 @attrs.define
 class _Shown:
     """
-    A ticket, and which addresses have shown it.
+    A ticket that players may show.
 
+    :ivar seat: what it is for.
     :ivar answers: allowance for hellos that name it once their network's budget
         is spent.
-    :ivar tries: allowance for handshakes, by source address.
     """
 
     ticket: Ticket
-    answers: _Allowance
-    tries: dict[str, _Allowance] = attrs.field(factory=dict)
+    seat: _Seat
+    answers: Allowance
 
 
 class Admission:
@@ -140,9 +181,12 @@ class Admission:
     :ivar outcomes: counts of judged datagrams, by verdict.
     """
 
-    #: Addresses stored per ticket. If there are more (an observer has seen the
+    #: Addresses stored per seat. If there are more (an observer has seen a
     #: ticket and owns many addresses) the oldest is dropped: nobody is locked out.
     ADDRESSES = 64
+    #: Addresses whose tries over all tickets are stored; those who came first are
+    #: forgotten first, so somebody with more addresses locks nobody out.
+    SOURCES = 4096
     #: Tickets stored per seat: the lobby makes one each time the player asks.
     TICKETS = 8
 
@@ -167,7 +211,7 @@ class Admission:
         :param now: the time.
         :param entropy: returns as many random bytes as its argument.
         :param cookie_period: how long one cookie key is the active one, seconds.
-        :param tries: burst of handshakes for one ticket from one address.
+        :param tries: burst of handshakes for one seat from one address.
         :param tries_rate: how many of these are regained per second.
         :param nameless: burst of handshakes for clients that send no server name,
             all of them together.
@@ -180,7 +224,7 @@ class Admission:
         self._cookies = CookieKeys(now, entropy, cookie_period)
         self._tries, self._tries_rate = tries, tries_rate
         self._nameless_burst, self._nameless_rate = nameless, nameless_rate
-        self._nameless = _Allowance(nameless, now)
+        self._nameless = Allowance(nameless, now)
         self._leeway = leeway
         self._policy = policy
         self._hellos = Budgets(policy.calm.hellos, entropy(16))
@@ -188,17 +232,18 @@ class Admission:
         self._nameless_each = Budgets(policy.calm.nameless, entropy(16))
         self.pressure = Pressure(policy.junk)
         self._shown: dict[bytes, _Shown] = {}
-        # By match and seat, oldest first.
-        self._of_match: dict[str, dict[int, dict[bytes, None]]] = {}
+        self._sources: dict[str, Allowance] = {}
+        self._of_match: dict[str, dict[int, _Seat]] = {}
         self.outcomes: Counter[str] = Counter()
 
     def add_ticket(self, ticket: Ticket) -> None:
         """Admit clients that show *ticket* from now on."""
         label = ticket.label.encode("ascii").lower()
-        self._shown[label] = _Shown(ticket, _Allowance(self._tries, 0.0))
-        labels = self._of_match.setdefault(ticket.match_id, {}).setdefault(
-            ticket.seat, {}
+        seat = self._of_match.setdefault(ticket.match_id, {}).setdefault(
+            ticket.seat, _Seat()
         )
+        self._shown[label] = _Shown(ticket, seat, Allowance(self._tries, 0.0))
+        labels = seat.labels
         labels[label] = None
         if len(labels) > self.TICKETS:
             oldest = next(iter(labels))
@@ -206,8 +251,8 @@ class Admission:
 
     def remove_match(self, match_id: str) -> None:
         """Forget all tickets of a match that is over."""
-        for labels in self._of_match.pop(match_id, {}).values():
-            for label in labels:
+        for seat in self._of_match.pop(match_id, {}).values():
+            for label in seat.labels:
                 del self._shown[label]
 
     def rotate_cookies(self, now: float) -> None:
@@ -217,6 +262,11 @@ class Admission:
     def cookie_keys(self, now: float) -> list[CookieKey]:
         """List the keys whose cookies are valid, without their secrets."""
         return self._cookies.known(now)
+
+    @property
+    def unfinished(self) -> int:
+        """Most handshakes of one address that are in progress at once."""
+        return unfinished_of(self._policy.handshakes)
 
     @property
     def tickets(self) -> int:
@@ -237,6 +287,20 @@ class Admission:
             # Its first hello turned out to be useful.
             self._count(-1, now)
         return verdict
+
+    def give_back(self, admit: Admit, address: Address, now: float) -> None:
+        """
+        Return the tries of a handshake that failed before a key exchange.
+
+        It cost no signature, and anybody who sees the cookie and can send in its
+        address's name may have begun it. It counts as the junk that would have cost
+        as much, so many of them tighten the budgets.
+        """
+        for allowance in admit.spent:
+            allowance.give_back()
+        if admit.ticket is None:
+            self._nameless_each.give_back(network_of(address[0]))
+        self._count(FAILED, now)
 
     def overflowed(self, count: int, now: float) -> None:
         """Record that *count* datagrams from strangers were dropped unread."""
@@ -270,7 +334,7 @@ class Admission:
         network = network_of(address[0])
         # A valid cookie is checked first: it proves the sender's address, so its
         # budget does not depend on datagrams that others forge with that network.
-        if _shows_cookie(datagram):
+        if shows_cookie(datagram):
             checked = self._check_cookie(datagram, address, now)
             if isinstance(checked, Drop):
                 return checked if self._hellos.take(network, now) else _TOO_MANY_HELLOS
@@ -327,7 +391,7 @@ class Admission:
             is_let_in = self._nameless_each.take(
                 network_of(address[0]), now
             ) and self._nameless.take(now, self._nameless_rate, self._nameless_burst)
-            return Admit(None, hello) if is_let_in else _NAMELESS
+            return Admit(None, hello, (self._nameless,)) if is_let_in else _NAMELESS
         return self._judge_name(hello, name.lower(), address, now)
 
     def _judge_name(
@@ -343,18 +407,35 @@ class Admission:
             self._forget(label, shown.ticket)
             return _EXPIRED_TICKET
         source = source_of(address[0])
-        allowance = shown.tries.get(source)
+        tries = shown.seat.tries
+        allowance = tries.get(source)
         if allowance is None:
-            if len(shown.tries) >= self.ADDRESSES:
-                del shown.tries[next(iter(shown.tries))]
-            allowance = shown.tries[source] = _Allowance(self._tries, now)
+            if len(tries) >= self.ADDRESSES:
+                del tries[next(iter(tries))]
+            allowance = tries[source] = Allowance(self._tries, now)
         if not allowance.take(now, self._tries_rate, self._tries):
             return _TOO_MANY
-        return Admit(shown.ticket, hello)
+        every = self._of_source(source, now)
+        rate = self._policy.handshakes
+        if not every.take(now, rate.a_second, rate.at_once):
+            allowance.give_back()
+            return _TOO_MANY
+        return Admit(shown.ticket, hello, (allowance, every))
+
+    def _of_source(self, source: str, now: float) -> Allowance:
+        """Return the tries of an address over all tickets."""
+        sources = self._sources
+        every = sources.get(source)
+        if every is None:
+            if len(sources) >= self.SOURCES:
+                del sources[next(iter(sources))]
+            at_once = self._policy.handshakes.at_once
+            every = sources[source] = Allowance(at_once, now)
+        return every
 
     def _forget(self, label: bytes, ticket: Ticket) -> None:
         del self._shown[label]
-        del self._of_match[ticket.match_id][ticket.seat][label]
+        del self._of_match[ticket.match_id][ticket.seat].labels[label]
 
 
 _JUNK = Drop("junk")
@@ -366,14 +447,6 @@ _UNKNOWN_NAME = Drop("unknown_server_name")
 _UNKNOWN_TICKET = Drop("unknown_ticket")
 _EXPIRED_TICKET = Drop("expired_ticket")
 _TOO_MANY = Drop("too_many_handshakes")
-
-
-def _shows_cookie(hello: bytes) -> bool:
-    """Is there a cookie? Reads two fields; a hello cut before them has none."""
-    if len(hello) <= _SESSION:
-        return False
-    place = _SESSION + 1 + hello[_SESSION]
-    return place < len(hello) and hello[place] > 0
 
 
 def _bound(hello: ClientHello, address: Address) -> bytes:

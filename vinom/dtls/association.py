@@ -1,8 +1,9 @@
 """
 The peers of a DTLS port: their state, their deadlines, and repeated goodbyes.
 
-`Association` is one peer, `Agenda` orders the associations by their next deadline,
-and `Farewells` keeps each close_notify for a while, in case it was lost.
+`Association` is one peer, `Handshakes` has those that are not finished, `Agenda` orders
+all by their next deadline, and `Farewells` keeps each close_notify for a while, in case
+it was lost.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import attrs
 
 from vinom.dtls.admission import Address
 from vinom.dtls.channel import Channel, Memory
+from vinom.limits.pressure import source_of
 from vinom.model import Ticket
 
 
@@ -23,19 +25,25 @@ class Association:
     """
     One peer's encrypted conversation with this port.
 
-    Code that serves the peer may use the first five; the rest is the server's.
+    Code that serves the peer may use the first six; the rest is the server's.
 
     :ivar address: the peer's host and port.
     :ivar ticket: the one it showed; ``None`` for a client without server name.
     :ivar owner: set by the code that serves this peer; this package does not use it.
     :ivar max_payload: longest payload of one record, bytes; 0 while it is not open.
     :ivar is_open: whether payloads can pass.
+    :ivar is_proved: whether its peer has proved who it is (`DtlsServer.prove`); then
+        it stays until another one at its address has done so, too.
+    :ivar is_contested: whether there is a newer one at its address, in progress or
+        not proved.
     :ivar channel: its OpenSSL connection.
     :ivar memory: the channel's, while it is open.
     :ivar random: the ClientHello's random, which identifies its copies.
     :ivar began: when the handshake began, seconds on the caller's clock.
+    :ivar finished_at: when it was finished, on the same clock.
     :ivar received_at: when the last genuine record arrived, on the same clock.
-    :ivar booked: time of its valid entry in the agenda; other entries are stale.
+    :ivar booked: time of its entry in the agenda.
+    :ivar entry: that entry.
     :ivar is_over: whether it has ended.
     """
 
@@ -44,20 +52,25 @@ class Association:
     owner: object = attrs.field(default=None, init=False, repr=False)
     max_payload: int = attrs.field(default=0, init=False)
     is_open: bool = attrs.field(default=False, init=False)
+    is_proved: bool = attrs.field(default=False, init=False)
+    is_contested: bool = attrs.field(default=False, init=False, repr=False)
     channel: Channel = attrs.field(kw_only=True, repr=False)
     memory: Memory = attrs.field(init=False, repr=False)
     random: bytes = attrs.field(kw_only=True, repr=False)
     began: float = attrs.field(kw_only=True, repr=False)
+    finished_at: float = attrs.field(init=False, repr=False)
     received_at: float = attrs.field(init=False, repr=False)
     booked: float = attrs.field(default=inf, init=False, repr=False)
+    entry: Entry | None = attrs.field(default=None, init=False, repr=False)
     is_over: bool = attrs.field(default=False, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.received_at = self.began
 
-    def finish(self) -> None:
-        """Open the association: the handshake is done, and the peer is verified."""
+    def finish(self, now: float) -> None:
+        """Open the association: the handshake is done."""
         self.is_open = True
+        self.received_at = self.finished_at = now
         self.max_payload = self.channel.max_payload
         self.memory = self.channel.memory
 
@@ -69,6 +82,10 @@ class Association:
         """
         was_open, self.is_open, self.is_over = self.is_open, False, True
         self.max_payload = 0
+        if self.entry is not None:
+            # OpenSSL's memory is returned now, not when the entry is due.
+            self.entry.association = None
+            self.entry, self.booked = None, inf
         return was_open
 
     def due(self, idle: float, timeout: float) -> float | None:
@@ -80,6 +97,78 @@ class Association:
         resend = self.channel.deadline()
         expiry = self.began + timeout
         return expiry if resend is None else min(resend, expiry)
+
+
+class Handshakes:
+    """
+    Associations whose handshake is in progress, oldest first: one for each address.
+    """
+
+    def __init__(self, most: int, most_each: int) -> None:
+        """
+        Start empty.
+
+        :param most: most of all addresses.
+        :param most_each: most of one host (an IPv6 /64 counts as one).
+        """
+        self._most, self._most_each = most, most_each
+        self._by_address: dict[Address, Association] = {}
+        self._by_source: dict[str, dict[Address, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def get(self, address: Address) -> Association | None:
+        """Return the handshake of an address."""
+        return self._by_address.get(address)
+
+    def add(self, association: Association) -> Association | None:
+        """
+        Add a handshake of an address that has none.
+
+        :returns: the one that must give way: the oldest of the same host, or of all.
+        """
+        address = association.address
+        same = self._by_source.setdefault(source_of(address[0]), {})
+        oldest: Association | None = None
+        if len(same) >= self._most_each:
+            oldest = self._by_address[next(iter(same))]
+        elif len(self._by_address) >= self._most:
+            oldest = next(iter(self._by_address.values()))
+        if oldest is not None:
+            self.remove(oldest)
+        # Again, because the oldest may have been the last one of this host.
+        self._by_source.setdefault(source_of(address[0]), {})[address] = None
+        self._by_address[address] = association
+        return oldest
+
+    def remove(self, association: Association) -> None:
+        """Remove a handshake that is over, or finished; others stay."""
+        address = association.address
+        if self._by_address.get(address) is association:
+            del self._by_address[address]
+            source = source_of(address[0])
+            del self._by_source[source][address]
+            if not self._by_source[source]:
+                del self._by_source[source]
+
+
+@attrs.define(eq=False)
+class Entry:
+    """
+    A time in the agenda.
+
+    :ivar due: seconds on the caller's clock.
+    :ivar number: of two that are due at once, the older has the smaller one.
+    :ivar association: ``None`` if the entry is not valid any more.
+    """
+
+    due: float
+    number: int
+    association: Association | None
+
+    def __lt__(self, other: Entry) -> bool:
+        return (self.due, self.number) < (other.due, other.number)
 
 
 @attrs.define(eq=False)
@@ -97,7 +186,7 @@ class Agenda:
 
     idle: float
     timeout: float
-    _heap: list[tuple[float, int, Association]] = attrs.field(factory=list, init=False)
+    _heap: list[Entry] = attrs.field(factory=list, init=False)
     _entries: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
@@ -108,18 +197,21 @@ class Agenda:
         due = association.due(self.idle, self.timeout)
         # Not for each datagram of a handshake: the peer decides how many it sends.
         if due is not None and due < association.booked:
-            association.booked = due
+            if association.entry is not None:
+                association.entry.association = None
             self._entries += 1
-            heapq.heappush(self._heap, (due, self._entries, association))
+            entry = Entry(due, self._entries, association)
+            association.booked, association.entry = due, entry
+            heapq.heappush(self._heap, entry)
 
     def take_due(self, now: float) -> Iterator[Association]:
         """Yield what is due; the caller deals with each before it takes the next."""
         heap = self._heap
-        while heap and heap[0][0] <= now:
-            at, _, association = heapq.heappop(heap)
-            if at != association.booked:
+        while heap and heap[0].due <= now:
+            association = heapq.heappop(heap).association
+            if association is None:
                 continue
-            association.booked = inf
+            association.booked, association.entry = inf, None
             due = association.due(self.idle, self.timeout)
             if due is not None and due <= now:
                 yield association
@@ -128,9 +220,9 @@ class Agenda:
     def deadline(self) -> float | None:
         """When the next association may be due; ``None`` if there is none."""
         heap = self._heap
-        while heap and (heap[0][2].is_over or heap[0][0] != heap[0][2].booked):
+        while heap and heap[0].association is None:
             heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        return heap[0].due if heap else None
 
 
 @attrs.define

@@ -21,7 +21,12 @@ from typing import Any, Protocol
 from OpenSSL import SSL
 
 from vinom.dtls.events import Ending
-from vinom.dtls.records import cut_datagrams, is_one_record, without_plaintext_alerts
+from vinom.dtls.records import (
+    client_records,
+    cut_datagrams,
+    is_one_record,
+    without_plaintext_alerts,
+)
 
 #: Longest plaintext read from a record at once, bytes.
 LONGEST_PLAINTEXT = 2048
@@ -205,6 +210,12 @@ _LAST_RESEND = 1.0
 #: otherwise every spoofed datagram would be answered with a kilobyte.
 _RESEND_GAP = 0.1
 
+#: Encrypted records that arrive before the client's keys are known, and are passed on:
+#: OpenSSL keeps up to a hundred of them, each in a buffer of 17 kB.
+_EARLY = 4
+#: OpenSSL's name for the state in which a server reads encrypted records.
+_HAS_KEYS = b"SSLv3/TLS read change cipher spec"
+
 #: What `Channel.memory` raises; see `ending_of`.
 RecordError = SSL.Error
 
@@ -250,6 +261,7 @@ class Channel:
     __slots__ = (
         "_connection",
         "_delay",
+        "_early",
         "_flight_at",
         "_mtu",
         "_resend_at",
@@ -272,6 +284,7 @@ class Channel:
         self._mtu = mtu
         self.flight: list[bytes] = []
         self._flight_at = 0.0
+        self._early = _EARLY
         self._delay = FIRST_RESEND
         self._resend_at: float | None = None
         self.is_finished = False
@@ -306,7 +319,7 @@ class Channel:
 
     def handshake(self, datagram: bytes, now: float) -> list[bytes]:
         """
-        Feed a datagram of the handshake; returns what to send.
+        Feed a datagram of the server's handshake; returns what to send.
 
         Afterwards `is_finished` is true if it was the last one.
 
@@ -316,6 +329,32 @@ class Channel:
         if not datagram:
             return []
         before = self._connection.get_state_string()
+        self._forget_timeout()
+        self._feed(datagram)
+        return self._advanced(before, now)
+
+    def handshake_with_client(self, datagram: bytes, now: float) -> list[bytes] | None:
+        """
+        Feed a datagram of a client's handshake, as `handshake`.
+
+        :returns: what to send; ``None`` if nothing in the datagram is of a client.
+        :raises ChannelBroken: OpenSSL gave up on the peer.
+        """
+        plain, sealed = client_records(datagram)
+        if not (plain or sealed):
+            return None
+        before = self._connection.get_state_string()
+        self._forget_timeout()
+        if plain:
+            self._feed(plain)
+        if sealed and self._connection.get_state_string() != _HAS_KEYS:
+            sealed = sealed[: self._early]
+            self._early -= len(sealed)
+        if sealed:
+            self._feed(b"".join(sealed))
+        return self._advanced(before, now)
+
+    def _forget_timeout(self) -> None:
         # If its own timer has expired, OpenSSL sends its last flight again when it
         # reads, in front of the next one, and the peer takes no hello with more behind
         # it. Let it do so before it reads, and drop that: we repeat flights ourselves.
@@ -324,8 +363,12 @@ class Channel:
         except SSL.Error as error:
             raise ChannelBroken(error) from error
         self.memory.take()
-        self._connection.bio_write(datagram)
+
+    def _feed(self, records: bytes) -> None:
+        self._connection.bio_write(records)
         self._step()
+
+    def _advanced(self, before: bytes, now: float) -> list[bytes]:
         if self._connection.get_state_string() != before:
             self._delay = FIRST_RESEND
         return self._keep(now)

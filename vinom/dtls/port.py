@@ -423,6 +423,15 @@ class DatagramPort(DatagramProtocol):
         if not self._is_awake:
             self._wake()
 
+    def rival_of(self, association: Association) -> Association | None:
+        """Return the living association that `prove` would end."""
+        return self._server.rival_of(association)
+
+    def prove(self, association: Association) -> None:
+        """Note that a peer has proved who it is; see `DtlsServer.prove`."""
+        self._server.prove(association, self._clock.seconds())
+        self._wake()
+
     def close(self, association: Association) -> None:
         """Send close_notify to one peer; makes no event."""
         self._server.close(association, self._clock.seconds())

@@ -21,15 +21,29 @@ ALERT = 21
 HANDSHAKE = 22
 APPLICATION_DATA = 23
 
+#: Messages that clients send: ClientHello, Certificate, CertificateVerify,
+#: ClientKeyExchange, Finished.
+_OF_CLIENTS = frozenset((1, 11, 15, 16, 20))
+#: Longest handshake message that is read from a client, bytes. OpenSSL reserves what
+#: a fragment announces, up to 98 kB; a client's longest is its key exchange.
+LONGEST_MESSAGE = 4096
+#: Number of the last message of a client's handshake: hello, hello with cookie,
+#: certificate, key exchange, its proof, Finished.
+LAST_MESSAGE = 5
+
 _CLIENT_HELLO = 1
 _HELLO_VERIFY_REQUEST = 3
 _SERVER_NAME = 0
 _HOST_NAME = 0
 _DTLS_1_0 = b"\xfe\xff"
 _NO_EPOCH = b"\0\0"
+_FIRST_EPOCH = b"\0\1"
 
 #: Where a ClientHello's random is, when the hello starts the datagram.
 _RANDOM = slice(RECORD_HEADER + HANDSHAKE_HEADER + 2, RECORD_HEADER + 46)
+
+#: Where a hello has the length of its session: after version and random.
+_SESSION = RECORD_HEADER + HANDSHAKE_HEADER + 34
 
 
 @attrs.frozen
@@ -41,8 +55,8 @@ class ClientHello:
     :ivar message: the message's number; 0 in the first hello, 1 in the second.
     :ivar random: the client's random, 32 bytes.
     :ivar cookie: the one we sent before; empty in the first hello.
-    :ivar parameters: everything that must be equal in the first and the second
-        hello (version, random, session, suites, compression).
+    :ivar parameters: all of the hello but the cookie: the first and the second
+        hello must be equal in it (RFC 6347, 4.2.1).
     :ivar extensions: all of them in one piece, not parsed yet: a stranger can send
         hundreds, and must prove its address first.
     """
@@ -112,6 +126,14 @@ def random_of(hello: bytes) -> bytes:
     return hello[_RANDOM]
 
 
+def shows_cookie(hello: bytes) -> bool:
+    """Is there a cookie? Reads two fields; a hello cut before them has none."""
+    if len(hello) <= _SESSION:
+        return False
+    place = _SESSION + 1 + hello[_SESSION]
+    return place < len(hello) and hello[place] > 0
+
+
 def parse_client_hello(datagram: bytes) -> ClientHello:
     """
     Read a datagram that is one whole ClientHello and nothing else.
@@ -157,7 +179,7 @@ def _read_hello(
     if len(suites) % 2:
         raise PeerError("half a cipher suite")
     cursor.vector(1, least=1)
-    parameters = datagram[start:before_cookie] + datagram[after_cookie : cursor.place]
+    parameters = datagram[start:before_cookie] + datagram[after_cookie:]
     extensions = b""
     if not cursor.is_at_end:
         extensions = cursor.vector(2)
@@ -229,6 +251,52 @@ def without_plaintext_alerts(datagram: bytes) -> bytes:
             kept.append(datagram[place : place + size])
         place += size
     return kept[0] if len(kept) == 1 else b"".join(kept)
+
+
+def client_records(datagram: bytes) -> tuple[bytes, list[bytes]]:
+    """
+    Keep the records that a client may send during its handshake.
+
+    OpenSSL reserves memory for each message that a plaintext fragment announces, and
+    keeps each encrypted record that comes too early, so both are judged before it.
+
+    :returns: the plaintext ones, joined; and the encrypted ones.
+    """
+    plain, sealed = [], []
+    place, end = 0, len(datagram)
+    while place + RECORD_HEADER <= end:
+        body = place + RECORD_HEADER
+        after = body + int.from_bytes(datagram[place + 11 : body])
+        if after > end:
+            break
+        kind, epoch = datagram[place], datagram[place + 3 : place + 5]
+        if epoch == _FIRST_EPOCH:
+            sealed.append(datagram[place:after])
+        elif epoch == _NO_EPOCH and (
+            (kind == CHANGE_CIPHER_SPEC and datagram[body:after] == b"\1")
+            or (kind == HANDSHAKE and _is_of_client(datagram[body:after]))
+        ):
+            plain.append(datagram[place:after])
+        place = after
+    return b"".join(plain), sealed
+
+
+def _is_of_client(body: bytes) -> bool:
+    """Does a plaintext handshake record hold only fragments that a client sends?"""
+    place, end = 0, len(body)
+    while place < end:
+        after = place + HANDSHAKE_HEADER
+        if after > end or body[place] not in _OF_CLIENTS:
+            return False
+        size = int.from_bytes(body[place + 1 : place + 4])
+        number = int.from_bytes(body[place + 4 : place + 6])
+        offset = int.from_bytes(body[place + 6 : place + 9])
+        part = int.from_bytes(body[place + 9 : after])
+        if size > LONGEST_MESSAGE or number > LAST_MESSAGE or offset + part > size:
+            return False
+        place = after + part
+    # Not if it is empty, or its last fragment is cut.
+    return 0 < place == end
 
 
 def cut_datagrams(flight: bytes, mtu: int) -> list[bytes]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from vinom.dtls.admission import Address, Admission, Admit, Answer
-from vinom.dtls.association import Agenda, Association, Farewells
+from vinom.dtls.association import Agenda, Association, Farewells, Handshakes
 from vinom.dtls.channel import (
     LONGEST_DATAGRAM,
     Channel,
@@ -22,6 +22,7 @@ from vinom.dtls.channel import (
 )
 from vinom.dtls.context import server_context
 from vinom.dtls.events import Connected, Disconnected, Ending, Received
+from vinom.dtls.freed import FreedMemory, return_freed_memory
 from vinom.dtls.records import (
     ALERT,
     APPLICATION_DATA,
@@ -31,12 +32,19 @@ from vinom.dtls.records import (
     cut_datagrams,
     is_client_hello,
     random_of,
+    shows_cookie,
 )
 
 ServerEvent = Connected[Association] | Received[Association] | Disconnected[Association]
 
 
 _FLIGHT = (CHANGE_CIPHER_SPEC, HANDSHAKE)
+
+#: How long no other hello from its address disturbs a handshake, and then its JOIN,
+#: seconds. Somebody who can send in an address's name would otherwise end every
+#: handshake there; with it, a client whose round trip is shorter than this comes in
+#: if its hello was first. No client that was restarted is back sooner.
+_UNDISTURBED = 0.25
 
 
 class DtlsServer:
@@ -71,6 +79,7 @@ class DtlsServer:
         timeout: float = 10.0,
         mtu: int = 1200,
         max_handshakes: int = 256,
+        return_memory: Callable[[], None] = return_freed_memory,
     ) -> None:
         """
         Start without associations.
@@ -82,6 +91,7 @@ class DtlsServer:
         :param timeout: longest handshake, seconds.
         :param mtu: longest datagram sent, bytes.
         :param max_handshakes: most handshakes at once; another one evicts the oldest.
+        :param return_memory: called some time after handshakes were given up.
         :raises Misconfigured: certificate or key are not usable.
         """
         self.admission = admission
@@ -91,17 +101,19 @@ class DtlsServer:
         self.datagrams_in = self.datagrams_out = 0
         self.has_moved, self.has_received = True, False
         self._context = server_context(certificate, key)
-        self._timeout, self._max_handshakes = timeout, max_handshakes
-        self._mtu = mtu
+        self._timeout, self._mtu = timeout, mtu
         self._open: dict[Address, Association] = {}
-        self._handshaking: dict[Address, Association] = {}
+        # Those that are not proved, at the address of an open one that is.
+        self._unproved: dict[Address, Association] = {}
+        self._handshaking = Handshakes(max_handshakes, admission.unfinished)
         self._agenda = Agenda(idle, timeout)
         self._farewells = Farewells()
+        self._freed, self._return_memory = FreedMemory(), return_memory
 
     @property
     def associations(self) -> Collection[Association]:
         """The associations whose handshake is finished."""
-        return self._open.values()
+        return [*self._open.values(), *self._unproved.values()]
 
     @property
     def handshakes(self) -> int:
@@ -120,10 +132,16 @@ class DtlsServer:
             association is None
             or not RECORD_HEADER < size <= LONGEST_DATAGRAM
             or datagram[0] != APPLICATION_DATA
-            # Records sent during a new handshake are opened after it.
-            or (self._handshaking and address in self._handshaking)
         ):
             return False
+        if association.is_contested:
+            if not self._open_contested(association, datagram, now):
+                if self._handshaking.get(address) is not None:
+                    # Perhaps that one can open it, once its last flight is read.
+                    return False
+                self.figures["dropped_unreadable"] += 1
+            self.datagrams_in += 1
+            return True
         self.datagrams_in += 1
         # This runs for each input, so the usual case is written out here, from
         # `is_one_record` to `_opened`; `_open_records` does all others.
@@ -147,7 +165,7 @@ class DtlsServer:
 
     def is_known(self, address: Address) -> bool:
         """Has this address been admitted?"""
-        return address in self._open or address in self._handshaking
+        return address in self._open or self._handshaking.get(address) is not None
 
     def receive(self, datagram: bytes, address: Address, now: float) -> None:
         """Take a datagram from any address."""
@@ -158,7 +176,10 @@ class DtlsServer:
             return
         association = self._open.get(address)
         if association is not None and datagram[0] == APPLICATION_DATA:
-            self._open_records(association, datagram, now)
+            if not association.is_contested:
+                self._open_records(association, datagram, now)
+            elif not self._open_contested(association, datagram, now):
+                self.figures["dropped_unreadable"] += 1
         else:
             self._receive_rarer(association, datagram, address, now)
 
@@ -183,6 +204,28 @@ class DtlsServer:
         if datagram or payloads or ending is not None:
             self._opened(association, payloads, ending, now)
         return bool(payloads)
+
+    def _open_contested(self, older: Association, datagram: bytes, now: float) -> bool:
+        """
+        Have each association of an address try to open a datagram.
+
+        :returns: whether one could. If not, it may be for a handshake whose last
+            datagram is handled later in this turn.
+        """
+        newer = self._unproved.get(older.address)
+        for association in (older,) if newer is None else (older, newer):
+            payloads: list[bytes] = []
+            ending: Ending | None = None
+            try:
+                association.channel.receive(datagram, payloads)
+            except ChannelClosed:
+                ending = "closed"
+            except ChannelBroken:
+                ending = "failed"
+            if payloads or ending is not None:
+                self._opened(association, payloads, ending, now)
+                return True
+        return False
 
     def _opened(
         self,
@@ -220,8 +263,15 @@ class DtlsServer:
             self._receive_hello(association, datagram, address, now)
             return
         newcomer = self._handshaking.get(address)
+        newer = self._unproved.get(address)
         if newcomer is not None and datagram[0] in _FLIGHT:
             self._shake(newcomer, datagram, now)
+        elif association is not None and newer is not None:
+            if datagram[0] in _FLIGHT:
+                # Only its peer may have missed our last flight.
+                self._receive_control(newer, datagram, now)
+            elif not self._open_contested(association, datagram, now):
+                self.figures["dropped_unreadable"] += 1
         elif association is not None:
             self._receive_control(association, datagram, now)
         elif newcomer is not None:
@@ -255,8 +305,20 @@ class DtlsServer:
             # It has not received our flight, or this copy was slower than the flight.
             self._give(newcomer.channel.resend_asked(now), address)
             return
-        if association is not None and association.random == random:
-            self.figures["dropped_late_hello"] += 1
+        newer = self._unproved.get(address, association)
+        for finished in (association, newer):
+            if finished is not None and finished.random == random:
+                self.figures["dropped_late_hello"] += 1
+                return
+        if shows_cookie(datagram) and (
+            (newcomer is not None and now < newcomer.began + _UNDISTURBED)
+            or (
+                newer is not None
+                and not newer.is_proved
+                and now < newer.finished_at + _UNDISTURBED
+            )
+        ):
+            self.figures["dropped_hello_too_soon"] += 1
             return
         verdict = self.admission.judge(datagram, address, now)
         if isinstance(verdict, Answer):
@@ -267,14 +329,12 @@ class DtlsServer:
     def _begin(
         self, admit: Admit, datagram: bytes, address: Address, now: float
     ) -> None:
-        older = self._handshaking.pop(address, None)
+        older = self._handshaking.get(address)
         if older is not None:
+            self._handshaking.remove(older)
             older.end()
+            self._freed.add(now)
             self.figures["handshake_replaced"] += 1
-        elif len(self._handshaking) >= self._max_handshakes:
-            oldest = self._handshaking.pop(next(iter(self._handshaking)))
-            oldest.end()
-            self.figures["handshake_evicted"] += 1
         self._farewells.forget(address)
         newcomer = Association(
             address,
@@ -283,37 +343,90 @@ class DtlsServer:
             random=admit.hello.random,
             began=now,
         )
-        self._handshaking[address] = newcomer
         self.figures["handshake_begun"] += 1
         try:
-            self._give(newcomer.channel.open_as_server(datagram, now), address)
+            flight = newcomer.channel.open_as_server(datagram, now)
         except ChannelBroken:
-            self._end(newcomer, "failed", now)
-        else:
-            self._agenda.remember(newcomer)
+            # Nothing to agree on, so no key was exchanged. No alert: it would not be
+            # encrypted, and this hello may be somebody else's.
+            newcomer.end()
+            self.figures["handshake_failed"] += 1
+            self.admission.give_back(admit, address, now)
+            self._mark(address)
+            return
+        oldest = self._handshaking.add(newcomer)
+        if oldest is not None:
+            oldest.end()
+            self._freed.add(now)
+            self._mark(oldest.address)
+            self.figures["handshake_evicted"] += 1
+        self._mark(address)
+        self._give(flight, address)
+        self._agenda.remember(newcomer)
+
+    def _mark(self, address: Address) -> None:
+        """Note whether an open association has to share its address."""
+        association = self._open.get(address)
+        if association is not None:
+            association.is_contested = (
+                address in self._unproved or self._handshaking.get(address) is not None
+            )
 
     def _shake(self, newcomer: Association, datagram: bytes, now: float) -> None:
         channel, address = newcomer.channel, newcomer.address
         try:
-            self._give(channel.handshake(datagram, now), address)
+            answer = channel.handshake_with_client(datagram, now)
         except ChannelBroken:
             self._end(newcomer, "failed", now)
             return
+        if answer is None:
+            self.figures["dropped_not_of_a_client"] += 1
+            return
+        self._give(answer, address)
         if not channel.is_finished:
             self._agenda.remember(newcomer)
             return
+        self._handshaking.remove(newcomer)
         older = self._open.get(address)
-        if older is not None:
-            self._end(older, "replaced", now)
-        del self._handshaking[address]
-        self._open[address] = newcomer
-        newcomer.finish()
-        newcomer.received_at = now
+        if older is not None and older.is_proved:
+            # Anybody who sees a ticket and can send in this address's name can do
+            # this, so the older one stays until `prove`.
+            last = self._unproved.get(address)
+            if last is not None:
+                self._end(last, "replaced", now)
+            self._unproved[address] = newcomer
+        else:
+            if older is not None:
+                self._end(older, "replaced", now)
+            self._open[address] = newcomer
+        newcomer.finish(now)
+        self._mark(address)
         self.figures["handshake_finished"] += 1
         self.events.append(Connected(newcomer))
         self._agenda.remember(newcomer)
         # The client's first payloads may have come in the same datagram.
         self._open_records(newcomer, b"", now)
+
+    def rival_of(self, association: Association) -> Association | None:
+        """Return the proved association that `prove` would end."""
+        if self._unproved.get(association.address) is not association:
+            return None
+        return self._open[association.address]
+
+    def prove(self, association: Association, now: float) -> None:
+        """
+        Note that an association's peer has proved who it is.
+
+        It ends an older one at its address, and stays until another one there is
+        proved.
+        """
+        if not association.is_open:
+            return
+        rival = self.rival_of(association)
+        association.is_proved = True
+        if rival is not None:
+            # `_end` moves the newer one to its place.
+            self._end(rival, "replaced", now)
 
     def _receive_control(
         self, association: Association, datagram: bytes, now: float
@@ -334,6 +447,8 @@ class DtlsServer:
             self._attend(association, now)
         self._farewells.expire(now)
         self.admission.alarm(now)
+        if self._freed.is_due(now):
+            self._return_memory()
 
     def _attend(self, association: Association, now: float) -> None:
         if association.is_open:
@@ -348,10 +463,8 @@ class DtlsServer:
         own = self._agenda.deadline()
         if own is None:
             own = self._farewells.deadline()
-        relief = self.admission.deadline()
-        if own is None or relief is None:
-            return relief if own is None else own
-        return min(own, relief)
+        others = own, self.admission.deadline(), self._freed.deadline()
+        return min((at for at in others if at is not None), default=None)
 
     # What goes out.
 
@@ -419,11 +532,23 @@ class DtlsServer:
         address, channel = association.address, association.channel
         was_open = association.end()
         self.has_moved = True
-        if was_open:
+        if not association.is_proved:
+            self._freed.add(now)
+        if not was_open:
+            self._handshaking.remove(association)
+        elif self._unproved.get(address) is association:
+            del self._unproved[address]
+        else:
             del self._open[address]
-        elif self._handshaking.get(address) is association:
-            del self._handshaking[address]
-        if reason in ("failed", "replaced"):
+            newer = self._unproved.pop(address, None)
+            if newer is not None:
+                self._open[address] = newer
+        self._mark(address)
+        if not was_open:
+            # An alert would not be encrypted: some clients would believe it, but it
+            # may answer what somebody else sent in their name.
+            goodbye = []
+        elif reason in ("failed", "replaced"):
             # The two OpenSSLs disagree, or a newer peer has its address.
             goodbye = channel.flush()
         else:

@@ -8,7 +8,6 @@ the same for any number of game servers.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import get_args
 
@@ -28,16 +27,18 @@ from vinom.control.messages import (
 from vinom.errors import NoCapacity
 from vinom.fleet.key_sharing import KeySharing
 from vinom.fleet.life import Stage
-from vinom.fleet.pool import PoolCounts, StartPacing, to_start, to_stop
+from vinom.fleet.pool import PoolCounts, StartPacing, growth
 from vinom.fleet.server import (
     FleetSettings,
     FleetStatus,
     GameServer,
     Issuer,
+    MatchFiles,
     MatchRequest,
     RoomTimeouts,
     ServerReports,
 )
+from vinom.fleet.waiting import WaitingMatches
 from vinom.model import MatchPlan, Placement, Ticket
 from vinom.ports import IFleet, IMatchWatch
 from vinom.reactor.figures import Tally
@@ -47,14 +48,26 @@ _STAGES: tuple[Stage, ...] = get_args(Stage)
 
 class Roster:
     """
-    All game servers, in the order of their start.
+    All game servers, in the order of their start, and by stage of their life.
+
+    Every look-up and count costs the same for any number of them.
 
     :ivar placed: by match: the game server that has it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, over: Callable[[str], None]) -> None:
+        """
+        Begin without game servers.
+
+        :param over: is called with the id of each match that is on none any more.
+        """
         self.placed: dict[str, GameServer] = {}
+        self._over = over
         self._servers: dict[str, GameServer] = {}
+        # In the order in which they came to that stage.
+        self._at: dict[Stage, dict[str, GameServer]] = {stage: {} for stage in _STAGES}
+        # Those that listen and can host one more room.
+        self._with_room: dict[str, GameServer] = {}
 
     def __len__(self) -> int:
         return len(self._servers)
@@ -69,41 +82,59 @@ class Roster:
     def add(self, server: GameServer) -> None:
         """Add a game server."""
         self._servers[server.server_id] = server
+        self._at[server.stage][server.server_id] = server
+
+    def moved(self, server: GameServer, before: Stage, stage: Stage) -> None:
+        """A game server came to another stage of its life."""
+        del self._at[before][server.server_id]
+        self._at[stage][server.server_id] = server
+        if stage == "listening":
+            self._with_room[server.server_id] = server
+        else:
+            self._with_room.pop(server.server_id, None)
 
     def remove(self, server: GameServer) -> None:
         """Remove a game server that is gone, and the places of its matches."""
         del self._servers[server.server_id]
+        del self._at[server.stage][server.server_id]
         for match_id in server.rooms.match_ids:
             self.match_over(server, match_id)
+
+    def host(self, server: GameServer, request: MatchRequest) -> None:
+        """Give a match to a game server that has room."""
+        self.placed[request.match_id] = server
+        server.rooms.open(request)
+        if not server.rooms.spare:
+            self._with_room.pop(server.server_id, None)
 
     def match_over(self, server: GameServer, match_id: str) -> None:
         """Forget that a match is on this game server."""
         # Unless the match was placed again meanwhile.
         if self.placed.get(match_id) is server:
             del self.placed[match_id]
+            self._over(match_id)
 
     # Look-ups.
 
     def any(self, stage: Stage) -> GameServer | None:
-        """Find the oldest of this stage."""
-        return next((server for server in self if server.stage == stage), None)
+        """Find the one that has been at this stage for longest."""
+        return next(iter(self._at[stage].values()), None)
 
     def any_with_room(self) -> GameServer | None:
         """Find the oldest that can host one more room; overloaded ones come last."""
-        found = (s for s in self if s.stage == "listening" and s.rooms.spare)
-        return min(found, key=lambda server: server.is_overloaded, default=None)
+        found = self._with_room.values()
+        return next((s for s in found if not s.is_overloaded), next(iter(found), None))
 
     # Counts.
 
     def by_stage(self) -> dict[str, int]:
         """Count them by stage of their life; stages without any count 0."""
-        stages = Counter(server.stage for server in self)
-        return {stage: stages[stage] for stage in _STAGES}
+        return {stage: len(servers) for stage, servers in self._at.items()}
 
     @property
     def coming(self) -> int:
         """Count the matches that servers which are binding a port could host."""
-        return sum(s.rooms.spare for s in self if s.stage == "binding")
+        return sum(server.rooms.spare for server in self._at["binding"].values())
 
 
 #: Game servers that may die with one match before it begins.
@@ -133,6 +164,7 @@ class Fleet(Service):
         settings: FleetSettings,
         rooms: RoomTimeouts,
         now: Callable[[], float] | None = None,
+        files: MatchFiles | None = None,
     ) -> None:
         """
         :param supply: starts and stops game servers, and gives them addresses.
@@ -144,11 +176,14 @@ class Fleet(Service):
         :param rooms: how long rooms may take.
         :param now: seconds on a clock that nobody sets, for timeouts; by default
             *clock* is such a clock.
+        :param files: what matches write; ``None``: game servers open their own files.
         """
+        self._files = files
         self._supply, self._issuer, self._clock = supply, issuer, clock
         self._now = now or clock.seconds
         self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
-        self._servers = Roster()
+        self._waiting = WaitingMatches()
+        self._servers = Roster(self._waiting.over)
         self._placed = self._servers.placed
         self._pacing = StartPacing()
         self._keys = KeySharing(clock)
@@ -158,8 +193,8 @@ class Fleet(Service):
             match_over=self._servers.match_over,
             gone=self._gone,
             changed=self._pump,
+            moved=self._servers.moved,
         )
-        self._waiting: deque[MatchRequest] = deque()
         self._tally = Tally()
         self._alarm: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
@@ -183,9 +218,10 @@ class Fleet(Service):
         tickets: Sequence[Ticket],
         watch: IMatchWatch,
         relay: Callable[[FromRelayed], None] | None = None,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         """
-        Find a listening game server for a match; matches wait in order.
+        Find a listening game server for a match; see `WaitingMatches` for the order.
 
         Cancelling withdraws the match; *watch* is then no longer called.
 
@@ -194,6 +230,7 @@ class Fleet(Service):
         :param watch: receives what happens to it.
         :param relay: receives what players of this node are shown, in a room of this
             node's own: see `pass_on`.
+        :param hosts: the addresses of its players, as far as they are known.
         :raises NoCapacity: it gets no game server. If a game server
             reported why, ``watch.ended`` was called before.
         """
@@ -209,8 +246,8 @@ class Fleet(Service):
                 self.close_room(plan.match_id, "ended")
 
         placed: Deferred[Placement] = Deferred(withdraw)
-        request = MatchRequest(plan, tuple(tickets), watch, placed, relay)
-        self._waiting.append(request)
+        request = MatchRequest(plan, tuple(tickets), watch, placed, relay, hosts)
+        self._waiting.add(request)
         self._pump()
         return placed
 
@@ -269,8 +306,17 @@ class Fleet(Service):
         The result comes when they accept them. One that does not within 5 s hangs; the
         heartbeat kills it.
         """
+        keys = self._issuer.token_keys()
+        for server in self._servers:
+            server.trust(keys)
         takers = {s.server_id: s.send for s in self._servers if s.has_keys}
-        return self._keys.share(self._issuer.token_keys(), takers)
+        return self._keys.share(keys, takers)
+
+    def renew_certificates(self) -> None:
+        """Have the authority that signs now sign for those that wait for a match."""
+        for server in self._servers:
+            if server.stage in ("warm", "binding"):
+                server.renew_certificate()
 
     def rotate_cookies(self) -> int:
         """
@@ -323,8 +369,8 @@ class Fleet(Service):
 
     def _refuse(self, why: str) -> None:
         self.is_draining = True
-        while self._waiting:
-            self._waiting.popleft().fail(why)
+        for request in self._waiting.clear():
+            request.fail(why)
 
     async def _stop(self) -> None:
         self.is_stopping = True
@@ -401,7 +447,7 @@ class Fleet(Service):
             )
             request.fail("its game servers died")
         else:
-            self._waiting.appendleft(request)
+            self._waiting.add_first(request)
 
     # The work.
 
@@ -442,9 +488,7 @@ class Fleet(Service):
                 if server is None:
                     return
                 # No other game server has room; it asks its players to come later.
-            request = self._waiting.popleft()
-            self._placed[request.match_id] = server
-            server.rooms.open(request)
+            self._servers.host(server, self._waiting.take(self._now()))
 
     def _resize(self) -> None:
         if self.is_draining or not self.running:
@@ -452,11 +496,11 @@ class Fleet(Service):
                 if server.stage != "leaving" and not server.rooms:
                     server.leave()
             return
-        policy, counts = self._settings.policy, self._counts()
-        if self._pacing.may_start(self._now()):
-            for _ in range(to_start(policy, counts)):
+        count = growth(self._settings.policy, self._counts())
+        if count > 0 and self._pacing.may_start(self._now()):
+            for _ in range(count):
                 self._start()
-        for _ in range(to_stop(policy, counts)):
+        for _ in range(-count):
             if (idle := self._servers.any("warm")) is not None:
                 idle.leave()
 
@@ -472,6 +516,7 @@ class Fleet(Service):
             self._reports,
             self._clock,
             self._now,
+            self._files,
         )
         self._servers.add(server)
         server.start()
@@ -481,7 +526,7 @@ class Fleet(Service):
         return PoolCounts(
             starting=stages["starting"],
             warm=stages["warm"],
-            total=len(self._servers),
+            total=sum(stages.values()),
             waiting=max(0, len(self._waiting) - self._servers.coming),
             addresses=self._supply.addresses().free,
         )

@@ -36,6 +36,7 @@ from vinom.fleet.forkserver import (
     Started,
     encode,
 )
+from vinom.wall.enclosure import Enclosure
 
 #: Variables that a game server gets of its node's environment: where things are, and
 #: nothing secret.
@@ -63,6 +64,15 @@ LINE_LIMIT = 16 * 1024
 Answer = Started | NotStarted | Exited
 
 _from_fork_server: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+@attrs.frozen
+class User:
+    """A user of this machine, as whom game servers run."""
+
+    name: str
+    uid: int
+    gid: int
 
 
 class ILocalReactor(IReactorTime, IReactorFDSet, IReactorProcess):
@@ -151,6 +161,7 @@ class ForkLink:
         environment: Mapping[str, str],
         answered: Callable[[Answer, int | None], None],
         gone: Callable[[], None],
+        user: User | None = None,
     ) -> None:
         """
         :param reactor: runs it, and watches its socket.
@@ -159,6 +170,7 @@ class ForkLink:
         :param answered: called with what it reports, and with a pidfd that is then the
             caller's to close, or ``None``.
         :param gone: called once, when it ended; its children may live on.
+        :param user: as whom it runs; ``None`` for ours.
         """
         self._reactor, self._answered, self._gone = reactor, answered, gone
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -178,6 +190,8 @@ class ForkLink:
                         2: "r",
                         NODE_DESCRIPTOR: theirs.fileno(),
                     },
+                    uid=None if user is None else user.uid,
+                    gid=None if user is None else user.gid,
                 )
         except OSError:
             self._socket.close()
@@ -271,9 +285,12 @@ def arguments(
     preload: tuple[str, ...],
     settings: Mapping[str, Any],
     orphan_seconds: float,
+    wall: Enclosure | None = None,
 ) -> list[str]:
     """Write the fork server's command line."""
+    walled = [] if wall is None else [f"--wall={json.dumps(attrs.asdict(wall))}"]
     return [
+        *walled,
         f"--entry={entry}",
         f"--preload={json.dumps(preload)}",
         f"--settings={json.dumps(dict(settings))}",

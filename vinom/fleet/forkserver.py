@@ -30,6 +30,8 @@ import attrs
 import msgspec
 from msgspec import Struct
 
+from vinom.wall.enclosure import Enclosure, lower_limit, part
+
 #: Descriptor of the socket to the node.
 NODE_DESCRIPTOR = 3
 
@@ -98,11 +100,13 @@ class ForkServer:
     :ivar node: socket to the node; ``None`` once the node is gone.
     :ivar entry: ``"package.module:function"``, called in the child with the
         server's id and its settings.
+    :ivar is_walled: whether children are parted from one another too.
     """
 
     node: socket.socket | None
     entry: str
     orphan_seconds: float = ORPHAN_SECONDS
+    is_walled: bool = False
     _children: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
     _poll: select.poll = attrs.field(factory=select.poll, init=False)
     _kill_at: float = attrs.field(default=inf, init=False)
@@ -143,7 +147,7 @@ class ForkServer:
             self._send(encode(NotStarted(start.server_id, str(error))))
             return
         if pid == 0:
-            become_game_server(self.entry, start)
+            become_game_server(self.entry, start, self.is_walled)
         try:
             pidfd = os.pidfd_open(pid)
         except OSError as error:
@@ -187,11 +191,15 @@ class ForkServer:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def become_game_server(entry: str, start: Start) -> NoReturn:
+def become_game_server(entry: str, start: Start, is_walled: bool) -> NoReturn:
     """
     Turn this freshly forked process into a game server, and never return.
 
     No code of the fork server may run in it again, so it ends with `os._exit`.
+
+    :param entry: called with the server's id and its settings.
+    :param start: what was asked for.
+    :param is_walled: whether it is parted from its siblings.
     """
     status = 1
     try:
@@ -200,10 +208,12 @@ def become_game_server(entry: str, start: Start) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.closerange(NODE_DESCRIPTOR, os.sysconf("SC_OPEN_MAX"))
-        _limit(resource.RLIMIT_AS, start.memory)
-        _limit(resource.RLIMIT_NOFILE, start.descriptors)
+        lower_limit(resource.RLIMIT_AS, start.memory)
+        lower_limit(resource.RLIMIT_NOFILE, start.descriptors)
         # Its memory holds tokens and a key.
-        _limit(resource.RLIMIT_CORE, 0)
+        lower_limit(resource.RLIMIT_CORE, 0)
+        if is_walled:
+            part()
         module, _, function = entry.partition(":")
         main = getattr(importlib.import_module(module), function)
         gc.enable()
@@ -220,13 +230,6 @@ def become_game_server(entry: str, start: Start) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
-
-
-def _limit(which: int, most: int) -> None:
-    _, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    resource.setrlimit(which, (most, most))
 
 
 def preload(what: Sequence[str], settings: dict[str, Any]) -> None:
@@ -260,17 +263,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--preload", type=json.loads, default=[])
     parser.add_argument("--settings", type=json.loads, default={})
     parser.add_argument("--orphan-seconds", type=float, default=ORPHAN_SECONDS)
+    parser.add_argument("--wall", type=json.loads, default=None)
     options = parser.parse_args(arguments)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     preload(options.preload, options.settings)
+    if options.wall is not None:
+        for what in Enclosure(**options.wall).enclose():
+            print(f"game servers lack a wall: {what}", file=sys.stderr, flush=True)
     # Children share these pages until one of them writes to them; a later garbage
     # collection would write to all of them, also if it came between two forks.
     gc.disable()
     gc.collect()
     gc.freeze()
     node = socket.socket(fileno=NODE_DESCRIPTOR)
-    ForkServer(node, options.entry, options.orphan_seconds).serve()
+    is_walled = options.wall is not None
+    ForkServer(node, options.entry, options.orphan_seconds, is_walled).serve()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import select
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,11 +22,20 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import NoCapacity
-from vinom.fleet.forklink import Answer, ForkLink, ILocalReactor, Readable, arguments
+from vinom.fleet.forklink import (
+    Answer,
+    ForkLink,
+    ILocalReactor,
+    Readable,
+    User,
+    arguments,
+)
 from vinom.fleet.forkserver import ORPHAN_SECONDS, Exited, Start, Started
 from vinom.fleet.port_ring import GamePorts
 from vinom.model import Addresses, Exit, ServerAddress
 from vinom.ports import IFleet, IGameServer
+from vinom.wall.enclosure import Enclosure
+from vinom.wall.kernel import Peer
 
 #: A fork server that takes longer than this to answer hangs, seconds; before its first
 #: answer it loads its modules.
@@ -54,6 +64,8 @@ class GameServerProgram:
     :ivar memory: limit on a process's address space, bytes.
     :ivar descriptors: limit on its open descriptors.
     :ivar orphan_seconds: how long its game servers may outlive a dead node, seconds.
+    :ivar wall: what the kernel is to refuse to them; ``None`` for nothing.
+    :ivar user: as whom they run; ``None`` for the node's user.
     """
 
     entry: str
@@ -62,6 +74,8 @@ class GameServerProgram:
     memory: int = 512 * 1024 * 1024
     descriptors: int = 256
     orphan_seconds: float = ORPHAN_SECONDS
+    wall: Enclosure | None = None
+    user: User | None = None
 
 
 @attrs.define(eq=False)
@@ -75,6 +89,7 @@ class _Process:
     :ivar alarm: rings if the fork server does not answer about it.
     :ivar pid: 0 until it runs.
     :ivar pidfd: ``None`` until it runs.
+    :ivar dialed: the process that dialed before this one was known to run; or 0.
     :ivar watch: reports when it ends.
     :ivar signal_due: the signal to send as soon as it runs.
     """
@@ -85,6 +100,7 @@ class _Process:
     alarm: IDelayedCall | None = None
     pid: int = 0
     pidfd: int | None = None
+    dialed: int = 0
     watch: Readable | None = None
     signal_due: signal.Signals | None = None
 
@@ -206,8 +222,21 @@ class LocalFleet:
     def admits(self, server_id: str, pid: int) -> bool:
         """Is this the process that was forked for it?"""
         process = self._processes.get(server_id)
-        # It may dial before the fork server reports that it runs.
-        return process is not None and process.pid in (0, pid)
+        if process is not None and process.pid == 0:
+            # It may dial before the fork server reports that it runs; then we compare.
+            process.dialed = pid
+            return True
+        return process is not None and process.pid == pid
+
+    def is_child(self, peer: Peer) -> bool:
+        """Is this a process of ours: the fork server, a game server, or its child?"""
+        user = self._program.user
+        if user is not None and peer.uid == user.uid:
+            return True
+        ours = {process.pid for process in self._processes.values()} - {0}
+        links = [*self._dead_links, *([self._link] if self._link else [])]
+        ours |= {link.pid for link in links}
+        return not ours.isdisjoint(_ancestors(peer.pid))
 
     def addresses(self) -> Addresses:
         """Count the ports."""
@@ -246,10 +275,12 @@ class LocalFleet:
                     program.preload,
                     program.settings,
                     program.orphan_seconds,
+                    program.wall,
                 ),
                 self._environment,
                 self._answered,
                 self._link_gone,
+                program.user,
             )
         except OSError as error:
             self._log.error("fork server not started: {error}", error=error)
@@ -308,6 +339,14 @@ class LocalFleet:
         self._restart_after = RESTART_SECONDS[0]
         process.calm()
         process.pid, process.pidfd = pid, pidfd
+        if process.dialed not in (0, pid):
+            self._log.error(
+                "process {other} dialed as game server {server}, which is {pid}",
+                other=process.dialed,
+                server=process.server_id,
+                pid=pid,
+            )
+            process.signal(signal.SIGKILL)
         process.watch = Readable(pidfd, lambda: self._ended(process))
         self._reactor.addReader(process.watch)
         if process.signal_due is not None:
@@ -409,3 +448,17 @@ def _has_ended(pidfd: int) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _ancestors(pid: int) -> set[int]:
+    """List a process and those that it descends from, as far as the kernel says."""
+    found: set[int] = set()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            break
+        # The program's name before it may contain blanks and brackets.
+        pid = int(stat.rpartition(")")[2].split()[1])
+    return found

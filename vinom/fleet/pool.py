@@ -44,27 +44,25 @@ class PoolCounts:
     addresses: int
 
 
-def to_start(policy: PoolPolicy, counts: PoolCounts) -> int:
-    """Count the game servers to start now."""
+def growth(policy: PoolPolicy, counts: PoolCounts) -> int:
+    """
+    Count the game servers to start now.
+
+    :returns: if it is negative: how many warm ones to stop, which are no longer needed.
+    """
+    # More than the free addresses would only wait, as processes instead of requests.
+    soon = min(ceil(counts.waiting / policy.rooms_per_process), counts.addresses)
+    missing = policy.warm + soon - counts.warm
+    if missing < 0:
+        return missing
     return max(
         0,
         min(
-            _wanted(policy, counts) - counts.starting - counts.warm,
+            missing - counts.starting,
             policy.most - counts.total,
             policy.starting - counts.starting,
         ),
     )
-
-
-def to_stop(policy: PoolPolicy, counts: PoolCounts) -> int:
-    """Count the warm game servers to stop, which are no longer needed."""
-    return max(0, counts.warm - _wanted(policy, counts))
-
-
-def _wanted(policy: PoolPolicy, counts: PoolCounts) -> int:
-    # More than the free addresses would only wait, as processes instead of requests.
-    soon = min(ceil(counts.waiting / policy.rooms_per_process), counts.addresses)
-    return policy.warm + soon
 
 
 @attrs.define(eq=False)

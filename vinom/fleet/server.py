@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from math import inf
 from signal import SIGTERM
@@ -46,7 +47,7 @@ from vinom.control.messages import (
     TokenKeysTaken,
     ToServer,
 )
-from vinom.errors import NoCapacity, PeerError
+from vinom.errors import Misconfigured, NoCapacity, PeerError
 from vinom.fleet.life import (
     CutLink,
     Gone,
@@ -72,19 +73,38 @@ from vinom.model import (
 from vinom.ports import IFleet, IGameServer, IMatchWatch
 
 
+class MatchFiles(Protocol):
+    """The files of matches, which the node opens and game servers write."""
+
+    def lend(self, match_id: str) -> tuple[int, ...]:
+        """
+        Open the files of a match.
+
+        :returns: descriptors, which the caller closes; empty if nothing is written.
+        """
+
+    def take_back(self, match_id: str, is_over: bool = True) -> None:
+        """
+        Keep what was written.
+
+        :param match_id: the match.
+        :param is_over: if not, it begins again elsewhere: what was written goes.
+        """
+
+
 @attrs.frozen
 class RoomTimeouts:
     """
     How long a room may take, seconds; a late room is closed, then its process killed.
 
-    :ivar longest: the longest possible match.
+    :ivar longest: the longest possible match, by game.
     :ivar open: from `OpenRoom` to its answer.
     :ivar join: from that answer to the first player.
     :ivar grace: added to the times that the room itself should keep.
     :ivar ticket: from `AddTicket` to its answer.
     """
 
-    longest: Callable[[MatchPlan], float]
+    longest: Mapping[str, float]
     open: float = 10.0
     join: float = 10.0
     grace: float = 5.0
@@ -101,6 +121,7 @@ class MatchRequest:
     :ivar watch: receives what happens to the match.
     :ivar placed: gets the placement; ``None`` once it has, or once nobody waits.
     :ivar relay: receives what players of the node are shown; see `Fleet.place`.
+    :ivar hosts: the addresses of its players, as far as they are known.
     :ivar attempts: game servers asked so far.
     :ivar is_withdrawn: *watch* and *relay* are no longer called.
     """
@@ -110,6 +131,7 @@ class MatchRequest:
     watch: IMatchWatch
     placed: Deferred[Placement] | None = None
     relay: Callable[[FromRelayed], None] | None = None
+    hosts: tuple[str, ...] = ()
     attempts: int = 0
     is_withdrawn: bool = False
 
@@ -160,20 +182,23 @@ class HostedRooms:
     def __init__(
         self,
         rooms: int,
-        send: Callable[[ToServer], None],
+        send: Callable[[ToServer, tuple[int, ...]], None],
         clock: IReactorTime,
         now: Callable[[], float],
         timeouts: RoomTimeouts,
+        files: MatchFiles | None = None,
     ) -> None:
         """
         :param rooms: how many it hosts in its life.
-        :param send: sends it a message.
+        :param send: sends it a message, and open files with it.
         :param clock: for the time that tickets may take.
         :param now: seconds on a clock that nobody sets.
         :param timeouts: how long rooms may take.
+        :param files: of its matches; ``None``: they have none of ours.
         """
         self.spare = rooms
-        self._send, self._clock, self._now = send, clock, now
+        self._files, self._deliver = files, send
+        self._clock, self._now = clock, now
         self._timeouts = timeouts
         self._rooms: dict[str, _Room] = {}
         self._tickets: dict[str, tuple[str, Deferred[None]]] = {}
@@ -194,6 +219,9 @@ class HostedRooms:
         """Was the last room it could host closed?"""
         return not self._rooms and not self.spare
 
+    def _send(self, message: ToServer) -> None:
+        self._deliver(message, ())
+
     # Requests of the fleet.
 
     def open(self, request: MatchRequest) -> None:
@@ -203,7 +231,10 @@ class HostedRooms:
         late_at = self._now() + self._timeouts.open
         self._rooms[request.match_id] = _Room(request, late_at)
         is_relayed = request.relay is not None
-        self._send(OpenRoom(request.plan, request.tickets, is_relayed))
+        files = () if self._files is None else self._files.lend(request.match_id)
+        inodes = tuple(os.fstat(one).st_ino for one in files)
+        order = OpenRoom(request.plan, request.tickets, is_relayed, inodes)
+        self._deliver(order, files)
 
     def follow(
         self, match_id: str, relay: Callable[[FromRelayed], None] | None
@@ -271,7 +302,7 @@ class HostedRooms:
         late = self._now() + self._timeouts.grace
         room.stage, room.deadline = "open", late + self._timeouts.join
         if room.request.relay is None:
-            room.ends_by = late + self._timeouts.longest(room.request.plan)
+            room.ends_by = late + self._timeouts.longest[room.request.plan.game]
         room.request.succeed(placement)
 
     def ticket_added(self, label: str) -> None:
@@ -327,6 +358,8 @@ class HostedRooms:
         displaced = []
         for room in rooms.values():
             if room.stage == "opening" and verdict is None:
+                if self._files is not None:
+                    self._files.take_back(room.request.match_id, False)
                 displaced.append(room.request)
             else:
                 why = verdict or room.verdict
@@ -335,6 +368,8 @@ class HostedRooms:
 
     def _end(self, room: _Room, end: MatchEnd) -> None:
         request = room.request
+        if self._files is not None:
+            self._files.take_back(request.match_id)
         self._call(request, lambda watch: watch.ended(end))
         request.fail(f"the match is over: {end.reason}")
 
@@ -369,7 +404,11 @@ class Issuer(Protocol):
         """The certificate that players verify game servers with, PEM."""
 
     def issue(self, server: str) -> Issued:
-        """Make a certificate for one game server."""
+        """
+        Make a certificate for one game server.
+
+        :raises Misconfigured: the authority cannot sign.
+        """
 
     def token_keys(self) -> dict[str, bytes]:
         """The keys that verify connect tokens, by id, PEM."""
@@ -439,6 +478,26 @@ class FleetStatus:
 #: A game server that leaves this many heartbeats unanswered hangs.
 MISSED_HEARTBEATS = 3
 
+#: A warm game server gets another certificate after this time, seconds: so the one that
+#: it serves a match with has almost all of its life left.
+RENEWAL_SECONDS = 86400.0
+
+
+@attrs.frozen
+class Credentials:
+    """
+    What a game server needs besides a port, made while no player waits for it.
+
+    :ivar issued: its certificate and key.
+    :ivar anchor: the certificate that players verify it with, PEM.
+    :ivar renew_at: when a game server that still waits for a match gets others, seconds
+        on the fleet's clock.
+    """
+
+    issued: Issued = attrs.field(repr=False)
+    anchor: bytes
+    renew_at: float
+
 
 @attrs.frozen
 class ServerReports:
@@ -450,6 +509,7 @@ class ServerReports:
     :ivar match_over: a match has left it.
     :ivar gone: it is gone; its remaining matches are lost.
     :ivar changed: something happened to it that the fleet may act on.
+    :ivar moved: it came from one stage of its life to another.
     """
 
     listening: Callable[[], None]
@@ -457,6 +517,7 @@ class ServerReports:
     match_over: Callable[[GameServer, str], None]
     gone: Callable[[GameServer], None]
     changed: Callable[[], None]
+    moved: Callable[[GameServer, Stage, Stage], None]
 
 
 @implementer(IGameServer)
@@ -467,6 +528,7 @@ class GameServer:
     :ivar rooms: its rooms.
     :ivar figures: the latest that it reported, by name.
     :ivar cookie_keys: the cookie keys that it reported last, without secrets.
+    :ivar is_overloaded: it last reported that it is too busy for new players.
     :ivar has_listened: players have been able to reach it.
     :ivar was_asked_to_leave: its exit is not a failure.
     """
@@ -483,6 +545,7 @@ class GameServer:
         reports: ServerReports,
         clock: IReactorTime,
         now: Callable[[], float],
+        files: MatchFiles | None = None,
     ) -> None:
         """
         :param server_id: its label inside the realm.
@@ -493,13 +556,19 @@ class GameServer:
         :param reports: called with what happens to it.
         :param clock: for the time that tickets may take.
         :param now: seconds on a clock that nobody sets.
+        :param files: of its matches; ``None``: they have none of ours.
         """
         self.server_id = server_id
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
-        self.has_listened = self.was_asked_to_leave = False
+        self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
         self.rooms = HostedRooms(
-            settings.policy.rooms_per_process, self.send, clock, now, room_timeouts
+            settings.policy.rooms_per_process,
+            self.send,
+            clock,
+            now,
+            room_timeouts,
+            files,
         )
         self._supply, self._issuer, self._realm = supply, issuer, settings.realm
         self._reports, self._now = reports, now
@@ -514,17 +583,15 @@ class GameServer:
         self._port: int | None = None
         self._where: ServerAddress | None = None
         self._anchor = b""
+        # For `Bind`, until players can reach it.
+        self._credentials: Credentials | None = None
+        self._token_keys: dict[str, bytes] = {}
         self._has_ended = False
 
     @property
     def stage(self) -> Stage:
         """The stage of its life."""
         return self._facts.stage
-
-    @property
-    def is_overloaded(self) -> bool:
-        """Did it last report that it is too busy for new players?"""
-        return self.figures.get("overloaded", 0.0) > 0
 
     def describe(self) -> ServerStatus:
         """Describe it to an operator."""
@@ -545,9 +612,11 @@ class GameServer:
 
     def bind(self, interface: str, port: int) -> Deferred[bool]:
         """Have it bind a port; the result is ``True`` if it has."""
-        issued = self._issuer.issue(self.server_id)
+        credentials = self._credentials
+        if credentials is None:
+            return fail(NoCapacity(f"game server {self.server_id} has no certificate"))
         # Another authority may be signing by the time players are placed here.
-        self._anchor = self._issuer.anchor
+        self._anchor = credentials.anchor
         self._port, self._binding = port, Deferred()
         self.send(
             Bind(
@@ -555,9 +624,9 @@ class GameServer:
                 port=port,
                 server=self.server_id,
                 realm=self._realm,
-                certificate=issued.certificate,
-                key=issued.key,
-                token_keys=self._issuer.token_keys(),
+                certificate=credentials.issued.certificate,
+                key=credentials.issued.key,
+                token_keys=self._token_keys,
             )
         )
         return self._binding
@@ -595,6 +664,8 @@ class GameServer:
         ):
             return False
         self._pid, self._link = ready.pid, link
+        self.renew_certificate()
+        self.trust(self._issuer.token_keys())
         self._do(self._life.dialed)
         return True
 
@@ -626,6 +697,8 @@ class GameServer:
             self._do(self._life.overdue)
         elif self.stage in ("warm", "binding", "listening"):
             self._beat()
+        if self._credentials is not None and now >= self._credentials.renew_at:
+            self.renew_certificate()
         if self.stage == "listening" and (match_id := self.rooms.late()) is not None:
             self._log.error(
                 "game server {server} does not answer for match {match_id}",
@@ -643,6 +716,34 @@ class GameServer:
         self._unanswered += 1
         self.send(Heartbeat(self._beats))
 
+    # Its keys.
+
+    def renew_certificate(self) -> None:
+        """
+        Make the certificate that it will serve players with; not if it does now.
+
+        If the authority cannot sign, it keeps the one that it has.
+        """
+        if self.has_listened:
+            return
+        renew_at = self._now() + RENEWAL_SECONDS
+        try:
+            issued = self._issuer.issue(self.server_id)
+        except Misconfigured as error:
+            self._log.error(
+                "game server {server} gets no new certificate: {why}",
+                server=self.server_id,
+                why=str(error),
+            )
+            if self._credentials is not None:
+                self._credentials = attrs.evolve(self._credentials, renew_at=renew_at)
+        else:
+            self._credentials = Credentials(issued, self._issuer.anchor, renew_at)
+
+    def trust(self, token_keys: dict[str, bytes]) -> None:
+        """Accept tokens of these keys once it is given a port."""
+        self._token_keys = token_keys
+
     @property
     def has_keys(self) -> bool:
         """Was it sent token keys, and can players still connect?"""
@@ -652,15 +753,23 @@ class GameServer:
         """Have it make cookies with a new key."""
         self.send(RotateCookies())
 
-    def send(self, message: ToServer) -> None:
-        """Send it a message; no effect if it is known to be gone."""
+    def send(self, message: ToServer, descriptors: tuple[int, ...] = ()) -> None:
+        """
+        Send it a message; no effect if it is known to be gone.
+
+        :param message: the message.
+        :param descriptors: open files that go with it, and are closed here.
+        """
         if self._link is not None:
-            self._link.send(message)
+            self._link.send(message, descriptors)
+            return
+        for one in descriptors:
+            os.close(one)
 
     def _reached(self, where: ServerAddress) -> None:
         if self.stage != "binding":
             return  # It is leaving already.
-        self._where, self.has_listened = where, True
+        self._where, self.has_listened, self._credentials = where, True, None
         self._reports.listening()
         self._do(self._life.reached)
 
@@ -676,8 +785,12 @@ class GameServer:
 
     def _do(self, step: Callable[[float], None]) -> None:
         """Pass an event to its machine, and act on the outbox."""
+        facts = self._facts
+        before = facts.stage
         step(self._now())
-        effects, self._facts.outbox = self._facts.outbox, []
+        if facts.stage != before:
+            self._reports.moved(self, before, facts.stage)
+        effects, facts.outbox = facts.outbox, []
         for effect in effects:
             match effect:
                 case Wanted():
@@ -714,6 +827,7 @@ class GameServer:
         match message:
             case Alive():
                 self._unanswered, self.figures = 0, message.figures
+                self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
                 self.cookie_keys = message.cookie_keys
             case TokenKeysTaken(number):
                 self._reports.keys_taken(self.server_id, number)
@@ -767,5 +881,6 @@ class GameServer:
         )
         self._port = None
         self._life.bind_failed(self._now())
+        self._reports.moved(self, "binding", self.stage)
         binding.callback(False)
         self._reports.changed()

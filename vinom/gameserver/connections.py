@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
 from vinom.dtls.association import Association
 from vinom.dtls.events import Connected, Disconnected, Received
 from vinom.dtls.server import ServerEvent
@@ -22,8 +20,6 @@ class Connections:
 
     :ivar reception: has connections without a seat; ``None`` before a port is bound.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -96,7 +92,7 @@ class Connections:
             now = self._seconds()
             connection = Connection.open(association, self._limits, now, self._figures)
         except PeerError as error:
-            self._log.info("a connection is refused: {why}", why=str(error))
+            self.reception.log.info("a connection is refused: {why}", why=str(error))
             self.reception.port.close(association)
         else:
             association.owner = connection

@@ -27,7 +27,14 @@ from twisted.python.failure import Failure
 
 from vinom.control.link import ControlClient, dial
 from vinom.control.messages import CONTROL_PROTOCOL, Ready
-from vinom.dtls.admission import CALM, TIGHT, StrangerLimits, StrangerPolicy
+from vinom.dtls.admission import (
+    CALM,
+    HANDSHAKES,
+    TIGHT,
+    StrangerLimits,
+    StrangerPolicy,
+    handshakes_of,
+)
 from vinom.dtls.context import prepare_server_context
 from vinom.errors import Misconfigured
 from vinom.game import Game
@@ -41,6 +48,7 @@ from vinom.limits.pressure import Rate
 from vinom.logs import observer
 from vinom.play.clock import JOIN_TIMEOUT
 from vinom.reactor.turns import TurnWatch
+from vinom.wall.enclosure import settle
 
 _log = Logger()
 
@@ -54,7 +62,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar installed: games, as ``package.module:Class``; searched for unless given.
     :ivar games: more games.
     :ivar rooms_per_process: matches after which the process ends.
-    :ivar recordings: directory; ``None`` records nothing.
+    :ivar recordings: directory; ``None`` records nothing. The node opens the files,
+        unless it is on another machine.
     :ivar recordings_days: age at which a recording is removed, days.
     :ivar recordings_bytes: most bytes of all recordings.
     :ivar log_format: "text" or "json".
@@ -67,9 +76,12 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar nameless_rate: handshakes without server name, per second from one network;
         the burst is eight times that.
     :ivar nameless_rate_attacked: the same during a flood.
+    :ivar handshake_rate: handshakes per second of one address, over all its tickets;
+        the burst is ten times that.
     :ivar attack_rate: useless datagrams per second above which there is a flood.
     :ivar idle_seconds: silence after which a connection ends, seconds.
     :ivar join_seconds: how long a match waits for its players, seconds.
+    :ivar is_walled: whether it walls itself in once it has its port.
     """
 
     control: str
@@ -88,9 +100,11 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     hello_rate_attacked: float = TIGHT.hellos.a_second
     nameless_rate: float = CALM.nameless.a_second
     nameless_rate_attacked: float = TIGHT.nameless.a_second
+    handshake_rate: float = HANDSHAKES.a_second
     attack_rate: float = StrangerPolicy().junk
     idle_seconds: float = 30.0
     join_seconds: float = JOIN_TIMEOUT
+    is_walled: bool = False
 
     def limits(self) -> ConnectionLimits:
         """Return the limits for each connection."""
@@ -103,6 +117,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             _stranger_limits(self.hello_rate, self.nameless_rate),
             _stranger_limits(self.hello_rate_attacked, self.nameless_rate_attacked),
             self.attack_rate,
+            handshakes_of(self.handshake_rate),
         )
 
     def make_recordings(self, clock: IReactorTime) -> Recordings:
@@ -193,8 +208,6 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     turns = TurnWatch(time.monotonic)
     turns.start(reactor)
     recordings = read.make_recordings(reactor)
-    # Now, because no player waits for this process yet.
-    reactor.callLater(0, lambda: recordings.sweep(time.time()))
     program = GameServer(
         server_id,
         games,
@@ -211,6 +224,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         turns=turns,
         guard=guard_games(),
         receive_buffer=read.receive_buffer,
+        bound=_settle if read.is_walled else lambda: None,
     )
     link: list[ControlClient] = []
 
@@ -230,12 +244,21 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         Ready(server_id, os.getpid(), CONTROL_PROTOCOL),
         program.received,
         program.unlinked,
+        recordings.take,
     )
     dialing.addCallbacks(linked, unreachable)
     reactor.run()
     recordings.flush()
     if not link:
         raise SystemExit(1)
+
+
+def _settle() -> None:
+    """Put up the last wall, before anybody knows the port."""
+    try:
+        settle()
+    except OSError as error:
+        _log.warn("this game server lacks a wall: {why}", why=str(error))
 
 
 def _install_reactor() -> Any:

@@ -17,10 +17,13 @@ from vinom.dtls.port import DatagramPort
 from vinom.errors import Code, Refused
 from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.limits.load import Overload, busy
+from vinom.limits.logged import BoundedLog
 from vinom.packets.seat import JoinAsked, SeatEvent
 from vinom.reactor.alarm import Alarm
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import Claims, TokenVerifier
+
+_log = Logger()
 
 
 class Workload:
@@ -78,15 +81,18 @@ class Workload:
 #: make them faster than they time out.
 MOST_CONNECTIONS = 256
 
+#: A connection on which something arrived this lately is in use, seconds. Players
+#: report what they have received more often.
+IN_USE = 3.0
+
 
 class Reception:
     """
     Give players their seats.
 
     :ivar port: sends to them.
+    :ivar log: logs refusals.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -112,6 +118,7 @@ class Reception:
         :param workload: refuses newcomers during an overload.
         """
         self.port = port
+        self.log = BoundedLog(_log, clock)
         self._rooms, self._verifier = rooms, verifier
         self._clock, self._seconds, self._entropy = clock, seconds, entropy
         self._figures = figures
@@ -162,9 +169,10 @@ class Reception:
             hosted, seat = self._admit(connection, asked)
             older = seat.connection
             hosted.welcome(connection, seat, asked, now, self._entropy)
+            self.port.prove(connection.association)
         except Refused as no:
             ticket = connection.association.ticket
-            self._log.info(
+            self.log.info(
                 "a join is refused: {why}",
                 why=no.message,
                 match_id=None if ticket is None else ticket.match_id,
@@ -211,11 +219,36 @@ class Reception:
                 raise Refused(Code.WRONG_MATCH, "this connection is for another match")
             if ticket.seat != seat.number:
                 raise Refused(Code.WRONG_SEAT, "this connection is for another seat")
+        self._refuse_intruder(connection, seat)
         if claims is not None:
             seat.door.enter_by_token(claims)
         else:
             seat.door.enter_by_resume(asked.proof)
         return hosted, seat
+
+    def _refuse_intruder(self, connection: Connection, seat: HostedSeat) -> None:
+        """
+        Let no player of another seat end a connection that is in use.
+
+        Somebody with a seat of its own could send in the name of a player's address.
+
+        :raises Refused: `Code.BUSY`: the address and port have another player, who
+            sent something lately.
+        """
+        rival = self.port.rival_of(connection.association)
+        owner = None if rival is None else rival.owner
+        if (
+            rival is not None
+            and isinstance(owner, Connection)
+            and owner.seat is not None
+            and owner.seat is not seat
+            and self._clock.seconds() < rival.received_at + IN_USE
+        ):
+            raise Refused(
+                Code.BUSY,
+                "another player plays from this address and port; use another port",
+                details={"retry_after": IN_USE},
+            )
 
     def _by_resume(
         self, connection: Connection, resume: bytes

@@ -179,6 +179,7 @@ class GameServer:
         guard: Guard | None = None,
         receive_buffer: int = 0,
         join_timeout: float = JOIN_TIMEOUT,
+        bound: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Start without a link, a port and rooms.
@@ -198,6 +199,7 @@ class GameServer:
         :param guard: interrupts calls into games that take too long.
         :param receive_buffer: receive buffer to request for the port, bytes.
         :param join_timeout: how long a room waits for its players, seconds.
+        :param bound: called once, when it has its port and nobody knows it yet.
         """
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
@@ -209,7 +211,7 @@ class GameServer:
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
         self._receive_buffer, self._join_timeout = receive_buffer, join_timeout
-        self._strangers = strangers
+        self._strangers, self._bound = strangers, bound
         self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], None] = _to_nobody
         self._connections = Connections(
@@ -357,6 +359,7 @@ class GameServer:
             self._workload,
         )
         self._listening = listening
+        self._bound()
         self._report(messages.Bound(bind.port))
 
     def _open_room(self, asked: messages.OpenRoom) -> None:
@@ -367,7 +370,7 @@ class GameServer:
             return
         try:
             self._rooms_left -= 1
-            hosted = self._host(plan, asked.is_relayed)
+            hosted = self._host(plan, asked)
         except (Refused, Misconfigured) as error:
             self._log.error(
                 "match {match_id} cannot be hosted: {why}",
@@ -383,7 +386,7 @@ class GameServer:
         self._report(messages.RoomOpened(plan.match_id))
         hosted.end_turn(self._seconds())
 
-    def _host(self, plan: MatchPlan, is_relayed: bool) -> HostedRoom:
+    def _host(self, plan: MatchPlan, asked: messages.OpenRoom) -> HostedRoom:
         game = self._games.get(plan.game)
         if game is None:
             raise Misconfigured(f"game {plan.game!r} is not installed here")
@@ -397,9 +400,11 @@ class GameServer:
             alarms=self._alarms,
             report=self._report,
             over=self._forget,
-            recording=self._recordings.open(plan, game, self._reactor.seconds()),
+            recording=self._recordings.open(
+                plan, game, self._reactor.seconds(), asked.files
+            ),
             guard=self._guard,
-            is_relayed=is_relayed,
+            is_relayed=asked.is_relayed,
             join_timeout=self._join_timeout,
         )
         self.rooms[plan.match_id] = hosted

@@ -54,12 +54,17 @@ class RecordingStore(Protocol):
     """Where matches are written down: `vinom.hosting.recordings.Recordings`."""
 
     def open(
-        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        opened_at: float,
+        files: tuple[int, ...] = (),
     ) -> Recording:
         """
         Begin a recording.
 
         :param opened_at: seconds since the Unix epoch.
+        :param files: inode numbers of open files that came for it.
         """
 
     def sweep(self, now: float) -> int:

@@ -11,6 +11,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,13 @@ class MatchRecording:
     :ivar path: the file; its crash report is in the same directory.
     :ivar most: longest file, bytes.
     :ivar is_open: whether it is still being written.
+    :ivar given: descriptors of both files, if the node opened them; closed here.
     """
 
     path: Path
     most: int
     is_open: bool = True
+    given: tuple[int, int] | None = None
     _begun: Callable[[MatchRecording], None] | None = None
     # Encoded: objects of many rooms would have left the processor's caches by the
     # time they are written.
@@ -128,10 +131,27 @@ class MatchRecording:
                 self._stop(f"the final state cannot be written: {error}")
             self.flush()
         self.is_open = False
-        return "" if report is None else self._write_report(report)
+        where = "" if report is None else self._write_report(report)
+        if self.given is not None:
+            given, self.given = self.given, None
+            for one in given:
+                os.close(one)
+        return where
 
     def _append(self, data: bytearray) -> None:
-        """Append to the file; one that exists before the first write isn't ours."""
+        """Append to the file."""
+        fd = self._open_own() if self.given is None else self.given[0]
+        try:
+            while data:
+                done = os.write(fd, data)
+                self._written += done
+                data = data[done:]
+        finally:
+            if self.given is None:
+                os.close(fd)
+
+    def _open_own(self) -> int:
+        """Open the file; one that exists before the first write isn't ours."""
         new = 0 if self._is_made else os.O_CREAT | os.O_EXCL
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | new
         try:
@@ -143,20 +163,17 @@ class MatchRecording:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self.path, flags, 0o600)
         self._is_made = True
-        try:
-            while data:
-                done = os.write(fd, data)
-                self._written += done
-                data = data[done:]
-        finally:
-            os.close(fd)
+        return fd
 
     def _write_report(self, report: str) -> str:
         if self.most <= 0:
             return ""
-        path = self.path.with_name(self.path.name.removesuffix(SUFFIX) + REPORT_SUFFIX)
+        path = _report_of(self.path)
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            if self.given is None:
+                fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            else:
+                fd = os.dup(self.given[1])
             with open(fd, "w", encoding="utf-8") as file:
                 file.write(report)
         except OSError as error:
@@ -193,25 +210,106 @@ class Recordings:
     clock: IReactorTime | None = None
     _begun: deque[tuple[float, MatchRecording]] = attrs.field(factory=deque)
     _next: IDelayedCall | None = None
+    _taken: dict[int, int] = attrs.field(factory=dict)
 
     def open(
-        self, plan: MatchPlan, game: Game[Any, Any], opened_at: float
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        opened_at: float,
+        files: tuple[int, ...] = (),
     ) -> MatchRecording:
         """
-        Begin a recording; its file is made by the first write.
+        Begin a recording; its file is made by the first write, unless it is given.
 
         :param plan: of the match.
         :param game: the rules.
         :param opened_at: when the room was opened, seconds since the Unix epoch.
+        :param files: inode numbers of the files that `take` was given for it.
         """
-        if self.directory is None:
+        given = self._given(plan.match_id, files)
+        if self.directory is None or (files and given is None):
             return MatchRecording(Path(os.devnull), 0, is_open=False)
         return MatchRecording(
-            self.directory / (_file_name(plan.match_id) + SUFFIX),
+            self._path_of(plan.match_id),
             self.most_match_bytes,
+            given=given,
             begun=None if self.clock is None else self._note,
             held=bytearray(encode_header(plan, game, opened_at)),
         )
+
+    def _path_of(self, match_id: str) -> Path:
+        directory = self.directory
+        assert directory is not None
+        return directory / (_file_name(match_id) + SUFFIX)
+
+    # Files that the node opens and a game server writes.
+
+    def lend(self, match_id: str) -> tuple[int, ...]:
+        """
+        Make and open the files of a match that another process plays.
+
+        Until the match is over the crash report has a hidden name, as most stay empty.
+
+        :returns: descriptors of the recording and of the crash report, which the
+            caller closes; empty if nothing is recorded, or if the disk refuses.
+        """
+        if self.directory is None:
+            return ()
+        path = self._path_of(match_id)
+        opened: list[int] = []
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for one in (path, _hidden_report_of(path)):
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+                opened.append(os.open(one, flags | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            _log.warn("{path} is not recorded: {why}", path=str(path), why=str(error))
+            for descriptor in opened:
+                os.close(descriptor)
+            return ()
+        return tuple(opened)
+
+    def take_back(self, match_id: str, is_over: bool = True) -> None:
+        """
+        Keep what was written to files that were lent; remove those that are empty.
+
+        :param match_id: the match.
+        :param is_over: if not, it begins again elsewhere: what was written goes.
+        """
+        if self.directory is None:
+            return
+        path = self._path_of(match_id)
+        hidden = _hidden_report_of(path)
+        for one, kept in ((path, path), (hidden, _report_of(path))):
+            # Swept, or removed by somebody, or never made.
+            with suppress(OSError):
+                if not is_over or not one.stat().st_size:
+                    one.unlink()
+                elif one != kept:
+                    one.rename(kept)
+
+    def take(self, descriptor: int) -> None:
+        """Receive an open file from the node; the match that it is for comes next."""
+        self._taken[os.fstat(descriptor).st_ino] = descriptor
+
+    def _given(self, match_id: str, files: tuple[int, ...]) -> tuple[int, int] | None:
+        """Find the files of a match among those that were received."""
+        # What is left may be the next match's, which came with this one.
+        found = [self._taken.pop(one) for one in files if one in self._taken]
+        if len(found) == 2:
+            return found[0], found[1]
+        for descriptor in found:
+            os.close(descriptor)
+        if files:
+            _log.warn(
+                "match {match_id} is not recorded: {count} of its {all} files came; "
+                "raise server_files",
+                match_id=match_id,
+                count=len(found),
+                all=len(files),
+            )
+        return None
 
     def flush(self) -> None:
         """Write everything that is held, because the process ends."""
@@ -244,9 +342,10 @@ class Recordings:
 
     def sweep(self, now: float) -> int:
         """
-        Remove files that are too old or too many; call it after each match.
+        Remove files that are too old or too many; call it each minute.
 
-        Of all processes that share the directory one does it, once per minute.
+        Of all processes that share the directory one does it, once per minute. It may
+        run in a thread: it uses nothing that changes.
 
         :param now: seconds since the Unix epoch.
         :returns: how many files were removed.
@@ -307,6 +406,14 @@ class Recordings:
                         continue
                     found.append((facts.st_mtime, facts.st_size, Path(entry.path)))
         return sorted(found)
+
+
+def _report_of(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(SUFFIX) + REPORT_SUFFIX)
+
+
+def _hidden_report_of(path: Path) -> Path:
+    return path.with_name(f".{_report_of(path).name}")
 
 
 def _file_name(match_id: str) -> str:

@@ -536,7 +536,9 @@ class Authority:
         Make a certificate for one game server.
 
         :param server: its label inside the realm, 1 to 63 characters.
+        :raises Misconfigured: the authority has expired.
         """
+        check_usable(self._signing.certificate, moment(self._now()))
         return self._sign(
             "vinom game server", [f"*.{server}.{self.realm}"], _SERVER_LIFE
         )

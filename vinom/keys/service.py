@@ -166,6 +166,7 @@ class Keys(Service):
 
     def _rotate_authority(self) -> dict[str, Any]:
         made = self._authority.rotate()
+        self._fleet.renew_certificates()
         self._log.info(
             "authority {made} signs from now on; the one before it is accepted for "
             "{days} days",
@@ -187,7 +188,8 @@ class Keys(Service):
         """Read configured certificates again; unusable ones change nothing."""
         try:
             if self._authority.is_configured and self._authority.reload():
-                self._log.info("new game servers get certificates of the new authority")
+                self._fleet.renew_certificates()
+                self._log.info("new matches get certificates of the new authority")
             self._lobby.load()
         except Misconfigured as error:
             self._log.error("certificates are not reloaded: {why}", why=str(error))

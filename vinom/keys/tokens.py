@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class TokenKeyring:
 
     Each is a file ``<number>-<key id>.pem``; the highest number signs. The file's time
     of change is when that key began to sign, and the key before it stopped.
+
+    :ivar sign: makes a connect token with the active key.
     """
 
     def __init__(self, folder: Path, keys: list[_TokenKey]) -> None:
@@ -49,7 +52,7 @@ class TokenKeyring:
         self._folder = folder
         # In the order in which they sign.
         self._keys = keys
-        self._active = keys[-1]
+        self._use(keys[-1])
 
     @classmethod
     def open(cls, folder: Path, now: float) -> TokenKeyring:
@@ -68,10 +71,6 @@ class TokenKeyring:
     def signer(self) -> TokenSigner:
         """The active key."""
         return self._active.signer
-
-    def sign(self, claims: Claims) -> str:
-        """Make a connect token with the active key."""
-        return self._active.signer.sign(claims)
 
     def public(self) -> dict[str, bytes]:
         """Public keys of all accepted keys by id, PEM."""
@@ -95,7 +94,7 @@ class TokenKeyring:
             if key.key_id == name:
                 key.since = now
                 _date(key.path, now)
-                self._active = key
+                self._use(key)
 
     def drop(self, now: float, life: float) -> list[str]:
         """
@@ -121,6 +120,10 @@ class TokenKeyring:
             )
             for key in self._keys
         ]
+
+    def _use(self, key: _TokenKey) -> None:
+        self._active = key
+        self.sign: Callable[[Claims], str] = key.signer.sign
 
     def _state(self, key: _TokenKey) -> str:
         if key is self._active:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from math import inf
 
 import attrs
 
@@ -88,9 +89,16 @@ def network_of(host: str) -> str:
 
 @lru_cache(4096)
 def is_loopback(host: str) -> bool:
-    """Is this an address of the machine itself, such as 127.0.0.1?"""
+    """
+    Is this an address of the machine itself, such as 127.0.0.1?
+
+    One that a proxy stands in front of is not (see `vinom.lines.forwarded`): it has a
+    mark behind a ``%``, as a zone of IPv6 has.
+    """
+    if "%" in host:
+        return False
     try:
-        address = ip_address(host.partition("%")[0])
+        address = ip_address(host)
     except ValueError:
         return False
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -98,37 +106,82 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback
 
 
+@lru_cache(4096)
+def wide_network_of(host: str) -> str:
+    """
+    Return the network that one owner may have as a whole: a /24, in IPv6 a /48.
+
+    Each loopback address counts as its own network.
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        if mapped is None:
+            if address.is_loopback:
+                return str(address)
+            return str(IPv6Address(int(address) >> 80 << 80)) + "/48"
+        address = mapped
+    if address.is_loopback:
+        return str(address)
+    return str(address).rpartition(".")[0] + ".0/24"
+
+
 @attrs.define
 class NetworkCounts:
     """
     Counts per network, such as of open connections.
 
-    :ivar limit: highest count for one network.
+    :ivar limit: highest count for one network: an address, in IPv6 a /64.
+    :ivar wide_limit: highest count for one /24, or one IPv6 /48; where *limit* is
+        higher, that one counts.
+    :ivar total_limit: highest count for all together.
+    :ivar total: of all together.
     """
 
     limit: int
+    wide_limit: float = inf
+    total_limit: float = inf
+    total: int = attrs.field(default=0, init=False)
     _counts: dict[str, int] = attrs.field(factory=dict, init=False)
+    _wide: dict[str, int] = attrs.field(factory=dict, init=False)
 
     def enter(self, host: str) -> bool:
         """Count one more; returns ``False`` and counts nothing if that is too many."""
-        network = network_of(host)
-        count = self._counts.get(network, 0)
-        if count >= self.limit:
+        network, wide = network_of(host), wide_network_of(host)
+        count, wide_count = self._counts.get(network, 0), self._wide.get(wide, 0)
+        if (
+            count >= self.limit
+            or wide_count >= max(self.limit, self.wide_limit)
+            or self.total >= self.total_limit
+        ):
             return False
-        self._counts[network] = count + 1
+        self._counts[network], self._wide[wide] = count + 1, wide_count + 1
+        self.total += 1
         return True
 
     def leave(self, host: str) -> None:
         """Count one less."""
-        network = network_of(host)
-        count = self._counts.get(network, 0) - 1
-        if count > 0:
-            self._counts[network] = count
-        else:
-            self._counts.pop(network, None)
+        self.total -= 1
+        _decrease(self._counts, network_of(host))
+        _decrease(self._wide, wide_network_of(host))
+
+    def count(self, host: str) -> int:
+        """Return the count of this network."""
+        return self._counts.get(network_of(host), 0)
 
     def __len__(self) -> int:
         return len(self._counts)
+
+
+def _decrease(counts: dict[str, int], key: str) -> None:
+    count = counts.get(key, 0) - 1
+    if count > 0:
+        counts[key] = count
+    else:
+        counts.pop(key, None)
 
 
 @attrs.define

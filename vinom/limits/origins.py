@@ -1,8 +1,9 @@
-"""Which web pages may connect: those of the same origin, and of named hosts."""
+"""Which web pages may connect, and by which names browsers may call the server."""
 
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 import attrs
 
@@ -110,3 +111,46 @@ def _without_default(scheme: str, host: str) -> tuple[str | None, int | None]:
         return None, None
     port = None if found.group(3) is None else int(found.group(3))
     return found.group(2), None if port == _DEFAULT_PORTS[scheme] else port
+
+
+@attrs.frozen
+class Hosts:
+    """
+    Decide which names browsers may call the server by, against DNS rebinding.
+
+    A page of any name passes the check of origins if that name leads here: its owner
+    chooses the address. So names must be the server's own; addresses cannot be
+    anybody else's.
+
+    :ivar public_host: the host name or address that players connect to.
+    :ivar rules: of the setting ``origin``; their ports do not matter here.
+    :ivar allows_any: whether every name may; for development.
+    """
+
+    public_host: str = "localhost"
+    rules: tuple[OriginRule, ...] = ()
+    allows_any: bool = False
+
+    def allows(self, host: str | None) -> bool:
+        """May a request with this Host header use the pages?"""
+        if self.allows_any:
+            return True
+        if host is None or len(host) > _LONGEST_HOST:
+            return False
+        found = _HOST.fullmatch(host.lower())
+        if found is None or found.group(1):
+            return False
+        name = found.group(2)
+        return (
+            name in ("localhost", self.public_host.lower())
+            or _is_address(name)
+            or any(rule.allows(name, rule.port) for rule in self.rules)
+        )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -55,8 +55,7 @@ class Budgets:
 
     def take(self, network: bytes, now: float) -> bool:
         """May this network do one more thing?"""
-        shelf = int.from_bytes(blake2b(network, digest_size=2, key=self._salt).digest())
-        shelf %= _SHELVES
+        shelf = self._shelf_of(network)
         rate = self.rate
         gained = max(0.0, now - self._since[shelf]) * rate.a_second
         # What was left under a larger rate is cut to this one's burst.
@@ -65,6 +64,14 @@ class Budgets:
         is_left = left >= 1
         self._left[shelf] = left - 1 if is_left else left
         return is_left
+
+    def give_back(self, network: bytes) -> None:
+        """Undo one `take` that returned ``True``."""
+        self._left[self._shelf_of(network)] += 1
+
+    def _shelf_of(self, network: bytes) -> int:
+        digest = blake2b(network, digest_size=2, key=self._salt).digest()
+        return int.from_bytes(digest) % _SHELVES
 
 
 class Pressure:

@@ -8,26 +8,46 @@ Source: the specification of HAProxy's PROXY protocol, section 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-#: By as much a header of either version is known (the longer one's fixed part).
+from vinom.lines.forwarded import Proxies, behind_proxy
+from vinom.lines.secure import SecureTransport
+
+#: How a header of the second version begins, and how much of it must be there.
+_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _ENOUGH = 16
-#: The first version is a line, and may be shorter.
+#: The first version is a line, at most this long with its end, bytes.
 _FIRST = b"PROXY "
 _END = b"\r\n"
+_LONGEST_LINE = 107
 _NOBODY = b"PROXY UNKNOWN\r\n"
+_FAMILIES = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
+_PORT = re.compile(rb"[0-9]{1,5}")
 
 
 class ProxiedProtocol(HAProxyProtocolWrapper):
-    """A connection that a proxy made for somebody, whom it names first."""
+    """
+    A connection that a proxy made for somebody, whom it may name first.
+
+    A proxy that speaks HTTP sends no header here, but one of HTTP: see
+    `vinom.lines.forwarded`.
+    """
 
     _early = b""
+    _is_without = False
     _when_known: Callable[[], None] | None = None
 
     def when_known(self, call: Callable[[], None]) -> None:
@@ -35,14 +55,22 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
         self._when_known = call
 
     def dataReceived(self, data: bytes) -> None:
-        if self._proxyInfo is not None:
+        if self._is_without or self._proxyInfo is not None:
             self.wrappedProtocol.dataReceived(data)
             return
         if self._parser is None:
             data, self._early = self._early + data, b""
-            is_first = data.startswith(_FIRST) and _END in data
-            if len(data) < _ENOUGH and not is_first:
+            found = _header_in(data)
+            if found is None:
                 self._early = data
+                return
+            if not found:
+                self._is_without = True
+                self.wrappedProtocol.dataReceived(data)
+                self._report_known()
+                return
+            if data.startswith(_FIRST) and not _is_good_line(data):
+                self.loseConnection()
                 return
             if data.startswith(_NOBODY):
                 # As the specification has it; Twisted's parser requires a blank.
@@ -53,24 +81,58 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
             if self._proxyInfo is not None:
                 # Not the header's: it is for our log.
                 raise
-            # A port that isn't a number, which Twisted's parser lets through.
+            # Something that Twisted's parser lets through.
             self.loseConnection()
         self._report_known()
 
     def _report_known(self) -> None:
-        if self._proxyInfo is not None and self._when_known is not None:
+        is_known = self._is_without or self._proxyInfo is not None
+        if is_known and self._when_known is not None:
             call, self._when_known = self._when_known, None
             call()
 
     def getPeer(self) -> IAddress:
         """Give whom the proxy speaks for; the proxy, if it names no IP address."""
-        named = super().getPeer()
+        named: Any = super().getPeer()
         try:
             ip_address(getattr(named, "host", ""))
         except ValueError:
             assert self.transport is not None
-            return self.transport.getPeer()
-        return named
+            named = self.transport.getPeer()
+        found: IAddress = named
+        host = behind_proxy(named.host)
+        if host != named.host:
+            found = type(named)("TCP", host, named.port)
+        return found
+
+
+def _header_in(data: bytes) -> bool | None:
+    """Does a connection begin with a header? ``None``: it takes more bytes to know."""
+    size = len(data)
+    if data.startswith(_FIRST):
+        return True if _END in data or size > _LONGEST_LINE else None
+    if data.startswith(_SIGNATURE):
+        return True if size >= _ENOUGH else None
+    return None if _FIRST.startswith(data) or _SIGNATURE.startswith(data) else False
+
+
+def _is_good_line(data: bytes) -> bool:
+    """Is this a header of the first version, with addresses that are some?"""
+    line, end, _ = data[:_LONGEST_LINE].partition(_END)
+    words = line.split(b" ")
+    if not end or len(words) < 2:
+        return False
+    if words[1] == b"UNKNOWN":
+        return True
+    family = _FAMILIES.get(words[1])
+    if family is None or len(words) != 6 or b"%" in line:
+        return False
+    try:
+        for address in words[2:4]:
+            family(address.decode("ascii"))
+    except ValueError:
+        return False
+    return all(_PORT.fullmatch(port) and int(port) < 65536 for port in words[4:])
 
 
 class ProxiedFactory(WrappingFactory):
@@ -78,8 +140,8 @@ class ProxiedFactory(WrappingFactory):
     Serve everybody; believe the proxies about whose connection it is.
 
     :param factory: serves each connection.
-    :param proxies: their addresses. Each of their connections must begin with a
-        header; from any other address a header is read as HTTP.
+    :param proxies: their addresses. Only their connections may begin with a header;
+        from any other address a header is read as HTTP.
     """
 
     noisy = False
@@ -89,25 +151,19 @@ class ProxiedFactory(WrappingFactory):
         self, factory: IProtocolFactory, proxies: Sequence[IPv4Network | IPv6Network]
     ) -> None:
         super().__init__(factory)
-        self._proxies = tuple(proxies)
+        self._proxies = Proxies(tuple(proxies))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         host = getattr(addr, "host", None)
-        if host is not None and self._is_proxy(host):
+        if host is not None and self._proxies.trusts(host):
             return super().buildProtocol(addr)
         protocol: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
         return protocol
 
-    def _is_proxy(self, host: str) -> bool:
-        address: Any = ip_address(host.partition("%")[0])
-        # A socket for both families shows IPv4 as ::ffff:10.0.0.1.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in proxies for proxies in self._proxies)
-
 
 def when_peer_known(transport: Any, call: Callable[[], None]) -> None:
     """Call *call* once a connection's ``getPeer`` is final: at once without a proxy."""
-    while isinstance(transport, ProtocolWrapper):
+    while isinstance(transport, ProtocolWrapper | SecureTransport):
         if isinstance(transport, ProxiedProtocol):
             transport.when_known(call)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from typing import Any, cast
 from typing import Protocol as Shape
 
@@ -29,15 +30,27 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import Code
-from vinom.limits.buckets import NetworkCounts, TokenBucket, is_loopback
-from vinom.lines.text import LINE_LIMIT, TLS_HANDSHAKE, LineReader, LineTooLong
+from vinom.limits.buckets import NetworkCounts, is_loopback
+from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.lines.counted import TlsHellos
+from vinom.lines.reserve import Reserve
+from vinom.lines.secure import SecureTransport, over_tls
+from vinom.lines.text import (
+    HELLO_LIMIT,
+    LINE_LIMIT,
+    TLS_HANDSHAKE,
+    LineReader,
+    LineTooLong,
+)
 from vinom.lines.tls import why_tls_failed
 from vinom.messages.envelope import encode_failure
+from vinom.messages.lobby import carries_token
+
+_log = Logger()
 
 
 class Listener(Shape):
@@ -55,30 +68,40 @@ class Listener(Shape):
     def lost(self) -> None:
         """The line is closed."""
 
+    @property
+    def is_in_play(self) -> bool:
+        """Does its player wait for a match, or is it in a room?"""
+
 
 @attrs.frozen
 class LineBounds:
     """
     What one line, and one network, may cost. Times: seconds.
 
-    :ivar line_limit: longest message in, bytes.
+    :ivar line_limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
     :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar per_wide_network: connections of one /24, or of one IPv6 /48.
+    :ivar most_connections: of all networks.
     :ivar most_unsent: messages that may wait for a peer who does not read.
     :ivar most_unsent_bytes: the same in bytes.
     :ivar first_byte_seconds: time to begin; the hello's time runs already.
     :ivar stuck_seconds: how long a peer may not read what is sent to it.
     :ivar answer_seconds: how long a peer that sends no more may wait for answers.
     :ivar close_seconds: how long a closed line waits for the peer to close too.
+    :ivar log: how many refusals and failures are logged.
     """
 
     line_limit: int = LINE_LIMIT
     per_network: int = 256
+    per_wide_network: float = inf
+    most_connections: float = inf
     most_unsent: int = 256
     most_unsent_bytes: int = 256 * 1024
     first_byte_seconds: float = 10.0
     stuck_seconds: float = 20.0
     answer_seconds: float = 5.0
     close_seconds: float = 2.0
+    log: LogBounds = attrs.field(factory=LogBounds)
 
 
 @attrs.frozen
@@ -90,8 +113,11 @@ class Lines:
     :ivar clock: for times.
     :ivar tls: how to speak TLS; ``None`` is plain only.
     :ivar allow_plaintext: also from other machines.
+    :ivar is_tls_direct: ``False`` uses Twisted's own TLS.
     :ivar bounds: what each may cost.
     :ivar errors: counts refusals by code.
+    :ivar reserve: knows which connections are open.
+    :ivar tls_hellos: limits handshakes; ``None`` is no limit.
     :ivar connections: how many each network has.
     """
 
@@ -101,13 +127,23 @@ class Lines:
     allow_plaintext: bool = False
     bounds: LineBounds = attrs.field(factory=LineBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
+    reserve: Reserve = attrs.field(factory=Reserve)
+    tls_hellos: TlsHellos | None = None
+    is_tls_direct: bool = True
     connections: NetworkCounts = attrs.field(init=False)
-    #: How many refusals and failures are logged: a flood is not to fill the disk.
-    logged: TokenBucket = attrs.field(init=False, factory=lambda: TokenBucket(1, 20))
+    #: Logs refusals and failures.
+    log: BoundedLog = attrs.field(init=False)
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
-        return NetworkCounts(self.bounds.per_network)
+        bounds = self.bounds
+        return NetworkCounts(
+            bounds.per_network, bounds.per_wide_network, bounds.most_connections
+        )
+
+    @log.default
+    def _nothing_yet(self) -> BoundedLog:
+        return BoundedLog(_log, self.clock, self.bounds.log)
 
 
 @implementer(IPushProducer)
@@ -124,12 +160,11 @@ class LineProtocol(Protocol):
     """
 
     ends_at_match = True
-    _log = Logger()
 
     def __init__(self, lines: Lines, host: str, is_tls: bool, opened_at: float) -> None:
         self.host, self.opened_at = host, opened_at
         self._lines, self._is_tls = lines, is_tls
-        self._reader = LineReader(lines.bounds.line_limit)
+        self._reader = LineReader(max(lines.bounds.line_limit, HELLO_LIMIT))
         self._listener: Listener | None = None
         self._is_closing = self._is_cut = False
         #: What waits for a peer who is behind: messages, and their bytes.
@@ -146,14 +181,16 @@ class LineProtocol(Protocol):
         if self._is_closing:
             return
         self._reader.receive(data)
+        limit = self._lines.bounds.line_limit
         try:
             while not self._is_closing:
                 line = self._reader.next_line()
                 if line is None or self._listener is None:
                     return
+                if len(line) > limit and not carries_token(line):
+                    raise LineTooLong(f"a line above {limit} bytes")
                 self._listener.received(line)
         except LineTooLong as error:
-            limit = self._lines.bounds.line_limit
             self._lines.errors[Code.TOO_LONG] += 1
             self.send(encode_failure(Code.TOO_LONG, str(error), {"limit": limit}))
             self.close()
@@ -170,11 +207,18 @@ class LineProtocol(Protocol):
         self._is_closing = True
         self._disarm()
         why = why_tls_failed(reason)
-        if why is not None and self._lines.logged.take(self._lines.clock.seconds()):
-            self._log.info("TLS with {host} failed: {why}", host=self.host, why=why)
+        if why is not None:
+            self._lines.log.info(
+                "TLS with {host} failed: {why}", host=self.host, why=why
+            )
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.lost()
+
+    @property
+    def is_in_play(self) -> bool:
+        """Does its player wait for a match, or is it in a room?"""
+        return self._listener is not None and self._listener.is_in_play
 
     # What the conversation asks.
 
@@ -182,6 +226,10 @@ class LineProtocol(Protocol):
     def has_unsent(self) -> bool:
         """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or self._is_cut or _is_held(self.transport)
+
+    def admitted(self) -> None:
+        """The hello was accepted: no longer message follows."""
+        self._reader.limit = self._lines.bounds.line_limit
 
     def send(self, message: bytes) -> None:
         """Send one message; beyond the bounds of a peer who is behind, close."""
@@ -262,12 +310,11 @@ class FirstByteProtocol(Protocol):
     :param address: the peer's.
     """
 
-    _log = Logger()
-
     def __init__(self, lines: Lines, address: IAddress | None) -> None:
         self._lines, self._address = lines, address
         self._host: str = getattr(address, "host", "")
         self._inner: Protocol | None = None
+        self._line: LineProtocol | None = None
         self._alarm: IDelayedCall | None = None
         self._is_counted = self._is_refused = False
 
@@ -275,6 +322,7 @@ class FirstByteProtocol(Protocol):
         watch_for_death(self.transport)
         clock, bounds = self._lines.clock, self._lines.bounds
         self._opened_at = clock.seconds()
+        self._lines.reserve.join(self)
         if self._lines.connections.enter(self._host):
             self._is_counted = True
             self._alarm = clock.callLater(bounds.first_byte_seconds, self._overdue)
@@ -303,6 +351,7 @@ class FirstByteProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._disarm()
+        self._lines.reserve.leave(self)
         if self._is_counted:
             self._is_counted = False
             self._lines.connections.leave(self._host)
@@ -314,13 +363,16 @@ class FirstByteProtocol(Protocol):
         self._disarm()
         lines = self._lines
         if first == TLS_HANDSHAKE and lines.tls is not None:
-            factory = ServerFactory.forProtocol(
-                lambda: LineProtocol(lines, self._host, True, self._opened_at)
-            )
-            tls = TLSMemoryBIOFactory(lines.tls, False, factory, lines.clock)
+            if lines.tls_hellos is not None and not lines.tls_hellos.take(self._host):
+                self._refuse(Code.RATE_LIMITED, "too many TLS handshakes from you")
+                return
+            self._line = line = LineProtocol(lines, self._host, True, self._opened_at)
+            factory = ServerFactory.forProtocol(lambda: line)
+            tls = over_tls(lines.tls, factory, lines.clock, lines.is_tls_direct)
             self._become(tls.buildProtocol(self._address))
         elif lines.allow_plaintext or is_loopback(self._host):
-            self._become(LineProtocol(lines, self._host, False, self._opened_at))
+            self._line = LineProtocol(lines, self._host, False, self._opened_at)
+            self._become(self._line)
         else:
             self._refuse(Code.PLAINTEXT_REFUSED, "use TLS on this address")
 
@@ -334,8 +386,7 @@ class FirstByteProtocol(Protocol):
         self._refuse(Code.TIMEOUT, "no hello came in time")
 
     def _refuse(self, code: Code, why: str) -> None:
-        if self._lines.logged.take(self._lines.clock.seconds()):
-            self._log.info("refused {host}: {code}", host=self._host, code=code.value)
+        self._lines.log.info("refused {host}: {code}", host=self._host, code=code.value)
         self._is_refused = True
         self._lines.errors[code] += 1
         cast(ITransport, self.transport).write(encode_failure(code, why) + b"\n")
@@ -343,9 +394,18 @@ class FirstByteProtocol(Protocol):
         delay = self._lines.bounds.close_seconds
         self._alarm = self._lines.clock.callLater(delay, self._give_up)
 
+    @property
+    def is_in_play(self) -> bool:
+        """Must this connection stay when descriptors run out?"""
+        return self._line is not None and self._line.is_in_play
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        cast(ITCPTransport, self.transport).abortConnection()
+
     def _give_up(self) -> None:
         self._alarm = None
-        cast(ITCPTransport, self.transport).abortConnection()
+        self.abort()
 
     def _disarm(self) -> None:
         if self._alarm is not None:
@@ -386,7 +446,7 @@ def close_gently(transport: ITransport | None, is_tls: bool) -> None:
 
 def _is_held(transport: Any) -> bool:
     """Does a transport hold bytes that its socket did not take yet?"""
-    while isinstance(transport, ProtocolWrapper):
+    while isinstance(transport, ProtocolWrapper | SecureTransport):
         transport = transport.transport
     # A producer is paused only beyond 64 KiB (source: Twisted's FileDescriptor).
     return isinstance(transport, FileDescriptor) and (

@@ -13,6 +13,9 @@ from vinom.errors import PeerError
 
 #: Longest message a player may send by default, bytes.
 LINE_LIMIT = 2048
+#: Longest hello that carries an identity provider's token, bytes: those of some
+#: providers list groups and roles.
+HELLO_LIMIT = 8192
 
 #: The first byte of a TLS connection: a handshake record. Source: RFC 8446, 5.1.
 TLS_HANDSHAKE = 0x16

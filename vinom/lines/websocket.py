@@ -3,14 +3,15 @@ Conversations over WebSocket: one send per client and turn, tried at once.
 
 What is sent to a client during a turn of the reactor waits for its end, becomes
 one JSON array in one text frame, and goes to the socket directly. Twisted's own
-buffer is used for what did not fit, and reports when that is gone; over TLS it
-is used for everything. Source: decision 0008.
+buffer is used for what did not fit, and reports when that is gone. Over TLS the frame
+of a turn is sealed first. Sources: decisions 0008 and 0036.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import attrs
@@ -21,10 +22,13 @@ from twisted.python.failure import Failure
 
 from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts
+from vinom.lines.reserve import Reserve
+from vinom.lines.secure import SecureTransport
 from vinom.lines.tcp import Listener, close_gently
-from vinom.lines.text import LINE_LIMIT
-from vinom.lines.ws.frames import PING, Framer, farewell
+from vinom.lines.text import HELLO_LIMIT, LINE_LIMIT
+from vinom.lines.ws.frames import PING, TOO_LONG, Framer, farewell
 from vinom.lines.ws.stream import WHOLE_TEXT, WebSocketStream, apply_mask
+from vinom.messages.lobby import carries_token
 from vinom.reactor.direct import DirectReads, socket_under
 from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
@@ -42,8 +46,10 @@ class WebSocketBounds:
     """
     What one WebSocket, and one network, may cost. Times: seconds.
 
-    :ivar limit: longest message in, bytes.
+    :ivar limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
     :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar per_wide_network: connections of one /24, or of one IPv6 /48.
+    :ivar most_connections: of all networks.
     :ivar ping_seconds: between pings; a peer that has sent nothing by the next is lost.
     :ivar most_unsent: messages that may wait for a peer who does not read.
     :ivar most_unsent_bytes: the same in bytes.
@@ -52,6 +58,8 @@ class WebSocketBounds:
 
     limit: int = LINE_LIMIT
     per_network: int = 256
+    per_wide_network: float = inf
+    most_connections: float = inf
     ping_seconds: float = 20.0
     most_unsent: int = 256
     most_unsent_bytes: int = 256 * 1024
@@ -69,10 +77,13 @@ class WebSockets:
     :ivar bounds: what each may cost.
     :ivar errors: counts refusals by code.
     :ivar is_short_cut: read small frames ourselves; only tests have ``False``.
+    :ivar reserve: knows which connections are open.
     :ivar framer: frames what they send.
     :ivar direct: those that are read without the reactor.
     :ivar connections: how many each network has.
     :ivar rounds: sends pings.
+    :ivar forwarding: how many connections had a proxy's header that is not believed,
+        and how many of a proxy named nobody.
     """
 
     open: Callable[[WebSocketLine], Listener]
@@ -81,18 +92,24 @@ class WebSockets:
     bounds: WebSocketBounds = attrs.field(factory=WebSocketBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
     is_short_cut: bool = True
+    reserve: Reserve = attrs.field(factory=Reserve)
     framer: Framer = attrs.field(factory=Framer, init=False)
     direct: DirectReads = attrs.field(factory=DirectReads, init=False)
     connections: NetworkCounts = attrs.field(init=False)
     rounds: Rounds = attrs.field(init=False)
+    forwarding: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def new_stream(self, extensions: Sequence[Any] = ()) -> WebSocketStream:
         """Make what reads a connection's bytes, once *extensions* are agreed on."""
-        return WebSocketStream(self.bounds.limit, extensions, self.is_short_cut)
+        limit = max(self.bounds.limit, HELLO_LIMIT)
+        return WebSocketStream(limit, extensions, self.is_short_cut)
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
-        return NetworkCounts(self.bounds.per_network)
+        bounds = self.bounds
+        return NetworkCounts(
+            bounds.per_network, bounds.per_wide_network, bounds.most_connections
+        )
 
     @rounds.default
     def _no_visits_yet(self) -> Rounds:
@@ -116,6 +133,7 @@ class WebSocketLine:
     __slots__ = (
         "__weakref__",
         "_alarm",
+        "_below",
         "_descriptor",
         "_is_asked",
         "_is_closing",
@@ -126,6 +144,7 @@ class WebSocketLine:
         "_listener",
         "_queue",
         "_queued_bytes",
+        "_seal",
         "_send",
         "_shared",
         "_stream",
@@ -145,6 +164,9 @@ class WebSocketLine:
         self._is_plain = stream.is_plain
         self._listener: Listener | None = None
         self._transport: _Transport = None
+        # What takes the bytes that the socket does not, and what TLS makes of ours.
+        self._below: _Transport = None
+        self._seal: Callable[[bytes], bytes] | None = None
         self._descriptor = -1
         self._send: Callable[[bytes], int] | None = None
         self._queue: list[bytes] = []
@@ -168,22 +190,29 @@ class WebSocketLine:
             # A state that waits until the peer confirms the one before comes late.
             transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
-        direct = socket_under(transport)
+        self._shared.reserve.join(self)
+        tls = transport if isinstance(transport, SecureTransport) else None
+        self._below = below = transport if tls is None else tls.transport
+        direct = socket_under(below)
         if direct is None:
+            self._below = transport
             transport.write(greeting)
             transport.registerProducer(self, True)
         else:
             self._send = direct.send
-            if isinstance(transport, Connection):
-                # Nothing reads the bytes before us.
+            if isinstance(below, Connection):
+                # Nothing but TLS reads the bytes before us.
                 self._descriptor = direct.fileno()
-                self._shared.direct.add(self._descriptor, direct.recv, self)
+                self._shared.direct.add(self._descriptor, direct.recv, tls or self)
+            if tls is not None:
+                self._seal = tls.seal
+                is_first = is_first and tls.is_untouched
+                tls.direct(self._put)
             if is_first:
                 self._write(greeting)
             else:
-                transport.write(greeting)
                 # Something of an earlier answer may wait as well.
-                self._wait_for_room()
+                self._buffer(self._sealed(greeting))
         self._listener = self._shared.open(self)
 
     # What the transport reports.
@@ -207,7 +236,12 @@ class WebSocketLine:
                 return
         messages = stream.receive(data)
         if listener is not None:
+            limit = self._shared.bounds.limit
             for message in messages:
+                if len(message) > limit and not carries_token(message):
+                    self._shared.errors[Code.TOO_LONG] += 1
+                    stream.close(TOO_LONG, f"a message above {limit} bytes")
+                    break
                 listener.received(message)
         if stream.outbox or not stream.is_open:
             self._answer()
@@ -221,10 +255,16 @@ class WebSocketLine:
         self._queue.clear()
         self._shared.direct.remove(self._descriptor)
         self._shared.rounds.leave(self)
+        self._shared.reserve.leave(self)
         if self._is_counted:
             self._is_counted = False
             self._shared.connections.leave(self.host)
         self._report_lost()
+
+    @property
+    def is_in_play(self) -> bool:
+        """Does its player wait for a match, or is it in a room?"""
+        return self._listener is not None and self._listener.is_in_play
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -236,6 +276,10 @@ class WebSocketLine:
     def has_unsent(self) -> bool:
         """Does a message wait to be sent, or was one thrown away?"""
         return self.is_behind or bool(self._queue) or self._is_cut
+
+    def admitted(self) -> None:
+        """The hello was accepted: no longer message follows."""
+        self._stream.bound(self._shared.bounds.limit)
 
     def send(self, message: bytes) -> None:
         """Send one message when the turn ends; beyond the bounds, close."""
@@ -271,6 +315,8 @@ class WebSocketLine:
         if send is None:
             self._transport.write(frame)
             return
+        if self._seal is not None:
+            frame = self._seal(frame)
         try:
             sent = send(frame)
         except OSError:
@@ -292,7 +338,7 @@ class WebSocketLine:
             return
         self.is_behind = False
         if self._send is not None:
-            self._transport.unregisterProducer()
+            self._below.unregisterProducer()
         self._queued_bytes = 0
         if self._stream.outbox:
             self._answer()
@@ -318,9 +364,20 @@ class WebSocketLine:
 
     def _write(self, data: bytes) -> None:
         """Send now; what does not fit goes by the transport's buffer."""
-        send = self._send
-        if send is None:
+        if self._send is None:
             self._transport.write(data)
+        else:
+            self._put(self._sealed(data))
+
+    def _sealed(self, data: bytes) -> bytes:
+        """Give what is sent for *data*: itself, or its records."""
+        return data if self._seal is None else self._seal(data)
+
+    def _put(self, data: bytes) -> None:
+        """Send what is sealed already, as TLS does with what it answers itself."""
+        send = self._send
+        if send is None or self.is_behind:
+            self._below.write(data)
             return
         try:
             sent = send(data)
@@ -332,13 +389,17 @@ class WebSocketLine:
 
     def _buffer(self, data: bytes) -> None:
         """Leave to the transport what did not fit."""
-        self._transport.write(data)
-        self._wait_for_room()
+        self._below.write(data)
+        if self._is_closing:
+            # Nobody sends more but TLS itself, and that after this.
+            self.is_behind = True
+        else:
+            self._wait_for_room()
 
     def _wait_for_room(self) -> None:
         """Have `resumeProducing` called when the transport's buffer is empty."""
         # A producer that pulls is asked for more just then; and once at first.
-        self._transport.registerProducer(self, False)
+        self._below.registerProducer(self, False)
         self.is_behind = True
 
     def _bound(self, message: bytes) -> None:
@@ -373,7 +434,8 @@ class WebSocketLine:
         self._end()
         if stream.is_over and not self._is_over:
             self._is_over = True
-            close_gently(self._transport, self._send is None)
+            is_tls = self._send is None or self._seal is not None
+            close_gently(self._transport, is_tls)
             # Whatever asked for this is done first.
             self._shared.turn_end.call(self._report_lost)
 
@@ -385,7 +447,7 @@ class WebSocketLine:
 
     def _write_last(self, data: bytes) -> None:
         if self.is_behind:
-            self._transport.write(data)
+            self._below.write(self._sealed(data))
         else:
             self._write(data)
 
@@ -396,7 +458,7 @@ class WebSocketLine:
         self._is_closing = True
         # Twisted keeps a connection open as long as it has a producer.
         if self.is_behind or self._send is None:
-            self._transport.unregisterProducer()
+            self._below.unregisterProducer()
         delay = self._shared.bounds.close_seconds
         self._alarm = self._shared.clock.callLater(delay, self._give_up)
 

@@ -13,6 +13,7 @@ from vinom.matches.service import Matches
 from vinom.messages.outside import OutsidePlayer, OutsideSeat, StartedMatch
 from vinom.model import Player, SeatPlan
 from vinom.play.choices import canonical_loadout, canonical_options, clean_name
+from vinom.printable import ID_RULE, is_id
 
 
 class OutsideMatches:
@@ -59,6 +60,13 @@ class OutsideMatches:
                 f"{game} takes {fewest} to {most} players",
                 {"field": "players", "min": fewest, "max": most},
             )
+        for number, asked in enumerate(players):
+            if asked.player_id is not None and not is_id(asked.player_id):
+                raise Refused(
+                    Code.BAD_FIELD,
+                    f"player_id {asked.player_id!r} must be {ID_RULE}",
+                    {"field": f"players[{number}].player_id"},
+                )
         known = [
             Player(
                 asked.player_id or self._new_id(),

@@ -22,12 +22,15 @@ from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable, VinomError
 from vinom.fleet.fleet import Fleet
 from vinom.game import Game
+from vinom.limits.addresses import AddressCounts
+from vinom.limits.buckets import network_of
+from vinom.limits.logged import BoundedLog
 from vinom.matches.match import Match
 from vinom.matches.ways_in import WaysIn
 from vinom.messages.envelope import Push
 from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
-from vinom.play.seats import seat_of, seat_plans
+from vinom.play.seats import seat_of
 from vinom.ports import IMatchStore, IMatchWatch
 
 
@@ -49,15 +52,19 @@ class _Live:
     """
     A match that is not over, and what waits for it.
 
+    :ivar tickets: one for each seat; replaced if they expire before it has a place.
     :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
     :ivar unplaced: the reason of its end, if it never gets a place.
+    :ivar hosts: addresses that it counts for.
     :ivar watches: what else is called when it starts, changes or ends.
     """
 
     match: Match
+    tickets: list[Ticket]
     hosting: Deferred[Placement] | None = None
     unplaced: str = "lost"
     watches: list[IMatchWatch] = attrs.field(factory=list)
+    hosts: tuple[str, ...] = ()
 
     def withdraw(self, reason: str) -> bool:
         """Give it up while it is forming; ``False`` if it is too late."""
@@ -88,6 +95,7 @@ class Matches(Service):
         ways_in: WaysIn,
         clock: IReactorTime,
         memory_seconds: float = 600.0,
+        per_address: int = 32,
     ) -> None:
         """
         :param fleet: finds a game server for each match.
@@ -97,10 +105,15 @@ class Matches(Service):
         :param ways_in: makes ids, tickets and tokens.
         :param clock: its seconds are those of the Unix epoch.
         :param memory_seconds: how long the end of a match is remembered.
+        :param per_address: most matches that are not over with players of one address;
+            four times that of one /24 or /48.
         """
         self._fleet, self._store, self._online = fleet, store, online
         self._games, self._ways_in, self._clock = games, ways_in, clock
+        #: For what players can have logged as often as they ask.
+        self._bounded = BoundedLog(self._log, clock)
         self._memory_seconds = memory_seconds
+        self._counts = AddressCounts(per_address)
         self._live: dict[str, _Live] = {}
         self._followers: list[Follower] = []
         self._drained: list[Deferred[None]] = []
@@ -112,6 +125,20 @@ class Matches(Service):
         self._followers.append(follower)
 
     # Starting.
+
+    def ensure_one_more(self, entry: QueueEntry) -> None:
+        """
+        Check that the addresses of an entry's players may have one more match.
+
+        :raises Refused: `BUSY`.
+        """
+        if any(map(self._counts.is_full, entry.hosts)):
+            raise Refused(
+                Code.BUSY,
+                "players of your address are in too many matches; queue again when "
+                "one is over",
+                {"retry_after": 10, "limit": self._counts.limit},
+            )
 
     async def start_match(
         self, game: str, options: bytes, entries: Sequence[QueueEntry]
@@ -195,7 +222,7 @@ class Matches(Service):
     ) -> _Live | None:
         if self.is_draining:
             raise Refused(Code.DRAINING, "this server takes no new matches")
-        plan = self._ways_in.plan(game, options, seats)
+        plan, tickets = self._ways_in.plan(game, options, seats)
         try:
             if not await self._store.open(plan):
                 return None
@@ -203,8 +230,11 @@ class Matches(Service):
             # The store may have opened it all the same; its players would stay in it.
             await self._record_end(MatchEnd(plan.match_id, "void"))
             raise
-        live = _Live(Match(plan, self._clock.seconds(), entries))
+        live = _Live(Match(plan, self._clock.seconds(), entries), tickets)
         self._live[plan.match_id] = live
+        # Once for each address, however many players it has there.
+        hosts = {network_of(host): host for entry in entries for host in entry.hosts}
+        live.hosts = tuple(filter(self._counts.enter, hosts.values()))
         if not entries:
             for follower in self._followers:
                 follower.match_opened(plan)
@@ -219,15 +249,11 @@ class Matches(Service):
         """
         plan = live.match.plan
         try:
-            tickets = [
-                self._ways_in.ticket(plan.match_id, seat)
-                for seat in range(len(plan.seats))
-            ]
-            live.hosting = self._fleet.place(plan, tickets, self)
+            live.hosting = self._fleet.place(plan, live.tickets, self, hosts=live.hosts)
             placement = await live.hosting
             # From here on nobody can withdraw: the room exists.
             live.hosting = None
-            found = await self._send_there(live.match, placement, tickets)
+            found = await self._send_there(live.match, placement, live.tickets)
         except Exception as error:
             self._log_unplaced(plan.match_id, error)
             found = None
@@ -281,7 +307,7 @@ class Matches(Service):
 
     def _log_unplaced(self, match_id: str, error: Exception) -> None:
         if isinstance(error, VinomError):
-            self._log.warn(
+            self._bounded.warn(
                 "no game server for match {match_id}: {why}",
                 match_id=match_id,
                 why=str(error),
@@ -311,7 +337,7 @@ class Matches(Service):
             raise
         except VinomError as error:
             # Its end is being recorded, and will be sent on this line.
-            self._log.info(
+            self._bounded.info(
                 "no way back into match {match_id}: {error}",
                 match_id=plan.match_id,
                 error=error,
@@ -482,6 +508,8 @@ class Matches(Service):
         match.end = end
         await self._record_end(end)
         del self._live[end.match_id]
+        for host in live.hosts:
+            self._counts.leave(host)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
             "match {match_id} is over: {reason}",
@@ -529,3 +557,21 @@ class Matches(Service):
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
+
+
+def seat_plans(
+    entries: Sequence[QueueEntry], teams: int | None = None
+) -> tuple[SeatPlan, ...]:
+    """
+    Seat the players of *entries*, the longest wait first.
+
+    :param entries: of the queue.
+    :param teams: how many teams; seats are dealt to them in turn.
+    """
+    plans: list[SeatPlan] = []
+    for entry in entries:
+        for index, player in enumerate(entry.players):
+            loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
+            team = len(plans) % teams if teams else None
+            plans.append(SeatPlan(player.player_id, player.name, loadout, team))
+    return tuple(plans)

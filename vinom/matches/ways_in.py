@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from vinom.messages.lobby import MatchFound, SeatName
-from vinom.model import MatchPlan, Placement, SeatPlan, Ticket
+from vinom.model import SEED_BYTES, MatchPlan, Placement, SeatPlan, Ticket
 from vinom.tokens import Claims
 
 
@@ -38,10 +38,14 @@ class WaysIn:
     now: Callable[[], float]
     ticket_seconds: float = 120.0
 
-    def plan(self, game: str, options: bytes, seats: tuple[SeatPlan, ...]) -> MatchPlan:
-        """Name a match and draw its seed."""
-        seed = int.from_bytes(self.entropy(8))
-        return MatchPlan(self._label(), game, seats, seed, options)
+    def plan(
+        self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
+    ) -> tuple[MatchPlan, list[Ticket]]:
+        """Name a match and draw its seed; make a ticket for each seat."""
+        seed = self.entropy(SEED_BYTES)
+        plan = MatchPlan(self._label(), game, seats, seed, options)
+        tickets = [self.ticket(plan.match_id, seat) for seat in range(len(seats))]
+        return plan, tickets
 
     def ticket(self, match_id: str, seat: int) -> Ticket:
         """Make a ticket that admits the handshakes of one seat's player."""

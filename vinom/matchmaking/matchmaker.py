@@ -163,15 +163,21 @@ class Matchmaker(Service):
     # Requests of players.
 
     async def join(
-        self, player: Player, game: str, options: bytes, loadout: bytes
+        self,
+        player: Player,
+        game: str,
+        options: bytes,
+        loadout: bytes,
+        host: str = "",
     ) -> QueueStatus:
         """
         Put a player in the queue.
 
         :param options: JSON, as the player sent it.
         :param loadout: likewise.
+        :param host: the player's address, if it is known.
         :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`,
-            `ALREADY_QUEUED`, `ALREADY_IN_MATCH` or `DRAINING`.
+            `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
         plugin = self._games.get(game)
         if plugin is None:
@@ -187,6 +193,7 @@ class Matchmaker(Service):
             since=self._clock.seconds(),
             options=canonical_options(plugin, options),
             loadouts=(canonical_loadout(plugin, loadout),),
+            hosts=(host,),
         )
         if self._matches.is_draining:
             raise _draining()
@@ -194,7 +201,9 @@ class Matchmaker(Service):
             raise Refused(Code.ALREADY_QUEUED, "you are being matched; cancel first")
         if await self._matches.is_in_match(player.player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
-        if not await self._entries.add(entry):
+        self._matches.ensure_one_more(entry)
+        place = await self._entries.add(entry)
+        if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
         # The line may have closed, and the node begun to drain, meanwhile.
         if self._matches.is_draining:
@@ -203,7 +212,7 @@ class Matchmaker(Service):
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._look_at(entry)
-        return await self._news.status(entry)
+        return self._news.follow(entry, place)
 
     async def cancel(self, player_id: str) -> QueueStatus:
         """
@@ -345,11 +354,9 @@ class Matchmaker(Service):
             found = propose(entries, self._rules, now)
             for proposal in found.ready:
                 await self._start(proposal)
-            if found.ready:
-                self._news.changed(game, options)
-                if len(entries) == most:
-                    # There may be more of them than were read.
-                    self._look_at(entries[-1])
+            if found.ready and len(entries) == most:
+                # There may be more of them than were read.
+                self._look_at(entries[-1])
             due = found.deadline
         if due is not None and self._due_at.get((game, options), inf) > due:
             self._due_at[game, options] = due
@@ -359,13 +366,18 @@ class Matchmaker(Service):
         players = {p.player_id for entry in proposal.entries for p in entry.players}
         self._forming |= players
         try:
-            if not await self._entries.claim(
+            is_claimed = await self._entries.claim(
                 [entry.entry_id for entry in proposal.entries]
-            ):
+            )
+            if is_claimed:
+                self._news.forget(players)
+            self._news.changed(proposal.game, proposal.options)
+            if not is_claimed:
                 # A player left in between; the others still wait.
                 self._look_at(proposal.entries[0])
                 return
-            self._news.forget(players)
+            if await self._keep_out(proposal.entries):
+                return
             if not await self._matches.start_match(
                 proposal.game, proposal.options, proposal.entries
             ):
@@ -384,6 +396,21 @@ class Matchmaker(Service):
         for entry in proposal.entries:
             for _ in entry.players:
                 self._waits[proposal.game].add(max(0.0, now - entry.since))
+
+    async def _keep_out(self, entries: Sequence[QueueEntry]) -> bool:
+        """Dismiss those whose address has too many matches; the others wait again."""
+        others = []
+        for entry in entries:
+            try:
+                self._matches.ensure_one_more(entry)
+            except Refused as refusal:
+                self._dismiss([entry], refusal)
+            else:
+                others.append(entry)
+        if len(others) == len(entries):
+            return False
+        await self._put_back(others)
+        return True
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:

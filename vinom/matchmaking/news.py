@@ -63,7 +63,10 @@ class QueueNews:
     async def status(self, entry: QueueEntry) -> QueueStatus:
         """Find the place of *entry*, and send its players changes of it from now on."""
         # At least 1: an entry that was claimed meanwhile no longer has a place.
-        place = max(1, await self._entries.place(entry.entry_id))
+        return self.follow(entry, max(1, await self._entries.place(entry.entry_id)))
+
+    def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
+        """Send the players of *entry* changes of its place from now on."""
         for player in entry.players:
             self._listed[player.player_id] = _Listed(entry, place)
             queue = self._queues.setdefault((entry.game, entry.options), {})

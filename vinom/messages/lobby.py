@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, json
 
-from vinom.messages.envelope import Push, Request, SecretText, ShortText
+from vinom.messages.envelope import (
+    UNREADABLE,
+    Push,
+    Request,
+    SecretText,
+    ShortText,
+)
 
 
 class Hello(Request, frozen=True, tag="hello", tag_field="type"):
@@ -29,6 +35,30 @@ class Hello(Request, frozen=True, tag="hello", tag_field="type"):
     credentials: dict[str, str] | None = None
     player_key: SecretText | None = None
     stay: bool = False
+
+
+class _Token(Struct):
+    token: str
+
+
+class _Proof(Struct):
+    credentials: _Token
+
+
+class _TokenHello(Struct, tag="hello", tag_field="type"):
+    data: _Proof
+
+
+_read_token_hello = json.Decoder(_TokenHello).decode
+
+
+def carries_token(message: bytes) -> bool:
+    """Is this a `Hello` with a token? It may be longer than other messages."""
+    try:
+        _read_token_hello(message)
+    except UNREADABLE:
+        return False
+    return True
 
 
 class Queue(Request, frozen=True, tag="queue", tag_field="type"):

@@ -12,9 +12,9 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from vinom.messages.envelope import Push, Request, SecretText, ShortText
 
-#: Room ids travel in URLs, logs and file names.
+#: Room ids travel in URLs, logs and file names: so none is "." or "..".
 RoomId = Annotated[
-    str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+\Z")
+    str, Meta(min_length=1, max_length=32, pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]+\Z")
 ]
 SeatNumber = Annotated[int, Meta(ge=0, le=65535)]
 #: Versions and numbers count from 1; 0 means "none yet".
@@ -39,6 +39,8 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
         may leave them out.
     :ivar loadout: what you bring, if the game accepts anything.
     :ivar spectate: watch, without a seat; the room must exist.
+    :ivar public: list a new room with an id, as those without are; otherwise only who
+        knows its id finds it.
     """
 
     game: ShortText
@@ -46,6 +48,7 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     options: Raw = Raw(b"{}")
     loadout: Raw = Raw(b"{}")
     spectate: bool = False
+    public: bool = False
 
 
 class LeaveRoom(Request, frozen=True, tag="leave_room", tag_field="type"):

@@ -60,7 +60,7 @@ class AdminLine:
         connection = _SocketConnection(self.path)
         sent = b"" if body is None else json.dumps(body).encode()
         try:
-            connection.request(method, f"/v1/{page}", sent)
+            connection.request(method, f"/v1/{page}", sent, self._headers())
             answer = connection.getresponse()
             status, content = answer.status, json.loads(answer.read())
         except (FileNotFoundError, ConnectionRefusedError):
@@ -83,3 +83,12 @@ class AdminLine:
             refusal = content.get("error", {})
             raise NotDone(f"{refusal.get('message')} ({refusal.get('code')})")
         return content
+
+    def _headers(self) -> dict[str, str]:
+        """Read the token that the node put beside its socket when it started."""
+        try:
+            token = self.path.with_suffix(".token").read_text("ascii").strip()
+        except FileNotFoundError:
+            # No node, or one of an older version, which asks for none.
+            return {}
+        return {"Authorization": f"Bearer {token}"}

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.application.service import Service
 from twisted.cred.checkers import (
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
 )
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, makeChecker
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.web.resource import Resource
 
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
 from vinom.conversation.online import Online
+from vinom.conversation.provider import HttpsDocument, ProviderKeys
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
+from vinom.fleet.forklink import User
 from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
@@ -36,9 +44,15 @@ from vinom.hosting.recordings import Recordings
 from vinom.keys.authority import Authority
 from vinom.keys.files import read_file
 from vinom.keys.service import Keys, LobbyCertificate
-from vinom.limits.buckets import is_loopback
-from vinom.limits.origins import Origins
+from vinom.limits.addresses import AddressBuckets
+from vinom.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
+from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.limits.origins import Hosts, Origins
+from vinom.lines.counted import CountedFactory, TlsHelloFactory, TlsHellos
+from vinom.lines.forwarded import Proxies
 from vinom.lines.proxied import ProxiedFactory
+from vinom.lines.reserve import Reserve, ReservingFactory
+from vinom.lines.secure import over_tls
 from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
@@ -54,12 +68,16 @@ from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
-from vinom.web.answers import make_site
+from vinom.wall.enclosure import Enclosure
+from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
 from vinom.web.health import health_pages
+from vinom.web.named_hosts import NamedHosts
 from vinom.web.static_pages import StaticPages
 from vinom.web.websocket import WebSocketPage
+
+_log = Logger()
 
 
 def public_site(
@@ -89,15 +107,78 @@ def public_site(
         settings.any_origin,
         has_tls(settings),
     )
-    page = WebSocketPage(websockets, origins, settings.deflate)
+    logged = log_bounds(settings)
+    page = WebSocketPage(
+        websockets,
+        origins,
+        settings.deflate,
+        hosts=own_hosts(settings),
+        proxies=Proxies(settings.proxy),
+        log_bounds=logged,
+    )
     pages.putChild(b"ws", page)
-    site: IProtocolFactory = FrontDoor(make_site(pages, reactor), page, reactor)
+    named = NamedHosts(
+        pages,
+        own_hosts(settings),
+        reactor,
+        logged,
+        (b"health", b"ready"),
+        websockets.errors,
+    )
+    http = make_site(named, reactor, request_deadlines(settings))
+    site: IProtocolFactory = FrontDoor(http, page, reactor, log_bounds=logged)
     if settings.http_tls:
-        site = TLSMemoryBIOFactory(HttpTls(tls), False, site, reactor)
+        site = TlsHelloFactory(
+            over_tls(HttpTls(tls), site, reactor, not settings.twisted_tls),
+            tls_hellos(settings, reactor),
+            BoundedLog(_log, reactor, logged),
+        )
     if settings.proxy:
         # Outermost: a proxy's header precedes everything that the player sends.
         site = ProxiedFactory(site, settings.proxy)
+    site = ReservingFactory(site, websockets.reserve)
     return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
+
+
+def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFactory:
+    """
+    Make the site of the ``admin`` endpoint.
+
+    :param api: guarded by the operator's token.
+    :param settings: the node's.
+    :param reactor: runs it.
+    """
+    most = settings.admin_connections
+    logged = log_bounds(settings)
+    named = NamedHosts(api, own_hosts(settings), reactor, logged, (b"metrics",))
+    return CountedFactory(
+        make_site(named, reactor, request_deadlines(settings)),
+        NetworkCounts(most // 4, most // 2, most),
+        BoundedLog(_log, reactor, logged),
+    )
+
+
+def own_hosts(settings: Settings) -> Hosts:
+    """Find the names that browsers may call this node by."""
+    return Hosts(settings.public_host, settings.origin, settings.any_origin)
+
+
+def request_deadlines(settings: Settings) -> RequestDeadlines:
+    """Read how long a request may take to arrive from the settings."""
+    return RequestDeadlines(
+        settings.request_head_seconds, settings.request_body_seconds
+    )
+
+
+def log_bounds(settings: Settings) -> LogBounds:
+    """Read how much strangers can have logged from the settings."""
+    return LogBounds(settings.stranger_log_rate, 20 * settings.stranger_log_rate)
+
+
+def tls_hellos(settings: Settings, clock: IReactorTime) -> TlsHellos:
+    """Make the limit of TLS handshakes of one port."""
+    rate = settings.tls_hello_rate
+    return TlsHellos(NetworkBuckets(rate, 5 * rate), clock)
 
 
 def is_plaintext(settings: Settings, port: IListeningPort) -> bool:
@@ -127,6 +208,8 @@ def websocket_bounds(settings: Settings) -> WebSocketBounds:
     return WebSocketBounds(
         settings.line_limit,
         settings.connections_per_address,
+        settings.connections_per_network,
+        settings.max_connections,
         ping_seconds=settings.ping_seconds,
     )
 
@@ -145,6 +228,7 @@ _PASSED_ON = (
     "hello_rate_attacked",
     "nameless_rate",
     "nameless_rate_attacked",
+    "handshake_rate",
     "attack_rate",
     "join_seconds",
 )
@@ -164,6 +248,8 @@ class Parts:
     :ivar websockets: what conversations over WebSocket share.
     :ivar tls: how lobby connections speak TLS.
     :ivar turns: calls registered functions when a turn of the reactor ends.
+    :ivar processes: the game servers' processes.
+    :ivar sweeping: removes old recordings.
     """
 
     authority: Authority
@@ -173,12 +259,14 @@ class Parts:
     matchmaker: Matchmaker
     desk: Desk
     outside: OutsideMatches
-    lines: LineFactory
+    lines: ReservingFactory
     websockets: WebSockets
     tls: ReloadableTls
     keys: Keys
     rooms: Rooms
     turns: TurnEnd
+    processes: LocalFleet
+    sweeping: Service
 
 
 def build_parts(
@@ -187,6 +275,7 @@ def build_parts(
     checkers: Sequence[ICredentialsChecker],
     reactor: Any,
     entropy: Callable[[int], bytes],
+    control_socket: Path | None = None,
 ) -> Parts:
     """
     Build everything between the listening ports and the game processes.
@@ -195,6 +284,7 @@ def build_parts(
     :param checkers: of names, passwords and tokens.
     :param reactor: runs them; also the clock, in seconds since the Unix epoch.
     :param entropy: gives random bytes.
+    :param control_socket: where game servers connect, unless in the state directory.
     :raises Misconfigured: the state directory or a key cannot be used.
     """
     now = reactor.seconds
@@ -207,39 +297,64 @@ def build_parts(
     )
     issued = lobby_certificate(settings, authority)
     tls = ReloadableTls(issued.certificate, issued.key)
+    recordings = recordings_of(settings, reactor)
+    processes = LocalFleet(
+        reactor,
+        game_server_program(settings, control_socket),
+        game_ports(settings),
+        os.environ,
+    )
     fleet = Fleet(
-        LocalFleet(
-            reactor,
-            game_server_program(settings),
-            game_ports(settings),
-            os.environ,
-        ),
+        processes,
         authority,
         reactor,
         entropy,
         fleet_settings(settings),
         RoomTimeouts(
-            lambda plan: longest_life(games[plan.game], settings.join_seconds),
+            {
+                name: longest_life(game, settings.join_seconds)
+                for name, game in games.items()
+            },
             join=settings.join_seconds,
         ),
         # A monotonic clock: a step of the other one must not end a match.
         time.monotonic,
+        recordings,
     )
     online = Online()
     ways_in = WaysIn(
         settings.realm, authority.tokens, entropy, now, settings.token_seconds
     )
+    entries, match_store = MemoryEntryStore(), MemoryMatchStore(now)
+
+    def is_needed(player_id: str) -> bool:
+        return (
+            online.is_here(player_id)
+            or entries.has(player_id)
+            or match_store.has(player_id)
+            or rooms.has(player_id)
+        )
+
     identity = Identity(
-        MemoryPlayerStore(now),
+        MemoryPlayerStore(now, is_needed=is_needed),
         entropy,
         now,
         guests=settings.guests,
         checkers=checkers,
         key_seconds=settings.player_key_seconds,
+        new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
     )
-    matches = Matches(fleet, MemoryMatchStore(now), online, games, ways_in, reactor)
+    matches = Matches(
+        fleet,
+        match_store,
+        online,
+        games,
+        ways_in,
+        reactor,
+        per_address=settings.matches_per_address,
+    )
     matchmaker = Matchmaker(
-        MemoryEntryStore(),
+        entries,
         matches,
         online,
         games,
@@ -254,13 +369,15 @@ def build_parts(
         reactor,
         time.monotonic,
         entropy,
-        recordings_of(settings, reactor),
+        recordings,
         guard=guard_games(),
         fleet=fleet,
         matches=MatchRooms(matches, fleet, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,
+            per_address=settings.rooms_per_address,
+            places=settings.places_per_address,
             spectators=settings.spectators_per_room,
             close_seconds=settings.room_close_seconds,
             grace_seconds=settings.grace_seconds,
@@ -280,9 +397,11 @@ def build_parts(
             rate=settings.message_rate,
             burst=settings.message_burst,
             actions=settings.input_rate,
+            log=log_bounds(settings),
         ),
         is_debugging=settings.log_level == "debug",
     )
+    reserve = Reserve(settings.descriptor_reserve)
     lines = Lines(
         desk.open,
         reactor,
@@ -291,9 +410,15 @@ def build_parts(
         LineBounds(
             settings.line_limit,
             settings.connections_per_address,
+            settings.connections_per_network,
+            settings.max_connections,
             first_byte_seconds=settings.hello_seconds,
+            log=log_bounds(settings),
         ),
         desk.errors,
+        reserve,
+        tls_hellos(settings, reactor),
+        is_tls_direct=not settings.twisted_tls,
     )
     return Parts(
         authority=authority,
@@ -303,13 +428,14 @@ def build_parts(
         matchmaker=matchmaker,
         desk=desk,
         outside=OutsideMatches(matches, identity, games, entropy),
-        lines=LineFactory(lines),
+        lines=ReservingFactory(LineFactory(lines), reserve),
         websockets=WebSockets(
             desk.open,
             reactor,
             turns,
             websocket_bounds(settings),
             desk.errors,
+            reserve=reserve,
         ),
         tls=tls,
         keys=Keys(
@@ -325,7 +451,45 @@ def build_parts(
         ),
         rooms=rooms,
         turns=turns,
+        processes=processes,
+        sweeping=_Sweeping(recordings, reactor),
     )
+
+
+#: How often old recordings are looked for, seconds.
+_SWEEP_SECONDS = 60.0
+
+
+class _Sweeping(Service):
+    """Remove old recordings now and then, in a thread: there may be many."""
+
+    def __init__(self, recordings: Recordings, reactor: Any) -> None:
+        self._recordings, self._reactor = recordings, reactor
+        self._loop = LoopingCall(self._sweep)
+        self._loop.clock = reactor
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._recordings.directory is not None:
+            self._loop.start(_SWEEP_SECONDS)
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        # A node that could not listen stops what it has not started.
+        if self._loop.running:
+            self._loop.stop()
+
+    def _sweep(self) -> Deferred[Any]:
+        reactor = self._reactor
+        swept = deferToThreadPool(
+            reactor,
+            reactor.getThreadPool(),
+            self._recordings.sweep,
+            reactor.seconds(),
+        )
+        return swept.addErrback(
+            lambda failure: _log.failure("cannot sweep recordings", failure)
+        )
 
 
 def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
@@ -339,8 +503,51 @@ def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
     )
 
 
-def game_server_program(settings: Settings) -> GameServerProgram:
-    """Describe a game server: its program, its limits, and its settings."""
+def game_user(settings: Settings) -> User | None:
+    """
+    Find the user that game servers run as; ``None`` for the node's.
+
+    :raises Misconfigured: there is no such user, or the node cannot become it.
+    """
+    name = settings.game_user
+    if name is None:
+        return None
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise Misconfigured(
+            f"game_user {name!r} is no user of this machine: create it, or choose "
+            "another one"
+        ) from None
+    if os.geteuid() != 0:
+        raise Misconfigured(
+            f"game_user {name!r} needs a node that runs as root, and this one runs as "
+            f"user {os.geteuid()}: start it as root, or remove game_user"
+        )
+    return User(name, found.pw_uid, found.pw_gid)
+
+
+def wall_of(settings: Settings) -> Enclosure | None:
+    """Say what the kernel is to refuse to game servers; ``None`` for nothing."""
+    if settings.wall == "no":
+        return None
+    return Enclosure(
+        tuple(str(path.absolute()) for path in settings.secret_paths),
+        tuple(str(path.absolute()) for path in settings.game_data),
+    )
+
+
+def game_server_program(
+    settings: Settings, control_socket: Path | None = None
+) -> GameServerProgram:
+    """
+    Describe a game server: its program, its limits, and its settings.
+
+    :param settings: the node's.
+    :param control_socket: where it connects, unless in the state directory.
+    :raises Misconfigured: the user of game servers cannot be used.
+    """
+    control = control_socket or settings.control_socket
     # Searched here once: in each game server it would cost 8 ms and 2 MB.
     installed = installed_games()
     games = sorted({spec.partition(":")[0] for spec in (*installed, *settings.game)})
@@ -348,7 +555,7 @@ def game_server_program(settings: Settings) -> GameServerProgram:
     return GameServerProgram(
         GAME_SERVER,
         {
-            "control": f"unix:{quoteStringArgument(str(settings.control_socket))}",
+            "control": f"unix:{quoteStringArgument(str(control))}",
             "installed": list(installed),
             "games": list(settings.game),
             "rooms_per_process": settings.rooms_per_process,
@@ -358,12 +565,15 @@ def game_server_program(settings: Settings) -> GameServerProgram:
             "receive_buffer": settings.receive_buffer_kb << 10,
             "log_format": settings.log_format,
             "log_level": settings.log_level,
+            "is_walled": settings.wall == "yes",
             **{name: getattr(settings, name) for name in _PASSED_ON},
         },
         (*PRELOADED, *games),
         settings.server_memory_mb << 20,
-        # Each room keeps its recording open.
-        settings.server_files + min(settings.rooms_per_process, _MOST_ROOMS),
+        # Each room keeps its recording and its crash report open.
+        settings.server_files + 2 * min(settings.rooms_per_process, _MOST_ROOMS),
+        wall=wall_of(settings),
+        user=game_user(settings),
     )
 
 
@@ -404,13 +614,49 @@ def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
     return authority.lobby(sorted(names))
 
 
+def find_provider(settings: Settings, reactor: Any) -> ProviderKeys | None:
+    """
+    Make what verifies the JWTs of an identity provider; ``None`` without one.
+
+    :param reactor: fetches the keys, if they come from a URL.
+    :raises Misconfigured: a file cannot be used.
+    """
+    issuer, audience = settings.identity_issuer, settings.identity_audience
+    if issuer is None or audience is None:
+        return None
+    if settings.identity_keys_url is not None:
+        path, authority = settings.identity_authority_file, None
+        if path is not None:
+            authority = read_file(path, "identity_authority_file")
+        url = settings.identity_keys_url
+        return ProviderKeys(
+            OutsideVerifier(b"", issuer, audience),
+            reactor,
+            fetch=HttpsDocument(reactor, url, authority),
+            place=url,
+        )
+    assert settings.identity_keys_file is not None
+    # It is read again later, after twistd has changed its folder.
+    path = settings.identity_keys_file.absolute()
+
+    def read() -> bytes:
+        # At least a space: an empty file is a mistake.
+        return read_file(path, "identity_keys_file") or b" "
+
+    verifier = OutsideVerifier(read(), issuer, audience)
+    return ProviderKeys(verifier, reactor, read=read, place=str(path))
+
+
 def find_checkers(
-    settings: Settings, now: Callable[[], float]
+    settings: Settings,
+    now: Callable[[], float],
+    provider: ProviderKeys | None = None,
 ) -> list[ICredentialsChecker]:
     """
     Make the checkers of hellos with credentials.
 
     :param now: gives the time, seconds since the Unix epoch.
+    :param provider: verifies the JWTs of an identity provider.
     :raises Misconfigured: a checker or a key cannot be used.
     """
     checkers: list[ICredentialsChecker] = []
@@ -445,15 +691,6 @@ def find_checkers(
                 for name, password in users.items()
             }
         checkers.append(checker)
-    if (
-        settings.identity_keys_file is not None
-        and settings.identity_issuer is not None
-        and settings.identity_audience is not None
-    ):
-        verifier = OutsideVerifier(
-            read_file(settings.identity_keys_file, "identity_keys_file"),
-            settings.identity_issuer,
-            settings.identity_audience,
-        )
-        checkers.append(OutsideTokenChecker(verifier, now))
+    if provider is not None:
+        checkers.append(OutsideTokenChecker(provider.verify, now))
     return checkers

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.logger import Logger
 
 from vinom.errors import Misconfigured
+from vinom.limits.buckets import TokenBucket
+from vinom.wall.kernel import Peer, peer_of
 
 #: Longest path of a UNIX socket on Linux, bytes (source: unix(7)).
 LONGEST_SOCKET_PATH = 107
@@ -65,6 +71,61 @@ def _remove_if_abandoned(path: Path) -> None:
         except OSError:
             # A process listens, but is too busy to answer.
             return
+
+
+class NoChildren(ServerFactory):
+    """Refuse the connections of some processes at once; serve the others."""
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self, served: IProtocolFactory, is_refused: Callable[[Peer], bool]
+    ) -> None:
+        """
+        :param served: makes the protocols of the others.
+        :param is_refused: decides by the process that connected.
+        """
+        self._served, self._is_refused = served, is_refused
+        self._logged = TokenBucket(0.2, 10)
+
+    def doStart(self) -> None:
+        self._served.doStart()
+
+    def doStop(self) -> None:
+        self._served.doStop()
+
+    def buildProtocol(self, addr: Any) -> Protocol | None:
+        made = self._served.buildProtocol(addr)
+        return None if made is None else _Asked(made, self._refuses)
+
+    def _refuses(self, peer: Peer | None) -> bool:
+        if peer is None or not self._is_refused(peer):
+            return False
+        if self._logged.take(time.monotonic()):
+            self._log.error(
+                "process {pid}, which is a game server or comes from one, connected to "
+                "the admin socket and was refused: check the games that it plays",
+                pid=peer.pid,
+            )
+        return True
+
+
+class _Asked(Protocol):
+    """Ask who connected, then leave everything to the protocol that serves it."""
+
+    def __init__(
+        self, served: IProtocol, refuses: Callable[[Peer | None], bool]
+    ) -> None:
+        self._served, self._refuses = served, refuses
+
+    def makeConnection(self, transport: Any) -> None:
+        if self._refuses(peer_of(transport.getHandle())):
+            super().makeConnection(transport)  # type: ignore[no-untyped-call]
+            transport.abortConnection()
+        else:
+            transport.protocol = self._served
+            self._served.makeConnection(transport)
 
 
 def bound_at(port: IListeningPort) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import attrs
@@ -21,20 +25,26 @@ from twisted.python.failure import Failure
 from vinom import __version__
 from vinom.control.link import ControlServer
 from vinom.errors import Misconfigured
+from vinom.fleet.forklink import User
 from vinom.game_loader import load_games
 from vinom.keys.authority import private_folder
-from vinom.keys.files import read_file
+from vinom.keys.files import read_file, write_secret
 from vinom.node.build import (
     Parts,
+    admin_site,
     build_parts,
     find_checkers,
+    find_provider,
+    game_user,
     is_plaintext,
     public_site,
 )
-from vinom.node.listening import bound_at, listen_privately
+from vinom.node.listening import NoChildren, bound_at, listen_privately
 from vinom.node.settings import Settings
 from vinom.node.signals import catch_hangups, catch_interrupts
 from vinom.reactor.turns import TurnWatch
+from vinom.wall.enclosure import missing
+from vinom.wall.kernel import hide_memory
 from vinom.web.admin import admin_pages
 from vinom.web.answers import Folder, make_site
 from vinom.web.bearer import Guarded, checked_token
@@ -48,6 +58,7 @@ _REMEDIES = {
 }
 # With a fixed name: twistd runs a subclass, whose name would be logged.
 _log = Logger("vinom.node")
+_wall_log = Logger("vinom.wall")
 
 
 class Node(MultiService):
@@ -76,12 +87,15 @@ class Node(MultiService):
         MultiService.__init__(self)
         self._settings, self._reactor, self._entropy = settings, reactor, entropy
         self._games = load_games(settings.game)
-        self._checkers = find_checkers(settings, reactor.seconds)
+        self._provider = find_provider(settings, reactor)
+        self._checkers = find_checkers(settings, reactor.seconds, self._provider)
         self._token = None
         if settings.admin_token_file is not None:
             path = settings.admin_token_file
             self._token = checked_token(read_file(path, "admin_token_file"), str(path))
         self._listening: list[IListeningPort] = []
+        self._control_socket: Path | None = None
+        self._meeting_place: Path | None = None
         self._since = 0.0
         self._drain_timeout: IDelayedCall | None = None
         self._turns = TurnWatch(time.monotonic)
@@ -104,6 +118,7 @@ class Node(MultiService):
                 self._checkers,
                 self._reactor,
                 self._entropy,
+                self._control_socket,
             )
             self._parts = parts
             for service in (
@@ -114,8 +129,11 @@ class Node(MultiService):
                 parts.rooms,
                 parts.desk,
                 parts.keys,
+                parts.sweeping,
             ):
                 MultiService.addService(self, service)
+            if self._provider is not None:
+                MultiService.addService(self, self._provider)
             self._open_web(parts)
             # Last: when the lobby is open, everything else is open too.
             self._open_lobby(parts)
@@ -133,7 +151,7 @@ class Node(MultiService):
             catch_interrupts, self._reactor, self._interrupted
         )
         self._reactor.callWhenRunning(
-            catch_hangups, self._reactor, parts.keys.reload, self._interrupted
+            catch_hangups, self._reactor, self._reload, self._interrupted
         )
         _log.info(
             "vinom {version} serves {games} with {reactor} and memory storage: "
@@ -141,14 +159,47 @@ class Node(MultiService):
             **self._announcement(),
         )
 
+    def _reload(self) -> None:
+        """SIGHUP: read certificates and the identity provider's keys again."""
+        self._parts.keys.reload()
+        if self._provider is not None:
+            self._provider.reload()
+
     def _claim_state(self) -> None:
         """Listen where game servers connect; only one node can."""
-        private_folder(self._settings.state_dir)
+        settings = self._settings
+        private_folder(settings.state_dir)
+        user = game_user(settings)
+        self._report_wall(user)
         factory = ControlServer(
             self._reactor, lambda ready, link: self._parts.fleet.arrived(ready, link)
         )
-        path = self._settings.control_socket
+        path = settings.control_socket
         self._listening.append(listen_privately(self._reactor, path, factory))
+        if user is not None:
+            # That user cannot look into the state directory.
+            self._meeting_place = Path(tempfile.mkdtemp(prefix="vinom-"))
+            self._meeting_place.chmod(0o711)
+            self._control_socket = path = self._meeting_place / "control.sock"
+            self._listening.append(listen_privately(self._reactor, path, factory))
+            os.chown(path, user.uid, user.gid)
+
+    def _report_wall(self, user: User | None) -> None:
+        """Close this process to others of its user; log what cannot be closed."""
+        with suppress(OSError):
+            hide_memory()
+        if self._settings.wall == "no":
+            _wall_log.warn(
+                "wall is no: a game can read this node's keys, and do what its user may"
+            )
+            return
+        for what in missing():
+            _wall_log.warn("the wall around game servers has a gap: {what}", what=what)
+        if os.geteuid() == 0 and user is None:
+            _wall_log.info(
+                "game servers run as root, behind the wall: set game_user to a user "
+                "that has nothing"
+            )
 
     def _open_lobby(self, parts: Parts) -> None:
         settings = self._settings
@@ -173,8 +224,13 @@ class Node(MultiService):
             ),
             metrics=Metrics(self.facts),
         )
+        token = self._entropy(32).hex().encode()
+        write_secret(settings.admin_socket_token, token + b"\n")
+        private = NoChildren(
+            make_site(Guarded(api, token), reactor), parts.processes.is_child
+        )
         self._listening.append(
-            listen_privately(reactor, settings.admin_socket, make_site(api, reactor))
+            listen_privately(reactor, settings.admin_socket, private)
         )
         if settings.http is not None:
             public = public_site(
@@ -187,7 +243,7 @@ class Node(MultiService):
             )
             self._listen("http", settings.http, public)
         if settings.admin is not None and self._token is not None:
-            site = make_site(Guarded(api, self._token), reactor)
+            site = admin_site(Guarded(api, self._token), settings, reactor)
             self._listen("admin", settings.admin, site)
 
     def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
@@ -274,6 +330,11 @@ class Node(MultiService):
             "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
+            "forwarding": dict(parts.websockets.forwarding),
+            "descriptors": {
+                "closed_for_newcomers": parts.websockets.reserve.closed,
+                "newcomers_refused": parts.websockets.reserve.refused,
+            },
             "fleet": attrs.asdict(parts.fleet.status()),
         }
 
@@ -363,10 +424,14 @@ class Node(MultiService):
         return Deferred.fromCoroutine(self._close(ports))
 
     async def _close(self, ports: list[IListeningPort]) -> None:
-        # Game servers still send their last messages to the control socket, the first.
-        await _all(port.stopListening() for port in ports[1:])
+        # Game servers still send their last messages to the control socket, the first;
+        # with a user of their own it is the second.
+        last = 1 if self._meeting_place is None else 2
+        await _all(port.stopListening() for port in ports[last:])
         await MultiService.stopService(self)
-        await _all(port.stopListening() for port in ports[:1])
+        await _all(port.stopListening() for port in ports[:last])
+        if self._meeting_place is not None:
+            rmtree(self._meeting_place, ignore_errors=True)
         self._turns.stop()
 
 

@@ -20,6 +20,7 @@ from vinom.logs import observer
 from vinom.node.settings import TABLE, Row
 from vinom.node.sources import checked_path, gather, unknown
 from vinom.node.values import Switch
+from vinom.printable import say
 
 
 def _help(row: Row) -> str:
@@ -80,12 +81,16 @@ class NodeOptions(Options, AuthOptionMixin):
 
     def opt_version(self) -> None:
         """Print vinom's version and exit."""
-        print(f"vinom {__version__}")
+        say(f"vinom {__version__}")
         raise SystemExit(0)
 
     def opt_game(self, spec: str) -> None:
         """Add a game to the installed ones, package.module:Class; may be repeated."""
         self._repeated.setdefault("game", []).append(spec)
+
+    def opt_game_data(self, path: str) -> None:
+        """Let games read this file or folder in game servers; may be repeated."""
+        self._repeated.setdefault("game_data", []).append(path)
 
     def opt_auth(self, description: str) -> None:
         """Check names and passwords with this, see --help-auth; may be repeated."""

@@ -23,6 +23,7 @@ from vinom.node.values import (
     Bounded,
     Choice,
     Endpoint,
+    HttpsUrl,
     Kind,
     Network,
     OriginHost,
@@ -185,7 +186,20 @@ class Settings:
     identity_keys_file: Path | None = option(
         "identity",
         PathName(),
-        "public keys of a provider of JWTs, PEM or JSON Web Key Set",
+        "public keys of a provider of JWTs, PEM or JSON Web Key Set; read again on "
+        "SIGHUP",
+    )
+    identity_keys_url: str | None = option(
+        "identity",
+        HttpsUrl(),
+        "fetch these keys from here instead (JSON Web Key Set), again each hour and "
+        "when a token names an unknown key",
+    )
+    identity_authority_file: Path | None = option(
+        "identity",
+        PathName(),
+        "authority of the web server of identity_keys_url, PEM; those that the system "
+        "trusts unless set",
     )
     identity_issuer: str | None = option(
         "identity", Text(), "the iss claim of the provider's JWTs"
@@ -198,6 +212,19 @@ class Settings:
         Bounded(float, 60, 10**8),
         "how long a player key stays valid after its last use",
         21600.0,
+    )
+    guest_rate: float = option(
+        "identity",
+        _RATE,
+        "new guests per second of one address; four times that of its network (an "
+        "IPv4 /24, an IPv6 /48), for an IPv6 /64 counts as one address",
+        10.0,
+    )
+    guest_burst: int = option(
+        "identity",
+        Bounded(int, 1, 10**6),
+        "most new guests at once of one address; four times that of its network",
+        500,
     )
     allow_plaintext: bool = option(
         "lobby",
@@ -216,6 +243,33 @@ class Settings:
         Bounded(int, 1, 1 << 20),
         "most connections of one address to a port at once; an IPv6 /64 counts as one",
         256,
+    )
+    connections_per_network: int = option(
+        "lobby",
+        Bounded(int, 1, 1 << 20),
+        "most connections of one network (an IPv4 /24, an IPv6 /48) to a port at once; "
+        "at least connections_per_address",
+        1024,
+    )
+    max_connections: int = option(
+        "lobby",
+        Bounded(int, 1, 1 << 20),
+        "most connections to a port at once; descriptor_reserve is a limit too",
+        60_000,
+    )
+    descriptor_reserve: int = option(
+        "lobby",
+        Bounded(int, 0, 1 << 20),
+        "file descriptors that newcomers cannot take; when only these are left, each "
+        "newcomer replaces the oldest connection that is not in play; 0 reserves none",
+        128,
+    )
+    tls_hello_rate: float = option(
+        "lobby",
+        _RATE,
+        "TLS handshakes per second of one address to a port, five times that at once; "
+        "an IPv6 /64 counts as one",
+        50.0,
     )
     message_rate: float = option(
         "lobby", Bounded(float, 0.1, 10**6), "messages per second of one line", 10.0
@@ -248,6 +302,13 @@ class Settings:
         "serve http over TLS, with the lobby's certificate",
         False,
     )
+    twisted_tls: bool = option(
+        "websocket",
+        Switch(),
+        "speak TLS, at http and in the lobby, by Twisted's own implementation: a "
+        "fallback, which serves about half as many players",
+        False,
+    )
     origin: tuple[OriginRule, ...] = option(
         "websocket",
         OriginHost(),
@@ -271,8 +332,9 @@ class Settings:
     proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "websocket",
         Network(),
-        "address, or network such as 10.0.0.0/8, of proxies in front of http: each of "
-        "their connections must begin with a PROXY protocol header; may be repeated",
+        "address, or network such as 10.0.0.0/8, of proxies in front of http: the "
+        "PROXY protocol, Forwarded and X-Forwarded-For are believed from these; may be "
+        "repeated",
         many=True,
     )
     ping_seconds: float = option(
@@ -280,6 +342,18 @@ class Settings:
         Bounded(float, 1, 3600),
         "seconds between WebSocket pings; a client that misses one is disconnected",
         20.0,
+    )
+    request_head_seconds: float = option(
+        "websocket",
+        Bounded(float, 0.1, 3600),
+        "how long the headers of an HTTP request may take to arrive",
+        10.0,
+    )
+    request_body_seconds: float = option(
+        "websocket",
+        Bounded(float, 0.1, 3600),
+        "how long the body of an HTTP request may take to arrive",
+        30.0,
     )
     deflate: bool = option(
         "websocket",
@@ -299,13 +373,28 @@ class Settings:
     rooms_per_client: int = option(
         "rooms", Bounded(int, 1, 1000), "most rooms that one player may be in", 8
     )
+    rooms_per_address: int = option(
+        "rooms",
+        Bounded(int, 1, 10**6),
+        "most rooms that players of one address opened and that are not closed; four "
+        "times that for its network (an IPv4 /24, an IPv6 /48)",
+        64,
+    )
+    places_per_address: int = option(
+        "rooms",
+        Bounded(int, 1, 10**6),
+        "most seats and spectators' places in rooms of players of one address; four "
+        "times that for its network",
+        1024,
+    )
     spectators_per_room: int = option(
         "rooms", Bounded(int, 0, 10**6), "most spectators of one room", 256
     )
     room_close_seconds: float = option(
         "rooms",
         Bounded(float, 0, 10**6),
-        "how long a room stays open after the last person left",
+        "how long a room stays open after the last person left; before play also "
+        "after the last one was disconnected",
         30.0,
     )
     grace_seconds: float = option(
@@ -326,6 +415,13 @@ class Settings:
         Bounded(float, 1, 600),
         "how long a match waits for its players to connect",
         10.0,
+    )
+    matches_per_address: int = option(
+        "games",
+        Bounded(int, 1, 10**6),
+        "most matches that are not over with players of one address; four times that "
+        "for its network (an IPv4 /24, an IPv6 /48)",
+        32,
     )
     game: tuple[str, ...] = option(
         "games",
@@ -358,8 +454,28 @@ class Settings:
     server_files: int = option(
         "games",
         Bounded(int, 32, 1 << 20),
-        "open files of one game server, in addition to one for each room it may host",
+        "open files of one game server, in addition to two for each room it may host",
         256,
+    )
+    wall: Literal["yes", "no"] = option(
+        "games",
+        Choice(("yes", "no")),
+        "have the kernel refuse game servers everything but their code, their link and "
+        "their port: yes or no",
+        "yes",
+    )
+    game_data: tuple[Path, ...] = option(
+        "games",
+        PathName(),
+        "a file or folder that games may read in game servers, in addition to their "
+        "code; may be repeated",
+        many=True,
+    )
+    game_user: str | None = option(
+        "games",
+        Text(),
+        "run game servers as this user of the machine; requires a node that runs as "
+        "root",
     )
     packet_rate: float = option(
         "games",
@@ -398,11 +514,25 @@ class Settings:
     nameless_rate_attacked: float = option(
         "strangers", _RATE, "the same during an attack", 0.1
     )
+    handshake_rate: float = option(
+        "strangers",
+        _RATE,
+        "handshakes per second of one address with one game server, over all its "
+        "tickets; ten times that at once, a quarter of these unfinished",
+        10.0,
+    )
     attack_rate: float = option(
         "strangers",
         _RATE,
         "useless datagrams per second above which a game server assumes an attack",
         1000.0,
+    )
+    stranger_log_rate: float = option(
+        "strangers",
+        _RATE,
+        "log lines per second of each kind that refused connections and messages can "
+        "cause, twenty times that at once; more are only counted",
+        1.0,
     )
     drain_seconds: float = option(
         "operation",
@@ -419,6 +549,13 @@ class Settings:
     )
     admin_token_file: Path | None = option(
         "operation", PathName(), "file with the bearer token of the admin API over TCP"
+    )
+    admin_connections: int = option(
+        "operation",
+        Bounded(int, 4, 1 << 16),
+        "most connections to the admin port at once; a quarter of them from one "
+        "address, half from one network (an IPv4 /24, an IPv6 /48)",
+        64,
     )
     log_format: str = option(
         "operation", Choice(("text", "json")), "write the log as text or json", "text"
@@ -462,9 +599,27 @@ class Settings:
         for one, other in _TOGETHER:
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise Misconfigured(f"set both {one} and {other}, or neither")
+        self._check_identity()
         if self.admin is not None and self.admin_token_file is None:
             raise Misconfigured(
                 "admin over TCP needs a bearer token: set admin_token_file"
+            )
+
+    def _check_identity(self) -> None:
+        """Check that tokens of a provider can be verified, or are not configured."""
+        keys = (self.identity_keys_file, self.identity_keys_url)
+        names = (self.identity_issuer, self.identity_audience)
+        if all(keys):
+            raise Misconfigured("set identity_keys_file or identity_keys_url, not both")
+        if any((*keys, *names)) and not (any(keys) and all(names)):
+            raise Misconfigured(
+                "to accept a provider's JWTs set identity_issuer, identity_audience, "
+                "and identity_keys_file or identity_keys_url"
+            )
+        if self.identity_authority_file and not self.identity_keys_url:
+            raise Misconfigured(
+                "identity_authority_file verifies the server of identity_keys_url: "
+                "set that too, or neither"
             )
 
     @property
@@ -478,9 +633,25 @@ class Settings:
         return self.state_dir / "admin.sock"
 
     @property
+    def admin_socket_token(self) -> Path:
+        """The token that requests to the admin socket carry; the node makes it."""
+        return self.state_dir / "admin.token"
+
+    @property
     def control_socket(self) -> Path:
         """Where game servers connect to the node."""
         return self.state_dir / "control.sock"
+
+    @property
+    def secret_paths(self) -> tuple[Path, ...]:
+        """What no game server may read: the state directory, and files with secrets."""
+        files = (
+            self.admin_token_file,
+            self.tls_key_file,
+            self.authority_key_file,
+            *(Path(one[5:]) for one in self.auth if one.startswith("file:")),
+        )
+        return (self.state_dir, *(one for one in files if one is not None))
 
     @property
     def recordings_dir(self) -> Path:
@@ -491,8 +662,6 @@ class Settings:
 _TOGETHER = (
     ("tls_certificate_file", "tls_key_file"),
     ("authority_certificate_file", "authority_key_file"),
-    ("identity_keys_file", "identity_issuer"),
-    ("identity_keys_file", "identity_audience"),
 )
 
 

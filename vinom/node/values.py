@@ -7,6 +7,7 @@ import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -87,6 +88,32 @@ class PathName(Text):
             raise ValueError(
                 f"must not be in a home directory that does not exist: {text}"
             ) from None
+
+
+@attrs.frozen
+class HttpsUrl(Text):
+    """The URL of a document that is fetched over HTTPS."""
+
+    metavar: str = "URL"
+
+    def read(self, text: str) -> Any:
+        url = urlsplit(text)
+        if (
+            url.scheme != "https"
+            or not url.hostname
+            or "@" in url.netloc
+            or url.fragment
+            or not text.isascii()
+            or not text.isprintable()
+            or " " in text
+        ):
+            raise ValueError(
+                "must be an https URL such as https://login.example.org/jwks.json, "
+                f"not {text!r}"
+            )
+        # Raises ValueError, and says why, for a port that does not exist.
+        url.port  # noqa: B018
+        return text
 
 
 @attrs.frozen

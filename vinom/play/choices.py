@@ -149,6 +149,11 @@ def _long_number(value: Any, path: str) -> str | None:
 
 #: Longest name in its canonical form, characters.
 NAME_LENGTH = 32
+#: Most combining marks on one character of a name; Vietnamese, Hebrew and Thai need 3.
+MARKS = 3
+#: Letters and symbols without a shape: fillers of Hangul, blanks of Braille, of musical
+#: notation and of Egyptian hieroglyphs.
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159\U00013441\U00013442")
 
 
 def clean_name(name: str, field: str = "data.name") -> str:
@@ -156,20 +161,43 @@ def clean_name(name: str, field: str = "data.name") -> str:
     Return the canonical form of a name that other players will see.
 
     Names that look the same become the same text (Unicode NFC); outer and repeated
-    spaces are removed.
+    spaces are removed. Characters that look like a space are refused, and so are more
+    combining marks on one character than any script needs.
 
     :param name: as the player sent it.
     :param field: path of the name, for the refusal.
-    :raises Refused: it is empty, longer than `NAME_LENGTH` or not printable.
+    :raises Refused: it is empty, longer than `NAME_LENGTH`, not printable or invisible.
     """
     cleaned = unicodedata.normalize("NFC", " ".join(name.split()))
     if not 1 <= len(cleaned) <= NAME_LENGTH or not cleaned.isprintable():
-        raise Refused(
-            Code.NAME_REFUSED,
-            f"a name must have 1 to {NAME_LENGTH} printable characters",
-            {"field": field},
-        )
-    return cleaned
+        why = f"a name must have 1 to {NAME_LENGTH} printable characters"
+    elif not _BLANKS.isdisjoint(cleaned):
+        why = "a name must not have characters that look like a space; use spaces"
+    elif _most_marks(cleaned) > MARKS:
+        why = f"a name must have at most {MARKS} combining marks on one character"
+    elif not _is_visible(cleaned):
+        why = "a name must have a character that can be seen, and begin with one"
+    else:
+        return cleaned
+    raise Refused(Code.NAME_REFUSED, why, {"field": field})
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
+
+
+def _is_visible(name: str) -> bool:
+    """Is the first character one that marks can stand on?"""
+    return not _is_mark(name[0])
+
+
+def _most_marks(name: str) -> int:
+    """Count the combining marks of the character that has most of them."""
+    most = marks = 0
+    for character in name:
+        marks = marks + 1 if _is_mark(character) else 0
+        most = max(most, marks)
+    return most
 
 
 def canonical_options(

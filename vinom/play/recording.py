@@ -20,14 +20,17 @@ from msgspec import Raw, Struct
 
 from vinom.errors import Unreadable
 from vinom.game import Game, Seat
-from vinom.model import MatchEnd, MatchPlan
+from vinom.model import SEED_BYTES, MatchEnd, MatchPlan
 from vinom.play.frozen import differences, fingerprint, plain, state_hash
 from vinom.play.guard import Guard
+from vinom.play.old_chance import SplitMix64
 from vinom.play.play import GAME_ERRORS, Play, Recorded, table_of
 from vinom.play.views import Views
 
-#: Number of the layout above; a reader refuses others.
-FORMAT = 1
+#: Number of the layout above; a reader refuses later ones.
+FORMAT = 2
+#: Recordings of this format have a seed of 64 bits; their games drew from `SplitMix64`.
+_OLD_FORMAT = 1
 #: Longest frame, bytes.
 LONGEST_FRAME = 1 << 24
 
@@ -161,13 +164,7 @@ def read_recording(data: bytes) -> Recording:
     try:
         for letter, payload in _frames(data):
             if letter == b"H" and header is None:
-                found = msgspec.msgpack.decode(payload)["format"]
-                if found != FORMAT:
-                    raise Unreadable(
-                        f"this recording has format {found!r}; "
-                        f"this version reads format {FORMAT}"
-                    )
-                header = msgspec.msgpack.decode(payload, type=Header)
+                header = _read_header(payload)
             elif letter == b"I" and header is not None:
                 inputs.append(msgspec.msgpack.decode(payload, type=RawRecorded))
             elif letter == b"E" and header is not None:
@@ -181,11 +178,26 @@ def read_recording(data: bytes) -> Recording:
         RecursionError,
         KeyError,
         TypeError,
+        ValueError,
     ) as error:
         raise Unreadable(f"this is not a recording: {error}") from error
     if header is None:
         raise Unreadable("this is not a recording: it has no header")
     return Recording(header, tuple(inputs), ending)
+
+
+def _read_header(payload: memoryview) -> Header:
+    document = msgspec.msgpack.decode(payload)
+    found = document["format"]
+    if found not in (_OLD_FORMAT, FORMAT):
+        raise Unreadable(
+            f"this recording has format {found!r}; this version reads the formats "
+            f"{_OLD_FORMAT} and {FORMAT}"
+        )
+    if found == _OLD_FORMAT:
+        plan = document["plan"]
+        plan["seed"] = SplitMix64(plan["seed"]).word.to_bytes(SEED_BYTES, "big")
+    return msgspec.convert(document, Header)
 
 
 def replay(
@@ -215,7 +227,11 @@ def replay(
     fault: BaseException | None = None
     view_hash = ""
     try:
-        play.lay(table_of(header.plan, game))
+        table = table_of(header.plan, game)
+        if header.format == _OLD_FORMAT:
+            old: Any = SplitMix64(int.from_bytes(header.plan.seed, "big"))
+            table = attrs.evolve(table, chance=old)
+        play.lay(table)
         if recording.inputs or _was_played(recording):
             play.begin()
             if watch is not None:

@@ -3,7 +3,7 @@ The seats of a room: their states, their bots and deadlines, their players.
 
 `RoomSeats` has the state of each seat. `Absences` has the deadlines of dropped seats
 (`Game.absent`), `StandIns` asks their bots, and `TickInputs` keeps actions for the next
-tick. The functions at the end deal players to seats and teams.
+tick. The functions at the end deal seats to teams, and find a player's seat.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import msgspec
 
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Chance, Game
-from vinom.model import QueueEntry, SeatPlan
+from vinom.model import SeatPlan
 from vinom.play.guard import ask_plainly
 
 #: Shortest interval between two actions of a bot, whatever the game declares, seconds.
 FASTEST_BOT = 0.05
-#: Makes the bots' random numbers differ from the game's, which have the same seed.
-_BOTS = 0x626F7473
 
 
 @attrs.define(eq=False, init=False)
@@ -120,7 +118,7 @@ class StandIns:
         self,
         game: Game[Any, Any],
         read: Callable[[bytes], Any],
-        seed: int,
+        seed: bytes | int,
         ask: Callable[..., Any] = ask_plainly,
     ) -> None:
         """
@@ -128,12 +126,12 @@ class StandIns:
 
         :param game: the rules.
         :param read: decodes an action from MessagePack, or raises.
-        :param seed: the match's, 64 bits.
+        :param seed: the match's.
         :param ask: calls the game: see `vinom.play.play.Play.ask`.
         """
         self._game, self._read, self._ask = game, read, ask
-        # Seeded with a draw, so that the game's own draws are never repeated.
-        self._chance = Chance(Chance(seed ^ _BOTS).draw()[0])
+        # A fork: the game's own draws, from the same seed, are never repeated.
+        self._chance = Chance(seed).fork("bots")
 
     def choose(self, seat: int, view: bytes, setup: bytes) -> Any:
         """
@@ -146,13 +144,13 @@ class StandIns:
         :raises Exception: what the bot itself raises.
         """
         # Each call has its own random numbers, however many a bot draws.
-        word, self._chance = self._chance.draw()
+        _, self._chance = self._chance.draw()
         chosen = self._ask(
             "bot",
             self._game.bot,
             msgspec.msgpack.decode(view),
             seat,
-            Chance(word),
+            self._chance.fork("turn"),
             msgspec.msgpack.decode(setup) if setup else None,
         )
         if chosen is None:
@@ -244,24 +242,6 @@ class TickInputs:
         """Remove and return all of them."""
         taken, self.waiting = tuple(self.waiting), []
         return taken
-
-
-def seat_plans(
-    entries: Sequence[QueueEntry], teams: int | None = None
-) -> tuple[SeatPlan, ...]:
-    """
-    Seat the players of *entries*, the longest wait first.
-
-    :param entries: of the queue.
-    :param teams: how many teams; seats are dealt to them in turn.
-    """
-    plans: list[SeatPlan] = []
-    for entry in entries:
-        for index, player in enumerate(entry.players):
-            loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
-            team = len(plans) % teams if teams else None
-            plans.append(SeatPlan(player.player_id, player.name, loadout, team))
-    return tuple(plans)
 
 
 def teams_of(seats: Sequence[SeatPlan], teams: int | None) -> tuple[int | None, ...]:

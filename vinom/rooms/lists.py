@@ -6,6 +6,7 @@ The list of rooms also finds an open one for players who name none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -109,6 +110,8 @@ class RoomIndex:
         :param clock: rings.
         """
         self._rooms: dict[tuple[str, str], dict[str, NodeRoom]] = {}
+        # Rooms that are counted, but not listed.
+        self._hidden: dict[tuple[str, str], dict[str, NodeRoom]] = {}
         self._at: dict[str, tuple[str, str]] = {}
         self._open: dict[tuple[str, bytes], dict[str, NodeRoom]] = {}
         self._changed: dict[str, NodeRoom] = {}
@@ -125,9 +128,9 @@ class RoomIndex:
         before = self._at.get(room.room_id)
         if before != key:
             if before is not None:
-                self._take(before, room.room_id)
+                self._take(before, room)
             self._at[room.room_id] = key
-            self._rooms.setdefault(key, {})[room.room_id] = room
+            self._of(room).setdefault(key, {})[room.room_id] = room
         self._set_open(room, room.is_public and room.is_open)
         self._note(room)
 
@@ -135,7 +138,7 @@ class RoomIndex:
         """A room is no more."""
         before = self._at.pop(room.room_id, None)
         if before is not None:
-            self._take(before, room.room_id)
+            self._take(before, room)
         self._set_open(room, False)
         self._note(room)
 
@@ -145,7 +148,9 @@ class RoomIndex:
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count the rooms by game and state."""
-        return {key: len(rooms) for key, rooms in self._rooms.items()}
+        counts = Counter({key: len(rooms) for key, rooms in self._rooms.items()})
+        counts.update({key: len(rooms) for key, rooms in self._hidden.items()})
+        return counts
 
     def answer(self, conversation: Conversation, asked: ListRooms) -> RoomList:
         """List rooms, and remember who wants to be sent changes."""
@@ -171,11 +176,15 @@ class RoomIndex:
         """Send nobody anything any more."""
         self._watchers.stop()
 
-    def _take(self, key: tuple[str, str], room_id: str) -> None:
-        rooms = self._rooms[key]
-        rooms.pop(room_id, None)
+    def _of(self, room: NodeRoom) -> dict[tuple[str, str], dict[str, NodeRoom]]:
+        return self._rooms if room.is_listed else self._hidden
+
+    def _take(self, key: tuple[str, str], room: NodeRoom) -> None:
+        known = self._of(room)
+        rooms = known[key]
+        rooms.pop(room.room_id, None)
         if not rooms:
-            del self._rooms[key]
+            del known[key]
 
     def _set_open(self, room: NodeRoom, is_open: bool) -> None:
         key = room.name, room.options
@@ -187,7 +196,7 @@ class RoomIndex:
                 del self._open[key]
 
     def _note(self, room: NodeRoom) -> None:
-        if self._watchers.known:
+        if self._watchers.known and room.is_listed:
             self._changed[room.room_id] = room
             self._watchers.report_soon()
 

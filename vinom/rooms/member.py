@@ -65,6 +65,7 @@ class Member:
     Numbers are those that announcements and events of the room carry.
 
     :ivar seat: its number; ``None`` for a spectator.
+    :ivar host: the address that it came from first.
     :ivar resume: hash of the secret that lets the player come back.
     :ivar epoch: counts the connections that the player came by.
     :ivar conversation: the present one; ``None`` while the player is away.
@@ -93,6 +94,7 @@ class Member:
         "events_sent",
         "events_told",
         "floor",
+        "host",
         "line",
         "loadout",
         "lost_at",
@@ -118,6 +120,7 @@ class Member:
         """
         self.seat, self.loadout = seat, loadout
         self.player_id, self.name = player.player_id, player.name
+        self.host = ""
         self.resume = b""
         self.epoch = 0
         self.conversation: Conversation | None = None

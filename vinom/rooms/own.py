@@ -102,7 +102,7 @@ class OwnPolicy:
                 changed=room.arrived,
                 refused=room.refused,
             )
-            relayed.open()
+            relayed.open(room.opener)
             return relayed
         recording = context.recordings.open(plan, game, context.clock.seconds())
         played = Room(

@@ -51,6 +51,7 @@ class RelayFleet(Protocol):
         tickets: tuple[()],
         watch: IMatchWatch,
         relay: Callable[[FromRelayed], None] | None = None,
+        hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         """Find it a game server."""
 
@@ -132,11 +133,15 @@ class RelayedRoom:
         # By seat: how often it was joined; each message about a seat has the newest.
         self._epochs: dict[int, int] = {}
 
-    def open(self) -> None:
-        """Have a game server play it; called once, if none does."""
-        self._fleet.place(self.plan, (), self, self.relayed).addCallbacks(
-            self._placed, self._not_placed
-        )
+    def open(self, host: str = "") -> None:
+        """
+        Have a game server play it; called once, if none does.
+
+        :param host: the address of the player who opened the room.
+        """
+        hosts = (host,) if host else ()
+        placed = self._fleet.place(self.plan, (), self, self.relayed, hosts)
+        placed.addCallbacks(self._placed, self._not_placed)
 
     @property
     def room(self) -> RelayedRoom:

@@ -30,13 +30,14 @@ from vinom.messages.rooms import (
     RoomSeat,
     RoomStarted,
 )
-from vinom.model import MatchPlan, Player, SeatPlan
+from vinom.model import SEED_BYTES, MatchPlan, Player, SeatPlan
 from vinom.play.choices import json_action_reader
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarm
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.broadcast import Broadcast
 from vinom.rooms.member import BotSeat, DialedSeat, Member
+from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import Host
 
 #: A host who is away cannot be kicked by its successor for this long, seconds.
@@ -54,8 +55,12 @@ class RoomBounds:
 
     :ivar most: rooms of this node.
     :ivar per_client: rooms that one player, or one connection, may be in.
+    :ivar per_address: rooms that players of one address opened; four times that for
+        those of one /24 or /48.
+    :ivar places: seats and places of spectators that came from one address, likewise.
     :ivar spectators: of one room.
-    :ivar close_seconds: how long a room stays after the last person left.
+    :ivar close_seconds: how long a room stays after the last person left, and before
+        play also after the last one lost its connection.
     :ivar grace_seconds: how long a player whose connection was lost may come back,
         unless the game says otherwise.
     :ivar fill_seconds: how long a room waits, after the last one joined, for more
@@ -64,6 +69,8 @@ class RoomBounds:
 
     most: int = 10_000
     per_client: int = 8
+    per_address: int = 64
+    places: int = 1024
     spectators: int = 256
     close_seconds: float = 30.0
     grace_seconds: float = 900.0
@@ -80,6 +87,8 @@ class RoomTerms:
     :ivar game: its rules.
     :ivar options: the game's, canonical JSON.
     :ivar is_public: may players who name no room get a seat here?
+    :ivar is_listed: is it in the list of rooms?
+    :ivar opener: address of the player who opened it.
     """
 
     room_id: str
@@ -87,6 +96,8 @@ class RoomTerms:
     game: Game[Any, Any]
     options: bytes
     is_public: bool
+    is_listed: bool = True
+    opener: str = ""
 
 
 @attrs.frozen(eq=False)
@@ -105,6 +116,8 @@ class RoomContext:
     :ivar forget: is called with somebody who is no longer a member, and with how the
         room closed, if that is why.
     :ivar closed: is called when a room has closed, and why.
+    :ivar pacing: decides whether one more may start in this turn of the reactor.
+    :ivar deserted: is called when nobody is connected before play, or no longer so.
     """
 
     bounds: RoomBounds
@@ -117,6 +130,8 @@ class RoomContext:
     changed: Callable[[NodeRoom], None]
     forget: Callable[[str, Member, RoomClosed | None], None]
     closed: Callable[[NodeRoom, str], None]
+    deserted: Callable[[NodeRoom], None]
+    pacing: StartPacing
 
 
 class RoomPolicy(Protocol):
@@ -182,6 +197,7 @@ class NodeRoom:
     :ivar host: the member who may kick, start and so on.
     :ivar broadcast: what members are sent.
     :ivar is_closed: nothing happens any more.
+    :ivar is_deserted: nobody is connected, and play has not begun.
     :ivar grace: how long a player whose connection was lost may come back, seconds.
     """
 
@@ -200,11 +216,12 @@ class NodeRoom:
         game = terms.game
         self.room_id, self.name, self.game = terms.room_id, terms.name, game
         self.options, self.is_public = terms.options, terms.is_public
+        self.is_listed, self.opener = terms.is_listed, terms.opener
         self.policy = policy
         self.members: list[Member] = []
         self.seats: list[Member | BotSeat | DialedSeat | None] = []
         self.host: Member | None = None
-        self.is_closed = False
+        self.is_closed = self.is_deserted = False
         self.grace = (
             context.bounds.grace_seconds
             if game.grace_seconds is None
@@ -225,7 +242,7 @@ class NodeRoom:
         self._is_awake = False
         self._kicked: set[str] = set()
         self._fill_at = self._others_at = inf
-        self._empty_since = self._seconds()
+        self._empty_since = self._deserted_since = self._seconds()
         self._armed_for = -inf
         self._alarm = Alarm(context.clock, self.deadline, self.ring, self._seconds)
         policy.opened(self)
@@ -703,7 +720,11 @@ class NodeRoom:
         if taken < fewest:
             return
         if taken == most or self.game.late_join or now >= self._fill_at:
-            self._start(now)
+            pacing = self._context.pacing
+            if pacing.may_start:
+                pacing.start(self._start, now)
+            else:
+                self._context.clock.callLater(0, self.wake)
 
     def _start(self, now: float) -> None:
         """Lay the table; seats that are free go, and the others move up."""
@@ -721,7 +742,7 @@ class NodeRoom:
                 for seat, who in enumerate(self.seats)
                 if who is not None
             ),
-            seed=int.from_bytes(entropy(8), "big"),
+            seed=entropy(SEED_BYTES),
             options=self.options,
             # Away or not: the game does not learn who is host later.
             host=next((who.seat for who in self.members if who.seat is not None), 0),
@@ -898,7 +919,10 @@ class NodeRoom:
         """Do what is due."""
         now = self._seconds()
         close_seconds = self._context.bounds.close_seconds
-        if not self.members and now >= self._empty_since + close_seconds:
+        since = self._empty_since
+        if self.is_deserted:
+            since = min(since, self._deserted_since)
+        if now >= since + close_seconds:
             self.close("abandoned")
             return
         if now >= self._others_at:
@@ -912,10 +936,23 @@ class NodeRoom:
     def _find_deadlines(self) -> None:
         """Somebody came or went: find what is due, but for the game."""
         at = inf
+        close_seconds = self._context.bounds.close_seconds
+        self._note_deserted()
         if len(self.broadcast.live) < len(self.members):
             at = min([member.lost_at for member in self.members]) + self.grace
         elif not self.members:
-            at = self._empty_since + self._context.bounds.close_seconds
+            at = self._empty_since + close_seconds
+        if self.is_deserted:
+            at = min(at, self._deserted_since + close_seconds)
         if self._played is None and self.taken() >= self.game.seats[0]:
             at = min(at, max(self._fill_at, 0.0))
         self._others_at = at
+
+    def _note_deserted(self) -> None:
+        is_deserted = (
+            self.policy.is_own and self._played is None and not self.broadcast.live
+        )
+        if is_deserted is not self.is_deserted:
+            self.is_deserted = is_deserted
+            self._deserted_since = self._seconds()
+            self._context.deserted(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
@@ -15,6 +15,7 @@ from vinom.conversation.conversation import Conversation, Followed, Membership
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.hosting.host import RecordingStore
+from vinom.limits.addresses import AddressCounts
 from vinom.messages.envelope import Push, Request
 from vinom.messages.rooms import (
     Ack,
@@ -27,6 +28,7 @@ from vinom.messages.rooms import (
     Reconnect,
     ReconnectResult,
     Rematch,
+    RoomClosed,
     RoomDone,
     RoomList,
     StartRoom,
@@ -39,6 +41,7 @@ from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, is_match_id, match_members
 from vinom.rooms.member import Member
 from vinom.rooms.own import OwnPolicy
+from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import RelayFleet
 from vinom.rooms.resume import ResumeSecrets
 from vinom.rooms.room import NodeRoom, RoomBounds, RoomContext, RoomTerms
@@ -90,9 +93,14 @@ class Rooms(Service):
         self._games, self._clock, self._entropy = games, clock, entropy
         self._recordings, self._matches = recordings, matches
         self._rooms: dict[str, NodeRoom] = {}
+        self._made = 0
         self._secrets = ResumeSecrets(entropy, clock.seconds)
         self._drained: list[Deferred[None]] = []
         self._ended: Counter[str] = Counter()
+        self._opened = AddressCounts(self.bounds.per_address)
+        self._places = AddressCounts(self.bounds.places)
+        # Rooms without anybody connected before play, the longest first.
+        self._deserted: OrderedDict[str, NodeRoom] = OrderedDict()
         self._index = RoomIndex(clock)
         self._match_list = MatchList(clock, self._listed_matches)
         self._context = RoomContext(
@@ -104,8 +112,10 @@ class Rooms(Service):
             recordings,
             guard,
             self._changed,
-            self._secrets.forget,
+            self._forget,
             self._closed,
+            self._note_deserted,
+            StartPacing(clock, seconds),
         )
         self._own = OwnPolicy(self._context, fleet)
 
@@ -145,13 +155,26 @@ class Rooms(Service):
     def _closed(self, room: NodeRoom, reason: str) -> None:
         """A room is no more."""
         self._rooms.pop(room.room_id, None)
+        self._deserted.pop(room.room_id, None)
         if room.policy.is_own:
+            self._opened.leave(room.opener)
             self._index.remove(room)
             self._ended[reason] += 1
         if self.is_draining and not self._rooms:
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
+
+    def _forget(self, room_id: str, member: Member, closed: RoomClosed | None) -> None:
+        """Somebody is no longer a member."""
+        self._places.leave(member.host)
+        self._secrets.forget(room_id, member, closed)
+
+    def _note_deserted(self, room: NodeRoom) -> None:
+        """Nobody is connected to a room that waits for players, or somebody is."""
+        self._deserted.pop(room.room_id, None)
+        if room.is_deserted:
+            self._deserted[room.room_id] = room
 
     # What players ask.
 
@@ -226,17 +249,26 @@ class Rooms(Service):
             _check_absence(conversation, asked.room_id)
         self._check_room_for(own)
         self._check_room_for(conversation.memberships)
-        before = len(self._rooms)
+        host = conversation.host
+        if self._places.is_full(host):
+            raise Refused(
+                Code.TOO_MANY_ROOMS,
+                "players of your address are in too many rooms",
+                {"limit": self.bounds.places},
+            )
         here = {*own, *conversation.memberships}
+        made = self._made
         room = self._find(player, here, asked, options)
-        room = room or self._open(game, asked, options)
+        room = room or self._open(game, asked, options, host)
         try:
             _check_fit(room, game, asked, options)
             membership = room.enter(player, loadout, asked.spectate)
         except Refused:
-            if len(self._rooms) > before:
+            if self._made > made:
                 room.close("abandoned")
             raise
+        membership.member.host = host
+        self._places.enter(host)
         self._secrets.add(player.player_id, room.room_id, membership)
         return self._welcome(conversation, membership)
 
@@ -286,15 +318,26 @@ class Rooms(Service):
                 {"field": "data.room_id"},
             )
         self._rooms[match_id] = room
+        self._made += 1
         return room
 
-    def _open(self, game: Game[Any, Any], asked: JoinRoom, options: bytes) -> NodeRoom:
+    def _open(
+        self, game: Game[Any, Any], asked: JoinRoom, options: bytes, host: str
+    ) -> NodeRoom:
         if asked.spectate:
             raise Refused(
                 Code.NO_SUCH_ROOM, "there is no such room", {"field": "data.room_id"}
             )
         if self.is_draining:
             raise Refused(Code.DRAINING, "this server takes no new rooms")
+        if self._opened.is_full(host):
+            raise Refused(
+                Code.TOO_MANY_ROOMS,
+                "players of your address opened too many rooms",
+                {"limit": self.bounds.per_address},
+            )
+        if len(self._rooms) >= self.bounds.most and self._deserted:
+            next(iter(self._deserted.values())).close("abandoned")
         if len(self._rooms) >= self.bounds.most:
             raise Refused(
                 Code.TOO_MANY_ROOMS,
@@ -305,9 +348,14 @@ class Rooms(Service):
         if room_id is None:
             room_id = b32encode(self._entropy(10)).decode().lower()
         is_public = asked.room_id is None
-        terms = RoomTerms(room_id, asked.game, game, options, is_public)
+        is_listed = is_public or asked.public
+        terms = RoomTerms(
+            room_id, asked.game, game, options, is_public, is_listed, host
+        )
         room = NodeRoom(self._context, terms, self._own)
         self._rooms[room_id] = room
+        self._made += 1
+        self._opened.enter(host)
         self._index.changed(room)
         return room
 
@@ -381,6 +429,10 @@ class Rooms(Service):
                 self._close_if_deserted(room)
         self._index.forget(conversation)
         self._match_list.forget(conversation)
+
+    def has(self, player_id: str) -> bool:
+        """Is this player in a room, connected or not?"""
+        return bool(self._secrets.of(player_id))
 
     # Lists.
 

@@ -11,6 +11,7 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from vinom.limits.addresses import Crowd
 from vinom.model import (
     MatchEnd,
     MatchPlan,
@@ -59,13 +60,13 @@ class MemoryEntryStore:
     _suspended: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
 
-    def add(self, entry: QueueEntry) -> Deferred[bool]:
+    def add(self, entry: QueueEntry) -> Deferred[int]:
         """Keep *entry*, unless one of its players has an entry already."""
         entry_id, by_player = entry.entry_id, self._by_player
         if entry_id in self._entries or any(
             player.player_id in by_player for player in entry.players
         ):
-            return succeed(False)
+            return succeed(0)
         self._number += 1
         place = (entry.since, self._number, entry_id)
         self._entries[entry_id], self._places[entry_id] = entry, place
@@ -82,7 +83,7 @@ class MemoryEntryStore:
         else:
             insort(queue.matchable, place)
             queue.ready += len(entry.players)
-        return succeed(True)
+        return succeed(bisect_left(queue.places, place) + 1)
 
     def remove(self, entry_id: str) -> Deferred[bool]:
         """Forget an entry."""
@@ -129,6 +130,10 @@ class MemoryEntryStore:
     def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
         """Find the entry that has this player."""
         return succeed(self._entries.get(self._by_player.get(player_id, "")))
+
+    def has(self, player_id: str) -> bool:
+        """Has this player an entry?"""
+        return player_id in self._by_player
 
     def place(self, entry_id: str) -> Deferred[int]:
         """Find an entry's place in its queue."""
@@ -197,17 +202,22 @@ class _Expiry:
             self._marks = [(at, key) for key, at in self._set.items()]
             heapq.heapify(self._marks)
 
-    def take_expired(self, now: float, most: int | None = None) -> list[str]:
-        """Take expired keys, and the next to expire while more than *most* are left."""
+    def drop(self, key: str) -> None:
+        del self._set[key]
+
+    def take_expired(self, now: float) -> list[str]:
+        """Take expired keys."""
         expired = []
-        while self._marks and (
-            self._marks[0][0] <= now or (most is not None and len(self._set) > most)
-        ):
+        while self._marks and self._marks[0][0] <= now:
             at, key = heapq.heappop(self._marks)
             if self._set.get(key) == at:
                 del self._set[key]
                 expired.append(key)
         return expired
+
+
+#: Players who are asked about, at most, to find one who may be forgotten.
+_MOST_ASKED = 64
 
 
 @implementer(IPlayerStore)
@@ -216,30 +226,98 @@ class MemoryPlayerStore:
     """
     Players who have said hello, by the hash of the secret key.
 
+    Above the limit players are forgotten: guests who only said hello first, then
+    others; of each sort the oldest of the network that has most of them. Players who
+    are needed are never forgotten.
+
     :ivar now: the time, seconds since the Unix epoch.
-    :ivar most: players kept; above it, those who expire first are forgotten.
+    :ivar most: players kept.
+    :ivar is_needed: by a player's id: has it a line, a seat, or a place in a queue?
     """
 
     _now: Callable[[], float]
     _most: int = 200_000
-    _players: dict[str, Player] = attrs.field(factory=dict, init=False)
+    _is_needed: Callable[[str], bool] = lambda _: False
+    # With the address that each came from last.
+    _players: dict[str, tuple[Player, str]] = attrs.field(factory=dict, init=False)
     _expiry: _Expiry = attrs.field(factory=_Expiry, init=False)
+    # Keys of guests who only said hello, and of all others.
+    _idle: Crowd = attrs.field(factory=Crowd, init=False)
+    _known: Crowd = attrs.field(factory=Crowd, init=False)
+    # By player id, the key of each guest who only said hello.
+    _guests: dict[str, str] = attrs.field(factory=dict, init=False)
 
-    def keep(self, key_hash: str, player: Player, expires_at: float) -> Deferred[None]:
-        """Remember *player*; a later call moves the expiry."""
-        self._players[key_hash] = player
-        self._expiry.set(key_hash, expires_at)
+    def add_guest(
+        self, key_hash: str, player: Player, expires_at: float, host: str
+    ) -> Deferred[bool]:
+        """Remember a new guest, if one who is remembered can be forgotten for it."""
         self._sweep()
+        if not self._make_room():
+            return succeed(False)
+        self._players[key_hash] = player, host
+        self._guests[player.player_id] = key_hash
+        self._idle.add(key_hash, host)
+        self._expiry.set(key_hash, expires_at)
+        return succeed(True)
+
+    def keep(
+        self, key_hash: str, player: Player, expires_at: float, host: str = ""
+    ) -> Deferred[None]:
+        """Remember *player*; a later call moves the expiry."""
+        self._sweep()
+        if key_hash not in self._players:
+            # Who has proved an account is remembered in any case.
+            self._make_room()
+        self._players[key_hash] = player, host
+        if self._idle.discard(key_hash):
+            del self._guests[player.player_id]
+        self._known.add(key_hash, host)
+        self._expiry.set(key_hash, expires_at)
         return succeed(None)
+
+    def settle(self, player_id: str) -> None:
+        """Note that a guest has done more than say hello."""
+        key_hash = self._guests.pop(player_id, None)
+        if key_hash is not None:
+            self._idle.discard(key_hash)
+            self._known.add(key_hash, self._players[key_hash][1])
 
     def find(self, key_hash: str) -> Deferred[Player | None]:
         """Find a player; ``None`` when expired."""
         self._sweep()
-        return succeed(self._players.get(key_hash))
+        found = self._players.get(key_hash)
+        return succeed(None if found is None else found[0])
 
     def _sweep(self) -> None:
-        for key_hash in self._expiry.take_expired(self._now(), self._most):
-            del self._players[key_hash]
+        for key_hash in self._expiry.take_expired(self._now()):
+            self._forget(key_hash)
+
+    def _make_room(self) -> bool:
+        """Forget players until one more can be kept; ``False`` if all are needed."""
+        while len(self._players) >= self._most:
+            key_hash = self._least_needed()
+            if key_hash is None:
+                return False
+            self._expiry.drop(key_hash)
+            self._forget(key_hash)
+        return True
+
+    def _least_needed(self) -> str | None:
+        for crowd in (self._idle, self._known):
+            for _ in range(_MOST_ASKED):
+                key_hash = crowd.first()
+                if key_hash is None:
+                    break
+                if not self._is_needed(self._players[key_hash][0].player_id):
+                    return key_hash
+                crowd.spare(key_hash)
+        return None
+
+    def _forget(self, key_hash: str) -> None:
+        player, _ = self._players.pop(key_hash)
+        if self._idle.discard(key_hash):
+            del self._guests[player.player_id]
+        self._known.discard(key_hash)
 
 
 @attrs.define
@@ -315,6 +393,10 @@ class MemoryMatchStore:
         """Find the running match of a player."""
         running = self._running.get(self._match_of.get(player_id, ""))
         return succeed(None if running is None else (running.plan, running.placement))
+
+    def has(self, player_id: str) -> bool:
+        """Is this player in a running match?"""
+        return player_id in self._match_of
 
     def last_end(self, player_id: str) -> Deferred[MatchEnd | None]:
         """Find how this player's latest match ended; ``None`` once that has expired."""

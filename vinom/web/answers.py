@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import attrs
 from msgspec import MsgspecError, Struct, json
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
+from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -23,6 +26,8 @@ BODY_LIMIT = 64 * 1024
 _ENDLESS = 16 * BODY_LIMIT
 #: A silent connection is closed after this time, seconds.
 _IDLE = 60.0
+#: How long a connection that we closed may wait for the peer to close it, seconds.
+_CLOSE = 2.0
 
 _log = Logger()
 _B = TypeVar("_B", bound=Struct)
@@ -81,18 +86,117 @@ class BoundedRequest(Request):
         self.finish()
 
 
+@attrs.frozen
+class RequestDeadlines:
+    """
+    How long a request may take to arrive. Times: seconds.
+
+    :ivar head: from its first byte to the end of its headers.
+    :ivar body: from there to its end.
+    """
+
+    head: float = 10.0
+    body: float = 30.0
+
+
+class TimedChannel(HTTPChannel):
+    """
+    HTTP of one connection, with a deadline for each whole request.
+
+    Twisted's own timeout begins anew with each byte: one byte per second would keep a
+    connection for ever. It remains for connections between requests.
+    """
+
+    site: QuietSite
+    transport: Any
+    _deadline: IDelayedCall | None = None
+    _is_reading = True
+    _is_over = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        if self._deadline is None and self._is_reading:
+            self._arm(self._deadlines.head)
+        super().dataReceived(data)
+
+    def allHeadersReceived(self) -> None:
+        self._arm(self._deadlines.body)
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        self._disarm()
+        # What comes before it is answered waits, and is not read yet.
+        self._is_reading = False
+        super().allContentReceived()
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        self._is_reading = True
+        super().requestDone(request)
+
+    def timeoutConnection(self) -> None:
+        # As in `HTTPChannel`, but without a log line, which strangers could cause.
+        self._disarm()
+        self.setTimeout(None)
+        self._is_over = True
+        self.loseConnection()
+        self._deadline = self.callLater(_CLOSE, self._give_up)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._disarm()
+        super().connectionLost(reason)
+
+    @property
+    def _deadlines(self) -> RequestDeadlines:
+        return self.site.deadlines
+
+    def _arm(self, delay: float) -> None:
+        self._disarm()
+        self._deadline = self.callLater(delay, self._overdue)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _overdue(self) -> None:
+        self._deadline = None
+        self.transport.write(_TOO_LATE)
+        self.timeoutConnection()
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        self.transport.abortConnection()
+
+
+_TOO_LATE = (
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
 class QuietSite(Site):
-    """A site without an access log: health checks would hide everything else."""
+    """
+    A site without an access log: health checks would hide everything else.
+
+    :ivar deadlines: of each request.
+    """
 
     noisy = False
+    protocol: Any = TimedChannel
+    deadlines = RequestDeadlines()
 
     def log(self, request: HTTPRequest) -> None:
         """Write no access log."""
 
 
-def make_site(root: IResource, clock: IReactorTime) -> Site:
+def make_site(
+    root: IResource, clock: IReactorTime, deadlines: RequestDeadlines | None = None
+) -> Site:
     """Serve *root*, with limits of time and size."""
-    return QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE, reactor=clock)
+    site = QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE, reactor=clock)
+    if deadlines is not None:
+        site.deadlines = deadlines
+    return site
 
 
 def answer(request: HTTPRequest, body: Any, status: int = 200) -> bytes:

@@ -22,13 +22,16 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from vinom.errors import Refused
-from vinom.limits.buckets import TokenBucket
+from vinom.limits.logged import BoundedLog, LogBounds
 from vinom.lines.proxied import when_peer_known
+from vinom.lines.secure import SecureTransport
 from vinom.lines.tls import why_tls_failed
 from vinom.lines.ws.handshake import read_plain_handshake
 from vinom.reactor.direct import socket_under
 from vinom.reactor.waits import Rounds
 from vinom.web.websocket import WebSocketPage
+
+_log = Logger()
 
 #: A connection that sends nothing for this long is closed, seconds.
 SILENCE_TIMEOUT = 60.0
@@ -38,7 +41,6 @@ class FrontDoor(ServerFactory):
     """Serve *site*, and the WebSockets of *page*."""
 
     noisy = False
-    _log = Logger()
 
     def __init__(
         self,
@@ -46,18 +48,18 @@ class FrontDoor(ServerFactory):
         page: WebSocketPage,
         clock: IReactorTime,
         path: bytes = b"/ws",
+        log_bounds: LogBounds | None = None,
     ) -> None:
         """
         :param site: serves HTTP.
         :param page: takes WebSockets over.
         :param clock: for the timeout of silent connections.
         :param path: of *page*.
+        :param log_bounds: how many failures of TLS are logged.
         """
         self.site, self.page, self.path = site, page, path
         self.rounds = Rounds(clock, SILENCE_TIMEOUT)
-        self._clock = clock
-        #: Bounds how many failures are logged: a flood must not fill the disk.
-        self._logged = TokenBucket(1, 20)
+        self._log = BoundedLog(_log, clock, log_bounds or LogBounds())
 
     def doStart(self) -> None:
         self.site.doStart()
@@ -70,8 +72,7 @@ class FrontDoor(ServerFactory):
 
     def note_failure(self, host: str, why: str) -> None:
         """Log that TLS ended a connection."""
-        if self._logged.take(self._clock.seconds()):
-            self._log.info("TLS with {host} failed: {why}", host=host, why=why)
+        self._log.info("TLS with {host} failed: {why}", host=host, why=why)
 
 
 class _Visitor(Protocol):
@@ -83,14 +84,16 @@ class _Visitor(Protocol):
         self._door, self._address = door, address
         self._descriptor = -1
         self._host = ""
-        self._is_known = self._is_counted = False
+        self._is_known = self._is_counted = self._is_refused = False
         self._channel: Any = None
 
     def connectionMade(self) -> None:
         transport = self.transport
         self._door.rounds.join(self)
+        self._door.page.reserve.join(self)
         when_peer_known(transport, self._count)
-        if self._is_counted and isinstance(transport, Connection):
+        is_served = self._is_known and not self._is_refused
+        if is_served and isinstance(transport, Connection):
             # No wrapper needs the bytes before us, and the first of them are few.
             found = socket_under(transport)
             if found is not None:
@@ -103,7 +106,7 @@ class _Visitor(Protocol):
             return
         # If the data came with a proxy's header, `when_peer_known` has not called yet.
         self._count()
-        if not self._is_counted:
+        if self._is_refused:
             return
         door, transport = self._door, self.transport
         self._leave()
@@ -117,6 +120,7 @@ class _Visitor(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._leave()
+        self._door.page.reserve.leave(self)
         why = why_tls_failed(reason)
         if why is not None:
             self._door.note_failure(self._host, why)
@@ -130,6 +134,11 @@ class _Visitor(Protocol):
         """Close a connection that was silent for too long."""
         self.abort()
 
+    @property
+    def is_in_play(self) -> bool:
+        """A connection that fetches pages may make room for others."""
+        return False
+
     def abort(self) -> None:
         """End the connection at once."""
         self.transport.abortConnection()
@@ -140,12 +149,16 @@ class _Visitor(Protocol):
             return
         self._is_known = True
         self._host = getattr(self.transport.getPeer(), "host", "")
+        if self._door.page.trusts(self._host):
+            # It may speak for many; each WebSocket counts for whom it is.
+            return
         refusal = self._door.page.enter(self._host)
         if refusal is None:
             self._is_counted = True
             return
+        self._is_refused = True
         self._leave()
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
+        if isinstance(self.transport, TLSMemoryBIOProtocol | SecureTransport):
             # An answer would need a finished TLS handshake.
             self.abort()
         else:

@@ -9,8 +9,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from vinom.errors import Code, Refused
-from vinom.limits.buckets import TokenBucket
-from vinom.limits.origins import Origins
+from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.limits.origins import Hosts, Origins
+from vinom.lines.forwarded import Forwarding, Proxies
 from vinom.lines.websocket import WebSocketLine, WebSockets
 from vinom.lines.ws.handshake import (
     Accepted,
@@ -19,6 +20,8 @@ from vinom.lines.ws.handshake import (
     accept_handshake,
 )
 from vinom.web.answers import Missing, refuse
+
+_log = Logger()
 
 
 class WebSocketPage(Resource):
@@ -30,29 +33,39 @@ class WebSocketPage(Resource):
     :ivar direct: connections that are read without the reactor's steps.
     """
 
-    _log = Logger()
-
     def __init__(
-        self, websockets: WebSockets, origins: Origins, deflates: bool = False
+        self,
+        websockets: WebSockets,
+        origins: Origins,
+        deflates: bool = False,
+        *,
+        hosts: Hosts | None = None,
+        proxies: Proxies | None = None,
+        log_bounds: LogBounds | None = None,
     ) -> None:
         """
         :param websockets: makes the lines, and counts connections.
         :param origins: web sites whose pages may connect.
         :param deflates: compress messages if the client can.
+        :param hosts: names that the server may be called; ``None`` for any.
+        :param proxies: those that may name whom they speak for.
+        :param log_bounds: how many refusals are logged.
         """
         super().__init__()
         self._websockets, self._origins = websockets, origins
-        self.direct = websockets.direct
+        self._hosts = hosts or Hosts(allows_any=True)
+        self._proxies = proxies or Proxies()
+        self.direct, self.reserve = websockets.direct, websockets.reserve
         self._deflates = deflates
-        #: Bounds how many refusals are logged: a flood must not fill the disk.
-        self._logged = TokenBucket(1, 20)
+        self._log = BoundedLog(_log, websockets.clock, log_bounds or LogBounds())
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         return Missing()
 
     def render(self, request: Request) -> bytes | int:
         """Take the connection over from HTTP, or answer with a refusal."""
-        host: str = getattr(request.getClientAddress(), "host", "")
+        peer: str = getattr(request.getClientAddress(), "host", "")
+        host = self._client(peer, _forwarding(request))
         try:
             accepted = self._accept(request)
         except HandshakeRefused as error:
@@ -63,6 +76,9 @@ class WebSocketPage(Resource):
         except Refused as refusal:
             # Only the origin check raises this.
             return self._refuse(request, host, refusal, 403)
+        many = self._enter_late(peer, host)
+        if many is not None:
+            return refuse(request, many, 429)
         self._hand_over(request, host, accepted)
         return NOT_DONE_YET
 
@@ -99,6 +115,27 @@ class WebSocketPage(Resource):
         self._note(host, refusal)
         return refusal
 
+    def trusts(self, host: str) -> bool:
+        """
+        Is this a proxy? Its connections count when it names somebody.
+
+        :param host: the peer's address.
+        """
+        return self._proxies.trusts(host)
+
+    def _client(self, peer: str, said: Forwarding) -> str:
+        """Find the address that counts."""
+        if said:
+            if not self._proxies.trusts(peer):
+                self._websockets.forwarding["not_believed"] += 1
+        elif self._proxies.trusts(peer):
+            self._websockets.forwarding["unnamed"] += 1
+        return self._proxies.client(peer, said)
+
+    def _enter_late(self, peer: str, host: str) -> Refused | None:
+        """Count a connection of a proxy for the player behind it; others count."""
+        return self.enter(host) if self._proxies.trusts(peer) else None
+
     def leave(self, host: str) -> None:
         """Stop counting a connection that did not become a WebSocket."""
         self._websockets.connections.leave(host)
@@ -113,14 +150,13 @@ class WebSocketPage(Resource):
         """Count a refusal, and log it within bounds."""
         websockets = self._websockets
         websockets.errors[refusal.code] += 1
-        if self._logged.take(websockets.clock.seconds()):
-            self._log.info(
-                "refused a connection from {host}: {code}, {why}, {details}",
-                host=host,
-                code=refusal.code.value,
-                why=refusal.message,
-                details=dict(refusal.details),
-            )
+        self._log.info(
+            "refused a connection from {host}: {code}, {why}, {details}",
+            host=host,
+            code=refusal.code.value,
+            why=refusal.message,
+            details=dict(refusal.details),
+        )
 
     def _hand_over(self, request: Request, host: str, accepted: Accepted) -> None:
         """Replace the HTTP channel with a line."""
@@ -135,32 +171,56 @@ class WebSocketPage(Resource):
         # The channel still gets the rest of the read that ended the request.
         channel.dataReceived = channel.rawDataReceived = line.dataReceived
         channel.requests.clear()
-        put_protocol(transport, line)
+        self.reserve.leave(put_protocol(transport, line))
         line.begin(transport, accepted.answer)
 
-    def let_in(self, transport: Any, host: str, handshake: PlainHandshake) -> bool:
+    def let_in(self, transport: Any, peer: str, handshake: PlainHandshake) -> bool:
         """
         Take over a new connection before HTTP has seen it.
 
         :param transport: the connection.
-        :param host: the peer's address, as given to `enter`.
+        :param peer: the peer's address, as given to `enter`.
         :param handshake: what it sent.
         :returns: ``False`` if it must be refused: let `render` answer it.
         """
         websockets = self._websockets
-        if self._deflates or not self._origins.allows(handshake.origin, handshake.host):
+        if (
+            self._deflates
+            or not self._hosts.allows(handshake.host)
+            or not self._origins.allows(handshake.origin, handshake.host)
+        ):
+            return False
+        host = self._client(peer, handshake.forwarded)
+        if self._enter_late(peer, host) is not None:
+            # It is refused again there, with an answer.
             return False
         line = WebSocketLine(websockets, host, websockets.new_stream())
-        put_protocol(transport, line)
+        self.reserve.leave(put_protocol(transport, line))
         line.begin(transport, handshake.answer, is_first=True)
         if handshake.rest:
             line.dataReceived(handshake.rest)
         return True
 
 
-def put_protocol(transport: Any, protocol: Any) -> None:
-    """Let a transport, or its wrapper, pass what it receives to another protocol."""
-    if hasattr(transport, "wrappedProtocol"):
-        transport.wrappedProtocol = protocol
-    else:
-        transport.protocol = protocol
+def _forwarding(request: Request) -> Forwarding:
+    """Read from whom a request says that it comes."""
+    lines = (
+        [value.decode("latin-1") for value in headers]
+        for headers in (
+            request.requestHeaders.getRawHeaders(b"forwarded", []),
+            request.requestHeaders.getRawHeaders(b"x-forwarded-for", []),
+        )
+    )
+    return Forwarding(*lines)
+
+
+def put_protocol(transport: Any, protocol: Any) -> Any:
+    """
+    Let a transport, or its wrapper, pass what it receives to another protocol.
+
+    :returns: the one before it.
+    """
+    name = "wrappedProtocol" if hasattr(transport, "wrappedProtocol") else "protocol"
+    former = getattr(transport, name, None)
+    setattr(transport, name, protocol)
+    return former

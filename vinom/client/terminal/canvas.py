@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from vinom.printable import printable
+
 #: Parameters of a terminal's "select graphic rendition", such as ``"1;33"``.
 Style = str
 
@@ -49,12 +51,13 @@ class Canvas:
 
     def put(self, row: int, col: int, text: str, style: Style = "") -> int:
         """
-        Draw *text* to the right, beginning at a cell.
+        Draw *text* to the right, beginning at a cell; escaped, for it may be a
+        stranger's.
 
         :returns: the column after it.
         """
         inside = 0 <= row < self.height
-        for character in text:
+        for character in printable(text):
             width = width_of(character)
             if inside and not width and 0 < col <= self.width:
                 # A mark on the letter before it.

@@ -15,6 +15,7 @@ from vinom.client.sdk import Client
 from vinom.client.terminal.maze_walker import MazeWalker
 from vinom.client.terminal.scene import Scene, compose, headline, to_ascii
 from vinom.messages.lobby import QueueStatus
+from vinom.printable import printable
 
 #: Pictures per second.
 _RATE = 20
@@ -243,7 +244,7 @@ class MazeGame:
         lines = ["", f"  vinom · maze at {self._place}", "", f"  {self._status}{dots}"]
         if self._match is not None and self._match.joins:
             lines[3] = f"  you have a seat; waiting for the others{dots}"
-        lines += ["", "  q quits"]
+        lines = [*map(printable, lines), "", "  q quits"]
         if self._ascii:
             lines = [to_ascii(line) for line in lines]
         return lines[:height]

@@ -14,6 +14,7 @@ import attrs
 
 from vinom.client.terminal.canvas import Canvas, Style, fit, width_of
 from vinom.client.terminal.maze_picture import SEAT_INKS, columns, draw_maze, place_of
+from vinom.printable import printable
 
 _TITLE: Style = "1;38;5;231;48;5;25"
 _QUIET: Style = "38;5;245"
@@ -230,7 +231,7 @@ def _verdict(scene: Scene) -> str:
 
 
 def _name(scene: Scene, seat: int) -> str:
-    return scene.names[seat] if seat < len(scene.names) else f"seat {seat}"
+    return printable(scene.names[seat]) if seat < len(scene.names) else f"seat {seat}"
 
 
 def _ink(seat: int) -> Style:

@@ -11,6 +11,7 @@ from vinom.client.load.tally import Tally
 from vinom.client.match import Match
 from vinom.client.terminal.play import Canvas, scene_of
 from vinom.client.terminal.scene import compose, headline, to_ascii
+from vinom.printable import say
 
 
 class Stage:
@@ -76,7 +77,7 @@ class Stage:
             f"{now - self._began:5.1f} s  match {match.match_id[:8]}: "
             f"{headline(scene_of(match, now, 0))}{rtt}"
         )
-        print(to_ascii(line) if ascii_only else line, file=out, flush=True)
+        say(to_ascii(line) if ascii_only else line, file=out, flush=True)
 
     def _notes(self) -> list[str]:
         tally = self._tally

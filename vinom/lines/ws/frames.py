@@ -13,6 +13,8 @@ from vinom.errors import Code
 
 #: Nothing is left to send.
 NORMAL = 1000
+#: A message is too long (RFC 6455, 7.4.1).
+TOO_LONG = 1009
 #: Any code that has no number of its own: the reason begins with it.
 OTHER = 4000
 

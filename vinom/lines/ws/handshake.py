@@ -20,6 +20,7 @@ from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
 from vinom.errors import PeerError
+from vinom.lines.forwarded import Forwarding
 
 _log = logging.getLogger("websockets.server")
 _log.addHandler(logging.NullHandler())
@@ -111,12 +112,14 @@ class PlainHandshake:
     :ivar origin: of the web page that connects; ``None`` for native clients.
     :ivar answer: to be sent, if it is let in.
     :ivar rest: what came after it.
+    :ivar forwarded: from whom it came, if a proxy says so.
     """
 
     host: str | None
     origin: str | None
     answer: bytes
     rest: bytes
+    forwarded: Forwarding = attrs.field(factory=Forwarding)
 
 
 def read_plain_handshake(path: bytes, data: bytes) -> PlainHandshake | None:
@@ -149,6 +152,10 @@ def read_plain_handshake(path: bytes, data: bytes) -> PlainHandshake | None:
         found.get("origin"),
         _ANSWER % accept_key(key).encode(),
         data[end + len(_END) :],
+        Forwarding(
+            [found["forwarded"]] if "forwarded" in found else (),
+            [found["x-forwarded-for"]] if "x-forwarded-for" in found else (),
+        ),
     )
 
 

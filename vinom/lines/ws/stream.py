@@ -154,6 +154,16 @@ class WebSocketStream:
             core.send_close(number, shortened(reason))
             self._take_writes(core)
 
+    def bound(self, limit: int) -> None:
+        """Accept messages of at most *limit* bytes from now on."""
+        self._limit = limit
+        core = self._core
+        # The older name is that of websockets 15. What the core would not refuse for
+        # its length, `receive` could not cut.
+        for name in ("max_message_size", "max_size"):
+            if core is not None and hasattr(core, name):
+                setattr(core, name, limit)
+
     def forgive(self) -> None:
         """Time has passed: the peer may send `MOST_ODD` odd frames again."""
         self._odd = 0

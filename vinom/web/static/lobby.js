@@ -59,7 +59,7 @@ export function showLobby({ main, client, catalogue }) {
           data: { key: `play ${game}` },
         }),
         facts?.has_bot &&
-          button("With a bot", () => join(game, { roomId: someRoom() }, true), {
+          button("With a bot", () => join(game, { roomId: someRoom(), public: true }, true), {
             "aria-label": `Play ${title} with a bot`,
             data: { key: `bot ${game}` },
           }),
@@ -75,7 +75,7 @@ export function showLobby({ main, client, catalogue }) {
   function newRoom(game, facts) {
     const roomId = someRoom();
     optionsDialog(titleOf(game), facts?.options, (options) =>
-      join(game, { roomId, ...(options ? { options } : {}) }),
+      join(game, { roomId, public: true, ...(options ? { options } : {}) }),
     );
   }
 

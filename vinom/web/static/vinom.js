@@ -97,6 +97,7 @@ const MOST_WAITING = 256;
  * @property {Json} [options] the game's options
  * @property {Json} [loadout] what you bring, if the game accepts anything
  * @property {boolean} [spectate] watch, without a seat
+ * @property {boolean} [public] list a new room that has a `roomId`, as those without are; otherwise only who knows its id finds it
  */
 
 /** Why a request failed. `code` is one of the protocol's, or one of this module's:
@@ -347,13 +348,14 @@ export class Client extends Emitter {
    * @param {JoinOptions} [how]
    * @returns {Promise<Room>}
    */
-  join(game, { roomId, options, loadout, spectate } = {}) {
+  join(game, { roomId, options, loadout, spectate, public: isPublic } = {}) {
     /** @type {Record<string, Json>} */
     const data = { game };
     if (roomId !== undefined) data.room_id = roomId;
     if (options !== undefined) data.options = options;
     if (loadout !== undefined) data.loadout = loadout;
     if (spectate) data.spectate = true;
+    if (isPublic) data.public = true;
     return this.request("join_room", data, (found) => {
       const room = this.places.get(found.room_id) ?? new Room(this, found.room_id);
       this.places.set(room.roomId, room);

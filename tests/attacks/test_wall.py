@@ -1,0 +1,177 @@
+"""A game server that was taken over, behind the wall of a real node."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessValue
+from twisted.trial.unittest import SkipTest, TestCase
+
+from tests.support.lines import Typed, typed
+from vinom.commands.child_node import ChildNode
+from vinom.node.asking import AdminLine, NotDone
+from vinom.wall.enclosure import missing
+
+
+class Taken(TestCase):
+    """Opens a node whose game is `tests.support.burglar`."""
+
+    timeout = 40
+
+    async def open(self, *arguments: str) -> None:
+        self.data = Path(self.mktemp()).absolute()
+        self.data.mkdir()
+        (self.data / "words.txt").write_text("good words")
+        self.node = ChildNode(
+            reactor,
+            [
+                "--warm=2",
+                "--game=tests.support.burglar:Burglar",
+                f"--game-data={self.data}",
+                *arguments,
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+        self.state = Path(self.node.state_dir)
+        self.admin = AdminLine(self.state / "admin.sock")
+
+    async def enter(self, room_id: str) -> Typed:
+        """Have one player in a room of its own; play has begun."""
+        line = await typed(self.node.host, self.node.port, "ann")
+        self.addCleanup(line.transport.abortConnection)
+        heard = line.hear("game_state")
+        line.say("join_room", game="burglar", room_id=room_id)
+        await heard
+        return line
+
+    async def processes(self) -> dict[str, int]:
+        """Find game servers: by match, or by their own names those without one."""
+        status = await deferToThread(self.admin.get, "status")
+        servers = status["fleet"]["game_servers"]
+        return {
+            next(iter(one["matches"]), name): one["pid"]
+            for name, one in servers.items()
+        }
+
+    async def rob(self, *only: str) -> dict[str, str]:
+        """Have the game try everything, or only that; returns what came of it."""
+        line = await self.enter("r1")
+        found = await self.processes()
+        sibling = next(pid for name, pid in found.items() if not name.startswith("r1-"))
+        heard = line.hear("game_state", lambda state: state["view"])
+        line.say(
+            "action",
+            type="rob",
+            state=str(self.state),
+            node=self.node.pid,
+            sibling=sibling,
+            port=self.node.port,
+            data=str(self.data / "words.txt"),
+            only=only,
+        )
+        view: dict[str, str] = (await heard)["view"]
+        return view
+
+
+class WallTests(Taken):
+    async def test_nothing_to_take(self) -> None:
+        """
+        A game that tries to reads keys, memory and sockets, to write, to connect, to
+        run programs and to stop others does none of it; what a game needs, it may.
+        """
+        if missing():
+            raise SkipTest("; ".join(missing()))
+        await self.open()
+        found = await self.rob()
+        self.assertGreater(len(found), 40)
+        may = {name for name in found if name.startswith("may ")}
+        self.assertEqual(
+            {name: found[name] for name in may}, dict.fromkeys(may, "done")
+        )
+        refused = {
+            name: outcome
+            for name, outcome in found.items()
+            if name not in may and not outcome.startswith("PermissionError")
+        }
+        self.assertEqual(refused, {})
+        self.assertFalse((self.state / "planted").exists())
+        # The node serves on.
+        self.assertEqual("serving", self.admin.get("status")["state"])
+
+    async def test_match_is_written_down(self) -> None:
+        """
+        The recording and the crash report of a game behind the wall are on the disk,
+        and nothing else is left there.
+        """
+        await self.open()
+        line = await self.enter("r1")
+        closed = line.hear("room_closed")
+        line.say("action", type="break")
+        self.assertEqual("crashed", (await closed)["reason"])
+        folder, names = self.state / "recordings", []
+        while not any(name.endswith(".crash.txt") for name in names if name[0] != "."):
+            await deferLater(reactor, 0.05)
+            names = sorted(os.listdir(folder))
+        (report,) = folder.glob("*.crash.txt")
+        self.assertIn("broken on purpose", report.read_text())
+        (recording,) = folder.glob("*.vinomrec")
+        self.assertGreater(recording.stat().st_size, 100)
+        self.assertEqual({report.name, recording.name}, set(names) - {".swept"})
+
+
+class WithoutWallTests(Taken):
+    """What still holds if the kernel can do nothing."""
+
+    async def test_sockets_of_the_node(self) -> None:
+        """
+        The admin socket refuses a game server even with the token, and everybody
+        else without it.
+        """
+        await self.open("--wall=no")
+        found = await self.rob("read admin.token", "admin API")
+        # This shows that only the refusal is left.
+        self.assertEqual("done", found["read admin.token"])
+        self.assertIn("Connection", found["admin API"])
+        (self.state / "admin.token").unlink()
+        with self.assertRaisesRegex(NotDone, "the bearer token is missing"):
+            await deferToThread(self.admin.get, "status")
+
+
+class GameUserTests(Taken):
+    async def test_game_user(self) -> None:
+        """
+        A node that runs as root has its game servers run as another user, who plays,
+        records, and is refused at the admin socket.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("game_user needs root")
+        nobody = pwd.getpwnam("nobody")
+        become = (
+            f"import os, sys; os.setgroups([]); os.setgid({nobody.pw_gid}); "
+            f"os.setuid({nobody.pw_uid}); "
+            "os.execv(sys.executable, [sys.executable, '-c', 'import vinom.node.node'])"
+        )
+        if await getProcessValue(sys.executable, ["-c", become], os.environ):
+            raise SkipTest("nobody cannot read this interpreter and its packages")
+        await self.open("--game-user=nobody")
+        found = await self.rob("read admin.token", "may read its code")
+        self.assertEqual("done", found["may read its code"])
+        self.assertIn("PermissionError", found["read admin.token"])
+        for pid in (await self.processes()).values():
+            self.assertEqual(nobody.pw_uid, real_user_of(pid))
+        (recording,) = (self.state / "recordings").glob("*.vinomrec")
+        self.assertEqual(0, recording.stat().st_uid)
+
+
+def real_user_of(pid: int) -> int:
+    """Read the real user id of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = [one for one in lines if one.startswith("Uid:")]
+    return int(line.split()[1])

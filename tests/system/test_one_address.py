@@ -1,0 +1,154 @@
+"""One address against a running node, and a player of another beside it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from msgspec import json
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.support.websocket_clients import connect
+from tests.system.test_websocket_node import PATIENCE, Player
+from vinom.commands.child_node import ChildNode, free_port
+
+ATTACKER, VICTIM, FRIEND = "203.0.113.1", "192.0.2.1", "198.51.100.1"
+
+
+class ProxiedPlayer(Player):
+    """A player behind a proxy, which sends whose connection it is."""
+
+    def __init__(self, port: int, host: str) -> None:
+        super().__init__(port, "x")
+        self.host = host
+
+    async def greet(self, **data: Any) -> dict[str, Any]:
+        """Connect and say hello; gives the answer."""
+        uri = f"{self.scheme}://127.0.0.1:{self.port}/ws"
+        sock = await deferToThread(self._arrive)
+        self.socket = await deferToThread(connect, uri, sock=sock)
+        return await self.request("hello", protocol=1, **(data or {"name": "x"}))
+
+    async def request(self, kind: str, **data: Any) -> dict[str, Any]:
+        """Ask for something; gives the answer, and passes over others."""
+        asked = {"type": kind, "id": 7, "data": data}
+        said = await self.ask(json.encode(asked))
+        while said.get("id") != 7:
+            said = json.decode(await self.message())
+        return said
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        """Wait for a message of this kind."""
+        while True:
+            said: dict[str, Any] = json.decode(await self.message())
+            if said["type"] == kind:
+                return said
+
+    def _arrive(self) -> socket.socket:
+        raw = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        raw.sendall(f"PROXY TCP4 {self.host} 192.0.2.9 9 443\r\n".encode())
+        return raw
+
+
+class OneAddressTests(TestCase):
+    """Limits of an address, behind a proxy."""
+
+    timeout = 120
+
+    async def start(self, *arguments: str) -> None:
+        self.http = free_port()
+        self.node = ChildNode(
+            reactor,
+            [
+                f"--http={self.http}",
+                "--proxy=127.0.0.1",
+                "--guests=yes",
+                "--game=tests.support.quick:Second",
+                *arguments,
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+
+    async def come(self, host: str, **data: Any) -> tuple[ProxiedPlayer, Any]:
+        """Say hello; gives the player and the answer."""
+        player = ProxiedPlayer(self.http, host)
+        said = await player.greet(**data)
+        self.addCleanup(player.socket.cut)
+        return player, said
+
+    def codes(self, said: list[dict[str, Any]]) -> list[str | None]:
+        return [(one.get("error") or {}).get("code") for one in said]
+
+    async def test_guests(self) -> None:
+        """
+        An address that makes guest after guest is told to wait; a player of another
+        address comes back with its key, and new ones come.
+        """
+        await self.start("--guest-rate=0.01", "--guest-burst=5", "--warm=0")
+        ann, welcome = await self.come(VICTIM)
+        ann.socket.cut()
+        said = [(await self.come(ATTACKER))[1] for _ in range(8)]
+        self.assertEqual(self.codes(said), [None] * 5 + ["rate_limited"] * 3)
+        key = welcome["data"]["player_key"]
+        _, back = await self.come(VICTIM, player_key=key)
+        self.assertEqual(back["data"]["player_id"], welcome["data"]["player_id"])
+        _, other = await self.come(FRIEND)
+        self.assertEqual(other["type"], "welcome")
+
+    async def test_rooms(self) -> None:
+        """
+        An address opens as many rooms as it may; they close when their players have
+        hung up, and then it may open others.
+        """
+        await self.start(
+            "--rooms-per-address=2",
+            "--places-per-address=3",
+            "--room-close-seconds=0.2",
+            "--warm=0",
+        )
+        eve, _ = await self.come(ATTACKER)
+        said = [
+            await eve.request("join_room", game="second", room_id=f"r{number}")
+            for number in range(3)
+        ]
+        self.assertEqual(self.codes(said), [None, None, "too_many_rooms"])
+        ann, _ = await self.come(VICTIM)
+        asked = {"game": "second", "room_id": "ours"}
+        self.assertEqual(self.codes([await ann.request("join_room", **asked)]), [None])
+        listed = await ann.request("list_rooms")
+        self.assertEqual(listed["data"]["rooms"], [])
+        eve.socket.cut()
+        while True:
+            mal, _ = await self.come(ATTACKER)
+            again = await mal.request("join_room", game="second", room_id="r9")
+            if again["type"] == "join_room_result":
+                break
+            mal.socket.cut()
+
+    async def test_matches(self) -> None:
+        """
+        An address that holds the only game server, with a match nobody joins, has no
+        second one; the match is void in time, and others get their turn.
+        """
+        await self.start(
+            "--matches-per-address=1", "--join-seconds=1", "--warm=1", "--max-servers=1"
+        )
+        eves = [await self.come(ATTACKER) for _ in range(3)]
+        for eve, _ in eves[:2]:
+            said = await eve.request("queue", game="second")
+            self.assertEqual(said["type"], "queue_status")
+        await eves[0][0].until("match_found")
+        refused = await eves[2][0].request("queue", game="second")
+        self.assertEqual(self.codes([refused]), ["busy"])
+        players = [(await self.come(host))[0] for host in (VICTIM, FRIEND)]
+        for player in players:
+            await player.request("queue", game="second")
+        for player in players:
+            await player.until("match_found")
+        ended = await eves[0][0].until("match_ended")
+        self.assertEqual(ended["data"]["reason"], "void")
+        said = await eves[2][0].request("queue", game="second")
+        self.assertEqual(said["type"], "queue_status")

@@ -1,0 +1,178 @@
+"""What ``vinom doctor`` checks of limits for strangers, and of proxies."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+
+from vinom.doctor.findings import Finding, ok, warning
+from vinom.doctor.ports import open_files_limit
+from vinom.errors import Misconfigured
+from vinom.limits.buckets import is_loopback
+from vinom.limits.origins import Hosts
+from vinom.node.asking import AdminLine, NotDone
+from vinom.node.build import own_hosts
+from vinom.node.settings import Settings
+
+
+def examine_strangers(settings: Settings, node: int | None) -> list[Finding]:
+    """
+    List the limits for strangers, and look for a proxy that nobody configured.
+
+    :param settings: the node's.
+    :param node: process of the running node, which is asked what it has seen.
+    """
+    found = open_files_limit(node) if node else None
+    soft, _ = found or resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = 1 << 30 if soft == resource.RLIM_INFINITY else soft
+    findings = [
+        *stranger_limits(settings),
+        descriptor_reserve(settings.descriptor_reserve, limit),
+    ]
+    if settings.http is not None:
+        findings.append(host_names(settings, own_hosts(settings)))
+        findings.append(proxies(settings, _seen(settings) if node else {}))
+    return findings
+
+
+def _seen(settings: Settings) -> Mapping[str, int]:
+    try:
+        status = AdminLine(settings.admin_socket).get("status")
+    except (Misconfigured, NotDone):
+        return {}
+    seen: Mapping[str, int] = status.get("forwarding", {})
+    return seen
+
+
+def stranger_limits(settings: Settings) -> list[Finding]:
+    """List the limits of connections, requests, handshakes and log lines."""
+    s = settings
+    most = s.admin_connections
+    return [
+        ok(
+            "connections",
+            f"to a port, {s.connections_per_address} of one address, "
+            f"{max(s.connections_per_network, s.connections_per_address)} of one "
+            f"network, {s.max_connections} in all; behind a proxy of the settings, by "
+            "the player's own address",
+        ),
+        ok(
+            "admin connections",
+            f"{most // 4} of one address, {most // 2} of one network, {most} in all",
+        ),
+        ok(
+            "tls handshakes",
+            f"{s.tls_hello_rate:g} per second of one address, "
+            f"{5 * s.tls_hello_rate:g} at once",
+        ),
+        ok(
+            "http requests",
+            f"{s.request_head_seconds:g} s for the headers, "
+            f"{s.request_body_seconds:g} s for the body",
+        ),
+        ok(
+            "log of strangers",
+            f"{s.stranger_log_rate:g} lines per second of each kind, "
+            f"{20 * s.stranger_log_rate:g} at once; more are counted",
+        ),
+    ]
+
+
+def descriptor_reserve(reserve: int, limit: int) -> Finding:
+    """
+    Judge the descriptors that newcomers cannot take.
+
+    :param reserve: the setting.
+    :param limit: of open files.
+    """
+    name = "descriptor reserve"
+    told = f"newcomers leave {reserve} of {limit} descriptors free"
+    if not reserve:
+        return warning(
+            name,
+            "none: idle connections can take every descriptor, and make the node deaf",
+            "set descriptor_reserve, such as 128",
+        )
+    if reserve * 2 > limit:
+        return warning(
+            name,
+            told,
+            f"raise the limit of open files, such as ulimit -n {reserve * 8}",
+        )
+    return ok(name, told)
+
+
+def host_names(settings: Settings, hosts: Hosts) -> Finding:
+    """List the names that browsers may call the node by."""
+    if hosts.allows_any:
+        return warning(
+            "host names",
+            "any: any_origin lets every web page connect, under every name",
+            "unset any_origin, which is for development",
+        )
+    names = dict.fromkeys(
+        (
+            "localhost",
+            settings.public_host,
+            *(
+                f"{'*.' if rule.is_below else ''}{rule.host}"
+                for rule in settings.origin
+            ),
+        )
+    )
+    return ok("host names", f"IP addresses, {', '.join(names)}; others get 421")
+
+
+def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
+    """
+    Judge whether players behind a proxy are told apart.
+
+    :param settings: the node's, with ``http``.
+    :param seen: how many connections of the running node had headers of a proxy that
+        is not configured (``not_believed``), or came from one that is, and named
+        nobody (``unnamed``).
+    """
+    name = "proxy"
+    many = settings.connections_per_address
+    consequence = (
+        f"all who come by way of it count as one address, with {many} connections, and "
+        "none as a guest from this machine"
+    )
+    if seen.get("not_believed"):
+        return warning(
+            name,
+            f"{seen['not_believed']} connections had a Forwarded or X-Forwarded-For "
+            f"header, but did not come from a proxy of the settings: {consequence}",
+            "set proxy to the proxy's address, such as 127.0.0.1, if it is yours",
+        )
+    if settings.proxy:
+        if seen.get("unnamed"):
+            return warning(
+                name,
+                f"{seen['unnamed']} connections of a proxy named nobody: {consequence}",
+                "have the proxy send the PROXY protocol, or X-Forwarded-For",
+            )
+        where = ", ".join(map(str, settings.proxy))
+        return ok(name, f"{where} may name whom they speak for")
+    is_local = _is_at_loopback(settings)
+    if is_local and not is_loopback(settings.public_host):
+        guests = (
+            " A proxy that adds no header makes all of them guests."
+            if settings.guests == "loopback"
+            else ""
+        )
+        return warning(
+            name,
+            "http listens on this machine only, as behind a proxy, but proxy is not "
+            f"set: {consequence}.{guests}",
+            "set proxy to the proxy's address, such as 127.0.0.1",
+        )
+    return ok(name, "none: connections count by their own addresses")
+
+
+def _is_at_loopback(settings: Settings) -> bool:
+    where = str(settings.http)
+    if where.isdecimal():
+        return is_loopback(settings.interface)
+    _, found, rest = where.partition("interface=")
+    return bool(found) and is_loopback(rest.partition(":")[0].replace("\\", ""))

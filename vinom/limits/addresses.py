@@ -1,0 +1,164 @@
+"""
+Limits of one address, and of the networks that it can move about in.
+
+An address is itself, or an IPv6 /64, as `vinom.limits.buckets.network_of` has it. Its
+site is its `vinom.limits.buckets.wide_network_of`: a /24, in IPv6 a /48. A site may
+have `SITE_SHARE` times as much as an address.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+
+from vinom.limits.buckets import NetworkBuckets, NetworkCounts, wide_network_of
+
+#: How many times the limit of one address its whole site has.
+SITE_SHARE = 4
+#: Networks whose token buckets are stored.
+_MOST_STORED = 16_384
+
+
+@attrs.define
+class AddressBuckets:
+    """
+    Token buckets of addresses and of their sites; an event takes from both.
+
+    :ivar rate: events per second of one address.
+    :ivar burst: most events at once.
+    """
+
+    rate: float
+    burst: float
+    _addresses: NetworkBuckets = attrs.field(init=False)
+    _sites: NetworkBuckets = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._addresses = NetworkBuckets(self.rate, self.burst, _MOST_STORED)
+        self._sites = NetworkBuckets(
+            SITE_SHARE * self.rate, SITE_SHARE * self.burst, _MOST_STORED
+        )
+
+    def wait(self, host: str, now: float) -> float:
+        """Return in how many seconds one more event may happen; 0 if it may now."""
+        wait = self._addresses.wait(host, now)
+        return max(wait, self._sites.wait(wide_network_of(host), now))
+
+    def take(self, host: str, now: float) -> bool:
+        """May one more event happen? If not, nothing is taken."""
+        if self.wait(host, now) > 0:
+            return False
+        self._addresses.take(host, now)
+        self._sites.take(wide_network_of(host), now)
+        return True
+
+
+@attrs.define
+class AddressCounts:
+    """
+    Counts of addresses and of their sites, such as of rooms.
+
+    Hosts without a name (``""``), as of matches that an operator's own matchmaker
+    makes, are not limited.
+
+    :ivar limit: highest count of one address.
+    """
+
+    limit: int
+    _addresses: NetworkCounts = attrs.field(init=False)
+    _sites: NetworkCounts = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._addresses = NetworkCounts(self.limit)
+        self._sites = NetworkCounts(SITE_SHARE * self.limit)
+
+    def is_full(self, host: str) -> bool:
+        """Is one more too many?"""
+        return bool(host) and (
+            self._addresses.count(host) >= self.limit
+            or self._sites.count(wide_network_of(host)) >= SITE_SHARE * self.limit
+        )
+
+    def enter(self, host: str) -> bool:
+        """Count one more; returns ``False`` and counts nothing if that is too many."""
+        if self.is_full(host):
+            return False
+        if host:
+            self._addresses.enter(host)
+            self._sites.enter(wide_network_of(host))
+        return True
+
+    def leave(self, host: str) -> None:
+        """Count one less."""
+        if host:
+            self._addresses.leave(host)
+            self._sites.leave(wide_network_of(host))
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+
+@attrs.define
+class Crowd:
+    """
+    Things that sites keep here, such as players, to find whose is given up first.
+
+    That is the oldest of the site that keeps most: who floods loses its own.
+    """
+
+    # Ordered ones: the first of a plain dict takes long to find once many are gone.
+    _sites: dict[str, OrderedDict[str, None]] = attrs.field(factory=dict, init=False)
+    _site_of: dict[str, str] = attrs.field(factory=dict, init=False)
+    # The sites that keep that many; and the highest of these numbers.
+    _by_size: dict[int, OrderedDict[str, None]] = attrs.field(factory=dict, init=False)
+    _largest: int = attrs.field(default=0, init=False)
+
+    def __len__(self) -> int:
+        return len(self._site_of)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._site_of
+
+    def add(self, key: str, host: str) -> None:
+        """Add something, or make it the newest of its site."""
+        self.discard(key)
+        site = wide_network_of(host)
+        keys = self._sites.setdefault(site, OrderedDict())
+        self._move(site, len(keys), len(keys) + 1)
+        keys[key] = None
+        self._site_of[key] = site
+
+    def discard(self, key: str) -> bool:
+        """Remove something; ``False`` if it is not here."""
+        site = self._site_of.pop(key, None)
+        if site is None:
+            return False
+        keys = self._sites[site]
+        self._move(site, len(keys), len(keys) - 1)
+        del keys[key]
+        if not keys:
+            del self._sites[site]
+        return True
+
+    def first(self) -> str | None:
+        """Find what is given up first; ``None`` if nothing is here."""
+        for site in self._by_size.get(self._largest, ()):
+            return next(iter(self._sites[site]))
+        return None
+
+    def spare(self, key: str) -> None:
+        """Make something the newest of its site."""
+        self._sites[self._site_of[key]].move_to_end(key)
+
+    def _move(self, site: str, before: int, after: int) -> None:
+        if before:
+            sites = self._by_size[before]
+            del sites[site]
+            if not sites:
+                del self._by_size[before]
+        if after:
+            self._by_size.setdefault(after, OrderedDict())[site] = None
+        # It changes by one at a time, so the next lower number is there.
+        if after > self._largest or self._largest not in self._by_size:
+            self._largest = after

@@ -1,0 +1,122 @@
+"""
+Descriptors that strangers cannot take.
+
+A node that has no descriptor left is deaf: to players who come back, to game servers,
+and to its operator. So newcomers may not have the last ones. The kernel gives each new
+descriptor the lowest free number: one number says that all below it are taken.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol as Shape
+
+import attrs
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import ServerFactory
+
+#: How many connections are looked at, to find one that can be closed.
+_LOOKS = 64
+
+
+class Closable(Shape):
+    """A connection that may have to make room."""
+
+    @property
+    def is_in_play(self) -> bool:
+        """Does it belong to a player who waits for a match, or is in a room?"""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+def descriptors_left() -> int:
+    """Find how far the next descriptor's number is from the limit of open files."""
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return 0
+    os.close(lowest)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (1 << 30 if limit == resource.RLIM_INFINITY else limit) - lowest
+
+
+@attrs.define(eq=False)
+class Reserve:
+    """
+    Keep descriptors free.
+
+    When only *size* are left, each newcomer replaces the oldest connection that is not
+    in play; so players who come back get in. When half of them are left, newcomers are
+    turned away as well. Game servers and the operator's connections may use all.
+
+    :ivar size: how many to keep free; 0 keeps none.
+    :ivar left: counts those that are left.
+    :ivar closed: how many connections made room.
+    :ivar refused: how many newcomers were turned away.
+    """
+
+    size: int = 0
+    left: Callable[[], int] = descriptors_left
+    closed: int = attrs.field(default=0, init=False)
+    refused: int = attrs.field(default=0, init=False)
+    _open: OrderedDict[Closable, None] = attrs.field(factory=OrderedDict, init=False)
+
+    def join(self, connection: Closable) -> None:
+        """A connection is open."""
+        self._open[connection] = None
+
+    def leave(self, connection: Closable) -> None:
+        """It is closed, or somebody else's."""
+        self._open.pop(connection, None)
+
+    def admits(self) -> bool:
+        """May a newcomer come in? Then an older connection may have to go."""
+        if not self.size:
+            return True
+        left = self.left()
+        if left > self.size:
+            return True
+        if self._close_one() and left > self.size // 2:
+            return True
+        self.refused += 1
+        return False
+
+    def _close_one(self) -> bool:
+        for _ in range(min(_LOOKS, len(self._open))):
+            connection, _nothing = self._open.popitem(last=False)
+            if not connection.is_in_play:
+                self.closed += 1
+                connection.abort()
+                return True
+            # Looked at again after all others.
+            self._open[connection] = None
+        return False
+
+
+class ReservingFactory(ServerFactory):
+    """
+    Serve newcomers while there are descriptors.
+
+    :param factory: serves them.
+    :param reserve: shared by all ports of players.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory, reserve: Reserve) -> None:
+        self._factory, self._reserve = factory, reserve
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        # Without a protocol, the socket is closed before the next one is accepted.
+        return self._factory.buildProtocol(addr) if self._reserve.admits() else None
