@@ -35,7 +35,7 @@ FLOORS = (
 #: What touches Twisted's machinery, time or chance; everything else is pure.
 ADAPTERS: dict[str, str] = {
     "client": "*",
-    "check": "command",
+    "check": "command workers",
     "commands": "*",
     "control": "link",
     "conversation": "conversation identity provider",

@@ -260,7 +260,8 @@ class Game(Generic[S, A]):
     :cvar schema: version of the state's format; only the same version replays a
         recording.
     :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon
-        after. Reserved for checkpoints, which do not exist yet.
+        after; "none": never, so the types of its states need not be storable. Reserved
+        for checkpoints, which do not exist yet.
     :cvar absent: what happens to a seat whose player has lost the connection. "wait":
         nothing. "bot": `bot` acts for it while another player is connected. "forfeit":
         after `forfeit_seconds` it is given up, and `left` is called.
@@ -269,7 +270,8 @@ class Game(Generic[S, A]):
     :cvar forfeit_seconds: with "forfeit": how long a player may be away without a
         break, seconds of real time, also while match time stops.
     :cvar shared: names of state fields that several audiences may see although the
-        public may not; ``vinom check`` reports any other such field as a leak.
+        public may not, or that `setup` and `outcome` may show to everybody; ``vinom
+        check`` reports any other such field as a leak.
     :cvar states: which states are sent to players. "latest": one for all actions that
         arrive together. "every": one for each action. Over UDP a state can still get
         lost; then only a newer one arrives.
@@ -299,7 +301,7 @@ class Game(Generic[S, A]):
     late_join: ClassVar[bool] = False
     tick_hz: ClassVar[int] = 0
     schema: ClassVar[int] = 1
-    durability: ClassVar[Literal["ahead", "behind"]] = "ahead"
+    durability: ClassVar[Literal["ahead", "behind", "none"]] = "ahead"
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
     bot_seconds: ClassVar[float] = 1.0
     forfeit_seconds: ClassVar[float] = 30.0
@@ -346,6 +348,9 @@ class Game(Generic[S, A]):
         """
         Advance by one fixed step.
 
+        Ignore what the rules forbid. If it raises `Rejected`, the first input at which
+        it does is refused, and the step is made again without it.
+
         :param inputs: the actions since the last step, each with its seat.
         :param n: the number of this step.
         """
@@ -369,7 +374,11 @@ class Game(Generic[S, A]):
         return s
 
     def left(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """A player is gone for good: it left, or was away for too long."""
+        """
+        A player is gone for good: it left, or was away for too long.
+
+        Give it no more turns, or the others wait for each of them.
+        """
         return s
 
     def setup(self, s: S) -> Any:

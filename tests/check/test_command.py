@@ -6,9 +6,12 @@ import argparse
 import contextlib
 import io
 import itertools
+import os
+import re
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Cards
@@ -29,6 +32,26 @@ class Endless(Cards):
     def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
         while True:
             pass
+
+
+CARDS = "tests.support.games:Cards"
+
+
+class Slow(Cards):
+    """Has very much to show before it is over."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        chance = s.chance.draw()[1]
+        if now < 50:
+            return attrs.evolve(s, chance=chance)
+        return super().act(attrs.evolve(s, chance=chance), seat, action, now)
+
+
+class Deadly(Cards):
+    """Ends its process."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        os._exit(7)
 
 
 class Terminal(io.StringIO):
@@ -70,17 +93,28 @@ class CheckTests(SynchronousTestCase):
         As many games are played as were asked for; unless they were counted, none
         begins when the time is over, but every number of players gets its game.
         """
-        cards = "tests.support.games:Cards"
         for arguments, clock, games in (
             ((), lambda: 0.0, 6),
             ((), itertools.count(step=20).__next__, 2),
             (("--games", "4"), itertools.count(step=20).__next__, 8),
             (("--seconds", "0"), lambda: 0.0, 2),
-            (("--seconds", "20"), itertools.count(step=3).__next__, 4),
             (("--games", "1", "--seconds", "20"), lambda: 0.0, 2),
         ):
-            _, out = self.run_command(cards, *arguments, seconds=clock)
+            _, out = self.run_command(CARDS, "--jobs", "1", *arguments, seconds=clock)
             self.assertIn(f"cards: ok ({games} games, ", out, arguments)
+
+    def test_time_that_is_over(self) -> None:
+        """
+        A game whose time is over is cut short, and the command says so.
+        """
+        arguments = ("--seconds", "3", "--jobs", "1")
+        slow = "tests.check.test_command:Slow"
+        code, out = self.run_command(
+            slow, *arguments, seconds=itertools.count().__next__
+        )
+        self.assertEqual(code, 0)
+        self.assertIn("note: games of 2, 3 players were cut short", out)
+        self.assertIn("cards: ok (2 games, ", out)
 
     def test_progress(self) -> None:
         """
@@ -88,7 +122,7 @@ class CheckTests(SynchronousTestCase):
         elsewhere a short check is silent, and a long one prints a line every few
         seconds.
         """
-        arguments = ("tests.support.games:Cards", "--games", "3")
+        arguments = (CARDS, "--games", "3", "--jobs", "1")
         _, _, told = self.run_watched(Terminal(), *arguments)
         lines = told.split("\r\x1b[K")
         self.assertEqual(lines[1], "cards: game 1, 2 players")
@@ -99,8 +133,68 @@ class CheckTests(SynchronousTestCase):
         _, _, told = self.run_watched(
             io.StringIO(), *arguments, seconds=itertools.count().__next__
         )
-        self.assertRegex(told, r"^(cards: .+\n){1,4}$")
-        self.assertIn("cards: game 2, 3 players\n", told)
+        self.assertRegex(told, r"^(cards: .+\n){1,7}$")
+        self.assertRegex(told, r"cards: game \d, [23] players\n")
+
+    def test_the_seed_shows_it_again(self) -> None:
+        """
+        The seed of a finding, given with --seed, finds it in the first game.
+        """
+        dividing = "tests.support.broken_games:Dividing"
+        code, out = self.run_command(dividing, "--games", "40", "--jobs", "1")
+        self.assertEqual(code, 1)
+        found = re.search(
+            r"^fault: ZeroDivisionError.*\[seed (\d+), (.*)\]$", out, re.M
+        )
+        assert found is not None, out
+        self.assertIn('options {"moves":0}', found[2])
+        _, again = self.run_command(dividing, "--games", "1", "--seed", found[1])
+        self.assertIn(found[0], again)
+
+    def test_several_processes(self) -> None:
+        """
+        Games are played in several processes, and a process that a game takes down is
+        a finding, with its seed.
+        """
+        clock = itertools.count(step=5).__next__
+        arguments = ("--games", "3", "--jobs", "2")
+        turns = "tests.support.broken_games:Turns"
+        code, out = self.run_command(turns, *arguments, seconds=clock)
+        self.assertEqual(code, 1)
+        self.assertRegex(out, r"^left: after seat \d left, play waits for it again and")
+        self.assertIn("turns: 1 to change (9 games, ", out)
+        clock = itertools.count(step=5).__next__
+        deadly = "tests.check.test_command:Deadly"
+        code, out = self.run_command(deadly, *arguments, seconds=clock)
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            out, r"^fault: the process that played it ended with exit code 7; .*\[seed "
+        )
+
+    def test_secrets(self) -> None:
+        """
+        The table shows who is shown which field of the state, and is the same each
+        time.
+        """
+        drawing = "tests.support.broken_games:Drawing"
+        code, out = self.run_command(drawing, "--secrets", "--jobs", "1")
+        self.assertEqual(code, 0)
+        # The fields of a chance are Vinom's own.
+        rows = [line.split("  ") for line in out.splitlines() if "chance" not in line]
+        cells = [[cell.strip() for cell in row if cell] for row in rows]
+        self.assertEqual(
+            cells,
+            [
+                ["drawing: who is shown which field of the state"],
+                ["field", "seats", "spectators", "setup", "events", "outcome"],
+                ["gone[]", "-", "-", "-", "-", "-"],
+                ["hands[][]", "own", "-", "-", "-", "-"],
+                ["pile[]", "-", "-", "-", "own, one", "-"],
+                ["turn", "all", "all", "-", "-", "-"],
+            ],
+        )
+        _, again = self.run_command(drawing, "--secrets", "--jobs", "2")
+        self.assertEqual(again, out)
 
     def test_a_game_that_depends_on_its_process(self) -> None:
         """
@@ -140,7 +234,7 @@ class CheckTests(SynchronousTestCase):
         self.assertRegex(
             faults[0],
             r"^fault: ZeroDivisionError: boom \(test_command.py:\d+, in act\) "
-            r"\[at \d+\.\d+ s, version \d+\]$",
+            r"\[seed 0, 2 players, at \d+\.\d+ s, version \d+\]$",
         )
 
     def test_mistakes(self) -> None:

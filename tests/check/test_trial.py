@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import broken_games as broken
 from tests.support import games
 from vinom.check.random_actions import RandomActions
 from vinom.check.trial import Finding, first_disagreement, try_game
@@ -106,6 +107,120 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(found.rule, "hash_seed")
         self.assertTrue(found.message.startswith("step 2: "))
         self.assertIsInstance(first_disagreement(one, one[:-1]), Finding)
+
+
+class BreakingTests(SynchronousTestCase):
+    """What breaks games in practice: each is found by the first seeds."""
+
+    def assert_found(
+        self, game: Game[Any, Any], rule: str, message: str, is_drawn: bool = False
+    ) -> None:
+        """Each of the first seeds finds this, and nothing else."""
+        for seed in range(3):
+            trial = try_game(game, "game", game.seats[0], seed, is_drawn=is_drawn)
+            rules = {finding.rule for finding in trial.findings}
+            name = f"{type(game).__name__}, seed {seed}"
+            self.assertEqual(rules, {rule}, f"{name}: {trial.findings}")
+            self.assertRegex(trial.findings[0].message, message, name)
+
+    def assert_good(self, game: Game[Any, Any]) -> None:
+        for seats in game.seats:
+            for seed in range(3):
+                trial = try_game(game, "game", seats, seed, is_drawn=seed == 1)
+                self.assertEqual(trial.findings, [], type(game).__name__)
+
+    def test_play_waits_for_a_leaver(self) -> None:
+        """
+        A game that gives turns to a player who left is found; one that ends, or skips
+        that player, is not.
+        """
+        again = r"after seat \d left, play waits for it again and again"
+        self.assert_found(broken.Turns(), "left", again)
+        forever = r"after seat \d left, play waits for it forever"
+        self.assert_found(broken.Untimed(), "left", forever)
+        self.assert_good(broken.Ending())
+        self.assert_good(broken.Drawing())
+
+    def test_failures_off_the_beaten_track(self) -> None:
+        """
+        A failure is found although it takes a player who leaves during the own turn, a
+        player who returns, a newcomer, or options that nobody chooses by default.
+        """
+        for game, message in (
+            (broken.Fragile(), "LookupError: 'whose turn|LookupError: whose turn"),
+            (broken.Dizzy(), "LookupError: who are you"),
+            (broken.Closed(), r"LookupError: no seat 2"),
+        ):
+            self.assert_found(game, "fault", message)
+        trials = [
+            try_game(broken.Dividing(), "game", 2, seed, is_drawn=True)
+            for seed in range(60)
+        ]
+        zero = [one for one in trials if one.options == '{"moves":0}']
+        self.assertTrue(zero)
+        self.assertIn("ZeroDivisionError", zero[0].findings[0].message)
+
+    def test_two_deadlines_at_once(self) -> None:
+        """
+        A game that handles one of two deadlines that are due at once is found.
+        """
+        self.assert_found(
+            broken.TwoClocks(), "fault", r"deadline\(\) is still .* in one advance"
+        )
+
+    def test_a_tick_that_rejects(self) -> None:
+        """
+        A game that rejects in a tick learns what the server does then.
+        """
+        self.assert_found(
+            broken.RejectingTick(), "tick", r"tick\(\) rejects an input \(early\)"
+        )
+
+    def test_leaks_beside_the_view(self) -> None:
+        """
+        A deck in the setup, a card in an event, and a hand in the outcome are found.
+        """
+        for game, message in (
+            (broken.DeckInSetup(), r"pile\[\d+\] is not public, yet setup\(\)"),
+            (broken.Shouting(), r"hidden from .*, yet event 'drew' depends on it"),
+            (broken.Scoring(), r"hands\[\d\]\[\d\] is not public, yet outcome\(\)"),
+        ):
+            trial = try_game(game, "game", 2, 1)
+            leaks = [one.message for one in trial.findings if one.rule == "leak"]
+            self.assertTrue(leaks, type(game).__name__)
+            self.assertRegex(leaks[0], message)
+        self.assert_found(broken.Changing(), "setup", r"setup\(\) changes")
+
+    def test_states_that_cannot_be_stored(self) -> None:
+        """
+        A state whose bytes would not give it back names the field; a game that is
+        never stored may have it.
+        """
+        self.assert_found(
+            broken.Mistyped(),
+            "state",
+            r"^state\.label holds 'text' \(str\), but is declared int; .*"
+            r'or set durability = "none"$',
+        )
+        self.assert_good(broken.Unstored())
+        self.assert_found(broken.Identical(), "pure", "after it was stored and read")
+
+
+class LimitTests(SynchronousTestCase):
+    def test_a_time_limit(self) -> None:
+        """
+        A game that its time limit ends before an outcome is found.
+        """
+        trial = try_game(broken.Waiting(), "game", 2, 1)
+        (finding,) = trial.findings
+        self.assertEqual(finding.rule, "ends")
+        self.assertRegex(
+            finding.message, r"^no outcome after \d+ random steps and 6\d\d s; add"
+        )
+        # Players may choose such options; that is worth a note.
+        trial = try_game(broken.Waiting(), "game", 2, 1, is_drawn=True)
+        self.assertEqual(trial.findings, [])
+        self.assertIn("its time limit of 600 s ends it", trial.notes[0])
 
 
 class Colour(enum.Enum):

@@ -65,7 +65,7 @@ class ListingTests(SynchronousTestCase):
         """
         folder = DOCS / "tutorial"
         listing = (folder / "pig.py").read_text(encoding="utf-8")
-        self.assertLessEqual(len(listing.splitlines()), 60)
+        self.assertLessEqual(len(listing.splitlines()), 70)
         said = self.say(folder, "pig:Pig", 0)
         page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
         self.assertIn(f"   {said}", page)
@@ -79,6 +79,20 @@ class ListingTests(SynchronousTestCase):
         page = (DOCS / "tutorial-board.rst").read_text(encoding="utf-8")
         # How many steps it takes depends on what else is checked.
         self.assertRegex(page, re.sub(r"\d+", r"\\d+", f"   {re.escape(said)}"))
+
+    def test_pig_without_left(self) -> None:
+        """
+        Without ``left`` the tutorial's game is found, in the page's own words.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        listing = (DOCS / "tutorial" / "pig.py").read_text(encoding="utf-8")
+        shortened = listing.replace("def left(", "def _left(")
+        self.assertNotEqual(shortened, listing)
+        (folder / "pig.py").write_text(shortened, encoding="utf-8")
+        said = self.say(folder, "pig:Pig", 1)
+        page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
+        self.assertIn(f"   {said.splitlines()[0]}\n", page)
 
     def test_leaky_maid(self) -> None:
         """

@@ -243,6 +243,9 @@ class Cards(Game[Hands, Show]):
     def act(self, s: Hands, seat: int, action: Show, now: float) -> Hands:
         if s.shown[seat]:
             raise Rejected("shown", "it is on the table")
+        return self.left(s, seat, now)
+
+    def left(self, s: Hands, seat: int, now: float) -> Hands:
         shown = (*s.shown[:seat], True, *s.shown[seat + 1 :])
         return attrs.evolve(s, shown=shown)
 

@@ -95,14 +95,18 @@ class GamesTests(TestCase):
 
     async def test_listings(self) -> None:
         """
-        Every game that the manual printed passes its check.
+        Every game that the manual printed passes its check, but for the fault that two
+        of them had: they wait for players who have left.
         """
         howto = self.kept / "docs" / "howto" / "listings"
-        for game in ("nim:Nim", "patient_nim:PatientNim", "tug:Tug"):
+        for game in ("patient_nim:PatientNim", "tug:Tug"):
             await self.assert_passes(howto, game, "--games=1")
-        await self.assert_passes(
-            self.kept / "docs" / "tutorial", "pig:Pig", "--games=1"
-        )
+        tutorial = self.kept / "docs" / "tutorial"
+        for folder, game in ((howto, "nim:Nim"), (tutorial, "pig:Pig")):
+            said, code = await self.check(folder, game, "--games=1")
+            self.assertEqual(code, 1, said)
+            self.assertRegex(said, "(?m)^left: after seat . left, play waits for it")
+            self.assertIn(": 1 to change (", said)
 
     async def test_leak(self) -> None:
         """

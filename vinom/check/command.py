@@ -1,4 +1,4 @@
-"""``vinom check package.module:Class``: check a game for purity, replay and leaks."""
+"""``vinom check package.module:Class``: find what would break a game in play."""
 
 from __future__ import annotations
 
@@ -13,11 +13,23 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import attrs
+import msgspec
+from msgspec import structs
 
-from vinom.check.trial import Finding, first_disagreement, try_game
+from vinom.check.findings import Finding
+from vinom.check.leaks import PLACES, Sightings
+from vinom.check.trial import first_disagreement, try_game
+from vinom.check.workers import (
+    Result,
+    Task,
+    Workers,
+    as_findings,
+    find_game,
+    play_task,
+)
 from vinom.errors import Misconfigured
 from vinom.game import Game
-from vinom.game_loader import load_game, load_games, name_of
+from vinom.game_loader import name_of
 from vinom.hosting.guarding import guard_games
 from vinom.printable import say, say_json
 
@@ -25,17 +37,27 @@ from vinom.printable import say, say_json
 _HASH_SEEDS = ("1", "2")
 #: Defaults: games per number of players, and for how long, seconds.
 _GAMES, _SECONDS = 3, 10.0
+#: How long the two processes with other orders of sets may play, seconds.
+_AGAIN = 1.5
+#: Games are played in this process for so long; then in several, seconds.
+_ALONE = 2.0
+#: Most processes, unless ``--jobs`` says how many.
+_MOST_JOBS = 8
+#: Games per number of players, and steps of each, for the table of secrets.
+_SECRET_GAMES, _SECRET_STEPS = 4, 400
 #: When to print the progress for the first time, and how often then, seconds.
 _QUIET, _BETWEEN = 2.0, 5.0
 
 DESCRIPTION = """
-Play a game with random actions, its bot, and players who disconnect and return,
-making every call twice; once for every number of players (for large tables the
-smallest five and the largest), then again with other seeds. The game must be pure
-and its states frozen, no action may make it fail, it must end, its recording must
-replay, also where sets are ordered differently, and its views must not leak.
-Without --games and --seconds, play three games per number of players, or as many as
-can begin within 10 seconds. Exit with 0 if nothing was found, else with 1.
+Play a game with random actions, its bot, players who disconnect and return, leave and
+join, and with options and loadouts drawn from their types; make every call twice, the
+second time with a state that was stored and read. Do this once for every number of
+players (for large tables the smallest five and the largest), then again with other
+seeds. The game must be pure and its states frozen and storable, no action may make it
+fail, it must end, it must not wait for players who left, its recording must replay,
+also where sets are ordered differently, and nothing that it sends may leak. Without
+--games and --seconds, play three games per number of players, or as many as can be
+played within 10 seconds. Exit with 0 if nothing was found, else with 1.
 """
 
 
@@ -55,11 +77,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=float,
-        help="start games with other seeds for this long; one game per number of "
-        "players is always played",
+        help="play for this long; every number of players gets a game, which is cut "
+        "short if the time is over",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="choose other random actions (0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="the seed of the first game of each number of players; the next game has "
+        "the next seed (0)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, help="play in this many processes (one per processor)"
+    )
+    parser.add_argument(
+        "--secrets",
+        action="store_true",
+        help="print who is shown which field of the state, as a table to keep under "
+        "version control, instead of the findings",
     )
 
 
@@ -74,42 +109,10 @@ def run(
     :raises Misconfigured: there is no such game, or an option is out of range.
     """
     most, within = _how_much(options)
-    game = _find(options.game)
-    findings: dict[str, Finding] = {}
-    notes: list[str] = []
-    steps = played = 0
-    began = seconds()
-    progress = _Progress(sys.stderr, seconds, began)
-    # Each call is made twice there.
-    guard = guard_games(2, logs_slow=False)
-    sizes = _sizes(game)
-    for seats, seed in _trials(sizes, most, options.seed):
-        if played >= len(sizes) and seconds() - began >= within:
-            break
-        progress.show(f"{name_of(game)}: game {played + 1}, {seats} players")
-        trial = try_game(game, name_of(game), seats, seed, guard)
-        played += 1
-        steps += len(trial.trace)
-        for finding in trial.findings:
-            findings.setdefault(_subject(finding), finding)
-        notes += [note for note in trial.notes if note not in notes]
-    if not findings:
-        progress.show(f"{name_of(game)}: again, in two other processes")
-        largest = sizes[-1]
-        disagreement = _under_hash_seeds(
-            options.game, largest, _seed_of(options.seed, 0, largest)
-        )
-        if disagreement:
-            findings[_subject(disagreement)] = disagreement
-    progress.clear()
-    for finding in findings.values():
-        when = f" [{finding.when}]" if finding.when else ""
-        say(f"{finding.rule}: {finding.message}{when}")
-    for note in notes:
-        say(f"note: {note}")
-    verdict = f"{len(findings)} to change" if findings else "ok"
-    say(f"{name_of(game)}: {verdict} ({played} games, {steps} steps)")
-    return 1 if findings else 0
+    check = _Check(options, find_game(options.game), seconds)
+    if options.secrets:
+        return check.print_secrets()
+    return check.run(most, within)
 
 
 def _how_much(options: argparse.Namespace) -> tuple[float, float]:
@@ -119,12 +122,159 @@ def _how_much(options: argparse.Namespace) -> tuple[float, float]:
         raise Misconfigured(f"--games {games} must be 1 or more")
     if within is not None and not 0 <= within < math.inf:
         raise Misconfigured(f"--seconds {within} must be 0 or more")
+    if options.jobs is not None and options.jobs < 1:
+        raise Misconfigured(f"--jobs {options.jobs} must be 1 or more")
     if games is None and within is None:
         return _GAMES, _SECONDS
     return (
         math.inf if games is None else games,
         math.inf if within is None else within,
     )
+
+
+class _Check:
+    """One run of the command."""
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        game: Game[Any, Any],
+        seconds: Callable[[], float],
+    ) -> None:
+        """
+        :param options: of the command line.
+        :param game: that is checked.
+        :param seconds: the clock.
+        """
+        self._spec, self._seed = options.game, options.seed
+        self._game, self._seconds = game, seconds
+        self._name = name_of(game)
+        self._jobs = options.jobs or min(len(os.sched_getaffinity(0)), _MOST_JOBS)
+        self._sizes = _sizes(game)
+        self._began = seconds()
+        self._progress = _Progress(sys.stderr, seconds, self._began)
+        self._findings: dict[str, Finding] = {}
+        self._notes: list[str] = []
+        self._cut: set[int] = set()
+        self._begun = self._played = self._steps = 0
+        self._seen = Sightings()
+
+    def run(self, most: float, within: float) -> int:
+        """
+        Check, and print the findings; returns the exit code.
+
+        :param most: games per number of players.
+        :param within: for how long, seconds.
+        """
+        self._play(self._tasks(most, within), within)
+        if not self._findings:
+            self._compare_processes(within)
+        self._progress.clear()
+        for finding in self._findings.values():
+            when = f" [{finding.when}]" if finding.when else ""
+            say(f"{finding.rule}: {finding.message}{when}")
+        for note in self._notes:
+            say(f"note: {note}")
+        if self._cut:
+            say(f"note: {self._cut_short()}")
+        count = len(self._findings)
+        verdict = f"{count} to change" if count else "ok"
+        say(f"{self._name}: {verdict} ({self._played} games, {self._steps} steps)")
+        return 1 if count else 0
+
+    def print_secrets(self) -> int:
+        """Print the table of who is shown what; returns the exit code."""
+        sizes = sorted({self._sizes[0], self._sizes[-1]})
+        tasks = [
+            Task(seats, self._seed + number, number % 2 == 1, None, _SECRET_STEPS)
+            for number in range(_SECRET_GAMES)
+            for seats in sizes
+        ]
+        self._play(iter(tasks), math.inf)
+        self._progress.clear()
+        rows = [("field", *PLACES), *self._seen.rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        say(f"{self._name}: who is shown which field of the state")
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            say("  ".join(cells).rstrip())
+        return 0
+
+    def _tasks(self, most: float, within: float) -> Iterator[Task]:
+        """List games to play: all numbers of players, then all again."""
+        number = 0
+        while number < most:
+            for index in range(len(self._sizes)):
+                left = within - (self._seconds() - self._began)
+                # However slow the game is: each number of players gets its share.
+                needed = len(self._sizes) - index if number == 0 else 1
+                if left <= 0 and number:
+                    return
+                share = None
+                if left < math.inf:
+                    share = max(left, 0.0) * min(self._jobs, needed) / needed
+                yield self._task(number, index, share)
+            number += 1
+
+    def _task(self, number: int, index: int, seconds: float | None) -> Task:
+        """Make a game; the same seed draws the same options, or takes the defaults."""
+        seed = self._seed + number
+        return Task(self._sizes[index], seed, (seed + index) % 2 == 1, seconds)
+
+    def _play(self, tasks: Iterator[Task], within: float) -> None:
+        """Play games: the first in this process, which most games need no longer."""
+        # Each call is made twice there.
+        guard = guard_games(2, logs_slow=False)
+        alone = min(_ALONE, within / 4) if self._jobs > 1 else math.inf
+        while self._seconds() - self._began < alone:
+            task = next(tasks, None)
+            if task is None:
+                return
+            self._show(task)
+            self._note(task, play_task(self._game, task, guard, self._seconds))
+        workers = Workers(self._spec, self._jobs)
+        for task, result in workers.play(tasks, self._show):
+            self._note(task, result)
+
+    def _show(self, task: Task | None) -> None:
+        """Show which game begins; ``None`` if the running ones go on."""
+        if task is not None:
+            self._begun += 1
+            self._latest = f"game {self._begun}, {task.seats} players"
+        self._progress.show(f"{self._name}: {self._latest}")
+
+    def _note(self, task: Task, result: Result) -> None:
+        """Keep what came of a game."""
+        self._played += 1
+        self._steps += result.steps
+        if result.is_cut:
+            self._cut.add(task.seats)
+        for finding in as_findings(result):
+            self._findings.setdefault(_subject(finding), finding)
+        self._notes += [note for note in result.notes if note not in self._notes]
+        self._seen.add(result.seen)
+
+    def _cut_short(self) -> str:
+        sizes = ", ".join(map(str, sorted(self._cut)))
+        return (
+            f"games of {sizes} players were cut short, because the time was over; for "
+            f"all of them take --games 1, or more --seconds"
+        )
+
+    def _compare_processes(self, within: float) -> None:
+        """Play the largest game again, in two processes that order sets differently."""
+        self._progress.show(f"{self._name}: again, in two other processes")
+        # Both must play the same number of steps, so time can't be what ends them.
+        took = self._seconds() - self._began
+        most = 1_000_000
+        if within < math.inf and took > 0 and self._steps:
+            most = max(100, int(self._steps / took / self._jobs * _AGAIN))
+        task = structs.replace(
+            self._task(0, len(self._sizes) - 1, None), most_steps=most
+        )
+        disagreement = _under_hash_seeds(self._spec, task)
+        if disagreement:
+            self._findings[_subject(disagreement)] = disagreement
 
 
 @attrs.define
@@ -164,21 +314,11 @@ class _Progress:
         self._out.flush()
 
 
-def _find(spec: str) -> Game[Any, Any]:
-    if ":" in spec:
-        return load_game(spec)
-    games = load_games()
-    if spec not in games:
-        raise Misconfigured(
-            f"no installed game is called {spec!r}; give package.module:Class or one "
-            f"of {', '.join(sorted(games))}"
-        )
-    return games[spec]
-
-
 def _subject(finding: Finding) -> str:
     """Name what a finding is about: a hand that leaks is one subject, not each card."""
     words = finding.message
+    if finding.rule in ("left", "state", "tick"):
+        return finding.rule
     if finding.rule == "leak":
         words = words.split(" ", 1)[0].partition("[")[0].partition(".")[0]
     return f"{finding.rule} {words}"
@@ -191,26 +331,13 @@ def _sizes(game: Game[Any, Any]) -> list[int]:
     return sorted({*range(fewest, min(most, fewest + 4) + 1), most})
 
 
-def _trials(sizes: list[int], most: float, seed: int) -> Iterator[tuple[int, int]]:
-    """List games to play: number of seats and seed; all sizes, then all again."""
-    number = 0
-    while number < most:
-        for seats in sizes:
-            yield seats, _seed_of(seed, number, seats)
-        number += 1
-
-
-def _seed_of(seed: int, number: int, seats: int) -> int:
-    return (seed * 1_000_003 + number * 101 + seats) % (1 << 256)
-
-
-def _under_hash_seeds(spec: str, seats: int, seed: int) -> Finding | None:
+def _under_hash_seeds(spec: str, task: Task) -> Finding | None:
     """Trace one trial in two processes that order their sets differently."""
     # Let the children import everything that this process can.
     path = os.pathsep.join(sys.path)
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", __name__, spec, str(seats), str(seed)],
+            [sys.executable, "-m", __name__, spec, msgspec.json.encode(task).decode()],
             env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -219,20 +346,31 @@ def _under_hash_seeds(spec: str, seats: int, seed: int) -> Finding | None:
     ]
     # Wait for both, even if the first one fails.
     outputs = [child.communicate() for child in children]
+    where = f"seed {task.seed}, {task.seats} players"
     traces = []
     for child, (out, error) in zip(children, outputs, strict=True):
         if child.returncode:
             why = error.decode(errors="replace").strip().splitlines()
-            return Finding("hash_seed", why[-1] if why else "the process failed")
+            message = why[-1] if why else "the process failed"
+            return Finding("hash_seed", message, where)
         traces.append(json.loads(out.splitlines()[-1]))
-    return first_disagreement(*traces)
+    found = first_disagreement(*traces)
+    return None if found is None else attrs.evolve(found, when=where)
 
 
 def print_trace(arguments: list[str]) -> None:
     """Play one trial and print its trace as JSON; runs in a child process."""
-    spec, seats, seed = arguments
-    game = _find(spec)
-    trial = try_game(game, name_of(game), int(seats), int(seed))
+    spec, written = arguments
+    game = find_game(spec)
+    task = msgspec.json.decode(written, type=Task)
+    trial = try_game(
+        game,
+        name_of(game),
+        task.seats,
+        task.trial_seed,
+        is_drawn=task.is_drawn,
+        most_steps=task.most_steps,
+    )
     # The game may print too, on other lines.
     say()
     say_json(trial.trace)

@@ -2,162 +2,52 @@
 Test whether a game follows the rules for games.
 
 It is played with random actions, and every call is made twice. The game must be pure,
-its states frozen, it must end, its recording must replay, and its views must not leak.
-Nothing here depends on clocks or on the order of sets in this process, so two
-processes that trace one game must agree.
+its states frozen and storable, it must end, its recording must replay, nothing may
+leak, and it must not wait for players who have left. Nothing here depends on clocks or
+on the order of sets in this process, so two processes that trace one game must agree.
 """
 
 from __future__ import annotations
 
+import math
 import traceback
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any
 
 import attrs
-import msgspec
 
-from vinom.check.leaks import find_leaks
+from vinom.check.findings import Finding, Trial
+from vinom.check.leaks import Sightings
+from vinom.check.line import TRIES, Line, drawn_json
 from vinom.check.random_actions import RandomActions
-from vinom.errors import Misconfigured, Refused, Rejected
-from vinom.game import Chance, Game, Outcome, Step
-from vinom.model import MatchEnd, MatchPlan, SeatPlan
-from vinom.play.frozen import ensure_frozen, fingerprint, plain, state_hash
+from vinom.check.twice import Impure
+from vinom.errors import Misconfigured, Refused
+from vinom.game import Chance, Game
+from vinom.model import MatchPlan, SeatPlan
 from vinom.play.guard import Guard
-from vinom.play.play import GAME_ERRORS, Play, Recorded, table_of
-from vinom.play.recording import (
-    encode_ending,
-    encode_header,
-    encode_recorded,
-    read_recording,
-    replay,
-)
-from vinom.play.views import Views
+from vinom.play.play import GAME_ERRORS, table_of
+
+__all__ = ["Finding", "Trial", "first_disagreement", "try_game"]
 
 #: Most steps of one trial game.
 MOST_STEPS = 3000
 #: Most states of one trial game whose views are searched for leaks.
 MOST_SEARCHED = 12
+#: Most steps of a line on which players leave or join, or nobody acts.
+MOST_SIDE_STEPS = 60
+#: The steps of a trial after which those lines begin are drawn below these.
+FORKS = (4, 12, 30)
+#: How often all players act at the same time, on a line of its own.
+MOST_AT_ONCE = 8
+#: Deadlines that pass while a game waits for a player who left: these are too many.
+MOST_WAITS = 2
+#: Most actions that players who left are imagined to make, to see who waits for them.
+MOST_AS_IF = 20
+#: A trial whose time is over plays at least this many steps.
+FEWEST_STEPS = 40
 #: A longer view needs several datagrams, bytes.
 ONE_DATAGRAM = 1100
-
-
-@attrs.frozen
-class Finding:
-    """
-    One thing that the author must change.
-
-    :ivar rule: "frozen", "pure", "fault", "ends", "replay", "leak" or "hash_seed".
-    :ivar message: what is wrong, for the author.
-    :ivar when: the time in the trial; not part of the finding's identity.
-    """
-
-    rule: str
-    message: str
-    when: str = attrs.field(default="", eq=False)
-
-
-@attrs.define
-class Trial:
-    """
-    The result of one game with random actions.
-
-    :ivar findings: what the author must change.
-    :ivar notes: things worth knowing that aren't mistakes.
-    :ivar trace: one line per step, with the state's hash.
-    """
-
-    findings: list[Finding] = attrs.field(factory=list)
-    notes: list[str] = attrs.field(factory=list)
-    trace: list[str] = attrs.field(factory=list)
-
-    def found(self, rule: str, message: str, when: str = "") -> None:
-        """Add a finding, unless it is there already."""
-        finding = Finding(rule, message, when)
-        if finding not in self.findings:
-            self.findings.append(finding)
-
-
-class _Impure(Exception):
-    """One call, made twice, returned two results."""
-
-
-class _Twice(Game[Any, Any]):
-    """Makes every call twice; compares the results, and the state before and after."""
-
-    def __init__(self, game: Game[Any, Any]) -> None:
-        self._game = game
-        #: The state given to the latest call, and its hash after that call.
-        self._given: Any = None
-        self._hash = ""
-
-    def _call(self, name: str, *args: Any) -> Any:
-        call = getattr(self._game, name)
-        if getattr(type(self._game), name) is getattr(Game, name):
-            # A method that the game does not override needs no test.
-            return call(*args)
-        before = self.hash_of(args[0])
-        first, second = _answer(call, args), _answer(call, args)
-        if state_hash(args[0]) != before:
-            raise _Impure(f"{name}() changes the state it was given")
-        self._given, self._hash = args[0], before
-        if first[0] != second[0]:
-            raise _Impure(f"{name}() returns another result when it is called again")
-        if isinstance(first[1], Exception):
-            raise first[1]
-        return first[1]
-
-    def hash_of(self, state: Any) -> str:
-        """Hash a state; calls in a row mostly get the same one, so keep the latest."""
-        return self._hash if state is self._given else state_hash(state)
-
-    def start(self, table: Any) -> Any:
-        return self._call("start", table)
-
-    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
-        return self._call("act", s, seat, action, now)
-
-    def advance(self, s: Any, now: float) -> Any:
-        return self._call("advance", s, now)
-
-    def tick(self, s: Any, inputs: tuple[tuple[int, Any], ...], n: int) -> Any:
-        return self._call("tick", s, inputs, n)
-
-    def dropped(self, s: Any, seat: int, now: float) -> Any:
-        return self._call("dropped", s, seat, now)
-
-    def returned(self, s: Any, seat: int, now: float) -> Any:
-        return self._call("returned", s, seat, now)
-
-    def deadline(self, s: Any) -> float | None:
-        return cast("float | None", self._call("deadline", s))
-
-    def outcome(self, s: Any) -> Outcome | None:
-        return cast("Outcome | None", self._call("outcome", s))
-
-    def setup(self, s: Any) -> Any:
-        return self._call("setup", s)
-
-    def audience(self, s: Any, seat: int | None) -> Hashable:
-        return cast("Hashable", self._call("audience", s, seat))
-
-    def view(self, s: Any, audience: Hashable) -> Any:
-        return self._call("view", s, audience)
-
-
-def _answer(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
-    """Make a call; returns a name of its result or error, and the result or error."""
-    try:
-        result = call(*args)
-    except Exception as error:
-        return f"{type(error).__qualname__}: {error}", error
-    return _trace_of(result), result
-
-
-def _trace_of(result: Any) -> str:
-    if isinstance(result, Step):
-        return f"{state_hash(result.state)} {plain(result.events)!r}"
-    return state_hash(result)
 
 
 def try_game(
@@ -166,6 +56,10 @@ def try_game(
     seats: int,
     seed: int,
     guard: Guard | None = None,
+    is_drawn: bool = False,
+    is_over: Callable[[], bool] = lambda: False,
+    most_steps: float = math.inf,
+    seen: Sightings | None = None,
 ) -> Trial:
     """
     Play one game of *seats* players against random actions.
@@ -174,188 +68,378 @@ def try_game(
     :param seats: number of players.
     :param seed: up to 256 bits; the same seed makes the same trial, in any process.
     :param guard: interrupts calls that take too long; each is made twice.
+    :param is_drawn: draw the options and loadouts from their types; otherwise they are
+        the defaults.
+    :param is_over: asked after some steps; then the trial is cut short.
+    :param most_steps: of the whole trial; then it is cut short, too.
+    :param seen: notes who was shown what.
     """
     trial = Trial()
-    players = tuple(SeatPlan(f"p{seat}", f"player {seat}") for seat in range(seats))
-    plan = MatchPlan("check", name, players, seed)
-    _Player(game, plan, trial, guard or Guard()).play()
+    options = b"{}"
+    loadouts = [b"{}"] * seats
+    if is_drawn:
+        options = drawn_json(RandomActions(game.options, Chance(seed).fork("options")))
+        supply = RandomActions(game.loadout, Chance(seed).fork("loadouts"))
+        loadouts = [drawn_json(supply) for _ in range(seats)]
+    players = tuple(
+        SeatPlan(f"p{seat}", f"player {seat}", loadouts[seat]) for seat in range(seats)
+    )
+    plan = MatchPlan("check", name, players, seed, options)
+    try:
+        table_of(plan, game)
+    except Refused:
+        if is_drawn:
+            # What was drawn is not a choice that players can make.
+            plan = MatchPlan(
+                "check",
+                name,
+                tuple(SeatPlan(seat.player_id, seat.name) for seat in players),
+                seed,
+            )
+    trial.options = plan.options.decode()
+    line = Line(game, plan, seed, trial, guard or Guard())
+    _Player(line, is_over, most_steps).play()
+    if seen is not None:
+        seen.add(line.search.seen.rows())
     return trial
 
 
 class _Player:
-    """Plays one trial game."""
+    """Plays one trial game: its main line, and lines that branch off."""
 
     def __init__(
-        self, game: Game[Any, Any], plan: MatchPlan, trial: Trial, guard: Guard
+        self, line: Line, is_over: Callable[[], bool], most_steps: float
     ) -> None:
         """
-        :param game: the game.
-        :param plan: its seats and its seed.
-        :param trial: gets the results.
-        :param guard: interrupts calls that take too long.
+        :param line: the main line.
+        :param is_over: see `try_game`.
+        :param most_steps: see `try_game`.
         """
-        self._game, self._plan, self._trial = game, plan, trial
-        self._twice = twice = _Twice(game)
-        self._play_of = Play(twice, self._note, guard, plan)
-        self._views = Views(twice, self._play_of.ask)
-        self._actions = RandomActions(game.actions, Chance(plan.seed).fork("actions"))
-        self._file = bytearray(encode_header(plan, game, 0.0))
-        self._away: set[int] = set()
-        self._setup: Any = None
-        self._longest = 0
+        self._line, self._trial = line, line.trial
+        self._is_over, self._most_steps = is_over, most_steps
+        self._steps = 0
+        game = line.game
+        # Long enough for fewer than MOST_STEPS of them to reach the time limit: half
+        # of it is the average, and in one step of four no time passes.
+        self._pace = 3 * game.time_limit / MOST_STEPS
+        self._is_endless = type(game).outcome is Game.outcome
 
     def play(self) -> None:
         """Play to the end, then replay the recording."""
-        play, trial = self._play_of, self._trial
+        line, trial = self._line, self._trial
         try:
-            play.lay(table_of(self._plan, self._game))
-            play.begin()
-            self._show()
+            line.play.lay(table_of(line.plan, line.game))
+            line.play.begin()
+            line.show()
             self._run()
-            self._finish()
-        except _Impure as error:
+            line.finish()
+        except Impure as error:
             trial.found("pure", str(error))
         except Misconfigured as error:
             trial.found("frozen", str(error))
         except Refused as error:
             trial.found("fault", f"the default options are refused: {error.message}")
         except GAME_ERRORS as error:
-            what = f"{type(error).__qualname__}: {error}{_line_of(error)}"
-            when = f"at {play.time:.3f} s, version {play.version}"
-            trial.found("fault", what, when)
-        if self._longest > ONE_DATAGRAM:
-            trial.notes.append(
-                f"a view of {self._longest} bytes needs more than one datagram"
-            )
+            self._fault(error, line)
+        if line.longest > ONE_DATAGRAM:
+            trial.note(f"a view of {line.longest} bytes needs more than one datagram")
 
-    def _note(self, recorded: Recorded) -> None:
-        self._file += encode_recorded(recorded)
+    def _fault(self, error: BaseException, line: Line, what: str = "") -> None:
+        message = f"{type(error).__qualname__}: {error}{_line_of(error)}"
+        when = f"{what}at {line.play.time:.3f} s, version {line.play.version}"
+        self._trial.found("fault", message, when)
+
+    def _is_cut(self) -> bool:
+        """Count a step; is that enough?"""
+        self._steps += 1
+        if self._steps >= self._most_steps or (
+            self._steps >= FEWEST_STEPS and self._is_over()
+        ):
+            self._trial.is_cut = True
+        return self._trial.is_cut
 
     def _run(self) -> None:
-        play, game = self._play_of, self._game
-        # Long enough for MOST_STEPS of them to reach the time limit.
-        pace = 2 * game.time_limit / MOST_STEPS
-        endless = type(game).outcome is Game.outcome
-        for step in range(MOST_STEPS if not endless else MOST_STEPS // 10):
-            if play.outcome is not None:
+        line = self._line
+        play, game = line.play, line.game
+        forks = [line.below(most) for most in FORKS]
+        most = MOST_STEPS // 10 if self._is_endless else MOST_STEPS
+        for step in range(most):
+            for number, at in enumerate(forks):
+                if at == step:
+                    self._branch(number)
+            if play.outcome is not None or self._is_cut():
                 break
-            self._one_step(pace)
-            self._show()
+            if play.time >= game.time_limit and not self._is_endless:
+                self._no_end(f"{step} random steps and {play.time:.0f} s")
+                break
+            self._one_step(line, self._pace)
+            line.show()
+            self._probe(step)
             if step % (1 + MOST_STEPS // (20 * MOST_SEARCHED)) == 0:
-                self._search()
+                line.look_for_leaks()
         else:
-            if endless:
-                self._trial.notes.append("it has no outcome(): its time limit ends it")
+            if self._is_endless:
+                self._trial.note("it has no outcome(): its time limit ends it")
             else:
-                self._trial.found(
-                    "ends",
-                    f"no outcome after {MOST_STEPS} random steps; add a deadline() "
-                    "that ends it",
-                    f"at {play.time:.0f} s",
-                )
-        self._search()
+                self._no_end(f"{most} random steps")
+        line.look_for_leaks()
+        if play.outcome is not None:
+            self._note_linger(line)
         # Actions after the end must not break it.
         for _ in range(20):
-            self._one_step(0.01)
-            self._show()
+            if self._is_cut():
+                break
+            self._one_step(line, 0.01)
+            line.show()
 
-    def _one_step(self, pace: float) -> None:
-        play, game = self._play_of, self._game
-        time = play.time + pace * self._actions.below(100) / 100
+    def _no_end(self, after: str) -> None:
+        play, limit = self._line.play, self._line.game.time_limit
+        options = self._trial.options
+        if options == "{}":
+            message = f"no outcome after {after}; add a deadline() that ends it"
+            self._trial.found("ends", message, f"at {play.time:.0f} s")
+        elif play.time >= limit:
+            self._trial.note(
+                f"with the options {options} its time limit of {limit:g} s ends it "
+                f"without an outcome"
+            )
+
+    def _note_linger(self, line: Line) -> None:
+        play, linger = line.play, line.game.linger
+        if play.due is not None and play.due > play.time + linger:
+            self._trial.note(
+                f"the room closes {linger:g} s after a round, before the next "
+                f"deadline(); for another round set a longer linger"
+            )
+
+    def _one_step(self, line: Line, pace: float) -> None:
+        play, game = line.play, line.game
+        # Sometimes several things happen at the same time.
+        time = play.time + (pace * line.below(100) / 100 if line.below(4) else 0.0)
         if game.tick_hz:
             time = (play.ticks + 1) / game.tick_hz
         if play.due is not None and play.due <= time:
-            play.advance(max(play.due, play.time))
-            self._trace("advance", -1)
+            line.advance()
             return
-        seat = self._actions.below(len(self._plan.seats))
-        if self._actions.below(30) == 0:
-            self._come_or_go(seat, time)
+        seat = line.below(len(line.plan.seats))
+        if line.below(30) == 0:
+            if seat in line.away:
+                line.come_back(seat, time)
+            elif seat not in line.gone and len(line.present) > 1:
+                line.drop(seat, time)
             return
-        action = self._choose(seat) if seat not in self._away else None
+        action = line.choose(seat) if seat in line.present else None
         if game.tick_hz:
-            play.tick(() if action is None else ((seat, action),), time)
-            self._trace("tick", seat)
+            line.tick(() if action is None else ((seat, action),))
         elif action is not None:
-            try:
-                play.act(seat, action, time)
-            except Rejected as error:
-                play.time = time
-                self._trace(f"rejected {error.code}", seat)
-            else:
-                self._trace("act", seat)
+            line.act(seat, action, time)
         else:
             play.time = time
 
-    def _come_or_go(self, seat: int, time: float) -> None:
-        if seat in self._away:
-            self._away.discard(seat)
-            self._play_of.seat_returned(seat, time)
-            self._trace("returned", seat)
-        elif len(self._away) + 1 < len(self._plan.seats):
-            self._away.add(seat)
-            self._play_of.seat_dropped(seat, time)
-            self._trace("dropped", seat)
+    # What happens beside the main line.
 
-    def _choose(self, seat: int) -> Any:
-        play = self._play_of
-        shown = self._views.show(
-            play.state, play.version, self._views.audience_of(play.state, seat)
+    def _probe(self, step: int) -> None:
+        """Let a player drop and return, leave, or join; but on a line of its own."""
+        line = self._line
+        seat = line.pick(line.present)
+        kind = type(line.game)
+        # A call that the game doesn't have changes nothing.
+        comes_back = kind.dropped is not Game.dropped
+        comes_back |= kind.returned is not Game.returned
+        if comes_back and line.present[1:]:
+            branch = line.fork(1)
+            time = branch.play.time
+            with _Caught(self, branch, f"seat {seat} lost its connection, "):
+                branch.drop(seat, time)
+                branch.come_back(seat, time)
+        if step % 3 == 0 and kind.left is not Game.left and line.present[1:]:
+            branch = line.fork(2)
+            with _Caught(self, branch, f"seat {seat} left, "):
+                branch.leave(seat, branch.play.time)
+                branch.show()
+        if step % 7 == 0 and line.game.late_join:
+            branch = line.fork(3)
+            with _Caught(self, branch, "a newcomer joined, "):
+                if branch.join(branch.play.time):
+                    branch.show()
+
+    def _branch(self, number: int) -> None:
+        """Play on from here: with players who left or joined, or nobody who acts."""
+        line = self._line
+        if line.play.outcome is not None:
+            return
+        if number != 1:
+            branch = line.fork(10 + number)
+            with _Caught(self, branch, "nobody acted, "):
+                self._run_silent(branch)
+        if number == 0:
+            branch = line.fork(30)
+            with _Caught(self, branch, "all acted at once, "):
+                self._run_at_once(branch)
+        if len(line.present) < 2:
+            return
+        branch = line.fork(20 + number)
+        leavers = self._leavers(branch, number)
+        what = f"seat {leavers[0]} left, "
+        if len(leavers) > 1:
+            what = f"seats {', '.join(map(str, leavers))} left, "
+        with _Caught(self, branch, what):
+            time = branch.play.time
+            for seat in sorted(branch.away):
+                branch.come_back(seat, time)
+            if number == 2 and line.game.late_join:
+                branch.join(time)
+            for seat in leavers:
+                branch.leave(seat, time)
+                branch.show()
+            self._run_side(branch)
+            if number == 2 and line.game.late_join and branch.join(branch.play.time):
+                self._run_side(branch)
+            branch.look_for_leaks()
+            branch.finish()
+
+    def _leavers(self, line: Line, number: int) -> list[int]:
+        """Choose who leaves: a player who can act now, all but one, or anybody."""
+        present = line.present
+        first = line.pick(present)
+        if number == 0 and not line.game.tick_hz:
+            first = next((seat for seat in present if line.can_act(seat)), first)
+        if number != 1:
+            return [first]
+        others = [seat for seat in present if seat != first]
+        # The one who stays is not always the last one.
+        stays = line.pick(others)
+        return [first, *(seat for seat in others if seat != stays)]
+
+    def _run_silent(self, line: Line) -> None:
+        """Let nobody act, until the round or the match is over."""
+        play, game = line.play, line.game
+        for _ in range(MOST_SIDE_STEPS):
+            if play.outcome is not None or self._is_cut():
+                return
+            if game.tick_hz and (play.due is None or play.due > play.next_tick()):  # type: ignore[operator]
+                line.tick(())
+            elif play.due is None or play.due > game.time_limit:
+                # The room closes first.
+                play.time = max(play.time, game.time_limit)
+                line.show()
+                return
+            else:
+                line.advance()
+            line.show()
+
+    def _run_at_once(self, line: Line) -> None:
+        """Let all players act at the same time, then let their deadlines pass."""
+        play = line.play
+        for _ in range(MOST_AT_ONCE):
+            if play.outcome is not None or self._is_cut():
+                return
+            if line.game.tick_hz:
+                chosen = [(seat, line.choose(seat)) for seat in line.present]
+                line.tick(tuple(one for one in chosen if one[1] is not None))
+            for seat in line.present if not line.game.tick_hz else ():
+                self._acts(line, (seat,))
+            for _ in line.plan.seats:
+                if play.due is not None:
+                    line.advance()
+            line.show()
+
+    def _run_side(self, line: Line) -> None:
+        """Play on without those who left; find out whether play waits for them."""
+        play, game = line.play, line.game
+        waits: dict[int, int] = {}
+        for _ in range(MOST_SIDE_STEPS):
+            if play.outcome is not None or play.time >= game.time_limit:
+                return
+            if self._is_cut():
+                return
+            if game.tick_hz:
+                self._one_step(line, 0.0)
+            elif play.due is not None and line.below(8) == 0:
+                line.advance()
+            elif not self._someone_acts(line):
+                missed = self._missed(line)
+                if missed is not None:
+                    waits[missed] = waits.get(missed, 0) + 1
+                if missed is not None and play.due is None:
+                    self._waits(missed, "forever", "no deadline() ends that")
+                    return
+                if missed is not None and waits[missed] >= MOST_WAITS:
+                    self._waits(missed, "again and again", "each time for its deadline")
+                    return
+                if play.due is None:
+                    return
+                line.advance()
+            line.show()
+
+    def _waits(self, seat: int, how: str, until: str) -> None:
+        self._trial.found(
+            "left",
+            f"after seat {seat} left, play waits for it {how}, {until}; skip it in "
+            f"left() and in later turns, or end the round",
         )
-        view = msgspec.msgpack.decode(shown)
-        if self._actions.below(2) and type(self._game).bot is not Game.bot:
-            _, self._actions.chance = self._actions.chance.draw()
-            chance = self._actions.chance
-            chosen = play.ask("bot", self._game.bot, view, seat, chance, self._setup)
-            if chosen is None:
+
+    def _someone_acts(self, line: Line) -> bool:
+        """Let a present player act, if one can."""
+        seats = line.present
+        first = line.below(len(seats)) if seats else 0
+        return self._acts(line, (*seats[first:], *seats[:first]))
+
+    def _acts(self, line: Line, seats: tuple[int, ...]) -> bool:
+        for seat in seats:
+            for action in line.choices(seat, TRIES):
+                if action is not None and line.act(seat, action, line.play.time):
+                    return True
+        return False
+
+    def _missed(self, line: Line) -> int | None:
+        """
+        Return the player who left and whom the others now wait for.
+
+        Nobody else can act; but if those who left acted, somebody else could.
+        """
+        if any(line.can_act(seat) for seat in line.present):
+            return None
+        missed = next((seat for seat in line.gone if line.can_act(seat)), None)
+        if missed is None:
+            return None
+        as_if = line.fork(4)
+        as_if.trial = Trial()
+        for _ in range(MOST_AS_IF):
+            seat = next((seat for seat in as_if.gone if as_if.can_act(seat)), None)
+            if seat is None or not self._acts(as_if, (seat,)):
                 return None
-            # As it would arrive, so that an invalid action of the bot is found.
-            encoded = msgspec.msgpack.encode(chosen)
-            return msgspec.msgpack.decode(encoded, type=self._game.actions)
-        return self._actions.make(view)
+            if as_if.play.outcome is not None or any(
+                as_if.can_act(seat) for seat in as_if.present
+            ):
+                return missed
+        return None
 
-    def _show(self) -> None:
-        """Encode the views that a room would send now."""
-        play = self._play_of
-        for seat in (*range(len(self._plan.seats)), None):
-            audience = self._views.audience_of(play.state, seat)
-            shown = self._views.show(play.state, play.version, audience)
-            self._longest = max(self._longest, len(shown))
-        setup = self._views.setup(play.state)
-        self._setup = msgspec.msgpack.decode(setup) if setup else None
 
-    def _search(self) -> None:
-        """Search one state for leaks."""
-        ensure_frozen(self._play_of.state)
-        seats = len(self._plan.seats)
-        for leak in find_leaks(self._game, self._play_of.state, seats):
-            self._trial.found("leak", leak)
+@attrs.define
+class _Caught:
+    """Reports what a game raises on a line that branches off; the main one goes on."""
 
-    def _trace(self, what: str, seat: int) -> None:
-        play = self._play_of
-        events, play.events = play.events, []
-        shown = self._views.show(
-            play.state, play.version, self._views.audience_of(play.state, None)
-        )
-        self._trial.trace.append(
-            f"{play.time:.3f} {what} {seat} {self._twice.hash_of(play.state)} "
-            f"{fingerprint(shown)} {plain(events)!r}"
-        )
+    _player: _Player
+    _line: Line
+    _what: str
 
-    def _finish(self) -> None:
-        """Replay the recording, from its bytes."""
-        play = self._play_of
-        shown = self._views.show(
-            play.state, play.version, self._views.audience_of(play.state, None)
-        )
-        end = MatchEnd(
-            "check", "ended", version=play.version, view_hash=fingerprint(shown)
-        )
-        self._file += encode_ending(end, play.state)
-        recording = read_recording(bytes(self._file))
-        result = replay(recording, self._game, guard=play.guard)
-        if result.differing is not None:
-            self._trial.found("replay", result.differing)
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> bool:
+        """Report the error, if there is one."""
+        if error is None or not isinstance(error, GAME_ERRORS):
+            return False
+        if isinstance(error, Impure):
+            self._line.trial.found("pure", str(error))
+        elif isinstance(error, Misconfigured):
+            self._line.trial.found("frozen", str(error))
+        else:
+            self._player._fault(error, self._line, self._what)
+        return True
 
 
 def _line_of(error: BaseException) -> str:

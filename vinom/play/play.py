@@ -109,6 +109,9 @@ def _items(value: Any, name: str) -> tuple[Any, ...]:
     return value
 
 
+#: Most further calls of one tick that rejects inputs; then it gets none of them.
+MOST_RETRIES = 64
+
 # A game may raise anything, even SystemExit: that ends its own room only.
 GAME_ERRORS = (Exception, SystemExit, TooSlow)
 
@@ -184,6 +187,8 @@ class Play:
     :ivar due: match time at which `advance` is due.
     :ivar outcome: of the round that ended; ``None`` while one is played.
     :ivar events: the game's events that the caller has not taken yet.
+    :ivar refused: inputs that ticks rejected, each with its seat, that the caller has
+        not taken yet.
     """
 
     game: Game[Any, Any]
@@ -197,6 +202,7 @@ class Play:
     due: float | None = attrs.field(default=None, init=False)
     outcome: Outcome | None = attrs.field(default=None, init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
+    refused: list[tuple[int, Rejected]] = attrs.field(factory=list, init=False)
     _proven: type | None = attrs.field(default=None, init=False)
     _asks: bool = attrs.field(default=False, init=False)
     _asks_deadline: bool = attrs.field(default=False, init=False)
@@ -281,12 +287,67 @@ class Play:
             ) from error
 
     def tick(self, inputs: tuple[tuple[int, Any], ...], time: float) -> None:
-        """Make one fixed step, with the actions since the one before."""
-        self._note(Recorded("tick", time, -1, inputs))
+        """
+        Make one fixed step, with the actions since the one before.
+
+        If the game raises `Rejected`, the input at which it does is left out, and the
+        step is made with the others. The recording has only those.
+        """
         self.ticks += 1
-        self._take(
-            self.ask("tick", self.game.tick, self.state, inputs, self.ticks), time
-        )
+        try:
+            result = self._make_tick(inputs)
+        except Rejected as error:
+            inputs, result = self._without_rejected(inputs, error)
+        except BaseException:
+            self._note(Recorded("tick", time, -1, inputs))
+            raise
+        self._note(Recorded("tick", time, -1, inputs))
+        self._take(result, time)
+
+    def _make_tick(self, inputs: tuple[tuple[int, Any], ...]) -> Any:
+        return self.ask("tick", self.game.tick, self.state, inputs, self.ticks)
+
+    def _without_rejected(
+        self, inputs: tuple[tuple[int, Any], ...], error: Rejected
+    ) -> tuple[tuple[tuple[int, Any], ...], Any]:
+        """
+        Leave out the inputs that a tick rejects.
+
+        A game handles its inputs in order and is pure. So the first input that it
+        rejects is the last one of the shortest beginning that raises; halving finds it.
+
+        :param error: raised for all *inputs*.
+        :returns: the inputs that are left, and the result of the tick with them.
+        :raises GameFault: the tick is rejected even without inputs.
+        """
+        calls = 0
+        while inputs:
+            fits, fails = 0, len(inputs)
+            while fails - fits > 1 and calls < MOST_RETRIES:
+                middle = (fits + fails) // 2
+                calls += 1
+                try:
+                    self._make_tick(inputs[:middle])
+                except Rejected as earlier:
+                    fails, error = middle, earlier
+                else:
+                    fits = middle
+            if calls >= MOST_RETRIES:
+                # The other rooms wait too.
+                self.refused += [(seat, error) for seat, _ in inputs]
+                inputs = ()
+            else:
+                self.refused.append((inputs[fits][0], error))
+                inputs = (*inputs[:fits], *inputs[fails:])
+            calls += 1
+            try:
+                return inputs, self._make_tick(inputs)
+            except Rejected as next_one:
+                error = next_one
+        raise GameFault(
+            f"tick() raised Rejected ({error.code!r}) without any input; "
+            f"only an input can be rejected"
+        ) from error
 
     def advance(self, time: float) -> None:
         """
@@ -300,7 +361,8 @@ class Play:
         if before is not None and self.due is not None and self.due <= before:
             raise GameFault(
                 f"deadline() is still {self.due} after advance() at {time}; "
-                f"it must return a later time or None"
+                f"it must return a later time or None, so handle all that is due "
+                f"in one advance()"
             )
 
     def seat_joined(self, seat: int, time: float, newcomer: Seat) -> None:
@@ -338,7 +400,12 @@ class Play:
             case "act":
                 self.act(seat, recorded.data, time)
             case "tick":
+                refused = len(self.refused)
                 self.tick(recorded.data, time)
+                if len(self.refused) > refused:
+                    raise GameFault(
+                        "tick() rejects an input that it accepted in the recording"
+                    ) from self.refused[-1][1]
             case "advance":
                 self.advance(time)
             case "joined":

@@ -135,6 +135,9 @@ MOST_TICKS = 5
 #: At most this many deadlines are caught up at once; then other rooms have their turn.
 MOST_AT_ONCE = 10
 
+#: The kind of the event for a player whose input a tick rejected.
+REJECTED = "rejected"
+
 _PRESENT = SeatState.PRESENT
 
 
@@ -605,7 +608,15 @@ class Room:
             self._absences.slipped(self.match_time(now))
             self._arm()
             return
-        self.play.tick(self._waiting.take(), max(at, self.play.time))
+        play = self.play
+        play.tick(self._waiting.take(), max(at, play.time))
+        if play.refused:
+            # After the game's own events, and to one seat each.
+            play.events += [
+                Event(REJECTED, {"code": str(no.code), "message": str(no)}, to=seat)
+                for seat, no in play.refused
+            ]
+            play.refused.clear()
         self._after_change(now)
 
     def _run_bot(self, now: float) -> None:

@@ -57,6 +57,10 @@ class Nim(Game[NimState, Take]):
     def advance(self, s, now):
         return self._next(s, s.pile - 1, now)
 
+    def left(self, s, seat, now):
+        # A player whose turn it is when the pile is empty loses: see `outcome`.
+        return attrs.evolve(s, pile=0, turn=seat) if s.pile else s
+
     def outcome(self, s):
         if s.pile:
             return None

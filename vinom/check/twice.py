@@ -1,0 +1,152 @@
+"""A game whose every call is made twice, the second time with a stored state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, cast
+
+from vinom.errors import Misconfigured, Unreadable
+from vinom.game import Game, Outcome, Step
+from vinom.play.frozen import plain, state_hash
+from vinom.play.states import StateCodec, codec_of, first_change
+
+
+class Impure(Exception):
+    """One call, made twice, returned two results."""
+
+
+class Twice(Game[Any, Any]):
+    """
+    Makes every call twice; compares the results, and the state before and after.
+
+    The second call gets the state as it is after it was stored and read. So a game
+    that needs anything that is not stored plays differently, and is found.
+    """
+
+    def __init__(self, game: Game[Any, Any], not_stored: Callable[[str], None]) -> None:
+        """
+        Wrap a game.
+
+        :param game: the game.
+        :param not_stored: called once with the reason, if its states can't be stored.
+        """
+        self._game = game
+        self._not_stored = not_stored
+        #: The state given to the latest call, its hash after that call, and the same
+        #: state after it was stored.
+        self._given: Any = None
+        self._hash = ""
+        self._restored: Any = None
+        self._codec: StateCodec | None = None
+        if game.durability != "none":
+            try:
+                self._codec = codec_of(game)
+            except Misconfigured as error:
+                self._give_up(str(error))
+
+    def _give_up(self, why: str) -> None:
+        self._codec = None
+        self._not_stored(f'{why}; or set durability = "none"')
+
+    def _take(self, state: Any) -> None:
+        """Keep what belongs to a state: calls in a row mostly get the same one."""
+        self._hash, self._restored = state_hash(state), state
+        self._given = state
+        if self._codec is None:
+            return
+        try:
+            restored = self._codec.decode(self._codec.encode(state))
+        except (Misconfigured, Unreadable) as error:
+            self._give_up(str(error))
+            return
+        change = first_change(state, restored)
+        if change is None and state_hash(restored) != self._hash:
+            change = "state: its hash changes"
+        if change is not None:
+            self._give_up(f"{change}, after the state was stored and read")
+            return
+        self._restored = restored
+
+    def _call(self, name: str, *args: Any) -> Any:
+        call = getattr(self._game, name)
+        if getattr(type(self._game), name) is getattr(Game, name):
+            # A method that the game does not override needs no test.
+            return call(*args)
+        given, *rest = args
+        if name == "start":
+            before, again = state_hash(given), given
+        else:
+            before, again = self.hash_of(given), self._restored
+        first, second = _answer(call, args), _answer(call, (again, *rest))
+        if state_hash(given) != before:
+            raise Impure(f"{name}() changes the state it was given")
+        if first[0] != second[0]:
+            if again is not given and _answer(call, args)[0] == first[0]:
+                raise Impure(
+                    f"{name}() returns another result for the same state after it was "
+                    f"stored and read; does it compare with `is`?"
+                )
+            raise Impure(f"{name}() returns another result when it is called again")
+        if isinstance(first[1], Exception):
+            raise first[1]
+        return first[1]
+
+    def hash_of(self, state: Any) -> str:
+        """Hash a state; the latest hash is kept."""
+        if state is not self._given:
+            self._take(state)
+        return self._hash
+
+    def start(self, table: Any) -> Any:
+        return self._call("start", table)
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        return self._call("act", s, seat, action, now)
+
+    def advance(self, s: Any, now: float) -> Any:
+        return self._call("advance", s, now)
+
+    def tick(self, s: Any, inputs: tuple[tuple[int, Any], ...], n: int) -> Any:
+        return self._call("tick", s, inputs, n)
+
+    def joined(self, s: Any, seat: int, now: float, newcomer: Any) -> Any:
+        return self._call("joined", s, seat, now, newcomer)
+
+    def dropped(self, s: Any, seat: int, now: float) -> Any:
+        return self._call("dropped", s, seat, now)
+
+    def returned(self, s: Any, seat: int, now: float) -> Any:
+        return self._call("returned", s, seat, now)
+
+    def left(self, s: Any, seat: int, now: float) -> Any:
+        return self._call("left", s, seat, now)
+
+    def deadline(self, s: Any) -> float | None:
+        return cast("float | None", self._call("deadline", s))
+
+    def outcome(self, s: Any) -> Outcome | None:
+        return cast("Outcome | None", self._call("outcome", s))
+
+    def setup(self, s: Any) -> Any:
+        return self._call("setup", s)
+
+    def audience(self, s: Any, seat: int | None) -> Hashable:
+        return cast("Hashable", self._call("audience", s, seat))
+
+    def view(self, s: Any, audience: Hashable) -> Any:
+        return self._call("view", s, audience)
+
+
+def _answer(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
+    """Make a call; returns a name of its result or error, and the result or error."""
+    try:
+        result = call(*args)
+    except Exception as error:
+        return f"{type(error).__qualname__}: {error}", error
+    return _trace_of(result), result
+
+
+def _trace_of(result: Any) -> str:
+    if isinstance(result, Step):
+        return f"{state_hash(result.state)} {plain(result.events)!r}"
+    return state_hash(result)
