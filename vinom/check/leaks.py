@@ -20,6 +20,7 @@ import msgspec
 
 from vinom.game import Chance, Event, Game, Step
 from vinom.play.frozen import field_names, is_frozen_class
+from vinom.play.guard import TooSlow
 from vinom.play.play import GAME_ERRORS
 
 #: Most facts to change in one state; larger states are sampled evenly.
@@ -117,6 +118,8 @@ class Search:
     seen: Sightings = attrs.field(factory=Sightings)
     _early: set[str] = attrs.field(factory=set)
     _calls: int = 0
+    #: A changed fact made a call that doesn't end; nothing more is searched.
+    _is_slow: bool = False
 
     def is_next(self) -> bool:
         """Is this call, which emitted events, one of those that are searched?"""
@@ -250,8 +253,13 @@ class Search:
     def _after(
         self, call: Callable[..., Any], state: Any, args: tuple[Any, ...]
     ) -> Step[Any] | None:
+        if self._is_slow:
+            return None
         try:
             result = self.ask(call.__name__, call, state, *args)
+        except TooSlow:
+            self._is_slow = True
+            return None
         except GAME_ERRORS:
             # A changed fact can make a state that no game reaches.
             return None
@@ -271,8 +279,13 @@ class Search:
         self.seen.saw(path, place, word)
 
     def _shown(self, state: Any, seats: int) -> _Shown | None:
+        if self._is_slow:
+            return None
         try:
             return self.ask("view", self._show, state, seats)  # type: ignore[no-any-return]
+        except TooSlow:
+            self._is_slow = True
+            return None
         except GAME_ERRORS:
             return None
 

@@ -24,7 +24,7 @@ from vinom.game import Chance, Game
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.clock import Advances
 from vinom.play.frozen import ensure_frozen, fingerprint, plain
-from vinom.play.guard import Guard
+from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at
 from vinom.play.recording import (
     encode_ending,
@@ -235,6 +235,9 @@ class Line:
                 after = play.ask(
                     "act", self.game.act, play.state, seat, action, play.time
                 )
+            except TooSlow:
+                # Each further try would take as long.
+                raise
             except GAME_ERRORS:
                 continue
             if after is not play.state:

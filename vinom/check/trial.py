@@ -25,7 +25,7 @@ from vinom.check.twice import Impure
 from vinom.errors import Misconfigured, Refused
 from vinom.game import Chance, Game
 from vinom.model import MatchPlan, SeatPlan
-from vinom.play.guard import Guard
+from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, table_of
 
 __all__ = ["Finding", "Trial", "first_disagreement", "try_game"]
@@ -431,7 +431,8 @@ class _Caught:
         self, kind: object, error: BaseException | None, trace: object
     ) -> bool:
         """Report the error, if there is one."""
-        if error is None or not isinstance(error, GAME_ERRORS):
+        if not isinstance(error, GAME_ERRORS) or isinstance(error, TooSlow):
+            # A game that is too slow ends the trial: each further line would wait, too.
             return False
         if isinstance(error, Impure):
             self._line.trial.found("pure", str(error))
