@@ -88,6 +88,25 @@ class LobbyClientTests(SynchronousTestCase):
         refusal = self.failureResultOf(finding, LobbyRefusal).value
         self.assertEqual(refusal.code, "unknown_game")
 
+    def test_address_has_enough_matches(self) -> None:
+        """
+        A client whose address has too many matches asks again only after the time that
+        the lobby names; if the answer is still the same, its user gets the reason.
+        """
+        self.world = LobbyWorld(matches_per_address=1)
+        self.endpoint = LobbyEndpoint(self.world)
+        self.match()
+        finding = self.player("cleo").find_match("duel")
+        lines = len(self.endpoint.lines)
+        self.pass_time(9.0)
+        self.assertNoResult(finding)
+        self.assertEqual(len(self.endpoint.lines), lines)
+        self.assertEqual(self.world.desk.errors["busy"], 1)
+        self.pass_time(2.0)
+        refusal = self.failureResultOf(finding, LobbyRefusal).value
+        self.assertEqual(refusal.code, "busy")
+        self.assertEqual(self.world.desk.errors["busy"], 2)
+
     def test_nobody_answers(self) -> None:
         """
         A lobby that is not there is tried for a while, then given up.

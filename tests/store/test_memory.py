@@ -12,6 +12,7 @@ from tests.store.contract import (
     MatchStoreContract,
     PlayerStoreContract,
 )
+from vinom.model import Player
 from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 
@@ -47,6 +48,26 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
         self.assertEqual(await store.find("h98"), ANN)
         self.assertEqual(await store.find("h99"), BOB)
         self.assertEqual(len(store._players), 2)
+
+    async def test_many_who_stay_connected(self) -> None:
+        """
+        Guests of one network who only said hello and stay connected do not make
+        somebody else forgotten who came back once.
+        """
+        store = MemoryPlayerStore(
+            lambda: self.now, 300, lambda player_id: player_id.startswith("here")
+        )
+        later = self.now + 1000
+        await store.keep("victim", ANN, later, "192.0.2.1")
+        for number in range(200):
+            here = Player(f"here-{number}", "x")
+            await store.add_guest(f"h{number}", here, later, "203.0.113.7")
+        for number in range(300):
+            gone = Player(f"gone-{number}", "x")
+            host = f"198.51.{number % 100}.7"
+            self.assertTrue(await store.add_guest(f"g{number}", gone, later, host))
+        self.assertEqual(await store.find("victim"), ANN)
+        self.assertIsNotNone(await store.find("h0"))
 
     async def test_a_regular_costs_nothing(self) -> None:
         """

@@ -122,6 +122,17 @@ def _look_into(process: int) -> None:
     )
 
 
+def _watch(path: Path) -> None:
+    """Have the kernel report what happens in a folder (IN_OPEN), by inotify(7)."""
+    watching = _library.inotify_init()
+    try:
+        if _library.inotify_add_watch(watching, bytes(path), 0x20) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+    finally:
+        os.close(watching)
+
+
 def _connect(path: str) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as line:
         line.connect(path)
@@ -173,6 +184,13 @@ def attempts(what: Rob) -> Iterator[tuple[str, Callable[[], Any]]]:
     )
     yield "list recordings", lambda: os.listdir(state / "recordings")
     yield "write state", lambda: (state / "planted").write_text("x")
+    key = state / "authority" / "ca.key"
+    yield "show others the key", lambda: key.chmod(0o644)
+    yield "lock the node out", lambda: state.chmod(0o700)
+    yield "give the key away", lambda: os.chown(key, os.getuid(), -1)
+    yield "make the key look old", lambda: os.utime(key, (1, 1))
+    yield "mark the key", lambda: os.setxattr(key, "user.burglar", b"x")
+    yield "watch the state", lambda: _watch(state)
     yield "write code", lambda: open(__file__, "a").close()
     yield "write /tmp", lambda: open(f"/tmp/vinom-burglar-{os.getpid()}", "w").close()
     yield "read /etc/passwd", Path("/etc/passwd").read_bytes

@@ -125,5 +125,7 @@ class FilterTests(SynchronousTestCase):
             for words in map(str.split, header.read_text().splitlines())
             if len(words) == 3 and words[1].startswith("__NR_")
         }
-        ours = {name: pair[0] for name, pair in NUMBERS.items()}
-        self.assertEqual(ours, {name: known[name] for name in ours if name in known})
+        # An older header lacks the newest calls.
+        ours = {name: pair[0] for name, pair in NUMBERS.items() if name in known}
+        self.assertGreater(len(ours), 100)
+        self.assertEqual(ours, {name: known[name] for name in ours})

@@ -248,7 +248,9 @@ class LobbyClient:
         self, queue: Queue, last_match: str, on_status: Callable[[QueueStatus], None]
     ) -> MatchFound:
         began, attempt = self._clock.seconds(), 0
+        busy_since: float | None = None
         while True:
+            hold = _STALE_PAUSE
             try:
                 await self._greet()
                 attempt, began = 0, self._clock.seconds()
@@ -261,6 +263,11 @@ class LobbyClient:
                     refusal.code == Code.ALREADY_IN_MATCH and last_match
                 ):
                     raise
+                if refusal.code == Code.BUSY:
+                    # The lobby is there, but not for us: each hello works.
+                    busy_since = began if busy_since is None else busy_since
+                    began = busy_since
+                    hold = max(hold, _retry_after(refusal))
                 if self._clock.seconds() - began > self._timeout:
                     raise
             except LineLost:
@@ -268,7 +275,7 @@ class LobbyClient:
                     raise
             pause = PAUSES[min(attempt, len(PAUSES) - 1)]
             attempt += 1
-            await deferLater(self._clock, max(pause, _STALE_PAUSE), _nothing)
+            await deferLater(self._clock, max(pause, hold), _nothing)
 
     async def _queue(
         self, queue: Queue, last_match: str, on_status: Callable[[QueueStatus], None]
@@ -368,6 +375,12 @@ def _refusal(word: Failed | None) -> LobbyRefusal | LineLost:
     if word is None:
         return LineLost("the line to the lobby closed")
     return LobbyRefusal(word.code, word.message, word.details)
+
+
+def _retry_after(refusal: LobbyRefusal) -> float:
+    """Return how long the lobby asks us to wait, seconds; 0 if it does not say."""
+    told = refusal.details.get("retry_after")
+    return float(told) if isinstance(told, int | float) else 0.0
 
 
 def _reason(error: Exception) -> str:

@@ -216,7 +216,7 @@ class _Expiry:
         return expired
 
 
-#: Players who are asked about, at most, to find one who may be forgotten.
+#: Known players who are asked about, at most, to find one who may be forgotten.
 _MOST_ASKED = 64
 
 
@@ -303,14 +303,19 @@ class MemoryPlayerStore:
         return True
 
     def _least_needed(self) -> str | None:
-        for crowd in (self._idle, self._known):
-            for _ in range(_MOST_ASKED):
-                key_hash = crowd.first()
-                if key_hash is None:
-                    break
-                if not self._is_needed(self._players[key_hash][0].player_id):
-                    return key_hash
-                crowd.spare(key_hash)
+        while (key_hash := self._idle.first()) is not None:
+            player_id = self._players[key_hash][0].player_id
+            if not self._is_needed(player_id):
+                return key_hash
+            # Asked about once only; or those who stay connected would be in the way.
+            self.settle(player_id)
+        for _ in range(_MOST_ASKED):
+            key_hash = self._known.first()
+            if key_hash is None:
+                break
+            if not self._is_needed(self._players[key_hash][0].player_id):
+                return key_hash
+            self._known.spare(key_hash)
         return None
 
     def _forget(self, key_hash: str) -> None:
