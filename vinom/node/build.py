@@ -385,6 +385,7 @@ def build_parts(
             grace_seconds=settings.grace_seconds,
             fill_seconds=settings.fill_seconds,
         ),
+        shows_faults=settings.dev_notes is not None,
     )
     desk = Desk(
         identity,

@@ -72,6 +72,7 @@ class Rooms(Service):
         fleet: RelayFleet | None = None,
         matches: MatchRooms | None = None,
         bounds: RoomBounds | None = None,
+        shows_faults: bool = False,
     ) -> None:
         """
         Begin without rooms.
@@ -87,6 +88,7 @@ class Rooms(Service):
             played here.
         :param matches: makes rooms that show matches.
         :param bounds: what rooms may cost.
+        :param shows_faults: are players sent why a game failed? Only for its author.
         """
         self.bounds = bounds or RoomBounds()
         self.is_draining = False
@@ -116,6 +118,7 @@ class Rooms(Service):
             self._closed,
             self._note_deserted,
             StartPacing(clock, seconds),
+            shows_faults,
         )
         self._own = OwnPolicy(self._context, fleet)
 
@@ -324,7 +327,7 @@ class Rooms(Service):
     def _open(
         self, game: Game[Any, Any], asked: JoinRoom, options: bytes, host: str
     ) -> NodeRoom:
-        if asked.spectate:
+        if asked.spectate or not asked.create:
             raise Refused(
                 Code.NO_SUCH_ROOM, "there is no such room", {"field": "data.room_id"}
             )
