@@ -73,6 +73,36 @@ class DesertedRoomTests(SynchronousTestCase):
         self.assertEqual(only(ann.ask("join_room", **asked))["data"]["seat"], 0)
 
 
+class PeekTests(SynchronousTestCase):
+    def test_peek(self) -> None:
+        """
+        A player in the lobby is shown a room as spectators see it, and nobody in the
+        room notices; a player who was removed is refused.
+        """
+        world = RoomsWorld()
+        ann, _ = world.joined("ann", "r1", "few")
+        bob, _ = world.joined("bob", "r1", "few")
+        cid, _ = world.hello("cid")
+        peek = only(cid.ask("peek_room", room_id="r1"))["data"]
+        self.assertEqual((peek["state"], peek["view"]), ("gathering", None))
+        ann.ask("start_room")
+        world.turn()
+        ann.act(1, word="hey")
+        world.turn()
+        view = ann.heard()[-1]["data"]["view"]
+        bob.heard()
+        peek = only(cid.ask("peek_room", room_id="r1"))["data"]
+        self.assertEqual((peek["state"], peek["view"]), ("playing", view))
+        self.assertEqual([one["name"] for one in peek["players"]], ["ann", "bob"])
+        world.turn()
+        self.assertEqual(bob.heard(), [])
+        ann.ask("kick", seat=1)
+        said = only(bob.ask("peek_room", room_id="r1")[-1:])
+        self.assertEqual(said["error"]["code"], "kicked")
+        said = only(cid.ask("peek_room", room_id="r2"))
+        self.assertEqual(said["error"]["code"], "no_such_room")
+
+
 class FaultTests(SynchronousTestCase):
     def crash(self, *, shows_faults: bool) -> Any:
         """Let a game fail; returns what its player is sent of that."""

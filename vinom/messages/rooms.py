@@ -84,6 +84,16 @@ class ListRooms(Request, frozen=True, tag="list_rooms", tag_field="type"):
     matches: bool = False
 
 
+class PeekRoom(Request, frozen=True, tag="peek_room", tag_field="type"):
+    """
+    Show a room once, as a spectator sees it, without entering it. Not for matches.
+
+    :ivar room_id: of a listed room.
+    """
+
+    room_id: RoomId
+
+
 class Action(Request, frozen=True, tag="action", tag_field="type"):
     """
     Play. ``data`` is the game's own action.
@@ -168,7 +178,7 @@ class Reconnect(Request, frozen=True, tag="reconnect", tag_field="type"):
 #: All of these but `Action`, which takes a way of its own.
 ROOM_REQUESTS: frozenset[type[Request]] = frozenset(
     (
-        *(JoinRoom, LeaveRoom, ListRooms, Ack, Reconnect),
+        *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Ack, Reconnect),
         *(StartRoom, AddBot, KickSeat, Rematch),
     )
 )
@@ -287,6 +297,30 @@ class RoomList(Push, frozen=True, tag="rooms", tag_field="type"):
 
     rooms: tuple[RoomFacts, ...]
     total: int
+
+
+class RoomPeek(Push, frozen=True, tag="room_peek", tag_field="type"):
+    """
+    How a room looks now; answers `PeekRoom`.
+
+    :ivar state: "gathering", "playing" or "over".
+    :ivar options: the game's options.
+    :ivar setup: the part of the game's view that never changes, if it has one.
+    :ivar view: what the game shows spectators; null if nothing is played, or if the
+        game is played in a process of its own and nobody watches it.
+    :ivar version: of that view.
+    :ivar time: match time, seconds.
+    """
+
+    room_id: str
+    game: str
+    state: str
+    players: tuple[RoomSeat, ...]
+    options: Raw
+    setup: Raw
+    view: Raw
+    version: int
+    time: float
 
 
 class RoomListUpdate(Push, frozen=True, tag="room_list_update", tag_field="type"):

@@ -27,6 +27,7 @@ from vinom.messages.rooms import (
     Kicked,
     RoomClosed,
     RoomFacts,
+    RoomPeek,
     RoomSeat,
     RoomStarted,
 )
@@ -310,6 +311,28 @@ class NodeRoom:
         """
         if player_id in self._kicked:
             raise Refused(Code.KICKED, "you were removed from this room")
+
+    def peek(self) -> RoomPeek:
+        """Show it once, as spectators see it."""
+        played, now = self._played, self._seconds()
+        view, time = b"", 0.0
+        if self.policy.is_own and played is not None and not self.broadcast.is_muted:
+            view = played.room.view_json(played.room.audience_of(None))
+            time = played.room.match_time(now)
+            if played.room.phase == "closed":
+                # The game failed to make its view.
+                self.wake()
+        return RoomPeek(
+            self.room_id,
+            self.name,
+            self.state,
+            self.players(),
+            Raw(self.options),
+            self.broadcast.setup(),
+            Raw(view or b"null"),
+            self.broadcast.version,
+            round(time, 3),
+        )
 
     def described(self) -> dict[str, Any]:
         """Describe it for operators: JSON-like."""

@@ -25,6 +25,7 @@ from vinom.messages.rooms import (
     KickSeat,
     LeaveRoom,
     ListRooms,
+    PeekRoom,
     Reconnect,
     ReconnectResult,
     Rematch,
@@ -208,6 +209,10 @@ class Rooms(Service):
                 if not matches:
                     return self._index.answer(conversation, request)
                 return self._match_list.answer(conversation, request)
+            case PeekRoom(room_id):
+                room = self._room(room_id)
+                room.refuse_removed(player.player_id)
+                return room.peek()
             case Ack(seen, room_id):
                 room, member = _membership(conversation, room_id)
                 room.broadcast.saw(member, seen)
