@@ -105,7 +105,7 @@ class LobbyTests(PageTestCase):
         from selenium.webdriver.common.keys import Keys
 
         ann = self.player("Ann")
-        ann.see("Find a match")
+        ann.see("Happening now")
         # To the element that has the focus: the lists of the lobby may be redrawn.
         focused = "return document.activeElement.ariaLabel"
         for _ in range(40):
