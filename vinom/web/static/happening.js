@@ -40,6 +40,13 @@ export function showHappening({ client }) {
   const list = h("ul.rooms");
   const count = h("span.muted");
   const waiting = h("div.queue-box");
+  const now = button("", () => element.scrollIntoView({ behavior: "smooth" }), { class: "now", hidden: true });
+  const element = h(
+    "section",
+    { "aria-labelledby": "happening-title" },
+    h("div.heading", null, h("h2", { id: "happening-title" }, "Happening now"), count),
+    h("div.card.flush", null, list),
+  );
   /** @type {RoomFacts[]} */
   let matches = [];
   let isWaiting = false;
@@ -91,6 +98,9 @@ export function showHappening({ client }) {
     // Our own match is listed apart: the list may not have it.
     const others = matches.filter((one) => one.room_id !== mine?.match_id);
     const rows = [mine && ours(mine), ...rooms.map(roomRow), ...others.map(matchRow)].filter(Boolean);
+    const alive = rooms.filter((one) => one.connected > 0).length + others.length;
+    now.hidden = alive === 0;
+    now.textContent = `${plural(alive, "game")} now`;
     count.textContent = rows.length ? plural(rows.length, "game") : "";
     swap(list, rows.length ? rows : h("li.empty.muted", null, "Nobody plays right now. Press Play, and be the first."));
   }
@@ -175,12 +185,8 @@ export function showHappening({ client }) {
   return {
     waiting,
     queue,
-    element: h(
-      "section",
-      { "aria-labelledby": "happening-title" },
-      h("div.heading", null, h("h2", { id: "happening-title" }, "Happening now"), count),
-      h("div.card.flush", null, list),
-    ),
+    now,
+    element,
     stop() {
       isOver = true;
       for (const one of undo) one();

@@ -77,7 +77,7 @@ export function showLobby({ main, client, catalogue }) {
 
   main.replaceChildren(
     h("h1", null, "Play something"),
-    h("p.lead.muted", null, "Press Play to meet anyone who is here, or invite a friend."),
+    h("p.lead.muted", null, "Press Play to meet anyone who is here, or invite a friend.", happening.now),
     happening.waiting,
     h("h2.unseen", null, "Games"),
     games,

@@ -258,7 +258,7 @@ export function showRoom({ main, client, catalogue }, where) {
       if (!paragraphs.length) return "";
       return h(
         "details.card.rules",
-        null,
+        { open: room.view === null },
         h("summary", null, "How to play"),
         paragraphs.map((words) => h("p", null, words)),
       );
