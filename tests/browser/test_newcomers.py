@@ -161,6 +161,7 @@ class CrashTests(PageTestCase):
         body = tail.partition(":\n")
         broken = f"{head}{act}{body[0]}:\n        1 / 0\n{body[2]}"
         (folder / "pig.py").write_text(broken)
+        self.allow_network_complaints()
         ann = self.player("Ann", port=self.develop(folder, "pig:Pig"))
         ann.press("Play Pig with a bot")
         ann.press("Send roll")

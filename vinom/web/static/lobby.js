@@ -34,7 +34,7 @@ export function showLobby({ main, client, catalogue }) {
       "li.card.game",
       null,
       h("div.preview", { "aria-hidden": "true" }, previews.of(game)),
-      h("h3", null, title),
+      h("div.title-line", null, h("h3", null, title), h("span.small.muted", null, players)),
       h("p.muted.about", null, aboutOf(game)),
       h(
         "div.row",
@@ -70,7 +70,6 @@ export function showLobby({ main, client, catalogue }) {
             press: () => showRules(title, rulesOf(game)),
           },
         ]),
-        h("span.small.muted.players-count", null, players),
       ),
     );
   }

@@ -514,7 +514,7 @@ export function showRoom({ main, client, catalogue }, where) {
       }
       notice(
         room.fault ? `${titleOf(room.game)} has failed` : "This room is closed",
-        why + won,
+        room.fault ? "These lines of it were running:" : why + won,
         button("New room", () => openRoom(client, room.game), { class: "primary" }),
       );
       if (room.fault) main.firstElementChild?.append(h("pre.fault", { tabindex: 0, "aria-label": "Traceback" }, room.fault));

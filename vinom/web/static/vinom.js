@@ -705,10 +705,17 @@ export class Client extends Emitter {
     machine.addEventListener("online", look);
     machine.addEventListener("offline", look);
     page.addEventListener("visibilitychange", shown);
+    // A browser may keep a page that was left, with its connection: to the others we
+    // would still be here.
+    const hide = () => this.#socket?.close();
+    machine.addEventListener("pagehide", hide);
+    machine.addEventListener("pageshow", shown);
     this.#undo.push(
       () => machine.removeEventListener("online", look),
       () => machine.removeEventListener("offline", look),
       () => page.removeEventListener("visibilitychange", shown),
+      () => machine.removeEventListener("pagehide", hide),
+      () => machine.removeEventListener("pageshow", shown),
     );
   }
 
