@@ -59,5 +59,6 @@ export function resultWords(outcome, me, count, nameOf) {
   const isShared = first.length > 1 && first.length === count;
   if (!first.length || isShared) return "Nobody won this round.";
   if (first.length === 1 && first[0] === me) return "You won!";
-  return `${listed(first.map(nameOf))} won.`;
+  const others = first.filter((seat) => seat !== me);
+  return `${listed([...(others.length < first.length ? ["You"] : []), ...others.map(nameOf)])} won.`;
 }
