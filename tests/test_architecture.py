@@ -89,6 +89,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "automat": ("fleet/", "matches/", "conversation/", "matchmaking/", "dtls/"),
     "txredisapi": ("store/redis",),
     "prometheus_client": ("web/",),
+    "segno": ("web/invitations",),
     "websockets": ("lines/ws/", "lines/websocket"),
     "kubernetes": ("fleet/kubernetes",),
 }

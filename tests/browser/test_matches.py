@@ -56,7 +56,7 @@ class MatchTests(PageTestCase):
         """
         ann = self.player("Ann")
         eve = self.player("Eve", is_phone=True, is_dark=True)
-        ann.press("Find a match")
+        ann.press("Find a match of Maze")
         ann.see("Waiting for others to play Maze. You are number 1")
         self.check(ann)
         bot = self.udp_bot()
@@ -67,7 +67,7 @@ class MatchTests(PageTestCase):
         self.assertEqual(len(match_id), 26)
         # While there is something left where she is.
         self.walk(ann, 12)
-        height = eve.run("return document.querySelector('.queue').offsetHeight")
+        height = eve.run("return document.querySelector('.room-row').offsetHeight")
         self.assertLess(height, 160, "on a phone the words are broken one per line")
         eve.press(f"Watch Maze match {match_id[:4]}")
         eve.see("You are watching.")
@@ -90,7 +90,7 @@ class MatchTests(PageTestCase):
         for one in (ann, eve):
             one.see("This match is over")
             one.press("Back to the games")
-            one.see("Find a match")
+            one.see("Happening now")
         printed, _ = bot.communicate(timeout=2 * PATIENCE)
         self.assertIn("1 finished, 0 failed", printed)
 
@@ -114,12 +114,12 @@ class MatchTests(PageTestCase):
         keeps waiting.
         """
         ann = self.player("Ann")
-        ann.press("Find a match")
+        ann.press("Find a match of Maze")
         ann.see("You are number 1")
         ann.driver.refresh()
         ann.see("You are number 1")
         ann.press("Stop waiting")
-        ann.see("Find a match")
+        ann.see("Happening now")
 
     def test_nobody_comes(self) -> None:
         """
@@ -127,7 +127,7 @@ class MatchTests(PageTestCase):
         the front of the queue for another one.
         """
         ann = self.player("Ann")
-        ann.press("Find a match")
+        ann.press("Find a match of Maze")
         ann.see("You are number 1")
         with connect(f"ws://127.0.0.1:{self.node.http}/ws") as bob:
             for asked in (
@@ -144,7 +144,7 @@ class MatchTests(PageTestCase):
         )
         ann.see("You are number 1")
         ann.press("Stop waiting")
-        ann.see("Find a match")
+        ann.see("Happening now")
 
     def test_strange_match(self) -> None:
         """

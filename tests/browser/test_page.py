@@ -105,13 +105,19 @@ class LobbyTests(PageTestCase):
         from selenium.webdriver.common.keys import Keys
 
         ann = self.player("Ann")
-        ann.see("Find a match")
+        ann.see("Happening now")
         # To the element that has the focus: the lists of the lobby may be redrawn.
         focused = "return document.activeElement.ariaLabel"
-        for _ in range(40):
-            ActionChains(ann.driver).send_keys(Keys.TAB).perform()
-            if ann.run(focused) == "Play Tic-tac-toe with a bot":
-                break
+        for label, key in (
+            ("More for Tic-tac-toe", Keys.ENTER),
+            ("Play Tic-tac-toe with a bot", None),
+        ):
+            for _ in range(40):
+                ActionChains(ann.driver).send_keys(Keys.TAB).perform()
+                if ann.run(focused) == label:
+                    break
+            if key is not None:
+                ann.driver.switch_to.active_element.send_keys(key)
         outline = ann.run(
             "return getComputedStyle(document.activeElement).outlineStyle"
         )

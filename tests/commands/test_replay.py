@@ -82,7 +82,7 @@ class ReplayTests(SynchronousTestCase):
         self.assertEqual(code, 0)
         self.assertIn("m1: maze, 2 players, 40 inputs, version 41", out)
         self.assertIn("recorded end: ended", out)
-        self.assertIn("the same: state ", out)
+        self.assertIn("the same end, with the same state ", out)
 
     def test_different(self) -> None:
         """
@@ -140,12 +140,12 @@ class ReplayTests(SynchronousTestCase):
         maze, teller = self.record(Maze()), self.record(Teller(), ("hi",))
         code, out = self.run_command(str(maze), str(maze))
         self.assertEqual(code, 0)
-        self.assertEqual(out.count("the same: state "), 2)
+        self.assertEqual(out.count("the same end, with the same state "), 2)
         told = io.StringIO()
         with contextlib.redirect_stderr(told):
             code, out = self.run_command(str(teller), "/no/such/file", str(maze))
         self.assertEqual(code, 2)
-        self.assertEqual(out.count("the same: state "), 1)
+        self.assertEqual(out.count("the same end, with the same state "), 1)
         first, second = told.getvalue().splitlines()
         self.assertIn(f"{teller}: the game 'teller' is not installed", first)
         self.assertEqual(

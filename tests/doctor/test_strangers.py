@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.doctor.strangers import (
     descriptor_reserve,
     host_names,
+    plain_ports,
     proxies,
     stranger_limits,
 )
@@ -49,6 +51,42 @@ class StrangerTests(SynchronousTestCase):
         }.items():
             for word in words:
                 self.assertIn(word, found[name])
+
+    def test_plain_ports(self) -> None:
+        """
+        An operator is warned of each port at which player keys or the admin token pass
+        the network in plain text, and not where they do not.
+        """
+
+        def verdicts(**settings: Any) -> list[str]:
+            found = plain_ports(
+                Settings(guests="yes", admin_token_file=Path("token"), **settings)
+            )
+            return [f"{one.name} {one.verdict}" for one in found]
+
+        outside: dict[str, Any] = {"interface": "0.0.0.0", "advertise": "a.example"}
+        self.assertEqual(
+            verdicts(http="8080", admin="8481", **outside),
+            ["http encryption warning", "admin encryption warning"],
+        )
+        self.assertEqual(
+            verdicts(
+                http="8080",
+                admin="tcp:8481:interface=127.0.0.1",
+                allow_plaintext=True,
+                **outside,
+            ),
+            ["http encryption ok", "admin encryption ok"],
+        )
+        self.assertEqual(
+            verdicts(
+                http="tcp:8080:interface=127.0.0.1",
+                admin="ssl:8481:privateKey=k:certKey=c",
+                **outside,
+            ),
+            ["http encryption ok", "admin encryption ok"],
+        )
+        self.assertEqual(verdicts(), [])
 
     def test_reserve(self) -> None:
         """

@@ -511,6 +511,7 @@ class ListTests(SynchronousTestCase):
                 "taken": 1,
                 "spectators": 0,
                 "open": True,
+                "connected": 1,
             },
         )
         rooms = self.watcher.ask("list_rooms", state="playing")[0]["data"]["rooms"]

@@ -199,6 +199,12 @@ class Browser:
 
 
 _PRESS = """
+const closed = [...document.querySelectorAll("details.menu:not([open]) button")].find(
+  (one) => one.getAttribute("aria-label") === arguments[0]);
+if (closed) {
+  closed.closest("details").querySelector("summary").click();
+  return false;
+}
 const usable = [...document.querySelectorAll("button, a, summary")].filter(
   (one) => !one.disabled && one.offsetParent !== null &&
     (one.getAttribute("aria-label") ?? one.innerText).trim() === arguments[0]);

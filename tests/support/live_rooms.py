@@ -234,12 +234,19 @@ class RoomsWorld(LobbyWorld):
 
     merge = staticmethod(merge)
 
-    def __init__(self, seed: int = 1, actions: float = 100.0, **bounds: Any) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        actions: float = 100.0,
+        shows_faults: bool = False,
+        **bounds: Any,
+    ) -> None:
         super().__init__(
             seed,
             games={game.name: game() for game in GAMES},
             bounds=Bounds(rate=100.0, burst=1000.0, actions=actions),
             room_bounds=RoomBounds(**bounds),
+            shows_faults=shows_faults,
         )
 
     def turn(self) -> None:

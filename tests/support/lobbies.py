@@ -178,6 +178,7 @@ class LobbyWorld:
             guard=parts.get("guard"),
             matches=self._match_rooms(parts.get("watching")),
             bounds=parts.get("room_bounds", RoomBounds()),
+            shows_faults=parts.get("shows_faults", False),
         )
         self.desk = Desk(
             self.identity,

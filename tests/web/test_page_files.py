@@ -39,6 +39,15 @@ class FilesTests(SynchronousTestCase):
             self.assertEqual(found.headers["x-content-type-options"], "nosniff")
             self.assertIn("frame-ancestors", found.headers["content-security-policy"])
 
+    def test_person_lost(self) -> None:
+        """
+        A person who follows a wrong link gets a page with a way back.
+        """
+        found = ask(self.site, "GET", "/nothing", accept="text/html,*/*")
+        self.assertEqual(found.status, 404)
+        self.assertEqual(found.headers["content-type"], "text/html; charset=utf-8")
+        self.assertIn(b'href="/"', found.body)
+
     def test_nothing_else(self) -> None:
         """
         Folders are not listed, and no file outside of the page's folder is served.

@@ -114,7 +114,8 @@ def describe(recording: Recording, result: ReplayResult) -> str:
         )
     else:
         lines.append(
-            f"recorded end: {ending.end.reason} {ending.end.view_hash}".rstrip()
+            f"recorded end: {ending.end.reason}"
+            + (f", view {ending.end.view_hash}" if ending.end.view_hash else "")
         )
     if result.fault is not None:
         fault = result.fault
@@ -122,7 +123,7 @@ def describe(recording: Recording, result: ReplayResult) -> str:
     if result.differing is not None:
         lines.append(f"differs: {result.differing}")
     elif ending is not None:
-        lines.append(f"the same: state {result.state_hash}")
+        lines.append(f"the same end, with the same state {result.state_hash}")
     return "\n".join(lines)
 
 

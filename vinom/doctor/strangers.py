@@ -11,7 +11,7 @@ from vinom.errors import Misconfigured
 from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import Hosts
 from vinom.node.asking import AdminLine, NotDone
-from vinom.node.build import own_hosts
+from vinom.node.build import has_tls, own_hosts
 from vinom.node.settings import Settings
 
 
@@ -28,6 +28,7 @@ def examine_strangers(settings: Settings, node: int | None) -> list[Finding]:
     findings = [
         *stranger_limits(settings),
         descriptor_reserve(settings.descriptor_reserve, limit),
+        *plain_ports(settings),
     ]
     if settings.http is not None:
         findings.append(host_names(settings, own_hosts(settings)))
@@ -170,9 +171,49 @@ def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
     return ok(name, "none: connections count by their own addresses")
 
 
+def plain_ports(settings: Settings) -> list[Finding]:
+    """Look for ports at which secrets pass the network unencrypted."""
+    s, findings = settings, []
+    if s.http is not None:
+        is_safe = has_tls(s) or bool(s.proxy) or s.allow_plaintext
+        if is_safe or _is_local(s, s.http):
+            findings.append(ok("http encryption", "nobody on the route can read http"))
+        else:
+            findings.append(
+                warning(
+                    "http encryption",
+                    f"http = {s.http} takes connections of other machines without TLS: "
+                    "passwords and player keys can be read on the route",
+                    "set http_tls, or proxy if a proxy terminates TLS",
+                )
+            )
+    if s.admin is not None:
+        if s.admin.startswith("ssl:") or _is_local(s, s.admin):
+            told = "nobody on the route can read the admin token"
+            findings.append(ok("admin encryption", told))
+        else:
+            port = s.admin if s.admin.isdecimal() else "8481"
+            findings.append(
+                warning(
+                    "admin encryption",
+                    f"admin = {s.admin} takes connections of other machines without "
+                    "TLS: the bearer token can be read on the route",
+                    f"set admin to tcp:{port}:interface=127.0.0.1, or to an ssl: "
+                    "endpoint",
+                )
+            )
+    return findings
+
+
 def _is_at_loopback(settings: Settings) -> bool:
-    where = str(settings.http)
+    return _is_local(settings, str(settings.http))
+
+
+def _is_local(settings: Settings, where: str) -> bool:
+    """Does a port or endpoint take connections of this machine alone?"""
     if where.isdecimal():
         return is_loopback(settings.interface)
+    if where.startswith("unix:"):
+        return True
     _, found, rest = where.partition("interface=")
     return bool(found) and is_loopback(rest.partition(":")[0].replace("\\", ""))

@@ -19,6 +19,7 @@ from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Game, Outcome
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.choices import UNREADABLE, unreadable
+from vinom.play.faults import where_of
 from vinom.play.play import Recorded
 from vinom.play.room import (
     BotFailed,
@@ -294,6 +295,8 @@ def write_end(recording: Recording, room: Played, closed: Closed) -> MatchEnd:
     end = attrs.evolve(closed.end, report=where)
     if closed.report is not None:
         why = closed.report.strip().rpartition("\n")[2]
+        line = where_of(closed.report)
+        why = f"{why} ({line})" if line else why
         told = f"game {room.plan.game} failed: {why}; see {where or 'no report'}"
         _log.error("{told}", told=told, match_id=end.match_id)
     _log.info(

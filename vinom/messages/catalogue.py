@@ -49,6 +49,7 @@ from vinom.messages.rooms import (
     LeaveRoom,
     ListRooms,
     MatchListUpdate,
+    PeekRoom,
     Reconnect,
     ReconnectResult,
     Rematch,
@@ -56,6 +57,7 @@ from vinom.messages.rooms import (
     RoomDone,
     RoomList,
     RoomListUpdate,
+    RoomPeek,
     RoomStarted,
     RoundOver,
     StartRoom,
@@ -79,7 +81,7 @@ def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
 #: Every request, by its type on the wire.
 REQUESTS = _by_tag(
     *(Hello, Queue, Cancel, Ping),
-    *(JoinRoom, LeaveRoom, ListRooms, Action, Ack, Reconnect),
+    *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Action, Ack, Reconnect),
     *(StartRoom, AddBot, KickSeat, Rematch),
 )
 #: Every answer and push, likewise.
@@ -87,7 +89,7 @@ PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
     *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver),
-    *(MatchListUpdate, Kicked, RoomClosed),
+    *(MatchListUpdate, RoomPeek, Kicked, RoomClosed),
 )
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)

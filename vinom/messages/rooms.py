@@ -41,6 +41,8 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     :ivar spectate: watch, without a seat; the room must exist.
     :ivar public: list a new room with an id, as those without are; otherwise only who
         knows its id finds it.
+    :ivar create: false refuses with ``no_such_room`` instead of opening a room: for
+        invitations, whose room may have closed.
     """
 
     game: ShortText
@@ -49,6 +51,7 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     loadout: Raw = Raw(b"{}")
     spectate: bool = False
     public: bool = False
+    create: bool = True
 
 
 class LeaveRoom(Request, frozen=True, tag="leave_room", tag_field="type"):
@@ -79,6 +82,16 @@ class ListRooms(Request, frozen=True, tag="list_rooms", tag_field="type"):
     watch: bool | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 50
     matches: bool = False
+
+
+class PeekRoom(Request, frozen=True, tag="peek_room", tag_field="type"):
+    """
+    Show a room once, as a spectator sees it, without entering it. Not for matches.
+
+    :ivar room_id: of a listed room.
+    """
+
+    room_id: RoomId
 
 
 class Action(Request, frozen=True, tag="action", tag_field="type"):
@@ -165,7 +178,7 @@ class Reconnect(Request, frozen=True, tag="reconnect", tag_field="type"):
 #: All of these but `Action`, which takes a way of its own.
 ROOM_REQUESTS: frozenset[type[Request]] = frozenset(
     (
-        *(JoinRoom, LeaveRoom, ListRooms, Ack, Reconnect),
+        *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Ack, Reconnect),
         *(StartRoom, AddBot, KickSeat, Rematch),
     )
 )
@@ -179,7 +192,8 @@ class RoomSeat(Struct, frozen=True):
     A player or bot in a seat.
 
     :ivar player_id: empty for a bot.
-    :ivar state: "here", "away" (connection lost, seat kept) or "bot".
+    :ivar state: "here", "away" (connection lost, seat kept), "bot", or "left" (only in
+        ``former``).
     """
 
     seat: int
@@ -221,7 +235,10 @@ class JoinRoomResult(_Place, frozen=True, tag="join_room_result", tag_field="typ
     :ivar version: of the state; 0 before play begins.
     :ivar acted: id of your last applied action; 0 if there is none.
     :ivar number: the highest ``number`` so far in this room.
+    :ivar former: players of the present game who have left, and whose seats are free.
     """
+
+    former: tuple[RoomSeat, ...] = ()
 
 
 class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="type"):
@@ -234,6 +251,7 @@ class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="ty
     """
 
     lost: int
+    former: tuple[RoomSeat, ...] = ()
 
 
 class RoomDone(Push, frozen=True, tag="room_done", tag_field="type"):
@@ -254,7 +272,9 @@ class RoomFacts(Struct, frozen=True):
     :ivar host: name of the host; empty if there is none.
     :ivar seats: the number of seats.
     :ivar taken: how many of them are taken, including by bots.
-    :ivar open: can a newcomer take a seat now?
+    :ivar open: can a newcomer take a seat now? False while nobody is connected, too.
+    :ivar connected: how many players and spectators are connected. With 0 the room only
+        keeps the seats of players whose connections were lost.
     """
 
     room_id: str
@@ -265,6 +285,7 @@ class RoomFacts(Struct, frozen=True):
     taken: int
     spectators: int
     open: bool
+    connected: int = 0
 
 
 class RoomList(Push, frozen=True, tag="rooms", tag_field="type"):
@@ -276,6 +297,30 @@ class RoomList(Push, frozen=True, tag="rooms", tag_field="type"):
 
     rooms: tuple[RoomFacts, ...]
     total: int
+
+
+class RoomPeek(Push, frozen=True, tag="room_peek", tag_field="type"):
+    """
+    How a room looks now; answers `PeekRoom`.
+
+    :ivar state: "gathering", "playing" or "over".
+    :ivar options: the game's options.
+    :ivar setup: the part of the game's view that never changes, if it has one.
+    :ivar view: what the game shows spectators; null if nothing is played, or if the
+        game is played in a process of its own and nobody watches it.
+    :ivar version: of that view.
+    :ivar time: match time, seconds.
+    """
+
+    room_id: str
+    game: str
+    state: str
+    players: tuple[RoomSeat, ...]
+    options: Raw
+    setup: Raw
+    view: Raw
+    version: int
+    time: float
 
 
 class RoomListUpdate(Push, frozen=True, tag="room_list_update", tag_field="type"):
@@ -392,6 +437,8 @@ class RoomClosed(Push, frozen=True, tag="room_closed", tag_field="type"):
     :ivar version: of the last state.
     :ivar view_hash: of the last public view: the first 16 hexadecimal digits of the
         SHA-256 of its MessagePack; empty if unknown.
+    :ivar fault: with `vinom dev` and "crashed": the lines of the author's own code in
+        the traceback; else empty.
     """
 
     room_id: str
@@ -399,6 +446,7 @@ class RoomClosed(Push, frozen=True, tag="room_closed", tag_field="type"):
     outcome: dict[str, Any] | None = None
     version: int = 0
     view_hash: str = ""
+    fault: str = ""
 
 
 class EventTold(Struct, frozen=True):

@@ -73,6 +73,7 @@ from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
 from vinom.web.health import health_pages
+from vinom.web.invitations import InvitationCode
 from vinom.web.named_hosts import NamedHosts
 from vinom.web.static_pages import StaticPages
 from vinom.web.websocket import WebSocketPage
@@ -102,6 +103,7 @@ def public_site(
         site=settings.page, games=games, is_live=settings.dev_notes is not None
     )
     pages.children.update(health_pages(obstacle).children)
+    pages.putChild(b"invite.svg", InvitationCode(reactor))
     pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
     origins = Origins(
         settings.origin,
@@ -385,6 +387,7 @@ def build_parts(
             grace_seconds=settings.grace_seconds,
             fill_seconds=settings.fill_seconds,
         ),
+        shows_faults=settings.dev_notes is not None,
     )
     desk = Desk(
         identity,

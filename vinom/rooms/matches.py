@@ -94,9 +94,10 @@ class MatchPolicy:
         for number, seat in enumerate(plan.seats):
             state = states.get(number)
             is_here = state in ("joined", "returned")
-            room.seats.append(
-                None if state == "left" else DialedSeat(number, seat, is_here)
-            )
+            dialed = DialedSeat(number, seat, is_here)
+            room.seats.append(None if state == "left" else dialed)
+            if state == "left":
+                room.note_former(dialed)
         self._room = room
         self._relayed = RelayedRoom(
             plan,
@@ -240,6 +241,7 @@ class MatchPolicy:
             reason = "left" if state == "left" else "lost"
             if state == "left":
                 room.seats[seat] = None
+                room.note_former(who)
             news = ClientLeft(
                 room.room_id, number, seat, who.name, who.player_id, reason, None
             )
@@ -330,6 +332,8 @@ def match_facts(match: Match, room: NodeRoom | None) -> RoomFacts:
     else:
         state = "playing" if match.state == "playing" else "gathering"
     watching = [] if room is None else [m for m in room.members if m.seat is None]
+    here = sum(state in ("joined", "returned") for state in match.seat_states.values())
+    connected = here + sum(member.conversation is not None for member in watching)
     return RoomFacts(
         plan.match_id,
         plan.game,
@@ -339,4 +343,5 @@ def match_facts(match: Match, room: NodeRoom | None) -> RoomFacts:
         len(plan.seats) - left,
         len(watching),
         False,
+        connected,
     )

@@ -83,6 +83,7 @@ class OwnPolicy:
             taken,
             len(room.members) - (taken - bots),
             room.is_open,
+            len(room.broadcast.live),
         )
 
     def lay(self, room: NodeRoom, plan: MatchPlan, now: float) -> Host:

@@ -27,11 +27,13 @@ from vinom.messages.rooms import (
     Kicked,
     RoomClosed,
     RoomFacts,
+    RoomPeek,
     RoomSeat,
     RoomStarted,
 )
 from vinom.model import SEED_BYTES, MatchPlan, Player, SeatPlan
 from vinom.play.choices import json_action_reader
+from vinom.play.faults import own_lines
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarm
 from vinom.reactor.turns import TurnEnd
@@ -118,6 +120,7 @@ class RoomContext:
     :ivar closed: is called when a room has closed, and why.
     :ivar pacing: decides whether one more may start in this turn of the reactor.
     :ivar deserted: is called when nobody is connected before play, or no longer so.
+    :ivar shows_faults: are members sent why a game failed? Only for its author.
     """
 
     bounds: RoomBounds
@@ -132,6 +135,7 @@ class RoomContext:
     closed: Callable[[NodeRoom, str], None]
     deserted: Callable[[NodeRoom], None]
     pacing: StartPacing
+    shows_faults: bool
 
 
 class RoomPolicy(Protocol):
@@ -194,6 +198,7 @@ class NodeRoom:
     :ivar policy: what differs from other rooms.
     :ivar members: everybody who plays or watches, in the order they came.
     :ivar seats: who has each seat; ``None`` is a free one.
+    :ivar former: by seat, players of what is played who have left.
     :ivar host: the member who may kick, start and so on.
     :ivar broadcast: what members are sent.
     :ivar is_closed: nothing happens any more.
@@ -220,6 +225,7 @@ class NodeRoom:
         self.policy = policy
         self.members: list[Member] = []
         self.seats: list[Member | BotSeat | DialedSeat | None] = []
+        self.former: dict[int, RoomSeat] = {}
         self.host: Member | None = None
         self.is_closed = self.is_deserted = False
         self.grace = (
@@ -263,7 +269,9 @@ class NodeRoom:
 
     @property
     def is_open(self) -> bool:
-        """Can a newcomer take a seat now?"""
+        """Can a newcomer take a seat now, and is anybody connected to play with?"""
+        if not self.broadcast.live:
+            return False
         if self.is_closed or (self._played is not None and not self.game.late_join):
             return False
         return self.taken() < self.game.seats[1]
@@ -304,6 +312,28 @@ class NodeRoom:
         if player_id in self._kicked:
             raise Refused(Code.KICKED, "you were removed from this room")
 
+    def peek(self) -> RoomPeek:
+        """Show it once, as spectators see it."""
+        played, now = self._played, self._seconds()
+        view, time = b"", 0.0
+        if self.policy.is_own and played is not None and not self.broadcast.is_muted:
+            view = played.room.view_json(played.room.audience_of(None))
+            time = played.room.match_time(now)
+            if played.room.phase == "closed":
+                # The game failed to make its view.
+                self.wake()
+        return RoomPeek(
+            self.room_id,
+            self.name,
+            self.state,
+            self.players(),
+            Raw(self.options),
+            self.broadcast.setup(),
+            Raw(view or b"null"),
+            self.broadcast.version,
+            round(time, 3),
+        )
+
     def described(self) -> dict[str, Any]:
         """Describe it for operators: JSON-like."""
         return {
@@ -337,6 +367,7 @@ class NodeRoom:
         member = Member(player, seat, loadout, self.broadcast.number)
         if seat is not None:
             self.seats[seat] = member
+            self.former.pop(seat, None)
         self.members.append(member)
         self._empty_since = inf
         self._changed()
@@ -404,6 +435,7 @@ class NodeRoom:
             "setup": self.broadcast.setup(),
             "version": self.broadcast.version,
             "acted": acted,
+            "former": tuple(self.former.values()),
         }
 
     def returned(self, member: Member) -> None:
@@ -411,6 +443,7 @@ class NodeRoom:
         is_new = member.epoch == 1
         self.broadcast.add(member)
         self._choose_host()
+        self._changed()
         seat, played = member.seat, self._played
         if played is not None and seat is not None:
             self._play(played.room.join, seat)
@@ -437,6 +470,7 @@ class NodeRoom:
         if self.is_closed:
             return
         self._choose_host()
+        self._changed()
         member.lost_at = inf if self.policy.keeps_seat(member) else self._seconds()
         seat, played = member.seat, self._played
         if played is not None and seat is not None:
@@ -456,6 +490,7 @@ class NodeRoom:
             self.seats[seat] = None
             if played is not None:
                 played.acted[seat] = played.applied[seat] = 0
+                self.note_former(member)
         self._choose_host()
         if played is not None and seat is not None:
             self._play(played.room.leave, seat)
@@ -467,6 +502,11 @@ class NodeRoom:
         self.wake()
         if not self.members:
             self.policy.emptied(self)
+
+    def note_former(self, who: Member | BotSeat | DialedSeat) -> None:
+        """Keep the name of somebody who has left what is played."""
+        seat = who.seat or 0
+        self.former[seat] = RoomSeat(seat, who.name, who.player_id, "left")
 
     def hand_over(self, member: Member, dialed: DialedSeat) -> None:
         """A player of a match came over UDP: it is no longer a member here."""
@@ -523,6 +563,7 @@ class NodeRoom:
         bot = Player("bot", "bot")
         seat = self.free_seat(bot, b"{}")
         self.seats[seat] = bot_seat = BotSeat(seat, self._bot_name())
+        self.former.pop(seat, None)
         played = self._played
         if played is not None:
             self._play(played.room.seat_bot, seat)
@@ -574,6 +615,7 @@ class NodeRoom:
         self.seats[seat] = None
         played = self._played
         if played is not None:
+            self.note_former(who)
             self._play(played.room.leave, seat)
         self.broadcast.announce(
             ClientLeft(
@@ -868,6 +910,7 @@ class NodeRoom:
                 member.acted, member.applied = played.acted[seat], played.applied[seat]
         self.broadcast.unfollow()
         self._played = None
+        self.former.clear()
         self._changed()
 
     def close(
@@ -883,6 +926,7 @@ class NodeRoom:
         if self.is_closed:
             return
         self.is_closed = True
+        fault = self._fault()
         self._alarm.stop()
         self.policy.closed()
         played = self._played
@@ -898,7 +942,7 @@ class NodeRoom:
                 end = self.broadcast.end[0]
                 outcome, view_hash = end.outcome, end.view_hash
         closed = RoomClosed(
-            self.room_id, reason, outcome, self.broadcast.version, view_hash
+            self.room_id, reason, outcome, self.broadcast.version, view_hash, fault
         )
         for member in tuple(self.members):
             conversation = member.conversation
@@ -908,6 +952,15 @@ class NodeRoom:
                 conversation.send(closed)
         self.members.clear()
         self._context.closed(self, reason)
+
+    def _fault(self) -> str:
+        """Show the author of a game that failed its own lines, on a terminal too."""
+        end = self.broadcast.end
+        if not self._context.shows_faults or end is None or end[1] is None:
+            return ""
+        fault = own_lines(end[1])
+        self._log.error("{game}:\n{fault}", game=self.name, fault=fault)
+        return fault
 
     # Time.
 

@@ -25,6 +25,7 @@ from vinom.messages.rooms import (
     KickSeat,
     LeaveRoom,
     ListRooms,
+    PeekRoom,
     Reconnect,
     ReconnectResult,
     Rematch,
@@ -72,6 +73,7 @@ class Rooms(Service):
         fleet: RelayFleet | None = None,
         matches: MatchRooms | None = None,
         bounds: RoomBounds | None = None,
+        shows_faults: bool = False,
     ) -> None:
         """
         Begin without rooms.
@@ -87,6 +89,7 @@ class Rooms(Service):
             played here.
         :param matches: makes rooms that show matches.
         :param bounds: what rooms may cost.
+        :param shows_faults: are players sent why a game failed? Only for its author.
         """
         self.bounds = bounds or RoomBounds()
         self.is_draining = False
@@ -116,6 +119,7 @@ class Rooms(Service):
             self._closed,
             self._note_deserted,
             StartPacing(clock, seconds),
+            shows_faults,
         )
         self._own = OwnPolicy(self._context, fleet)
 
@@ -205,6 +209,10 @@ class Rooms(Service):
                 if not matches:
                     return self._index.answer(conversation, request)
                 return self._match_list.answer(conversation, request)
+            case PeekRoom(room_id):
+                room = self._room(room_id)
+                room.refuse_removed(player.player_id)
+                return room.peek()
             case Ack(seen, room_id):
                 room, member = _membership(conversation, room_id)
                 room.broadcast.saw(member, seen)
@@ -324,7 +332,7 @@ class Rooms(Service):
     def _open(
         self, game: Game[Any, Any], asked: JoinRoom, options: bytes, host: str
     ) -> NodeRoom:
-        if asked.spectate:
+        if asked.spectate or not asked.create:
             raise Refused(
                 Code.NO_SUCH_ROOM, "there is no such room", {"field": "data.room_id"}
             )

@@ -196,7 +196,13 @@ class StaticPages(Resource):
     def getChild(self, path: bytes, request: Any) -> Resource:
         found = self._shelf.find(b"/".join((path, *request.postpath)))
         if found is None:
-            return Missing()
+            # People get a page with a way back, programs get JSON.
+            lost = self._shelf.find(b"missing.html")
+            accepted = request.getHeader(b"accept") or b""
+            if lost is None or b"text/html" not in accepted:
+                return Missing()
+            request.postpath = []
+            return _Served(lost, 404)
         request.postpath = []
         return _Served(found)
 
@@ -249,10 +255,13 @@ class _Shelf:
 class _Served(Page):
     """Send one file, or 304 if the browser has it."""
 
-    def __init__(self, file: _File) -> None:
-        """:param file: the file."""
+    def __init__(self, file: _File, status: int = 200) -> None:
+        """
+        :param file: the file.
+        :param status: of the answer.
+        """
         super().__init__()
-        self._file = file
+        self._file, self._status = file, status
 
     def render_GET(self, request: Request) -> bytes:
         file = self._file
@@ -264,7 +273,9 @@ class _Served(Page):
         if file.packed is not None and b"gzip" in accepted:
             request.setHeader("content-encoding", "gzip")
             body, tag = file.packed, tag + b"-gzip"
-        if request.setETag(b'"%b"' % tag) is CACHED:
+        if self._status != 200:
+            request.setResponseCode(self._status)
+        elif request.setETag(b'"%b"' % tag) is CACHED:
             return b""
         request.setHeader("content-length", str(len(body)))
         return b"" if request.method == b"HEAD" else body

@@ -6,12 +6,15 @@ import sys
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 
-from vinom.client.sdk import connect
+from vinom.client.sdk import LineLost, connect
 from vinom.messages.rooms import AddBot
 
 
 async def play(reactor, host, port, room_id=None):
-    client = await connect(reactor, host, int(port), name="player")
+    try:
+        client = await connect(reactor, host, int(port), name="player")
+    except LineLost as error:
+        sys.exit(str(error))
     room = await client.join_room("tictactoe", room_id)
     print("seat", room.seat, "of room", room.room_id)
 
@@ -34,4 +37,6 @@ async def play(reactor, host, port, room_id=None):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(f"usage: {sys.argv[0]} HOST PORT")
     react(lambda reactor, *to: ensureDeferred(play(reactor, *to)), sys.argv[1:])

@@ -6,11 +6,14 @@ import sys
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import LoopingCall, react
 
-from vinom.client.sdk import connect
+from vinom.client.sdk import LineLost, connect
 
 
 async def play(reactor, host, port):
-    client = await connect(reactor, host, int(port), name="walker")
+    try:
+        client = await connect(reactor, host, int(port), name="walker")
+    except LineLost as error:
+        sys.exit(str(error))
     match = await client.queue("maze")
     print("seat", match.seat, "of", ", ".join(match.names))
 
@@ -31,4 +34,6 @@ async def play(reactor, host, port):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(f"usage: {sys.argv[0]} HOST PORT")
     react(lambda reactor, *to: ensureDeferred(play(reactor, *to)), sys.argv[1:])

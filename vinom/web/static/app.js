@@ -51,7 +51,7 @@ function open() {
 function showStatus() {
   clearInterval(ticking);
   const { status } = client;
-  connection.dataset.status = status;
+  connection.dataset.status = document.documentElement.dataset.status = status;
   if (status === "online") connection.replaceChildren(h("span", null, "Connected"));
   else if (status === "connecting") connection.replaceChildren("Connecting…");
   else if (status === "waiting") {

@@ -2,27 +2,9 @@
 /** A room: its players, its board, and the buttons for both. */
 
 import { colourIn, hasBoard, iconOf, loadBoard, loadGeneric, rulesOf, titleOf } from "./games.js";
-import { addressOf, button, dot, h, inWords, plural, say, someRoom, swap, toast } from "./ui.js";
-
-/** @type {Record<string, string>} */
-const ENDINGS = {
-  finished: "The game is over.",
-  abandoned: "All players have left.",
-  void: "Too few players came.",
-  crashed: "The game failed. Its author can find the reason in the server’s recordings.",
-  time_limit: "The time limit of this game was reached.",
-  ended: "An operator closed the room.",
-  shutdown: "The server is stopping.",
-  kicked: "The host removed you.",
-  lost: "The server restarted, and this room was lost.",
-  replaced: "You’re playing in this room somewhere else.",
-};
-/** The same for matches. @type {Record<string, string>} */
-const MATCH_ENDINGS = {
-  ...ENDINGS,
-  finished: "The match is over.",
-  lost: "The game server of this match has failed.",
-};
+import { openRoom, playAnyone, playBot } from "./entry.js";
+import { endingWords, leftWords, resultWords } from "./words.js";
+import { addressOf, button, dot, h, inWords, isCalm, plural, say, swap, toast } from "./ui.js";
 
 /**
  * @param {{main: HTMLElement, client: import("./vinom.js").Client, catalogue: any}} shown
@@ -51,6 +33,11 @@ export function showRoom({ main, client, catalogue }, where) {
   }
 
   async function enter() {
+    if (catalogue.dev && sessionStorage.getItem("vinom.kept_out") === where.room && !client.places.has(where.room)) {
+      // This tab had no seat before the game was saved: it must not take one now.
+      notice("You have no seat in this room", "The game was saved, and its room opened again.", button("Join", joinAfterAll, { class: "primary" }));
+      return;
+    }
     main.replaceChildren(h("p.muted.loading", null, "Entering the room…"));
     try {
       await client.ready;
@@ -62,6 +49,16 @@ export function showRoom({ main, client, catalogue }, where) {
       await present(room);
     } catch (/** @type {any} */ error) {
       if (isOver) return;
+      if (error.code === "no_such_room" && where.game && !where.watch && !isMatchId(where.room)) {
+        const { room, game } = where;
+        notice(
+          "This room is no more",
+          "It has closed, or the link is wrong. You can open a new room under the same link.",
+          button("Open a new room", () => reopen(room, game), { class: "primary" }),
+        );
+        return;
+      }
+      if (catalogue.dev) sessionStorage.setItem("vinom.kept_out", where.room);
       const canWatch = ["room_full", "room_started", "not_seated"].includes(error.code) && where.game && !where.watch;
       notice(
         "You can’t join",
@@ -78,11 +75,30 @@ export function showRoom({ main, client, catalogue }, where) {
     }
   }
 
+  function joinAfterAll() {
+    sessionStorage.removeItem("vinom.kept_out");
+    enter();
+  }
+
+  /** @param {string} roomId @param {string} game */
+  async function reopen(roomId, game) {
+    try {
+      await client.join(game, { roomId, public: true });
+      enter();
+    } catch (error) {
+      toast(inWords(error));
+    }
+  }
+
   /** @param {string} game */
   async function sit(game) {
     const roomId = where.room;
+    // An invitation to a room that has closed must not open another one. After a save in
+    // `vinom dev` the page opens its own room again.
+    const [ours] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
+    const create = Boolean(catalogue.dev) && ours === roomId;
     try {
-      return await client.join(game, { roomId, spectate: where.watch });
+      return await client.join(game, { roomId, spectate: where.watch, create });
     } catch (/** @type {any} */ error) {
       // A player who has a seat in a match cannot watch it.
       if (!where.watch || error.code !== "already_in_match") throw error;
@@ -104,6 +120,11 @@ export function showRoom({ main, client, catalogue }, where) {
     const side = h("div.side");
     const log = h("ol.log", { "aria-label": "What happened" });
     const banner = h("div.banner", { role: "status" });
+    const answer = h("p.answer", { role: "status" });
+    const result = h("div.result");
+    const stage = h("section.card.stage", { "aria-label": "Board" }, banner, answer, table, result);
+    /** @type {any} */
+    let answerEnds;
     /** @type {import("./boards/parts.js").BoardContext} */
     const context = {
       room,
@@ -111,6 +132,7 @@ export function showRoom({ main, client, catalogue }, where) {
       say,
       /** @param {any} action */
       act: (action) => room.act(action).catch((error) => showError(error)),
+      hint,
       /** @param {number | null} seat */
       nameOf: (seat) => (seat === room.seat ? "You" : nameOf(room, seat)),
       /** @param {number} seat */
@@ -123,8 +145,25 @@ export function showRoom({ main, client, catalogue }, where) {
     };
     /** @param {any} error */
     function showError(error) {
-      if (error.code !== "closed") toast(inWords(error));
+      if (error.code === "rejected") hint(inWords(error));
+      else if (error.code !== "closed") toast(inWords(error));
     }
+
+    /** Answer a move that is not possible: nothing else shows that it was noticed. @param {string} words */
+    function hint(words) {
+      answer.textContent = words;
+      if (!isCalm()) table.animate?.([0, -5, 5, -3, 0].map((x) => ({ transform: `translateX(${x}px)` })), 300);
+      clearTimeout(answerEnds);
+      answerEnds = setTimeout(() => (answer.textContent = ""), 4000);
+    }
+
+    // A move that cannot be sent now must not seem to be one.
+    table.addEventListener("click", (/** @type {Event} */ event) => {
+      if (room.view === null || client.status === "online") return;
+      event.preventDefault();
+      event.stopPropagation();
+      hint(inWords({ code: "offline" }));
+    }, true);
     /** @type {import("./boards/parts.js").Board | null} */
     let board = null;
     /** With `vinom dev` an author can look at the whole view. Does this one now? */
@@ -179,7 +218,7 @@ export function showRoom({ main, client, catalogue }, where) {
       h(
         "div.room-grid",
         null,
-        h("section.card.stage", { "aria-label": "Board" }, banner, table),
+        stage,
         h(
           "div.aside",
           null,
@@ -219,7 +258,7 @@ export function showRoom({ main, client, catalogue }, where) {
       if (!paragraphs.length) return "";
       return h(
         "details.card.rules",
-        null,
+        { open: room.view === null },
         h("summary", null, "How to play"),
         paragraphs.map((words) => h("p", null, words)),
       );
@@ -240,6 +279,8 @@ export function showRoom({ main, client, catalogue }, where) {
         }
         swap(table, waiting());
         swap(banner);
+        swap(result);
+        showTitle();
         return;
       }
       withBoard(() => {
@@ -250,6 +291,16 @@ export function showRoom({ main, client, catalogue }, where) {
         board.update();
       });
       showBanner();
+      showResult();
+      showTitle();
+    }
+
+    /** Show in the tab's title whether it is our turn. */
+    function showTitle() {
+      const headline = table.querySelector(".turn");
+      const isMine = room.seat !== null && room.view !== null
+        && (headline ? headline.classList.contains("mine") : room.view.turn === room.seat);
+      document.title = `${isMine ? "● Your turn – " : ""}${titleOf(room.game)} – Vinom`;
     }
 
     function waiting() {
@@ -266,6 +317,7 @@ export function showRoom({ main, client, catalogue }, where) {
       const link = new URL(addressOf(room.roomId, room.game), location.href).href;
       const field = h("input.code", { readonly: true, value: link, "aria-label": "Invitation link" });
       field.addEventListener("focus", () => field.select());
+      qr ??= qrCode(link);
       const words = missing
         ? `Waiting for ${plural(missing, "more player")}.`
         : "The game begins in a moment.";
@@ -273,8 +325,21 @@ export function showRoom({ main, client, catalogue }, where) {
         "div.gathering",
         null,
         h("h2", null, words),
-        h("p.muted", null, "To play with friends, send them this link to the room."),
-        h("div.row.invite", null, field, button("Copy link", () => copy(link), { data: { key: "copy" } })),
+        h(
+          "p.muted",
+          null,
+          isFoundByAnyone(room.roomId)
+            ? "Players who press Play join you here. You can send this link to a friend, too."
+            : "Send this link to a friend. Other players can join you from the list, too.",
+        ),
+        h(
+          "div.row.invite",
+          null,
+          field,
+          button("Copy link", () => copy(link), { data: { key: "copy" } }),
+          "share" in navigator && button("Share", () => share(room.game, link), { data: { key: "share" } }),
+        ),
+        qr,
         h(
           "div.row",
           null,
@@ -293,24 +358,56 @@ export function showRoom({ main, client, catalogue }, where) {
       );
     }
 
+    /** @type {any} */
+    let qr = null;
+
+    /** Is the round over, as far as can be seen? */
+    const isOverNow = () => board?.isOver?.() ?? room.state === "over";
+
+    /** Below the board, when a round is over: who left, and the ways on. */
+    function showResult() {
+      const alone = room.former.length > 0 && room.players.length < (facts.seats?.[0] ?? 2);
+      if (room.isMatch || !(isOverNow() || alone)) {
+        swap(result);
+        return;
+      }
+      const gone = leftWords(room.former);
+      const { game } = room;
+      /** @param {() => any} way */
+      const onward = (way) => () => {
+        end();
+        room.leave().catch(() => {});
+        way();
+      };
+      const isSeated = room.seat !== null;
+      swap(
+        result,
+        gone && h("p", null, gone),
+        h(
+          "div.row.centre",
+          null,
+          isSeated && button("New opponent", onward(() => playAnyone(client, game)), { class: alone ? "primary" : "", data: { key: "new opponent" } }),
+          isSeated && facts.has_bot && button("Play a bot", onward(() => playBot(client, game)), { data: { key: "play bot" } }),
+          isSeated && alone && button("Invite a friend", onward(() => openRoom(client, game)), { data: { key: "invite friend" } }),
+          isSeated && room.outcome && "share" in navigator &&
+            button("Share result", () => share(game, new URL("#", location.href).href, resultOf()), { data: { key: "share result" } }),
+        ),
+      );
+    }
+
+    const resultOf = () => resultWords(room.outcome, room.seat, room.players.length, context.nameOf);
+
     function showBanner() {
       // Boards with `ends` announce the result themselves.
       if (board?.ends || room.state !== "over" || !room.outcome) {
         swap(banner);
         return;
       }
-      const [first = []] = room.outcome.places;
-      const won = room.seat !== null && first.includes(room.seat);
-      const names = first.map((seat) => context.nameOf(seat)).join(" and ");
-      const words = !first.length || first.length === room.players.length
-        ? "Nobody won this round."
-        : won && first.length === 1
-          ? "You won!"
-          : `${names} won.`;
       swap(
         banner,
-        h("p", null, h("strong", null, words)),
+        h("p", null, h("strong", null, resultOf())),
         room.isHost &&
+          room.players.length >= (facts.seats?.[0] ?? 2) &&
           button("Play again", () => room.rematch().catch(showError), {
             class: "primary",
             data: { key: "again" },
@@ -384,6 +481,11 @@ export function showRoom({ main, client, catalogue }, where) {
         // A list need not change twenty times per second.
         if (!facts.tick_hz) showPlayers();
       }),
+      room.on("left", ({ name, reason, seat }) => {
+        if (seat !== null) context.note(`${name} ${reason === "left" ? "left" : reason === "expired" ? "did not come back" : "was removed"}.`);
+      }),
+      client.on("status", showPlayers),
+      () => clearTimeout(answerEnds),
       room.on("event", (event) => withBoard(() => board?.event?.(event))),
       room.on("closed", showEnd),
       () => board?.stop?.(),
@@ -405,10 +507,17 @@ export function showRoom({ main, client, catalogue }, where) {
       }
       const [first = []] = room.outcome?.places ?? [];
       const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
-      const fresh = { href: addressOf(someRoom(), room.game) };
-      const why = (room.isMatch ? MATCH_ENDINGS : ENDINGS)[reason] ?? inWords({ code: reason, message: reason });
-      if (room.isMatch) notice("This match is over", why + won);
-      else notice("This room is closed", why + won, h("a.button.primary", fresh, "New room"));
+      const why = endingWords(reason, room.isMatch);
+      if (room.isMatch) {
+        notice("This match is over", why + won);
+        return;
+      }
+      notice(
+        room.fault ? `${titleOf(room.game)} has failed` : "This room is closed",
+        room.fault ? "These lines of it were running:" : why + won,
+        button("New room", () => openRoom(client, room.game), { class: "primary" }),
+      );
+      if (room.fault) main.firstElementChild?.append(h("pre.fault", { tabindex: 0, "aria-label": "Traceback" }, room.fault));
     }
     if (room.closed !== null) {
       // It closed while its board was loading, before we listened.
@@ -445,6 +554,30 @@ export function showRoom({ main, client, catalogue }, where) {
   return end;
 }
 
+/** Do players who press Play come in here? Rooms that the server names are open to them. @param {string} roomId */
+const isFoundByAnyone = (roomId) => /^[a-z2-7]{16}$/.test(roomId);
+
+/** @param {string} roomId */
+const isMatchId = (roomId) => /^[a-z2-7]{26}$/.test(roomId);
+
+/** The link as a QR code, for a phone beside this screen. @param {string} link */
+function qrCode(link) {
+  const src = `invite.svg?${new URLSearchParams({ link })}`;
+  const image = h("img.qr", { src, alt: "QR code of the invitation link", width: 160, height: 160 });
+  // Behind some proxies the server does not recognize its own links.
+  image.addEventListener("error", () => image.remove());
+  return image;
+}
+
+/** @param {string} game @param {string} url @param {string} [text] */
+async function share(game, url, text = `Play ${titleOf(game)} with me`) {
+  try {
+    await navigator.share({ title: titleOf(game), text, url });
+  } catch {
+    // The sheet was closed.
+  }
+}
+
 /** @param {string} text */
 async function copy(text) {
   try {
@@ -462,5 +595,6 @@ async function copy(text) {
  */
 function nameOf(room, seat) {
   const found = room.players.find((one) => one.seat === seat);
-  return found?.name ?? (seat === null ? "nobody" : `seat ${seat + 1}`);
+  const former = found ?? room.former.find((one) => one.seat === seat);
+  return former?.name ?? (seat === null ? "nobody" : `player ${seat + 1}`);
 }

@@ -250,6 +250,11 @@ export function countdown() {
       element.classList.toggle("idle", due === null);
       if (due === null) return;
       const tick = () => {
+        // Without a connection nobody knows how much time is left.
+        if (document.documentElement.dataset.status === "waiting") {
+          text.textContent = "–";
+          return;
+        }
         const passed = (performance.now() - room.receivedAt) / 1000;
         const left = Math.max(0, due - room.time - passed);
         bar.style.transform = `scaleX(${Math.min(1, left / whole)})`;

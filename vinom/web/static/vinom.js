@@ -46,7 +46,7 @@ const MOST_WAITING = 256;
  * @property {number} seat
  * @property {string} name
  * @property {string} player_id empty for a bot
- * @property {"here" | "away" | "bot"} state
+ * @property {"here" | "away" | "bot" | "left"} state "left": only in `Room.former`
  *
  * @typedef {object} RoomFacts One room of a list.
  * @property {string} room_id
@@ -57,6 +57,18 @@ const MOST_WAITING = 256;
  * @property {number} taken
  * @property {number} spectators
  * @property {boolean} open
+ * @property {number} connected players and spectators who are connected
+ *
+ * @typedef {object} Peek How a room looks to spectators.
+ * @property {string} room_id
+ * @property {string} game
+ * @property {"gathering" | "playing" | "over"} state
+ * @property {Member[]} players
+ * @property {Json} options
+ * @property {Json} setup
+ * @property {Json} view null if nothing is played, or nobody watches a game in its own process
+ * @property {number} version
+ * @property {number} time match time, seconds
  *
  * @typedef {object} Queued The state of the client in the queue.
  * @property {string} game
@@ -98,6 +110,7 @@ const MOST_WAITING = 256;
  * @property {Json} [loadout] what you bring, if the game accepts anything
  * @property {boolean} [spectate] watch, without a seat
  * @property {boolean} [public] list a new room that has a `roomId`, as those without are; otherwise only who knows its id finds it
+ * @property {boolean} [create] false: fail with "no_such_room" rather than open a room
  */
 
 /** Why a request failed. `code` is one of the protocol's, or one of this module's:
@@ -350,7 +363,7 @@ export class Client extends Emitter {
    * @param {JoinOptions} [how]
    * @returns {Promise<Room>}
    */
-  join(game, { roomId, options, loadout, spectate, public: isPublic } = {}) {
+  join(game, { roomId, options, loadout, spectate, create, public: isPublic } = {}) {
     /** @type {Record<string, Json>} */
     const data = { game };
     if (roomId !== undefined) data.room_id = roomId;
@@ -358,6 +371,7 @@ export class Client extends Emitter {
     if (loadout !== undefined) data.loadout = loadout;
     if (spectate) data.spectate = true;
     if (isPublic) data.public = true;
+    if (create === false) data.create = false;
     return this.request("join_room", data, (found) => {
       const room = this.places.get(found.room_id) ?? new Room(this, found.room_id);
       this.places.set(room.roomId, room);
@@ -378,6 +392,16 @@ export class Client extends Emitter {
       this.#listed = byId(found.rooms);
       this.#emitRooms();
     });
+  }
+
+  /**
+   * Show a room once, as spectators see it, without entering it. Not for matches.
+   *
+   * @param {string} roomId
+   * @returns {Promise<Peek>}
+   */
+  peek(roomId) {
+    return this.request("peek_room", { room_id: roomId });
   }
 
   /** Stop watching the list of rooms. */
@@ -681,10 +705,17 @@ export class Client extends Emitter {
     machine.addEventListener("online", look);
     machine.addEventListener("offline", look);
     page.addEventListener("visibilitychange", shown);
+    // A browser may keep a page that was left, with its connection: to the others we
+    // would still be here.
+    const hide = () => this.#socket?.close();
+    machine.addEventListener("pagehide", hide);
+    machine.addEventListener("pageshow", shown);
     this.#undo.push(
       () => machine.removeEventListener("online", look),
       () => machine.removeEventListener("offline", look),
       () => page.removeEventListener("visibilitychange", shown),
+      () => machine.removeEventListener("pagehide", hide),
+      () => machine.removeEventListener("pageshow", shown),
     );
   }
 
@@ -884,6 +915,7 @@ const REFUSALS = new Set([
  * @property {Room} start play begins, for the first time or again
  * @property {Outcome} round a round has ended
  * @property {{id: number, error: VinomError}} refused an action was refused, and changed nothing
+ * @property {{seat: number | null, name: string, reason: string}} left a player or spectator has left for good
  * @property {string} closed the room is gone, or closed to you; the reason
  */
 
@@ -900,6 +932,8 @@ export class Room extends Emitter {
   host = null;
   /** @type {Member[]} */
   players = [];
+  /** @type {Member[]} Players of this game who have left it. */
+  former = [];
   /** @type {"gathering" | "playing" | "over"} */
   state = "gathering";
   /** @type {Json} The game's options. */
@@ -919,6 +953,8 @@ export class Room extends Emitter {
   outcome = null;
   /** @type {string | null} Why the room is over for you; null while it is not. */
   closed = null;
+  /** With `vinom dev`: the lines of the game at which it failed. */
+  fault = "";
 
   #client;
   #resume = "";
@@ -1067,6 +1103,7 @@ export class Room extends Emitter {
     this.state = facts.state;
     this.host = facts.host;
     this.players = facts.players;
+    this.former = facts.former ?? [];
     this.options = facts.options;
     this.setup = facts.setup;
     this.closed = null;
@@ -1167,13 +1204,22 @@ export class Room extends Emitter {
         break;
       case "client_left":
         if (isPast) break;
-        if (data.reason === "lost") this.#seated(data, "away");
-        else this.players = this.players.filter((one) => one.seat !== data.seat);
+        if (data.reason === "lost") {
+          this.#seated(data, "away");
+          break;
+        }
+        this.players = this.players.filter((one) => one.seat !== data.seat);
+        if (data.seat !== null && this.state !== "gathering") {
+          const { seat, name, player_id } = data;
+          this.former = [...this.former.filter((one) => one.seat !== seat), { seat, name, player_id, state: "left" }];
+        }
+        this.emit("left", { seat: data.seat, name: data.name, reason: data.reason });
         break;
       case "room_started":
         if (!isPast) {
           this.seat = data.seat;
           this.players = data.players;
+          this.former = [];
           this.setup = data.setup;
           this.state = "playing";
         }
@@ -1189,6 +1235,7 @@ export class Room extends Emitter {
         this._closed("kicked", null);
         return;
       case "room_closed":
+        this.fault = data.fault ?? "";
         this._closed(data.reason, data.outcome);
         return;
       default:
@@ -1204,6 +1251,7 @@ export class Room extends Emitter {
   #seated({ seat, name, player_id }, state) {
     if (seat === null) return;
     const others = this.players.filter((one) => one.seat !== seat);
+    if (state !== "away") this.former = this.former.filter((one) => one.seat !== seat);
     this.players = [...others, { seat, name, player_id, state }];
     this.players.sort((one, other) => one.seat - other.seat);
   }

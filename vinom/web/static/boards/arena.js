@@ -340,6 +340,7 @@ export function mount(context) {
       h("p.small.muted.hint", null, room.seat === null ? "You are watching." :
         "Move with the arrow keys, or by dragging. Dash with the space bar, a second finger, or the button.")),
     ends: true,
+    isOver: () => room.view.phase === "over",
     stop() {
       clearTimeout(later);
       stopListening();

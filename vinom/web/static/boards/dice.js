@@ -142,6 +142,7 @@ export function mount(context) {
   return {
     element: h("div.board-dice", null, status, clock.element, scores, felt, sum, aside, buttons),
     ends: true,
+    isOver: () => room.view.phase === "over",
     stop: clock.stop,
     /** @param {number} seat */
     player: (seat) => room.view.scores[seat].toLocaleString("en"),

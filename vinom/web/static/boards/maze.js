@@ -240,6 +240,7 @@ export function mount(context) {
   return {
     element: h("div.board-field.maze", null, h("div.field-head", null, status, left), canvas, foot, room.seat !== null && pads, hint),
     ends: true,
+    isOver: () => room.view.phase === "over",
     stop() {
       stopCanvas();
       forgetColours();

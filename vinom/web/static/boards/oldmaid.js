@@ -70,13 +70,22 @@ export function mount(context) {
       "div.opponent",
       { class: `opponent${mine ? " source" : ""}${isTurn ? " active" : ""}` },
       h("p.row", null, dot(seat), h("strong", null, context.nameOf(seat)), h("span.small.muted", null, words)),
-      count > 0 && h("div.fan", mine ? { role: "group", "aria-label": `Cards of ${context.nameOf(seat)}` } : null, cards),
+      count > 0 && h("div.fan", mine ? { role: "group", "aria-label": `Cards of ${context.nameOf(seat)}` } : { onclick: () => refuse(seat) }, cards),
     );
+  }
+
+  /** @param {number} seat whose cards were pressed */
+  function refuse(seat) {
+    const { phase, turn, source } = room.view;
+    if (phase === "over" || room.seat === null) return;
+    if (turn === room.seat) context.hint(`Draw from ${context.nameOf(source)}, not from ${context.nameOf(seat)}.`);
+    else context.hint(`It’s ${context.nameOf(turn)}’s turn.`);
   }
 
   return {
     element: h("div.board-maid", null, status, clock.element, others, handTitle, hand, foot),
     ends: true,
+    isOver: () => room.view.phase === "over",
     stop: clock.stop,
     /** @param {number} seat */
     player: (seat) => plural(room.view.pairs[seat] ?? 0, "pair"),

@@ -160,6 +160,7 @@ export function mount(context) {
   return {
     element: h("div.board-drahn", null, status, clock.element, h("div.drahn-top", null, centre, die), buttons, seats, bets),
     ends: true,
+    isOver: () => room.view.phase === "over",
     stop: clock.stop,
     /** @param {number} seat */
     player: (seat) => money(room.view.balances[seat] ?? 0),
@@ -204,7 +205,8 @@ export function mount(context) {
       } else if (kind === "ended") context.note(`${context.nameOf(data.winner)} won the round.`);
       else if (kind === "paid") {
         const from = data.from.map(context.nameOf).join(", ");
-        if (data.from.length) context.note(`${from} paid ${data.amount} to ${context.nameOf(data.to)} (${data.why}).`);
+        const to = data.to === room.seat ? "you" : context.nameOf(data.to);
+        if (data.from.length) context.note(`${from} paid ${data.amount} to ${to} (${data.why}).`);
       }
     },
   };

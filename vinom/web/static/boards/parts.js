@@ -18,6 +18,8 @@ export { drawDisc, makeCanvas, makePalette, watchKeys };
  * @property {(action: any) => Promise<void>} act play; a refusal is shown to the player
  * @property {(seat: number | null) => string} nameOf "You", or another player's name
  * @property {(seat: number) => string} colourOf the colour of a seat, as "#rrggbb"
+ * @property {(words: string) => void} hint answer a move that is not possible now: a line
+ *   above the board, and a short shake
  * @property {(words: string) => void} note write a line under "What happened"
  * @property {(words: string) => void} say announce something to screen readers
  *
@@ -28,6 +30,8 @@ export { drawDisc, makeCanvas, makePalette, watchKeys };
  * @property {() => void} [stop] ends timers; the board will not be used again
  * @property {(seat: number) => any} [player] text beside a player's name, such as points
  * @property {(seat: number) => any} [mark] an element before the name, instead of a dot
+ * @property {() => boolean} [isOver] whether the round is over; without it, whether the
+ *   server reported that it is
  * @property {boolean} [ends] whether the board itself shows how a round ended
  *
  * @typedef {(context: BoardContext) => Board} Mount What a board module exports as `mount`;

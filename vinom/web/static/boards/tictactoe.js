@@ -31,9 +31,11 @@ export function mount(context) {
     const { board, turn } = room.view;
     const row = Math.floor(at / 3);
     const col = at % 3;
-    if (turn === room.seat && board[row][col] === null) {
-      context.act({ type: "place", row, col });
-    }
+    if (turn === null) context.hint("This round is over.");
+    else if (room.seat === null) context.hint("You are watching. Only players can do that.");
+    else if (turn !== room.seat) context.hint(`It’s ${context.nameOf(turn)}’s turn.`);
+    else if (board[row][col] !== null) context.hint("This cell is taken.");
+    else context.act({ type: "place", row, col });
   }
 
   /** @param {KeyboardEvent} event @param {number} at */
@@ -52,6 +54,7 @@ export function mount(context) {
   return {
     element: h("div.board-ttt", null, status, clock.element, grid, foot),
     ends: true,
+    isOver: () => room.view.turn === null,
     mark,
     stop: clock.stop,
     /** @param {number} seat */

@@ -1,0 +1,174 @@
+"""What people meet who are new to the page, and games that do not go as planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.browsers import DESKTOP, PHONE, Browser
+from tests.support.cut import CuttableWay
+from tests.support.pages import ROOT, PageTestCase
+
+_PRESS_ANY_CELL = "document.querySelector('.cell').click()"
+_ANSWER = "return document.querySelector('.answer').textContent"
+
+
+class LeftTests(PageTestCase):
+    def two(self, title: str, **options: object) -> tuple[Browser, Browser, str]:
+        """Let two players begin a game; returns the link to their room too."""
+        ann = self.player("Ann")
+        bob = self.player("Quiet Heron", is_phone=True, is_dark=True)
+        link = self.new_room(ann, title, **options)
+        bob.open(link)
+        for one in (ann, bob):
+            one.until("return !!document.querySelector('.turn')")
+        return ann, bob, link
+
+    def test_other_leaves(self) -> None:
+        """
+        A player whose opponent leaves reads who it was, and goes on with one press: to
+        another opponent, a bot, or a friend.
+        """
+        ann, bob, _ = self.two("Dice")
+        ann.press("Leave")
+        bob.see("Ann has left the game.")
+        bob.see("You won!")
+        bob.until("return !/seat \\d|player \\d/i.test(document.body.innerText)")
+        self.check(bob)
+        self.picture("left", None, bob)
+        bob.resize(DESKTOP)
+        self.picture("left", bob)
+        bob.press("Play a bot")
+        bob.until("return document.querySelectorAll('.players li').length === 2")
+        bob.until("return !!document.querySelector('.turn')")
+
+    def test_wrong_move(self) -> None:
+        """
+        A player who presses a cell out of turn is answered, and the player whose turn
+        it is finds that in the title of the tab.
+        """
+        ann, bob, _ = self.two("Tic-tac-toe")
+        titles = {one: str(one.run("return document.title")) for one in (ann, bob)}
+        on_turn, waits = sorted(titles, key=lambda one: "Your turn" not in titles[one])
+        self.assertIn("Your turn", titles[on_turn])
+        self.assertNotIn("Your turn", titles[waits])
+        waits.run(_PRESS_ANY_CELL)
+        self.assertIn("turn", waits.run(_ANSWER))
+        on_turn.run(_PRESS_ANY_CELL)
+        waits.until("return document.title.includes('Your turn')")
+        waits.run(_PRESS_ANY_CELL)
+        self.assertEqual(waits.run(_ANSWER), "This cell is taken.")
+
+    def test_offline(self) -> None:
+        """
+        While the connection is lost a press is answered, the clock does not go on, and
+        a long name is cut at its end.
+        """
+        self.allow_network_complaints()
+        way = CuttableWay(self.node.http)
+        self.addCleanup(way.close)
+        ann = self.player("Zoë with a very long name", is_phone=True, port=way.port)
+        ann.press("Play Tic-tac-toe with a bot")
+        ann.until("return !!document.querySelector('.ttt')")
+        way.cut()
+        ann.see("Connection lost")
+        ann.run(_PRESS_ANY_CELL)
+        self.assertIn("You’re not connected.", ann.run(_ANSWER))
+        clock = "return document.querySelector('.countdown-text').textContent"
+        ann.until(f"return ((() => {{ {clock} }})()) === '–'")
+        style = "return getComputedStyle(document.getElementById('me'))[arguments[0]]"
+        self.assertEqual(ann.run(style, "textOverflow"), "ellipsis")
+        self.assertEqual(ann.run(style, "display"), "block")
+        self.check(ann)
+        self.picture("offline", None, ann)
+        way.mend()
+        self.wait_for(ann, "online")
+
+
+class InvitationTests(PageTestCase):
+    def test_closed_room(self) -> None:
+        """
+        Whoever follows a link to a room that has closed reads that, and opens a new one
+        only by a press.
+        """
+        ann = self.player("Ann", is_phone=True)
+        ann.open(f"http://127.0.0.1:{self.node.http}/#room=nonsense&game=dice")
+        ann.see("This room is no more")
+        self.check(ann)
+        ann.press("Open a new room")
+        ann.see("Waiting for 1 more player.")
+        self.assertIn("room=nonsense", ann.run("return location.href"))
+
+    def test_code(self) -> None:
+        """
+        The link is on the screen as a QR code, for the phone of a friend beside it.
+        """
+        ann = self.player("Ann")
+        self.new_room(ann, "Dice")
+        ann.until("return document.querySelector('.qr')?.naturalWidth > 0")
+        self.check(ann)
+
+
+class LobbyTests(PageTestCase):
+    def test_live_board(self) -> None:
+        """
+        A visitor sees on its card how a game goes that others play, and nobody there
+        notices; a room whose players are away is marked, and not offered.
+        """
+        ann, eve = self.player("Iris"), self.player("Eve", is_phone=True)
+        ann.press("Play Tic-tac-toe with a bot")
+        ann.until("return !!document.querySelector('.cell[aria-disabled=\"false\"]')")
+        ann.run("document.querySelector('.cell[aria-disabled=\"false\"]').click()")
+        eve.until("return !!document.querySelector('.preview .ttt .mark')")
+        eve.see("Watch")
+        for size in (PHONE, DESKTOP):
+            eve.resize(size)
+            self.check(eve)
+            self.picture("lobby-live", *((None, eve) if size is PHONE else (eve,)))
+        self.assertNotIn("watching", eve.text())
+        offered = 'return !!document.querySelector(`[aria-label="${arguments[0]}"]`)'
+        self.assertTrue(eve.run(offered, "Watch Iris’s Tic-tac-toe"))
+        ann.open("about:blank")
+        eve.until(
+            "return [...document.querySelectorAll('.room-row.away')]"
+            ".some((one) => one.innerText.includes('Iris’s Tic-tac-toe'))"
+        )
+        self.assertFalse(eve.run(offered, "Watch Iris’s Tic-tac-toe"))
+
+    def test_rules(self) -> None:
+        """
+        The rules of a game can be read before playing it, and in its room.
+        """
+        ann = self.player("Ann", is_phone=True)
+        ann.press("How to play Dice")
+        ann.see("How to play Dice")
+        self.check(ann)
+        ann.press("Close")
+        self.new_room(ann, "Dice")
+        ann.see("How to play")
+        self.assertTrue(ann.run("return document.querySelector('.rules p') !== null"))
+
+
+class CrashTests(PageTestCase):
+    def test_crash(self) -> None:
+        """
+        With ``vinom dev`` an author whose game fails reads the failing lines of the
+        game on the page, and none of Vinom's.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        text = (ROOT / "docs/tutorial/pig.py").read_text()
+        head, act, tail = text.partition("    def act(")
+        body = tail.partition(":\n")
+        broken = f"{head}{act}{body[0]}:\n        1 / 0\n{body[2]}"
+        (folder / "pig.py").write_text(broken)
+        self.allow_network_complaints()
+        ann = self.player("Ann", port=self.develop(folder, "pig:Pig"))
+        ann.press("Play Pig with a bot")
+        ann.press("Send roll")
+        ann.see("ZeroDivisionError")
+        fault = ann.run("return document.querySelector('.fault').textContent")
+        self.assertIn("pig.py", fault)
+        self.assertIn("1 / 0", fault)
+        self.assertNotIn("vinom/play", fault)
+        self.check(ann)
+        self.picture("crash", ann)

@@ -1,0 +1,23 @@
+// What the page writes and offers to people who are new to it.
+//
+// Standard input: [[function, arguments...]...]. Standard output: the results.
+
+import { readFileSync } from "node:fs";
+
+globalThis.addEventListener ??= () => {};
+const { endingWords, leftWords, resultWords } = await import("../../vinom/web/static/words.js");
+const { inRank, roomWords } = await import("../../vinom/web/static/happening.js");
+const { roomsToShow } = await import("../../vinom/web/static/previews.js");
+
+const names = ["Ann", "Bob", "Cid"];
+const functions = {
+  endingWords,
+  leftWords,
+  resultWords: (outcome, me, count) =>
+    resultWords(outcome, me, count, (seat) => (seat === me ? "You" : names[seat])),
+  inRank: (rooms) => inRank(rooms).map((room) => room.room_id),
+  roomWords,
+  roomsToShow: (rooms) => Object.fromEntries(roomsToShow(rooms)),
+};
+const asked = JSON.parse(readFileSync(0, "utf8"));
+process.stdout.write(JSON.stringify(asked.map(([name, ...given]) => functions[name](...given))));

@@ -1,0 +1,102 @@
+"""What the page writes and offers to people who are new to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.javascript import run_script
+
+
+def _call(name: str, *arguments: Any) -> Any:
+    (result,) = run_script("newcomers.mjs", [(name, *arguments)])
+    return result
+
+
+def _room(room_id: str, **facts: Any) -> dict[str, Any]:
+    return {
+        "room_id": room_id,
+        "game": "dice",
+        "state": "playing",
+        "connected": 2,
+        "open": False,
+        "taken": 2,
+        "seats": 2,
+        "spectators": 0,
+        **facts,
+    }
+
+
+class WordsTests(SynchronousTestCase):
+    def test_left(self) -> None:
+        """
+        Players read the names of all who have left.
+        """
+        former = [{"name": "Ann"}, {"name": "Bob"}, {"name": "Cid"}]
+        self.assertEqual(_call("leftWords", []), "")
+        self.assertEqual(_call("leftWords", former[:1]), "Ann has left the game.")
+        self.assertEqual(
+            _call("leftWords", former), "Ann, Bob and Cid have left the game."
+        )
+
+    def test_result(self) -> None:
+        """
+        The winner, the others and spectators each read who won.
+        """
+        won = {"places": [[0], [1]]}
+        self.assertEqual(_call("resultWords", won, 0, 2), "You won!")
+        self.assertEqual(_call("resultWords", won, 1, 2), "Ann won.")
+        self.assertEqual(_call("resultWords", won, None, 2), "Ann won.")
+        shared = {"places": [[0, 1], [2]]}
+        self.assertEqual(_call("resultWords", shared, 1, 3), "You and Ann won.")
+        draw = {"places": [[0, 1]]}
+        self.assertEqual(_call("resultWords", draw, 0, 2), "Nobody won this round.")
+        self.assertEqual(_call("resultWords", None, 0, 2), "Nobody won this round.")
+
+    def test_endings(self) -> None:
+        """
+        The end of a room and that of a match are not worded alike.
+        """
+        self.assertEqual(_call("endingWords", "finished", False), "The game is over.")
+        self.assertEqual(_call("endingWords", "finished", True), "The match is over.")
+
+
+class ListTests(SynchronousTestCase):
+    def test_rank(self) -> None:
+        """
+        Rooms with a free seat come first, and those whose players are away come last.
+        """
+        rooms = [
+            _room("away", connected=0),
+            _room("full"),
+            _room("free", open=True),
+        ]
+        self.assertEqual(_call("inRank", rooms), ["free", "full", "away"])
+
+    def test_words(self) -> None:
+        """
+        A room says how it is, and whether everybody is away.
+        """
+        self.assertEqual(
+            _call("roomWords", _room("a", spectators=1)),
+            "2 of 2 seats, playing, 1 watching",
+        )
+        self.assertEqual(
+            _call("roomWords", _room("a", connected=0)), "everybody is away"
+        )
+
+    def test_previews(self) -> None:
+        """
+        A game's card shows its first room that is being played by somebody connected.
+        """
+        rooms = [
+            _room("away", connected=0),
+            _room("waits", state="gathering"),
+            _room("first"),
+            _room("second"),
+            _room("other", game="maze"),
+        ]
+        self.assertEqual(
+            _call("roomsToShow", rooms), {"dice": "first", "maze": "other"}
+        )
