@@ -24,6 +24,7 @@ from vinom.messages.rooms import (
     KickSeat,
     LeaveRoom,
     ListRooms,
+    PeekRoom,
     Reconnect,
     Rematch,
     StartRoom,
@@ -44,6 +45,7 @@ GOOD: dict[type[Request], dict[str, Any]] = {
     },
     LeaveRoom: {"room_id": "r1"},
     ListRooms: {"game": "duel", "state": "playing", "watch": False, "limit": 1},
+    PeekRoom: {"room_id": "r1"},
     Reconnect: {"resume": "x", "heard": 0},
     StartRoom: {"room_id": "r1"},
     AddBot: {"room_id": "r1"},
@@ -56,7 +58,7 @@ IN_PLAY = {Action, Ack}
 #: What is asked of the room that one is in.
 IN_ROOM = {LeaveRoom, StartRoom, AddBot, KickSeat, Rematch}
 #: Taken, though it cannot be done just then.
-IN_VAIN = {Cancel, Reconnect, StartRoom, AddBot, KickSeat, Rematch}
+IN_VAIN = {Cancel, PeekRoom, Reconnect, StartRoom, AddBot, KickSeat, Rematch}
 
 
 class SpoiltMessageTests(SynchronousTestCase):

@@ -56,6 +56,7 @@ UNBOUNDED = {
     "cannot collect metrics": "only the operator asks for metrics",
     "the admin API failed": "only the operator asks",
     "an operator removed": "an operator did it",
+    "{game}:\\n{fault}": "only in `vinom dev`, whose author wants to read it",
     "an operator ended": "an operator did it",
     "overloaded": "at most as often as a second has overloads",
     "no longer overloaded": "as often as it began",

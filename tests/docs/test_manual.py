@@ -97,7 +97,7 @@ class ManualTests(SynchronousTestCase):
             text = path.read_text(encoding="utf-8")
             text = re.sub(r" \\\n *", " ", text)
             for line in re.findall(r"(?m)^ +\$ (?:\S+/)?vinom ([a-z]+.*)$", text):
-                name, *arguments = shlex.split(line, comments=True)
+                name, *arguments = shlex.split(line.partition(" > ")[0], comments=True)
                 command = cli.command_of(name)
                 parser = argparse.ArgumentParser(exit_on_error=False)
                 command.add_arguments(parser)

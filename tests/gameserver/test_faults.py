@@ -14,7 +14,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_log(self) -> None:
         """
-        The log names the game and what it raised, and where the rest stands.
+        The log names the game, what it raised at which line, and where the rest is.
         """
         net = GameNet()
         ann, _ = net.begin()
@@ -22,7 +22,11 @@ class CrashTests(SynchronousTestCase):
             ann.say("boom")
             net.run(1.0)
         (line,) = [formatEvent(e) for e in told if e["log_level"] is LogLevel.error]
-        self.assertRegex(line, "^game teller failed: ZeroDivisionError: boom; see .+")
+        self.assertRegex(
+            line,
+            r"^game teller failed: ZeroDivisionError: boom "
+            r"\(games\.py:\d+, in act\); see .+",
+        )
 
 
 class LongEventTests(SynchronousTestCase):
