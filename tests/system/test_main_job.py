@@ -135,6 +135,7 @@ class ManyMatchesTests(TestCase):
                 f"--warm={WARM}",
                 "--connections-per-address=1000",
                 "--matches-per-address=1000",
+                "--guest-burst=10000",
                 # Fifty game servers begin at once; nobody is to play without the rest.
                 "--fill-seconds=60",
                 "--join-seconds=120",
