@@ -58,7 +58,9 @@ from vinom.messages.rooms import (
     RoomListUpdate,
     RoomStarted,
     RoundOver,
+    SetTeam,
     StartRoom,
+    TeamSet,
 )
 
 #: The version of the protocol, and the oldest one that is still accepted.
@@ -80,14 +82,14 @@ def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
 REQUESTS = _by_tag(
     *(Hello, Queue, Cancel, Ping),
     *(JoinRoom, LeaveRoom, ListRooms, Action, Ack, Reconnect),
-    *(StartRoom, AddBot, KickSeat, Rematch),
+    *(StartRoom, AddBot, KickSeat, SetTeam, Rematch),
 )
 #: Every answer and push, likewise.
 PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
     *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver),
-    *(MatchListUpdate, Kicked, RoomClosed),
+    *(MatchListUpdate, Kicked, RoomClosed, TeamSet),
 )
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)
