@@ -105,6 +105,9 @@ class OldRecordingTests(SynchronousTestCase):
             with self.subTest(game=path.stem):
                 recording = read_recording(path.read_bytes())
                 self.assertEqual(recording.header.format, 1)
+                # Games learned no ids then, although the file has them.
+                seats = recording.header.plan.seats
+                self.assertEqual({seat.player_id for seat in seats}, {""})
                 result = replay(recording, games_now[path.stem])
                 self.assertIsNone(result.differing)
                 self.assertIsNone(result.fault)

@@ -119,8 +119,10 @@ class HttpsUrl(Text):
 #: Claims about a token, not about a player; some must not leave the login, and a
 #: player's id already stands for the account (sub).
 _TOKEN_CLAIMS = frozenset(
-    ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "cnf")
-    + ("nonce", "at_hash", "c_hash", "s_hash", "sid")
+    (
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "cnf"),
+        *("nonce", "at_hash", "c_hash", "s_hash", "sid"),
+    )
 )
 
 

@@ -287,7 +287,7 @@ export function showRoom({ main, client, catalogue }, where) {
       const extra = board?.player?.(one.seat);
       return h(
         "li",
-        { class: one.state, title: one.player_id && `Player ${one.player_id}` },
+        { class: one.state, title: one.player_id ? `Player ${one.player_id}` : null },
         board?.mark ? board.mark(one.seat) : dot(one.seat),
         h("span.grow.name", null, one.name, signs.length > 0 && h("span.signs", null, signs.join(", "))),
         extra !== undefined && h("span.extra", null, extra),
