@@ -337,7 +337,7 @@ class HelloProofTests(SynchronousTestCase):
 class VouchedTests(SynchronousTestCase):
     """What a provider's token says about a player."""
 
-    def queued(self, world: LobbyWorld, name: str | None, **claims: Any) -> Any:
+    def queued(self, world: LobbyWorld, name: str | None, /, **claims: Any) -> Any:
         """Say hello with a token, and queue; returns the welcome."""
         line = world.line()
         proof = {"credentials": {"token": token(**claims)}}
@@ -360,6 +360,7 @@ class VouchedTests(SynchronousTestCase):
         world = self.world(claims=("rank", "clan"))
         ann = self.queued(world, "Ann", rank=7, clan=None, email="ann@example.org")
         world.queued("bob", "duel")
+        world.clock.advance(0)
         ann_plan, bob_plan = world.fleet.hosted[0].plan.seats
         self.assertEqual(ann_plan.player_id, ann["player_id"])
         self.assertEqual(ann_plan.claims, b'{"rank":7}')
@@ -377,6 +378,7 @@ class VouchedTests(SynchronousTestCase):
         again, _ = world.back(said[0]["data"]["player_key"])
         again.ask("queue", game="duel")
         world.queued("bob", "duel")
+        world.clock.advance(0)
         self.assertEqual(world.fleet.hosted[0].plan.seats[0].claims, b'{"rank":[1,2]}')
 
     def test_no_claims_unless_named(self) -> None:
@@ -386,6 +388,7 @@ class VouchedTests(SynchronousTestCase):
         world = self.world()
         self.queued(world, "Ann", rank=7, name="Somebody")
         world.queued("bob", "duel")
+        world.clock.advance(0)
         seat = world.fleet.hosted[0].plan.seats[0]
         self.assertEqual((seat.name, seat.claims), ("Ann", b"{}"))
 
@@ -438,4 +441,5 @@ class VouchedTests(SynchronousTestCase):
         line.ask("hello", protocol=1, credentials=proof)
         line.ask("queue", game="duel")
         world.queued("bob", "duel")
+        world.clock.advance(0)
         self.assertEqual(world.fleet.hosted[0].plan.seats[0].claims, b'{"rank":3}')

@@ -156,7 +156,8 @@ def without_id(recorded: Recorded) -> Recorded:
     """Return a call to the game without the id of the player who joined by it."""
     if not isinstance(recorded.data, Seat):
         return recorded
-    return attrs.evolve(recorded, data=attrs.evolve(recorded.data, player_id=""))
+    seat = attrs.evolve(recorded.data, player_id="")
+    return Recorded(recorded.kind, recorded.time, recorded.seat, seat)
 
 
 def encode_recorded(recorded: Recorded) -> bytes:
