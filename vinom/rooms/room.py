@@ -627,7 +627,9 @@ class NodeRoom:
         :param team: the number of the team; ``None`` leaves it to the game's rules.
         :raises Refused: the game has no such team or seat, or is being played.
         """
-        teams, most = self.game.teams or 0, self.game.seats[1]
+        teams, most = self.game.teams, self.game.seats[1]
+        if not teams:
+            raise Refused(Code.NOT_NOW, f"{self.name} has no teams")
         if not self.policy.is_own or self.state == "playing":
             raise Refused(
                 Code.NOT_NOW,
@@ -641,7 +643,7 @@ class NodeRoom:
                 {"field": "data.seat", "max": most - 1},
             )
         if team is not None and team >= teams:
-            has = f"has teams 0 to {teams - 1}" if teams else "has no teams"
+            has = f"has teams 0 to {teams - 1}"
             raise Refused(
                 Code.BAD_FIELD,
                 f"team {team} does not exist: {self.name} {has}",
