@@ -11,10 +11,11 @@ same states. ``vinom check package.module:Class`` checks this.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct as Layout
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
@@ -150,20 +151,38 @@ class NoLoadout(Struct, frozen=True, forbid_unknown_fields=True):
     """The loadout of a game to which players bring nothing."""
 
 
+def _frozen(value: Any) -> Any:
+    """Return a value read from JSON as one that nobody can change."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: _frozen(each) for key, each in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    return value
+
+
 @attrs.frozen
 class Seat:
     """
     One seat at the table.
 
     :ivar name: what other players see.
-    :ivar loadout: what the player brought: a `Game.loadout`.
-    :ivar team: 0-based; ``None`` in a game without `Game.teams`. The match sets it;
-        otherwise seats join the smallest team, in the order of their numbers.
+    :ivar loadout: what the player brought, a `Game.loadout`: the player's own word,
+        unless an outside matchmaker wrote it.
+    :ivar team: 0-based; ``None`` in a game without `Game.teams`. The maker of the match
+        or the room's host may choose it; otherwise seats join the smallest team, in the
+        order of their numbers.
+    :ivar player_id: the same for the same player in each match, and known to the other
+        players; empty for a bot. A guest's is new whenever the guest has lost its key.
+    :ivar claims: what the identity provider or the match's maker vouches for, such as
+        ``{"rank": 7}``: JSON-like and read-only, a list is a tuple here. Empty for
+        guests and bots. Other players learn only what your views show of it.
     """
 
     name: str
     loadout: Any = attrs.field(factory=NoLoadout)
     team: int | None = None
+    player_id: str = ""
+    claims: Mapping[str, Any] = attrs.field(factory=dict, converter=_frozen, hash=False)
 
 
 @attrs.frozen

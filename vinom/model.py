@@ -18,6 +18,9 @@ def _ensure_id(value: object, field: attrs.Attribute[str], text: str) -> None:
 
 _PORT = [instance_of(int), ge(1), le(65535)]
 
+#: Longest claims of one player, bytes of canonical JSON.
+CLAIMS_BYTES = 1024
+
 
 @attrs.frozen
 class Player:
@@ -26,12 +29,16 @@ class Player:
 
     :ivar player_id: public; it proves nothing. Printable ASCII, see `is_id`.
     :ivar name: shown to other players, 1 to 32 printable characters.
+    :ivar claims: what an identity provider vouches for, canonical JSON; private.
     """
 
     player_id: str = attrs.field(
         validator=and_(instance_of(str), min_len(1), max_len(64), _ensure_id)
     )
     name: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(32)))
+    claims: bytes = attrs.field(
+        default=b"{}", validator=max_len(CLAIMS_BYTES), repr=False
+    )
 
 
 @attrs.frozen
@@ -97,16 +104,18 @@ class SeatPlan:
     """
     The player of one seat of a match.
 
-    :ivar player_id: the player's id.
+    :ivar player_id: the player's id; empty for a bot.
     :ivar name: the player's name.
     :ivar loadout: canonical JSON, as queued.
     :ivar team: number of the planned team; ``None`` lets the game's rules choose.
+    :ivar claims: what others vouch for, canonical JSON: see `Player`.
     """
 
     player_id: str
     name: str
     loadout: bytes = b"{}"
     team: int | None = None
+    claims: bytes = attrs.field(default=b"{}", repr=False)
 
 
 #: Length of the secret that a game's random numbers follow from.
@@ -256,6 +265,7 @@ class MatchEnd:
     :ivar version: of the last state.
     :ivar view_hash: fingerprint of the last public view, 16 hexadecimal digits.
     :ivar report: path of the crash report, for operators.
+    :ivar seats: who had which seat, without loadouts and claims; the node fills it in.
     """
 
     match_id: str
@@ -265,6 +275,7 @@ class MatchEnd:
     version: int = 0
     view_hash: str = ""
     report: str = ""
+    seats: tuple[SeatPlan, ...] = ()
 
 
 @attrs.frozen

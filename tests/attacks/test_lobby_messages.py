@@ -27,6 +27,7 @@ from vinom.messages.rooms import (
     PeekRoom,
     Reconnect,
     Rematch,
+    SetTeam,
     StartRoom,
 )
 
@@ -50,15 +51,18 @@ GOOD: dict[type[Request], dict[str, Any]] = {
     StartRoom: {"room_id": "r1"},
     AddBot: {"room_id": "r1"},
     KickSeat: {"seat": 1, "room_id": "r1"},
+    SetTeam: {"seat": 1, "team": 0, "room_id": "r1"},
     Rematch: {"room_id": "r1"},
 }
 #: What has no answer, or is for the game to read: `test_room_messages` sends it, and
 #: `test_game_actions`.
 IN_PLAY = {Action, Ack}
 #: What is asked of the room that one is in.
-IN_ROOM = {LeaveRoom, StartRoom, AddBot, KickSeat, Rematch}
+IN_ROOM = {LeaveRoom, StartRoom, AddBot, KickSeat, SetTeam, Rematch}
 #: Taken, though it cannot be done just then.
-IN_VAIN = {Cancel, PeekRoom, Reconnect, StartRoom, AddBot, KickSeat, Rematch}
+IN_VAIN = {
+    *(Cancel, PeekRoom, Reconnect, StartRoom, AddBot, KickSeat, SetTeam, Rematch),
+}
 
 
 class SpoiltMessageTests(SynchronousTestCase):

@@ -109,6 +109,36 @@ class CheckTests(SynchronousTestCase):
         self.assertIsInstance(first_disagreement(one, one[:-1]), Finding)
 
 
+class Club(games.Cards):
+    """Fails for a bot, which has no id, and finds no two players with one id."""
+
+    def start(self, table: Any) -> Any:
+        ids = [seat.player_id for seat in table.seats]
+        if "" in ids:
+            raise LookupError("a player without an id")
+        assert len(set(ids)) == len(ids)
+        return super().start(table)
+
+    def bot(self, view: Any, seat: int, chance: Any, setup: Any) -> Any:
+        return None
+
+
+class WhoPlaysTests(SynchronousTestCase):
+    def test_ids(self) -> None:
+        """
+        Players of a trial have ids; with drawn options some are bots, which have none,
+        so a game that cannot do without is found.
+        """
+        for seed in range(4):
+            trial = try_game(Club(), "club", 3, seed)
+            self.assertNotIn("without an id", str(trial.findings))
+        found = [
+            str(try_game(Club(), "club", 3, seed, is_drawn=True).findings)
+            for seed in range(6)
+        ]
+        self.assertTrue(any("without an id" in one for one in found))
+
+
 class BreakingTests(SynchronousTestCase):
     """What breaks games in practice: each is found by the first seeds."""
 

@@ -13,13 +13,19 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from msgspec import json
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.checkers import (
+    ICredentialsChecker,
+    InMemoryUsernamePasswordDatabaseDontUse,
+)
+from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from tests.lines.test_tcp import TCPTransport
 from tests.support.lobbies import LobbyWorld
-from vinom.conversation.identity import OutsideTokenChecker, OutsideVerifier
+from vinom.conversation.identity import Account, OutsideTokenChecker, OutsideVerifier
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.lines.tcp import LineFactory, Lines
 
@@ -56,18 +62,18 @@ class OutsideVerifierTests(SynchronousTestCase):
         """
         The provider's word is taken, with one audience or several.
         """
-        self.assertEqual(verifier()(token(), NOW), "ann@x")
-        self.assertEqual(verifier()(token(aud=["other", "vinom"]), NOW), "ann@x")
+        self.assertEqual(verifier()(token(), NOW), b"ann@x")
+        self.assertEqual(verifier()(token(aud=["other", "vinom"]), NOW), b"ann@x")
 
     def test_times(self) -> None:
         """
         Expired and future tokens are refused, with half a minute of tolerance.
         """
-        self.assertEqual(verifier()(token(), NOW + 89), "ann@x")
+        self.assertEqual(verifier()(token(), NOW + 89), b"ann@x")
         self.refuse(token(), NOW + 90)
         self.refuse(token(exp=None))
         self.refuse(token(exp="soon"))
-        self.assertEqual(verifier()(token(nbf=NOW + 29), NOW), "ann@x")
+        self.assertEqual(verifier()(token(nbf=NOW + 29), NOW), b"ann@x")
         self.refuse(token(nbf=NOW + 31))
         self.refuse(token(exp=10**400))
         self.refuse(token(exp=float("nan")))
@@ -108,12 +114,12 @@ class OutsideVerifierTests(SynchronousTestCase):
         curve = ec.generate_private_key(ec.SECP256R1())
         old = rsa.generate_private_key(65537, 2048)
         both = verifier(pem(curve) + pem(old))
-        self.assertEqual(both(token(curve, "ES256"), NOW), "ann@x")
-        self.assertEqual(both(token(old, "RS256"), NOW), "ann@x")
+        self.assertEqual(both(token(curve, "ES256"), NOW), b"ann@x")
+        self.assertEqual(both(token(old, "RS256"), NOW), b"ann@x")
         self.assertRaises(Refused, both, token(), NOW)
         jwk = jwt.algorithms.OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True)
         keys = json.encode({"keys": [jwk | {"kid": "a", "use": "sig"}]})
-        self.assertEqual(verifier(keys)(token(), NOW), "ann@x")
+        self.assertEqual(verifier(keys)(token(), NOW), b"ann@x")
         named = jwt.encode(CLAIMS, KEY, "EdDSA", headers={"kid": "b"})
         self.assertRaises(Refused, verifier(keys), named, NOW)
 
@@ -326,3 +332,114 @@ class HelloProofTests(SynchronousTestCase):
             self.assertEqual(self.say(world, player_key=key)["player_key"], key)
         world.clock.advance(6 * 3600)
         self.assertEqual(self.say(world, player_key=key)["code"], "unknown_player_key")
+
+
+class VouchedTests(SynchronousTestCase):
+    """What a provider's token says about a player."""
+
+    def queued(self, world: LobbyWorld, name: str | None, /, **claims: Any) -> Any:
+        """Say hello with a token, and queue; returns the welcome."""
+        line = world.line()
+        proof = {"credentials": {"token": token(**claims)}}
+        said = line.ask(
+            "hello", protocol=1, **proof, **({"name": name} if name else {})
+        )
+        if said[0]["type"] == "welcome":
+            line.ask("queue", game="duel")
+            return said[0]["data"]
+        return said[0]["error"]
+
+    def world(self, **facts: Any) -> LobbyWorld:
+        checker = OutsideTokenChecker(verifier(), lambda: NOW)
+        return LobbyWorld(checkers=[checker], **facts)
+
+    def test_claims_reach_the_match(self) -> None:
+        """
+        A match has the claims that the settings name, and no other; a guest has none.
+        """
+        world = self.world(claims=("rank", "clan"))
+        ann = self.queued(world, "Ann", rank=7, clan=None, email="ann@example.org")
+        world.queued("bob", "duel")
+        world.clock.advance(0)
+        ann_plan, bob_plan = world.fleet.hosted[0].plan.seats
+        self.assertEqual(ann_plan.player_id, ann["player_id"])
+        self.assertEqual(ann_plan.claims, b'{"rank":7}')
+        self.assertEqual(bob_plan.claims, b"{}")
+        self.assertNotIn("rank", repr(ann_plan))
+
+    def test_claims_come_back_with_the_key(self) -> None:
+        """
+        A player who comes back with a key still has the claims of the token.
+        """
+        world = self.world(claims=("rank",))
+        line = world.line()
+        said = line.ask("hello", protocol=1, credentials={"token": token(rank=[1, 2])})
+        line.hang_up()
+        again, _ = world.back(said[0]["data"]["player_key"])
+        again.ask("queue", game="duel")
+        world.queued("bob", "duel")
+        world.clock.advance(0)
+        self.assertEqual(world.fleet.hosted[0].plan.seats[0].claims, b'{"rank":[1,2]}')
+
+    def test_no_claims_unless_named(self) -> None:
+        """
+        Without settings nothing of a token but its account is used.
+        """
+        world = self.world()
+        self.queued(world, "Ann", rank=7, name="Somebody")
+        world.queued("bob", "duel")
+        world.clock.advance(0)
+        seat = world.fleet.hosted[0].plan.seats[0]
+        self.assertEqual((seat.name, seat.claims), ("Ann", b"{}"))
+
+    def test_long_claims(self) -> None:
+        """
+        Claims that are too long are refused by name, rather than cut or left out.
+        """
+        world = self.world(claims=("rank", "bio"))
+        refused = self.queued(world, None, bio="x" * 1100, rank=1)
+        self.assertEqual(refused["code"], "bad_field")
+        self.assertIn("bio, rank are 1119 bytes", refused["message"])
+        deep: Any = 1
+        for _ in range(9):
+            deep = [deep]
+        for value in (deep, 1 << 70, float("inf"), "\ud800"):
+            refused = self.queued(world, None, bio=value)
+            self.assertEqual(refused["code"], "bad_field", value)
+
+    def test_name_of_the_provider(self) -> None:
+        """
+        Where a claim has the names, nobody can choose another one's.
+        """
+        world = self.world(name_claim="nick")
+        for claim, shown in (
+            ("  Ann   B. ", "Ann B."),
+            ("x" * 40, "x" * 32),
+            ("a" * 31 + " bc", "a" * 31),
+        ):
+            told = self.queued(world, "Zoe", sub="a", nick=claim)
+            self.assertEqual(told["name"], shown)
+        for claim in (None, 7, "", "\u202eevil", "\u3164", ["Ann"]):
+            told = self.queued(world, "Zoe", sub="a", nick=claim)
+            self.assertEqual(told["name"], f"player-{told['player_id'][:6]}")
+
+    def test_checker_of_ones_own(self) -> None:
+        """
+        A checker of names and passwords may vouch for claims, too.
+        """
+
+        @implementer(ICredentialsChecker)
+        class Checker:
+            credentialInterfaces = (IUsernamePassword,)
+
+            def requestAvatarId(self, credentials: Any) -> Any:
+                return succeed(Account(credentials.username, {"rank": 3, "x": 1}))
+
+        world = LobbyWorld(checkers=[Checker()], claims=("rank",))
+        line = world.line()
+        proof = {"username": "ann", "password": "secret"}
+        line.ask("hello", protocol=1, credentials=proof)
+        line.ask("queue", game="duel")
+        world.queued("bob", "duel")
+        world.clock.advance(0)
+        self.assertEqual(world.fleet.hosted[0].plan.seats[0].claims, b'{"rank":3}')

@@ -91,7 +91,7 @@ class ProviderKeysTests(SynchronousTestCase):
         waiting = self.verify(signed("one"))
         self.assertNoResult(waiting)
         self.provider.answer(key_set("one"))
-        self.assertEqual(self.successResultOf(waiting), "ann@x")
+        self.assertEqual(self.successResultOf(waiting), b"ann@x")
         self.assertEqual(len(self.provider.asked), 1)
 
     def test_unknown_key(self) -> None:
@@ -102,10 +102,10 @@ class ProviderKeysTests(SynchronousTestCase):
         self.clock.advance(AT_MOST_EVERY)
         waiting = [self.verify(signed("two")) for _ in range(3)]
         self.assertEqual(len(self.provider.asked), 2)
-        self.assertEqual(self.successResultOf(self.verify(signed("one"))), "ann@x")
+        self.assertEqual(self.successResultOf(self.verify(signed("one"))), b"ann@x")
         self.provider.answer(key_set("one", "two"))
         for one in waiting:
-            self.assertEqual(self.successResultOf(one), "ann@x")
+            self.assertEqual(self.successResultOf(one), b"ann@x")
 
     def test_unknown_keys_at_a_bounded_rate(self) -> None:
         """
@@ -133,7 +133,7 @@ class ProviderKeysTests(SynchronousTestCase):
                 self.provider.fail()
             else:
                 self.provider.answer(document)
-            self.assertEqual(self.successResultOf(self.verify(signed("one"))), "ann@x")
+            self.assertEqual(self.successResultOf(self.verify(signed("one"))), b"ann@x")
         self.assertEqual(len(self.provider.asked), 7)
 
     def test_never_answered(self) -> None:
@@ -147,14 +147,14 @@ class ProviderKeysTests(SynchronousTestCase):
         self.clock.advance(AT_MOST_EVERY)
         self.assertEqual(len(self.provider.asked), 2)
         self.provider.answer(key_set("one"))
-        self.assertEqual(self.successResultOf(self.verify(signed("one"))), "ann@x")
+        self.assertEqual(self.successResultOf(self.verify(signed("one"))), b"ann@x")
 
     def test_removed_key(self) -> None:
         """
         A key that the provider withdraws is no longer accepted, an hour later at most.
         """
         self.provider.answer(key_set("one", "two"))
-        self.assertEqual(self.successResultOf(self.verify(signed("one"))), "ann@x")
+        self.assertEqual(self.successResultOf(self.verify(signed("one"))), b"ann@x")
         self.clock.advance(EVERY)
         self.provider.answer(key_set("two"))
         failed = self.failureResultOf(self.verify(signed("one")), Refused)
@@ -169,7 +169,7 @@ class ProviderKeysTests(SynchronousTestCase):
         self.keys.reload()
         self.assertEqual(len(self.provider.asked), 2)
         self.provider.answer(key_set("two"))
-        self.assertEqual(self.successResultOf(self.verify(signed("two"))), "ann@x")
+        self.assertEqual(self.successResultOf(self.verify(signed("two"))), b"ann@x")
 
     def test_keys_that_encrypt(self) -> None:
         """
@@ -178,7 +178,7 @@ class ProviderKeysTests(SynchronousTestCase):
         self.provider.answer(key_set("one"))
         self.keys.reload()
         self.provider.answer(key_set("two", use="enc"))
-        self.assertEqual(self.successResultOf(self.verify(signed("one"))), "ann@x")
+        self.assertEqual(self.successResultOf(self.verify(signed("one"))), b"ann@x")
 
     def test_unavailable_is_no_failed_hello(self) -> None:
         """
@@ -220,7 +220,7 @@ class FileTests(SynchronousTestCase):
             held[0] = broken
             keys.reload()
             checked = Deferred.fromCoroutine(keys.verify(signed("two"), NOW))
-            self.assertEqual(self.successResultOf(checked), "ann@x")
+            self.assertEqual(self.successResultOf(checked), b"ann@x")
         checked = Deferred.fromCoroutine(keys.verify(signed("one"), NOW))
         self.failureResultOf(checked, Refused)
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import json
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import REALM, LobbyWorld, MemoryLine, everybody
+from tests.support.lobbies import (
+    REALM,
+    Duel,
+    LobbyWorld,
+    MemoryLine,
+    Party,
+    everybody,
+)
 from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
-from vinom.messages.outside import OutsidePlayer
+from vinom.messages.outside import OutsidePlayer, decode_start
+from vinom.play.play import table_of
 from vinom.store.memory import MemoryMatchStore
 
 
@@ -441,6 +450,37 @@ class OperatorTests(SessionCase):
         self.successResultOf(LobbyWorld().desk.drain())
 
 
+class Teams(Party):
+    """A game of two teams."""
+
+    name = "teams"
+    teams = 2
+
+
+class WhoPlayedTests(SessionCase):
+    """Who played, in the news that a match is over."""
+
+    def test_end(self) -> None:
+        """
+        The end of a match names its players: at once, and after the next hello.
+        """
+        world = LobbyWorld()
+        lines, welcomes = self.duel(world)
+        lines[0], _ = world.back(welcomes[0]["player_key"])
+        world.fleet.end(0, "finished")
+        world.clock.advance(0)
+        expected = [
+            {"seat": seat, "name": w["name"], "player_id": w["player_id"]}
+            for seat, w in enumerate(welcomes)
+        ]
+        # A found match had closed the line, so the news comes after the next hello.
+        lines[0], news = world.back(welcomes[0]["player_key"])
+        self.assertEqual(news[0]["data"]["players"], expected)
+        _, news = world.back(welcomes[1]["player_key"])
+        self.assertEqual(kinds(news), ["match_ended"])
+        self.assertEqual(news[0]["data"]["players"], expected)
+
+
 class OutsideTests(SessionCase):
     """Matches that somebody else made."""
 
@@ -472,6 +512,54 @@ class OutsideTests(SessionCase):
             self.assertEqual((claims.seat, claims.player_id), (number, seat.player_id))
         _, news = world.back(started.seats[1].player_key)
         self.assertEqual(kinds(news), ["match_found"])
+
+    def test_teams_and_claims(self) -> None:
+        """
+        The matchmaker chooses teams, and vouches for claims that only the game learns.
+        """
+        world = LobbyWorld(games={"teams": Teams()})
+        players = decode_start(
+            b'{"game":"teams","players":[{"name":"Ann","player_id":"ann","team":1,'
+            b'"claims":{"rank":7}},{"name":"Bob","team":1},{"name":"Cat"}]}'
+        ).players
+        started = self.successResultOf(self.start(world, *players, game="teams"))
+        plan = world.fleet.hosted[0].plan
+        self.assertEqual([seat.team for seat in plan.seats], [1, 1, None])
+        seats = table_of(plan, world.games["teams"]).seats
+        self.assertEqual([seat.team for seat in seats], [1, 1, 0])
+        self.assertEqual(seats[0].player_id, "ann")
+        self.assertEqual(dict(seats[0].claims), {"rank": 7})
+        found = started.seats[1].match_found
+        self.assertEqual([seat.team for seat in found.players], [1, 1, None])
+        self.assertNotIn(b"rank", json.encode(found))
+
+    def test_dealt_teams(self) -> None:
+        """
+        If the matchmaker chooses no team, players are dealt to them in turn.
+        """
+        world = LobbyWorld(games={"teams": Teams()})
+        players = [OutsidePlayer(name) for name in ("Ann", "Bob", "Cat")]
+        self.successResultOf(self.start(world, *players, game="teams"))
+        plan = world.fleet.hosted[0].plan
+        self.assertEqual([seat.team for seat in plan.seats], [0, 1, 0])
+
+    def test_bad_teams_and_claims(self) -> None:
+        """
+        A team that does not exist, or claims that are too long, name their field.
+        """
+        world = LobbyWorld(games={"teams": Teams(), "duel": Duel()})
+        bob = OutsidePlayer("Bob")
+        for game, wrong, field, words in (
+            ("teams", {"team": 2}, "players[0].team", "has teams 0 to 1"),
+            ("teams", {"team": -1}, "players[0].team", "team -1 does not exist"),
+            ("duel", {"team": 0}, "players[0].team", "duel has no teams"),
+            ("duel", {"claims": {"a": "x" * 1020}}, "players[0].claims", "1028 bytes"),
+        ):
+            asked = self.start(world, OutsidePlayer("Ann", **wrong), bob, game=game)
+            refusal = self.failureResultOf(asked, Refused).value
+            self.assertEqual(refusal.code, Code.BAD_FIELD)
+            self.assertEqual(refusal.details["field"], field)
+            self.assertIn(words, refusal.message)
 
     def test_a_queued_player(self) -> None:
         """

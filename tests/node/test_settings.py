@@ -91,6 +91,7 @@ class SettingsTests(SynchronousTestCase):
             "deflate": "true",
             "watch_matches": "none",
             "wall": "no",
+            "recordings_ids": "no",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -121,7 +122,14 @@ class SettingsTests(SynchronousTestCase):
                 name.removeprefix("VINOM_").lower(): value
                 for name, value in environment.items()
             }
-            for name in ("game", "game_data", "auth", "origin", "proxy"):
+            for name in (
+                "game",
+                "game_data",
+                "auth",
+                "origin",
+                "proxy",
+                "identity_claim",
+            ):
                 if name in given:
                     given[name] = [given[name]]
             if isinstance(row.kind, Switch):

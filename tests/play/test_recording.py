@@ -105,6 +105,9 @@ class OldRecordingTests(SynchronousTestCase):
             with self.subTest(game=path.stem):
                 recording = read_recording(path.read_bytes())
                 self.assertEqual(recording.header.format, 1)
+                # Games learned no ids then, although the file has them.
+                seats = recording.header.plan.seats
+                self.assertEqual({seat.player_id for seat in seats}, {""})
                 result = replay(recording, games_now[path.stem])
                 self.assertIsNone(result.differing)
                 self.assertIsNone(result.fault)
@@ -387,5 +390,5 @@ class FileTests(RecordingCase):
         A recording of another layout is refused before it is misread.
         """
         payload = b"H" + msgspec.msgpack.encode({"format": 9, "new": True})
-        with self.assertRaisesRegex(Unreadable, "has format 9; .* formats 1 and 2"):
+        with self.assertRaisesRegex(Unreadable, "has format 9; .* formats 1 to 3"):
             read_recording(len(payload).to_bytes(4, "big") + payload)

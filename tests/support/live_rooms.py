@@ -223,9 +223,20 @@ class Hosted(Few):
         return Heard(len(table.seats), last=f"seat {table.host} is host")
 
 
+class Sides(Few):
+    """A game of two teams that stores who plays in which, as it was given."""
+
+    name = "sides"
+    teams = 2
+
+    def start(self, table: Table) -> Heard:
+        who = ((one.player_id[:6], one.name, one.team) for one in table.seats)
+        return Heard(len(table.seats), last=" ".join(f"{i}/{n}/{t}" for i, n, t in who))
+
+
 GAMES: tuple[type[Pair], ...] = (
     *(Pair, Few, Each, Open, Secret, Wide, Missing, Beat, Between, NoBot, Brief),
-    Hosted,
+    *(Hosted, Sides),
 )
 
 

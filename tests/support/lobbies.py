@@ -145,6 +145,8 @@ class LobbyWorld:
             guests=parts.get("guests", "loopback"),
             checkers=parts.get("checkers", ()),
             new_guests=parts.get("new_guests") or AddressBuckets(1e6, 10**6),
+            claims=parts.get("claims", ()),
+            name_claim=parts.get("name_claim"),
         )
         self.matches = Matches(
             self.fleet,

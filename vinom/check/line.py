@@ -75,6 +75,7 @@ class Line:
         self.play = Play(self.twice, self._note, guard, plan)
         self.away: set[int] = set()
         self.gone: list[int] = []
+        self.newcomers = 0
         self.longest = 0
         self.search = Search(game, self.play.ask)
         self._views = Views(self.twice, self.play.ask)
@@ -91,6 +92,7 @@ class Line:
         other.play = play = copy.copy(self.play)
         play.record, play.events, play.refused = other._note, [], []
         other.away, other.gone = set(self.away), list(self.gone)
+        other.newcomers = self.newcomers
         other._file = bytearray(self._file)
         other._views = Views(self.twice, play.ask)
         chance = self._actions.chance.fork(f"line {purpose}")
@@ -192,7 +194,10 @@ class Line:
             if not self.gone:
                 return False
             number = min(self.gone)
-        seats[number : number + 1] = [SeatPlan("new", "newcomer", self.loadout())]
+        # Nobody has two seats, so no two have one id.
+        self.newcomers += 1
+        who = SeatPlan(f"new{self.newcomers}", "newcomer", self.loadout())
+        seats[number : number + 1] = [who]
         try:
             newcomer = seat_at(seats, number, self.game)
         except Refused:

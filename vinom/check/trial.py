@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -77,31 +77,47 @@ def try_game(
     trial = Trial()
     options = b"{}"
     loadouts = [b"{}"] * seats
+    players = [SeatPlan(f"p{seat}", f"player {seat}") for seat in range(seats)]
     if is_drawn:
+        players = _drawn_players(game, players, Chance(seed).fork("players"))
         options = drawn_json(RandomActions(game.options, Chance(seed).fork("options")))
         supply = RandomActions(game.loadout, Chance(seed).fork("loadouts"))
         loadouts = [drawn_json(supply) for _ in range(seats)]
-    players = tuple(
-        SeatPlan(f"p{seat}", f"player {seat}", loadouts[seat]) for seat in range(seats)
+    brought = tuple(
+        attrs.evolve(player, loadout=loadout)
+        for player, loadout in zip(players, loadouts, strict=True)
     )
-    plan = MatchPlan("check", name, players, seed, options)
+    plan = MatchPlan("check", name, brought, seed, options)
     try:
         table_of(plan, game)
     except Refused:
         if is_drawn:
             # What was drawn is not a choice that players can make.
-            plan = MatchPlan(
-                "check",
-                name,
-                tuple(SeatPlan(seat.player_id, seat.name) for seat in players),
-                seed,
-            )
+            plan = MatchPlan("check", name, tuple(players), seed)
     trial.options = plan.options.decode()
     line = Line(game, plan, seed, trial, guard or Guard())
     _Player(line, is_over, most_steps).play()
     if seen is not None:
         seen.add(line.search.seen.rows())
     return trial
+
+
+def _drawn_players(
+    game: Game[Any, Any], players: Sequence[SeatPlan], chance: Chance
+) -> list[SeatPlan]:
+    """Let bots, who have no id, take some seats, and a host choose some teams."""
+    has_bot = type(game).bot is not Game.bot
+    drawn = []
+    for seat, player in enumerate(players):
+        kind, chance = chance.below(4)
+        if has_bot and not kind:
+            player = SeatPlan("", f"bot {seat + 1}")
+        is_chosen, chance = chance.below(2)
+        if game.teams and is_chosen:
+            team, chance = chance.below(game.teams)
+            player = attrs.evolve(player, team=team)
+        drawn.append(player)
+    return drawn
 
 
 class _Player:

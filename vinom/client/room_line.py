@@ -138,7 +138,9 @@ class RoomLine:
                 seat,
                 b"",
                 b"" if setup is None else _pack(setup),
-                tuple(SeatName(s.seat, s.name, s.player_id) for s in found.players),
+                tuple(
+                    SeatName(s.seat, s.name, s.player_id, s.team) for s in found.players
+                ),
                 found.match_id,
                 found.game,
                 0,

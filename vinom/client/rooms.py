@@ -7,6 +7,7 @@ from random import random
 from typing import Any
 
 import attrs
+from msgspec import structs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -31,6 +32,7 @@ from vinom.messages.rooms import (
     RoomSeat,
     RoomStarted,
     RoundOver,
+    TeamSet,
 )
 
 #: Most actions of a room that may wait for an answer.
@@ -209,6 +211,9 @@ class LiveRoom:
             self.place.begin(push)
             self.host, self.state = push.host, "playing"
             self.players = {player.seat: player for player in push.players}
+        elif isinstance(push, TeamSet):
+            if (who := self.players.get(push.seat)) is not None:
+                self.players[push.seat] = structs.replace(who, team=push.team)
         elif isinstance(push, ClientJoined | ClientLeft):
             self._note_player(push)
         elif isinstance(push, RoundOver):
@@ -235,7 +240,12 @@ class LiveRoom:
         state = "away" if isinstance(push, ClientLeft) else "here"
         if isinstance(push, ClientJoined) and push.how == "bot":
             state = "bot"
-        self.players[seat] = RoomSeat(seat, push.name, push.player_id, state)
+        if isinstance(push, ClientJoined):
+            team = push.team
+        else:
+            before = self.players.get(seat)
+            team = None if before is None else before.team
+        self.players[seat] = RoomSeat(seat, push.name, push.player_id, state, team)
 
     def _see(self, shown: GameState) -> None:
         if not self.place.see(shown, self._deliver):

@@ -44,7 +44,8 @@ from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkBuckets, is_loopback, network_of
 from vinom.messages.lobby import Hello
 from vinom.model import Player
-from vinom.play.choices import clean_name
+from vinom.play.choices import clean_name, cut_name
+from vinom.play.claims import canonical_claims
 from vinom.ports import IPlayerStore
 
 #: Accounts whose addresses are remembered.
@@ -70,6 +71,26 @@ class OutsideToken:
     token: str = attrs.field(repr=False)
 
 
+class Account(bytes):
+    """
+    A private account name with claims: what a checker may return for an avatar id.
+
+    :ivar claims: what the checker vouches for beside the name, JSON-like. Games read
+        those that the settings name.
+    """
+
+    claims: Mapping[str, Any]
+
+    def __new__(cls, name: bytes, claims: Mapping[str, Any]) -> Account:
+        """
+        :param name: of the account.
+        :param claims: see the attribute.
+        """
+        made = super().__new__(cls, name)
+        made.claims = claims
+        return made
+
+
 @implementer(ICredentialsChecker)
 class OutsideTokenChecker:
     """Admit accounts that an outside provider vouches for."""
@@ -78,11 +99,11 @@ class OutsideTokenChecker:
 
     def __init__(
         self,
-        verify: Callable[[str, float], str | Coroutine[Any, Any, str]],
+        verify: Callable[[str, float], Account | Coroutine[Any, Any, Account]],
         now: Callable[[], float],
     ) -> None:
         """
-        :param verify: token and Unix time to account name, at once or later; raises
+        :param verify: token and Unix time to an account, at once or later; raises
             `Refused`.
         :param now: the time, seconds since the Unix epoch.
         """
@@ -94,14 +115,14 @@ class OutsideTokenChecker:
     async def _check(self, token: str) -> bytes | tuple[()]:
         try:
             account = self._verify(token, self._now())
-            if not isinstance(account, str):
+            if not isinstance(account, Account):
                 account = await account
         except Refused as refusal:
             if refusal.code is not Code.UNAUTHORIZED:
                 # Not the player's fault: it does not count as a failed hello.
                 raise
             raise LoginFailed(refusal.message) from None
-        return account.encode()
+        return account
 
 
 @implementer(ICredentialsChecker)
@@ -135,14 +156,14 @@ class FirstThatKnows:
         raise refusal
 
 
-def _portal(checkers: Sequence[ICredentialsChecker]) -> Portal:
+def _portal(realm: PlayerRealm, checkers: Sequence[ICredentialsChecker]) -> Portal:
     """Make a portal that asks all of *checkers*; a plain one keeps one of each sort."""
     by_sort: dict[type[Interface], list[ICredentialsChecker]] = {}
     for checker in checkers:
         for sort in checker.credentialInterfaces:
             by_sort.setdefault(sort, []).append(checker)
     return Portal(
-        PlayerRealm(), [FirstThatKnows(sort, found) for sort, found in by_sort.items()]
+        realm, [FirstThatKnows(sort, found) for sort, found in by_sort.items()]
     )
 
 
@@ -163,6 +184,16 @@ class Introduction:
 class PlayerRealm:
     """Make players of accounts."""
 
+    def __init__(
+        self, claims: Sequence[str] = (), name_claim: str | None = None
+    ) -> None:
+        """
+        :param claims: names of those that games may read.
+        :param name_claim: the one that holds a display name; ``None`` leaves it to the
+            players.
+        """
+        self._claims, self._name_claim = claims, name_claim
+
     def requestAvatar(
         self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
     ) -> tuple[type[Interface], object, Callable[[], None]]:
@@ -170,7 +201,38 @@ class PlayerRealm:
             raise NotImplementedError("players only")
         # Some of Twisted's checkers return text where bytes are expected.
         account = avatarId if isinstance(avatarId, bytes) else str(avatarId).encode()
-        return IPlayerAvatar, player_of(account, mind), lambda: None
+        if isinstance(account, Account):
+            player = self._vouched(account, mind)
+        else:
+            player = player_of(account, mind)
+        return IPlayerAvatar, player, lambda: None
+
+    def _vouched(self, account: Account, said: Introduction) -> Player:
+        """
+        Make a player of an account with claims.
+
+        :raises Refused: `BAD_FIELD`: the claims are too long, or no plain JSON.
+        """
+        given = account.claims
+        if self._name_claim is not None:
+            # Never the player's own word: it could be somebody else's name.
+            said = attrs.evolve(said, name=_display_name(given.get(self._name_claim)))
+        kept = {name: given[name] for name in self._claims if name in given}
+        player = player_of(account, said)
+        if not kept:
+            return player
+        text = canonical_claims(kept, "data.credentials")
+        return attrs.evolve(player, claims=text)
+
+
+def _display_name(claim: Any) -> str | None:
+    """Make a claim a name, cut to its greatest length; ``None`` if it cannot be one."""
+    if not isinstance(claim, str):
+        return None
+    try:
+        return clean_name(cut_name(claim))
+    except Refused:
+        return None
 
 
 def player_of(account: bytes, said: Introduction) -> Player:
@@ -209,6 +271,8 @@ class Identity:
         checkers: Sequence[ICredentialsChecker] = (),
         key_seconds: float = 6 * 3600.0,
         new_guests: AddressBuckets | None = None,
+        claims: Sequence[str] = (),
+        name_claim: str | None = None,
     ) -> None:
         """
         :param players: stores players by the hashes of their keys.
@@ -219,11 +283,13 @@ class Identity:
         :param key_seconds: how long a player key is valid after its last use.
         :param new_guests: limits them by address; those of vinom's settings unless
             given.
+        :param claims: names of those that games may read.
+        :param name_claim: the one that holds a player's display name.
         """
         self._players, self._entropy, self._now = players, entropy, now
         self._key_seconds = key_seconds
         self._guests = guests
-        self._portal = _portal(checkers)
+        self._portal = _portal(PlayerRealm(claims, name_claim), checkers)
         self._new_guests = new_guests or AddressBuckets(rate=10, burst=500)
         # Slow the guessing of passwords, from one address and from many; successful
         # hellos cost nothing.
@@ -465,9 +531,9 @@ class OutsideVerifier:
             return bool(self._keys)
         return any(key_id in (None, wanted) for key_id, _, _ in self._keys)
 
-    def __call__(self, token: str, now: float) -> str:
+    def __call__(self, token: str, now: float) -> Account:
         """
-        Return the account (``sub``) that *token* vouches for.
+        Return the account (``sub``) that *token* vouches for, with all its claims.
 
         :param now: seconds since the Unix epoch.
         :raises Refused: `UNAUTHORIZED`; the message says what the player can change.
@@ -490,7 +556,7 @@ class OutsideVerifier:
             raise _refused("the token has expired")
         if not _is_time(begins_at) or now < begins_at - self._leeway:
             raise _refused("the token is not valid yet")
-        return account
+        return Account(account.encode(), claims)
 
     def _open(self, token: str) -> dict[str, Any]:
         try:

@@ -25,7 +25,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
-from vinom.conversation.identity import OutsideVerifier
+from vinom.conversation.identity import Account, OutsideVerifier
 from vinom.errors import Code, Misconfigured, Refused, VinomError
 
 #: Longest answer of a provider, bytes; real ones have up to 10 KB.
@@ -99,7 +99,7 @@ class ProviderKeys(Service):
         except Misconfigured as error:
             self._failed(str(error))
 
-    async def verify(self, token: str, now: float) -> str:
+    async def verify(self, token: str, now: float) -> Account:
         """
         Return the account that *token* vouches for; may first fetch the keys again.
 

@@ -66,6 +66,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         unless it is on another machine.
     :ivar recordings_days: age at which a recording is removed, days.
     :ivar recordings_bytes: most bytes of all recordings.
+    :ivar recordings_ids: whether they hold the ids of players.
     :ivar log_format: "text" or "json".
     :ivar log_level: least severe level that is logged.
     :ivar receive_buffer: receive buffer to request for the UDP port, bytes.
@@ -91,6 +92,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     recordings: str | None = None
     recordings_days: float = 7.0
     recordings_bytes: int = 1 << 30
+    recordings_ids: bool = True
     log_format: str = "text"
     log_level: str = "info"
     receive_buffer: int = 1 << 20
@@ -127,6 +129,7 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
             most_bytes=self.recordings_bytes,
             most_age=self.recordings_days * 24 * 3600.0,
             clock=clock,
+            ids=self.recordings_ids,
         )
 
 

@@ -243,7 +243,7 @@ class HostedRoom:
         self._has_one_audience = room.has_one_audience
         self._shows_each = game.states == "every" and not game.tick_hz
         self._names = tuple(
-            SeatName(number, seat.name, seat.player_id)
+            SeatName(number, seat.name, seat.player_id, seat.team)
             for number, seat in enumerate(plan.seats)
         )
         self._links_at = inf

@@ -29,6 +29,7 @@ from vinom.play.recording import (
     encode_payload,
     pack_head,
     whole_frames,
+    without_id,
 )
 
 SUFFIX = ".vinomrec"
@@ -62,12 +63,14 @@ class MatchRecording:
     :ivar most: longest file, bytes.
     :ivar is_open: whether it is still being written.
     :ivar given: descriptors of both files, if the node opened them; closed here.
+    :ivar hidden_ids: ids of players to leave out; ``None`` leaves out none.
     """
 
     path: Path
     most: int
     is_open: bool = True
     given: tuple[int, int] | None = None
+    hidden_ids: set[str] | None = None
     _begun: Callable[[MatchRecording], None] | None = None
     # Encoded: objects of many rooms would have left the processor's caches by the
     # time they are written.
@@ -81,6 +84,9 @@ class MatchRecording:
         """Record one call to the game."""
         if not self.is_open:
             return
+        if self.hidden_ids is not None and recorded.kind == "joined":
+            self.hidden_ids.add(recorded.data.player_id)
+            recorded = without_id(recorded)
         try:
             # `encode_recorded` written out, for every input.
             payload = encode_payload(recorded)
@@ -125,7 +131,7 @@ class MatchRecording:
         """
         if self.is_open:
             try:
-                self._held += encode_ending(end, state)
+                self._held += encode_ending(end, state, self.hidden_ids or set())
             except Exception as error:
                 self.flush()
                 self._stop(f"the final state cannot be written: {error}")
@@ -201,6 +207,7 @@ class Recordings:
     :ivar most_age: longest time since a file was last written, seconds.
     :ivar most_match_bytes: longest file, bytes.
     :ivar clock: has held bytes written in time even if nothing follows them.
+    :ivar ids: whether recordings hold the ids of players.
     """
 
     directory: Path | None
@@ -208,6 +215,7 @@ class Recordings:
     most_age: float = 7 * 24 * 3600.0
     most_match_bytes: int = 64 << 20
     clock: IReactorTime | None = None
+    ids: bool = True
     _begun: deque[tuple[float, MatchRecording]] = attrs.field(factory=deque)
     _next: IDelayedCall | None = None
     _taken: dict[int, int] = attrs.field(factory=dict)
@@ -235,7 +243,8 @@ class Recordings:
             self.most_match_bytes,
             given=given,
             begun=None if self.clock is None else self._note,
-            held=bytearray(encode_header(plan, game, opened_at)),
+            held=bytearray(encode_header(plan, game, opened_at, self.ids)),
+            hidden_ids=None if self.ids else {seat.player_id for seat in plan.seats},
         )
 
     def _path_of(self, match_id: str) -> Path:

@@ -13,6 +13,7 @@ from vinom.matches.service import Matches
 from vinom.messages.outside import OutsidePlayer, OutsideSeat, StartedMatch
 from vinom.model import Player, SeatPlan
 from vinom.play.choices import canonical_loadout, canonical_options, clean_name
+from vinom.play.claims import canonical_claims
 from vinom.printable import ID_RULE, is_id
 
 
@@ -78,6 +79,8 @@ class OutsideMatches:
             raise Refused(
                 Code.BAD_FIELD, "a player is listed twice", {"field": "players"}
             )
+        _ensure_teams(players, plugin.teams, game)
+        is_dealt = all(asked.team is None for asked in players)
         seats = tuple(
             SeatPlan(
                 player.player_id,
@@ -85,7 +88,8 @@ class OutsideMatches:
                 canonical_loadout(
                     plugin, bytes(asked.loadout), f"players[{number}].loadout"
                 ),
-                number % plugin.teams if plugin.teams else None,
+                number % plugin.teams if plugin.teams and is_dealt else asked.team,
+                canonical_claims(asked.claims, f"players[{number}].claims"),
             )
             for number, (player, asked) in enumerate(zip(known, players, strict=True))
         )
@@ -103,3 +107,21 @@ class OutsideMatches:
 
     def _new_id(self) -> str:
         return b32encode(self._entropy(16)).decode().rstrip("=").lower()
+
+
+def _ensure_teams(
+    players: Sequence[OutsidePlayer], teams: int | None, game: str
+) -> None:
+    """
+    Check the teams that a matchmaker chose.
+
+    :raises Refused: `BAD_FIELD`: the game has no such team.
+    """
+    has = f"has teams 0 to {teams - 1}" if teams else "has no teams"
+    for number, asked in enumerate(players):
+        if asked.team is not None and not 0 <= asked.team < (teams or 0):
+            raise Refused(
+                Code.BAD_FIELD,
+                f"team {asked.team} does not exist: {game} {has}",
+                {"field": f"players[{number}].team"},
+            )

@@ -26,7 +26,7 @@ from vinom.limits.addresses import AddressCounts
 from vinom.limits.buckets import network_of
 from vinom.limits.logged import BoundedLog
 from vinom.matches.match import Match
-from vinom.matches.ways_in import WaysIn
+from vinom.matches.ways_in import WaysIn, seat_names
 from vinom.messages.envelope import Push
 from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
@@ -351,7 +351,7 @@ class Matches(Service):
         end = await self._store.last_end(player_id)
         if end is None:
             return None
-        return MatchEnded(end.match_id, end.reason, end.outcome)
+        return _ended(end)
 
     def withdraw(self, player_id: str) -> bool:
         """
@@ -394,7 +394,10 @@ class Matches(Service):
         else:
             match.withdrawn.add(player_id)
             live.withdraw("void")
-        self._online.send((player_id,), MatchEnded(match_id, Code.KICKED.value))
+        players = seat_names(match.plan.seats)
+        self._online.send(
+            (player_id,), MatchEnded(match_id, Code.KICKED.value, players=players)
+        )
 
     async def end(self, match_id: str) -> None:
         """
@@ -505,7 +508,10 @@ class Matches(Service):
         if live is None or live.match.end is not None:
             return
         match = live.match
-        match.end = end
+        who = tuple(
+            attrs.evolve(seat, loadout=b"{}", claims=b"{}") for seat in match.plan.seats
+        )
+        end = match.end = attrs.evolve(end, seats=who)
         await self._record_end(end)
         del self._live[end.match_id]
         for host in live.hosts:
@@ -519,7 +525,7 @@ class Matches(Service):
         put_back = [] if self.is_draining else match.entries_to_put_back(end)
         self._online.send(
             match.players_to_inform(put_back),
-            MatchEnded(end.match_id, end.reason, end.outcome),
+            _ended(end),
         )
         if put_back:
             for follower in self._followers:
@@ -559,6 +565,11 @@ class Matches(Service):
                 waiting.callback(None)
 
 
+def _ended(end: MatchEnd) -> MatchEnded:
+    """Write what a player is sent at the end of a match."""
+    return MatchEnded(end.match_id, end.reason, end.outcome, seat_names(end.seats))
+
+
 def seat_plans(
     entries: Sequence[QueueEntry], teams: int | None = None
 ) -> tuple[SeatPlan, ...]:
@@ -573,5 +584,7 @@ def seat_plans(
         for index, player in enumerate(entry.players):
             loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
             team = len(plans) % teams if teams else None
-            plans.append(SeatPlan(player.player_id, player.name, loadout, team))
+            plans.append(
+                SeatPlan(player.player_id, player.name, loadout, team, player.claims)
+            )
     return tuple(plans)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -79,13 +79,18 @@ class WaysIn:
             certificate=placement.certificate,
             token=self.signer.sign(claims),
             seat=ticket.seat,
-            players=tuple(
-                SeatName(number, seat.name, seat.player_id)
-                for number, seat in enumerate(plan.seats)
-            ),
+            players=seat_names(plan.seats),
             expires_at=expires_at,
         )
 
     def _label(self) -> str:
         """Draw 128 random bits as 26 base32 characters."""
         return b32encode(self.entropy(16)).decode().rstrip("=").lower()
+
+
+def seat_names(seats: Sequence[SeatPlan]) -> tuple[SeatName, ...]:
+    """Describe the players of a match to each other."""
+    return tuple(
+        SeatName(number, seat.name, seat.player_id, seat.team)
+        for number, seat in enumerate(seats)
+    )

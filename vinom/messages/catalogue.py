@@ -60,7 +60,9 @@ from vinom.messages.rooms import (
     RoomPeek,
     RoomStarted,
     RoundOver,
+    SetTeam,
     StartRoom,
+    TeamSet,
 )
 
 #: The version of the protocol, and the oldest one that is still accepted.
@@ -82,14 +84,14 @@ def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
 REQUESTS = _by_tag(
     *(Hello, Queue, Cancel, Ping),
     *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Action, Ack, Reconnect),
-    *(StartRoom, AddBot, KickSeat, Rematch),
+    *(StartRoom, AddBot, KickSeat, SetTeam, Rematch),
 )
 #: Every answer and push, likewise.
 PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
     *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver),
-    *(MatchListUpdate, RoomPeek, Kicked, RoomClosed),
+    *(MatchListUpdate, RoomPeek, Kicked, RoomClosed, TeamSet),
 )
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)

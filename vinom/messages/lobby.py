@@ -124,12 +124,17 @@ class Pong(Push, frozen=True, tag="pong", tag_field="type"):
     """Answers `Ping`."""
 
 
-class SeatName(Struct, frozen=True):
-    """The player in a seat."""
+class SeatName(Struct, frozen=True, omit_defaults=True):
+    """
+    The player in a seat.
+
+    :ivar team: the team that the match's maker chose; left out if the game's rules do.
+    """
 
     seat: int
     name: str
     player_id: str
+    team: int | None = None
 
 
 class MatchFound(Push, frozen=True, tag="match_found", tag_field="type"):
@@ -164,8 +169,10 @@ class MatchEnded(Push, frozen=True, tag="match_ended", tag_field="type"):
     :ivar reason: "finished", "void", "crashed", "lost", "ended", "kicked", "time_limit"
         or "shutdown".
     :ivar outcome: ``{round, places, scores}``, if a round has ended.
+    :ivar players: who had which seat.
     """
 
     match_id: str
     reason: str
     outcome: dict[str, Any] | None = None
+    players: tuple[SeatName, ...] = ()

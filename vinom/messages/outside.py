@@ -6,7 +6,7 @@ Source: docs/protocol/lobby.rst, section "Outside matchmakers".
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, MsgspecError, Raw, Struct, json
 
@@ -23,11 +23,16 @@ class OutsidePlayer(Struct, frozen=True, forbid_unknown_fields=True):
     One of the players.
 
     :ivar player_id: of a player you know; without it the server makes a new one.
+    :ivar team: counts from 0. Players without one join the smallest team; if nobody has
+        one, players are dealt to the teams in turn.
+    :ivar claims: what you vouch for, for the game alone: a JSON object.
     """
 
     name: str
     player_id: ShortText | None = None
     loadout: Raw = Raw(b"{}")
+    team: int | None = None
+    claims: dict[str, Any] = {}
 
 
 class StartMatch(Struct, frozen=True, forbid_unknown_fields=True):

@@ -149,6 +149,20 @@ class KickSeat(Request, frozen=True, tag="kick", tag_field="type"):
     room_id: RoomId | None = None
 
 
+class SetTeam(Request, frozen=True, tag="set_team", tag_field="type"):
+    """
+    Choose the team of a seat, for the next start: players then play in it. Host only.
+
+    :ivar seat: the number of the seat; nobody needs to have it yet.
+    :ivar team: counts from 0; null lets the server choose, which fills the smallest.
+    :ivar room_id: may be left out while you are in exactly one room.
+    """
+
+    seat: SeatNumber
+    team: Annotated[int, Meta(ge=0, le=65535)] | None
+    room_id: RoomId | None = None
+
+
 class Rematch(Request, frozen=True, tag="rematch", tag_field="type"):
     """
     Play again with the same seats, when a round is over. Host only.
@@ -179,7 +193,7 @@ class Reconnect(Request, frozen=True, tag="reconnect", tag_field="type"):
 ROOM_REQUESTS: frozenset[type[Request]] = frozenset(
     (
         *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Ack, Reconnect),
-        *(StartRoom, AddBot, KickSeat, Rematch),
+        *(StartRoom, AddBot, KickSeat, SetTeam, Rematch),
     )
 )
 
@@ -187,19 +201,22 @@ ROOM_REQUESTS: frozenset[type[Request]] = frozenset(
 # Answers and pushes.
 
 
-class RoomSeat(Struct, frozen=True):
+class RoomSeat(Struct, frozen=True, omit_defaults=True):
     """
     A player or bot in a seat.
 
     :ivar player_id: empty for a bot.
     :ivar state: "here", "away" (connection lost, seat kept), "bot", or "left" (only in
         ``former``).
+    :ivar team: the team that the host or the match's maker chose for it; left out if
+        nobody did.
     """
 
     seat: int
     name: str
     player_id: str
     state: str
+    team: int | None = None
 
 
 class _Place(Push, frozen=True):
@@ -256,7 +273,8 @@ class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="ty
 
 class RoomDone(Push, frozen=True, tag="room_done", tag_field="type"):
     """
-    Done; answers `LeaveRoom`, `StartRoom`, `AddBot`, `KickSeat` and `Rematch`.
+    Done; answers `LeaveRoom`, `StartRoom`, `AddBot`, `KickSeat`, `SetTeam` and
+    `Rematch`.
 
     :ivar seat: the seat that changed, if one did.
     """
@@ -356,6 +374,7 @@ class ClientJoined(Push, frozen=True, tag="client_joined", tag_field="type"):
     :ivar seat: null for a spectator.
     :ivar how: "joined", "returned" (after a lost connection) or "bot".
     :ivar host: the host's seat from now on.
+    :ivar team: the team chosen for the seat; null if nobody chose one.
     """
 
     room_id: str
@@ -365,6 +384,22 @@ class ClientJoined(Push, frozen=True, tag="client_joined", tag_field="type"):
     player_id: str
     how: str
     host: int | None
+    team: int | None = None
+
+
+class TeamSet(Push, frozen=True, tag="team_set", tag_field="type"):
+    """
+    The host chose the team of a seat.
+
+    :ivar number: rises in each room; see `Reconnect`.
+    :ivar seat: the number of the seat; perhaps nobody has it yet.
+    :ivar team: counts from 0; null lets the server choose.
+    """
+
+    room_id: str
+    number: int
+    seat: int
+    team: int | None
 
 
 class ClientLeft(Push, frozen=True, tag="client_left", tag_field="type"):

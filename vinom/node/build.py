@@ -347,6 +347,8 @@ def build_parts(
         checkers=checkers,
         key_seconds=settings.player_key_seconds,
         new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
+        claims=settings.identity_claim,
+        name_claim=settings.identity_name_claim,
     )
     matches = Matches(
         fleet,
@@ -505,6 +507,7 @@ def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
         most_bytes=settings.recordings_mb * 10**6,
         most_age=settings.recordings_days * 86400.0,
         clock=clock,
+        ids=settings.recordings_ids == "yes",
     )
 
 
@@ -567,6 +570,7 @@ def game_server_program(
             "recordings": str(settings.recordings_dir) if is_recorded else None,
             "recordings_days": settings.recordings_days,
             "recordings_bytes": settings.recordings_mb * 10**6,
+            "recordings_ids": settings.recordings_ids == "yes",
             "receive_buffer": settings.receive_buffer_kb << 10,
             "log_format": settings.log_format,
             "log_level": settings.log_level,

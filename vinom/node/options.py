@@ -96,6 +96,10 @@ class NodeOptions(Options, AuthOptionMixin):
         """Check names and passwords with this, see --help-auth; may be repeated."""
         self._repeated.setdefault("auth", []).append(description)
 
+    def opt_identity_claim(self, name: str) -> None:
+        """Let games read this claim of the provider's JWTs; may be repeated."""
+        self._repeated.setdefault("identity_claim", []).append(name)
+
     def opt_origin(self, host: str) -> None:
         """Let web pages of this host connect, see the manual; may be repeated."""
         self._repeated.setdefault("origin", []).append(host)

@@ -22,6 +22,7 @@ from vinom.node.values import (
     Address,
     Bounded,
     Choice,
+    ClaimName,
     Endpoint,
     HttpsUrl,
     Kind,
@@ -33,6 +34,9 @@ from vinom.node.values import (
     Switch,
     Text,
 )
+
+#: Most claims that a node passes to games.
+MOST_CLAIMS = 16
 
 
 def option(
@@ -170,6 +174,13 @@ class Settings:
         "disk space that recordings may use, MB (10^6 bytes); 0 records nothing",
         1000,
     )
+    recordings_ids: Literal["yes", "no"] = option(
+        "state",
+        Choice(("yes", "no")),
+        "whether recordings hold the ids of players: yes or no; they hold the names in "
+        "any case",
+        "yes",
+    )
     guests: GuestPolicy = option(
         "identity",
         Choice(("no", "loopback", "yes")),
@@ -206,6 +217,19 @@ class Settings:
     )
     identity_audience: str | None = option(
         "identity", Text(), "the aud claim of the provider's JWTs"
+    )
+    identity_claim: tuple[str, ...] = option(
+        "identity",
+        ClaimName(),
+        "a claim of the provider's JWTs that games may read, such as rank; may be "
+        "repeated",
+        many=True,
+    )
+    identity_name_claim: str | None = option(
+        "identity",
+        ClaimName(),
+        "the claim of the provider's JWTs that holds a player's display name; unless "
+        "set, players choose their names",
     )
     player_key_seconds: float = option(
         "identity",
@@ -621,6 +645,21 @@ class Settings:
             raise Misconfigured(
                 "to accept a provider's JWTs set identity_issuer, identity_audience, "
                 "and identity_keys_file or identity_keys_url"
+            )
+        for name, given in (
+            ("identity_claim", self.identity_claim),
+            ("identity_name_claim", self.identity_name_claim),
+        ):
+            if given and not any(keys):
+                raise Misconfigured(
+                    f"{name} names claims of a provider's JWTs: set identity_issuer, "
+                    f"identity_audience, and identity_keys_file or identity_keys_url "
+                    f"too"
+                )
+        if len(self.identity_claim) > MOST_CLAIMS:
+            raise Misconfigured(
+                f"identity_claim names {len(self.identity_claim)} claims; at most "
+                f"{MOST_CLAIMS} are taken: remove some"
             )
         if self.identity_authority_file and not self.identity_keys_url:
             raise Misconfigured(

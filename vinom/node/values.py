@@ -116,6 +116,36 @@ class HttpsUrl(Text):
         return text
 
 
+#: Claims about a token, not about a player; some must not leave the login, and a
+#: player's id already stands for the account (sub).
+_TOKEN_CLAIMS = frozenset(
+    (
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "cnf"),
+        *("nonce", "at_hash", "c_hash", "s_hash", "sid"),
+    )
+)
+
+
+@attrs.frozen
+class ClaimName(Text):
+    """A claim about a player in a JWT."""
+
+    metavar: str = "CLAIM"
+
+    def read(self, text: str) -> str:
+        if not 1 <= len(text) <= 128 or not text.isprintable():
+            raise ValueError(
+                f"must be the name of a claim, 1 to 128 printable characters, "
+                f"not {text!r}"
+            )
+        if text in _TOKEN_CLAIMS:
+            raise ValueError(
+                f"must be a claim about the player, such as rank; {text!r} is about "
+                f"the token or the login"
+            )
+        return text
+
+
 @attrs.frozen
 class Endpoint(Text):
     """A port number, or a Twisted server endpoint description."""

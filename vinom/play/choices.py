@@ -182,6 +182,12 @@ def clean_name(name: str, field: str = "data.name") -> str:
     raise Refused(Code.NAME_REFUSED, why, {"field": field})
 
 
+def cut_name(name: str) -> str:
+    """Shorten a name of somewhere else to what `clean_name` takes."""
+    normal = unicodedata.normalize("NFC", " ".join(name.split()))
+    return normal[:NAME_LENGTH].rstrip()
+
+
 def _is_mark(character: str) -> bool:
     return unicodedata.category(character).startswith("M")
 

@@ -22,6 +22,7 @@ from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
 from vinom.model import MatchPlan, SeatPlan
 from vinom.play.choices import read_loadout, read_options
+from vinom.play.claims import read_claims
 from vinom.play.frozen import ensure_frozen, ensure_frozen_type
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.seats import teams_of
@@ -148,7 +149,7 @@ def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
         )
     return Table(
         seats=tuple(
-            Seat(seat.name, read_loadout(game, seat.loadout), team)
+            _seated(seat, team, game)
             for seat, team in zip(
                 plan.seats, teams_of(plan.seats, game.teams), strict=True
             )
@@ -167,7 +168,17 @@ def seat_at(seats: Sequence[SeatPlan], number: int, game: Game[Any, Any]) -> Sea
     """
     seat = seats[number]
     team = teams_of(seats, game.teams)[number]
-    return Seat(seat.name, read_loadout(game, seat.loadout), team)
+    return _seated(seat, team, game)
+
+
+def _seated(seat: SeatPlan, team: int | None, game: Game[Any, Any]) -> Seat:
+    return Seat(
+        seat.name,
+        read_loadout(game, seat.loadout),
+        team,
+        seat.player_id,
+        read_claims(seat.claims),
+    )
 
 
 @attrs.define(eq=False)

@@ -10,7 +10,7 @@ docs/reference/games.rst, "Recordings".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from struct import Struct as Layout
 from typing import Any
 
@@ -28,15 +28,25 @@ from vinom.play.play import GAME_ERRORS, Play, Recorded, table_of
 from vinom.play.views import Views
 
 #: Number of the layout above; a reader refuses later ones.
-FORMAT = 2
+FORMAT = 3
+#: Recordings before this format were played by games that learned no ids of players.
+_IDS_FORMAT = 3
 #: Recordings of this format have a seed of 64 bits; their games drew from `SplitMix64`.
 _OLD_FORMAT = 1
 #: Longest frame, bytes.
 LONGEST_FRAME = 1 << 24
 
+
+def _as_dict(value: Any) -> dict[Any, Any]:
+    """Write the claims of a newcomer's seat, which msgspec does not know."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a recording cannot hold a {type(value).__qualname__}")
+
+
 #: The parts of a frame, for code that writes many: its payload, and its head (the
 #: length of the rest, bytes, and a letter).
-encode_payload = msgspec.msgpack.Encoder().encode
+encode_payload = msgspec.msgpack.Encoder(enc_hook=_as_dict).encode
 pack_head = Layout("!Ic").pack
 #: The letter of a call to the game.
 RECORDED = b"I"
@@ -50,12 +60,14 @@ class Header(Struct, frozen=True):
     :ivar plan: of the match.
     :ivar schema: of the game's states when it was recorded.
     :ivar opened_at: when the room was opened, seconds since the Unix epoch.
+    :ivar ids: whether the recording holds the ids of its players.
     """
 
     format: int
     plan: MatchPlan
     schema: int
     opened_at: float
+    ids: bool = True
 
 
 class Ending(Struct, frozen=True):
@@ -118,9 +130,34 @@ class ReplayResult:
     differing: str | None = None
 
 
-def encode_header(plan: MatchPlan, game: Game[Any, Any], opened_at: float) -> bytes:
-    """Write the first frame; *opened_at* is seconds since the Unix epoch."""
-    return _frame(b"H", encode_payload(Header(FORMAT, plan, game.schema, opened_at)))
+def encode_header(
+    plan: MatchPlan, game: Game[Any, Any], opened_at: float, ids: bool = True
+) -> bytes:
+    """
+    Write the first frame.
+
+    :param plan: of the match.
+    :param game: the rules.
+    :param opened_at: when the room was opened, seconds since the Unix epoch.
+    :param ids: whether to write the ids of the players.
+    """
+    if not ids:
+        plan = _without_ids(plan)
+    header = Header(FORMAT, plan, game.schema, opened_at, ids)
+    return _frame(b"H", encode_payload(header))
+
+
+def _without_ids(plan: MatchPlan) -> MatchPlan:
+    seats = tuple(attrs.evolve(seat, player_id="") for seat in plan.seats)
+    return attrs.evolve(plan, seats=seats)
+
+
+def without_id(recorded: Recorded) -> Recorded:
+    """Return a call to the game without the id of the player who joined by it."""
+    if not isinstance(recorded.data, Seat):
+        return recorded
+    seat = attrs.evolve(recorded.data, player_id="")
+    return Recorded(recorded.kind, recorded.time, recorded.seat, seat)
 
 
 def encode_recorded(recorded: Recorded) -> bytes:
@@ -129,9 +166,37 @@ def encode_recorded(recorded: Recorded) -> bytes:
     return pack_head(len(payload) + 1, RECORDED) + payload
 
 
-def encode_ending(end: MatchEnd, state: Any) -> bytes:
-    """Write the last frame."""
-    return _frame(b"E", encode_payload(Ending(end, state_hash(state), plain(state))))
+def encode_ending(end: MatchEnd, state: Any, ids: Set[str] = frozenset()) -> bytes:
+    """
+    Write the last frame.
+
+    :param end: how the match ended.
+    :param state: the final state.
+    :param ids: ids of players to leave out of both, as a replay does that has none.
+    """
+    written, hashed = plain(state), state_hash(state)
+    if ids:
+        end = attrs.evolve(end, outcome=_left_out(end.outcome, ids))
+        blanked = _left_out(written, ids)
+        if blanked != written:
+            # The view that was shown may have held them, too.
+            end = attrs.evolve(end, view_hash="")
+            written = blanked
+            hashed = fingerprint(msgspec.msgpack.encode(written))
+    return _frame(b"E", encode_payload(Ending(end, hashed, written)))
+
+
+def _left_out(value: Any, ids: Set[str]) -> Any:
+    """Replace each text that is one of *ids* by an empty one."""
+    if isinstance(value, str):
+        return "" if value in ids else value
+    if isinstance(value, list | tuple):
+        return [_left_out(each, ids) for each in value]
+    if isinstance(value, dict):
+        return {
+            _left_out(key, ids): _left_out(each, ids) for key, each in value.items()
+        }
+    return value
 
 
 def whole_frames(data: bytes | bytearray, most: int) -> int:
@@ -189,14 +254,17 @@ def read_recording(data: bytes) -> Recording:
 def _read_header(payload: memoryview) -> Header:
     document = msgspec.msgpack.decode(payload)
     found = document["format"]
-    if found not in (_OLD_FORMAT, FORMAT):
+    if found not in range(_OLD_FORMAT, FORMAT + 1):
         raise Unreadable(
             f"this recording has format {found!r}; this version reads the formats "
-            f"{_OLD_FORMAT} and {FORMAT}"
+            f"{_OLD_FORMAT} to {FORMAT}"
         )
+    plan = document["plan"]
     if found == _OLD_FORMAT:
-        plan = document["plan"]
         plan["seed"] = SplitMix64(plan["seed"]).word.to_bytes(SEED_BYTES, "big")
+    if found < _IDS_FORMAT:
+        for seat in plan["seats"]:
+            seat["player_id"] = ""
     return msgspec.convert(document, Header)
 
 
@@ -287,7 +355,14 @@ def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
 def _newcomer(written: dict[str, Any], game: Game[Any, Any]) -> Seat:
     """Read the seat of a player who joined after the start."""
     loadout = msgspec.convert(written["loadout"], game.loadout)
-    return Seat(written["name"], loadout, written["team"])
+    return Seat(
+        written["name"],
+        loadout,
+        written["team"],
+        # Older recordings have neither.
+        written.get("player_id", ""),
+        written.get("claims", {}),
+    )
 
 
 def _first_difference(
@@ -304,6 +379,7 @@ def _first_difference(
         return f"{found}"
     if result.version != ending.end.version:
         return f"version: {ending.end.version}, then {result.version}"
-    if result.view_hash != ending.end.view_hash:
+    is_compared = recording.header.ids or ending.end.view_hash
+    if is_compared and result.view_hash != ending.end.view_hash:
         return f"view_hash: {ending.end.view_hash!r}, then {result.view_hash!r}"
     return None

@@ -15,7 +15,7 @@ from vinom.model import Player, SeatPlan
 class BotSeat:
     """A seat that the game's bot has."""
 
-    __slots__ = ("loadout", "name", "player_id", "seat")
+    __slots__ = ("claims", "loadout", "name", "player_id", "seat", "team")
 
     def __init__(self, seat: int, name: str = "") -> None:
         """
@@ -26,16 +26,26 @@ class BotSeat:
         """
         self.seat: int | None = seat
         self.name, self.player_id, self.loadout = name or f"bot {seat + 1}", "", b"{}"
+        self.claims = b"{}"
+        self.team: int | None = None
 
     def as_listed(self) -> RoomSeat:
         """Describe it to players."""
-        return RoomSeat(self.seat or 0, self.name, self.player_id, "bot")
+        return RoomSeat(self.seat or 0, self.name, self.player_id, "bot", self.team)
 
 
 class DialedSeat:
     """A seat of a match whose player plays over UDP, or has not come yet."""
 
-    __slots__ = ("is_here", "loadout", "name", "player_id", "seat")
+    __slots__ = (
+        "claims",
+        "is_here",
+        "loadout",
+        "name",
+        "player_id",
+        "seat",
+        "team",
+    )
 
     def __init__(self, number: int, plan: SeatPlan, is_here: bool) -> None:
         """
@@ -51,12 +61,13 @@ class DialedSeat:
             plan.name,
             plan.loadout,
         )
+        self.team, self.claims = plan.team, plan.claims
         self.is_here = is_here
 
     def as_listed(self) -> RoomSeat:
         """Describe it to players."""
         state = "here" if self.is_here else "away"
-        return RoomSeat(self.seat or 0, self.name, self.player_id, state)
+        return RoomSeat(self.seat or 0, self.name, self.player_id, state, self.team)
 
 
 class Member:
@@ -66,6 +77,7 @@ class Member:
     Numbers are those that announcements and events of the room carry.
 
     :ivar seat: its number; ``None`` for a spectator.
+    :ivar team: of that seat, if the host or the match's maker named one.
     :ivar host: the address that it came from first.
     :ivar resume: hash of the secret that lets the player come back.
     :ivar epoch: counts the connections that the player came by.
@@ -89,6 +101,7 @@ class Member:
         "acted",
         "applied",
         "audience",
+        "claims",
         "conversation",
         "entered",
         "epoch",
@@ -105,6 +118,7 @@ class Member:
         "seat",
         "seen",
         "skipped",
+        "team",
         "told",
     )
 
@@ -121,6 +135,8 @@ class Member:
         """
         self.seat, self.loadout = seat, loadout
         self.player_id, self.name = player.player_id, player.name
+        self.claims = player.claims
+        self.team: int | None = None
         self.host = ""
         self.resume = b""
         self.epoch = 0
@@ -135,7 +151,7 @@ class Member:
     def as_listed(self) -> RoomSeat:
         """Describe it to players."""
         state = "here" if self.conversation is not None else "away"
-        return RoomSeat(self.seat or 0, self.name, self.player_id, state)
+        return RoomSeat(self.seat or 0, self.name, self.player_id, state, self.team)
 
     def send(self, push: Push) -> None:
         """Send the player news, if it is connected."""

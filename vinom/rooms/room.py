@@ -30,6 +30,7 @@ from vinom.messages.rooms import (
     RoomPeek,
     RoomSeat,
     RoomStarted,
+    TeamSet,
 )
 from vinom.model import SEED_BYTES, MatchPlan, Player, SeatPlan
 from vinom.play.choices import json_action_reader
@@ -247,6 +248,8 @@ class NodeRoom:
         self._is_start_announced = False
         self._is_awake = False
         self._kicked: set[str] = set()
+        # Of seats, taken or not; only those for which the host named one.
+        self._teams: dict[int, int] = {}
         self._fill_at = self._others_at = inf
         self._empty_since = self._deserted_since = self._seconds()
         self._armed_for = -inf
@@ -366,6 +369,9 @@ class NodeRoom:
                 )
         member = Member(player, seat, loadout, self.broadcast.number)
         if seat is not None:
+            before = self.seats[seat]
+            # The seat of a match has its team, whoever plays it over whichever way.
+            member.team = self._teams.get(seat) if before is None else before.team
             self.seats[seat] = member
             self.former.pop(seat, None)
         self.members.append(member)
@@ -382,6 +388,11 @@ class NodeRoom:
         :param loadout: canonical JSON.
         :raises Refused: there is none.
         """
+        return self._free_seat(
+            SeatPlan(player.player_id, player.name, loadout, claims=player.claims)
+        )
+
+    def _free_seat(self, plan: SeatPlan) -> int:
         played = self._played
         if played is not None and not self.game.late_join:
             raise Refused(
@@ -396,7 +407,6 @@ class NodeRoom:
                     return seat
             self.seats.append(None)
             return len(self.seats) - 1
-        plan = SeatPlan(player.player_id, player.name, loadout)
         seat = played.add_seat(plan, self._seconds())
         if seat == len(self.seats):
             self.seats.append(None)
@@ -455,6 +465,7 @@ class NodeRoom:
             member.player_id,
             "joined" if is_new else "returned",
             self.host_seat(),
+            member.team,
         )
         self.broadcast.announce(joined, but=member)
         if is_new and played is None:
@@ -560,9 +571,11 @@ class NodeRoom:
         """
         if type(self.game).bot is Game.bot:
             raise Refused(Code.NO_BOT, f"{self.name} has no bot")
-        bot = Player("bot", "bot")
-        seat = self.free_seat(bot, b"{}")
-        self.seats[seat] = bot_seat = BotSeat(seat, self._bot_name())
+        # A bot has no id; the game learns its name.
+        name = self._bot_name()
+        seat = self._free_seat(SeatPlan("", name or "bot"))
+        self.seats[seat] = bot_seat = BotSeat(seat, name)
+        bot_seat.team = self._teams.get(seat)
         self.former.pop(seat, None)
         played = self._played
         if played is not None:
@@ -579,6 +592,7 @@ class NodeRoom:
                 "",
                 "bot",
                 self.host_seat(),
+                bot_seat.team,
             )
         )
         self._changed()
@@ -652,6 +666,48 @@ class NodeRoom:
         self._kicked.add(member.player_id)
         member.send(Kicked(self.room_id))
         self.leave(member, "kicked")
+
+    def set_team(self, seat: int, team: int | None) -> None:
+        """
+        Choose the team of a seat for the next start, whether anybody has it or not.
+
+        :param seat: the number of the seat.
+        :param team: the number of the team; ``None`` leaves it to the game's rules.
+        :raises Refused: the game has no such team or seat, or is being played.
+        """
+        teams, most = self.game.teams, self.game.seats[1]
+        if not teams:
+            raise Refused(Code.NOT_NOW, f"{self.name} has no teams")
+        if not self.policy.is_own or self.state == "playing":
+            raise Refused(
+                Code.NOT_NOW,
+                "teams are chosen before play begins",
+                {"state": self.state},
+            )
+        if seat >= most:
+            raise Refused(
+                Code.BAD_FIELD,
+                f"seat {seat} does not exist: {self.name} has seats 0 to {most - 1}",
+                {"field": "data.seat", "max": most - 1},
+            )
+        if team is not None and team >= teams:
+            has = f"has teams 0 to {teams - 1}"
+            raise Refused(
+                Code.BAD_FIELD,
+                f"team {team} does not exist: {self.name} {has}",
+                {"field": "data.team"},
+            )
+        if team is None:
+            self._teams.pop(seat, None)
+        else:
+            self._teams[seat] = team
+        who = self.seats[seat] if seat < len(self.seats) else None
+        if who is not None:
+            who.team = team
+        self.broadcast.announce(
+            TeamSet(self.room_id, self.broadcast.next_number(), seat, team)
+        )
+        self.wake()
 
     def start(self) -> None:
         """
@@ -779,14 +835,16 @@ class NodeRoom:
         for seat, who in enumerate(self.seats):
             if who is not None:
                 who.seat = seat
+        # The players took their teams along; a later newcomer's is up to the rules.
+        self._teams.clear()
         self._fill_at = inf
         entropy = self._context.entropy
         plan = MatchPlan(
             match_id=f"{self.room_id}-{entropy(5).hex()}",
             game=self.name,
             seats=tuple(
-                SeatPlan(who.player_id or f"bot-{seat}", who.name, who.loadout)
-                for seat, who in enumerate(self.seats)
+                SeatPlan(who.player_id, who.name, who.loadout, who.team, who.claims)
+                for who in self.seats
                 if who is not None
             ),
             seed=entropy(SEED_BYTES),

@@ -32,6 +32,7 @@ from vinom.messages.rooms import (
     RoomClosed,
     RoomDone,
     RoomList,
+    SetTeam,
     StartRoom,
 )
 from vinom.model import Player
@@ -227,6 +228,10 @@ class Rooms(Service):
             case KickSeat(seat, room_id):
                 room = self._as_host(conversation, room_id)
                 room.kick(seat)
+                return RoomDone(room.room_id, seat)
+            case SetTeam(seat, team, room_id):
+                room = self._as_host(conversation, room_id)
+                room.set_team(seat, team)
                 return RoomDone(room.room_id, seat)
             case Rematch(room_id):
                 room = self._as_host(conversation, room_id)

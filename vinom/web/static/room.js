@@ -441,11 +441,12 @@ export function showRoom({ main, client, catalogue }, where) {
         one.seat === room.host && "host",
         one.state === "bot" && "bot",
         one.state === "away" && "away",
+        typeof one.team === "number" && `team ${one.team + 1}`,
       ].filter(Boolean);
       const extra = board?.player?.(one.seat);
       return h(
         "li",
-        { class: one.state },
+        { class: one.state, title: one.player_id ? `Player ${one.player_id}` : null },
         board?.mark ? board.mark(one.seat) : dot(one.seat, context.colourOf(one.seat)),
         h("span.grow.name", null, one.name, signs.length > 0 && h("span.signs", null, signs.join(", "))),
         extra !== undefined && h("span.extra", null, extra),

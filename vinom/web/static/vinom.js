@@ -46,6 +46,7 @@ const MOST_WAITING = 256;
  * @property {number} seat
  * @property {string} name
  * @property {string} player_id empty for a bot
+ * @property {number | null} [team] counts from 0; that which the host or the match's maker chose
  * @property {"here" | "away" | "bot" | "left"} state "left": only in `Room.former`
  *
  * @typedef {object} RoomFacts One room of a list.
@@ -1045,6 +1046,16 @@ export class Room extends Emitter {
     return this.#ask("kick", { seat });
   }
 
+  /**
+   * Choose the team of a seat for the next start. Host only.
+   *
+   * @param {number} seat
+   * @param {number | null} team counts from 0; null lets the server choose
+   */
+  setTeam(seat, team) {
+    return this.#ask("set_team", { seat, team });
+  }
+
   /** Play again, when a round is over. Host only. */
   rematch() {
     return this.#ask("rematch");
@@ -1215,6 +1226,10 @@ export class Room extends Emitter {
         }
         this.emit("left", { seat: data.seat, name: data.name, reason: data.reason });
         break;
+      case "team_set":
+        if (isPast) break;
+        this.players = this.players.map((one) => (one.seat === data.seat ? { ...one, team: data.team } : one));
+        break;
       case "room_started":
         if (!isPast) {
           this.seat = data.seat;
@@ -1248,11 +1263,12 @@ export class Room extends Emitter {
    * @param {any} data
    * @param {Member["state"]} state
    */
-  #seated({ seat, name, player_id }, state) {
+  #seated({ seat, name, player_id, team }, state) {
     if (seat === null) return;
+    team ??= this.players.find((one) => one.seat === seat && one.player_id === player_id)?.team;
     const others = this.players.filter((one) => one.seat !== seat);
     if (state !== "away") this.former = this.former.filter((one) => one.seat !== seat);
-    this.players = [...others, { seat, name, player_id, state }];
+    this.players = [...others, { seat, name, player_id, state, team }];
     this.players.sort((one, other) => one.seat - other.seat);
   }
 
