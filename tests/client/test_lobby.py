@@ -156,12 +156,12 @@ class LobbyClientTests(SynchronousTestCase):
 
     def test_whereabouts_ended(self) -> None:
         """
-        A player whose match is over is sent how it ended.
+        A player whose match is over is sent how it ended, and who played.
         """
         ann, _, found = self.match()
         self.world.fleet.end(0, "lost")
         ended = self.await_(ann.whereabouts())
-        self.assertEqual(ended, MatchEnded(found.match_id, "lost"))
+        self.assertEqual(ended, MatchEnded(found.match_id, "lost", None, found.players))
 
     def test_whereabouts_nowhere(self) -> None:
         """
