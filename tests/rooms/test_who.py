@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, kinds, only
+from vinom.game import Game
 
 
 class WhoPlaysTests(SynchronousTestCase):
@@ -37,6 +39,30 @@ class WhoPlaysTests(SynchronousTestCase):
         self.assertEqual(
             [one[0] for one in found], [self.id_of(first), self.id_of(second), ""]
         )
+
+    def test_bot_that_comes_late(self) -> None:
+        """
+        A bot that joins during play has the same name for the game as for the players.
+        """
+
+        def joined(game: Game[Any, Any], s: Any, *of: Any) -> Any:
+            seat, _, newcomer = of
+            last = f"{newcomer.player_id}/{newcomer.name}"
+            return attrs.evolve(s, seats=seat + 1, last=last)
+
+        game = type(self.world.games["open"])
+        self.patch(game, "bot_names", ("Disco",))
+        self.patch(game, "joined", joined)
+        ann, _ = self.world.joined("ann", "r1", "open")
+        ann.ask("start_room")
+        self.world.turn()
+        ann.heard()
+        said = ann.ask("add_bot")
+        came = next(m for m in said if m["type"] == "client_joined")["data"]
+        self.assertEqual((came["name"], came["player_id"]), ("Disco", ""))
+        self.world.turn()
+        state = [m for m in said + ann.heard() if m["type"] == "game_state"][-1]
+        self.assertEqual(state["data"]["view"]["last"], "/Disco")
 
     def test_teams(self) -> None:
         """
