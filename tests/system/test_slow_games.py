@@ -58,9 +58,14 @@ class SlowGameTests(TestCase):
         while not match.version or not match.act(Go()):
             await deferLater(reactor, 0.02)
 
-    def report_of(self, match: Match) -> str:
-        folder = Path(self.node.state_dir) / "recordings"
-        return (folder / f"{match.match_id}.crash.txt").read_text()
+    async def report_of(self, match: Match) -> str:
+        """Read the crash report: the node names it once the match's end reaches it."""
+        report = (
+            Path(self.node.state_dir) / "recordings" / f"{match.match_id}.crash.txt"
+        )
+        while not report.exists():
+            await deferLater(reactor, 0.02)
+        return report.read_text()
 
     async def test_slow_calls(self) -> None:
         """
@@ -93,7 +98,7 @@ class SlowGameTests(TestCase):
             ends = ("crashed",) if slow != "start" else ("crashed", "no_such_match")
             reason = (await other.ended).reason
             self.assertIn(reason, ends, (slow, self.node.log_end()))
-            report = self.report_of(match)
+            report = await self.report_of(match)
             self.assertIn(f"TooSlow: {slow}() took more than 1 s", report)
             self.assertIn("slow.py", report)
         self.assertEqual([1, 1], [one.joins for one in neighbours])
