@@ -45,7 +45,12 @@ def shared_browser(number: int) -> Browser:
     """Start the browser of the first, second... player; it ends with this process."""
     browser = Browser()
     atexit.register(browser.quit)
+    _browsers.append(browser)
     return browser
+
+
+#: Those of `shared_browser`.
+_browsers: list[Browser] = []
 
 
 @cache
@@ -66,6 +71,11 @@ class PageTestCase(SynchronousTestCase):
         needs_browser()
         needs_javascript()
         self.node = shared_node()
+        for browser in _browsers:
+            # What a page of the test before wrote after that had ended, as its node
+            # stopped, is not this test's.
+            browser.take_complaints()
+            browser.complaints.clear()
         self.players: list[Browser] = []
         self.allowed: tuple[str, ...] = ()
 
@@ -76,8 +86,9 @@ class PageTestCase(SynchronousTestCase):
                 for one in player.take_complaints()
                 if not any(words in one for words in self.allowed)
             ]
-            player.complaints.clear()
             player.open("about:blank")
+            player.take_complaints()
+            player.complaints.clear()
             self.assertEqual(complaints, [])
 
     def allow_network_complaints(self) -> None:
