@@ -273,6 +273,8 @@ export class Client extends Emitter {
   #onlineSince = 0;
   #lastHeard = 0;
   #probeEnds = 0;
+  /** Whether the browser has left this page, and only keeps it. */
+  #isLeft = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retry;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -693,7 +695,7 @@ export class Client extends Emitter {
     const random = this.#options.random ?? Math.random;
     const pause = 50 + most * random();
     this.retryAt = Date.now() + pause;
-    this.#retry = setTimeout(() => this.#open(), pause);
+    this.#retry = setTimeout(() => this.#isLeft || this.#open(), pause);
     this.#setStatus("waiting");
   }
 
@@ -708,15 +710,22 @@ export class Client extends Emitter {
     page.addEventListener("visibilitychange", shown);
     // A browser may keep a page that was left, with its connection: to the others we
     // would still be here.
-    const hide = () => this.#socket?.close();
+    const hide = () => {
+      this.#isLeft = true;
+      this.#socket?.close();
+    };
+    const back = () => {
+      this.#isLeft = false;
+      shown();
+    };
     machine.addEventListener("pagehide", hide);
-    machine.addEventListener("pageshow", shown);
+    machine.addEventListener("pageshow", back);
     this.#undo.push(
       () => machine.removeEventListener("online", look),
       () => machine.removeEventListener("offline", look),
       () => page.removeEventListener("visibilitychange", shown),
       () => machine.removeEventListener("pagehide", hide),
-      () => machine.removeEventListener("pageshow", shown),
+      () => machine.removeEventListener("pageshow", back),
     );
   }
 
