@@ -10,7 +10,7 @@ from benchmarks.figures import Figure, Size
 from vinom.game import Chance
 
 _DRAWS = 200_000
-#: Twice the rooms that blocks are kept for: each draw makes its block anew.
+#: Twice the rooms that blocks are kept for: each draw makes its block again.
 _ROOMS = 2048
 _DECK = tuple(range(52))
 

@@ -66,37 +66,26 @@ class AddressCounts:
     """
 
     limit: int
-    _addresses: NetworkCounts = attrs.field(init=False)
-    _sites: NetworkCounts = attrs.field(init=False)
+    _counts: NetworkCounts = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._addresses = NetworkCounts(self.limit)
-        self._sites = NetworkCounts(SITE_SHARE * self.limit)
+        self._counts = NetworkCounts(self.limit, SITE_SHARE * self.limit)
 
     def is_full(self, host: str) -> bool:
         """Is one more too many?"""
-        return bool(host) and (
-            self._addresses.count(host) >= self.limit
-            or self._sites.count(wide_network_of(host)) >= SITE_SHARE * self.limit
-        )
+        return bool(host) and self._counts.is_full(host)
 
     def enter(self, host: str) -> bool:
         """Count one more; returns ``False`` and counts nothing if that is too many."""
-        if self.is_full(host):
-            return False
-        if host:
-            self._addresses.enter(host)
-            self._sites.enter(wide_network_of(host))
-        return True
+        return not host or self._counts.enter(host)
 
     def leave(self, host: str) -> None:
         """Count one less."""
         if host:
-            self._addresses.leave(host)
-            self._sites.leave(wide_network_of(host))
+            self._counts.leave(host)
 
     def __len__(self) -> int:
-        return len(self._addresses)
+        return len(self._counts)
 
 
 @attrs.define

@@ -148,17 +148,22 @@ class NetworkCounts:
     _counts: dict[str, int] = attrs.field(factory=dict, init=False)
     _wide: dict[str, int] = attrs.field(factory=dict, init=False)
 
+    def is_full(self, host: str) -> bool:
+        """Is one more too many?"""
+        return (
+            self.count(host) >= self.limit
+            or self._wide.get(wide_network_of(host), 0)
+            >= max(self.limit, self.wide_limit)
+            or self.total >= self.total_limit
+        )
+
     def enter(self, host: str) -> bool:
         """Count one more; returns ``False`` and counts nothing if that is too many."""
-        network, wide = network_of(host), wide_network_of(host)
-        count, wide_count = self._counts.get(network, 0), self._wide.get(wide, 0)
-        if (
-            count >= self.limit
-            or wide_count >= max(self.limit, self.wide_limit)
-            or self.total >= self.total_limit
-        ):
+        if self.is_full(host):
             return False
-        self._counts[network], self._wide[wide] = count + 1, wide_count + 1
+        network, wide = network_of(host), wide_network_of(host)
+        self._counts[network] = self._counts.get(network, 0) + 1
+        self._wide[wide] = self._wide.get(wide, 0) + 1
         self.total += 1
         return True
 

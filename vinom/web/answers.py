@@ -103,7 +103,7 @@ class TimedChannel(HTTPChannel):
     """
     HTTP of one connection, with a deadline for each whole request.
 
-    Twisted's own timeout begins anew with each byte: one byte per second would keep a
+    Twisted's own timeout begins again with each byte: one byte per second would keep a
     connection for ever. It remains for connections between requests.
     """
 
