@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,12 +12,13 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
-from vinom.check import command as check
 from vinom.check.trial import try_game
 from vinom.game import Chance, Seat, Table
 
 DOCS = Path(tests.__file__).resolve().parent.parent / "docs"
 LISTINGS = DOCS / "howto" / "listings"
+#: The program ``vinom``, of this interpreter.
+RUN = "import sys; from vinom.commands.cli import main; sys.exit(main())"
 
 
 def load(name: str) -> ModuleType:
@@ -46,17 +46,17 @@ class ListingTests(SynchronousTestCase):
 
     def say(self, folder: Path, game: str, status: int) -> str:
         """What ``vinom check`` says of a listing; its exit code is *status*."""
-        said = io.StringIO()
-        self.patch(sys, "stdout", said)
-        self.patch(sys, "path", [str(folder), *sys.path])
-        module = game.partition(":")[0]
-        for name in (module, "nim"):
-            self.addCleanup(sys.modules.pop, name, None)
-        parser = argparse.ArgumentParser()
-        check.add_arguments(parser)
         # However long it takes here: that many games are on the page.
-        self.assertEqual(check.run(parser.parse_args([game]), lambda: 0.0), status)
-        return said.getvalue()
+        arguments = ["check", game, "--games", "3", "--jobs", "1"]
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stdout
 
     def test_pig(self) -> None:
         """
@@ -115,7 +115,10 @@ class ListingTests(SynchronousTestCase):
         loses.
         """
         self.assertIn("ok", self.say(LISTINGS, "patient_nim:PatientNim", 0))
-        game = sys.modules["patient_nim"].PatientNim()
+        self.patch(sys, "path", [str(LISTINGS), *sys.path])
+        game = load("patient_nim").PatientNim()
+        for name in ("patient_nim", "nim"):
+            self.addCleanup(sys.modules.pop, name, None)
         seats = (Seat("ann"), Seat("bob"))
         begun = game.start(Table(seats, game.options(), Chance(1)))
         for seat in (0, 1):
