@@ -193,14 +193,14 @@ class Changing(Drawing):
 
 
 class Shouting(Drawing):
-    """Tells everybody which card was drawn."""
+    """Shows everybody which card was drawn."""
 
     def tell(self, seat: int, card: int) -> tuple[Event, ...]:
         return (Event("drew", [seat, card]),)
 
 
 class Scoring(Drawing):
-    """Its outcome tells what nobody may see of the others' hands."""
+    """Its outcome shows what nobody may see of the others' hands."""
 
     def outcome(self, s: Piled) -> Outcome | None:
         if s.pile:

@@ -109,7 +109,7 @@ class FakeGameServer:
         self.say(Ready(self.server_id, pid or self.pid, protocol))
 
     def say(self, message: ToNode) -> None:
-        """Tell the node."""
+        """Send the node a message."""
         if not self.transport.is_lost:
             self.transport.protocol.dataReceived(encode(message))
 
