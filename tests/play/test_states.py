@@ -237,7 +237,7 @@ class StateTypeTests(SynchronousTestCase):
         class Bound(Middle[Waiting]):
             pass
 
-        class Returned(Game):  # type: ignore[type-arg]
+        class Returned(Game):  # type: ignore[type-arg]  # that is the point
             def start(self, table: Table) -> Step[Playing]:
                 raise NotImplementedError
 
@@ -251,8 +251,8 @@ class StateTypeTests(SynchronousTestCase):
         A game that declares no type learns in one sentence where to.
         """
 
-        class Untyped(Game):  # type: ignore[type-arg]
-            def start(self, table):  # type: ignore[no-untyped-def]
+        class Untyped(Game):  # type: ignore[type-arg]  # that is the point
+            def start(self, table):  # type: ignore[no-untyped-def]  # as above
                 return Playing(1)
 
         with self.assertRaisesRegex(

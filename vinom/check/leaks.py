@@ -199,9 +199,9 @@ class Search:
         seats: int,
     ) -> Iterator[str]:
         """
-        List the facts that a call's events tell wrongly.
+        List the facts that a call's events reveal wrongly.
 
-        An event may tell what its receiver knew before the call, and what it sees
+        An event may show what its receiver knew before the call, and what it sees
         after it. What was hidden before and is hidden still, it may not.
 
         :param before: the state before the call.

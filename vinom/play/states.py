@@ -297,8 +297,8 @@ class _Codecs:
             name = "Literal" if cls is Literal else cls.__name__
             if name in by_name:
                 raise Misconfigured(
-                    f"{path} may hold two kinds of {name}, which its bytes would not "
-                    f"tell apart; give them classes with names of their own"
+                    f"{path} may hold two kinds of {name}, and the bytes of "
+                    f"both are alike; give them classes with names of their own"
                 )
             by_name[name] = codec
             values = get_args(member) if cls is Literal else ()
@@ -579,10 +579,10 @@ def _list_of(item: _Codec, kind: type[Any]) -> _Codec:
 
 
 def _scalars(kinds: tuple[Any, ...]) -> _Codec:
-    """Make the codec of numbers, text and bytes, whose kinds their bytes tell."""
+    """Make the codec of numbers, text and bytes, whose kinds their bytes show."""
     allowed = set(kinds)
     # As in Python's own types: a bool may stand for an int, an int for a float. They
-    # stay what they are, because a state's hash tells them apart.
+    # stay what they are, because a state's hash differs.
     if float in allowed:
         allowed.add(int)
     if int in allowed:
