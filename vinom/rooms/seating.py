@@ -110,7 +110,7 @@ class Seating:
         :param team: the number of the team; ``None`` leaves it to the game's rules.
         :raises Refused: the game has no such team or seat.
         """
-        teams, most = self._game.teams, self._game.seats[1]
+        teams, most = self._game.teams or 0, self._game.seats[1]
         if seat >= most:
             raise Refused(
                 Code.BAD_FIELD,
