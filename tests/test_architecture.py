@@ -42,7 +42,7 @@ ADAPTERS: dict[str, str] = {
     "desk": "*",
     "doctor": "*",
     "dtls": "port client_port bad_network",
-    "fleet": "fleet forklink forkserver key_sharing local server",
+    "fleet": "fleet forklink forkserver hosted key_sharing local server",
     "game_loader": "*",
     "gameserver": "*",
     "hosting": "*",

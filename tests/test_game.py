@@ -72,7 +72,7 @@ class ChanceTests(SynchronousTestCase):
         self.assertEqual(len(Chance((1 << 256) - 1).key), 32)
         for key in (-1, 1 << 256, b"", bytes(31), bytes(33), "1", None):
             with self.subTest(key=key), self.assertRaisesRegex(ValueError, "32 bytes"):
-                Chance(key)  # type: ignore[arg-type]
+                Chance(key)  # type: ignore[arg-type]  # wrong ones
 
     def test_a_value(self) -> None:
         """

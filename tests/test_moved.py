@@ -41,7 +41,7 @@ class MovedModulesTests(SynchronousTestCase):
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            import vinom.old_game  # type: ignore[import-not-found]
+            import vinom.old_game  # type: ignore[import-not-found]  # it is moved
             from vinom.old_game import Game
         self.assertIs(sys.modules["vinom.old_game"], vinom.game)
         self.assertIs(Game, vinom.game.Game)

@@ -13,8 +13,8 @@ from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessValue
 from twisted.trial.unittest import SkipTest, TestCase
 
+from tests.support.child_nodes import start_node
 from tests.support.lines import Typed, typed
-from vinom.commands.child_node import ChildNode
 from vinom.node.asking import AdminLine, NotDone
 from vinom.wall.enclosure import missing
 
@@ -28,17 +28,13 @@ class Taken(TestCase):
         self.data = Path(self.mktemp()).absolute()
         self.data.mkdir()
         (self.data / "words.txt").write_text("good words")
-        self.node = ChildNode(
-            reactor,
-            [
-                "--warm=2",
-                "--game=tests.support.burglar:Burglar",
-                f"--game-data={self.data}",
-                *arguments,
-            ],
+        self.node = await start_node(
+            self,
+            "--warm=2",
+            "--game=tests.support.burglar:Burglar",
+            f"--game-data={self.data}",
+            *arguments,
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         self.state = Path(self.node.state_dir)
         self.admin = AdminLine(self.state / "admin.sock")
 

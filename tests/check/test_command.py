@@ -239,6 +239,21 @@ class CheckTests(SynchronousTestCase):
             r"\[seed 0, 2 players, .*at \d+\.\d+ s, version \d+\]$",
         )
 
+    def test_one_fault_at_several_times(self) -> None:
+        """
+        A fault whose words differ only in their numbers is one finding, in a sentence
+        without the name of our own exception; one player is a player.
+        """
+        code, out = self.run_command("tests.support.broken_games:TwoClocks")
+        self.assertEqual(code, 1)
+        self.assertRegex(
+            out,
+            r"\Afault: deadline\(\) is still \S+ after advance\(\) at \S+: handle .*\n"
+            r"(?:note: .*\n)?clocks: 1 to change ",
+        )
+        _, out = self.run_command("tests.support.broken_games:Alone")
+        self.assertRegex(out, r"^leak: .* \[seed 0, 1 player\]")
+
     def test_mistakes(self) -> None:
         """
         A game that is not there is one sentence.

@@ -75,7 +75,7 @@ class CheckTests(SynchronousTestCase):
         Each kind of mistake is found, and the message names the place.
         """
         for game, rule, message in (
-            (games.Peeking(), "leak", r"cards\[\d\] is not public, yet shown to"),
+            (games.Peeking(), "leak", r"cards\[\d\] is not public, yet view\(\) shows"),
             (games.Foretelling(), "leak", "chance.key is chance"),
             (games.Endless(), "ends", "no outcome after"),
             (games.Remembering(), "pure", r"act\(\) returns another result"),

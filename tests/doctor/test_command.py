@@ -47,7 +47,7 @@ def vinom(*arguments: str) -> tuple[int, str, str]:
 
 
 class TellingTime(BaseHTTPRequestHandler):
-    """Tells another time than there is, and refuses the page."""
+    """Sends a wrong time, and refuses the page."""
 
     date: str | None = None
 

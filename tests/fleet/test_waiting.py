@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.fleet.server import MatchRequest
+from vinom.fleet.hosted import MatchRequest
 from vinom.fleet.waiting import MOST_PASSED, WaitingMatches
 from vinom.model import MatchPlan, SeatPlan
 

@@ -103,6 +103,24 @@ class ListingTests(SynchronousTestCase):
         for line in said.splitlines():
             self.assertIn(f"   {line}\n", page)
 
+    def test_quarry(self) -> None:
+        """
+        The game that reads claims passes its check, and its own test; levels that
+        nobody sane vouches for count as the lowest, and bots have nobody's stones.
+        """
+        self.assertIn("quarry: ok", self.say(LISTINGS, "quarry:Quarry", 0))
+        load("test_quarry").test_level()
+        self.addCleanup(sys.modules.pop, "test_quarry")
+        game = sys.modules["quarry"].Quarry()
+        hit = sys.modules["quarry"].Hit()
+        for level in (None, "9", True, 2.0, -1, 10, 10**30, [3], {"x": 1}):
+            bot = Seat("bot", claims={"level": level})
+            begun = game.start(Table((bot,), None, Chance(1)))
+            after = game.act(begun, 0, hit, 1.0)
+            self.assertEqual(game.view(after, "all"), {"stones": [["bot", 1]]}, level)
+            again = game.joined(game.left(after, 0, 2.0), 0, 3.0, bot)
+            self.assertEqual(game.view(again, "all"), {"stones": [["bot", 0]]})
+
     def test_tug(self) -> None:
         """
         The game with ticks passes its check.

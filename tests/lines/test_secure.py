@@ -242,7 +242,7 @@ class RecordsTests(SynchronousTestCase):
         """
         The pyOpenSSL that is installed has every name that the quick way uses.
         """
-        connection = HttpTls(_TLS).serverConnectionForTLS(None)  # type: ignore[arg-type]
+        connection = HttpTls(_TLS).serverConnectionForTLS(None)  # type: ignore[arg-type]  # unused
         self.assertIs(type(records.records_of(connection)), records.QuickRecords)
         for name in records.LIBRARY_NAMES:
             self.assertTrue(callable(getattr(_util.lib, name)), name)
@@ -268,7 +268,7 @@ class RecordsTests(SynchronousTestCase):
         for is_quick in (True, False):
             self.patch(records, "_is_quick", is_quick)
             world = World(True)
-            world.visit.dataReceived = (  # type: ignore[method-assign]
+            world.visit.dataReceived = (  # type: ignore[method-assign]  # of this one
                 lambda _, world=world: world.visit.transport.write(data)
             )
             world.run([1], [1 << 20], True)

@@ -24,7 +24,7 @@ class Visit(Protocol):
 
     reason: Failure | None = None
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # as Twisted calls it
         self.reason = reason
 
 

@@ -87,7 +87,7 @@ class SeatTests(SynchronousTestCase):
         seat = Seat("ann", claims={"a": [1, {"b": [2]}]})
         self.assertEqual(seat.claims["a"][1]["b"], (2,))
         with self.assertRaises(TypeError):
-            seat.claims["a"] = 1  # type: ignore[index]
+            seat.claims["a"] = 1  # type: ignore[index]  # the point
         with self.assertRaises(TypeError):
             seat.claims["a"][1]["b"] = 1
         self.assertEqual(seat, Seat("ann", claims={"a": (1, {"b": (2,)})}))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Generic, Literal, NewType, TypeVar
 
+import attr
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,14 @@ from vinom.game_loader import load_games
 from vinom.model import MatchPlan, SeatPlan
 from vinom.play.frozen import state_hash
 from vinom.play.play import Play, table_of
-from vinom.play.states import MAGIC, StateCodec, codec_of, first_change, state_type
+from vinom.play.states import (
+    MAGIC,
+    StateCodec,
+    codec_of,
+    field_types,
+    first_change,
+    state_type,
+)
 
 T = TypeVar("T")
 Card = NewType("Card", int)
@@ -229,7 +237,7 @@ class StateTypeTests(SynchronousTestCase):
         class Bound(Middle[Waiting]):
             pass
 
-        class Returned(Game):  # type: ignore[type-arg]
+        class Returned(Game):  # type: ignore[type-arg]  # that is the point
             def start(self, table: Table) -> Step[Playing]:
                 raise NotImplementedError
 
@@ -243,14 +251,29 @@ class StateTypeTests(SynchronousTestCase):
         A game that declares no type learns in one sentence where to.
         """
 
-        class Untyped(Game):  # type: ignore[type-arg]
-            def start(self, table):  # type: ignore[no-untyped-def]
+        class Untyped(Game):  # type: ignore[type-arg]  # that is the point
+            def start(self, table):  # type: ignore[no-untyped-def]  # as above
                 return Playing(1)
 
         with self.assertRaisesRegex(
             Misconfigured, r"Untyped does not name the type of its state; write class"
         ):
             state_type(Untyped())
+
+    def test_types_without_annotations(self) -> None:
+        """
+        A field may declare its type itself, with no annotation in its class.
+        """
+
+        @attr.s(frozen=True)
+        class Older:
+            items = attr.ib(type=tuple[int, ...])
+
+        made = attrs.make_class("Made", {"items": attrs.field(type=int)}, frozen=True)
+        self.assertEqual({"items": tuple[int, ...]}, field_types(Older))
+        self.assertEqual({"items": int}, field_types(made))
+        with self.assertRaisesRegex(Misconfigured, r"Bare\.items declares no type"):
+            field_types(attrs.make_class("Bare", ["items"]))
 
     def test_types_that_cannot_be_stored(self) -> None:
         """

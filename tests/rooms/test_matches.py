@@ -6,6 +6,7 @@ import random
 from hashlib import sha256
 from typing import Any
 
+import attrs
 from msgspec import msgpack
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -94,6 +95,19 @@ class PlayTests(CrossTests):
         self.assertEqual({"once": "upon a time"}, started["setup"])
         (came,) = of(said, "client_joined")
         self.assertEqual((1, "joined"), (came["seat"], came["how"]))
+
+    def test_team_of_a_player_over_udp(self) -> None:
+        """
+        Who comes over UDP is announced with the team that the match's maker chose.
+        """
+        match = self.world.matches.placed_match(self.match_id)
+        assert match is not None
+        chosen = [attrs.evolve(seat, team=1) for seat in match.plan.seats]
+        match.plan = attrs.evolve(match.plan, seats=tuple(chosen))
+        self.world.enter(self.ann, self.match_id)
+        self.world.dial(self.match_id, 1)
+        (came,) = of(self.ann.heard(), "client_joined")
+        self.assertEqual((1, 1), (came["seat"], came["team"]))
 
     def test_refused(self) -> None:
         """

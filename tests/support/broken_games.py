@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from msgspec import Struct, structs
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+
+S = TypeVar("S")
 
 
 class Play(Struct, frozen=True, tag="play"):
@@ -24,11 +26,20 @@ class Counted(Struct, frozen=True):
     moves: int = 0
 
 
-class Turns(Game[Counted, Play]):
+class Open(Game[S, Play]):
+    """Everybody sees the whole state."""
+
+    actions = Play
+    seats = (2, 2)
+
+    def view(self, s: S, audience: Hashable) -> S:
+        return s
+
+
+class Turns(Open[Counted]):
     """Forty moves in turn; it forgets that players can leave."""
 
     name = "turns"
-    actions = Play
     seats = (2, 4)
 
     def start(self, table: Table) -> Counted:
@@ -47,9 +58,6 @@ class Turns(Game[Counted, Play]):
 
     def outcome(self, s: Counted) -> Outcome | None:
         return Outcome(1, ((0,),)) if s.moves == 40 else None
-
-    def view(self, s: Counted, audience: Hashable) -> Counted:
-        return s
 
 
 class Untimed(Turns):
@@ -185,6 +193,16 @@ class DeckInSetup(Drawing):
         return {"deck": s.pile}
 
 
+class Alone(Drawing):
+    """A game of one player, who is shown the chance."""
+
+    name = "alone"
+    seats = (1, 1)
+
+    def view(self, s: Piled, audience: Hashable) -> dict[str, Any]:
+        return {"drawn": s.chance.position}
+
+
 class Changing(Drawing):
     """Puts into its setup what changes."""
 
@@ -193,14 +211,14 @@ class Changing(Drawing):
 
 
 class Shouting(Drawing):
-    """Tells everybody which card was drawn."""
+    """Shows everybody which card was drawn."""
 
     def tell(self, seat: int, card: int) -> tuple[Event, ...]:
         return (Event("drew", [seat, card]),)
 
 
 class Scoring(Drawing):
-    """Its outcome tells what nobody may see of the others' hands."""
+    """Its outcome shows what nobody may see of the others' hands."""
 
     def outcome(self, s: Piled) -> Outcome | None:
         if s.pile:
@@ -216,12 +234,10 @@ class Clocks:
     moves: int = 0
 
 
-class TwoClocks(Game[Clocks, Play]):
+class TwoClocks(Open[Clocks]):
     """Handles one clock per deadline, also if two end at once."""
 
     name = "clocks"
-    actions = Play
-    seats = (2, 2)
 
     def start(self, table: Table) -> Clocks:
         return Clocks((None, None))
@@ -243,16 +259,11 @@ class TwoClocks(Game[Clocks, Play]):
     def outcome(self, s: Clocks) -> Outcome | None:
         return Outcome(1, ((0,),)) if s.moves > 30 else None
 
-    def view(self, s: Clocks, audience: Hashable) -> Clocks:
-        return s
 
-
-class RejectingTick(Game[Counted, Play]):
+class RejectingTick(Open[Counted]):
     """Rejects in a tick what comes too early."""
 
     name = "strict"
-    actions = Play
-    seats = (2, 2)
     tick_hz = 10
 
     def start(self, table: Table) -> Counted:
@@ -265,9 +276,6 @@ class RejectingTick(Game[Counted, Play]):
 
     def outcome(self, s: Counted) -> Outcome | None:
         return Outcome(1, ((0,),)) if s.moves >= 60 else None
-
-    def view(self, s: Counted, audience: Hashable) -> Counted:
-        return s
 
 
 @attrs.frozen
@@ -321,12 +329,10 @@ class Phased(Struct, frozen=True):
     moves: int = 0
 
 
-class Identical(Game[Phased, Play]):
+class Identical(Open[Phased]):
     """Compares a value by its identity, which a stored state doesn't keep."""
 
     name = "identical"
-    actions = Play
-    seats = (2, 2)
 
     def start(self, table: Table) -> Phased:
         return Phased(WAITING)
@@ -336,6 +342,3 @@ class Identical(Game[Phased, Play]):
 
     def outcome(self, s: Phased) -> Outcome | None:
         return Outcome(1, ((0,),)) if s.moves > 9 else None
-
-    def view(self, s: Phased, audience: Hashable) -> Phased:
-        return s

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.certificates import leaf, signing_key
+from tests.support.ending import end
 from vinom.commands.child_node import free_port_range
 from vinom.control.messages import (
     AddTicket,
@@ -126,12 +127,7 @@ class GameProcess:
         """End it."""
         self._link.close()
         self._listener.close()
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
         self._log.close()
 
     def _send(self, message: Any) -> None:

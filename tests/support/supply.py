@@ -39,9 +39,10 @@ from vinom.control.messages import (
 )
 from vinom.errors import Misconfigured, NoCapacity
 from vinom.fleet.fleet import Fleet
+from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
-from vinom.fleet.server import FleetSettings, RoomTimeouts
+from vinom.fleet.server import FleetSettings
 from vinom.model import (
     Addresses,
     Exit,
@@ -108,7 +109,7 @@ class FakeGameServer:
         self.say(Ready(self.server_id, pid or self.pid, protocol))
 
     def say(self, message: ToNode) -> None:
-        """Tell the node."""
+        """Send the node a message."""
         if not self.transport.is_lost:
             self.transport.protocol.dataReceived(encode(message))
 

@@ -12,6 +12,7 @@ from shutil import rmtree
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from tests.support.ending import end
 from vinom.commands.child_node import free_port, free_port_range
 
 #: The games of vinom, whether or not this installation knows all of them by name.
@@ -85,11 +86,6 @@ class WholeNode:
 
     def stop(self) -> None:
         """End it."""
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
         self._log.close()
         rmtree(self.state, ignore_errors=True)

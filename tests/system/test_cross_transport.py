@@ -13,6 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import start_http_node
 from tests.support.programs import start_foreign
 from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
@@ -21,7 +22,6 @@ from vinom.client.load.tally import Tally
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode, free_port
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
 from vinom.messages.catalogue import PROTOCOL, decode_answer
@@ -103,20 +103,14 @@ class CrossTransportTests(TestCase):
         self.matches: dict[str, Match] = {}
 
     async def start(self, *arguments: str) -> None:
-        self.http = free_port()
-        self.node = ChildNode(
-            reactor,
-            [
-                f"--http={self.http}",
-                "--game=tests.support.quick:QuickMaze",
-                "--warm=1",
-                # Godot needs a while to start, and a blocked player to go around.
-                "--join-seconds=60",
-                *arguments,
-            ],
+        self.node, self.http = await start_http_node(
+            self,
+            "--game=tests.support.quick:QuickMaze",
+            "--warm=1",
+            # Godot needs a while to start, and a blocked player to go around.
+            "--join-seconds=60",
+            *arguments,
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
 
     async def browser(self, name: str) -> Browser:
         player = Browser(self.http, name)

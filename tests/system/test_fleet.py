@@ -27,10 +27,11 @@ from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.forklink import ForkLink, arguments
 from vinom.fleet.forkserver import Start, Started
+from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
-from vinom.fleet.server import FleetSettings, RoomTimeouts
+from vinom.fleet.server import FleetSettings
 from vinom.model import Exit
 
 PROGRAMS = "tests.support.game_processes"

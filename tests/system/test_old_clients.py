@@ -11,12 +11,13 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import start_http_node, start_node
 from tests.support.cut import CuttableWay
 from tests.support.javascript import FOLDER
 from tests.support.kept import ARCHIVE, FIXTURES, unpack
 from tests.support.programs import Program, start_program
 from tests.web.test_javascript import JavaScriptTestCase
-from vinom.commands.child_node import ChildNode, free_port
+from vinom.commands.child_node import ChildNode
 
 
 class OldPlayer:
@@ -60,10 +61,7 @@ class OldPythonTests(TestCase):
     timeout = 120
 
     async def start_node(self, *arguments: str) -> ChildNode:
-        node = ChildNode(reactor, ["--warm=0", *arguments])
-        self.addCleanup(node.stop)
-        await node.start()
-        return node
+        return await start_node(self, "--warm=0", *arguments)
 
     async def hello(self, player: OldPlayer) -> str:
         """Check that it is the kept client; returns its player key."""
@@ -210,10 +208,7 @@ class OldJavaScriptTests(JavaScriptTestCase):
         kept = unpack(self.mktemp(), "tests/javascript", "vinom/web/static")
         modules = kept / "tests" / "javascript" / "node_modules"
         modules.symlink_to(FOLDER / "node_modules")
-        http = free_port()
-        node = ChildNode(reactor, ["--warm=0", f"--http={http}"])
-        self.addCleanup(node.stop)
-        await node.start()
+        _, http = await start_http_node(self, "--warm=0")
         program = kept / "tests" / "javascript" / "play.mjs"
         printed = await self.run_node(str(program), scenario, str(http))
         self.assertIn(f"{scenario}: done", printed)

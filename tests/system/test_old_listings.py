@@ -24,6 +24,7 @@ from zope.interface import implementer
 import tests.docs.test_manual as manual
 import tests.system.test_tutorial as tutorial
 from tests.support.certificates import new_authority
+from tests.support.child_nodes import start_node
 from tests.support.javascript import FOLDER
 from tests.support.kept import unpack
 from tests.support.kept_pages import imported_names, literal_blocks
@@ -157,10 +158,7 @@ class NodeCase(TestCase):
         self.howto = self.kept / "docs" / "howto"
 
     async def start_node(self, *arguments: str) -> ChildNode:
-        node = ChildNode(reactor, ["--warm=0", *arguments])
-        self.addCleanup(node.stop)
-        await node.start()
-        return node
+        return await start_node(self, "--warm=0", *arguments)
 
 
 class PythonProgramsTests(NodeCase):

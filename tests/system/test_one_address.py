@@ -6,13 +6,12 @@ import socket
 from typing import Any
 
 from msgspec import json
-from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import start_http_node
 from tests.support.websocket_clients import connect
 from tests.system.test_websocket_node import PATIENCE, Player
-from vinom.commands.child_node import ChildNode, free_port
 
 ATTACKER, VICTIM, FRIEND = "203.0.113.1", "192.0.2.1", "198.51.100.1"
 
@@ -58,19 +57,13 @@ class OneAddressTests(TestCase):
     timeout = 120
 
     async def start(self, *arguments: str) -> None:
-        self.http = free_port()
-        self.node = ChildNode(
-            reactor,
-            [
-                f"--http={self.http}",
-                "--proxy=127.0.0.1",
-                "--guests=yes",
-                "--game=tests.support.quick:Second",
-                *arguments,
-            ],
+        self.node, self.http = await start_http_node(
+            self,
+            "--proxy=127.0.0.1",
+            "--guests=yes",
+            "--game=tests.support.quick:Second",
+            *arguments,
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
 
     async def come(self, host: str, **data: Any) -> tuple[ProxiedPlayer, Any]:
         """Say hello; gives the player and the answer."""
@@ -84,7 +77,7 @@ class OneAddressTests(TestCase):
 
     async def test_guests(self) -> None:
         """
-        An address that makes guest after guest is told to wait; a player of another
+        An address that makes guest after guest must wait; a player of another
         address comes back with its key, and new ones come.
         """
         await self.start("--guest-rate=0.01", "--guest-burst=5", "--warm=0")

@@ -15,6 +15,7 @@ from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import leaf
+from tests.support.ending import end
 from tests.support.needs import do_without, path_of
 from tests.support.websockets import frame, read_frames
 from tests.support.whole_node import WholeNode
@@ -89,16 +90,7 @@ class BehindProxy(SynchronousTestCase):
             stderr=subprocess.STDOUT,
             env={"HOME": str(self.folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
-
-        def stop() -> None:
-            proxy.terminate()
-            try:
-                proxy.wait(10)
-            except subprocess.TimeoutExpired:
-                proxy.kill()
-                proxy.wait()
-
-        self.addCleanup(stop)
+        self.addCleanup(end, proxy)
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up and proxy.poll() is None:
             try:

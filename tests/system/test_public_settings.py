@@ -7,14 +7,13 @@ import ssl
 from typing import Any
 
 from msgspec import json
-from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import InvalidStatus
 
+from tests.support.child_nodes import start_http_node
 from tests.system.test_websocket_node import PATIENCE, Player
-from vinom.commands.child_node import ChildNode, free_port
 
 GAME = "tictactoe"
 #: What a client whose TLS is refused sees; to time out is another error.
@@ -75,18 +74,12 @@ class PublicSettingsTests(TestCase):
     timeout = 120
 
     async def start(self, *arguments: str) -> None:
-        self.http = free_port()
-        self.node = ChildNode(
-            reactor,
-            [
-                f"--http={self.http}",
-                f"--game=vinom.games.{GAME}:TicTacToe",
-                "--warm=0",
-                *arguments,
-            ],
+        self.node, self.http = await start_http_node(
+            self,
+            f"--game=vinom.games.{GAME}:TicTacToe",
+            "--warm=0",
+            *arguments,
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
 
     def player(self, name: str, told: str = "", **options: Any) -> RoomPlayer:
         player = RoomPlayer(self.http, name, told, **options)

@@ -10,11 +10,11 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import start_node
 from tests.support.lines import Typed, typed
 from tests.support.slow import CALLS, Go
 from vinom.client.match import Match, MatchLost
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode
 
 
 class SlowGameTests(TestCase):
@@ -73,16 +73,12 @@ class SlowGameTests(TestCase):
         report has the reason, the log names who held up the process, and another match
         in the very same process is played to its end.
         """
-        self.node = ChildNode(
-            reactor,
-            [
-                "--game=tests.support.slow:Slow",
-                f"--rooms-per-process={len(CALLS) + 1}",
-                "--warm=1",
-            ],
+        self.node = await start_node(
+            self,
+            "--game=tests.support.slow:Slow",
+            f"--rooms-per-process={len(CALLS) + 1}",
+            "--warm=1",
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         neighbours = await self.meet("")
         for slow in CALLS:
             await self.calm()
@@ -112,9 +108,7 @@ class SlowGameTests(TestCase):
         The same in rooms of the node itself: the slow room ends as crashed and is
         reported, and a neighbour, the lobby and the admin socket go on.
         """
-        self.node = ChildNode(reactor, ["--game=tests.support.slow:Slow", "--warm=0"])
-        self.addCleanup(self.node.stop)
-        await self.node.start()
+        self.node = await start_node(self, "--game=tests.support.slow:Slow", "--warm=0")
         folder = Path(self.node.state_dir) / "recordings"
         neighbours = await self.sit("neighbour", "")
         for slow in CALLS:
@@ -137,11 +131,9 @@ class SlowGameTests(TestCase):
         A room that holds up the node for less than a second goes on, and by then the
         log has named the room and the call of its game.
         """
-        self.node = ChildNode(
-            reactor, ["--game=tests.support.napping:Napping", "--warm=0"]
+        self.node = await start_node(
+            self, "--game=tests.support.napping:Napping", "--warm=0"
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         for call in ("act", "view"):
             players = await self.sit(call, call, "napping")
             told = rf"match {call}-\w+: {call}\(\) of game napping took 0\.[1-9]"

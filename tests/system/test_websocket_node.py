@@ -12,10 +12,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.support.child_nodes import start_http_node
 from tests.support.websocket_clients import WebSocketClient, connect
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
-from vinom.commands.child_node import ChildNode, free_port
 from vinom.messages.catalogue import PROTOCOL, decode_answer
 from vinom.messages.envelope import Told, encode_request
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound
@@ -68,18 +68,12 @@ class WebSocketNodeTests(TestCase):
     timeout = 120
 
     async def start(self, *arguments: str) -> None:
-        self.http = free_port()
-        self.node = ChildNode(
-            reactor,
-            [
-                f"--http={self.http}",
-                "--game=tests.support.quick:Second",
-                "--warm=1",
-                *arguments,
-            ],
+        self.node, self.http = await start_http_node(
+            self,
+            "--game=tests.support.quick:Second",
+            "--warm=1",
+            *arguments,
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
 
     async def player(self, name: str, **options: Any) -> Player:
         player = Player(self.http, name, **options)

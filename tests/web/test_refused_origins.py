@@ -54,7 +54,7 @@ class RefusedOriginTests(SynchronousTestCase):
     def test_page_can_read_it(self) -> None:
         """
         The refused page may read why, although it is of another origin; a page that was
-        opened from a file is told to use http.
+        opened from a file reads that it has to use http.
         """
         found = ask(self.site, "GET", "/ws", origin="http://localhost:5500")
         self.assertEqual(found.status, 403)

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from vinom.game_loader import name_of
 from vinom.hosting.guarding import guard_games
 from vinom.printable import say, say_json
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 #: Any two different ones.
 _HASH_SEEDS = ("1", "2")
 #: Defaults: games per number of players, and for how long, seconds.
@@ -240,7 +242,7 @@ class _Check:
         """Show which game begins; ``None`` if the running ones go on."""
         if task is not None:
             self._begun += 1
-            self._latest = f"game {self._begun}, {task.seats} players"
+            self._latest = f"game {self._begun}, {task.table}"
         self._progress.show(f"{self._name}: {self._latest}")
 
     def _note(self, task: Task, result: Result) -> None:
@@ -319,6 +321,9 @@ def _subject(finding: Finding) -> str:
     words = finding.message
     if finding.rule in ("left", "state", "tick"):
         return finding.rule
+    if finding.rule == "fault":
+        # The same fault at another time, or of another value.
+        words = _NUMBER.sub("0", words)
     if finding.rule == "leak":
         words = words.split(" ", 1)[0].partition("[")[0].partition(".")[0]
     return f"{finding.rule} {words}"
@@ -346,7 +351,7 @@ def _under_hash_seeds(spec: str, task: Task) -> Finding | None:
     ]
     # Wait for both, even if the first one fails.
     outputs = [child.communicate() for child in children]
-    where = f"seed {task.seed}, {task.seats} players"
+    where = task.where
     traces = []
     for child, (out, error) in zip(children, outputs, strict=True):
         if child.returncode:

@@ -163,13 +163,20 @@ class Search:
             places += ["setup()"] if in_setup else []
             places += ["outcome()"] if in_outcome else []
             if places:
-                yield f"{path} is chance, and {places[0]} shows it"
+                yield (
+                    f"{path} is chance, and {places[0]} shows it; leave it out: every "
+                    f"later draw follows from it"
+                )
             return
         if variant.field in self.game.shared:
             return
         if not public and len(shown_to) > 1:
             several = " and ".join(repr(key) for key in shown_to)
-            yield f"{path} is not public, yet shown to {several}"
+            yield (
+                f"{path} is not public, yet view() shows it to the audiences "
+                f"{several}; show it to one of them, or list {variant.field!r} in "
+                f"shared"
+            )
         if in_setup and not public and len(before.views) > 1:
             # A map may be in the setup and in no view. But where views differ,
             # something is hidden; only the author knows what.
@@ -199,9 +206,9 @@ class Search:
         seats: int,
     ) -> Iterator[str]:
         """
-        List the facts that a call's events tell wrongly.
+        List the facts that a call's events reveal wrongly.
 
-        An event may tell what its receiver knew before the call, and what it sees
+        An event may show what its receiver knew before the call, and what it sees
         after it. What was hidden before and is hidden still, it may not.
 
         :param before: the state before the call.

@@ -139,8 +139,8 @@ class Line:
         for seat, no in play.refused:
             self.trial.found(
                 "tick",
-                f"tick() rejects an input ({no.code}); the server refuses it and makes "
-                f"the step again without it, which takes time: ignore it in tick()",
+                f"tick() rejects an input ({no.code}): the server refuses it and makes "
+                f"the step again without it, which takes time; ignore it instead",
                 f"seat {seat} at {time:.3f} s",
             )
         play.refused.clear()

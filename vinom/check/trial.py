@@ -26,7 +26,7 @@ from vinom.errors import Misconfigured, Refused
 from vinom.game import Chance, Game
 from vinom.model import MatchPlan, SeatPlan
 from vinom.play.guard import Guard, TooSlow
-from vinom.play.play import GAME_ERRORS, table_of
+from vinom.play.play import GAME_ERRORS, GameFault, table_of
 
 __all__ = ["Finding", "Trial", "first_disagreement", "try_game"]
 
@@ -161,7 +161,9 @@ class _Player:
             trial.note(f"a view of {line.longest} bytes needs more than one datagram")
 
     def _fault(self, error: BaseException, line: Line, what: str = "") -> None:
-        message = f"{type(error).__qualname__}: {error}{_line_of(error)}"
+        message = f"{error}{_line_of(error)}"
+        if not isinstance(error, GameFault):
+            message = f"{type(error).__qualname__}: {message}"
         when = f"{what}at {line.play.time:.3f} s, version {line.play.version}"
         self._trial.found("fault", message, when)
 
@@ -378,7 +380,7 @@ class _Player:
                 if missed is not None:
                     waits[missed] = waits.get(missed, 0) + 1
                 if missed is not None and play.due is None:
-                    self._waits(missed, "forever", "no deadline() ends that")
+                    self._waits(missed, "forever", "and no deadline() ends that")
                     return
                 if missed is not None and waits[missed] >= MOST_WAITS:
                     self._waits(missed, "again and again", "each time for its deadline")

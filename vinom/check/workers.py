@@ -56,6 +56,16 @@ class Task(Struct, frozen=True):
         """The seed of the game itself, which also depends on the number of players."""
         return (self.seed * 1_000_003 + self.seats) % (1 << 256)
 
+    @property
+    def table(self) -> str:
+        """Name its size, for the author."""
+        return f"{self.seats} player{'' if self.seats == 1 else 's'}"
+
+    @property
+    def where(self) -> str:
+        """Name what plays it again."""
+        return f"seed {self.seed}, {self.table}"
+
 
 class Result(Struct, frozen=True):
     """
@@ -120,7 +130,7 @@ def play_task(
         most_steps=task.most_steps,
         seen=seen,
     )
-    where = [f"seed {task.seed}", f"{task.seats} players"]
+    where = [task.where]
     if trial.options != "{}":
         where.append(f"options {trial.options}")
     return Result(
@@ -215,8 +225,7 @@ class Workers:
                 f"the process that played it ended with exit code {process.wait()}; "
                 f"a call may have taken too long where nothing can interrupt it"
             )
-            where = f"seed {task.seed}, {task.seats} players"
-            return Result([("fault", why, where)])
+            return Result([("fault", why, task.where)])
         self._idle.put(process)
         return msgspec.json.decode(line, type=Result)
 

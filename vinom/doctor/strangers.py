@@ -126,7 +126,7 @@ def host_names(settings: Settings, hosts: Hosts) -> Finding:
 
 def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
     """
-    Judge whether players behind a proxy are told apart.
+    Judge whether the node sees the address of each player behind a proxy.
 
     :param settings: the node's, with ``http``.
     :param seen: how many connections of the running node had headers of a proxy that

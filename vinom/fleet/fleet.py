@@ -25,6 +25,7 @@ from vinom.control.messages import (
     ToRelayed,
 )
 from vinom.errors import NoCapacity
+from vinom.fleet.hosted import MatchFiles, MatchRequest, RoomTimeouts
 from vinom.fleet.key_sharing import KeySharing
 from vinom.fleet.life import Stage
 from vinom.fleet.pool import PoolCounts, StartPacing, growth
@@ -33,9 +34,6 @@ from vinom.fleet.server import (
     FleetStatus,
     GameServer,
     Issuer,
-    MatchFiles,
-    MatchRequest,
-    RoomTimeouts,
     ServerReports,
 )
 from vinom.fleet.waiting import WaitingMatches

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from itertools import islice
 
-from vinom.fleet.server import MatchRequest
+from vinom.fleet.hosted import MatchRequest
 from vinom.limits.buckets import network_of
 
 #: A match that others passed this long ago comes before all others, seconds.

@@ -31,27 +31,18 @@ class AddressBuckets:
 
     rate: float
     burst: float
-    _addresses: NetworkBuckets = attrs.field(init=False)
-    _sites: NetworkBuckets = attrs.field(init=False)
+    _buckets: NetworkBuckets = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._addresses = NetworkBuckets(self.rate, self.burst, _MOST_STORED)
-        self._sites = NetworkBuckets(
-            SITE_SHARE * self.rate, SITE_SHARE * self.burst, _MOST_STORED
-        )
+        self._buckets = NetworkBuckets(self.rate, self.burst, _MOST_STORED, SITE_SHARE)
 
     def wait(self, host: str, now: float) -> float:
         """Return in how many seconds one more event may happen; 0 if it may now."""
-        wait = self._addresses.wait(host, now)
-        return max(wait, self._sites.wait(wide_network_of(host), now))
+        return self._buckets.wait(host, now)
 
     def take(self, host: str, now: float) -> bool:
         """May one more event happen? If not, nothing is taken."""
-        if self.wait(host, now) > 0:
-            return False
-        self._addresses.take(host, now)
-        self._sites.take(wide_network_of(host), now)
-        return True
+        return self._buckets.take(host, now)
 
 
 @attrs.define

@@ -194,38 +194,63 @@ class NetworkBuckets:
     """
     A token bucket for each network; only those of busy ones are stored.
 
-    :ivar rate: events per second of one network.
+    :ivar rate: events per second of one network: an address, in IPv6 a /64.
     :ivar burst: most events at once.
     :ivar most: most networks stored; the least recently used is dropped.
+    :ivar wide_share: how many times that rate and burst one /24, or one IPv6 /48, has;
+        infinite: it has no limit.
     """
 
     rate: float
     burst: float
     most: int = 4096
+    wide_share: float = inf
     _buckets: OrderedDict[str, TokenBucket] = attrs.field(
         factory=OrderedDict, init=False
     )
+    _wide: OrderedDict[str, TokenBucket] = attrs.field(factory=OrderedDict, init=False)
 
     def take(self, host: str, now: float, n: float = 1) -> bool:
-        """May *n* more events of this network happen?"""
-        return self._bucket(host, now).take(now, n)
+        """May *n* more events of this network happen? If not, nothing is taken."""
+        bucket = self._bucket(host, now)
+        if self.wide_share == inf:
+            return bucket.take(now, n)
+        wide = self._wide_bucket(host, now)
+        if bucket.wait(now, n) > 0 or wide.wait(now, n) > 0:
+            return False
+        return bucket.take(now, n) and wide.take(now, n)
 
     def wait(self, host: str, now: float, n: float = 1) -> float:
         """Return in how many seconds *n* events of this network may happen."""
-        return self._bucket(host, now).wait(now, n)
+        wait = self._bucket(host, now).wait(now, n)
+        if self.wide_share == inf:
+            return wait
+        return max(wait, self._wide_bucket(host, now).wait(now, n))
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def _bucket(self, host: str, now: float) -> TokenBucket:
-        network = network_of(host)
-        bucket = self._buckets.get(network)
+        return self._stored(self._buckets, network_of(host), 1, now)
+
+    def _wide_bucket(self, host: str, now: float) -> TokenBucket:
+        return self._stored(self._wide, wide_network_of(host), self.wide_share, now)
+
+    def _stored(
+        self,
+        buckets: OrderedDict[str, TokenBucket],
+        network: str,
+        share: float,
+        now: float,
+    ) -> TokenBucket:
+        bucket = buckets.get(network)
         if bucket is None:
-            oldest = next(iter(self._buckets.values()), None)
+            oldest = next(iter(buckets.values()), None)
             if oldest is not None and (
-                len(self._buckets) >= self.most or oldest.is_full(now)
+                len(buckets) >= self.most or oldest.is_full(now)
             ):
-                self._buckets.popitem(last=False)
-            bucket = self._buckets[network] = TokenBucket(self.rate, self.burst)
-        self._buckets.move_to_end(network)
+                buckets.popitem(last=False)
+            bucket = TokenBucket(share * self.rate, share * self.burst)
+            buckets[network] = bucket
+        buckets.move_to_end(network)
         return bucket

@@ -33,10 +33,11 @@ from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.forklink import User
+from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.local import GameServerProgram, LocalFleet
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
-from vinom.fleet.server import FleetSettings, RoomTimeouts
+from vinom.fleet.server import FleetSettings
 from vinom.game import Game
 from vinom.game_loader import installed_games
 from vinom.hosting.guarding import guard_games

@@ -371,9 +371,9 @@ class Play:
         self._take(self.ask("advance", self.game.advance, self.state, time), time)
         if before is not None and self.due is not None and self.due <= before:
             raise GameFault(
-                f"deadline() is still {self.due} after advance() at {time}; "
-                f"it must return a later time or None, so handle all that is due "
-                f"in one advance()"
+                f"deadline() is still {self.due} after advance() at {time}: handle "
+                f"everything that is due then in one advance(), and return a later "
+                f"time or None"
             )
 
     def seat_joined(self, seat: int, time: float, newcomer: Seat) -> None:

@@ -297,8 +297,8 @@ class _Codecs:
             name = "Literal" if cls is Literal else cls.__name__
             if name in by_name:
                 raise Misconfigured(
-                    f"{path} may hold two kinds of {name}, which its bytes would not "
-                    f"tell apart; give them classes with names of their own"
+                    f"{path} may hold two kinds of {name}, and the bytes of "
+                    f"both are alike; give them classes with names of their own"
                 )
             by_name[name] = codec
             values = get_args(member) if cls is Literal else ()
@@ -404,10 +404,12 @@ class _Field(typing.NamedTuple):
 
     :ivar name: its attribute.
     :ivar parameter: its name in the constructor; ``None`` if it is set afterwards.
+    :ivar type: what the field itself declares; ``None`` for nothing.
     """
 
     name: str
     parameter: str | None
+    type: Any = None
 
 
 @lru_cache(1024)
@@ -419,12 +421,12 @@ def _fields_of(cls: Hashable) -> tuple[_Field, ...] | None:
         return tuple(_Field(name, name) for name in cls.__struct_fields__)
     if attrs.has(cls):
         return tuple(
-            _Field(one.name, one.alias if one.init else None)
+            _Field(one.name, one.alias if one.init else None, one.type)
             for one in attrs.fields(cls)
         )
     if is_dataclass(cls):
         return tuple(
-            _Field(one.name, one.name if one.init else None)
+            _Field(one.name, one.name if one.init else None, one.type)
             for one in dataclass_fields(cls)
         )
     return None
@@ -446,13 +448,15 @@ def field_types(kind: Any) -> dict[str, Any]:
     bound = _bindings(kind)
     found = {}
     for field in _fields_of(cls) or ():
-        if field.name not in hints:
+        # Classes may be made without annotations: `attrs.make_class` of older attrs.
+        declared = hints.get(field.name, field.type)
+        if declared is None:
             raise Misconfigured(f"{cls.__qualname__}.{field.name} declares no type")
         # Each class of a hierarchy may bind the same variable to another type.
         owner = next(
             (one for one in cls.__mro__ if field.name in _own_annotations(one)), cls
         )
-        found[field.name] = _filled(hints[field.name], bound.get(owner, {}))
+        found[field.name] = _filled(declared, bound.get(owner, {}))
     return found
 
 
@@ -575,10 +579,10 @@ def _list_of(item: _Codec, kind: type[Any]) -> _Codec:
 
 
 def _scalars(kinds: tuple[Any, ...]) -> _Codec:
-    """Make the codec of numbers, text and bytes, whose kinds their bytes tell."""
+    """Make the codec of numbers, text and bytes, whose kinds their bytes show."""
     allowed = set(kinds)
     # As in Python's own types: a bool may stand for an int, an int for a float. They
-    # stay what they are, because a state's hash tells them apart.
+    # stay what they are, because a state's hash differs.
     if float in allowed:
         allowed.add(int)
     if int in allowed:

@@ -135,7 +135,7 @@ class RoomIndex:
         self._note(room)
 
     def remove(self, room: NodeRoom) -> None:
-        """A room is no more."""
+        """A room has closed."""
         before = self._at.pop(room.room_id, None)
         if before is not None:
             self._take(before, room)

@@ -20,10 +20,7 @@ from vinom.game import Game
 from vinom.limits.load import busy
 from vinom.matches.match import Match
 from vinom.matches.service import Matches
-from vinom.messages.envelope import Push
 from vinom.messages.rooms import (
-    ClientJoined,
-    ClientLeft,
     ListRooms,
     RoomFacts,
     RoomList,
@@ -95,9 +92,9 @@ class MatchPolicy:
             state = states.get(number)
             is_here = state in ("joined", "returned")
             dialed = DialedSeat(number, seat, is_here)
-            room.seats.append(None if state == "left" else dialed)
+            room.seating.seats.append(dialed)
             if state == "left":
-                room.note_former(dialed)
+                room.seating.stand_up(dialed, is_played=True)
         self._room = room
         self._relayed = RelayedRoom(
             plan,
@@ -113,7 +110,7 @@ class MatchPolicy:
     # What it is.
 
     def state(self, room: NodeRoom) -> State:
-        """Tell how far the match is."""
+        """Find how far the match is."""
         if room.phase == "over":
             return "over"
         return "playing" if self._match.state == "playing" else "gathering"
@@ -133,7 +130,7 @@ class MatchPolicy:
         :raises Refused: it may not, or there is too much to do for newcomers.
         """
         number = seat_of(self._match.plan.seats, player.player_id)
-        has_seat = number is not None and room.seats[number] is not None
+        has_seat = number is not None and room.seating.at(number) is not None
         if has_seat and spectates:
             raise Refused(
                 Code.ALREADY_IN_MATCH,
@@ -209,7 +206,7 @@ class MatchPolicy:
     def _seat_taken(self, seat: int) -> None:
         """A seat's player came over UDP; it has left us if it was here."""
         room = self._room
-        who = room.seats[seat]
+        who = room.seating.at(seat)
         if isinstance(who, Member):
             is_here = who.conversation is not None
             who.warn(room.taken_over())
@@ -225,27 +222,19 @@ class MatchPolicy:
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat's player came or went, over whichever transport."""
         room = self._room
-        who = room.seats[seat]
+        who = room.seating.at(seat)
         if not isinstance(who, DialedSeat):
             # A member: it was announced when we knew.
             self._relayed.seat_changed(match_id, seat, state)
             return
-        number = room.broadcast.next_number()
         who.is_here = state in ("joined", "returned")
-        news: Push
         if who.is_here:
-            news = ClientJoined(
-                room.room_id, number, seat, who.name, who.player_id, state, None
-            )
+            room.announce_joined(who, state)
+        elif state == "left":
+            room.seating.stand_up(who, is_played=True)
+            room.announce_left(who, "left")
         else:
-            reason = "left" if state == "left" else "lost"
-            if state == "left":
-                room.seats[seat] = None
-                room.note_former(who)
-            news = ClientLeft(
-                room.room_id, number, seat, who.name, who.player_id, reason, None
-            )
-        room.broadcast.announce(news)
+            room.announce_left(who, "lost")
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
         """A round has an outcome."""

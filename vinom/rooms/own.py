@@ -65,15 +65,15 @@ class OwnPolicy:
         return host
 
     def state(self, room: NodeRoom) -> State:
-        """Tell how far it is."""
+        """Find how far it is."""
         if room.phase is None:
             return "gathering"
         return "over" if room.phase == "over" else "playing"
 
     def facts(self, room: NodeRoom) -> RoomFacts:
         """Describe it for a list."""
-        taken = room.taken()
-        bots = sum(isinstance(who, BotSeat) for who in room.seats)
+        taken = room.seating.taken()
+        bots = sum(isinstance(who, BotSeat) for who in room.seating.seats)
         return RoomFacts(
             room.room_id,
             room.name,

@@ -239,7 +239,7 @@ class RelayedRoom:
         """Do nothing: time passes where it is played."""
 
     def deadline(self) -> float | None:
-        """Tell that nothing is ever due here."""
+        """Return ``None``: nothing is ever due here."""
         return None
 
     @property
@@ -255,7 +255,7 @@ class RelayedRoom:
         return type(self.game).audience is Game.audience
 
     def audience_of(self, seat: int | None) -> Hashable:
-        """Tell which view a seat sees: the first of those that do."""
+        """Find the view that a seat sees: the first of those that do."""
         # The game server does not know this newcomer yet: show it what anybody may see.
         return self._shown.get(-1 if seat is None else seat, self._shown.get(-1))
 
@@ -272,7 +272,7 @@ class RelayedRoom:
         return self._setup
 
     def match_time(self, now: float) -> float:
-        """Tell the time of the newest state that has arrived."""
+        """Return the time of the newest state that has arrived."""
         return self._time
 
     def take_effects(self) -> list[Effect]:

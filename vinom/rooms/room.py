@@ -28,7 +28,6 @@ from vinom.messages.rooms import (
     RoomClosed,
     RoomFacts,
     RoomPeek,
-    RoomSeat,
     RoomStarted,
     TeamSet,
 )
@@ -42,6 +41,8 @@ from vinom.rooms.broadcast import Broadcast
 from vinom.rooms.member import BotSeat, DialedSeat, Member
 from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import Host
+from vinom.rooms.seating import Seating, Sitter
+from vinom.rooms.timetable import Timetable
 
 #: A host who is away cannot be kicked by its successor for this long, seconds.
 HOST_SPARED = 30.0
@@ -174,7 +175,7 @@ class RoomPolicy(Protocol):
         """Choose the member who may kick, start and so on."""
 
     def state(self, room: NodeRoom) -> State:
-        """Tell how far it is."""
+        """Find how far it is."""
 
     def facts(self, room: NodeRoom) -> RoomFacts:
         """Describe it for a list."""
@@ -198,13 +199,10 @@ class NodeRoom:
 
     :ivar policy: what differs from other rooms.
     :ivar members: everybody who plays or watches, in the order they came.
-    :ivar seats: who has each seat; ``None`` is a free one.
-    :ivar former: by seat, players of what is played who have left.
+    :ivar seating: who sits where, and who has left what is played.
     :ivar host: the member who may kick, start and so on.
     :ivar broadcast: what members are sent.
     :ivar is_closed: nothing happens any more.
-    :ivar is_deserted: nobody is connected, and play has not begun.
-    :ivar grace: how long a player whose connection was lost may come back, seconds.
     """
 
     _log = Logger()
@@ -225,15 +223,9 @@ class NodeRoom:
         self.is_listed, self.opener = terms.is_listed, terms.opener
         self.policy = policy
         self.members: list[Member] = []
-        self.seats: list[Member | BotSeat | DialedSeat | None] = []
-        self.former: dict[int, RoomSeat] = {}
+        self.seating = Seating(terms.name, game)
         self.host: Member | None = None
-        self.is_closed = self.is_deserted = False
-        self.grace = (
-            context.bounds.grace_seconds
-            if game.grace_seconds is None
-            else game.grace_seconds
-        )
+        self.is_closed = False
         self.broadcast = Broadcast(
             terms.room_id,
             wake=self.wake,
@@ -248,10 +240,13 @@ class NodeRoom:
         self._is_start_announced = False
         self._is_awake = False
         self._kicked: set[str] = set()
-        # Of seats, taken or not; only those for which the host named one.
-        self._teams: dict[int, int] = {}
-        self._fill_at = self._others_at = inf
-        self._empty_since = self._deserted_since = self._seconds()
+        bounds, grace = context.bounds, game.grace_seconds
+        self._timetable = Timetable(
+            bounds.fill_seconds,
+            bounds.close_seconds,
+            bounds.grace_seconds if grace is None else grace,
+            context.seconds(),
+        )
         self._armed_for = -inf
         self._alarm = Alarm(context.clock, self.deadline, self.ring, self._seconds)
         policy.opened(self)
@@ -262,12 +257,12 @@ class NodeRoom:
 
     @property
     def phase(self) -> str | None:
-        """Tell the phase of what is played, as of `Room`; ``None`` if nothing is."""
+        """Return the phase of what is played, as of `Room`; ``None`` if nothing is."""
         return None if self._played is None else self._played.room.phase
 
     @property
     def state(self) -> State:
-        """Tell how far it is."""
+        """Find how far it is."""
         return self.policy.state(self)
 
     @property
@@ -277,23 +272,20 @@ class NodeRoom:
             return False
         if self.is_closed or (self._played is not None and not self.game.late_join):
             return False
-        return self.taken() < self.game.seats[1]
+        return not self.seating.is_full
 
-    def taken(self) -> int:
-        """Count the seats that somebody, or a bot, has."""
-        return len(self.seats) - self.seats.count(None)
+    @property
+    def is_deserted(self) -> bool:
+        """Is nobody connected, before play has begun?"""
+        return self._timetable.is_deserted
 
     def facts(self) -> RoomFacts:
         """Describe it for a list."""
         return self.policy.facts(self)
 
     def host_seat(self) -> int | None:
-        """Tell the host's seat."""
+        """Return the host's seat."""
         return None if self.host is None else self.host.seat
-
-    def players(self) -> tuple[RoomSeat, ...]:
-        """List who sits where."""
-        return tuple(who.as_listed() for who in self.seats if who is not None)
 
     def member_of(self, player_id: str) -> Member | None:
         """Find a player among the members."""
@@ -329,7 +321,7 @@ class NodeRoom:
             self.room_id,
             self.name,
             self.state,
-            self.players(),
+            self.seating.players(),
             Raw(self.options),
             self.broadcast.setup(),
             Raw(view or b"null"),
@@ -343,7 +335,7 @@ class NodeRoom:
             **structs.asdict(self.facts()),
             "host": self.host_seat(),
             "version": self.broadcast.version,
-            "players": [structs.asdict(seat) for seat in self.players()],
+            "players": [structs.asdict(seat) for seat in self.seating.players()],
             "connected": len(self.broadcast.live),
         }
 
@@ -369,13 +361,9 @@ class NodeRoom:
                 )
         member = Member(player, seat, loadout, self.broadcast.number)
         if seat is not None:
-            before = self.seats[seat]
-            # The seat of a match has its team, whoever plays it over whichever way.
-            member.team = self._teams.get(seat) if before is None else before.team
-            self.seats[seat] = member
-            self.former.pop(seat, None)
+            self.seating.sit(seat, member)
         self.members.append(member)
-        self._empty_since = inf
+        self._timetable.entered()
         self._changed()
         self.policy.entered()
         return Membership(self, member)
@@ -399,17 +387,13 @@ class NodeRoom:
                 Code.ROOM_STARTED,
                 "play has begun, and this game takes no newcomers; you may spectate",
             )
-        if self.taken() >= self.game.seats[1]:
+        if self.seating.is_full:
             raise Refused(Code.ROOM_FULL, "every seat is taken; you may spectate")
         if played is None:
-            for seat, who in enumerate(self.seats):
-                if who is None:
-                    return seat
-            self.seats.append(None)
-            return len(self.seats) - 1
+            return self.seating.free()
         seat = played.add_seat(plan, self._seconds())
-        if seat == len(self.seats):
-            self.seats.append(None)
+        if seat == len(self.seating.seats):
+            self.seating.seats.append(None)
         return seat
 
     def connect(self, membership: Membership, conversation: Conversation) -> None:
@@ -445,7 +429,7 @@ class NodeRoom:
             "setup": self.broadcast.setup(),
             "version": self.broadcast.version,
             "acted": acted,
-            "former": tuple(self.former.values()),
+            "former": tuple(self.seating.former.values()),
         }
 
     def returned(self, member: Member) -> None:
@@ -457,19 +441,9 @@ class NodeRoom:
         seat, played = member.seat, self._played
         if played is not None and seat is not None:
             self._play(played.room.join, seat)
-        joined = ClientJoined(
-            self.room_id,
-            self.broadcast.next_number(),
-            seat,
-            member.name,
-            member.player_id,
-            "joined" if is_new else "returned",
-            self.host_seat(),
-            member.team,
-        )
-        self.broadcast.announce(joined, but=member)
+        self.announce_joined(member, "joined" if is_new else "returned", but=member)
         if is_new and played is None:
-            self._fill_at = self._seconds() + self._context.bounds.fill_seconds
+            self._timetable.joined(self._seconds())
         self._find_deadlines()
         self.wake()
 
@@ -488,7 +462,7 @@ class NodeRoom:
             self._play(played.room.drop, seat)
         self._find_deadlines()
         # The member itself need not be sent that it was away.
-        self._announce_left(member, "lost", but=member)
+        self.announce_left(member, "lost", but=member)
         self.wake()
 
     def leave(self, member: Member, reason: str) -> None:
@@ -498,31 +472,25 @@ class NodeRoom:
         self._remove(member)
         seat, played = member.seat, self._played
         if seat is not None:
-            self.seats[seat] = None
+            self.seating.stand_up(member, played is not None)
             if played is not None:
                 played.acted[seat] = played.applied[seat] = 0
-                self.note_former(member)
         self._choose_host()
         if played is not None and seat is not None:
             self._play(played.room.leave, seat)
         if not self.members:
-            self._empty_since = self._seconds()
+            self._timetable.emptied(self._seconds())
         self._find_deadlines()
-        self._announce_left(member, reason)
+        self.announce_left(member, reason)
         self._changed()
         self.wake()
         if not self.members:
             self.policy.emptied(self)
 
-    def note_former(self, who: Member | BotSeat | DialedSeat) -> None:
-        """Keep the name of somebody who has left what is played."""
-        seat = who.seat or 0
-        self.former[seat] = RoomSeat(seat, who.name, who.player_id, "left")
-
     def hand_over(self, member: Member, dialed: DialedSeat) -> None:
         """A player of a match came over UDP: it is no longer a member here."""
         self._remove(member)
-        self.seats[dialed.seat or 0] = dialed
+        self.seating.sit(dialed.seat or 0, dialed)
         self._find_deadlines()
         if not self.members:
             self.policy.emptied(self)
@@ -544,15 +512,42 @@ class NodeRoom:
             self.host = host
             self._changed()
 
-    def _announce_left(
-        self, member: Member, reason: str, but: Member | None = None
+    def announce_joined(self, who: Sitter, how: str, but: Member | None = None) -> None:
+        """
+        Send everybody who is connected that somebody came.
+
+        :param who: came.
+        :param how: see `ClientJoined`.
+        :param but: need not be sent it.
+        """
+        joined = ClientJoined(
+            self.room_id,
+            self.broadcast.next_number(),
+            who.seat,
+            who.name,
+            who.player_id,
+            how,
+            self.host_seat(),
+            who.team,
+        )
+        self.broadcast.announce(joined, but)
+
+    def announce_left(
+        self, who: Sitter, reason: str, but: Member | None = None
     ) -> None:
+        """
+        Send everybody who is connected that somebody has gone.
+
+        :param who: has gone.
+        :param reason: see `ClientLeft`.
+        :param but: need not be sent it.
+        """
         left = ClientLeft(
             self.room_id,
             self.broadcast.next_number(),
-            member.seat,
-            member.name,
-            member.player_id,
+            who.seat,
+            who.name,
+            who.player_id,
             reason,
             self.host_seat(),
         )
@@ -572,37 +567,20 @@ class NodeRoom:
         if type(self.game).bot is Game.bot:
             raise Refused(Code.NO_BOT, f"{self.name} has no bot")
         # A bot has no id; the game learns its name.
-        name = self._bot_name()
+        name = self.seating.bot_name()
         seat = self._free_seat(SeatPlan("", name or "bot"))
-        self.seats[seat] = bot_seat = BotSeat(seat, name)
-        bot_seat.team = self._teams.get(seat)
-        self.former.pop(seat, None)
+        bot_seat = BotSeat(seat, name)
+        self.seating.sit(seat, bot_seat)
         played = self._played
         if played is not None:
             self._play(played.room.seat_bot, seat)
         else:
-            self._fill_at = self._seconds() + self._context.bounds.fill_seconds
+            self._timetable.joined(self._seconds())
         self._find_deadlines()
-        self.broadcast.announce(
-            ClientJoined(
-                self.room_id,
-                self.broadcast.next_number(),
-                seat,
-                bot_seat.name,
-                "",
-                "bot",
-                self.host_seat(),
-                bot_seat.team,
-            )
-        )
+        self.announce_joined(bot_seat, "bot")
         self._changed()
         self.wake()
         return seat
-
-    def _bot_name(self) -> str:
-        """Choose the first name of the game's bots that nobody here has; or none."""
-        taken = {who.name for who in self.seats if who is not None}
-        return next((name for name in self.game.bot_names if name not in taken), "")
 
     def kick(self, seat: int) -> None:
         """
@@ -611,7 +589,7 @@ class NodeRoom:
         :raises Refused: nobody has it, or it is the host's own, or that of a former
             host who may be back in a moment.
         """
-        who = self.seats[seat] if seat < len(self.seats) else None
+        who = self.seating.at(seat)
         if who is None:
             raise Refused(
                 Code.NO_SUCH_PLAYER, "nobody has this seat", {"field": "data.seat"}
@@ -626,22 +604,11 @@ class NodeRoom:
             self._spare_older(who)
             self.kick_member(who)
             return
-        self.seats[seat] = None
         played = self._played
+        self.seating.stand_up(who, played is not None)
         if played is not None:
-            self.note_former(who)
             self._play(played.room.leave, seat)
-        self.broadcast.announce(
-            ClientLeft(
-                self.room_id,
-                self.broadcast.next_number(),
-                seat,
-                who.name,
-                "",
-                "kicked",
-                self.host_seat(),
-            )
-        )
+        self.announce_left(who, "kicked")
         self._changed()
         self.wake()
 
@@ -675,8 +642,7 @@ class NodeRoom:
         :param team: the number of the team; ``None`` leaves it to the game's rules.
         :raises Refused: the game has no such team or seat, or is being played.
         """
-        teams, most = self.game.teams, self.game.seats[1]
-        if not teams:
+        if not self.game.teams:
             raise Refused(Code.NOT_NOW, f"{self.name} has no teams")
         if not self.policy.is_own or self.state == "playing":
             raise Refused(
@@ -684,26 +650,7 @@ class NodeRoom:
                 "teams are chosen before play begins",
                 {"state": self.state},
             )
-        if seat >= most:
-            raise Refused(
-                Code.BAD_FIELD,
-                f"seat {seat} does not exist: {self.name} has seats 0 to {most - 1}",
-                {"field": "data.seat", "max": most - 1},
-            )
-        if team is not None and team >= teams:
-            has = f"has teams 0 to {teams - 1}"
-            raise Refused(
-                Code.BAD_FIELD,
-                f"team {team} does not exist: {self.name} {has}",
-                {"field": "data.team"},
-            )
-        if team is None:
-            self._teams.pop(seat, None)
-        else:
-            self._teams[seat] = team
-        who = self.seats[seat] if seat < len(self.seats) else None
-        if who is not None:
-            who.team = team
+        self.seating.set_team(seat, team)
         self.broadcast.announce(
             TeamSet(self.room_id, self.broadcast.next_number(), seat, team)
         )
@@ -718,13 +665,13 @@ class NodeRoom:
         if self._played is not None:
             raise Refused(Code.NOT_NOW, "play has begun", {"state": self.state})
         fewest = self.game.seats[0]
-        if self.taken() < fewest:
+        if self.seating.taken() < fewest:
             raise Refused(
                 Code.NOT_NOW,
                 f"{self.name} takes at least {fewest} players",
                 {"state": self.state, "seats": fewest},
             )
-        self._fill_at = -inf
+        self._timetable.hurry()
         self._find_deadlines()
         self.wake()
 
@@ -741,7 +688,7 @@ class NodeRoom:
         end = self.broadcast.end
         if end is None or end[0].reason == "finished":
             self._clear_table(played)
-            self._fill_at = -inf
+            self._timetable.hurry()
         # Else the game failed at its last view, and the room closes.
         self.wake()
 
@@ -819,10 +766,10 @@ class NodeRoom:
 
     def _start_if_ready(self, now: float) -> None:
         fewest, most = self.game.seats
-        taken = self.taken()
+        taken = self.seating.taken()
         if taken < fewest:
             return
-        if taken == most or self.game.late_join or now >= self._fill_at:
+        if taken == most or self.game.late_join or self._timetable.has_waited(now):
             pacing = self._context.pacing
             if pacing.may_start:
                 pacing.start(self._start, now)
@@ -831,22 +778,13 @@ class NodeRoom:
 
     def _start(self, now: float) -> None:
         """Lay the table; seats that are free go, and the others move up."""
-        self.seats = [who for who in self.seats if who is not None]
-        for seat, who in enumerate(self.seats):
-            if who is not None:
-                who.seat = seat
-        # The players took their teams along; a later newcomer's is up to the rules.
-        self._teams.clear()
-        self._fill_at = inf
+        self.seating.move_up()
+        self._timetable.started()
         entropy = self._context.entropy
         plan = MatchPlan(
             match_id=f"{self.room_id}-{entropy(5).hex()}",
             game=self.name,
-            seats=tuple(
-                SeatPlan(who.player_id, who.name, who.loadout, who.team, who.claims)
-                for who in self.seats
-                if who is not None
-            ),
+            seats=self.seating.plans(),
             seed=entropy(SEED_BYTES),
             options=self.options,
             # Away or not: the game does not learn who is host later.
@@ -863,16 +801,16 @@ class NodeRoom:
             self.close("crashed")
             return
         self.play(played)
-        room = played.room
-        for seat, who in enumerate(self.seats):
+        room, seats = played.room, self.seating.seats
+        for seat, who in enumerate(seats):
             if isinstance(who, BotSeat):
                 self._play(room.seat_bot, seat)
         # Players who are away just now take part, and drop at once.
-        for seat, who in enumerate(self.seats):
+        for seat, who in enumerate(seats):
             if isinstance(who, Member):
                 played.acted[seat], played.applied[seat] = who.acted, who.applied
                 self._play(room.join, seat)
-        for seat, who in enumerate(self.seats):
+        for seat, who in enumerate(seats):
             if isinstance(who, Member) and who.conversation is None:
                 self._play(room.drop, seat)
         self._find_deadlines()
@@ -901,7 +839,7 @@ class NodeRoom:
 
     def _announce_start(self) -> None:
         self._is_start_announced = True
-        players, setup = self.players(), self.broadcast.setup()
+        players, setup = self.seating.players(), self.broadcast.setup()
         number = self.broadcast.next_number()
         for member in tuple(self.broadcast.live):
             member.send(
@@ -927,7 +865,7 @@ class NodeRoom:
 
     def refused(self, seat: int, id: Any, refusal: Refused) -> None:
         """An action was not applied where the game is played."""
-        who = self.seats[seat] if seat < len(self.seats) else None
+        who = self.seating.at(seat)
         if isinstance(who, Member) and who.conversation is not None:
             details = {**refusal.details, "room_id": self.room_id}
             who.conversation.refuse(Refused(refusal.code, refusal.message, details), id)
@@ -935,7 +873,7 @@ class NodeRoom:
     # The end.
 
     def _forfeited(self, seat: int, now: float) -> None:
-        who = self.seats[seat]
+        who = self.seating.at(seat)
         if isinstance(who, Member):
             # Mostly it is away; if it is not, it learns that it is out.
             who.send(Kicked(self.room_id))
@@ -952,7 +890,7 @@ class NodeRoom:
     def _ended(self, played: Host) -> None:
         assert self.broadcast.end is not None
         end, report = self.broadcast.end
-        if report is None and not self.taken() and self.policy.is_own:
+        if report is None and not self.seating.taken() and self.policy.is_own:
             # All players have left: the room waits a while for others.
             self._clear_table(played)
             self._find_deadlines()
@@ -968,7 +906,7 @@ class NodeRoom:
                 member.acted, member.applied = played.acted[seat], played.applied[seat]
         self.broadcast.unfollow()
         self._played = None
-        self.former.clear()
+        self.seating.former.clear()
         self._changed()
 
     def close(
@@ -1024,7 +962,7 @@ class NodeRoom:
 
     def deadline(self) -> float | None:
         """When to call `ring` next."""
-        at, played = self._others_at, self._played
+        at, played = self._timetable.due, self._played
         if played is not None:
             due = played.room.deadline()
             if due is not None and due < at:
@@ -1034,41 +972,21 @@ class NodeRoom:
     def ring(self) -> None:
         """Do what is due."""
         now = self._seconds()
-        close_seconds = self._context.bounds.close_seconds
-        since = self._empty_since
-        if self.is_deserted:
-            since = min(since, self._deserted_since)
-        if now >= since + close_seconds:
+        if self._timetable.must_close(now):
             self.close("abandoned")
             return
-        if now >= self._others_at:
-            for member in tuple(self.members):
-                if now >= member.lost_at + self.grace:
-                    self.leave(member, "expired")
+        for member in self._timetable.expired(self.members, now):
+            self.leave(member, "expired")
         if self._played is not None:
             self._played.run_clock(now)
         self.flush()
 
     def _find_deadlines(self) -> None:
         """Somebody came or went: find what is due, but for the game."""
-        at = inf
-        close_seconds = self._context.bounds.close_seconds
-        self._note_deserted()
-        if len(self.broadcast.live) < len(self.members):
-            at = min([member.lost_at for member in self.members]) + self.grace
-        elif not self.members:
-            at = self._empty_since + close_seconds
-        if self.is_deserted:
-            at = min(at, self._deserted_since + close_seconds)
-        if self._played is None and self.taken() >= self.game.seats[0]:
-            at = min(at, max(self._fill_at, 0.0))
-        self._others_at = at
-
-    def _note_deserted(self) -> None:
-        is_deserted = (
-            self.policy.is_own and self._played is None and not self.broadcast.live
-        )
-        if is_deserted is not self.is_deserted:
-            self.is_deserted = is_deserted
-            self._deserted_since = self._seconds()
+        connected = len(self.broadcast.live)
+        gathers = self._played is None
+        is_deserted = self.policy.is_own and gathers and not connected
+        if self._timetable.note_deserted(is_deserted, self._seconds()):
             self._context.deserted(self)
+        may_start = gathers and self.seating.taken() >= self.game.seats[0]
+        self._timetable.plan(self.members, connected, may_start)

@@ -158,7 +158,7 @@ class Rooms(Service):
             self._index.changed(room)
 
     def _closed(self, room: NodeRoom, reason: str) -> None:
-        """A room is no more."""
+        """A room has closed."""
         self._rooms.pop(room.room_id, None)
         self._deserted.pop(room.room_id, None)
         if room.policy.is_own:
@@ -420,7 +420,7 @@ class Rooms(Service):
         )
         facts = {"resume": secret, **room.result_of(member)}
         room.returned(member)
-        facts["players"], facts["number"] = room.players(), broadcast.number
+        facts["players"], facts["number"] = room.seating.players(), broadcast.number
         facts["host"] = room.host_seat()
         push = (
             ReconnectResult(**facts, lost=lost) if is_again else JoinRoomResult(**facts)

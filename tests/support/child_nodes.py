@@ -1,0 +1,22 @@
+"""Real nodes for tests of trial; `whole_node` is for tests without a reactor."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from vinom.commands.child_node import ChildNode, free_port
+
+
+async def start_node(test: TestCase, *arguments: str) -> ChildNode:
+    """Start a node, which is stopped when the test is over."""
+    node = ChildNode(reactor, arguments)
+    test.addCleanup(node.stop)
+    await node.start()
+    return node
+
+
+async def start_http_node(test: TestCase, *arguments: str) -> tuple[ChildNode, int]:
+    """Start a node that serves HTTP as well; returns it and that port."""
+    http = free_port()
+    return await start_node(test, f"--http={http}", *arguments), http
