@@ -263,8 +263,13 @@ class WebSocketLine:
 
     @property
     def is_in_play(self) -> bool:
-        """Does its player wait for a match, or is it in a room?"""
+        """Is a match of its player being prepared, or is it in a room?"""
         return self._listener is not None and self._listener.is_in_play
+
+    @property
+    def is_queued(self) -> bool:
+        """Does its player wait in a queue?"""
+        return self._listener is not None and self._listener.is_queued
 
     def abort(self) -> None:
         """End the connection at once."""
