@@ -22,7 +22,7 @@ from vinom.rooms.room import RoomBounds
 #: Guest hellos of a /24 and a /48 together; a fiftieth unless everything is tried.
 HELLOS = 1_000_000 if IS_FULL else 20_000
 #: Of guests who are all admitted, those who really say hello.
-SAID = min(HELLOS, 50_000)
+SAID = 20_000
 #: Players that the store keeps, in the same proportion to the flood as in a node.
 MOST_PLAYERS = HELLOS // 5
 
@@ -116,14 +116,14 @@ class PlayerMemoryTests(SynchronousTestCase):
             line.hang_up()
         self.assertEqual(self.flood_some(world, 20_000, SAID), SAID)
         # The others are guests that were admitted: their hellos would take a minute.
-        for number in range(SAID, HELLOS):
-            guest = Player(f"guest-{number}", "x")
+        hosts = [flooding(number) for number in range(4000)]
+        for first in range(SAID, HELLOS, 4000):
+            world.clock.advance(0.2)
             until = world.clock.seconds() + 6 * 3600.0
-            host = flooding(number % SAID)
-            if number % 20_000 == 0:
-                world.clock.advance(1.0)
-            added = world.players.add_guest(f"key-{number}", guest, until, host)
-            self.assertTrue(self.successResultOf(added))
+            for number, host in enumerate(hosts, first):
+                guest = Player(f"guest-{number}", "x")
+                added = world.players.add_guest(f"key-{number}", guest, until, host)
+                assert added.result
         self.assertEqual(len(world.players._players), MOST_PLAYERS)
         for welcome in victims.values():
             self.assert_back(world, welcome)
