@@ -355,6 +355,25 @@ class MatchTests(SynchronousTestCase):
         _, (said,) = self.queue(world, "203.0.113.1")
         self.assertEqual(said["type"], "queue_status")
 
+    def test_last_of_a_site(self) -> None:
+        """
+        Two addresses of a /24 that may have only one more match play it together; the
+        fleet, which serves addresses in turn, gets both.
+        """
+        world = LobbyWorld(guests="yes", matches_per_address=1)
+        for number in range(3):
+            self.queue(world, f"203.0.113.1{number}")
+            self.queue(world, f"198.51.{number}.1")
+        for host in ("203.0.113.1", "203.0.113.2"):
+            self.queue(world, host)
+        self.assertEqual(len(world.fleet.hosted), 4)
+        self.assertEqual(
+            set(world.fleet.hosted[3].hosts), {"203.0.113.1", "203.0.113.2"}
+        )
+        for index in range(4):
+            world.fleet.end(index)
+        self.assertEqual(len(world.matches._counts), 0)
+
     def test_all_at_once(self) -> None:
         """
         Players who queued before the limit was reached are sent away when their match
