@@ -235,15 +235,13 @@ def _refused_origin(origin: str | None) -> Refused:
 
 def _forwarding(request: Request) -> Forwarding:
     """Read from whom a request says that it comes."""
-    lines = (
-        [value.decode("latin-1") for value in headers]
-        for headers in (
-            request.requestHeaders.getRawHeaders(b"forwarded", []),
-            request.requestHeaders.getRawHeaders(b"x-forwarded-for", []),
-        )
+    headers = request.requestHeaders
+    forwarded, x_forwarded_for = (
+        [value.decode("latin-1") for value in headers.getRawHeaders(name, [])]
+        for name in (b"forwarded", b"x-forwarded-for")
     )
-    has_signs = any(map(request.requestHeaders.hasHeader, SIGNS))
-    return Forwarding(*lines, has_signs)
+    has_signs = any(map(headers.hasHeader, SIGNS))
+    return Forwarding(forwarded, x_forwarded_for, has_signs)
 
 
 def put_protocol(transport: Any, protocol: Any) -> Any:
