@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import json
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.ledger import IS_FULL
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.errors import Code, Refused
 from vinom.limits.addresses import AddressBuckets
+from vinom.lines.reserve import Reserve, ReservingFactory
+from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.messages.lobby import Hello
+from vinom.model import Player
 from vinom.rooms.room import RoomBounds
 
 #: Guest hellos of a /24 and a /48 together; a fiftieth unless everything is tried.
 HELLOS = 1_000_000 if IS_FULL else 20_000
+#: Of guests who are all admitted, those who really say hello.
+SAID = 20_000
 #: Players that the store keeps, in the same proportion to the flood as in a node.
 MOST_PLAYERS = HELLOS // 5
 
@@ -40,8 +48,12 @@ class PlayerMemoryTests(SynchronousTestCase):
 
     def flood(self, world: LobbyWorld, a_second: int) -> int:
         """Send the flood; returns how many were welcome."""
+        return self.flood_some(world, a_second, HELLOS)
+
+    def flood_some(self, world: LobbyWorld, a_second: int, count: int) -> int:
+        """Send *count* hellos of the flood; returns how many were welcome."""
         welcome = 0
-        for number in range(HELLOS):
+        for number in range(count):
             if number % a_second == 0:
                 world.clock.advance(1.0)
             # Without a line: the clock of tests is slow with as many timers.
@@ -102,7 +114,16 @@ class PlayerMemoryTests(SynchronousTestCase):
             lines.append(line)
         for line in lines:
             line.hang_up()
-        self.assertEqual(self.flood(world, 20_000), HELLOS)
+        self.assertEqual(self.flood_some(world, 20_000, SAID), SAID)
+        # The others are guests that were admitted: their hellos would take a minute.
+        hosts = [flooding(number) for number in range(4000)]
+        for first in range(SAID, HELLOS, 4000):
+            world.clock.advance(0.2)
+            until = world.clock.seconds() + 6 * 3600.0
+            for number, host in enumerate(hosts, first):
+                guest = Player(f"guest-{number}", "x")
+                added = world.players.add_guest(f"key-{number}", guest, until, host)
+                assert added.result
         self.assertEqual(len(world.players._players), MOST_PLAYERS)
         for welcome in victims.values():
             self.assert_back(world, welcome)
@@ -334,6 +355,25 @@ class MatchTests(SynchronousTestCase):
         _, (said,) = self.queue(world, "203.0.113.1")
         self.assertEqual(said["type"], "queue_status")
 
+    def test_last_of_a_site(self) -> None:
+        """
+        Two addresses of a /24 that may have only one more match play it together; the
+        fleet, which serves addresses in turn, gets both.
+        """
+        world = LobbyWorld(guests="yes", matches_per_address=1)
+        for number in range(3):
+            self.queue(world, f"203.0.113.1{number}")
+            self.queue(world, f"198.51.{number}.1")
+        for host in ("203.0.113.1", "203.0.113.2"):
+            self.queue(world, host)
+        self.assertEqual(len(world.fleet.hosted), 4)
+        self.assertEqual(
+            set(world.fleet.hosted[3].hosts), {"203.0.113.1", "203.0.113.2"}
+        )
+        for index in range(4):
+            world.fleet.end(index)
+        self.assertEqual(len(world.matches._counts), 0)
+
     def test_all_at_once(self) -> None:
         """
         Players who queued before the limit was reached are sent away when their match
@@ -353,3 +393,48 @@ class MatchTests(SynchronousTestCase):
         friend, _ = self.queue(world, "198.51.100.1")
         world.clock.advance(1)
         self.assertIn("matched", str(friend.heard() + lines[3].heard()))
+
+
+class QueuedLinesTests(SynchronousTestCase):
+    """Lines that wait in queues, until no descriptor is left."""
+
+    def setUp(self) -> None:
+        self.world = LobbyWorld(guests="yes", new_guests=AddressBuckets(1e6, 10**6))
+        self.opened: list[Any] = []
+        reserve = Reserve(8, self.left)
+        clock: Any = self.world.clock
+        bounds = LineBounds(per_network=1000)
+        lines = Lines(self.world.desk.open, clock, None, True, bounds, reserve=reserve)
+        self.factory = ReservingFactory(LineFactory(lines), reserve)
+
+    def left(self) -> int:
+        """A hundred are enough for everybody but this attacker."""
+        return 100 - sum(not transport.disconnected for transport in self.opened)
+
+    def come(self, host: str, **request: Any) -> bytes:
+        """Connect, say hello, and ask for something; gives what is answered."""
+        protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", host, 1))
+        if protocol is None:
+            return b""
+        transport = StringTransport()
+        self.opened.append(transport)
+        protocol.makeConnection(transport)
+        hello = {"type": "hello", "data": {"protocol": 1, "name": "x"}}
+        for asked in (hello, request):
+            protocol.dataReceived(json.encode(asked) + b"\n")
+        return transport.value()
+
+    def test_players_come(self) -> None:
+        """
+        Somebody whose lines all wait in queues keeps nobody out, and who is in a room
+        stays.
+        """
+        room = {"type": "join_room", "data": {"game": "party"}}
+        self.assertIn(b"join_room_result", self.come("192.0.2.1", **room))
+        for number in range(300):
+            wish = {"game": "duel", "options": {"size": number}}
+            answer = self.come("203.0.113.1", type="queue", data=wish)
+            self.assertIn(b"waiting", answer, number)
+        self.assertIn(b"join_room_result", self.come("192.0.2.2", **room))
+        self.assertIn(b"welcome", self.come("192.0.2.3", type="ping", data={}))
+        self.assertFalse(self.opened[0].disconnected)

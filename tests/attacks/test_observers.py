@@ -6,7 +6,7 @@ import weakref
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.dtls import DOMAIN, LABEL, Net, make_ticket
+from tests.support.dtls import DOMAIN, LABEL, Net, losing_first_flight, make_ticket
 from tests.support.game_net import PORT, GameNet, GamePlayer
 from tests.support.hellos import client_hello, cookie_in, extension, server_name
 from tests.support.ledger import Ledger
@@ -386,13 +386,7 @@ class MemoryTests(SynchronousTestCase):
         handshake goes on.
         """
         client = self.net.add_client(address=ANN)
-        self.net.losing = lambda sender, number, _: (
-            (sender, number)
-            == (
-                "server",
-                1,
-            )
-        )
+        self.net.losing = losing_first_flight()
         self.net.run()
         for number in range(2, 13):
             for size in (4097, 98_000, (1 << 24) - 1):
@@ -410,13 +404,7 @@ class MemoryTests(SynchronousTestCase):
         four; the handshake goes on.
         """
         client = self.net.add_client(address=ANN)
-        self.net.losing = lambda sender, number, _: (
-            (sender, number)
-            == (
-                "server",
-                1,
-            )
-        )
+        self.net.losing = losing_first_flight()
         self.net.run()
         newcomer = self.net.server._handshaking.get(ANN)
         assert newcomer is not None

@@ -55,6 +55,19 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(code, 2)
         self.assertIn("status", err)
 
+    def test_unknown_option(self) -> None:
+        """
+        Whoever mistypes an option gets the usage of the command that was meant.
+        """
+        for name in ("bots", "doctor", "status"):
+            code, _, err = self.run_vinom(name, "--nonsense")
+            self.assertEqual(code, 2)
+            self.assertIn(f"usage: vinom {name} ", err)
+            self.assertIn("--nonsense", err.splitlines()[-1])
+        code, _, err = self.run_vinom("--nonsense")
+        self.assertEqual(code, 2)
+        self.assertIn("usage: vinom [-h]", err)
+
     def test_no_node(self) -> None:
         """
         Without a node the operator's commands say so in one line.

@@ -10,7 +10,14 @@ from datetime import timedelta
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority, leaf, new_authority, signing_key
-from tests.support.dtls import DOMAIN, LABEL, Net, connect_plain, make_ticket
+from tests.support.dtls import (
+    DOMAIN,
+    LABEL,
+    Net,
+    connect_plain,
+    losing_first_flight,
+    make_ticket,
+)
 from tests.support.hellos import client_hello, cookie_in
 from tests.support.ledger import IS_FULL, Ledger
 from vinom.dtls.admission import Address, Admission
@@ -278,6 +285,24 @@ class HandshakeTests(SynchronousTestCase):
             self.assert_plays(net)
             self.assertEqual(net.server.figures["handshake_begun"], 1, number)
 
+    def test_timer_expires_just_before_a_read(self) -> None:
+        """
+        The timer may also expire between the step that forgets it and the read. Then
+        OpenSSL sends the flight before once more, in front of the next one; a player
+        gets in all the same.
+        """
+        self.patch(Channel, "_forget_timeout", lambda channel: None)
+        slow = [Net() for _ in range(4)]
+        for number, net in enumerate(slow):
+            client = net.add_client()
+            for at in range(number):
+                self.pass_on(net, client, at)
+        time.sleep(1.1)
+        for net in slow:
+            net.run()
+            net.advance(2.0)
+            self.assert_plays(net)
+
     def pass_on(self, net: Net, client: DtlsClient, number: int) -> None:
         """Carry one flight: the client's if *number* is even, else the server's."""
         if number % 2:
@@ -292,7 +317,7 @@ class HandshakeTests(SynchronousTestCase):
         A client that missed our flight gets the same one, not a second handshake.
         """
         net = Net()
-        net.losing = lambda sender, number, datagram: sender == "server" and number == 1
+        net.losing = losing_first_flight()
         client = net.add_client()
         net.run()
         (flight,) = (datagram for _, datagram in net.sent[3:4])

@@ -12,6 +12,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority as test_authority
+from tests.support.certificates import leaf
 from vinom.control.messages import CookieKeyReport
 from vinom.errors import Code, Refused
 from vinom.keys.authority import ACCEPTED_DAYS, Authority
@@ -177,6 +178,29 @@ class KeysTests(SynchronousTestCase):
         self.assertEqual(self.keys.expiries()["lobby"], ends)
         self.clock.advance(2 * _DAY)
         self.assertGreater(self.keys.expiries()["lobby"], ends)
+
+    def test_ages(self) -> None:
+        """
+        On a new node all keys are new, and they age as the clock goes.
+        """
+        kinds = {key["kind"]: key["age"] for key in self.keys.known()}
+        self.assertEqual(kinds, {"token": 0.0, "ca": 0.0, "lobby": 0.0, "cookie": 1.0})
+        self.clock.advance(90.0)
+        kinds = {key["kind"]: key["age"] for key in self.keys.known()}
+        self.assertEqual(kinds["lobby"], 90.0)
+
+    def test_age_of_a_configured_certificate(self) -> None:
+        """
+        A certificate from elsewhere is as old as it says.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        made = leaf("localhost")
+        (folder / "lobby.pem").write_bytes(made.certificate)
+        (folder / "lobby.key").write_bytes(made.key)
+        self.build(folder)
+        (age,) = (key["age"] for key in self.keys.known() if key["kind"] == "lobby")
+        self.assertEqual(age, max(0.0, self.clock.seconds() - self.tls.begins_at))
 
     def test_cookie_keys(self) -> None:
         """

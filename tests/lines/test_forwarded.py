@@ -110,6 +110,9 @@ class ForwardedTests(SynchronousTestCase):
         From any other address the headers mean nothing.
         """
         self.assertEqual(self.by_x("203.0.113.7", peer="192.0.2.1"), "192.0.2.1")
+        signs = Forwarding(has_signs=True)
+        self.assertEqual(Proxies().client("192.0.2.1", signs), "192.0.2.1")
+        self.assertEqual(PROXIES.client(PROXY, signs), PROXY)
         self.assertEqual(Proxies().client("192.0.2.1", Forwarding()), "192.0.2.1")
         self.assertEqual(Proxies().client("127.0.0.1", Forwarding()), "127.0.0.1")
 
@@ -122,6 +125,8 @@ class ForwardedTests(SynchronousTestCase):
         for proxies, said in (
             (Proxies(), Forwarding((), ["203.0.113.7"])),
             (Proxies(), Forwarding(["for=203.0.113.7"])),
+            (Proxies(), Forwarding(has_signs=True)),
+            (local, Forwarding(has_signs=True)),
             (local, Forwarding()),
             (local, Forwarding((), ["127.0.0.1"])),
             (local, Forwarding(["nonsense"])),
@@ -135,14 +140,17 @@ class ForwardedTests(SynchronousTestCase):
     @given(
         some.lists(some.lists(some.sampled_from(WORDS)).map("".join), max_size=4),
         some.lists(some.lists(some.sampled_from(WORDS)).map("".join), max_size=4),
+        some.booleans(),
     )
-    def test_anything(self, forwarded: list[str], x: list[str]) -> None:
+    def test_anything(
+        self, forwarded: list[str], x: list[str], has_signs: bool
+    ) -> None:
         """
         Whatever a request says, it has an address that limits can count, and it never
         becomes a guest from this machine.
         """
         for peer in (PROXY, "127.0.0.1", "::1", "192.0.2.1"):
-            said = Forwarding(forwarded, x)
+            said = Forwarding(forwarded, x, has_signs)
             host = PROXIES.client(peer, said)
             self.assertRegex(network_of(host), r"\A[0-9a-f.:]+(/64)?\Z")
             if said:

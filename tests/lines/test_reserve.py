@@ -29,10 +29,10 @@ from vinom.web.answers import Folder
 
 
 class Known:
-    """A connection, in play or not."""
+    """A connection, in play or not, and perhaps in a queue."""
 
-    def __init__(self, is_in_play: bool = False) -> None:
-        self.is_in_play = is_in_play
+    def __init__(self, is_in_play: bool = False, is_queued: bool = False) -> None:
+        self.is_in_play, self.is_queued = is_in_play, is_queued
         self.is_aborted = False
 
     def abort(self) -> None:
@@ -98,6 +98,22 @@ class ReserveTests(SynchronousTestCase):
         self.assertFalse(self.reserve.admits())
         self.assertTrue(self.reserve.admits())
         self.assertTrue(idle.is_aborted)
+
+    def test_queued(self) -> None:
+        """
+        Somebody who has all connections wait in a queue keeps no player out: they make
+        room too, oldest first, but after those that wait for nothing.
+        """
+        playing, first = Known(True), Known(is_queued=True)
+        second, idle = Known(is_queued=True), Known()
+        self.join(playing, first, second, idle)
+        self.left = 10
+        for expected in ([0, 0, 0, 1], [0, 1, 0, 1], [0, 1, 1, 1]):
+            self.assertTrue(self.reserve.admits())
+            aborted = [one.is_aborted for one in (playing, first, second, idle)]
+            self.assertEqual(aborted, expected)
+        self.assertFalse(self.reserve.admits())
+        self.assertEqual((self.reserve.closed, self.reserve.refused), (3, 1))
 
     def test_gone(self) -> None:
         """

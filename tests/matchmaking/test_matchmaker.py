@@ -357,6 +357,11 @@ class ExplainTests(SynchronousTestCase):
         work = Deferred.fromCoroutine(world.matchmaker.explain(who))
         refusal = self.failureResultOf(work, Refused).value
         self.assertEqual(refusal.code, Code.NO_SUCH_PLAYER)
+        work = Deferred.fromCoroutine(world.matchmaker.explain("nobody"))
+        self.assertEqual(
+            self.failureResultOf(work, Refused).value.message,
+            "player nobody is in no queue and in no match of this node",
+        )
 
     def test_counts(self) -> None:
         """

@@ -193,6 +193,20 @@ class DecodeRequestTests(SynchronousTestCase):
             self.refuse(line("ping", {}, id="x" * 65)).details["field"], "id"
         )
 
+    def test_no_protocol(self) -> None:
+        """
+        Whoever forgets the protocol's version learns which field to set, and to what.
+        """
+        for data in ({"name": "ann"}, {"name": "ann", "protocol": None}):
+            refusal = self.assertRaises(
+                Unusable, decode_request, line("hello", data, id=5)
+            )
+            self.assertEqual(
+                refusal.message, "a hello must have the field protocol: set it to 1"
+            )
+            self.assertEqual(refusal.details, {"field": "data.protocol"})
+            self.assertEqual((refusal.code, refusal.id), (Code.BAD_FIELD, 5))
+
     def test_other_protocol(self) -> None:
         """
         A client of another version learns which are spoken, even if the rest of its

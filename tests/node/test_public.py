@@ -9,17 +9,25 @@ import attrs
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.certificates import leaf
+from tests.support.ears import Ear
 from vinom.limits.logged import LogBounds
+from vinom.lines.reserve import Reserve
+from vinom.lines.tls import ReloadableTls
+from vinom.lines.websocket import WebSockets
 from vinom.node.build import (
     admin_site,
     is_plaintext,
     log_bounds,
+    public_site,
     tls_hellos,
     websocket_bounds,
 )
 from vinom.node.settings import Settings
+from vinom.reactor.turns import TurnEnd
 from vinom.web.answers import Folder
 
 
@@ -69,6 +77,58 @@ class StrangerSettingsTests(SynchronousTestCase):
         settings = Settings(connections_per_network=5, max_connections=9)
         bounds = websocket_bounds(settings)
         self.assertEqual((bounds.per_wide_network, bounds.most_connections), (5, 9))
+
+
+class EndpointTests(SynchronousTestCase):
+    """An ``ssl:`` endpoint, whose TLS is Twisted's."""
+
+    def setUp(self) -> None:
+        self.clock: Any = Clock()
+        self.left = 1000
+
+    def serve(self, **settings: Any) -> None:
+        made = leaf()
+        tls = ReloadableTls(made.certificate, made.key)
+        websockets = WebSockets(
+            Ear, self.clock, TurnEnd(self.clock), reserve=Reserve(10, lambda: self.left)
+        )
+        site = public_site(
+            Settings(http="ssl:8443:privateKey=x", **settings),
+            {},
+            websockets,
+            tls,
+            lambda: None,
+            self.clock,
+        )
+        self.factory = TLSMemoryBIOFactory(tls, False, site, self.clock)
+
+    def come(self, host: str) -> bool:
+        """Connect; is the connection open?"""
+        address = IPv4Address("TCP", host, 1)
+        transport: Any = StringTransport(peerAddress=address)
+        self.factory.buildProtocol(address).makeConnection(transport)
+        return not transport.disconnected
+
+    def test_hellos(self) -> None:
+        """
+        There too an address begins no more handshakes than it may; a proxy that
+        speaks for many does.
+        """
+        self.serve(tls_hello_rate=2.0, proxy=(ip_network("10.0.0.1"),))
+        came = [self.come("203.0.113.1") for _ in range(11)]
+        self.assertEqual(came, [True] * 10 + [False])
+        self.assertTrue(self.come("203.0.113.2"))
+        self.assertTrue(all(self.come("10.0.0.1") for _ in range(20)))
+        self.clock.advance(0.5)
+        self.assertTrue(self.come("203.0.113.1"))
+
+    def test_no_descriptors(self) -> None:
+        """
+        Nor does it take the last descriptors, or fail over that.
+        """
+        self.serve()
+        self.left = 5
+        self.assertFalse(self.come("203.0.113.1"))
 
 
 class PlainTextTests(SynchronousTestCase):

@@ -69,6 +69,26 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
         self.assertEqual(await store.find("victim"), ANN)
         self.assertIsNotNone(await store.find("h0"))
 
+    async def test_the_largest_needs_all(self) -> None:
+        """
+        If a network needs all of its players, however many, the next largest gives
+        one up; and nobody is admitted only if all are needed.
+        """
+        needed = {f"school{number}" for number in range(200)}
+        store = MemoryPlayerStore(lambda: self.now, 203, needed.__contains__)
+        for name in sorted(needed):
+            await store.keep(name, Player(name, name), 9e9, "203.0.113.1")
+        for number, name in enumerate(("old", "new")):
+            host = "198.51.100.1"
+            await store.keep(name, Player(name, name), 9e9 + number, host)
+        await store.keep("alone", Player("alone", "alone"), 9e9, "192.0.2.1")
+        self.assertTrue(await store.add_guest("g", Player("g", "g"), 9e9, "192.0.2.2"))
+        self.assertIsNone(await store.find("old"))
+        for name in ("new", "alone", "school0", "g"):
+            self.assertIsNotNone(await store.find(name), name)
+        needed |= {"new", "alone", "g"}
+        self.assertFalse(await store.add_guest("h", Player("h", "h"), 9e9, "192.0.2.2"))
+
     async def test_a_regular_costs_nothing(self) -> None:
         """
         One player who comes back a thousand times is remembered once.

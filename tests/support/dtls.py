@@ -38,6 +38,25 @@ def seeded(seed: int = 1) -> Callable[[int], bytes]:
     return random.Random(seed).randbytes
 
 
+def losing_first_flight() -> Losing:
+    """
+    Lose the server's first datagram that is more than a request for a cookie.
+
+    Not by its number: if OpenSSL's own timer expires while a slow machine reads, there
+    may be a second request.
+    """
+    is_lost = False
+
+    def losing(sender: str, number: int, datagram: bytes) -> bool:
+        nonlocal is_lost
+        if is_lost or sender == "client" or len(datagram) < 100:
+            return False
+        is_lost = True
+        return True
+
+    return losing
+
+
 class Net:
     """One server, any number of clients, a network that obeys."""
 

@@ -11,6 +11,7 @@ class Ear:
 
     :ivar line: where they come from.
     :ivar is_in_play: whether its connection must stay when descriptors run out.
+    :ivar is_queued: whether it goes after others that need not stay.
     :ivar times_caught_up: how often the peer stopped being behind.
     """
 
@@ -19,7 +20,7 @@ class Ear:
         self.heard: list[bytes] = []
         self.is_lost = self.is_heard_out = False
         self.times_caught_up = 0
-        self.is_in_play = False
+        self.is_in_play = self.is_queued = False
 
     def received(self, message: bytes) -> None:
         self.heard.append(message)

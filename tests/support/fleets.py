@@ -19,6 +19,7 @@ class Hosted:
     tickets: list[Ticket]
     watch: object
     answer: Deferred[Placement]
+    hosts: tuple[str, ...] = ()
     is_withdrawn: bool = False
     kicked: list[int] = attrs.field(factory=list)
     closed: list[str] = attrs.field(factory=list)
@@ -46,7 +47,7 @@ class MemoryFleet:
         def withdraw(_: object) -> None:
             hosted.is_withdrawn = True
 
-        hosted = Hosted(plan, list(tickets), watch, Deferred(withdraw))
+        hosted = Hosted(plan, list(tickets), watch, Deferred(withdraw), hosts)
         self.hosted.append(hosted)
         if self.capacity > 0:
             self.capacity -= 1

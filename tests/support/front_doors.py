@@ -52,7 +52,13 @@ class Accepted(Connection):
 
 
 class FrontDoorCase(SynchronousTestCase):
-    """A front door that lets in two of each address."""
+    """
+    A front door that lets in two of each address.
+
+    :ivar host: where those come from who connect.
+    """
+
+    host = "192.168.1.1"
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -80,7 +86,9 @@ class FrontDoorCase(SynchronousTestCase):
 
     def connect(self, *pieces: bytes) -> StringTransport:
         """Send these, one read each; gives what is said back."""
-        transport: Any = StringTransport()
+        transport: Any = StringTransport(
+            peerAddress=IPv4Address("TCP", self.host, 54321)
+        )
         protocol = self.wrapped.buildProtocol(transport.getPeer())
         transport.protocol = protocol
         protocol.makeConnection(transport)

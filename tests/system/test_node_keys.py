@@ -7,9 +7,13 @@ import shutil
 import ssl
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
@@ -134,6 +138,65 @@ class NodeKeyTests(TestCase):
         await line.hears("match_found")
         self.assertEqual(node.printed.count("not reloaded"), 1)
         self.assertNotIn("Traceback", node.printed)
+
+    async def test_hangup_reads_the_providers_keys(self) -> None:
+        """
+        SIGHUP has the keys of an identity provider read again: tokens of a new key are
+        good, those of a key that is gone are not, and a file without a key changes
+        nothing but the log.
+        """
+        keys = Path(tempfile.mkdtemp(prefix="vinom-keys-")) / "keys.pem"
+        self.addCleanup(shutil.rmtree, keys.parent, True)
+        old, new = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        keys.write_bytes(_public(old))
+        node = await self.start(
+            f"--identity-keys-file={keys}",
+            "--identity-issuer=https://login.example",
+            "--identity-audience=vinom",
+        )
+        self.assertTrue(await self.is_welcome(old))
+        self.assertFalse(await self.is_welcome(new))
+        keys.write_text("nothing")
+        node.process.signalProcess("HUP")
+        await node.says("the identity provider's keys are not replaced, 1 stay in use")
+        self.assertTrue(await self.is_welcome(old))
+        keys.write_bytes(_public(new))
+        node.process.signalProcess("HUP")
+        for _ in range(200):
+            if await self.is_welcome(new):
+                break
+            await deferLater(reactor, 0.05)
+        self.assertTrue(await self.is_welcome(new))
+        self.assertFalse(await self.is_welcome(old))
+        self.assertNotIn("Traceback", node.printed)
+
+    async def is_welcome(self, key: ec.EllipticCurvePrivateKey) -> bool:
+        """Say hello with a token of this key."""
+        claims = {
+            "iss": "https://login.example",
+            "aud": "vinom",
+            "sub": "ann",
+            "exp": int(time.time()) + 600,
+        }
+        token = jwt.encode(claims, key, "ES256")
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.place.port)
+        line: Any = await endpoint.connect(Factory.forProtocol(LineClient))
+        line.ask("hello", protocol=1, credentials={"token": token})
+        for _ in range(400):
+            if line.heard:
+                break
+            await deferLater(reactor, 0.05)
+        line.transport.loseConnection()
+        said = line.heard[0]
+        if said["type"] == "error":
+            self.assertEqual(said["error"]["code"], "unauthorized", said)
+        return bool(said["type"] == "welcome")
+
+
+def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def _leaf_seen_with(port: int, anchor: str) -> bytes:

@@ -18,9 +18,11 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from tests.support.front_doors import HEADERS, FrontDoorCase, get
+from tests.support.tls_clients import MemoryClient
 from tests.support.turns import reads_directly
 from tests.support.websockets import frame
 from vinom.errors import Code
+from vinom.limits.buckets import is_loopback, network_of
 from vinom.lines.proxied import ProxiedFactory
 from vinom.lines.ws.handshake import read_plain_handshake
 from vinom.web.front_door import SILENCE_TIMEOUT
@@ -188,6 +190,34 @@ class FrontDoorTests(FrontDoorCase):
         visitor.protocol.connectionLost()
         self.assertEqual(len(self.door.rounds), 0)
 
+    def test_slow_handshake(self) -> None:
+        """
+        Over TLS, ours and Twisted's, who sends no handshake, or one byte of it per
+        second, is closed after ten seconds; who is through with it has its minute.
+        """
+        for is_direct in (True, False):
+            self.serve_tls(is_direct)
+            clients = [MemoryClient(), MemoryClient()]
+            hellos = [client.shake() for client in clients]
+            silent, slow = self.connect(), self.connect()
+            for byte in hellos[0][:10]:
+                self.assertFalse(silent.disconnected or slow.disconnected)
+                slow.protocol.dataReceived(bytes([byte]))
+                self.clock.pump([0.1] * 10)
+            self.clock.pump([0.1] * 2)
+            self.assertTrue(silent.disconnected and slow.disconnected)
+            self.hang_up(silent)
+            self.hang_up(slow)
+            ready = self.connect(hellos[1])
+            ready.protocol.dataReceived(clients[1].hear(ready.value()))
+            self.clock.pump([SILENCE_TIMEOUT / 100] * 90)
+            self.assertFalse(ready.disconnected)
+            self.assertEqual(len(self.door.rounds), 1)
+            self.clock.pump([SILENCE_TIMEOUT / 100] * 20)
+            self.assertTrue(ready.disconnected)
+            self.hang_up(ready)
+            self.assertEqual((len(self.door.rounds), len(self.door.handshakes)), (0, 0))
+
     def test_read_directly(self) -> None:
         """
         Over sockets the first bytes are read without the reactor, and WebSockets and
@@ -226,6 +256,30 @@ class FrontDoorTests(FrontDoorCase):
         self.assertFalse(reads_directly(direct, transport.fileno()))
         transport.connectionLost(Failure(ConnectionDone()))
         self.assertEqual((len(direct), len(self.door.rounds)), (0, 0))
+
+
+class UnnamedProxyTests(FrontDoorCase):
+    """Proxies that name nobody, and are in nobody's settings."""
+
+    def test_signs(self) -> None:
+        """
+        Who comes by way of a proxy on this machine is no guest from it, if the proxy
+        adds a header, however the handshake comes; and the operator can find out.
+        """
+        signs = (
+            {"Via": "1.1 proxy"},
+            {"X_Real_IP": "203.0.113.7"},
+            {"X_Forwarded_For": "203.0.113.7"},
+        )
+        self.host = "127.0.0.1"
+        for sign in (*signs, {}):
+            for cut in (0, 40):
+                whole = get(**sign)
+                self.hang_up(self.connect(*filter(None, (whole[:cut], whole[cut:]))))
+                host = self.echoes[-1].line.host
+                self.assertEqual(is_loopback(host), not sign, (sign, host))
+                self.assertEqual(network_of(host), "127.0.0.1")
+        self.assertEqual(self.websockets.forwarding, {"not_believed": 6})
 
 
 class PlainHandshakeTests(SynchronousTestCase):

@@ -108,7 +108,9 @@ class RebindingTests(SynchronousTestCase):
         """
         for pieces in (1, 2):
             refused = self.upgrade("evil.example:18080", pieces)
-            self.assertTrue(refused.startswith(b"HTTP/1.1 421 "), refused)
+            self.assertTrue(
+                refused.startswith(b"HTTP/1.1 421 Misdirected Request\r\n"), refused
+            )
             self.assertIn(b"host_refused", refused)
             self.assertIn(b"set advertise or origin", refused)
             for host in ("127.0.0.1:8080", "play.example.org"):

@@ -144,6 +144,31 @@ class DirectTlsTests(FrontDoorCase):
         visitor.send(visitor.client.data(frame(1, b"3")))
         self.assertEqual(visitor.listen(), b"\x81\x03[3]")
 
+    def test_answers_that_nobody_reads(self) -> None:
+        """
+        Nor can a client that reads nothing fill our memory with what TLS itself
+        answers: beyond the bound of all that waits it is cut off.
+        """
+        self.serve_tls()
+        visitor = self.visit()
+        (echo,) = self.echoes
+        while not echo.line.is_behind:
+            echo.line.send(b'"%b"' % (b"x" * 50_000))
+            self.clock.advance(0)
+        most = self.websockets.bounds.most_unsent_bytes
+        held = len(visitor.transport.dataBuffer)
+        for _ in range(2 * most // 1000):
+            if echo.line._is_closing:
+                break
+            # As OpenSSL would, to a message of its own.
+            visitor.transport.protocol._outlet(bytes(1000))
+        self.assertEqual(self.websockets.errors["too_slow"], 1)
+        waiting = sum(map(len, visitor.transport._tempDataBuffer))
+        self.assertLess(len(visitor.transport.dataBuffer) - held + waiting, 2 * most)
+        visitor.transport.reactor.advance(0)
+        self.assertFalse(visitor.transport.connected)
+        self.assertTrue(echo.is_lost)
+
     def test_goodbye(self) -> None:
         """
         A conversation that ends is closed by WebSocket's frame, then by TLS's message.

@@ -71,7 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = command_of(name)
             command.add_arguments(subparser)
             subparser.set_defaults(run=command.run)
-    options = parser.parse_args(given)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:
+        # Of `parse_args` the usage would be that of all commands.
+        asked = commands.choices.get(options.command, parser)
+        asked.error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command is None:
         parser.print_help()
         return 0

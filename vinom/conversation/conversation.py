@@ -193,7 +193,7 @@ class Conversation:
         self._desk, self._clock, self._bounds = desk, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
-        self._is_waiting = False
+        self._queue_state = "idle"
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._heard = clock.seconds()
@@ -202,8 +202,13 @@ class Conversation:
 
     @property
     def is_in_play(self) -> bool:
-        """Does this player wait for a match, or is it in a room?"""
-        return self._is_waiting or bool(self.memberships)
+        """Is a match of this player being prepared, or is it in a room?"""
+        return self._queue_state == "matched" or bool(self.memberships)
+
+    @property
+    def is_queued(self) -> bool:
+        """Does this player wait in a queue?"""
+        return self._queue_state == "waiting"
 
     # Calls of the line.
 
@@ -465,9 +470,9 @@ class Conversation:
     def _note(self, push: Push) -> None:
         """Store whether this player waits for a match."""
         if isinstance(push, QueueStatus):
-            self._is_waiting = push.state != "idle"
+            self._queue_state = push.state
         elif isinstance(push, MatchFound | MatchEnded):
-            self._is_waiting = False
+            self._queue_state = "idle"
 
     def overdue(self) -> None:
         """End the conversation if the hello is missing, or the player was silent."""
@@ -476,7 +481,7 @@ class Conversation:
             self._flush()
             return
         now, timeout = self._clock.seconds(), self._bounds.idle_seconds
-        if self._is_waiting or self.memberships:
+        if self._queue_state != "idle" or self.memberships:
             self._desk.idle.add(self, now + timeout)
         elif now >= self._heard + timeout:
             self.end(

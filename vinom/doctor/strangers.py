@@ -142,8 +142,9 @@ def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
     if seen.get("not_believed"):
         return warning(
             name,
-            f"{seen['not_believed']} connections had a Forwarded or X-Forwarded-For "
-            f"header, but did not come from a proxy of the settings: {consequence}",
+            f"{seen['not_believed']} connections had a header of a proxy (Forwarded, "
+            "X-Forwarded-For, X-Real-IP or Via), but did not come from a proxy of the "
+            f"settings: {consequence}",
             "set proxy to the proxy's address, such as 127.0.0.1, if it is yours",
         )
     if settings.proxy:

@@ -22,10 +22,12 @@ from OpenSSL import SSL
 
 from vinom.dtls.events import Ending
 from vinom.dtls.records import (
+    HANDSHAKE,
     client_records,
     cut_datagrams,
     is_one_record,
     without_plaintext_alerts,
+    without_repeated_hello,
 )
 
 #: Longest plaintext read from a record at once, bytes.
@@ -356,8 +358,9 @@ class Channel:
 
     def _forget_timeout(self) -> None:
         # If its own timer has expired, OpenSSL sends its last flight again when it
-        # reads, in front of the next one, and the peer takes no hello with more behind
-        # it. Let it do so before it reads, and drop that: we repeat flights ourselves.
+        # reads, in front of the next one. Let it do so before it reads, and drop that:
+        # we repeat flights ourselves. It can still expire in between, which is why
+        # `flush` drops a hello in front of something else.
         try:
             self._connection.DTLSv1_handle_timeout()
         except SSL.Error as error:
@@ -456,6 +459,8 @@ class Channel:
     def flush(self) -> list[bytes]:
         """Take the bytes to send, in datagrams of whole records."""
         wrote = self.memory.take()
+        if wrote and wrote[0] == HANDSHAKE:
+            wrote = without_repeated_hello(wrote)
         if len(wrote) <= self._mtu:
             return [wrote] if wrote else []
         return cut_datagrams(wrote, self._mtu)

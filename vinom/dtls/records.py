@@ -299,6 +299,30 @@ def _is_of_client(body: bytes) -> bool:
     return 0 < place == end
 
 
+def without_repeated_hello(flight: bytes) -> bytes:
+    """
+    Drop each ClientHello that OpenSSL sent once more in front of its next flight.
+
+    Nothing is behind a hello in one flight, so those before something else are such.
+    """
+    records, place = [], 0
+    while place < len(flight):
+        after = place + RECORD_HEADER + int.from_bytes(flight[place + 11 : place + 13])
+        records.append(flight[place:after])
+        place = after
+    last = _hello_number(records[-1]) if records else None
+    return b"".join(
+        record for record in records if _hello_number(record) in (None, last)
+    )
+
+
+def _hello_number(record: bytes) -> bytes | None:
+    """Read the message number of a ClientHello, or of a piece of it."""
+    if not is_client_hello(record):
+        return None
+    return record[RECORD_HEADER + 4 : RECORD_HEADER + 6]
+
+
 def cut_datagrams(flight: bytes, mtu: int) -> list[bytes]:
     """
     Cut what OpenSSL wrote into datagrams of whole records.

@@ -38,6 +38,8 @@ from vinom.tokens import TokenSigner
 DAY = datetime.timedelta(days=1)
 #: Certificates are valid from this long ago, so that a client's clock may be behind.
 _SKEW = DAY
+#: The same in seconds.
+BACKDATED = _SKEW.total_seconds()
 _AUTHORITY_LIFE = 3650 * DAY
 
 

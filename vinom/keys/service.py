@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from vinom.control.messages import CookieKeyReport
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.fleet.fleet import Fleet
-from vinom.keys.authority import ACCEPTED_DAYS, RENEWAL_SECONDS, Authority
+from vinom.keys.authority import ACCEPTED_DAYS, BACKDATED, RENEWAL_SECONDS, Authority
 from vinom.keys.files import KeyReport
 from vinom.keys.tokens import CLOCK_SKEW
 from vinom.lines.tls import ReloadableTls
@@ -105,10 +105,10 @@ class Keys(Service):
             *self._authority.known(),
         ]
         lobby = self._lobby.tls
+        # Our own certificates are valid from before they were made.
+        made_at = lobby.begins_at + (BACKDATED if self._lobby.is_private else 0.0)
         known.append(
-            KeyReport(
-                lobby.fingerprint, "lobby", "active", lobby.begins_at, lobby.expires_at
-            )
+            KeyReport(lobby.fingerprint, "lobby", "active", made_at, lobby.expires_at)
         )
         for server_id, cookie_keys in self._fleet.cookie_keys().items():
             known += (_cookie_report(server_id, key, now) for key in cookie_keys)

@@ -9,6 +9,9 @@ have `SITE_SHARE` times as much as an address.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import nlargest
+from itertools import islice
 
 import attrs
 
@@ -126,6 +129,20 @@ class Crowd:
         for site in self._by_size.get(self._largest, ()):
             return next(iter(self._sites[site]))
         return None
+
+    def firsts(self, most: int, most_sites: int) -> Iterator[str]:
+        """
+        List what is given up first: sites from the largest down, of each its oldest.
+
+        What is listed may be spared meanwhile, but nothing added or discarded.
+
+        :param most: of each site.
+        :param most_sites: how many of these.
+        """
+        sizes = nlargest(most_sites, self._by_size)
+        sites = (site for size in sizes for site in self._by_size[size])
+        for site in islice(sites, most_sites):
+            yield from tuple(islice(self._sites[site], most))
 
     def spare(self, key: str) -> None:
         """Make something the newest of its site."""

@@ -18,6 +18,9 @@ from vinom.limits.buckets import is_loopback
 #: Marks an address that a proxy stands in front of, as IPv6 writes a zone: limits count
 #: the address, but nobody behind a proxy is a guest from this machine.
 _MARK = "%proxied"
+#: Headers that show a proxy, although addresses are not read from them: ``Via`` has
+#: none (RFC 9110, 7.6.3), and nothing shows how many proxies wrote ``X-Real-IP``.
+SIGNS = frozenset(("via", "x-real-ip"))
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _PAIR = re.compile(rf'[ \t]*({_TOKEN})=(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))[ \t]*(;|,|$)')
 #: An element may be empty: a proxy that appends to nothing writes ", for=...".
@@ -32,13 +35,21 @@ class Forwarding:
 
     :ivar forwarded: the lines of ``Forwarded``, in order.
     :ivar x_forwarded_for: the lines of ``X-Forwarded-For``, in order.
+    :ivar has_signs: whether it has another header that only proxies write, one of
+        `SIGNS`: it came by way of one, but nobody that is believed is named.
     """
 
     forwarded: Sequence[str] = ()
     x_forwarded_for: Sequence[str] = ()
+    has_signs: bool = False
+
+    @property
+    def names_somebody(self) -> bool:
+        """Is there a header that names from whom the request came?"""
+        return bool(self.forwarded or self.x_forwarded_for)
 
     def __bool__(self) -> bool:
-        return bool(self.forwarded or self.x_forwarded_for)
+        return self.names_somebody or self.has_signs
 
 
 @attrs.frozen

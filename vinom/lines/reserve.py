@@ -28,7 +28,11 @@ class Closable(Shape):
 
     @property
     def is_in_play(self) -> bool:
-        """Does it belong to a player who waits for a match, or is in a room?"""
+        """Does it belong to a player who gets a match now, or is in a room?"""
+
+    @property
+    def is_queued(self) -> bool:
+        """Does it belong to a player who waits in a queue?"""
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -51,8 +55,10 @@ class Reserve:
     Keep descriptors free.
 
     When only *size* are left, each newcomer replaces the oldest connection that is not
-    in play; so players who come back get in. When half of them are left, newcomers are
-    turned away as well. Game servers and the operator's connections may use all.
+    in play; so players who come back get in. Those who wait in a queue go last: anybody
+    can queue, and who comes back soon has its place again. When half of them are left,
+    newcomers are turned away as well. Game servers and the operator's connections may
+    use all.
 
     :ivar size: how many to keep free; 0 keeps none.
     :ivar left: counts those that are left.
@@ -87,15 +93,25 @@ class Reserve:
         return False
 
     def _close_one(self) -> bool:
+        queued: Closable | None = None
         for _ in range(min(_LOOKS, len(self._open))):
             connection, _nothing = self._open.popitem(last=False)
-            if not connection.is_in_play:
-                self.closed += 1
-                connection.abort()
+            if not (connection.is_in_play or connection.is_queued):
+                self._close(connection)
                 return True
+            if queued is None and not connection.is_in_play:
+                queued = connection
             # Looked at again after all others.
             self._open[connection] = None
-        return False
+        if queued is None:
+            return False
+        del self._open[queued]
+        self._close(queued)
+        return True
+
+    def _close(self, connection: Closable) -> None:
+        self.closed += 1
+        connection.abort()
 
 
 class ReservingFactory(ServerFactory):

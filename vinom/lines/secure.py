@@ -14,6 +14,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
+    IHandshakeListener,
     INegotiated,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
@@ -308,6 +309,8 @@ class SecureTransport:
             self._finish(Failure())
         else:
             self._is_shaken = True
+            if IHandshakeListener.providedBy(self.wrappedProtocol):
+                self.wrappedProtocol.handshakeCompleted()
 
     def _read_all(self) -> None:
         """Pass on all data that came, then send what OpenSSL answers."""

@@ -70,7 +70,11 @@ class Listener(Shape):
 
     @property
     def is_in_play(self) -> bool:
-        """Does its player wait for a match, or is it in a room?"""
+        """Is a match of its player being prepared, or is it in a room?"""
+
+    @property
+    def is_queued(self) -> bool:
+        """Does its player wait in a queue?"""
 
 
 @attrs.frozen
@@ -217,8 +221,13 @@ class LineProtocol(Protocol):
 
     @property
     def is_in_play(self) -> bool:
-        """Does its player wait for a match, or is it in a room?"""
+        """Is a match of its player being prepared, or is it in a room?"""
         return self._listener is not None and self._listener.is_in_play
+
+    @property
+    def is_queued(self) -> bool:
+        """Does its player wait in a queue?"""
+        return self._listener is not None and self._listener.is_queued
 
     # What the conversation asks.
 
@@ -398,6 +407,11 @@ class FirstByteProtocol(Protocol):
     def is_in_play(self) -> bool:
         """Must this connection stay when descriptors run out?"""
         return self._line is not None and self._line.is_in_play
+
+    @property
+    def is_queued(self) -> bool:
+        """Does its player wait in a queue?"""
+        return self._line is not None and self._line.is_queued
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import attrs
 from OpenSSL import SSL, crypto
@@ -11,8 +11,9 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IProtocolNegotiationFactory,
+    ITCPTransport,
 )
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -112,12 +113,15 @@ class SpeaksHttp(ServerFactory):
     the interface, and would then change a shared context, which pyOpenSSL forbids.
 
     :param factory: makes the protocols.
+    :param admits: may this address have one more connection, and so one more handshake?
     """
 
     noisy = False
 
-    def __init__(self, factory: IProtocolFactory) -> None:
-        self._factory = factory
+    def __init__(
+        self, factory: IProtocolFactory, admits: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        self._factory, self._admits = factory, admits
 
     def __conform__(self, interface: object) -> SpeaksHttp | None:
         """Adapt to `IProtocolNegotiationFactory`."""
@@ -134,7 +138,17 @@ class SpeaksHttp(ServerFactory):
         self._factory.doStop()
 
     def buildProtocol(self, addr: Any) -> Any:
-        return self._factory.buildProtocol(addr)
+        is_admitted = self._admits(getattr(addr, "host", ""))
+        made = self._factory.buildProtocol(addr) if is_admitted else None
+        # Twisted's TLS cannot do without a protocol.
+        return _Refused() if made is None else made
+
+
+class _Refused(Protocol):
+    """A connection that is closed before its handshake."""
+
+    def connectionMade(self) -> None:
+        cast(ITCPTransport, self.transport).abortConnection()
 
 
 def why_tls_failed(reason: Failure) -> str | None:

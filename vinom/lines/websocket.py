@@ -263,8 +263,13 @@ class WebSocketLine:
 
     @property
     def is_in_play(self) -> bool:
-        """Does its player wait for a match, or is it in a room?"""
+        """Is a match of its player being prepared, or is it in a room?"""
         return self._listener is not None and self._listener.is_in_play
+
+    @property
+    def is_queued(self) -> bool:
+        """Does its player wait in a queue?"""
+        return self._listener is not None and self._listener.is_queued
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -377,7 +382,15 @@ class WebSocketLine:
         """Send what is sealed already, as TLS does with what it answers itself."""
         send = self._send
         if send is None or self.is_behind:
-            self._below.write(data)
+            self._queued_bytes += len(data)
+            most = self._shared.bounds.most_unsent_bytes
+            if self._queued_bytes > most and not self._is_closing:
+                # It asks for more than it reads; it would not read a reason either.
+                self._shared.errors[Code.TOO_SLOW] += 1
+                self._end()
+                self.abort()
+            else:
+                self._below.write(data)
             return
         try:
             sent = send(data)

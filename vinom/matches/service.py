@@ -55,7 +55,8 @@ class _Live:
     :ivar tickets: one for each seat; replaced if they expire before it has a place.
     :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
     :ivar unplaced: the reason of its end, if it never gets a place.
-    :ivar hosts: addresses that it counts for.
+    :ivar hosts: one address of its players for each network.
+    :ivar counted: those of them that it counts for.
     :ivar watches: what else is called when it starts, changes or ends.
     """
 
@@ -65,6 +66,7 @@ class _Live:
     unplaced: str = "lost"
     watches: list[IMatchWatch] = attrs.field(factory=list)
     hosts: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
 
     def withdraw(self, reason: str) -> bool:
         """Give it up while it is forming; ``False`` if it is too late."""
@@ -234,7 +236,9 @@ class Matches(Service):
         self._live[plan.match_id] = live
         # Once for each address, however many players it has there.
         hosts = {network_of(host): host for entry in entries for host in entry.hosts}
-        live.hosts = tuple(filter(self._counts.enter, hosts.values()))
+        live.hosts = tuple(hosts.values())
+        # Not for one that is full: who was paired with it plays all the same.
+        live.counted = tuple(filter(self._counts.enter, live.hosts))
         if not entries:
             for follower in self._followers:
                 follower.match_opened(plan)
@@ -514,7 +518,7 @@ class Matches(Service):
         end = match.end = attrs.evolve(end, seats=who)
         await self._record_end(end)
         del self._live[end.match_id]
-        for host in live.hosts:
+        for host in live.counted:
             self._counts.leave(host)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(

@@ -297,7 +297,10 @@ class Matchmaker(Service):
                     if match["state"] == "forming"
                     else "it has a seat in this match",
                 }
-        raise Refused(Code.NO_SUCH_PLAYER, "in no queue and no match of this node")
+        raise Refused(
+            Code.NO_SUCH_PLAYER,
+            f"player {player_id} is in no queue and in no match of this node",
+        )
 
     async def counts(self) -> dict[str, Any]:
         """

@@ -73,7 +73,7 @@ OLDEST_PROTOCOL = 1
 class _Version(Struct, frozen=True):
     """The one field of `Hello` that every version has."""
 
-    protocol: int
+    protocol: int | None = None
 
 
 def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
@@ -148,7 +148,13 @@ def decode_body(envelope: Envelope) -> Asked:
     return Asked(request, envelope.id)
 
 
-def _check_version(protocol: int) -> None:
+def _check_version(protocol: int | None) -> None:
+    if protocol is None:
+        raise Unusable(
+            Code.BAD_FIELD,
+            f"a hello must have the field protocol: set it to {PROTOCOL}",
+            {"field": "data.protocol"},
+        )
     if not OLDEST_PROTOCOL <= protocol <= PROTOCOL:
         raise Unusable(
             Code.PROTOCOL_UNSUPPORTED,

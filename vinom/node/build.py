@@ -131,7 +131,13 @@ def public_site(
         websockets.errors,
     )
     http = make_site(named, reactor, request_deadlines(settings))
-    site: IProtocolFactory = FrontDoor(http, page, reactor, log_bounds=logged)
+    site: IProtocolFactory = FrontDoor(
+        http,
+        page,
+        reactor,
+        log_bounds=logged,
+        handshake_seconds=settings.request_head_seconds,
+    )
     if settings.http_tls:
         site = TlsHelloFactory(
             over_tls(HttpTls(tls), site, reactor, not settings.twisted_tls),
@@ -142,7 +148,20 @@ def public_site(
         # Outermost: a proxy's header precedes everything that the player sends.
         site = ProxiedFactory(site, settings.proxy)
     site = ReservingFactory(site, websockets.reserve)
-    return SpeaksHttp(site) if _is_tls_endpoint(settings) else site
+    if not _is_tls_endpoint(settings):
+        return site
+    hellos, proxies = tls_hellos(settings, reactor), Proxies(settings.proxy)
+    bounded = BoundedLog(_log, reactor, logged)
+
+    def admits(host: str) -> bool:
+        """Count a connection as a handshake: what Twisted reads of it is not ours."""
+        # One of the proxies shakes hands once, and speaks for many.
+        if proxies.trusts(host) or hellos.take(host):
+            return True
+        bounded.info("refused {host}: too many TLS handshakes", host=host)
+        return False
+
+    return SpeaksHttp(site, admits)
 
 
 def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFactory:

@@ -376,7 +376,8 @@ class Settings:
     request_head_seconds: float = option(
         "websocket",
         Bounded(float, 0.1, 3600),
-        "how long the headers of an HTTP request may take to arrive",
+        "how long the headers of an HTTP request may take to arrive, and before them "
+        "the TLS handshake",
         10.0,
     )
     request_body_seconds: float = option(

@@ -216,8 +216,9 @@ class _Expiry:
         return expired
 
 
-#: Known players who are asked about, at most, to find one who may be forgotten.
-_MOST_ASKED = 64
+#: Known players of one network who are asked about, at most, to find one who may be
+#: forgotten; and of how many networks. The next time others are asked.
+_MOST_ASKED, _MOST_SITES = 8, 32
 
 
 @implementer(IPlayerStore)
@@ -227,8 +228,8 @@ class MemoryPlayerStore:
     Players who have said hello, by the hash of the secret key.
 
     Above the limit players are forgotten: guests who only said hello first, then
-    others; of each sort the oldest of the network that has most of them. Players who
-    are needed are never forgotten.
+    others; of each sort the oldest of the network that has most of them, or of the next
+    one, if it needs its own. Players who are needed are never forgotten.
 
     :ivar now: the time, seconds since the Unix epoch.
     :ivar most: players kept.
@@ -309,10 +310,7 @@ class MemoryPlayerStore:
                 return key_hash
             # Asked about once only; or those who stay connected would be in the way.
             self.settle(player_id)
-        for _ in range(_MOST_ASKED):
-            key_hash = self._known.first()
-            if key_hash is None:
-                break
+        for key_hash in self._known.firsts(_MOST_ASKED, _MOST_SITES):
             if not self._is_needed(self._players[key_hash][0].player_id):
                 return key_hash
             self._known.spare(key_hash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import attrs
@@ -201,7 +202,8 @@ def make_site(
 
 def answer(request: HTTPRequest, body: Any, status: int = 200) -> bytes:
     """Answer with JSON."""
-    request.setResponseCode(status)
+    # Twisted has no words for some, such as 421 and 429.
+    request.setResponseCode(status, HTTPStatus(status).phrase.encode())
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
     text = json.encode(body) + b"\n"

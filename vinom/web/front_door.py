@@ -14,12 +14,17 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import json
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from vinom.errors import Refused
 from vinom.limits.logged import BoundedLog, LogBounds
@@ -49,6 +54,7 @@ class FrontDoor(ServerFactory):
         clock: IReactorTime,
         path: bytes = b"/ws",
         log_bounds: LogBounds | None = None,
+        handshake_seconds: float = 10.0,
     ) -> None:
         """
         :param site: serves HTTP.
@@ -56,9 +62,11 @@ class FrontDoor(ServerFactory):
         :param clock: for the timeout of silent connections.
         :param path: of *page*.
         :param log_bounds: how many failures of TLS are logged.
+        :param handshake_seconds: time for a handshake of TLS.
         """
         self.site, self.page, self.path = site, page, path
         self.rounds = Rounds(clock, SILENCE_TIMEOUT)
+        self.handshakes = Rounds(clock, handshake_seconds)
         self._log = BoundedLog(_log, clock, log_bounds or LogBounds())
 
     def doStart(self) -> None:
@@ -75,6 +83,7 @@ class FrontDoor(ServerFactory):
         self._log.info("TLS with {host} failed: {why}", host=host, why=why)
 
 
+@implementer(IHandshakeListener)
 class _Visitor(Protocol):
     """A connection before its first bytes, and after them if it is not a WebSocket."""
 
@@ -89,7 +98,8 @@ class _Visitor(Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self._door.rounds.join(self)
+        # Bytes of a handshake, however slowly they come, give no more time.
+        (self._door.handshakes if self._is_tls else self._door.rounds).join(self)
         self._door.page.reserve.join(self)
         when_peer_known(transport, self._count)
         is_served = self._is_known and not self._is_refused
@@ -99,6 +109,12 @@ class _Visitor(Protocol):
             if found is not None:
                 self._descriptor = found.fileno()
                 self._door.page.direct.add(self._descriptor, found.recv, self)
+
+    def handshakeCompleted(self) -> None:
+        """TLS is ready; now it may be silent as long as without TLS."""
+        self._door.handshakes.leave(self)
+        if not self._is_refused:
+            self._door.rounds.join(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._channel is not None:
@@ -131,12 +147,17 @@ class _Visitor(Protocol):
             self._channel.connectionLost(reason)
 
     def visit(self) -> None:
-        """Close a connection that was silent for too long."""
+        """Close a connection that was silent, or shook hands, for too long."""
         self.abort()
 
     @property
     def is_in_play(self) -> bool:
         """A connection that fetches pages may make room for others."""
+        return False
+
+    @property
+    def is_queued(self) -> bool:
+        """Nobody waits in a queue here."""
         return False
 
     def abort(self) -> None:
@@ -158,15 +179,20 @@ class _Visitor(Protocol):
             return
         self._is_refused = True
         self._leave()
-        if isinstance(self.transport, TLSMemoryBIOProtocol | SecureTransport):
+        if self._is_tls:
             # An answer would need a finished TLS handshake.
             self.abort()
         else:
             self.transport.write(_answer(refusal))
             self.transport.loseConnection()
 
+    @property
+    def _is_tls(self) -> bool:
+        return isinstance(self.transport, TLSMemoryBIOProtocol | SecureTransport)
+
     def _leave(self) -> None:
         self._door.page.direct.remove(self._descriptor)
+        self._door.handshakes.leave(self)
         self._door.rounds.leave(self)
 
 

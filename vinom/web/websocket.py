@@ -11,7 +11,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from vinom.errors import Code, Refused
 from vinom.limits.logged import BoundedLog, LogBounds
 from vinom.limits.origins import Hosts, Origins, setting_for
-from vinom.lines.forwarded import Forwarding, Proxies
+from vinom.lines.forwarded import SIGNS, Forwarding, Proxies
 from vinom.lines.websocket import WebSocketLine, WebSockets
 from vinom.lines.ws.handshake import (
     Accepted,
@@ -127,11 +127,11 @@ class WebSocketPage(Resource):
 
     def _client(self, peer: str, said: Forwarding) -> str:
         """Find the address that counts."""
-        if said:
-            if not self._proxies.trusts(peer):
-                self._websockets.forwarding["not_believed"] += 1
-        elif self._proxies.trusts(peer):
-            self._websockets.forwarding["unnamed"] += 1
+        if self._proxies.trusts(peer):
+            if not said.names_somebody:
+                self._websockets.forwarding["unnamed"] += 1
+        elif said:
+            self._websockets.forwarding["not_believed"] += 1
         return self._proxies.client(peer, said)
 
     def _enter_late(self, peer: str, host: str) -> Refused | None:
@@ -235,14 +235,13 @@ def _refused_origin(origin: str | None) -> Refused:
 
 def _forwarding(request: Request) -> Forwarding:
     """Read from whom a request says that it comes."""
-    lines = (
-        [value.decode("latin-1") for value in headers]
-        for headers in (
-            request.requestHeaders.getRawHeaders(b"forwarded", []),
-            request.requestHeaders.getRawHeaders(b"x-forwarded-for", []),
-        )
+    headers = request.requestHeaders
+    forwarded, x_forwarded_for = (
+        [value.decode("latin-1") for value in headers.getRawHeaders(name, [])]
+        for name in (b"forwarded", b"x-forwarded-for")
     )
-    return Forwarding(*lines)
+    has_signs = any(map(headers.hasHeader, SIGNS))
+    return Forwarding(forwarded, x_forwarded_for, has_signs)
 
 
 def put_protocol(transport: Any, protocol: Any) -> Any:

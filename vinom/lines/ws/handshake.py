@@ -20,7 +20,7 @@ from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
 from vinom.errors import PeerError
-from vinom.lines.forwarded import Forwarding
+from vinom.lines.forwarded import SIGNS, Forwarding
 
 _log = logging.getLogger("websockets.server")
 _log.addHandler(logging.NullHandler())
@@ -112,7 +112,7 @@ class PlainHandshake:
     :ivar origin: of the web page that connects; ``None`` for native clients.
     :ivar answer: to be sent, if it is let in.
     :ivar rest: what came after it.
-    :ivar forwarded: from whom it came, if a proxy says so.
+    :ivar forwarded: from whom it came, if a proxy says so, or shows itself.
     """
 
     host: str | None
@@ -155,6 +155,7 @@ def read_plain_handshake(path: bytes, data: bytes) -> PlainHandshake | None:
         Forwarding(
             [found["forwarded"]] if "forwarded" in found else (),
             [found["x-forwarded-for"]] if "x-forwarded-for" in found else (),
+            not SIGNS.isdisjoint(found),
         ),
     )
 
