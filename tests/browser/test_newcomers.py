@@ -134,6 +134,32 @@ class LobbyTests(PageTestCase):
         )
         self.assertFalse(eve.run(offered, "Watch Iris’s Tic-tac-toe"))
 
+    def test_live_field(self) -> None:
+        """
+        A visitor sees a game with ticks move on its card, and is not counted as one
+        who watches it.
+        """
+        ann, eve = self.player("Jo"), self.player("Eve")
+        ann.press("Play Arena with a bot")
+        ann.until("return !!document.querySelector('canvas')")
+        tick = "return Number(document.querySelector('.preview canvas')?.dataset.tick ?? 0)"
+        eve.until(f"return ((() => {{ {tick} }})()) > 0", what="the arena on its card")
+        before = eve.run(tick)
+        eve.until(f"return ((() => {{ {tick} }})()) > arguments[0] + 20", before)
+        box = eve.run(
+            "const [board, frame] = ['.preview canvas', '.preview:has(canvas)']"
+            ".map((one) => document.querySelector(one).getBoundingClientRect());"
+            "return [board.height / frame.height, board.left >= frame.left,"
+            " board.bottom <= frame.bottom]"
+        )
+        self.assertGreater(box[0], 0.7)
+        self.assertEqual(box[1:], [True, True])
+        for size in (PHONE, DESKTOP):
+            eve.resize(size)
+            self.check(eve)
+            self.picture("lobby-field", *((None, eve) if size is PHONE else (eve,)))
+        self.assertNotIn("watching", eve.text())
+
     def test_rules(self) -> None:
         """
         The rules of a game can be read before playing it, and in its room.

@@ -112,7 +112,7 @@ class PageTestCase(SynchronousTestCase):
         url = f"http://127.0.0.1:{port or self.node.http}/"
         browser.open_first(
             url,
-            "sessionStorage.clear();"
+            "sessionStorage.clear(); localStorage.clear();"
             f"sessionStorage.setItem('vinom.name', {json.dumps(name)})",
         )
         self.wait_for(browser, "online")

@@ -37,9 +37,11 @@ export class Timeline {
   #origin = 0;
   #addedAt = 0;
 
-  /** @param {number} hz */
-  constructor(hz) {
+  /** @param {number} hz @param {number} [every] the time between two states, seconds, if they are rare */
+  constructor(hz, every = 0) {
     this.step = 1000 / hz;
+    this.least = Math.max(LEAST_DELAY, 1200 * every);
+    this.most = Math.max(MOST_DELAY, 2000 * every);
   }
 
   /** @param {number} tick @param {any[]} players @param {number} now milliseconds */
@@ -57,7 +59,7 @@ export class Timeline {
     if (this.#starts.length > KEPT) this.#starts.shift();
     const earliest = Math.min(...this.#starts);
     const late = Math.max(...this.#starts) - earliest + 1.5 * this.step;
-    const origin = earliest + Math.min(MOST_DELAY, Math.max(LEAST_DELAY, late));
+    const origin = earliest + Math.min(this.most, Math.max(this.least, late));
     const most = this.#starts.length > 1 ? HASTE * (now - this.#addedAt) : Infinity;
     this.#origin += Math.max(-most, Math.min(most, origin - this.#origin));
     this.#addedAt = now;
@@ -110,7 +112,7 @@ export class Timeline {
 export function mount(context) {
   const { room } = context;
   const field = room.setup;
-  const timeline = new Timeline(field.tick_hz);
+  const timeline = new Timeline(field.tick_hz, context.every);
   const own = room.seat === null ? null : new Own(field);
   const status = h("p.turn", { role: "status" });
   const left = h("p.muted.clock", { "aria-hidden": "true" });
@@ -294,9 +296,36 @@ export function mount(context) {
       const middle = Math.min(Math.max(px(x), side), Math.max(side, width - side));
       pen.fillText(name, middle, above < 14 ? py(y) + radius + 17 : above);
     });
+    if (wide < 0.9 * field.width) drawMap(pen, width, places);
     drawFloats(pen, px, py);
     if (stick && stick.nowX !== stick.x) drawStick(pen, stick);
     canvas.dataset.tick = String(Math.floor(timeline.tickAt(performance.now())));
+  }
+
+  /**
+   * Draw the whole field small in a corner, where only a part of it fits.
+   *
+   * @param {CanvasRenderingContext2D} pen @param {number} width
+   * @param {({x: number, y: number} | null)[]} places
+   */
+  function drawMap(pen, width, places) {
+    const scale = (0.3 * width) / field.width;
+    // In the corner that is far from us.
+    const left = me.x - camera.left > width / camera.scale / 2 ? 8 : width - field.width * scale - 8;
+    const x = (/** @type {number} */ at) => left + at * scale;
+    const y = (/** @type {number} */ at) => 8 + at * scale;
+    pen.globalAlpha = 0.85;
+    pen.fillStyle = colours.surface;
+    pen.fillRect(x(0), y(0), field.width * scale, field.height * scale);
+    pen.fillStyle = colours.line;
+    for (const [wallX, wallY, w, high] of field.walls) pen.fillRect(x(wallX), y(wallY), w * scale, high * scale);
+    pen.fillStyle = colours.accent;
+    for (const [gemX, gemY] of room.view.gems) pen.fillRect(x(gemX) - 1.5, y(gemY) - 1.5, 3, 3);
+    places.forEach((place, seat) => place && drawDisc(pen, x(place.x), y(place.y), 3, colourOf(seat), seat));
+    pen.strokeStyle = colours["line-strong"];
+    pen.lineWidth = 1;
+    pen.strokeRect(x(camera.left), y(camera.top), (width / camera.scale) * scale, (width / camera.scale) * scale);
+    pen.globalAlpha = 1;
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {(x: number) => number} px @param {(y: number) => number} py */
@@ -341,6 +370,7 @@ export function mount(context) {
         "Move with the arrow keys, or by dragging. Dash with the space bar, a second finger, or the button.")),
     ends: true,
     isOver: () => room.view.phase === "over",
+    hasWon: () => room.view.winners.includes(room.seat),
     stop() {
       clearTimeout(later);
       stopListening();

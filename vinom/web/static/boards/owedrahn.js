@@ -43,8 +43,11 @@ export function mount(context) {
   const die = h("div.die.big-die", { "aria-hidden": "true" });
   const seats = h("ul.seats");
   const buttons = h("div.row.centre");
-  const bets = h("section.bets", { "aria-label": "Stake and side bets" });
+  const betsTitle = h("summary");
+  const betsBody = h("div.bets-body");
+  const bets = h("details.bets", null, betsTitle, betsBody);
   let lastDie = 0;
+  let offersBefore = 0;
 
   function draw() {
     const view = room.view;
@@ -110,14 +113,23 @@ export function mount(context) {
     const mine = room.seat;
     const others = order.filter((/** @type {number} */ seat) => seat !== mine);
     // Keep what the user is typing.
-    if (bets.contains(document.activeElement) && ["INPUT", "SELECT"].includes(document.activeElement?.tagName ?? "")) return;
+    if (betsBody.contains(document.activeElement) && ["INPUT", "SELECT"].includes(document.activeElement?.tagName ?? "")) return;
     const stakeField = h("input", { type: "number", id: "stake", min: 0, max: 1000, required: true, value: stake });
     const amount = h("input", { type: "number", id: "bet-amount", min: 1, max: 1000, required: true, value: 1 });
     const against = h("select", { id: "bet-with" }, others.map((/** @type {number} */ seat) => h("option", { value: seat }, context.nameOf(seat))));
+    const offers = all.filter((/** @type {any} */ bet) => !bet.agreed && bet.to === mine).length;
+    const agreed = all.filter((/** @type {any} */ bet) => bet.agreed).length;
+    betsTitle.textContent = [
+      `Stake ${stake}`,
+      agreed ? plural(agreed, "side bet") : "side bets",
+      offers && waiting ? `${plural(offers, "offer")} for you` : "",
+    ].filter(Boolean).join(" · ");
+    // An offer needs an answer.
+    if (offers > offersBefore && waiting) bets.open = true;
+    offersBefore = offers;
     swap(
-      bets,
-      h("h2", null, `Stake ${stake}`),
-      h("p.small.muted", null, `Each loser pays ${stake} to the winner.`),
+      betsBody,
+      h("p.small.muted", null, `Each loser pays ${stake} to the winner. The player of a side bet who is out first pays the other.`),
       waiting && mine !== null && mine === host &&
         h(
           "form.row",
@@ -161,6 +173,7 @@ export function mount(context) {
     element: h("div.board-drahn", null, status, clock.element, h("div.drahn-top", null, centre, die), buttons, seats, bets),
     ends: true,
     isOver: () => room.view.phase === "over",
+    hasWon: () => room.view.winner === room.seat,
     stop: clock.stop,
     /** @param {number} seat */
     player: (seat) => money(room.view.balances[seat] ?? 0),

@@ -55,6 +55,7 @@ export function mount(context) {
     element: h("div.board-ttt", null, status, clock.element, grid, foot),
     ends: true,
     isOver: () => room.view.turn === null,
+    hasWon: () => room.view.winner === room.seat,
     mark,
     stop: clock.stop,
     /** @param {number} seat */
