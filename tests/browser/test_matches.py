@@ -140,7 +140,7 @@ class MatchTests(PageTestCase):
             self.check(ann)
         ann.until(
             "return toasts.includes(arguments[0])",
-            "Too few players came. You are waiting for another match.",
+            "Not enough players came, so you are waiting for another match.",
         )
         ann.see("You are number 1")
         ann.press("Stop waiting")

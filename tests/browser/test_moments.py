@@ -60,7 +60,9 @@ class SoundTests(PageTestCase):
         won, lost = winner.run(_NOTES), loser.run(_NOTES)
         self.assertEqual((won[:2], lost[:2]), (_TURN, _TURN))
         self.assertEqual((won[-4:], lost[-2:]), (_WON, _OVER))
-        self.assertEqual([winner.run("return papers"), loser.run("return papers")], [1, 0])
+        self.assertEqual(
+            [winner.run("return papers"), loser.run("return papers")], [1, 0]
+        )
         self.picture("won", winner)
         self.check(winner, loser)
 
@@ -115,7 +117,8 @@ class ScreenTests(PageTestCase):
             ann.press(f"Play {title} with a bot")
             ann.until("return !!document.querySelector(arguments[0])", part)
             ann.until(
-                "return document.querySelector(arguments[0]).offsetHeight >= arguments[1]",
+                "return document.querySelector(arguments[0]).offsetHeight"
+                " >= arguments[1]",
                 *(part, least),
                 what=f"{title} is {least} pixels high",
             )
@@ -199,7 +202,9 @@ class TeamTests(PageTestCase):
         # Left alone, they would play against each other.
         bob.until("return document.querySelectorAll('span.team').length === 2")
         self.assertEqual(bob.run(_SHOWN), ["Team 2", "Team 2"])
-        self.assertEqual(bob.run("return document.querySelectorAll('select.team').length"), 0)
+        self.assertEqual(
+            bob.run("return document.querySelectorAll('select.team').length"), 0
+        )
         self.check(ann, bob)
         self.picture("teams", ann, bob)
         self.begin_sides(ann)
@@ -212,7 +217,9 @@ class TeamTests(PageTestCase):
             ),
             ["1", "1"],
         )
-        self.assertEqual(ann.run("return document.querySelectorAll('select.team').length"), 0)
+        self.assertEqual(
+            ann.run("return document.querySelectorAll('select.team').length"), 0
+        )
 
     def begin_sides(self, host: Browser) -> None:
         """Wait for nobody else, unless the game has begun by itself."""
@@ -232,4 +239,6 @@ field.value = arguments[1];
 field.dispatchEvent(new Event("change"));
 return true;
 """
-_SHOWN = "return [...document.querySelectorAll('span.team')].map((one) => one.innerText)"
+_SHOWN = (
+    "return [...document.querySelectorAll('span.team')].map((one) => one.innerText)"
+)

@@ -92,7 +92,7 @@ class InvitationTests(PageTestCase):
         """
         ann = self.player("Ann", is_phone=True)
         ann.open(f"http://127.0.0.1:{self.node.http}/#room=nonsense&game=dice")
-        ann.see("This room is no more")
+        ann.see("This room no longer exists")
         self.check(ann)
         ann.press("Open a new room")
         ann.see("Waiting for 1 more player.")
@@ -142,7 +142,10 @@ class LobbyTests(PageTestCase):
         ann, eve = self.player("Jo"), self.player("Eve")
         ann.press("Play Arena with a bot")
         ann.until("return !!document.querySelector('canvas')")
-        tick = "return Number(document.querySelector('.preview canvas')?.dataset.tick ?? 0)"
+        tick = (
+            "const canvas = document.querySelector('.preview canvas');"
+            "return Number(canvas?.dataset.tick ?? 0)"
+        )
         eve.until(f"return ((() => {{ {tick} }})()) > 0", what="the arena on its card")
         before = eve.run(tick)
         eve.until(f"return ((() => {{ {tick} }})()) > arguments[0] + 20", before)

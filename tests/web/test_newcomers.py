@@ -76,14 +76,14 @@ class ListTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """
-        A room says how it is, and whether everybody is away.
+        A room says how it is, and whether everyone is away.
         """
         self.assertEqual(
             _call("roomWords", _room("a", spectators=1)),
             "2 of 2 seats, playing, 1 watching",
         )
         self.assertEqual(
-            _call("roomWords", _room("a", connected=0)), "everybody is away"
+            _call("roomWords", _room("a", connected=0)), "everyone is away"
         )
 
     def test_previews(self) -> None:

@@ -39,7 +39,7 @@ export function showRoom({ main, client, catalogue }, where) {
   async function enter() {
     if (catalogue.dev && sessionStorage.getItem("vinom.kept_out") === where.room && !client.places.has(where.room)) {
       // This tab had no seat before the game was saved: it must not take one now.
-      notice("You have no seat in this room", "The game was saved, and its room opened again.", button("Join", joinAfterAll, { class: "primary" }));
+      notice("You have no seat in this room", "The game was saved, and its room was opened again.", button("Join", joinAfterAll, { class: "primary" }));
       return;
     }
     main.replaceChildren(h("p.muted.loading", null, "Entering the room…"));
@@ -56,8 +56,8 @@ export function showRoom({ main, client, catalogue }, where) {
       if (error.code === "no_such_room" && where.game && !where.watch && !isMatchId(where.room)) {
         const { room, game } = where;
         notice(
-          "This room is no more",
-          "It has closed, or the link is wrong. You can open a new room under the same link.",
+          "This room no longer exists",
+          "It has closed, or the link is wrong. You can open a new room with the same link.",
           button("Open a new room", () => reopen(room, game), { class: "primary" }),
         );
         return;
@@ -67,7 +67,7 @@ export function showRoom({ main, client, catalogue }, where) {
       notice(
         "You can’t join",
         error.code === "not_seated" && canWatch
-          ? "The players of this match are already chosen. You can watch it."
+          ? "The players of this match have already been chosen. You can watch instead."
           : inWords(error),
         canWatch &&
           h(
@@ -341,7 +341,7 @@ export function showRoom({ main, client, catalogue }, where) {
       }
       if (room.isMatch && reason === "void" && room.seat !== null) {
         // Players who came are at the front of the queue again: the lobby shows it.
-        toast("Too few players came. You are waiting for another match.");
+        toast("Not enough players came, so you are waiting for another match.");
         location.hash = "";
         return;
       }
@@ -354,7 +354,7 @@ export function showRoom({ main, client, catalogue }, where) {
       }
       notice(
         room.fault ? `${titleOf(room.game)} has failed` : "This room is closed",
-        room.fault ? "These lines of it were running:" : why + won,
+        room.fault ? "It stopped at these lines:" : why + won,
         button("New room", () => openRoom(client, room.game), { class: "primary" }),
       );
       if (room.fault) main.firstElementChild?.append(h("pre.fault", { tabindex: 0, "aria-label": "Traceback" }, room.fault));

@@ -5,7 +5,7 @@
  * player's own figure is drawn at once.
  */
 
-import { button, colourOf, h, isCalm, swap } from "../ui.js";
+import { button, colourOf, h, isCalm, plural, swap } from "../ui.js";
 import { Own } from "./arena_own.js";
 import { Wish } from "./arena_wish.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
@@ -237,11 +237,15 @@ export function mount(context) {
     for (let x = 750; x < field.width; x += 1500) {
       for (let y = 750; y < field.height; y += 1500) pen.fillRect(px(x) - 1, py(y) - 1, 2, 2);
     }
-    pen.fillStyle = colours["line-strong"];
+    // Walls stand on the floor: a dark front below a lighter top. They end where players are stopped.
+    const front = Math.max(4, 320 * scale);
     for (const [x, y, w, tall] of field.walls) {
-      pen.beginPath();
-      pen.roundRect(px(x), py(y), w * scale, tall * scale, 4);
-      pen.fill();
+      for (const [colour, less] of [["muted", 0], ["line-strong", front]]) {
+        pen.fillStyle = colours[colour];
+        pen.beginPath();
+        pen.roundRect(px(x), py(y), w * scale, tall * scale - Number(less), 5);
+        pen.fill();
+      }
     }
     const pulse = isCalm() ? 1 : 1 + 0.12 * Math.sin(now / 220);
     for (const [x, y] of room.view.gems) {
@@ -252,6 +256,12 @@ export function mount(context) {
       pen.lineTo(px(x) + size * 0.75, py(y));
       pen.lineTo(px(x), py(y) + size);
       pen.lineTo(px(x) - size * 0.75, py(y));
+      pen.fill();
+      pen.fillStyle = "rgb(255 255 255 / 45%)";
+      pen.beginPath();
+      pen.moveTo(px(x), py(y) - size);
+      pen.lineTo(px(x) - size * 0.75, py(y));
+      pen.lineTo(px(x), py(y));
       pen.fill();
     }
     const radius = (field.size / 2) * scale;
@@ -383,7 +393,7 @@ export function mount(context) {
       const { tick, ends, phase, players, winners, rematch } = room.view;
       timeline.add(tick, players, room.receivedAt);
       if (room.seat !== null) own?.update(tick, players[room.seat], phase === "playing", room.receivedAt);
-      let words = `First to ${field.points} gems`;
+      let words = `First to ${plural(field.points, "gem")}`;
       if (phase === "over") {
         const names = winners.map(context.nameOf).join(" and ");
         words = winners.includes(room.seat) && winners.length === 1 ? "You won!" : `${names} won`;

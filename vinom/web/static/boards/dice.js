@@ -112,7 +112,10 @@ export function mount(context) {
         dieFace(face),
       ),
     );
-    const empty = h("p.muted", null, phase === "over" ? "No dice on the table." : "The dice are in the cup.");
+    const empty = [
+      h("p.unseen", null, "No dice on the table."),
+      [...Array(phase === "over" ? 0 : 6 - kept.length).keys()].map(() => h("span.die.blank", { "aria-hidden": "true" })),
+    ];
     swap(felt, faces.length ? faces : empty);
     const small = kept.map((/** @type {number} */ face) => h("span.die.small-die", null, dieFace(face)));
     swap(
@@ -150,7 +153,7 @@ export function mount(context) {
             button(`Bank ${points}`, () => context.act({ type: "end_turn" }), { data: { key: "bank" } }),
         ],
       picking && [
-        button("Keep and roll on", () => setAside(false), { class: "primary", disabled: !picked, data: { key: "keep" } }),
+        button("Keep and roll again", () => setAside(false), { class: "primary", disabled: !picked, data: { key: "keep" } }),
         button(picked ? `Keep and bank ${total}` : "Keep and bank", () => setAside(true), { disabled: !picked, data: { key: "keep bank" } }),
       ],
       phase === "over" && room.players.length > 1 && rematchButton(context, room.view.rematch),
@@ -172,7 +175,7 @@ export function mount(context) {
     update() {
       const { phase, turn, due, winner } = room.view;
       const mine = turn === room.seat;
-      let words = mine ? "Your turn" : `${context.nameOf(turn)} plays`;
+      let words = mine ? "Your turn" : `${context.nameOf(turn)}’s turn`;
       if (mine && phase === "choosing") words = "Choose what to keep";
       if (phase === "over") words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
       showTurn(status, words, mine && phase !== "over");

@@ -1,7 +1,7 @@
 // @ts-check
 /** The maze: walk with keys, fingers or buttons; winners dance. */
 
-import { button, colourOf, h, inWords, isCalm, swap, toast } from "../ui.js";
+import { button, colourOf, h, inWords, isCalm, plural, swap, toast } from "../ui.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
 import { showTurn } from "./parts.js";
 
@@ -253,7 +253,7 @@ export function mount(context) {
     update() {
       const { over, winners, dancing, left: points } = room.view;
       const won = over && winners.includes(room.seat);
-      let words = `${points} points left`;
+      let words = `${plural(points, "point")} left`;
       if (over) {
         const names = winners.map(context.nameOf).join(" and ");
         words = won && winners.length === 1 ? "You won! Dance!" : `${names} won`;

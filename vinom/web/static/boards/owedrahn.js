@@ -2,6 +2,7 @@
 /** Owe drahn: one die, one total, and money. */
 
 import { button, countdown, dot, h, isCalm, plural, svg, swap } from "../ui.js";
+import { listed } from "../words.js";
 import { dieFace, showTurn } from "./parts.js";
 
 const HEART = "M50 84C20 62 12 46 12 33a19 19 0 0 1 38-6 19 19 0 0 1 38 6c0 13-8 29-38 51z";
@@ -185,9 +186,9 @@ export function mount(context) {
       else if (phase === "waiting") {
         const missing = order.filter((/** @type {number} */ seat) => !ready[seat]).length;
         const isReady = room.seat !== null && ready[room.seat];
-        words = !isReady && room.seat !== null ? "Are you ready?" : `Waiting for ${plural(missing, "player")}`;
+        words = !isReady && room.seat !== null ? "Are you ready?" : `Waiting for ${plural(missing, "player")} to get ready`;
       } else if (choosing) words = mine ? "Choose who is next" : `${context.nameOf(turn)} chooses who is next`;
-      else words = mine ? "Your turn" : `${context.nameOf(turn)} to roll`;
+      else words = mine ? "Your turn" : `${context.nameOf(turn)}’s turn`;
       showTurn(status, words, mine);
       const whole = phase === "playing" ? room.setup?.turn_seconds : phase === "over" ? 5 : room.setup?.ready_seconds;
       clock.show(room, due, whole || 60);
@@ -217,9 +218,9 @@ export function mount(context) {
         context.note(`Round ${data.round} begins, for ${data.stake}.`);
       } else if (kind === "ended") context.note(`${context.nameOf(data.winner)} won the round.`);
       else if (kind === "paid") {
-        const from = data.from.map(context.nameOf).join(", ");
+        const from = listed(data.from.map(context.nameOf));
         const to = data.to === room.seat ? "you" : context.nameOf(data.to);
-        if (data.from.length) context.note(`${from} paid ${data.amount} to ${to} (${data.why}).`);
+        if (data.from.length) context.note(`${from} paid ${to} ${data.amount}${data.from.length > 1 ? " each" : ""} (${data.why}).`);
       }
     },
   };

@@ -77,7 +77,7 @@ export function mount(context) {
       });
       let words;
       if (turn !== null) {
-        words = turn === room.seat ? "Your turn" : `${context.nameOf(turn)} to move`;
+        words = turn === room.seat ? "Your turn" : `${context.nameOf(turn)}’s turn`;
       } else if (winner === null) words = "A draw";
       else words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
       showTurn(status, words, turn === room.seat && turn !== null);
