@@ -89,7 +89,11 @@ class MatchTests(PageTestCase):
         self.picture("maze-dance", ann, eve)
         for one in (ann, eve):
             one.see("This match is over")
-            one.press("Back to the games")
+        ann.press("Find another match")
+        ann.see("Waiting for others to play Maze. You are number 1")
+        ann.press("Stop waiting")
+        eve.press("Back to the games")
+        for one in (ann, eve):
             one.see("Happening now")
         printed, _ = bot.communicate(timeout=2 * PATIENCE)
         self.assertIn("1 finished, 0 failed", printed)

@@ -89,6 +89,9 @@ export function showLobby({ main, client, catalogue }) {
     },
     () => {},
   );
+  const again = sessionStorage.getItem("vinom.queue_for");
+  sessionStorage.removeItem("vinom.queue_for");
+  if (again) happening.queue(again);
   return () => {
     isOver = true;
     previews.stop();

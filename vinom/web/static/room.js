@@ -262,6 +262,12 @@ export function showRoom({ main, client, catalogue }, where) {
       );
     }
 
+    /** The lobby shows the wait. */
+    function queueAgain() {
+      sessionStorage.setItem("vinom.queue_for", room.game);
+      location.hash = "";
+    }
+
     async function leave() {
       end();
       room.leave().catch(() => {});
@@ -349,7 +355,7 @@ export function showRoom({ main, client, catalogue }, where) {
       const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
       const why = endingWords(reason, room.isMatch);
       if (room.isMatch) {
-        notice("This match is over", why + won);
+        notice("This match is over", why + won, room.seat !== null && button("Find another match", queueAgain, { class: "primary" }));
         return;
       }
       notice(
