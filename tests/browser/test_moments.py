@@ -63,6 +63,8 @@ class SoundTests(PageTestCase):
         self.assertEqual(
             [winner.run("return papers"), loser.run("return papers")], [1, 0]
         )
+        _, bottom, _ = winner.run(_BOX, ".result")
+        self.assertLessEqual(bottom, 800, "what comes next is in sight")
         self.picture("won", winner)
         self.check(winner, loser)
 
@@ -134,7 +136,10 @@ class ScreenTests(PageTestCase):
         On a phone the players are in a line above the board, and what happened is
         below it.
         """
-        ann, bob = self.player("Ann", is_phone=True), self.player("Bob", is_phone=True)
+        ann, bob = (
+            self.player("Ann", is_phone=True),
+            self.player("Pixel", is_phone=True),
+        )
         bob.open(self.new_room(ann, "Tic-tac-toe"))
         for one in (ann, bob):
             one.until("return !!document.querySelector('.ttt')")

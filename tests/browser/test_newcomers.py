@@ -33,6 +33,8 @@ class LeftTests(PageTestCase):
         bob.see("Ann has left the game.")
         bob.see("You won!")
         bob.until("return !/seat \\d|player \\d/i.test(document.body.innerText)")
+        ways = "return document.querySelector('.result').getBoundingClientRect().bottom"
+        self.assertLess(bob.run(ways), 740, "the ways on are in sight")
         self.check(bob)
         self.picture("left", None, bob)
         bob.resize(DESKTOP)
@@ -78,6 +80,8 @@ class LeftTests(PageTestCase):
         style = "return getComputedStyle(document.getElementById('me'))[arguments[0]]"
         self.assertEqual(ann.run(style, "textOverflow"), "ellipsis")
         self.assertEqual(ann.run(style, "display"), "block")
+        height = ann.run("return document.querySelector('.top').offsetHeight")
+        self.assertLess(height, 130, "name and words have a line each")
         self.check(ann)
         self.picture("offline", None, ann)
         way.mend()
@@ -134,6 +138,21 @@ class LobbyTests(PageTestCase):
         )
         self.assertFalse(eve.run(offered, "Watch Iris’s Tic-tac-toe"))
 
+    def test_deserted(self) -> None:
+        """
+        A spectator whose players all go away reads so, and can go on.
+        """
+        ann, eve = self.player("Uma"), self.player("Eve", is_phone=True)
+        ann.press("Play Maze with a bot")
+        ann.until("return !!document.querySelector('canvas')")
+        eve.press("Watch Uma’s Maze")
+        eve.see("You are watching.")
+        ann.open("about:blank")
+        eve.see("Everyone is away.")
+        self.check(eve)
+        eve.press("Back to the games")
+        eve.see("Happening now")
+
     def test_live_field(self) -> None:
         """
         A visitor sees a game with ticks move on its card, and is not counted as one
@@ -162,6 +181,25 @@ class LobbyTests(PageTestCase):
             self.check(eve)
             self.picture("lobby-field", *((None, eve) if size is PHONE else (eve,)))
         self.assertNotIn("watching", eve.text())
+
+    def test_menu(self) -> None:
+        """
+        On a phone the menu of a card can be read whole, without scrolling sideways.
+        """
+        ann = self.player("Ann", is_phone=True)
+        for card in range(3):
+            ann.until(
+                "const menu = document.querySelectorAll('.menu')[arguments[0]];"
+                "if (menu && !menu.open) menu.querySelector('summary').click();"
+                "return menu?.open",
+                card,
+            )
+            edges = ann.run(
+                "const box = document.querySelector('.menu[open] .choices')"
+                ".getBoundingClientRect(); return [box.left, innerWidth - box.right]"
+            )
+            self.assertGreaterEqual(min(edges), 0)
+            self.check(ann)
 
     def test_rules(self) -> None:
         """

@@ -83,7 +83,7 @@ class ListTests(SynchronousTestCase):
             "2 of 2 seats, playing, 1 watching",
         )
         self.assertEqual(
-            _call("roomWords", _room("a", connected=0)), "everyone is away"
+            _call("roomWords", _room("a", connected=0)), "Everyone is away"
         )
 
     def test_previews(self) -> None:

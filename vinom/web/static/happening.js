@@ -28,7 +28,7 @@ const rankOf = ({ open, connected }) => (connected === 0 ? 2 : open ? 0 : 1);
  * @param {RoomFacts} room
  */
 export function roomWords({ connected, taken, seats, state, spectators }) {
-  if (connected === 0) return "everyone is away";
+  if (connected === 0) return "Everyone is away";
   const watching = spectators ? `, ${spectators} watching` : "";
   return `${taken} of ${seats} seats, ${STATES[state]}${watching}`;
 }

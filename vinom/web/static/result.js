@@ -38,6 +38,7 @@ export function makeResult({ client, room, facts, boardOf, nameOf, showError, en
 
   function showWays() {
     const isAlone = room.former.length > 0 && room.players.length < fewest;
+    element.classList.toggle("alone", isAlone);
     if (room.isMatch || !(isOver() || isAlone)) {
       swap(element);
       return;
@@ -62,6 +63,11 @@ export function makeResult({ client, room, facts, boardOf, nameOf, showError, en
   }
 
   function showBanner() {
+    const isDeserted = room.seat === null && room.players.every((one) => ["away", "bot"].includes(one.state));
+    if (isDeserted && !isOver()) {
+      swap(banner, h("p", null, "Everyone is away. Play may go on when somebody returns."), h("a.button", { href: "#" }, "Back to the games"));
+      return;
+    }
     // Boards with `ends` announce the result themselves.
     if (boardOf()?.ends || room.state !== "over" || !room.outcome) {
       swap(banner);

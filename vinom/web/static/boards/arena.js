@@ -121,6 +121,8 @@ export function mount(context) {
   /** Where our figure is drawn; the mouse steers towards the pointer from there. */
   let me = { x: field.width / 2, y: field.height / 2 };
   let camera = { left: 0, top: 0, scale: 1 };
+  /** In a miniature small things would not be seen. */
+  const boldness = context.every ? 2 : 1;
   const wish = new Wish();
   let number = 0;
   /** @type {any} */
@@ -247,7 +249,7 @@ export function mount(context) {
         pen.fill();
       }
     }
-    const pulse = isCalm() ? 1 : 1 + 0.12 * Math.sin(now / 220);
+    const pulse = (isCalm() ? 1 : 1 + 0.12 * Math.sin(now / 220)) * boldness;
     for (const [x, y] of room.view.gems) {
       const size = Math.max(6, 300 * scale) * pulse;
       pen.fillStyle = colours.accent;
@@ -264,7 +266,7 @@ export function mount(context) {
       pen.lineTo(px(x), py(y));
       pen.fill();
     }
-    const radius = (field.size / 2) * scale;
+    const radius = (field.size / 2) * scale * boldness;
     places.forEach((place, seat) => {
       if (!place) return;
       const { player } = place;
@@ -296,6 +298,7 @@ export function mount(context) {
         pen.arc(px(x), py(y), radius + 4, -Math.PI / 2, -Math.PI / 2 + 2 * Math.PI * ready);
         pen.stroke();
       }
+      if (context.every) return;
       const name = room.players.find((/** @type {any} */ one) => one.seat === seat)?.name ?? "";
       pen.font = "600 12px system-ui, sans-serif";
       pen.textAlign = "center";

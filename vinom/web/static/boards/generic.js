@@ -108,6 +108,9 @@ export function mount(context) {
   /** Show a list of lists as rows of cells. @param {any[][]} rows @param {string} name */
   function grid(rows, name) {
     const canPlay = onCell && room.seat !== null;
+    const values = rows.flat();
+    // Numbers of seats beside free cells are probably pieces of the players.
+    const arePieces = values.includes(null) && values.every((value) => value === null || isSeat(value));
     const shown = rows.flatMap((row, y) =>
       row.map((value, x) => {
         const words = value === null ? "" : String(rounded(value));
@@ -120,8 +123,8 @@ export function mount(context) {
         const cell = canPlay
           ? h("button.grid-cell", { ...props, type: "button", onclick: () => context.act(onCell.at(y, x, row.length)) }, words)
           : h("span.grid-cell", { ...props, role: "img" }, words);
-        // Small whole numbers are often seats.
-        if (isSeat(value)) cell.style.borderBottomColor = colourOf(value);
+        if (isSeat(value)) cell.style.borderColor = colourOf(value);
+        if (isSeat(value) && arePieces) cell.classList.add("piece");
         return cell;
       }),
     );
