@@ -52,7 +52,7 @@ export function showLobby({ main, client, catalogue }) {
             press: () => playBot(client, game),
           },
           {
-            label: `New room for ${title}`,
+            label: `Play ${title} with friends`,
             words: "With friends",
             about: "Open a room, choose the options and send the link.",
             press: () => optionsDialog(title, facts?.options, (options) => openRoom(client, game, options)),

@@ -18,7 +18,7 @@ addEventListener("keydown", (event) => {
 /**
  * @typedef {object} Choice
  * @property {string} words
- * @property {string} label for screen readers: the words with what they are about
+ * @property {string} label for screen readers: a sentence that contains the words
  * @property {string} about what it does
  * @property {() => any} press
  *
@@ -35,13 +35,18 @@ export function menu(label, choices) {
       "div.choices",
       null,
       found.map(({ words, label: whole, about, press }) =>
-        button(
-          [h("strong", null, words), h("span.small", null, about)],
-          () => {
-            element.open = false;
-            press();
-          },
-          { class: "choice", "aria-label": whole, "aria-description": about },
+        h(
+          "div.choice",
+          null,
+          button(
+            words,
+            () => {
+              element.open = false;
+              press();
+            },
+            { "aria-label": whole, "aria-description": about },
+          ),
+          h("span.small", { "aria-hidden": "true" }, about),
         ),
       ),
     ),

@@ -239,15 +239,17 @@ export function mount(context) {
     for (let x = 750; x < field.width; x += 1500) {
       for (let y = 750; y < field.height; y += 1500) pen.fillRect(px(x) - 1, py(y) - 1, 2, 2);
     }
-    // Walls stand on the floor: a dark front below a lighter top. They end where players are stopped.
+    // Walls stand on the floor: a dark front below the top. They end where players are stopped.
     const front = Math.max(4, 320 * scale);
     for (const [x, y, w, tall] of field.walls) {
-      for (const [colour, less] of [["muted", 0], ["line-strong", front]]) {
-        pen.fillStyle = colours[colour];
-        pen.beginPath();
-        pen.roundRect(px(x), py(y), w * scale, tall * scale - Number(less), 5);
-        pen.fill();
-      }
+      pen.fillStyle = colours["line-strong"];
+      pen.beginPath();
+      pen.roundRect(px(x), py(y), w * scale, tall * scale, 5);
+      pen.fill();
+      pen.fillStyle = "rgb(0 0 0 / 35%)";
+      pen.beginPath();
+      pen.roundRect(px(x), py(y + tall) - front, w * scale, front, [0, 0, 5, 5]);
+      pen.fill();
     }
     const pulse = (isCalm() ? 1 : 1 + 0.12 * Math.sin(now / 220)) * boldness;
     for (const [x, y] of room.view.gems) {
