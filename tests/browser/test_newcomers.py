@@ -102,6 +102,18 @@ class InvitationTests(PageTestCase):
         ann.see("Waiting for 1 more player.")
         self.assertIn("room=nonsense", ann.run("return location.href"))
 
+    def test_missing_page(self) -> None:
+        """
+        A person who follows a wrong link finds the way to the games.
+        """
+        self.allowed = ("404",)
+        ann = self.player("Ann", is_phone=True)
+        ann.open(f"http://127.0.0.1:{self.node.http}/nothing")
+        ann.see("There is no page at this address")
+        self.check(ann)
+        ann.press("To the games")
+        ann.see("Play something")
+
     def test_code(self) -> None:
         """
         The link is on the screen as a QR code, for the phone of a friend beside it.
@@ -196,7 +208,8 @@ class LobbyTests(PageTestCase):
             )
             edges = ann.run(
                 "const box = document.querySelector('.menu[open] .choices')"
-                ".getBoundingClientRect(); return [box.left, innerWidth - box.right]"
+                ".getBoundingClientRect();"
+                "return [box.left, innerWidth - box.right, box.top]"
             )
             self.assertGreaterEqual(min(edges), 0)
             self.check(ann)

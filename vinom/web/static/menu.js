@@ -27,9 +27,18 @@ addEventListener("keydown", (event) => {
  */
 export function menu(label, choices) {
   const found = /** @type {Choice[]} */ (choices.filter(Boolean));
+  function toggled() {
+    if (element.open) opened = element;
+    else if (opened === element) opened = null;
+    // It opens upwards, unless it would be cut off there.
+    element.classList.remove("below");
+    const { top } = element.querySelector(".choices").getBoundingClientRect();
+    element.classList.toggle("below", element.open && top < 0);
+  }
+
   const element = h(
     "details.menu",
-    { ontoggle: () => (opened = element.open ? element : opened === element ? null : opened) },
+    { ontoggle: toggled },
     h("summary", { "aria-label": label, title: label }, h("span", { "aria-hidden": "true" }, "⋯")),
     h(
       "div.choices",

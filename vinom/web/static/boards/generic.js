@@ -88,18 +88,10 @@ export function mount(context) {
     );
   }
 
-  /** Show a plain list as chips, small whole numbers in the colours of seats. @param {any[]} values */
+  /** Show a plain list as chips. @param {any[]} values */
   function chips(values) {
     if (!values.length) return h("span.muted", null, "empty");
-    return h(
-      "span.chips",
-      null,
-      values.map((value) => {
-        const chip = h("span.chip", null, asText(value));
-        if (isSeat(value)) chip.style.borderBottomColor = colourOf(value);
-        return chip;
-      }),
-    );
+    return h("span.chips", null, values.map((value) => h("span.chip", null, asText(value))));
   }
 
   /** @param {any} value */
