@@ -35,6 +35,7 @@ class DevelopmentTests(PageTestCase):
         # Answers come in order: one more bot, or its refusal, would be seen by now.
         ann.press("Send roll")
         ann.see("rolled")
+        self.picture("tutorial-pig", ann)
         self.assertEqual(ann.run(_PLAYERS), 2)
         self.assertFalse(ann.run("return !!document.querySelector('.toast')"))
 
