@@ -68,6 +68,18 @@ class SoundTests(PageTestCase):
         self.picture("won", winner)
         self.check(winner, loser)
 
+    def test_begin(self) -> None:
+        """
+        A player who waits, perhaps in another tab, hears that the game begins.
+        """
+        ann, bob = self.player("Ann"), self.player("Bob")
+        link = self.new_room(ann, "Maze", rows=2, cols=3)
+        self.gesture(ann)
+        ann.run(_LISTEN)
+        bob.open(link)
+        self.begin(ann)
+        self.assertEqual(ann.run(_NOTES), _TURN)
+
     def test_mute(self) -> None:
         """
         A player who mutes the page hears nothing; a reload and a new tab keep it so.

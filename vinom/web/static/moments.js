@@ -1,5 +1,5 @@
 // @ts-check
-/** Moments of a game: it is your turn, and a round is over. */
+/** Moments of a game: it begins, it is your turn, and a round is over. */
 
 import { sound } from "./sound.js";
 import { COLOURS, h, isCalm } from "./ui.js";
@@ -11,18 +11,18 @@ const PIECES = 36;
  * Watch for moments, and mark them.
  *
  * @param {HTMLElement} stage where paper falls for a winner
- * @returns {(now: {isMine: boolean, isOver: boolean, hasWon: boolean}) => void} to be called
+ * @returns {(now: {isPlaying: boolean, isMine: boolean, isOver: boolean, hasWon: boolean}) => void} to be called
  *   with each state
  */
 export function watchMoments(stage) {
   /** How it was; the first state is no moment: it may be a reload. @type {any} */
   let before = null;
   return (now) => {
-    const { isMine, isOver, hasWon } = now;
+    const { isPlaying, isMine, isOver, hasWon } = now;
     if (before && isOver && !before.isOver) {
       sound(hasWon ? "won" : "over");
       if (hasWon) celebrate(stage);
-    } else if (before && isMine && !before.isMine) sound("turn");
+    } else if (before && ((isMine && !before.isMine) || (isPlaying && !before.isPlaying))) sound("turn");
     before = now;
   };
 }

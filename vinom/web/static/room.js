@@ -303,7 +303,7 @@ export function showRoom({ main, client, catalogue }, where) {
       const isMine = room.seat !== null && room.view !== null
         && (headline ? headline.classList.contains("mine") : room.view.turn === room.seat);
       document.title = `${isMine ? "● Your turn – " : ""}${titleOf(room.game)} – Vinom`;
-      markMoment({ isMine, isOver: result.isOver(), hasWon: result.hasWon() });
+      markMoment({ isPlaying: room.view !== null, isMine, isOver: result.isOver(), hasWon: result.hasWon() });
     }
 
     function update() {
