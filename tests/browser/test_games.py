@@ -91,7 +91,11 @@ class TurnTests(PageTestCase):
         """
         ann, bob = self.two("Owe drahn", lives=3)
         ann.until("return !!document.getElementById('bet-amount')")
+        opened = "return document.querySelector('.bets').open"
+        self.assertFalse(ann.run(opened), "bets are folded away at first")
+        ann.run("document.querySelector('.bets summary').click()")
         ann.press("Offer")
+        bob.until(opened, what="an offer is shown")
         bob.press("Accept")
         ann.until("return document.body.innerText.includes('You and Bob: 1')")
 

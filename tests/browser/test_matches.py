@@ -87,7 +87,11 @@ class MatchTests(PageTestCase):
         self.picture("maze-dance", ann, eve)
         for one in (ann, eve):
             one.see("This match is over")
-            one.press("Back to the games")
+        ann.press("Find another match")
+        ann.see("Waiting for others to play Maze. You are number 1")
+        ann.press("Stop waiting")
+        eve.press("Back to the games")
+        for one in (ann, eve):
             one.see("Happening now")
         printed, _ = bot.communicate(timeout=2 * PATIENCE)
         self.assertIn("1 finished, 0 failed", printed)
@@ -135,7 +139,7 @@ class MatchTests(PageTestCase):
             self.check(ann)
         ann.until(
             "return toasts.includes(arguments[0])",
-            "Too few players came. You are waiting for another match.",
+            "Not enough players came, so you are waiting for another match.",
         )
         ann.see("You are number 1")
         ann.press("Stop waiting")

@@ -33,6 +33,8 @@ class LeftTests(PageTestCase):
         bob.see("Ann has left the game.")
         bob.see("You won!")
         bob.until("return !/seat \\d|player \\d/i.test(document.body.innerText)")
+        ways = "return document.querySelector('.result').getBoundingClientRect().bottom"
+        self.assertLess(bob.run(ways), 740, "the ways on are in sight")
         self.check(bob)
         self.picture("left", None, bob)
         bob.resize(DESKTOP)
@@ -78,6 +80,8 @@ class LeftTests(PageTestCase):
         style = "return getComputedStyle(document.getElementById('me'))[arguments[0]]"
         self.assertEqual(ann.run(style, "textOverflow"), "ellipsis")
         self.assertEqual(ann.run(style, "display"), "block")
+        height = ann.run("return document.querySelector('.top').offsetHeight")
+        self.assertLess(height, 130, "name and words have a line each")
         self.check(ann)
         self.picture("offline", None, ann)
         way.mend()
@@ -92,11 +96,23 @@ class InvitationTests(PageTestCase):
         """
         ann = self.player("Ann", is_phone=True)
         ann.open(f"http://127.0.0.1:{self.node.http}/#room=nonsense&game=dice")
-        ann.see("This room is no more")
+        ann.see("This room no longer exists")
         self.check(ann)
         ann.press("Open a new room")
         ann.see("Waiting for 1 more player.")
         self.assertIn("room=nonsense", ann.run("return location.href"))
+
+    def test_missing_page(self) -> None:
+        """
+        A person who follows a wrong link finds the way to the games.
+        """
+        self.allowed = ("404",)
+        ann = self.player("Ann", is_phone=True)
+        ann.open(f"http://127.0.0.1:{self.node.http}/nothing")
+        ann.see("There is no page at this address")
+        self.check(ann)
+        ann.press("To the games")
+        ann.see("Play something")
 
     def test_code(self) -> None:
         """
@@ -133,6 +149,70 @@ class LobbyTests(PageTestCase):
             ".some((one) => one.innerText.includes('Iris’s Tic-tac-toe'))"
         )
         self.assertFalse(eve.run(offered, "Watch Iris’s Tic-tac-toe"))
+
+    def test_deserted(self) -> None:
+        """
+        A spectator whose players all go away reads so, and can go on.
+        """
+        ann, eve = self.player("Uma"), self.player("Eve", is_phone=True)
+        ann.press("Play Maze with a bot")
+        ann.until("return !!document.querySelector('canvas')")
+        eve.press("Watch Uma’s Maze")
+        eve.see("You are watching.")
+        ann.open("about:blank")
+        eve.see("Everyone is away.")
+        self.check(eve)
+        eve.press("Back to the games")
+        eve.see("Happening now")
+
+    def test_live_field(self) -> None:
+        """
+        A visitor sees a game with ticks move on its card, and is not counted as one
+        who watches it.
+        """
+        ann, eve = self.player("Jo"), self.player("Eve")
+        ann.press("Play Arena with a bot")
+        ann.until("return !!document.querySelector('canvas')")
+        tick = (
+            "const canvas = document.querySelector('.preview canvas');"
+            "return Number(canvas?.dataset.tick ?? 0)"
+        )
+        eve.until(f"return ((() => {{ {tick} }})()) > 0", what="the arena on its card")
+        before = eve.run(tick)
+        eve.until(f"return ((() => {{ {tick} }})()) > arguments[0] + 20", before)
+        box = eve.run(
+            "const [board, frame] = ['.preview canvas', '.preview:has(canvas)']"
+            ".map((one) => document.querySelector(one).getBoundingClientRect());"
+            "return [board.height / frame.height, board.left >= frame.left,"
+            " board.bottom <= frame.bottom]"
+        )
+        self.assertGreater(box[0], 0.7)
+        self.assertEqual(box[1:], [True, True])
+        for size in (PHONE, DESKTOP):
+            eve.resize(size)
+            self.check(eve)
+            self.picture("lobby-field", *((None, eve) if size is PHONE else (eve,)))
+        self.assertNotIn("watching", eve.text())
+
+    def test_menu(self) -> None:
+        """
+        On a phone the menu of a card can be read whole, without scrolling sideways.
+        """
+        ann = self.player("Ann", is_phone=True)
+        for card in range(3):
+            ann.until(
+                "const menu = document.querySelectorAll('.menu')[arguments[0]];"
+                "if (menu && !menu.open) menu.querySelector('summary').click();"
+                "return menu?.open",
+                card,
+            )
+            edges = ann.run(
+                "const box = document.querySelector('.menu[open] .choices')"
+                ".getBoundingClientRect();"
+                "return [box.left, innerWidth - box.right, box.top]"
+            )
+            self.assertGreaterEqual(min(edges), 0)
+            self.check(ann)
 
     def test_rules(self) -> None:
         """

@@ -136,6 +136,22 @@ class LobbyTests(PageTestCase):
         ann.driver.switch_to.active_element.send_keys(Keys.ENTER)
         ann.see(f"You: {free.lower()}")
 
+    def test_dialogs(self) -> None:
+        """
+        The forms for a name and for a game's options can be read and used by everybody,
+        on a phone too.
+        """
+        ann = self.player("Ann", is_phone=True)
+        ann.press("You are Ann. Change your name")
+        ann.see("Other players see this name")
+        self.check(ann)
+        ann.press("Cancel")
+        for title in ("Arena", "Owe drahn"):
+            ann.press(f"Play {title} with friends")
+            ann.see(f"New room: {title}")
+            self.check(ann)
+            ann.press("Cancel")
+
     def test_two_tabs(self) -> None:
         """
         A duplicated tab takes over from the first one, which says so and waits.
@@ -152,6 +168,7 @@ class LobbyTests(PageTestCase):
         )
         try:
             ann.see("You’re playing in another tab")
+            self.check(ann)
             ann.press("Play here instead")
             self.wait_for(ann, "online")
         finally:

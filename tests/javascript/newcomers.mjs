@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 globalThis.addEventListener ??= () => {};
 const { endingWords, leftWords, resultWords } = await import("../../vinom/web/static/words.js");
 const { inRank, roomWords } = await import("../../vinom/web/static/happening.js");
-const { roomsToShow } = await import("../../vinom/web/static/previews.js");
+const { idleWords } = await import("../../vinom/web/static/boards/dice.js");
+const { nextToShow, roomsToShow } = await import("../../vinom/web/static/previews.js");
 
 const names = ["Ann", "Bob", "Cid"];
 const functions = {
@@ -17,6 +18,10 @@ const functions = {
     resultWords(outcome, me, count, (seat) => (seat === me ? "You" : names[seat])),
   inRank: (rooms) => inRank(rooms).map((room) => room.room_id),
   roomWords,
+  idleWords,
+  /** The games of the first requests. */
+  nextToShow: (still, moving, count) =>
+    [...Array(count).keys()].map((turn) => nextToShow(still, moving, turn)),
   roomsToShow: (rooms) => Object.fromEntries(roomsToShow(rooms)),
 };
 const asked = JSON.parse(readFileSync(0, "utf8"));

@@ -112,7 +112,7 @@ class PageTestCase(SynchronousTestCase):
         url = f"http://127.0.0.1:{port or self.node.http}/"
         browser.open_first(
             url,
-            "sessionStorage.clear();"
+            "sessionStorage.clear(); localStorage.clear();"
             f"sessionStorage.setItem('vinom.name', {json.dumps(name)})",
         )
         self.wait_for(browser, "online")
@@ -155,7 +155,7 @@ class PageTestCase(SynchronousTestCase):
         self, browser: Browser, title: str, *, has_options: bool = True, **options: Any
     ) -> str:
         """Open a room with a friend's invitation; returns its address."""
-        browser.press(f"New room for {title}")
+        browser.press(f"Play {title} with friends")
         for name, value in options.items():
             browser.until(
                 "const field = document.getElementById('option-' + arguments[0]);"

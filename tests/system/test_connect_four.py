@@ -175,7 +175,7 @@ class ConnectFourTests(TestCase):
 
 def _invite(host: Browser) -> str:
     """Open a room; returns the address for a friend."""
-    host.press("New room for Connect Four")
+    host.press("Play Connect Four with friends")
     found = host.until("return document.querySelector('.invite input')?.value")
     return str(found)
 

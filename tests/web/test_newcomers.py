@@ -76,14 +76,14 @@ class ListTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """
-        A room says how it is, and whether everybody is away.
+        A room says how it is, and whether everyone is away.
         """
         self.assertEqual(
             _call("roomWords", _room("a", spectators=1)),
             "2 of 2 seats, playing, 1 watching",
         )
         self.assertEqual(
-            _call("roomWords", _room("a", connected=0)), "everybody is away"
+            _call("roomWords", _room("a", connected=0)), "Everyone is away"
         )
 
     def test_previews(self) -> None:
@@ -100,3 +100,29 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(
             _call("roomsToShow", rooms), {"dice": "first", "maze": "other"}
         )
+
+    def test_turns_of_previews(self) -> None:
+        """
+        A moving field is asked for every other time, however many other games are
+        shown; every game gets its turn.
+        """
+        self.assertEqual(
+            _call("nextToShow", ["dice", "maze"], ["arena"], 6),
+            ["arena", "dice", "arena", "maze", "arena", "dice"],
+        )
+        self.assertEqual(
+            _call("nextToShow", ["dice", "maze"], [], 3), ["dice", "maze", "dice"]
+        )
+        self.assertEqual(_call("nextToShow", [], ["arena"], 2), ["arena", "arena"])
+
+
+class DiceTests(SynchronousTestCase):
+    def test_idle_dice(self) -> None:
+        """
+        Players read which of the dice that they chose score nothing.
+        """
+        more = "nothing here. Choose only dice that score."
+        self.assertEqual(_call("idleWords", [1, 2]), f"2 scores {more}")
+        self.assertEqual(_call("idleWords", [4, 2, 4]), f"2 and 4 score {more}")
+        # The straight scores, the second 2 does not.
+        self.assertEqual(_call("idleWords", [2, 3, 4, 5, 6, 2]), f"2 scores {more}")

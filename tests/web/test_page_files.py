@@ -134,6 +134,7 @@ class CatalogueTests(SynchronousTestCase):
         """
         found = catalogue({"dice": Dice()})["games"]["dice"]
         self.assertEqual((found["seats"], found["has_bot"]), ([2, 2], True))
+        self.assertIsNone(found["teams"])
         tags = [
             next(iter(one["$defs"].values()))["properties"]["type"]["enum"]
             for one in found["actions"]

@@ -45,6 +45,7 @@ from vinom.games.arena_table import (
     Move,
     show,
 )
+from vinom.games.names import BOT_NAMES
 from vinom.games.rounds import Rematch, agree, is_agreed
 
 TICK_HZ = 20
@@ -72,6 +73,7 @@ class Arena(Game[ArenaState, Action]):
     """
     icon = "/boards/arena.svg"
     board = "/boards/arena.js"
+    bot_names = BOT_NAMES
     actions = Action
     options = ArenaOptions
     seats = (2, 8)

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 from vinom.games.dice_score import choices, is_bust, score
+from vinom.games.names import BOT_NAMES
 from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 _DICE = 6
@@ -141,6 +142,7 @@ class Dice(Game[DiceState, Action]):
     """
     icon = "/boards/dice.svg"
     board = "/boards/dice.js"
+    bot_names = BOT_NAMES
     actions = Action
     options = DiceOptions
     seats = (2, 2)

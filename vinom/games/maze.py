@@ -25,6 +25,7 @@ from vinom.games.maze_map import (
     strew,
     way_to_points,
 )
+from vinom.games.names import BOT_NAMES
 
 Cell = tuple[int, int]
 
@@ -129,6 +130,7 @@ class Maze(Game[MazeState, Move | Dance]):
     """
     icon = "/boards/maze.svg"
     board = "/boards/maze.js"
+    bot_names = BOT_NAMES
     actions = Move | Dance
     options = MazeOptions
     seats = (2, 4)

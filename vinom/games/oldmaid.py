@@ -19,6 +19,7 @@ import attrs
 from msgspec import Meta, Struct
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.games.names import BOT_NAMES
 from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 #: Rank, then suit. The queen of clubs is not in play.
@@ -120,6 +121,7 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
     """
     icon = "/boards/oldmaid.svg"
     board = "/boards/oldmaid.js"
+    bot_names = BOT_NAMES
     actions = Draw | Rematch
     options = MaidOptions
     seats = (2, 6)
@@ -142,7 +144,7 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
         if action.position >= count:
             raise Rejected(
                 "no_such_card",
-                f"choose 0 to {count - 1}: seat {s.source} holds {count} cards",
+                f"there is no card {action.position}: this hand has 0 to {count - 1}",
             )
         return Step(*_draw(s, action.position, now))
 

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
+from vinom.games.names import BOT_NAMES
 from vinom.games.owedrahn_money import bet, pay_stakes, settle_bets, void_bets
 from vinom.games.owedrahn_table import (
     Action,
@@ -63,6 +64,7 @@ class OweDrahn(Game[DrahnState, Action]):
     """
     icon = "/boards/owedrahn.svg"
     board = "/boards/owedrahn.js"
+    bot_names = BOT_NAMES
     actions = Action
     options = DrahnOptions
     seats = (2, 16)

@@ -41,9 +41,7 @@ def bet(s: DrahnState, seat: int, action: Betting) -> Happened:
         raise Rejected("no_such_bet", f"no bet {action.bet} is waiting for an answer")
     owner = found.by if isinstance(action, CancelBet) else found.to
     if seat != owner:
-        raise Rejected(
-            "not_yours", f"only seat {owner} can do this with bet {found.id}"
-        )
+        raise Rejected("not_yours", "only the other player of this bet can do this")
     match action:
         case AcceptBet():
             agreed = attrs.evolve(found, agreed=True)
@@ -57,7 +55,7 @@ def bet(s: DrahnState, seat: int, action: Betting) -> Happened:
 
 def _propose(s: DrahnState, seat: int, action: ProposeBet) -> Happened:
     if action.to not in s.order:
-        raise Rejected("not_here", f"seat {action.to} has no player")
+        raise Rejected("not_here", "this player has left")
     if action.to == seat:
         raise Rejected("with_yourself", "you cannot bet with yourself")
     if sum(one.by == seat for one in s.bets) >= MOST_BETS:

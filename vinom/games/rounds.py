@@ -48,7 +48,7 @@ def ask_again(
     if not is_over:
         raise Rejected("round_runs", "this round is not over yet")
     if len(here) < 2:
-        raise Rejected("alone", "the others have left")
+        raise Rejected("alone", "all other players have left")
     return asked if seat in asked else tuple(sorted((*asked, seat)))
 
 

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Game, Outcome, Step, Table
+from vinom.games.names import BOT_NAMES
 from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
 #: Time for one move, seconds.
@@ -117,6 +118,7 @@ class TicTacToe(Game[Board, Place | Rematch]):
     """
     icon = "/boards/tictactoe.svg"
     board = "/boards/tictactoe.js"
+    bot_names = BOT_NAMES
     actions = Place | Rematch
     options = TicTacToeOptions
     seats = (2, 2)

@@ -47,6 +47,7 @@ def described(game: Game[Any, Any]) -> dict[str, Any]:
     return {
         "seats": list(game.seats),
         "late_join": game.late_join,
+        "teams": game.teams,
         "tick_hz": game.tick_hz,
         "has_bot": type(game).bot is not Game.bot,
         "actions": [_schema(action) for action in actions],

@@ -17,7 +17,7 @@ export function mount({ room, act, nameOf, colourOf, note }) {
 
   function words() {
     const { turn: next, winner } = room.view;
-    if (next !== null) return next === room.seat ? "Your turn" : `${nameOf(next)} to move`;
+    if (next !== null) return next === room.seat ? "Your turn" : `${nameOf(next)}’s turn`;
     if (winner === null) return "A draw";
     return winner === room.seat ? "You won!" : `${nameOf(winner)} won`;
   }

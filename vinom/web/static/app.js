@@ -6,6 +6,7 @@ import { learnGames } from "./games.js";
 import { showLobby } from "./lobby.js";
 import { showRoom } from "./room.js";
 import { watchDevelopment } from "./dev.js";
+import { makeSwitch } from "./sound.js";
 import { button, h, inWords, someName, toast } from "./ui.js";
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
@@ -174,6 +175,7 @@ async function learn() {
 async function begin() {
   open();
   me.addEventListener("click", askName);
+  makeSwitch(/** @type {HTMLElement} */ (document.getElementById("sound")));
   await learn();
   if (catalogue.dev) watchDevelopment(catalogue.dev);
   addEventListener("hashchange", (event) => {

@@ -28,7 +28,7 @@ const rankOf = ({ open, connected }) => (connected === 0 ? 2 : open ? 0 : 1);
  * @param {RoomFacts} room
  */
 export function roomWords({ connected, taken, seats, state, spectators }) {
-  if (connected === 0) return "everybody is away";
+  if (connected === 0) return "Everyone is away";
   const watching = spectators ? `, ${spectators} watching` : "";
   return `${taken} of ${seats} seats, ${STATES[state]}${watching}`;
 }
@@ -81,10 +81,10 @@ export function showHappening({ client }) {
     }
     const title = queued ? titleOf(queued.game) : "";
     const words = !queued
-      ? "Entering the queue…"
+      ? "Looking for players…"
       : queued.state === "matched"
         ? `Preparing a match of ${title}…`
-        : `Waiting for others to play ${title}. You are number ${queued.position ?? 1} in the queue.`;
+        : `Waiting for others to play ${title}. You are number ${queued.position ?? 1} in line.`;
     say(words);
     swap(
       waiting,
@@ -102,7 +102,7 @@ export function showHappening({ client }) {
     now.hidden = alive === 0;
     now.textContent = `${plural(alive, "game")} now`;
     count.textContent = rows.length ? plural(rows.length, "game") : "";
-    swap(list, rows.length ? rows : h("li.empty.muted", null, "Nobody plays right now. Press Play, and be the first."));
+    swap(list, rows.length ? rows : h("li.empty.muted", null, "Nobody is playing right now. Press Play to be the first."));
   }
 
   /**

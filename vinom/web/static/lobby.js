@@ -48,19 +48,19 @@ export function showLobby({ main, client, catalogue }) {
           facts?.has_bot && {
             label: `Play ${title} with a bot`,
             words: "With a bot",
-            about: "Begin at once, alone with the computer.",
+            about: "Start at once, against the computer.",
             press: () => playBot(client, game),
           },
           {
-            label: `New room for ${title}`,
+            label: `Play ${title} with friends`,
             words: "With friends",
-            about: "Open a room, choose its options, and send the link.",
+            about: "Open a room, choose the options and send the link.",
             press: () => optionsDialog(title, facts?.options, (options) => openRoom(client, game, options)),
           },
           {
             label: `Find a match of ${title}`,
             words: "Find a match",
-            about: "Wait for players of your strength, here or in other programs.",
+            about: "Wait for players of about your level.",
             press: () => happening.queue(game),
           },
           rulesOf(game).length > 0 && {
@@ -76,7 +76,7 @@ export function showLobby({ main, client, catalogue }) {
 
   main.replaceChildren(
     h("h1", null, "Play something"),
-    h("p.lead.muted", null, "Press Play to meet anyone who is here, or invite a friend.", happening.now),
+    h("p.lead.muted", null, "Press Play to find an opponent, or invite a friend.", happening.now),
     happening.waiting,
     h("h2.unseen", null, "Games"),
     games,
@@ -89,6 +89,9 @@ export function showLobby({ main, client, catalogue }) {
     },
     () => {},
   );
+  const again = sessionStorage.getItem("vinom.queue_for");
+  sessionStorage.removeItem("vinom.queue_for");
+  if (again) happening.queue(again);
   return () => {
     isOver = true;
     previews.stop();

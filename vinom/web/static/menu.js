@@ -18,7 +18,7 @@ addEventListener("keydown", (event) => {
 /**
  * @typedef {object} Choice
  * @property {string} words
- * @property {string} label for screen readers: the words with what they are about
+ * @property {string} label for screen readers: a sentence that contains the words
  * @property {string} about what it does
  * @property {() => any} press
  *
@@ -27,21 +27,35 @@ addEventListener("keydown", (event) => {
  */
 export function menu(label, choices) {
   const found = /** @type {Choice[]} */ (choices.filter(Boolean));
+  function toggled() {
+    if (element.open) opened = element;
+    else if (opened === element) opened = null;
+    // It opens upwards, unless it would be cut off there.
+    element.classList.remove("below");
+    const { top } = element.querySelector(".choices").getBoundingClientRect();
+    element.classList.toggle("below", element.open && top < 0);
+  }
+
   const element = h(
     "details.menu",
-    { ontoggle: () => (opened = element.open ? element : opened === element ? null : opened) },
+    { ontoggle: toggled },
     h("summary", { "aria-label": label, title: label }, h("span", { "aria-hidden": "true" }, "⋯")),
     h(
       "div.choices",
       null,
       found.map(({ words, label: whole, about, press }) =>
-        button(
-          [h("strong", null, words), h("span.small", null, about)],
-          () => {
-            element.open = false;
-            press();
-          },
-          { class: "choice", "aria-label": whole, "aria-description": about },
+        h(
+          "div.choice",
+          null,
+          button(
+            words,
+            () => {
+              element.open = false;
+              press();
+            },
+            { "aria-label": whole, "aria-description": about },
+          ),
+          h("span.small", { "aria-hidden": "true" }, about),
         ),
       ),
     ),

@@ -4,8 +4,10 @@
 import { colourIn, hasBoard, iconOf, loadBoard } from "./games.js";
 import { h, swap } from "./ui.js";
 
-/** One room is asked for at a time, milliseconds apart. */
+/** The time between two requests, milliseconds: they take turns over the rooms that are shown. */
 const PAUSE = 1500;
+/** The same while a moving field is shown, which gets every other request. */
+const SHORT_PAUSE = 750;
 
 /**
  * Choose the room to show for each game: one that is played, with somebody connected.
@@ -22,7 +24,41 @@ export function roomsToShow(rooms) {
   return chosen;
 }
 
-/** @typedef {{roomId: string, room: any, board: any, made: any, element: any}} Shown */
+/**
+ * Choose the game to ask for next. A moving field is asked for every other time, or it would
+ * hardly move.
+ *
+ * @param {string[]} still games that change only when somebody plays
+ * @param {string[]} moving
+ * @param {number} turn counts the requests
+ */
+export function nextToShow(still, moving, turn) {
+  const half = Math.floor(turn / 2);
+  if (!moving.length) return still[turn % still.length];
+  if (!still.length) return moving[turn % moving.length];
+  return turn % 2 ? still[half % still.length] : moving[half % moving.length];
+}
+
+/**
+ * Keep a board as large as its frame allows.
+ *
+ * @param {HTMLElement} frame
+ * @param {HTMLElement} element
+ * @returns {() => void} stops it
+ */
+function fitInto(frame, element) {
+  const watching = new ResizeObserver(() => {
+    const { offsetWidth: width, offsetHeight: height } = element;
+    if (!width || !height) return;
+    const scale = Math.min(1, (0.92 * frame.clientWidth) / width, (0.92 * frame.clientHeight) / height);
+    element.style.transform = `translate(-50%, -50%) scale(${scale.toFixed(3)})`;
+  });
+  watching.observe(frame);
+  watching.observe(element);
+  return () => watching.disconnect();
+}
+
+/** @typedef {{roomId: string, room: any, board: any, made: any, stop: () => void}} Shown */
 
 /**
  * @param {import("./vinom.js").Client} client
@@ -37,6 +73,9 @@ export function makePreviews(client, catalogue) {
   let isOver = false;
 
   /** @param {string} game */
+  const isMovingGame = (game) => Boolean(catalogue.games[game]?.tick_hz);
+
+  /** @param {string} game */
   function frame(game) {
     const found = frames.get(game) ?? h("div.preview-frame", null, iconOf(game));
     frames.set(game, found);
@@ -49,6 +88,7 @@ export function makePreviews(client, catalogue) {
     if (!one) return;
     shown.delete(game);
     one.board.stop?.();
+    one.stop();
     one.made.stop();
     swap(frame(game), iconOf(game));
   }
@@ -81,6 +121,7 @@ export function makePreviews(client, catalogue) {
       room,
       facts: catalogue.games[game] ?? {},
       act: () => Promise.resolve(),
+      every: (2 * SHORT_PAUSE * (1 + [...shown.keys()].filter(isMovingGame).length)) / 1000,
       nameOf: (seat) => room.players.find((/** @type {any} */ who) => who.seat === seat)?.name ?? "",
       colourOf: (seat) => colourIn(game, seat),
       hint: () => {},
@@ -89,18 +130,19 @@ export function makePreviews(client, catalogue) {
     });
     board.update();
     const element = h("div.preview-board", { inert: true }, board.element);
-    shown.set(game, { roomId: peek.room_id, room, board, made, element });
     swap(frame(game), element, h("span.live", null, "live"));
+    shown.set(game, { roomId: peek.room_id, room, board, made, stop: fitInto(frame(game), element) });
   }
 
   async function look() {
+    timer = setTimeout(look, [...shown.keys()].some(isMovingGame) ? SHORT_PAUSE : PAUSE);
     const rooms = roomsToShow(client.rooms);
     for (const game of [...shown.keys()]) if (!rooms.has(game)) clear(game);
-    // Moving fields would need every state: their cards show the icon.
-    const drawn = [...rooms].filter(([game]) => hasBoard(game) && !catalogue.games[game]?.tick_hz);
+    const drawn = [...rooms.keys()].filter(hasBoard);
     if (!drawn.length || document.hidden || client.status !== "online") return;
-    turn = (turn + 1) % drawn.length;
-    const [game, roomId] = drawn[turn];
+    turn += 1;
+    const game = nextToShow(drawn.filter((one) => !isMovingGame(one)), drawn.filter(isMovingGame), turn);
+    const roomId = rooms.get(game) ?? "";
     try {
       const peek = await client.peek(roomId);
       if (!isOver) await show(peek);
@@ -110,9 +152,10 @@ export function makePreviews(client, catalogue) {
     }
   }
 
-  const timer = setInterval(look, PAUSE);
+  let timer = setTimeout(look, PAUSE);
   const first = client.on("rooms", () => {
     first();
+    clearTimeout(timer);
     look();
   });
 
@@ -121,7 +164,7 @@ export function makePreviews(client, catalogue) {
     of: frame,
     stop() {
       isOver = true;
-      clearInterval(timer);
+      clearTimeout(timer);
       first();
       for (const game of [...shown.keys()]) clear(game);
     },

@@ -1,10 +1,14 @@
 // @ts-check
 /** A room: its players, its board, and the buttons for both. */
 
+import { openRoom } from "./entry.js";
 import { colourIn, hasBoard, iconOf, loadBoard, loadGeneric, rulesOf, titleOf } from "./games.js";
-import { openRoom, playAnyone, playBot } from "./entry.js";
-import { endingWords, leftWords, resultWords } from "./words.js";
-import { addressOf, button, dot, h, inWords, isCalm, plural, say, swap, toast } from "./ui.js";
+import { inviteButton, makeWaiting } from "./invite.js";
+import { watchMoments } from "./moments.js";
+import { makePlayers } from "./players.js";
+import { makeResult } from "./result.js";
+import { addressOf, button, h, inWords, isCalm, say, swap, toast } from "./ui.js";
+import { endingWords } from "./words.js";
 
 /**
  * @param {{main: HTMLElement, client: import("./vinom.js").Client, catalogue: any}} shown
@@ -35,7 +39,7 @@ export function showRoom({ main, client, catalogue }, where) {
   async function enter() {
     if (catalogue.dev && sessionStorage.getItem("vinom.kept_out") === where.room && !client.places.has(where.room)) {
       // This tab had no seat before the game was saved: it must not take one now.
-      notice("You have no seat in this room", "The game was saved, and its room opened again.", button("Join", joinAfterAll, { class: "primary" }));
+      notice("You have no seat in this room", "The game was saved, and its room was opened again.", button("Join", joinAfterAll, { class: "primary" }));
       return;
     }
     main.replaceChildren(h("p.muted.loading", null, "Entering the room…"));
@@ -52,8 +56,8 @@ export function showRoom({ main, client, catalogue }, where) {
       if (error.code === "no_such_room" && where.game && !where.watch && !isMatchId(where.room)) {
         const { room, game } = where;
         notice(
-          "This room is no more",
-          "It has closed, or the link is wrong. You can open a new room under the same link.",
+          "This room no longer exists",
+          "It has closed, or the link is wrong. You can open a new room with the same link.",
           button("Open a new room", () => reopen(room, game), { class: "primary" }),
         );
         return;
@@ -63,7 +67,7 @@ export function showRoom({ main, client, catalogue }, where) {
       notice(
         "You can’t join",
         error.code === "not_seated" && canWatch
-          ? "The players of this match are already chosen. You can watch it."
+          ? "The players of this match have already been chosen. You can watch instead."
           : inWords(error),
         canWatch &&
           h(
@@ -119,10 +123,7 @@ export function showRoom({ main, client, catalogue }, where) {
     const table = h("div.table");
     const side = h("div.side");
     const log = h("ol.log", { "aria-label": "What happened" });
-    const banner = h("div.banner", { role: "status" });
     const answer = h("p.answer", { role: "status" });
-    const result = h("div.result");
-    const stage = h("section.card.stage", { "aria-label": "Board" }, banner, answer, table, result);
     /** @type {any} */
     let answerEnds;
     /** @type {import("./boards/parts.js").BoardContext} */
@@ -166,6 +167,12 @@ export function showRoom({ main, client, catalogue }, where) {
     }, true);
     /** @type {import("./boards/parts.js").Board | null} */
     let board = null;
+    const boardOf = () => board;
+    const result = makeResult({ client, room, facts, boardOf, nameOf: context.nameOf, showError, end });
+    const showPlayers = makePlayers(side, { room, facts, boardOf, colourOf: context.colourOf, showError });
+    const waiting = makeWaiting(room, facts, showError);
+    const stage = h("section.card.stage", { "aria-label": "Board" }, result.banner, answer, table, result.element);
+    const markMoment = watchMoments(stage);
     /** With `vinom dev` an author can look at the whole view. Does this one now? */
     const isAuthor = catalogue.dev?.game === room.game && hasBoard(room.game);
     let isDrawn = hasBoard(room.game) && !(isAuthor && sessionStorage.getItem("vinom.as_data"));
@@ -212,7 +219,7 @@ export function showRoom({ main, client, catalogue }, where) {
         null,
         iconOf(room.game),
         h("div.grow", null, h("h1", null, titleOf(room.game))),
-        inviteButton(),
+        inviteButton(room),
         button("Leave", leave),
       ),
       h(
@@ -235,15 +242,6 @@ export function showRoom({ main, client, catalogue }, where) {
       ),
     );
 
-    function inviteButton() {
-      // Nobody can join a match: others can only watch.
-      const address = addressOf(room.roomId, room.game, room.isMatch);
-      const link = () => new URL(address, location.href).href;
-      return button(room.isMatch ? "Copy link" : "Invite", async () => {
-        await copy(link());
-      }, { data: { key: "invite" }, title: room.isMatch ? "Copy a link for spectators" : "Copy a link to this room" });
-    }
-
     function asDataButton() {
       const show = () => {
         if (isDrawn) sessionStorage.setItem("vinom.as_data", "1");
@@ -264,6 +262,12 @@ export function showRoom({ main, client, catalogue }, where) {
       );
     }
 
+    /** The lobby shows the wait. */
+    function queueAgain() {
+      sessionStorage.setItem("vinom.queue_for", room.game);
+      location.hash = "";
+    }
+
     async function leave() {
       end();
       room.leave().catch(() => {});
@@ -278,9 +282,8 @@ export function showRoom({ main, client, catalogue }, where) {
           board = null;
         }
         swap(table, waiting());
-        swap(banner);
-        swap(result);
-        showTitle();
+        result.clear();
+        showMoment();
         return;
       }
       withBoard(() => {
@@ -289,176 +292,18 @@ export function showRoom({ main, client, catalogue }, where) {
           table.replaceChildren(board.element);
         }
         board.update();
+        result.draw();
+        showMoment();
       });
-      showBanner();
-      showResult();
-      showTitle();
     }
 
-    /** Show in the tab's title whether it is our turn. */
-    function showTitle() {
+    /** Show in the tab's title whether it is our turn, and mark when that changes. */
+    function showMoment() {
       const headline = table.querySelector(".turn");
       const isMine = room.seat !== null && room.view !== null
         && (headline ? headline.classList.contains("mine") : room.view.turn === room.seat);
       document.title = `${isMine ? "● Your turn – " : ""}${titleOf(room.game)} – Vinom`;
-    }
-
-    function waiting() {
-      if (room.isMatch) {
-        return h(
-          "div.gathering",
-          null,
-          h("h2", null, "Waiting for the other players."),
-          h("p.muted", null, "The match begins when everyone is here, or after a few seconds."),
-        );
-      }
-      const [fewest, most] = facts.seats ?? [2, 2];
-      const missing = Math.max(0, fewest - room.players.length);
-      const link = new URL(addressOf(room.roomId, room.game), location.href).href;
-      const field = h("input.code", { readonly: true, value: link, "aria-label": "Invitation link" });
-      field.addEventListener("focus", () => field.select());
-      qr ??= qrCode(link);
-      const words = missing
-        ? `Waiting for ${plural(missing, "more player")}.`
-        : "The game begins in a moment.";
-      return h(
-        "div.gathering",
-        null,
-        h("h2", null, words),
-        h(
-          "p.muted",
-          null,
-          isFoundByAnyone(room.roomId)
-            ? "Players who press Play join you here. You can send this link to a friend, too."
-            : "Send this link to a friend. Other players can join you from the list, too.",
-        ),
-        h(
-          "div.row.invite",
-          null,
-          field,
-          button("Copy link", () => copy(link), { data: { key: "copy" } }),
-          "share" in navigator && button("Share", () => share(room.game, link), { data: { key: "share" } }),
-        ),
-        qr,
-        h(
-          "div.row",
-          null,
-          room.isHost &&
-            facts.has_bot &&
-            room.players.length < most &&
-            button("Add a bot", () => room.addBot().catch(showError), { data: { key: "bot" } }),
-          room.isHost &&
-            !missing &&
-            room.players.length < most &&
-            button("Begin now", () => room.start().catch(showError), {
-              class: "primary",
-              data: { key: "start" },
-            }),
-        ),
-      );
-    }
-
-    /** @type {any} */
-    let qr = null;
-
-    /** Is the round over, as far as can be seen? */
-    const isOverNow = () => board?.isOver?.() ?? room.state === "over";
-
-    /** Below the board, when a round is over: who left, and the ways on. */
-    function showResult() {
-      const alone = room.former.length > 0 && room.players.length < (facts.seats?.[0] ?? 2);
-      if (room.isMatch || !(isOverNow() || alone)) {
-        swap(result);
-        return;
-      }
-      const gone = leftWords(room.former);
-      const { game } = room;
-      /** @param {() => any} way */
-      const onward = (way) => () => {
-        end();
-        room.leave().catch(() => {});
-        way();
-      };
-      const isSeated = room.seat !== null;
-      swap(
-        result,
-        gone && h("p", null, gone),
-        h(
-          "div.row.centre",
-          null,
-          isSeated && button("New opponent", onward(() => playAnyone(client, game)), { class: alone ? "primary" : "", data: { key: "new opponent" } }),
-          isSeated && facts.has_bot && button("Play a bot", onward(() => playBot(client, game)), { data: { key: "play bot" } }),
-          isSeated && alone && button("Invite a friend", onward(() => openRoom(client, game)), { data: { key: "invite friend" } }),
-          isSeated && room.outcome && "share" in navigator &&
-            button("Share result", () => share(game, new URL("#", location.href).href, resultOf()), { data: { key: "share result" } }),
-        ),
-      );
-    }
-
-    const resultOf = () => resultWords(room.outcome, room.seat, room.players.length, context.nameOf);
-
-    function showBanner() {
-      // Boards with `ends` announce the result themselves.
-      if (board?.ends || room.state !== "over" || !room.outcome) {
-        swap(banner);
-        return;
-      }
-      swap(
-        banner,
-        h("p", null, h("strong", null, resultOf())),
-        room.isHost &&
-          room.players.length >= (facts.seats?.[0] ?? 2) &&
-          button("Play again", () => room.rematch().catch(showError), {
-            class: "primary",
-            data: { key: "again" },
-          }),
-      );
-    }
-
-    function showPlayers() {
-      const [, most] = facts.seats ?? [2, room.players.length];
-      const free = Math.max(0, most - room.players.length);
-      const canSeat = !room.isMatch && (room.state === "gathering" || facts.late_join);
-      swap(
-        side,
-        h("h2", { id: "players-title" }, "Players"),
-        h("ul.players", null, room.players.map(player)),
-        canSeat && free > 0 && h("p.small.muted", null, `${plural(free, "free seat")}.`),
-        room.view !== null &&
-          canSeat &&
-          free > 0 &&
-          room.isHost &&
-          facts.has_bot &&
-          button("Add a bot", () => room.addBot().catch(showError), { data: { key: "bot" } }),
-        room.seat === null && h("p.small.muted", null, "You are watching."),
-      );
-    }
-
-    /** @param {import("./vinom.js").Member} one */
-    function player(one) {
-      const signs = [
-        one.seat === room.seat && "you",
-        one.seat === room.host && "host",
-        one.state === "bot" && "bot",
-        one.state === "away" && "away",
-        typeof one.team === "number" && `team ${one.team + 1}`,
-      ].filter(Boolean);
-      const extra = board?.player?.(one.seat);
-      return h(
-        "li",
-        { class: one.state, title: one.player_id ? `Player ${one.player_id}` : null },
-        board?.mark ? board.mark(one.seat) : dot(one.seat, context.colourOf(one.seat)),
-        h("span.grow.name", null, one.name, signs.length > 0 && h("span.signs", null, signs.join(", "))),
-        extra !== undefined && h("span.extra", null, extra),
-        room.isHost &&
-          one.seat !== room.seat &&
-          button("×", () => room.kick(one.seat).catch(showError), {
-            class: "quiet tiny",
-            "aria-label": `Remove ${one.name}`,
-            title: "Remove",
-            data: { key: `kick ${one.seat}` },
-          }),
-      );
+      markMoment({ isPlaying: room.view !== null, isMine, isOver: result.isOver(), hasWon: result.hasWon() });
     }
 
     function update() {
@@ -502,7 +347,7 @@ export function showRoom({ main, client, catalogue }, where) {
       }
       if (room.isMatch && reason === "void" && room.seat !== null) {
         // Players who came are at the front of the queue again: the lobby shows it.
-        toast("Too few players came. You are waiting for another match.");
+        toast("Not enough players came, so you are waiting for another match.");
         location.hash = "";
         return;
       }
@@ -510,12 +355,12 @@ export function showRoom({ main, client, catalogue }, where) {
       const won = first.length ? ` ${first.map((seat) => context.nameOf(seat)).join(" and ")} won.` : "";
       const why = endingWords(reason, room.isMatch);
       if (room.isMatch) {
-        notice("This match is over", why + won);
+        notice("This match is over", why + won, room.seat !== null && button("Find another match", queueAgain, { class: "primary" }));
         return;
       }
       notice(
         room.fault ? `${titleOf(room.game)} has failed` : "This room is closed",
-        room.fault ? "These lines of it were running:" : why + won,
+        room.fault ? "It stopped at these lines:" : why + won,
         button("New room", () => openRoom(client, room.game), { class: "primary" }),
       );
       if (room.fault) main.firstElementChild?.append(h("pre.fault", { tabindex: 0, "aria-label": "Traceback" }, room.fault));
@@ -555,40 +400,8 @@ export function showRoom({ main, client, catalogue }, where) {
   return end;
 }
 
-/** Do players who press Play come in here? Rooms that the server names are open to them. @param {string} roomId */
-const isFoundByAnyone = (roomId) => /^[a-z2-7]{16}$/.test(roomId);
-
 /** @param {string} roomId */
 const isMatchId = (roomId) => /^[a-z2-7]{26}$/.test(roomId);
-
-/** The link as a QR code, for a phone beside this screen. @param {string} link */
-function qrCode(link) {
-  const src = `invite.svg?${new URLSearchParams({ link })}`;
-  const image = h("img.qr", { src, alt: "QR code of the invitation link", width: 160, height: 160 });
-  // Behind some proxies the server does not recognize its own links.
-  image.addEventListener("error", () => image.remove());
-  return image;
-}
-
-/** @param {string} game @param {string} url @param {string} [text] */
-async function share(game, url, text = `Play ${titleOf(game)} with me`) {
-  try {
-    await navigator.share({ title: titleOf(game), text, url });
-  } catch {
-    // The sheet was closed.
-  }
-}
-
-/** @param {string} text */
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    toast("Link copied.", "good");
-  } catch {
-    // Browsers allow this over TLS only.
-    toast("Copy the address of this page: it is the link to this room.", "good");
-  }
-}
 
 /**
  * @param {import("./vinom.js").Room} room

@@ -161,7 +161,7 @@ const WORDS = {
   not_seated: "You are watching. Only players can do that.",
   too_many_rooms: "There are too many rooms right now.",
   rate_limited: "Too many requests. Wait a moment.",
-  draining: "The server is about to stop, and opens no new rooms.",
+  draining: "The server is about to stop, so it opens no new rooms.",
   no_bot: "This game has no bot.",
   unknown_game: "This server doesn’t have that game.",
   unauthorized: "This server requires you to log in.",

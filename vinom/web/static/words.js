@@ -7,14 +7,14 @@ import { inWords } from "./ui.js";
 const ENDINGS = {
   finished: "The game is over.",
   abandoned: "All players have left.",
-  void: "Too few players came.",
-  crashed: "The game failed. Its author can find the reason in the server’s recordings.",
-  time_limit: "The time limit of this game was reached.",
+  void: "Not enough players came.",
+  crashed: "The game stopped because of an error. Its author can find the cause in the server’s recordings.",
+  time_limit: "Time is up: this game has reached its time limit.",
   ended: "An operator closed the room.",
   shutdown: "The server is stopping.",
   kicked: "The host removed you.",
   lost: "The server restarted, and this room was lost.",
-  replaced: "You’re playing in this room somewhere else.",
+  replaced: "You’re playing in this room in another tab.",
 };
 /** The same for matches. @type {Record<string, string>} */
 const MATCH_ENDINGS = {
@@ -32,8 +32,8 @@ const MATCH_ENDINGS = {
 export const endingWords = (reason, isMatch) =>
   (isMatch ? MATCH_ENDINGS : ENDINGS)[reason] ?? inWords({ code: reason, message: reason });
 
-/** @param {string[]} names */
-const listed = (names) =>
+/** "Ann, Bob and Cid". @param {string[]} names */
+export const listed = (names) =>
   names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 
 /**

@@ -5,7 +5,7 @@
  * player's own figure is drawn at once.
  */
 
-import { button, colourOf, h, isCalm, swap } from "../ui.js";
+import { button, colourOf, h, isCalm, plural, swap } from "../ui.js";
 import { Own } from "./arena_own.js";
 import { Wish } from "./arena_wish.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
@@ -37,9 +37,11 @@ export class Timeline {
   #origin = 0;
   #addedAt = 0;
 
-  /** @param {number} hz */
-  constructor(hz) {
+  /** @param {number} hz @param {number} [every] the time between two states, seconds, if they are rare */
+  constructor(hz, every = 0) {
     this.step = 1000 / hz;
+    this.least = Math.max(LEAST_DELAY, 1200 * every);
+    this.most = Math.max(MOST_DELAY, 2000 * every);
   }
 
   /** @param {number} tick @param {any[]} players @param {number} now milliseconds */
@@ -57,7 +59,7 @@ export class Timeline {
     if (this.#starts.length > KEPT) this.#starts.shift();
     const earliest = Math.min(...this.#starts);
     const late = Math.max(...this.#starts) - earliest + 1.5 * this.step;
-    const origin = earliest + Math.min(MOST_DELAY, Math.max(LEAST_DELAY, late));
+    const origin = earliest + Math.min(this.most, Math.max(this.least, late));
     const most = this.#starts.length > 1 ? HASTE * (now - this.#addedAt) : Infinity;
     this.#origin += Math.max(-most, Math.min(most, origin - this.#origin));
     this.#addedAt = now;
@@ -110,7 +112,7 @@ export class Timeline {
 export function mount(context) {
   const { room } = context;
   const field = room.setup;
-  const timeline = new Timeline(field.tick_hz);
+  const timeline = new Timeline(field.tick_hz, context.every);
   const own = room.seat === null ? null : new Own(field);
   const status = h("p.turn", { role: "status" });
   const left = h("p.muted.clock", { "aria-hidden": "true" });
@@ -119,6 +121,8 @@ export function mount(context) {
   /** Where our figure is drawn; the mouse steers towards the pointer from there. */
   let me = { x: field.width / 2, y: field.height / 2 };
   let camera = { left: 0, top: 0, scale: 1 };
+  /** In a miniature small things would not be seen. */
+  const boldness = context.every ? 2 : 1;
   const wish = new Wish();
   let number = 0;
   /** @type {any} */
@@ -235,13 +239,19 @@ export function mount(context) {
     for (let x = 750; x < field.width; x += 1500) {
       for (let y = 750; y < field.height; y += 1500) pen.fillRect(px(x) - 1, py(y) - 1, 2, 2);
     }
-    pen.fillStyle = colours["line-strong"];
+    // Walls stand on the floor: a dark front below the top. They end where players are stopped.
+    const front = Math.max(4, 320 * scale);
     for (const [x, y, w, tall] of field.walls) {
+      pen.fillStyle = colours["line-strong"];
       pen.beginPath();
-      pen.roundRect(px(x), py(y), w * scale, tall * scale, 4);
+      pen.roundRect(px(x), py(y), w * scale, tall * scale, 5);
+      pen.fill();
+      pen.fillStyle = "rgb(0 0 0 / 35%)";
+      pen.beginPath();
+      pen.roundRect(px(x), py(y + tall) - front, w * scale, front, [0, 0, 5, 5]);
       pen.fill();
     }
-    const pulse = isCalm() ? 1 : 1 + 0.12 * Math.sin(now / 220);
+    const pulse = (isCalm() ? 1 : 1 + 0.12 * Math.sin(now / 220)) * boldness;
     for (const [x, y] of room.view.gems) {
       const size = Math.max(6, 300 * scale) * pulse;
       pen.fillStyle = colours.accent;
@@ -251,8 +261,14 @@ export function mount(context) {
       pen.lineTo(px(x), py(y) + size);
       pen.lineTo(px(x) - size * 0.75, py(y));
       pen.fill();
+      pen.fillStyle = "rgb(255 255 255 / 45%)";
+      pen.beginPath();
+      pen.moveTo(px(x), py(y) - size);
+      pen.lineTo(px(x) - size * 0.75, py(y));
+      pen.lineTo(px(x), py(y));
+      pen.fill();
     }
-    const radius = (field.size / 2) * scale;
+    const radius = (field.size / 2) * scale * boldness;
     places.forEach((place, seat) => {
       if (!place) return;
       const { player } = place;
@@ -284,6 +300,7 @@ export function mount(context) {
         pen.arc(px(x), py(y), radius + 4, -Math.PI / 2, -Math.PI / 2 + 2 * Math.PI * ready);
         pen.stroke();
       }
+      if (context.every) return;
       const name = room.players.find((/** @type {any} */ one) => one.seat === seat)?.name ?? "";
       pen.font = "600 12px system-ui, sans-serif";
       pen.textAlign = "center";
@@ -294,9 +311,36 @@ export function mount(context) {
       const middle = Math.min(Math.max(px(x), side), Math.max(side, width - side));
       pen.fillText(name, middle, above < 14 ? py(y) + radius + 17 : above);
     });
+    if (wide < 0.9 * field.width) drawMap(pen, width, places);
     drawFloats(pen, px, py);
     if (stick && stick.nowX !== stick.x) drawStick(pen, stick);
     canvas.dataset.tick = String(Math.floor(timeline.tickAt(performance.now())));
+  }
+
+  /**
+   * Draw the whole field small in a corner, where only a part of it fits.
+   *
+   * @param {CanvasRenderingContext2D} pen @param {number} width
+   * @param {({x: number, y: number} | null)[]} places
+   */
+  function drawMap(pen, width, places) {
+    const scale = (0.3 * width) / field.width;
+    // In the corner that is far from us.
+    const left = me.x - camera.left > width / camera.scale / 2 ? 8 : width - field.width * scale - 8;
+    const x = (/** @type {number} */ at) => left + at * scale;
+    const y = (/** @type {number} */ at) => 8 + at * scale;
+    pen.globalAlpha = 0.85;
+    pen.fillStyle = colours.surface;
+    pen.fillRect(x(0), y(0), field.width * scale, field.height * scale);
+    pen.fillStyle = colours.line;
+    for (const [wallX, wallY, w, high] of field.walls) pen.fillRect(x(wallX), y(wallY), w * scale, high * scale);
+    pen.fillStyle = colours.accent;
+    for (const [gemX, gemY] of room.view.gems) pen.fillRect(x(gemX) - 1.5, y(gemY) - 1.5, 3, 3);
+    places.forEach((place, seat) => place && drawDisc(pen, x(place.x), y(place.y), 3, colourOf(seat), seat));
+    pen.strokeStyle = colours["line-strong"];
+    pen.lineWidth = 1;
+    pen.strokeRect(x(camera.left), y(camera.top), (width / camera.scale) * scale, (width / camera.scale) * scale);
+    pen.globalAlpha = 1;
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {(x: number) => number} px @param {(y: number) => number} py */
@@ -341,6 +385,7 @@ export function mount(context) {
         "Move with the arrow keys, or by dragging. Dash with the space bar, a second finger, or the button.")),
     ends: true,
     isOver: () => room.view.phase === "over",
+    hasWon: () => room.view.winners.includes(room.seat),
     stop() {
       clearTimeout(later);
       stopListening();
@@ -353,7 +398,7 @@ export function mount(context) {
       const { tick, ends, phase, players, winners, rematch } = room.view;
       timeline.add(tick, players, room.receivedAt);
       if (room.seat !== null) own?.update(tick, players[room.seat], phase === "playing", room.receivedAt);
-      let words = `First to ${field.points} gems`;
+      let words = `First to ${plural(field.points, "gem")}`;
       if (phase === "over") {
         const names = winners.map(context.nameOf).join(" and ");
         words = winners.includes(room.seat) && winners.length === 1 ? "You won!" : `${names} won`;

@@ -19,6 +19,8 @@ export function makeCanvas(heightOf, draw, label) {
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   let width = 0;
   let height = 0;
+  // Style sheets keep it from being higher than the window.
+  canvas.style.setProperty("--ratio", String(1000 / heightOf(1000)));
   const fit = () => {
     const wide = canvas.clientWidth;
     const high = Math.round(heightOf(wide));

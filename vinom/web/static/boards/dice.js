@@ -11,12 +11,11 @@ const STRAIGHTS = /** @type {[number[], number][]} */ ([
 ]);
 
 /**
- * The points for a set of dice; 0 if one of them does not score. Only a preview: the
- * server counts itself.
+ * Count a set of dice: its points, and the faces that score nothing in it.
  *
  * @param {number[]} dice
  */
-export function worthOf(dice) {
+function count(dice) {
   const counts = [0, 0, 0, 0, 0, 0, 0];
   for (const face of dice) counts[face] += 1;
   let points = 0;
@@ -27,14 +26,37 @@ export function worthOf(dice) {
       break;
     }
   }
+  const idle = [];
   for (let face = 1; face <= 6; face += 1) {
-    const count = counts[face];
+    const found = counts[face];
     const alone = face === 1 ? 100 : face === 5 ? 50 : 0;
-    if (count >= 3) points += (face === 1 ? 1000 : face * 100) * 2 ** (count - 3);
-    else if (count && !alone) return 0;
-    else points += alone * count;
+    if (found >= 3) points += (face === 1 ? 1000 : face * 100) * 2 ** (found - 3);
+    else if (found && !alone) idle.push(face);
+    else points += alone * found;
   }
-  return points;
+  return { points, idle };
+}
+
+/**
+ * The points for a set of dice; 0 if one of them does not score. Only a preview: the
+ * server counts itself.
+ *
+ * @param {number[]} dice
+ */
+export function worthOf(dice) {
+  const { points, idle } = count(dice);
+  return idle.length ? 0 : points;
+}
+
+/**
+ * Say which of the chosen dice score nothing.
+ *
+ * @param {number[]} dice
+ */
+export function idleWords(dice) {
+  const { idle } = count(dice);
+  const faces = idle.length < 2 ? idle.join("") : `${idle.slice(0, -1).join(", ")} and ${idle.at(-1)}`;
+  return `${faces} ${idle.length === 1 ? "scores" : "score"} nothing here. Choose only dice that score.`;
 }
 
 /** @type {import("./parts.js").Mount} */
@@ -90,7 +112,10 @@ export function mount(context) {
         dieFace(face),
       ),
     );
-    const empty = h("p.muted", null, phase === "over" ? "No dice on the table." : "The dice are in the cup.");
+    const empty = [
+      h("p.unseen", null, "No dice on the table."),
+      [...Array(phase === "over" ? 0 : 6 - kept.length).keys()].map(() => h("span.die.blank", { "aria-hidden": "true" })),
+    ];
     swap(felt, faces.length ? faces : empty);
     const small = kept.map((/** @type {number} */ face) => h("span.die.small-die", null, dieFace(face)));
     swap(
@@ -103,7 +128,7 @@ export function mount(context) {
     const isWrong = chosen.size > 0 && picked === 0;
     const total = points + picked;
     sum.textContent = phase === "over" ? "" : isWrong
-      ? "Not all of these score."
+      ? idleWords([...chosen].map((at) => dice[at]))
       : `This turn: ${total.toLocaleString("en")} points`;
     sum.classList.toggle("wrong", isWrong);
     const target = room.setup?.target ?? 3000;
@@ -128,7 +153,7 @@ export function mount(context) {
             button(`Bank ${points}`, () => context.act({ type: "end_turn" }), { data: { key: "bank" } }),
         ],
       picking && [
-        button("Keep and roll on", () => setAside(false), { class: "primary", disabled: !picked, data: { key: "keep" } }),
+        button("Keep and roll again", () => setAside(false), { class: "primary", disabled: !picked, data: { key: "keep" } }),
         button(picked ? `Keep and bank ${total}` : "Keep and bank", () => setAside(true), { disabled: !picked, data: { key: "keep bank" } }),
       ],
       phase === "over" && room.players.length > 1 && rematchButton(context, room.view.rematch),
@@ -143,13 +168,14 @@ export function mount(context) {
     element: h("div.board-dice", null, status, clock.element, scores, felt, sum, aside, buttons),
     ends: true,
     isOver: () => room.view.phase === "over",
+    hasWon: () => room.view.winner === room.seat,
     stop: clock.stop,
     /** @param {number} seat */
     player: (seat) => room.view.scores[seat].toLocaleString("en"),
     update() {
       const { phase, turn, due, winner } = room.view;
       const mine = turn === room.seat;
-      let words = mine ? "Your turn" : `${context.nameOf(turn)} plays`;
+      let words = mine ? "Your turn" : `${context.nameOf(turn)}’s turn`;
       if (mine && phase === "choosing") words = "Choose what to keep";
       if (phase === "over") words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
       showTurn(status, words, mine && phase !== "over");

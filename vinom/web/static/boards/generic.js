@@ -67,7 +67,7 @@ export function mount(context) {
     const isList = Array.isArray(value);
     const isPlain = entries.every(([, one]) => typeof one !== "object" || one === null);
     if (isPlain && isList) {
-      return h("li", null, label, h("span.tree-value", null, asText(value)));
+      return h("li", null, label, chips(value));
     }
     const size = isList ? `${entries.length} entries` : "";
     return h(
@@ -88,12 +88,23 @@ export function mount(context) {
     );
   }
 
+  /** Show a plain list as chips. @param {any[]} values */
+  function chips(values) {
+    if (!values.length) return h("span.muted", null, "empty");
+    return h("span.chips", null, values.map((value) => h("span.chip", null, asText(value))));
+  }
+
+  /** @param {any} value */
+  const isSeat = (value) => Number.isInteger(value) && value >= 0 && value < room.players.length;
+
   /** Show a list of lists as rows of cells. @param {any[][]} rows @param {string} name */
   function grid(rows, name) {
     const canPlay = onCell && room.seat !== null;
+    const values = rows.flat();
+    // Numbers of seats beside free cells are probably pieces of the players.
+    const arePieces = values.includes(null) && values.every((value) => value === null || isSeat(value));
     const shown = rows.flatMap((row, y) =>
       row.map((value, x) => {
-        const isSeat = Number.isInteger(value) && value >= 0 && value < room.players.length;
         const words = value === null ? "" : String(rounded(value));
         const where = `row ${y}, column ${x}`;
         const props = {
@@ -104,8 +115,8 @@ export function mount(context) {
         const cell = canPlay
           ? h("button.grid-cell", { ...props, type: "button", onclick: () => context.act(onCell.at(y, x, row.length)) }, words)
           : h("span.grid-cell", { ...props, role: "img" }, words);
-        // Small whole numbers are often seats.
-        if (isSeat) cell.style.borderBottomColor = colourOf(value);
+        if (isSeat(value)) cell.style.borderColor = colourOf(value);
+        if (isSeat(value) && arePieces) cell.classList.add("piece");
         return cell;
       }),
     );

@@ -1,7 +1,7 @@
 // @ts-check
 /** The maze: walk with keys, fingers or buttons; winners dance. */
 
-import { button, colourOf, h, inWords, isCalm, swap, toast } from "../ui.js";
+import { button, colourOf, h, inWords, isCalm, plural, swap, toast } from "../ui.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
 import { showTurn } from "./parts.js";
 
@@ -38,6 +38,8 @@ export function mount(context) {
   let wanted = [];
   let steppedAt = 0;
   let before = 0;
+  /** How long drawn players are on their way, milliseconds; in a miniature states are rare. */
+  const halfWay = context.every ? 400 * context.every : 45;
 
   const isOpen = (/** @type {number} */ row, /** @type {number} */ col, /** @type {number} */ bit) =>
     (Number.parseInt(walls[row][col], 16) & bit) !== 0;
@@ -166,7 +168,7 @@ export function mount(context) {
     const places = at.map((/** @type {number[]} */ place, /** @type {number} */ seat) =>
       seat === room.seat && ahead ? ahead : place,
     );
-    const near = isCalm() ? 1 : 1 - Math.exp(-passed / 45);
+    const near = isCalm() ? 1 : 1 - Math.exp(-passed / halfWay);
     const order = places.map((/** @type {any} */ _, /** @type {number} */ seat) => seat);
     // Draw ourselves last, on top.
     order.sort((/** @type {number} */ one) => (one === room.seat ? 1 : -1));
@@ -240,7 +242,8 @@ export function mount(context) {
   return {
     element: h("div.board-field.maze", null, h("div.field-head", null, status, left), canvas, foot, room.seat !== null && pads, hint),
     ends: true,
-    isOver: () => room.view.phase === "over",
+    isOver: () => room.view.over,
+    hasWon: () => room.view.winners.includes(room.seat),
     stop() {
       stopCanvas();
       forgetColours();
@@ -250,7 +253,7 @@ export function mount(context) {
     update() {
       const { over, winners, dancing, left: points } = room.view;
       const won = over && winners.includes(room.seat);
-      let words = `${points} points left`;
+      let words = `${plural(points, "point")} left`;
       if (over) {
         const names = winners.map(context.nameOf).join(" and ");
         words = won && winners.length === 1 ? "You won! Dance!" : `${names} won`;

@@ -86,6 +86,7 @@ export function mount(context) {
     element: h("div.board-maid", null, status, clock.element, others, handTitle, hand, foot),
     ends: true,
     isOver: () => room.view.phase === "over",
+    hasWon: () => room.view.loser !== room.seat,
     stop: clock.stop,
     /** @param {number} seat */
     player: (seat) => plural(room.view.pairs[seat] ?? 0, "pair"),

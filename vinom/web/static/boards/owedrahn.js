@@ -2,6 +2,7 @@
 /** Owe drahn: one die, one total, and money. */
 
 import { button, countdown, dot, h, isCalm, plural, svg, swap } from "../ui.js";
+import { listed } from "../words.js";
 import { dieFace, showTurn } from "./parts.js";
 
 const HEART = "M50 84C20 62 12 46 12 33a19 19 0 0 1 38-6 19 19 0 0 1 38 6c0 13-8 29-38 51z";
@@ -43,8 +44,11 @@ export function mount(context) {
   const die = h("div.die.big-die", { "aria-hidden": "true" });
   const seats = h("ul.seats");
   const buttons = h("div.row.centre");
-  const bets = h("section.bets", { "aria-label": "Stake and side bets" });
+  const betsTitle = h("summary");
+  const betsBody = h("div.bets-body");
+  const bets = h("details.bets", null, betsTitle, betsBody);
   let lastDie = 0;
+  let offersBefore = 0;
 
   function draw() {
     const view = room.view;
@@ -110,14 +114,23 @@ export function mount(context) {
     const mine = room.seat;
     const others = order.filter((/** @type {number} */ seat) => seat !== mine);
     // Keep what the user is typing.
-    if (bets.contains(document.activeElement) && ["INPUT", "SELECT"].includes(document.activeElement?.tagName ?? "")) return;
+    if (betsBody.contains(document.activeElement) && ["INPUT", "SELECT"].includes(document.activeElement?.tagName ?? "")) return;
     const stakeField = h("input", { type: "number", id: "stake", min: 0, max: 1000, required: true, value: stake });
     const amount = h("input", { type: "number", id: "bet-amount", min: 1, max: 1000, required: true, value: 1 });
     const against = h("select", { id: "bet-with" }, others.map((/** @type {number} */ seat) => h("option", { value: seat }, context.nameOf(seat))));
+    const offers = all.filter((/** @type {any} */ bet) => !bet.agreed && bet.to === mine).length;
+    const agreed = all.filter((/** @type {any} */ bet) => bet.agreed).length;
+    betsTitle.textContent = [
+      `Stake ${stake}`,
+      agreed ? plural(agreed, "side bet") : "side bets",
+      offers && waiting ? `${plural(offers, "offer")} for you` : "",
+    ].filter(Boolean).join(" · ");
+    // An offer needs an answer.
+    if (offers > offersBefore && waiting) bets.open = true;
+    offersBefore = offers;
     swap(
-      bets,
-      h("h2", null, `Stake ${stake}`),
-      h("p.small.muted", null, `Each loser pays ${stake} to the winner.`),
+      betsBody,
+      h("p.small.muted", null, `Each loser pays ${stake} to the winner. The player of a side bet who is out first pays the other.`),
       waiting && mine !== null && mine === host &&
         h(
           "form.row",
@@ -161,6 +174,7 @@ export function mount(context) {
     element: h("div.board-drahn", null, status, clock.element, h("div.drahn-top", null, centre, die), buttons, seats, bets),
     ends: true,
     isOver: () => room.view.phase === "over",
+    hasWon: () => room.view.winner === room.seat,
     stop: clock.stop,
     /** @param {number} seat */
     player: (seat) => money(room.view.balances[seat] ?? 0),
@@ -172,9 +186,9 @@ export function mount(context) {
       else if (phase === "waiting") {
         const missing = order.filter((/** @type {number} */ seat) => !ready[seat]).length;
         const isReady = room.seat !== null && ready[room.seat];
-        words = !isReady && room.seat !== null ? "Are you ready?" : `Waiting for ${plural(missing, "player")}`;
+        words = !isReady && room.seat !== null ? "Are you ready?" : `Waiting for ${plural(missing, "player")} to get ready`;
       } else if (choosing) words = mine ? "Choose who is next" : `${context.nameOf(turn)} chooses who is next`;
-      else words = mine ? "Your turn" : `${context.nameOf(turn)} to roll`;
+      else words = mine ? "Your turn" : `${context.nameOf(turn)}’s turn`;
       showTurn(status, words, mine);
       const whole = phase === "playing" ? room.setup?.turn_seconds : phase === "over" ? 5 : room.setup?.ready_seconds;
       clock.show(room, due, whole || 60);
@@ -204,9 +218,9 @@ export function mount(context) {
         context.note(`Round ${data.round} begins, for ${data.stake}.`);
       } else if (kind === "ended") context.note(`${context.nameOf(data.winner)} won the round.`);
       else if (kind === "paid") {
-        const from = data.from.map(context.nameOf).join(", ");
+        const from = listed(data.from.map(context.nameOf));
         const to = data.to === room.seat ? "you" : context.nameOf(data.to);
-        if (data.from.length) context.note(`${from} paid ${data.amount} to ${to} (${data.why}).`);
+        if (data.from.length) context.note(`${from} paid ${to} ${data.amount}${data.from.length > 1 ? " each" : ""} (${data.why}).`);
       }
     },
   };

@@ -21,6 +21,7 @@ export { drawDisc, makeCanvas, makePalette, watchKeys };
  * @property {(words: string) => void} hint answer a move that is not possible now: a line
  *   above the board, and a short shake
  * @property {(words: string) => void} note write a line under "What happened"
+ * @property {number} [every] only in a miniature: the time between two states, seconds
  * @property {(words: string) => void} say announce something to screen readers
  *
  * @typedef {object} Board What `mount` returns.
@@ -32,6 +33,8 @@ export { drawDisc, makeCanvas, makePalette, watchKeys };
  * @property {(seat: number) => any} [mark] an element before the name, instead of a dot
  * @property {() => boolean} [isOver] whether the round is over; without it, whether the
  *   server reported that it is
+ * @property {() => boolean} [hasWon] whether this player has won the round that is over;
+ *   without it, the outcome that the server reported says so
  * @property {boolean} [ends] whether the board itself shows how a round ended
  *
  * @typedef {(context: BoardContext) => Board} Mount What a board module exports as `mount`;

@@ -55,6 +55,7 @@ export function mount(context) {
     element: h("div.board-ttt", null, status, clock.element, grid, foot),
     ends: true,
     isOver: () => room.view.turn === null,
+    hasWon: () => room.view.winner === room.seat,
     mark,
     stop: clock.stop,
     /** @param {number} seat */
@@ -76,7 +77,7 @@ export function mount(context) {
       });
       let words;
       if (turn !== null) {
-        words = turn === room.seat ? "Your turn" : `${context.nameOf(turn)} to move`;
+        words = turn === room.seat ? "Your turn" : `${context.nameOf(turn)}’s turn`;
       } else if (winner === null) words = "A draw";
       else words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
       showTurn(status, words, turn === room.seat && turn !== null);
