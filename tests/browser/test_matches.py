@@ -66,7 +66,7 @@ class MatchTests(PageTestCase):
         self.assertEqual(len(match_id), 26)
         # While there is something left where she is.
         self.walk(ann, 12)
-        height = eve.run("return document.querySelector('.room-row').offsetHeight")
+        height = eve.until("return document.querySelector('.room-row')?.offsetHeight")
         self.assertLess(height, 160, "on a phone the words are broken one per line")
         eve.press(f"Watch Maze match {match_id[:4]}")
         eve.see("You are watching.")

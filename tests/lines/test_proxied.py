@@ -125,6 +125,18 @@ class CutTests(SynchronousTestCase):
                     peer = protocol.getPeer()
                     self.assertEqual((peer.host, peer.port), whom or ("10.0.0.1", 1))
 
+    def test_known_before_it_speaks(self) -> None:
+        """
+        Who is behind the proxy is known before anything of theirs is read, also of what
+        came with the header: no handshake of TLS is begun for one too many.
+        """
+        for header, _ in HEADERS:
+            protocol, _ = proxied()
+            heard: list[bytes] = []
+            protocol.when_known(lambda: heard.append(protocol.wrappedProtocol.heard))  # noqa: B023  # called here
+            protocol.dataReceived(header + b"\x16\x03\x01")
+            self.assertEqual(heard, [b""])
+
     def test_unfinished(self) -> None:
         """
         A header that is not whole yet reaches nobody.

@@ -51,43 +51,44 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
     _when_known: Callable[[], None] | None = None
 
     def when_known(self, call: Callable[[], None]) -> None:
-        """Call *call* once the header was read and what came with it passed on."""
+        """Call *call* once the header was read, before what came with it goes on."""
         self._when_known = call
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_without or self._proxyInfo is not None:
             self.wrappedProtocol.dataReceived(data)
             return
-        if self._parser is None:
-            data, self._early = self._early + data, b""
-            found = _header_in(data)
-            if found is None:
-                self._early = data
-                return
-            if not found:
-                self._is_without = True
-                self.wrappedProtocol.dataReceived(data)
-                self._report_known()
-                return
-            if data.startswith(_FIRST) and not _is_good_line(data):
-                self.loseConnection()
-                return
-            if data.startswith(_NOBODY):
-                # As the specification has it; Twisted's parser requires a blank.
-                data = _NOBODY[:-2] + b" " + data[len(_NOBODY) - 2 :]
-        try:
-            super().dataReceived(data)
-        except ValueError:
-            if self._proxyInfo is not None:
-                # Not the header's: it is for our log.
-                raise
-            # Something that Twisted's parser lets through.
+        data, self._early = self._early + data, b""
+        end = _end_of_header(data)
+        if end is None:
+            self._early = data
+            return
+        header, rest = data[:end], data[end:]
+        if not header:
+            self._is_without = True
+        elif not self._read(header):
             self.loseConnection()
+            return
         self._report_known()
+        if rest:
+            self.wrappedProtocol.dataReceived(rest)
+
+    def _read(self, header: bytes) -> bool:
+        """Read whom the proxy speaks for; ``False`` if the header is none."""
+        if header.startswith(_FIRST) and not _is_good_line(header):
+            return False
+        if header == _NOBODY:
+            # As the specification has it; Twisted's parser requires a blank.
+            header = _NOBODY[:-2] + b" " + _NOBODY[-2:]
+        try:
+            super().dataReceived(header)
+        except ValueError:
+            # Something that Twisted's parser lets through.
+            return False
+        return self._proxyInfo is not None
 
     def _report_known(self) -> None:
-        is_known = self._is_without or self._proxyInfo is not None
-        if is_known and self._when_known is not None:
+        if self._when_known is not None:
             call, self._when_known = self._when_known, None
             call()
 
@@ -106,14 +107,24 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
         return found
 
 
-def _header_in(data: bytes) -> bool | None:
-    """Does a connection begin with a header? ``None``: it takes more bytes to know."""
+def _end_of_header(data: bytes) -> int | None:
+    """
+    Find out how long the header is that a connection begins with; 0 without one.
+
+    :returns: ``None`` if it takes more bytes to know, or to be whole.
+    """
     size = len(data)
     if data.startswith(_FIRST):
-        return True if _END in data or size > _LONGEST_LINE else None
+        end = data.find(_END, 0, _LONGEST_LINE)
+        if end >= 0:
+            return end + len(_END)
+        return None if size < _LONGEST_LINE else size
     if data.startswith(_SIGNATURE):
-        return True if size >= _ENOUGH else None
-    return None if _FIRST.startswith(data) or _SIGNATURE.startswith(data) else False
+        if size < _ENOUGH:
+            return None
+        end = _ENOUGH + int.from_bytes(data[_ENOUGH - 2 : _ENOUGH])
+        return end if size >= end else None
+    return None if _FIRST.startswith(data) or _SIGNATURE.startswith(data) else 0
 
 
 def _is_good_line(data: bytes) -> bool:

@@ -120,8 +120,6 @@ class _Visitor(Protocol):
         if self._channel is not None:
             self._channel.dataReceived(data)
             return
-        # If the data came with a proxy's header, `when_peer_known` has not called yet.
-        self._count()
         if self._is_refused:
             return
         door, transport = self._door, self.transport
@@ -165,9 +163,7 @@ class _Visitor(Protocol):
         self.transport.abortConnection()
 
     def _count(self) -> None:
-        """Count the connection for its peer's address once, or refuse it."""
-        if self._is_known:
-            return
+        """Count the connection for its peer's address, or refuse it."""
         self._is_known = True
         self._host = getattr(self.transport.getPeer(), "host", "")
         if self._door.page.trusts(self._host):
