@@ -58,6 +58,12 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout
 
+    def imported_here(self, *names: str) -> None:
+        """Import the listings of these names from where they lie, in this test."""
+        self.patch(sys, "path", [str(LISTINGS), *sys.path])
+        for name in names:
+            self.addCleanup(sys.modules.pop, name, None)
+
     def test_pig(self) -> None:
         """
         The tutorial's game has no more lines than promised, and ``vinom check`` says
@@ -109,8 +115,8 @@ class ListingTests(SynchronousTestCase):
         nobody sane vouches for count as the lowest, and bots have nobody's stones.
         """
         self.assertIn("quarry: ok", self.say(LISTINGS, "quarry:Quarry", 0))
+        self.imported_here("quarry", "test_quarry")
         load("test_quarry").test_level()
-        self.addCleanup(sys.modules.pop, "test_quarry")
         game = sys.modules["quarry"].Quarry()
         hit = sys.modules["quarry"].Hit()
         for level in (None, "9", True, 2.0, -1, 10, 10**30, [3], {"x": 1}):
@@ -133,10 +139,8 @@ class ListingTests(SynchronousTestCase):
         loses.
         """
         self.assertIn("ok", self.say(LISTINGS, "patient_nim:PatientNim", 0))
-        self.patch(sys, "path", [str(LISTINGS), *sys.path])
+        self.imported_here("patient_nim", "nim")
         game = load("patient_nim").PatientNim()
-        for name in ("patient_nim", "nim"):
-            self.addCleanup(sys.modules.pop, name, None)
         seats = (Seat("ann"), Seat("bob"))
         begun = game.start(Table(seats, game.options(), Chance(1)))
         for seat in (0, 1):

@@ -28,7 +28,8 @@ ROOT = Path(tests.__file__).resolve().parent.parent
 VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
 
 #: Errors that aren't the page's fault while the network is cut.
-_OF_THE_NETWORK = ("WebSocket connection to", "net::ERR_")
+#: The last comes when the page asks why, and the network is back by then.
+_OF_THE_NETWORK = ("WebSocket connection to", "net::ERR_", "426 (Upgrade Required)")
 
 
 @cache
