@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -133,6 +134,7 @@ def _walk(
         yield from _walk(child, is_module_level and not inside)
 
 
+@cache
 def _sources() -> dict[str, ast.Module]:
     return {
         path.relative_to(PACKAGE).with_suffix("").as_posix(): ast.parse(
@@ -418,17 +420,26 @@ def _bases(
         yield from _bases(home, base.name, classes, sources)
 
 
+@cache
+def _imported(module: ast.Module) -> dict[str, str]:
+    """Map each name that a module takes from another to its dotted path."""
+    return {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
 def _direct(
     source: str, name: str, classes: _Classes, sources: dict[str, ast.Module]
 ) -> Iterator[tuple[str, ast.ClassDef]]:
     """Find the classes of ours that a class names as its bases, with their files."""
-    imported = {
-        alias.asname or alias.name: f"{node.module}.{alias.name}"
-        for node in ast.walk(sources[source])
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    for base in classes[source, name].bases:
+    bases = classes[source, name].bases
+    if not bases:
+        return
+    imported = _imported(sources[source])
+    for base in bases:
         named = base.value if isinstance(base, ast.Subscript) else base
         if not isinstance(named, ast.Name):
             continue

@@ -21,7 +21,7 @@ from vinom.check.trial import try_game
 
 COUNT = int(os.environ.get("VINOM_GAMES", "10"))
 #: Steps of a check; without the variable it is cut short.
-MOST_STEPS = math.inf if "VINOM_GAMES" in os.environ else 250
+MOST_STEPS = math.inf if "VINOM_GAMES" in os.environ else 100
 #: The manual promises these: actions, deadlines and ticks until the first end. Of a
 #: maze it promises five minutes, in which `RandomGame` acts once a second.
 MOST_ACTIONS = {
