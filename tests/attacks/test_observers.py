@@ -398,6 +398,29 @@ class MemoryTests(SynchronousTestCase):
         self.net.advance(2.0)
         self.assertTrue(client.is_open)
 
+    def test_short_records(self) -> None:
+        """
+        Records too short to have been sealed end neither a handshake nor a connection:
+        some versions of OpenSSL give up when they see one.
+        """
+        client = self.net.add_client(address=ANN)
+        self.net.losing = losing_first_flight()
+        self.net.run()
+        for size in range(24):
+            record = b"\x16\xfe\xfd\0\1" + bytes(6) + size.to_bytes(2) + bytes(size)
+            self.net.server.receive(record * 2, ANN, self.net.now)
+        self.net.advance(3.0)
+        self.assertTrue(client.is_open)
+        for kind in (20, 21, 22, 23):
+            for size in range(24):
+                head = bytes((kind,)) + b"\xfe\xfd\0\1" + bytes(5) + b"\x09"
+                record = head + size.to_bytes(2) + bytes(size)
+                for datagram in (record, record * 2):
+                    self.net.server.receive(datagram, ANN, self.net.now)
+        self.assertTrue(self.net.server.is_known(ANN))
+        self.net.run()
+        self.assertTrue(client.is_open)
+
     def test_early_records(self) -> None:
         """
         OpenSSL would keep a hundred encrypted records that come too early, so it gets
@@ -409,7 +432,7 @@ class MemoryTests(SynchronousTestCase):
         newcomer = self.net.server._handshaking.get(ANN)
         assert newcomer is not None
         for number in range(50):
-            record = b"\x16\xfe\xfd\0\1" + number.to_bytes(6) + b"\0\x01x"
+            record = b"\x16\xfe\xfd\0\1" + number.to_bytes(6) + b"\0\x30" + bytes(48)
             self.net.server.receive(record * 3, ANN, self.net.now)
         self.assertEqual(newcomer.channel._early, 0)
         self.net.advance(3.0)

@@ -281,10 +281,28 @@ class DatagramTests(SynchronousTestCase):
         """
         Only what anybody could have forged to end a handshake is left out.
         """
-        kept = [r for r in flight if not (r[0] == ALERT and r[4] == 0)]
+        kept = [
+            r
+            for r in flight
+            if (r[0] != ALERT if r[3:5] == b"\0\0" else len(r) >= RECORD_HEADER + 24)
+        ]
         self.assertEqual(
             without_plaintext_alerts(b"".join(flight) + tail), b"".join(kept)
         )
+
+    @given(st.lists(records), st.binary(max_size=12))
+    def test_short_records_go(self, flight: list[bytes], tail: bytes) -> None:
+        """
+        Encrypted records that are shorter than a seal are left out; the others stay.
+        """
+        for shortest in (16, 24):
+            kept = [
+                r
+                for r in flight
+                if r[3:5] == b"\0\0" or len(r) >= RECORD_HEADER + shortest
+            ]
+            found = without_short_records(b"".join(flight) + tail, shortest)
+            self.assertEqual(found, b"".join(kept))
 
     @given(st.binary(max_size=300))
     def test_any_datagram(self, datagram: bytes) -> None:
@@ -387,22 +405,25 @@ class ClientRecordsTests(SynchronousTestCase):
 
     def test_encrypted(self) -> None:
         """
-        Encrypted records are handed out apart; there is only one epoch of them.
+        Encrypted records are handed out apart, if they are long enough to have been
+        sealed; there is only one epoch of them.
         """
-        first, second = record(22, b"sealed", 1), record(23, b"too", 1)
+        first, second = record(22, b"sealed" * 4, 1), record(23, b"sealed too" * 4, 1)
         plain = record(22, fragment())
         self.assertEqual(
             client_records(plain + first + second), (plain, [first, second])
         )
         for epoch in (2, 3, 0xFFFF):
-            self.assert_dropped(record(22, b"sealed", epoch))
+            self.assert_dropped(record(22, b"sealed" * 4, epoch))
+        for size in range(24):
+            self.assert_dropped(record(22, bytes(size), 1))
 
     def test_every_cut(self) -> None:
         """
         A datagram that is cut loses the record that is cut, and nothing else.
         """
         first, second = record(22, fragment(11)), record(22, fragment(number=3))
-        sealed = record(22, b"sealed", 1)
+        sealed = record(22, b"sealed" * 4, 1)
         whole = first + second + sealed
         for cut in range(len(whole)):
             plain = first + second if cut >= len(first + second) else first

@@ -429,7 +429,7 @@ class TLSTests(LineCase):
         super().setUp()
         leaf = authority().issue("lobby.game.vinom")
         self.certificate, self.key = leaf.certificate, leaf.key
-        self.open_port(tls=server_options(self.certificate, self.key))
+        self.open_port(tls=ReloadableTls(self.certificate, self.key))
 
     def join(self, host: str = "192.0.2.1") -> None:
         self.server, self.near = self.connect(host)

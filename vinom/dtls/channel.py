@@ -23,11 +23,15 @@ from OpenSSL import SSL
 from vinom.dtls.events import Ending
 from vinom.dtls.records import (
     HANDSHAKE,
+    RECORD_HEADER,
+    SHORTEST_SEALED,
+    SHORTEST_WITHOUT_NONCE,
     client_records,
     cut_datagrams,
     is_one_record,
     without_plaintext_alerts,
     without_repeated_hello,
+    without_short_records,
 )
 
 #: Longest plaintext read from a record at once, bytes.
@@ -267,6 +271,7 @@ class Channel:
         "_flight_at",
         "_mtu",
         "_resend_at",
+        "_shortest",
         "flight",
         "is_finished",
         "max_payload",
@@ -287,6 +292,7 @@ class Channel:
         self.flight: list[bytes] = []
         self._flight_at = 0.0
         self._early = _EARLY
+        self._shortest = SHORTEST_SEALED
         self._delay = FIRST_RESEND
         self._resend_at: float | None = None
         self.is_finished = False
@@ -384,6 +390,8 @@ class Channel:
         except SSL.Error as error:
             raise ChannelBroken(error) from error
         self.is_finished = True
+        if "CHACHA20" in (self._connection.get_cipher_name() or ""):
+            self._shortest = SHORTEST_WITHOUT_NONCE
         self.max_payload = self._connection.get_cleartext_mtu()
 
     def _keep(self, now: float) -> list[bytes]:
@@ -415,11 +423,13 @@ class Channel:
         memory = self.memory
         try:
             if is_one_record(datagram):
+                if len(datagram) < RECORD_HEADER + self._shortest:
+                    return
                 # There is only one payload; asking for a second one would cost as
                 # much as the first.
                 payloads.append(memory.open_one(datagram))
                 return
-            if datagram:
+            if datagram := without_short_records(datagram, self._shortest):
                 memory.put(datagram)
             while True:
                 payloads.append(memory.open())

@@ -13,6 +13,10 @@ from vinom.errors import PeerError
 
 #: Type, version, epoch, sequence number, length.
 RECORD_HEADER = 13
+#: The shortest body of a sealed record, bytes: AES-GCM has a nonce of 8 and a tag of
+#: 16, ChaCha20-Poly1305 the tag alone (RFC 5288, RFC 7905). What a handshake seals is
+#: longer with both.
+SHORTEST_SEALED, SHORTEST_WITHOUT_NONCE = 24, 16
 #: Type, length, message number, fragment offset, fragment length.
 HANDSHAKE_HEADER = 12
 
@@ -233,12 +237,35 @@ def is_one_record(datagram: bytes) -> bool:
     return int.from_bytes(datagram[11:13]) + RECORD_HEADER == len(datagram)
 
 
+def without_short_records(datagram: bytes, shortest: int) -> bytes:
+    """
+    Remove encrypted records that nobody can have sealed, and a tail that is no record.
+
+    OpenSSL before 3.6 does not drop such a record but gives up, so anybody who can
+    spoof an address could end a connection.
+
+    :param shortest: of a record's body, bytes.
+    """
+    kept = []
+    place, end = 0, len(datagram)
+    while place + RECORD_HEADER <= end:
+        size = int.from_bytes(datagram[place + 11 : place + RECORD_HEADER])
+        after = place + RECORD_HEADER + size
+        if after > end:
+            break
+        if size >= shortest or datagram[place + 3 : place + 5] == _NO_EPOCH:
+            kept.append(datagram[place:after])
+        place = after
+    return b"".join(kept)
+
+
 def without_plaintext_alerts(datagram: bytes) -> bytes:
     """
-    Remove unauthenticated alerts, and a tail that isn't a whole record.
+    Remove unauthenticated alerts, records too short to be sealed ones of a handshake,
+    and a tail that isn't a whole record.
 
     During a handshake OpenSSL would act on such alerts, so anybody who can spoof an
-    address could end it.
+    address could end it; see also `without_short_records`.
     """
     kept = []
     place, end = 0, len(datagram)
@@ -246,8 +273,11 @@ def without_plaintext_alerts(datagram: bytes) -> bytes:
         size = RECORD_HEADER + int.from_bytes(datagram[place + 11 : place + 13])
         if place + size > end:
             break
-        is_plain = datagram[place + 3 : place + 5] == _NO_EPOCH
-        if not (is_plain and datagram[place] == ALERT):
+        if datagram[place + 3 : place + 5] == _NO_EPOCH:
+            is_kept = datagram[place] != ALERT
+        else:
+            is_kept = size >= RECORD_HEADER + SHORTEST_SEALED
+        if is_kept:
             kept.append(datagram[place : place + size])
         place += size
     return kept[0] if len(kept) == 1 else b"".join(kept)
@@ -271,7 +301,8 @@ def client_records(datagram: bytes) -> tuple[bytes, list[bytes]]:
             break
         kind, epoch = datagram[place], datagram[place + 3 : place + 5]
         if epoch == _FIRST_EPOCH:
-            sealed.append(datagram[place:after])
+            if after - body >= SHORTEST_SEALED:
+                sealed.append(datagram[place:after])
         elif epoch == _NO_EPOCH and (
             (kind == CHANGE_CIPHER_SPEC and datagram[body:after] == b"\1")
             or (kind == HANDSHAKE and _is_of_client(datagram[body:after]))
