@@ -27,23 +27,34 @@ class ConnectFourTests(PageTestCase):
         """Put two players in one room: a desktop, and a phone in dark mode."""
         ann = self.player("Ann", port=port)
         bob = self.player("Bob", is_phone=True, is_dark=True, port=port)
-        bob.open(self.new_room(ann, "Connect Four", has_options=False))
+        bob.open(self.new_room(ann, "Connect Four"))
         for one in (ann, bob):
-            one.until("return document.querySelectorAll('.c4-cell').length === 42")
+            one.until("return document.querySelectorAll('.c4-slot').length === 42")
         return ann, bob
+
+    def in_turn(self, *players: Browser) -> tuple[Browser, Browser]:
+        """Find who begins: that one comes first."""
+        one, other = players
+        head = "return document.querySelector('.c4-head').textContent"
+        return (one, other) if one.run(head) == "Your turn" else (other, one)
 
     def drop(self, player: Browser, column: int) -> None:
         """Drop a disc when it is this player's turn."""
         player.until(
-            "const turn = document.querySelector('.turn').textContent === 'Your turn';"
-            "if (turn) document.querySelectorAll('.c4-column')[arguments[0]].click();"
+            "const turn = document.querySelector('.c4-grid.is-mine') !== null;"
+            "if (turn) document.querySelectorAll('.c4-col')[arguments[0]].click();"
             "return turn",
             column,
             what="a turn",
         )
-        player.until(
-            "return document.querySelector('.turn').textContent !== 'Your turn'"
-        )
+        player.until("return document.querySelector('.c4-grid.is-mine') === null")
+
+    def win(self, winner: Browser, other: Browser) -> None:
+        """Play a round in which the one who begins gets four in a column."""
+        for _ in range(3):
+            self.drop(winner, 3)
+            self.drop(other, 2)
+        self.drop(winner, 3)
 
     def test_dev(self) -> None:
         """
@@ -60,16 +71,19 @@ class ConnectFourTests(PageTestCase):
             self.assertTrue(
                 one.run("return document.querySelector('.game-icon').naturalWidth")
             )
+        first, second = self.in_turn(ann, bob)
         for at in range(3):
-            self.drop(ann, 3)
-            self.drop(bob, 2)
+            self.drop(first, 3)
+            self.drop(second, 2)
             if at == 1:
                 self.picture("connectfour", ann, bob)
                 self.check(ann, bob)
-        self.drop(ann, 3)
-        ann.see("You won!")
-        bob.see("Ann won")
-        self.assertEqual(ann.run(_WON), ["rgb(209, 73, 91)"] * 4)
+        self.drop(first, 3)
+        first.see("You win!")
+        second.see(("Ann" if first is ann else "Bob") + " wins!")
+        self.assertIn(
+            first.run(_WON), (["rgb(216, 52, 60)"] * 4, ["rgb(242, 183, 5)"] * 4)
+        )
         self.check(ann, bob)
 
     def test_failing_board(self) -> None:
@@ -84,16 +98,16 @@ class ConnectFourTests(PageTestCase):
         text = board.read_text()
         ann = self.player("Ann", port=port)
         ann.press("Play Connect Four with a bot")
-        ann.until("return document.querySelectorAll('.c4-cell').length === 42")
+        ann.until("return document.querySelectorAll('.c4-slot').length === 42")
         ann.run("window.isOld = true")
         throws = "update() { throw new Error('mistake of the board');"
-        board.write_text(text.replace("update() {", throws))
+        board.write_text(text.replace("function update() {", f"function {throws}"))
         ann.until("return !window.isOld", what="the page loads the board again")
         ann.see("The board of Connect Four has failed: mistake of the board")
         ann.until("return document.querySelectorAll('.grid-cell').length === 42")
         board.write_text(text)
         ann.until(
-            "return document.querySelectorAll('.c4-cell').length === 42",
+            "return document.querySelectorAll('.c4-slot').length === 42",
             what="the mended board",
         )
 
@@ -162,9 +176,10 @@ class ConnectFourTests(PageTestCase):
         ann.press("Play Connect Four with a bot")
         ann.see("What you see")
         ann.until("return document.querySelectorAll('button.grid-cell').length === 42")
+        ann.until("return document.title.includes('Your turn')")
         ann.press("row 0, column 3: null")
-        ann.see("dropped: You, column 3")
-        ann.see("dropped: Disco")
+        ann.see("dropped: You, row 5, column 3")
+        ann.see("dropped: Botho")
         self.assertNotRegex(ann.text(), r"\d\.\d{3}")
         self.picture("generic", ann)
         self.check(ann)
@@ -211,6 +226,6 @@ connect({ url: "ws://127.0.0.1:NODE/ws", name: "ann" })
 _OF_THE_BOARD = re.compile("    (icon|board|board_files) =")
 #: Colours of the four discs that won.
 _WON = (
-    "return [...document.querySelectorAll('.c4-cell.won')]"
+    "return [...document.querySelectorAll('.is-winning .c4-disc')]"
     ".map((one) => getComputedStyle(one).backgroundColor)"
 )
