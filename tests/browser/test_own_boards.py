@@ -72,6 +72,9 @@ class ConnectFourTests(PageTestCase):
                 one.run("return document.querySelector('.game-icon').naturalWidth")
             )
         first, second = self.in_turn(ann, bob)
+        # The one who came last had the board to load when the game began.
+        for one in (ann, bob):
+            one.see("Round 1: ")
         for at in range(3):
             self.drop(first, 3)
             self.drop(second, 2)
@@ -81,10 +84,29 @@ class ConnectFourTests(PageTestCase):
         self.drop(first, 3)
         first.see("You win!")
         second.see(("Ann" if first is ann else "Bob") + " wins!")
-        self.assertIn(
-            first.run(_WON), (["rgb(216, 52, 60)"] * 4, ["rgb(242, 183, 5)"] * 4)
-        )
+        colour = "rgb(216, 52, 60)" if first is ann else "rgb(242, 183, 5)"
+        self.assertEqual(first.run(_WON), [colour] * 4)
         self.check(ann, bob)
+
+    def test_rematch(self) -> None:
+        """
+        When both players want a rematch, the page's offers for a round that is over
+        are gone from both windows, and come back with the next round's end.
+        """
+        self.allow_network_complaints()
+        ann, bob = self.two(self.develop_example()[1])
+        self.win(*self.in_turn(ann, bob))
+        for one in (ann, bob):
+            one.see("New opponent")
+        ann.press("Rematch")
+        bob.press("Accept the rematch")
+        for one in (ann, bob):
+            one.see("Round 2: ")
+            one.until("return document.querySelector('.c4-grid.is-over') === null")
+            self.assertNotIn("New opponent", one.text())
+        self.win(*self.in_turn(ann, bob))
+        for one in (ann, bob):
+            one.see("New opponent")
 
     def test_failing_board(self) -> None:
         """

@@ -487,7 +487,6 @@ export function showRoom({ main, client, catalogue }, where) {
       }),
       client.on("status", showPlayers),
       () => clearTimeout(answerEnds),
-      room.on("event", (event) => withBoard(() => board?.event?.(event))),
       room.on("closed", showEnd),
       () => board?.stop?.(),
     );
@@ -532,6 +531,8 @@ export function showRoom({ main, client, catalogue }, where) {
     if (!isDrawn) main.classList.add("wide");
     undo.push(() => main.classList.remove("wide"));
     update();
+    // Events that came while the board was loading are for this board: it must be there.
+    undo.push(room.on("event", (event) => withBoard(() => board?.event?.(event))));
     const [whose, count] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
     sessionStorage.removeItem("vinom.add_bots");
     // After a reload the bots are still there.
