@@ -108,6 +108,34 @@ class ConnectFourTests(PageTestCase):
         for one in (ann, bob):
             one.see("New opponent")
 
+    def test_small_board(self) -> None:
+        """
+        The manual's board for Pig works as the page shows it, also in dark mode.
+        """
+        self.allow_network_complaints()
+        folder = Path(self.mktemp())
+        copytree(ROOT / "docs/howto/listings/pigboard", folder)
+        page = (ROOT / "docs/howto/own-board.rst").read_text()
+        (lines,) = re.findall(
+            r"\n   (    board = .*\n)   (    board_files = .*\n)", page
+        )
+        pig = (ROOT / "docs/tutorial/pig.py").read_text()
+        seats = "    seats = (2, 6)\n"
+        self.assertIn(seats, pig)
+        (folder / "pig.py").write_text(pig.replace(seats, seats + "".join(lines)))
+        port = self.develop(folder, "pig:Pig")
+        ann = self.player("Ann", port=port, is_dark=True)
+        ann.press("Play Pig with a bot")
+        ann.until("return document.title.includes('Your turn')")
+        self.assertLess(len((folder / "board.js").read_text().splitlines()), 40)
+        ann.press("Roll")
+        ann.see("was rolled")
+        ann.until("return document.querySelectorAll('.pig-die circle').length > 0")
+        self.picture("pig", ann)
+        self.check(ann)
+        ann.resize(PHONE)
+        self.check(ann)
+
     def test_failing_board(self) -> None:
         """
         Players of a game whose board has a mistake read so, and can play on the generic
