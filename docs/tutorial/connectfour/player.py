@@ -24,7 +24,7 @@ async def play(reactor, host, port, authority=None):
 
     def step(match):
         nonlocal answered
-        if match.view is None or match.version == answered:
+        if match.version == answered:
             return
         action = game.bot(match.view, match.seat, chance, match.setup)
         if action is not None:
@@ -39,7 +39,6 @@ async def play(reactor, host, port, authority=None):
     match.on_state(step)
     match.on_event(happened)
     match.on_refusal(lambda refusal: print("refused:", refusal.message))
-    step(match)
     result = await match.ended
     print("ended:", result.reason, result.outcome)
     client.close()
