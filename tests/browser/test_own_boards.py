@@ -139,7 +139,7 @@ class ConnectFourTests(PageTestCase):
     def test_failing_board(self) -> None:
         """
         Players of a game whose board has a mistake read so, and can play on the generic
-        page.
+        page; when it is mended they still see what happened.
         """
         self.allow_network_complaints()
         self.allowed += ("mistake of the board",)
@@ -149,6 +149,7 @@ class ConnectFourTests(PageTestCase):
         ann = self.player("Ann", port=port)
         ann.press("Play Connect Four with a bot")
         ann.until("return document.querySelectorAll('.c4-slot').length === 42")
+        ann.see("Round 1: ")
         ann.run("window.isOld = true")
         throws = "update() { throw new Error('mistake of the board');"
         board.write_text(text.replace("function update() {", f"function {throws}"))
@@ -160,6 +161,8 @@ class ConnectFourTests(PageTestCase):
             "return document.querySelectorAll('.c4-slot').length === 42",
             what="the mended board",
         )
+        # The game is the same: so is what happened in it.
+        ann.see("Round 1: ")
 
     def test_own_page(self) -> None:
         """

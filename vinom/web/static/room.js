@@ -141,8 +141,17 @@ export function showRoom({ main, client, catalogue }, where) {
       note(words) {
         log.prepend(h("li", null, words));
         while (log.childElementCount > 12) log.lastElementChild?.remove();
+        if (catalogue.dev) keepLog();
       },
     };
+    // With `vinom dev` the page is loaded again when a board is saved, and the game goes on.
+    const keepLog = () => {
+      const lines = [...log.children].map((one) => one.textContent);
+      sessionStorage.setItem("vinom.log", JSON.stringify([room.roomId, ...lines]));
+    };
+    const [kept, ...lines] = JSON.parse(sessionStorage.getItem("vinom.log") ?? "[]");
+    if (kept === room.roomId) log.append(...lines.map((/** @type {string} */ words) => h("li", null, words)));
+
     /** @param {any} error */
     function showError(error) {
       if (error.code === "rejected") hint(inWords(error));
@@ -492,6 +501,7 @@ export function showRoom({ main, client, catalogue }, where) {
     );
     /** @param {string} reason */
     function showEnd(reason) {
+      sessionStorage.removeItem("vinom.log");
       board?.stop?.();
       end();
       if (reason === "left") return;
