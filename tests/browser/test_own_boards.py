@@ -86,6 +86,9 @@ class ConnectFourTests(PageTestCase):
         second.see(("Ann" if first is ann else "Bob") + " wins!")
         colour = "rgb(216, 52, 60)" if first is ann else "rgb(242, 183, 5)"
         self.assertEqual(first.run(_WON), [colour] * 4)
+        for one in (ann, bob):
+            # What fades in has little contrast until it is there.
+            one.until(_IS_STILL)
         self.check(ann, bob)
 
     def test_rematch(self) -> None:
@@ -281,4 +284,10 @@ _OF_THE_BOARD = re.compile("    (icon|board|board_files) =")
 _WON = (
     "return [...document.querySelectorAll('.is-winning .c4-disc')]"
     ".map((one) => getComputedStyle(one).backgroundColor)"
+)
+#: Whether nothing moves that will come to an end.
+_IS_STILL = (
+    "return document.querySelector('.result').childElementCount > 0"
+    " && document.getAnimations().every((one) => one.playState === 'finished'"
+    " || one.effect.getComputedTiming().endTime === Infinity)"
 )
