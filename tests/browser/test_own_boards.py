@@ -27,23 +27,34 @@ class ConnectFourTests(PageTestCase):
         """Put two players in one room: a desktop, and a phone in dark mode."""
         ann = self.player("Ann", port=port)
         bob = self.player("Bob", is_phone=True, is_dark=True, port=port)
-        bob.open(self.new_room(ann, "Connect Four", has_options=False))
+        bob.open(self.new_room(ann, "Connect Four"))
         for one in (ann, bob):
-            one.until("return document.querySelectorAll('.c4-cell').length === 42")
+            one.until("return document.querySelectorAll('.c4-slot').length === 42")
         return ann, bob
+
+    def in_turn(self, *players: Browser) -> tuple[Browser, Browser]:
+        """Find who begins: that one comes first."""
+        one, other = players
+        head = "return document.querySelector('.c4-head').textContent"
+        return (one, other) if one.run(head) == "Your turn" else (other, one)
 
     def drop(self, player: Browser, column: int) -> None:
         """Drop a disc when it is this player's turn."""
         player.until(
-            "const turn = document.querySelector('.turn').textContent === 'Your turn';"
-            "if (turn) document.querySelectorAll('.c4-column')[arguments[0]].click();"
+            "const turn = document.querySelector('.c4-grid.is-mine') !== null;"
+            "if (turn) document.querySelectorAll('.c4-col')[arguments[0]].click();"
             "return turn",
             column,
             what="a turn",
         )
-        player.until(
-            "return document.querySelector('.turn').textContent !== 'Your turn'"
-        )
+        player.until("return document.querySelector('.c4-grid.is-mine') === null")
+
+    def win(self, winner: Browser, other: Browser) -> None:
+        """Play a round in which the one who begins gets four in a column."""
+        for _ in range(3):
+            self.drop(winner, 3)
+            self.drop(other, 2)
+        self.drop(winner, 3)
 
     def test_dev(self) -> None:
         """
@@ -60,22 +71,78 @@ class ConnectFourTests(PageTestCase):
             self.assertTrue(
                 one.run("return document.querySelector('.game-icon').naturalWidth")
             )
+        first, second = self.in_turn(ann, bob)
+        # The one who came last had the board to load when the game began.
+        for one in (ann, bob):
+            one.see("Round 1: ")
         for at in range(3):
-            self.drop(ann, 3)
-            self.drop(bob, 2)
+            self.drop(first, 3)
+            self.drop(second, 2)
             if at == 1:
                 self.picture("connectfour", ann, bob)
                 self.check(ann, bob)
-        self.drop(ann, 3)
-        ann.see("You won!")
-        bob.see("Ann won")
-        self.assertEqual(ann.run(_WON), ["rgb(209, 73, 91)"] * 4)
+        self.drop(first, 3)
+        first.see("You win!")
+        second.see(("Ann" if first is ann else "Bob") + " wins!")
+        colour = "rgb(216, 52, 60)" if first is ann else "rgb(242, 183, 5)"
+        self.assertEqual(first.run(_WON), [colour] * 4)
+        for one in (ann, bob):
+            # What fades in has little contrast until it is there.
+            one.until(_IS_STILL)
         self.check(ann, bob)
+
+    def test_rematch(self) -> None:
+        """
+        When both players want a rematch, the page's offers for a round that is over
+        are gone from both windows, and come back with the next round's end.
+        """
+        self.allow_network_complaints()
+        ann, bob = self.two(self.develop_example()[1])
+        self.win(*self.in_turn(ann, bob))
+        for one in (ann, bob):
+            one.see("New opponent")
+        ann.press("Rematch")
+        bob.press("Accept the rematch")
+        for one in (ann, bob):
+            one.see("Round 2: ")
+            one.until("return document.querySelector('.c4-grid.is-over') === null")
+            self.assertNotIn("New opponent", one.text())
+        self.win(*self.in_turn(ann, bob))
+        for one in (ann, bob):
+            one.see("New opponent")
+
+    def test_small_board(self) -> None:
+        """
+        The manual's board for Pig works as the page shows it, also in dark mode.
+        """
+        self.allow_network_complaints()
+        folder = Path(self.mktemp())
+        copytree(ROOT / "docs/howto/listings/pigboard", folder)
+        page = (ROOT / "docs/howto/own-board.rst").read_text()
+        (lines,) = re.findall(
+            r"\n   (    board = .*\n)   (    board_files = .*\n)", page
+        )
+        pig = (ROOT / "docs/tutorial/pig.py").read_text()
+        seats = "    seats = (2, 6)\n"
+        self.assertIn(seats, pig)
+        (folder / "pig.py").write_text(pig.replace(seats, seats + "".join(lines)))
+        port = self.develop(folder, "pig:Pig")
+        ann = self.player("Ann", port=port, is_dark=True)
+        ann.press("Play Pig with a bot")
+        ann.until("return document.title.includes('Your turn')")
+        self.assertLess(len((folder / "board.js").read_text().splitlines()), 40)
+        ann.press("Roll")
+        ann.see("was rolled")
+        ann.until("return document.querySelectorAll('.pig-die circle').length > 0")
+        self.picture("pig", ann)
+        self.check(ann)
+        ann.resize(PHONE)
+        self.check(ann)
 
     def test_failing_board(self) -> None:
         """
         Players of a game whose board has a mistake read so, and can play on the generic
-        page.
+        page; when it is mended they still see what happened.
         """
         self.allow_network_complaints()
         self.allowed += ("mistake of the board",)
@@ -84,18 +151,21 @@ class ConnectFourTests(PageTestCase):
         text = board.read_text()
         ann = self.player("Ann", port=port)
         ann.press("Play Connect Four with a bot")
-        ann.until("return document.querySelectorAll('.c4-cell').length === 42")
+        ann.until("return document.querySelectorAll('.c4-slot').length === 42")
+        ann.see("Round 1: ")
         ann.run("window.isOld = true")
         throws = "update() { throw new Error('mistake of the board');"
-        board.write_text(text.replace("update() {", throws))
+        board.write_text(text.replace("function update() {", f"function {throws}"))
         ann.until("return !window.isOld", what="the page loads the board again")
         ann.see("The board of Connect Four has failed: mistake of the board")
         ann.until("return document.querySelectorAll('.grid-cell').length === 42")
         board.write_text(text)
         ann.until(
-            "return document.querySelectorAll('.c4-cell').length === 42",
+            "return document.querySelectorAll('.c4-slot').length === 42",
             what="the mended board",
         )
+        # The game is the same: so is what happened in it.
+        ann.see("Round 1: ")
 
     def test_own_page(self) -> None:
         """
@@ -162,9 +232,10 @@ class ConnectFourTests(PageTestCase):
         ann.press("Play Connect Four with a bot")
         ann.see("What you see")
         ann.until("return document.querySelectorAll('button.grid-cell').length === 42")
+        ann.until("return document.title.includes('Your turn')")
         ann.press("row 0, column 3: null")
-        ann.see("dropped: You, column 3")
-        ann.see("dropped: Disco")
+        ann.see("dropped: You, row 5, column 3")
+        ann.see("dropped: Botho")
         self.assertNotRegex(ann.text(), r"\d\.\d{3}")
         self.picture("generic", ann)
         self.check(ann)
@@ -211,6 +282,12 @@ connect({ url: "ws://127.0.0.1:NODE/ws", name: "ann" })
 _OF_THE_BOARD = re.compile("    (icon|board|board_files) =")
 #: Colours of the four discs that won.
 _WON = (
-    "return [...document.querySelectorAll('.c4-cell.won')]"
+    "return [...document.querySelectorAll('.is-winning .c4-disc')]"
     ".map((one) => getComputedStyle(one).backgroundColor)"
+)
+#: Whether nothing moves that will come to an end.
+_IS_STILL = (
+    "return document.querySelector('.result').childElementCount > 0"
+    " && document.getAnimations().every((one) => one.playState === 'finished'"
+    " || one.effect.getComputedTiming().endTime === Infinity)"
 )

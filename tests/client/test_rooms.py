@@ -208,6 +208,16 @@ class PlayerRoomsTests(RoomsCase):
         self.pass_time()
         self.failureResultOf(refused, LobbyRefusal)
 
+    def test_next_round(self) -> None:
+        """
+        A room whose game begins another round by itself is played again.
+        """
+        ann_room, bob_room = self.pair("rounds")
+        for word, state in (("end", "over"), ("again", "playing"), ("end", "over")):
+            ann_room.act({"word": word})
+            self.pass_time()
+            self.assertEqual((ann_room.state, bob_room.state), (state, state))
+
 
 class NewsTests(RoomsCase):
     """Events and announcements come once each, whichever overtakes the other."""

@@ -93,6 +93,7 @@ class ReplayTests(SynchronousTestCase):
         code, out = self.run_command(str(path), "--game", spec)
         self.assertEqual(code, 1)
         self.assertIn("differs: lines[0]: '0.0 0 hi', then '1.0 0 hi'", out)
+        self.assertIn("raise its schema", out)
 
     def test_crash_and_cut(self) -> None:
         """

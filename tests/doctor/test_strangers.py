@@ -128,6 +128,8 @@ class ProxyTests(SynchronousTestCase):
         self.assert_found("ok", proxy=(ip_network("127.0.0.1"),))
         self.assert_found("ok", http="tcp:8080:interface=192.0.2.1")
         self.assert_found("ok", advertise="127.0.0.1")
+        tls = {"http": "8443", "interface": "127.0.0.1", "http_tls": True}
+        self.assert_found("ok", advertise="localhost", **tls)
 
     def test_seen_by_the_node(self) -> None:
         """

@@ -28,6 +28,7 @@ from vinom.dtls.records import (
     parse_client_hello,
     random_of,
     without_plaintext_alerts,
+    without_short_records,
 )
 from vinom.errors import PeerError
 

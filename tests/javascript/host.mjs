@@ -36,8 +36,8 @@ const client = new Client({
 const room = await client.join("pair", { roomId: "r1" });
 const look = () => {
   const players = room.players.map((one) => `${one.seat} ${one.state}`);
-  const { host, isHost, seat, state } = room;
-  seen.push({ host, isHost, seat, state, players });
+  const { host, isHost, outcome, seat, state } = room;
+  seen.push({ host, isHost, outcome, seat, state, players });
 };
 room.on("start", () => heard.push("start"));
 room.on("round", () => heard.push("round"));

@@ -300,3 +300,33 @@ class TlsHelloTests(SynchronousTestCase):
         self.assertEqual(allowed, [True] * 3 + [False] * 2)
         self.assertEqual(heard, [b"a", b"b"] * 3)
         self.assertTrue(come("203.0.113.2", b"a"))
+
+    def test_plain_http(self) -> None:
+        """
+        Somebody who asks for the page without TLS reads that it needs https://, once,
+        however the request is cut; this takes nothing from the handshakes.
+        """
+        heard: list[bytes] = []
+
+        class Hearing(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                heard.append(data)
+
+        log = BoundedLog(Logger(), self.clock)
+        factory = TlsHelloFactory(Factory.forProtocol(Hearing), self.hellos, log)
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        address = IPv4Address("TCP", "203.0.113.1", 1)
+        for cut in range(1, len(request) + 1):
+            transport: Any = StringTransport(peerAddress=address)
+            transport.protocol = factory.buildProtocol(address)
+            transport.protocol.makeConnection(transport)
+            for piece in (request[:cut], request[cut:]):
+                if piece:
+                    transport.protocol.dataReceived(piece)
+            head, _, body = transport.value().partition(b"\r\n\r\n")
+            self.assertTrue(head.startswith(b"HTTP/1.1 400 "))
+            self.assertIn(b"content-length: %d\r\n" % len(body), head + b"\r\n")
+            self.assertIn(b"write https://", body)
+            self.assertTrue(transport.disconnecting)
+        self.assertEqual(heard, [])
+        self.assertTrue(self.hellos.take("203.0.113.1"))

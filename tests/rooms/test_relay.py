@@ -101,6 +101,10 @@ class ApartActTests(Apart, test_rooms.ActTests):
         self.assertEqual(self.ann.heard()[-1]["data"]["view"]["said"], 2)
 
 
+class ApartRoundTests(Apart, test_rooms.RoundTests):
+    """Rounds."""
+
+
 class ApartSlowReaderTests(Apart, test_rooms.SlowReaderTests):
     """Reading slowly."""
 

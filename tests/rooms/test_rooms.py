@@ -403,6 +403,91 @@ class ActTests(SynchronousTestCase):
         self.assertEqual((state["ack"], state["view"]["last"]), ({"0": 4}, "x"))
 
 
+class RoundTests(SynchronousTestCase):
+    """Rounds that the game's own players begin."""
+
+    def setUp(self) -> None:
+        self.world = RoomsWorld()
+        self.ann, _ = self.world.joined("ann", "r1", "rounds")
+
+    def said(self, word: str) -> list[dict[str, Any]]:
+        """What the other player is sent when this one has said a word."""
+        self.acted += 1
+        self.ann.do(self.acted, word=word)
+        self.world.turn()
+        return self.bob.heard()
+
+    def begin(self) -> None:
+        """Seat the second player."""
+        self.bob, _ = self.world.joined("bob", "r1", "rounds")
+        self.acted = 0
+        self.world.turn()
+
+    def listed(self) -> str:
+        """Tell how far the room is, as everybody sees it in the list."""
+        rooms = self.bob.ask("list_rooms")[-1]["data"]["rooms"]
+        return str(only(rooms)["state"])
+
+    def test_events_of_the_start(self) -> None:
+        """
+        A player who takes the last seat, and one who was there, each get the events of
+        the start, once.
+        """
+        self.begin()
+        for line in (self.ann, self.bob):
+            states = [m["data"] for m in line.heard() if m["type"] == "game_state"]
+            events = [event["kind"] for state in states for event in state["events"]]
+            self.assertEqual(events, ["began"])
+
+    def test_next_round(self) -> None:
+        """
+        When the game's outcome is none again, everybody is sent that a round began,
+        before its state; and the list of rooms says that it is played.
+        """
+        self.begin()
+        self.bob.heard()
+        self.assertEqual(kinds(self.said("end")), ["round_over", "game_state"])
+        self.assertEqual(self.listed(), "over")
+        began, state = self.said("again")
+        self.assertEqual((began["type"], state["type"]), ("round_began", "game_state"))
+        self.assertEqual(began["data"]["version"], state["data"]["version"])
+        self.assertEqual(self.listed(), "playing")
+        self.assertEqual(kinds(self.said("again")), ["game_state"])
+        over, _ = self.said("end")
+        self.assertEqual(over["data"]["outcome"]["round"], 2)
+
+    def test_resumed_round(self) -> None:
+        """
+        A round that is resumed, and ends again under its old number, is over again for
+        everybody.
+        """
+        self.begin()
+        self.said("end")
+        self.said("again")
+        over, _ = self.said("done")
+        self.assertEqual(
+            (over["type"], over["data"]["outcome"]["round"]), ("round_over", 1)
+        )
+        self.assertEqual(self.listed(), "over")
+
+    def test_missed(self) -> None:
+        """
+        A player who was away meanwhile is sent the end of one round and the beginning
+        of the next, in order.
+        """
+        self.bob, joined = self.world.joined("bob", "r1", "rounds")
+        self.acted = 0
+        self.world.turn()
+        self.bob.hang_up()
+        self.world.turn()
+        for id, word in ((1, "end"), (2, "again")):
+            self.ann.do(id, word=word)
+            self.world.turn()
+        back, _ = self.world.hello("bob")
+        said = kinds(back.ask("reconnect", resume=joined["resume"]))
+        self.assertEqual(said[:3], ["reconnect_result", "round_over", "round_began"])
+
+
 class SlowReaderTests(SynchronousTestCase):
     """One who does not take what it is sent."""
 

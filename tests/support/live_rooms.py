@@ -63,7 +63,7 @@ class Pair(Game[Heard, Word]):
     seats = (2, 2)
     linger = 60.0
 
-    def start(self, table: Table) -> Heard:
+    def start(self, table: Table) -> Heard | Step[Heard]:
         return Heard(len(table.seats))
 
     def act(self, s: Heard, seat: int, action: Word, now: float) -> Heard | Step[Heard]:
@@ -118,6 +118,18 @@ class Few(Pair):
 
     name = "few"
     seats = (2, 4)
+
+
+class Rounds(Pair):
+    """Its players begin another round themselves, by the word "again"."""
+
+    name = "rounds"
+
+    def start(self, table: Table) -> Step[Heard]:
+        return Step(super().start(table), (Event("began", None),))
+
+    def outcome(self, s: Heard) -> Outcome | None:
+        return None if s.last == "again" else super().outcome(s)
 
 
 class Each(Pair):
@@ -236,7 +248,7 @@ class Sides(Few):
 
 GAMES: tuple[type[Pair], ...] = (
     *(Pair, Few, Each, Open, Secret, Wide, Missing, Beat, Between, NoBot, Brief),
-    *(Hosted, Sides),
+    *(Hosted, Sides, Rounds),
 )
 
 

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import sys
+from itertools import cycle
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -98,12 +99,13 @@ class ConnectFourTests(TestCase):
         ann, bob = self.browser(), self.browser(is_phone=True)
         ann.open(page)
         bob.open(_invite(ann))
+        first, second = (ann, bob) if _begins(ann) else (bob, ann)
         for _ in range(3):
-            _drop(ann, 3)
-            _drop(bob, 2)
-        _drop(ann, 3)
-        ann.see("You won!")
-        bob.see("won")
+            _drop(first, 3)
+            _drop(second, 2)
+        _drop(first, 3)
+        first.see("You win!")
+        second.see("wins!")
         for one in (ann, bob):
             self.assertEqual(one.run(_WON), 4)
             self.assertEqual(one.overflow(), 0)
@@ -129,31 +131,32 @@ class ConnectFourTests(TestCase):
                 over.callback(None)
 
         room.on_state(move)
-        for column in (3, 2, 3, 2):
-            await deferToThread(_drop, ann, column)
+        columns = cycle((3, 2))
+        while not await deferToThread(_drop, ann, next(columns), ".c4-grid.is-over"):
+            pass
         await over
         self.assertEqual((room.seat, room.view["winner"]), (1, 1))
         self.assertEqual(sorted(room.view["line"]), [[row, 5] for row in range(2, 6)])
-        await deferToThread(ann.see, "program won")
+        await deferToThread(ann.see, "program wins!")
 
-    async def with_listing(self, page: str, port: int) -> None:
-        """Play against the tutorial's program in a browser, and win."""
+    async def with_listing(self, page: str, port: int, *more: str) -> None:
+        """Play a match in a browser against the tutorial's program, until it wins."""
         ann = await deferToThread(self.browser)
         await deferToThread(ann.open, page)
-        address = await deferToThread(_invite, ann)
-        (room_id,) = parse_qs(address.partition("#")[2])["room"]
-        friend = start_program(
+        await deferToThread(ann.press, "Find a match of Connect Four")
+        program = start_program(
             self,
-            *(sys.executable, str(EXAMPLE / "friend.py")),
-            *("127.0.0.1", str(port), room_id),
+            *(sys.executable, str(EXAMPLE / "player.py"), "localhost", str(port)),
+            *more,
             environ=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
             path=str(ROOT),
         )
-        for _ in range(4):
-            await deferToThread(_drop, ann, 6)
-        await deferToThread(ann.see, "You won!")
-        await friend.printed(b"winner: seat 0")
-        self.assertEqual(await friend.ended, 0)
+        for column in cycle((0, 6)):
+            if await deferToThread(_drop, ann, column, ".c4-grid.is-over"):
+                break
+        await deferToThread(ann.see, "Python wins!")
+        await program.printed(b"ended: left")
+        self.assertEqual(await program.ended, 0)
 
     async def test_dev(self) -> None:
         """
@@ -180,18 +183,32 @@ def _invite(host: Browser) -> str:
     return str(found)
 
 
-def _drop(player: Browser, column: int) -> None:
-    """Drop a disc when it is this player's turn."""
-    before = player.until(_DROP, column, what="a turn")
-    player.until(f"return {_DISCS} >= arguments[0]", before, what="the disc")
+def _begins(player: Browser) -> bool:
+    """Is it this player's turn at the beginning?"""
+    head = "return document.querySelector('.c4-head')?.textContent"
+    return player.until(head) == "Your turn"
 
 
-_DISCS = """document.querySelectorAll('.c4-cell:not([data-sign=""])').length"""
+def _drop(player: Browser, column: int, end: str = "") -> bool:
+    """
+    Drop a disc when it is this player's turn.
+
+    :param end: what the page shows instead of a turn when the round is over.
+    :returns: whether it showed that.
+    """
+    before = player.until(_DROP, column, end, what="a turn")
+    if before != "over":
+        player.until(f"return {_DISCS} >= arguments[0]", before, what="the disc")
+    return before == "over"
+
+
+_DISCS = "document.querySelectorAll('.c4-disc.is-seat0, .c4-disc.is-seat1').length"
 #: Returns how many discs there will be.
 _DROP = f"""
-if (document.querySelector(".turn")?.textContent !== "Your turn") return 0;
-document.querySelectorAll(".c4-column")[arguments[0]].click();
+if (arguments[1] && document.querySelector(arguments[1])) return "over";
+if (!document.querySelector(".c4-grid.is-mine")) return 0;
+document.querySelectorAll(".c4-col")[arguments[0]].click();
 return {_DISCS} + 1;
 """
 #: How many discs the page marks as those that won.
-_WON = "return document.querySelectorAll('.c4-cell.won').length"
+_WON = "return document.querySelectorAll('.c4-slot.is-winning').length"

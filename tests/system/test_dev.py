@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,37 @@ class DevTests(TestCase):
         found = await self.notes(http, "error", lambda error: error)
         self.assertIn("board 'bored.js': there is no such file", found["dev"]["error"])
         self.assertIn(str(folder.resolve()), found["dev"]["error"])
+
+    async def test_what_is_watched(self) -> None:
+        """
+        Saving a module that the game imports restarts it; saving another program in the
+        same folder does not. The terminal names what is watched.
+        """
+        folder = Path(self.mktemp())
+        (folder / "words").mkdir(parents=True)
+        (folder / "words" / "__init__.py").write_text("")
+        (folder / "words" / "few.py").write_text("ABOUT = 1\n")
+        (folder / "player.py").write_text("import sys\n")
+        game = f"{GAME}\nimport words.few\n"
+        (folder / "counter.py").write_text(game)
+        http = free_port()
+        dev = await self.start(folder, "--http", str(http))
+        await dev.printed(b"Ctrl-C")
+        (named,) = re.findall(rb"watching (.*) in ", dev.output)
+        self.assertEqual(named, b"counter.py, words/__init__.py, words/few.py")
+        (folder / "player.py").write_text("import sys, os\n")
+        # Looks are taken in order: one that sees this has seen the program above.
+        (folder / "words" / "few.py").write_text("ABOUT = 22\n")
+        await dev.printed(b"now running version 2")
+        (folder / "player.py").write_text("import sys, os, re\n")
+        # A neighbour that the game imports from now on.
+        (folder / "more.py").write_text("MORE = 1\n")
+        (folder / "counter.py").write_text(f"{game}\nimport more\n")
+        await dev.printed(b"now running version 3")
+        await dev.printed(b"watching counter.py, more.py, words/__init__.py")
+        (folder / "player.py").write_text("import sys, os, re, json\n")
+        await deferLater(reactor, 1.0)
+        await self.notes(http, "build", lambda build: build == 3)
 
     async def test_own_page(self) -> None:
         """

@@ -67,3 +67,21 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(heard, ["start", "round"])
         self.assertEqual(seen["players"], ["0 here", "1 here"])
         self.assertEqual((seen["state"], seen["host"]), ("gathering", 0))
+
+    def test_next_round(self) -> None:
+        """
+        When the game itself begins another round, the room is played, and the outcome
+        of the round before is gone; also for a player who was away meanwhile.
+        """
+        over = ("round_over", {"number": 10, "outcome": {"round": 1}})
+        began = ("round_began", {"number": 11, "version": 3})
+        seen, _ = self.come_back("playing", then=[over, began])
+        self.assertEqual([one["state"] for one in seen], ["playing", "over", "playing"])
+        rounds = [one["outcome"] for one in seen]
+        self.assertEqual(rounds, [None, {"round": 1}, None])
+        missed = [
+            (kind, {**data, "number": data["number"] - 5})
+            for kind, data in (over, began)
+        ]
+        (back,), _ = self.come_back("playing", *missed)
+        self.assertEqual((back["state"], back["outcome"]), ("playing", None))

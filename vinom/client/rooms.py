@@ -31,6 +31,7 @@ from vinom.messages.rooms import (
     RoomClosed,
     RoomSeat,
     RoomStarted,
+    RoundBegan,
     RoundOver,
     TeamSet,
 )
@@ -218,6 +219,8 @@ class LiveRoom:
             self._note_player(push)
         elif isinstance(push, RoundOver):
             self.state = "over"
+        elif isinstance(push, RoundBegan):
+            self.state = "playing"
         for call in self._on_news:
             call(push)
 

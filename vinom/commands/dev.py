@@ -25,6 +25,7 @@ from vinom.commands.child_node import (
 )
 from vinom.commands.dev_source import (
     Loaded,
+    changed_between,
     find_sources,
     look,
     look_at_pages,
@@ -149,7 +150,8 @@ class Workshop:
         if site is not None:
             self._arguments.append(f"--page={site}")
         self._lobby = free_port()
-        self._loaded = Loaded()
+        # The one that runs, and the one that was tried last.
+        self._loaded = self._latest = Loaded()
         self._node: LoudNode | None = None
         self._build = 0
         self._folder = Path(tempfile.mkdtemp(prefix="vinom-dev-"))
@@ -177,7 +179,8 @@ class Workshop:
                 return 1
             say(f"play in a browser: http://127.0.0.1:{self._http}/", flush=True)
             say(f"programs connect to 127.0.0.1 {self._lobby}", flush=True)
-            say(f"watching {self._sources}; press Ctrl-C to stop", flush=True)
+            self._say_watched()
+            say("press Ctrl-C to stop", flush=True)
             watching.start(_PAUSE)
             await self._over
         finally:
@@ -193,11 +196,12 @@ class Workshop:
     async def _watch(self) -> None:
         if self._over.called:
             return
-        seen = look(self._sources)
+        seen = look(self._sources, self._loaded.modules)
         if seen != self._seen:
-            self._seen = seen
-            await self._rebuild()
-            return
+            changed, self._seen = changed_between(self._seen, seen), seen
+            if self._latest.is_of(changed):
+                await self._rebuild()
+                return
         pages = look_at_pages(self._loaded.files, self._site)
         if pages == self._pages:
             return
@@ -206,6 +210,20 @@ class Workshop:
         # An editor that deletes a file to replace it will write it in a moment.
         if not is_smaller:
             self._reload_pages()
+
+    def _note_modules(self) -> None:
+        """Take the present state of modules that were not looked at as not changed."""
+        known = {path for path, *_ in self._seen}
+        now = look(self._sources, self._loaded.modules)
+        fresh = [
+            one for one in now if one[0] not in known and one[0] in self._loaded.modules
+        ]
+        self._seen = tuple(sorted([*self._seen, *fresh]))
+
+    def _say_watched(self) -> None:
+        """Tell the author what is watched, and where."""
+        what = self._loaded.watched(self._sources.parent) or self._sources.name
+        say(f"watching {what} in {self._sources.parent}", flush=True)
 
     def _reload_pages(self) -> None:
         """Let open pages load the board and the author's page again."""
@@ -217,14 +235,15 @@ class Workshop:
     async def _rebuild(self) -> None:
         self._is_busy = True
         try:
-            loaded = await self._try()
+            loaded = self._latest = await self._try()
             if loaded.wrong:
                 say(loaded.wrong, file=sys.stderr, flush=True)
                 self._write_note(self._spec, loaded.wrong)
                 if self._node is None:
                     await self._begin([])
                 return
-            self._loaded = loaded
+            older_loaded, self._loaded = self._loaded, loaded
+            self._note_modules()
             self._pages = look_at_pages(loaded.files, self._site)
             self._build += 1
             name = loaded.name
@@ -234,6 +253,8 @@ class Workshop:
                 await older.stop()
             if await self._begin([f"--game={self._spec}"]) and self._build > 1:
                 say(f"{name}: now running version {self._build}", flush=True)
+                if loaded.modules != older_loaded.modules:
+                    self._say_watched()
         finally:
             self._is_busy = False
 

@@ -27,6 +27,9 @@ _OURS = (
     "<frozen importlib",
 )
 
+#: More names than this would only hide the next line of the terminal.
+_MOST_NAMES = 8
+
 #: What `look` finds: each file with the time of its last change and its size.
 Look = tuple[tuple[str, int, int], ...]
 
@@ -39,11 +42,30 @@ class Loaded:
     :ivar name: in requests; empty if it failed.
     :ivar files: what pages load of it: its board and the board's files.
     :ivar wrong: the error in words for its author; empty if there is none.
+    :ivar modules: files of the author's own modules that loading it imported.
     """
 
     name: str = ""
     files: tuple[str, ...] = ()
     wrong: str = ""
+    modules: tuple[str, ...] = ()
+
+    def is_of(self, changed: Iterable[str]) -> bool:
+        """
+        Does a change of these Python files concern the game?
+
+        Any does while it cannot be loaded: which of them would mend it is not known.
+        """
+        return bool(self.wrong) or not set(changed).isdisjoint(self.modules)
+
+    def watched(self, folder: Path) -> str:
+        """Name the files whose changes are noticed, in a folder, for its author."""
+        start = os.path.realpath(folder)
+        paths = map(os.path.realpath, (*self.modules, *self.files))
+        names = [os.path.relpath(path, start) for path in paths]
+        more = len(names) - _MOST_NAMES
+        shown = ", ".join(names[:_MOST_NAMES])
+        return f"{shown} and {more} more" if more > 0 else shown
 
 
 def find_sources(spec: str) -> Path:
@@ -68,9 +90,21 @@ def find_sources(spec: str) -> Path:
     )
 
 
-def look(sources: Path) -> Look:
-    """List the files below *sources*, and when they changed."""
-    return tuple(sorted(_seen(sources)))
+def look(sources: Path, modules: Iterable[str] = ()) -> Look:
+    """
+    List Python files, and when they changed.
+
+    :param sources: of the game; see `find_sources`.
+    :param modules: that it imports; see `Loaded.modules`.
+    """
+    # A game in one file may import its neighbours.
+    paths = sources.rglob("*.py") if sources.is_dir() else sources.parent.glob("*.py")
+    return tuple(sorted(_stamps({*paths, *map(Path, modules)})))
+
+
+def changed_between(before: Look, after: Look) -> set[str]:
+    """Name the files that are new, gone or written; links are resolved."""
+    return {os.path.realpath(path) for path, *_ in set(before) ^ set(after)}
 
 
 def look_at_pages(files: Iterable[str], site: Path | None) -> Look:
@@ -84,12 +118,6 @@ def look_at_pages(files: Iterable[str], site: Path | None) -> Look:
     if site is not None:
         paths += folder_files(site, tuple(MEDIA_TYPES)).values()
     return tuple(sorted(_stamps(paths)))
-
-
-def _seen(sources: Path) -> Iterator[tuple[str, int, int]]:
-    # A game in one file may import its neighbours.
-    paths = sources.rglob("*.py") if sources.is_dir() else sources.parent.glob("*.py")
-    return _stamps(paths)
 
 
 def _stamps(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
@@ -110,14 +138,27 @@ def try_loading(spec: str) -> Loaded:
         files = present(game).files.values()
     except Misconfigured as error:
         return Loaded(wrong=_in_words(error))
-    return Loaded(name_of(game), tuple(str(path) for path in files))
+    modules = tuple(sorted(_imported(find_sources(spec))))
+    return Loaded(name_of(game), tuple(map(str, files)), modules=modules)
+
+
+def _imported(sources: Path) -> Iterator[str]:
+    """Find the modules of this process that are the author's."""
+    folder = (sources if sources.is_dir() else sources.parent).resolve()
+    for module in tuple(sys.modules.values()):
+        path = Path(os.path.realpath(getattr(module, "__file__", None) or ""))
+        # An environment is often in the same folder.
+        is_installed = "site-packages" in path.parts
+        if path.suffix == ".py" and path.is_relative_to(folder) and not is_installed:
+            yield str(path)
 
 
 def read_loaded(output: str) -> Loaded:
     """Read what this module printed as a program."""
     # The game may print too, on other lines.
     found = json.loads((output.splitlines() or ["{}"])[-1])
-    return Loaded(found["name"], tuple(found["files"]), found["wrong"])
+    files, modules = tuple(found["files"]), tuple(found["modules"])
+    return Loaded(found["name"], files, found["wrong"], modules)
 
 
 def _in_words(error: Misconfigured) -> str:

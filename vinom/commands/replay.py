@@ -94,6 +94,13 @@ def _replay_file(
     return 0 if result.differing is None else 1
 
 
+#: What a replay that differs most often means.
+_CHANGED = (
+    "has the game's code changed since? Then raise its schema: a replay of an older "
+    "recording is refused in words"
+)
+
+
 def describe(recording: Recording, result: ReplayResult) -> str:
     """Write the result of a replay for people, in a few lines."""
     plan, ending = recording.header.plan, recording.ending
@@ -122,6 +129,7 @@ def describe(recording: Recording, result: ReplayResult) -> str:
         lines.append(f"the game failed: {type(fault).__qualname__}: {fault}")
     if result.differing is not None:
         lines.append(f"differs: {result.differing}")
+        lines.append(_CHANGED)
     elif ending is not None:
         lines.append(f"the same end, with the same state {result.state_hash}")
     return "\n".join(lines)

@@ -156,7 +156,8 @@ def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
             )
         where = ", ".join(map(str, settings.proxy))
         return ok(name, f"{where} may name whom they speak for")
-    is_local = _is_at_loopback(settings)
+    # A node that ends TLS itself needs no proxy in front of it.
+    is_local = _is_at_loopback(settings) and not has_tls(settings)
     if is_local and not is_loopback(settings.public_host):
         guests = (
             " A proxy that adds no header makes all of them guests."

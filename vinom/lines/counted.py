@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from twisted.internet.interfaces import (
@@ -56,6 +57,15 @@ class CountedFactory(WrappingFactory):
         return counted
 
 
+#: How the method of a request begins; a hello of TLS begins with byte 22.
+_METHOD = re.compile(rb"[A-Z]").match
+_WORDS = b"This port speaks HTTPS: write https:// in the address.\n"
+_PLAIN = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_WORDS), _WORDS)
+)
+
+
 class TlsHellos:
     """
     Limit how many handshakes of TLS an address may begin: each takes a signature.
@@ -81,6 +91,7 @@ class _FirstFlight(Protocol):
 
     def __init__(self, inner: Any, hellos: TlsHellos, log: BoundedLog) -> None:
         self._inner, self._hellos, self._log = inner, hellos, log
+        self._is_plain = False
 
     def connectionMade(self) -> None:
         self._inner.makeConnection(self.transport)
@@ -88,6 +99,14 @@ class _FirstFlight(Protocol):
     def dataReceived(self, data: bytes) -> None:
         transport = cast(ITCPTransport, self.transport)
         host = getattr(transport.getPeer(), "host", "")
+        if self._is_plain or _METHOD(data):
+            # Somebody wrote http:// for https://, and should read so.
+            if not self._is_plain:
+                self._is_plain = True
+                self._log.info("refused {host}: HTTP without TLS", host=host)
+                transport.write(_PLAIN)
+                transport.loseConnection()
+            return
         if not self._hellos.take(host):
             self._log.info("refused {host}: too many TLS handshakes", host=host)
             transport.abortConnection()

@@ -59,6 +59,7 @@ from vinom.messages.rooms import (
     RoomListUpdate,
     RoomPeek,
     RoomStarted,
+    RoundBegan,
     RoundOver,
     SetTeam,
     StartRoom,
@@ -90,7 +91,7 @@ REQUESTS = _by_tag(
 PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
-    *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver),
+    *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver, RoundBegan),
     *(MatchListUpdate, RoomPeek, Kicked, RoomClosed, TeamSet),
 )
 _answers = json.Decoder(Answer)

@@ -456,6 +456,19 @@ class RoundOver(Push, frozen=True, tag="round_over", tag_field="type"):
     outcome: dict[str, Any]
 
 
+class RoundBegan(Push, frozen=True, tag="round_began", tag_field="type"):
+    """
+    Another round has begun without the host's `Rematch`: the game has no outcome again.
+
+    :ivar number: rises in each room; see `Reconnect`.
+    :ivar version: of the state that shows the new round; it follows.
+    """
+
+    room_id: str
+    number: int
+    version: int
+
+
 class Kicked(Push, frozen=True, tag="kicked", tag_field="type"):
     """The host, an operator or the game removed you from a room."""
 

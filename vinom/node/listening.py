@@ -128,6 +128,20 @@ class _Asked(Protocol):
             self._served.makeConnection(transport)
 
 
+def page_over_tls(at: str, public: str) -> str:
+    """
+    Write the address of the page for the log, so that it can be clicked.
+
+    :param at: where its port listens, as of `bound_at`.
+    :param public: the host that players connect to, which the certificate names.
+    """
+    host, colon, number = at.rpartition(":")
+    is_everywhere = host in ("0.0.0.0", "[::]")
+    if is_everywhere or public == "localhost":
+        host = f"[{public}]" if ":" in public else public
+    return f"https://{host}:{number}/" if colon else at
+
+
 def bound_at(port: IListeningPort) -> str:
     """Write where a port listens as ``HOST:PORT``."""
     address: Any = port.getHost()

@@ -36,10 +36,16 @@ from vinom.node.build import (
     find_checkers,
     find_provider,
     game_user,
+    has_tls,
     is_plaintext,
     public_site,
 )
-from vinom.node.listening import NoChildren, bound_at, listen_privately
+from vinom.node.listening import (
+    NoChildren,
+    bound_at,
+    listen_privately,
+    page_over_tls,
+)
 from vinom.node.settings import Settings
 from vinom.node.signals import catch_hangups, catch_interrupts
 from vinom.reactor.turns import TurnWatch
@@ -293,7 +299,10 @@ class Node(MultiService):
     def _announcement(self) -> dict[str, Any]:
         settings = self._settings
         first, last = settings.ports
-        others = "".join(f", {name} {at}" for name, at in self._web_at.items())
+        web_at = dict(self._web_at)
+        if "http" in web_at and has_tls(settings):
+            web_at["http"] = page_over_tls(web_at["http"], settings.public_host)
+        others = "".join(f", {name} {at}" for name, at in web_at.items())
         return {
             "version": __version__,
             "games": ", ".join(sorted(self._games)),

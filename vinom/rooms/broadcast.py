@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
+from typing import Any
 
 import attrs
 from msgspec import Raw, json
@@ -19,7 +20,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Event, Outcome
 from vinom.messages.envelope import Push, encode_push
 from vinom.messages.merge import merge_diff
-from vinom.messages.rooms import EventTold, RoundOver
+from vinom.messages.rooms import EventTold, RoundBegan, RoundOver
 from vinom.model import MatchEnd
 from vinom.play.room import Room, outcome_facts
 from vinom.play.views import Patches
@@ -91,6 +92,10 @@ class Broadcast:
         self._host: Host | None = None
         # Versions of the games that were played here before.
         self._before = self._shown = 0
+        # Of the latest round of what is played, if any has ended; and was its end the
+        # latest that everybody was sent, rather than the beginning of another?
+        self._outcome: dict[str, Any] | None = None
+        self._is_over = False
         # What `_acks` says: by seat, the last action that was applied.
         self._acked: list[int] = []
         self._acks = b"{}"
@@ -124,6 +129,7 @@ class Broadcast:
         """Show what a host has from now on; versions go on rising."""
         self._host, host.outlets = host, (self,)
         self.end, self.is_muted = None, False
+        self._outcome, self._is_over = None, False
 
     def unfollow(self) -> None:
         """What was shown is over, and nothing else is played yet."""
@@ -165,9 +171,24 @@ class Broadcast:
 
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Announce the outcome of a round."""
-        facts, number = outcome_facts(outcome), self.next_number()
+        self._outcome, self._is_over = outcome_facts(outcome), True
+        self._announce_over(self._outcome)
+
+    def _announce_over(self, facts: dict[str, Any]) -> None:
+        number = self.next_number()
         self.announce(RoundOver(self.room_id, number, self.version, facts))
         self._changed()
+
+    def _follow_rounds(self, is_over: bool) -> None:
+        """Announce a round that the game itself has begun, or resumed and ended."""
+        self._is_over = is_over
+        if not is_over:
+            number = self.next_number()
+            self.announce(RoundBegan(self.room_id, number, self.version))
+            self._changed()
+        elif self._outcome is not None:
+            # A game that ends it under its old number reports no other outcome.
+            self._announce_over(self._outcome)
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """Keep the end for the room, which decides whether it closes with it."""
@@ -185,6 +206,9 @@ class Broadcast:
         if not version:
             return True
         version += self._before
+        is_over = room.phase == "over"
+        if is_over is not self._is_over and room.phase != "closed":
+            self._follow_rounds(is_over)
         applied = host.applied
         if applied != self._acked:
             if version == self._shown and not host.ticks:

@@ -1,139 +1,189 @@
-"""Drop discs into seven columns, and get four in a row."""
+"""Connect Four: drop discs; four of yours in a row win."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-import attrs
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
-from vinom.game import Event, Game, Outcome, Rejected, Step
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Step
+from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
 
-ROWS, COLUMNS = 6, 7
-#: One row; None is a free cell.
-Row = tuple[int | None, ...]
+ROWS, COLS = 6, 7
+Board = tuple[tuple[int | None, ...], ...]
 Cell = tuple[int, int]
+EMPTY: Board = ((None,) * COLS,) * ROWS
 
 
-class Drop(Struct, frozen=True, tag="drop"):
-    """Drop a disc into a column."""
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    turn_seconds: Annotated[
+        int, Meta(ge=3, le=600, description="time for one move, seconds")
+    ] = 30
 
-    column: Annotated[int, Meta(ge=0, lt=COLUMNS)]
+
+class Drop(Struct, frozen=True, tag="drop", forbid_unknown_fields=True):
+    """Drop a disc into a column, from 0 at the left."""
+
+    column: Annotated[int, Meta(ge=0, le=COLS - 1)]
 
 
-@attrs.frozen
-class Board:
-    rows: tuple[Row, ...] = ((None,) * COLUMNS,) * ROWS
-    turn: int | None = 0
-    due: float = 30.0
-    last: Cell | None = None
-    line: tuple[Cell, ...] = ()
+class ConnectFourView(Struct, frozen=True, kw_only=True):
+    board: Board = EMPTY  # row 0 is at the top
+    turn: int | None = None
+    due: float | None = None
+    round: int = 0
     winner: int | None = None
+    how: Literal["line", "draw", "timeout", "left"] | None = None
+    line: tuple[Cell, ...] = ()
+    last: Cell | None = None
+    wins: tuple[int, ...] = (0, 0)
+    rematch: tuple[int, ...] = ()
+    gone: tuple[int, ...] = ()
 
 
-class BoardView(Struct, frozen=True):
-    """The top row comes first."""
-
-    rows: tuple[Row, ...]
-    turn: int | None
-    due: float | None
-    last: Cell | None
-    line: tuple[Cell, ...]
-    winner: int | None
+class ConnectFourState(ConnectFourView, frozen=True, kw_only=True):
+    chance: Chance
+    seconds: int
 
 
-class ConnectFour(Game[Board, Drop]):
-    title = "Connect Four"
+class ConnectFour(Game[ConnectFourState, Drop | Rematch]):
+    actions = Drop | Rematch
+    options = Options
+    seats = (2, 2)
+    linger = 120.0
+
     rules = """
-    Take turns to drop a disc into one of the seven columns; it falls to the lowest
-    free cell.
+    The board has seven columns of six places. In turn, each player drops a disc into a
+    column; it falls to the lowest free place.
 
-    Four of your discs in a row win: across, down or diagonally. You have 30 seconds
-    for each move, or you lose.
+    Four of your discs in a row win: across, down or diagonally. If the board is full
+    before, it is a draw.
+
+    A player who does not move in time loses the round, and so does one who leaves.
     """
     icon = "icon.svg"
-    colours = ("#d1495b", "#c98a00")
+    colours = ("#d8343c", "#f2b705")
+    bot_names = ("Botho", "Botilda")
     board = "board.js"
     board_files = ("board.css",)
-    bot_names = ("Disco",)
-    actions = Drop
-    seats = (2, 2)
-    linger = 60.0
 
     def start(self, table):
-        return Board()
+        seconds = table.options.turn_seconds
+        return self._begin(ConnectFourState(chance=table.chance, seconds=seconds), 0.0)
 
     def act(self, s, seat, action, now):
-        if seat != s.turn:
-            raise Rejected("not_your_turn", "wait for your turn")
-        free = [at for at in range(ROWS) if s.rows[at][action.column] is None]
-        if not free:
-            raise Rejected("full", "this column is full")
-        cell = (free[-1], action.column)
-        s = attrs.evolve(s, rows=fill(s.rows, cell, seat), last=cell)
-        dropped = Event("dropped", {"seat": seat, "column": action.column})
-        line = line_through(s.rows, cell)
+        if isinstance(action, Rematch):
+            return self._rematch(s, seat, now)
+        ensure_turn(seat, s.turn)
+        row = landing(s.board, action.column)
+        if row is None:
+            raise Rejected("column_full", f"column {action.column + 1} is full")
+        cell = (row, action.column)
+        s = replace(s, board=put(s.board, cell, seat), last=cell)
+        dropped = Event("dropped", {"seat": seat, "row": row, "column": action.column})
+        line = line_through(s.board, cell)
         if line:
-            return end(attrs.evolve(s, line=line), seat, dropped)
-        if all(None not in row for row in s.rows):
-            return end(s, None, dropped)
-        return Step(attrs.evolve(s, turn=1 - seat, due=now + 30), (dropped,))
-
-    def left(self, s, seat, now):
-        return s if s.turn is None else end(s, 1 - seat)
+            return self._end(replace(s, line=line), seat, "line", dropped)
+        if None not in s.board[0]:
+            return self._end(s, None, "draw", dropped)
+        return Step(replace(s, turn=1 - seat, due=now + s.seconds), (dropped,))
 
     def deadline(self, s):
-        return None if s.turn is None else s.due
+        return s.due
 
     def advance(self, s, now):
-        return end(s, 1 - s.turn)
+        return self._end(s, 1 - s.turn, "timeout")
 
-    def view(self, s, audience):
-        due = None if s.turn is None else s.due
-        return BoardView(s.rows, s.turn, due, s.last, s.line, s.winner)
+    def left(self, s, seat, now):
+        s = replace(s, gone=(*s.gone, seat), rematch=())
+        return s if s.turn is None else self._end(s, 1 - seat, "left")
 
     def outcome(self, s):
         if s.turn is not None:
             return None
-        if s.winner is None:
-            return Outcome(1, ((0, 1),))
-        return Outcome(1, ((s.winner,), (1 - s.winner,)))
+        places = ((0, 1),) if s.winner is None else ((s.winner,), (1 - s.winner,))
+        return Outcome(s.round, places, s.wins)
+
+    def view(self, s, audience):
+        shown = ConnectFourView.__struct_fields__
+        return ConnectFourView(**{name: getattr(s, name) for name in shown})
 
     def bot(self, view, seat, chance, setup):
+        if view["turn"] is None:
+            return agree(view["rematch"], seat)
         if view["turn"] != seat:
             return None
-        free = [at for at in range(COLUMNS) if view["rows"][0][at] is None]
-        for who in (seat, 1 - seat):
-            for column in free:
-                cell = (sum(row[column] is None for row in view["rows"]) - 1, column)
-                if line_through(fill(view["rows"], cell, who), cell):
-                    return Drop(column)
-        pick, _ = chance.below(len(free))
-        return Drop(free[pick])
+        board = tuple(tuple(row) for row in view["board"])
+        free = [c for c in range(COLS) if board[0][c] is None]
+        for player in (seat, 1 - seat):  # win, or else hinder
+            for c in free:
+                cell = (landing(board, c), c)
+                if line_through(put(board, cell, player), cell):
+                    return Drop(c)
+        safe = [c for c in free if not self._gives(board, c, seat)] or free
+        near = sorted(safe, key=lambda c: abs(c - COLS // 2))
+        pick, _ = chance.below(min(3, len(near)))
+        return Drop(near[pick])
+
+    def _gives(self, board, column, seat):
+        """Would the other win on top of a disc in this column?"""
+        row = landing(board, column)
+        if row == 0:
+            return False
+        after, above = put(board, (row, column), seat), (row - 1, column)
+        return bool(line_through(put(after, above, 1 - seat), above))
+
+    def _begin(self, s, now):
+        starter, chance = s.chance.below(2)
+        s = replace(
+            s,
+            board=EMPTY,
+            turn=starter,
+            due=now + s.seconds,
+            round=s.round + 1,
+            winner=None,
+            how=None,
+            line=(),
+            last=None,
+            rematch=(),
+            chance=chance,
+        )
+        return Step(s, (Event("began", {"round": s.round, "starter": starter}),))
+
+    def _end(self, s, winner, how, *before):
+        wins = tuple(n + (i == winner) for i, n in enumerate(s.wins))
+        s = replace(s, turn=None, due=None, winner=winner, how=how, wins=wins)
+        return Step(s, (*before, Event("ended", {"winner": winner, "how": how})))
+
+    def _rematch(self, s, seat, now):
+        here = tuple(i for i in (0, 1) if i not in s.gone)
+        asked = ask_again(seat, s.rematch, here, s.turn is None)
+        if asked == s.rematch:
+            return s
+        if is_agreed(asked, here):
+            return self._begin(s, now)
+        return Step(replace(s, rematch=asked), (Event("asked", {"seat": seat}),))
 
 
-def end(s, winner, *events):
-    ended = Event("ended", {"winner": winner})
-    return Step(attrs.evolve(s, turn=None, winner=winner), (*events, ended))
+def landing(board, column):
+    """The row where a disc would come to rest; None if the column is full."""
+    return next((r for r in reversed(range(ROWS)) if board[r][column] is None), None)
 
 
-def fill(rows, cell, seat):
-    """Put a disc into a cell."""
-    row, column = cell
-    filled = (*rows[row][:column], seat, *rows[row][column + 1 :])
-    return (*rows[:row], filled, *rows[row + 1 :])
+def put(board, cell, seat):
+    r, c = cell
+    return (*board[:r], (*board[r][:c], seat, *board[r][c + 1 :]), *board[r + 1 :])
 
 
-def line_through(rows, cell):
-    """Find four or more in a row through a cell; empty without them."""
-    row, column = cell
-    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        line = [cell]
-        for way in (1, -1):
-            y, x = row + way * down, column + way * right
-            while 0 <= y < ROWS and 0 <= x < COLUMNS:
-                if rows[y][x] != rows[row][column]:
-                    break
-                line.append((y, x))
-                y, x = y + way * down, x + way * right
-        if len(line) >= 4:
-            return tuple(sorted(line))
-    return ()
+def line_through(board, cell):
+    """All cells of the rows of four or more through this disc."""
+    seat, found = board[cell[0]][cell[1]], set()
+    for dr, dc in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        run = [cell]
+        for sign in (1, -1):
+            r, c = cell[0] + sign * dr, cell[1] + sign * dc
+            while 0 <= r < ROWS and 0 <= c < COLS and board[r][c] == seat:
+                run.append((r, c))
+                r, c = r + sign * dr, c + sign * dc
+        if len(run) >= 4:
+            found.update(run)
+    return tuple(sorted(found))

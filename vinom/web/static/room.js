@@ -142,8 +142,17 @@ export function showRoom({ main, client, catalogue }, where) {
       note(words) {
         log.prepend(h("li", null, words));
         while (log.childElementCount > 12) log.lastElementChild?.remove();
+        if (catalogue.dev) keepLog();
       },
     };
+    // With `vinom dev` the page is loaded again when a board is saved, and the game goes on.
+    const keepLog = () => {
+      const lines = [...log.children].map((one) => one.textContent);
+      sessionStorage.setItem("vinom.log", JSON.stringify([room.roomId, ...lines]));
+    };
+    const [kept, ...lines] = JSON.parse(sessionStorage.getItem("vinom.log") ?? "[]");
+    if (kept === room.roomId) log.append(...lines.map((/** @type {string} */ words) => h("li", null, words)));
+
     /** @param {any} error */
     function showError(error) {
       if (error.code === "rejected") hint(inWords(error));
@@ -332,12 +341,12 @@ export function showRoom({ main, client, catalogue }, where) {
       }),
       client.on("status", showPlayers),
       () => clearTimeout(answerEnds),
-      room.on("event", (event) => withBoard(() => board?.event?.(event))),
       room.on("closed", showEnd),
       () => board?.stop?.(),
     );
     /** @param {string} reason */
     function showEnd(reason) {
+      sessionStorage.removeItem("vinom.log");
       board?.stop?.();
       end();
       if (reason === "left") return;
@@ -377,6 +386,8 @@ export function showRoom({ main, client, catalogue }, where) {
     if (!isDrawn) main.classList.add("wide");
     undo.push(() => main.classList.remove("wide"));
     update();
+    // Events that came while the board was loading are for this board: it must be there.
+    undo.push(room.on("event", (event) => withBoard(() => board?.event?.(event))));
     const [whose, count] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
     sessionStorage.removeItem("vinom.add_bots");
     // After a reload the bots are still there.

@@ -959,7 +959,7 @@ export class Room extends Emitter {
   receivedAt = 0;
   /** How many states the server has skipped in all, because this client was slow. */
   skipped = 0;
-  /** @type {Outcome | null} Of the latest round. */
+  /** @type {Outcome | null} Of the latest round; null again when another one begins. */
   outcome = null;
   /** @type {string | null} Why the room is over for you; null while it is not. */
   closed = null;
@@ -1254,6 +1254,10 @@ export class Room extends Emitter {
         this.outcome = data.outcome;
         if (!isPast) this.state = "over";
         this.emit("round", data.outcome);
+        break;
+      case "round_began":
+        if (!isPast) this.state = "playing";
+        this.outcome = null;
         break;
       case "kicked":
         this._closed("kicked", null);

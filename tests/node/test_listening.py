@@ -1,0 +1,24 @@
+"""What the log says of the ports."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.node.listening import page_over_tls
+
+
+class PageTests(SynchronousTestCase):
+    def test_address(self) -> None:
+        """
+        The address of the page over TLS can be clicked, and has the name that the
+        certificate has where the port can be reached by it.
+        """
+        for at, public, address in (
+            ("127.0.0.1:8443", "localhost", "https://localhost:8443/"),
+            ("127.0.0.1:8443", "play.example.org", "https://127.0.0.1:8443/"),
+            ("0.0.0.0:443", "play.example.org", "https://play.example.org:443/"),
+            ("[::]:8443", "2001:db8::1", "https://[2001:db8::1]:8443/"),
+            ("[::1]:8443", "::1", "https://[::1]:8443/"),
+            ("/run/vinom.sock", "play.example.org", "/run/vinom.sock"),
+        ):
+            self.assertEqual(page_over_tls(at, public), address)
