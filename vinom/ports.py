@@ -18,6 +18,8 @@ from vinom.model import (
     Exit,
     MatchEnd,
     MatchPlan,
+    NodeFacts,
+    NodeLease,
     Placement,
     Player,
     QueueCounts,
@@ -146,6 +148,43 @@ class IMatchStore(Interface):
 
     def running() -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
         """List the running matches, oldest first."""
+
+
+class INodeStore(Interface):
+    """
+    The nodes of one deployment, each with a lease.
+
+    A node acts on what it owns while its lease lasts. Each lease has a number, larger
+    than all before; a write that names the number of a lease that is over is refused
+    with `vinom.errors.LeaseLost`.
+    """
+
+    def register(node: NodeFacts, seconds: float) -> Deferred[int]:
+        """
+        Start a lease, also for a node whose lease is over.
+
+        :param seconds: how long it lasts, from now on the store's clock.
+        :returns: the lease's number.
+        """
+
+    def renew(node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
+        """
+        Let a lease last *seconds* from now, and replace what is known of the node.
+
+        Fires ``False`` if the lease is over.
+        """
+
+    def leave(node_id: str, lease: int) -> Deferred[bool]:
+        """
+        Remove a node with this lease: by itself when it stops, or by another that takes
+        over what it owned. Fires ``False`` if it is not there: only one can remove it.
+        """
+
+    def nodes() -> Deferred[Sequence[NodeLease]]:
+        """List the nodes whose leases last."""
+
+    def expired() -> Deferred[Sequence[NodeLease]]:
+        """List the nodes whose leases are over and that were not removed."""
 
 
 class IGameServer(Interface):

@@ -7,6 +7,7 @@ from typing import Any
 from vinom.model import (
     MatchEnd,
     MatchPlan,
+    NodeFacts,
     Placement,
     Player,
     QueueCounts,
@@ -341,3 +342,87 @@ class MatchStoreContract:
         self.assertEqual(running, [("m1", None), ("m2", PLACE)])
         await store.end(MatchEnd("m1", "ended"), self.now + 1)
         self.assertEqual([p.match_id for p, _ in await store.running()], ["m2"])
+
+
+def facts(node_id: str, **more: Any) -> NodeFacts:
+    return NodeFacts(node_id, {"lobby": "10.0.0.1:4600"}, "1.0", **more)
+
+
+class NodeStoreContract:
+    """`vinom.ports.INodeStore`; `make_store` gives one, `pass_time` lets time pass."""
+
+    #: Leases that end, and that do not, in a test.
+    SHORT, LONG = 0.2, 60.0
+
+    async def listed(self, store: Any) -> tuple[list[str], list[str]]:
+        """List the nodes with a lease, and those whose lease is over."""
+        running, expired = await store.nodes(), await store.expired()
+        return (
+            sorted(lease.node.node_id for lease in running),
+            sorted(lease.node.node_id for lease in expired),
+        )
+
+    async def test_numbers_rise(self) -> None:
+        """
+        Each lease has a larger number than all before, whose node it ever was.
+        """
+        store = await self.make_store()
+        numbers = [
+            await store.register(facts(node_id), self.LONG)
+            for node_id in ("a", "b", "a")
+        ]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertFalse(await store.renew(facts("a"), numbers[0], self.LONG))
+        self.assertTrue(await store.renew(facts("a"), numbers[2], self.LONG))
+
+    async def test_others_see_a_node(self) -> None:
+        """
+        A node is listed as it reported itself last.
+        """
+        store = await self.make_store()
+        first = facts("a", token_keys={"k1": "PEM"})
+        number = await store.register(first, self.LONG)
+        (lease,) = await store.nodes()
+        self.assertEqual((lease.node, lease.number), (first, number))
+        busier = facts("a", players=7, rooms=2, token_keys={"k1": "PEM"})
+        self.assertTrue(await store.renew(busier, number, self.LONG))
+        (lease,) = await store.nodes()
+        self.assertEqual(lease.node, busier)
+
+    async def test_a_lease_ends(self) -> None:
+        """
+        A node that does not renew its lease has lost it, and cannot renew it any more.
+        """
+        store = await self.make_store()
+        number = await store.register(facts("a"), self.SHORT)
+        await store.register(facts("b"), self.LONG)
+        self.assertEqual(await self.listed(store), (["a", "b"], []))
+        await self.pass_time(self.SHORT + 0.01)
+        self.assertEqual(await self.listed(store), (["b"], ["a"]))
+        self.assertFalse(await store.renew(facts("a"), number, self.LONG))
+        self.assertEqual(await self.listed(store), (["b"], ["a"]))
+        again = await store.register(facts("a"), self.LONG)
+        self.assertGreater(again, number)
+        self.assertEqual(await self.listed(store), (["a", "b"], []))
+
+    async def test_renewal_counts_from_now(self) -> None:
+        """
+        A node that renews in time keeps its lease.
+        """
+        store = await self.make_store()
+        number = await store.register(facts("a"), self.SHORT)
+        self.assertTrue(await store.renew(facts("a"), number, self.LONG))
+        await self.pass_time(self.SHORT + 0.01)
+        self.assertEqual(await self.listed(store), (["a"], []))
+
+    async def test_one_removes_a_node(self) -> None:
+        """
+        Of several nodes that would take over from a dead one, only one gets it.
+        """
+        store = await self.make_store()
+        number = await store.register(facts("a"), self.LONG)
+        self.assertFalse(await store.leave("a", number + 1))
+        self.assertFalse(await store.leave("b", number))
+        self.assertTrue(await store.leave("a", number))
+        self.assertFalse(await store.leave("a", number))
+        self.assertEqual(await self.listed(store), ([], []))

@@ -1,0 +1,99 @@
+"""A real Redis behind the storage ports."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from tests.store.contract import (
+    EntryStoreContract,
+    MatchStoreContract,
+    NodeStoreContract,
+    PlayerStoreContract,
+)
+from tests.support.redis_servers import (
+    make_client,
+    shared_server,
+    until,
+)
+from vinom.model import NodeFacts
+from vinom.ports import IEntryStore, IMatchStore, INodeStore, IPlayerStore
+from vinom.store.redis.client import RedisClient
+from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.players import RedisPlayerStore
+
+
+class RedisCase(TestCase):
+    """A client with a lease, and keys of its own in the shared server."""
+
+    timeout = 60
+    now = 1000.0
+
+    async def setUp(self) -> None:
+        self.server = shared_server()
+        self.client = await self.open_client("n1")
+        await RedisNodeStore(self.client).register(NodeFacts("n1", {}, "1"), 60)
+
+    async def open_client(self, node_id: str, **given: object) -> RedisClient:
+        """Connect another node to the same keys."""
+        prefix = self.client.prefix if hasattr(self, "client") else None
+        client = make_client(self.server.port, prefix, node_id, **given)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        return client
+
+    def keys(self) -> list[str]:
+        """List the keys of this test."""
+        found: list[str] = self.server.command("KEYS", f"{self.client.prefix}*")
+        return found
+
+    def tearDown(self) -> None:
+        lasting = [key for key in self.keys() if self.server.command("PTTL", key) < 0]
+        self.assertEqual(lasting, [], "every key has a lifetime")
+
+
+class RedisEntryStoreTests(EntryStoreContract, RedisCase):
+    """Entries in Redis."""
+
+    def make_store(self) -> RedisEntryStore:
+        store = RedisEntryStore(self.client)
+        verifyObject(IEntryStore, store)
+        return store
+
+
+class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
+    """Players in Redis."""
+
+    def make_store(self, most: int = 10) -> RedisPlayerStore:
+        store = RedisPlayerStore(self.client, lambda: self.now, most)
+        verifyObject(IPlayerStore, store)
+        return store
+
+
+class RedisMatchStoreTests(MatchStoreContract, RedisCase):
+    """Matches in Redis."""
+
+    def make_store(self) -> RedisMatchStore:
+        store = RedisMatchStore(self.client, lambda: self.now)
+        verifyObject(IMatchStore, store)
+        return store
+
+
+class RedisNodeStoreTests(NodeStoreContract, RedisCase):
+    """Nodes in Redis."""
+
+    async def make_store(self) -> RedisNodeStore:
+        store = RedisNodeStore(self.client)
+        verifyObject(INodeStore, store)
+        await store.leave("n1", self.client.owner.lease)
+        return store
+
+    async def pass_time(self, seconds: float) -> None:
+        """Redis' own clock ends leases."""
+        until_then = time.monotonic() + seconds
+        await until(lambda: time.monotonic() >= until_then)

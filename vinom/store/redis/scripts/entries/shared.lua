@@ -1,0 +1,56 @@
+-- Shared by the steps on queue entries.
+--
+-- A queue's sorted sets hold places: number of arrival, number of players, and id, as
+-- "0000000000000007:2:abc". Equal waits are ordered by the number of arrival.
+
+-- Take a place out of its queue, and out of all counts.
+local function take_out(queue, place)
+  local players = -tonumber(place:match('^%d+:(%d+):'))
+  redis.call('ZREM', P .. 'queue:' .. queue .. ':places', place)
+  local was_ready = redis.call('ZREM', P .. 'queue:' .. queue .. ':ready', place)
+  redis.call('ZREM', P .. 'waiting', queue .. '\n' .. place)
+  if redis.call('HINCRBY', P .. 'queue:' .. queue, 'players', players) <= 0 then
+    redis.call('DEL', P .. 'queue:' .. queue)
+  elseif was_ready == 1 then
+    redis.call('HINCRBY', P .. 'queue:' .. queue, 'ready', players)
+  end
+  local game = queue:match('^(.*):')
+  if redis.call('HINCRBY', P .. 'queued', game, players) <= 0 then
+    redis.call('HDEL', P .. 'queued', game)
+  end
+  if was_ready == 0 then
+    redis.call('HINCRBY', P .. 'queued', ':suspended', -1)
+  end
+end
+
+-- Take an entry out of the queue; its queue, place and players are those of its hash.
+local function remove(id, queue, place, players)
+  take_out(queue, place)
+  local gone = { P .. 'entry:' .. id }
+  for player in players:gmatch('[^\n]+') do
+    gone[#gone + 1] = P .. 'entry-of:' .. player
+  end
+  redis.call('DEL', unpack(gone))
+end
+
+-- Does the entry of a place still exist? One whose lifetime is over is taken out.
+local function exists(queue, place)
+  if redis.call('EXISTS', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$')) == 1 then
+    return true
+  end
+  take_out(queue, place)
+  return false
+end
+
+-- Find the first of a queue's places in a sorted set, with its score.
+local function first(queue, key)
+  repeat
+    local found = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if not found[1] then
+      return nil
+    end
+    if exists(queue, found[1]) then
+      return found
+    end
+  until false
+end
