@@ -246,8 +246,8 @@ class NodeFacts:
     What a node reports to the others.
 
     :ivar node_id: of this run of the node; a restarted node has another one.
-    :ivar addresses: where players, and other nodes, reach it; by what serves there, such
-        as "lobby".
+    :ivar addresses: where players, and other nodes, reach it, by what serves there,
+        such as "lobby".
     :ivar build: version of its program.
     :ivar players: how many have a line to it.
     :ivar rooms: how many rooms and matches it hosts.

@@ -181,5 +181,3 @@ async def until(condition: Any, seconds: float = 20.0) -> None:
         if time.monotonic() > give_up:
             raise AssertionError(f"not within {seconds} s: {condition}")
         await deferLater(reactor, 0.01)  # type: ignore[arg-type]
-
-

@@ -14,7 +14,7 @@ from shutil import rmtree
 from typing import Any
 
 import attrs
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -29,6 +29,7 @@ from vinom.fleet.forklink import User
 from vinom.game_loader import load_games
 from vinom.keys.authority import private_folder
 from vinom.keys.files import read_file, write_secret
+from vinom.model import NodeFacts
 from vinom.node.build import (
     Parts,
     admin_site,
@@ -40,6 +41,7 @@ from vinom.node.build import (
     public_site,
 )
 from vinom.node.listening import NoChildren, bound_at, listen_privately
+from vinom.node.membership import Membership
 from vinom.node.settings import Settings
 from vinom.node.signals import catch_hangups, catch_interrupts
 from vinom.reactor.turns import TurnWatch
@@ -121,6 +123,16 @@ class Node(MultiService):
                 self._control_socket,
             )
             self._parts = parts
+            self._membership = Membership(
+                parts.stores.nodes,
+                self._node_facts,
+                self._reactor,
+                time.monotonic,
+                self._settings.heartbeat_seconds,
+                self._settings.lease_seconds,
+            )
+            if parts.stores.client is not None:
+                parts.stores.client.watch(self._store_changed)
             for service in (
                 parts.fleet,
                 parts.matches,
@@ -145,6 +157,8 @@ class Node(MultiService):
         sockets = parts.websockets
         if not self._turns.start(self._reactor, sockets.direct, sockets.turn_end):
             _log.info("turns of this reactor are not measured")
+        for service in self._first:
+            service.startService()
         MultiService.startService(self)
         self.state, self._since = "serving", self._reactor.seconds()
         self._reactor.callWhenRunning(
@@ -154,7 +168,7 @@ class Node(MultiService):
             catch_hangups, self._reactor, self._reload, self._interrupted
         )
         _log.info(
-            "vinom {version} serves {games} with {reactor} and memory storage: "
+            "vinom {version} serves {games} with {reactor} and {store} storage: "
             "lobby {lobby}, game servers UDP {interface} {first}-{last}{others}",
             **self._announcement(),
         )
@@ -299,6 +313,7 @@ class Node(MultiService):
             "games": ", ".join(sorted(self._games)),
             "reactor": f"{type(self._reactor).__name__} on {platform.system()}",
             "lobby": self._lobby_at,
+            "store": settings.store,
             "interface": settings.interface,
             "first": first,
             "last": last,
@@ -309,7 +324,32 @@ class Node(MultiService):
 
     def obstacle(self) -> str | None:
         """The reason to send no players here; ``None`` if there is none."""
-        return None if self.state == "serving" else self.state
+        if self.state != "serving":
+            return self.state
+        return None if self._parts.stores.is_available else "store_unavailable"
+
+    def _store_changed(self, is_available: bool) -> None:
+        if is_available:
+            self._membership.beat()
+
+    def _node_facts(self) -> NodeFacts:
+        """What this node reports to the others."""
+        parts = self._parts
+        host, port = self._settings.public_host, self._lobby_at.rpartition(":")[2]
+        rooms = parts.rooms.status()["rooms"] + len(parts.matches.describe())
+        return NodeFacts(
+            parts.stores.node_id,
+            {"lobby": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"},
+            __version__,
+            len(parts.online),
+            rooms,
+            {name: key.decode() for name, key in parts.authority.token_keys().items()},
+        )
+
+    @property
+    def _first(self) -> list[Service]:
+        """What starts before everything else, and stops after it."""
+        return [*self._parts.stores.services, self._membership]
 
     async def status(self) -> dict[str, Any]:
         """What the node is doing, for operators."""
@@ -320,6 +360,12 @@ class Node(MultiService):
             "state": self.state,
             "uptime": round(now - self._since, 3),
             "lobby": self._lobby_at,
+            "node": parts.stores.node_id,
+            "store": {
+                "address": str(self._settings.store),
+                "available": parts.stores.is_available,
+                "lease": self._membership.lease,
+            },
             "games": sorted(self._games),
             **parts.desk.counts(),
             "queue": {
@@ -367,6 +413,7 @@ class Node(MultiService):
             "errors": dict(parts.desk.errors),
             "rooms": parts.rooms.figures(),
             "certificates": parts.keys.expiries(),
+            "store": parts.stores.figures(),
         }
 
     # The end.
@@ -429,6 +476,9 @@ class Node(MultiService):
         last = 1 if self._meeting_place is None else 2
         await _all(port.stopListening() for port in ports[last:])
         await MultiService.stopService(self)
+        # The others have written their last.
+        for service in reversed(self._first):
+            await _all([service.stopService()])
         await _all(port.stopListening() for port in ports[:last])
         if self._meeting_place is not None:
             rmtree(self._meeting_place, ignore_errors=True)

@@ -40,7 +40,11 @@ _ANSWERED = ("admitted", "cookie_asked")
 #: Errors that alerts watch, exported before they happen: Prometheus sees no increase
 #: in a counter that begins at 1.
 _ALARMING = dict.fromkeys(
-    (Code.INTERNAL, Code.BUSY, Code.UNAVAILABLE, Code.TOO_MANY_CONNECTIONS), 0.0
+    (
+        *(Code.INTERNAL, Code.BUSY, Code.UNAVAILABLE, Code.STORE_UNAVAILABLE),
+        Code.TOO_MANY_CONNECTIONS,
+    ),
+    0.0,
 )
 _ENDED: dict[str, float] = dict.fromkeys(get_args(EndReason), 0)
 

@@ -15,7 +15,6 @@ from twisted.logger import Logger
 from txredisapi import ConnectionError, RedisProtocol, ResponseError
 
 from vinom.errors import LeaseLost, Misconfigured, StoreUnavailable
-from vinom.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.scripts import Script
 
@@ -91,6 +90,7 @@ class RedisClient(Service):
         database: int = 0,
         deadline: float = 1.0,
         beat: float = 1.0,
+        measured: Callable[[float], None] = lambda _: None,
     ) -> None:
         """
         :param dial: connects.
@@ -103,6 +103,7 @@ class RedisClient(Service):
         :param database: its number.
         :param deadline: seconds that a call may take.
         :param beat: seconds between two looks at Redis' clock, which also find silence.
+        :param measured: called with the seconds that each answered call took.
         """
         self._dial, self.owner, self._clock = dial, owner, clock
         self._monotonic, self.prefix = monotonic, prefix
@@ -112,7 +113,7 @@ class RedisClient(Service):
         self._session: _Session | None = None
         self._next: IDelayedCall | None = None
         self._watches: list[Callable[[bool], None]] = []
-        self._latency = Histogram(CALL_BOUNDS)
+        self._measured = measured
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.opened = 0
         self.why = "not connected yet"
@@ -125,15 +126,6 @@ class RedisClient(Service):
     def watch(self, watch: Callable[[bool], None]) -> None:
         """Call *watch* whenever the store becomes available, or stops to be."""
         self._watches.append(watch)
-
-    def figures(self) -> dict[str, Any]:
-        """Count calls for metrics."""
-        return {
-            "available": int(self.is_available),
-            "opened": self.opened,
-            "calls": dict(self.outcomes),
-            "seconds": self._latency.figures("call"),
-        }
 
     # Life.
 
@@ -203,7 +195,9 @@ class RedisClient(Service):
             return
         why = str(error) or type(error).__name__
         if why != self.why:
-            log = self._log.error if isinstance(error, Misconfigured) else self._log.warn
+            log = (
+                self._log.error if isinstance(error, Misconfigured) else self._log.warn
+            )
             log("the store does not answer: {why}; trying again", why=why)
         self.why = why
         self._next = self._clock.callLater(self._breaker.open(), self._try)
@@ -282,7 +276,7 @@ class RedisClient(Service):
             else:
                 self._log.error("Redis refuses a step: {why}", why=why)
             raise StoreUnavailable(why) from None
-        self._latency.add(self._monotonic() - began)
+        self._measured(self._monotonic() - began)
         if reply == b"LATE":
             self.outcomes["late"] += 1
             raise StoreUnavailable("the call reached Redis after its deadline")

@@ -1,8 +1,8 @@
 """
 Find the Redis that an address means, and check that it can be used.
 
-This waits for answers, up to a second each: it runs before a node serves, in a thread of
-it, and in ``vinom doctor``.
+This waits for answers, up to a second each: it runs before a node serves, in a thread
+of it, and in ``vinom doctor``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def find_store(address: StoreAddress, authority: bytes | None = None) -> FoundSt
     """
     Find the Redis and check it.
 
-    :param authority: that signed its certificate, PEM; those of the system unless given.
+    :param authority: that signed its certificate, PEM; the system's unless given.
     :raises StoreUnavailable: it does not answer; it may do so later.
     :raises Misconfigured: it cannot be used as it is.
     """

@@ -14,9 +14,7 @@ from vinom.ports import INodeStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = {
-    step: load("nodes", step) for step in ("register", "renew", "leave", "list")
-}
+_STEPS = {step: load("nodes", step) for step in ("register", "renew", "leave", "list")}
 
 
 @implementer(INodeStore)
