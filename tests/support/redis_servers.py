@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -137,7 +138,11 @@ def _read(answers: Any) -> Any:
         return [_read(answers) for _ in range(int(rest))]
     if kind != b"$":
         raise OSError(f"no answer: {line!r}")
-    return None if rest == "-1" else answers.read(int(rest) + 2)[:-2].decode()
+    return None if rest == "-1" else _text(answers.read(int(rest) + 2))
+
+
+def _text(data: bytes) -> str:
+    return data[:-2].decode("utf-8", "backslashreplace")
 
 
 @cache
@@ -155,7 +160,11 @@ def new_prefix() -> str:
 
 
 def make_client(
-    port: int, prefix: str | None = None, node_id: str = "n1", **given: Any
+    port: int,
+    prefix: str | None = None,
+    node_id: str = "n1",
+    monotonic: Callable[[], float] = time.monotonic,
+    **given: Any,
 ) -> RedisClient:
     """Make a client of the server at a port of the loopback, not yet started."""
     endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
@@ -167,7 +176,7 @@ def make_client(
         dial,
         Owner(node_id),
         reactor,
-        time.monotonic,
+        monotonic,
         os.urandom,
         prefix=new_prefix() if prefix is None else prefix,
         **given,

@@ -73,7 +73,7 @@ class RedisNodeTests(TestCase):
         results = await gatherResults(ended)
         self.assertEqual([result.reason for result in results], ["finished"] * 4)
         await gatherResults(running)
-        self.assertEqual(self.sorts() & {"match", "match-of", "entry-of"}, set())
+        await until(lambda: not self.sorts() & {"match", "match-of", "entry-of"})
         await node.stop()
         self.assertNotIn("node", self.sorts())
 
