@@ -75,6 +75,9 @@ class IEntryStore(Interface):
         :returns: 1 for the longest wait; suspended entries count. 0 if it is gone.
         """
 
+    def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
+        """Find the places of several entries, as `place` does, in their order."""
+
     def oldest(game: str, options: bytes, most: int) -> Deferred[Sequence[QueueEntry]]:
         """
         List the entries of a queue that can be matched, longest wait first.

@@ -43,7 +43,9 @@ class EntryStoreContract:
 
     async def places(self, store: Any, entry_ids: list[str]) -> list[int]:
         """Find several places."""
-        return [await store.place(entry_id) for entry_id in entry_ids]
+        found = list(await store.places(entry_ids))
+        self.assertEqual([await store.place(one) for one in entry_ids], found)
+        return found
 
     async def test_longest_wait_first(self) -> None:
         """
@@ -74,6 +76,7 @@ class EntryStoreContract:
         when somebody leaves.
         """
         store = self.make_store()
+        self.assertEqual(list(await store.places([])), [])
         other = QueueEntry("e-dan", (Player("dan", "Dan"),), "duel", 1.0)
         for one in (entry(ANN, 1.0), entry(BOB, 2.0), entry(CAT, 3.0), other):
             await store.add(one)

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 from msgspec import json
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from vinom.model import QueueCounts, QueueEntry, Waiting
@@ -20,7 +20,7 @@ _STEPS = {
     step: load("entries", step)
     for step in (
         *("add", "remove", "suspend", "resume", "claim"),
-        *("of", "place", "oldest", "waiting", "counts"),
+        *("of", "places", "oldest", "waiting", "counts"),
     )
 }
 
@@ -89,7 +89,13 @@ class RedisEntryStore:
 
     def place(self, entry_id: str) -> Deferred[int]:
         """Find an entry's place in its queue."""
-        return self._run("place", entry_id)
+        return self.places([entry_id]).addCallback(lambda found: found[0])
+
+    def places(self, entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
+        """Find several entries' places."""
+        if not entry_ids:
+            return succeed([])
+        return self._run("places", *entry_ids)
 
     def oldest(
         self, game: str, options: bytes, most: int
