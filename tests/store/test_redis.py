@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
+from functools import cache
+from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
@@ -25,6 +28,16 @@ from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.players import RedisPlayerStore
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def documented() -> list[re.Pattern[str]]:
+    """Read the names of keys that the manual lists."""
+    page = ROOT / "docs" / "reference" / "redis.rst"
+    names = re.findall(r"^   \* - ``(.*)``$", page.read_text(encoding="utf-8"), re.M)
+    return [re.compile(re.sub("<[a-z]+>", "[^:]+", name)) for name in names]
 
 
 class RedisCase(TestCase):
@@ -53,6 +66,9 @@ class RedisCase(TestCase):
         return found
 
     def tearDown(self) -> None:
+        for key in self.keys():
+            name = key.removeprefix(self.client.prefix)
+            self.assertTrue(any(one.fullmatch(name) for one in documented()), name)
         lasting = [key for key in self.keys() if self.server.command("PTTL", key) < 0]
         self.assertEqual(lasting, [], "every key has a lifetime")
 

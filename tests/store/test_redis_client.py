@@ -126,7 +126,9 @@ class DeadlineTests(RedisCase):
         await until(lambda: client.is_available)
         nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
         await nodes.register(facts("n1"), 60)
-        await entries.remove("nobody")
+        # Redis knows the scripts: it would execute the late call.
+        await entries.add(entry(BOB, 1.0))
+        await entries.remove("e-bob")
         before = sorted(server.command("KEYS", "*"))
         calls = self.executed(server)
         server.pause()
@@ -168,6 +170,8 @@ class DeadlineTests(RedisCase):
         await until(lambda: client.is_available)
         client.owner.lease = self.client.owner.lease
         store = RedisEntryStore(client)
+        self.assertEqual(await store.add(entry(ANN, 1.0)), 1)
+        self.assertTrue(await store.remove("e-ann"))
         self.assertEqual(await store.add(entry(ANN, 1.0)), 1)
         keeper.is_held = True
         before = sorted(self.keys())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,13 +16,17 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.store.contract import ANN, BOB, entry
 from tests.support.certificates import authority, new_authority
-from tests.support.redis_servers import RedisServer, shared_server, until
+from tests.support.redis_servers import RedisServer, make_client, shared_server, until
 from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.model import NodeFacts
 from vinom.store.redis.address import StoreAddress, read_store_address
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
+from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.inspection import FoundStore, find_store
+from vinom.store.redis.nodes import RedisNodeStore
 
 
 class AddressTests(SynchronousTestCase):
@@ -36,6 +42,11 @@ class AddressTests(SynchronousTestCase):
                 "rediss://u:p%40@h.example:1/3",
                 StoreAddress((("h.example", 1),), True, None, 3, "u", "p@"),
                 "rediss://h.example:1/3",
+            ),
+            (
+                "redis://u@a",
+                StoreAddress((("a", 6379),), False, None, 0, "u"),
+                "redis://a:6379/0",
             ),
             (
                 "redis://:secret@[::1]:5/1",
@@ -64,7 +75,6 @@ class AddressTests(SynchronousTestCase):
             ("redis://a/b", "number of a database"),
             ("redis://a:0", "port"),
             ("redis://", "host"),
-            ("redis://u@a", "colon"),
             ("redis+sentinel://a", "name of the service"),
             ("mysql://a", "must be memory, redis://"),
             ("localhost:6379", "must be memory, redis://"),
@@ -150,6 +160,12 @@ class FindTests(SynchronousTestCase):
         master.command("CONFIG", "SET", "min-replicas-to-write", "1")
         self.refuses(url, "min-replicas-max-lag 10")
         master.command("CONFIG", "SET", "min-replicas-max-lag", "1")
+        self.refuses(url, "no replica yet", StoreUnavailable)
+        self.start("--replicaof", "127.0.0.1", str(master.port))
+        give_up = time.monotonic() + 20
+        while "good_slaves:1" not in master.command("INFO", "replication"):
+            self.assertLess(time.monotonic(), give_up)
+            time.sleep(0.05)
         self.assertEqual(self.find(url).port, master.port)
         self.refuses(
             f"redis+sentinel://127.0.0.1:{sentinel.port}/other",
@@ -157,6 +173,84 @@ class FindTests(SynchronousTestCase):
             StoreUnavailable,
         )
         self.refuses(f"redis+sentinel://{nobody}/main", "refused", StoreUnavailable)
+
+
+class FailoverTests(TestCase):
+    """A master that another one replaced."""
+
+    timeout = 90
+
+    async def test_failover(self) -> None:
+        """
+        A node follows a failover with all that was written; the old master takes no
+        writes any more.
+        """
+        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
+        safe += ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
+        first = RedisServer(*safe)
+        self.addCleanup(first.kill)
+        second = RedisServer(*safe, "--replicaof", "127.0.0.1", str(first.port))
+        self.addCleanup(second.kill)
+        sentinel = RedisServer(
+            f"sentinel monitor main 127.0.0.1 {first.port} 1\n"
+            "sentinel down-after-milliseconds main 60000\n",
+            is_sentinel=True,
+        )
+        self.addCleanup(sentinel.kill)
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main"
+        found: list[FoundStore] = []
+        client = RedisClient(
+            make_dial(read_store_address(url), None, reactor, found.append),
+            Owner("n1"),
+            reactor,
+            time.monotonic,
+            os.urandom,
+            prefix="vinom:1:failover:",
+        )
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available, 60)
+        nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
+        await nodes.register(NodeFacts("n1", {}, "1"), 60)
+        await entries.add(entry(ANN, 1.0))
+        await until(lambda: self.asked(sentinel), 60)
+        await until(lambda: found[-1].port == second.port and client.is_available, 60)
+        self.assertEqual(await entries.add(entry(BOB, 2.0)), 2)
+        self.assertEqual(await entries.place("e-ann"), 1)
+        with self.assertRaises(AssertionError) as caught:
+            first.command("EVAL", "redis.call('SET', 'a', 'b')", "0")
+        self.assertRegex(str(caught.exception), "READONLY|NOREPLICAS")
+
+    async def test_lonely_master(self) -> None:
+        """
+        A master that lost its replicas, as one does that a failover replaced, refuses
+        each step before it changes anything.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        client = make_client(server.port, "vinom:1:lonely:")
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
+        await nodes.register(NodeFacts("n1", {}, "1"), 60)
+        await entries.add(entry(BOB, 1.0))
+        before = sorted(server.command("KEYS", "*"))
+        for setting in ("min-replicas-to-write", "min-replicas-max-lag"):
+            server.command("CONFIG", "SET", setting, "1")
+        with self.assertRaises(StoreUnavailable) as caught:
+            await entries.add(entry(ANN, 1.0))
+        self.assertIn("NOREPLICAS", str(caught.exception))
+        self.assertEqual(sorted(server.command("KEYS", "*")), before)
+        # It looks for another master.
+        self.assertEqual(client.opened, 1)
+
+    def asked(self, sentinel: RedisServer) -> bool:
+        """Ask for a failover; a Sentinel that has not seen the replica refuses."""
+        try:
+            return sentinel.command("SENTINEL", "FAILOVER", "main") == "OK"
+        except AssertionError:
+            return False
 
 
 class _ThroughTls(Protocol):

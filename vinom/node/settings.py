@@ -188,7 +188,7 @@ class Settings:
         "store",
         StoreUrl(),
         "where queues, players and matches are stored: memory (this node alone), "
-        "redis://[user:password@]host:port/db, rediss://... (over TLS), or "
+        "redis://[user[:password]@]host:port/db, rediss://... (over TLS), or "
         "redis+sentinel://host:port,host:port/service; several nodes with one Redis "
         "act as one service",
         "memory",

@@ -66,9 +66,7 @@ def read_store_address(text: str) -> StoreAddress:
     who, _, where = rest.rpartition("@")
     hosts, _, path = where.partition("/")
     found = tuple(_host(one, _PORTS[scheme]) for one in hosts.split(","))
-    user, mark, password = who.partition(":")
-    if who and not mark:
-        raise ValueError("must have a colon between user and password")
+    user, _, password = who.partition(":")
     service, database = None, 0
     if scheme == "redis+sentinel":
         if not path or "/" in path:

@@ -39,6 +39,6 @@ class Breaker:
             part of up to a half.
         """
         self.is_closed = False
-        delay = min(self.most, self.first * 2 ** min(self._failures, 20))
+        delay = min(self.most, self.first * 2.0 ** min(self._failures, 20))
         self._failures += 1
         return delay * (1.0 - int.from_bytes(self.entropy(2)) / (1 << 17))

@@ -58,5 +58,5 @@ def _trust(authority: bytes) -> Any:
     """Trust the certificates of a file."""
     parts = authority.split(_END)[:-1]
     return trustRootFromCertificates(
-        [Certificate.loadPEM(part + _END) for part in parts]  # type: ignore[no-untyped-call]
+        [Certificate.loadPEM(part + _END) for part in parts]
     )

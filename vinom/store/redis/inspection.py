@@ -114,6 +114,8 @@ def _checked(
         )
     if address.service is not None:
         _ensure_replicas(address, settings)
+        if facts.get("min_slaves_good_slaves", "0") == "0":
+            raise StoreUnavailable(f"store {address}: its master has no replica yet")
     return FoundStore(host, port, version, facts.get("maxmemory_policy", "unknown"))
 
 
