@@ -190,6 +190,28 @@ class INodeStore(Interface):
         """List the nodes whose leases are over and that were not removed."""
 
 
+class IEstateStore(Interface):
+    """What nodes that are gone have left in the queue and in matches."""
+
+    def matches_of(node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
+        """
+        List some running matches that this node opened; none if all are over.
+
+        :param most: list at most this many.
+        """
+
+    def abandon(node_id: str, most: int, seconds: float) -> Deferred[int]:
+        """
+        Suspend entries of this node, and remove those later that nobody resumes.
+
+        An entry that is resumed belongs to the node that resumes it.
+
+        :param most: suspend at most this many.
+        :param seconds: for how long they wait.
+        :returns: how many were suspended; 0 if this was done with all.
+        """
+
+
 class IGameServer(Interface):
     """
     One game server, as the fleet that starts it sees it.

@@ -11,13 +11,18 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
 
-from tests.store.contract import ANN, BOB, entry, facts
+from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.test_redis import RedisCase
 from tests.support.redis_servers import RedisServer, make_client, until
 from vinom.errors import LeaseLost, StoreUnavailable
+from vinom.model import MatchEnd, QueueCounts, Waiting
+from vinom.ports import IEstateStore
 from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.estates import RedisEstateStore
+from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
 
 
@@ -298,6 +303,60 @@ class LeaseTests(RedisCase):
         both = ["e-ann", "e-bob"]
         racing = [one.claim(both) for one in (here, there) for _ in range(4)]
         self.assertEqual(sum([await one for one in racing]), 1)
+
+
+class EstateTests(RedisCase):
+    """What a node that is gone has left."""
+
+    async def setUp(self) -> None:
+        await RedisCase.setUp(self)
+        self.other = await self.open_client("n2")
+        await RedisNodeStore(self.other).register(facts("n2"), 60)
+        self.estates = RedisEstateStore(self.other)
+        verifyObject(IEstateStore, self.estates)
+
+    async def test_matches(self) -> None:
+        """
+        The matches of one node are listed until they are over, a few at a time.
+        """
+        here, there = (
+            RedisMatchStore(client, lambda: self.now)
+            for client in (self.client, self.other)
+        )
+        await here.open(plan("m1", ANN))
+        await here.open(plan("m2", BOB))
+        await there.open(plan("m3", CAT))
+        found = await self.estates.matches_of("n1", 10)
+        self.assertEqual({one.match_id for one in found}, {"m1", "m2"})
+        self.assertEqual(len(await self.estates.matches_of("n1", 1)), 1)
+        for match_id in ("m1", "m2"):
+            await there.end(MatchEnd(match_id, "lost"), self.now + 60)
+        self.assertEqual(await self.estates.matches_of("n1", 10), [])
+        self.assertIsNone(await here.match_of("ann"))
+        self.assertIsNotNone(await here.match_of("cat"))
+
+    async def test_entries(self) -> None:
+        """
+        Waiting players of a node that is gone cannot be matched, and lose their places
+        unless they come back through another node.
+        """
+        here, there = RedisEntryStore(self.client), RedisEntryStore(self.other)
+        for player, since in ((ANN, 1.0), (BOB, 2.0), (CAT, 3.0)):
+            await here.add(entry(player, since))
+        # Cat came to the other node before anybody noticed.
+        self.assertTrue(await there.resume("e-cat"))
+        self.assertEqual(await self.estates.abandon("n1", 1, 0.2), 1)
+        self.assertEqual(await self.estates.abandon("n1", 10, 0.2), 1)
+        self.assertEqual(await self.estates.abandon("n1", 10, 0.2), 0)
+        self.assertEqual(await there.waiting("maze", b"{}"), Waiting(3, 1, 3.0))
+        self.assertTrue(await there.resume("e-bob"))
+        await deferLater(reactor, 0.3)
+        self.assertEqual(await there.waiting("maze", b"{}"), Waiting(2, 2, 2.0))
+        self.assertIsNone(await there.entry_of("ann"))
+        self.assertEqual(await there.places(["e-ann", "e-bob", "e-cat"]), [0, 1, 2])
+        self.assertEqual(await there.counts(), QueueCounts({"maze": 2}, 0, 2.0))
+        # They belong to the other node now.
+        self.assertEqual(await self.estates.abandon("n2", 10, 9.0), 2)
 
 
 class LayoutTests(RedisCase):

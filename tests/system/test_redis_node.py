@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,44 @@ class RedisNodeTests(TestCase):
         except LobbyRefusal as refusal:
             return refusal
         raise AssertionError("it was not refused")
+
+    async def test_a_killed_node(self) -> None:
+        """
+        When a node is killed in play, its players learn at another one that the match
+        is lost, with the keys that they hold, and can play again.
+        """
+        short = ("--heartbeat-seconds=0.2", "--lease-seconds=1")
+        node, other = await self.start(*short), await self.start(*short)
+        matches: list[Match] = []
+        clients = []
+        for name in ("ann", "bob"):
+            client = await connect(reactor, node.host, node.port, name=name)
+            clients.append(client)
+            queued = client.queue(TicTacToe.name, on_found=matches.append)
+            queued.addErrback(lambda _: None)
+        await until(lambda: len(matches) == 2)
+        self.assertEqual(self.count("match-of"), 2)
+        os.kill(node.pid, signal.SIGKILL)
+        await until(lambda: not self.count("match-of"))
+        self.assertEqual(self.count("end-of"), 2)
+        self.assertEqual(self.count("node"), 1)
+        again: list[Match] = []
+        for client in tuple(clients):
+            identity = client.identity
+            back = await connect(
+                reactor, other.host, other.port, player_key=identity.key
+            )
+            clients.append(back)
+            self.assertEqual(back.identity.player_id, identity.player_id)
+            queued = back.queue(TicTacToe.name, on_found=again.append)
+            queued.addErrback(lambda _: None)
+        await until(lambda: len(again) == 2)
+        for client in clients:
+            client.close()
+
+    def count(self, sort: str) -> int:
+        """Count the keys of one sort."""
+        return len(self.server.command("KEYS", f"vinom:1:main:{sort}:*"))
 
     async def test_redis_loses_everything(self) -> None:
         """

@@ -503,6 +503,11 @@ class Matches(Service):
             )
         )
 
+    def lost_elsewhere(self, end: MatchEnd) -> None:
+        """Send the end of a match of a dead node to its players who are here now."""
+        players = [seat.player_id for seat in end.seats if seat.player_id]
+        self._online.send(players, _ended(end))
+
     async def _finish(self, end: MatchEnd) -> None:
         live = self._live.get(end.match_id)
         if live is None or live.match.end is not None:

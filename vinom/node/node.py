@@ -44,6 +44,7 @@ from vinom.node.listening import NoChildren, bound_at, listen_privately
 from vinom.node.membership import Membership
 from vinom.node.settings import Settings
 from vinom.node.signals import catch_hangups, catch_interrupts
+from vinom.node.takeover import Takeover
 from vinom.reactor.turns import TurnWatch
 from vinom.wall.enclosure import missing
 from vinom.wall.kernel import hide_memory
@@ -131,8 +132,18 @@ class Node(MultiService):
                 self._settings.heartbeat_seconds,
                 self._settings.lease_seconds,
             )
-            if parts.stores.client is not None:
+            if parts.stores.client is not None and parts.stores.estates is not None:
+                self._takeover = Takeover(
+                    parts.stores.nodes,
+                    parts.stores.matches,
+                    parts.stores.estates,
+                    self._reactor,
+                    self._settings.heartbeat_seconds,
+                    self._settings.lease_seconds,
+                    ended=parts.matches.lost_elsewhere,
+                )
                 parts.stores.client.watch(self._store_changed)
+                MultiService.addService(self, self._takeover)
             for service in (
                 parts.fleet,
                 parts.matches,
@@ -330,6 +341,7 @@ class Node(MultiService):
 
     def _store_changed(self, is_available: bool) -> None:
         if is_available:
+            self._takeover.wait()
             self._membership.beat()
 
     def _node_facts(self) -> NodeFacts:

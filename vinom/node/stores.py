@@ -15,7 +15,13 @@ from twisted.logger import Logger
 from vinom.errors import StoreUnavailable
 from vinom.keys.files import read_file
 from vinom.node.settings import Settings
-from vinom.ports import IEntryStore, IMatchStore, INodeStore, IPlayerStore
+from vinom.ports import (
+    IEntryStore,
+    IEstateStore,
+    IMatchStore,
+    INodeStore,
+    IPlayerStore,
+)
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.store.memory_nodes import MemoryNodeStore
@@ -23,6 +29,7 @@ from vinom.store.redis.address import StoreAddress
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.estates import RedisEstateStore
 from vinom.store.redis.inspection import FoundStore, find_store
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
@@ -37,6 +44,7 @@ class Stores:
     What a node stores things in.
 
     :ivar node_id: of this run of the node.
+    :ivar estates: what other nodes left that are gone; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar latency: how long its calls take.
     """
@@ -46,6 +54,7 @@ class Stores:
     players: IPlayerStore
     matches: IMatchStore
     nodes: INodeStore
+    estates: IEstateStore | None = None
     client: RedisClient | None = None
     latency: Histogram = attrs.field(factory=lambda: Histogram(CALL_BOUNDS))
 
@@ -117,6 +126,7 @@ def open_stores(
         RedisPlayerStore(client, now),
         RedisMatchStore(client, now),
         RedisNodeStore(client),
+        RedisEstateStore(client),
         client,
         latency,
     )

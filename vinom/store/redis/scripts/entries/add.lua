@@ -16,8 +16,8 @@ local players = #ARGV - 9
 local number = redis.call('INCR', P .. 'arrivals')
 local place = string.format('%016d:%d:%s', number, players, id)
 redis.call('HSET', P .. 'entry:' .. id, 'data', data, 'queue', queue, 'place', place,
-  'suspended', suspended, 'players', table.concat(ARGV, '\n', 10),
-  'node', ARGV[2], 'lease', ARGV[3])
+  'suspended', suspended, 'players', table.concat(ARGV, '\n', 10))
+own(id)
 redis.call('PEXPIRE', P .. 'entry:' .. id, LIFETIME)
 for i = 2, #keys do
   redis.call('SET', keys[i], id, 'PX', LIFETIME)

@@ -5,14 +5,14 @@ if is_stale(ARGV[2], ARGV[3]) then
 end
 local claimed = {}
 for i = 4, #ARGV do
-  local found =
-    redis.call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place', 'players', 'suspended')
-  if found[4] ~= '0' then
+  local found = redis.call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place', 'players',
+    'node', 'suspended')
+  if found[5] ~= '0' then
     return 0
   end
   claimed[ARGV[i]] = found
 end
 for id, found in pairs(claimed) do
-  remove(id, found[1], found[2], found[3])
+  remove(id, found[1], found[2], found[3], found[4])
 end
 return 1

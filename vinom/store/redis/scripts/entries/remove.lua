@@ -3,7 +3,8 @@
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
-local found = redis.call('HMGET', P .. 'entry:' .. ARGV[4], 'queue', 'place', 'players')
+local found = 
+  redis.call('HMGET', P .. 'entry:' .. ARGV[4], 'queue', 'place', 'players', 'node')
 if not found[1] then
   return 0
 end

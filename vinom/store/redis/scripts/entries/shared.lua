@@ -23,14 +23,41 @@ local function take_out(queue, place)
   end
 end
 
--- Take an entry out of the queue; its queue, place and players are those of its hash.
-local function remove(id, queue, place, players)
+-- Take an entry out of the queue; its queue, place, players and node are those of its hash.
+local function remove(id, queue, place, players, node)
   take_out(queue, place)
+  redis.call('SREM', P .. 'entries-of:' .. node, id)
   local gone = { P .. 'entry:' .. id }
   for player in players:gmatch('[^\n]+') do
     gone[#gone + 1] = P .. 'entry-of:' .. player
   end
   redis.call('DEL', unpack(gone))
+end
+
+-- Make an entry unmatchable; it keeps its place.
+local function suspend(id, queue, place)
+  redis.call('HSET', P .. 'entry:' .. id, 'suspended', 1)
+  redis.call('ZREM', P .. 'queue:' .. queue .. ':ready', place)
+  redis.call('HINCRBY', P .. 'queue:' .. queue, 'ready', -tonumber(place:match('^%d+:(%d+):')))
+  redis.call('HINCRBY', P .. 'queued', ':suspended', 1)
+end
+
+-- Give an entry, and the way to it from each of its players, a new lifetime.
+local function keep(id, players, milliseconds)
+  redis.call('PEXPIRE', P .. 'entry:' .. id, milliseconds)
+  for player in players:gmatch('[^\n]+') do
+    redis.call('PEXPIRE', P .. 'entry-of:' .. player, milliseconds)
+  end
+end
+
+-- Make the node that calls the owner of an entry.
+local function own(id, node)
+  if node then
+    redis.call('SREM', P .. 'entries-of:' .. node, id)
+  end
+  redis.call('HSET', P .. 'entry:' .. id, 'node', ARGV[2], 'lease', ARGV[3])
+  redis.call('SADD', P .. 'entries-of:' .. ARGV[2], id)
+  redis.call('PEXPIRE', P .. 'entries-of:' .. ARGV[2], LIFETIME)
 end
 
 -- Does the entry of a place still exist? One whose lifetime is over is taken out.

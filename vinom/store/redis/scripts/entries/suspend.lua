@@ -3,15 +3,12 @@
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
-local key = P .. 'entry:' .. ARGV[4]
-local queue, place, suspended = unpack(redis.call('HMGET', key, 'queue', 'place', 'suspended'))
+local queue, place, suspended =
+  unpack(redis.call('HMGET', P .. 'entry:' .. ARGV[4], 'queue', 'place', 'suspended'))
 if not queue then
   return 0
 end
 if suspended == '0' then
-  redis.call('HSET', key, 'suspended', 1)
-  redis.call('ZREM', P .. 'queue:' .. queue .. ':ready', place)
-  redis.call('HINCRBY', P .. 'queue:' .. queue, 'ready', -tonumber(place:match('^%d+:(%d+):')))
-  redis.call('HINCRBY', P .. 'queued', ':suspended', 1)
+  suspend(ARGV[4], queue, place)
 end
 return 1

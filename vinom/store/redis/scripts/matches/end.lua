@@ -9,6 +9,7 @@ local fields = redis.call('HKEYS', key)
 if not fields[1] then
   return 0
 end
+redis.call('SREM', P .. 'matches-of:' .. redis.call('HGET', key, 'node'), id)
 local gone = { key }
 for _, field in ipairs(fields) do
   local player = field:match('^player:(.*)$')

@@ -17,6 +17,8 @@ for i = 6, #ARGV do
   redis.call('SET', keys[i - 4], id, 'PX', LIFETIME)
 end
 redis.call('PEXPIRE', keys[1], LIFETIME)
+redis.call('SADD', P .. 'matches-of:' .. ARGV[2], id)
+redis.call('PEXPIRE', P .. 'matches-of:' .. ARGV[2], LIFETIME)
 redis.call('ZADD', P .. 'matches', now, id)
 redis.call('PEXPIRE', P .. 'matches', LIFETIME)
 return 1
