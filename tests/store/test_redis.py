@@ -11,17 +11,21 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from tests.store.contract import (
+    ANN,
+    BOB,
+    CAT,
     EntryStoreContract,
     MatchStoreContract,
     NodeStoreContract,
     PlayerStoreContract,
+    entry,
 )
 from tests.support.redis_servers import (
     make_client,
     shared_server,
     until,
 )
-from vinom.model import NodeFacts
+from vinom.model import NodeFacts, Player
 from vinom.ports import IEntryStore, IMatchStore, INodeStore, IPlayerStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.entries import RedisEntryStore
@@ -89,6 +93,51 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         store = RedisPlayerStore(self.client, lambda: self.now, most)
         verifyObject(IPlayerStore, store)
         return store
+
+    async def test_bounded(self) -> None:
+        """
+        A flood of strangers costs bounded memory: the oldest who did nothing but say
+        hello are forgotten, not those who wait or play.
+        """
+        store, entries = self.make_store(3), RedisEntryStore(self.client)
+        guests = [Player(f"g{number}", "G") for number in range(6)]
+
+        async def add(number: int) -> bool:
+            kept: bool = await store.add_guest(
+                f"h{number}", guests[number], self.now + 10, "192.0.2.1"
+            )
+            return kept
+
+        async def known() -> list[int]:
+            return [n for n in range(6) if await store.find(f"h{n}") is not None]
+
+        for number in range(3):
+            self.assertTrue(await add(number))
+        store.settle("g0")
+        await entries.add(entry(guests[1], 1.0))
+        self.assertTrue(await add(3))
+        # Guest 2 has only said hello, and is older than guest 3.
+        self.assertEqual(await known(), [0, 1, 3])
+        await entries.add(entry(guests[3], 2.0))
+        self.assertTrue(await add(4))
+        self.assertEqual(await known(), [1, 3, 4])
+        await entries.add(entry(guests[4], 3.0))
+        self.assertFalse(await add(5))
+        await store.keep("account", ANN, self.now + 10)
+        self.assertEqual(await store.find("account"), ANN)
+        self.assertEqual(await known(), [1, 3, 4])
+
+    async def test_guest_with_an_account(self) -> None:
+        """
+        Who comes back with its key is not forgotten like a stranger.
+        """
+        store = self.make_store(2)
+        await store.add_guest("h1", ANN, self.now + 10, "192.0.2.1")
+        await store.add_guest("h2", BOB, self.now + 10, "192.0.2.1")
+        await store.keep("h1", ANN, self.now + 10)
+        await store.add_guest("h3", CAT, self.now + 10, "192.0.2.1")
+        self.assertEqual(await store.find("h1"), ANN)
+        self.assertIsNone(await store.find("h2"))
 
 
 class RedisMatchStoreTests(MatchStoreContract, RedisCase):

@@ -39,8 +39,9 @@ class RedisPlayerStore:
     """
     Players by the hash of the secret key, for all nodes.
 
-    If the store is full, the oldest guest who has only said hello, and neither waits
-    nor plays, is forgotten for a new one.
+    If the store is full, one who neither waits nor plays is forgotten for a new one:
+    the oldest guest who has only said hello, or else one whose key was used longest
+    ago.
 
     :ivar client: runs the steps.
     :ivar now: the time, seconds since the Unix epoch.

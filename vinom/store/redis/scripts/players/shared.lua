@@ -3,7 +3,12 @@
 -- 'players' counts those who are stored, by the end of their lifetimes; 'guests' lists,
 -- the oldest first, those who have only said hello.
 
--- Forget a guest who only said hello, the oldest, who neither waits nor plays.
+-- Does a player wait or play?
+local function is_needed(player)
+  return redis.call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player) > 0
+end
+
+-- Forget the oldest guest who only said hello, and neither waits nor plays.
 -- Returns whether there was one.
 local function forget_guest()
   for _ = 1, 64 do
@@ -12,10 +17,21 @@ local function forget_guest()
       return false
     end
     local hash = redis.call('GET', P .. 'guest:' .. player)
-    local is_needed =
-      redis.call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player) > 0
     redis.call('DEL', P .. 'guest:' .. player)
-    if hash and not is_needed then
+    if hash and not is_needed(player) then
+      redis.call('DEL', P .. 'player:' .. hash)
+      redis.call('ZREM', P .. 'players', hash)
+      return true
+    end
+  end
+  return false
+end
+
+-- Forget one of those whose keys were used longest ago, if one neither waits nor plays.
+local function forget_player()
+  for _, hash in ipairs(redis.call('ZRANGE', P .. 'players', 0, 63)) do
+    local data = redis.call('GET', P .. 'player:' .. hash)
+    if not data or not is_needed(cjson.decode(data).player.player_id) then
       redis.call('DEL', P .. 'player:' .. hash)
       redis.call('ZREM', P .. 'players', hash)
       return true
@@ -27,7 +43,9 @@ end
 -- Make room for one more player; false if that is not possible.
 local function make_room(most)
   redis.call('ZREMRANGEBYSCORE', P .. 'players', '-inf', now)
-  return redis.call('ZCARD', P .. 'players') < tonumber(most) or forget_guest()
+  return redis.call('ZCARD', P .. 'players') < tonumber(most)
+    or forget_guest()
+    or forget_player()
 end
 
 -- Store a player by the hash of its key.
