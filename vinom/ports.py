@@ -181,6 +181,8 @@ class INodeStore(Interface):
         """
         Remove a node with this lease: by itself when it stops, or by another that takes
         over what it owned. Fires ``False`` if it is not there: only one can remove it.
+
+        One that still has entries or matches is not removed: its lease ends now.
         """
 
     def nodes() -> Deferred[Sequence[NodeLease]]:

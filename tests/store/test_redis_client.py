@@ -335,6 +335,22 @@ class EstateTests(RedisCase):
         self.assertIsNone(await here.match_of("ann"))
         self.assertIsNotNone(await here.match_of("cat"))
 
+    async def test_leaving_something(self) -> None:
+        """
+        A node that stops before its matches are recorded as over leaves them to others.
+        """
+        here = RedisNodeStore(self.client)
+        matches = RedisMatchStore(self.other, lambda: self.now)
+        await RedisMatchStore(self.client, lambda: self.now).open(plan("m1", ANN))
+        lease = self.client.owner.lease
+        self.assertTrue(await here.leave("n1", lease))
+        there = RedisNodeStore(self.other)
+        expired = [one.node.node_id for one in await there.expired()]
+        self.assertEqual(expired, ["n1"])
+        await matches.end(MatchEnd("m1", "lost"), self.now + 60)
+        self.assertTrue(await there.leave("n1", lease))
+        self.assertEqual(await there.expired(), [])
+
     async def test_entries(self) -> None:
         """
         Waiting players of a node that is gone cannot be matched, and lose their places

@@ -101,6 +101,8 @@ class Node(MultiService):
         self._meeting_place: Path | None = None
         self._since = 0.0
         self._drain_timeout: IDelayedCall | None = None
+        # What starts before everything else, and stops after it.
+        self._first: list[Service] = []
         self._turns = TurnWatch(time.monotonic)
         self.state = "starting"
 
@@ -132,6 +134,7 @@ class Node(MultiService):
                 self._settings.heartbeat_seconds,
                 self._settings.lease_seconds,
             )
+            self._first = [*parts.stores.services, self._membership]
             if parts.stores.client is not None and parts.stores.estates is not None:
                 self._takeover = Takeover(
                     parts.stores.nodes,
@@ -357,11 +360,6 @@ class Node(MultiService):
             rooms,
             {name: key.decode() for name, key in parts.authority.token_keys().items()},
         )
-
-    @property
-    def _first(self) -> list[Service]:
-        """What starts before everything else, and stops after it."""
-        return [*self._parts.stores.services, self._membership]
 
     async def status(self) -> dict[str, Any]:
         """What the node is doing, for operators."""

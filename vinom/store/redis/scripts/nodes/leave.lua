@@ -1,8 +1,15 @@
--- Remove a node: its id and the number of its lease
+-- End the lease of a node: its id and the number of its lease
 -- Returns 0 if that lease is not there.
-if redis.call('HGET', P .. 'node:' .. ARGV[4], 'lease') ~= ARGV[5] then
+local id = ARGV[4]
+if redis.call('HGET', P .. 'node:' .. id, 'lease') ~= ARGV[5] then
   return 0
 end
-redis.call('DEL', P .. 'node:' .. ARGV[4])
-redis.call('ZREM', P .. 'nodes', ARGV[4])
+if redis.call('EXISTS', P .. 'entries-of:' .. id, P .. 'matches-of:' .. id) > 0 then
+  -- Listed as expired from now on, so that others clear up what it left.
+  redis.call('HSET', P .. 'node:' .. id, 'ends', string.format('%d', now))
+  redis.call('ZADD', P .. 'nodes', now, id)
+else
+  redis.call('DEL', P .. 'node:' .. id)
+  redis.call('ZREM', P .. 'nodes', id)
+end
 return 1
