@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.test_redis import RedisCase
 from tests.support.redis_servers import RedisServer, make_client, until
+from vinom.commands.child_node import free_port
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.model import MatchEnd, QueueCounts, Waiting
 from vinom.ports import IEstateStore
@@ -216,6 +217,23 @@ class DeadlineTests(RedisCase):
 
 class SilenceTests(RedisCase):
     """Nobody waits for a store that does not answer."""
+
+    async def test_the_first_connection(self) -> None:
+        """
+        Calls of a node that has just started wait until it is connected, or cannot be.
+        """
+        client = make_client(self.server.port, self.client.prefix)
+        placing = RedisEntryStore(client).place("e")
+        client.startService()
+        self.addCleanup(client.stopService)
+        self.assertFalse(client.is_available)
+        self.assertEqual(await placing, 0)
+        nobody = make_client(free_port(), self.client.prefix)
+        self.addCleanup(nobody.stopService)
+        placing = RedisEntryStore(nobody).place("e")
+        nobody.startService()
+        await self.assertFailure(placing, StoreUnavailable)
+        await self.assertFailure(RedisEntryStore(nobody).place("e"), StoreUnavailable)
 
     async def test_calls_fail_at_once(self) -> None:
         """

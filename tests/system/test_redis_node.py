@@ -21,6 +21,7 @@ from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
+from vinom.commands.admin import show_status
 from vinom.commands.child_node import ChildNode, NodeFailed, free_port
 from vinom.errors import Misconfigured
 from vinom.game import Chance
@@ -87,6 +88,10 @@ class RedisNodeTests(TestCase):
         results = await gatherResults(ended)
         self.assertEqual([result.reason for result in results], ["finished"] * 4)
         await gatherResults(running)
+        shown = show_status(
+            AdminLine(Path(node.state_dir) / "admin.sock").get("status")
+        )
+        self.assertRegex(shown, r"store +redis://127\.0\.0\.1:\d+/0, lease 1")
         await until(lambda: not self.sorts() & {"match", "match-of", "entry-of"})
         await node.stop()
         self.assertNotIn("node", self.sorts())

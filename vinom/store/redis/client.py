@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -113,6 +114,8 @@ class RedisClient(Service):
         self._session: _Session | None = None
         self._next: IDelayedCall | None = None
         self._watches: list[Callable[[bool], None]] = []
+        # While the first connection is made: the calls that wait for it.
+        self._first: list[Deferred[None]] | None = []
         self._measured = measured
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.opened = 0
@@ -137,6 +140,7 @@ class RedisClient(Service):
     def stopService(self) -> Deferred[Any] | None:
         """Disconnect."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._let_go()
         self._cancel()
         if self._session is None:
             return None
@@ -188,6 +192,7 @@ class RedisClient(Service):
         self._next = self._clock.callLater(self._beat, self._look, session)
         for watch in self._watches:
             watch(True)
+        self._let_go()
 
     def _failed(self, error: Exception) -> None:
         """Try again later."""
@@ -201,6 +206,13 @@ class RedisClient(Service):
             log("the store does not answer: {why}; trying again", why=why)
         self.why = why
         self._next = self._clock.callLater(self._breaker.open(), self._try)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let calls go on that waited for the first connection."""
+        waiting, self._first = self._first or [], None
+        for call in waiting:
+            call.callback(None)
 
     def _lost(self, session: _Session, why: str) -> None:
         """Open the breaker, and connect again."""
@@ -256,6 +268,11 @@ class RedisClient(Service):
         return Deferred.fromCoroutine(self._run(script, args))
 
     async def _run(self, script: Script, args: tuple[str | bytes, ...]) -> Any:
+        if self._first is not None:
+            # This node has just started: the first players need not come again.
+            self._first.append(waiting := Deferred[None]())
+            with suppress(TimeoutError):
+                await waiting.addTimeout(self._deadline, self._clock)
         session = self._session
         if session is None:
             self.outcomes["open"] += 1
