@@ -440,6 +440,11 @@ class LayoutTests(RedisCase):
         waiting = await store.waiting("maze", b"{}")
         self.assertEqual((waiting.players, waiting.since), (1, 2.0))
         self.assertEqual(await store.place("e-bob"), 1)
+        self.server.command("DEL", f"{self.client.prefix}entry:e-bob")
+        self.assertEqual(await store.counts(), QueueCounts({}, 0, None))
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting())
+        left = {key.removeprefix(self.client.prefix) for key in self.keys()}
+        self.assertFalse([key for key in left if key.startswith("queue")], left)
 
 
 _DELETE = """

@@ -192,6 +192,25 @@ class RedisNodeTests(TestCase):
             return refusal
         raise AssertionError("it was not refused")
 
+    async def test_one_authority(self) -> None:
+        """
+        A client that pinned the deployment's authority reaches every node, and is the
+        same player at each.
+        """
+        nodes = [await self.start() for _ in range(2)]
+        anchor = (self.authority / "ca.pem").read_bytes()
+        first = await connect(
+            reactor, nodes[0].host, nodes[0].port, name="ann", tls=anchor
+        )
+        key, player_id = first.identity.key, first.identity.player_id
+        first.close()
+        second = await connect(
+            reactor, nodes[1].host, nodes[1].port, player_key=key, tls=anchor
+        )
+        self.assertEqual(second.identity.player_id, player_id)
+        second.close()
+        self.assertEqual(self.count("node"), 2)
+
     async def test_a_killed_node(self) -> None:
         """
         When a node is killed in play, its players learn at another one that the match
