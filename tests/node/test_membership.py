@@ -30,8 +30,15 @@ class MembershipTests(SynchronousTestCase):
         self.clock = Clock()
         self.store = Moody(self.clock.seconds)
         self.players = 0
+        self.regained: list[int] = []
         self.member = Membership(
-            self.store, self.facts, self.clock, self.clock.seconds, 2.0, 10.0
+            self.store,
+            self.facts,
+            self.clock,
+            self.clock.seconds,
+            2.0,
+            10.0,
+            lambda: self.regained.append(self.member.lease),
         )
         self.member.startService()
 
@@ -52,6 +59,7 @@ class MembershipTests(SynchronousTestCase):
             self.assertTrue(self.member.is_current)
         self.assertEqual(self.member.lease, number)
         self.assertEqual(self.nodes(), [self.facts()])
+        self.assertEqual(self.regained, [])
 
     def test_silence(self) -> None:
         """
@@ -72,6 +80,10 @@ class MembershipTests(SynchronousTestCase):
         self.member.beat()
         self.assertTrue(self.member.is_current)
         self.assertGreater(self.member.lease, number)
+        # What others did meanwhile is looked up once.
+        self.assertEqual(self.regained, [self.member.lease])
+        self.clock.advance(2.0)
+        self.assertEqual(len(self.regained), 1)
 
     def test_slow_answer(self) -> None:
         """

@@ -32,6 +32,7 @@ class Membership(Service):
         monotonic: Callable[[], float],
         heartbeat: float = 2.0,
         seconds: float = 10.0,
+        regained: Callable[[], None] = lambda: None,
     ) -> None:
         """
         :param nodes: the registry.
@@ -40,12 +41,14 @@ class Membership(Service):
         :param monotonic: the time by which the lease ends for this node, seconds.
         :param heartbeat: seconds between two renewals.
         :param seconds: how long a lease lasts.
+        :param regained: called when this node has a new lease after it lost one.
         """
         self._nodes, self._facts, self._clock = nodes, facts, clock
         self._monotonic, self._heartbeat, self._seconds = monotonic, heartbeat, seconds
+        self._regained = regained
         self._ends = 0.0
         self._next: IDelayedCall | None = None
-        self._is_asking = False
+        self._is_asking = self._has_lost = False
         self.lease = 0
 
     @property
@@ -108,7 +111,7 @@ class Membership(Service):
                 number=self.lease,
                 seconds=self._seconds,
             )
-            self.lease = 0
+            self.lease, self._has_lost = 0, True
             sent = self._monotonic()
         if not self.lease:
             self.lease = await self._nodes.register(facts, self._seconds)
@@ -118,6 +121,9 @@ class Membership(Service):
                 number=self.lease,
             )
         self._ends = sent + self._seconds
+        if self._has_lost:
+            self._has_lost = False
+            self._regained()
 
     async def _leave(self) -> None:
         number, self.lease = self.lease, 0

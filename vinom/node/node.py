@@ -133,6 +133,7 @@ class Node(MultiService):
                 time.monotonic,
                 self._settings.heartbeat_seconds,
                 self._settings.lease_seconds,
+                parts.matches.check_owned,
             )
             self._first = [*parts.stores.services, self._membership]
             if parts.stores.client is not None and parts.stores.estates is not None:

@@ -148,6 +148,11 @@ class RedisClient(Service):
         self._breaker.open()
         self.why = "this node stops"
         gone: Deferred[Any] = protocol.whenDisconnected()
+        # A stopped Redis may not take the last calls.
+        give_up = self._clock.callLater(
+            self._deadline, protocol.transport.abortConnection
+        )
+        gone.addCallback(lambda _: give_up.cancel() if give_up.active() else None)
         protocol.transport.loseConnection()
         return gone
 
