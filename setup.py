@@ -14,6 +14,7 @@ setup(
     package_data={
         "twisted.plugins": ["vinom_plugins.py"],
         "vinom": ["py.typed"],
+        "vinom.store.redis": ["scripts/*.lua", "scripts/*/*.lua"],
         # The page where people play.
         "vinom.web": ["static/*", "static/boards/*"],
     },

@@ -268,7 +268,7 @@ class TalkTests(SynchronousTestCase):
         """
         world = LobbyWorld(entries=BrokenEntries())
         line, _ = world.hello("ann")
-        self.assertEqual(codes(line.ask("queue", game="duel")), ["unavailable"])
+        self.assertEqual(codes(line.ask("queue", game="duel")), ["store_unavailable"])
         self.assertEqual(kinds(line.ask("ping")), ["pong"])
 
     def test_our_mistake(self) -> None:

@@ -46,7 +46,8 @@ class Code(StrEnum):
     REPLACED = "replaced"  #: the same player said hello on a newer connection
     DRAINING = "draining"  #: this server takes no new matches
     BUSY = "busy"  #: the server is full or busy; see details retry_after
-    UNAVAILABLE = "unavailable"  #: shared storage does not answer; try again
+    UNAVAILABLE = "unavailable"  #: something that this needs does not answer; try again
+    STORE_UNAVAILABLE = "store_unavailable"  #: storage; see details retry_after
     NO_SUCH_MATCH = "no_such_match"  #: it has ended, or never existed
     NO_SUCH_PLAYER = "no_such_player"  #: not in this match or queue
     # Answers of rooms.
@@ -151,7 +152,27 @@ class Misconfigured(VinomError):
 
 
 class StoreUnavailable(VinomError):
-    """Shared storage did not answer; whether the call took effect is unknown."""
+    """
+    Shared storage did not answer; whether the call took effect is unknown.
+
+    A player is answered `refusal`.
+    """
+
+    def refusal(self) -> Refused:
+        """Make the refusal of the request that needed the store."""
+        return Refused(
+            Code.STORE_UNAVAILABLE,
+            "the server's storage does not answer; try again",
+            {"retry_after": 1},
+        )
+
+
+class LeaseLost(StoreUnavailable):
+    """
+    The lease of this node is over, and nothing was written.
+
+    What the node owned may belong to another one; it needs a new lease.
+    """
 
 
 class NoCapacity(VinomError):

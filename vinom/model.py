@@ -240,6 +240,41 @@ class Placement:
     certificate: str
 
 
+@attrs.frozen
+class NodeFacts:
+    """
+    What a node reports to the others.
+
+    :ivar node_id: of this run of the node; a restarted node has another one.
+    :ivar addresses: where players, and other nodes, reach it, by what serves there,
+        such as "lobby".
+    :ivar build: version of its program.
+    :ivar players: how many have a line to it.
+    :ivar rooms: how many rooms and matches it hosts.
+    :ivar token_keys: public keys of its connect tokens by id, PEM.
+    """
+
+    node_id: str
+    addresses: Mapping[str, str]
+    build: str
+    players: int = 0
+    rooms: int = 0
+    token_keys: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class NodeLease:
+    """
+    A registered node.
+
+    :ivar node: as it reported itself last.
+    :ivar number: of its lease, larger than those of all earlier leases.
+    """
+
+    node: NodeFacts
+    number: int
+
+
 #: The reasons why a match is over: codes of `vinom.errors.Code`.
 EndReason = Literal[
     "finished",

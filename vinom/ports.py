@@ -18,6 +18,8 @@ from vinom.model import (
     Exit,
     MatchEnd,
     MatchPlan,
+    NodeFacts,
+    NodeLease,
     Placement,
     Player,
     QueueCounts,
@@ -72,6 +74,9 @@ class IEntryStore(Interface):
 
         :returns: 1 for the longest wait; suspended entries count. 0 if it is gone.
         """
+
+    def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
+        """Find the places of several entries, as `place` does, in their order."""
 
     def oldest(game: str, options: bytes, most: int) -> Deferred[Sequence[QueueEntry]]:
         """
@@ -146,6 +151,67 @@ class IMatchStore(Interface):
 
     def running() -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
         """List the running matches, oldest first."""
+
+
+class INodeStore(Interface):
+    """
+    The nodes of one deployment, each with a lease.
+
+    A node acts on what it owns while its lease lasts. Each lease has a number, larger
+    than all before; a write that names the number of a lease that is over is refused
+    with `vinom.errors.LeaseLost`.
+    """
+
+    def register(node: NodeFacts, seconds: float) -> Deferred[int]:
+        """
+        Start a lease, also for a node whose lease is over.
+
+        :param seconds: how long it lasts, from now on the store's clock.
+        :returns: the lease's number.
+        """
+
+    def renew(node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
+        """
+        Let a lease last *seconds* from now, and replace what is known of the node.
+
+        Fires ``False`` if the lease is over.
+        """
+
+    def leave(node_id: str, lease: int) -> Deferred[bool]:
+        """
+        Remove a node with this lease: by itself when it stops, or by another that takes
+        over what it owned. Fires ``False`` if it is not there: only one can remove it.
+
+        One that still has entries or matches is not removed: its lease ends now.
+        """
+
+    def nodes() -> Deferred[Sequence[NodeLease]]:
+        """List the nodes whose leases last."""
+
+    def expired() -> Deferred[Sequence[NodeLease]]:
+        """List the nodes whose leases are over and that were not removed."""
+
+
+class IEstateStore(Interface):
+    """What nodes that are gone have left in the queue and in matches."""
+
+    def matches_of(node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
+        """
+        List some running matches that this node opened; none if all are over.
+
+        :param most: list at most this many.
+        """
+
+    def abandon(node_id: str, most: int, seconds: float) -> Deferred[int]:
+        """
+        Suspend entries of this node, and remove those later that nobody resumes.
+
+        An entry that is resumed belongs to the node that resumes it.
+
+        :param most: suspend at most this many.
+        :param seconds: for how long they wait.
+        :returns: how many were suspended; 0 if this was done with all.
+        """
 
 
 class IGameServer(Interface):

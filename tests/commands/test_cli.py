@@ -193,6 +193,7 @@ class CommandLineTests(SynchronousTestCase):
                 "ended": {"void": 1, "finished": 5},
             },
             "certificates": {"lobby": 1e9},
+            "store": {"address": "redis://r:6379/0", "available": True, "lease": 7},
             "fleet": {
                 "servers": {"warm": 2, "listening": 3, "leaving": 0},
                 "ports_free": 7,
@@ -213,6 +214,7 @@ class CommandLineTests(SynchronousTestCase):
                 "ended              5 finished, 1 void",
                 "game servers       2 warm, 3 listening",
                 "ports              7 free, 3 bound",
+                "store              redis://r:6379/0, lease 7",
                 "lobby certificate  until 2001-09-09 01:46 UTC",
             ],
         )

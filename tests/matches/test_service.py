@@ -19,6 +19,7 @@ from tests.support.lobbies import (
 )
 from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.messages.outside import OutsidePlayer, decode_start
+from vinom.model import MatchEnd
 from vinom.play.play import table_of
 from vinom.store.memory import MemoryMatchStore
 
@@ -132,6 +133,36 @@ class MatchFoundTests(SessionCase):
                 [m["data"].get("reason") for m in line.heard()], [None, "crashed"]
             )
         self.assertEqual(world.matches.status()["ended"], {"crashed": 1})
+
+
+class LeaseTests(SessionCase):
+    """A node that was silent for longer than its lease."""
+
+    def test_ended_by_others(self) -> None:
+        """
+        A match that other nodes have reported lost goes on for nobody; others go on.
+        """
+        world = LobbyWorld()
+        self.duel(world)
+        self.duel(world, "cat", "dan")
+        lost, kept = world.fleet.hosted
+        world.matches.check_owned()
+        self.assertEqual((lost.closed, kept.closed), ([], []))
+        end = MatchEnd(lost.plan.match_id, "lost")
+        self.successResultOf(world.match_store.end(end, world.clock.seconds() + 60))
+        world.matches.check_owned()
+        self.assertEqual((lost.closed, kept.closed), (["lost"], []))
+
+    def test_ended_while_it_forms(self) -> None:
+        """
+        One that has no game server yet gets none.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        lines, _ = self.duel(world)
+        end = MatchEnd(world.fleet.hosted[0].plan.match_id, "lost")
+        self.successResultOf(world.match_store.end(end, world.clock.seconds() + 60))
+        world.matches.check_owned()
+        self.assertEqual([last(line)["reason"] for line in lines], ["lost"] * 2)
 
 
 class ComingBackTests(SessionCase):

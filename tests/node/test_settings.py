@@ -92,12 +92,20 @@ class SettingsTests(SynchronousTestCase):
             "watch_matches": "none",
             "wall": "no",
             "recordings_ids": "no",
+            "store": "redis://redis.internal/1",
+            "store_prefix": "eu-1",
+            "heartbeat_seconds": "0.5",
         }
         for row in TABLE:
             text = samples.get(row.name)
             if text is None:
                 text = str(key) if row.kind.metavar == "PATH" else "300"
             environment = {row.variable: text}
+            if row.name == "store_ca":
+                environment["VINOM_STORE"] = "rediss://redis.internal"
+            if row.name.startswith("store"):
+                environment["VINOM_AUTHORITY_CERTIFICATE_FILE"] = str(key)
+                environment["VINOM_AUTHORITY_KEY_FILE"] = str(key)
             keys = "identity_keys_file"
             if row.name in ("identity_keys_url", "identity_authority_file"):
                 keys = "identity_keys_url"

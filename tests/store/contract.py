@@ -7,6 +7,7 @@ from typing import Any
 from vinom.model import (
     MatchEnd,
     MatchPlan,
+    NodeFacts,
     Placement,
     Player,
     QueueCounts,
@@ -42,7 +43,9 @@ class EntryStoreContract:
 
     async def places(self, store: Any, entry_ids: list[str]) -> list[int]:
         """Find several places."""
-        return [await store.place(entry_id) for entry_id in entry_ids]
+        found = list(await store.places(entry_ids))
+        self.assertEqual([await store.place(one) for one in entry_ids], found)
+        return found
 
     async def test_longest_wait_first(self) -> None:
         """
@@ -73,6 +76,7 @@ class EntryStoreContract:
         when somebody leaves.
         """
         store = self.make_store()
+        self.assertEqual(list(await store.places([])), [])
         other = QueueEntry("e-dan", (Player("dan", "Dan"),), "duel", 1.0)
         for one in (entry(ANN, 1.0), entry(BOB, 2.0), entry(CAT, 3.0), other):
             await store.add(one)
@@ -341,3 +345,87 @@ class MatchStoreContract:
         self.assertEqual(running, [("m1", None), ("m2", PLACE)])
         await store.end(MatchEnd("m1", "ended"), self.now + 1)
         self.assertEqual([p.match_id for p, _ in await store.running()], ["m2"])
+
+
+def facts(node_id: str, **more: Any) -> NodeFacts:
+    return NodeFacts(node_id, {"lobby": "10.0.0.1:4600"}, "1.0", **more)
+
+
+class NodeStoreContract:
+    """`vinom.ports.INodeStore`; `make_store` gives one, `pass_time` lets time pass."""
+
+    #: Leases that end, and that do not, in a test.
+    SHORT, LONG = 0.2, 60.0
+
+    async def listed(self, store: Any) -> tuple[list[str], list[str]]:
+        """List the nodes with a lease, and those whose lease is over."""
+        running, expired = await store.nodes(), await store.expired()
+        return (
+            sorted(lease.node.node_id for lease in running),
+            sorted(lease.node.node_id for lease in expired),
+        )
+
+    async def test_numbers_rise(self) -> None:
+        """
+        Each lease has a larger number than all before, whose node it ever was.
+        """
+        store = await self.make_store()
+        numbers = [
+            await store.register(facts(node_id), self.LONG)
+            for node_id in ("a", "b", "a")
+        ]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertFalse(await store.renew(facts("a"), numbers[0], self.LONG))
+        self.assertTrue(await store.renew(facts("a"), numbers[2], self.LONG))
+
+    async def test_others_see_a_node(self) -> None:
+        """
+        A node is listed as it reported itself last.
+        """
+        store = await self.make_store()
+        first = facts("a", token_keys={"k1": "PEM"})
+        number = await store.register(first, self.LONG)
+        (lease,) = await store.nodes()
+        self.assertEqual((lease.node, lease.number), (first, number))
+        busier = facts("a", players=7, rooms=2, token_keys={"k1": "PEM"})
+        self.assertTrue(await store.renew(busier, number, self.LONG))
+        (lease,) = await store.nodes()
+        self.assertEqual(lease.node, busier)
+
+    async def test_a_lease_ends(self) -> None:
+        """
+        A node that does not renew its lease has lost it, and cannot renew it any more.
+        """
+        store = await self.make_store()
+        number = await store.register(facts("a"), self.SHORT)
+        await store.register(facts("b"), self.LONG)
+        self.assertEqual(await self.listed(store), (["a", "b"], []))
+        await self.pass_time(self.SHORT + 0.01)
+        self.assertEqual(await self.listed(store), (["b"], ["a"]))
+        self.assertFalse(await store.renew(facts("a"), number, self.LONG))
+        self.assertEqual(await self.listed(store), (["b"], ["a"]))
+        again = await store.register(facts("a"), self.LONG)
+        self.assertGreater(again, number)
+        self.assertEqual(await self.listed(store), (["a", "b"], []))
+
+    async def test_renewal_counts_from_now(self) -> None:
+        """
+        A node that renews in time keeps its lease.
+        """
+        store = await self.make_store()
+        number = await store.register(facts("a"), self.SHORT)
+        self.assertTrue(await store.renew(facts("a"), number, self.LONG))
+        await self.pass_time(self.SHORT + 0.01)
+        self.assertEqual(await self.listed(store), (["a"], []))
+
+    async def test_one_removes_a_node(self) -> None:
+        """
+        Of several nodes that would take over from a dead one, only one gets it.
+        """
+        store = await self.make_store()
+        number = await store.register(facts("a"), self.LONG)
+        self.assertFalse(await store.leave("a", number + 1))
+        self.assertFalse(await store.leave("b", number))
+        self.assertTrue(await store.leave("a", number))
+        self.assertFalse(await store.leave("a", number))
+        self.assertEqual(await self.listed(store), ([], []))

@@ -10,11 +10,13 @@ from tests.store.contract import (
     BOB,
     EntryStoreContract,
     MatchStoreContract,
+    NodeStoreContract,
     PlayerStoreContract,
 )
 from vinom.model import Player
-from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
+from vinom.ports import IEntryStore, IMatchStore, INodeStore, IPlayerStore
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.memory_nodes import MemoryNodeStore
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):
@@ -109,3 +111,18 @@ class MemoryMatchStoreTests(MatchStoreContract, TestCase):
         store = MemoryMatchStore(lambda: self.now)
         verifyObject(IMatchStore, store)
         return store
+
+
+class MemoryNodeStoreTests(NodeStoreContract, TestCase):
+    """Nodes in memory."""
+
+    now = 1000.0
+
+    async def make_store(self) -> MemoryNodeStore:
+        store = MemoryNodeStore(lambda: self.now)
+        verifyObject(INodeStore, store)
+        return store
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the leases' clock go on."""
+        self.now += seconds

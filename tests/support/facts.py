@@ -51,6 +51,12 @@ FACTS: dict[str, Any] = {
     "played": PLAYED,
     "turns": {"turn_seconds:0.0005": 9, "turn_seconds:sum": 0.004},
     "errors": {"hello_first": 2},
+    "store": {
+        "available": 1,
+        "opened": 2,
+        "calls": {"ok": 40, "late": 1},
+        "seconds": {"call:0.001": 39, "call:0.5": 1, "call:sum": 0.4},
+    },
     "rooms": {
         "rooms": 3,
         "places": 9,

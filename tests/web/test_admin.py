@@ -320,7 +320,7 @@ class AdminTests(SynchronousTestCase):
 
         answer = ask(Folder(x=Asked("GET", broken)), "GET", "/x")
         self.assertEqual(
-            (answer.status, answer.json["error"]["code"]), (503, "unavailable")
+            (answer.status, answer.json["error"]["code"]), (503, "store_unavailable")
         )
 
     def test_our_mistake(self) -> None:

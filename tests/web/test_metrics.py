@@ -63,6 +63,20 @@ class MetricsTests(SynchronousTestCase):
         )
         self.assertIn(("process_resident_memory_bytes",), found)
 
+    def test_store(self) -> None:
+        """
+        Operators see whether the store answers, how fast, and how calls end.
+        """
+        self.check(
+            self.scrape(),
+            (("vinom_store_available",), 1),
+            (("vinom_store_losses_total",), 2),
+            (("vinom_store_calls_total", "ok"), 40),
+            (("vinom_store_calls_total", "late"), 1),
+            (("vinom_store_call_seconds_bucket", "0.001"), 39),
+            (("vinom_store_call_seconds_count",), 40),
+        )
+
     def test_play(self) -> None:
         """
         What game servers count is there, each thing under its own name.

@@ -37,7 +37,12 @@ _STALE_PAUSE = 0.2
 #: Longest message on a line that carries a match or rooms, bytes.
 STATE_LIMIT = 1024 * 1024
 #: Refusals that may be different on a new line.
-_PASSING = frozenset({Code.SHUTDOWN, Code.TIMEOUT, Code.UNAVAILABLE, Code.BUSY})
+_PASSING = frozenset(
+    {
+        *(Code.SHUTDOWN, Code.TIMEOUT, Code.BUSY),
+        *(Code.UNAVAILABLE, Code.STORE_UNAVAILABLE),
+    }
+)
 
 
 @attrs.frozen

@@ -166,6 +166,10 @@ def show_status(answer: Answer) -> str:
         ("game servers", _states(fleet["servers"], fleet["servers"])),
         ("ports", _states(ports, _PORT_STATES)),
     ]
+    store = answer["store"]
+    if store["address"] != "memory":
+        how = f"lease {store['lease']}" if store["available"] else "does not answer"
+        rows.append(("store", f"{store['address']}, {how}"))
     for name, ends in sorted(answer["certificates"].items()):
         moment = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M} UTC"
         rows.append((f"{name} certificate", f"until {moment}"))

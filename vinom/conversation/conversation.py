@@ -445,7 +445,7 @@ class Conversation:
                     )
             case StoreUnavailable():
                 self._desk.log.error("storage does not answer: {error}", error=error)
-                refusal = Refused(Code.UNAVAILABLE, "try again in a moment")
+                refusal = error.refusal()
             case _:
                 failure = Failure(error)
                 self._desk.log.failure(

@@ -458,11 +458,6 @@ def examine_store(settings: Settings) -> list[Finding]:
     owner = None if uid == os.geteuid() else _user(uid)
     wanted = settings.recordings_mb * 10**6 if settings.recordings_days > 0 else 0
     return [
-        ok(
-            "store",
-            "memory, nothing to reach: queues and matches belong to this node and end "
-            "with it; recordings and keys stay",
-        ),
         state_directory(str(path), there == path, is_writable, owner),
         disk(shutil.disk_usage(there).free, _size_of(settings.recordings_dir), wanted),
     ]

@@ -507,6 +507,37 @@ class Matches(Service):
             )
         )
 
+    def check_owned(self) -> None:
+        """
+        End the matches of this node that others have ended meanwhile.
+
+        For this node was silent for longer than its lease: their players are free.
+        """
+        for live in tuple(self._live.values()):
+            Deferred.fromCoroutine(self._check_owned(live)).addErrback(
+                lambda failure: self._log.failure("a match was not checked", failure)
+            )
+
+    async def _check_owned(self, live: _Live) -> None:
+        match_id = live.match.plan.match_id
+        for seat in live.match.plan.seats:
+            if not seat.player_id:
+                continue
+            try:
+                end = await self._store.last_end(seat.player_id)
+            except StoreUnavailable:
+                # It is checked again when this node has lost a lease again.
+                return
+            if end is not None and end.match_id == match_id:
+                if match_id in self._live and not live.withdraw("lost"):
+                    self._fleet.close_room(match_id, "lost")
+                return
+
+    def lost_elsewhere(self, end: MatchEnd) -> None:
+        """Send the end of a match of a dead node to its players who are here now."""
+        players = [seat.player_id for seat in end.seats if seat.player_id]
+        self._online.send(players, _ended(end))
+
     async def _finish(self, end: MatchEnd) -> None:
         live = self._live.get(end.match_id)
         if live is None or live.match.end is not None:

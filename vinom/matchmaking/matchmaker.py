@@ -28,7 +28,7 @@ from vinom.matches.service import Matches
 from vinom.matchmaking.news import QueueNews
 from vinom.matchmaking.rules import Proposal, Rules, due_at, explain, propose
 from vinom.messages.lobby import QueueStatus
-from vinom.model import MatchPlan, Player, QueueEntry
+from vinom.model import MatchPlan, Player, QueueCounts, QueueEntry
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.ports import IEntryStore
 from vinom.reactor.figures import WAIT_BOUNDS, Histogram
@@ -307,7 +307,11 @@ class Matchmaker(Service):
         Count for metrics: the players waiting for each game, the longest wait, and how
         long matched players waited (see `vinom.reactor.figures`).
         """
-        counts = await self._entries.counts()
+        try:
+            counts = await self._entries.counts()
+        except StoreUnavailable:
+            # What else a node counts can be read all the same.
+            counts = QueueCounts({}, 0, None)
         now = self._clock.seconds()
         return {
             "waiting": {**dict.fromkeys(self._games, 0), **counts.players},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -128,11 +128,7 @@ class QueueNews:
             for player_id in player_ids
             if player_id in self._listed
         ]
-        # All are asked before the first answer is waited for.
-        places = await gatherResults(
-            [self._entries.place(one.entry.entry_id) for _, one in listed],
-            consumeErrors=True,
-        )
+        places = await self._entries.places([one.entry.entry_id for _, one in listed])
         for (player_id, one), place in zip(listed, places, strict=True):
             # It may have left the queue while the store was asked.
             if place not in (0, one.place) and self._listed.get(player_id) is one:

@@ -63,12 +63,12 @@ from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.model import Issued
 from vinom.node.settings import Settings
+from vinom.node.stores import Stores, open_stores
 from vinom.play.clock import longest_life
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
@@ -267,6 +267,7 @@ class Parts:
     """
     The services of a node, not yet started.
 
+    :ivar stores: where players, queues and matches are.
     :ivar outside: starts the matches of outside matchmakers.
     :ivar lines: makes the protocol of each lobby connection.
     :ivar websockets: what conversations over WebSocket share.
@@ -277,6 +278,7 @@ class Parts:
     """
 
     authority: Authority
+    stores: Stores
     fleet: Fleet
     online: Online
     matches: Matches
@@ -309,7 +311,7 @@ def build_parts(
     :param reactor: runs them; also the clock, in seconds since the Unix epoch.
     :param entropy: gives random bytes.
     :param control_socket: where game servers connect, unless in the state directory.
-    :raises Misconfigured: the state directory or a key cannot be used.
+    :raises Misconfigured: the state directory, the store or a key cannot be used.
     """
     now = reactor.seconds
     authority = Authority.open(
@@ -349,18 +351,13 @@ def build_parts(
     ways_in = WaysIn(
         settings.realm, authority.tokens, entropy, now, settings.token_seconds
     )
-    entries, match_store = MemoryEntryStore(), MemoryMatchStore(now)
 
-    def is_needed(player_id: str) -> bool:
-        return (
-            online.is_here(player_id)
-            or entries.has(player_id)
-            or match_store.has(player_id)
-            or rooms.has(player_id)
-        )
+    def is_here(player_id: str) -> bool:
+        return online.is_here(player_id) or rooms.has(player_id)
 
+    stores = open_stores(settings, reactor, entropy, is_here)
     identity = Identity(
-        MemoryPlayerStore(now, is_needed=is_needed),
+        stores.players,
         entropy,
         now,
         guests=settings.guests,
@@ -372,7 +369,7 @@ def build_parts(
     )
     matches = Matches(
         fleet,
-        match_store,
+        stores.matches,
         online,
         games,
         ways_in,
@@ -380,7 +377,7 @@ def build_parts(
         per_address=settings.matches_per_address,
     )
     matchmaker = Matchmaker(
-        entries,
+        stores.entries,
         matches,
         online,
         games,
@@ -449,6 +446,7 @@ def build_parts(
     )
     return Parts(
         authority=authority,
+        stores=stores,
         fleet=fleet,
         online=online,
         matches=matches,

@@ -14,7 +14,7 @@ from shutil import rmtree
 from typing import Any
 
 import attrs
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -29,6 +29,7 @@ from vinom.fleet.forklink import User
 from vinom.game_loader import load_games
 from vinom.keys.authority import private_folder
 from vinom.keys.files import read_file, write_secret
+from vinom.model import NodeFacts
 from vinom.node.build import (
     Parts,
     admin_site,
@@ -46,8 +47,10 @@ from vinom.node.listening import (
     listen_privately,
     page_over_tls,
 )
+from vinom.node.membership import Membership
 from vinom.node.settings import Settings
 from vinom.node.signals import catch_hangups, catch_interrupts
+from vinom.node.takeover import Takeover
 from vinom.reactor.turns import TurnWatch
 from vinom.wall.enclosure import missing
 from vinom.wall.kernel import hide_memory
@@ -104,6 +107,8 @@ class Node(MultiService):
         self._meeting_place: Path | None = None
         self._since = 0.0
         self._drain_timeout: IDelayedCall | None = None
+        # What starts before everything else, and stops after it.
+        self._first: list[Service] = []
         self._turns = TurnWatch(time.monotonic)
         self.state = "starting"
 
@@ -127,6 +132,28 @@ class Node(MultiService):
                 self._control_socket,
             )
             self._parts = parts
+            self._membership = Membership(
+                parts.stores.nodes,
+                self._node_facts,
+                self._reactor,
+                time.monotonic,
+                self._settings.heartbeat_seconds,
+                self._settings.lease_seconds,
+                parts.matches.check_owned,
+            )
+            self._first = [*parts.stores.services, self._membership]
+            if parts.stores.client is not None and parts.stores.estates is not None:
+                self._takeover = Takeover(
+                    parts.stores.nodes,
+                    parts.stores.matches,
+                    parts.stores.estates,
+                    self._reactor,
+                    self._settings.heartbeat_seconds,
+                    self._settings.lease_seconds,
+                    ended=parts.matches.lost_elsewhere,
+                )
+                parts.stores.client.watch(self._store_changed)
+                MultiService.addService(self, self._takeover)
             for service in (
                 parts.fleet,
                 parts.matches,
@@ -151,6 +178,8 @@ class Node(MultiService):
         sockets = parts.websockets
         if not self._turns.start(self._reactor, sockets.direct, sockets.turn_end):
             _log.info("turns of this reactor are not measured")
+        for service in self._first:
+            service.startService()
         MultiService.startService(self)
         self.state, self._since = "serving", self._reactor.seconds()
         self._reactor.callWhenRunning(
@@ -160,7 +189,7 @@ class Node(MultiService):
             catch_hangups, self._reactor, self._reload, self._interrupted
         )
         _log.info(
-            "vinom {version} serves {games} with {reactor} and memory storage: "
+            "vinom {version} serves {games} with {reactor} and {store} storage: "
             "lobby {lobby}, game servers UDP {interface} {first}-{last}{others}",
             **self._announcement(),
         )
@@ -308,6 +337,7 @@ class Node(MultiService):
             "games": ", ".join(sorted(self._games)),
             "reactor": f"{type(self._reactor).__name__} on {platform.system()}",
             "lobby": self._lobby_at,
+            "store": settings.store,
             "interface": settings.interface,
             "first": first,
             "last": last,
@@ -318,7 +348,28 @@ class Node(MultiService):
 
     def obstacle(self) -> str | None:
         """The reason to send no players here; ``None`` if there is none."""
-        return None if self.state == "serving" else self.state
+        if self.state != "serving":
+            return self.state
+        return None if self._parts.stores.is_available else "store_unavailable"
+
+    def _store_changed(self, is_available: bool) -> None:
+        if is_available:
+            self._takeover.wait()
+            self._membership.beat()
+
+    def _node_facts(self) -> NodeFacts:
+        """What this node reports to the others."""
+        parts = self._parts
+        host, port = self._settings.public_host, self._lobby_at.rpartition(":")[2]
+        rooms = parts.rooms.status()["rooms"] + len(parts.matches.describe())
+        return NodeFacts(
+            parts.stores.node_id,
+            {"lobby": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"},
+            __version__,
+            len(parts.online),
+            rooms,
+            {name: key.decode() for name, key in parts.authority.token_keys().items()},
+        )
 
     async def status(self) -> dict[str, Any]:
         """What the node is doing, for operators."""
@@ -329,6 +380,12 @@ class Node(MultiService):
             "state": self.state,
             "uptime": round(now - self._since, 3),
             "lobby": self._lobby_at,
+            "node": parts.stores.node_id,
+            "store": {
+                "address": str(self._settings.store),
+                "available": parts.stores.is_available,
+                "lease": self._membership.lease,
+            },
             "games": sorted(self._games),
             **parts.desk.counts(),
             "queue": {
@@ -376,6 +433,7 @@ class Node(MultiService):
             "errors": dict(parts.desk.errors),
             "rooms": parts.rooms.figures(),
             "certificates": parts.keys.expiries(),
+            "store": parts.stores.figures(),
         }
 
     # The end.
@@ -438,6 +496,9 @@ class Node(MultiService):
         last = 1 if self._meeting_place is None else 2
         await _all(port.stopListening() for port in ports[last:])
         await MultiService.stopService(self)
+        # The others have written their last.
+        for service in reversed(self._first):
+            await _all([service.stopService()])
         await _all(port.stopListening() for port in ports[:last])
         if self._meeting_place is not None:
             rmtree(self._meeting_place, ignore_errors=True)

@@ -26,14 +26,17 @@ from vinom.node.values import (
     Endpoint,
     HttpsUrl,
     Kind,
+    Label,
     Network,
     OriginHost,
     PathName,
     PortRange,
     Realm,
+    StoreUrl,
     Switch,
     Text,
 )
+from vinom.store.redis.address import StoreAddress
 
 #: Most claims that a node passes to games.
 MOST_CLAIMS = 16
@@ -180,6 +183,44 @@ class Settings:
         "whether recordings hold the ids of players: yes or no; they hold the names in "
         "any case",
         "yes",
+    )
+    store: StoreAddress | Literal["memory"] = option(
+        "store",
+        StoreUrl(),
+        "where queues, players and matches are stored: memory (this node alone), "
+        "redis://[user[:password]@]host:port/db, rediss://... (over TLS), or "
+        "redis+sentinel://host:port,host:port/service; several nodes with one Redis "
+        "act as one service",
+        "memory",
+    )
+    store_password_file: Path | None = option(
+        "store", PathName(), "file with the password of the Redis"
+    )
+    store_ca: Path | None = option(
+        "store",
+        PathName(),
+        "authority that signed the certificate of a rediss:// store, PEM; those that "
+        "the system trusts unless set",
+    )
+    store_prefix: str = option(
+        "store",
+        Label(),
+        "name of this deployment in the keys of the Redis, which begin with "
+        "vinom:1:NAME:; several deployments may share one Redis",
+        "main",
+    )
+    heartbeat_seconds: float = option(
+        "store",
+        Bounded(float, 0.1, 600),
+        "how often a node renews its lease",
+        2.0,
+    )
+    lease_seconds: float = option(
+        "store",
+        Bounded(float, 0.3, 3600),
+        "how long a node owns what it owns after its last renewal; others then take "
+        "over",
+        10.0,
     )
     guests: GuestPolicy = option(
         "identity",
@@ -631,9 +672,30 @@ class Settings:
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise Misconfigured(f"set both {one} and {other}, or neither")
         self._check_identity()
+        self._check_store()
         if self.admin is not None and self.admin_token_file is None:
             raise Misconfigured(
                 "admin over TCP needs a bearer token: set admin_token_file"
+            )
+
+    def _check_store(self) -> None:
+        """Check what several nodes need in common."""
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            raise Misconfigured(
+                f"lease_seconds {self.lease_seconds:g} is less than three heartbeats "
+                f"of {self.heartbeat_seconds:g} s: raise it, or lower heartbeat_seconds"
+            )
+        is_tls = self.store != "memory" and self.store.is_tls
+        if self.store_ca is not None and not is_tls:
+            raise Misconfigured(
+                "store_ca verifies a rediss:// store: set store to one, or remove "
+                "store_ca"
+            )
+        if self.store != "memory" and self.authority_certificate_file is None:
+            raise Misconfigured(
+                "nodes that share a store need one authority, and this one would make "
+                "its own: set authority_certificate_file and authority_key_file to the "
+                "same on all of them"
             )
 
     def _check_identity(self) -> None:
@@ -695,6 +757,7 @@ class Settings:
             self.admin_token_file,
             self.tls_key_file,
             self.authority_key_file,
+            self.store_password_file,
             *(Path(one[5:]) for one in self.auth if one.startswith("file:")),
         )
         return (self.state_dir, *(one for one in files if one is not None))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from vinom.limits.origins import read_origin_rule
+from vinom.store.redis.address import read_store_address
 
 
 class Kind(Protocol):
@@ -204,6 +205,31 @@ class Realm(Text):
         if len(text) > 150 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})+", text):
             raise ValueError(
                 f"must be a domain such as game.vinom, in lower case, not {text!r}"
+            )
+        return text
+
+
+@attrs.frozen
+class StoreUrl(Text):
+    """``memory``, or the URL of a Redis."""
+
+    metavar: str = "URL"
+
+    def read(self, text: str) -> Any:
+        return text if text == "memory" else read_store_address(text)
+
+
+@attrs.frozen
+class Label(Text):
+    """A short name in lower case."""
+
+    metavar: str = "NAME"
+
+    def read(self, text: str) -> str:
+        if not re.fullmatch(_LABEL, text):
+            raise ValueError(
+                f"must be 1 to 63 letters in lower case, digits and hyphens, "
+                f"not {text!r}"
             )
         return text
 

@@ -137,11 +137,11 @@ class MemoryEntryStore:
 
     def place(self, entry_id: str) -> Deferred[int]:
         """Find an entry's place in its queue."""
-        entry = self._entries.get(entry_id)
-        if entry is None:
-            return succeed(0)
-        places = self._queues[entry.game, entry.options].places
-        return succeed(bisect_left(places, self._places[entry_id]) + 1)
+        return succeed(self._place(entry_id))
+
+    def places(self, entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
+        """Find several entries' places."""
+        return succeed([self._place(entry_id) for entry_id in entry_ids])
 
     def oldest(
         self, game: str, options: bytes, most: int
@@ -166,6 +166,13 @@ class MemoryEntryStore:
         oldest = (queue.places[0][0] for queue in self._queues.values())
         since = min(oldest, default=None)
         return succeed(QueueCounts(dict(self._players), self._suspended, since))
+
+    def _place(self, entry_id: str) -> int:
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return 0
+        places = self._queues[entry.game, entry.options].places
+        return bisect_left(places, self._places[entry_id]) + 1
 
     def _forget(self, entry_id: str) -> None:
         entry, place = self._entries.pop(entry_id), self._places.pop(entry_id)

@@ -48,6 +48,7 @@ _STATUSES = {
     Code.BUSY: 503,
     Code.DRAINING: 503,
     Code.UNAVAILABLE: 503,
+    Code.STORE_UNAVAILABLE: 503,
 }
 
 
@@ -297,9 +298,7 @@ def _failed(request: HTTPRequest, failure: Failure) -> bytes:
     if isinstance(error, Refused):
         return refuse(request, error)
     if isinstance(error, StoreUnavailable):
-        return refuse(
-            request, Refused(Code.UNAVAILABLE, "storage does not answer; try again")
-        )
+        return refuse(request, error.refusal())
     if not isinstance(error, CancelledError):
         _log.failure("the admin API failed", failure)
     return refuse(

@@ -19,6 +19,7 @@ from vinom import __version__
 from vinom.errors import Code
 from vinom.model import EndReason
 from vinom.reactor.figures import (
+    CALL_BOUNDS,
     LOSS_BOUNDS,
     RTT_BOUNDS,
     TURN_BOUNDS,
@@ -40,7 +41,11 @@ _ANSWERED = ("admitted", "cookie_asked")
 #: Errors that alerts watch, exported before they happen: Prometheus sees no increase
 #: in a counter that begins at 1.
 _ALARMING = dict.fromkeys(
-    (Code.INTERNAL, Code.BUSY, Code.UNAVAILABLE, Code.TOO_MANY_CONNECTIONS), 0.0
+    (
+        *(Code.INTERNAL, Code.BUSY, Code.UNAVAILABLE, Code.STORE_UNAVAILABLE),
+        Code.TOO_MANY_CONNECTIONS,
+    ),
+    0.0,
 )
 _ENDED: dict[str, float] = dict.fromkeys(get_args(EndReason), 0)
 
@@ -274,6 +279,17 @@ TABLE: tuple[Row, ...] = (
     Row(_gauge, "vinom_reactor_slowest_call_seconds",
         "The slowest call of the last minute, at most.",
         _slowest_call, ("process", "call")),
+    Row(_gauge, "vinom_store_available",
+        "1 while the store answers, 0 while calls of it fail at once.",
+        lambda facts: [((), facts["store"]["available"])]),
+    Row(_count, "vinom_store_losses",
+        "Times that the store stopped answering.",
+        lambda facts: [((), facts["store"]["opened"])]),
+    Row(_count, "vinom_store_calls", "Calls of a shared store, by result.",
+        lambda facts: _sorted(facts["store"]["calls"]), ("result",)),
+    Row(_spread, "vinom_store_call_seconds",
+        "How long calls of a shared store took that were answered.",
+        lambda facts: [((), facts["store"]["seconds"])], (), ("call", CALL_BOUNDS)),
     Row(_count, "vinom_errors",
         "Requests of players that were refused, by code; where: lobby or game.",
         _errors, ("where", "code")),

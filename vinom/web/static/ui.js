@@ -151,6 +151,7 @@ const WORDS = {
   already_in_match: "You are already in a match. Return to it, or leave it first.",
   already_queued: "You are already waiting for a match.",
   not_queued: "You are no longer waiting for a match.",
+  store_unavailable: "The server’s storage doesn’t answer. Try again in a moment.",
   unavailable: "The server can’t do this right now. Try again in a moment.",
   room_full: "Every seat in this room is taken.",
   room_started: "The game has already begun, and nobody can join it now.",

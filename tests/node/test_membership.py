@@ -1,0 +1,109 @@
+"""A node's lease: kept while the node is alive, and given up at its end."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.errors import StoreUnavailable
+from vinom.model import NodeFacts
+from vinom.node.membership import Membership
+from vinom.store.memory_nodes import MemoryNodeStore
+
+
+class Moody(MemoryNodeStore):
+    """A registry that may not answer."""
+
+    silent: bool = False
+
+    def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
+        if self.silent:
+            return fail(StoreUnavailable("silent"))
+        return MemoryNodeStore.renew(self, node, lease, seconds)
+
+
+class MembershipTests(SynchronousTestCase):
+    """What other nodes see of this one."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.store = Moody(self.clock.seconds)
+        self.players = 0
+        self.regained: list[int] = []
+        self.member = Membership(
+            self.store,
+            self.facts,
+            self.clock,
+            self.clock.seconds,
+            2.0,
+            10.0,
+            lambda: self.regained.append(self.member.lease),
+        )
+        self.member.startService()
+
+    def facts(self) -> NodeFacts:
+        return NodeFacts("n1", {}, "1", self.players)
+
+    def nodes(self) -> list[NodeFacts]:
+        return [lease.node for lease in self.successResultOf(self.store.nodes())]
+
+    def test_renews(self) -> None:
+        """
+        A node keeps its lease for as long as it runs, and reports its load.
+        """
+        number = self.member.lease
+        self.players = 7
+        for _ in range(60):
+            self.clock.advance(1.0)
+            self.assertTrue(self.member.is_current)
+        self.assertEqual(self.member.lease, number)
+        self.assertEqual(self.nodes(), [self.facts()])
+        self.assertEqual(self.regained, [])
+
+    def test_silence(self) -> None:
+        """
+        Without the store the lease ends for this node not later than for others; later
+        it gets a new one, with a larger number.
+        """
+        number = self.member.lease
+        self.clock.advance(1.0)
+        self.store.silent = True
+        for _ in range(18):
+            self.clock.advance(0.5)
+            # It never believes in a lease that others see ended.
+            listed = bool(self.nodes())
+            self.assertFalse(self.member.is_current and not listed)
+        self.clock.advance(0.5)
+        self.assertFalse(self.member.is_current)
+        self.store.silent = False
+        self.member.beat()
+        self.assertTrue(self.member.is_current)
+        self.assertGreater(self.member.lease, number)
+        # What others did meanwhile is looked up once.
+        self.assertEqual(self.regained, [self.member.lease])
+        self.clock.advance(2.0)
+        self.assertEqual(len(self.regained), 1)
+
+    def test_slow_answer(self) -> None:
+        """
+        A lease counts from when its renewal was sent, not from when it was answered.
+        """
+        answer: Deferred[bool] = Deferred()
+        self.store.renew = lambda *_: answer  # type: ignore[method-assign]
+        self.clock.advance(2.0)
+        self.clock.advance(9.0)
+        answer.callback(True)
+        self.assertTrue(self.member.is_current)
+        self.clock.advance(1.5)
+        self.assertFalse(self.member.is_current)
+
+    def test_leaves(self) -> None:
+        """
+        A node that stops does not keep others waiting for the end of its lease.
+        """
+        self.successResultOf(self.member.stopService())
+        self.assertEqual(self.nodes(), [])
+        self.assertFalse(self.member.is_current)
+        self.assertEqual(self.successResultOf(self.store.expired()), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])

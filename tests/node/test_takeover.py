@@ -1,0 +1,121 @@
+"""What happens to the matches and players of a node that died."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from tests.store.contract import ANN, BOB, CAT, facts, plan
+from vinom.errors import StoreUnavailable
+from vinom.model import MatchEnd, MatchPlan
+from vinom.node.takeover import Takeover
+from vinom.ports import IEstateStore
+from vinom.store.memory import MemoryMatchStore
+from vinom.store.memory_nodes import MemoryNodeStore
+
+
+@implementer(IEstateStore)
+@attrs.define
+class Estates:
+    """
+    What the nodes of a test left.
+
+    :ivar matches: in which they play.
+    :ivar entries: how many entries each has.
+    :ivar silent: the store does not answer.
+    """
+
+    store: MemoryMatchStore
+    plans: dict[str, list[MatchPlan]] = attrs.field(factory=dict)
+    entries: dict[str, int] = attrs.field(factory=dict)
+    silent: bool = False
+
+    def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
+        if self.silent:
+            return fail(StoreUnavailable("silent"))
+        running: list[str] = []
+        self.store.running().addCallback(
+            lambda found: running.extend(one.match_id for one, _ in found)
+        )
+        plans = self.plans.get(node_id, [])
+        return succeed([one for one in plans if one.match_id in running][:most])
+
+    def abandon(self, node_id: str, most: int, seconds: float) -> Deferred[int]:
+        count = min(most, self.entries.get(node_id, 0))
+        self.entries[node_id] = self.entries.get(node_id, 0) - count
+        return succeed(count)
+
+
+class TakeoverTests(SynchronousTestCase):
+    """A node looks after the others."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.nodes = MemoryNodeStore(self.clock.seconds)
+        self.matches = MemoryMatchStore(self.clock.seconds)
+        self.estates = Estates(self.matches)
+        verifyObject(IEstateStore, self.estates)
+        self.ends: list[MatchEnd] = []
+        self.takeover = Takeover(
+            self.nodes,
+            self.matches,
+            self.estates,
+            self.clock,
+            1.0,
+            5.0,
+            ended=self.ends.append,
+        )
+        self.takeover.startService()
+        self.addCleanup(self.takeover.stopService)
+        self.clock.advance(6.0)
+
+    def die(self) -> None:
+        """A node opens two matches, has waiting players, and is not heard of again."""
+        self.successResultOf(self.nodes.register(facts("dead"), 5.0))
+        self.estates.plans["dead"] = [plan("m1", ANN, BOB), plan("m2", CAT)]
+        self.estates.entries["dead"] = 250
+        for one in self.estates.plans["dead"]:
+            self.successResultOf(self.matches.open(one))
+
+    def running(self) -> int:
+        return len(self.successResultOf(self.matches.running()))
+
+    def test_after_the_lease(self) -> None:
+        """
+        When its lease is over the matches are lost, and entries are let go; not before.
+        """
+        self.die()
+        self.clock.pump([0.5] * 8)
+        self.assertEqual((self.running(), self.ends), (2, []))
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.running(), 0)
+        self.assertEqual([end.reason for end in self.ends], ["lost"] * 2)
+        self.assertEqual(self.ends[0].seats[0].name, "Ann")
+        self.assertEqual(self.estates.entries["dead"], 0)
+        self.assertEqual(self.successResultOf(self.nodes.expired()), [])
+        end = self.successResultOf(self.matches.last_end("ann"))
+        self.assertEqual(end and end.reason, "lost")
+
+    def test_store_was_away(self) -> None:
+        """
+        After the store was away its nodes have one lease to come back.
+        """
+        self.die()
+        self.estates.silent = True
+        self.clock.pump([0.5] * 20)
+        self.assertEqual(self.running(), 2)
+        self.estates.silent = False
+        self.takeover.wait()
+        self.clock.pump([0.5] * 8)
+        self.assertEqual(self.running(), 2)
+        self.successResultOf(self.nodes.register(facts("dead"), 5.0))
+        self.clock.pump([0.5] * 8)
+        self.assertEqual(self.running(), 2)
+        self.clock.pump([0.5] * 8)
+        self.assertEqual(self.running(), 0)

@@ -1,0 +1,475 @@
+"""Calls of Redis: their deadlines, the breaker, leases, and what else is in Redis."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
+from tests.store.test_redis import RedisCase
+from tests.support.redis_servers import RedisServer, make_client, until
+from vinom.commands.child_node import free_port
+from vinom.errors import LeaseLost, StoreUnavailable
+from vinom.model import MatchEnd, QueueCounts, Waiting
+from vinom.ports import IEstateStore
+from vinom.store.redis.breaker import Breaker
+from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.estates import RedisEstateStore
+from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.nodes import RedisNodeStore
+
+
+class _Pipe(Protocol):
+    """One end of a connection through `Keeper`."""
+
+    other: _Pipe | None = None
+
+    def __init__(self, keeper: Keeper, is_client: bool) -> None:
+        self.keeper, self.is_client = keeper, is_client
+        self.held: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.other is None or (self.is_client and self.keeper.is_held):
+            self.held.append(data)
+        else:
+            self.other.transport.write(data)
+
+    def flush(self) -> None:
+        """Pass on what was held."""
+        held, self.held = self.held, []
+        for data in held:
+            self.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.keeper.open.discard(self)
+
+
+class Keeper(Factory):
+    """
+    A network that loses nothing: it delivers what a client sent, whenever it can.
+
+    A client that gives up does not end the connection to Redis.
+
+    :ivar is_held: keep what clients send for now.
+    """
+
+    noisy = False
+
+    def __init__(self, port: int) -> None:
+        self._to = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+        self.is_held = False
+        self.open: set[_Pipe] = set()
+        self.clients: list[_Pipe] = []
+
+    async def listen(self) -> int:
+        """Listen, and return the port."""
+        self._port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(
+            self
+        )
+        return int(self._port.getHost().port)
+
+    async def close(self) -> None:
+        """Close everything."""
+        await self._port.stopListening()
+        for pipe in tuple(self.open):
+            pipe.transport.abortConnection()
+        await until(lambda: not self.open)
+
+    def buildProtocol(self, addr: object) -> _Pipe:
+        pipe = _Pipe(self, True)
+        self.open.add(pipe)
+        self.clients.append(pipe)
+        there = _Pipe(self, False)
+        there.other = pipe
+
+        def connected(_: object) -> None:
+            self.open.add(there)
+            pipe.other = there
+            pipe.flush()
+
+        self._to.connect(Factory.forProtocol(lambda: there)).addCallback(connected)
+        return pipe
+
+    def deliver(self) -> None:
+        """Pass on everything that was held."""
+        self.is_held = False
+        for pipe in self.clients:
+            pipe.flush()
+
+
+class DeadlineTests(RedisCase):
+    """A call that timed out must not happen later."""
+
+    async def fails(self, call: Any, kind: type[Exception] = StoreUnavailable) -> str:
+        """Wait for a call's failure."""
+        try:
+            found = await call
+        except kind as error:
+            return str(error)
+        raise AssertionError(f"it did not fail: {found!r}")
+
+    async def test_late_commands_write_nothing(self) -> None:
+        """
+        Redis is stopped, a call times out, and Redis goes on: it executes the command,
+        which writes nothing.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        keeper = Keeper(server.port)
+        port = await keeper.listen()
+        self.addCleanup(keeper.close)
+        client = make_client(port, "vinom:1:late:", deadline=0.3)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
+        await nodes.register(facts("n1"), 60)
+        # Redis knows the scripts: it would execute the late call.
+        await entries.add(entry(BOB, 1.0))
+        await entries.remove("e-bob")
+        before = sorted(server.command("KEYS", "*"))
+        calls = self.executed(server)
+        server.pause()
+        began = time.monotonic()
+        why = await self.fails(entries.add(entry(ANN, 1.0)))
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertIn("in time", why)
+        self.assertFalse(client.is_available)
+        self.assertIn("in time", await self.fails(entries.add(entry(BOB, 1.0))))
+        server.wake()
+        await until(lambda: client.is_available)
+        # It was executed, after its deadline.
+        self.assertGreater(self.executed(server), calls)
+        self.assertEqual(sorted(server.command("KEYS", "*")), before)
+        self.assertEqual(await entries.add(entry(ANN, 1.0)), 1)
+
+    def executed(self, server: RedisServer) -> int:
+        """Count the scripts that a server has run."""
+        info = server.command("INFO", "commandstats")
+        for line in info.splitlines():
+            if line.startswith(("cmdstat_evalsha:", "cmdstat_eval:")):
+                self.assertIn("calls=", line)
+        return sum(
+            int(line.partition("calls=")[2].partition(",")[0])
+            for line in info.splitlines()
+            if line.startswith(("cmdstat_evalsha:", "cmdstat_eval:"))
+        )
+
+    async def test_held_up_commands_write_nothing(self) -> None:
+        """
+        A command that the network delivers late does nothing, and says so.
+        """
+        keeper = Keeper(self.server.port)
+        port = await keeper.listen()
+        self.addCleanup(keeper.close)
+        client = make_client(port, self.client.prefix, "n1", deadline=0.2, beat=3600)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        client.owner.lease = self.client.owner.lease
+        store = RedisEntryStore(client)
+        self.assertEqual(await store.add(entry(ANN, 1.0)), 1)
+        self.assertTrue(await store.remove("e-ann"))
+        self.assertEqual(await store.add(entry(ANN, 1.0)), 1)
+        keeper.is_held = True
+        before = sorted(self.keys())
+        await self.fails(store.remove("e-ann"))
+        keeper.deliver()
+        await until(lambda: client.is_available)
+        self.assertEqual(sorted(self.keys()), before)
+        self.assertEqual(client.outcomes["timeout"], 1)
+        self.assertTrue(await store.remove("e-ann"))
+
+    async def test_redis_clock_is_not_ours(self) -> None:
+        """
+        A deadline is Redis' time, whatever clock the node has, and never too late.
+        """
+        for shift in (-1e6, 0.0, 1e6):
+            client = make_client(
+                self.server.port,
+                self.client.prefix,
+                "n1",
+                monotonic=lambda shift=shift: time.monotonic() + shift,
+            )
+            client.startService()
+            await until(lambda client=client: client.is_available)
+            client.owner.lease = self.client.owner.lease
+            self.assertFalse(await RedisEntryStore(client).remove("e-ann"))
+            await client.stopService()
+
+    async def test_scripts_are_loaded_again(self) -> None:
+        """
+        A Redis that forgot its scripts is given them.
+        """
+        store = RedisEntryStore(self.client)
+        await store.add(entry(ANN, 1.0))
+        self.server.command("SCRIPT", "FLUSH")
+        self.assertTrue(await store.remove("e-ann"))
+
+
+class SilenceTests(RedisCase):
+    """Nobody waits for a store that does not answer."""
+
+    async def test_the_first_connection(self) -> None:
+        """
+        Calls of a node that has just started wait until it is connected, or cannot be.
+        """
+        client = make_client(self.server.port, self.client.prefix)
+        placing = RedisEntryStore(client).place("e")
+        client.startService()
+        self.addCleanup(client.stopService)
+        self.assertFalse(client.is_available)
+        self.assertEqual(await placing, 0)
+        nobody = make_client(free_port(), self.client.prefix)
+        self.addCleanup(nobody.stopService)
+        placing = RedisEntryStore(nobody).place("e")
+        nobody.startService()
+        await self.assertFailure(placing, StoreUnavailable)
+        await self.assertFailure(RedisEntryStore(nobody).place("e"), StoreUnavailable)
+
+    async def test_calls_fail_at_once(self) -> None:
+        """
+        A Redis that is gone is noticed without any call, calls fail at once, and it is
+        used again when it is back.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        seen: list[bool] = []
+        client = make_client(server.port, "vinom:1:x:", deadline=0.3, beat=0.1)
+        client.watch(seen.append)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        server.pause()
+        await until(lambda: not client.is_available)
+        with self.assertRaises(StoreUnavailable) as caught:
+            await RedisEntryStore(client).place("e")
+        refusal = caught.exception.refusal()
+        self.assertEqual(refusal.code, "store_unavailable")
+        self.assertIn("retry_after", refusal.details)
+        self.assertEqual(client.outcomes["open"], 1)
+        server.wake()
+        await until(lambda: client.is_available)
+        self.assertEqual(seen, [True, False, True])
+        server.kill()
+        await until(lambda: not client.is_available)
+        self.assertEqual(client.opened, 2)
+
+    async def test_a_lost_connection(self) -> None:
+        """
+        A connection that Redis closes costs the calls on it, and no others.
+        """
+        store = RedisEntryStore(self.client)
+        self.server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await until(lambda: self.client.opened)
+        await until(lambda: self.client.is_available)
+        self.assertEqual(await store.place("e-ann"), 0)
+
+
+class LeaseTests(RedisCase):
+    """A node whose lease is over writes nothing."""
+
+    async def test_stale_numbers(self) -> None:
+        """
+        The writes of a node with an old lease number are refused, and change nothing.
+        """
+        nodes, store = RedisNodeStore(self.client), RedisEntryStore(self.client)
+        await store.add(entry(BOB, 1.0))
+        old = self.client.owner.lease
+        await nodes.register(facts("n1"), 60)
+        new, self.client.owner.lease = self.client.owner.lease, old
+        before = sorted(self.keys())
+        for call in (
+            lambda: store.add(entry(ANN, 1.0)),
+            lambda: store.remove("e-bob"),
+            lambda: store.suspend("e-bob"),
+            lambda: store.resume("e-bob"),
+            lambda: store.claim(["e-bob"]),
+        ):
+            await self.assertFailure(call(), LeaseLost)
+        self.assertEqual(sorted(self.keys()), before)
+        self.client.owner.lease = new
+        self.assertTrue(await store.remove("e-bob"))
+
+    async def test_the_end_of_a_lease(self) -> None:
+        """
+        A lease that was not renewed is over by Redis' clock.
+        """
+        nodes, store = RedisNodeStore(self.client), RedisEntryStore(self.client)
+        await nodes.register(facts("n1"), 0.1)
+        await deferLater(reactor, 0.15)
+        await self.assertFailure(store.add(entry(ANN, 1.0)), LeaseLost)
+        await self.assertFailure(store.remove("nobody"), LeaseLost)
+
+    async def test_another_node(self) -> None:
+        """
+        A claim takes entries of every node, once.
+        """
+        other = await self.open_client("n2")
+        await RedisNodeStore(other).register(facts("n2"), 60)
+        here, there = RedisEntryStore(self.client), RedisEntryStore(other)
+        await here.add(entry(ANN, 1.0))
+        await there.add(entry(BOB, 2.0))
+        both = ["e-ann", "e-bob"]
+        racing = [one.claim(both) for one in (here, there) for _ in range(4)]
+        self.assertEqual(sum([await one for one in racing]), 1)
+
+
+class EstateTests(RedisCase):
+    """What a node that is gone has left."""
+
+    async def setUp(self) -> None:
+        await RedisCase.setUp(self)
+        self.other = await self.open_client("n2")
+        await RedisNodeStore(self.other).register(facts("n2"), 60)
+        self.estates = RedisEstateStore(self.other)
+        verifyObject(IEstateStore, self.estates)
+
+    async def test_matches(self) -> None:
+        """
+        The matches of one node are listed until they are over, a few at a time.
+        """
+        here, there = (
+            RedisMatchStore(client, lambda: self.now)
+            for client in (self.client, self.other)
+        )
+        await here.open(plan("m1", ANN))
+        await here.open(plan("m2", BOB))
+        await there.open(plan("m3", CAT))
+        found = await self.estates.matches_of("n1", 10)
+        self.assertEqual({one.match_id for one in found}, {"m1", "m2"})
+        self.assertEqual(len(await self.estates.matches_of("n1", 1)), 1)
+        for match_id in ("m1", "m2"):
+            await there.end(MatchEnd(match_id, "lost"), self.now + 60)
+        self.assertEqual(await self.estates.matches_of("n1", 10), [])
+        self.assertIsNone(await here.match_of("ann"))
+        self.assertIsNotNone(await here.match_of("cat"))
+
+    async def test_leaving_something(self) -> None:
+        """
+        A node that stops before its matches are recorded as over leaves them to others.
+        """
+        here = RedisNodeStore(self.client)
+        matches = RedisMatchStore(self.other, lambda: self.now)
+        await RedisMatchStore(self.client, lambda: self.now).open(plan("m1", ANN))
+        lease = self.client.owner.lease
+        self.assertTrue(await here.leave("n1", lease))
+        there = RedisNodeStore(self.other)
+        expired = [one.node.node_id for one in await there.expired()]
+        self.assertEqual(expired, ["n1"])
+        await matches.end(MatchEnd("m1", "lost"), self.now + 60)
+        self.assertTrue(await there.leave("n1", lease))
+        self.assertEqual(await there.expired(), [])
+
+    async def test_entries(self) -> None:
+        """
+        Waiting players of a node that is gone cannot be matched, and lose their places
+        unless they come back through another node.
+        """
+        here, there = RedisEntryStore(self.client), RedisEntryStore(self.other)
+        for player, since in ((ANN, 1.0), (BOB, 2.0), (CAT, 3.0)):
+            await here.add(entry(player, since))
+        # Cat came to the other node before anybody noticed.
+        self.assertTrue(await there.resume("e-cat"))
+        self.assertEqual(await self.estates.abandon("n1", 1, 0.2), 1)
+        self.assertEqual(await self.estates.abandon("n1", 10, 0.2), 1)
+        self.assertEqual(await self.estates.abandon("n1", 10, 0.2), 0)
+        self.assertEqual(await there.waiting("maze", b"{}"), Waiting(3, 1, 3.0))
+        self.assertTrue(await there.resume("e-bob"))
+        await deferLater(reactor, 0.3)
+        self.assertEqual(await there.waiting("maze", b"{}"), Waiting(2, 2, 2.0))
+        self.assertIsNone(await there.entry_of("ann"))
+        self.assertEqual(await there.places(["e-ann", "e-bob", "e-cat"]), [0, 1, 2])
+        self.assertEqual(await there.counts(), QueueCounts({"maze": 2}, 0, 2.0))
+        # They belong to the other node now.
+        self.assertEqual(await self.estates.abandon("n2", 10, 9.0), 2)
+
+
+class LayoutTests(RedisCase):
+    """What is in Redis beside our keys."""
+
+    async def test_another_layout(self) -> None:
+        """
+        A layout 0 of the same deployment, as an older version left it, is not touched.
+        """
+        old = self.client.prefix.replace("vinom:1:", "vinom:0:")
+        ask = self.server.command
+        ask("SET", f"{old}entry:e-ann", "theirs")
+        ask("ZADD", f"{old}waiting", "1", "e-ann")
+        ask("HSET", f"{old}queued", "maze", "7")
+        before = {key: ask("DUMP", key) for key in ask("KEYS", f"{old}*")}
+        for case in ("test_counts", "test_places", "test_waiting"):
+            contract = self.contract()
+            await getattr(contract, case)()
+            ask("EVAL", _DELETE, "0", f"{self.client.prefix}e*", "")
+            ask("EVAL", _DELETE, "0", f"{self.client.prefix}q*", "")
+            ask("EVAL", _DELETE, "0", f"{self.client.prefix}w*", "")
+        self.assertEqual({key: ask("DUMP", key) for key in before}, before)
+        self.assertEqual(len(ask("KEYS", f"{old}*")), 3)
+
+    def contract(self) -> Any:
+        """Make the contract's tests on this client."""
+        from tests.store.contract import EntryStoreContract
+
+        class Case(EntryStoreContract, TestCase):
+            def runTest(self) -> None:
+                """Called by hand."""
+
+        case = Case()
+        case.make_store = lambda: RedisEntryStore(self.client)  # type: ignore[attr-defined]
+        return case
+
+    async def test_expired_entries_do_not_count(self) -> None:
+        """
+        An entry whose lifetime is over leaves places and counts.
+        """
+        store = RedisEntryStore(self.client)
+        await store.add(entry(ANN, 1.0))
+        await store.add(entry(BOB, 2.0))
+        for key in ("entry:e-ann", "entry-of:ann"):
+            self.server.command("DEL", f"{self.client.prefix}{key}")
+        self.assertEqual((await store.counts()).players, {"maze": 1})
+        waiting = await store.waiting("maze", b"{}")
+        self.assertEqual((waiting.players, waiting.since), (1, 2.0))
+        self.assertEqual(await store.place("e-bob"), 1)
+        self.server.command("DEL", f"{self.client.prefix}entry:e-bob")
+        self.assertEqual(await store.counts(), QueueCounts({}, 0, None))
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting())
+        left = {key.removeprefix(self.client.prefix) for key in self.keys()}
+        self.assertFalse([key for key in left if key.startswith("queue")], left)
+
+
+_DELETE = """
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end
+"""
+
+
+class BreakerTests(SynchronousTestCase):
+    """When a node tries again."""
+
+    def test_back_off(self) -> None:
+        """
+        Tries are further and further apart, never above the limit, and begin anew.
+        """
+        breaker = Breaker(lambda count: bytes(count))
+        self.assertFalse(breaker.is_closed)
+        delays = [breaker.open() for _ in range(6)]
+        self.assertEqual(delays, [0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
+        breaker.close()
+        self.assertTrue(breaker.is_closed)
+        self.assertEqual(breaker.open(), 0.1)
+
+    def test_jitter(self) -> None:
+        """
+        Nodes that lost the store at one moment come back at different ones.
+        """
+        latest = Breaker(lambda count: b"\xff" * count)
+        self.assertAlmostEqual(latest.open(), 0.05, places=4)

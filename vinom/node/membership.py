@@ -1,0 +1,134 @@
+"""This node's lease: registered at the start, renewed, and given up at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.errors import StoreUnavailable
+from vinom.model import NodeFacts
+from vinom.ports import INodeStore
+
+
+class Membership(Service):
+    """
+    Keep a lease for this node.
+
+    :ivar lease: its number; 0 without one.
+    """
+
+    name = "membership"
+    _log = Logger()
+
+    def __init__(
+        self,
+        nodes: INodeStore,
+        facts: Callable[[], NodeFacts],
+        clock: IReactorTime,
+        monotonic: Callable[[], float],
+        heartbeat: float = 2.0,
+        seconds: float = 10.0,
+        regained: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        :param nodes: the registry.
+        :param facts: what this node reports about itself.
+        :param clock: for delays.
+        :param monotonic: the time by which the lease ends for this node, seconds.
+        :param heartbeat: seconds between two renewals.
+        :param seconds: how long a lease lasts.
+        :param regained: called when this node has a new lease after it lost one.
+        """
+        self._nodes, self._facts, self._clock = nodes, facts, clock
+        self._monotonic, self._heartbeat, self._seconds = monotonic, heartbeat, seconds
+        self._regained = regained
+        self._ends = 0.0
+        self._next: IDelayedCall | None = None
+        self._is_asking = self._has_lost = False
+        self.lease = 0
+
+    @property
+    def is_current(self) -> bool:
+        """
+        May this node act on what it owns?
+
+        By its own clock, from before the last renewal was sent: for nobody else its
+        lease ends earlier.
+        """
+        return self.lease > 0 and self._monotonic() < self._ends
+
+    def startService(self) -> None:
+        """Register."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self.beat()
+
+    def stopService(self) -> Deferred[None]:
+        """Give up the lease, so that others need not wait for its end."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._cancel()
+        return Deferred.fromCoroutine(self._leave())
+
+    def beat(self) -> None:
+        """Renew the lease now, for example because the store answers again."""
+        if self.running and not self._is_asking:
+            self._cancel()
+            Deferred.fromCoroutine(self._beat()).addErrback(
+                lambda failure: self._log.failure("no lease", failure)
+            )
+
+    def _cancel(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    async def _beat(self) -> None:
+        self._is_asking = True
+        try:
+            await self._renew()
+        except StoreUnavailable:
+            # The store logs that itself, and has this node try again.
+            pass
+        finally:
+            self._is_asking = False
+        if self.running:
+            self._next = self._clock.callLater(self._heartbeat, self._again)
+
+    def _again(self) -> None:
+        self._next = None
+        self.beat()
+
+    async def _renew(self) -> None:
+        facts = self._facts()
+        sent = self._monotonic()
+        if self.lease and not await self._nodes.renew(facts, self.lease, self._seconds):
+            self._log.warn(
+                "lease {number} of this node is over: it was silent for longer than "
+                "{seconds:g} s",
+                number=self.lease,
+                seconds=self._seconds,
+            )
+            self.lease, self._has_lost = 0, True
+            sent = self._monotonic()
+        if not self.lease:
+            self.lease = await self._nodes.register(facts, self._seconds)
+            self._log.info(
+                "node {node_id} has lease {number}",
+                node_id=facts.node_id,
+                number=self.lease,
+            )
+        self._ends = sent + self._seconds
+        if self._has_lost:
+            self._has_lost = False
+            self._regained()
+
+    async def _leave(self) -> None:
+        number, self.lease = self.lease, 0
+        if number:
+            try:
+                await self._nodes.leave(self._facts().node_id, number)
+            except StoreUnavailable as error:
+                self._log.info("the lease ends by itself: {why}", why=error)

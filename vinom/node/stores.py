@@ -1,0 +1,181 @@
+"""The stores of a node: in memory, or in a Redis that several nodes share."""
+
+from __future__ import annotations
+
+import time
+from base64 import b32encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.logger import Logger
+
+from vinom.errors import StoreUnavailable
+from vinom.keys.files import read_file
+from vinom.node.settings import Settings
+from vinom.ports import (
+    IEntryStore,
+    IEstateStore,
+    IMatchStore,
+    INodeStore,
+    IPlayerStore,
+)
+from vinom.reactor.figures import CALL_BOUNDS, Histogram
+from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.redis.address import StoreAddress
+from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.dialing import make_dial
+from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.estates import RedisEstateStore
+from vinom.store.redis.inspection import FoundStore, find_store
+from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.players import RedisPlayerStore
+
+_log = Logger("vinom.store")
+
+
+@attrs.frozen
+class Stores:
+    """
+    What a node stores things in.
+
+    :ivar node_id: of this run of the node.
+    :ivar estates: what other nodes left that are gone; ``None`` with memory.
+    :ivar client: the connection to Redis; ``None`` with memory.
+    :ivar latency: how long its calls take.
+    """
+
+    node_id: str
+    entries: IEntryStore
+    players: IPlayerStore
+    matches: IMatchStore
+    nodes: INodeStore
+    estates: IEstateStore | None = None
+    client: RedisClient | None = None
+    latency: Histogram = attrs.field(factory=lambda: Histogram(CALL_BOUNDS))
+
+    @property
+    def services(self) -> list[Service]:
+        """What must start first, and stop last."""
+        return [] if self.client is None else [self.client]
+
+    @property
+    def is_available(self) -> bool:
+        """Does the store answer?"""
+        return self.client is None or self.client.is_available
+
+    def figures(self) -> dict[str, Any]:
+        """Count calls of the store for metrics."""
+        client = self.client
+        return {
+            "available": int(self.is_available),
+            "opened": 0 if client is None else client.opened,
+            "calls": {} if client is None else dict(client.outcomes),
+            "seconds": self.latency.figures("call"),
+        }
+
+
+def open_stores(
+    settings: Settings,
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+    is_here: Callable[[str], bool],
+) -> Stores:
+    """
+    Make the stores; a Redis is found and checked first, if it answers.
+
+    :param reactor: runs them; also the clock, in seconds since the Unix epoch.
+    :param entropy: called with a number, returns that many random bytes.
+    :param is_here: by a player's id: has it a line or a place in a room of this node?
+    :raises Misconfigured: the Redis cannot be used as it is.
+    """
+    node_id = b32encode(entropy(10)).decode().lower()
+    now = reactor.seconds
+    if settings.store == "memory":
+        entries, matches = MemoryEntryStore(), MemoryMatchStore(now)
+
+        def is_needed(player_id: str) -> bool:
+            return (
+                is_here(player_id) or entries.has(player_id) or matches.has(player_id)
+            )
+
+        players = MemoryPlayerStore(now, is_needed=is_needed)
+        nodes = MemoryNodeStore(time.monotonic)
+        return Stores(node_id, entries, players, matches, nodes)
+    address, authority = store_login(settings), store_authority(settings)
+    log_found(settings, address, authority)
+    latency = Histogram(CALL_BOUNDS)
+    client = RedisClient(
+        make_dial(address, authority, reactor),
+        Owner(node_id),
+        reactor,
+        time.monotonic,
+        entropy,
+        prefix=f"vinom:1:{settings.store_prefix}:",
+        login=(address.user, address.password),
+        database=address.database,
+        measured=latency.add,
+    )
+    return Stores(
+        node_id,
+        RedisEntryStore(client),
+        RedisPlayerStore(client, now),
+        RedisMatchStore(client, now),
+        RedisNodeStore(client),
+        RedisEstateStore(client),
+        client,
+        latency,
+    )
+
+
+def store_login(settings: Settings) -> StoreAddress:
+    """
+    Add the password of its file to the address of the store.
+
+    :raises Misconfigured: the file cannot be read.
+    """
+    address, path = settings.store, settings.store_password_file
+    assert isinstance(address, StoreAddress)
+    if path is None:
+        return address
+    password = read_file(path, "store_password_file").decode("utf-8", "replace")
+    return attrs.evolve(address, password=password.strip())
+
+
+def store_authority(settings: Settings) -> bytes | None:
+    """
+    Read ``store_ca``.
+
+    :raises Misconfigured: the file cannot be read.
+    """
+    path: Path | None = settings.store_ca
+    return None if path is None else read_file(path, "store_ca")
+
+
+def log_found(
+    settings: Settings, address: StoreAddress, authority: bytes | None
+) -> FoundStore | None:
+    """
+    Find the Redis, and log what it is.
+
+    A node starts without one that does not answer: it may be down for a moment.
+
+    :raises Misconfigured: it cannot be used as it is.
+    """
+    try:
+        found = find_store(address, authority)
+    except StoreUnavailable as error:
+        _log.warn("{why}; this node serves no players until it answers", why=error)
+        return None
+    _log.info(
+        "store {address} is Redis {version} at {host}:{port}",
+        address=address,
+        version=found.version,
+        host=found.host,
+        port=found.port,
+    )
+    return found

@@ -1,0 +1,122 @@
+"""What nodes that died have left: their matches are lost, their players are free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from vinom.errors import StoreUnavailable
+from vinom.model import MatchEnd, NodeLease
+from vinom.ports import IEstateStore, IMatchStore, INodeStore
+
+#: Entries and matches that one step deals with.
+_AT_ONCE = 100
+
+
+class Takeover(Service):
+    """
+    Clear up after nodes whose lease is over; any number of nodes may do so at once.
+
+    Their matches ran in their game processes: they end as lost. Their queue entries are
+    suspended, and stay so for as long as those of a player who is disconnected.
+    """
+
+    name = "takeover"
+    _log = Logger()
+
+    def __init__(
+        self,
+        nodes: INodeStore,
+        matches: IMatchStore,
+        estates: IEstateStore,
+        clock: IReactorTime,
+        heartbeat: float = 2.0,
+        lease: float = 10.0,
+        *,
+        ended: Callable[[MatchEnd], None] = lambda _: None,
+        away_seconds: float = 10.0,
+        memory_seconds: float = 600.0,
+    ) -> None:
+        """
+        :param nodes: the registry.
+        :param matches: where matches end.
+        :param estates: what dead nodes left.
+        :param clock: its seconds are those of the Unix epoch.
+        :param heartbeat: seconds between two looks.
+        :param lease: how long a lease lasts, seconds.
+        :param ended: called with each match that was ended.
+        :param away_seconds: how long the entry of a disconnected player stays.
+        :param memory_seconds: how long the end of a match is remembered.
+        """
+        self._nodes, self._matches, self._estates = nodes, matches, estates
+        self._clock, self._lease = clock, lease
+        self._ended, self._away_seconds = ended, away_seconds
+        self._memory_seconds = memory_seconds
+        self._heartbeat = heartbeat
+        self._not_before = 0.0
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = clock
+
+    def startService(self) -> None:
+        """Look now and then."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self.wait()
+        self._loop.start(self._heartbeat, now=False)
+
+    def stopService(self) -> None:
+        """Look no more."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._loop.running:
+            self._loop.stop()
+
+    def wait(self) -> None:
+        """
+        Take over nothing for one lease.
+
+        The store may have been away: all leases ended with it, and their nodes, which
+        are well, need a moment to get new ones.
+        """
+        self._not_before = self._clock.seconds() + self._lease
+
+    def _look(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._clear_up()).addErrback(
+            lambda failure: self._log.failure("cannot clear up", failure)
+        )
+
+    async def _clear_up(self) -> None:
+        if self._clock.seconds() < self._not_before:
+            return
+        try:
+            for lease in await self._nodes.expired():
+                await self._bury(lease)
+        except StoreUnavailable:
+            # The next look goes on: each step may be done twice.
+            return
+
+    async def _bury(self, lease: NodeLease) -> None:
+        node_id, lost = lease.node.node_id, 0
+        while plans := await self._estates.matches_of(node_id, _AT_ONCE):
+            for plan in plans:
+                who = tuple(
+                    attrs.evolve(seat, loadout=b"{}", claims=b"{}")
+                    for seat in plan.seats
+                )
+                end = MatchEnd(plan.match_id, "lost", seats=who)
+                expires_at = self._clock.seconds() + self._memory_seconds
+                if await self._matches.end(end, expires_at):
+                    lost += 1
+                    self._ended(end)
+        while await self._estates.abandon(node_id, _AT_ONCE, self._away_seconds):
+            pass
+        if await self._nodes.leave(node_id, lease.number):
+            self._log.warn(
+                "node {node_id} is gone: {lost} of its matches are lost",
+                node_id=node_id,
+                lost=lost,
+            )

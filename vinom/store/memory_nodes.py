@@ -1,0 +1,68 @@
+"""The registry of nodes in memory: of one node, or of several in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from vinom.model import NodeFacts, NodeLease
+from vinom.ports import INodeStore
+
+
+@implementer(INodeStore)
+@attrs.define
+class MemoryNodeStore:
+    """
+    Nodes and their leases in a dict.
+
+    :ivar now: the time, seconds.
+    """
+
+    _now: Callable[[], float]
+    # With the ends of the leases.
+    _leases: dict[str, tuple[NodeLease, float]] = attrs.field(factory=dict, init=False)
+    _number: int = attrs.field(default=0, init=False)
+
+    def register(self, node: NodeFacts, seconds: float) -> Deferred[int]:
+        """Start a lease."""
+        self._number += 1
+        lease = NodeLease(node, self._number)
+        self._leases[node.node_id] = lease, self._now() + seconds
+        return succeed(self._number)
+
+    def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
+        """Let a lease last for longer."""
+        if not self.is_current(node.node_id, lease):
+            return succeed(False)
+        self._leases[node.node_id] = NodeLease(node, lease), self._now() + seconds
+        return succeed(True)
+
+    def leave(self, node_id: str, lease: int) -> Deferred[bool]:
+        """Remove a node."""
+        if self._number_of(node_id) != lease:
+            return succeed(False)
+        del self._leases[node_id]
+        return succeed(True)
+
+    def nodes(self) -> Deferred[Sequence[NodeLease]]:
+        """List the nodes with a lease."""
+        now = self._now()
+        return succeed([lease for lease, ends in self._leases.values() if now < ends])
+
+    def expired(self) -> Deferred[Sequence[NodeLease]]:
+        """List the nodes whose lease is over."""
+        now = self._now()
+        return succeed([lease for lease, ends in self._leases.values() if ends <= now])
+
+    def is_current(self, node_id: str, lease: int) -> bool:
+        """Does this lease last?"""
+        return (
+            self._number_of(node_id) == lease and self._now() < self._leases[node_id][1]
+        )
+
+    def _number_of(self, node_id: str) -> int:
+        found = self._leases.get(node_id)
+        return 0 if found is None else found[0].number

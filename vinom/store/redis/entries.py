@@ -1,0 +1,129 @@
+"""Queue entries in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+import attrs
+from msgspec import json
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from vinom.model import QueueCounts, QueueEntry, Waiting
+from vinom.ports import IEntryStore
+from vinom.store.redis.client import RedisClient
+from vinom.store.redis.scripts import load
+
+_STEPS = {
+    step: load("entries", step)
+    for step in (
+        *("add", "remove", "suspend", "resume", "claim"),
+        *("of", "places", "oldest", "waiting", "counts"),
+    )
+}
+
+
+def _queue(game: str, options: bytes) -> str:
+    """Name a queue: the game, and a digest of the options."""
+    return f"{game}:{sha256(options).hexdigest()[:16]}"
+
+
+def _read(data: bytes) -> QueueEntry:
+    return json.decode(data, type=QueueEntry)
+
+
+@implementer(IEntryStore)
+@attrs.frozen
+class RedisEntryStore:
+    """
+    Queue entries in hashes, with their places in sorted sets.
+
+    :ivar client: runs the steps.
+    """
+
+    client: RedisClient
+
+    def _run(self, step: str, *args: str | bytes) -> Deferred[Any]:
+        return self.client.run(_STEPS[step], *args)
+
+    def add(self, entry: QueueEntry) -> Deferred[int]:
+        """Store *entry*, unless one of its players has an entry already."""
+        return self._run(
+            "add",
+            entry.entry_id,
+            json.encode(attrs.evolve(entry, suspended=False)),
+            _queue(entry.game, entry.options),
+            repr(entry.since),
+            str(int(entry.suspended)),
+            entry.options,
+            *(player.player_id for player in entry.players),
+        )
+
+    def remove(self, entry_id: str) -> Deferred[bool]:
+        """Remove an entry."""
+        return self._run("remove", entry_id).addCallback(bool)
+
+    def suspend(self, entry_id: str) -> Deferred[bool]:
+        """Make an entry unmatchable."""
+        return self._run("suspend", entry_id).addCallback(bool)
+
+    def resume(self, entry_id: str) -> Deferred[bool]:
+        """Make an entry matchable again."""
+        return self._run("resume", entry_id).addCallback(bool)
+
+    def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
+        """Remove all these entries, or none."""
+        return self._run("claim", *entry_ids).addCallback(bool)
+
+    def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
+        """Find the entry that has this player."""
+
+        def read(found: list[bytes]) -> QueueEntry | None:
+            if not found:
+                return None
+            return attrs.evolve(_read(found[0]), suspended=found[1] == b"1")
+
+        return self._run("of", player_id).addCallback(read)
+
+    def place(self, entry_id: str) -> Deferred[int]:
+        """Find an entry's place in its queue."""
+        return self.places([entry_id]).addCallback(lambda found: found[0])
+
+    def places(self, entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
+        """Find several entries' places."""
+        if not entry_ids:
+            return succeed([])
+        return self._run("places", *entry_ids)
+
+    def oldest(
+        self, game: str, options: bytes, most: int
+    ) -> Deferred[Sequence[QueueEntry]]:
+        """List the matchable entries of a queue with the longest waits."""
+        return self._run("oldest", _queue(game, options), str(most)).addCallback(
+            lambda found: [_read(data) for data in found]
+        )
+
+    def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
+        """Count the entries and players of a queue."""
+
+        def read(found: list[bytes]) -> Waiting:
+            players, ready, since = found
+            return Waiting(int(players), int(ready), float(since) if since else None)
+
+        return self._run("waiting", _queue(game, options)).addCallback(read)
+
+    def counts(self) -> Deferred[QueueCounts]:
+        """Count the entries and players of all queues."""
+
+        def read(found: list[bytes]) -> QueueCounts:
+            since, *pairs = found
+            counts = {
+                name.decode(): int(count)
+                for name, count in zip(pairs[::2], pairs[1::2], strict=True)
+            }
+            suspended = counts.pop(":suspended", 0)
+            return QueueCounts(counts, suspended, float(since) if since else None)
+
+        return self._run("counts").addCallback(read)

@@ -1,0 +1,39 @@
+"""What nodes that are gone have left in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from msgspec import json
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from vinom.model import MatchPlan
+from vinom.ports import IEstateStore
+from vinom.store.redis.client import RedisClient
+from vinom.store.redis.scripts import load
+
+_OWNED, _ABANDON = load("matches", "owned"), load("entries", "abandon")
+
+
+@implementer(IEstateStore)
+@attrs.frozen
+class RedisEstateStore:
+    """
+    Entries and matches by the node that owns them.
+
+    :ivar client: runs the steps.
+    """
+
+    client: RedisClient
+
+    def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
+        """List some running matches of a node."""
+        return self.client.run(_OWNED, node_id, str(most)).addCallback(
+            lambda found: [json.decode(plan, type=MatchPlan) for plan in found]
+        )
+
+    def abandon(self, node_id: str, most: int, seconds: float) -> Deferred[int]:
+        """Suspend entries of a node."""
+        return self.client.run(_ABANDON, node_id, str(most), str(round(1000 * seconds)))

@@ -1,0 +1,22 @@
+-- What every script begins with.
+--
+-- KEYS[1]: the prefix of all keys, with its last colon.
+-- ARGV[1]: the caller's deadline in the clock of this Redis, microseconds.
+-- ARGV[2], ARGV[3]: id and lease number of the node that calls.
+-- ARGV[4] and later: arguments of the step.
+local P = KEYS[1]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+-- A command that timed out is executed when Redis wakes: it must not write any more.
+if now > tonumber(ARGV[1]) then
+  return 'LATE'
+end
+
+-- Is a node's lease over? Each step on what nodes own first asks this about the caller.
+local function is_stale(node, lease)
+  local found = redis.call('HMGET', P .. 'node:' .. node, 'lease', 'ends')
+  return found[1] ~= lease or tonumber(found[2]) <= now
+end
+
+-- How long a key of the queue or of a match lives after its last change, in ms.
+local LIFETIME = 24 * 3600 * 1000

@@ -1,0 +1,13 @@
+-- List the matchable entries of a queue, the longest wait first: queue, how many at most
+-- Returns their data.
+local found = {}
+local places = redis.call('ZRANGE', P .. 'queue:' .. ARGV[4] .. ':ready', 0, ARGV[5] - 1)
+for _, place in ipairs(places) do
+  local data = redis.call('HGET', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$'), 'data')
+  if data then
+    found[#found + 1] = data
+  else
+    take_out(ARGV[4], place)
+  end
+end
+return found

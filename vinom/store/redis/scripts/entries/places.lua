@@ -1,0 +1,11 @@
+-- Find the places of entries in their queues: ids
+-- Returns as many numbers; 0 for an entry that is gone.
+local found = {}
+for i = 4, #ARGV do
+  local queue, place =
+    unpack(redis.call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place'))
+  found[i - 3] = queue
+      and redis.call('ZRANK', P .. 'queue:' .. queue .. ':places', place) + 1
+    or 0
+end
+return found

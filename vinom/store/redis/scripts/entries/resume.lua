@@ -1,0 +1,25 @@
+-- Make an entry matchable again, at its old place, and this node its owner: id
+-- Returns 0 if it is gone.
+if is_stale(ARGV[2], ARGV[3]) then
+  return 'STALE'
+end
+local key = P .. 'entry:' .. ARGV[4]
+local queue, place, suspended, players, node =
+  unpack(redis.call('HMGET', key, 'queue', 'place', 'suspended', 'players', 'node'))
+if not queue then
+  return 0
+end
+if suspended == '1' then
+  local its = P .. 'queue:' .. queue
+  redis.call('HSET', key, 'suspended', 0)
+  redis.call('ZADD', its .. ':ready', redis.call('ZSCORE', its .. ':places', place), place)
+  redis.call('PEXPIRE', its .. ':ready', redis.call('PTTL', its .. ':places'))
+  redis.call('HINCRBY', its, 'ready', tonumber(place:match('^%d+:(%d+):')))
+  redis.call('HINCRBY', P .. 'queued', ':suspended', -1)
+end
+if node ~= ARGV[2] then
+  -- Its player came here from another node, which may be dead.
+  own(ARGV[4], node)
+  keep(ARGV[4], players, LIFETIME)
+end
+return 1

@@ -1,0 +1,14 @@
+-- Make an entry unmatchable: id
+-- Returns 0 if it is gone.
+if is_stale(ARGV[2], ARGV[3]) then
+  return 'STALE'
+end
+local queue, place, suspended =
+  unpack(redis.call('HMGET', P .. 'entry:' .. ARGV[4], 'queue', 'place', 'suspended'))
+if not queue then
+  return 0
+end
+if suspended == '0' then
+  suspend(ARGV[4], queue, place)
+end
+return 1

@@ -1,0 +1,17 @@
+-- List nodes: 'running' those with a lease, 'expired' those whose lease is over
+-- Returns data and lease number of each, in the order in which their leases end.
+local from, to = '-inf', string.format('%d', now)
+if ARGV[4] == 'running' then
+  from, to = '(' .. to, '+inf'
+end
+local found = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'nodes', from, to)) do
+  local data, number = unpack(redis.call('HMGET', P .. 'node:' .. id, 'data', 'lease'))
+  if data then
+    found[#found + 1] = data
+    found[#found + 1] = number
+  else
+    redis.call('ZREM', P .. 'nodes', id)
+  end
+end
+return found

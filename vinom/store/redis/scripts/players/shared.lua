@@ -1,0 +1,56 @@
+-- Shared by the steps on players.
+--
+-- 'players' counts those who are stored, by the end of their lifetimes; 'guests' lists,
+-- the oldest first, those who have only said hello.
+
+-- Does a player wait or play?
+local function is_needed(player)
+  return redis.call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player) > 0
+end
+
+-- Forget the oldest guest who only said hello, and neither waits nor plays.
+-- Returns whether there was one.
+local function forget_guest()
+  for _ = 1, 64 do
+    local player = redis.call('ZPOPMIN', P .. 'guests')[1]
+    if not player then
+      return false
+    end
+    local hash = redis.call('GET', P .. 'guest:' .. player)
+    redis.call('DEL', P .. 'guest:' .. player)
+    if hash and not is_needed(player) then
+      redis.call('DEL', P .. 'player:' .. hash)
+      redis.call('ZREM', P .. 'players', hash)
+      return true
+    end
+  end
+  return false
+end
+
+-- Forget one of those whose keys were used longest ago, if one neither waits nor plays.
+local function forget_player()
+  for _, hash in ipairs(redis.call('ZRANGE', P .. 'players', 0, 63)) do
+    local data = redis.call('GET', P .. 'player:' .. hash)
+    if not data or not is_needed(cjson.decode(data).player.player_id) then
+      redis.call('DEL', P .. 'player:' .. hash)
+      redis.call('ZREM', P .. 'players', hash)
+      return true
+    end
+  end
+  return false
+end
+
+-- Make room for one more player; false if that is not possible.
+local function make_room(most)
+  redis.call('ZREMRANGEBYSCORE', P .. 'players', '-inf', now)
+  return redis.call('ZCARD', P .. 'players') < tonumber(most)
+    or forget_guest()
+    or forget_player()
+end
+
+-- Store a player by the hash of its key.
+local function store(hash, data, milliseconds)
+  redis.call('SET', P .. 'player:' .. hash, data, 'PX', milliseconds)
+  redis.call('ZADD', P .. 'players', now + milliseconds * 1000, hash)
+  redis.call('PEXPIRE', P .. 'players', milliseconds + LIFETIME)
+end
