@@ -15,6 +15,7 @@ from vinom.node.values import Switch
 TITLES = {
     "network": "Where it listens",
     "state": "What it keeps",
+    "results": "Results of rounds",
     "identity": "Who may connect",
     "lobby": "The lobby",
     "websocket": "WebSocket",

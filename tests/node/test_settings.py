@@ -88,6 +88,7 @@ class SettingsTests(SynchronousTestCase):
             "any_origin": "true",
             "proxy": "10.0.0.0/8",
             "identity_keys_url": url,
+            "results_url": "http://127.0.0.1:8080/results",
             "deflate": "true",
             "watch_matches": "none",
             "wall": "no",
@@ -117,6 +118,10 @@ class SettingsTests(SynchronousTestCase):
                             environment.setdefault("VINOM_IDENTITY_KEYS_URL", url)
                         elif name != "admin" or row.name == "admin":
                             environment.setdefault(f"VINOM_{name.upper()}", str(key))
+            if row.name in ("results_secret_file", "results_authority_file"):
+                environment["VINOM_RESULTS_URL"] = url
+            if row.name in ("results_url", "results_authority_file"):
+                environment["VINOM_RESULTS_SECRET_FILE"] = str(key)
             from_variable = gather({}, environment)
             given = {
                 name.removeprefix("VINOM_").lower(): value

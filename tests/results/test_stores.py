@@ -57,7 +57,8 @@ def story(store: LocalResultStore, steps: int = 100) -> None:
 
     def play() -> Any:
         for number in range(6):
-            yield lambda number=number: store.add(result(f"m{number % 3}", number), True)
+            one = result(f"m{number % 3}", number)
+            yield lambda one=one: store.add(one, True)
         for number in range(3):
             (kept,) = got(store.take(NOW + number, NOW + 100.0, 1))
             yield lambda cursor=kept.cursor: store.sent(cursor)
@@ -117,6 +118,8 @@ class FilesTests(SynchronousTestCase):
         A node that is killed at any byte of a write loses that line only, and the next
         result is kept and read again.
         """
+        # A kill takes nothing from the system's cache, and disks are slow.
+        self.patch(os, "fsync", lambda descriptor: None)
         store = self.open(segment_bytes=1 << 20)
         story(store)
         store.close()
@@ -198,21 +201,16 @@ class FilesTests(SynchronousTestCase):
         reasons: list[str] = []
         store = self.open(failed=reasons.append, segment_bytes=1 << 20)
         got(store.add(result("m1"), True))
-        written = os.write
+        written, calls = os.write, 0
 
-        def full(descriptor: int, data: bytes) -> int:
-            if len(data) > 20:
+        def nearly_full(descriptor: int, data: bytes) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
                 return written(descriptor, data[:20])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        def nearly(descriptor: int, data: bytes) -> int:
-            self.patch(os, "write", refuse)
-            return written(descriptor, data[:20])
-
-        def refuse(descriptor: int, data: bytes) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        patched = self.patch(os, "write", nearly)
+        patched = self.patch(os, "write", nearly_full)
         self.assertNotEqual(got(store.add(result("m2"), True)), "")
         patched.restore()
         self.assertEqual(len(reasons), 1)

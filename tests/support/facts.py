@@ -51,6 +51,13 @@ FACTS: dict[str, Any] = {
     "played": PLAYED,
     "turns": {"turn_seconds:0.0005": 9, "turn_seconds:sum": 0.004},
     "errors": {"hello_first": 2},
+    "results": {
+        "noted": {"finished": 8, "abandoned": 1},
+        "states": {"kept": 9, "waiting": 2, "dead": 1},
+        "longest_wait": 4.5,
+        "forgotten": 0,
+        "requests": {"sent": 6, "failed": 3, "dead": 1},
+    },
     "rooms": {
         "rooms": 3,
         "places": 9,

@@ -121,6 +121,9 @@ class Node(MultiService):
                 self._control_socket,
             )
             self._parts = parts
+            if parts.results is not None:
+                # First, and so stopped last: others report results to their end.
+                MultiService.addService(self, parts.results)
             for service in (
                 parts.fleet,
                 parts.matches,
@@ -160,8 +163,10 @@ class Node(MultiService):
         )
 
     def _reload(self) -> None:
-        """SIGHUP: read certificates and the identity provider's keys again."""
+        """SIGHUP: read certificates, secrets and the provider's keys again."""
         self._parts.keys.reload()
+        if self._parts.results is not None:
+            self._parts.results.reload()
         if self._provider is not None:
             self._provider.reload()
 
@@ -221,6 +226,7 @@ class Node(MultiService):
                 parts.outside,
                 parts.keys,
                 parts.rooms,
+                parts.results,
             ),
             metrics=Metrics(self.facts),
         )
@@ -367,6 +373,7 @@ class Node(MultiService):
             "errors": dict(parts.desk.errors),
             "rooms": parts.rooms.figures(),
             "certificates": parts.keys.expiries(),
+            "results": None if parts.results is None else await parts.results.figures(),
         }
 
     # The end.

@@ -22,7 +22,6 @@ SEGMENT_BYTES = 1 << 20
 SUFFIX = ".log"
 
 
-
 def pack_line(payload: bytes) -> bytes:
     """Write a line: its checksum, a space, the payload, its end."""
     return b"%08x %b\n" % (crc32(payload), payload)

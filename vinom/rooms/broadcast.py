@@ -122,7 +122,7 @@ class Broadcast:
 
     def follow(self, host: Host) -> None:
         """Show what a host has from now on; versions go on rising."""
-        self._host, host.outlets = host, (self,)
+        self._host, host.outlets = host, (*host.outlets, self)
         self.end, self.is_muted = None, False
 
     def unfollow(self) -> None:
