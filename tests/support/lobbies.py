@@ -156,6 +156,7 @@ class LobbyWorld:
             ways_in,
             self.clock,
             per_address=parts.get("matches_per_address", 10**6),
+            results=parts.get("results"),
         )
         self.matchmaker = Matchmaker(
             self.entries,
@@ -181,6 +182,7 @@ class LobbyWorld:
             matches=self._match_rooms(parts.get("watching")),
             bounds=parts.get("room_bounds", RoomBounds()),
             shows_faults=parts.get("shows_faults", False),
+            results=parts.get("results"),
         )
         self.desk = Desk(
             self.identity,
