@@ -48,6 +48,17 @@ GAMES: dict[str, Game[Any, Any]] = {
 }
 
 
+#: What a game process that was taken over may report of a match of two.
+MORE_SEATS: tuple[dict[str, Any], ...] = (
+    {"places": 3},
+    {"places": [[2]]},
+    {"places": [[0, 1], [0]]},
+    {"places": [[]] * 3},
+    {"scores": [1, 2, 3]},
+    {"scores": ["x"]},
+)
+
+
 class ResultsCase(SynchronousTestCase):
     """A node with results, in memory."""
 
@@ -290,7 +301,7 @@ class MatchTests(ResultsCase):
         A game process that reports nonsense has no result, and play goes on.
         """
         hosted = self.match()
-        for wrong in ({}, {"round": "x"}, {"round": -1}, {"places": 3}):
+        for wrong in ({}, {"round": "x"}, {"round": -1}, *MORE_SEATS):
             outcome = self.outcome() | wrong if wrong else {}
             hosted.watch.round_ended(hosted.plan.match_id, outcome)
         self.assertEqual(self.results(), [])

@@ -244,7 +244,7 @@ class Ledger:
 
     def take(self, now: float, until: float, most: int) -> list[KeptResult]:
         """Take results to send, as `vinom.ports.IResultStore.take` says."""
-        taken = []
+        taken: list[KeptResult] = []
         while self._due and self._due[0][0] <= now and len(taken) < most:
             due, position = heapq.heappop(self._due)
             kept = self._kept.get(position)

@@ -132,6 +132,13 @@ class Results(Service):
     def _result(
         self, plan: MatchPlan, reason: str, outcome: Mapping[str, Any]
     ) -> Result:
+        seats = range(len(plan.seats))
+        places = tuple(
+            tuple(seats[int(seat)] for seat in place) for place in outcome["places"]
+        )
+        scores = tuple(_score(score) for score in outcome["scores"])
+        if max(sum(map(len, places)), len(places), len(scores)) > len(seats):
+            raise ValueError(f"places or scores of more than {len(seats)} seats")
         game = self._games.get(plan.game)
         teams: Sequence[int | None] = [seat.team for seat in plan.seats]
         if game is not None:
@@ -145,10 +152,8 @@ class Results(Service):
                 ResultSeat(seat.player_id, seat.name, team)
                 for seat, team in zip(plan.seats, teams, strict=True)
             ),
-            places=tuple(
-                tuple(int(seat) for seat in place) for place in outcome["places"]
-            ),
-            scores=tuple(_score(score) for score in outcome["scores"]),
+            places=places,
+            scores=scores,
             reason=reason,
             recording=self._recording_of(plan.match_id),
             at=round(self._reactor.seconds(), 3),
