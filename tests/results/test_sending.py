@@ -166,7 +166,7 @@ class SendingTests(SynchronousTestCase):
         self.receiver.answer(400)
         kept = self.state_of("m1:1")
         self.assertEqual((kept.state, kept.why), ("dead", "it answers 400"))
-        self.assertIn("m1:1 is given up after 1 tries", self.log[-1])
+        self.assertIn("m1:1 is given up after try 1", self.log[-1])
         self.assertEqual(self.receiver.seen, ["m1:1", "m1:2"])
 
     def test_tried_often_enough(self) -> None:

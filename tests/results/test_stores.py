@@ -91,6 +91,19 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+#: Things that happen, with two small numbers each.
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ("add", "add", "sent", "postpone", "bury", "revive", "wait", "restart")
+        ),
+        st.integers(0, 5),
+        st.integers(0, 3),
+    ),
+    max_size=30,
+)
+
+
 class FilesTests(SynchronousTestCase):
     """What is there after the node was started again."""
 
@@ -143,6 +156,48 @@ class FilesTests(SynchronousTestCase):
             again = self.open(segment_bytes=1 << 20)
             self.assertEqual(facts(again), facts(store), cut)
         self.assertEqual(lines, 13)
+
+    @given(STEPS)
+    def test_any_story(self, steps: list[tuple[str, int, int]]) -> None:
+        """
+        Whatever happens to results, a node that is killed and started again at any
+        time answers as one that was not.
+        """
+        self.patch(os, "fsync", lambda descriptor: None)
+        folder, now = Path(self.mktemp()), NOW
+        bounds = {"most": 6, "most_age": 50.0, "now": lambda: now}
+        steady = LocalResultStore(Ledger(6, 50.0), lambda: now)
+        store = open_store(folder, segment_bytes=700, **bounds)
+        for what, one, other in steps:
+            if what == "restart":
+                forgotten = steady.ledger.forgotten
+                store.close()
+                store = open_store(folder, segment_bytes=700, **bounds)
+                store.ledger.forgotten = forgotten
+            elif what == "wait":
+                now += 10.0 * one
+            elif what == "add":
+                made = result(f"m{one}", other, at=now)
+                added = [got(each.add(made, True)) for each in (steady, store)]
+                self.assertEqual(*added)
+            else:
+                kept = got(steady.after("", 100))
+                if not kept:
+                    continue
+                cursor = kept[one % len(kept)].cursor
+                more = {"postpone": (now + other, "why"), "bury": ("why",)}
+                done = [
+                    got(getattr(each, what)(cursor, *more.get(what, ())))
+                    for each in (steady, store)
+                ]
+                self.assertEqual(*done)
+            self.assertEqual(facts(store), facts(steady), what)
+        # What is due is due for both; who had taken it is forgotten by a kill.
+        store.close()
+        store = open_store(folder, segment_bytes=700, **bounds)
+        due = [got(each.take(now, now + 1.0, 100)) for each in (steady, store)]
+        self.assertEqual({one.cursor for one in due[0]}, {one.cursor for one in due[1]})
+        store.close()
 
     @given(st.data())
     def test_damage(self, data: Any) -> None:

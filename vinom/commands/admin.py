@@ -277,7 +277,7 @@ def _result_row(kept: Answer) -> tuple[str, ...]:
 
 
 def _show_sent(answer: Answer) -> str:
-    return f"{answer['sent_again']} results are sent again"
+    return f"sent again: {answer['sent_again']}"
 
 
 def _players(where: Answer) -> str:

@@ -265,7 +265,7 @@ class Sending(Service):
     async def _give_up(self, kept: KeptResult, why: str) -> None:
         self.counts["dead"] += 1
         self._bounded.error(
-            "result {id} is given up after {tries} tries: {place}: {why}; see vinom "
+            "result {id} is given up after try {tries}: {place}: {why}; see vinom "
             "results --dead",
             id=kept.result.result_id,
             tries=kept.tries + 1,
