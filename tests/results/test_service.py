@@ -444,6 +444,23 @@ class ListTests(ResultsCase):
         self.assertEqual(figures["requests"]["sent"], 1)
         self.assertEqual(figures["noted"], {"finished": 2})
 
+    def test_one_that_cannot_be_stored(self) -> None:
+        """
+        A result that storage cannot take is logged, and the next ones are kept.
+        """
+        add = self.store.add
+
+        def picky(result: Any, is_wanted: bool) -> Any:
+            if result.match_id == "m1":
+                raise LookupError("never seen")
+            return add(result, is_wanted)
+
+        self.patch(LocalResultStore, "add", staticmethod(picky))
+        self.note(3)
+        found = [one["match_id"] for one in self.results()]
+        self.assertEqual(found, ["m0", "m2"])
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
     def test_storage_away(self) -> None:
         """
         Results wait while storage does not answer, and play goes on.
@@ -455,12 +472,16 @@ class ListTests(ResultsCase):
 
         stumbling = type("Stumbling", (), {"add": staticmethod(away)})()
         self.service._store = stumbling
-        self.note(3)
+        self.note(2)
         self.clock.advance(1.0)
+        self.clock.advance(0.5)
         is_away = False
-        self.clock.advance(1.0)
+        # Noted when storage is back, and still the last.
+        self.note(3)
+        self.clock.advance(0.5)
         self.service._store = self.store
-        self.assertEqual(len(self.results()), 3)
+        found = [one["match_id"] for one in self.results()]
+        self.assertEqual(found, ["m0", "m1", "m2"])
 
 
 class NothingKeptTests(SynchronousTestCase):

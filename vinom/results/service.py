@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +63,8 @@ class Results(Service):
         self._store, self._games, self._reactor = store, games, reactor
         self._recording_of, self._sending = recording_of, sending
         self._bounded = BoundedLog(self._log, reactor)
-        self._unstored = 0
+        self._unstored: deque[Result] = deque()
+        self._is_storing = False
         self._alarm: IDelayedCall | None = None
         self.counts: Counter[str] = Counter()
 
@@ -121,13 +122,19 @@ class Results(Service):
                 match_id=plan.match_id,
             )
             return
-        Deferred.fromCoroutine(self._keep(result)).addErrback(
-            lambda failure: self._bounded.failure(
-                "a result of match {match_id} is not kept",
-                failure,
-                match_id=plan.match_id,
+        if len(self._unstored) >= MOST_UNSTORED:
+            self.counts["unkept"] += 1
+            self._bounded.error(
+                "result {id} is lost: {count} others wait for storage",
+                id=result.result_id,
+                count=len(self._unstored),
             )
-        )
+            return
+        self._unstored.append(result)
+        if not self._is_storing:
+            Deferred.fromCoroutine(self._store_all()).addErrback(
+                lambda failure: self._bounded.failure("results are not kept", failure)
+            )
 
     def _result(
         self, plan: MatchPlan, reason: str, outcome: Mapping[str, Any]
@@ -159,33 +166,35 @@ class Results(Service):
             at=round(self._reactor.seconds(), 3),
         )
 
-    async def _keep(self, result: Result) -> None:
-        if self._unstored >= MOST_UNSTORED:
-            self.counts["unkept"] += 1
-            self._bounded.error(
-                "result {id} is lost: {count} others wait for storage",
-                id=result.result_id,
-                count=self._unstored,
-            )
-            return
-        self._unstored += 1
+    async def _store_all(self) -> None:
+        """Store what was noted, in order, with as many tries as the store needs."""
+        self._is_storing = True
         try:
-            while True:
+            while self._unstored:
+                result = self._unstored[0]
                 try:
+                    # If it took effect and failed, the next try finds it there.
                     cursor = await self._store.add(result, self._sending is not None)
-                    break
                 except StoreUnavailable as error:
-                    # If it took effect all the same, the next try finds it there.
                     self._bounded.error(
                         "results wait: storage does not answer: {why}", why=str(error)
                     )
                     await deferLater(self._reactor, 1.0)
+                    continue
+                except Exception:
+                    # Our fault; the results behind it must not suffer.
+                    cursor = ""
+                    self.counts["unkept"] += 1
+                    self._bounded.failure(
+                        "result {id} is lost", Failure(), id=result.result_id
+                    )
+                self._unstored.popleft()
+                if cursor:
+                    self.counts[result.reason] += 1
+                    if self._sending is not None:
+                        self._sending.look()
         finally:
-            self._unstored -= 1
-        if cursor:
-            self.counts[result.reason] += 1
-            if self._sending is not None:
-                self._sending.look()
+            self._is_storing = False
 
     # What operators ask.
 
@@ -234,9 +243,12 @@ class Results(Service):
                     {"field": "cursor"},
                 )
         else:
-            while dead := await self._store.dead("", MOST_LISTED):
+            # By cursor: what is given up again meanwhile is not sent for ever.
+            reached = ""
+            while dead := await self._store.dead(reached, MOST_LISTED):
                 for kept in dead:
                     count += await self._store.revive(kept.cursor)
+                reached = dead[-1].cursor
         self._sending.look()
         return {"sent_again": count}
 
