@@ -314,6 +314,97 @@ class MatchEnd:
 
 
 @attrs.frozen
+class ResultSeat:
+    """
+    Who had a seat when a round was over.
+
+    :ivar player_id: the player's id; empty for a bot.
+    :ivar name: the player's name.
+    :ivar team: number of its team; ``None`` in games without teams.
+    """
+
+    player_id: str
+    name: str
+    team: int | None = None
+
+
+@attrs.frozen
+class Result:
+    """
+    How one round of a match, or of a room, ended.
+
+    :ivar match_id: of the match; a room has a new one each time that play begins.
+    :ivar round: 1 for the first; 0 if the match ended before a round was over.
+    :ivar game: the game's name.
+    :ivar options: canonical JSON.
+    :ivar seats: a seat's number is its index.
+    :ivar places: the seats that share first place, then second place, and so on.
+    :ivar scores: one per seat, or none.
+    :ivar reason: one of `EndReason`; "finished" for each round that was over.
+    :ivar recording: name of the recording's file; empty if nothing is recorded.
+    :ivar at: when it was noted, seconds since the Unix epoch.
+    """
+
+    match_id: str
+    round: int = attrs.field(validator=ge(0))
+    game: str
+    options: bytes
+    seats: tuple[ResultSeat, ...]
+    places: tuple[tuple[int, ...], ...]
+    scores: tuple[float | None, ...]
+    reason: str = attrs.field(validator=in_(get_args(EndReason)))
+    recording: str
+    at: float
+
+    @property
+    def result_id(self) -> str:
+        """The name of this result, everywhere and for ever."""
+        return f"{self.match_id}:{self.round}"
+
+
+#: How far the sending of a result is: it is not to be sent, waits for it, has been
+#: received, or is given up.
+ResultState = Literal["kept", "waiting", "sent", "dead"]
+
+
+@attrs.frozen
+class KeptResult:
+    """
+    A result in a store.
+
+    :ivar cursor: its place in the order of all results; never used for another one.
+    :ivar tries: how often sending it has failed.
+    :ivar why: why the last try failed; empty if none has.
+    """
+
+    cursor: str
+    result: Result
+    state: ResultState = "kept"
+    tries: int = 0
+    why: str = ""
+
+
+@attrs.frozen
+class ResultCounts:
+    """
+    The number of results in a store.
+
+    :ivar kept: all of them.
+    :ivar waiting: those that wait to be sent.
+    :ivar dead: those that were given up.
+    :ivar since: when the oldest of those that wait was noted, seconds since the Unix
+        epoch; ``None`` if none waits.
+    :ivar forgotten: how many gave way to newer ones before they were sent.
+    """
+
+    kept: int
+    waiting: int
+    dead: int
+    since: float | None
+    forgotten: int
+
+
+@attrs.frozen
 class Exit:
     """
     How a game server's process ended.

@@ -16,6 +16,7 @@ TITLES = {
     "network": "Where it listens",
     "state": "What it keeps",
     "store": "Store",
+    "results": "Results of rounds",
     "identity": "Who may connect",
     "lobby": "The lobby",
     "websocket": "WebSocket",
@@ -32,8 +33,8 @@ def rendered(row: Row) -> list[str]:
     flag = f"--{row.flag}"
     if not isinstance(row.kind, Switch):
         flag = f"{flag} {row.kind.metavar}"
-    # The texts are written for terminals: escape stars for reST.
-    text = row.help.replace("*", r"\*")
+    # The texts are written for terminals: escape stars and references for reST.
+    text = row.help.replace("*", r"\*").replace("_ ", r"\_ ")
     lines = [f"``{flag}``", f"   {text[0].upper()}{text[1:]}.", ""]
     facts = f"   ``{row.name}`` in the file, ``{row.variable}`` in the environment"
     if row.many:

@@ -13,7 +13,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.commands import cli
-from vinom.commands.admin import in_columns, show_matches, show_rooms, show_status
+from vinom.commands.admin import (
+    in_columns,
+    show_matches,
+    show_results,
+    show_rooms,
+    show_status,
+)
 
 
 class CommandLineTests(SynchronousTestCase):
@@ -80,6 +86,7 @@ class CommandLineTests(SynchronousTestCase):
             ("end", "m"),
             ("drain",),
             ("explain", "p"),
+            ("results", "--dead"),
         ):
             code, out, err = self.run_vinom(*arguments, "--state-dir", state_dir)
             self.assertEqual((code, out, err.count("\n")), (2, "", 1))
@@ -144,6 +151,35 @@ class CommandLineTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(show_matches({"matches": []}), "no matches")
+
+    def test_results_in_columns(self) -> None:
+        """
+        Results are a table: who won, and why one was not received.
+        """
+        seats = [{"seat": number, "name": name} for number, name in enumerate("abc")]
+        result = {
+            "id": "m1:1",
+            "time": 1763886000.0,
+            "game": "maze",
+            "reason": "finished",
+            "seats": seats,
+            "places": [[1], [0, 2]],
+        }
+        kept = {"cursor": "1-0", "state": "dead", "why": "it answers 400"}
+        lost = {**result, "id": "m2:0", "reason": "lost", "places": []}
+        other = {"cursor": "2-0", "state": "sent", "why": None}
+        answer = {"results": [{"result": result, **kept}, {"result": lost, **other}]}
+        head, first, second = show_results(answer).splitlines()
+        self.assertEqual(
+            [cell.strip() for cell in first.split("  ") if cell],
+            [
+                *("1-0", "2025-11-23 08:20:00", "maze", "m1:1", "finished"),
+                *("b > a = c", "dead", "it answers 400"),
+            ],
+            head,
+        )
+        self.assertIn("a, b, c", second)
+        self.assertEqual(show_results({"results": []}), "no results")
 
     def test_strangers_text_in_columns(self) -> None:
         """

@@ -88,6 +88,7 @@ class SettingsTests(SynchronousTestCase):
             "any_origin": "true",
             "proxy": "10.0.0.0/8",
             "identity_keys_url": url,
+            "results_url": "http://127.0.0.1:8080/results",
             "deflate": "true",
             "watch_matches": "none",
             "wall": "no",
@@ -125,6 +126,10 @@ class SettingsTests(SynchronousTestCase):
                             environment.setdefault("VINOM_IDENTITY_KEYS_URL", url)
                         elif name != "admin" or row.name == "admin":
                             environment.setdefault(f"VINOM_{name.upper()}", str(key))
+            if row.name in ("results_secret_file", "results_authority_file"):
+                environment["VINOM_RESULTS_URL"] = url
+            if row.name in ("results_url", "results_authority_file"):
+                environment["VINOM_RESULTS_SECRET_FILE"] = str(key)
             from_variable = gather({}, environment)
             given = {
                 name.removeprefix("VINOM_").lower(): value
@@ -210,6 +215,27 @@ class SettingsTests(SynchronousTestCase):
                 )
             ),
             ({"VINOM_IDENTITY_KEYS_URL": "https://a:99999/"}, "Port out of range"),
+            ({"VINOM_RESULTS_URL": "https://a.example/"}, "results_secret_file, or"),
+            ({"VINOM_RESULTS_SECRET_FILE": "k"}, "results_secret_file, or neither"),
+            ({"VINOM_RESULTS_AUTHORITY_FILE": "k"}, "set that too, or neither"),
+            (
+                {
+                    "VINOM_RESULTS_URL": "https://a.example/",
+                    "VINOM_RESULTS_SECRET_FILE": "k",
+                    "VINOM_RESULTS_MOST": "0",
+                },
+                "results_most is 0",
+            ),
+            *(
+                ({"VINOM_RESULTS_URL": url}, "http is for this machine only")
+                for url in (
+                    "http://a.example/results",
+                    "http://10.0.0.1/results",
+                    "http://127.0.0.1@a.example/",
+                    "http://127.0.0.1.a.example/",
+                    "ftp://127.0.0.1/",
+                )
+            ),
             ({"VINOM_MAX_SERVERS": "1"}, "warm 2 is more than max_servers 1"),
             ({"VINOM_REALM": "vinom"}, "must be a domain such as game.vinom"),
             ({"VINOM_PORTS": "20-10"}, "VINOM_PORTS must go from a port"),

@@ -132,6 +132,7 @@ class ApartWorld(RoomsWorld):
             self.recordings,
             fleet=self.near,
             bounds=self.rooms.bounds,
+            results=self.results,
         )
 
     def turn(self) -> None:

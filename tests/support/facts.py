@@ -57,6 +57,13 @@ FACTS: dict[str, Any] = {
         "calls": {"ok": 40, "late": 1},
         "seconds": {"call:0.001": 39, "call:0.5": 1, "call:sum": 0.4},
     },
+    "results": {
+        "noted": {"finished": 8, "abandoned": 1},
+        "states": {"kept": 9, "waiting": 2, "dead": 1},
+        "longest_wait": 4.5,
+        "forgotten": 0,
+        "requests": {"sent": 6, "failed": 3, "dead": 1},
+    },
     "rooms": {
         "rooms": 3,
         "places": 9,

@@ -119,7 +119,13 @@ def everybody(entries: MemoryEntryStore) -> list[QueueEntry]:
 
 
 class LobbyWorld:
-    """Everything between a line and the fleet."""
+    """
+    Everything between a line and the fleet.
+
+    :cvar results: notes how rounds end, unless one is given.
+    """
+
+    results: Any = None
 
     def __init__(self, seed: int = 1, **parts: Any) -> None:
         self.clock: Clock = parts.get("clock") or Clock()
@@ -156,6 +162,7 @@ class LobbyWorld:
             ways_in,
             self.clock,
             per_address=parts.get("matches_per_address", 10**6),
+            results=parts.get("results", self.results),
         )
         self.matchmaker = Matchmaker(
             self.entries,
@@ -181,6 +188,7 @@ class LobbyWorld:
             matches=self._match_rooms(parts.get("watching")),
             bounds=parts.get("room_bounds", RoomBounds()),
             shows_faults=parts.get("shows_faults", False),
+            results=parts.get("results", self.results),
         )
         self.desk = Desk(
             self.identity,

@@ -77,6 +77,24 @@ class MetricsTests(SynchronousTestCase):
             (("vinom_store_call_seconds_count",), 40),
         )
 
+    def test_results(self) -> None:
+        """
+        Results are counted by reason, and those that wait are seen; a node that keeps
+        none has the same names.
+        """
+        self.check(
+            self.scrape(),
+            (("vinom_results_total", "finished"), 8),
+            (("vinom_results_total", "lost"), 0),
+            (("vinom_results_stored", "waiting"), 2),
+            (("vinom_results_stored", "dead"), 1),
+            (("vinom_results_longest_wait_seconds",), 4.5),
+            (("vinom_results_forgotten_total",), 0),
+            (("vinom_results_requests_total", "failed"), 3),
+        )
+        none = self.scrape(results=None)
+        self.assertEqual({name for name, *_ in none}, {n for n, *_ in self.scrape()})
+
     def test_play(self) -> None:
         """
         What game servers count is there, each thing under its own name.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import attrs
 
@@ -145,6 +145,16 @@ def _rooms(options: argparse.Namespace) -> Request:
     return Request("rooms", show_rooms)
 
 
+def _results(options: argparse.Namespace) -> Request:
+    if options.send or options.send_all:
+        body = {"cursor": options.send} if options.send else {}
+        return Request("results/dead/send", _show_sent, "POST", body)
+    query = {"after": options.after, "limit": options.limit}
+    given = {name: value for name, value in query.items() if value is not None}
+    page = "results/dead" if options.dead else "results"
+    return Request(f"{page}?{urlencode(given)}" if given else page, show_results)
+
+
 def _keys(options: argparse.Namespace) -> Request:
     if options.action == "list":
         return Request("keys", _show_keys)
@@ -245,6 +255,35 @@ def _room_row(room: Answer) -> tuple[str, ...]:
     )
 
 
+def show_results(answer: Answer) -> str:
+    """Write one line per result; places as "first > second = third"."""
+    if not answer["results"]:
+        return "no results"
+    return in_columns([_RESULT_HEAD, *map(_result_row, answer["results"])])
+
+
+_RESULT_HEAD = ("CURSOR", "TIME", "GAME", "RESULT", "REASON", "PLACES", "STATE", "WHY")
+
+
+def _result_row(kept: Answer) -> tuple[str, ...]:
+    result = kept["result"]
+    moment = f"{datetime.fromtimestamp(result['time'], UTC):%Y-%m-%d %H:%M:%S}"
+    names = {seat["seat"]: seat["name"] for seat in result["seats"]}
+    places = " > ".join(
+        " = ".join(names.get(seat, str(seat)) for seat in place)
+        for place in result["places"]
+    )
+    why = kept["why"] or "-"
+    return (
+        *(kept["cursor"], moment, result["game"], result["id"], result["reason"]),
+        *(places or ", ".join(names.values()), kept["state"], why),
+    )
+
+
+def _show_sent(answer: Answer) -> str:
+    return f"sent again: {answer['sent_again']}"
+
+
 def _players(where: Answer) -> str:
     return ", ".join(
         f"{seat['name']} ({seat['player_id'] or 'bot'}, {seat['state']})"
@@ -333,6 +372,31 @@ VERBS: dict[str, Verb] = {
                 nargs="?",
                 choices=("token", "ca", "cookie"),
                 default="token",
+            ),
+        ),
+    ),
+    "results": Verb(
+        _results,
+        (
+            _argument("--after", "list those after this one", metavar="CURSOR"),
+            _argument(
+                "--limit",
+                "list at most this many, the oldest first (default: 100)",
+                metavar="N",
+                type=int,
+            ),
+            _argument(
+                "--dead", "list those that could not be sent", action="store_true"
+            ),
+            _argument(
+                "--send",
+                "send this one again, which could not be sent",
+                metavar="CURSOR",
+            ),
+            _argument(
+                "--send-all",
+                "send all again that could not be sent",
+                action="store_true",
             ),
         ),
     ),

@@ -29,12 +29,16 @@ COMMANDS: dict[str, str] = {
     "drain": "let a node take no new matches and stop when the last one ends",
     "keys": "list a node's keys, or let new ones take over",
     "explain": "explain why a player is not matched",
+    "results": "list how rounds ended, and send those again that were not received",
 }
 
 #: Commands that have a package of their own.
 _PACKAGES = {"check": "vinom.check.command", "doctor": "vinom.doctor.command"}
 #: Commands that are rows of one table.
-_ADMIN = ("status", "matches", "rooms", "kick", "end", "drain", "keys", "explain")
+_ADMIN = (
+    *("status", "matches", "rooms", "results", "kick", "end", "drain", "keys"),
+    "explain",
+)
 
 
 def command_of(name: str) -> Any:

@@ -14,19 +14,13 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseDone
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
 
 from vinom.conversation.identity import Account, OutsideVerifier
 from vinom.errors import Code, Misconfigured, Refused, VinomError
+from vinom.lines.https import NotAnswered, WebClient
 
 #: Longest answer of a provider, bytes; real ones have up to 10 KB.
 MOST_BYTES = 64 * 1024
@@ -195,15 +189,12 @@ class HttpsDocument:
         :raises Misconfigured: *authority* is no certificate.
         """
         self._url = url.encode("ascii")
-        try:
-            trusted = None if authority is None else _trust_root(authority)
-        except Exception as error:
-            # pyOpenSSL's errors have no common root that this package may know.
-            raise Misconfigured(
-                "identity_authority_file is not a certificate in PEM"
-            ) from error
-        self._agent = Agent(
-            reactor, BrowserLikePolicyForHTTPS(trusted), connectTimeout=DEADLINE
+        self._client = WebClient(
+            reactor,
+            authority=authority,
+            authority_name="identity_authority_file",
+            connect_seconds=DEADLINE,
+            most_bytes=MOST_BYTES,
         )
 
     def __call__(self) -> Deferred[bytes]:
@@ -211,63 +202,7 @@ class HttpsDocument:
         return Deferred.fromCoroutine(self._fetch())
 
     async def _fetch(self) -> bytes:
-        headers = Headers({b"Accept": [b"application/json"], b"User-Agent": [b"vinom"]})
         try:
-            answer = await self._agent.request(b"GET", self._url, headers)
-            if answer.code != 200:
-                raise NotFetched(f"it answers {answer.code}, not 200")
-            body = _Body()
-            answer.deliverBody(body)
-            return await body.whole
-        except NotFetched:
-            raise
-        except Exception as error:
-            raise NotFetched(_reason(error)) from error
-
-
-def _trust_root(pem: bytes) -> Any:
-    end = b"-----END CERTIFICATE-----"
-    blocks = [block + end for block in pem.split(end)[:-1]]
-    certificates = [Certificate.loadPEM(block) for block in blocks]
-    if not certificates:
-        raise ValueError("no certificate")
-    return trustRootFromCertificates(certificates)
-
-
-def _reason(error: BaseException) -> str:
-    """Write an error of the agent; some only list others."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        error = reasons[-1].value
-    return f"{type(error).__name__}: {error}".rstrip(": ")
-
-
-class _Body(TwistedProtocol):
-    """Collects the body of an answer, up to `MOST_BYTES`."""
-
-    def __init__(self) -> None:
-        self.whole: Deferred[bytes] = Deferred(self._give_up)
-        self._held = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._held += data
-        if len(self._held) > MOST_BYTES:
-            # First: the end of the connection would end it as well.
-            self._end(Failure(NotFetched(f"its answer is above {MOST_BYTES} bytes")))
-            self._held.clear()
-            self._give_up()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if reason.check(ResponseDone, PotentialDataLoss, ConnectionDone):
-            self._end(bytes(self._held))
-        else:
-            self._end(Failure(NotFetched("its answer is incomplete")))
-
-    def _give_up(self, _: object = None) -> None:
-        # Of an agent's response: it can be closed, but not aborted.
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def _end(self, result: Any) -> None:
-        if not self.whole.called:
-            self.whole.callback(result)
+            return await self._client.fetch(self._url, b"application/json")
+        except NotAnswered as error:
+            raise NotFetched(str(error)) from error

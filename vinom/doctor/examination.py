@@ -19,6 +19,7 @@ from vinom.doctor.machine import (
 from vinom.doctor.network import examine_udp
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
 from vinom.doctor.provider import examine_provider
+from vinom.doctor.receiver import examine_receiver
 from vinom.doctor.store import examine_shared_store
 from vinom.doctor.strangers import examine_strangers
 from vinom.doctor.trust import examine_tls, look_at
@@ -75,6 +76,7 @@ class Examination:
             *_identity(settings),
             *examine_provider(settings),
             examine_shared_store(settings),
+            *examine_receiver(settings),
             *examine_store(settings),
             *examine_wall(settings),
         ]

@@ -252,6 +252,10 @@ class Recordings:
         assert directory is not None
         return directory / (_file_name(match_id) + SUFFIX)
 
+    def name_of(self, match_id: str) -> str:
+        """Name the file of a match's recording; empty if nothing is recorded."""
+        return "" if self.directory is None else self._path_of(match_id).name
+
     # Files that the node opens and a game server writes.
 
     def lend(self, match_id: str) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ class Match:
     :ivar end: how it ended, while that is being recorded.
     :ivar withdrawn: players who gave up while it was forming.
     :ivar seat_states: the last state of each seat that its game server reported.
+    :ivar has_result: whether a round was over.
     """
 
     plan: MatchPlan
@@ -35,6 +36,7 @@ class Match:
     end: MatchEnd | None = None
     withdrawn: set[str] = attrs.field(factory=set)
     seat_states: dict[int, str] = attrs.field(factory=dict)
+    has_result: bool = False
 
     def unplaced_end(self, reason: str) -> MatchEnd:
         """

@@ -47,6 +47,16 @@ class Follower(Protocol):
         """No new matches from here on."""
 
 
+class ResultWatch(Protocol):
+    """Notes how rounds end: `vinom.results.service.Results`; no method fails."""
+
+    def round_over(self, plan: MatchPlan, outcome: Mapping[str, Any]) -> None:
+        """Note the outcome of a round: ``{round, places, scores}``."""
+
+    def match_over(self, plan: MatchPlan, reason: str) -> None:
+        """Note that a match ended before any round of it was over."""
+
+
 @attrs.define(eq=False)
 class _Live:
     """
@@ -98,6 +108,7 @@ class Matches(Service):
         clock: IReactorTime,
         memory_seconds: float = 600.0,
         per_address: int = 32,
+        results: ResultWatch | None = None,
     ) -> None:
         """
         :param fleet: finds a game server for each match.
@@ -109,7 +120,9 @@ class Matches(Service):
         :param memory_seconds: how long the end of a match is remembered.
         :param per_address: most matches that are not over with players of one address;
             four times that of one /24 or /48.
+        :param results: notes how rounds end.
         """
+        self._results = results
         self._fleet, self._store, self._online = fleet, store, online
         self._games, self._ways_in, self._clock = games, ways_in, clock
         #: For what players can have logged as often as they ask.
@@ -493,12 +506,16 @@ class Matches(Service):
             outcome=outcome,
         )
         if (live := self._live.get(match_id)) is not None:
+            self._note_result(live.match, outcome)
             for watch in tuple(live.watches):
                 watch.round_ended(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:
         """The room is closed, or its process is gone."""
         if (live := self._live.get(end.match_id)) is not None:
+            if end.outcome is not None and not live.match.has_result:
+                # Its report of the round was lost with its process.
+                self._note_result(live.match, end.outcome)
             for watch in tuple(live.watches):
                 watch.ended(end)
         Deferred.fromCoroutine(self._finish(end)).addErrback(
@@ -547,6 +564,8 @@ class Matches(Service):
             attrs.evolve(seat, loadout=b"{}", claims=b"{}") for seat in match.plan.seats
         )
         end = match.end = attrs.evolve(end, seats=who)
+        if self._results is not None and not match.has_result:
+            self._results.match_over(match.plan, end.reason)
         await self._record_end(end)
         del self._live[end.match_id]
         for host in live.counted:
@@ -566,6 +585,11 @@ class Matches(Service):
             for follower in self._followers:
                 follower.put_back(put_back)
         self._check_drained()
+
+    def _note_result(self, match: Match, outcome: dict[str, Any]) -> None:
+        match.has_result = True
+        if self._results is not None:
+            self._results.round_over(match.plan, outcome)
 
     # A player must not stay in a match that is over, or that they left: both are
     # recorded with as many tries as the store needs.

@@ -66,6 +66,12 @@ from vinom.node.settings import Settings
 from vinom.node.stores import Stores, open_stores
 from vinom.play.clock import longest_life
 from vinom.reactor.turns import TurnEnd
+from vinom.results.journal import Journal
+from vinom.results.ledger import Ledger
+from vinom.results.sending import Receiver, Sending, place_of
+from vinom.results.service import Results
+from vinom.results.stores import LocalResultStore
+from vinom.results.webhook import read_secrets
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
@@ -275,6 +281,7 @@ class Parts:
     :ivar turns: calls registered functions when a turn of the reactor ends.
     :ivar processes: the game servers' processes.
     :ivar sweeping: removes old recordings.
+    :ivar results: notes how rounds end; ``None`` if none are kept.
     """
 
     authority: Authority
@@ -293,6 +300,7 @@ class Parts:
     turns: TurnEnd
     processes: LocalFleet
     sweeping: Service
+    results: Results | None
 
 
 def build_parts(
@@ -351,6 +359,7 @@ def build_parts(
     ways_in = WaysIn(
         settings.realm, authority.tokens, entropy, now, settings.token_seconds
     )
+    results = results_of(settings, games, recordings, reactor, entropy)
 
     def is_here(player_id: str) -> bool:
         return online.is_here(player_id) or rooms.has(player_id)
@@ -375,6 +384,7 @@ def build_parts(
         ways_in,
         reactor,
         per_address=settings.matches_per_address,
+        results=results,
     )
     matchmaker = Matchmaker(
         stores.entries,
@@ -407,6 +417,7 @@ def build_parts(
             fill_seconds=settings.fill_seconds,
         ),
         shows_faults=settings.dev_notes is not None,
+        results=results,
     )
     desk = Desk(
         identity,
@@ -478,6 +489,7 @@ def build_parts(
         turns=turns,
         processes=processes,
         sweeping=_Sweeping(recordings, reactor),
+        results=results,
     )
 
 
@@ -527,6 +539,55 @@ def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:
         clock=clock,
         ids=settings.recordings_ids == "yes",
     )
+
+
+def results_of(
+    settings: Settings,
+    games: Games,
+    recordings: Recordings,
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+) -> Results | None:
+    """
+    Make what keeps and sends results; ``None`` if the settings keep none.
+
+    :param games: by name.
+    :param recordings: named in results.
+    :param reactor: the clock, in seconds since the Unix epoch; sends requests.
+    :param entropy: gives random bytes.
+    :raises Misconfigured: kept results, the secrets or the authority cannot be read.
+    """
+    if not settings.results_most:
+        return None
+    bounded = BoundedLog(_log, reactor, log_bounds(settings))
+    store = LocalResultStore.open(
+        Ledger(settings.results_most, settings.results_days * 86400.0),
+        reactor.seconds,
+        Journal(settings.results_dir),
+        lambda why: bounded.error("results are in memory only: {why}", why=why),
+    )
+    sending, url = None, settings.results_url
+    if url is not None and settings.results_secret_file is not None:
+        # It is read again later, after twistd has changed its folder.
+        path = settings.results_secret_file.absolute()
+        authority = settings.results_authority_file
+        anchor = None
+        if authority is not None:
+            anchor = read_file(authority, "results_authority_file")
+        sending = Sending(
+            store,
+            Receiver(reactor, url, settings.results_timeout, anchor),
+            reactor,
+            lambda: int.from_bytes(entropy(4)) / 2**32,
+            read_secrets=lambda: read_secrets(
+                read_file(path, "results_secret_file"), str(path)
+            ),
+            most_tries=settings.results_tries,
+            seconds=settings.results_timeout,
+            place=place_of(url),
+            log_bounds=log_bounds(settings),
+        )
+    return Results(store, games, reactor, recordings.name_of, sending)
 
 
 def game_user(settings: Settings) -> User | None:

@@ -154,6 +154,9 @@ class Node(MultiService):
                 )
                 parts.stores.client.watch(self._store_changed)
                 MultiService.addService(self, self._takeover)
+            if parts.results is not None:
+                # First, and so stopped last: others report results to their end.
+                MultiService.addService(self, parts.results)
             for service in (
                 parts.fleet,
                 parts.matches,
@@ -195,8 +198,10 @@ class Node(MultiService):
         )
 
     def _reload(self) -> None:
-        """SIGHUP: read certificates and the identity provider's keys again."""
+        """SIGHUP: read certificates, secrets and the provider's keys again."""
         self._parts.keys.reload()
+        if self._parts.results is not None:
+            self._parts.results.reload()
         if self._provider is not None:
             self._provider.reload()
 
@@ -256,6 +261,7 @@ class Node(MultiService):
                 parts.outside,
                 parts.keys,
                 parts.rooms,
+                parts.results,
             ),
             metrics=Metrics(self.facts),
         )
@@ -434,6 +440,7 @@ class Node(MultiService):
             "rooms": parts.rooms.figures(),
             "certificates": parts.keys.expiries(),
             "store": parts.stores.figures(),
+            "results": None if parts.results is None else await parts.results.figures(),
         }
 
     # The end.

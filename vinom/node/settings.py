@@ -162,7 +162,7 @@ class Settings:
     state_dir: Path = option(
         "state",
         PathName(),
-        "directory of keys, certificates, recordings and the admin socket",
+        "directory of keys, certificates, recordings, results and the admin socket",
         _state_dir,
     )
     recordings_days: float = option(
@@ -221,6 +221,50 @@ class Settings:
         "how long a node owns what it owns after its last renewal; others then take "
         "over",
         10.0,
+    )
+    results_most: int = option(
+        "results",
+        Bounded(int, 0, 10**6),
+        "results of rounds to keep, the newest; each takes about 1.5 KB of memory and "
+        "1 KB of disk; 0 keeps none",
+        10_000,
+    )
+    results_days: float = option(
+        "results",
+        Bounded(float, 0.01, 3650),
+        "how long to keep results, sent or not, days",
+        30.0,
+    )
+    results_url: str | None = option(
+        "results",
+        HttpsUrl(example="https://game.example.org/results", is_local_http=True),
+        "post each result to this URL; https, or http on this machine; requires "
+        "results_secret_file",
+    )
+    results_secret_file: Path | None = option(
+        "results",
+        PathName(),
+        "file with the secrets that these requests are signed with, one per line: "
+        "whsec_ and the Base64 of 24 to 64 random bytes; read again on SIGHUP",
+    )
+    results_authority_file: Path | None = option(
+        "results",
+        PathName(),
+        "authority of the web server of results_url, PEM; those that the system trusts "
+        "unless set",
+    )
+    results_timeout: float = option(
+        "results",
+        Bounded(float, 0.1, 300),
+        "how long a request with a result may take",
+        10.0,
+    )
+    results_tries: int = option(
+        "results",
+        Bounded(int, 1, 10_000),
+        "requests for one result before it is given up; after some there are 5 to 10 "
+        "minutes between two of them",
+        200,
     )
     guests: GuestPolicy = option(
         "identity",
@@ -673,6 +717,7 @@ class Settings:
                 raise Misconfigured(f"set both {one} and {other}, or neither")
         self._check_identity()
         self._check_store()
+        self._check_results()
         if self.admin is not None and self.admin_token_file is None:
             raise Misconfigured(
                 "admin over TCP needs a bearer token: set admin_token_file"
@@ -696,6 +741,23 @@ class Settings:
                 "nodes that share a store need one authority, and this one would make "
                 "its own: set authority_certificate_file and authority_key_file to the "
                 "same on all of them"
+            )
+
+    def _check_results(self) -> None:
+        """Check that results can be sent, or are not to be."""
+        if (self.results_url is None) != (self.results_secret_file is None):
+            raise Misconfigured(
+                "set both results_url and results_secret_file, or neither"
+            )
+        if self.results_authority_file and not self.results_url:
+            raise Misconfigured(
+                "results_authority_file verifies the server of results_url: set that "
+                "too, or neither"
+            )
+        if self.results_url and not self.results_most:
+            raise Misconfigured(
+                "results_most is 0, so there is nothing to send to results_url: raise "
+                "it, or remove results_url"
             )
 
     def _check_identity(self) -> None:
@@ -758,6 +820,7 @@ class Settings:
             self.tls_key_file,
             self.authority_key_file,
             self.store_password_file,
+            self.results_secret_file,
             *(Path(one[5:]) for one in self.auth if one.startswith("file:")),
         )
         return (self.state_dir, *(one for one in files if one is not None))
@@ -766,6 +829,11 @@ class Settings:
     def recordings_dir(self) -> Path:
         """Where recordings of matches are kept."""
         return self.state_dir / "recordings"
+
+    @property
+    def results_dir(self) -> Path:
+        """Where results of rounds are kept."""
+        return self.state_dir / "results"
 
 
 _TOGETHER = (

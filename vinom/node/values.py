@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import read_origin_rule
 from vinom.store.redis.address import read_store_address
 
@@ -93,14 +94,22 @@ class PathName(Text):
 
 @attrs.frozen
 class HttpsUrl(Text):
-    """The URL of a document that is fetched over HTTPS."""
+    """
+    A URL that is used over HTTPS.
+
+    :ivar example: shown in errors.
+    :ivar is_local_http: may it be HTTP to an address of this machine?
+    """
 
     metavar: str = "URL"
+    example: str = "https://login.example.org/jwks.json"
+    is_local_http: bool = False
 
     def read(self, text: str) -> Any:
         url = urlsplit(text)
+        is_local = self.is_local_http and is_loopback(url.hostname or "")
         if (
-            url.scheme != "https"
+            not (url.scheme == "https" or (url.scheme == "http" and is_local))
             or not url.hostname
             or "@" in url.netloc
             or url.fragment
@@ -108,9 +117,13 @@ class HttpsUrl(Text):
             or not text.isprintable()
             or " " in text
         ):
+            local = (
+                " (http is for this machine only, such as http://127.0.0.1:8080/)"
+                if self.is_local_http
+                else ""
+            )
             raise ValueError(
-                "must be an https URL such as https://login.example.org/jwks.json, "
-                f"not {text!r}"
+                f"must be an https URL such as {self.example}{local}, not {text!r}"
             )
         # Raises ValueError, and says why, for a port that does not exist.
         url.port  # noqa: B018

@@ -127,7 +127,7 @@ class Broadcast:
 
     def follow(self, host: Host) -> None:
         """Show what a host has from now on; versions go on rising."""
-        self._host, host.outlets = host, (self,)
+        self._host, host.outlets = host, (*host.outlets, self)
         self.end, self.is_muted = None, False
         self._outcome, self._is_over = None, False
 

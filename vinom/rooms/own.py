@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from vinom.hosting.host import RoomHost
+from vinom.hosting.host import Outlet, RoomHost
 from vinom.messages.rooms import RoomFacts
 from vinom.model import MatchPlan, Player
 from vinom.play.room import Room
 from vinom.rooms.member import BotSeat, Member
 from vinom.rooms.relay import Host, RelayedRoom, RelayFleet
+from vinom.rooms.results import ResultOutlet
 from vinom.rooms.room import NodeRoom, RoomContext, State
 
 
@@ -103,6 +104,7 @@ class OwnPolicy:
                 changed=room.arrived,
                 refused=room.refused,
             )
+            relayed.outlets = self._first_outlets(relayed)
             relayed.open(room.opener)
             return relayed
         recording = context.recordings.open(plan, game, context.clock.seconds())
@@ -114,7 +116,14 @@ class OwnPolicy:
             guard=context.guard,
             away_timeout=inf,
         )
-        return RoomHost(played, recording)
+        host = RoomHost(played, recording)
+        host.outlets = self._first_outlets(host)
+        return host
+
+    def _first_outlets(self, host: Host) -> tuple[Outlet, ...]:
+        """Make what comes before the members: a result is noted, then announced."""
+        results = self._context.results
+        return () if results is None else (ResultOutlet(host, results),)
 
     def closed(self) -> None:
         """Do nothing."""

@@ -20,6 +20,7 @@ from vinom.conversation.conversation import Conversation, Membership
 from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.hosting.host import RecordingStore, RoomHost
+from vinom.matches.service import ResultWatch
 from vinom.messages.envelope import Envelope
 from vinom.messages.rooms import (
     ClientJoined,
@@ -123,6 +124,7 @@ class RoomContext:
     :ivar pacing: decides whether one more may start in this turn of the reactor.
     :ivar deserted: is called when nobody is connected before play, or no longer so.
     :ivar shows_faults: are members sent why a game failed? Only for its author.
+    :ivar results: notes how rounds end.
     """
 
     bounds: RoomBounds
@@ -138,6 +140,7 @@ class RoomContext:
     deserted: Callable[[NodeRoom], None]
     pacing: StartPacing
     shows_faults: bool
+    results: ResultWatch | None = None
 
 
 class RoomPolicy(Protocol):

@@ -16,6 +16,7 @@ from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.hosting.host import RecordingStore
 from vinom.limits.addresses import AddressCounts
+from vinom.matches.service import ResultWatch
 from vinom.messages.envelope import Push, Request
 from vinom.messages.rooms import (
     Ack,
@@ -75,6 +76,7 @@ class Rooms(Service):
         matches: MatchRooms | None = None,
         bounds: RoomBounds | None = None,
         shows_faults: bool = False,
+        results: ResultWatch | None = None,
     ) -> None:
         """
         Begin without rooms.
@@ -91,6 +93,7 @@ class Rooms(Service):
         :param matches: makes rooms that show matches.
         :param bounds: what rooms may cost.
         :param shows_faults: are players sent why a game failed? Only for its author.
+        :param results: notes how rounds end.
         """
         self.bounds = bounds or RoomBounds()
         self.is_draining = False
@@ -121,6 +124,7 @@ class Rooms(Service):
             self._note_deserted,
             StartPacing(clock, seconds),
             shows_faults,
+            results,
         )
         self._own = OwnPolicy(self._context, fleet)
 

@@ -7,7 +7,9 @@ Source: docs/howto/operate.rst, section "The admin API"; docs/howto/rooms.rst, s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Struct, json
@@ -15,12 +17,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
+from vinom.errors import Code, Refused
 from vinom.keys.service import Kind
 from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.messages.envelope import ShortText
 from vinom.messages.outside import decode_start
+from vinom.results.service import MOST_LISTED
 from vinom.rooms.rooms import Rooms
 from vinom.web.answers import Asked, Missing, decode_json, read_name
 
@@ -45,6 +49,19 @@ class KeyCare(Protocol):
         """Let a new key take over; the result describes what was done, JSON-like."""
 
 
+class KeptResults(Protocol):
+    """Calls of the API to `vinom.results.service.Results`."""
+
+    async def listed(self, after: str, most: int) -> dict[str, Any]:
+        """List results, oldest first: JSON-like."""
+
+    async def dead(self, after: str, most: int) -> dict[str, Any]:
+        """List results that could not be sent: JSON-like."""
+
+    async def send_again(self, cursor: str | None) -> dict[str, Any]:
+        """Send one of these again, or all: JSON-like."""
+
+
 class Kick(Struct, frozen=True, forbid_unknown_fields=True):
     """Remove this player for good."""
 
@@ -57,12 +74,23 @@ class Rotate(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
 
 
+class SendAgain(Struct, frozen=True, forbid_unknown_fields=True):
+    """Send this result again, or all that could not be sent."""
+
+    cursor: ShortText | None = None
+
+
 _kicks = json.Decoder(Kick)
+_sends = json.Decoder(SendAgain)
 _rotations = json.Decoder(Rotate)
 _log = Logger()
 
 #: Called with a body and names; returns what to send as JSON.
 Serve = Callable[..., Awaitable[Any] | Any]
+#: The parameters of a request, by name.
+Query = Mapping[str, str]
+#: Entries of a list if the request names no number.
+_LISTED = 100
 
 
 def admin_pages(
@@ -72,6 +100,7 @@ def admin_pages(
     outside: OutsideMatches,
     keys: KeyCare,
     rooms: Rooms,
+    results: KeptResults | None = None,
 ) -> Resource:
     """
     Make the API's pages, to be served under any root.
@@ -82,6 +111,7 @@ def admin_pages(
     :param outside: starts the matches that an outside matchmaker made.
     :param keys: the keys to list and rotate.
     :param rooms: the node's own rooms.
+    :param results: the results of rounds; ``None`` if none are kept.
     """
 
     async def start(body: bytes) -> Any:
@@ -113,6 +143,22 @@ def admin_pages(
     async def rotate(body: bytes) -> Any:
         return await keys.rotate(decode_json(_rotations, body).kind)
 
+    def kept_results() -> KeptResults:
+        if results is None:
+            raise Refused(
+                Code.UNAVAILABLE, "this node keeps no results: raise results_most"
+            )
+        return results
+
+    async def list_results(body: bytes, query: Query) -> Any:
+        return await kept_results().listed(*_page_of(query))
+
+    async def list_dead(body: bytes, query: Query) -> Any:
+        return await kept_results().dead(*_page_of(query))
+
+    async def send_again(body: bytes) -> Any:
+        return await kept_results().send_again(decode_json(_sends, body).cursor)
+
     return _Pages(
         {
             ("GET", "status"): lambda body: operations.status(),
@@ -127,8 +173,36 @@ def admin_pages(
             ("GET", "rooms"): lambda body: {"rooms": rooms.listed()},
             ("POST", "rooms/*/kick"): kick_from_room,
             ("POST", "rooms/*/end"): end_room,
-        }
+            ("POST", "results/dead/send"): send_again,
+        },
+        {
+            ("GET", "results"): list_results,
+            ("GET", "results/dead"): list_dead,
+        },
     )
+
+
+def _page_of(query: Query) -> tuple[str, int]:
+    """
+    Read which part of a list is asked for.
+
+    :returns: the cursor after which it begins, and the most entries.
+    :raises Refused: a parameter is wrong.
+    """
+    if unknown := sorted(set(query) - {"after", "limit"}):
+        raise Refused(
+            Code.BAD_FIELD,
+            f"{unknown[0]!r} is no parameter of this page: use after and limit",
+            {"field": unknown[0]},
+        )
+    limit = query.get("limit", str(_LISTED))
+    if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= MOST_LISTED:
+        raise Refused(
+            Code.BAD_FIELD,
+            f"limit must be a whole number from 1 to {MOST_LISTED}, not {limit!r}",
+            {"field": "limit"},
+        )
+    return query.get("after", ""), int(limit)
 
 
 def _removed(what: str, name: str, player_id: str) -> dict[str, str]:
@@ -150,26 +224,43 @@ class _Pages(Resource):
 
     isLeaf = True
 
-    def __init__(self, table: Mapping[tuple[str, str], Serve]) -> None:
+    def __init__(
+        self,
+        table: Mapping[tuple[str, str], Serve],
+        queried: Mapping[tuple[str, str], Serve],
+    ) -> None:
         """
         :param table: method and path to what serves them: called with the request's
             body, and with the text of each ``*`` of the path.
+        :param queried: the same for pages with parameters, which are ``query``.
         """
         super().__init__()
         self._table = [
-            (method, path.split("/"), serve) for (method, path), serve in table.items()
+            (method, path.split("/"), serve, is_queried)
+            for part, is_queried in ((table, False), (queried, True))
+            for (method, path), serve in part.items()
         ]
 
     def render(self, request: Any) -> bytes | int:
         found: dict[bytes, Asked] = {}
-        for method, path, serve in self._table:
+        for method, path, serve, is_queried in self._table:
             names = _names(path, request.postpath)
             if names is not None:
+                if is_queried:
+                    serve = partial(serve, query=_query(request))
                 found[method.encode()] = Asked(method, _bound(serve, names))
         if not found:
             return Missing().render(request)
         # One that serves another method answers which one to use.
         return found.get(request.method, next(iter(found.values()))).render(request)
+
+
+def _query(request: Any) -> Query:
+    """Read the parameters of a request; of one that is repeated, the last value."""
+    return {
+        name.decode("ascii", "replace"): values[-1].decode("ascii", "replace")
+        for name, values in request.args.items()
+    }
 
 
 def _bound(serve: Serve, names: list[str]) -> Serve:

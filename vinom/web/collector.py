@@ -136,6 +136,20 @@ def _slowest_call(facts: Facts) -> Samples:
             yield (process, call), worst[call]
 
 
+_NO_RESULTS: Mapping[str, Any] = {
+    "noted": {},
+    "states": dict.fromkeys(("kept", "waiting", "dead"), 0),
+    "longest_wait": 0.0,
+    "forgotten": 0,
+    "requests": dict.fromkeys(("sent", "failed", "dead"), 0),
+}
+
+
+def _results(name: str) -> Callable[[Facts], Any]:
+    """Take a part of the figures of results; a node may keep none."""
+    return lambda facts: (facts["results"] or _NO_RESULTS)[name]
+
+
 def _errors(facts: Facts) -> Samples:
     for where, refused in (
         ("lobby", facts["errors"]),
@@ -230,6 +244,21 @@ TABLE: tuple[Row, ...] = (
         "the node.", _match_places, ("kind",)),
     Row(_count, "vinom_rooms_closed", "Rooms of the node that are over, by reason.",
         lambda facts: _sorted(_ENDED | facts["rooms"]["ended"]), ("reason",)),
+    Row(_count, "vinom_results", "Results of rounds that were noted, by reason.",
+        lambda facts: _sorted(_ENDED | _results("noted")(facts)), ("reason",)),
+    Row(_gauge, "vinom_results_stored",
+        "Results that are kept; those that wait to be sent; those that were given up.",
+        lambda facts: _sorted(_results("states")(facts)), ("state",)),
+    Row(_gauge, "vinom_results_longest_wait_seconds",
+        "Age of the oldest result that waits to be sent.",
+        lambda facts: [((), _results("longest_wait")(facts))]),
+    Row(_count, "vinom_results_forgotten",
+        "Results that gave way to newer ones before they were sent.",
+        lambda facts: [((), _results("forgotten")(facts))]),
+    Row(_count, "vinom_results_requests",
+        "Requests with results, by what became of them: received, to be tried again, "
+        "or the last one.",
+        lambda facts: _sorted(_results("requests")(facts)), ("result",)),
     Row(_gauge, "vinom_game_players", "Players with a seat and a connection.",
         _played("players")),
     Row(_gauge, "vinom_game_rooms", "Rooms of game servers.", _played("rooms")),
