@@ -12,9 +12,17 @@ from tests.store.contract import (
     MatchStoreContract,
     PlayerStoreContract,
 )
+from tests.store.prematches import PartyStoreContract, PrematchStoreContract
 from vinom.model import Player
-from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
+from vinom.ports import (
+    IEntryStore,
+    IMatchStore,
+    IPartyStore,
+    IPlayerStore,
+    IPrematchStore,
+)
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.parties import MemoryPartyStore
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):
@@ -23,6 +31,24 @@ class MemoryEntryStoreTests(EntryStoreContract, TestCase):
     def make_store(self) -> MemoryEntryStore:
         store = MemoryEntryStore()
         verifyObject(IEntryStore, store)
+        return store
+
+
+class MemoryPrematchStoreTests(PrematchStoreContract, TestCase):
+    """Prematches in memory."""
+
+    def make_store(self) -> MemoryEntryStore:
+        store = MemoryEntryStore()
+        verifyObject(IPrematchStore, store)
+        return store
+
+
+class MemoryPartyStoreTests(PartyStoreContract, TestCase):
+    """Parties in memory."""
+
+    def make_store(self) -> MemoryPartyStore:
+        store = MemoryPartyStore()
+        verifyObject(IPartyStore, store)
         return store
 
 

@@ -17,11 +17,12 @@ from vinom.model import (
     MatchPlan,
     Placement,
     Player,
+    Prematch,
     QueueCounts,
     QueueEntry,
     Waiting,
 )
-from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
+from vinom.ports import IEntryStore, IMatchStore, IPlayerStore, IPrematchStore
 
 #: Where an entry stands: start of its wait, number of its arrival, its id.
 _Position = tuple[float, int, str]
@@ -45,143 +46,6 @@ class _Queue:
     matchable: list[_Position] = attrs.field(factory=list)
     players: int = 0
     ready: int = 0
-
-
-@implementer(IEntryStore)
-@attrs.define
-class MemoryEntryStore:
-    """Queue entries in a dict, with their places in sorted lists."""
-
-    _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
-    _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
-    _places: dict[str, _Position] = attrs.field(factory=dict, init=False)
-    _queues: dict[tuple[str, bytes], _Queue] = attrs.field(factory=dict, init=False)
-    _players: Counter[str] = attrs.field(factory=Counter, init=False)
-    _suspended: int = attrs.field(default=0, init=False)
-    _number: int = attrs.field(default=0, init=False)
-
-    def add(self, entry: QueueEntry) -> Deferred[int]:
-        """Keep *entry*, unless one of its players has an entry already."""
-        entry_id, by_player = entry.entry_id, self._by_player
-        if entry_id in self._entries or any(
-            player.player_id in by_player for player in entry.players
-        ):
-            return succeed(0)
-        self._number += 1
-        place = (entry.since, self._number, entry_id)
-        self._entries[entry_id], self._places[entry_id] = entry, place
-        for player in entry.players:
-            by_player[player.player_id] = entry_id
-        self._players[entry.game] += len(entry.players)
-        queue = self._queues.get((entry.game, entry.options))
-        if queue is None:
-            queue = self._queues[entry.game, entry.options] = _Queue()
-        insort(queue.places, place)
-        queue.players += len(entry.players)
-        if entry.suspended:
-            self._suspended += 1
-        else:
-            insort(queue.matchable, place)
-            queue.ready += len(entry.players)
-        return succeed(bisect_left(queue.places, place) + 1)
-
-    def remove(self, entry_id: str) -> Deferred[bool]:
-        """Forget an entry."""
-        if entry_id not in self._entries:
-            return succeed(False)
-        self._forget(entry_id)
-        return succeed(True)
-
-    def suspend(self, entry_id: str) -> Deferred[bool]:
-        """Make an entry unmatchable."""
-        entry = self._entries.get(entry_id)
-        if entry is None:
-            return succeed(False)
-        if not entry.suspended:
-            queue = self._queues[entry.game, entry.options]
-            del queue.matchable[bisect_left(queue.matchable, self._places[entry_id])]
-            queue.ready -= len(entry.players)
-            self._suspended += 1
-            self._entries[entry_id] = attrs.evolve(entry, suspended=True)
-        return succeed(True)
-
-    def resume(self, entry_id: str) -> Deferred[bool]:
-        """Make an entry matchable again."""
-        entry = self._entries.get(entry_id)
-        if entry is None:
-            return succeed(False)
-        if entry.suspended:
-            queue = self._queues[entry.game, entry.options]
-            insort(queue.matchable, self._places[entry_id])
-            queue.ready += len(entry.players)
-            self._suspended -= 1
-            self._entries[entry_id] = attrs.evolve(entry, suspended=False)
-        return succeed(True)
-
-    def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
-        """Remove all these entries, or none."""
-        found = [self._entries.get(entry_id) for entry_id in entry_ids]
-        if any(entry is None or entry.suspended for entry in found):
-            return succeed(False)
-        for entry_id in set(entry_ids):
-            self._forget(entry_id)
-        return succeed(True)
-
-    def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
-        """Find the entry that has this player."""
-        return succeed(self._entries.get(self._by_player.get(player_id, "")))
-
-    def has(self, player_id: str) -> bool:
-        """Has this player an entry?"""
-        return player_id in self._by_player
-
-    def place(self, entry_id: str) -> Deferred[int]:
-        """Find an entry's place in its queue."""
-        entry = self._entries.get(entry_id)
-        if entry is None:
-            return succeed(0)
-        places = self._queues[entry.game, entry.options].places
-        return succeed(bisect_left(places, self._places[entry_id]) + 1)
-
-    def oldest(
-        self, game: str, options: bytes, most: int
-    ) -> Deferred[Sequence[QueueEntry]]:
-        """List the matchable entries of a queue with the longest waits."""
-        queue = self._queues.get((game, options))
-        if queue is None:
-            return succeed(())
-        found = queue.matchable[:most]
-        return succeed([self._entries[entry_id] for _, _, entry_id in found])
-
-    def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
-        """Count the entries and players of a queue."""
-        queue = self._queues.get((game, options))
-        if queue is None:
-            return succeed(Waiting())
-        since = queue.matchable[0][0] if queue.matchable else None
-        return succeed(Waiting(queue.players, queue.ready, since))
-
-    def counts(self) -> Deferred[QueueCounts]:
-        """Count the entries and players of all queues."""
-        oldest = (queue.places[0][0] for queue in self._queues.values())
-        since = min(oldest, default=None)
-        return succeed(QueueCounts(dict(self._players), self._suspended, since))
-
-    def _forget(self, entry_id: str) -> None:
-        entry, place = self._entries.pop(entry_id), self._places.pop(entry_id)
-        for player in entry.players:
-            del self._by_player[player.player_id]
-        self._players[entry.game] -= len(entry.players)
-        queue = self._queues[entry.game, entry.options]
-        del queue.places[bisect_left(queue.places, place)]
-        queue.players -= len(entry.players)
-        if entry.suspended:
-            self._suspended -= 1
-        else:
-            del queue.matchable[bisect_left(queue.matchable, place)]
-            queue.ready -= len(entry.players)
-        if not queue.places:
-            del self._queues[entry.game, entry.options]
 
 
 @attrs.define
@@ -214,6 +78,282 @@ class _Expiry:
                 del self._set[key]
                 expired.append(key)
         return expired
+
+
+@implementer(IEntryStore, IPrematchStore)
+@attrs.define
+class MemoryEntryStore:
+    """
+    Queue entries in a dict, with their places in sorted lists; and their prematches.
+
+    An entry that is in a prematch has no place.
+    """
+
+    _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
+    _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
+    _places: dict[str, _Position] = attrs.field(factory=dict, init=False)
+    _queues: dict[tuple[str, bytes], _Queue] = attrs.field(factory=dict, init=False)
+    _players: Counter[str] = attrs.field(factory=Counter, init=False)
+    _suspended: int = attrs.field(default=0, init=False)
+    _number: int = attrs.field(default=0, init=False)
+    _prematches: dict[str, Prematch] = attrs.field(factory=dict, init=False)
+    _prematch_of: dict[str, str] = attrs.field(factory=dict, init=False)
+    # How often each player declined, and when last.
+    _declines: dict[str, tuple[int, float]] = attrs.field(factory=dict, init=False)
+    _forgiven: _Expiry = attrs.field(factory=_Expiry, init=False)
+
+    def add(self, entry: QueueEntry) -> Deferred[int]:
+        """Keep *entry*, unless one of its players has an entry already."""
+        entry_id, by_player = entry.entry_id, self._by_player
+        if entry_id in self._entries or any(
+            player.player_id in by_player for player in entry.players
+        ):
+            return succeed(0)
+        if not entry.number:
+            self._number += 1
+            entry = attrs.evolve(entry, number=self._number)
+        self._entries[entry_id] = entry
+        for player in entry.players:
+            by_player[player.player_id] = entry_id
+        place = self._list(entry)
+        queue = self._queues[entry.game, entry.options]
+        return succeed(bisect_left(queue.places, place) + 1)
+
+    def remove(self, entry_id: str) -> Deferred[bool]:
+        """Forget an entry."""
+        if entry_id not in self._places:
+            return succeed(False)
+        self._forget(entry_id)
+        return succeed(True)
+
+    def suspend(self, entry_id: str) -> Deferred[bool]:
+        """Make an entry unmatchable."""
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return succeed(False)
+        if not entry.suspended:
+            place = self._places.get(entry_id)
+            if place is not None:
+                queue = self._queues[entry.game, entry.options]
+                del queue.matchable[bisect_left(queue.matchable, place)]
+                queue.ready -= len(entry.players)
+                self._suspended += 1
+            self._entries[entry_id] = attrs.evolve(entry, suspended=True)
+        return succeed(True)
+
+    def resume(self, entry_id: str) -> Deferred[bool]:
+        """Make an entry matchable again."""
+        entry = self._entries.get(entry_id)
+        if entry is None:
+            return succeed(False)
+        if entry.suspended:
+            place = self._places.get(entry_id)
+            if place is not None:
+                queue = self._queues[entry.game, entry.options]
+                insort(queue.matchable, place)
+                queue.ready += len(entry.players)
+                self._suspended -= 1
+            self._entries[entry_id] = attrs.evolve(entry, suspended=False)
+        return succeed(True)
+
+    def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
+        """Remove all these entries, or none."""
+        if not all(map(self._is_matchable, entry_ids)):
+            return succeed(False)
+        for entry_id in set(entry_ids):
+            self._forget(entry_id)
+        return succeed(True)
+
+    def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
+        """Find the entry that has this player."""
+        return succeed(self._entries.get(self._by_player.get(player_id, "")))
+
+    def has(self, player_id: str) -> bool:
+        """Has this player an entry?"""
+        return player_id in self._by_player
+
+    def place(self, entry_id: str) -> Deferred[int]:
+        """Find an entry's place in its queue."""
+        place = self._places.get(entry_id)
+        if place is None:
+            return succeed(0)
+        entry = self._entries[entry_id]
+        places = self._queues[entry.game, entry.options].places
+        return succeed(bisect_left(places, place) + 1)
+
+    def oldest(
+        self, game: str, options: bytes, most: int
+    ) -> Deferred[Sequence[QueueEntry]]:
+        """List the matchable entries of a queue with the longest waits."""
+        queue = self._queues.get((game, options))
+        if queue is None:
+            return succeed(())
+        found = queue.matchable[:most]
+        return succeed([self._entries[entry_id] for _, _, entry_id in found])
+
+    def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
+        """Count the entries and players of a queue."""
+        queue = self._queues.get((game, options))
+        if queue is None:
+            return succeed(Waiting())
+        since = queue.matchable[0][0] if queue.matchable else None
+        return succeed(Waiting(queue.players, queue.ready, since))
+
+    def counts(self) -> Deferred[QueueCounts]:
+        """Count the entries and players of all queues."""
+        oldest = (queue.places[0][0] for queue in self._queues.values())
+        since = min(oldest, default=None)
+        return succeed(QueueCounts(dict(self._players), self._suspended, since))
+
+    # Prematches.
+
+    def propose(self, prematch: Prematch) -> Deferred[bool]:
+        """Take all entries of a prematch out of the queue, or none."""
+        entry_ids = [entry.entry_id for entry in prematch.entries]
+        if (
+            prematch.prematch_id in self._prematches
+            or len(set(entry_ids)) < len(entry_ids)
+            or not all(map(self._is_matchable, entry_ids))
+        ):
+            return succeed(False)
+        for entry_id in entry_ids:
+            self._unlist(entry_id)
+            self._prematch_of[entry_id] = prematch.prematch_id
+        self._prematches[prematch.prematch_id] = prematch
+        return succeed(True)
+
+    def answer(
+        self, prematch_id: str, player_id: str, is_yes: bool
+    ) -> Deferred[Prematch | None]:
+        """Note an answer, unless there is one, or the match is being made."""
+        prematch = self._prematches.get(prematch_id)
+        if prematch is None or all(
+            player.player_id != player_id for player in prematch.players
+        ):
+            return succeed(None)
+        answered = prematch.accepted | prematch.declined
+        if not prematch.is_started and player_id not in answered:
+            field = "accepted" if is_yes else "declined"
+            players = {field: getattr(prematch, field) | {player_id}}
+            prematch = attrs.evolve(prematch, **players)
+            self._prematches[prematch_id] = prematch
+        return succeed(prematch)
+
+    def prematch_of(self, player_id: str) -> Deferred[Prematch | None]:
+        """Find the prematch of this player's entry."""
+        prematch_id = self._prematch_of.get(self._by_player.get(player_id, ""), "")
+        return succeed(self._prematches.get(prematch_id))
+
+    def begin(self, prematch_id: str) -> Deferred[bool]:
+        """Note that the match is being made, once."""
+        prematch = self._prematches.get(prematch_id)
+        if (
+            prematch is None
+            or prematch.is_started
+            or prematch.declined
+            or not prematch.is_accepted
+        ):
+            return succeed(False)
+        self._prematches[prematch_id] = attrs.evolve(prematch, is_started=True)
+        return succeed(True)
+
+    def finish(self, prematch_id: str) -> Deferred[bool]:
+        """Forget a prematch and its entries."""
+        prematch = self._prematches.pop(prematch_id, None)
+        if prematch is None:
+            return succeed(False)
+        for entry in prematch.entries:
+            self._forget(entry.entry_id)
+        return succeed(True)
+
+    def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
+        """Put back the entries of those who did not decline."""
+        prematch = self._prematches.get(prematch_id)
+        if (
+            prematch is None
+            or prematch.is_started
+            or not (prematch.declined or now >= prematch.until)
+        ):
+            return succeed(None)
+        gone = [
+            entry.entry_id for entry in prematch.entries if prematch.has_left(entry, now)
+        ]
+        return self.give_back(prematch_id, gone)
+
+    def give_back(
+        self, prematch_id: str, without: Sequence[str] = ()
+    ) -> Deferred[Prematch | None]:
+        """Put back the entries of a prematch."""
+        prematch = self._prematches.pop(prematch_id, None)
+        if prematch is None:
+            return succeed(None)
+        for entry in prematch.entries:
+            if entry.entry_id in without:
+                self._forget(entry.entry_id)
+            else:
+                del self._prematch_of[entry.entry_id]
+                # As it is now: a player may have come or gone meanwhile.
+                self._list(self._entries[entry.entry_id])
+        return succeed(prematch)
+
+    def count_decline(
+        self, player_id: str, now: float, forget_at: float
+    ) -> Deferred[int]:
+        """Count one more decline."""
+        for forgiven in self._forgiven.take_expired(now):
+            del self._declines[forgiven]
+        count = self._declines.get(player_id, (0, 0.0))[0] + 1
+        self._declines[player_id] = count, now
+        self._forgiven.set(player_id, forget_at)
+        return succeed(count)
+
+    def declines(
+        self, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[tuple[int, float]]]:
+        """Count the declines of some players."""
+        return succeed([self._declines.get(each, (0, 0.0)) for each in player_ids])
+
+    def _is_matchable(self, entry_id: str) -> bool:
+        return entry_id in self._places and not self._entries[entry_id].suspended
+
+    def _list(self, entry: QueueEntry) -> _Position:
+        """Give an entry its place."""
+        place = (entry.since, entry.number, entry.entry_id)
+        self._places[entry.entry_id] = place
+        self._players[entry.game] += len(entry.players)
+        queue = self._queues.get((entry.game, entry.options))
+        if queue is None:
+            queue = self._queues[entry.game, entry.options] = _Queue()
+        insort(queue.places, place)
+        queue.players += len(entry.players)
+        if entry.suspended:
+            self._suspended += 1
+        else:
+            insort(queue.matchable, place)
+            queue.ready += len(entry.players)
+        return place
+
+    def _unlist(self, entry_id: str) -> None:
+        """Take an entry's place away."""
+        entry, place = self._entries[entry_id], self._places.pop(entry_id)
+        self._players[entry.game] -= len(entry.players)
+        queue = self._queues[entry.game, entry.options]
+        del queue.places[bisect_left(queue.places, place)]
+        queue.players -= len(entry.players)
+        if entry.suspended:
+            self._suspended -= 1
+        else:
+            del queue.matchable[bisect_left(queue.matchable, place)]
+            queue.ready -= len(entry.players)
+        if not queue.places:
+            del self._queues[entry.game, entry.options]
+
+    def _forget(self, entry_id: str) -> None:
+        if entry_id in self._places:
+            self._unlist(entry_id)
+        self._prematch_of.pop(entry_id, None)
+        for player in self._entries.pop(entry_id).players:
+            del self._by_player[player.player_id]
 
 
 #: Known players who are asked about, at most, to find one who may be forgotten.
