@@ -51,7 +51,7 @@ ADAPTERS: dict[str, str] = {
     "lines": "tcp websocket tls proxied secure reserve counted",
     "logs": "*",
     "matches": "*",
-    "matchmaking": "matchmaker news",
+    "matchmaking": "matchmaker news parties prematch",
     "node": "*",
     "reactor": "*",
     "rooms": "*",

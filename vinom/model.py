@@ -84,7 +84,7 @@ class Prematch:
     :ivar until: when silence counts as a no, seconds since the Unix epoch.
     :ivar accepted: ids of the players who said yes.
     :ivar declined: ids of the players who said no.
-    :ivar is_started: whether a node makes the match; nobody can answer any more.
+    :ivar started_by: the node that makes the match; then nobody can answer any more.
     """
 
     prematch_id: str
@@ -94,7 +94,7 @@ class Prematch:
     until: float
     accepted: frozenset[str] = frozenset()
     declined: frozenset[str] = frozenset()
-    is_started: bool = False
+    started_by: str = ""
 
     @property
     def players(self) -> tuple[Player, ...]:

@@ -127,17 +127,18 @@ class IPrematchStore(Interface):
     def prematch_of(player_id: str) -> Deferred[Prematch | None]:
         """Find the prematch of this player; ``None`` if there is none."""
 
-    def begin(prematch_id: str) -> Deferred[bool]:
+    def begin(prematch_id: str, node: str) -> Deferred[bool]:
         """
-        Note that the caller makes the match.
+        Note that this node makes the match.
 
-        Fires ``True`` for one caller only, and only if everybody has said yes.
+        Fires ``True`` for one node only, as often as that node asks, and only if
+        everybody has said yes.
         """
 
-    def finish(prematch_id: str) -> Deferred[bool]:
+    def finish(prematch_id: str, node: str) -> Deferred[bool]:
         """
         Forget a prematch and its entries: their match is made, or they are refused.
-        Fires ``False`` if it is gone.
+        Fires ``False`` unless this node makes the match.
         """
 
     def dissolve(prematch_id: str, now: float) -> Deferred[Prematch | None]:
@@ -151,14 +152,15 @@ class IPrematchStore(Interface):
         """
 
     def give_back(
-        prematch_id: str, without: Sequence[str] = ()
+        prematch_id: str, node: str, without: Sequence[str] = ()
     ) -> Deferred[Prematch | None]:
         """
-        End a prematch through no fault of its players, started or not: put its entries
-        back.
+        End a prematch through no fault of its players: put its entries back.
 
+        :param node: which makes the match, if it is started.
         :param without: ids of entries to forget.
-        :returns: the prematch as it was; ``None`` if it is gone.
+        :returns: the prematch as it was; ``None`` if it is gone, or another node makes
+            the match.
         """
 
     def count_decline(player_id: str, now: float, forget_at: float) -> Deferred[int]:

@@ -81,7 +81,7 @@ class PrematchStoreContract:
         self.assertEqual(after.accepted, {"ann"})
         after = await store.answer("p1", "ann", False)
         self.assertEqual((after.accepted, after.declined), ({"ann"}, frozenset()))
-        self.assertFalse(await store.begin("p1"))
+        self.assertFalse(await store.begin("p1", "n1"))
         self.assertTrue((await store.answer("p1", "bob", True)).is_accepted)
 
     async def test_begun_once(self) -> None:
@@ -91,15 +91,19 @@ class PrematchStoreContract:
         store = await self.filled(ANN)
         await store.propose(prematch(entry(ANN, 1.0)))
         await store.answer("p1", "ann", True)
-        self.assertTrue(await store.begin("p1"))
-        self.assertFalse(await store.begin("p1"))
+        self.assertTrue(await store.begin("p1", "n1"))
+        self.assertFalse(await store.begin("p1", "n2"))
+        # A node whose first answer was lost asks again.
+        self.assertTrue(await store.begin("p1", "n1"))
+        self.assertFalse(await store.finish("p1", "n2"))
+        self.assertIsNone(await store.give_back("p1", "n2"))
         self.assertIsNone(await store.dissolve("p1", 1000.0))
         after = await store.answer("p1", "ann", False)
         self.assertEqual(after.declined, frozenset())
-        self.assertTrue(after.is_started)
-        self.assertTrue(await store.finish("p1"))
-        self.assertFalse(await store.finish("p1"))
-        self.assertFalse(await store.begin("p1"))
+        self.assertEqual(after.started_by, "n1")
+        self.assertTrue(await store.finish("p1", "n1"))
+        self.assertFalse(await store.finish("p1", "n1"))
+        self.assertFalse(await store.begin("p1", "n1"))
         self.assertIsNone(await store.entry_of("ann"))
         self.assertEqual(await store.add(entry(ANN, 2.0)), 1)
 
@@ -114,7 +118,7 @@ class PrematchStoreContract:
         self.assertIsNone(await store.dissolve("p1", 99.0))
         await store.answer("p1", "cat", True)
         await store.answer("p1", "bob", False)
-        self.assertFalse(await store.begin("p1"))
+        self.assertFalse(await store.begin("p1", "n1"))
         after = await store.dissolve("p1", 99.0)
         self.assertEqual((after.accepted, after.declined), ({"cat"}, {"bob"}))
         self.assertIsNone(await store.dissolve("p1", 99.0))
@@ -160,7 +164,7 @@ class PrematchStoreContract:
         self.assertTrue(await store.suspend("e-ann"))
         self.assertTrue(await store.suspend("e-bob"))
         self.assertTrue(await store.resume("e-bob"))
-        await store.give_back("p1")
+        await store.give_back("p1", "n1")
         self.assertEqual(await self.waiting(store), ["Bob", "Cat"])
         self.assertEqual(await store.place("e-ann"), 1)
         self.assertEqual((await store.counts()).suspended, 1)
@@ -172,10 +176,12 @@ class PrematchStoreContract:
         """
         store = await self.filled(ANN, BOB, CAT, DAN)
         three = [entry(player, 1.0) for player in (BOB, CAT, DAN)]
-        await store.propose(prematch(*three, is_started=True))
-        before = await store.give_back("p1", ["e-cat"])
-        self.assertEqual([one.entry_id for one in before.entries][1:], ["e-cat", "e-dan"])
-        self.assertIsNone(await store.give_back("p1"))
+        await store.propose(prematch(*three, started_by="n1"))
+        before = await store.give_back("p1", "n1", ["e-cat"])
+        self.assertEqual(
+            [one.entry_id for one in before.entries][1:], ["e-cat", "e-dan"]
+        )
+        self.assertIsNone(await store.give_back("p1", "n1"))
         self.assertEqual(await self.waiting(store), ["Ann", "Bob", "Dan"])
         self.assertIsNone(await store.entry_of("cat"))
 
@@ -185,8 +191,8 @@ class PrematchStoreContract:
         """
         store = await self.filled(ANN, BOB, CAT)
         found = await store.oldest("maze", b"{}", 2)
-        await store.propose(prematch(*found))
-        await store.finish("p1")
+        await store.propose(prematch(*found, started_by="n1"))
+        await store.finish("p1", "n1")
         for one in reversed(found):
             await store.add(one)
         self.assertEqual(await self.waiting(store), ["Ann", "Bob", "Cat"])
@@ -198,9 +204,13 @@ class PrematchStoreContract:
         store = self.make_store()
         self.assertEqual(await store.count_decline("ann", 10.0, 100.0), 1)
         self.assertEqual(await store.count_decline("ann", 20.0, 110.0), 2)
-        self.assertEqual(list(await store.declines(["ann", "bob"])), [(2, 20.0), (0, 0.0)])
+        self.assertEqual(
+            list(await store.declines(["ann", "bob"])), [(2, 20.0), (0, 0.0)]
+        )
         self.assertEqual(await store.count_decline("bob", 120.0, 210.0), 1)
-        self.assertEqual(list(await store.declines(["ann", "bob"])), [(0, 0.0), (1, 120.0)])
+        self.assertEqual(
+            list(await store.declines(["ann", "bob"])), [(0, 0.0), (1, 120.0)]
+        )
 
 
 def party(party_id: str, *players: Player, **facts: Any) -> Party:

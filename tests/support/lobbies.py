@@ -28,12 +28,14 @@ from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.matchmaking.parties import Parties
 from vinom.model import QueueEntry
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.parties import MemoryPartyStore
 from vinom.tokens import TokenSigner, TokenVerifier
 
 REALM = "game.vinom"
@@ -159,11 +161,25 @@ class LobbyWorld:
         )
         self.matchmaker = Matchmaker(
             self.entries,
+            self.entries,
             self.matches,
             self.online,
             self.games,
             self.clock,
             self.entropy,
+            accept_seconds=parts.get("accept_seconds", 0.0),
+        )
+        self.party_store = parts.get("parties") or MemoryPartyStore()
+        self.parties = Parties(
+            self.party_store,
+            self.entries,
+            self.matchmaker,
+            self.matches,
+            self.online,
+            self.clock,
+            self.entropy,
+            parts.get("party_bounds"),
+            address="192.0.2.1:4600",
         )
         self.outside = OutsideMatches(
             self.matches, self.identity, self.games, self.entropy
@@ -186,6 +202,7 @@ class LobbyWorld:
             self.identity,
             self.online,
             self.matchmaker,
+            self.parties,
             self.matches,
             self.rooms,
             self.games,
@@ -197,6 +214,7 @@ class LobbyWorld:
         return (
             self.online.is_here(player_id)
             or self.entries.has(player_id)
+            or self.party_store.has(player_id)
             or self.match_store.has(player_id)
             or self.rooms.has(player_id)
         )

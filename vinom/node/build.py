@@ -60,6 +60,7 @@ from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.matchmaking.parties import Parties, PartyBounds
 from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.play.clock import longest_life
@@ -68,6 +69,7 @@ from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.parties import MemoryPartyStore
 from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
@@ -261,6 +263,7 @@ class Parts:
     online: Online
     matches: Matches
     matchmaker: Matchmaker
+    parties: Parties
     desk: Desk
     outside: OutsideMatches
     lines: ReservingFactory
@@ -330,11 +333,13 @@ def build_parts(
         settings.realm, authority.tokens, entropy, now, settings.token_seconds
     )
     entries, match_store = MemoryEntryStore(), MemoryMatchStore(now)
+    party_store = MemoryPartyStore()
 
     def is_needed(player_id: str) -> bool:
         return (
             online.is_here(player_id)
             or entries.has(player_id)
+            or party_store.has(player_id)
             or match_store.has(player_id)
             or rooms.has(player_id)
         )
@@ -361,12 +366,31 @@ def build_parts(
     )
     matchmaker = Matchmaker(
         entries,
+        entries,
         matches,
         online,
         games,
         reactor,
         entropy,
+        accept_seconds=settings.accept_seconds,
         fill_seconds=settings.fill_seconds,
+    )
+    parties = Parties(
+        party_store,
+        entries,
+        matchmaker,
+        matches,
+        online,
+        reactor,
+        entropy,
+        PartyBounds(
+            size=settings.party_size,
+            most=settings.max_parties,
+            per_address=settings.parties_per_address,
+            tries=settings.party_tries,
+            away_seconds=settings.party_away_seconds,
+        ),
+        address=settings.public_host or "",
     )
     turns = TurnEnd(reactor)
     rooms = Rooms(
@@ -395,6 +419,7 @@ def build_parts(
         identity,
         online,
         matchmaker,
+        parties,
         matches,
         rooms,
         games,
@@ -433,6 +458,7 @@ def build_parts(
         online=online,
         matches=matches,
         matchmaker=matchmaker,
+        parties=parties,
         desk=desk,
         outside=OutsideMatches(matches, identity, games, entropy),
         lines=ReservingFactory(LineFactory(lines), reserve),

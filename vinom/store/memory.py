@@ -232,7 +232,7 @@ class MemoryEntryStore:
         ):
             return succeed(None)
         answered = prematch.accepted | prematch.declined
-        if not prematch.is_started and player_id not in answered:
+        if not prematch.started_by and player_id not in answered:
             field = "accepted" if is_yes else "declined"
             players = {field: getattr(prematch, field) | {player_id}}
             prematch = attrs.evolve(prematch, **players)
@@ -244,26 +244,22 @@ class MemoryEntryStore:
         prematch_id = self._prematch_of.get(self._by_player.get(player_id, ""), "")
         return succeed(self._prematches.get(prematch_id))
 
-    def begin(self, prematch_id: str) -> Deferred[bool]:
-        """Note that the match is being made, once."""
+    def begin(self, prematch_id: str, node: str) -> Deferred[bool]:
+        """Note which node makes the match."""
         prematch = self._prematches.get(prematch_id)
-        if (
-            prematch is None
-            or prematch.is_started
-            or prematch.declined
-            or not prematch.is_accepted
-        ):
+        if prematch is None or prematch.declined or not prematch.is_accepted:
             return succeed(False)
-        self._prematches[prematch_id] = attrs.evolve(prematch, is_started=True)
-        return succeed(True)
+        if not prematch.started_by:
+            prematch = attrs.evolve(prematch, started_by=node)
+            self._prematches[prematch_id] = prematch
+        return succeed(prematch.started_by == node)
 
-    def finish(self, prematch_id: str) -> Deferred[bool]:
+    def finish(self, prematch_id: str, node: str) -> Deferred[bool]:
         """Forget a prematch and its entries."""
-        prematch = self._prematches.pop(prematch_id, None)
-        if prematch is None:
+        prematch = self._prematches.get(prematch_id)
+        if prematch is None or prematch.started_by != node:
             return succeed(False)
-        for entry in prematch.entries:
-            self._forget(entry.entry_id)
+        self._end(prematch, [entry.entry_id for entry in prematch.entries])
         return succeed(True)
 
     def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
@@ -271,30 +267,38 @@ class MemoryEntryStore:
         prematch = self._prematches.get(prematch_id)
         if (
             prematch is None
-            or prematch.is_started
+            or prematch.started_by
             or not (prematch.declined or now >= prematch.until)
         ):
             return succeed(None)
         gone = [
-            entry.entry_id for entry in prematch.entries if prematch.has_left(entry, now)
+            entry.entry_id
+            for entry in prematch.entries
+            if prematch.has_left(entry, now)
         ]
-        return self.give_back(prematch_id, gone)
+        self._end(prematch, gone)
+        return succeed(prematch)
 
     def give_back(
-        self, prematch_id: str, without: Sequence[str] = ()
+        self, prematch_id: str, node: str, without: Sequence[str] = ()
     ) -> Deferred[Prematch | None]:
         """Put back the entries of a prematch."""
-        prematch = self._prematches.pop(prematch_id, None)
-        if prematch is None:
+        prematch = self._prematches.get(prematch_id)
+        if prematch is None or prematch.started_by not in ("", node):
             return succeed(None)
+        self._end(prematch, without)
+        return succeed(prematch)
+
+    def _end(self, prematch: Prematch, gone: Sequence[str]) -> None:
+        """Forget some entries of a prematch, and put the others back."""
+        del self._prematches[prematch.prematch_id]
         for entry in prematch.entries:
-            if entry.entry_id in without:
+            if entry.entry_id in gone:
                 self._forget(entry.entry_id)
             else:
                 del self._prematch_of[entry.entry_id]
                 # As it is now: a player may have come or gone meanwhile.
                 self._list(self._entries[entry.entry_id])
-        return succeed(prematch)
 
     def count_decline(
         self, player_id: str, now: float, forget_at: float
