@@ -101,10 +101,10 @@ class IPrematchStore(Interface):
     """
     Prematches, shared by all nodes; one store with `IEntryStore`.
 
-    An entry that is in a prematch does not wait, and is not lost: `IEntryStore.entry_of`
-    finds it, its players cannot have another entry, and `IEntryStore.suspend` and
-    `IEntryStore.resume` are remembered for the case that it goes back to the queue. It
-    goes back to its old place.
+    An entry that is in a prematch does not wait, and is not lost:
+    `IEntryStore.entry_of` finds it, its players cannot have another entry, and
+    `IEntryStore.suspend` and `IEntryStore.resume` are remembered for the case that it
+    goes back to the queue, to its old place.
     """
 
     def propose(prematch: Prematch) -> Deferred[bool]:

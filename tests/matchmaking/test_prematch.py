@@ -300,7 +300,7 @@ class PartyPrematchTests(SynchronousTestCase):
         world = AskingWorld()
         world.form("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
-        cat, dan = world.queue("cat", "dan", game="squad")
+        world.queue("cat", "dan", game="squad")
         self.assertEqual(world.party("ann")["state"], "prematch")
         for name in ("ann", "cat", "dan"):
             world.lines[name].ask("accept")

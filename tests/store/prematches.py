@@ -1,4 +1,4 @@
-"""What every store of prematches and parties does; mixed into one TestCase per store."""
+"""What stores of prematches and parties do; mixed into one TestCase per store."""
 
 from __future__ import annotations
 

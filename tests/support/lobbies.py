@@ -136,7 +136,7 @@ class LobbyWorld:
         self.players = MemoryPlayerStore(
             now, parts.get("most_players", 200_000), self._is_needed
         )
-        self.online = Online()
+        self.online = parts.get("online", Online())
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
         ways_in = WaysIn(REALM, TokenSigner("k", _PRIVATE), self.entropy, now)

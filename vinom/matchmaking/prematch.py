@@ -67,7 +67,7 @@ class Prematches:
     """
     Ask players whether they want to play.
 
-    :ivar results: how many were "accepted", "declined", "silent" or "given back".
+    :ivar results: how many were "accepted", "declined", "silent" or "given_back".
     """
 
     _log = Logger()
@@ -192,8 +192,8 @@ class Prematches:
         if prematch is None:
             return False
         self._forget(prematch_id)
-        self.results["given back"] += 1
         if prematch.until:
+            self.results["given_back"] += 1
             self._send(prematch.players, self._update(prematch, "dissolved"))
         await self._asking.went_back(
             [one for one in prematch.entries if one.entry_id not in without]

@@ -2,8 +2,8 @@
 The catalogue of messages, the same over TCP and WebSocket.
 
 It lists the types and decodes them. The types themselves are in
-`vinom.messages.lobby`, `vinom.messages.parties` and `vinom.messages.rooms`, what they share in
-`vinom.messages.envelope`.
+`vinom.messages.lobby`, `vinom.messages.parties` and `vinom.messages.rooms`, what they
+share in `vinom.messages.envelope`.
 """
 
 from __future__ import annotations
