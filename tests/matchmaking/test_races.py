@@ -290,6 +290,26 @@ class PairTests(SynchronousTestCase):
             after=check,
         )
 
+    def test_join_twice(self) -> None:
+        """
+        A player who joins the same party on two nodes at once is in it once.
+        """
+        made = []
+
+        def ready(world: TwoNodes) -> None:
+            made[:] = [world.form(0, "ann")]
+
+        def check(world: TwoNodes) -> None:
+            (party,) = world.parties._parties.values()
+            self.assertEqual(party.player_ids, ("ann", "cat"))
+
+        self.race(
+            ready,
+            lambda world: world.ask(0, "cat", JoinParty(made[0])),
+            lambda world: world.ask(1, "cat", JoinParty(made[0])),
+            after=check,
+        )
+
     def test_leave_and_accept(self) -> None:
         """
         A member leaves its party while another gives the last yes.

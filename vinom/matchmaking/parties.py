@@ -453,9 +453,13 @@ class Parties(Service):
             return None
         self._send_others(after, me, self._update(after))
         status = await self._matchmaker.admit(entry)
+        settled = await self._settled(after)
+        if settled is None or settled.state == "idle":
+            # A member went, or cancelled, between the two stores.
+            return QueueStatus("idle")
         others = [each for each in after.player_ids if each != me]
         self._online.send(others, status)
-        self._online.send([me], self._update(after))
+        self._online.send([me], self._update(settled))
         return status
 
     async def _follow(self, entry: QueueEntry) -> None:

@@ -149,6 +149,8 @@ def _states() -> tuple[Callable[..., PartyInputs], Mapping[PartyState, object]]:
     @idle.upon(PartyInputs.join).loop()
     def come_in(_: PartyInputs, facts: PartyFacts, member: PartyMember) -> None:
         party, player_id = facts.party, member.player.player_id
+        if party.member(player_id) is not None:
+            raise Refused(Code.ALREADY_IN_PARTY, "you are in this party")
         if len(party.members) >= party.size:
             raise Refused(
                 Code.PARTY_FULL,
