@@ -439,9 +439,7 @@ class PlayerParties:
             for call in tuple(self._on_invite):
                 call(push)
         elif isinstance(push, PrematchFound):
-            self._on_offer(
-                offer(push, lambda request: self.ask(request, Push))  # type: ignore[type-abstract]
-            )
+            self._on_offer(offer(push, lambda request: self.ask(request, Push)))
         elif isinstance(push, MatchFound):
             self._found(push)
         elif isinstance(push, QueueStatus) and push.state == "idle":

@@ -309,6 +309,23 @@ class Matchmaker(Service):
         if self._matches.is_draining:
             raise _draining()
         await self.prematches.ensure_no_pause(entry.players)
+        await self._ensure_not_playing(entry)
+        self._matches.ensure_one_more(entry)
+        place = await self._entries.add(entry)
+        if not place:
+            raise Refused(Code.ALREADY_QUEUED, "cancel first")
+        try:
+            # A match may have been opened, and the node begun to drain, meanwhile. No
+            # match can be opened from here on: that takes this entry.
+            await self._ensure_not_playing(entry)
+            if self._matches.is_draining:
+                raise _draining()  # type: ignore[unreachable]  # mypy forgets awaits
+        except BaseException:
+            await self._entries.remove(entry.entry_id)
+            raise
+        return place
+
+    async def _ensure_not_playing(self, entry: QueueEntry) -> None:
         for player in entry.players:
             if await self._matches.is_in_match(player.player_id):
                 raise Refused(
@@ -316,15 +333,6 @@ class Matchmaker(Service):
                     "one match at a time",
                     {"player_id": player.player_id},
                 )
-        self._matches.ensure_one_more(entry)
-        place = await self._entries.add(entry)
-        if not place:
-            raise Refused(Code.ALREADY_QUEUED, "cancel first")
-        # The line may have closed, and the node begun to drain, meanwhile.
-        if self._matches.is_draining:
-            await self._entries.remove(entry.entry_id)  # type: ignore[unreachable]  # mypy forgets awaits
-            raise _draining()
-        return place
 
     async def admit(self, entry: QueueEntry) -> QueueStatus:
         """
@@ -693,6 +701,12 @@ class Matchmaker(Service):
             here = all(map(self._online.is_here, player_ids))
             again = attrs.evolve(entry, suspended=not here)
             await self._entries.add(again)
+            # A player may have queued anew, and play by now.
+            if await self._is_playing(entry) and await self._entries.remove(
+                entry.entry_id
+            ):
+                await self._drop_playing(entry)
+                return True
             status = await self._news.status(again)
         except StoreUnavailable as error:
             self._log.error("storage does not answer: {error}", error=error)

@@ -152,17 +152,15 @@ class Parties(Service):
                 party = await self._mine(me)
                 await self._remove(me, "left", lambda it: it.leave(me))
                 return PartyClosed(party.party_id, "left")
-            case KickFromParty(player_id):
-                if (await self._mine(me)).member(player_id) is None:
+            case KickFromParty(other):
+                if (await self._mine(me)).member(other) is None:
                     raise Refused(
                         Code.NO_SUCH_PLAYER, "this player is not in your party"
                     )
-                await self._remove(
-                    player_id, "kicked", lambda it: it.kick(me, player_id)
-                )
+                await self._remove(other, "kicked", lambda it: it.kick(me, other))
                 return self._update(await self._mine(me))
-            case PromoteInParty(player_id):
-                return await self._act(me, lambda it: it.promote(me, player_id))
+            case PromoteInParty(chosen):
+                return await self._act(me, lambda it: it.promote(me, chosen))
             case InviteToParty(None):
                 token = self._new_secret()
                 party = await self._change(

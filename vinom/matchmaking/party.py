@@ -37,7 +37,7 @@ def hash_password(password: str, salt: bytes) -> str:
 
     :param salt: 16 random bytes.
     """
-    digest = scrypt(password.encode(), salt=salt, **_SCRYPT)  # type: ignore[call-overload]
+    digest = scrypt(password.encode(), salt=salt, **_SCRYPT)
     return f"{salt.hex()}:{digest.hex()}"
 
 

@@ -47,7 +47,7 @@ def pause_seconds(declines: int) -> float:
     if declines <= 0:
         return 0.0
     # 2 ** 6 is more than the longest pause needs.
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(declines - 1, 6))
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * float(1 << min(declines - 1, 6)))
 
 
 class Asking(Protocol):
@@ -266,7 +266,8 @@ class Prematches:
         self._forget(prematch_id)
         leavers = prematch.leavers(now)
         self.results["declined" if prematch.declined else "silent"] += 1
-        gone, again = [], []
+        gone: list[QueueEntry] = []
+        again: list[QueueEntry] = []
         for entry in prematch.entries:
             (gone if prematch.has_left(entry, now) else again).append(entry)
         # Those who wait again come first: nothing may keep their places from them.

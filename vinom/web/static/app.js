@@ -4,6 +4,7 @@
 import { Client } from "./vinom.js";
 import { learnGames } from "./games.js";
 import { showLobby } from "./lobby.js";
+import { joinByLink, watchOffers } from "./party.js";
 import { showRoom } from "./room.js";
 import { watchDevelopment } from "./dev.js";
 import { button, h, inWords, someName, toast } from "./ui.js";
@@ -36,6 +37,7 @@ function open() {
   sessionStorage.setItem("vinom.name", name);
   client = new Client({ name, storage: sessionStorage });
   client.on("status", showStatus);
+  watchOffers(client);
   client.on("error", (error) => {
     if (client.status === "refused") showRefused(error);
     else if (client.status !== "replaced") toast(inWords(error));
@@ -148,6 +150,7 @@ function askName() {
 function follow() {
   if (client.status === "refused" || client.status === "replaced") return;
   leave();
+  joinByLink(client);
   const { room, game, watch } = place();
   const shown = { main, client, catalogue };
   if (room === null) {
