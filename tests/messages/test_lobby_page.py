@@ -47,6 +47,23 @@ class LobbyPageTests(SynchronousTestCase):
             else:
                 decode_request(example)
 
+    def test_parties(self) -> None:
+        """
+        Every message on the page about parties is understood by the code.
+        """
+        page = (self.docs / "protocol" / "parties.rst").read_text("utf-8")
+        examples = [text.encode() for _, text in _BLOCK.findall(page)]
+        self.assertGreater(len(examples), 10)
+        for example in examples:
+            if "success" in json.decode(example):
+                self.assertIsNotNone(decode_answer(example), example)
+            else:
+                decode_request(example)
+        codes = re.findall(r"^``(\w+)``", page.split("Codes\n-----")[1], re.MULTILINE)
+        self.assertGreater(len(codes), 10)
+        for code in codes:
+            Code(code)
+
     def test_codes(self) -> None:
         """
         The page lists no code that does not exist.

@@ -85,7 +85,7 @@ export function showParty({ client, catalogue, queue }) {
         id !== client.playerId && [
           button("Make host", () => shown(client.promoteInParty(id)), {
             class: "link",
-            "aria-label": `Make ${name} the host`,
+            "aria-label": `Make host: ${name}`,
             data: { key: `promote ${id}` },
           }),
           button("Remove", () => shown(client.kickFromParty(id)), {

@@ -1021,9 +1021,8 @@ export class Client extends Emitter {
 
   /** @param {any} update */
   #prematchUpdate({ id, state, accepted, retry_after }) {
-    if (this.prematch?.id === id) {
-      this.#setPrematch(state === "open" ? { ...this.prematch, accepted } : null);
-    }
+    const mine = this.prematch;
+    if (mine && mine.id === id) this.#setPrematch(state === "open" ? { ...mine, accepted } : null);
     if (state !== "open") this.emit("prematchOver", { id, state, retry_after });
   }
 
