@@ -221,6 +221,26 @@ class FormingTests(SynchronousTestCase):
         self.assertEqual(said[0]["type"], "party_update")
         self.assertEqual(push["party_id"], made["party_id"])
 
+    def test_invitations_without_end(self) -> None:
+        """
+        Nobody can bury a player in invitations, or send them to everybody.
+        """
+        world = PartyWorld(guests="yes")
+        (eve,) = world.enter("eve")
+        for number in range(6):
+            (host,) = world.enter(f"h{number}", host=f"198.51.{number}.7")
+            world.create(f"h{number}")
+            said = host.ask("invite_to_party", player_id=world.ids["eve"])
+        self.assertEqual(code(said), "rate_limited")
+        self.assertEqual(len(pushed(eve, "party_invite")), 5)
+        (ann,) = world.enter("ann", host="203.0.113.7")
+        world.create("ann")
+        codes = []
+        for number in range(22):
+            said = ann.ask("invite_to_party", player_id=f"p{number}")
+            codes.append(said[-1]["success"])
+        self.assertEqual(codes, [True] * 20 + [False] * 2)
+
     def test_new_token(self) -> None:
         """
         A host who is not sure who has the link makes a new one; the old one is void.

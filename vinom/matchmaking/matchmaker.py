@@ -368,7 +368,10 @@ class Matchmaker(Service):
             return True
         prematch = await self.prematches.find(player_id)
         if prematch is None or not await self.prematches.give_back(
-            prematch.prematch_id, [entry.entry_id], is_ours=False
+            prematch.prematch_id,
+            [entry.entry_id],
+            is_ours=False,
+            result="given_back" if is_excused else "declined",
         ):
             return False
         if not is_excused:

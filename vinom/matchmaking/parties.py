@@ -11,6 +11,7 @@ from msgspec import Raw
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -74,6 +75,11 @@ class PartyBounds:
     :ivar tries: wrong tokens and passwords per second of one address; four times that
         of its network.
     :ivar tries_burst: most at once.
+    :ivar invites: invitations per second of one address; four times that of its
+        network.
+    :ivar invites_burst: most at once.
+    :ivar invited: invitations per second that one player gets.
+    :ivar invited_burst: most at once.
     :ivar away_seconds: how long a disconnected member stays in a party.
     """
 
@@ -82,6 +88,10 @@ class PartyBounds:
     per_address: int = 64
     tries: float = 0.2
     tries_burst: int = 10
+    invites: float = 0.5
+    invites_burst: int = 20
+    invited: float = 0.1
+    invited_burst: int = 5
     away_seconds: float = 60.0
 
 
@@ -123,6 +133,8 @@ class Parties(Service):
         self._tries = AddressBuckets(tries, burst)
         # Of passwords only: a token cannot be guessed, and stays usable.
         self._tries_of_party = NetworkBuckets(tries, burst)
+        self._invites = AddressBuckets(self._bounds.invites, self._bounds.invites_burst)
+        self._invited = NetworkBuckets(self._bounds.invited, self._bounds.invited_burst)
         self._counts = AddressCounts(self._bounds.per_address)
         self._away: dict[str, IDelayedCall] = {}
         matchmaker.follow(self)
@@ -168,7 +180,7 @@ class Parties(Service):
                 )
                 return PartyToken(party.party_id, token)
             case InviteToParty(player_id):
-                return await self._invite(player, str(player_id))
+                return await self._invite(player, str(player_id), host)
             case ReadyInParty(is_ready, loadout):
                 brings = None if loadout is None else bytes(loadout)
                 return await self._act(me, lambda it: it.ready(me, is_ready, brings))
@@ -292,6 +304,9 @@ class Parties(Service):
                     Code.NO_SUCH_PARTY,
                     "this party does not exist, or your token or password is wrong",
                 )
+            if party.state != "idle":
+                # News of the end of its match may be on the way.
+                party = await self._settled(party) or party
             after = changed(party, lambda it: it.join(member))
             assert after is not None
             if await self._store.change(after):
@@ -326,8 +341,18 @@ class Parties(Service):
             return False
         return party.is_open and not party.password_hash
 
-    async def _invite(self, player: Player, invited: str) -> PartyUpdate:
-        me = player.player_id
+    async def _invite(self, player: Player, invited: str, host: str) -> PartyUpdate:
+        me, now = player.player_id, self._clock.seconds()
+        wait = max(self._invites.wait(host, now), self._invited.wait(invited, now))
+        if wait > 0:
+            raise Refused(
+                Code.RATE_LIMITED,
+                "too many invitations from your address, or to this player; send the "
+                "invite token instead",
+                {"retry_after": round(wait, 3)},
+            )
+        self._invites.take(host, now)
+        self._invited.take(invited, now)
         party = await self._change(me, lambda it: it.invite(me, invited))
         self._online.send(
             [invited],
@@ -461,6 +486,17 @@ class Parties(Service):
         return status
 
     async def _follow(self, entry: QueueEntry) -> None:
+        while True:
+            try:
+                await self._catch_up(entry)
+            except StoreUnavailable as error:
+                self._log.error("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, _RETRY_SECONDS)
+            else:
+                return
+
+    async def _catch_up(self, entry: QueueEntry) -> None:
+        """Give the party of an entry its true state, or drop an entry without one."""
         party = await self._store.find(entry.party_id)
         if party is None or party.entry_id != entry.entry_id:
             # It is gone, or has forgotten this entry: so must the queue.

@@ -176,13 +176,19 @@ class Prematches:
         return update
 
     async def give_back(
-        self, prematch_id: str, without: Sequence[str] = (), *, is_ours: bool
+        self,
+        prematch_id: str,
+        without: Sequence[str] = (),
+        *,
+        is_ours: bool,
+        result: str = "given_back",
     ) -> bool:
         """
         End a prematch through no fault of its players; tries until storage answers.
 
         :param without: ids of entries that do not wait again.
         :param is_ours: also if this node makes the match.
+        :param result: as what it is counted.
         :returns: ``False`` if it is gone, or its match is being made.
         """
         node = self._node if is_ours else ""
@@ -193,7 +199,7 @@ class Prematches:
             return False
         self._forget(prematch_id)
         if prematch.until:
-            self.results["given_back"] += 1
+            self.results[result] += 1
             self._send(prematch.players, self._update(prematch, "dissolved"))
         await self._asking.went_back(
             [one for one in prematch.entries if one.entry_id not in without]

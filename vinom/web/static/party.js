@@ -254,8 +254,10 @@ export function watchOffers(client) {
     else toast("Somebody did not accept the match.");
   });
   client.on("invite", ({ party_id: id, host, game }) => {
+    // One at a time: nobody can bury the page in invitations.
+    if (document.querySelector("dialog.invitation")) return;
     const asked = h(
-      "dialog.card.offer",
+      "dialog.card.offer.invitation",
       { "aria-labelledby": "invite-title", onclose: () => asked.remove() },
       h("h2", { id: "invite-title" }, `${host.name} invites you`),
       h("p", null, game ? `To a party that plays ${titleOf(game)}.` : "To a party."),
