@@ -303,6 +303,22 @@ class FormingTests(SynchronousTestCase):
         party = world.party("ann")
         self.assertEqual([one["ready"] for one in party["members"]], [False, True])
 
+    def test_loadouts(self) -> None:
+        """
+        Each brings its own loadout, and may change it; the game checks it when the
+        party queues, and the host is sent whose is wrong.
+        """
+        world = PartyWorld()
+        world.form("ann", "bob")
+        ann, bob = world.lines["ann"], world.lines["bob"]
+        bob.ask("ready_in_party", ready=True, loadout={"hat": 1})
+        bob.ask("ready_in_party", ready=False)
+        (party,) = world.party_store._parties.values()
+        self.assertEqual(party.members[1].loadout, b'{"hat":1}')
+        error = ann.ask("queue", game="duel")[-1]["error"]
+        self.assertEqual(error["code"], "bad_loadout")
+        self.assertTrue(error["details"]["field"].startswith("members[1].loadout"))
+
     def test_list(self) -> None:
         """
         Open parties are listed with filters; closed ones never.

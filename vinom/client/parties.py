@@ -20,6 +20,7 @@ from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push, Request
 from vinom.messages.lobby import Cancel, MatchFound, Queue, QueueStatus
 from vinom.messages.parties import (
+    UNCHANGED,
     Accept,
     CreateParty,
     Decline,
@@ -147,7 +148,7 @@ class LiveParty:
 
     def ready(self, is_ready: bool = True, loadout: Any = None) -> Deferred[None]:
         """Show the others whether we are ready, and set what we bring."""
-        brings = None if loadout is None else raw(loadout)
+        brings = UNCHANGED if loadout is None else raw(loadout)
         return self._change(ReadyInParty(is_ready, brings))
 
     def invite(self, player_id: str) -> Deferred[None]:

@@ -319,7 +319,7 @@ class Matchmaker(Service):
             # match can be opened from here on: that takes this entry.
             await self._ensure_not_playing(entry)
             if self._matches.is_draining:
-                raise _draining()  # type: ignore[unreachable]  # mypy forgets awaits
+                raise _draining()
         except BaseException:
             await self._entries.remove(entry.entry_id)
             raise
@@ -758,7 +758,7 @@ class Matchmaker(Service):
         for player_id in players:
             entry = await self._entries.entry_of(player_id)
             if entry is not None and await self.take_out(
-                entry, player_id, is_excused=is_excused
+                entry, player_id, is_excused=is_excused, asker=player_id
             ):
                 self._look_at(entry)
 

@@ -33,6 +33,7 @@ from vinom.messages.envelope import Push, Request
 from vinom.messages.lobby import QueueStatus
 from vinom.messages.parties import (
     MOST_LISTED,
+    UNCHANGED,
     CreateParty,
     InviteToParty,
     JoinParty,
@@ -182,7 +183,7 @@ class Parties(Service):
             case InviteToParty(player_id):
                 return await self._invite(player, str(player_id), host)
             case ReadyInParty(is_ready, loadout):
-                brings = None if loadout is None else bytes(loadout)
+                brings = None if loadout == UNCHANGED else bytes(loadout)
                 return await self._act(me, lambda it: it.ready(me, is_ready, brings))
             case ListParties():
                 return await self._list(request)

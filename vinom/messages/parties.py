@@ -8,6 +8,8 @@ from msgspec import Meta, Raw, Struct
 
 from vinom.messages.envelope import Push, Request, ShortText
 
+#: Stands for a loadout that stays as it was; those of games are objects.
+UNCHANGED = Raw(b"null")
 #: Most parties of one list.
 MOST_LISTED = 100
 
@@ -91,11 +93,11 @@ class ReadyInParty(Request, frozen=True, tag="ready_in_party", tag_field="type")
     Show the others whether you are ready; the host may queue in any case.
 
     :ivar ready: whether you are.
-    :ivar loadout: what you bring; unless sent, it stays as it was.
+    :ivar loadout: what you bring; null: it stays as it was.
     """
 
     ready: bool
-    loadout: Raw | None = None
+    loadout: Raw = UNCHANGED
 
 
 class ListParties(Request, frozen=True, tag="list_parties", tag_field="type"):
