@@ -7,14 +7,19 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.games import Teller
 from tests.support.lobbies import Duel, LobbyWorld, Party
 from tests.support.lobby_lines import LobbyEndpoint
+from tests.support.whole import WholeWorld
 from vinom.client.line import LobbyRefusal
 from vinom.client.lobby import LobbyClient
+from vinom.client.match import Match
 from vinom.client.parties import LiveParty, Offer, PlayerParties
+from vinom.control.messages import RoomEnded
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello, MatchFound
 from vinom.messages.parties import PartyInvite
+from vinom.model import MatchEnd
 
 
 class Seat:
@@ -206,3 +211,40 @@ class PlayerPartiesTests(PartiesCase):
             one.close()
         self.pass_time(61.0)
         self.assertEqual(self.world.party_store._parties, {})
+
+
+class WholeTests(SynchronousTestCase):
+    """Friends who play a match in a real game server, over UDP."""
+
+    def test_play_and_again(self) -> None:
+        """
+        Two friends in a party accept a match, play it over UDP, and after its end are
+        still together: the next match begins the same way.
+        """
+        world = WholeWorld({Teller.name: Teller()})
+        ann, bob = world.client("ann"), world.client("bob")
+        made, joined = list[LiveParty](), list[LiveParty]()
+        ann.parties.create(Teller.name).addCallback(made.append)
+        world.run(lambda: bool(made), 5.0)
+        first = made[0]
+        bob.parties.join(first.party_id, token=first.token).addCallback(joined.append)
+        world.run(lambda: bool(joined), 5.0)
+        second = joined[0]
+        for number in range(2):
+            matches: list[Match] = []
+            first.queue(Teller.name).addCallback(matches.append)
+            second.next_match().addCallback(matches.append)
+            world.run(lambda found=matches: len(found) == 2, 20.0)
+            self.assertEqual(len({match.match_id for match in matches}), 1)
+            self.assertEqual({match.way for match in matches}, {"udp"})
+            said = matches[0].act({"type": "say", "word": "hello"})
+            world.run(lambda m=matches[0], n=said: m.acked == n, 5.0)
+            self.assertEqual(matches[0].acked, said)
+            self.assertEqual((first.state, second.state), ("in_game", "in_game"))
+            playing = world.played[number]
+            playing.tell(RoomEnded(MatchEnd(playing.plan.match_id, "finished")))
+            world.run(lambda: second.state == "idle", 5.0)
+            self.assertEqual((first.state, second.state), ("idle", "idle"))
+            self.assertEqual(len(first.members), 2)
+        ann.close()
+        bob.close()

@@ -108,6 +108,8 @@ class FormingTests(SynchronousTestCase):
         self.assertEqual(code(line.ask("create_party")), "already_in_party")
         (other,) = world.enter("bob")
         self.assertEqual(code(other.ask("create_party", game="chess")), "unknown_game")
+        wrong = other.ask("create_party", game="duel", options={"size": "x"})
+        self.assertEqual(code(wrong), "bad_options")
 
     def test_join_by_token(self) -> None:
         """

@@ -247,6 +247,14 @@ class Matchmaker(Service):
         """
         return self._game(game).seats[1]
 
+    def options_of(self, game: str, options: bytes) -> bytes:
+        """
+        Check a game's options; return them as canonical JSON.
+
+        :raises Refused: `UNKNOWN_GAME` or `BAD_OPTIONS`.
+        """
+        return canonical_options(self._game(game), options)
+
     def _game(self, game: str) -> Game[Any, Any]:
         plugin = self._games.get(game)
         if plugin is None:

@@ -255,16 +255,17 @@ class Parties(Service):
         await self._ensure_free(player.player_id)
         if sum((await self._store.counts()).values()) >= self._bounds.most:
             raise _too_many(self._bounds.most)
-        size = self._bounds.size
+        size, options = self._bounds.size, b"{}"
         if asked.game is not None:
             size = min(size, self._matchmaker.most_players(asked.game))
+            options = self._matchmaker.options_of(asked.game, bytes(asked.options))
         token = self._new_secret()
         party = Party(
             b32encode(self._entropy(10)).decode().lower(),
             (PartyMember(player, host, bytes(asked.loadout)),),
             player.player_id,
             game=asked.game or "",
-            options=bytes(asked.options),
+            options=options,
             is_open=asked.open,
             token_hash=hash_token(token),
             password_hash=""

@@ -21,7 +21,7 @@ class CreateParty(Request, frozen=True, tag="create_party", tag_field="type"):
     Form a party; you are its host.
 
     :ivar game: what you want to play; it filters lists, and limits the party's size.
-    :ivar options: the game's options.
+    :ivar options: the game's options; without a game they do not count.
     :ivar password: lets in those who have it.
     :ivar open: list the party; anybody may join, with the password if there is one.
     :ivar loadout: what you bring, if the game accepts anything.
