@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.races import TwoNodes
 from vinom.errors import Code
+from vinom.matchmaking.prematch import pause_seconds
 from vinom.messages.parties import (
     CreateParty,
     JoinParty,
@@ -49,7 +50,6 @@ class PartyModel(RuleBasedStateMachine):
         self.world = TwoNodes()
         self.parties: dict[str, tuple[str, list[str]]] = {}
         self.places: dict[str, tuple[float, int]] = {}
-        self.declined: set[str] = set()
 
     def party_of(self, name: str) -> str | None:
         for party_id, (_, members) in self.parties.items():
@@ -149,30 +149,24 @@ class PartyModel(RuleBasedStateMachine):
             each in world.entries._by_player or world.matches.has(each)
             for each in with_whom
         )
+        too_many = len(with_whom) > (2 if game == "duel" else 4)
+        fine = not (busy or too_many or any(map(self.is_paused, with_whom)))
         world.queue(node, name, game)
         found = world.results[-1]
-        if busy or not is_host or len(with_whom) > (2 if game == "duel" else 4):
-            assert isinstance(found, Code), found
-        elif self.declined.isdisjoint(with_whom):
-            assert not isinstance(found, Code), found
+        assert (fine and is_host) == (not isinstance(found, Code)), found
+
+    def is_paused(self, name: str) -> bool:
+        """Did this player decline a short while ago?"""
+        count, last = self.world.entries._declines.get(name, (0, 0.0))
+        return last + pause_seconds(count) > self.world.clock.seconds()
 
     @rule(node=NODES, name=PLAYERS)
     def cancel(self, node: int, name: str) -> None:
-        before = self.world.entries._entries.get(
-            self.world.entries._by_player.get(name, "")
-        )
-        is_asked = before is not None and (
-            before.entry_id in self.world.entries._prematch_of
-        )
         self.world.cancel(node, name)
-        if is_asked and not isinstance(self.world.results[-1], Code):
-            self.declined.add(name)
 
     @rule(node=NODES, name=PLAYERS, is_yes=st.sampled_from([True, True, True, False]))
     def answer(self, node: int, name: str, is_yes: bool) -> None:
         self.world.answer(node, name, is_yes)
-        if not is_yes:
-            self.declined.add(name)
 
     @rule(node=NODES)
     def all_accept(self, node: int) -> None:
@@ -183,15 +177,7 @@ class PartyModel(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 11.0, 400.0]))
     def wait(self, seconds: float) -> None:
-        for prematch in self.world.entries._prematches.values():
-            if seconds >= 10:
-                self.declined |= {p.player_id for p in prematch.players}
         self.world.clock.advance(seconds)
-        # Those that are asked now may be late before the next step.
-        if seconds > 10:
-            self.declined |= set(NAMES)
-        if seconds > 300:
-            self.declined.clear()
 
     @precondition(lambda self: self.world.matches._running)
     @rule(
