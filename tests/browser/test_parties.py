@@ -40,6 +40,10 @@ class PartyTests(PageTestCase):
             player.see("Bob")
         bob.press("I’m ready")
         ann.see("✓ ready")
+        # After a reload she is still in, and the link is still the same.
+        ann.driver.refresh()
+        self.assertEqual(ann.until(_LINK), link)
+        ann.see("✓ ready")
         self.picture("party", ann, bob)
         self.check(ann, bob)
 

@@ -51,7 +51,7 @@ export function showParty({ client, catalogue, queue }) {
 
   const invite = async () => {
     if (!client.party) await client.createParty();
-    // A host who took over, or reloaded the page, has no token.
+    // A host who took over has no token.
     else if (!client.partyToken) await client.renewPartyToken();
     show();
     element.querySelector("input")?.select();

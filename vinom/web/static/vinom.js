@@ -330,6 +330,8 @@ export class Client extends Emitter {
   #watchedMatches = null;
   /** The call of `queue` that waits. @type {Wish | null} */
   #queueing = null;
+  /** The invite token of the party that we made. @type {{party_id: string, token: string} | null} */
+  #token = null;
   /** Asks for the seat again after "busy". @type {ReturnType<typeof setTimeout> | undefined} */
   #seatAlarm;
   /** @type {Map<string, RoomFacts>} */
@@ -355,6 +357,7 @@ export class Client extends Emitter {
     this.#options = options;
     this.playerKey =
       options.playerKey ?? options.storage?.getItem("vinom.player_key") ?? "";
+    this.#token = JSON.parse(options.storage?.getItem("vinom.party_token") ?? "null");
     this.#ready = new Promise((resolve, reject) => {
       this.#admitted = resolve;
       this.#turnedAway = reject;
@@ -518,7 +521,7 @@ export class Client extends Emitter {
    */
   createParty(how = {}) {
     return this.request("create_party", how, (found) => {
-      this.partyToken = found.token;
+      this.#keepToken(found);
       this.#setParty(found.party);
       return found.party;
     });
@@ -562,7 +565,7 @@ export class Client extends Emitter {
    * @returns {Promise<string>}
    */
   renewPartyToken() {
-    return this.request("invite_to_party", {}, (found) => (this.partyToken = found.token));
+    return this.request("invite_to_party", {}, (found) => this.#keepToken(found));
   }
 
   /**
@@ -1001,9 +1004,21 @@ export class Client extends Emitter {
   #setParty(party) {
     const before = this.party;
     if (party && before?.party_id === party.party_id && before.version > party.version) return;
-    if (party === null || party.host !== this.playerId) this.partyToken = "";
+    const isHost = party !== null && party.host === this.playerId;
+    this.partyToken = isHost && this.#token?.party_id === party.party_id ? this.#token.token : "";
     this.party = party;
     this.emit("party", party);
+  }
+
+  /**
+   * Keep a token while the connection, or the page, is made again.
+   *
+   * @param {{party_id: string, token: string}} found
+   */
+  #keepToken({ party_id, token }) {
+    this.#token = { party_id, token };
+    this.#options.storage?.setItem("vinom.party_token", JSON.stringify(this.#token));
+    return (this.partyToken = token);
   }
 
   /** @param {any} found */
