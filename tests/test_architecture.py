@@ -52,7 +52,7 @@ ADAPTERS: dict[str, str] = {
     "lines": "tcp websocket tls proxied secure reserve counted https",
     "logs": "*",
     "matches": "*",
-    "matchmaking": "matchmaker news",
+    "matchmaking": "matchmaker news parties prematch",
     "node": "*",
     "reactor": "*",
     "results": "sending service",

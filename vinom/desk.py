@@ -1,4 +1,4 @@
-"""The desk serves players' requests: hellos, the queue, and rooms."""
+"""The desk serves players' requests: hellos, parties, the queue, and rooms."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from vinom.game import Game
 from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.matchmaking.parties import Parties
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.envelope import Push, Request
 from vinom.messages.lobby import Cancel, Hello, Ping, Pong, Queue, Welcome
+from vinom.messages.parties import PARTY_REQUESTS, Accept, Decline
 from vinom.messages.rooms import JoinRoom
 from vinom.model import Player
 from vinom.reactor.waits import Waits
@@ -46,6 +48,7 @@ class Desk(Service):
         identity: Identity,
         online: Online,
         matchmaker: Matchmaker,
+        parties: Parties,
         matches: Matches,
         rooms: Rooms,
         games: Mapping[str, Game[Any, Any]],
@@ -57,7 +60,8 @@ class Desk(Service):
         """
         :param identity: checks hellos, and finds the player.
         :param online: lists the players who are connected.
-        :param matchmaker: serves `Queue` and `Cancel`.
+        :param matchmaker: serves `Accept` and `Decline`.
+        :param parties: serves `Queue` and `Cancel`, and requests about parties.
         :param matches: finds what a returning player missed.
         :param rooms: serves requests about rooms.
         :param games: by name.
@@ -67,7 +71,7 @@ class Desk(Service):
         """
         self._identity, self._online = identity, online
         self._matchmaker, self._matches = matchmaker, matches
-        self._rooms = rooms
+        self._parties, self._rooms = parties, rooms
         self._games, self._clock = tuple(sorted(games)), clock
         self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
         self._conversations: set[Conversation] = set()
@@ -138,15 +142,27 @@ class Desk(Service):
         """Answer a request of a player who said hello, from this address."""
         match request:
             case Queue(game, options, loadout):
-                status = await self._matchmaker.join(
+                status = await self._parties.queue(
                     player, game, bytes(options), bytes(loadout), host
                 )
                 self._identity.settle(player.player_id)
                 return status
             case Cancel():
-                return await self._matchmaker.cancel(player.player_id)
+                return await self._parties.cancel(player.player_id)
             case Ping():
                 return Pong()
+            case Accept(prematch_id):
+                return await self._matchmaker.answer(
+                    player.player_id, True, prematch_id
+                )
+            case Decline(prematch_id):
+                return await self._matchmaker.answer(
+                    player.player_id, False, prematch_id
+                )
+        if isinstance(request, PARTY_REQUESTS):
+            answer = await self._parties.serve(player, request, host)
+            self._identity.settle(player.player_id)
+            return answer
         raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
 
     def serve_now(
@@ -166,16 +182,24 @@ class Desk(Service):
             self._leave(conversation.player.player_id, conversation)
 
     async def _news(self, player: Player) -> list[Push]:
-        """Find whether a returning player is in a match, in a queue, or in neither."""
+        """Find a returning player's party, match, and place in the queue."""
+        party = await self._parties.player_back(player.player_id)
+        # First: the line of a player who is in no party ends with `MatchFound`.
+        news: list[Push] = [] if party is None else [party]
+        return news + await self._news_of_match(player)
+
+    async def _news_of_match(self, player: Player) -> list[Push]:
         found = await self._matches.rejoin(player.player_id)
         if found is not None:
             return [found]
         status = await self._matchmaker.player_back(player.player_id)
         if status is not None:
-            return [status]
+            prematch = await self._matchmaker.prematches.news(player.player_id)
+            return [status] if prematch is None else [status, prematch]
         ended = await self._matches.last_end(player.player_id)
         return [] if ended is None else [ended]
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):
             self._matchmaker.player_lost(player_id)
+            self._parties.player_lost(player_id)

@@ -49,7 +49,14 @@ class Code(StrEnum):
     UNAVAILABLE = "unavailable"  #: something that this needs does not answer; try again
     STORE_UNAVAILABLE = "store_unavailable"  #: storage; see details retry_after
     NO_SUCH_MATCH = "no_such_match"  #: it has ended, or never existed
-    NO_SUCH_PLAYER = "no_such_player"  #: not in this match or queue
+    NO_SUCH_PLAYER = "no_such_player"  #: not in this match, queue or party
+    # Answers about parties and prematches.
+    NO_SUCH_PREMATCH = "no_such_prematch"  #: it is over, or somebody else's
+    NO_SUCH_PARTY = "no_such_party"  #: it is gone, or your invitation is wrong
+    NOT_IN_PARTY = "not_in_party"  #: create or join one first
+    ALREADY_IN_PARTY = "already_in_party"  #: one party at a time
+    PARTY_FULL = "party_full"  #: see details limit
+    TOO_MANY_PARTIES = "too_many_parties"  #: see details limit
     # Answers of rooms.
     NO_SUCH_ROOM = "no_such_room"  #: it has closed, or never existed
     NOT_IN_ROOM = "not_in_room"  #: join it first
@@ -58,7 +65,7 @@ class Code(StrEnum):
     ROOM_FULL = "room_full"  #: every seat is taken; you can spectate
     ROOM_STARTED = "room_started"  #: play has begun, and nobody can join
     TOO_MANY_ROOMS = "too_many_rooms"  #: of yours, or of this server; see details limit
-    NOT_HOST = "not_host"  #: only the room's host can do this
+    NOT_HOST = "not_host"  #: only the host of the room or party can do this
     NOT_SEATED = "not_seated"  #: spectators can only watch
     NOT_NOW = "not_now"  #: see details: another state, or retry_after
     NO_BOT = "no_bot"  #: this game has no bot

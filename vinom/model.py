@@ -44,7 +44,7 @@ class Player:
 @attrs.frozen
 class QueueEntry:
     """
-    A queue entry: one player who waits for a match (later: one party).
+    A queue entry: one player, or one party, that waits for a match.
 
     :ivar entry_id: public.
     :ivar players: who waits.
@@ -53,8 +53,11 @@ class QueueEntry:
     :ivar options: canonical JSON; only entries with equal texts are matched.
     :ivar loadouts: canonical JSON, one per player.
     :ivar hosts: the addresses of the players, as far as they are known.
-    :ivar suspended: whether its player is disconnected: it keeps its place, but cannot
-        be matched.
+    :ivar suspended: whether one of its players is disconnected: it keeps its place, but
+        cannot be matched.
+    :ivar party_id: of the party whose members these are; empty for a lone player.
+    :ivar number: of its arrival, given by the store; an entry that is put back with it
+        has its old place among those that have waited equally long.
     """
 
     entry_id: str
@@ -65,6 +68,131 @@ class QueueEntry:
     loadouts: tuple[bytes, ...] = ()
     suspended: bool = False
     hosts: tuple[str, ...] = ()
+    party_id: str = ""
+    number: int = attrs.field(default=0, eq=False)
+
+
+@attrs.frozen
+class Prematch:
+    """
+    A proposed match that waits for the yes of every player.
+
+    :ivar prematch_id: public.
+    :ivar game: the game's name.
+    :ivar options: canonical JSON.
+    :ivar entries: who would play, the longest wait first.
+    :ivar until: when silence counts as a no, seconds since the Unix epoch.
+    :ivar accepted: ids of the players who said yes.
+    :ivar declined: ids of the players who said no.
+    :ivar started_by: the node that makes the match; then nobody can answer any more.
+    """
+
+    prematch_id: str
+    game: str
+    options: bytes
+    entries: tuple[QueueEntry, ...] = attrs.field(validator=min_len(1))
+    until: float
+    accepted: frozenset[str] = frozenset()
+    declined: frozenset[str] = frozenset()
+    started_by: str = ""
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """All players, in the order of their seats."""
+        return tuple(player for entry in self.entries for player in entry.players)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Has everybody said yes?"""
+        return all(player.player_id in self.accepted for player in self.players)
+
+    def leavers(self, now: float) -> frozenset[str]:
+        """
+        List those who do not go back to the queue, if it is dissolved now.
+
+        :param now: seconds since the Unix epoch.
+        """
+        if now < self.until:
+            return self.declined
+        everybody = {player.player_id for player in self.players}
+        return self.declined | (everybody - self.accepted)
+
+    def has_left(self, entry: QueueEntry, now: float) -> bool:
+        """Is one of the players of this entry among its leavers?"""
+        leavers = self.leavers(now)
+        return any(player.player_id in leavers for player in entry.players)
+
+
+#: What a party does: see `vinom.matchmaking.party`.
+PartyState = Literal["idle", "in_queue", "prematch", "in_game"]
+
+
+@attrs.frozen
+class PartyMember:
+    """
+    A player of a party.
+
+    :ivar host: the address that the player joined from.
+    :ivar loadout: JSON, as sent; the game checks it when the party queues.
+    :ivar is_ready: whether the player says so; it binds nobody.
+    """
+
+    player: Player
+    host: str = ""
+    loadout: bytes = b"{}"
+    is_ready: bool = False
+
+
+@attrs.frozen
+class Party:
+    """
+    Players who queue together.
+
+    :ivar party_id: public.
+    :ivar members: in the order in which they joined.
+    :ivar leader: id of the member who is the party's host.
+    :ivar game: what it is for; empty until the host queues.
+    :ivar options: JSON, as the host sent it.
+    :ivar is_open: whether it is listed, and anybody may join (with the password, if
+        it has one).
+    :ivar token_hash: of the invite token.
+    :ivar password_hash: empty without a password.
+    :ivar size: most members.
+    :ivar maker: the address that it was created from.
+    :ivar invited: ids of players who may join without token and password.
+    :ivar banned: ids of players who were removed.
+    :ivar state: what it does.
+    :ivar entry_id: of its entry; empty while it is idle.
+    :ivar version: rises with each change.
+    """
+
+    party_id: str
+    members: tuple[PartyMember, ...] = attrs.field(validator=min_len(1))
+    leader: str
+    game: str = ""
+    options: bytes = b"{}"
+    is_open: bool = False
+    token_hash: str = attrs.field(default="", repr=False)
+    password_hash: str = attrs.field(default="", repr=False)
+    size: int = 16
+    maker: str = ""
+    invited: tuple[str, ...] = ()
+    banned: tuple[str, ...] = ()
+    state: PartyState = "idle"
+    entry_id: str = ""
+    version: int = 1
+
+    @property
+    def player_ids(self) -> tuple[str, ...]:
+        """The ids of its members."""
+        return tuple(member.player.player_id for member in self.members)
+
+    def member(self, player_id: str) -> PartyMember | None:
+        """Find a member; ``None`` if the player is not in this party."""
+        for member in self.members:
+            if member.player.player_id == player_id:
+                return member
+        return None
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ Every method is one atomic step. Storage methods fail with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,8 +21,10 @@ from vinom.model import (
     MatchPlan,
     NodeFacts,
     NodeLease,
+    Party,
     Placement,
     Player,
+    Prematch,
     QueueCounts,
     QueueEntry,
     Result,
@@ -44,12 +46,17 @@ class IEntryStore(Interface):
         """
         Store *entry*, suspended or not.
 
+        An entry that has a `QueueEntry.number` was here before: it gets its old place.
+
         :returns: its place, as `place` finds it; 0 if one of its players already has an
             entry.
         """
 
     def remove(entry_id: str) -> Deferred[bool]:
-        """Remove an entry. Fires ``False`` if it is not there (perhaps claimed)."""
+        """
+        Remove an entry. Fires ``False`` if it does not wait: it is gone, perhaps
+        claimed, or in a prematch.
+        """
 
     def suspend(entry_id: str) -> Deferred[bool]:
         """
@@ -65,7 +72,7 @@ class IEntryStore(Interface):
         """
         Remove all of these entries, or none.
 
-        Fires ``False`` if one of them is gone or suspended.
+        Fires ``False`` if one of them is gone, suspended or in a prematch.
         """
 
     def entry_of(player_id: str) -> Deferred[QueueEntry | None]:
@@ -75,7 +82,8 @@ class IEntryStore(Interface):
         """
         Find an entry's place in its queue.
 
-        :returns: 1 for the longest wait; suspended entries count. 0 if it is gone.
+        :returns: 1 for the longest wait; suspended entries count. 0 if it is gone, or
+            in a prematch.
         """
 
     def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
@@ -95,6 +103,133 @@ class IEntryStore(Interface):
 
     def counts() -> Deferred[QueueCounts]:
         """Count the players in all queues."""
+
+
+class IPrematchStore(Interface):
+    """
+    Prematches, shared by all nodes; one store with `IEntryStore`.
+
+    An entry that is in a prematch does not wait, and is not lost:
+    `IEntryStore.entry_of` finds it, its players cannot have another entry, and
+    `IEntryStore.suspend` and `IEntryStore.resume` are remembered for the case that it
+    goes back to the queue, to its old place.
+    """
+
+    def propose(prematch: Prematch) -> Deferred[bool]:
+        """
+        Store *prematch*, and take all of its entries out of the queue, or do nothing.
+
+        Fires ``False`` if one of its entries does not wait, or is suspended.
+        """
+
+    def answer(
+        prematch_id: str, player_id: str, is_yes: bool
+    ) -> Deferred[Prematch | None]:
+        """
+        Note a player's answer; the first one counts, and none if it is started.
+
+        :returns: the prematch after that; ``None`` if it is gone, or the player is not
+            in it.
+        """
+
+    def prematch_of(player_id: str) -> Deferred[Prematch | None]:
+        """Find the prematch of this player; ``None`` if there is none."""
+
+    def begin(prematch_id: str, node: str) -> Deferred[bool]:
+        """
+        Note that this node makes the match.
+
+        Fires ``True`` for one node only, as often as that node asks, and only if
+        everybody has said yes.
+        """
+
+    def finish(prematch_id: str, node: str) -> Deferred[bool]:
+        """
+        Forget a prematch and its entries: their match is made, or they are refused.
+        Fires ``False`` unless this node makes the match.
+        """
+
+    def dissolve(prematch_id: str, now: float) -> Deferred[Prematch | None]:
+        """
+        End a prematch that cannot become a match: forget the entries of those who leave
+        (`Prematch.leavers`), and put the others back.
+
+        :param now: seconds since the Unix epoch.
+        :returns: the prematch as it was; ``None``, and nothing is changed, if it is
+            gone, started, or neither declined nor overdue.
+        """
+
+    def give_back(
+        prematch_id: str, node: str, without: Sequence[str] = ()
+    ) -> Deferred[Prematch | None]:
+        """
+        End a prematch through no fault of its players: put its entries back.
+
+        :param node: which makes the match, if it is started.
+        :param without: ids of entries to forget.
+        :returns: the prematch as it was; ``None`` if it is gone, or another node makes
+            the match.
+        """
+
+    def count_decline(player_id: str, now: float, forget_at: float) -> Deferred[int]:
+        """
+        Count one more decline of a player.
+
+        :param now: seconds since the Unix epoch.
+        :param forget_at: when all declines of this player are forgotten, likewise.
+        :returns: how many there are now.
+        """
+
+    def declines(player_ids: Sequence[str]) -> Deferred[Sequence[tuple[int, float]]]:
+        """
+        Count the declines of some players.
+
+        :returns: for each how many, and when the latest was, seconds since the Unix
+            epoch.
+        """
+
+
+class IPartyStore(Interface):
+    """
+    Parties, shared by all nodes of one deployment.
+
+    A party is changed as a whole, by its version: somebody who read an older one must
+    read again.
+    """
+
+    def open(party: Party) -> Deferred[bool]:
+        """
+        Store a new party. Fires ``False`` if its id is taken, or one of its members is
+        in another party.
+        """
+
+    def change(party: Party) -> Deferred[bool]:
+        """
+        Replace the party with this id by *party*.
+
+        Fires ``False``, and changes nothing, unless the stored version is one less than
+        that of *party*, and no new member is in another party.
+        """
+
+    def close(party_id: str, version: int) -> Deferred[bool]:
+        """Forget a party. Fires ``False`` unless this is its version."""
+
+    def find(party_id: str) -> Deferred[Party | None]:
+        """Find a party; ``None`` if it is gone."""
+
+    def party_of(player_id: str) -> Deferred[Party | None]:
+        """Find the party of this player; ``None`` if there is none."""
+
+    def listed(game: str | None, most: int) -> Deferred[Sequence[Party]]:
+        """
+        List open parties that are idle and have a free place, the newest first.
+
+        :param game: only those for this game.
+        :param most: list at most this many.
+        """
+
+    def counts() -> Deferred[Mapping[str, int]]:
+        """Count the parties in each `vinom.model.PartyState`."""
 
 
 class IPlayerStore(Interface):

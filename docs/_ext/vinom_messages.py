@@ -35,13 +35,16 @@ def rendered(tag: str, kind: type[Struct]) -> list[str]:
     inner: dict[str, type[Struct]] = {}
     for field in shape.fields:
         lines += rendered_field(field, facts.get(field.encode_name, ""), inner)
-    for name, part in inner.items():
+    while inner:
+        name = next(iter(inner))
+        part = inner.pop(name)
         lines += ["", f"Each of {name} is an object:", ""]
         part_facts = described(part)[1]
         part_shape = shapes.type_info(part)
         assert isinstance(part_shape, shapes.StructType)
         for field in part_shape.fields:
-            lines += rendered_field(field, part_facts.get(field.encode_name, ""), {})
+            about = part_facts.get(field.encode_name, "")
+            lines += rendered_field(field, about, inner)
     return [*lines, ""]
 
 
@@ -68,7 +71,9 @@ def rendered_field(
 
 
 def parts_of(shape: shapes.Type) -> list[type[Struct]]:
-    """List the structs that an array may hold."""
+    """List the structs that an object is, or an array may hold."""
+    if isinstance(shape, shapes.StructType):
+        return [shape.cls]
     if isinstance(shape, shapes.VarTupleType) and isinstance(
         shape.item_type, shapes.StructType
     ):
@@ -86,7 +91,7 @@ def in_words(shape: shapes.Type) -> str:
         item = shape.item_type
         of = "objects" if isinstance(item, shapes.StructType) else in_words(item)
         return f"array of {of}"
-    if isinstance(shape, shapes.DictType):
+    if isinstance(shape, shapes.DictType | shapes.StructType):
         return "object"
     words = _WORDS.get(type(shape), "")
     if isinstance(shape, shapes.StrType) and shape.max_length is not None:

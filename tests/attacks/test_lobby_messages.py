@@ -16,6 +16,18 @@ from tests.support.malformed import is_at, nonsense, spoilt
 from vinom.conversation.conversation import Bounds
 from vinom.messages.envelope import Request
 from vinom.messages.lobby import Cancel, Hello, Ping, Queue
+from vinom.messages.parties import (
+    Accept,
+    CreateParty,
+    Decline,
+    InviteToParty,
+    JoinParty,
+    KickFromParty,
+    LeaveParty,
+    ListParties,
+    PromoteInParty,
+    ReadyInParty,
+)
 from vinom.messages.rooms import (
     Ack,
     Action,
@@ -53,6 +65,22 @@ GOOD: dict[type[Request], dict[str, Any]] = {
     KickSeat: {"seat": 1, "room_id": "r1"},
     SetTeam: {"seat": 1, "team": 0, "room_id": "r1"},
     Rematch: {"room_id": "r1"},
+    CreateParty: {
+        "game": "duel",
+        "options": {"size": 3},
+        "password": "x",
+        "open": True,
+        "loadout": {},
+    },
+    JoinParty: {"party_id": "p", "token": "t", "password": "x", "loadout": {}},
+    LeaveParty: {},
+    KickFromParty: {"player_id": "p"},
+    PromoteInParty: {"player_id": "p"},
+    InviteToParty: {"player_id": "p"},
+    ReadyInParty: {"ready": True, "loadout": {}},
+    ListParties: {"game": "duel", "password": True, "limit": 1},
+    Accept: {"prematch_id": "p"},
+    Decline: {"prematch_id": "p"},
 }
 #: What has no answer, or is for the game to read: `test_room_messages` sends it, and
 #: `test_game_actions`.
@@ -62,7 +90,10 @@ IN_ROOM = {LeaveRoom, StartRoom, AddBot, KickSeat, SetTeam, Rematch}
 #: Taken, though it cannot be done just then.
 IN_VAIN = {
     *(Cancel, PeekRoom, Reconnect, StartRoom, AddBot, KickSeat, SetTeam, Rematch),
+    *(JoinParty, KickFromParty, PromoteInParty, Accept, Decline),
 }
+#: What is asked of the party that one is in.
+IN_PARTY = {LeaveParty, KickFromParty, PromoteInParty, InviteToParty, ReadyInParty}
 
 
 class SpoiltMessageTests(SynchronousTestCase):
@@ -84,6 +115,8 @@ class SpoiltMessageTests(SynchronousTestCase):
         if kind is Hello:
             return self.world.line(), good
         line, _ = self.world.hello("ann")
+        if kind in IN_PARTY:
+            line.ask("create_party")
         if kind in IN_ROOM:
             self.rooms += 1
             good = good | {"room_id": f"own.{self.rooms}"}

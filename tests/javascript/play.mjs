@@ -274,6 +274,62 @@ const scenarios = {
     way.close();
   },
 
+  async party() {
+    const join = (name) => connect({ url: url(), name, WebSocket });
+    const [ann, bob, eve] = await Promise.all(["ann", "bob", "eve"].map(join));
+    const made = await ann.createParty({ game: "tictactoe" });
+    await assert.rejects(eve.joinParty(made.party_id, { token: "guess" }), { code: "no_such_party" });
+    await bob.joinParty(made.party_id, { token: ann.partyToken });
+    await until(ann, () => ann.party.members.length === 2, ["party"]);
+    assert.equal(bob.party.host, ann.playerId);
+    assert.equal(bob.partyToken, "");
+    await bob.readyInParty();
+    await until(ann, () => ann.party.members[1].ready, ["party"]);
+    await assert.rejects(bob.queue("tictactoe"), { code: "not_host" });
+
+    // One declines: nobody waits any more.
+    const offers = new Set();
+    bob.on("prematch", (found) => found && offers.add(found.id));
+    const over = [];
+    bob.on("prematchOver", (found) => over.push(found));
+    const refused = assert.rejects(ann.queue("tictactoe"), { code: "not_queued" });
+    await until(bob, () => bob.prematch !== null, ["prematch"]);
+    assert.equal(bob.prematch.players.length, 2);
+    assert.ok(bob.prematch.endsAt > Date.now());
+    await bob.decline();
+    await refused;
+    assert.equal(bob.prematch, null);
+    assert.equal(over[0].state, "dissolved");
+    assert.equal(over[0].retry_after, 5);
+    await until(bob, () => bob.party.state === "idle", ["party"]);
+    await assert.rejects(ann.queue("tictactoe"), { code: "not_now" });
+
+    // Both accept, ann by herself: she has no listener.
+    await new Promise((resolve) => setTimeout(resolve, 5200));
+    const forAnn = ann.queue("tictactoe");
+    await until(bob, () => bob.prematch !== null, ["prematch"]);
+    const forBob = bob.queue(bob.queued?.game ?? "tictactoe").catch((error) => error);
+    await bob.accept();
+    const mine = await forAnn;
+    const his = await forBob;
+    assert.equal(his.roomId, mine.roomId);
+    assert.equal(offers.size, 2);
+    await until(mine, () => mine.view !== null);
+    await until(ann, () => ann.party.state === "in_game", ["party"]);
+
+    // Another connection of the same player is in the same party.
+    const again = await connect({ url: url(), playerKey: bob.playerKey, WebSocket });
+    await until(again, () => again.party !== null, ["party"]);
+    assert.equal(again.party.party_id, made.party_id);
+    assert.deepEqual(await eve.parties(), []);
+    await again.leaveParty();
+    await until(ann, () => ann.party.members.length === 1, ["party"]);
+    await ann.inviteToParty(eve.playerId);
+    const token = await ann.renewPartyToken();
+    assert.equal(token, ann.partyToken);
+    for (const client of [ann, again, eve]) client.close();
+  },
+
   async patches() {
     // RFC 7396, appendix A.
     const examples = [

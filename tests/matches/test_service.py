@@ -110,15 +110,24 @@ class MatchFoundTests(SessionCase):
 
     def test_no_game_server_at_all(self) -> None:
         """
-        Without a game server the players are informed and may queue again.
+        Without a game server the players wait again at once, at their old places, and
+        are matched again after a pause that grows.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
-        world.fleet.hosted[0].answer.errback(NoCapacity("none"))
-        for line in lines:
-            self.assertEqual(last(line)["reason"], "lost")
-            self.assertFalse(line.is_closed)
-            self.assertEqual(kinds(line.ask("queue", game="duel")), ["queue_status"])
+        pause = 1.0
+        for index in range(3):
+            world.fleet.hosted[index].answer.errback(NoCapacity("none"))
+            for place, line in enumerate(lines, 1):
+                status = last(line)
+                self.assertEqual(status["state"], "waiting")
+                self.assertEqual(status["position"], place)
+                self.assertFalse(line.is_closed)
+            world.clock.advance(pause - 0.1)
+            self.assertEqual(len(world.fleet.hosted), index + 1)
+            world.clock.advance(0.2)
+            self.assertEqual(len(world.fleet.hosted), index + 2)
+            pause *= 2
 
     def test_crash_at_the_start(self) -> None:
         """

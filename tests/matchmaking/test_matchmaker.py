@@ -233,12 +233,12 @@ class QueueTests(SynchronousTestCase):
         When storage did its part and the answer was lost, nobody is stuck between
         queue and match, or plays in two.
         """
-        for step in ("claim", "open"):
+        for step in ("propose", "open"):
             clock = LobbyWorld().clock
             entries, matches = LostAnswers(), LostMatchAnswers(clock.seconds)
             world = LobbyWorld(entries=entries, matches=matches)
             lines = [world.queued(name, "duel")[0] for name in ("ann", "bob")]
-            (entries if step == "claim" else matches).lost = 1
+            (entries if step == "propose" else matches).lost = 1
             matches.away = 2 if step == "open" else 0
             world.clock.advance(0)
             world.clock.pump([1.0] * 5)
@@ -380,6 +380,7 @@ class ExplainTests(SynchronousTestCase):
                 "suspended": 1,
                 "longest_wait": 3.0,
                 "waits": {"duel": {}, "party": {}},
+                "prematches": {"open": 0, "results": {}},
             },
         )
 
@@ -427,17 +428,17 @@ class StumblingEntries(MemoryEntryStore):
     def remove(self, entry_id: str) -> Any:
         return fail(NO_ANSWER) if self.is_away() else super().remove(entry_id)
 
-    def claim(self, entry_ids: Any) -> Any:
-        return fail(NO_ANSWER) if self.is_away() else super().claim(entry_ids)
+    def propose(self, prematch: Any) -> Any:
+        return fail(NO_ANSWER) if self.is_away() else super().propose(prematch)
 
 
 class LostAnswers(MemoryEntryStore):
-    """A store whose answer to a claim is lost."""
+    """A store whose answer to a proposal is lost."""
 
     lost = 0
 
-    def claim(self, entry_ids: Any) -> Any:
-        done = super().claim(entry_ids)
+    def propose(self, prematch: Any) -> Any:
+        done = super().propose(prematch)
         if self.lost:
             self.lost -= 1
             return fail(StoreUnavailable("no answer"))
@@ -480,12 +481,12 @@ class RacedEntries(MemoryEntryStore):
 
     thief: str | None = None
 
-    def claim(self, entry_ids: Any) -> Any:
+    def propose(self, prematch: Any) -> Any:
         thief, self.thief = self.thief, None
         for entry in everybody(self):
             if entry.players[0].name == thief:
                 super().remove(entry.entry_id)
-        return super().claim(entry_ids)
+        return super().propose(prematch)
 
 
 class NeverTests(SynchronousTestCase):

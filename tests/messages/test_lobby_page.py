@@ -56,3 +56,24 @@ class LobbyPageTests(SynchronousTestCase):
         self.assertGreater(len(codes), 20)
         for code in codes:
             Code(code)
+
+
+class PartiesPageTests(SynchronousTestCase):
+    """``docs/protocol/parties.rst``."""
+
+    def test_page(self) -> None:
+        """
+        Every message on the page is understood by the code.
+        """
+        page = (DOCS / "protocol" / "parties.rst").read_text("utf-8")
+        examples = [text.encode() for _, text in _BLOCK.findall(page)]
+        self.assertGreater(len(examples), 10)
+        for example in examples:
+            if "success" in json.decode(example):
+                self.assertIsNotNone(decode_answer(example), example)
+            else:
+                decode_request(example)
+        codes = re.findall(r"^``(\w+)``", page.split("Codes\n-----")[1], re.MULTILINE)
+        self.assertGreater(len(codes), 10)
+        for code in codes:
+            Code(code)

@@ -13,10 +13,20 @@ from tests.store.contract import (
     NodeStoreContract,
     PlayerStoreContract,
 )
+from tests.store.prematches import PartyStoreContract, PrematchStoreContract
 from vinom.model import Player
-from vinom.ports import IEntryStore, IMatchStore, INodeStore, IPlayerStore
+from vinom.ports import (
+    IEntryStore,
+    IMatchStore,
+    INodeStore,
+    IPartyStore,
+    IPlayerStore,
+    IPrematchStore,
+)
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.parties import MemoryPartyStore
+from vinom.store.prematches import LocalPrematches
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):
@@ -25,6 +35,42 @@ class MemoryEntryStoreTests(EntryStoreContract, TestCase):
     def make_store(self) -> MemoryEntryStore:
         store = MemoryEntryStore()
         verifyObject(IEntryStore, store)
+        return store
+
+
+class MemoryPrematchStoreTests(PrematchStoreContract, TestCase):
+    """Prematches in memory."""
+
+    def make_store(self) -> MemoryEntryStore:
+        store = MemoryEntryStore()
+        verifyObject(IPrematchStore, store)
+        return store
+
+
+class LocalPrematchesTests(PrematchStoreContract, TestCase):
+    """Prematches in memory, and their entries in a store that nodes share."""
+
+    def make_store(self) -> LocalPrematches:
+        store = LocalPrematches(MemoryEntryStore())
+        verifyObject(IPrematchStore, store)
+        return store
+
+
+class SharedEntriesTests(EntryStoreContract, TestCase):
+    """Entries that wait in a shared store, beside prematches in memory."""
+
+    def make_store(self) -> LocalPrematches:
+        store = LocalPrematches(MemoryEntryStore())
+        verifyObject(IEntryStore, store)
+        return store
+
+
+class MemoryPartyStoreTests(PartyStoreContract, TestCase):
+    """Parties in memory."""
+
+    def make_store(self) -> MemoryPartyStore:
+        store = MemoryPartyStore()
+        verifyObject(IPartyStore, store)
         return store
 
 

@@ -28,12 +28,14 @@ from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.matchmaking.parties import Parties
 from vinom.model import QueueEntry
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.parties import MemoryPartyStore
 from vinom.tokens import TokenSigner, TokenVerifier
 
 REALM = "game.vinom"
@@ -140,7 +142,7 @@ class LobbyWorld:
         self.players = MemoryPlayerStore(
             now, parts.get("most_players", 200_000), self._is_needed
         )
-        self.online = Online()
+        self.online = parts.get("online", Online())
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
         ways_in = WaysIn(REALM, TokenSigner("k", _PRIVATE), self.entropy, now)
@@ -166,11 +168,25 @@ class LobbyWorld:
         )
         self.matchmaker = Matchmaker(
             self.entries,
+            self.entries,
             self.matches,
             self.online,
             self.games,
             self.clock,
             self.entropy,
+            accept_seconds=parts.get("accept_seconds", 0.0),
+        )
+        self.party_store = parts.get("parties") or MemoryPartyStore()
+        self.parties = Parties(
+            self.party_store,
+            self.entries,
+            self.matchmaker,
+            self.matches,
+            self.online,
+            self.clock,
+            self.entropy,
+            parts.get("party_bounds"),
+            address="192.0.2.1:4600",
         )
         self.outside = OutsideMatches(
             self.matches, self.identity, self.games, self.entropy
@@ -194,6 +210,7 @@ class LobbyWorld:
             self.identity,
             self.online,
             self.matchmaker,
+            self.parties,
             self.matches,
             self.rooms,
             self.games,
@@ -205,6 +222,7 @@ class LobbyWorld:
         return (
             self.online.is_here(player_id)
             or self.entries.has(player_id)
+            or self.party_store.has(player_id)
             or self.match_store.has(player_id)
             or self.rooms.has(player_id)
         )

@@ -39,10 +39,10 @@ class TypesTests(JavaScriptTestCase):
 
 
 class SdkTests(JavaScriptTestCase):
-    async def play(self, scenario: str) -> None:
+    async def play(self, scenario: str, *settings: str) -> None:
         """Play one of the scenarios of play.mjs."""
         http = free_port()
-        node = ChildNode(reactor, ["--warm=0", f"--http={http}"])
+        node = ChildNode(reactor, ["--warm=0", f"--http={http}", *settings])
         self.addCleanup(node.stop)
         await node.start()
         printed = await self.run_node("play.mjs", scenario, str(http))
@@ -86,6 +86,13 @@ class SdkTests(JavaScriptTestCase):
         play it to its end in a game server, while a third watches it from the list.
         """
         await self.play("queue")
+
+    async def test_party(self) -> None:
+        """
+        Two programs form a party by its token; one declines a match, and then both
+        accept one and play it. The party is still there on a new connection.
+        """
+        await self.play("party", "--accept-seconds=30")
 
     async def test_patches(self) -> None:
         """

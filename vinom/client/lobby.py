@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.errors import Code
 from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.envelope import Failed, Push
+from vinom.messages.envelope import Failed, Push, Request
 from vinom.messages.lobby import (
     Cancel,
     Hello,
@@ -28,6 +28,10 @@ from vinom.messages.lobby import (
     QueueStatus,
     Welcome,
 )
+from vinom.messages.parties import Accept, PrematchFound
+
+#: Called with a prematch, and with what sends our answer.
+OnPrematch = Callable[[PrematchFound, Callable[[Request], Deferred[Push]]], None]
 
 #: Pauses between attempts to reach a lobby, seconds; the last one repeats.
 PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -115,6 +119,7 @@ class LobbyClient:
         *,
         last_match: str = "",
         on_status: Callable[[QueueStatus], None] | None = None,
+        on_prematch: OnPrematch | None = None,
     ) -> Deferred[MatchFound]:
         """
         Queue, and wait for the match; if a line breaks another is opened.
@@ -124,12 +129,14 @@ class LobbyClient:
         :param loadout: what the player brings, JSON-like.
         :param last_match: id of our last match, which the lobby may still report.
         :param on_status: called with our position in the queue.
+        :param on_prematch: called with each match that waits for our yes, and with what
+            sends the answer; unless set, all are accepted.
 
         Fails with `LobbyRefusal` or `LineLost`; cancelling leaves the queue.
         """
         queue = Queue(game, raw(options), raw(loadout))
         return Deferred.fromCoroutine(
-            self._find(queue, last_match, on_status or _ignore)
+            self._find(queue, last_match, on_status or _ignore, on_prematch or _accept)
         )
 
     def whereabouts(self) -> Deferred[MatchFound | MatchEnded | QueueStatus | None]:
@@ -250,7 +257,11 @@ class LobbyClient:
             self._listen(push)
 
     async def _find(
-        self, queue: Queue, last_match: str, on_status: Callable[[QueueStatus], None]
+        self,
+        queue: Queue,
+        last_match: str,
+        on_status: Callable[[QueueStatus], None],
+        on_prematch: OnPrematch,
     ) -> MatchFound:
         began, attempt = self._clock.seconds(), 0
         busy_since: float | None = None
@@ -259,7 +270,7 @@ class LobbyClient:
             try:
                 await self._greet()
                 attempt, began = 0, self._clock.seconds()
-                found = await self._queue(queue, last_match, on_status)
+                found = await self._queue(queue, last_match, on_status, on_prematch)
                 if found is not None:
                     return found
             except LobbyRefusal as refusal:
@@ -283,7 +294,11 @@ class LobbyClient:
             await deferLater(self._clock, max(pause, hold), _nothing)
 
     async def _queue(
-        self, queue: Queue, last_match: str, on_status: Callable[[QueueStatus], None]
+        self,
+        queue: Queue,
+        last_match: str,
+        on_status: Callable[[QueueStatus], None],
+        on_prematch: OnPrematch,
     ) -> MatchFound | None:
         """Wait on the open line; ``None``: the lobby still named our last match."""
         line = self._line
@@ -308,6 +323,8 @@ class LobbyClient:
                     waiting.errback(_refusal(line.last_word))
                 else:
                     on_status(push)
+            elif isinstance(push, PrematchFound):
+                on_prematch(push, line.ask)
             elif isinstance(push, MatchFound):
                 stale = push.match_id == last_match
                 waiting.callback(None if stale else push)
@@ -390,6 +407,11 @@ def _retry_after(refusal: LobbyRefusal) -> float:
 
 def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _accept(found: PrematchFound, ask: Callable[[Request], Deferred[Push]]) -> None:
+    """Accept a match; the lobby reports what comes of it in any case."""
+    ask(Accept(found.id)).addErrback(_drop)
 
 
 def _ignore(_: object) -> None:

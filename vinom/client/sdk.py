@@ -29,6 +29,7 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import Identity, LobbyClient, raw
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
+from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
 from vinom.client.seat import Way
 from vinom.dtls.port import IDatagramFilter
@@ -40,11 +41,13 @@ __all__ = [
     "Client",
     "Identity",
     "LineLost",
+    "LiveParty",
     "LiveRoom",
     "LobbyRefusal",
     "Match",
     "MatchLost",
     "MatchResult",
+    "Offer",
     "Refusal",
     "RoomResult",
     "connect",
@@ -118,6 +121,7 @@ class Client:
         to connect.
     :ivar match: the one being played, or the last.
     :ivar rooms: the rooms that we are in.
+    :ivar parties: creates and joins parties, and has the one that we are in.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Client:
         self._way, self._chance = way, chance
         self.match: Match | None = None
         self.rooms = PlayerRooms(reactor, lobby, chance)
+        self.parties = PlayerParties(reactor, lobby, self._begin, chance)
 
     def join_room(
         self,
@@ -183,6 +188,7 @@ class Client:
         *,
         on_status: Callable[[QueueStatus], None] | None = None,
         on_found: Callable[[Match], None] | None = None,
+        on_offer: Callable[[Offer], None] = accept,
     ) -> Deferred[Match]:
         """
         Queue for a match and take the seat in it.
@@ -194,33 +200,46 @@ class Client:
         :param loadout: what the player brings, JSON-like.
         :param on_status: called with our position in the queue.
         :param on_found: called with the match before its seat is taken.
+        :param on_offer: called with each match that waits for our yes, where the server
+            asks; unless set, all are accepted.
 
         Fires when the seat is taken. Fails with `LobbyRefusal`, `LineLost` or
         `MatchLost`; cancelling leaves the queue.
         """
         last = self.match.match_id if self.match is not None else ""
 
-        def begin(found: MatchFound) -> Deferred[Match]:
-            match = self.match = Match(
-                self._reactor,
-                self._lobby,
-                found,
-                datagram_filter=self._datagram_filter,
-                way=self._way,
-                chance=self._chance,
-            )
-            if on_found is not None:
-                on_found(match)
-            match.start()
-            return match.joined
-
         return self._lobby.find_match(
-            game, options, loadout, last_match=last, on_status=on_status
-        ).addCallback(begin)
+            game,
+            options,
+            loadout,
+            last_match=last,
+            on_status=on_status,
+            on_prematch=lambda found, ask: on_offer(offer(found, ask)),
+        ).addCallback(self._begin, on_found)
+
+    def _begin(
+        self,
+        found: MatchFound,
+        on_found: Callable[[Match], None] | None = None,
+    ) -> Deferred[Match]:
+        """Take our seat in a match."""
+        match = self.match = Match(
+            self._reactor,
+            self._lobby,
+            found,
+            datagram_filter=self._datagram_filter,
+            way=self._way,
+            chance=self._chance,
+        )
+        if on_found is not None:
+            on_found(match)
+        match.start()
+        return match.joined
 
     def close(self) -> None:
         """Leave the match, if there is one, and hang up; our places in rooms remain."""
         if self.match is not None:
             self.match.leave()
         self.rooms.close()
+        self.parties.close()
         self._lobby.close()

@@ -34,6 +34,7 @@ from vinom.messages.envelope import (
     unusable,
 )
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus, Welcome
+from vinom.messages.parties import PartyClosed, PartyCreated, PartyUpdate
 from vinom.messages.rooms import ROOM_REQUESTS
 from vinom.model import Player
 from vinom.reactor.waits import Waits
@@ -207,8 +208,8 @@ class Conversation:
 
     @property
     def is_queued(self) -> bool:
-        """Does this player wait in a queue?"""
-        return self._queue_state == "waiting"
+        """Does this player wait in a queue, or is it in a party?"""
+        return self._queue_state == "waiting" or self._talk.is_in_party
 
     # Calls of the line.
 
@@ -468,11 +469,15 @@ class Conversation:
             self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
 
     def _note(self, push: Push) -> None:
-        """Store whether this player waits for a match."""
+        """Store whether this player waits for a match, and is in a party."""
         if isinstance(push, QueueStatus):
             self._queue_state = push.state
         elif isinstance(push, MatchFound | MatchEnded):
             self._queue_state = "idle"
+        elif isinstance(push, PartyUpdate | PartyCreated):
+            self._talk.is_in_party = True
+        elif isinstance(push, PartyClosed):
+            self._talk.is_in_party = False
 
     def overdue(self) -> None:
         """End the conversation if the hello is missing, or the player was silent."""
@@ -481,7 +486,7 @@ class Conversation:
             self._flush()
             return
         now, timeout = self._clock.seconds(), self._bounds.idle_seconds
-        if self._queue_state != "idle" or self.memberships:
+        if self.is_in_play or self.is_queued:
             self._desk.idle.add(self, now + timeout)
         elif now >= self._heard + timeout:
             self.end(

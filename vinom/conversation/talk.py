@@ -83,12 +83,14 @@ class Talk:
     (decision 0024). Answers after the end of the conversation are dropped.
 
     :ivar ends_at_match: `MatchFound` is the last message...
-    :ivar stays: ...unless the peer asked to stay here.
+    :ivar stays: ...unless the peer asked to stay here...
+    :ivar is_in_party: ...or is in a party.
     :ivar held: requests that wait until the current one is done.
     """
 
     ends_at_match: bool = False
     stays: bool = False
+    is_in_party: bool = False
     outbox: list[Send | Work | HangUp] = attrs.field(factory=list)
     held: deque[Asked] = attrs.field(factory=deque)
     stage: Stage = attrs.field(default=_GREETING, init=False)
@@ -232,7 +234,7 @@ class Talk:
     def _say(self, push: Push, id: RequestId = None) -> bool:
         """Send it; can more follow?"""
         self.outbox.append(Send(encode_push(push, id)))
-        ends = self.ends_at_match and not self.stays
+        ends = self.ends_at_match and not (self.stays or self.is_in_party)
         return not (ends and isinstance(push, MatchFound))
 
     def _fail(self, refusal: Refused, id: RequestId = None) -> None:

@@ -52,8 +52,11 @@ class Match:
         return MatchEnd(self.plan.match_id, reason, present=present)
 
     def entries_to_put_back(self, end: MatchEnd) -> list[QueueEntry]:
-        """List the entries of a void match to queue again: all their players came."""
-        if end.reason != "void":
+        """
+        List the entries to queue again: all their players came to a match that is void,
+        or no game server could be had for it.
+        """
+        if end.reason != "void" and not (end.reason == "lost" and not self.placement):
             return []
         came = {self.plan.seats[seat].player_id for seat in end.present}
         return [

@@ -6,7 +6,7 @@ Players are sent to a match once a game server listens for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -40,8 +40,18 @@ class Follower(Protocol):
     def match_opened(self, plan: MatchPlan) -> None:
         """An outside matchmaker has put these players in a match."""
 
-    def put_back(self, entries: Sequence[QueueEntry]) -> None:
-        """The match of these entries did not happen: their players wait again."""
+    def put_back(self, entries: Sequence[QueueEntry], is_failure: bool) -> None:
+        """
+        The match of these entries did not happen: their players wait again.
+
+        :param is_failure: no game server could be had for it.
+        """
+
+    def entries_over(self, entries: Sequence[QueueEntry]) -> None:
+        """The match of these entries is over, and they do not wait again."""
+
+    def seat_left(self, entries: Sequence[QueueEntry], player_id: str) -> None:
+        """A player left the match of these entries for good; it goes on."""
 
     def draining(self) -> None:
         """No new matches from here on."""
@@ -156,20 +166,28 @@ class Matches(Service):
             )
 
     async def start_match(
-        self, game: str, options: bytes, entries: Sequence[QueueEntry]
+        self,
+        game: str,
+        options: bytes,
+        entries: Sequence[QueueEntry],
+        opened: Callable[[], Awaitable[None]] | None = None,
     ) -> bool:
         """
-        Start a match for claimed entries.
+        Start a match for entries that are in no queue any more.
 
         Their players are sent to it when it has a place.
 
         :param options: canonical JSON.
+        :param opened: called when the match is recorded, before anything can happen to
+            it.
         :returns: ``False`` if one of the players is in another match.
         """
         seats = seat_plans(entries, self._games[game].teams)
         live = await self._open(game, options, seats, tuple(entries))
         if live is None:
             return False
+        if opened is not None:
+            await opened()
         self._online.send(
             [seat.player_id for seat in seats], QueueStatus("matched", game)
         )
@@ -581,9 +599,12 @@ class Matches(Service):
             match.players_to_inform(put_back),
             _ended(end),
         )
-        if put_back:
-            for follower in self._followers:
-                follower.put_back(put_back)
+        over = [entry for entry in match.entries if entry not in put_back]
+        for follower in self._followers:
+            if put_back:
+                follower.put_back(put_back, end.reason != "void")
+            if over:
+                follower.entries_over(over)
         self._check_drained()
 
     def _note_result(self, match: Match, outcome: dict[str, Any]) -> None:
@@ -600,6 +621,10 @@ class Matches(Service):
 
     async def _release(self, match_id: str, player_id: str) -> None:
         await self._until_answered(lambda: self._store.release(match_id, player_id))
+        live = self._live.get(match_id)
+        if live is not None and live.match.entries:
+            for follower in self._followers:
+                follower.seat_left(live.match.entries, player_id)
 
     async def _until_answered(self, step: Callable[[], Deferred[bool]]) -> None:
         while True:

@@ -1,8 +1,8 @@
 """
 The matchmaker: keeps the queue, finds tables, and starts their matches.
 
-A player's entry is suspended while the player is disconnected, matchable again when
-the player is back, and removed if the player stays away too long.
+An entry is suspended while one of its players is disconnected, matchable again when all
+are back, and removed if a player stays away too long.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from base64 import b32encode
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.application.service import Service
@@ -26,15 +26,25 @@ from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.matches.service import Matches
 from vinom.matchmaking.news import QueueNews
+from vinom.matchmaking.prematch import RETRY_SECONDS, Prematches
 from vinom.matchmaking.rules import Proposal, Rules, due_at, explain, propose
 from vinom.messages.lobby import QueueStatus
-from vinom.model import MatchPlan, Player, QueueCounts, QueueEntry
+from vinom.messages.parties import PrematchUpdate
+from vinom.model import (
+    MatchPlan,
+    PartyMember,
+    Player,
+    Prematch,
+    QueueCounts,
+    QueueEntry,
+)
 from vinom.play.choices import canonical_loadout, canonical_options
-from vinom.ports import IEntryStore
+from vinom.ports import IEntryStore, IPrematchStore
 from vinom.reactor.figures import WAIT_BOUNDS, Histogram
 
-#: Seconds until a step is tried again when storage did not answer.
-_RETRY_SECONDS = 1.0
+#: How long a queue rests when no game server could be had for a match, seconds: each
+#: failure doubles it, up to the second number, and a while without one ends that.
+_REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
 #: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
@@ -95,12 +105,19 @@ class Cadence:
             delay = await self._play()
         except Exception:
             self._log.failure("a round of matchmaking failed")
-            delay = _RETRY_SECONDS
+            delay = RETRY_SECONDS
         self._is_playing = False
         if self._is_due:
             self.ask()
         elif delay is not None:
             self.ask(delay)
+
+
+class EntryFollower(Protocol):
+    """What is called about the entries of parties: `vinom.matchmaking.parties`."""
+
+    def entry_moved(self, entry: QueueEntry) -> None:
+        """An entry entered a queue, a prematch or a match, or left one of them."""
 
 
 class Matchmaker(Service):
@@ -112,23 +129,28 @@ class Matchmaker(Service):
     def __init__(
         self,
         entries: IEntryStore,
+        prematches: IPrematchStore,
         matches: Matches,
         online: IOnline,
         games: Mapping[str, Game[Any, Any]],
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
         *,
+        accept_seconds: float = 0.0,
         fill_seconds: float = 5.0,
         away_seconds: float = 10.0,
         status_seconds: float = 2.0,
     ) -> None:
         """
         :param entries: the store of entries.
+        :param prematches: the same store, as far as it is about prematches.
         :param matches: starts matches, and reports how they go on.
         :param online: sends messages to players.
         :param games: by name.
         :param clock: its seconds are those of the Unix epoch.
         :param entropy: called with a number, returns that many random bytes.
+        :param accept_seconds: how long players have to accept a match; 0 does not ask
+            them.
         :param fill_seconds: how long the oldest entry waits for a full table.
         :param away_seconds: how long a disconnected player keeps its place.
         :param status_seconds: least time between two messages about a player's place.
@@ -140,8 +162,12 @@ class Matchmaker(Service):
         )
         self._away_seconds = away_seconds
         self._news = QueueNews(entries, online, clock, status_seconds)
-        # Players of entries that are being claimed.
-        self._forming: set[str] = set()
+        self._accept_seconds = accept_seconds
+        self._node = self._new_id()
+        self.prematches = Prematches(prematches, online, clock, self, self._node)
+        self._followers: list[EntryFollower] = []
+        # By queue: when it may start tables again, and how often it could not.
+        self._resting: dict[_Queue, tuple[float, int]] = {}
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
         # Queues for the next round; when others are due, as a heap and by queue.
@@ -156,9 +182,14 @@ class Matchmaker(Service):
         Service.stopService(self)
         self._news.stop()
         self._cadence.stop()
+        self.prematches.stop()
         for call in self._away.values():
             call.cancel()
         self._away.clear()
+
+    def follow(self, follower: EntryFollower) -> None:
+        """Call *follower* about entries of parties from now on."""
+        self._followers.append(follower)
 
     # Requests of players.
 
@@ -179,36 +210,8 @@ class Matchmaker(Service):
         :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`,
             `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
-        plugin = self._games.get(game)
-        if plugin is None:
-            raise Refused(
-                Code.UNKNOWN_GAME,
-                "this server has no game with this name",
-                {"field": "data.game", "games": sorted(self._games)},
-            )
-        entry = QueueEntry(
-            entry_id=b32encode(self._entropy(10)).decode().lower(),
-            players=(player,),
-            game=game,
-            since=self._clock.seconds(),
-            options=canonical_options(plugin, options),
-            loadouts=(canonical_loadout(plugin, loadout),),
-            hosts=(host,),
-        )
-        if self._matches.is_draining:
-            raise _draining()
-        if player.player_id in self._forming:
-            raise Refused(Code.ALREADY_QUEUED, "you are being matched; cancel first")
-        if await self._matches.is_in_match(player.player_id):
-            raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
-        self._matches.ensure_one_more(entry)
-        place = await self._entries.add(entry)
-        if not place:
-            raise Refused(Code.ALREADY_QUEUED, "cancel first")
-        # The line may have closed, and the node begun to drain, meanwhile.
-        if self._matches.is_draining:
-            await self._entries.remove(entry.entry_id)  # type: ignore[unreachable]  # mypy forgets awaits
-            raise _draining()
+        entry = self.new_entry([PartyMember(player, host, loadout)], game, options)
+        place = await self.add(entry)
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._look_at(entry)
@@ -218,18 +221,178 @@ class Matchmaker(Service):
         """
         Take a player out of the queue, or out of a match that has no place yet.
 
+        All players of the entry leave the queue.
+
         :raises Refused: `NOT_QUEUED`, or `ALREADY_IN_MATCH` when it is too late.
         """
         entry = await self._entries.entry_of(player_id)
-        if entry is not None and await self._entries.remove(entry.entry_id):
-            self._news.forget((player_id,))
-            self._news.changed(entry.game, entry.options)
+        if entry is not None and await self.take_out(entry, player_id, asker=player_id):
             return QueueStatus("idle")
         if self._matches.withdraw(player_id):
             return QueueStatus("idle")
-        if player_id in self._forming or await self._matches.is_in_match(player_id):
+        if entry is not None or await self._matches.is_in_match(player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
+
+    async def answer(
+        self, player_id: str, is_yes: bool, prematch_id: str | None
+    ) -> PrematchUpdate:
+        """
+        Take a player's answer to a prematch.
+
+        :raises Refused: see `Prematches.answer`.
+        """
+        return await self.prematches.answer(player_id, is_yes, prematch_id)
+
+    # Entries of players and parties.
+
+    def most_players(self, game: str) -> int:
+        """
+        Return how many can play a game together.
+
+        :raises Refused: `UNKNOWN_GAME`.
+        """
+        return self._game(game).seats[1]
+
+    def options_of(self, game: str, options: bytes) -> bytes:
+        """
+        Check a game's options; return them as canonical JSON.
+
+        :raises Refused: `UNKNOWN_GAME` or `BAD_OPTIONS`.
+        """
+        return canonical_options(self._game(game), options)
+
+    def _game(self, game: str) -> Game[Any, Any]:
+        plugin = self._games.get(game)
+        if plugin is None:
+            raise Refused(
+                Code.UNKNOWN_GAME,
+                "this server has no game with this name",
+                {"field": "data.game", "games": sorted(self._games)},
+            )
+        return plugin
+
+    def new_entry(
+        self,
+        members: Sequence[PartyMember],
+        game: str,
+        options: bytes,
+        party_id: str = "",
+    ) -> QueueEntry:
+        """
+        Make an entry that is not in the queue.
+
+        :param members: who would play.
+        :param options: JSON, as the player sent it.
+        :param party_id: of their party.
+        :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`, or `PARTY_FULL`
+            if they are more than can play.
+        """
+        plugin = self._game(game)
+        most = plugin.seats[1]
+        if len(members) > most:
+            raise Refused(
+                Code.PARTY_FULL,
+                f"your party has {len(members)} members, and {most} can play {game}",
+                {"field": "data.game", "limit": most},
+            )
+        return QueueEntry(
+            entry_id=self._new_id(),
+            players=tuple(member.player for member in members),
+            game=game,
+            since=self._clock.seconds(),
+            options=canonical_options(plugin, options),
+            loadouts=tuple(
+                canonical_loadout(plugin, member.loadout)
+                if not party_id
+                else canonical_loadout(
+                    plugin, member.loadout, f"members[{number}].loadout"
+                )
+                for number, member in enumerate(members)
+            ),
+            hosts=tuple(member.host for member in members),
+            party_id=party_id,
+        )
+
+    async def add(self, entry: QueueEntry) -> int:
+        """
+        Put an entry in the queue; return its place.
+
+        :raises Refused: `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY`, `NOT_NOW` after a
+            decline, or `DRAINING`.
+        """
+        if self._matches.is_draining:
+            raise _draining()
+        await self.prematches.ensure_no_pause(entry.players)
+        await self._ensure_not_playing(entry)
+        self._matches.ensure_one_more(entry)
+        place = await self._entries.add(entry)
+        if not place:
+            raise Refused(Code.ALREADY_QUEUED, "cancel first")
+        try:
+            # A match may have been opened, and the node begun to drain, meanwhile. No
+            # match can be opened from here on: that takes this entry.
+            await self._ensure_not_playing(entry)
+            if self._matches.is_draining:
+                raise _draining()
+        except BaseException:
+            await self._entries.remove(entry.entry_id)
+            raise
+        return place
+
+    async def _ensure_not_playing(self, entry: QueueEntry) -> None:
+        for player in entry.players:
+            if await self._matches.is_in_match(player.player_id):
+                raise Refused(
+                    Code.ALREADY_IN_MATCH,
+                    "one match at a time",
+                    {"player_id": player.player_id},
+                )
+
+    async def admit(self, entry: QueueEntry) -> QueueStatus:
+        """
+        Let an entry that was added suspended be matched, if all its players are here.
+
+        They are sent their places; one of them is answered with what is returned.
+        """
+        for player in entry.players:
+            if not self._online.is_here(player.player_id):
+                self.player_lost(player.player_id)
+        await self._settle(entry.players[0].player_id)
+        self._look_at(entry)
+        return await self._news.status(entry)
+
+    async def take_out(
+        self,
+        entry: QueueEntry,
+        player_id: str,
+        *,
+        is_excused: bool = False,
+        asker: str = "",
+    ) -> bool:
+        """
+        Take an entry out of the queue, or of its prematch, for one of its players.
+
+        :param is_excused: it does not count as a decline.
+        :param asker: a player who is answered, and not sent that it is out.
+        :returns: ``False`` if its match is being made.
+        """
+        if await self._entries.remove(entry.entry_id):
+            self._gone(entry, asker)
+            self._news.changed(entry.game, entry.options)
+            return True
+        prematch = await self.prematches.find(player_id)
+        if prematch is None or not await self.prematches.give_back(
+            prematch.prematch_id,
+            [entry.entry_id],
+            is_ours=False,
+            result="given_back" if is_excused else "declined",
+        ):
+            return False
+        if not is_excused:
+            await self.prematches.count_decline(player_id)
+        self._gone(entry, asker)
+        return True
 
     # Calls of the desk.
 
@@ -248,20 +411,89 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
+        prematch = await self.prematches.find(player_id)
+        if prematch is not None:
+            state = "matched" if prematch.started_by else "waiting"
+            waited = max(0.0, self._clock.seconds() - entry.since)
+            return QueueStatus(state, entry.game, waited=round(waited, 3))
         self._look_at(entry)
         return await self._news.status(entry)
 
+    # Calls of `Prematches`.
+
+    async def make(self, prematch: Prematch) -> None:
+        """Make the match of a prematch that this node began."""
+        entries = prematch.entries
+        try:
+            if await self._keep_out(prematch):
+                return
+            if not await self._matches.start_match(
+                prematch.game,
+                prematch.options,
+                entries,
+                lambda: self.prematches.finish(prematch.prematch_id),
+            ):
+                await self._keep_in_matches(prematch)
+                return
+        except Refused as refusal:
+            await self.prematches.finish(prematch.prematch_id)
+            self._dismiss(entries, refusal)
+            return
+        except Exception:
+            # A player must not be kept in a prematch by a mistake of ours either.
+            await self.prematches.give_back(prematch.prematch_id, is_ours=True)
+            raise
+        now = self._clock.seconds()
+        for entry in entries:
+            for _ in entry.players:
+                self._waits[prematch.game].add(max(0.0, now - entry.since))
+        self._moved(entries)
+
+    async def went_back(self, entries: Sequence[QueueEntry]) -> None:
+        """Send the players of these entries, which wait again, their places."""
+        for entry in entries:
+            self._look_at(entry)
+            self._news.changed(entry.game, entry.options)
+            player_ids = [player.player_id for player in entry.players]
+            for player_id in player_ids:
+                if not self._online.is_here(player_id) and player_id not in self._away:
+                    self.player_lost(player_id)
+            try:
+                status = await self._news.status(entry)
+            except StoreUnavailable as error:
+                # They wait all the same, and are sent the next change.
+                self._log.error("storage does not answer: {error}", error=error)
+            else:
+                self._online.send(player_ids, status)
+        self._moved(entries)
+
+    def left(self, entries: Sequence[QueueEntry]) -> None:
+        """Send the players of these entries that they wait no longer."""
+        for entry in entries:
+            self._gone(entry)
+
     # Calls of `vinom.matches`.
 
-    def put_back(self, entries: Sequence[QueueEntry]) -> None:
+    def put_back(self, entries: Sequence[QueueEntry], is_failure: bool) -> None:
         """Queue entries again whose match did not happen; their waits go on."""
+        if is_failure:
+            self._rest(entries[0].game, entries[0].options)
         self._run(self._put_back(entries))
 
     def match_opened(self, plan: MatchPlan) -> None:
         """Take players out of the queue whom an outside matchmaker put in a match."""
-        players = {seat.player_id for seat in plan.seats} - self._forming
-        if players:
-            self._run(self._drop_entries(players))
+        players = {seat.player_id for seat in plan.seats}
+        self._run(self._drop_entries(players, is_excused=True))
+
+    def entries_over(self, entries: Sequence[QueueEntry]) -> None:
+        """Report that these parties are in no match any more."""
+        self._moved(entries)
+
+    def seat_left(self, entries: Sequence[QueueEntry], player_id: str) -> None:
+        """Report that a player of a party left its match."""
+        for entry in entries:
+            if any(player.player_id == player_id for player in entry.players):
+                self._moved([entry])
 
     def draining(self) -> None:
         """Take all players of this node out of the queue, and send them the reason."""
@@ -283,6 +515,18 @@ class Matchmaker(Service):
         if entry is not None:
             place = await self._entries.place(entry.entry_id)
             queue = await self._entries.waiting(entry.game, entry.options)
+            prematch = await self.prematches.find(player_id)
+            if prematch is not None:
+                left = max(0.0, prematch.until - self._clock.seconds())
+                count = len(prematch.accepted)
+                return facts | {
+                    "state": "prematch",
+                    "game": entry.game,
+                    "prematch_id": prematch.prematch_id,
+                    "accepted": player_id in prematch.accepted,
+                    "why": f"{count} of {len(prematch.players)} players have accepted "
+                    f"this match; {left:.1f} s are left",
+                }
             counts = await self._entries.counts()
             others = counts.players.get(entry.game, 0) - queue.players
             now = self._clock.seconds()
@@ -322,6 +566,10 @@ class Matchmaker(Service):
             "waits": {
                 game: waits.figures("wait") for game, waits in self._waits.items()
             },
+            "prematches": {
+                "open": len(self.prematches),
+                "results": dict(self.prematches.results),
+            },
         }
 
     # Rounds of matchmaking.
@@ -353,6 +601,10 @@ class Matchmaker(Service):
 
     async def _start_tables(self, game: str, options: bytes, now: float) -> None:
         """Start the tables of one queue; read its entries only if there is one."""
+        rests_until, _ = self._resting.get((game, options), (0.0, 0))
+        if rests_until > now:
+            self._be_due(game, options, rests_until)
+            return
         waiting = await self._entries.waiting(game, options)
         due = due_at(game, waiting, self._rules)
         if due is not None and due <= now:
@@ -365,59 +617,94 @@ class Matchmaker(Service):
                 # There may be more of them than were read.
                 self._look_at(entries[-1])
             due = found.deadline
-        if due is not None and self._due_at.get((game, options), inf) > due:
+        if due is not None:
+            self._be_due(game, options, due)
+
+    def _be_due(self, game: str, options: bytes, due: float) -> None:
+        """Have a round look at a queue at this time."""
+        if self._due_at.get((game, options), inf) > due:
             self._due_at[game, options] = due
             heappush(self._due, (due, (game, options)))
 
-    async def _start(self, proposal: Proposal) -> None:
-        players = {p.player_id for entry in proposal.entries for p in entry.players}
-        self._forming |= players
-        try:
-            is_claimed = await self._entries.claim(
-                [entry.entry_id for entry in proposal.entries]
-            )
-            if is_claimed:
-                self._news.forget(players)
-            self._news.changed(proposal.game, proposal.options)
-            if not is_claimed:
-                # A player left in between; the others still wait.
-                self._look_at(proposal.entries[0])
-                return
-            if await self._keep_out(proposal.entries):
-                return
-            if not await self._matches.start_match(
-                proposal.game, proposal.options, proposal.entries
-            ):
-                await self._put_back(proposal.entries)
-                return
-        except Refused as refusal:
-            self._dismiss(proposal.entries, refusal)
-            return
-        except StoreUnavailable:
-            # The claim may have removed them, and nothing else would put them back.
-            await self._put_back(proposal.entries)
-            raise
-        finally:
-            self._forming -= players
+    def _rest(self, game: str, options: bytes) -> None:
+        """Let a queue rest: no game server could be had for a match of it."""
         now = self._clock.seconds()
-        for entry in proposal.entries:
-            for _ in entry.players:
-                self._waits[proposal.game].add(max(0.0, now - entry.since))
+        for queue, (until, _) in tuple(self._resting.items()):
+            if until + _REST_FORGOTTEN < now:
+                del self._resting[queue]
+        until, failures = self._resting.get((game, options), (0.0, 0))
+        if until <= now:
+            # Matches that fail together count once.
+            rest = min(_LONGEST_REST, _REST * 2 ** min(failures, 5))
+            self._resting[game, options] = now + rest, failures + 1
 
-    async def _keep_out(self, entries: Sequence[QueueEntry]) -> bool:
+    async def _start(self, proposal: Proposal) -> None:
+        entries, seconds = proposal.entries, self._accept_seconds
+        players = [player.player_id for entry in entries for player in entry.players]
+        prematch = Prematch(
+            self._new_id(),
+            proposal.game,
+            proposal.options,
+            entries,
+            until=self._clock.seconds() + seconds if seconds else 0.0,
+            accepted=frozenset() if seconds else frozenset(players),
+            started_by="" if seconds else self._node,
+        )
+        is_proposed = await self.prematches.propose(prematch)
+        if is_proposed:
+            self._news.forget(players)
+        self._news.changed(proposal.game, proposal.options)
+        if not is_proposed:
+            # A player left in between; the others still wait.
+            self._look_at(entries[0])
+        elif seconds:
+            self.prematches.ask(prematch)
+            self._moved(entries)
+        else:
+            await self.make(prematch)
+
+    async def _keep_out(self, prematch: Prematch) -> bool:
         """Dismiss those whose address has too many matches; the others wait again."""
-        others = []
-        for entry in entries:
+        refused = {}
+        for entry in prematch.entries:
             try:
                 self._matches.ensure_one_more(entry)
             except Refused as refusal:
-                self._dismiss([entry], refusal)
-            else:
-                others.append(entry)
-        if len(others) == len(entries):
+                refused[entry.entry_id] = refusal
+        if not refused:
             return False
-        await self._put_back(others)
+        await self.prematches.give_back(
+            prematch.prematch_id, tuple(refused), is_ours=True
+        )
+        for entry in prematch.entries:
+            if entry.entry_id in refused:
+                self._dismiss([entry], refused[entry.entry_id])
         return True
+
+    async def _keep_in_matches(self, prematch: Prematch) -> None:
+        """Let those wait again who are not in another match."""
+        playing = [entry for entry in prematch.entries if await self._is_playing(entry)]
+        await self.prematches.give_back(
+            prematch.prematch_id, [entry.entry_id for entry in playing], is_ours=True
+        )
+        for entry in playing:
+            await self._drop_playing(entry)
+
+    async def _is_playing(self, entry: QueueEntry) -> bool:
+        """Is one of the players of an entry in a match?"""
+        for player in entry.players:
+            if await self._matches.is_in_match(player.player_id):
+                return True
+        return False
+
+    async def _drop_playing(self, entry: QueueEntry) -> None:
+        """Note that an entry is gone because one of its players is in a match."""
+        player_ids = [player.player_id for player in entry.players]
+        self._news.forget(player_ids)
+        for player_id in player_ids:
+            if not await self._matches.is_in_match(player_id):
+                self._online.send([player_id], QueueStatus("idle"))
+        self._moved([entry])
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:
@@ -425,7 +712,7 @@ class Matchmaker(Service):
                 self._dismiss([entry], Refused(Code.DRAINING, "the server is stopping"))
                 continue
             while not await self._is_put_back(entry):
-                await deferLater(self._clock, _RETRY_SECONDS)
+                await deferLater(self._clock, RETRY_SECONDS)
             self._look_at(entry)
             self._news.changed(entry.game, entry.options)
 
@@ -433,12 +720,18 @@ class Matchmaker(Service):
         """Queue an entry again if it is not; ``False`` if storage did not answer."""
         player_ids = [player.player_id for player in entry.players]
         try:
-            for player_id in player_ids:
-                if await self._matches.is_in_match(player_id):
-                    return True
+            if await self._is_playing(entry):
+                await self._drop_playing(entry)
+                return True
             here = all(map(self._online.is_here, player_ids))
             again = attrs.evolve(entry, suspended=not here)
             await self._entries.add(again)
+            # A player may have queued anew, and play by now.
+            if await self._is_playing(entry) and await self._entries.remove(
+                entry.entry_id
+            ):
+                await self._drop_playing(entry)
+                return True
             status = await self._news.status(again)
         except StoreUnavailable as error:
             self._log.error("storage does not answer: {error}", error=error)
@@ -447,6 +740,7 @@ class Matchmaker(Service):
         for player_id in player_ids:
             if not self._online.is_here(player_id):
                 self.player_lost(player_id)
+        self._moved([entry])
         return True
 
     # Players who are away.
@@ -466,12 +760,14 @@ class Matchmaker(Service):
             self._run(self._drop_entries({player_id}), retry=player_id)
 
     async def _settle(self, player_id: str) -> None:
-        """Suspend or resume a player's entry, as the player is away or here."""
+        """Suspend or resume an entry: are all of its players here?"""
         while True:
             entry = await self._entries.entry_of(player_id)
             if entry is None:
                 return
-            here = self._online.is_here(player_id)
+            here = all(
+                self._online.is_here(player.player_id) for player in entry.players
+            )
             if entry.suspended == (not here):
                 return
             if here:
@@ -479,17 +775,19 @@ class Matchmaker(Service):
             else:
                 await self._entries.suspend(entry.entry_id)
 
-    async def _drop_entries(self, players: set[str]) -> None:
+    async def _drop_entries(self, players: set[str], is_excused: bool = False) -> None:
         self._news.forget(players)
         for player_id in players:
             entry = await self._entries.entry_of(player_id)
-            if entry is not None:
-                await self._entries.remove(entry.entry_id)
+            if entry is not None and await self.take_out(
+                entry, player_id, is_excused=is_excused, asker=player_id
+            ):
                 self._look_at(entry)
-                self._news.changed(entry.game, entry.options)
 
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
+        for prematch_id in self.prematches.open_ids():
+            await self.prematches.give_back(prematch_id, is_ours=False)
         for player_id in (*self._news.players(), *self._away):
             entry = await self._entries.entry_of(player_id)
             if entry is not None and await self._entries.remove(entry.entry_id):
@@ -502,6 +800,29 @@ class Matchmaker(Service):
             self._news.forget(player_ids)
             self._online.warn(player_ids, refusal)
             self._online.send(player_ids, QueueStatus("idle"))
+        self._moved(entries)
+
+    def _gone(self, entry: QueueEntry, without: str = "") -> None:
+        """
+        Note that an entry is in the queue no more, and send its players that.
+
+        :param without: a player who knows.
+        """
+        player_ids = [player.player_id for player in entry.players]
+        self._news.forget(player_ids)
+        self._online.send(
+            [each for each in player_ids if each != without], QueueStatus("idle")
+        )
+        self._moved([entry])
+
+    def _moved(self, entries: Sequence[QueueEntry]) -> None:
+        for entry in entries:
+            if entry.party_id:
+                for follower in self._followers:
+                    follower.entry_moved(entry)
+
+    def _new_id(self) -> str:
+        return b32encode(self._entropy(10)).decode().lower()
 
     def _run(self, work: Coroutine[Any, Any, None], retry: str | None = None) -> None:
         """
@@ -513,7 +834,7 @@ class Matchmaker(Service):
         def failed(failure: Failure) -> None:
             self._log.failure("matchmaking step failed", failure)
             if retry is not None:
-                self._expect_back(retry, _RETRY_SECONDS)
+                self._expect_back(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
 

@@ -2,8 +2,8 @@
 The catalogue of messages, the same over TCP and WebSocket.
 
 It lists the types and decodes them. The types themselves are in
-`vinom.messages.lobby` and `vinom.messages.rooms`, what they share in
-`vinom.messages.envelope`.
+`vinom.messages.lobby`, `vinom.messages.parties` and `vinom.messages.rooms`, what they
+share in `vinom.messages.envelope`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,19 @@ from vinom.messages.lobby import (
     Queue,
     QueueStatus,
     Welcome,
+)
+from vinom.messages.parties import (
+    PARTY_REQUESTS,
+    Accept,
+    Decline,
+    PartyClosed,
+    PartyCreated,
+    PartyInvite,
+    PartyList,
+    PartyToken,
+    PartyUpdate,
+    PrematchFound,
+    PrematchUpdate,
 )
 from vinom.messages.rooms import (
     Ack,
@@ -83,13 +96,16 @@ def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
 
 #: Every request, by its type on the wire.
 REQUESTS = _by_tag(
-    *(Hello, Queue, Cancel, Ping),
+    *(Hello, Queue, Cancel, Ping, Accept, Decline),
+    *PARTY_REQUESTS,
     *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Action, Ack, Reconnect),
     *(StartRoom, AddBot, KickSeat, SetTeam, Rematch),
 )
 #: Every answer and push, likewise.
 PUSHES = _by_tag(
     *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
+    *(PrematchFound, PrematchUpdate, PartyUpdate, PartyCreated, PartyToken),
+    *(PartyInvite, PartyClosed, PartyList),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
     *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver, RoundBegan),
     *(MatchListUpdate, RoomPeek, Kicked, RoomClosed, TeamSet),

@@ -61,6 +61,7 @@ from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.matchmaking.parties import Parties, PartyBounds
 from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, open_stores
@@ -290,6 +291,7 @@ class Parts:
     online: Online
     matches: Matches
     matchmaker: Matchmaker
+    parties: Parties
     desk: Desk
     outside: OutsideMatches
     lines: ReservingFactory
@@ -388,12 +390,31 @@ def build_parts(
     )
     matchmaker = Matchmaker(
         stores.entries,
+        stores.prematches,
         matches,
         online,
         games,
         reactor,
         entropy,
+        accept_seconds=settings.accept_seconds,
         fill_seconds=settings.fill_seconds,
+    )
+    parties = Parties(
+        stores.parties,
+        stores.entries,
+        matchmaker,
+        matches,
+        online,
+        reactor,
+        entropy,
+        PartyBounds(
+            size=settings.party_size,
+            most=settings.max_parties,
+            per_address=settings.parties_per_address,
+            tries=settings.party_tries,
+            away_seconds=settings.party_away_seconds,
+        ),
+        address=settings.public_host or "",
     )
     turns = TurnEnd(reactor)
     rooms = Rooms(
@@ -423,6 +444,7 @@ def build_parts(
         identity,
         online,
         matchmaker,
+        parties,
         matches,
         rooms,
         games,
@@ -462,6 +484,7 @@ def build_parts(
         online=online,
         matches=matches,
         matchmaker=matchmaker,
+        parties=parties,
         desk=desk,
         outside=OutsideMatches(matches, identity, games, entropy),
         lines=ReservingFactory(LineFactory(lines), reserve),

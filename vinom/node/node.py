@@ -161,6 +161,7 @@ class Node(MultiService):
                 parts.fleet,
                 parts.matches,
                 parts.matchmaker,
+                parts.parties,
                 # Before the desk: players are informed that their room closes.
                 parts.rooms,
                 parts.desk,
@@ -398,7 +399,9 @@ class Node(MultiService):
                 "waiting": queue["waiting"],
                 "suspended": queue["suspended"],
                 "longest_wait": round(queue["longest_wait"], 3),
+                "prematches": queue["prematches"]["open"],
             },
+            "parties": await parts.parties.counts(),
             "matches": parts.matches.status(),
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
@@ -422,6 +425,9 @@ class Node(MultiService):
             "waiting": queue["waiting"],
             "queue_suspended": queue["suspended"],
             "queue_longest_wait_seconds": queue["longest_wait"],
+            "prematches": queue["prematches"]["open"],
+            "prematches_over": queue["prematches"]["results"],
+            "parties": await parts.parties.counts(),
             "matches": {
                 state: matches[state] for state in ("forming", "placed", "playing")
             },

@@ -399,6 +399,40 @@ class Settings:
         "without all seats filled",
         5.0,
     )
+    accept_seconds: float = option(
+        "lobby",
+        Bounded(float, 0, 600),
+        "how long players have to accept a match that was found for them; 0 does not "
+        "ask them",
+        0.0,
+    )
+    party_size: int = option(
+        "lobby", Bounded(int, 1, 1000), "most members of one party", 16
+    )
+    max_parties: int = option(
+        "lobby", Bounded(int, 0, 10**6), "most parties at once", 20_000
+    )
+    parties_per_address: int = option(
+        "lobby",
+        Bounded(int, 1, 10**6),
+        "most parties that players of one address created; four times that for its "
+        "network (an IPv4 /24, an IPv6 /48)",
+        64,
+    )
+    party_tries: float = option(
+        "lobby",
+        _RATE,
+        "wrong invitations and passwords of parties per second of one address, ten at "
+        "once; four times that for its network",
+        0.2,
+    )
+    party_away_seconds: float = option(
+        "lobby",
+        Bounded(float, 1, 10**6),
+        "how long a disconnected player stays in a party; a party that all have left "
+        "is forgotten",
+        60.0,
+    )
     token_seconds: float = option(
         "lobby",
         Bounded(float, 10, 3600),

@@ -20,11 +20,15 @@ from vinom.ports import (
     IEstateStore,
     IMatchStore,
     INodeStore,
+    IPartyStore,
     IPlayerStore,
+    IPrematchStore,
 )
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.parties import MemoryPartyStore
+from vinom.store.prematches import LocalPrematches
 from vinom.store.redis.address import StoreAddress
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
@@ -44,6 +48,7 @@ class Stores:
     What a node stores things in.
 
     :ivar node_id: of this run of the node.
+    :ivar prematches: the same store as that of entries.
     :ivar estates: what other nodes left that are gone; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar latency: how long its calls take.
@@ -51,6 +56,8 @@ class Stores:
 
     node_id: str
     entries: IEntryStore
+    prematches: IPrematchStore
+    parties: IPartyStore
     players: IPlayerStore
     matches: IMatchStore
     nodes: INodeStore
@@ -97,15 +104,19 @@ def open_stores(
     now = reactor.seconds
     if settings.store == "memory":
         entries, matches = MemoryEntryStore(), MemoryMatchStore(now)
+        parties = MemoryPartyStore()
 
         def is_needed(player_id: str) -> bool:
             return (
-                is_here(player_id) or entries.has(player_id) or matches.has(player_id)
+                is_here(player_id)
+                or entries.has(player_id)
+                or parties.has(player_id)
+                or matches.has(player_id)
             )
 
         players = MemoryPlayerStore(now, is_needed=is_needed)
         nodes = MemoryNodeStore(time.monotonic)
-        return Stores(node_id, entries, players, matches, nodes)
+        return Stores(node_id, entries, entries, parties, players, matches, nodes)
     address, authority = store_login(settings), store_authority(settings)
     log_found(settings, address, authority)
     latency = Histogram(CALL_BOUNDS)
@@ -120,9 +131,13 @@ def open_stores(
         database=address.database,
         measured=latency.add,
     )
+    # What Redis does not keep: prematches and parties.
+    shared = LocalPrematches(RedisEntryStore(client))
     return Stores(
         node_id,
-        RedisEntryStore(client),
+        shared,
+        shared,
+        MemoryPartyStore(),
         RedisPlayerStore(client, now),
         RedisMatchStore(client, now),
         RedisNodeStore(client),

@@ -17,11 +17,12 @@ from vinom.model import (
     MatchPlan,
     Placement,
     Player,
+    Prematch,
     QueueCounts,
     QueueEntry,
     Waiting,
 )
-from vinom.ports import IEntryStore, IMatchStore, IPlayerStore
+from vinom.ports import IEntryStore, IMatchStore, IPlayerStore, IPrematchStore
 
 #: Where an entry stands: start of its wait, number of its arrival, its id.
 _Position = tuple[float, int, str]
@@ -47,10 +48,46 @@ class _Queue:
     ready: int = 0
 
 
-@implementer(IEntryStore)
+@attrs.define
+class _Expiry:
+    """
+    Find expired keys without walking the others.
+
+    Moving an expiry leaves its old mark in the heap; only the mark set last counts.
+    """
+
+    _marks: list[tuple[float, str]] = attrs.field(factory=list)
+    _set: dict[str, float] = attrs.field(factory=dict)
+
+    def set(self, key: str, expires_at: float) -> None:
+        self._set[key] = expires_at
+        heapq.heappush(self._marks, (expires_at, key))
+        if len(self._marks) > 64 and len(self._marks) > 4 * len(self._set):
+            self._marks = [(at, key) for key, at in self._set.items()]
+            heapq.heapify(self._marks)
+
+    def drop(self, key: str) -> None:
+        del self._set[key]
+
+    def take_expired(self, now: float) -> list[str]:
+        """Take expired keys."""
+        expired = []
+        while self._marks and self._marks[0][0] <= now:
+            at, key = heapq.heappop(self._marks)
+            if self._set.get(key) == at:
+                del self._set[key]
+                expired.append(key)
+        return expired
+
+
+@implementer(IEntryStore, IPrematchStore)
 @attrs.define
 class MemoryEntryStore:
-    """Queue entries in a dict, with their places in sorted lists."""
+    """
+    Queue entries in a dict, with their places in sorted lists; and their prematches.
+
+    An entry that is in a prematch has no place.
+    """
 
     _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
     _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
@@ -59,6 +96,11 @@ class MemoryEntryStore:
     _players: Counter[str] = attrs.field(factory=Counter, init=False)
     _suspended: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
+    _prematches: dict[str, Prematch] = attrs.field(factory=dict, init=False)
+    _prematch_of: dict[str, str] = attrs.field(factory=dict, init=False)
+    # How often each player declined, and when last.
+    _declines: dict[str, tuple[int, float]] = attrs.field(factory=dict, init=False)
+    _forgiven: _Expiry = attrs.field(factory=_Expiry, init=False)
 
     def add(self, entry: QueueEntry) -> Deferred[int]:
         """Keep *entry*, unless one of its players has an entry already."""
@@ -67,27 +109,19 @@ class MemoryEntryStore:
             player.player_id in by_player for player in entry.players
         ):
             return succeed(0)
-        self._number += 1
-        place = (entry.since, self._number, entry_id)
-        self._entries[entry_id], self._places[entry_id] = entry, place
+        if not entry.number:
+            self._number += 1
+            entry = attrs.evolve(entry, number=self._number)
+        self._entries[entry_id] = entry
         for player in entry.players:
             by_player[player.player_id] = entry_id
-        self._players[entry.game] += len(entry.players)
-        queue = self._queues.get((entry.game, entry.options))
-        if queue is None:
-            queue = self._queues[entry.game, entry.options] = _Queue()
-        insort(queue.places, place)
-        queue.players += len(entry.players)
-        if entry.suspended:
-            self._suspended += 1
-        else:
-            insort(queue.matchable, place)
-            queue.ready += len(entry.players)
+        place = self._list(entry)
+        queue = self._queues[entry.game, entry.options]
         return succeed(bisect_left(queue.places, place) + 1)
 
     def remove(self, entry_id: str) -> Deferred[bool]:
         """Forget an entry."""
-        if entry_id not in self._entries:
+        if entry_id not in self._places:
             return succeed(False)
         self._forget(entry_id)
         return succeed(True)
@@ -98,10 +132,12 @@ class MemoryEntryStore:
         if entry is None:
             return succeed(False)
         if not entry.suspended:
-            queue = self._queues[entry.game, entry.options]
-            del queue.matchable[bisect_left(queue.matchable, self._places[entry_id])]
-            queue.ready -= len(entry.players)
-            self._suspended += 1
+            place = self._places.get(entry_id)
+            if place is not None:
+                queue = self._queues[entry.game, entry.options]
+                del queue.matchable[bisect_left(queue.matchable, place)]
+                queue.ready -= len(entry.players)
+                self._suspended += 1
             self._entries[entry_id] = attrs.evolve(entry, suspended=True)
         return succeed(True)
 
@@ -111,17 +147,18 @@ class MemoryEntryStore:
         if entry is None:
             return succeed(False)
         if entry.suspended:
-            queue = self._queues[entry.game, entry.options]
-            insort(queue.matchable, self._places[entry_id])
-            queue.ready += len(entry.players)
-            self._suspended -= 1
+            place = self._places.get(entry_id)
+            if place is not None:
+                queue = self._queues[entry.game, entry.options]
+                insort(queue.matchable, place)
+                queue.ready += len(entry.players)
+                self._suspended -= 1
             self._entries[entry_id] = attrs.evolve(entry, suspended=False)
         return succeed(True)
 
     def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
         """Remove all these entries, or none."""
-        found = [self._entries.get(entry_id) for entry_id in entry_ids]
-        if any(entry is None or entry.suspended for entry in found):
+        if not all(map(self._is_matchable, entry_ids)):
             return succeed(False)
         for entry_id in set(entry_ids):
             self._forget(entry_id)
@@ -168,16 +205,148 @@ class MemoryEntryStore:
         return succeed(QueueCounts(dict(self._players), self._suspended, since))
 
     def _place(self, entry_id: str) -> int:
-        entry = self._entries.get(entry_id)
-        if entry is None:
+        place = self._places.get(entry_id)
+        if place is None:
             return 0
+        entry = self._entries[entry_id]
         places = self._queues[entry.game, entry.options].places
-        return bisect_left(places, self._places[entry_id]) + 1
+        return bisect_left(places, place) + 1
 
-    def _forget(self, entry_id: str) -> None:
-        entry, place = self._entries.pop(entry_id), self._places.pop(entry_id)
-        for player in entry.players:
-            del self._by_player[player.player_id]
+    # Prematches.
+
+    def propose(self, prematch: Prematch) -> Deferred[bool]:
+        """Take all entries of a prematch out of the queue, or none."""
+        entry_ids = [entry.entry_id for entry in prematch.entries]
+        if (
+            prematch.prematch_id in self._prematches
+            or len(set(entry_ids)) < len(entry_ids)
+            or not all(map(self._is_matchable, entry_ids))
+        ):
+            return succeed(False)
+        for entry_id in entry_ids:
+            self._unlist(entry_id)
+            self._prematch_of[entry_id] = prematch.prematch_id
+        self._prematches[prematch.prematch_id] = prematch
+        return succeed(True)
+
+    def answer(
+        self, prematch_id: str, player_id: str, is_yes: bool
+    ) -> Deferred[Prematch | None]:
+        """Note an answer, unless there is one, or the match is being made."""
+        prematch = self._prematches.get(prematch_id)
+        if prematch is None or all(
+            player.player_id != player_id for player in prematch.players
+        ):
+            return succeed(None)
+        answered = prematch.accepted | prematch.declined
+        if not prematch.started_by and player_id not in answered:
+            field = "accepted" if is_yes else "declined"
+            players = {field: getattr(prematch, field) | {player_id}}
+            prematch = attrs.evolve(prematch, **players)
+            self._prematches[prematch_id] = prematch
+        return succeed(prematch)
+
+    def prematch_of(self, player_id: str) -> Deferred[Prematch | None]:
+        """Find the prematch of this player's entry."""
+        prematch_id = self._prematch_of.get(self._by_player.get(player_id, ""), "")
+        return succeed(self._prematches.get(prematch_id))
+
+    def begin(self, prematch_id: str, node: str) -> Deferred[bool]:
+        """Note which node makes the match."""
+        prematch = self._prematches.get(prematch_id)
+        if prematch is None or prematch.declined or not prematch.is_accepted:
+            return succeed(False)
+        if not prematch.started_by:
+            prematch = attrs.evolve(prematch, started_by=node)
+            self._prematches[prematch_id] = prematch
+        return succeed(prematch.started_by == node)
+
+    def finish(self, prematch_id: str, node: str) -> Deferred[bool]:
+        """Forget a prematch and its entries."""
+        prematch = self._prematches.get(prematch_id)
+        if prematch is None or prematch.started_by != node:
+            return succeed(False)
+        self._end(prematch, [entry.entry_id for entry in prematch.entries])
+        return succeed(True)
+
+    def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
+        """Put back the entries of those who did not decline."""
+        prematch = self._prematches.get(prematch_id)
+        if (
+            prematch is None
+            or prematch.started_by
+            or not (prematch.declined or now >= prematch.until)
+        ):
+            return succeed(None)
+        gone = [
+            entry.entry_id
+            for entry in prematch.entries
+            if prematch.has_left(entry, now)
+        ]
+        self._end(prematch, gone)
+        return succeed(prematch)
+
+    def give_back(
+        self, prematch_id: str, node: str, without: Sequence[str] = ()
+    ) -> Deferred[Prematch | None]:
+        """Put back the entries of a prematch."""
+        prematch = self._prematches.get(prematch_id)
+        if prematch is None or prematch.started_by not in ("", node):
+            return succeed(None)
+        self._end(prematch, without)
+        return succeed(prematch)
+
+    def _end(self, prematch: Prematch, gone: Sequence[str]) -> None:
+        """Forget some entries of a prematch, and put the others back."""
+        del self._prematches[prematch.prematch_id]
+        for entry in prematch.entries:
+            if entry.entry_id in gone:
+                self._forget(entry.entry_id)
+            else:
+                del self._prematch_of[entry.entry_id]
+                # As it is now: a player may have come or gone meanwhile.
+                self._list(self._entries[entry.entry_id])
+
+    def count_decline(
+        self, player_id: str, now: float, forget_at: float
+    ) -> Deferred[int]:
+        """Count one more decline."""
+        for forgiven in self._forgiven.take_expired(now):
+            del self._declines[forgiven]
+        count = self._declines.get(player_id, (0, 0.0))[0] + 1
+        self._declines[player_id] = count, now
+        self._forgiven.set(player_id, forget_at)
+        return succeed(count)
+
+    def declines(
+        self, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[tuple[int, float]]]:
+        """Count the declines of some players."""
+        return succeed([self._declines.get(each, (0, 0.0)) for each in player_ids])
+
+    def _is_matchable(self, entry_id: str) -> bool:
+        return entry_id in self._places and not self._entries[entry_id].suspended
+
+    def _list(self, entry: QueueEntry) -> _Position:
+        """Give an entry its place."""
+        place = (entry.since, entry.number, entry.entry_id)
+        self._places[entry.entry_id] = place
+        self._players[entry.game] += len(entry.players)
+        queue = self._queues.get((entry.game, entry.options))
+        if queue is None:
+            queue = self._queues[entry.game, entry.options] = _Queue()
+        insort(queue.places, place)
+        queue.players += len(entry.players)
+        if entry.suspended:
+            self._suspended += 1
+        else:
+            insort(queue.matchable, place)
+            queue.ready += len(entry.players)
+        return place
+
+    def _unlist(self, entry_id: str) -> None:
+        """Take an entry's place away."""
+        entry, place = self._entries[entry_id], self._places.pop(entry_id)
         self._players[entry.game] -= len(entry.players)
         queue = self._queues[entry.game, entry.options]
         del queue.places[bisect_left(queue.places, place)]
@@ -190,37 +359,12 @@ class MemoryEntryStore:
         if not queue.places:
             del self._queues[entry.game, entry.options]
 
-
-@attrs.define
-class _Expiry:
-    """
-    Find expired keys without walking the others.
-
-    Moving an expiry leaves its old mark in the heap; only the mark set last counts.
-    """
-
-    _marks: list[tuple[float, str]] = attrs.field(factory=list)
-    _set: dict[str, float] = attrs.field(factory=dict)
-
-    def set(self, key: str, expires_at: float) -> None:
-        self._set[key] = expires_at
-        heapq.heappush(self._marks, (expires_at, key))
-        if len(self._marks) > 64 and len(self._marks) > 4 * len(self._set):
-            self._marks = [(at, key) for key, at in self._set.items()]
-            heapq.heapify(self._marks)
-
-    def drop(self, key: str) -> None:
-        del self._set[key]
-
-    def take_expired(self, now: float) -> list[str]:
-        """Take expired keys."""
-        expired = []
-        while self._marks and self._marks[0][0] <= now:
-            at, key = heapq.heappop(self._marks)
-            if self._set.get(key) == at:
-                del self._set[key]
-                expired.append(key)
-        return expired
+    def _forget(self, entry_id: str) -> None:
+        if entry_id in self._places:
+            self._unlist(entry_id)
+        self._prematch_of.pop(entry_id, None)
+        for player in self._entries.pop(entry_id).players:
+            del self._by_player[player.player_id]
 
 
 #: Known players of one network who are asked about, at most, to find one who may be

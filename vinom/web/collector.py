@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from vinom import __version__
 from vinom.errors import Code
-from vinom.model import EndReason
+from vinom.model import EndReason, PartyState
 from vinom.reactor.figures import (
     CALL_BOUNDS,
     LOSS_BOUNDS,
@@ -48,6 +48,10 @@ _ALARMING = dict.fromkeys(
     0.0,
 )
 _ENDED: dict[str, float] = dict.fromkeys(get_args(EndReason), 0)
+_PARTIES: dict[str, float] = dict.fromkeys(get_args(PartyState), 0)
+_PREMATCHES: dict[str, float] = dict.fromkeys(
+    ("accepted", "declined", "silent", "given_back"), 0
+)
 
 
 def _fact(name: str) -> Callable[[Facts], Samples]:
@@ -224,6 +228,13 @@ TABLE: tuple[Row, ...] = (
     Row(_spread, "vinom_queue_wait_seconds",
         "How long matched players waited in the queue.",
         lambda facts: _sorted(facts["waits"]), ("game",), ("wait", WAIT_BOUNDS)),
+    Row(_gauge, "vinom_prematches", "Matches that wait for players to accept them.",
+        _fact("prematches")),
+    Row(_count, "vinom_prematches_over",
+        "Prematches that are over, by result.",
+        lambda facts: _sorted(_PREMATCHES | facts["prematches_over"]), ("result",)),
+    Row(_gauge, "vinom_parties", "Parties, by what they do.",
+        lambda facts: _sorted(_PARTIES | facts["parties"]), ("state",)),
     Row(_gauge, "vinom_matches", "Matches that are not over.",
         _each("matches"), ("state",)),
     Row(_count, "vinom_matches_ended", "Matches that are over, by outcome.",

@@ -4,6 +4,7 @@
 import { Client } from "./vinom.js";
 import { learnGames } from "./games.js";
 import { showLobby } from "./lobby.js";
+import { joinByLink, watchOffers } from "./party.js";
 import { showRoom } from "./room.js";
 import { watchDevelopment } from "./dev.js";
 import { makeSwitch } from "./sound.js";
@@ -37,6 +38,7 @@ function open() {
   sessionStorage.setItem("vinom.name", name);
   client = new Client({ name, storage: sessionStorage });
   client.on("status", showStatus);
+  watchOffers(client);
   client.on("error", (error) => {
     if (client.status === "refused") showRefused(error);
     else if (client.status !== "replaced") toast(inWords(error));
@@ -149,6 +151,7 @@ function askName() {
 function follow() {
   if (client.status === "refused" || client.status === "replaced") return;
   leave();
+  joinByLink(client);
   const { room, game, watch } = place();
   const shown = { main, client, catalogue };
   if (room === null) {

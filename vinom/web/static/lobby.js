@@ -6,6 +6,7 @@ import { aboutOf, inOrder, rulesOf, titleOf } from "./games.js";
 import { showHappening } from "./happening.js";
 import { menu } from "./menu.js";
 import { optionsDialog } from "./options.js";
+import { showParty } from "./party.js";
 import { makePreviews } from "./previews.js";
 import { button, h, plural, swap } from "./ui.js";
 
@@ -16,6 +17,7 @@ import { button, h, plural, swap } from "./ui.js";
 export function showLobby({ main, client, catalogue }) {
   const games = h("ul.games");
   const happening = showHappening({ client, catalogue });
+  const party = showParty({ client, catalogue, queue: happening.queue });
   const previews = makePreviews(client, catalogue);
   let isOver = false;
 
@@ -78,6 +80,7 @@ export function showLobby({ main, client, catalogue }) {
     h("h1", null, "Play something"),
     h("p.lead.muted", null, "Press Play to find an opponent, or invite a friend.", happening.now),
     happening.waiting,
+    party.element,
     h("h2.unseen", null, "Games"),
     games,
     happening.element,
@@ -95,6 +98,7 @@ export function showLobby({ main, client, catalogue }) {
   return () => {
     isOver = true;
     previews.stop();
+    party.stop();
     happening.stop();
   };
 }

@@ -80,6 +80,41 @@ const MOST_WAITING = 256;
  * @property {string} match_id
  * @property {string} game
  *
+ * @typedef {object} PartyMember A member of a party.
+ * @property {string} player_id
+ * @property {string} name
+ * @property {boolean} ready
+ * @property {boolean} connected
+ *
+ * @typedef {object} Party Players who queue together.
+ * @property {string} party_id
+ * @property {string} host id of the member who queues, invites and removes
+ * @property {PartyMember[]} members in the order in which they joined
+ * @property {string} game empty if the host has not said
+ * @property {Json} options
+ * @property {boolean} open is it listed?
+ * @property {boolean} password has it a password?
+ * @property {number} size most members
+ * @property {"idle" | "in_queue" | "prematch" | "in_game"} state
+ * @property {number} version
+ *
+ * @typedef {object} Prematch A match that waits for the yes of every player.
+ * @property {string} id
+ * @property {string} game
+ * @property {{player_id: string, name: string}[]} players
+ * @property {number} endsAt when silence counts as a no, milliseconds since the epoch
+ * @property {string[]} accepted ids of the players who have accepted
+ *
+ * @typedef {object} PrematchOver What came of a prematch.
+ * @property {string} id
+ * @property {"accepted" | "dissolved"} state
+ * @property {number} retry_after how long you may not queue, because you did not accept, seconds
+ *
+ * @typedef {object} Invitation
+ * @property {string} party_id
+ * @property {{player_id: string, name: string}} host
+ * @property {string} game may be empty
+ *
  * @typedef {object} GameEvent Something that happened once in a game.
  * @property {number} number rises, with gaps
  * @property {number} version of the state that it belongs to
@@ -230,6 +265,10 @@ class Emitter {
  * @property {RoomFacts[]} matches the watched list of matches, whenever it changes
  * @property {Queued | null} queue the state in the queue, whenever it changes
  * @property {FoundMatch | null} match your match, when it is found or found again; null when it is over
+ * @property {Party | null} party your party, whenever it changes; null when you are in none
+ * @property {Invitation} invite a host invites you: `joinParty` needs no token
+ * @property {Prematch | null} prematch a match that waits for your yes, whenever it changes; null when it is over. If nobody listens, it is accepted.
+ * @property {PrematchOver} prematchOver what came of it
  * @property {VinomError} error a failure that answers no request: a warning, or the end of the connection
  * @property {{type: string, data: Json}} push every message that answers no request
  */
@@ -256,6 +295,12 @@ export class Client extends Emitter {
   queued = null;
   /** @type {FoundMatch | null} The match in which you have a seat. */
   match = null;
+  /** @type {Party | null} Your party. */
+  party = null;
+  /** Secret: the invite token of your party, if you know it. */
+  partyToken = "";
+  /** @type {Prematch | null} The match that waits for your yes, or for others'. */
+  prematch = null;
   /** @type {Map<string, Room>} The rooms that you are in, by id. */
   places = new Map();
 
@@ -285,6 +330,8 @@ export class Client extends Emitter {
   #watchedMatches = null;
   /** The call of `queue` that waits. @type {Wish | null} */
   #queueing = null;
+  /** The invite token of the party that we made. @type {{party_id: string, token: string} | null} */
+  #token = null;
   /** Asks for the seat again after "busy". @type {ReturnType<typeof setTimeout> | undefined} */
   #seatAlarm;
   /** @type {Map<string, RoomFacts>} */
@@ -310,6 +357,7 @@ export class Client extends Emitter {
     this.#options = options;
     this.playerKey =
       options.playerKey ?? options.storage?.getItem("vinom.player_key") ?? "";
+    this.#token = JSON.parse(options.storage?.getItem("vinom.party_token") ?? "null");
     this.#ready = new Promise((resolve, reject) => {
       this.#admitted = resolve;
       this.#turnedAway = reject;
@@ -453,7 +501,8 @@ export class Client extends Emitter {
     if (loadout !== undefined) data.loadout = loadout;
     return new Promise((resolve, reject) => {
       this.#queueing = { game, data, resolve, reject };
-      this.#askForMatch(false);
+      // The server has our place already: we had it before, or our party's host queued.
+      if (this.queued?.game !== game) this.#askForMatch(false);
     });
   }
 
@@ -462,6 +511,91 @@ export class Client extends Emitter {
     await this.request("cancel");
     this.#setQueued(null);
     this.#queueOver(new VinomError("cancelled", "you left the queue"));
+  }
+
+  /**
+   * Form a party; you are its host, and `queue` and `cancelQueue` are for all members.
+   *
+   * @param {{game?: string, options?: Json, password?: string, open?: boolean, loadout?: Json}} [how]
+   * @returns {Promise<Party>} `partyToken` has its invite token
+   */
+  createParty(how = {}) {
+    return this.request("create_party", how, (found) => {
+      this.#keepToken(found);
+      this.#setParty(found.party);
+      return found.party;
+    });
+  }
+
+  /**
+   * Join a party by its invite token or password; with neither, if you are invited, or
+   * it is open to all.
+   *
+   * @param {string} partyId
+   * @param {{token?: string, password?: string, loadout?: Json}} [how]
+   * @returns {Promise<Party>}
+   */
+  joinParty(partyId, how = {}) {
+    return this.#askParty("join_party", { party_id: partyId, ...how });
+  }
+
+  /** Leave your party; if it waits for a match, it stops. */
+  async leaveParty() {
+    await this.request("leave_party", {}, () => this.#setParty(null));
+  }
+
+  /** Remove a member for good; only the host can. @param {string} playerId */
+  kickFromParty(playerId) {
+    return this.#askParty("kick_from_party", { player_id: playerId });
+  }
+
+  /** Make another member the host; only the host can. @param {string} playerId */
+  promoteInParty(playerId) {
+    return this.#askParty("promote_in_party", { player_id: playerId });
+  }
+
+  /** Invite a player; only the host can. @param {string} playerId */
+  inviteToParty(playerId) {
+    return this.#askParty("invite_to_party", { player_id: playerId });
+  }
+
+  /**
+   * Make a new invite token; the old one is no longer valid. Only the host can.
+   *
+   * @returns {Promise<string>}
+   */
+  renewPartyToken() {
+    return this.request("invite_to_party", {}, (found) => this.#keepToken(found));
+  }
+
+  /**
+   * Show the others whether you are ready, and set what you bring.
+   *
+   * @param {boolean} [ready]
+   * @param {Json} [loadout]
+   */
+  readyInParty(ready = true, loadout) {
+    return this.#askParty("ready_in_party", loadout === undefined ? { ready } : { ready, loadout });
+  }
+
+  /**
+   * List parties that you could join, the newest first.
+   *
+   * @param {{game?: string, password?: boolean, limit?: number}} [filter]
+   * @returns {Promise<{party_id: string, host: string, game: string, options: Json, members: number, size: number, password: boolean}[]>}
+   */
+  parties(filter = {}) {
+    return this.request("list_parties", filter, (found) => found.parties);
+  }
+
+  /** Accept the match that waits for your yes. */
+  async accept() {
+    await this.#answer("accept");
+  }
+
+  /** Decline it; you leave the queue, and cannot queue for a while. */
+  async decline() {
+    await this.#answer("decline");
   }
 
   /**
@@ -640,6 +774,9 @@ export class Client extends Emitter {
     if (this.#watchedMatches) this.watchMatches(this.#watchedMatches).catch(() => {});
     // The server may have kept our place. If not, or if the match is over, queue again.
     if (!isSame) this.match = null;
+    // It sends them right after this, if they are still there.
+    if (this.prematch) this.#setPrematch(null);
+    if (this.party) this.#setParty(null);
     if (this.#queueing) this.#askForMatch(true);
     else this.queued = null;
   }
@@ -787,7 +924,12 @@ export class Client extends Emitter {
       renew(this.#listedMatches, data);
       if (this.#watchedMatches) this.#emitMatches();
     } else {
-      if (type === "queue_status") this.#setQueued(data.state === "idle" ? null : data);
+      if (type === "queue_status") this.#queueStatus(data);
+      else if (type === "party_update") this.#setParty(data.party);
+      else if (type === "party_closed") this.#setParty(null);
+      else if (type === "party_invite") this.emit("invite", data);
+      else if (type === "prematch") this.#offered(data);
+      else if (type === "prematch_update") this.#prematchUpdate(data);
       else if (type === "match_found") this.#found(data);
       else if (type === "match_ended") this._matchOver(data.match_id);
       this.places.get(data?.room_id)?._pushed(type, data);
@@ -833,6 +975,76 @@ export class Client extends Emitter {
       if (code === "already_in_match" && isAgain) return;
       this.#queueOver(error);
     });
+  }
+
+  /** @param {any} status */
+  #queueStatus(status) {
+    if (status.state !== "idle") {
+      this.#setQueued(status);
+      return;
+    }
+    this.#setQueued(null);
+    // Not at our request: a member of our party left, or we did not accept in time.
+    this.#queueOver(new VinomError("not_queued", "you are no longer waiting for a match"));
+  }
+
+  /**
+   * @param {string} type
+   * @param {Json} data
+   * @returns {Promise<Party>}
+   */
+  #askParty(type, data) {
+    return this.request(type, data, ({ party }) => {
+      this.#setParty(party);
+      return party;
+    });
+  }
+
+  /** @param {Party | null} party */
+  #setParty(party) {
+    const before = this.party;
+    if (party && before?.party_id === party.party_id && before.version > party.version) return;
+    const isHost = party !== null && party.host === this.playerId;
+    this.partyToken = isHost && this.#token?.party_id === party.party_id ? this.#token.token : "";
+    this.party = party;
+    this.emit("party", party);
+  }
+
+  /**
+   * Keep a token while the connection, or the page, is made again.
+   *
+   * @param {{party_id: string, token: string}} found
+   */
+  #keepToken({ party_id, token }) {
+    this.#token = { party_id, token };
+    this.#options.storage?.setItem("vinom.party_token", JSON.stringify(this.#token));
+    return (this.partyToken = token);
+  }
+
+  /** @param {any} found */
+  #offered({ seconds, ...found }) {
+    this.#setPrematch({ ...found, endsAt: Date.now() + 1000 * seconds });
+    // Programs that do not know of this are matched as before.
+    if (!this.isHeard("prematch")) this.accept().catch(() => {});
+  }
+
+  /** @param {string} type */
+  async #answer(type) {
+    const data = this.prematch ? { prematch_id: this.prematch.id } : {};
+    await this.request(type, data, (found) => this.#prematchUpdate(found));
+  }
+
+  /** @param {any} update */
+  #prematchUpdate({ id, state, accepted, retry_after }) {
+    const mine = this.prematch;
+    if (mine && mine.id === id) this.#setPrematch(state === "open" ? { ...mine, accepted } : null);
+    if (state !== "open") this.emit("prematchOver", { id, state, retry_after });
+  }
+
+  /** @param {Prematch | null} prematch */
+  #setPrematch(prematch) {
+    this.prematch = prematch;
+    this.emit("prematch", prematch);
   }
 
   /** @param {Queued | null} queued */

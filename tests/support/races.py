@@ -1,0 +1,267 @@
+"""Two nodes that share their stores, whose answers come in an order that tests set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from tests.support.fleets import MemoryFleet
+from tests.support.lobbies import Duel, LobbyWorld, Party
+from vinom.conversation.online import Online
+from vinom.errors import Refused
+from vinom.messages.parties import CreateParty, JoinParty
+from vinom.model import Player
+from vinom.store.memory import MemoryEntryStore, MemoryMatchStore
+from vinom.store.parties import MemoryPartyStore
+
+
+class Squad(Party):
+    """A game of four."""
+
+    name = "squad"
+    seats = (4, 4)
+
+
+GAMES = {"duel": Duel(), "party": Party(), "squad": Squad()}
+
+#: Chooses one of so many calls that wait.
+Choose = Callable[[int], int]
+
+
+class Gate:
+    """
+    Holds back calls of stores until the test lets one through.
+
+    :ivar is_open: calls pass at once.
+    """
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self._waiting: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def call(self, step: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        if self.is_open:
+            return step()
+        answer: Deferred[Any] = Deferred()
+
+        def run() -> None:
+            # What the store does, and its answer, are one moment.
+            step().chainDeferred(answer)
+
+        self._waiting.append(run)
+        return answer
+
+    def let_one(self, index: int) -> None:
+        self._waiting.pop(index)()
+
+
+class Gated:
+    """A store behind a gate."""
+
+    def __init__(self, store: Any, gate: Gate) -> None:
+        self._store, self._gate = store, gate
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name.startswith("_") or name == "has" or not callable(found):
+            return found
+        return lambda *given: self._gate.call(lambda: found(*given))
+
+
+class Everywhere(Online):
+    """Players who are all connected; what they are sent is not kept."""
+
+    def is_here(self, player_id: str) -> bool:
+        return True
+
+
+class TwoNodes:
+    """
+    Two nodes in one service.
+
+    :ivar accepted: who said yes to which prematch.
+    """
+
+    def __init__(self, accept_seconds: float = 10.0) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000.0)
+        self.gate = Gate()
+        self.entries, self.parties = MemoryEntryStore(), MemoryPartyStore()
+        self.matches = MemoryMatchStore(self.clock.seconds)
+        self.nodes = [
+            LobbyWorld(
+                seed,
+                clock=self.clock,
+                games=GAMES,
+                online=Everywhere(),
+                entries=Gated(self.entries, self.gate),
+                parties=Gated(self.parties, self.gate),
+                matches=Gated(self.matches, self.gate),
+                fleet=MemoryFleet(),
+                accept_seconds=accept_seconds,
+            )
+            for seed in (1, 2)
+        ]
+        self.asks = accept_seconds > 0
+        self.accepted: set[tuple[str, str]] = set()
+        self.results: list[Any] = []
+
+    # What players do, on a node.
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Begin something; what comes of it is kept, refusals too."""
+
+        def failed(failure: Any) -> None:
+            failure.trap(Refused)
+            self.results.append(failure.value.code)
+
+        Deferred.fromCoroutine(work).addCallbacks(self.results.append, failed)
+
+    def queue(self, node: int, name: str, game: str = "duel") -> None:
+        player = Player(name, name)
+        self.run(self.nodes[node].parties.queue(player, game, b"{}", b"{}", ""))
+
+    def cancel(self, node: int, name: str) -> None:
+        self.run(self.nodes[node].parties.cancel(name))
+
+    def ask(self, node: int, name: str, request: Any) -> None:
+        self.run(self.nodes[node].parties.serve(Player(name, name), request, ""))
+
+    def answer(self, node: int, name: str, is_yes: bool = True) -> None:
+        async def answer() -> None:
+            found = await self.nodes[node].matchmaker.answer(name, is_yes, None)
+            if is_yes:
+                self.accepted.add((found.id, name))
+
+        self.run(answer())
+
+    def form(self, node: int, *names: str) -> str:
+        """Form a party of these players; return its id."""
+        self.ask(node, names[0], CreateParty(open=True))
+        made = self.results[-1]
+        for name in names[1:]:
+            self.ask(node, name, JoinParty(made.party_id))
+        return str(made.party_id)
+
+    def look(self, node: int, game: str = "duel") -> None:
+        """Have a node look at a queue, as after news of another node."""
+        for entry in tuple(self.entries._entries.values()):
+            if entry.game == game:
+                self.nodes[node].matchmaker._look_at(entry)
+                return
+
+    # Time.
+
+    def race(self, choose: Choose, most: int = 400) -> None:
+        """Let calls through, one at a time, until none waits and nothing is due."""
+        for _ in range(most):
+            # What is due at once, such as rounds.
+            self.clock.advance(0)
+            if not self.gate:
+                if not self._is_due():
+                    return
+                continue
+            self.gate.let_one(choose(len(self.gate)))
+        raise AssertionError("this never ends")
+
+    def _is_due(self) -> bool:
+        now = self.clock.seconds()
+        return any(call.getTime() <= now for call in self.clock.getDelayedCalls())
+
+    # What must never happen.
+
+    def problems(self) -> Iterator[str]:
+        """Find what is wrong while nothing waits."""
+        entries, places = self.entries._entries, self.entries._places
+        queued = [p.player_id for entry in entries.values() for p in entry.players]
+        running = [match.plan for match in self.matches._running.values()]
+        playing = [seat.player_id for plan in running for seat in plan.seats]
+        everybody = queued + playing
+        if len(everybody) != len(set(everybody)):
+            yield f"somebody is in two of {queued} and {playing}"
+        if set(entries) != set(places) | set(self.entries._prematch_of):
+            yield "an entry is neither in the queue nor in a prematch"
+        if set(places) & set(self.entries._prematch_of):
+            yield "an entry is in the queue and in a prematch"
+        for prematch in self.entries._prematches.values():
+            if prematch.started_by:
+                yield f"nobody makes the match of {prematch}"
+        hosted = [one.plan for node in self.nodes for one in node.fleet.hosted]
+        ids = [plan.match_id for plan in hosted]
+        if len(ids) != len(set(ids)):
+            yield "a match was placed twice"
+        if self.asks:
+            said_yes = {name for _, name in self.accepted}
+            for plan in hosted:
+                for seat in plan.seats:
+                    if seat.player_id not in said_yes:
+                        yield f"{seat.player_id} plays without having accepted"
+        yield from self._party_problems()
+
+    def _party_problems(self) -> Iterator[str]:
+        entries = self.entries._entries
+        for party in self.parties._parties.values():
+            entry = entries.get(party.entry_id)
+            if party.state in ("in_queue", "prematch"):
+                if entry is None:
+                    yield f"{party} waits without an entry"
+                elif {p.player_id for p in entry.players} != set(party.player_ids):
+                    yield f"{entry} has other players than {party}"
+                is_asked = party.entry_id in self.entries._prematch_of
+                if (party.state == "prematch") != is_asked:
+                    yield f"{party.state} is wrong: asked {is_asked}"
+            elif entry is not None:
+                yield f"{party} is {party.state} and has {entry}"
+            is_playing = any(map(self.matches.has, party.player_ids))
+            if party.state == "in_game" and not is_playing:
+                yield f"{party} is stuck in a game"
+        for entry in entries.values():
+            if entry.party_id and self.parties._parties.get(entry.party_id) is None:
+                yield f"{entry} outlived its party"
+
+
+def interleavings(depth: int, run: Callable[[Choose], None]) -> int:
+    """
+    Call *run* with every sequence of choices of this length; then the oldest is next.
+
+    :returns: how many there were.
+    """
+    path: list[int] = []
+    count = 0
+    while True:
+        options: list[int] = []
+        run(_chooser(tuple(path), options, depth))
+        count += 1
+        taken = (path + [0] * len(options))[: len(options)]
+        while taken and taken[-1] + 1 >= options[len(taken) - 1]:
+            taken.pop()
+        if not taken:
+            return count
+        taken[-1] += 1
+        path = taken
+
+
+def _chooser(path: tuple[int, ...], options: list[int], depth: int) -> Choose:
+    """Follow *path*, and note in *options* how many there were at each step."""
+
+    def choose(waiting: int) -> int:
+        step = len(options)
+        if step >= depth:
+            return 0
+        options.append(waiting)
+        return path[step] if step < len(path) else 0
+
+    return choose
+
+
+def seeded(seed: int) -> Choose:
+    """Choose at random."""
+    chance = Random(seed)
+    return lambda waiting: chance.randrange(waiting)

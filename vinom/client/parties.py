@@ -1,0 +1,492 @@
+"""A player's party, over one lobby line that is made again whenever it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import random
+from typing import Any, TypeVar
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.client.lobby import LobbyClient, raw
+from vinom.client.match import Match
+from vinom.errors import Code
+from vinom.messages.envelope import Failed, Push, Request
+from vinom.messages.lobby import Cancel, MatchFound, Queue, QueueStatus
+from vinom.messages.parties import (
+    UNCHANGED,
+    Accept,
+    CreateParty,
+    Decline,
+    InviteToParty,
+    JoinParty,
+    KickFromParty,
+    LeaveParty,
+    ListParties,
+    PartyClosed,
+    PartyCreated,
+    PartyFacts,
+    PartyInvite,
+    PartyList,
+    PartySeat,
+    PartyToken,
+    PartyUpdate,
+    PartyView,
+    PrematchFound,
+    PromoteInParty,
+    ReadyInParty,
+    Who,
+)
+
+#: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
+#: half longer at random, so that not all clients come back at once.
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+_Answer = TypeVar("_Answer", bound=Push)
+
+
+@attrs.frozen
+class Offer:
+    """
+    A match that was found, and waits for the yes of every player.
+
+    Without an answer in time you leave the queue, as if you had declined.
+
+    :ivar game: its name.
+    :ivar players: who would play.
+    :ivar seconds: how long there was to answer when it came.
+    """
+
+    game: str
+    players: tuple[Who, ...]
+    seconds: float
+    _found: PrematchFound = attrs.field(repr=False)
+    _ask: Callable[[Request], object] = attrs.field(repr=False)
+
+    def accept(self) -> None:
+        """Say yes."""
+        self._ask(Accept(self._found.id))
+
+    def decline(self) -> None:
+        """Say no; you cannot queue for a while."""
+        self._ask(Decline(self._found.id))
+
+
+def offer(found: PrematchFound, ask: Callable[[Request], Deferred[Push]]) -> Offer:
+    """
+    Make the offer of a prematch.
+
+    :param ask: sends the answer.
+    """
+    # It may be too late: the lobby reports what came of it in any case.
+    return Offer(
+        found.game,
+        found.players,
+        found.seconds,
+        found,
+        lambda request: ask(request).addErrback(lambda _: None),
+    )
+
+
+def accept(found: Offer) -> None:
+    """Accept every match: what happens unless the caller decides."""
+    found.accept()
+
+
+class LiveParty:
+    """
+    A party that we are in. Made by `PlayerParties`.
+
+    :param parties: sends what we do.
+    :param view: how it is.
+    :param token: its invite token, if we created it.
+    :ivar party_id: its id.
+    :ivar token: its invite token, if we know it: give it and `party_id` to friends.
+    :ivar is_over: are we out of it?
+    :ivar closed: fires with the reason when we are out: ``left``, ``kicked``, ``away``
+        or ``lost``; never fails.
+    """
+
+    def __init__(
+        self, parties: PlayerParties, view: PartyView, token: str = ""
+    ) -> None:
+        self._parties, self._view = parties, view
+        self.party_id, self.token = view.party_id, token
+        self.is_over = False
+        self.closed: Deferred[str] = Deferred()
+        self._listeners: list[Callable[[LiveParty], None]] = []
+
+    @property
+    def host(self) -> str:
+        """Id of the member who is the host."""
+        return self._view.host
+
+    @property
+    def is_host(self) -> bool:
+        """Are we the host?"""
+        return self._view.host == self._parties.player_id
+
+    @property
+    def members(self) -> tuple[PartySeat, ...]:
+        """Who is in it, in the order in which they joined."""
+        return self._view.members
+
+    @property
+    def state(self) -> str:
+        """What it does: ``idle``, ``in_queue``, ``prematch`` or ``in_game``."""
+        return self._view.state
+
+    def on_change(self, call: Callable[[LiveParty], None]) -> None:
+        """Call this when it has changed."""
+        self._listeners.append(call)
+
+    def ready(self, is_ready: bool = True, loadout: Any = None) -> Deferred[None]:
+        """Show the others whether we are ready, and set what we bring."""
+        brings = UNCHANGED if loadout is None else raw(loadout)
+        return self._change(ReadyInParty(is_ready, brings))
+
+    def invite(self, player_id: str) -> Deferred[None]:
+        """Invite a player, who then needs no token."""
+        return self._change(InviteToParty(player_id))
+
+    def renew_token(self) -> Deferred[str]:
+        """Make a new invite token; the old one is no longer valid."""
+
+        def keep(found: PartyToken) -> str:
+            self.token = found.token
+            return found.token
+
+        asked = self._parties.ask(InviteToParty(), PartyToken)
+        return asked.addCallback(keep)
+
+    def kick(self, player_id: str) -> Deferred[None]:
+        """Remove a member for good."""
+        return self._change(KickFromParty(player_id))
+
+    def promote(self, player_id: str) -> Deferred[None]:
+        """Make another member the host."""
+        return self._change(PromoteInParty(player_id))
+
+    def leave(self) -> Deferred[None]:
+        """Leave the party."""
+        return self._parties.ask(LeaveParty(), PartyClosed).addCallback(
+            lambda found: self.end(found.reason)
+        )
+
+    def queue(
+        self, game: str, options: Any = None, loadout: Any = None
+    ) -> Deferred[Match]:
+        """
+        Queue for all members; only the host can.
+
+        :param game: its name.
+        :param options: of the game, JSON-like.
+        :param loadout: what we bring; others set theirs with `ready`.
+
+        Fires when our seat is taken; the others wait with `next_match`. Fails with
+        `LobbyRefusal`, also when the party leaves the queue, or `LineLost`. Cancelling
+        leaves the queue.
+        """
+        return self._parties.queue(Queue(game, raw(options), raw(loadout)))
+
+    def next_match(self) -> Deferred[Match]:
+        """Wait for the next match of the party; fires when our seat is taken."""
+        return self._parties.next_match()
+
+    def cancel(self) -> Deferred[None]:
+        """Leave the queue with the whole party; only the host can."""
+        return self._parties.ask(Cancel(), QueueStatus).addCallback(lambda _: None)
+
+    # What the line brings.
+
+    def become(self, view: PartyView) -> None:
+        """Note how it is now, unless a newer state is known."""
+        if view.version < self._view.version or view == self._view:
+            return
+        self._view = view
+        for call in tuple(self._listeners):
+            call(self)
+
+    def end(self, reason: str) -> None:
+        """Note that we are out."""
+        if not self.is_over:
+            self.is_over = True
+            self.closed.callback(reason)
+
+    def _change(self, request: Request) -> Deferred[None]:
+        return self._parties.ask(request, PartyUpdate).addCallback(
+            lambda found: self.become(found.party)
+        )
+
+
+class PlayerParties:
+    """
+    Be in one party after another.
+
+    :param clock: measures and schedules time; the reactor.
+    :param lobby: opens lines.
+    :param begin: takes a seat in a match.
+    :param chance: gives numbers from 0 to 1, for the pauses.
+    :ivar party: the one that we are in.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        lobby: LobbyClient,
+        begin: Callable[[MatchFound], Deferred[Match]],
+        chance: Callable[[], float] = random,
+    ) -> None:
+        self._clock, self._lobby, self._begin = clock, lobby, begin
+        self._chance = chance
+        self.party: LiveParty | None = None
+        self._line: LobbyLine | None = None
+        self._waiting: list[Deferred[LobbyLine]] = []
+        self._matches: list[Deferred[Match]] = []
+        self._last_match = ""
+        self._on_invite: list[Callable[[PartyInvite], None]] = []
+        self._on_offer: Callable[[Offer], None] = accept
+        self._is_closed = self._is_replaced = False
+
+    @property
+    def player_id(self) -> str:
+        """Our id."""
+        return self._lobby.identity.player_id
+
+    def create(
+        self,
+        game: str | None = None,
+        options: Any = None,
+        *,
+        password: str | None = None,
+        is_open: bool = False,
+        loadout: Any = None,
+    ) -> Deferred[LiveParty]:
+        """
+        Form a party; we are its host.
+
+        :param game: what it is for; it filters lists, and limits the party's size.
+        :param options: of the game, JSON-like.
+        :param password: lets in those who have it.
+        :param is_open: list it; anybody may join, with the password if there is one.
+        :param loadout: what we bring, JSON-like.
+
+        Fails with `LobbyRefusal` or `LineLost`.
+        """
+        request = CreateParty(game, raw(options), password, is_open, raw(loadout))
+        return self.ask(request, PartyCreated).addCallback(
+            lambda found: self._enter(found.party, found.token)
+        )
+
+    def join(
+        self,
+        party_id: str,
+        *,
+        token: str | None = None,
+        password: str | None = None,
+        loadout: Any = None,
+    ) -> Deferred[LiveParty]:
+        """
+        Join a party.
+
+        :param party_id: its id.
+        :param token: its invite token.
+        :param password: its password, instead.
+        :param loadout: what we bring, JSON-like.
+
+        Fails with `LobbyRefusal` or `LineLost`.
+        """
+        request = JoinParty(party_id, token, password, raw(loadout))
+        return self.ask(request, PartyUpdate).addCallback(
+            lambda found: self._enter(found.party)
+        )
+
+    def open_parties(self, game: str | None = None) -> Deferred[tuple[PartyFacts, ...]]:
+        """List parties that we could join, the newest first."""
+        return self.ask(ListParties(game), PartyList).addCallback(
+            lambda found: found.parties
+        )
+
+    def on_invite(self, call: Callable[[PartyInvite], None]) -> Deferred[None]:
+        """
+        Call this when a host invites us; fires when we can be reached.
+
+        `join` needs no token then.
+        """
+        self._on_invite.append(call)
+        return self._open().addCallback(lambda _: None)
+
+    def on_offer(self, call: Callable[[Offer], None]) -> None:
+        """Call this when a match waits for our yes, instead of accepting it."""
+        self._on_offer = call
+
+    def close(self) -> None:
+        """Hang up; the server keeps us in the party for as long as its settings say."""
+        self._is_closed = True
+        if self._line is not None:
+            self._line.close()
+
+    # What a party sends.
+
+    def ask(self, request: Request, kind: type[_Answer]) -> Deferred[_Answer]:
+        """
+        Send a request; fires with its answer.
+
+        :param kind: of the answer.
+        """
+        return Deferred.fromCoroutine(self._ask(request, kind))
+
+    def queue(self, queue: Queue) -> Deferred[Match]:
+        """Queue, and wait for the match."""
+        match = self.next_match()
+
+        def refused(failure: Failure) -> None:
+            self._no_match(failure)
+
+        self.ask(queue, QueueStatus).addErrback(refused)
+        return match
+
+    def next_match(self) -> Deferred[Match]:
+        """Wait for a match."""
+
+        def give_up(waiting: Deferred[Match]) -> None:
+            self._matches.remove(waiting)
+            self.ask(Cancel(), QueueStatus).addErrback(lambda _: None)
+
+        waiting: Deferred[Match] = Deferred(give_up)
+        self._matches.append(waiting)
+        return waiting
+
+    # The line.
+
+    async def _ask(self, request: Request, kind: type[_Answer]) -> _Answer:
+        line = await self._open()
+        found = await line.ask(request)
+        if not isinstance(found, kind):
+            raise LineLost(f"the lobby answered with {type(found).__name__}")
+        return found
+
+    def _open(self) -> Deferred[LobbyLine]:
+        """Give the line, and make it if there is none; all who wait share it."""
+        if self._line is not None:
+            return succeed(self._line)
+        waiting: Deferred[LobbyLine] = Deferred()
+        self._waiting.append(waiting)
+        if len(self._waiting) == 1:
+            self._is_closed = self._is_replaced = False
+            Deferred.fromCoroutine(self._dial()).addBoth(self._dialed)
+        return waiting
+
+    def _dialed(self, result: LobbyLine | Failure) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(result)
+
+    async def _dial(self) -> LobbyLine:
+        line = await self._lobby.open_line(self._receive, self._lost)
+        if not line.is_open:
+            raise LineLost("the line to the lobby closed")
+        self._line = line
+        return line
+
+    def _lost(self) -> None:
+        self._line = None
+        # Our own match may have replaced the line to look for itself: then a later
+        # request, or the end of the match, makes another.
+        if not (self._is_closed or self._is_replaced) and self._is_needed():
+            Deferred.fromCoroutine(self._return()).addErrback(
+                lambda failure: self._log.failure("no way back to the party", failure)
+            )
+
+    def _is_needed(self) -> bool:
+        return bool(self.party or self._matches or self._on_invite)
+
+    async def _return(self) -> None:
+        tries = 0
+        while self._line is None and self._is_needed() and not self._is_closed:
+            pause = PAUSES[min(tries, len(PAUSES) - 1)]
+            tries += 1
+            await deferLater(self._clock, pause * (1 + self._chance() / 2))
+            try:
+                await self._open()
+            except LobbyRefusal as refusal:
+                if refusal.code == Code.UNKNOWN_PLAYER_KEY:
+                    self._out("lost")
+            except LineLost:
+                pass
+
+    # What it brings.
+
+    def _receive(self, push: Push | Failed) -> None:
+        if isinstance(push, Failed):
+            if push.code == Code.REPLACED:
+                self._is_replaced = True
+        elif isinstance(push, PartyUpdate):
+            if self.party is None or self.party.party_id != push.party.party_id:
+                self._enter(push.party)
+            else:
+                self.party.become(push.party)
+        elif isinstance(push, PartyClosed):
+            self._out(push.reason)
+        elif isinstance(push, PartyInvite):
+            for call in tuple(self._on_invite):
+                call(push)
+        elif isinstance(push, PrematchFound):
+            self._on_offer(offer(push, lambda request: self.ask(request, Push)))
+        elif isinstance(push, MatchFound):
+            self._found(push)
+        elif isinstance(push, QueueStatus) and push.state == "idle":
+            self._no_match(
+                Failure(LobbyRefusal(Code.NOT_QUEUED, "the party left the queue"))
+            )
+
+    def _enter(self, view: PartyView, token: str = "") -> LiveParty:
+        party = self.party
+        if party is None or party.party_id != view.party_id:
+            self._out("lost")
+            party = self.party = LiveParty(self, view, token)
+        party.token = token or party.token
+        party.become(view)
+        return party
+
+    def _out(self, reason: str) -> None:
+        party, self.party = self.party, None
+        if party is not None:
+            party.end(reason)
+
+    def _found(self, found: MatchFound) -> None:
+        if found.match_id == self._last_match:
+            return
+        self._last_match = found.match_id
+        waiting, self._matches = self._matches, []
+        if not waiting:
+            return
+        begun = self._begin(found)
+
+        def passed_on(result: Match | Failure) -> None:
+            for one in waiting:
+                one.callback(result)
+            if isinstance(result, Match):
+                result.ended.addBoth(lambda _: self._match_over())
+
+        begun.addBoth(passed_on)
+
+    def _match_over(self) -> None:
+        if self._line is None and not self._is_closed and self._is_needed():
+            self._is_replaced = False
+            self._lost()
+
+    def _no_match(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        waiting, self._matches = self._matches, []
+        for one in waiting:
+            one.errback(failure)
