@@ -26,7 +26,6 @@ from vinom.ports import (
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.store.memory_nodes import MemoryNodeStore
 from vinom.store.parties import MemoryPartyStore
-from vinom.store.prematches import LocalPrematches
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):
@@ -44,24 +43,6 @@ class MemoryPrematchStoreTests(PrematchStoreContract, TestCase):
     def make_store(self) -> MemoryEntryStore:
         store = MemoryEntryStore()
         verifyObject(IPrematchStore, store)
-        return store
-
-
-class LocalPrematchesTests(PrematchStoreContract, TestCase):
-    """Prematches in memory, and their entries in a store that nodes share."""
-
-    def make_store(self) -> LocalPrematches:
-        store = LocalPrematches(MemoryEntryStore())
-        verifyObject(IPrematchStore, store)
-        return store
-
-
-class SharedEntriesTests(EntryStoreContract, TestCase):
-    """Entries that wait in a shared store, beside prematches in memory."""
-
-    def make_store(self) -> LocalPrematches:
-        store = LocalPrematches(MemoryEntryStore())
-        verifyObject(IEntryStore, store)
         return store
 
 

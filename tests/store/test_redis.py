@@ -6,6 +6,7 @@ import re
 import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
@@ -20,18 +21,28 @@ from tests.store.contract import (
     PlayerStoreContract,
     entry,
 )
+from tests.store.prematches import PrematchStoreContract, prematch
 from tests.support.redis_servers import (
     make_client,
     shared_server,
     until,
 )
+from vinom.errors import LeaseLost
 from vinom.model import NodeFacts, Player
-from vinom.ports import IEntryStore, IMatchStore, INodeStore, IPlayerStore
+from vinom.ports import (
+    IEntryStore,
+    IMatchStore,
+    INodeStore,
+    IPlayerStore,
+    IPrematchStore,
+)
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.estates import RedisEstateStore
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.players import RedisPlayerStore
+from vinom.store.redis.prematches import RedisPrematchStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +53,12 @@ def documented() -> list[re.Pattern[str]]:
     page = ROOT / "docs" / "reference" / "redis.rst"
     names = re.findall(r"^   \* - ``(.*)``$", page.read_text(encoding="utf-8"), re.M)
     return [re.compile(re.sub("<[a-z]+>", "[^:]+", name)) for name in names]
+
+
+async def pass_real_time(seconds: float) -> None:
+    """Wait for clocks that tests do not set."""
+    until_then = time.monotonic() + seconds
+    await until(lambda: time.monotonic() >= until_then)
 
 
 class RedisCase(TestCase):
@@ -84,6 +101,102 @@ class RedisEntryStoreTests(EntryStoreContract, RedisCase):
         store = RedisEntryStore(self.client)
         verifyObject(IEntryStore, store)
         return store
+
+
+class _EntriesAndPrematches:
+    """Both stores of a client, as the memory has them in one."""
+
+    def __init__(self, client: RedisClient) -> None:
+        self._stores = RedisEntryStore(client), RedisPrematchStore(client)
+
+    def __getattr__(self, name: str) -> Any:
+        entries, prematches = self._stores
+        return getattr(entries if name in IEntryStore else prematches, name)
+
+
+class RedisPrematchStoreTests(PrematchStoreContract, RedisCase):
+    """Prematches in Redis."""
+
+    def make_store(self) -> _EntriesAndPrematches:
+        verifyObject(IPrematchStore, RedisPrematchStore(self.client))
+        return _EntriesAndPrematches(self.client)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Redis' own clock forgets declines."""
+        await pass_real_time(seconds)
+
+    async def test_a_dead_node(self) -> None:
+        """
+        If a node dies while it waits for answers, or makes a match, those players who
+        are at other nodes get their old places back.
+        """
+        there = await self.open_client("n2")
+        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
+        store, other = self.make_store(), _EntriesAndPrematches(there)
+        await other.add(entry(CAT, 0.5))
+        for player in (ANN, BOB):
+            await store.add(entry(player, 1.0))
+        await other.propose(prematch(entry(ANN, 1.0), entry(CAT, 0.5)))
+        for player_id in ("ann", "cat"):
+            await store.answer("p1", player_id, True)
+        # Whoever makes the match is the owner.
+        self.assertTrue(await other.begin("p1", "n2"))
+        await RedisNodeStore(there).leave("n2", there.owner.lease)
+        estates = RedisEstateStore(self.client)
+        self.assertEqual(await estates.abandon("n2", 100, 10), 2)
+        self.assertEqual(await estates.abandon("n2", 100, 10), 0)
+        self.assertIsNone(await store.prematch_of("ann"))
+        self.assertEqual(await self.waiting(store), ["Ann", "Bob"])
+        self.assertEqual(await store.place("e-cat"), 1)
+        await store.resume("e-cat")
+        self.assertEqual(await self.waiting(store), ["Cat", "Ann", "Bob"])
+
+    async def test_owner_is_who_begins(self) -> None:
+        """
+        A prematch goes on if the node that proposed it dies after another began.
+        """
+        there = await self.open_client("n2")
+        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
+        store, other = await self.filled(ANN), _EntriesAndPrematches(there)
+        await other.propose(prematch(entry(ANN, 1.0)))
+        await store.answer("p1", "ann", True)
+        self.assertTrue(await store.begin("p1", "n1"))
+        self.assertEqual(await RedisEstateStore(self.client).abandon("n2", 100, 10), 0)
+        self.assertTrue(await store.finish("p1", "n1"))
+        self.assertIsNone(await store.entry_of("ann"))
+
+    async def test_stale(self) -> None:
+        """
+        A node whose lease is over changes no prematch.
+        """
+        store = await self.filled(ANN, BOB)
+        await store.propose(prematch(entry(ANN, 1.0)))
+        self.client.owner.lease += 1
+        for step in (
+            lambda: store.propose(prematch(entry(BOB, 1.0), prematch_id="p2")),
+            lambda: store.answer("p1", "ann", True),
+            lambda: store.begin("p1", "n1"),
+            lambda: store.finish("p1", "n1"),
+            lambda: store.dissolve("p1", 1000.0),
+            lambda: store.give_back("p1", "n1"),
+            lambda: store.count_decline("ann", 1.0, 2.0),
+        ):
+            with self.assertRaises(LeaseLost):
+                await step()
+        found = await store.prematch_of("ann")
+        self.assertEqual((found.accepted, found.started_by), (frozenset(), ""))
+
+    async def test_an_entry_that_expired(self) -> None:
+        """
+        An entry whose lifetime ends during a prematch does not come back with it.
+        """
+        store = await self.filled(ANN, BOB)
+        await store.propose(prematch(entry(ANN, 1.0), entry(BOB, 1.0)))
+        for name in ("entry:e-ann", "entry-of:ann"):
+            self.server.command("DEL", self.client.prefix + name)
+        await store.give_back("p1", "n1")
+        self.assertEqual(await self.waiting(store), ["Bob"])
+        self.assertEqual((await store.counts()).players, {"maze": 1})
 
 
 class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
@@ -160,5 +273,4 @@ class RedisNodeStoreTests(NodeStoreContract, RedisCase):
 
     async def pass_time(self, seconds: float) -> None:
         """Redis' own clock ends leases."""
-        until_then = time.monotonic() + seconds
-        await until(lambda: time.monotonic() >= until_then)
+        await pass_real_time(seconds)

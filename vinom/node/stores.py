@@ -28,7 +28,6 @@ from vinom.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.store.memory_nodes import MemoryNodeStore
 from vinom.store.parties import MemoryPartyStore
-from vinom.store.prematches import LocalPrematches
 from vinom.store.redis.address import StoreAddress
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
@@ -38,6 +37,7 @@ from vinom.store.redis.inspection import FoundStore, find_store
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.players import RedisPlayerStore
+from vinom.store.redis.prematches import RedisPrematchStore
 
 _log = Logger("vinom.store")
 
@@ -131,12 +131,11 @@ def open_stores(
         database=address.database,
         measured=latency.add,
     )
-    # What Redis does not keep: prematches and parties.
-    shared = LocalPrematches(RedisEntryStore(client))
     return Stores(
         node_id,
-        shared,
-        shared,
+        RedisEntryStore(client),
+        RedisPrematchStore(client),
+        # Redis does not keep them yet.
         MemoryPartyStore(),
         RedisPlayerStore(client, now),
         RedisMatchStore(client, now),

@@ -30,8 +30,13 @@ def _queue(game: str, options: bytes) -> str:
     return f"{game}:{sha256(options).hexdigest()[:16]}"
 
 
-def _read(data: bytes) -> QueueEntry:
-    return json.decode(data, type=QueueEntry)
+def _read(data: bytes, place: bytes, suspended: bytes = b"0") -> QueueEntry:
+    return attrs.evolve(
+        json.decode(data, type=QueueEntry),
+        # A place begins with the number of the arrival.
+        number=int(place.partition(b":")[0]),
+        suspended=suspended == b"1",
+    )
 
 
 @implementer(IEntryStore)
@@ -57,6 +62,7 @@ class RedisEntryStore:
             _queue(entry.game, entry.options),
             repr(entry.since),
             str(int(entry.suspended)),
+            str(entry.number),
             entry.options,
             *(player.player_id for player in entry.players),
         )
@@ -80,12 +86,9 @@ class RedisEntryStore:
     def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
         """Find the entry that has this player."""
 
-        def read(found: list[bytes]) -> QueueEntry | None:
-            if not found:
-                return None
-            return attrs.evolve(_read(found[0]), suspended=found[1] == b"1")
-
-        return self._run("of", player_id).addCallback(read)
+        return self._run("of", player_id).addCallback(
+            lambda found: _read(*found) if found else None
+        )
 
     def place(self, entry_id: str) -> Deferred[int]:
         """Find an entry's place in its queue."""
@@ -102,7 +105,7 @@ class RedisEntryStore:
     ) -> Deferred[Sequence[QueueEntry]]:
         """List the matchable entries of a queue with the longest waits."""
         return self._run("oldest", _queue(game, options), str(most)).addCallback(
-            lambda found: [_read(data) for data in found]
+            lambda found: list(map(_read, found[::2], found[1::2]))
         )
 
     def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:

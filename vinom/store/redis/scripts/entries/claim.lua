@@ -1,13 +1,13 @@
 -- Remove all of these entries, or none: ids
--- Returns 0 if one of them is gone or suspended.
+-- Returns 0 if one of them is gone, suspended or in a prematch.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
 local claimed = {}
 for i = 4, #ARGV do
   local found = redis.call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place', 'players',
-    'node', 'suspended')
-  if found[5] ~= '0' then
+    'node', 'suspended', 'prematch')
+  if found[5] ~= '0' or found[6] then
     return 0
   end
   claimed[ARGV[i]] = found

@@ -1,10 +1,11 @@
 -- Find the places of entries in their queues: ids
--- Returns as many numbers; 0 for an entry that is gone.
+-- Returns as many numbers; 0 for an entry that is gone, or in a prematch.
 local found = {}
 for i = 4, #ARGV do
-  local queue, place =
-    unpack(redis.call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place'))
+  local queue, place, prematch =
+    unpack(redis.call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place', 'prematch'))
   found[i - 3] = queue
+      and not prematch
       and redis.call('ZRANK', P .. 'queue:' .. queue .. ':places', place) + 1
     or 0
 end

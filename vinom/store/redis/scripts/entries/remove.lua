@@ -1,12 +1,12 @@
 -- Remove an entry: id
--- Returns 0 if it is not there.
+-- Returns 0 if it is gone, or in a prematch.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
-local found = 
-  redis.call('HMGET', P .. 'entry:' .. ARGV[4], 'queue', 'place', 'players', 'node')
-if not found[1] then
+local queue, place, players, node, prematch = unpack(redis.call('HMGET',
+  P .. 'entry:' .. ARGV[4], 'queue', 'place', 'players', 'node', 'prematch'))
+if not queue or prematch then
   return 0
 end
-remove(ARGV[4], unpack(found))
+remove(ARGV[4], queue, place, players, node)
 return 1

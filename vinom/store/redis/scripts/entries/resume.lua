@@ -4,14 +4,16 @@ if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
 local key = P .. 'entry:' .. ARGV[4]
-local queue, place, suspended, players, node =
-  unpack(redis.call('HMGET', key, 'queue', 'place', 'suspended', 'players', 'node'))
+local queue, place, suspended, players, node, prematch = unpack(redis.call('HMGET', key,
+  'queue', 'place', 'suspended', 'players', 'node', 'prematch'))
 if not queue then
   return 0
 end
 if suspended == '1' then
-  local its = P .. 'queue:' .. queue
   redis.call('HSET', key, 'suspended', 0)
+end
+if suspended == '1' and not prematch then
+  local its = P .. 'queue:' .. queue
   redis.call('ZADD', its .. ':ready', redis.call('ZSCORE', its .. ':places', place), place)
   redis.call('PEXPIRE', its .. ':ready', redis.call('PTTL', its .. ':places'))
   redis.call('HINCRBY', its, 'ready', tonumber(place:match('^%d+:(%d+):')))

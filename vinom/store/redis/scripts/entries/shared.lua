@@ -1,7 +1,32 @@
--- Shared by the steps on queue entries.
+-- Shared by the steps on queue entries and their prematches.
 --
 -- A queue's sorted sets hold places: number of arrival, number of players, and id, as
 -- "0000000000000007:2:abc". Equal waits are ordered by the number of arrival.
+--
+-- An entry that is in a prematch has its name in the field 'prematch'. It is in none of
+-- the queue's sets and counts, and knows its place, for the case that it goes back.
+
+-- Put a place in its queue, and in all counts; the options are those of the queue.
+local function put_in(queue, place, since, suspended, options)
+  local its = P .. 'queue:' .. queue
+  local players = tonumber(place:match('^%d+:(%d+):'))
+  redis.call('ZADD', its .. ':places', since, place)
+  redis.call('ZADD', P .. 'waiting', since, queue .. '\n' .. place)
+  redis.call('HSET', its, 'options', options)
+  redis.call('HINCRBY', its, 'players', players)
+  redis.call('HINCRBY', P .. 'queued', queue:match('^(.*):'), players)
+  if suspended == '1' then
+    redis.call('HINCRBY', P .. 'queued', ':suspended', 1)
+  else
+    redis.call('ZADD', its .. ':ready', since, place)
+    redis.call('HINCRBY', its, 'ready', players)
+    redis.call('PEXPIRE', its .. ':ready', LIFETIME)
+  end
+  -- What counts entries lives as long as the last of them.
+  for _, key in ipairs({ its, its .. ':places', P .. 'waiting', P .. 'queued', P .. 'arrivals' }) do
+    redis.call('PEXPIRE', key, LIFETIME)
+  end
+end
 
 -- Take a place out of its queue, and out of all counts.
 local function take_out(queue, place)
@@ -23,9 +48,8 @@ local function take_out(queue, place)
   end
 end
 
--- Take an entry out of the queue; its queue, place, players and node are those of its hash.
-local function remove(id, queue, place, players, node)
-  take_out(queue, place)
+-- Delete an entry that has no place; its players and node are those of its hash.
+local function forget(id, players, node)
   redis.call('SREM', P .. 'entries-of:' .. node, id)
   local gone = { P .. 'entry:' .. id }
   for player in players:gmatch('[^\n]+') do
@@ -34,9 +58,18 @@ local function remove(id, queue, place, players, node)
   redis.call('DEL', unpack(gone))
 end
 
--- Make an entry unmatchable; it keeps its place.
-local function suspend(id, queue, place)
+-- Take an entry out of the queue; its queue, place, players and node are those of its hash.
+local function remove(id, queue, place, players, node)
+  take_out(queue, place)
+  forget(id, players, node)
+end
+
+-- Make an entry unmatchable; it keeps its place. In a prematch that is only noted.
+local function suspend(id, queue, place, prematch)
   redis.call('HSET', P .. 'entry:' .. id, 'suspended', 1)
+  if prematch then
+    return
+  end
   redis.call('ZREM', P .. 'queue:' .. queue .. ':ready', place)
   redis.call('HINCRBY', P .. 'queue:' .. queue, 'ready', -tonumber(place:match('^%d+:(%d+):')))
   redis.call('HINCRBY', P .. 'queued', ':suspended', 1)
@@ -81,6 +114,47 @@ local function first(queue, key)
     end
     if exists(queue, found[1]) then
       return found
+    end
+  end
+end
+
+-- Read a prematch.
+-- Returns its fields by name, or nil if it is gone; and as Redis lists them.
+local function read_prematch(id)
+  local listed, fields = redis.call('HGETALL', P .. 'prematch:' .. id), {}
+  for i = 1, #listed, 2 do
+    fields[listed[i]] = listed[i + 1]
+  end
+  return listed[1] and fields, listed
+end
+
+-- Make the node that calls the owner of a prematch.
+local function own_prematch(id, node)
+  if node then
+    redis.call('SREM', P .. 'prematches-of:' .. node, id)
+  end
+  redis.call('HSET', P .. 'prematch:' .. id, 'node', ARGV[2], 'lease', ARGV[3])
+  redis.call('SADD', P .. 'prematches-of:' .. ARGV[2], id)
+  redis.call('PEXPIRE', P .. 'prematches-of:' .. ARGV[2], LIFETIME)
+end
+
+-- Delete a prematch: forget the entries that is_gone(id, players) is true for, and put
+-- the others back at their old places.
+local function end_prematch(id, prematch, is_gone)
+  redis.call('DEL', P .. 'prematch:' .. id)
+  redis.call('SREM', P .. 'prematches-of:' .. prematch.node, id)
+  for entry in prematch.entries:gmatch('[^\n]+') do
+    local key = P .. 'entry:' .. entry
+    -- As it is now: a player may have come or gone meanwhile, or its lifetime be over.
+    local queue, place, since, suspended, players, node, its = unpack(redis.call('HMGET',
+      key, 'queue', 'place', 'since', 'suspended', 'players', 'node', 'prematch'))
+    if its == id then
+      if is_gone(entry, players) then
+        forget(entry, players, node)
+      else
+        redis.call('HDEL', key, 'prematch')
+        put_in(queue, place, since, suspended, prematch.options)
+      end
     end
   end
 end

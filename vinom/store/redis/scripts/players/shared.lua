@@ -3,9 +3,10 @@
 -- 'players' counts those who are stored, by the end of their lifetimes; 'guests' lists,
 -- the oldest first, those who have only said hello.
 
--- Does a player wait or play?
+-- Does a player wait or play, or is the player in a party?
 local function is_needed(player)
-  return redis.call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player) > 0
+  local keys = { P .. 'entry-of:' .. player, P .. 'match-of:' .. player, P .. 'party-of:' .. player }
+  return redis.call('EXISTS', unpack(keys)) > 0
 end
 
 -- Forget the oldest guest who only said hello, and neither waits nor plays.
