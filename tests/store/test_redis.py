@@ -21,7 +21,12 @@ from tests.store.contract import (
     PlayerStoreContract,
     entry,
 )
-from tests.store.prematches import PrematchStoreContract, prematch
+from tests.store.prematches import (
+    PartyStoreContract,
+    PrematchStoreContract,
+    party,
+    prematch,
+)
 from tests.support.redis_servers import (
     make_client,
     shared_server,
@@ -33,6 +38,7 @@ from vinom.ports import (
     IEntryStore,
     IMatchStore,
     INodeStore,
+    IPartyStore,
     IPlayerStore,
     IPrematchStore,
 )
@@ -41,6 +47,7 @@ from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.estates import RedisEstateStore
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
 
@@ -197,6 +204,72 @@ class RedisPrematchStoreTests(PrematchStoreContract, RedisCase):
         await store.give_back("p1", "n1")
         self.assertEqual(await self.waiting(store), ["Bob"])
         self.assertEqual((await store.counts()).players, {"maze": 1})
+
+
+class RedisPartyStoreTests(PartyStoreContract, RedisCase):
+    """Parties in Redis."""
+
+    def make_store(self) -> RedisPartyStore:
+        store = RedisPartyStore(self.client)
+        verifyObject(IPartyStore, store)
+        return store
+
+    async def test_two_nodes(self) -> None:
+        """
+        A party is the same at every node; a node whose lease is over changes none.
+        """
+        there = await self.open_client("n2")
+        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
+        here, there_too = self.make_store(), RedisPartyStore(there)
+        await here.open(party("p1", ANN, is_open=True))
+        self.assertEqual(
+            await there_too.party_of("ann"), party("p1", ANN, is_open=True)
+        )
+        self.assertTrue(await there_too.change(party("p1", ANN, BOB, version=2)))
+        self.assertFalse(await here.change(party("p1", ANN, CAT, version=2)))
+        self.client.owner.lease += 10
+        for step in (
+            lambda: here.open(party("p2", CAT)),
+            lambda: here.change(party("p1", ANN, version=3)),
+            lambda: here.close("p1", 2),
+        ):
+            with self.assertRaises(LeaseLost):
+                await step()
+        self.assertEqual((await here.find("p1")).player_ids, ("ann", "bob"))
+
+    async def test_one_that_expired(self) -> None:
+        """
+        A party whose lifetime is over is not listed.
+        """
+        store = self.make_store()
+        await store.open(party("p1", ANN, is_open=True, game="maze"))
+        await store.open(party("p2", BOB, is_open=True, game="maze"))
+        for name in ("party:p2", "party-of:bob"):
+            self.server.command("DEL", self.client.prefix + name)
+        for game in (None, "maze"):
+            found = await store.listed(game, 9)
+            self.assertEqual([one.party_id for one in found], ["p1"])
+        self.assertTrue(await store.open(party("p3", BOB)))
+
+    async def test_another_game(self) -> None:
+        """
+        A party is listed for the game that it is for now.
+        """
+        store = self.make_store()
+        await store.open(party("p1", ANN, is_open=True, game="maze"))
+        await store.change(party("p1", ANN, is_open=True, game="duel", version=2))
+        self.assertEqual(await store.listed("maze", 9), [])
+        self.assertEqual(len(await store.listed("duel", 9)), 1)
+
+    async def test_members_are_remembered(self) -> None:
+        """
+        A flood of strangers makes Vinom forget nobody who is in a party.
+        """
+        players = RedisPlayerStore(self.client, lambda: self.now, 1)
+        await players.add_guest("h1", ANN, self.now + 10, "192.0.2.1")
+        await self.make_store().open(party("p1", ANN))
+        self.assertFalse(await players.add_guest("h2", BOB, self.now + 10, "192.0.2.1"))
+        self.assertEqual(await players.find("h1"), ANN)
 
 
 class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):

@@ -36,6 +36,7 @@ from vinom.store.redis.estates import RedisEstateStore
 from vinom.store.redis.inspection import FoundStore, find_store
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
 
@@ -135,8 +136,7 @@ def open_stores(
         node_id,
         RedisEntryStore(client),
         RedisPrematchStore(client),
-        # Redis does not keep them yet.
-        MemoryPartyStore(),
+        RedisPartyStore(client),
         RedisPlayerStore(client, now),
         RedisMatchStore(client, now),
         RedisNodeStore(client),
