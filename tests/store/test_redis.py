@@ -6,8 +6,10 @@ import re
 import time
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -33,7 +35,7 @@ from tests.support.redis_servers import (
     until,
 )
 from vinom.errors import LeaseLost
-from vinom.model import NodeFacts, Player
+from vinom.model import NodeFacts, Player, QueueEntry
 from vinom.ports import (
     IEntryStore,
     IMatchStore,
@@ -42,6 +44,7 @@ from vinom.ports import (
     IPlayerStore,
     IPrematchStore,
 )
+from vinom.store.memory import MemoryEntryStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.estates import RedisEstateStore
@@ -204,6 +207,103 @@ class RedisPrematchStoreTests(PrematchStoreContract, RedisCase):
         await store.give_back("p1", "n1")
         self.assertEqual(await self.waiting(store), ["Bob"])
         self.assertEqual((await store.counts()).players, {"maze": 1})
+
+
+class SameAsMemoryTests(RedisCase):
+    """Redis and memory, asked the same."""
+
+    async def test_entries_and_prematches(self) -> None:
+        """
+        Whatever is done in whatever order, players have the same places, answers and
+        matches in Redis as in the memory of one node.
+        """
+        for seed in range(2):
+            await self.live(Random(seed), 300)
+            for key in self.keys():
+                if not key.removeprefix(self.client.prefix).startswith("node"):
+                    self.server.command("DEL", key)
+
+    async def live(self, chance: Random, steps: int) -> None:
+        """Do the same at random in both."""
+        memory, redis = MemoryEntryStore(), _EntriesAndPrematches(self.client)
+        players = [Player(f"p{number}", "P") for number in range(8)]
+        taken: list[QueueEntry] = []
+        proposed = 0
+
+        async def both(step: str, *args: Any) -> Any:
+            expected = await getattr(memory, step)(*args)
+            found = await getattr(redis, step)(*args)
+            if step == "oldest":
+                expected, found = list(expected), list(found)
+            if step == "counts":
+                # Memory also lists games that nobody waits for.
+                some_wait = {one: n for one, n in expected.players.items() if n}
+                expected = attrs.evolve(expected, players=some_wait)
+            self.assertEqual(found, expected, (step, args))
+            return expected
+
+        for number in range(steps):
+            which = chance.randrange(12)
+            some = chance.sample(players, chance.choice((1, 1, 1, 2)))
+            known = [f"e{chance.randrange(max(1, number))}" for _ in range(2)]
+            known += [one.entry_id for one in memory._entries.values()]
+            entry_id = chance.choice(known)
+            prematch_id = f"m{max(0, proposed - chance.randrange(3))}"
+            node = chance.choice(("", "n1", "n2"))
+            if which < 3:
+                await both(
+                    "add",
+                    QueueEntry(
+                        f"e{number}",
+                        tuple(some),
+                        "maze",
+                        float(chance.randrange(3)),
+                        suspended=chance.random() < 0.2,
+                    ),
+                )
+            elif which == 3:
+                await both(chance.choice(("remove", "suspend")), entry_id)
+            elif which == 4:
+                await both("resume", entry_id)
+            elif which == 5:
+                taken = list(await both("oldest", "maze", b"{}", 2))
+                await both("claim", [one.entry_id for one in taken[:1]] + known[:1])
+            elif which == 6:
+                found = await both("oldest", "maze", b"{}", 9)
+                numbers = [one.number for one in found]
+                again = await redis.oldest("maze", b"{}", 9)
+                self.assertEqual([one.number for one in again], numbers)
+                chosen = chance.sample(found, min(len(found), 2))
+                if chosen:
+                    proposed += 1
+                    given = chance.choice(("", "", "n1"))
+                    await both(
+                        "propose",
+                        prematch(
+                            *chosen,
+                            prematch_id=f"m{proposed}",
+                            until=number + 20.0,
+                            started_by=given,
+                        ),
+                    )
+            elif which < 9:
+                asked = await both("prematch_of", some[0].player_id)
+                of = asked.prematch_id if asked else prematch_id
+                await both("answer", of, some[0].player_id, chance.random() < 0.9)
+            elif which == 9:
+                for one in tuple(memory._prematches):
+                    await both("begin", one, chance.choice(("n1", "n2")))
+            elif which == 10:
+                if await both("finish", prematch_id, node) and taken:
+                    await both("add", taken[0])
+            else:
+                await both("dissolve", prematch_id, float(number))
+                if chance.random() < 0.3:
+                    await both("give_back", prematch_id, node, chance.sample(known, 2))
+            await both("waiting", "maze", b"{}")
+            await both("counts")
+            await both("entry_of", some[0].player_id)
+            await both("place", entry_id)
 
 
 class RedisPartyStoreTests(PartyStoreContract, RedisCase):
