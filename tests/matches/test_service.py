@@ -164,14 +164,16 @@ class LeaseTests(SessionCase):
 
     def test_ended_while_it_forms(self) -> None:
         """
-        One that has no game server yet gets none.
+        One that has no game server yet gets none; its players wait again.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
         end = MatchEnd(world.fleet.hosted[0].plan.match_id, "lost")
         self.successResultOf(world.match_store.end(end, world.clock.seconds() + 60))
         world.matches.check_owned()
-        self.assertEqual([last(line)["reason"] for line in lines], ["lost"] * 2)
+        self.assertEqual([last(line)["state"] for line in lines], ["waiting"] * 2)
+        self.assertEqual(world.matches.status()["ended"], {"lost": 1})
+        self.assertEqual(world.matches.status()["forming"], 0)
 
 
 class ComingBackTests(SessionCase):
