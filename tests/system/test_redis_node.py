@@ -20,6 +20,7 @@ from vinom.client.line import LobbyRefusal
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
+from vinom.client.parties import Offer
 from vinom.client.sdk import Client, connect
 from vinom.commands.admin import show_status
 from vinom.commands.child_node import ChildNode, NodeFailed, free_port
@@ -27,6 +28,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
 from vinom.keys.authority import Authority
+from vinom.messages.lobby import QueueStatus
 from vinom.model import NodeFacts, Player, QueueEntry
 from vinom.node.asking import AdminLine
 from vinom.node.settings import Settings
@@ -101,6 +103,8 @@ class RedisNodeTests(TestCase):
         A player costs at most 12 commands from login to match, in a long queue too.
         """
         node = await self.start("--warm=8")
+        # A script that Redis has never run is sent twice.
+        await self.matched(node, "w")
         costs = [await self.matched(node, "a")]
         await self.fill_queue(2000)
         costs.append(await self.matched(node, "b"))
@@ -230,7 +234,7 @@ class RedisNodeTests(TestCase):
         os.kill(node.pid, signal.SIGKILL)
         await until(lambda: not self.count("match-of"))
         self.assertEqual(self.count("end-of"), 2)
-        self.assertEqual(self.count("node"), 1)
+        await until(lambda: self.count("node") == 1)
         again: list[Match] = []
         for client in tuple(clients):
             identity = client.identity
@@ -243,6 +247,69 @@ class RedisNodeTests(TestCase):
             queued.addErrback(lambda _: None)
         await until(lambda: len(again) == 2)
         for client in clients:
+            client.close()
+
+    async def test_a_party(self) -> None:
+        """
+        A party outlives the node where it was formed: its members come back to another
+        one, queue, accept, and play together.
+        """
+        short = ("--heartbeat-seconds=0.2", "--lease-seconds=1", "--accept-seconds=30")
+        node, other = await self.start(*short), await self.start(*short)
+        ann, bob = [
+            await connect(reactor, node.host, node.port, name=name)
+            for name in ("ann", "bob")
+        ]
+        formed = await ann.parties.create(TicTacToe.name)
+        await bob.parties.join(formed.party_id, token=formed.token)
+        os.kill(node.pid, signal.SIGKILL)
+        again = []
+        offers: list[Offer] = []
+        for client in (ann, bob):
+            client.close()
+            back = await connect(
+                reactor, other.host, other.port, player_key=client.identity.key
+            )
+            self.addCleanup(back.close)
+            back.parties.on_offer(offers.append)
+            await back.parties.on_invite(lambda _: None)
+            again.append(back)
+        await until(lambda: all(one.parties.party for one in again))
+        parties = [one.parties.party for one in again]
+        self.assertEqual({one.party_id for one in parties}, {formed.party_id})
+        matches = [parties[1].next_match(), parties[0].queue(TicTacToe.name)]
+        await until(lambda: len(offers) == 2)
+        self.assertEqual(self.count("prematch"), 1)
+        await until(lambda: parties[0].state == "prematch")
+        for offer in offers:
+            offer.accept()
+        found = await gatherResults(matches)
+        self.assertEqual(len({one.match_id for one in found}), 1)
+        await until(lambda: not self.count("prematch") + self.count("entry"))
+        await until(lambda: parties[1].state == "in_game")
+        self.assertEqual(self.count("parties-in"), 1)
+
+    async def test_silent_about_a_match(self) -> None:
+        """
+        Who accepted waits again if the other did not answer, and who was silent may not
+        queue for a while.
+        """
+        node = await self.start("--accept-seconds=1")
+        ann, bob = [
+            await connect(reactor, node.host, node.port, name=name)
+            for name in ("ann", "bob")
+        ]
+        silent = bob.queue(TicTacToe.name, on_offer=lambda _: None)
+        places: list[QueueStatus] = []
+        waiting = ann.queue(TicTacToe.name, on_status=places.append)
+        waiting.addErrback(lambda _: None)
+        # Its client, out of the queue, tries to queue again.
+        refusal = await self.refused(silent)
+        self.assertEqual(refusal.code, "not_now")
+        self.assertGreater(refusal.details["retry_after"], 0)
+        await until(lambda: places and places[-1].position == 1)
+        self.assertEqual((self.count("entry"), self.count("prematch")), (1, 0))
+        for client in (ann, bob):
             client.close()
 
     def count(self, sort: str) -> int:

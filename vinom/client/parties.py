@@ -415,6 +415,8 @@ class PlayerParties:
             pause = PAUSES[min(tries, len(PAUSES) - 1)]
             tries += 1
             await deferLater(self._clock, pause * (1 + self._chance() / 2))
+            if self._is_closed:
+                return
             try:
                 await self._open()
             except LobbyRefusal as refusal:

@@ -323,7 +323,9 @@ class Matchmaker(Service):
         """
         if self._matches.is_draining:
             raise _draining()
-        await self.prematches.ensure_no_pause(entry.players)
+        if self._accept_seconds:
+            # Else nobody is asked, and nobody can decline.
+            await self.prematches.ensure_no_pause(entry.players)
         await self._ensure_not_playing(entry)
         self._matches.ensure_one_more(entry)
         place = await self._entries.add(entry)

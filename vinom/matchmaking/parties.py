@@ -245,7 +245,11 @@ class Parties(Service):
 
     async def counts(self) -> dict[str, int]:
         """Count the parties by state, for metrics."""
-        return dict(await self._store.counts())
+        try:
+            return dict(await self._store.counts())
+        except StoreUnavailable:
+            # What else a node counts can be read all the same.
+            return {}
 
     # Coming and going.
 
