@@ -165,6 +165,18 @@ class PlayerPartiesTests(PartiesCase):
         self.await_(second.ready())
         self.assertTrue(first.members[1].ready)
 
+    def test_closed_while_away(self) -> None:
+        """
+        A player who hangs up while the lobby is away does not come back.
+        """
+        self.pair()
+        lines = len(self.endpoint.lines)
+        self.endpoint.lines[-1].end()
+        self.pass_time()
+        self.bob.close()
+        self.pass_time(10.0)
+        self.assertEqual(len(self.endpoint.lines), lines)
+
     def test_invite(self) -> None:
         """
         A player who listens is invited, and joins without a token.
