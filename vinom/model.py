@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import attrs
@@ -30,6 +30,7 @@ class Player:
     :ivar player_id: public; it proves nothing. Printable ASCII, see `is_id`.
     :ivar name: shown to other players, 1 to 32 printable characters.
     :ivar claims: what an identity provider vouches for, canonical JSON; private.
+    :ivar is_guest: came without proof, and is somebody else without its player key.
     """
 
     player_id: str = attrs.field(
@@ -39,12 +40,13 @@ class Player:
     claims: bytes = attrs.field(
         default=b"{}", validator=max_len(CLAIMS_BYTES), repr=False
     )
+    is_guest: bool = False
 
 
 @attrs.frozen
 class QueueEntry:
     """
-    A queue entry: one player who waits for a match (later: one party).
+    A queue entry: a player, or a party, who waits for a match.
 
     :ivar entry_id: public.
     :ivar players: who waits.
@@ -55,6 +57,12 @@ class QueueEntry:
     :ivar hosts: the addresses of the players, as far as they are known.
     :ivar suspended: whether its player is disconnected: it keeps its place, but cannot
         be matched.
+    :ivar queue: the name of its queue; empty for its game's default queue.
+    :ivar ratings: each player's strength, in the units of `vinom.matchmaking.skill`;
+        empty in a queue without ratings.
+    :ivar echoes: regions, the nearest first, each with the time of an echo between it
+        and the players, milliseconds; that of the farthest one of a party.
+    :ivar recent: ids of those whom its players met lately.
     """
 
     entry_id: str
@@ -65,6 +73,57 @@ class QueueEntry:
     loadouts: tuple[bytes, ...] = ()
     suspended: bool = False
     hosts: tuple[str, ...] = ()
+    queue: str = ""
+    ratings: tuple[float, ...] = ()
+    echoes: tuple[tuple[str, float], ...] = ()
+    recent: tuple[str, ...] = ()
+
+    @property
+    def pool(self) -> tuple[str, bytes, str]:
+        """Game, options and name of its queue: only entries with equal ones meet."""
+        return self.game, self.options, self.queue
+
+
+@attrs.frozen
+class EntryPage:
+    """
+    A part of a queue.
+
+    :ivar entries: the longest wait first.
+    :ivar next: where the next part begins, for `vinom.ports.IEntryStore.page`; empty
+        after the last one.
+    """
+
+    entries: Sequence[QueueEntry]
+    next: str = ""
+
+
+@attrs.frozen
+class Rating:
+    """
+    How well a player plays, as far as results show.
+
+    :ivar mu: the estimate; 25 for a newcomer, and most players have from 0 to 50.
+    :ivar sigma: its standard deviation.
+    :ivar rounds: how many rounds it was learnt from.
+    """
+
+    mu: float = 25.0
+    sigma: float = 25.0 / 3
+    rounds: int = 0
+
+
+@attrs.frozen
+class Standing:
+    """
+    What matchmaking knows of a player.
+
+    :ivar rating: in one list of ratings.
+    :ivar recent: ids of the players met last, the latest first.
+    """
+
+    rating: Rating = attrs.field(factory=Rating)
+    recent: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ TITLES = {
     "state": "What it keeps",
     "identity": "Who may connect",
     "lobby": "The lobby",
+    "matchmaking": "Matchmaking",
     "websocket": "WebSocket",
     "games": "Games and game servers",
     "rooms": "Rooms of the node",

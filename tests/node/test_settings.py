@@ -92,6 +92,8 @@ class SettingsTests(SynchronousTestCase):
             "watch_matches": "none",
             "wall": "no",
             "recordings_ids": "no",
+            "queues": '{"ranked": {"game": "maze"}}',
+            "regions": "eu=https://eu.example.org/echo",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -129,6 +131,7 @@ class SettingsTests(SynchronousTestCase):
                 "origin",
                 "proxy",
                 "identity_claim",
+                "regions",
             ):
                 if name in given:
                     given[name] = [given[name]]

@@ -141,7 +141,12 @@ class Matches(Service):
             )
 
     async def start_match(
-        self, game: str, options: bytes, entries: Sequence[QueueEntry]
+        self,
+        game: str,
+        options: bytes,
+        entries: Sequence[QueueEntry],
+        teams: Sequence[int] = (),
+        watches: Sequence[IMatchWatch] = (),
     ) -> bool:
         """
         Start a match for claimed entries.
@@ -149,12 +154,15 @@ class Matches(Service):
         Their players are sent to it when it has a place.
 
         :param options: canonical JSON.
+        :param teams: the team of each entry; dealt in turn unless given.
+        :param watches: called about the match until it is over.
         :returns: ``False`` if one of the players is in another match.
         """
-        seats = seat_plans(entries, self._games[game].teams)
+        seats = seat_plans(entries, self._games[game].teams, teams)
         live = await self._open(game, options, seats, tuple(entries))
         if live is None:
             return False
+        live.watches += watches
         self._online.send(
             [seat.player_id for seat in seats], QueueStatus("matched", game)
         )
@@ -571,20 +579,29 @@ def _ended(end: MatchEnd) -> MatchEnded:
 
 
 def seat_plans(
-    entries: Sequence[QueueEntry], teams: int | None = None
+    entries: Sequence[QueueEntry],
+    teams: int | None = None,
+    dealt: Sequence[int] = (),
 ) -> tuple[SeatPlan, ...]:
     """
     Seat the players of *entries*, the longest wait first.
 
     :param entries: of the queue.
     :param teams: how many teams; seats are dealt to them in turn.
+    :param dealt: the team of each entry, if a rule of matchmaking chose it.
     """
     plans: list[SeatPlan] = []
-    for entry in entries:
+    for number, entry in enumerate(entries):
         for index, player in enumerate(entry.players):
             loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
             team = len(plans) % teams if teams else None
             plans.append(
-                SeatPlan(player.player_id, player.name, loadout, team, player.claims)
+                SeatPlan(
+                    player.player_id,
+                    player.name,
+                    loadout,
+                    dealt[number] if dealt else team,
+                    player.claims,
+                )
             )
     return tuple(plans)

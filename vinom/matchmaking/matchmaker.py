@@ -1,5 +1,5 @@
 """
-The matchmaker: keeps the queue, finds tables, and starts their matches.
+The matchmaker: keeps the queues, finds matches by their rules, and starts them.
 
 A player's entry is suspended while the player is disconnected, matchable again when
 the player is back, and removed if the player stays away too long.
@@ -8,9 +8,10 @@ the player is back, and removed if the player stays away too long.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -24,12 +25,15 @@ from twisted.python.failure import Failure
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
+from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
 from vinom.matchmaking.news import QueueNews
-from vinom.matchmaking.rules import Proposal, Rules, due_at, explain, propose
+from vinom.matchmaking.queues import Queue, Queues
+from vinom.matchmaking.ratings import Ratings
+from vinom.matchmaking.rules.rule import Proposal, Shape
 from vinom.messages.lobby import QueueStatus
-from vinom.model import MatchPlan, Player, QueueEntry
-from vinom.play.choices import canonical_loadout, canonical_options
+from vinom.model import MatchPlan, Player, QueueEntry, Waiting
+from vinom.play.choices import canonical_loadout
 from vinom.ports import IEntryStore
 from vinom.reactor.figures import WAIT_BOUNDS, Histogram
 
@@ -38,8 +42,13 @@ _RETRY_SECONDS = 1.0
 #: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
-#: A queue, whose entries may meet: a game, and canonical JSON of its options.
-_Queue = tuple[str, bytes]
+#: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
+_SLICE_SECONDS = 0.007
+#: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
+_PAUSE_PER_ENTRY = 20e-6
+
+#: A queue, whose entries may meet: see `QueueEntry.pool`.
+_Pool = tuple[str, bytes, str]
 
 
 class Cadence:
@@ -103,8 +112,21 @@ class Cadence:
             self.ask(delay)
 
 
+class _Slices:
+    """Let the reactor have its turn during long work."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock, self._began = clock, monotonic()
+
+    async def rest(self) -> None:
+        """Wait for the next turn, if this one was long enough."""
+        if monotonic() - self._began > _SLICE_SECONDS:
+            await deferLater(self._clock, 0)
+            self._began = monotonic()
+
+
 class Matchmaker(Service):
-    """Match players in the order of their arrival."""
+    """Match players by the rules of their queues."""
 
     name = "matchmaker"
     _log = Logger()
@@ -118,9 +140,14 @@ class Matchmaker(Service):
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
         *,
+        queues: Queues | None = None,
+        ratings: Ratings | None = None,
         fill_seconds: float = 5.0,
         away_seconds: float = 10.0,
         status_seconds: float = 2.0,
+        wait_warning_seconds: float = 0.0,
+        region: str = "",
+        regions: Collection[str] = (),
     ) -> None:
         """
         :param entries: the store of entries.
@@ -129,15 +156,23 @@ class Matchmaker(Service):
         :param games: by name.
         :param clock: its seconds are those of the Unix epoch.
         :param entropy: called with a number, returns that many random bytes.
+        :param queues: with their rules; a default one for each game unless given.
+        :param ratings: of players; nobody has any unless given.
         :param fill_seconds: how long the oldest entry waits for a full table.
         :param away_seconds: how long a disconnected player keeps its place.
         :param status_seconds: least time between two messages about a player's place.
+        :param wait_warning_seconds: log it when an entry has waited this long; 0 never.
+        :param region: that of this node; empty if there is only one.
+        :param regions: those to which players measure echoes.
         """
         self._entries, self._matches, self._online = entries, matches, online
         self._games, self._clock, self._entropy = games, clock, entropy
-        self._rules = Rules(
-            {name: game.seats for name, game in games.items()}, fill_seconds
-        )
+        self._queues = Queues(games, {}, fill_seconds) if queues is None else queues
+        self._ratings = ratings
+        self._region, self._regions = region, frozenset((region, *regions)) - {""}
+        self._wait_warning = wait_warning_seconds
+        #: For what players can have logged as often as they ask.
+        self._bounded = BoundedLog(self._log, clock)
         self._away_seconds = away_seconds
         self._news = QueueNews(entries, online, clock, status_seconds)
         # Players of entries that are being claimed.
@@ -145,9 +180,13 @@ class Matchmaker(Service):
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
         # Queues for the next round; when others are due, as a heap and by queue.
-        self._changed: dict[_Queue, None] = {}
-        self._due: list[tuple[float, _Queue]] = []
-        self._due_at: dict[_Queue, float] = {}
+        self._changed: dict[_Pool, None] = {}
+        self._due: list[tuple[float, _Pool]] = []
+        self._due_at: dict[_Pool, float] = {}
+        # Long queues: when the next round may look at them.
+        self._rests_until: dict[_Pool, float] = {}
+        # When a long wait was logged last.
+        self._warned: dict[_Pool, float] = {}
         self._cadence = Cadence(clock, self._round)
         matches.follow(self)
 
@@ -165,43 +204,80 @@ class Matchmaker(Service):
     async def join(
         self,
         player: Player,
-        game: str,
+        game: str | None,
         options: bytes,
         loadout: bytes,
         host: str = "",
+        *,
+        queue: str | None = None,
+        echoes: Mapping[str, float] | None = None,
     ) -> QueueStatus:
         """
-        Put a player in the queue.
+        Put a player in a queue.
 
+        :param game: its name; ``None`` if *queue* is given.
         :param options: JSON, as the player sent it.
         :param loadout: likewise.
         :param host: the player's address, if it is known.
-        :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`,
-            `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
+        :param queue: the name of the queue; the game's default one unless given.
+        :param echoes: milliseconds of an echo by region, as the player measured them.
+        :raises Refused: `UNKNOWN_GAME`, `UNKNOWN_QUEUE`, `BAD_FIELD`, `BAD_OPTIONS`,
+            `BAD_LOADOUT`, `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
-        plugin = self._games.get(game)
-        if plugin is None:
+        found = self._queues.find(queue, game)
+        return await self.join_together(
+            found, (player,), options, (loadout,), (host,), (echoes or {},)
+        )
+
+    async def join_together(
+        self,
+        queue: Queue,
+        players: Sequence[Player],
+        options: bytes,
+        loadouts: Sequence[bytes],
+        hosts: Sequence[str],
+        echoes: Sequence[Mapping[str, float]] = (),
+    ) -> QueueStatus:
+        """
+        Put players in a queue who stay together, in one team.
+
+        :param queue: as `Queues.find` finds it.
+        :param options: JSON, as one of them sent it.
+        :param loadouts: likewise, one for each player.
+        :param hosts: their addresses, as far as they are known.
+        :param echoes: milliseconds of an echo by region, as each of them measured it.
+        :raises Refused: as `join`.
+        """
+        if len(players) > queue.shape.largest:
             raise Refused(
-                Code.UNKNOWN_GAME,
-                "this server has no game with this name",
-                {"field": "data.game", "games": sorted(self._games)},
+                Code.BAD_FIELD,
+                f"a party here has at most {queue.shape.largest} players, this one "
+                f"has {len(players)}",
+                {"limit": queue.shape.largest},
             )
+        plugin = self._games[queue.game]
         entry = QueueEntry(
             entry_id=b32encode(self._entropy(10)).decode().lower(),
-            players=(player,),
-            game=game,
+            players=tuple(players),
+            game=queue.game,
             since=self._clock.seconds(),
-            options=canonical_options(plugin, options),
-            loadouts=(canonical_loadout(plugin, loadout),),
-            hosts=(host,),
+            options=self._queues.options(queue, options),
+            loadouts=tuple(canonical_loadout(plugin, loadout) for loadout in loadouts),
+            hosts=tuple(hosts),
+            queue=queue.name,
+            echoes=self._nearest(echoes) if queue.rule.uses_echoes else (),
         )
         if self._matches.is_draining:
             raise _draining()
-        if player.player_id in self._forming:
+        player_ids = [player.player_id for player in players]
+        if not self._forming.isdisjoint(player_ids):
             raise Refused(Code.ALREADY_QUEUED, "you are being matched; cancel first")
-        if await self._matches.is_in_match(player.player_id):
-            raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
+        for player_id in player_ids:
+            if await self._matches.is_in_match(player_id):
+                raise Refused(Code.ALREADY_IN_MATCH, "one match at a time")
         self._matches.ensure_one_more(entry)
+        if queue.name and self._ratings is not None:
+            entry = await self._ratings.filled_in(entry, queue)
         place = await self._entries.add(entry)
         if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
@@ -209,9 +285,10 @@ class Matchmaker(Service):
         if self._matches.is_draining:
             await self._entries.remove(entry.entry_id)  # type: ignore[unreachable]  # mypy forgets awaits
             raise _draining()
-        if not self._online.is_here(player.player_id):
-            self.player_lost(player.player_id)
-        self._look_at(entry)
+        for player_id in player_ids:
+            if not self._online.is_here(player_id):
+                self.player_lost(player_id)
+        self._look_at(entry.pool)
         return self._news.follow(entry, place)
 
     async def cancel(self, player_id: str) -> QueueStatus:
@@ -222,8 +299,8 @@ class Matchmaker(Service):
         """
         entry = await self._entries.entry_of(player_id)
         if entry is not None and await self._entries.remove(entry.entry_id):
-            self._news.forget((player_id,))
-            self._news.changed(entry.game, entry.options)
+            self._news.forget(player.player_id for player in entry.players)
+            self._news.changed(entry.pool)
             return QueueStatus("idle")
         if self._matches.withdraw(player_id):
             return QueueStatus("idle")
@@ -248,7 +325,7 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
-        self._look_at(entry)
+        self._look_at(entry.pool)
         return await self._news.status(entry)
 
     # Calls of `vinom.matches`.
@@ -281,12 +358,7 @@ class Matchmaker(Service):
         }
         entry = await self._entries.entry_of(player_id)
         if entry is not None:
-            place = await self._entries.place(entry.entry_id)
-            queue = await self._entries.waiting(entry.game, entry.options)
-            counts = await self._entries.counts()
-            others = counts.players.get(entry.game, 0) - queue.players
-            now = self._clock.seconds()
-            return facts | explain(entry, place, queue, others, self._rules, now)
+            return facts | await self._explain(entry)
         for match in self._matches.describe():
             if any(seat["player_id"] == player_id for seat in match["players"]):
                 return facts | {
@@ -319,23 +391,23 @@ class Matchmaker(Service):
 
     # Rounds of matchmaking.
 
-    def _look_at(self, entry: QueueEntry) -> None:
-        """Have the next round look at the queue of *entry*."""
-        self._changed[entry.game, entry.options] = None
+    def _look_at(self, pool: _Pool) -> None:
+        """Have the next round look at a queue."""
+        self._changed[pool] = None
         self._cadence.ask()
 
     async def _round(self) -> float | None:
-        """Start all tables that can start; return the seconds until the next."""
+        """Start all matches that can start; return the seconds until the next."""
         now = self._clock.seconds()
         changed, self._changed = self._changed, {}
         while self._due and self._due[0][0] <= now:
-            _, queue = heappop(self._due)
-            self._due_at.pop(queue, None)
-            changed[queue] = None
+            _, pool = heappop(self._due)
+            self._due_at.pop(pool, None)
+            changed[pool] = None
         try:
-            for queue in tuple(changed):
-                await self._start_tables(*queue, now)
-                del changed[queue]
+            for pool in tuple(changed):
+                await self._look_into(pool, now)
+                del changed[pool]
         finally:
             # Those left over because storage did not answer.
             self._changed.update(changed)
@@ -344,58 +416,141 @@ class Matchmaker(Service):
         # A millisecond more, so that rounding never starts a round too early.
         return max(0.0, self._due[0][0] - now) + 0.001
 
-    async def _start_tables(self, game: str, options: bytes, now: float) -> None:
-        """Start the tables of one queue; read its entries only if there is one."""
-        waiting = await self._entries.waiting(game, options)
-        due = due_at(game, waiting, self._rules)
-        if due is not None and due <= now:
-            most = max(_MOST_READ, self._rules.tables[game][1])
-            entries = await self._entries.oldest(game, options, most)
-            found = propose(entries, self._rules, now)
-            for proposal in found.ready:
-                await self._start(proposal)
-            if found.ready and len(entries) == most:
-                # There may be more of them than were read.
-                self._look_at(entries[-1])
-            due = found.deadline
-        if due is not None and self._due_at.get((game, options), inf) > due:
-            self._due_at[game, options] = due
-            heappush(self._due, (due, (game, options)))
+    async def _look_into(self, pool: _Pool, now: float) -> None:
+        """Start the matches of one queue; read its entries only if there can be any."""
+        rests_until = self._rests_until.pop(pool, 0.0)
+        if rests_until > now:
+            self._rests_until[pool] = rests_until
+            self._set_due(pool, rests_until)
+            return
+        waiting = await self._entries.waiting(*pool)
+        queue = self._queues.of(pool[0], pool[2])
+        due = None
+        if queue is not None and waiting.ready >= queue.shape.fewest:
+            due = queue.rule.due(waiting)
+            if due is not None and due <= now:
+                due = await self._find(queue, pool, now)
+        self._set_due(pool, due)
+        if self._wait_warning:
+            self._set_due(pool, self._watch_wait(pool, waiting, now))
 
-    async def _start(self, proposal: Proposal) -> None:
-        players = {p.player_id for entry in proposal.entries for p in entry.players}
+    def _set_due(self, pool: _Pool, due: float | None) -> None:
+        """Have a round look at a queue at this time, if no other one does before."""
+        if due is not None and self._due_at.get(pool, inf) > due:
+            self._due_at[pool] = due
+            heappush(self._due, (due, pool))
+
+    def _watch_wait(self, pool: _Pool, waiting: Waiting, now: float) -> float | None:
+        """Log a long wait; returns when to look at it again."""
+        if waiting.since is None:
+            self._warned.pop(pool, None)
+            return None
+        at = max(waiting.since, self._warned.get(pool, 0.0)) + self._wait_warning
+        if at > now:
+            return at
+        self._warned[pool] = now
+        game, _, name = pool
+        self._bounded.warn(
+            "a player has waited {seconds:.0f} s in the queue {queue}, in which "
+            "{count} can be matched: vinom explain PLAYER says why",
+            seconds=now - waiting.since,
+            queue=name or game,
+            count=waiting.ready,
+        )
+        return now + self._wait_warning
+
+    async def _find(self, queue: Queue, pool: _Pool, now: float) -> float | None:
+        """Start what a queue's rule finds; returns when to ask the rule again."""
+        rule, slices = queue.rule, _Slices(self._clock)
+        most = max(_MOST_READ, rule.shape.most)
+        page = await self._entries.page(*pool, "", most)
+        entries = list(page.entries)
+        if page.next and rule.is_in_order:
+            is_found, again = await self._apply(queue, entries, now, slices)
+            if is_found:
+                # There may be more of them than were read.
+                self._look_at(pool)
+                return again
+        while page.next:
+            page = await self._entries.page(*pool, page.next, most)
+            entries += page.entries
+            await slices.rest()
+        _, again = await self._apply(queue, entries, now, slices)
+        if len(entries) > _MOST_READ:
+            self._rests_until[pool] = (
+                self._clock.seconds() + len(entries) * _PAUSE_PER_ENTRY
+            )
+        return again
+
+    async def _apply(
+        self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: _Slices
+    ) -> tuple[bool, float | None]:
+        """Start what a rule finds; returns whether it did, and when to ask again."""
+        is_found = False
+        finding = queue.rule.find(entries, now)
+        while True:
+            try:
+                found = next(finding)
+            except StopIteration as stop:
+                return is_found, stop.value
+            except Exception:
+                # It must not keep other queues from being matched.
+                self._log.failure("the rule of queue {queue} failed", queue=queue.name)
+                return is_found, now + _RETRY_SECONDS
+            if found is not None:
+                if not _is_sound(found, queue.shape):
+                    self._log.error(
+                        "the rule of queue {queue} proposed a match of {count} players "
+                        "that its settings do not allow",
+                        queue=queue.name,
+                        count=sum(len(entry.players) for entry in found.entries),
+                    )
+                    return is_found, now + _RETRY_SECONDS
+                is_found = True
+                await self._start(found, queue)
+            await slices.rest()
+
+    async def _start(self, proposal: Proposal, queue: Queue) -> None:
+        entries = proposal.entries
+        players = {p.player_id for entry in entries for p in entry.players}
+        pool = entries[0].pool
         self._forming |= players
         try:
             is_claimed = await self._entries.claim(
-                [entry.entry_id for entry in proposal.entries]
+                [entry.entry_id for entry in entries]
             )
             if is_claimed:
                 self._news.forget(players)
-            self._news.changed(proposal.game, proposal.options)
+            self._news.changed(pool)
             if not is_claimed:
                 # A player left in between; the others still wait.
-                self._look_at(proposal.entries[0])
+                self._look_at(pool)
                 return
-            if await self._keep_out(proposal.entries):
+            if await self._keep_out(entries):
                 return
+            watches = ()
+            if queue.ratings and self._ratings is not None:
+                watches = (self._ratings.watch(queue.ratings, proposal),)
             if not await self._matches.start_match(
-                proposal.game, proposal.options, proposal.entries
+                queue.game, entries[0].options, entries, proposal.teams, watches
             ):
-                await self._put_back(proposal.entries)
+                await self._put_back(entries)
                 return
         except Refused as refusal:
-            self._dismiss(proposal.entries, refusal)
+            self._dismiss(entries, refusal)
             return
         except StoreUnavailable:
             # The claim may have removed them, and nothing else would put them back.
-            await self._put_back(proposal.entries)
+            await self._put_back(entries)
             raise
         finally:
             self._forming -= players
         now = self._clock.seconds()
-        for entry in proposal.entries:
+        for entry in entries:
             for _ in entry.players:
-                self._waits[proposal.game].add(max(0.0, now - entry.since))
+                self._waits[queue.game].add(max(0.0, now - entry.since))
+        if queue.avoid_recent and self._ratings is not None:
+            self._run(self._ratings.met(proposal))
 
     async def _keep_out(self, entries: Sequence[QueueEntry]) -> bool:
         """Dismiss those whose address has too many matches; the others wait again."""
@@ -419,8 +574,8 @@ class Matchmaker(Service):
                 continue
             while not await self._is_put_back(entry):
                 await deferLater(self._clock, _RETRY_SECONDS)
-            self._look_at(entry)
-            self._news.changed(entry.game, entry.options)
+            self._look_at(entry.pool)
+            self._news.changed(entry.pool)
 
     async def _is_put_back(self, entry: QueueEntry) -> bool:
         """Queue an entry again if it is not; ``False`` if storage did not answer."""
@@ -441,6 +596,66 @@ class Matchmaker(Service):
             if not self._online.is_here(player_id):
                 self.player_lost(player_id)
         return True
+
+    async def _explain(self, entry: QueueEntry) -> dict[str, Any]:
+        """Explain to an operator what an entry waits for."""
+        now = self._clock.seconds()
+        place = await self._entries.place(entry.entry_id)
+        waiting = await self._entries.waiting(*entry.pool)
+        counts = await self._entries.counts()
+        queue = self._queues.of(entry.game, entry.queue)
+        facts: dict[str, Any] = {
+            "state": "suspended" if entry.suspended else "waiting",
+            "game": entry.game,
+            "queue": entry.queue,
+            "options": entry.options.decode(),
+            "waited": max(0.0, now - entry.since),
+            "position": place,
+            "same_wish": waiting.ready,
+            "needed": 0 if queue is None else queue.shape.fewest,
+            "full": 0 if queue is None else queue.shape.most,
+            "other_options": counts.players.get(entry.game, 0) - waiting.players,
+        }
+        if entry.suspended:
+            why = "its player is disconnected; the place is kept for a short time"
+            return facts | {"why": why}
+        if queue is None:
+            why = "this node has no game with this name, or not this queue"
+            return facts | {"why": why}
+        entries: list[QueueEntry] = []
+        after, slices = "", _Slices(self._clock)
+        while True:
+            page = await self._entries.page(*entry.pool, after, _MOST_READ)
+            entries += page.entries
+            after = page.next
+            if not after:
+                break
+            await slices.rest()
+        found = queue.rule.explain(entry, entries, now)
+        if found.excluded:
+            facts["excluded"] = ", ".join(
+                f"{reason} {count}" for reason, count in found.excluded.items()
+            )
+        if found.widens_at is not None:
+            facts["widens_in"] = round(max(0.0, found.widens_at - now), 3)
+        return facts | dict(found.facts) | {"why": found.why}
+
+    def _nearest(
+        self, echoes: Sequence[Mapping[str, float]]
+    ) -> tuple[tuple[str, float], ...]:
+        """
+        List the regions that all players of a party have measured, nearest first.
+
+        The farthest player counts; those who measured none are near this node.
+        """
+        own = {self._region: 0.0} if self._region else {}
+        known = [
+            {region: ms for region, ms in one.items() if region in self._regions} or own
+            for one in echoes
+        ]
+        common = set(known[0]).intersection(*known[1:]) if known else set()
+        farthest = {region: max(one[region] for one in known) for region in common}
+        return tuple(sorted(farthest.items(), key=lambda item: (item[1], item[0])))
 
     # Players who are away.
 
@@ -464,7 +679,7 @@ class Matchmaker(Service):
             entry = await self._entries.entry_of(player_id)
             if entry is None:
                 return
-            here = self._online.is_here(player_id)
+            here = all(self._online.is_here(one.player_id) for one in entry.players)
             if entry.suspended == (not here):
                 return
             if here:
@@ -478,8 +693,8 @@ class Matchmaker(Service):
             entry = await self._entries.entry_of(player_id)
             if entry is not None:
                 await self._entries.remove(entry.entry_id)
-                self._look_at(entry)
-                self._news.changed(entry.game, entry.options)
+                self._look_at(entry.pool)
+                self._news.changed(entry.pool)
 
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
@@ -513,3 +728,16 @@ class Matchmaker(Service):
 
 def _draining() -> Refused:
     return Refused(Code.DRAINING, "this server takes no new matches")
+
+
+def _is_sound(proposal: Proposal, shape: Shape) -> bool:
+    """Is this a match that its queue allows? A rule may be anybody's."""
+    entries, teams = proposal.entries, proposal.teams
+    players = [player.player_id for entry in entries for player in entry.players]
+    return (
+        shape.fewest <= len(players) <= shape.most
+        and len(set(players)) == len(players)
+        and len({entry.pool for entry in entries}) == 1
+        and len(teams) in (0, len(entries))
+        and all(0 <= team < (shape.teams or 0) for team in teams)
+    )

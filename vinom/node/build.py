@@ -60,6 +60,9 @@ from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.matchmaking.queues import Queues
+from vinom.matchmaking.ratings import Lifetimes, Ratings
+from vinom.messages.lobby import QueueOffer, RegionOffer
 from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.play.clock import longest_life
@@ -67,7 +70,12 @@ from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.memory import (
+    MemoryEntryStore,
+    MemoryMatchStore,
+    MemoryPlayerStore,
+    MemoryRatingStore,
+)
 from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
@@ -359,6 +367,8 @@ def build_parts(
         reactor,
         per_address=settings.matches_per_address,
     )
+    queues = Queues(games, settings.queues, settings.fill_seconds)
+    rating_seconds = settings.rating_days * 86400.0
     matchmaker = Matchmaker(
         entries,
         matches,
@@ -366,7 +376,17 @@ def build_parts(
         games,
         reactor,
         entropy,
-        fill_seconds=settings.fill_seconds,
+        queues=queues,
+        ratings=Ratings(
+            MemoryRatingStore(now),
+            reactor,
+            Lifetimes(
+                rating_seconds, min(settings.player_key_seconds, rating_seconds)
+            ),
+        ),
+        wait_warning_seconds=settings.wait_warning_seconds,
+        region=settings.region or "",
+        regions=[name for name, _ in settings.regions],
     )
     turns = TurnEnd(reactor)
     rooms = Rooms(
@@ -406,6 +426,8 @@ def build_parts(
             actions=settings.input_rate,
             log=log_bounds(settings),
         ),
+        queues=[QueueOffer(one.name, one.game) for one in queues.named.values()],
+        regions=[RegionOffer(name, url) for name, url in settings.regions],
         is_debugging=settings.log_level == "debug",
     )
     reserve = Reserve(settings.descriptor_reserve)

@@ -1,0 +1,287 @@
+"""
+Match players of like rank in a region that is near to all of them.
+
+A bucket is a rank and a region. Each entry is in the buckets of its own rank, of the
+regions that its present step reaches. The entry that has waited longest chooses first:
+in its nearest region those of the nearest rank, then in the next region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from math import floor, inf
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from vinom.matchmaking.rules.nearby import Nearby
+from vinom.matchmaking.rules.rating import strength
+from vinom.matchmaking.rules.rule import Explanation, Finding, Proposal, Rule, Shape
+from vinom.matchmaking.rules.sides import Sides, have_met, proposal
+from vinom.matchmaking.rules.steps import Steps
+from vinom.model import QueueEntry
+
+#: How many entries are passed over, at most, to avoid recent opponents.
+_MOST_PASSED_OVER = 8
+#: Entries of one slice of work.
+_SLICE = 128
+#: The region of an entry that has measured none.
+_ANYWHERE = (("", 0.0),)
+
+
+class Reach(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    A step of the search.
+
+    :ivar seconds: how long an entry has waited when it begins.
+    :ivar ranks: the greatest difference of ranks.
+    :ivar latency_ms: the longest echo, milliseconds; the nearest region counts anyway.
+    """
+
+    seconds: float
+    ranks: Annotated[int, Meta(ge=0)]
+    latency_ms: float
+
+
+class BucketSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The settings of `Buckets`.
+
+    :ivar rank_points: how many points of rating a rank has.
+    :ivar steps: how far an entry searches as it waits, the first from 0 s on.
+    :ivar spread: as in `vinom.matchmaking.rules.rating.RatingSettings`.
+    :ivar fill_seconds: how long an entry waits for a full match, if a match can have
+        fewer players.
+    """
+
+    rank_points: Annotated[float, Meta(gt=0, le=1000)] = 4.0
+    steps: tuple[Reach, ...] = (
+        Reach(0, 0, 60.0),
+        Reach(10, 1, 80.0),
+        Reach(20, 2, 120.0),
+        Reach(40, 4, 200.0),
+        Reach(60, 1000, inf),
+    )
+    spread: Annotated[float, Meta(ge=0, le=4)] = 0.5
+    fill_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+
+
+class Buckets(Rule):
+    """Match players of like rank in a region near to all of them."""
+
+    settings = BucketSettings
+    chosen: BucketSettings
+    uses_ratings = True
+    uses_echoes = True
+
+    def __init__(self, shape: Shape, chosen: BucketSettings) -> None:
+        super().__init__(shape, chosen)
+        self._steps = Steps.of(
+            [step.seconds for step in chosen.steps],
+            [step.ranks for step in chosen.steps],
+            [step.latency_ms for step in chosen.steps],
+        )
+
+    def find(self, entries: Sequence[QueueEntry], now: float) -> Finding:
+        """Find the matches that can start."""
+        shape, steps = self.shape, self._steps
+        map_ = _Map(entries)
+        yield from self._draw(map_, now)
+        again = inf
+        for at, entry in enumerate(entries):
+            if not at % _SLICE:
+                yield None
+            if map_.taken[at] or len(entry.players) > shape.largest:
+                continue
+            if map_.players < shape.fewest:
+                break
+            step = steps.at(now - entry.since)
+            found = self._search(map_, at, step, now)
+            if found is not None:
+                yield found
+                continue
+            again = min(again, steps.next_at(entry.since, step))
+            if shape.fewest < shape.most:
+                fills = entry.since + self.chosen.fill_seconds
+                again = min(again, fills if fills > now else inf)
+        return None if again == inf else again
+
+    def explain(
+        self, entry: QueueEntry, entries: Sequence[QueueEntry], now: float
+    ) -> Explanation:
+        """Explain what an entry waits for: those of other ranks and regions."""
+        shape = self.shape
+        step = self._steps.at(now - entry.since)
+        reach, rank = self.chosen.steps[step], self._rank(entry)
+        regions = set(self._regions(entry, step))
+        excluded = {"rank": 0, "region": 0, "party size": 0, "met lately": 0}
+        within, room = 0, shape.most - len(entry.players)
+        for other in entries:
+            players = len(other.players)
+            if other.entry_id == entry.entry_id:
+                continue
+            theirs = self._regions(other, self._steps.at(now - other.since))
+            if players > min(shape.largest, room):
+                excluded["party size"] += players
+            elif regions.isdisjoint(theirs):
+                excluded["region"] += players
+            elif abs(self._rank(other) - rank) > reach.ranks:
+                excluded["rank"] += players
+            else:
+                within += players
+                if have_met(entry, (other,)):
+                    excluded["met lately"] += players
+        widens = self._steps.next_at(entry.since, step)
+        widens_at = None if widens == inf else widens
+        missing = shape.fewest - len(entry.players) - within
+        if len(entry.players) > shape.largest:
+            why = "its party is larger than a team"
+        elif missing > 0:
+            why = (
+                f"{missing} more needed within {reach.ranks} ranks of rank {rank}, in "
+                f"{', '.join(sorted(regions)) or 'any region'}"
+            )
+            if widens_at is not None:
+                why += f"; the search widens in {max(0.0, widens_at - now):.1f} s"
+        else:
+            why = "enough players within its search; the next round matches them"
+        return Explanation(
+            why,
+            {reason: count for reason, count in excluded.items() if count},
+            widens_at,
+            {"rank": rank, "ranks": reach.ranks, "regions": ", ".join(sorted(regions))},
+        )
+
+    def _rank(self, entry: QueueEntry) -> int:
+        points = max(-4096.0, min(4096.0, strength(entry, self.chosen.spread)))
+        return floor(points / self.chosen.rank_points)
+
+    def _regions(self, entry: QueueEntry, step: int) -> list[str]:
+        """List the regions that an entry plays in at a step, the nearest first."""
+        echoes = entry.echoes or _ANYWHERE
+        most = self.chosen.steps[step].latency_ms
+        return [
+            region
+            for number, (region, echo) in enumerate(echoes)
+            if echo <= most or not number
+        ]
+
+    def _draw(self, map_: _Map, now: float) -> Iterator[None]:
+        """Put all entries in their buckets, in slices of work."""
+        for at, entry in enumerate(map_.entries):
+            if not at % _SLICE:
+                yield None
+            size = len(entry.players)
+            if size > self.shape.largest:
+                map_.ranks.append(0)
+                continue
+            step = self._steps.at(now - entry.since)
+            map_.add(at, self._rank(entry), size, self._regions(entry, step))
+        for _ in map_.sort():
+            yield None
+
+    def _search(
+        self, map_: _Map, anchor: int, step: int, now: float
+    ) -> Proposal | None:
+        """Fill a match around an entry, in the nearest region where that is possible."""
+        entry = map_.entries[anchor]
+        partial: tuple[list[int], str] | None = None
+        for region in self._regions(entry, step):
+            chosen = self._fill(map_, anchor, region, self.chosen.steps[step].ranks)
+            count = sum(len(map_.entries[at].players) for at in chosen)
+            if count == self.shape.most:
+                found = self._propose(map_, chosen, region)
+                if found is not None:
+                    return found
+            elif count >= self.shape.fewest and partial is None:
+                partial = chosen, region
+        if partial is not None and now >= entry.since + self.chosen.fill_seconds:
+            return self._propose(map_, *partial)
+        return None
+
+    def _fill(self, map_: _Map, anchor: int, region: str, ranks: int) -> list[int]:
+        """Choose those of the nearest ranks in a region."""
+        entries = map_.entries
+        sides = Sides.empty(self.shape)
+        chosen, passed = [anchor], []
+        sides.add(len(entries[anchor].players))
+        near = [
+            line.around(map_.ranks[anchor], ranks)
+            for size, line in map_.lines.get(region, {}).items()
+            if size <= sides.largest
+        ]
+        for _, at in merge(*near) if sides.free else ():
+            size = len(entries[at].players)
+            if at == anchor or size > sides.largest:
+                continue
+            if len(passed) < _MOST_PASSED_OVER and have_met(
+                entries[at], (entries[one] for one in chosen)
+            ):
+                passed.append(at)
+                continue
+            chosen.append(at)
+            sides.add(size)
+            if not sides.free:
+                break
+        for at in passed:
+            # There was no other choice.
+            if len(entries[at].players) <= sides.largest:
+                chosen.append(at)
+                sides.add(len(entries[at].players))
+        return chosen
+
+    def _propose(
+        self, map_: _Map, chosen: list[int], region: str
+    ) -> Proposal | None:
+        """Take entries; without the farthest if they do not fit into equal teams."""
+        while chosen:
+            group = [map_.entries[at] for at in chosen]
+            if sum(len(one.players) for one in group) < self.shape.fewest:
+                return None
+            strengths = [strength(one, self.chosen.spread) for one in group]
+            found = proposal(group, self.shape, strengths, region=region)
+            if found is not None:
+                map_.take(chosen)
+                return found
+            chosen = chosen[:-1]
+        return None
+
+
+class _Map:
+    """
+    The entries by region, size of the party and rank.
+
+    :ivar ranks: each entry's rank.
+    :ivar taken: 1 for each entry that has a match.
+    :ivar players: how many wait who were not taken.
+    :ivar lines: by region and size of the party.
+    """
+
+    def __init__(self, entries: Sequence[QueueEntry]) -> None:
+        self.entries = entries
+        self.ranks: list[int] = []
+        self.taken = bytearray(len(entries))
+        self.players = 0
+        self.lines: dict[str, dict[int, Nearby]] = {}
+        self._cells: dict[tuple[str, int], dict[int, list[int]]] = {}
+
+    def add(self, at: int, rank: int, size: int, regions: Sequence[str]) -> None:
+        """Put the next entry in its buckets."""
+        self.ranks.append(rank)
+        self.players += size
+        for region in regions:
+            cells = self._cells.setdefault((region, size), {})
+            cells.setdefault(rank, []).append(at)
+
+    def sort(self) -> Iterator[None]:
+        """Sort the buckets by rank."""
+        for (region, size), cells in self._cells.items():
+            self.lines.setdefault(region, {})[size] = Nearby(cells, self.taken)
+            yield None
+
+    def take(self, chosen: Sequence[int]) -> None:
+        """Take these entries out."""
+        for at in chosen:
+            self.taken[at] = 1
+            self.players -= len(self.entries[at].players)
