@@ -31,7 +31,7 @@ RATING = RatingSettings(
     steps=(Widening(0, 2.0), Widening(5, 10.0), Widening(15, inf)), fill_seconds=5.0
 )
 BUCKETS = BucketSettings(
-    steps=(Reach(0, 0, 50.0), Reach(5, 2, 120.0), Reach(15, 1000, inf))
+    steps=(Reach(0, 0, 50.0), Reach(5, 2, 120.0), Reach(15, 10_000, inf))
 )
 LAST_STEP = 15.0
 WAITING = some.lists(

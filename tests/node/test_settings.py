@@ -93,6 +93,7 @@ class SettingsTests(SynchronousTestCase):
             "wall": "no",
             "recordings_ids": "no",
             "queues": '{"ranked": {"game": "maze"}}',
+            "wait_warning_seconds": "60",
             "regions": "eu=https://eu.example.org/echo",
         }
         for row in TABLE:

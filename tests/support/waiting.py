@@ -20,8 +20,7 @@ def entry(
 
 def rated(name: str, rating: float, since: float = 0.0, **facts: Any) -> QueueEntry:
     """Make an entry of players who are equally strong."""
-    made = entry(name, since, **facts, ratings=(rating,) * facts.get("size", 1))
-    return made
+    return entry(name, since, **facts, ratings=(rating,) * facts.get("size", 1))
 
 
 def run(

@@ -1,8 +1,8 @@
 """
 How well players play, learnt from the places of a round.
 
-The model is Plackett and Luce's in the form of Weng and Lin (``openskill``): an estimate
-with its uncertainty, for any number of players and teams.
+The model is Plackett and Luce's in the form of Weng and Lin (``openskill``): an
+estimate with its uncertainty, for any number of players and teams.
 """
 
 from __future__ import annotations

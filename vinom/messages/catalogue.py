@@ -135,7 +135,9 @@ def decode_body(envelope: Envelope) -> Asked:
             _check_hello(request)
         elif isinstance(request, Queue) and request.game is request.queue is None:
             raise Unusable(
-                Code.BAD_FIELD, "one of game and queue is needed", {"field": "data.game"}
+                Code.BAD_FIELD,
+                "one of game and queue is needed",
+                {"field": "data.game"},
             )
     except ValidationError as error:
         raise Unusable(

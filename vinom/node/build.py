@@ -380,9 +380,7 @@ def build_parts(
         ratings=Ratings(
             MemoryRatingStore(now),
             reactor,
-            Lifetimes(
-                rating_seconds, min(settings.player_key_seconds, rating_seconds)
-            ),
+            Lifetimes(rating_seconds, min(settings.player_key_seconds, rating_seconds)),
         ),
         wait_warning_seconds=settings.wait_warning_seconds,
         region=settings.region or "",

@@ -36,6 +36,9 @@ from vinom.ports import (
 #: Where an entry stands: start of its wait, number of its arrival, its id.
 _Position = tuple[float, int, str]
 
+#: Which queue an entry is in, see `QueueEntry.pool`.
+_Pool = tuple[str, bytes, str]
+
 
 @attrs.define
 class _Queue:
@@ -65,7 +68,7 @@ class MemoryEntryStore:
     _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
     _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
     _places: dict[str, _Position] = attrs.field(factory=dict, init=False)
-    _queues: dict[tuple[str, bytes, str], _Queue] = attrs.field(factory=dict, init=False)
+    _queues: dict[_Pool, _Queue] = attrs.field(factory=dict, init=False)
     _players: Counter[str] = attrs.field(factory=Counter, init=False)
     _suspended: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
@@ -176,9 +179,7 @@ class MemoryEntryStore:
         entries = self._entries
         return succeed(EntryPage([entries[place[2]] for place in places], rest))
 
-    def waiting(
-        self, game: str, options: bytes, queue: str = ""
-    ) -> Deferred[Waiting]:
+    def waiting(self, game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
         """Count the entries and players of a queue."""
         found = self._queues.get((game, options, queue))
         if found is None:
@@ -418,9 +419,7 @@ class MemoryRatingStore:
             _renew(self._ratings, (ratings, player_id), kept, self._most)
         return succeed("done")
 
-    def met(
-        self, sides: Sequence[Sequence[str]], expires_at: float
-    ) -> Deferred[None]:
+    def met(self, sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
         """Note who plays against whom."""
         for side in sides:
             others = [one for other in sides if other is not side for one in other]

@@ -9,21 +9,21 @@ in its nearest region those of the nearest rank, then in the next region.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from heapq import merge
 from math import floor, inf
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from vinom.matchmaking.rules.filling import Pool
 from vinom.matchmaking.rules.nearby import Nearby
 from vinom.matchmaking.rules.rating import strength
 from vinom.matchmaking.rules.rule import Explanation, Finding, Proposal, Rule, Shape
-from vinom.matchmaking.rules.sides import Sides, have_met, proposal
+from vinom.matchmaking.rules.sides import Sides, have_met
 from vinom.matchmaking.rules.steps import Steps
 from vinom.model import QueueEntry
 
-#: How many entries are passed over, at most, to avoid recent opponents.
-_MOST_PASSED_OVER = 8
 #: Entries of one slice of work.
 _SLICE = 128
 #: The region of an entry that has measured none.
@@ -61,7 +61,7 @@ class BucketSettings(Struct, frozen=True, forbid_unknown_fields=True):
         Reach(10, 1, 80.0),
         Reach(20, 2, 120.0),
         Reach(40, 4, 200.0),
-        Reach(60, 1000, inf),
+        Reach(60, 10_000, inf),
     )
     spread: Annotated[float, Meta(ge=0, le=4)] = 0.5
     fill_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
@@ -86,18 +86,18 @@ class Buckets(Rule):
     def find(self, entries: Sequence[QueueEntry], now: float) -> Finding:
         """Find the matches that can start."""
         shape, steps = self.shape, self._steps
-        map_ = _Map(entries)
-        yield from self._draw(map_, now)
-        again = inf
+        buckets = _Buckets(entries, shape)
+        yield from self._sort(buckets, now)
+        pool, again = buckets.pool, inf
         for at, entry in enumerate(entries):
             if not at % _SLICE:
                 yield None
-            if map_.taken[at] or len(entry.players) > shape.largest:
+            if pool.taken[at]:
                 continue
-            if map_.players < shape.fewest:
+            if pool.players < shape.fewest:
                 break
             step = steps.at(now - entry.since)
-            found = self._search(map_, at, step, now)
+            found = self._search(buckets, at, step, now)
             if found is not None:
                 yield found
                 continue
@@ -167,109 +167,67 @@ class Buckets(Rule):
             if echo <= most or not number
         ]
 
-    def _draw(self, map_: _Map, now: float) -> Iterator[None]:
+    def _sort(self, buckets: _Buckets, now: float) -> Iterator[None]:
         """Put all entries in their buckets, in slices of work."""
-        for at, entry in enumerate(map_.entries):
+        for at, entry in enumerate(buckets.pool.entries):
             if not at % _SLICE:
                 yield None
-            size = len(entry.players)
-            if size > self.shape.largest:
-                map_.ranks.append(0)
-                continue
             step = self._steps.at(now - entry.since)
-            map_.add(at, self._rank(entry), size, self._regions(entry, step))
-        for _ in map_.sort():
-            yield None
+            buckets.add(at, self._rank(entry), self._regions(entry, step))
+        yield from buckets.sort()
 
     def _search(
-        self, map_: _Map, anchor: int, step: int, now: float
+        self, buckets: _Buckets, anchor: int, step: int, now: float
     ) -> Proposal | None:
-        """Fill a match around an entry, in the nearest region where that is possible."""
-        entry = map_.entries[anchor]
-        partial: tuple[list[int], str] | None = None
-        for region in self._regions(entry, step):
-            chosen = self._fill(map_, anchor, region, self.chosen.steps[step].ranks)
-            count = sum(len(map_.entries[at].players) for at in chosen)
-            if count == self.shape.most:
-                found = self._propose(map_, chosen, region)
+        """Fill a match around an entry, in the nearest region that has one."""
+        shape, pool = self.shape, buckets.pool
+        entry, ranks = pool.entries[anchor], self.chosen.steps[step].ranks
+        leasts = [shape.most]
+        is_due = now >= entry.since + self.chosen.fill_seconds
+        if is_due and shape.fewest < shape.most:
+            leasts.append(shape.fewest)
+        for least in leasts:
+            for region in self._regions(entry, step):
+                found = pool.fill(
+                    anchor,
+                    least,
+                    partial(buckets.around, anchor, region, ranks),
+                    partial(buckets.of_size, anchor, region, ranks),
+                    buckets.lines[region],
+                    strengths=buckets.ranks.__getitem__,
+                    region=region,
+                )
                 if found is not None:
                     return found
-            elif count >= self.shape.fewest and partial is None:
-                partial = chosen, region
-        if partial is not None and now >= entry.since + self.chosen.fill_seconds:
-            return self._propose(map_, *partial)
-        return None
-
-    def _fill(self, map_: _Map, anchor: int, region: str, ranks: int) -> list[int]:
-        """Choose those of the nearest ranks in a region."""
-        entries = map_.entries
-        sides = Sides.empty(self.shape)
-        chosen, passed = [anchor], []
-        sides.add(len(entries[anchor].players))
-        near = [
-            line.around(map_.ranks[anchor], ranks)
-            for size, line in map_.lines.get(region, {}).items()
-            if size <= sides.largest
-        ]
-        for _, at in merge(*near) if sides.free else ():
-            size = len(entries[at].players)
-            if at == anchor or size > sides.largest:
-                continue
-            if len(passed) < _MOST_PASSED_OVER and have_met(
-                entries[at], (entries[one] for one in chosen)
-            ):
-                passed.append(at)
-                continue
-            chosen.append(at)
-            sides.add(size)
-            if not sides.free:
-                break
-        for at in passed:
-            # There was no other choice.
-            if len(entries[at].players) <= sides.largest:
-                chosen.append(at)
-                sides.add(len(entries[at].players))
-        return chosen
-
-    def _propose(
-        self, map_: _Map, chosen: list[int], region: str
-    ) -> Proposal | None:
-        """Take entries; without the farthest if they do not fit into equal teams."""
-        while chosen:
-            group = [map_.entries[at] for at in chosen]
-            if sum(len(one.players) for one in group) < self.shape.fewest:
-                return None
-            strengths = [strength(one, self.chosen.spread) for one in group]
-            found = proposal(group, self.shape, strengths, region=region)
-            if found is not None:
-                map_.take(chosen)
-                return found
-            chosen = chosen[:-1]
         return None
 
 
-class _Map:
+class _Buckets:
     """
     The entries by region, size of the party and rank.
 
+    :ivar pool: the same entries.
     :ivar ranks: each entry's rank.
-    :ivar taken: 1 for each entry that has a match.
-    :ivar players: how many wait who were not taken.
     :ivar lines: by region and size of the party.
     """
 
-    def __init__(self, entries: Sequence[QueueEntry]) -> None:
-        self.entries = entries
+    def __init__(self, entries: Sequence[QueueEntry], shape: Shape) -> None:
+        self.pool = Pool(entries, shape)
         self.ranks: list[int] = []
-        self.taken = bytearray(len(entries))
-        self.players = 0
         self.lines: dict[str, dict[int, Nearby]] = {}
         self._cells: dict[tuple[str, int], dict[int, list[int]]] = {}
 
-    def add(self, at: int, rank: int, size: int, regions: Sequence[str]) -> None:
+    def add(self, at: int, rank: int, regions: Sequence[str]) -> None:
         """Put the next entry in its buckets."""
         self.ranks.append(rank)
-        self.players += size
+        pool = self.pool
+        entry = pool.entries[at]
+        size = len(entry.players)
+        if size > pool.shape.largest:
+            pool.taken[at] = 1
+            return
+        pool.players += size
+        pool.avoids = pool.avoids or bool(entry.recent)
         for region in regions:
             cells = self._cells.setdefault((region, size), {})
             cells.setdefault(rank, []).append(at)
@@ -277,11 +235,24 @@ class _Map:
     def sort(self) -> Iterator[None]:
         """Sort the buckets by rank."""
         for (region, size), cells in self._cells.items():
-            self.lines.setdefault(region, {})[size] = Nearby(cells, self.taken)
+            self.lines.setdefault(region, {})[size] = Nearby(cells, self.pool.taken)
             yield None
 
-    def take(self, chosen: Sequence[int]) -> None:
-        """Take these entries out."""
-        for at in chosen:
-            self.taken[at] = 1
-            self.players -= len(self.entries[at].players)
+    def around(
+        self, anchor: int, region: str, reach: int, sides: Sides
+    ) -> Iterator[int]:
+        """Walk over the entries that fit *sides*, which may fill meanwhile."""
+        entries = self.pool.entries
+        near = [
+            line.around(self.ranks[anchor], reach)
+            for size, line in self.lines[region].items()
+            if size <= sides.largest
+        ]
+        for _, at in merge(*near):
+            if at != anchor and len(entries[at].players) <= sides.largest:
+                yield at
+
+    def of_size(self, anchor: int, region: str, reach: int, size: int) -> Iterator[int]:
+        """Walk over the entries of a size, the nearest ranks first."""
+        line = self.lines[region][size]
+        return (at for _, at in line.around(self.ranks[anchor], reach))

@@ -1,23 +1,23 @@
 """
 First come, first served.
 
-A full match starts at once; once the oldest entry has waited `FifoSettings.fill_seconds`,
-the fewest players of a match are enough.
+A full match starts at once; once the oldest entry has waited
+`FifoSettings.fill_seconds`, the fewest players of a match are enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vinom.matchmaking.rules.rule import Explanation, Finding, Proposal, Rule
-from vinom.matchmaking.rules.sides import Sides, completion, have_met, proposal
+from vinom.matchmaking.rules.filling import Pool
+from vinom.matchmaking.rules.rule import Explanation, Finding, Proposal, Rule, Shape
+from vinom.matchmaking.rules.sides import Sides
 from vinom.model import QueueEntry, Waiting
 
-#: How many entries are passed over, at most, to avoid recent opponents.
-_MOST_PASSED_OVER = 8
 #: Entries of one slice of work.
 _SLICE = 256
 
@@ -99,121 +99,74 @@ class Fifo(Rule):
     def _find_fitting(self, entries: Sequence[QueueEntry], now: float) -> Finding:
         """Find matches of parties, or of entries that avoid others."""
         shape, wait = self.shape, self.chosen.fill_seconds
-        lines = _Lines(entries, shape.largest)
+        lines = _Lines(entries, shape)
+        pool = lines.pool
         again: float | None = None
         for anchor, entry in enumerate(entries):
             if not anchor % 32:
                 yield None
-            if lines.is_taken(anchor) or len(entry.players) > shape.largest:
+            if pool.taken[anchor]:
                 continue
             is_due = now >= entry.since + wait
-            # Those who come later are not due either.
-            if lines.players < shape.fewest or (
-                lines.players < shape.most and not is_due
-            ):
-                if lines.players >= shape.fewest and again is None:
+            if pool.players < shape.fewest:
+                break
+            if is_due or pool.players >= shape.most:
+                found = pool.fill(
+                    anchor,
+                    shape.fewest if is_due else shape.most,
+                    partial(lines.in_order, anchor),
+                    lines.of_size,
+                    lines.sizes,
+                )
+                if found is not None:
+                    yield found
+                    continue
+            if not is_due:
+                if again is None:
                     again = entry.since + wait
-                break
-            found = self._fill(lines, anchor, is_due)
-            if found is not None:
-                yield found
-            elif not is_due and again is None:
-                again = entry.since + wait
+                if pool.players < shape.most:
+                    # Those who come later are not due either.
+                    break
         return again
-
-    def _fill(self, lines: _Lines, anchor: int, is_due: bool) -> Proposal | None:
-        """Fill a match around an entry with those who have waited longest."""
-        shape, entries = self.shape, lines.entries
-        sides = Sides.empty(shape)
-        chosen = [anchor]
-        sides.add(len(entries[anchor].players))
-        passed: list[int] = []
-        for at in lines.in_order(sides, anchor):
-            if len(passed) < _MOST_PASSED_OVER and have_met(
-                entries[at], (entries[one] for one in chosen)
-            ):
-                passed.append(at)
-                continue
-            chosen.append(at)
-            sides.add(len(entries[at].players))
-            if not sides.free:
-                break
-        for at in passed:
-            # There was no other choice.
-            if len(entries[at].players) <= sides.largest:
-                chosen.append(at)
-                sides.add(len(entries[at].players))
-        if sides.free:
-            sizes = completion(
-                shape, len(entries[anchor].players), lines.sizes(anchor)
-            )
-            if sizes is not None:
-                chosen = [anchor, *lines.first_of(sizes, anchor)]
-            elif not is_due:
-                return None
-        return self._propose(lines, chosen)
-
-    def _propose(self, lines: _Lines, chosen: list[int]) -> Proposal | None:
-        """Take entries; without the last ones if they do not fit into equal teams."""
-        while chosen:
-            group = [lines.entries[at] for at in chosen]
-            if sum(len(one.players) for one in group) < self.shape.fewest:
-                return None
-            found = proposal(group, self.shape)
-            if found is not None:
-                lines.take(chosen)
-                return found
-            chosen = chosen[:-1]
-        return None
 
 
 class _Lines:
     """
     The entries by the size of their parties, the longest wait first.
 
-    :ivar players: how many wait who were not taken.
+    :ivar pool: the same entries.
     """
 
-    def __init__(self, entries: Sequence[QueueEntry], largest: int) -> None:
-        self.entries, self.players = entries, 0
-        self._taken = bytearray(len(entries))
+    def __init__(self, entries: Sequence[QueueEntry], shape: Shape) -> None:
+        self.pool = pool = Pool(entries, shape)
         self._lines: dict[int, list[int]] = {}
         self._heads: dict[int, int] = {}
         for at, entry in enumerate(entries):
             size = len(entry.players)
-            if size <= largest:
+            if size <= shape.largest:
                 self._lines.setdefault(size, []).append(at)
-                self.players += size
-        self._left = {size: len(line) for size, line in self._lines.items()}
+                pool.players += size
+                pool.avoids = pool.avoids or bool(entry.recent)
+            else:
+                pool.taken[at] = 1
 
-    def is_taken(self, at: int) -> bool:
-        """Is this entry in a match already?"""
-        return bool(self._taken[at])
+    @property
+    def sizes(self) -> Iterable[int]:
+        """The sizes that parties have."""
+        return self._lines
 
-    def take(self, chosen: Sequence[int]) -> None:
-        """Take these entries out."""
-        for at in chosen:
-            self._taken[at] = 1
-            size = len(self.entries[at].players)
-            self.players -= size
-            self._left[size] -= 1
-
-    def sizes(self, anchor: int) -> list[tuple[int, int]]:
-        """Count the entries of each size, without this one."""
-        own = len(self.entries[anchor].players)
-        return [(size, left - (size == own)) for size, left in self._left.items()]
-
-    def in_order(self, sides: Sides, anchor: int) -> Iterator[int]:
+    def in_order(self, anchor: int, sides: Sides) -> Iterator[int]:
         """Walk over the entries that fit *sides*, which may fill meanwhile."""
-        at = {size: self._head(size) for size in self._lines}
+        taken, lines = self.pool.taken, self._lines
+        at = {size: self._head(size) for size in lines}
         while True:
-            best, best_size = len(self.entries), 0
-            for size, line in self._lines.items():
+            best, best_size = len(taken), 0
+            for size, line in lines.items():
                 if size > sides.largest:
                     continue
                 number = at[size]
                 while number < len(line) and (
-                    self._taken[line[number]] or line[number] == anchor
+                    taken[line[number]] or line[number] == anchor
                 ):
                     number += 1
                 at[size] = number
@@ -224,23 +177,17 @@ class _Lines:
             at[best_size] += 1
             yield best
 
-    def first_of(self, sizes: Sequence[int], anchor: int) -> list[int]:
-        """Choose the entries of these sizes that have waited longest."""
-        chosen: list[int] = []
-        for size in sorted(set(sizes)):
-            line, wanted = self._lines[size], sizes.count(size)
-            number = self._head(size)
-            while wanted:
-                if not self._taken[line[number]] and line[number] != anchor:
-                    chosen.append(line[number])
-                    wanted -= 1
-                number += 1
-        return chosen
+    def of_size(self, size: int) -> Iterator[int]:
+        """Walk over the entries of a size."""
+        line, taken = self._lines[size], self.pool.taken
+        for number in range(self._head(size), len(line)):
+            if not taken[line[number]]:
+                yield line[number]
 
     def _head(self, size: int) -> int:
         """Find the first entry of a size that was not taken."""
-        line, head = self._lines[size], self._heads.get(size, 0)
-        while head < len(line) and self._taken[line[head]]:
+        line, head, taken = self._lines[size], self._heads.get(size, 0), self.pool.taken
+        while head < len(line) and taken[line[head]]:
             head += 1
         self._heads[size] = head
         return head

@@ -77,7 +77,7 @@ class Nearby:
             left = self._to_left(left)
         up = ranks[right] - rank if right < count else inf
         down = rank - ranks[left] if left >= 0 else inf
-        if up > reach and down > reach or up == down == inf:
+        if (up > reach and down > reach) or up == down == inf:
             return inf, -1
         # `_to_right` and `_to_left` have left the heads at those who wait.
         if up < down:

@@ -16,9 +16,10 @@ from typing import Annotated
 import attrs
 from msgspec import Meta, Struct
 
+from vinom.matchmaking.rules.filling import Pool
 from vinom.matchmaking.rules.nearby import Nearby
 from vinom.matchmaking.rules.rule import Explanation, Finding, Proposal, Rule, Shape
-from vinom.matchmaking.rules.sides import Sides, completion, have_met, proposal
+from vinom.matchmaking.rules.sides import Sides, have_met
 from vinom.matchmaking.rules.steps import Steps
 from vinom.model import QueueEntry
 
@@ -26,8 +27,6 @@ from vinom.model import QueueEntry
 _PARTS = 16
 #: Strengths beyond this count as this.
 _LIMIT = 4096.0
-#: How many entries are passed over, at most, to avoid recent opponents.
-_MOST_PASSED_OVER = 8
 #: Entries of one slice of work.
 _SLICE = 256
 
@@ -102,36 +101,33 @@ class ByRating(Rule):
     def find(self, entries: Sequence[QueueEntry], now: float) -> Finding:
         """Find the matches that can start."""
         field = _Field(entries, self.shape)
-        yield from field.fill(self.chosen.spread)
+        yield from field.sort(self.chosen.spread)
         wakes = _Wakes(self._steps, self._fill_seconds)
-        ranks, taken, largest = field.ranks, field.taken, self.shape.largest
+        pool, ranks, taken = field.pool, field.ranks, field.pool.taken
         reaches = [window * _PARTS for window in self._windows]
-        widens, last = self._steps.seconds, len(reaches) - 1
-        step, fewest = last, self.shape.fewest
-        is_pair = self.shape.most == 2 and len(field.lines) == 1 and 1 in field.lines
+        widens, step = self._steps.seconds, len(reaches) - 1
+        # Pairs of lone players are most of all matches, and have a way of their own.
         singles = field.lines.get(1)
+        is_pair = self.shape.most == 2 and len(field.lines) == 1 and not pool.avoids
         for at, entry in enumerate(entries):
             if not at % _SLICE:
                 yield None
             if taken[at]:
                 continue
+            if pool.players < self.shape.fewest:
+                break
             since = entry.since
             # Who came later has not waited longer.
             while step and now - since < widens[step]:
                 step -= 1
-            if field.players < fewest:
-                break
             if is_pair and singles is not None:
                 _, other = singles.nearest(ranks[at], reaches[step], at)
-                if other >= 0 and not field.avoids:
-                    taken[at] = taken[other] = 1
-                    field.players -= 2
-                    yield self._pair(entry, entries[other], at < other)
-                    continue
                 if other < 0:
                     wakes.add(since, step)
                     continue
-            elif len(entry.players) > largest:
+                taken[at] = taken[other] = 1
+                pool.players -= 2
+                yield self._pair(entry, entries[other], at < other)
                 continue
             found = self._fill(field, at, reaches[step], now)
             if found is None:
@@ -189,9 +185,7 @@ class ByRating(Rule):
         is_fixed = self.shape.fewest == self.shape.most
         return None if is_fixed else self.chosen.fill_seconds
 
-    def _pair(
-        self, one: QueueEntry, other: QueueEntry, is_ordered: bool
-    ) -> Proposal:
+    def _pair(self, one: QueueEntry, other: QueueEntry, is_ordered: bool) -> Proposal:
         teams = () if self.shape.teams is None else (0, 1 % self.shape.teams)
         return Proposal((one, other) if is_ordered else (other, one), teams)
 
@@ -199,46 +193,23 @@ class ByRating(Rule):
         self, field: _Field, anchor: int, reach: float, now: float
     ) -> Proposal | None:
         """Fill a match around an entry with those of the nearest strength."""
-        shape, entries = self.shape, field.entries
-        sides = Sides.empty(shape)
-        chosen = [anchor]
-        sides.add(len(entries[anchor].players))
-        passed: list[int] = []
-        for at in field.around(anchor, reach, sides) if sides.free else ():
-            if field.avoids and field.is_passed_over(at, chosen, passed):
-                passed.append(at)
-                continue
-            chosen.append(at)
-            sides.add(len(entries[at].players))
-            if not sides.free:
-                break
-        for at in passed:
-            # There was no other choice.
-            if len(entries[at].players) <= sides.largest:
-                chosen.append(at)
-                sides.add(len(entries[at].players))
-        if sides.free and len(field.lines) > 1:
-            chosen = field.completed(anchor, reach) or chosen
-        count = sum(len(entries[at].players) for at in chosen)
-        if count < shape.most:
-            wait = self._fill_seconds
-            if wait is None or now < entries[anchor].since + wait:
-                return None
-        return self._propose(field, chosen)
+        wait, rank = self._fill_seconds, field.ranks[anchor]
+        is_due = wait is not None and now >= field.pool.entries[anchor].since + wait
 
-    def _propose(self, field: _Field, chosen: list[int]) -> Proposal | None:
-        """Take entries; without the farthest if they do not fit into equal teams."""
-        while chosen:
-            group = [field.entries[at] for at in chosen]
-            if sum(len(one.players) for one in group) < self.shape.fewest:
-                return None
-            strengths = [field.ranks[at] / _PARTS for at in chosen]
-            found = proposal(group, self.shape, strengths)
-            if found is not None:
-                field.take(chosen)
-                return found
-            chosen = chosen[:-1]
-        return None
+        def walk(sides: Sides) -> Iterator[int]:
+            return field.around(anchor, reach, sides)
+
+        def nearest(size: int) -> Iterator[int]:
+            return (at for _, at in field.lines[size].around(rank, reach))
+
+        return field.pool.fill(
+            anchor,
+            self.shape.fewest if is_due else self.shape.most,
+            walk,
+            nearest,
+            field.lines,
+            strengths=field.ranks.__getitem__,
+        )
 
 
 @attrs.define
@@ -259,7 +230,9 @@ class _Wakes:
 
     def first(self, now: float) -> float | None:
         """Find when to look again; ``None`` if waiting alone changes nothing."""
-        times = [self._steps.next_at(since, step) for step, since in self._first.items()]
+        times = [
+            self._steps.next_at(since, step) for step, since in self._first.items()
+        ]
         if self._fill_seconds is not None:
             filled = (since + self._fill_seconds for since in self._since)
             times.append(min((at for at in filled if at > now), default=inf))
@@ -271,27 +244,22 @@ class _Field:
     """
     The entries by the size of their parties and by strength.
 
+    :ivar pool: the same entries.
     :ivar ranks: each entry's strength, in parts of a point.
-    :ivar taken: 1 for each entry that has a match.
-    :ivar players: how many wait who were not taken.
     :ivar lines: by size of the party.
-    :ivar avoids: has anybody met others lately?
     """
 
     def __init__(self, entries: Sequence[QueueEntry], shape: Shape) -> None:
-        self.entries, self._shape = entries, shape
+        self.pool = Pool(entries, shape)
         self.ranks: list[int] = []
-        self.taken = bytearray(len(entries))
-        self.players = 0
         self.lines: dict[int, Nearby] = {}
-        self.avoids = False
 
-    def fill(self, spread: float) -> Iterator[None]:
+    def sort(self, spread: float) -> Iterator[None]:
         """Sort the entries, in slices of work."""
         cells: dict[int, dict[int, list[int]]] = {}
-        largest, ranks = self._shape.largest, self.ranks
-        at = 0
-        for entry in self.entries:
+        pool, ranks = self.pool, self.ranks
+        largest = pool.shape.largest
+        for at, entry in enumerate(pool.entries):
             if not at % _SLICE:
                 yield None
             ratings = entry.ratings
@@ -299,37 +267,27 @@ class _Field:
             rank = int(max(-_LIMIT, min(_LIMIT, points)) * _PARTS)
             ranks.append(rank)
             if entry.recent:
-                self.avoids = True
+                pool.avoids = True
             size = len(entry.players)
-            if size <= largest:
-                self.players += size
-                line = cells.get(size)
-                if line is None:
-                    line = cells[size] = {}
-                cell = line.get(rank)
-                if cell is None:
-                    line[rank] = [at]
-                else:
-                    cell.append(at)
-            at += 1
-        self.lines = {size: Nearby(line, self.taken) for size, line in cells.items()}
-
-    def is_passed_over(self, at: int, chosen: list[int], passed: list[int]) -> bool:
-        """Has an entry met one of those who were chosen, and may be left for later?"""
-        entries = self.entries
-        return len(passed) < _MOST_PASSED_OVER and have_met(
-            entries[at], (entries[one] for one in chosen)
-        )
-
-    def take(self, chosen: Sequence[int]) -> None:
-        """Take these entries out."""
-        for at in chosen:
-            self.taken[at] = 1
-            self.players -= len(self.entries[at].players)
+            if size > largest:
+                pool.taken[at] = 1
+                continue
+            pool.players += size
+            line = cells.get(size)
+            if line is None:
+                line = cells[size] = {}
+            cell = line.get(rank)
+            if cell is None:
+                line[rank] = [at]
+            else:
+                cell.append(at)
+        for size, line in cells.items():
+            yield None
+            self.lines[size] = Nearby(line, pool.taken)
 
     def around(self, anchor: int, reach: float, sides: Sides) -> Iterator[int]:
         """Walk over the entries that fit *sides*, which may fill meanwhile."""
-        rank, entries = self.ranks[anchor], self.entries
+        rank, entries = self.ranks[anchor], self.pool.entries
         near = [
             line.around(rank, reach)
             for size, line in self.lines.items()
@@ -338,26 +296,3 @@ class _Field:
         for _, at in near[0] if len(near) == 1 else merge(*near):
             if at != anchor and len(entries[at].players) <= sides.largest:
                 yield at
-
-    def completed(self, anchor: int, reach: float) -> list[int] | None:
-        """Choose the nearest entries whose sizes make the match full exactly."""
-        shape, rank = self._shape, self.ranks[anchor]
-        near: dict[int, list[int]] = {}
-        for size, line in self.lines.items():
-            most = shape.most // size
-            found = near[size] = []
-            for _, at in line.around(rank, reach):
-                if at != anchor:
-                    found.append(at)
-                    if len(found) == most:
-                        break
-        own = len(self.entries[anchor].players)
-        sizes = completion(
-            shape, own, [(size, len(found)) for size, found in near.items()]
-        )
-        if sizes is None:
-            return None
-        chosen = [anchor]
-        for size in set(sizes):
-            chosen += near[size][: sizes.count(size)]
-        return chosen

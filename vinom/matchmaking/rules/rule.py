@@ -87,8 +87,8 @@ class Rule:
         with defaults, and with ``forbid_unknown_fields=True``.
     :cvar uses_ratings: do its entries need `QueueEntry.ratings`?
     :cvar uses_echoes: do its entries need `QueueEntry.echoes`?
-    :cvar is_in_order: if the first part of a long queue has matches, are they the ones to
-        start first? Then the rest need not be read.
+    :cvar is_in_order: if the first part of a long queue has matches, are they the ones
+        to start first? Then the rest need not be read.
     :ivar shape: how many players a match has.
     :ivar chosen: the settings, an instance of `settings`.
     """

@@ -12,6 +12,8 @@ from vinom.model import QueueEntry
 
 #: Teams that `deal` tries before it gives up: parties could have very many orders.
 _MOST_TRIED = 2000
+#: Players of the largest match whose parties are chosen by their sizes.
+_LARGEST = 128
 
 
 @attrs.define
@@ -134,29 +136,33 @@ def _deal_lone(strengths: Sequence[float], teams: int) -> tuple[int, ...]:
 
 
 def completion(
-    shape: Shape, first: int, sizes: Iterable[tuple[int, int]]
+    shape: Shape, first: int, sizes: Iterable[tuple[int, int]], least: int
 ) -> tuple[int, ...] | None:
     """
-    Find sizes of parties that make a match full, together with a first one.
+    Find sizes of parties that make a match with equal teams, with a first party.
+
+    The match is as large as possible.
 
     :param shape: how many players a match has.
     :param first: size of the first party.
     :param sizes: each size of the others, and how many have it.
-    :returns: the sizes to add; ``None`` if no choice makes the match full.
+    :param least: players of the smallest match to look for.
+    :returns: the sizes to add; ``None`` if no choice makes a match.
     """
-    teams = shape.teams or 1
-    low, larger = divmod(shape.most, teams)
-    room = tuple(low + (team < larger) for team in range(teams))
-    most = shape.most
+    most, teams = shape.most, shape.teams or 1
+    if most > _LARGEST:
+        return None
     counts = tuple(
         sorted((size, min(count, most // size)) for size, count in sizes if count)
     )
-    for team in sorted(set(room)):
-        if team >= first:
-            left = list(room)
-            left.remove(team)
-            left.append(team - first)
-            found = _fill(tuple(sorted(left)), counts)
+    there = first + sum(size * count for size, count in counts)
+    for total in range(min(most, there), max(least, first) - 1, -1):
+        low, larger = divmod(total, teams)
+        room = [low + (team < larger) for team in range(teams)]
+        for size in sorted({one for one in room if one >= first}):
+            left = [*room]
+            left.remove(size)
+            found = _fill(tuple(sorted((*left, size - first))), counts)
             if found is not None:
                 return found
     return None

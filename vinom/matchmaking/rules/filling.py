@@ -1,0 +1,147 @@
+"""Fill a match around one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+
+from vinom.matchmaking.rules.rule import Proposal, Shape
+from vinom.matchmaking.rules.sides import Sides, completion, have_met, proposal
+from vinom.model import QueueEntry
+
+#: How many entries are passed over, at most, to avoid recent opponents.
+_MOST_PASSED_OVER = 8
+
+
+@attrs.define
+class Pool:
+    """
+    Entries of which a rule makes matches.
+
+    :ivar entries: the longest wait first; below they are known by their index here.
+    :ivar shape: how many players a match has.
+    :ivar taken: 1 for each entry that has a match, or is too large for any.
+    :ivar players: how many can still be matched.
+    :ivar avoids: has anybody met others lately?
+    """
+
+    entries: Sequence[QueueEntry]
+    shape: Shape
+    taken: bytearray = attrs.field(init=False)
+    players: int = 0
+    avoids: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.taken = bytearray(len(self.entries))
+
+    def fill(
+        self,
+        anchor: int,
+        least: int,
+        walk: Callable[[Sides], Iterable[int]],
+        nearest: Callable[[int], Iterable[int]],
+        sizes: Iterable[int],
+        *,
+        strengths: Callable[[int], float] | None = None,
+        region: str = "",
+    ) -> Proposal | None:
+        """
+        Make a match around an entry, and take its entries; ``None`` if there is none.
+
+        :param anchor: the entry.
+        :param least: players of the smallest match that may start now.
+        :param walk: walks over the other entries that fit, the best first.
+        :param nearest: the same for entries of one size.
+        :param sizes: of parties that wait.
+        :param strengths: of an entry, to make teams equally strong.
+        :param region: where to play.
+        """
+        chosen, count = self._greedy(anchor, walk)
+        found = None
+        if count >= least:
+            found = self._propose(chosen, strengths, region)
+        if found is None:
+            again = self._by_sizes(anchor, least, nearest, sizes)
+            if again is not None:
+                chosen, found = again, self._propose(again, strengths, region)
+        if found is not None:
+            for at in chosen:
+                self.taken[at] = 1
+                self.players -= len(self.entries[at].players)
+        return found
+
+    def _greedy(
+        self, anchor: int, walk: Callable[[Sides], Iterable[int]]
+    ) -> tuple[list[int], int]:
+        """Choose the best one after the other; returns them and their players."""
+        entries, sides = self.entries, Sides.empty(self.shape)
+        chosen, passed = [anchor], list[int]()
+        sides.add(len(entries[anchor].players))
+        for at in walk(sides) if sides.free else ():
+            if (
+                self.avoids
+                and len(passed) < _MOST_PASSED_OVER
+                and have_met(entries[at], [entries[one] for one in chosen])
+            ):
+                passed.append(at)
+                continue
+            chosen.append(at)
+            sides.add(len(entries[at].players))
+            if not sides.free:
+                break
+        for at in passed:
+            # There was no other choice.
+            if len(entries[at].players) <= sides.largest:
+                chosen.append(at)
+                sides.add(len(entries[at].players))
+        return chosen, self.shape.most - sides.free
+
+    def _by_sizes(
+        self,
+        anchor: int,
+        least: int,
+        nearest: Callable[[int], Iterable[int]],
+        sizes: Iterable[int],
+    ) -> list[int] | None:
+        """Choose entries whose sizes make equal teams, where the best ones do not."""
+        own = len(self.entries[anchor].players)
+        near: Mapping[int, list[int]] = {
+            size: _first(nearest(size), self.shape.most // size, anchor)
+            for size in sizes
+        }
+        if own == 1 and near.keys() <= {1}:
+            # Lone players fit in any order: the greedy choice was the best one.
+            return None
+        counts = [(size, len(found)) for size, found in near.items()]
+        wanted = completion(self.shape, own, counts, least)
+        if wanted is None:
+            return None
+        chosen = [anchor]
+        for size in sorted(set(wanted)):
+            chosen += near[size][: wanted.count(size)]
+        return chosen
+
+    def _propose(
+        self,
+        chosen: Sequence[int],
+        strengths: Callable[[int], float] | None,
+        region: str,
+    ) -> Proposal | None:
+        return proposal(
+            [self.entries[at] for at in chosen],
+            self.shape,
+            [] if strengths is None else [strengths(at) for at in chosen],
+            region=region,
+        )
+
+
+def _first(found: Iterable[int], most: int, but: int) -> list[int]:
+    """Take the first ones, without *but*."""
+    chosen: list[int] = []
+    for at in found:
+        if len(chosen) == most:
+            break
+        if at != but:
+            chosen.append(at)
+    return chosen
