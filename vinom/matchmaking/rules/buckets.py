@@ -220,15 +220,8 @@ class _Buckets:
     def add(self, at: int, rank: int, regions: Sequence[str]) -> None:
         """Put the next entry in its buckets."""
         self.ranks.append(rank)
-        pool = self.pool
-        entry = pool.entries[at]
-        size = len(entry.players)
-        if size > pool.shape.largest:
-            pool.taken[at] = 1
-            return
-        pool.players += size
-        pool.avoids = pool.avoids or bool(entry.recent)
-        for region in regions:
+        size = self.pool.add(at)
+        for region in regions if size else ():
             cells = self._cells.setdefault((region, size), {})
             cells.setdefault(rank, []).append(at)
 

@@ -141,14 +141,9 @@ class _Lines:
         self.pool = pool = Pool(entries, shape)
         self._lines: dict[int, list[int]] = {}
         self._heads: dict[int, int] = {}
-        for at, entry in enumerate(entries):
-            size = len(entry.players)
-            if size <= shape.largest:
+        for at in range(len(entries)):
+            if size := pool.add(at):
                 self._lines.setdefault(size, []).append(at)
-                pool.players += size
-                pool.avoids = pool.avoids or bool(entry.recent)
-            else:
-                pool.taken[at] = 1
 
     @property
     def sizes(self) -> Iterable[int]:

@@ -23,17 +23,37 @@ class Pool:
     :ivar shape: how many players a match has.
     :ivar taken: 1 for each entry that has a match, or is too large for any.
     :ivar players: how many can still be matched.
-    :ivar avoids: has anybody met others lately?
+    :ivar has_parties: is anybody not alone? Set by `add`.
+    :ivar avoids: has anybody met others lately? Set by `add`.
     """
 
     entries: Sequence[QueueEntry]
     shape: Shape
     taken: bytearray = attrs.field(init=False)
     players: int = 0
+    has_parties: bool = False
     avoids: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.taken = bytearray(len(self.entries))
+
+    def add(self, at: int) -> int:
+        """
+        Let an entry be matched, each once.
+
+        :returns: how many players it has; 0 if it is too large for any match.
+        """
+        entry = self.entries[at]
+        size = len(entry.players)
+        if size > 1:
+            if size > self.shape.largest:
+                self.taken[at] = 1
+                return 0
+            self.has_parties = True
+        if entry.recent:
+            self.avoids = True
+        self.players += size
+        return size
 
     def fill(
         self,
@@ -57,11 +77,15 @@ class Pool:
         :param strengths: of an entry, to make teams equally strong.
         :param region: where to play.
         """
-        chosen, count = self._greedy(anchor, walk)
+        if self.has_parties or self.avoids:
+            chosen, count = self._greedy(anchor, walk)
+        else:
+            chosen = [anchor, *_first(nearest(1), self.shape.most - 1, anchor)]
+            count = len(chosen)
         found = None
         if count >= least:
             found = self._propose(chosen, strengths, region)
-        if found is None:
+        if found is None and self.has_parties:
             again = self._by_sizes(anchor, least, nearest, sizes)
             if again is not None:
                 chosen, found = again, self._propose(again, strengths, region)
@@ -105,14 +129,11 @@ class Pool:
         sizes: Iterable[int],
     ) -> list[int] | None:
         """Choose entries whose sizes make equal teams, where the best ones do not."""
-        own = len(self.entries[anchor].players)
         near: Mapping[int, list[int]] = {
             size: _first(nearest(size), self.shape.most // size, anchor)
             for size in sizes
         }
-        if own == 1 and near.keys() <= {1}:
-            # Lone players fit in any order: the greedy choice was the best one.
-            return None
+        own = len(self.entries[anchor].players)
         counts = [(size, len(found)) for size, found in near.items()]
         wanted = completion(self.shape, own, counts, least)
         if wanted is None:
@@ -128,10 +149,11 @@ class Pool:
         strengths: Callable[[int], float] | None,
         region: str,
     ) -> Proposal | None:
+        chosen = sorted(chosen)
         return proposal(
-            [self.entries[at] for at in chosen],
+            tuple([self.entries[at] for at in chosen]),
             self.shape,
-            [] if strengths is None else [strengths(at) for at in chosen],
+            [] if strengths is None else list(map(strengths, chosen)),
             region=region,
         )
 

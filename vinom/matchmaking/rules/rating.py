@@ -258,7 +258,6 @@ class _Field:
         """Sort the entries, in slices of work."""
         cells: dict[int, dict[int, list[int]]] = {}
         pool, ranks = self.pool, self.ranks
-        largest = pool.shape.largest
         for at, entry in enumerate(pool.entries):
             if not at % _SLICE:
                 yield None
@@ -266,13 +265,9 @@ class _Field:
             points = ratings[0] if len(ratings) == 1 else strength(entry, spread)
             rank = int(max(-_LIMIT, min(_LIMIT, points)) * _PARTS)
             ranks.append(rank)
-            if entry.recent:
-                pool.avoids = True
-            size = len(entry.players)
-            if size > largest:
-                pool.taken[at] = 1
+            size = pool.add(at)
+            if not size:
                 continue
-            pool.players += size
             line = cells.get(size)
             if line is None:
                 line = cells[size] = {}

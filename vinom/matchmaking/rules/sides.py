@@ -47,7 +47,7 @@ class Sides:
 
 
 def proposal(
-    entries: Sequence[QueueEntry],
+    entries: tuple[QueueEntry, ...],
     shape: Shape,
     strengths: Sequence[float] = (),
     *,
@@ -56,19 +56,16 @@ def proposal(
     """
     Seat entries in teams; ``None`` if their parties do not fit into equal teams.
 
-    :param entries: in any order.
+    :param entries: the longest wait first.
     :param shape: how many players a match has.
     :param strengths: of the entries; the teams become equally strong.
     :param region: where to play.
     """
-    since = [entry.since for entry in entries]
-    order = sorted(range(len(entries)), key=since.__getitem__)
-    chosen = tuple([entries[at] for at in order])
     if shape.teams is None:
-        return Proposal(chosen, (), region)
-    sizes = [len(entry.players) for entry in chosen]
-    teams = deal(sizes, shape.teams, [strengths[at] for at in order if strengths])
-    return None if teams is None else Proposal(chosen, teams, region)
+        return Proposal(entries, (), region)
+    sizes = [len(entry.players) for entry in entries]
+    teams = deal(sizes, shape.teams, strengths)
+    return None if teams is None else Proposal(entries, teams, region)
 
 
 def deal(
