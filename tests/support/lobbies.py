@@ -28,12 +28,20 @@ from vinom.matches.outside import OutsideMatches
 from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
+from vinom.matchmaking.queues import Queues
+from vinom.matchmaking.ratings import Ratings
+from vinom.messages.lobby import QueueOffer, RegionOffer
 from vinom.model import QueueEntry
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.memory import (
+    MemoryEntryStore,
+    MemoryMatchStore,
+    MemoryPlayerStore,
+    MemoryRatingStore,
+)
 from vinom.tokens import TokenSigner, TokenVerifier
 
 REALM = "game.vinom"
@@ -157,6 +165,9 @@ class LobbyWorld:
             self.clock,
             per_address=parts.get("matches_per_address", 10**6),
         )
+        self.queues = Queues(self.games, parts.get("tables"))
+        self.rating_store = MemoryRatingStore(now)
+        regions = parts.get("regions", {})
         self.matchmaker = Matchmaker(
             self.entries,
             self.matches,
@@ -164,6 +175,10 @@ class LobbyWorld:
             self.games,
             self.clock,
             self.entropy,
+            queues=self.queues,
+            ratings=Ratings(self.rating_store, self.clock),
+            wait_warning_seconds=parts.get("wait_warning_seconds", 0.0),
+            regions=regions,
         )
         self.outside = OutsideMatches(
             self.matches, self.identity, self.games, self.entropy
@@ -191,6 +206,8 @@ class LobbyWorld:
             self.games,
             self.clock,
             parts.get("bounds", Bounds()),
+            queues=[QueueOffer(q.name, q.game) for q in self.queues.named.values()],
+            regions=[RegionOffer(name, url) for name, url in regions.items()],
         )
 
     def _is_needed(self, player_id: str) -> bool:

@@ -43,7 +43,7 @@ _RETRY_SECONDS = 1.0
 _MOST_READ = 1000
 
 #: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
-_SLICE_SECONDS = 0.007
+_SLICE_SECONDS = 0.005
 #: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
 _PAUSE_PER_ENTRY = 20e-6
 
