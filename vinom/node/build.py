@@ -108,7 +108,10 @@ def public_site(
     :param reactor: runs it.
     """
     pages = StaticPages(
-        site=settings.page, games=games, is_live=settings.dev_notes is not None
+        site=settings.page,
+        games=games,
+        is_live=settings.dev_notes is not None,
+        echoes=[url for _, url in settings.regions],
     )
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"invite.svg", InvitationCode(reactor))
@@ -134,7 +137,7 @@ def public_site(
         own_hosts(settings),
         reactor,
         logged,
-        (b"health", b"ready"),
+        (b"health", b"ready", b"echo"),
         websockets.errors,
     )
     http = make_site(named, reactor, request_deadlines(settings))
