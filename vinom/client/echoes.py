@@ -43,7 +43,7 @@ def measure_echoes(
                 times.append(1000 * (reactor.seconds() - began))
             done: Deferred[Any] = _read(answer)
             await done
-        return median(times)
+        return float(median(times))
 
     def asked(region: RegionOffer) -> Deferred[tuple[str, float] | None]:
         work = Deferred.fromCoroutine(of(region)).addTimeout(PATIENCE, reactor)

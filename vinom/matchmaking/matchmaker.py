@@ -34,7 +34,7 @@ from vinom.matchmaking.rules.rule import Proposal, Shape
 from vinom.messages.lobby import QueueStatus
 from vinom.model import MatchPlan, Player, QueueEntry, Waiting
 from vinom.play.choices import canonical_loadout
-from vinom.ports import IEntryStore
+from vinom.ports import IEntryStore, IMatchWatch
 from vinom.reactor.figures import WAIT_BOUNDS, Histogram
 
 #: Seconds until a step is tried again when storage did not answer.
@@ -528,7 +528,7 @@ class Matchmaker(Service):
                 return
             if await self._keep_out(entries):
                 return
-            watches = ()
+            watches: tuple[IMatchWatch, ...] = ()
             if queue.ratings and self._ratings is not None:
                 watches = (self._ratings.watch(queue.ratings, proposal),)
             if not await self._matches.start_match(
