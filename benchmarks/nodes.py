@@ -104,7 +104,7 @@ class _NoSigner:
 
 
 def nodes(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
-    """Calls and bytes of the storage ports, 1,000,000 players over 64 nodes, by rule."""
+    """Calls and bytes of the storage ports by rule: 1,000,000 players, 64 nodes."""
     players = size.count(PLAYERS)
     figures = []
     for queue in _TABLES:

@@ -70,6 +70,8 @@ UNBOUNDED = {
     "a round of matchmaking failed": "our mistake, once in each round",
     "matchmaking step failed": "our mistake",
     "places were not sent": "our mistake",
+    "the rule of queue": "a mistake of the rule's author, once in each round of it",
+    "a round of match": "our mistake, once for each round of a match",
     "room {room_id}": "our mistake; the room closes after it",
     "{name}, line {line}: browsers will": "once for each file of the owner's, at start",
 }

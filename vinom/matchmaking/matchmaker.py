@@ -42,6 +42,8 @@ _RETRY_SECONDS = 1.0
 #: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
+#: Entries of a queue that are counted to explain one of them, about.
+_MOST_EXPLAINED = 10_000
 #: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
 _SLICE_SECONDS = 0.005
 #: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
@@ -624,13 +626,15 @@ class Matchmaker(Service):
             return facts | {"why": why}
         entries: list[QueueEntry] = []
         after, slices = "", _Slices(self._clock)
-        while True:
+        while len(entries) < _MOST_EXPLAINED:
             page = await self._entries.page(*entry.pool, after, _MOST_READ)
             entries += page.entries
             after = page.next
             if not after:
                 break
             await slices.rest()
+        else:
+            facts["counted_of_the_first"] = len(entries)
         found = queue.rule.explain(entry, entries, now)
         if found.excluded:
             facts["excluded"] = ", ".join(
