@@ -44,6 +44,7 @@ RULES: dict[str, tuple[Rule, _Ratings]] = {
     "fifo, parties": (Fifo(Shape(4, 4, 2), FifoSettings()), _spread),
     "rating, all matched": (ByRating(Shape(2, 2), RatingSettings()), _spread),
     "rating, few matched": (ByRating(Shape(2, 2), _NARROW), _apart),
+    "rating, met others": (ByRating(Shape(2, 2), RatingSettings()), _spread),
     "rating, two against two": (ByRating(Shape(4, 4, 2), RatingSettings()), _spread),
 }
 
@@ -65,7 +66,7 @@ def queue(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
         for full in (FEW, MANY):
             count = size.count(full)
             say(f"queue, {name}: {count} entries")
-            store = filled(count, ratings, name.endswith("parties"))
+            store = filled(count, ratings, name)
             looks[full] = [look(store, rule) for _ in range(size.runs)]
             figures.append(
                 Figure(
@@ -98,8 +99,15 @@ def queue(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
     return figures
 
 
-def filled(count: int, ratings: _Ratings, has_parties: bool) -> MemoryEntryStore:
-    """Make a store with entries: of one player, or each third one of two."""
+def filled(count: int, ratings: _Ratings, name: str) -> MemoryEntryStore:
+    """
+    Make a store with entries.
+
+    :param ratings: of their players.
+    :param name: of the case: with parties each third one has two players; those who
+        met others have two whom they avoid.
+    """
+    has_parties, have_met = name.endswith("parties"), name.endswith("met others")
     chance = random.Random(1)
     store = MemoryEntryStore()
     for number in range(count):
@@ -111,6 +119,9 @@ def filled(count: int, ratings: _Ratings, has_parties: bool) -> MemoryEntryStore
                 "duel",
                 1000.0 + number / 1000,
                 ratings=(ratings(number, chance),),
+                recent=tuple(
+                    f"p{chance.randrange(count)}" for _ in range(2 * have_met)
+                ),
             )
         )
     return store

@@ -77,11 +77,13 @@ class Pool:
         :param strengths: of an entry, to make teams equally strong.
         :param region: where to play.
         """
-        if self.has_parties or self.avoids:
-            chosen, count = self._greedy(anchor, walk)
-        else:
+        chosen: list[int] = []
+        if not self.has_parties:
+            # Nearly always they fit, and have not met.
             chosen = [anchor, *_first(nearest(1), self.shape.most - 1, anchor)]
             count = len(chosen)
+        if self.has_parties or (self.avoids and self._have_met(chosen)):
+            chosen, count = self._greedy(anchor, walk)
         found = None
         if count >= least:
             found = self._propose(chosen, strengths, region)
@@ -94,6 +96,11 @@ class Pool:
                 self.taken[at] = 1
                 self.players -= len(self.entries[at].players)
         return found
+
+    def _have_met(self, chosen: Sequence[int]) -> bool:
+        """Did any of these meet another one lately?"""
+        group = [self.entries[at] for at in chosen]
+        return any(have_met(one, group[:number]) for number, one in enumerate(group))
 
     def _greedy(
         self, anchor: int, walk: Callable[[Sides], Iterable[int]]

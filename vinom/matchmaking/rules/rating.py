@@ -108,7 +108,9 @@ class ByRating(Rule):
         widens, step = self._steps.seconds, len(reaches) - 1
         # Pairs of lone players are most of all matches, and have a way of their own.
         singles = field.lines.get(1)
-        is_pair = self.shape.most == 2 and len(field.lines) == 1 and not pool.avoids
+        shape = self.shape
+        is_pair = shape.fewest == shape.most == 2 and not pool.has_parties
+        avoids = pool.avoids
         for at, entry in enumerate(entries):
             if not at % _SLICE:
                 yield None
@@ -125,10 +127,11 @@ class ByRating(Rule):
                 if other < 0:
                     wakes.add(since, step)
                     continue
-                taken[at] = taken[other] = 1
-                pool.players -= 2
-                yield self._pair(entry, entries[other], at < other)
-                continue
+                if not avoids or not have_met(entry, (entries[other],)):
+                    taken[at] = taken[other] = 1
+                    pool.players -= 2
+                    yield self._pair(entry, entries[other], at < other)
+                    continue
             found = self._fill(field, at, reaches[step], now)
             if found is None:
                 wakes.add(since, step)
