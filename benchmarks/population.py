@@ -64,7 +64,7 @@ class Outcome:
     What a population got.
 
     :ivar waits: of each player, seconds.
-    :ivar spreads: of each match, the difference of its strongest and weakest, points.
+    :ivar spreads: of each match, the difference between its teams on average, points.
     :ivar echoes: of each player to the place of its match, ms; none without regions.
     :ivar late: waits that were longer than they may be.
     """
@@ -76,8 +76,12 @@ class Outcome:
 
     def add(self, found: Proposal, now: float) -> None:
         """Note a match that starts."""
-        ratings = [rating for entry in found.entries for rating in entry.ratings]
-        self.spreads.append(max(ratings) - min(ratings))
+        teams: dict[int, list[float]] = {}
+        for number, entry in enumerate(found.entries):
+            team = found.teams[number] if found.teams else number
+            teams.setdefault(team, []).extend(entry.ratings)
+        means = [sum(ratings) / len(ratings) for ratings in teams.values()]
+        self.spreads.append(max(means) - min(means))
         for entry in found.entries:
             self.waits += [now - entry.since] * len(entry.players)
             if found.region:
@@ -192,10 +196,10 @@ def plot(outcomes: dict[str, Outcome]) -> None:
         ("waits", "Waiting time by rule", "seconds", lambda one: one.waits, 75.0),
         (
             "ratings",
-            "Difference between the strongest and the weakest of a match",
+            "Difference of rating between the two teams, or players, of a match",
             "points of rating",
             lambda one: one.spreads,
-            30.0,
+            20.0,
         ),
         (
             "echoes",
