@@ -136,7 +136,12 @@ class QueueNews:
         )
         for (player_id, one), place in zip(listed, places, strict=True):
             # It may have left the queue while the store was asked.
-            if place not in (0, one.place) and self._listed.get(player_id) is one:
+            if place == one.place or self._listed.get(player_id) is not one:
+                continue
+            if not place:
+                # Matched, perhaps by another node: it no longer waits.
+                self.forget((player_id,))
+            else:
                 one.place = place
                 self._online.send((player_id,), self._waiting(one.entry, place))
 

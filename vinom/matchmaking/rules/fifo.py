@@ -100,6 +100,7 @@ class Fifo(Rule):
         """Find matches of parties, or of entries that avoid others."""
         shape, wait = self.shape, self.chosen.fill_seconds
         lines = _Lines(entries, shape)
+        yield from lines.sort()
         pool = lines.pool
         again: float | None = None
         for anchor, entry in enumerate(entries):
@@ -138,10 +139,16 @@ class _Lines:
     """
 
     def __init__(self, entries: Sequence[QueueEntry], shape: Shape) -> None:
-        self.pool = pool = Pool(entries, shape)
+        self.pool = Pool(entries, shape)
         self._lines: dict[int, list[int]] = {}
         self._heads: dict[int, int] = {}
-        for at in range(len(entries)):
+
+    def sort(self) -> Iterator[None]:
+        """Put the entries in their lines, in slices of work."""
+        pool = self.pool
+        for at in range(len(pool.entries)):
+            if not at % _SLICE:
+                yield None
             if size := pool.add(at):
                 self._lines.setdefault(size, []).append(at)
 

@@ -79,11 +79,26 @@ def deal(
     :param strengths: of each party's players on average.
     :returns: the team of each party; ``None`` if it is impossible.
     """
+    if not strengths:
+        return _deal_sizes(tuple(sizes), teams)
+    if sum(sizes) == len(sizes):
+        return _deal_lone(strengths, teams)
+    return _deal_parties(sizes, teams, strengths)
+
+
+@lru_cache(4096)
+def _deal_sizes(sizes: tuple[int, ...], teams: int) -> tuple[int, ...] | None:
+    """Deal parties of any strength; lone players are dealt in turn."""
+    if sum(sizes) == len(sizes):
+        return tuple(number % teams for number in range(len(sizes)))
+    return _deal_parties(sizes, teams, ())
+
+
+def _deal_parties(
+    sizes: Sequence[int], teams: int, strengths: Sequence[float]
+) -> tuple[int, ...] | None:
+    """Try the teams for each party, the largest first."""
     total = sum(sizes)
-    if total == len(sizes):
-        if strengths:
-            return _deal_lone(strengths, teams)
-        return tuple(number % teams for number in range(total))
     low, larger = divmod(total, teams)
     # The large ones first: small ones fit anywhere.
     order = sorted(
