@@ -245,7 +245,9 @@ class _Buckets:
             if at != anchor and len(entries[at].players) <= sides.largest:
                 yield at
 
-    def of_size(self, anchor: int, region: str, reach: int, size: int) -> Iterator[int]:
-        """Walk over the entries of a size, the nearest ranks first."""
+    def of_size(
+        self, anchor: int, region: str, reach: int, size: int, most: int
+    ) -> list[int]:
+        """List the entries of a size, the nearest ranks first."""
         line = self.lines[region][size]
-        return (at for _, at in line.around(self.ranks[anchor], reach))
+        return line.first(self.ranks[anchor], reach, anchor, most)

@@ -116,7 +116,7 @@ class Fifo(Rule):
                     anchor,
                     shape.fewest if is_due else shape.most,
                     partial(lines.in_order, anchor),
-                    lines.of_size,
+                    partial(lines.of_size, anchor),
                     lines.sizes,
                 )
                 if found is not None:
@@ -179,12 +179,16 @@ class _Lines:
             at[best_size] += 1
             yield best
 
-    def of_size(self, size: int) -> Iterator[int]:
-        """Walk over the entries of a size."""
+    def of_size(self, anchor: int, size: int, most: int) -> list[int]:
+        """List entries of a size."""
         line, taken = self._lines[size], self.pool.taken
+        found: list[int] = []
         for number in range(self._head(size), len(line)):
-            if not taken[line[number]]:
-                yield line[number]
+            if len(found) == most:
+                break
+            if not taken[line[number]] and line[number] != anchor:
+                found.append(line[number])
+        return found
 
     def _head(self, size: int) -> int:
         """Find the first entry of a size that was not taken."""

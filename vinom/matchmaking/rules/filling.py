@@ -60,7 +60,7 @@ class Pool:
         anchor: int,
         least: int,
         walk: Callable[[Sides], Iterable[int]],
-        nearest: Callable[[int], Iterable[int]],
+        nearest: Callable[[int, int], list[int]],
         sizes: Iterable[int],
         *,
         strengths: Callable[[int], float] | None = None,
@@ -72,7 +72,7 @@ class Pool:
         :param anchor: the entry.
         :param least: players of the smallest match that may start now.
         :param walk: walks over the other entries that fit, the best first.
-        :param nearest: the same for entries of one size.
+        :param nearest: gives the best other entries of a size, at most so many.
         :param sizes: of parties that wait.
         :param strengths: of an entry, to make teams equally strong.
         :param region: where to play.
@@ -80,7 +80,7 @@ class Pool:
         chosen: list[int] = []
         if not self.has_parties:
             # Nearly always they fit, and have not met.
-            chosen = [anchor, *_first(nearest(1), self.shape.most - 1, anchor)]
+            chosen = [anchor, *nearest(1, self.shape.most - 1)]
             count = len(chosen)
         if self.has_parties or (self.avoids and self._have_met(chosen)):
             chosen, count = self._greedy(anchor, walk)
@@ -132,13 +132,12 @@ class Pool:
         self,
         anchor: int,
         least: int,
-        nearest: Callable[[int], Iterable[int]],
+        nearest: Callable[[int, int], list[int]],
         sizes: Iterable[int],
     ) -> list[int] | None:
         """Choose entries whose sizes make equal teams, where the best ones do not."""
         near: Mapping[int, list[int]] = {
-            size: _first(nearest(size), self.shape.most // size, anchor)
-            for size in sizes
+            size: nearest(size, self.shape.most // size) for size in sizes
         }
         own = len(self.entries[anchor].players)
         counts = [(size, len(found)) for size, found in near.items()]
@@ -163,14 +162,3 @@ class Pool:
             [] if strengths is None else list(map(strengths, chosen)),
             region=region,
         )
-
-
-def _first(found: Iterable[int], most: int, but: int) -> list[int]:
-    """Take the first ones, without *but*."""
-    chosen: list[int] = []
-    for at in found:
-        if len(chosen) == most:
-            break
-        if at != but:
-            chosen.append(at)
-    return chosen

@@ -87,6 +87,16 @@ class Nearby:
             at = min(at, self._members[right][self._heads[right]])
         return down, at
 
+    def first(self, rank: int, reach: float, but: int, most: int) -> list[int]:
+        """List the nearest entries without *but*, at most so many, as `around`."""
+        found: list[int] = []
+        for _, at in self.around(rank, reach) if most else ():
+            if at != but:
+                found.append(at)
+                if len(found) == most:
+                    break
+        return found
+
     def around(self, rank: int, reach: float) -> Iterator[tuple[float, int]]:
         """Walk over distances and entries, the nearest first, as `nearest` does."""
         ranks, count = self.ranks, len(self.ranks)

@@ -28,7 +28,7 @@ _PARTS = 16
 #: Strengths beyond this count as this.
 _LIMIT = 4096.0
 #: Entries of one slice of work.
-_SLICE = 256
+_SLICE = 64
 
 
 class Widening(Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,8 +202,8 @@ class ByRating(Rule):
         def walk(sides: Sides) -> Iterator[int]:
             return field.around(anchor, reach, sides)
 
-        def nearest(size: int) -> Iterator[int]:
-            return (at for _, at in field.lines[size].around(rank, reach))
+        def nearest(size: int, most: int) -> list[int]:
+            return field.lines[size].first(rank, reach, anchor, most)
 
         return field.pool.fill(
             anchor,
@@ -264,11 +264,14 @@ class _Field:
         for at, entry in enumerate(pool.entries):
             if not at % _SLICE:
                 yield None
+            size = pool.add(at)
             ratings = entry.ratings
             points = ratings[0] if len(ratings) == 1 else strength(entry, spread)
-            rank = int(max(-_LIMIT, min(_LIMIT, points)) * _PARTS)
+            if -_LIMIT < points < _LIMIT:
+                rank = int(points * _PARTS)
+            else:
+                rank = int(_LIMIT * _PARTS) * (1 if points > 0 else -1)
             ranks.append(rank)
-            size = pool.add(at)
             if not size:
                 continue
             line = cells.get(size)
