@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import Prematch, QueueCounts, QueueEntry, Waiting
+from vinom.model import EntryPage, Prematch, QueueCounts, QueueEntry, Waiting
 from vinom.ports import IEntryStore, IPrematchStore
 from vinom.store.memory import MemoryEntryStore
 
@@ -71,14 +71,20 @@ class LocalPrematches:
         return self.shared.places(entry_ids)
 
     def oldest(
-        self, game: str, options: bytes, most: int
+        self, game: str, options: bytes, most: int, queue: str = ""
     ) -> Deferred[Sequence[QueueEntry]]:
         """List the matchable entries of a queue with the longest waits."""
-        return self.shared.oldest(game, options, most)
+        return self.shared.oldest(game, options, most, queue)
 
-    def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
+    def page(
+        self, game: str, options: bytes, queue: str, after: str, most: int
+    ) -> Deferred[EntryPage]:
+        """Read a part of a queue."""
+        return self.shared.page(game, options, queue, after, most)
+
+    def waiting(self, game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
         """Count the entries and players of a queue."""
-        return self.shared.waiting(game, options)
+        return self.shared.waiting(game, options, queue)
 
     def counts(self) -> Deferred[QueueCounts]:
         """Count the entries and players of all queues."""
