@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -23,7 +24,16 @@ from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.parties import Parties
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.envelope import Push, Request
-from vinom.messages.lobby import Cancel, Hello, Ping, Pong, Queue, Welcome
+from vinom.messages.lobby import (
+    Cancel,
+    Hello,
+    Ping,
+    Pong,
+    Queue,
+    QueueOffer,
+    RegionOffer,
+    Welcome,
+)
 from vinom.messages.parties import PARTY_REQUESTS, Accept, Decline
 from vinom.messages.rooms import JoinRoom
 from vinom.model import Player
@@ -55,6 +65,8 @@ class Desk(Service):
         clock: IReactorTime,
         bounds: Bounds | None = None,
         *,
+        queues: Sequence[QueueOffer] = (),
+        regions: Sequence[RegionOffer] = (),
         is_debugging: bool = False,
     ) -> None:
         """
@@ -67,12 +79,16 @@ class Desk(Service):
         :param games: by name.
         :param clock: its seconds are those of the Unix epoch.
         :param bounds: what one conversation may cost.
+        :param queues: offered to players.
+        :param regions: to which players measure echoes.
         :param is_debugging: log each hello.
         """
         self._identity, self._online = identity, online
         self._matchmaker, self._matches = matchmaker, matches
         self._parties, self._rooms = parties, rooms
         self._games, self._clock = tuple(sorted(games)), clock
+        self._queues = tuple(queues) or UNSET
+        self._regions = tuple(regions) or UNSET
         self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
         self._conversations: set[Conversation] = set()
         self.hellos, self.idle = Waits(clock), Waits(clock)
@@ -135,15 +151,23 @@ class Desk(Service):
             PROTOCOL,
             f"vinom {__version__}",
             self._games,
+            self._queues,
+            self._regions,
         )
         return player, welcome, news
 
     async def serve(self, player: Player, request: Request, host: str) -> Push:
         """Answer a request of a player who said hello, from this address."""
         match request:
-            case Queue(game, options, loadout):
+            case Queue(game, options, loadout, queue, echoes):
                 status = await self._parties.queue(
-                    player, game, bytes(options), bytes(loadout), host
+                    player,
+                    game,
+                    bytes(options),
+                    bytes(loadout),
+                    host,
+                    queue=queue,
+                    echoes=echoes,
                 )
                 self._identity.settle(player.player_id)
                 return status

@@ -38,6 +38,7 @@ class Code(StrEnum):
     HOST_REFUSED = "host_refused"  #: this server does not answer to that host name
     TOO_MANY_CONNECTIONS = "too_many_connections"  #: from this address
     UNKNOWN_GAME = "unknown_game"  #: see details games
+    UNKNOWN_QUEUE = "unknown_queue"  #: see details queues
     BAD_OPTIONS = "bad_options"  #: the game refuses these options
     BAD_LOADOUT = "bad_loadout"  #: the game refuses this loadout
     ALREADY_QUEUED = "already_queued"  #: cancel first

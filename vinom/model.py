@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import attrs
@@ -30,6 +30,7 @@ class Player:
     :ivar player_id: public; it proves nothing. Printable ASCII, see `is_id`.
     :ivar name: shown to other players, 1 to 32 printable characters.
     :ivar claims: what an identity provider vouches for, canonical JSON; private.
+    :ivar is_guest: came without proof, and is somebody else without its player key.
     """
 
     player_id: str = attrs.field(
@@ -39,6 +40,7 @@ class Player:
     claims: bytes = attrs.field(
         default=b"{}", validator=max_len(CLAIMS_BYTES), repr=False
     )
+    is_guest: bool = False
 
 
 @attrs.frozen
@@ -58,6 +60,12 @@ class QueueEntry:
     :ivar party_id: of the party whose members these are; empty for a lone player.
     :ivar number: of its arrival, given by the store; an entry that is put back with it
         has its old place among those that have waited equally long.
+    :ivar queue: the name of its queue; empty for its game's default queue.
+    :ivar ratings: each player's strength, in the units of `vinom.matchmaking.skill`;
+        empty in a queue without ratings.
+    :ivar echoes: regions, the nearest first, each with the time of an echo between it
+        and the players, milliseconds; that of the farthest one of a party.
+    :ivar recent: ids of those whom its players met lately.
     """
 
     entry_id: str
@@ -70,6 +78,15 @@ class QueueEntry:
     hosts: tuple[str, ...] = ()
     party_id: str = ""
     number: int = attrs.field(default=0, eq=False)
+    queue: str = ""
+    ratings: tuple[float, ...] = ()
+    echoes: tuple[tuple[str, float], ...] = ()
+    recent: tuple[str, ...] = ()
+
+    @property
+    def pool(self) -> tuple[str, bytes, str]:
+        """Game, options and name of its queue: only entries with equal ones meet."""
+        return self.game, self.options, self.queue
 
 
 @attrs.frozen
@@ -82,6 +99,8 @@ class Prematch:
     :ivar options: canonical JSON.
     :ivar entries: who would play, the longest wait first.
     :ivar until: when silence counts as a no, seconds since the Unix epoch.
+    :ivar teams: the team of each entry, as its queue's rule dealt them; empty if the
+        game has none.
     :ivar accepted: ids of the players who said yes.
     :ivar declined: ids of the players who said no.
     :ivar started_by: the node that makes the match; then nobody can answer any more.
@@ -95,6 +114,7 @@ class Prematch:
     accepted: frozenset[str] = frozenset()
     declined: frozenset[str] = frozenset()
     started_by: str = ""
+    teams: tuple[int, ...] = ()
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -193,6 +213,48 @@ class Party:
             if member.player.player_id == player_id:
                 return member
         return None
+
+
+@attrs.frozen
+class EntryPage:
+    """
+    A part of a queue.
+
+    :ivar entries: the longest wait first.
+    :ivar next: where the next part begins, for `vinom.ports.IEntryStore.page`; empty
+        after the last one.
+    """
+
+    entries: Sequence[QueueEntry]
+    next: str = ""
+
+
+@attrs.frozen
+class Rating:
+    """
+    How well a player plays, as far as results show.
+
+    :ivar mu: the estimate; 25 for a newcomer, and most players have from 0 to 50.
+    :ivar sigma: its standard deviation.
+    :ivar rounds: how many rounds it was learnt from.
+    """
+
+    mu: float = 25.0
+    sigma: float = 25.0 / 3
+    rounds: int = 0
+
+
+@attrs.frozen
+class Standing:
+    """
+    What matchmaking knows of a player.
+
+    :ivar rating: in one list of ratings.
+    :ivar recent: ids of the players met last, the latest first.
+    """
+
+    rating: Rating = attrs.field(factory=Rating)
+    recent: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -8,13 +8,14 @@ Every method is one atomic step. Storage methods fail with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from vinom.model import (
     Addresses,
+    EntryPage,
     Exit,
     KeptResult,
     MatchEnd,
@@ -27,19 +28,24 @@ from vinom.model import (
     Prematch,
     QueueCounts,
     QueueEntry,
+    Rating,
     Result,
     ResultCounts,
     ServerAddress,
+    Standing,
     Waiting,
 )
+
+#: What a store answers to new ratings, see `IRatingStore.rate`.
+RatingAnswer = Literal["done", "known", "changed"]
 
 
 class IEntryStore(Interface):
     """
     Queue entries, shared by all nodes of one deployment.
 
-    Entries with the same game and options are one queue, the longest wait first. No
-    method reads more of a queue than it returns.
+    Entries with the same game, options and queue name (`QueueEntry.pool`) are one
+    queue, the longest wait first. No method reads more of a queue than it returns.
     """
 
     def add(entry: QueueEntry) -> Deferred[int]:
@@ -89,17 +95,33 @@ class IEntryStore(Interface):
     def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
         """Find the places of several entries, as `place` does, in their order."""
 
-    def oldest(game: str, options: bytes, most: int) -> Deferred[Sequence[QueueEntry]]:
+    def oldest(
+        game: str, options: bytes, most: int, queue: str = ""
+    ) -> Deferred[Sequence[QueueEntry]]:
         """
         List the entries of a queue that can be matched, longest wait first.
 
         :param game: the queue's game.
         :param options: the queue's options, canonical JSON.
         :param most: list at most this many.
+        :param queue: the queue's name; empty for the game's default queue.
         """
 
-    def waiting(game: str, options: bytes) -> Deferred[Waiting]:
-        """Count the players in a queue."""
+    def page(
+        game: str, options: bytes, queue: str, after: str, most: int
+    ) -> Deferred[EntryPage]:
+        """
+        Read a part of a queue: entries that can be matched, longest wait first.
+
+        An entry that can be matched from the first part to the last is in exactly one
+        of them; one that comes or goes meanwhile may be in one.
+
+        :param after: `EntryPage.next` of the part before; empty for the first one.
+        :param most: read at most this many.
+        """
+
+    def waiting(game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
+        """Count the players in a queue; *queue* is its name."""
 
     def counts() -> Deferred[QueueCounts]:
         """Count the players in all queues."""
@@ -230,6 +252,50 @@ class IPartyStore(Interface):
 
     def counts() -> Deferred[Mapping[str, int]]:
         """Count the parties in each `vinom.model.PartyState`."""
+
+
+class IRatingStore(Interface):
+    """
+    Ratings of players, in lists that have names, and whom each player met lately.
+
+    Each is forgotten some time after its last use.
+    """
+
+    def standings(
+        ratings: str, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[Standing]]:
+        """
+        Find the standing of each player; of one without rating, a newcomer's.
+
+        :param ratings: name of the list; empty if only `Standing.recent` matters.
+        """
+
+    def rate(
+        ratings: str,
+        match_id: str,
+        round: int,
+        before: Mapping[str, Rating],
+        after: Mapping[str, Rating],
+        expires_at: Mapping[str, float],
+    ) -> Deferred[RatingAnswer]:
+        """
+        Replace the ratings of a round's players, once per match and round.
+
+        :param ratings: name of the list.
+        :param before: what *after* was worked out from, by player id.
+        :param after: the new ratings of the same players.
+        :param expires_at: when each is forgotten, seconds since the Unix epoch.
+        :returns: "done"; "known" if this round was rated already, or "changed" if a
+            player has another rating than in *before*. Both change nothing.
+        """
+
+    def met(sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
+        """
+        Note who plays against whom in a match.
+
+        :param sides: the ids of the players of each team, or of each lone player.
+        :param expires_at: when this is forgotten, seconds since the Unix epoch.
+        """
 
 
 class IPlayerStore(Interface):

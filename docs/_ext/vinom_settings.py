@@ -19,6 +19,7 @@ TITLES = {
     "results": "Results of rounds",
     "identity": "Who may connect",
     "lobby": "The lobby",
+    "matchmaking": "Matchmaking",
     "websocket": "WebSocket",
     "games": "Games and game servers",
     "rooms": "Rooms of the node",

@@ -69,7 +69,13 @@ UNBOUNDED = {
     "storage does not answer": "once for each try of ours to reach it",
     "a round of matchmaking failed": "our mistake, once in each round",
     "matchmaking step failed": "our mistake",
+    "a match was not checked": "our mistake",
+    "a step of a party failed": "our mistake",
+    "prematch step failed": "our mistake",
+    "a decline was not counted": "once for each player of a match that was found",
     "places were not sent": "our mistake",
+    "the rule of queue": "a mistake of the rule's author, once in each round of it",
+    "a round of match": "our mistake, once for each round of a match",
     "room {room_id}": "our mistake; the room closes after it",
     "{name}, line {line}: browsers will": "once for each file of the owner's, at start",
 }

@@ -386,6 +386,20 @@ const scenarios = {
     client.close();
     other.close();
   },
+
+  async buckets() {
+    const [ann, bob] = await Promise.all(
+      ["ann", "bob"].map((name) => connect({ url: url(), name, WebSocket })),
+    );
+    assert.deepEqual(ann.queues, [{ name: "near", game: "tictactoe" }]);
+    assert.deepEqual(ann.regions.map((one) => one.region), ["eu", "far"]);
+    await assert.rejects(ann.queue("tictactoe", { queue: "x" }), (error) => error.code === "unknown_queue");
+    const rooms = await Promise.all([ann, bob].map((one) => one.queue("tictactoe", { queue: "near" })));
+    assert.equal(rooms[0].roomId, rooms[1].roomId);
+    assert.notEqual(rooms[0].seat, rooms[1].seat);
+    ann.close();
+    bob.close();
+  },
 };
 
 await scenarios[scenario]();

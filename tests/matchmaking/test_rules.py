@@ -1,183 +1,169 @@
-"""Who plays with whom."""
+"""What every rule of matchmaking keeps."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.waiting import entry, run, sizes_of_teams
 from vinom.matches.service import seat_plans
-from vinom.matchmaking.rules import Rules, due_at, explain, propose
-from vinom.model import Player, QueueEntry, Waiting
+from vinom.matchmaking.rules.buckets import Buckets, BucketSettings, Reach
+from vinom.matchmaking.rules.fifo import Fifo, FifoSettings
+from vinom.matchmaking.rules.rating import ByRating, RatingSettings, Widening
+from vinom.matchmaking.rules.rule import Rule, Shape
+from vinom.model import Player, QueueEntry
 from vinom.play.seats import seat_of
-from vinom.store.memory import MemoryEntryStore
 
-RULES = Rules({"maze": (2, 4), "duel": (2, 2)}, fill_seconds=5.0)
+SHAPES = (
+    Shape(2, 2),
+    Shape(2, 4),
+    Shape(2, 2, 2),
+    Shape(4, 4, 2),
+    Shape(2, 8, 2),
+    Shape(6, 6, 3),
+    Shape(3, 5, 2),
+)
+RATING = RatingSettings(
+    steps=(Widening(0, 2.0), Widening(5, 10.0), Widening(15, inf)), fill_seconds=5.0
+)
+BUCKETS = BucketSettings(
+    steps=(Reach(0, 0, 50.0), Reach(5, 2, 120.0), Reach(15, 10_000, inf))
+)
+LAST_STEP = 15.0
+WAITING = some.lists(
+    some.tuples(
+        some.floats(0, 20),
+        some.integers(1, 4),
+        some.sampled_from([25.0, 25.0, 24.0, 5.0, 40.0, -3.0, 1e9, -1e9]),
+        some.sampled_from([(), (("eu", 20.0), ("us", 110.0)), (("us", 30.0),)]),
+        some.lists(some.integers(0, 30), max_size=3),
+    ),
+    max_size=40,
+)
 
 
-def entry(
-    name: str, since: float = 0.0, game: str = "maze", **facts: Any
-) -> QueueEntry:
-    return QueueEntry(name, (Player(name, name),), game, since, **facts)
+def rules(shape: Shape) -> list[Rule]:
+    return [
+        Fifo(shape, FifoSettings(5.0)),
+        ByRating(shape, RATING),
+        Buckets(shape, BUCKETS),
+    ]
 
 
-def names(proposals: Any) -> list[list[str]]:
-    return [[e.entry_id for e in p.entries] for p in proposals.ready]
+def waiting(wishes: list[Any]) -> list[QueueEntry]:
+    """Make entries of what hypothesis drew, the longest wait first."""
+    return [
+        entry(
+            str(number),
+            since,
+            size=size,
+            ratings=(rating,) * size,
+            echoes=echoes,
+            recent=tuple(str(one) for one in met),
+        )
+        for number, (since, size, rating, echoes, met) in enumerate(
+            sorted(wishes, key=lambda wish: wish[0])
+        )
+    ]
 
 
-class ProposeTests(SynchronousTestCase):
-    """First come, first served."""
+class EveryRuleTests(SynchronousTestCase):
+    """Nobody is matched twice, and parties stay together."""
 
-    def test_full_table_starts_at_once(self) -> None:
+    @settings(max_examples=300, deadline=None)
+    @given(WAITING, some.floats(-100, 60), some.sampled_from(SHAPES))
+    def test_always(self, wishes: list[Any], now: float, shape: Shape) -> None:
         """
-        Four players of a game for four need not wait; the fifth waits.
+        No player is in two matches; a match has as many players as its queue allows, in
+        teams of equal size, each party in one of them; and a rule that is asked again
+        when it wishes is asked in the future.
         """
-        waiting = [entry(name, since=9.0) for name in "abcde"]
-        found = propose(waiting, RULES, now=9.0)
-        self.assertEqual(names(found), [list("abcd")])
-        self.assertIsNone(found.deadline)
-
-    def test_minimum_after_a_while(self) -> None:
-        """
-        Two start without the others when the first of them waited long enough.
-        """
-        waiting = [entry("a", 1.0), entry("b", 4.0)]
-        early = propose(waiting, RULES, now=5.9)
-        self.assertEqual((names(early), early.deadline), ([], 6.0))
-        self.assertEqual(names(propose(waiting, RULES, now=6.0)), [["a", "b"]])
-
-    def test_alone(self) -> None:
-        """
-        One player alone waits as long as it takes.
-        """
-        found = propose([entry("a")], RULES, now=1e9)
-        self.assertEqual((names(found), found.deadline), ([], None))
-
-    def test_only_equal_wishes_meet(self) -> None:
-        """
-        Another game, or other options, is another queue.
-        """
-        waiting = [
-            entry("a", game="duel"),
-            entry("b", game="maze"),
-            entry("c", game="duel", options=b'{"x":1}'),
-            entry("d", game="duel"),
-        ]
-        self.assertEqual(names(propose(waiting, RULES, 0.0)), [["a", "d"]])
-
-    def test_suspended_are_left_out(self) -> None:
-        """
-        Nobody is matched with a player who is not there.
-        """
-        waiting = [entry("a", game="duel", suspended=True), entry("b", game="duel")]
-        self.assertEqual(names(propose(waiting, RULES, 100.0)), [])
-
-    def test_unknown_game(self) -> None:
-        """
-        A request for a game that is gone harms nobody.
-        """
-        waiting = [entry("a", game="gone"), entry("b", game="gone")]
-        self.assertEqual(names(propose(waiting, RULES, 100.0)), [])
-
-    def test_party_that_does_not_fit_waits(self) -> None:
-        """
-        A party is never torn apart; the table takes the next who fit.
-        """
-        party = QueueEntry("p", (Player("x", "x"), Player("y", "y")), "maze", 3.0)
-        waiting = [entry("a", 0.0), entry("b", 1.0), entry("c", 2.0), party]
-        waiting.append(entry("d", 4.0))
-        found = propose(waiting, RULES, 4.0)
-        self.assertEqual(names(found), [["a", "b", "c", "d"]])
+        entries = waiting(wishes)
+        for rule in rules(shape):
+            proposals, again = run(rule, entries, now)
+            taken = [one.entry_id for found in proposals for one in found.entries]
+            self.assertEqual(len(taken), len(set(taken)))
+            self.assertLessEqual(set(taken), {one.entry_id for one in entries})
+            for found in proposals:
+                players = sum(len(one.players) for one in found.entries)
+                self.assertTrue(shape.fewest <= players <= shape.most)
+                if shape.teams is None:
+                    self.assertEqual(found.teams, ())
+                else:
+                    sizes = sizes_of_teams(found)
+                    self.assertEqual(len(found.teams), len(found.entries))
+                    self.assertLessEqual(max(sizes) - min(sizes), 1)
+                    self.assertLessEqual(len(sizes), shape.teams)
+                    if players >= shape.teams:
+                        self.assertEqual(len(sizes), shape.teams)
+                since = [one.since for one in found.entries]
+                self.assertEqual(since, sorted(since))
+            if again is not None:
+                self.assertGreater(again, now - 1e-6)
 
     @settings(max_examples=200, deadline=None)
-    @given(
-        some.lists(
-            some.tuples(
-                some.floats(0, 20),
-                some.sampled_from(["maze", "duel"]),
-                some.sampled_from([b"{}", b'{"x":1}']),
-                some.booleans(),
-            ),
-            max_size=30,
-        ),
-        some.floats(20, 40),
-    )
-    def test_always(self, wishes: list[Any], now: float) -> None:
+    @given(WAITING, some.sampled_from(SHAPES))
+    def test_nobody_waits_beside_partners(
+        self, wishes: list[Any], shape: Shape
+    ) -> None:
         """
-        Nobody is matched twice, with players who asked for something else, or past one
-        who came first.
+        After everybody's last step no players are left of whom a match could be made.
         """
-        wishes.sort(key=lambda wish: wish[0])
-        waiting = [
-            entry(str(n), since, game, options=options, suspended=away)
-            for n, (since, game, options, away) in enumerate(wishes)
-        ]
-        found = propose(waiting, RULES, now)
-        taken = [e.entry_id for p in found.ready for e in p.entries]
-        self.assertEqual(len(taken), len(set(taken)))
-        for proposal in found.ready:
-            fewest, most = RULES.tables[proposal.game]
-            self.assertTrue(fewest <= len(proposal.entries) <= most)
-            wish = {(e.game, e.options, e.suspended) for e in proposal.entries}
-            self.assertEqual(wish, {(proposal.game, proposal.options, False)})
-            last = max(int(e.entry_id) for e in proposal.entries)
-            for earlier in waiting[:last]:
-                if (earlier.game, earlier.options, earlier.suspended) in wish:
-                    self.assertIn(earlier.entry_id, taken)
+        entries = waiting(wishes)
+        for rule in rules(shape):
+            if isinstance(rule, Buckets):
+                entries = [
+                    QueueEntry(
+                        one.entry_id,
+                        one.players,
+                        one.game,
+                        one.since,
+                        ratings=one.ratings,
+                        echoes=(("eu", 10.0), ("us", 150.0)),
+                    )
+                    for one in entries
+                ]
+            proposals, _ = run(rule, entries, 20.0 + LAST_STEP)
+            taken = {one.entry_id for found in proposals for one in found.entries}
+            left = [
+                one
+                for one in entries
+                if one.entry_id not in taken and len(one.players) <= shape.largest
+            ]
+            lone = sum(len(one.players) == 1 for one in left)
+            self.assertLess(lone, shape.fewest)
 
-
-class ExplainTests(SynchronousTestCase):
-    """Explanations for operators."""
-
-    def test_due(self) -> None:
+    @settings(max_examples=200, deadline=None)
+    @given(WAITING, some.floats(0, 40), some.sampled_from(SHAPES))
+    def test_equal_entries_in_order(
+        self, wishes: list[Any], now: float, shape: Shape
+    ) -> None:
         """
-        A full table is due at once, a smaller one after a while, and too few never.
+        Of entries that are alike, none is matched before one that has waited longer.
         """
-        for waiting, due in (
-            (Waiting(), None),
-            (Waiting(4, 1, 3.0), None),
-            (Waiting(2, 2, 3.0), 8.0),
-            (Waiting(4, 4, 3.0), 0.0),
-            (Waiting(9, 7, 3.0), 0.0),
-        ):
-            self.assertEqual(due_at("maze", waiting, RULES), due)
-        self.assertIsNone(due_at("gone", Waiting(9, 9, 3.0), RULES))
+        entries = waiting([(since, 1, 25.0, (), []) for since, *_ in wishes])
+        for rule in rules(shape):
+            proposals, _ = run(rule, entries, now)
+            taken = [int(one.entry_id) for found in proposals for one in found.entries]
+            self.assertEqual(sorted(taken), list(range(len(taken))))
 
-    def explain(self, who: QueueEntry, *waiting: QueueEntry) -> dict[str, Any]:
-        """Explain the wait of *who* at 13 s, as a store of these entries has it."""
-        store = MemoryEntryStore()
-        for one in waiting:
-            store.add(one)
-        place = self.successResultOf(store.place(who.entry_id))
-        queue = self.successResultOf(store.waiting(who.game, who.options))
-        counts = self.successResultOf(store.counts())
-        others = counts.players[who.game] - queue.players
-        return explain(who, place, queue, others, RULES, 13.0)
-
-    def test_reasons(self) -> None:
+    def test_old_opponents_if_nobody_else_is_there(self) -> None:
         """
-        An operator learns why a player waits, for every reason.
+        Those who met lately meet others first, and each other if nobody else waits.
         """
-        ann, bob = entry("a", 10.0), entry("b", 12.0)
-        away = entry("c", 1.0, suspended=True)
-        gone = entry("d", 1.0, game="gone")
-
-        def why(who: QueueEntry, *waiting: QueueEntry) -> str:
-            return str(self.explain(who, *waiting)["why"])
-
-        self.assertIn("1 more", why(ann, ann))
-        self.assertIn("1 more", why(ann, away, ann))
-        self.assertIn("in 2.0 s", why(bob, ann, bob))
-        self.assertIn("disconnected", why(away, away))
-        self.assertIn("no game with this name", why(gone, gone))
-        four = [entry(name) for name in "wxyz"]
-        self.assertIn("table is full", why(four[0], *four))
-        facts = self.explain(bob, ann, bob, entry("e", options=b'{"x":1}'))
-        self.assertEqual(facts["position"], 2)
-        self.assertEqual(facts["other_options"], 1)
-        self.assertEqual(facts["waited"], 1.0)
+        ann = entry("ann", 0.0, recent=("bob",), ratings=(25.0,))
+        bob = entry("bob", 1.0, ratings=(25.0,))
+        cat = entry("cat", 2.0, ratings=(25.0,))
+        for rule in rules(Shape(2, 2)):
+            first, _ = run(rule, [ann, bob, cat], 3.0)
+            together = {one.entry_id for one in first[0].entries}
+            self.assertEqual(together, {"ann", "cat"}, rule)
+            first, _ = run(rule, [bob, ann], 3.0)
+            self.assertEqual(len(first), 1, rule)
 
 
 class SeatTests(SynchronousTestCase):
@@ -200,7 +186,10 @@ class SeatTests(SynchronousTestCase):
 
     def test_teams(self) -> None:
         """
-        Teams are dealt in turn.
+        Teams are dealt in turn, unless a rule has chosen them: then a party is in one.
         """
         seats = seat_plans([entry(name) for name in "abcd"], teams=2)
         self.assertEqual([s.team for s in seats], [0, 1, 0, 1])
+        chosen = [entry("a"), entry("p", size=2), entry("b")]
+        seats = seat_plans(chosen, 2, (0, 1, 0))
+        self.assertEqual([s.team for s in seats], [0, 1, 1, 0])

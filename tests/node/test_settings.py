@@ -96,6 +96,9 @@ class SettingsTests(SynchronousTestCase):
             "store": "redis://redis.internal/1",
             "store_prefix": "eu-1",
             "heartbeat_seconds": "0.5",
+            "queues": '{"ranked": {"game": "maze"}}',
+            "wait_warning_seconds": "60",
+            "regions": "eu=https://eu.example.org/echo",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -142,6 +145,7 @@ class SettingsTests(SynchronousTestCase):
                 "origin",
                 "proxy",
                 "identity_claim",
+                "regions",
             ):
                 if name in given:
                     given[name] = [given[name]]

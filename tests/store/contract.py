@@ -12,6 +12,7 @@ from vinom.model import (
     Player,
     QueueCounts,
     QueueEntry,
+    Rating,
     SeatPlan,
     Waiting,
 )
@@ -69,6 +70,76 @@ class EntryStoreContract:
             await store.add(entry(player, 5.0))
         self.assertEqual(await self.oldest(store), ["Cat", "Ann", "Bob"])
         self.assertEqual(await store.place("e-ann"), 2)
+
+    async def read(self, store: Any, most: int, queue: str = "") -> list[list[str]]:
+        """Read a queue in pages; the names of the players of each."""
+        pages, after = [], ""
+        while True:
+            page = await store.page("maze", b"{}", queue, after, most)
+            pages.append(
+                [player.name for one in page.entries for player in one.players]
+            )
+            after = page.next
+            if not after:
+                return pages
+
+    async def test_pages(self) -> None:
+        """
+        A long queue is read in parts: each entry that can be matched once, in the order
+        of their waits, those with equal waits in the order of arrival.
+        """
+        store = self.make_store()
+        self.assertEqual(await self.read(store, 2), [[]])
+        for number, since in enumerate((3.0, 1.0, 2.0, 2.0, 2.0, 1e-3, 1e9)):
+            one = Player(f"p{number}", f"P{number}")
+            await store.add(entry(one, since))
+        await store.suspend("e-p0")
+        self.assertEqual(
+            [name for page in await self.read(store, 2) for name in page],
+            ["P5", "P1", "P2", "P3", "P4", "P6"],
+        )
+        self.assertEqual(
+            await self.read(store, 100), [["P5", "P1", "P2", "P3", "P4", "P6"]]
+        )
+
+    async def test_pages_of_a_queue_that_changes(self) -> None:
+        """
+        Entries that come and go while a queue is read hide no other one, and show none
+        twice; not even if the last one of a part has gone.
+        """
+        store = self.make_store()
+        for number in range(6):
+            await store.add(entry(Player(f"p{number}", f"P{number}"), 5.0))
+        first = await store.page("maze", b"{}", "", "", 2)
+        await store.claim(["e-p0", "e-p1"])
+        await store.add(entry(ANN, 1.0))
+        second = await store.page("maze", b"{}", "", first.next, 2)
+        self.assertEqual([one.entry_id for one in second.entries], ["e-p2", "e-p3"])
+        await store.suspend("e-p3")
+        await store.add(entry(BOB, 5.0))
+        third = await store.page("maze", b"{}", "", second.next, 9)
+        self.assertEqual(
+            [one.entry_id for one in third.entries], ["e-p4", "e-p5", "e-bob"]
+        )
+
+    async def test_named_queues_are_apart(self) -> None:
+        """
+        Who asked for a queue by its name is in no other one with the same game and
+        options.
+        """
+        store = self.make_store()
+        await store.add(entry(ANN, 1.0))
+        await store.add(entry(BOB, 2.0, queue="ranked"))
+        self.assertEqual(await self.oldest(store), ["Ann"])
+        found = await store.oldest("maze", b"{}", 9, "ranked")
+        self.assertEqual([one.entry_id for one in found], ["e-bob"])
+        self.assertEqual(await store.place("e-bob"), 1)
+        self.assertEqual(await store.waiting("maze", b"{}"), Waiting(1, 1, 1.0))
+        ranked = await store.waiting("maze", b"{}", "ranked")
+        self.assertEqual(ranked, Waiting(1, 1, 2.0))
+        self.assertEqual(await self.read(store, 9, "ranked"), [["Bob"]])
+        self.assertTrue(await store.claim(["e-bob", "e-ann"]))
+        self.assertEqual(await self.read(store, 9, "ranked"), [[]])
 
     async def test_places(self) -> None:
         """
@@ -150,7 +221,16 @@ class EntryStoreContract:
         An entry comes back as it was given.
         """
         store = self.make_store()
-        kept = entry(ANN, 1.5, options=b'{"rows":3}', loadouts=(b'{"hat":1}',))
+        kept = entry(
+            ANN,
+            1.5,
+            options=b'{"rows":3}',
+            loadouts=(b'{"hat":1}',),
+            hosts=("::1",),
+            ratings=(-1.25,),
+            echoes=(("eu", 12.5), ("us", 99.0)),
+            recent=("bob", "cat"),
+        )
         await store.add(kept)
         self.assertEqual(list(await store.oldest("maze", kept.options, 9)), [kept])
         self.assertEqual(await store.entry_of("ann"), kept)
@@ -213,6 +293,108 @@ class EntryStoreContract:
         store = self.make_store()
         self.assertFalse(await store.suspend("e-ann"))
         self.assertFalse(await store.resume("e-ann"))
+
+
+class RatingStoreContract:
+    """`vinom.ports.IRatingStore`; `make_store` gives a store, `self.now`."""
+
+    async def rated(self, store: Any, ratings: str = "duel") -> list[Rating]:
+        """Find the ratings of Ann and Bob."""
+        found = await store.standings(ratings, ["ann", "bob"])
+        return [one.rating for one in found]
+
+    async def rate(
+        self, store: Any, round: int = 1, was: float = 25.0, **facts: Any
+    ) -> str:
+        """Rate a round that Ann won."""
+        before = {
+            name: Rating() if was == 25.0 else Rating(was, 7.0, round - 1)
+            for name in ("ann", "bob")
+        }
+        after = {"ann": Rating(27.5, 7.0, round), "bob": Rating(22.5, 7.0, round)}
+        expires_at = {name: self.now + facts.get("seconds", 100.0) for name in after}
+        answer: str = await store.rate(
+            facts.get("ratings", "duel"),
+            facts.get("match", "m1"),
+            round,
+            before,
+            after,
+            expires_at,
+        )
+        return answer
+
+    async def test_newcomer(self) -> None:
+        """
+        A player who has not played has the rating of all newcomers.
+        """
+        store = self.make_store()
+        self.assertEqual(await self.rated(store), [Rating(), Rating()])
+        self.assertEqual(list(await store.standings("duel", [])), [])
+
+    async def test_once_per_round(self) -> None:
+        """
+        A round that is reported twice changes ratings once.
+        """
+        store = self.make_store()
+        self.assertEqual(await self.rate(store), "done")
+        changed = [Rating(27.5, 7.0, 1), Rating(22.5, 7.0, 1)]
+        self.assertEqual(await self.rated(store), changed)
+        self.assertEqual(await self.rate(store), "known")
+        self.assertEqual(await self.rated(store), changed)
+        self.assertEqual(await self.rated(store, "other"), [Rating(), Rating()])
+
+    async def test_stale(self) -> None:
+        """
+        Ratings that were worked out from older ones change nothing, and the round can
+        be rated again.
+        """
+        store = self.make_store()
+        await self.rate(store)
+        self.assertEqual(await self.rate(store, match="m2"), "changed")
+        changed = [Rating(27.5, 7.0, 1), Rating(22.5, 7.0, 1)]
+        self.assertEqual(await self.rated(store), changed)
+        after = {"ann": Rating(28.0, 6.5, 2)}
+        answer = await store.rate(
+            "duel", "m2", 1, {"ann": changed[0]}, after, {"ann": self.now + 9.0}
+        )
+        self.assertEqual(answer, "done")
+        self.assertEqual(await self.rated(store), [after["ann"], changed[1]])
+
+    async def test_forgotten(self) -> None:
+        """
+        A player who does not play for long is a newcomer again.
+        """
+        store = self.make_store()
+        await self.rate(store, seconds=100.0)
+        self.now += 99.0
+        self.assertEqual((await self.rated(store))[0].mu, 27.5)
+        self.now += 1.0
+        self.assertEqual(await self.rated(store), [Rating(), Rating()])
+
+    async def test_met(self) -> None:
+        """
+        It is known for a while who played against whom: the latest first, and not those
+        of one's own team.
+        """
+        store = self.make_store()
+        await store.met([["ann", "bob"], ["cat", "dan"]], self.now + 10.0)
+        self.assertEqual(await self.recent(store, "ann"), ("cat", "dan"))
+        await store.met([["ann"], ["dan"]], self.now + 20.0)
+        self.assertEqual(await self.recent(store, "ann"), ("dan", "cat"))
+        self.assertEqual(await self.recent(store, "cat"), ("ann", "bob"))
+        for number in range(40):
+            await store.met([["ann"], [f"p{number}"]], self.now + 20.0)
+        recent = await self.recent(store, "ann")
+        self.assertEqual((recent[0], len(recent)), ("p39", 16))
+        self.now += 10.0
+        self.assertEqual(await self.recent(store, "cat"), ())
+        self.assertEqual(len(await self.recent(store, "ann")), 16)
+
+    async def recent(self, store: Any, player_id: str) -> tuple[str, ...]:
+        """Find whom a player met."""
+        (found,) = await store.standings("", [player_id])
+        recent: tuple[str, ...] = found.recent
+        return recent
 
 
 class PlayerStoreContract:

@@ -12,9 +12,10 @@ from tests.store.contract import (
     MatchStoreContract,
     NodeStoreContract,
     PlayerStoreContract,
+    RatingStoreContract,
 )
 from tests.store.prematches import PartyStoreContract, PrematchStoreContract
-from vinom.model import Player
+from vinom.model import Player, Rating
 from vinom.ports import (
     IEntryStore,
     IMatchStore,
@@ -22,8 +23,14 @@ from vinom.ports import (
     IPartyStore,
     IPlayerStore,
     IPrematchStore,
+    IRatingStore,
 )
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.memory import (
+    MemoryEntryStore,
+    MemoryMatchStore,
+    MemoryPlayerStore,
+    MemoryRatingStore,
+)
 from vinom.store.memory_nodes import MemoryNodeStore
 from vinom.store.parties import MemoryPartyStore
 
@@ -53,6 +60,37 @@ class MemoryPartyStoreTests(PartyStoreContract, TestCase):
         store = MemoryPartyStore()
         verifyObject(IPartyStore, store)
         return store
+
+
+class MemoryRatingStoreTests(RatingStoreContract, TestCase):
+    """Ratings in memory."""
+
+    now = 1000.0
+
+    def make_store(self, most: int = 100) -> MemoryRatingStore:
+        store = MemoryRatingStore(lambda: self.now, most)
+        verifyObject(IRatingStore, store)
+        return store
+
+    async def test_bounded(self) -> None:
+        """
+        A flood of players costs bounded memory; the newest ratings are remembered.
+        """
+        store = self.make_store(most=3)
+        for number in range(50):
+            await store.rate(
+                "duel",
+                f"m{number}",
+                1,
+                {f"p{number}": Rating()},
+                {f"p{number}": Rating(26.0, 8.0, 1)},
+                {f"p{number}": self.now + 100},
+            )
+            await store.met([[f"p{number}"], ["x"]], self.now + 100)
+        found = await store.standings("duel", ["p46", "p47", "p49"])
+        self.assertEqual([one.rating.mu for one in found], [25.0, 26.0, 26.0])
+        self.assertLessEqual(len(store._recent), 3)
+        self.assertEqual(len(store._rounds), 3)
 
 
 class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):

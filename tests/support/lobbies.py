@@ -29,12 +29,20 @@ from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.parties import Parties
+from vinom.matchmaking.queues import Queues
+from vinom.matchmaking.ratings import Ratings
+from vinom.messages.lobby import QueueOffer, RegionOffer
 from vinom.model import QueueEntry
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.memory import (
+    MemoryEntryStore,
+    MemoryMatchStore,
+    MemoryPlayerStore,
+    MemoryRatingStore,
+)
 from vinom.store.parties import MemoryPartyStore
 from vinom.tokens import TokenSigner, TokenVerifier
 
@@ -166,6 +174,13 @@ class LobbyWorld:
             per_address=parts.get("matches_per_address", 10**6),
             results=parts.get("results", self.results),
         )
+        self.queues = Queues(
+            self.games,
+            parts.get("tables"),
+            accept_seconds=parts.get("accept_seconds", 0.0),
+        )
+        self.rating_store = MemoryRatingStore(now)
+        regions = parts.get("regions", {})
         self.matchmaker = Matchmaker(
             self.entries,
             self.entries,
@@ -174,7 +189,10 @@ class LobbyWorld:
             self.games,
             self.clock,
             self.entropy,
-            accept_seconds=parts.get("accept_seconds", 0.0),
+            queues=self.queues,
+            ratings=Ratings(self.rating_store, self.clock),
+            wait_warning_seconds=parts.get("wait_warning_seconds", 0.0),
+            regions=regions,
         )
         self.party_store = parts.get("parties") or MemoryPartyStore()
         self.parties = Parties(
@@ -216,6 +234,8 @@ class LobbyWorld:
             self.games,
             self.clock,
             parts.get("bounds", Bounds()),
+            queues=[QueueOffer(q.name, q.game) for q in self.queues.named.values()],
+            regions=[RegionOffer(name, url) for name, url in regions.items()],
         )
 
     def _is_needed(self, player_id: str) -> bool:

@@ -154,7 +154,7 @@ class TwoNodes:
         """Have a node look at a queue, as after news of another node."""
         for entry in tuple(self.entries._entries.values()):
             if entry.game == game:
-                self.nodes[node].matchmaker._look_at(entry)
+                self.nodes[node].matchmaker._look_at(entry.pool)
                 return
 
     # Time.

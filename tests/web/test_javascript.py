@@ -40,9 +40,10 @@ class TypesTests(JavaScriptTestCase):
 
 class SdkTests(JavaScriptTestCase):
     async def play(self, scenario: str, *settings: str) -> None:
-        """Play one of the scenarios of play.mjs."""
+        """Play one of the scenarios of play.mjs; *settings* may hold the port."""
         http = free_port()
-        node = ChildNode(reactor, ["--warm=0", f"--http={http}", *settings])
+        options = [one.replace("PORT", str(http)) for one in settings]
+        node = ChildNode(reactor, ["--warm=0", f"--http={http}", *options])
         self.addCleanup(node.stop)
         await node.start()
         printed = await self.run_node("play.mjs", scenario, str(http))
@@ -93,6 +94,20 @@ class SdkTests(JavaScriptTestCase):
         accept one and play it. The party is still there on a new connection.
         """
         await self.play("party", "--accept-seconds=30")
+
+    async def test_buckets(self) -> None:
+        """
+        Two programs measure how far the regions are, one of which does not answer, and
+        meet in a queue of a rule that needs it.
+        """
+        queues = '{"near": {"game": "tictactoe", "rule": "buckets"}}'
+        await self.play(
+            "buckets",
+            f"--queues={queues}",
+            "--region=eu",
+            "--regions=eu=http://127.0.0.1:PORT/echo",
+            "--regions=far=http://127.0.0.1:9/echo",
+        )
 
     async def test_patches(self) -> None:
         """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
 import attrs
-from msgspec import Raw, json
+from msgspec import Raw, json, structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -26,6 +26,7 @@ from vinom.messages.lobby import (
     Ping,
     Queue,
     QueueStatus,
+    RegionOffer,
     Welcome,
 )
 from vinom.messages.parties import Accept, PrematchFound
@@ -47,6 +48,9 @@ _PASSING = frozenset(
         *(Code.UNAVAILABLE, Code.STORE_UNAVAILABLE),
     }
 )
+
+#: Measures echoes, milliseconds by region: `vinom.client.echoes.measure_echoes`.
+Measure = Callable[[Sequence[RegionOffer]], Deferred[dict[str, float]]]
 
 
 @attrs.frozen
@@ -79,6 +83,7 @@ class LobbyClient:
     :param endpoint: where the lobby is.
     :param hello: how to log in the first time.
     :param timeout: how long to try to reach the lobby, seconds.
+    :param measure: measures echoes to the regions that the lobby offers.
     """
 
     def __init__(
@@ -87,9 +92,12 @@ class LobbyClient:
         endpoint: IStreamClientEndpoint,
         hello: Hello,
         timeout: float = 30.0,
+        measure: Measure | None = None,
     ) -> None:
         self._clock, self._endpoint, self._hello = clock, endpoint, hello
-        self._timeout = timeout
+        self._timeout, self._measure = timeout, measure
+        self._regions: tuple[RegionOffer, ...] = ()
+        self._echoes: dict[str, float] | None = None
         self._line: LobbyLine | None = None
         self._identity: Identity | None = None
         self._listen: Callable[[Push | Failed], None] = _ignore
@@ -117,6 +125,7 @@ class LobbyClient:
         options: Any = None,
         loadout: Any = None,
         *,
+        queue: str | None = None,
         last_match: str = "",
         on_status: Callable[[QueueStatus], None] | None = None,
         on_prematch: OnPrematch | None = None,
@@ -127,6 +136,7 @@ class LobbyClient:
         :param game: its name.
         :param options: of the game, JSON-like.
         :param loadout: what the player brings, JSON-like.
+        :param queue: name of a queue of the game; its default one unless given.
         :param last_match: id of our last match, which the lobby may still report.
         :param on_status: called with our position in the queue.
         :param on_prematch: called with each match that waits for our yes, and with what
@@ -134,9 +144,9 @@ class LobbyClient:
 
         Fails with `LobbyRefusal` or `LineLost`; cancelling leaves the queue.
         """
-        queue = Queue(game, raw(options), raw(loadout))
+        asked = Queue(game, raw(options), raw(loadout), queue)
         return Deferred.fromCoroutine(
-            self._find(queue, last_match, on_status or _ignore, on_prematch or _accept)
+            self._find(asked, last_match, on_status or _ignore, on_prematch or _accept)
         )
 
     def whereabouts(self) -> Deferred[MatchFound | MatchEnded | QueueStatus | None]:
@@ -210,6 +220,7 @@ class LobbyClient:
         else:
             hello = Hello(PROTOCOL, player_key=self._identity.key)
         welcome = await self._introduce(line, hello, self._use)
+        self._regions = welcome.regions or ()
         self._identity = Identity(
             welcome.player_id,
             welcome.player_key,
@@ -269,6 +280,7 @@ class LobbyClient:
             hold = _STALE_PAUSE
             try:
                 await self._greet()
+                queue = await self._with_echoes(queue)
                 attempt, began = 0, self._clock.seconds()
                 found = await self._queue(queue, last_match, on_status, on_prematch)
                 if found is not None:
@@ -292,6 +304,14 @@ class LobbyClient:
             pause = PAUSES[min(attempt, len(PAUSES) - 1)]
             attempt += 1
             await deferLater(self._clock, max(pause, hold), _nothing)
+
+    async def _with_echoes(self, queue: Queue) -> Queue:
+        """Add how far the regions are, measured once, where a queue may need it."""
+        if queue.queue is None or not self._regions or self._measure is None:
+            return queue
+        if self._echoes is None:
+            self._echoes = await self._measure(self._regions)
+        return structs.replace(queue, echoes=self._echoes or None)
 
     async def _queue(
         self,

@@ -411,7 +411,7 @@ class PlayerParties:
 
     async def _return(self) -> None:
         tries = 0
-        while self._line is None and self._is_needed() and not self._is_closed:
+        while self._line is None and self._is_needed():
             pause = PAUSES[min(tries, len(PAUSES) - 1)]
             tries += 1
             await deferLater(self._clock, pause * (1 + self._chance() / 2))

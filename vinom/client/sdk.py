@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from random import random
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 
+from vinom.client.echoes import measure_echoes
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import Identity, LobbyClient, raw
@@ -104,7 +106,9 @@ def connect(
             optionsForClientTLS(tls_name or host, trustRoot=roots), endpoint
         )
     hello = Hello(PROTOCOL, name, credentials, player_key)
-    lobby = LobbyClient(reactor, endpoint, hello)
+    lobby = LobbyClient(
+        reactor, endpoint, hello, measure=partial(measure_echoes, reactor)
+    )
     client = Client(reactor, lobby, datagram_filter, way)
     return client.hello().addCallback(lambda _: client)
 
@@ -186,6 +190,7 @@ class Client:
         options: Any = None,
         loadout: Any = None,
         *,
+        queue: str | None = None,
         on_status: Callable[[QueueStatus], None] | None = None,
         on_found: Callable[[Match], None] | None = None,
         on_offer: Callable[[Offer], None] = accept,
@@ -198,6 +203,7 @@ class Client:
         :param game: its name.
         :param options: of the game, JSON-like; only players with equal options meet.
         :param loadout: what the player brings, JSON-like.
+        :param queue: name of a queue of the game; its default one unless given.
         :param on_status: called with our position in the queue.
         :param on_found: called with the match before its seat is taken.
         :param on_offer: called with each match that waits for our yes, where the server
@@ -212,6 +218,7 @@ class Client:
             game,
             options,
             loadout,
+            queue=queue,
             last_match=last,
             on_status=on_status,
             on_prematch=lambda found, ask: on_offer(offer(found, ask)),

@@ -239,7 +239,11 @@ def player_of(account: bytes, said: Introduction) -> Player:
     """Make a player of a private account name and the rest of its hello."""
     digest = sha256(said.kind.encode() + b"\0" + account).digest()[:16]
     player_id = b32encode(digest).decode().rstrip("=").lower()
-    return Player(player_id, said.name or f"player-{player_id[:6]}")
+    return Player(
+        player_id,
+        said.name or f"player-{player_id[:6]}",
+        is_guest=said.kind == "guest",
+    )
 
 
 @attrs.frozen

@@ -170,6 +170,8 @@ class Matches(Service):
         game: str,
         options: bytes,
         entries: Sequence[QueueEntry],
+        teams: Sequence[int] = (),
+        watches: Sequence[IMatchWatch] = (),
         opened: Callable[[], Awaitable[None]] | None = None,
     ) -> bool:
         """
@@ -178,14 +180,17 @@ class Matches(Service):
         Their players are sent to it when it has a place.
 
         :param options: canonical JSON.
+        :param teams: the team of each entry; dealt in turn unless given.
+        :param watches: called about the match until it is over.
         :param opened: called when the match is recorded, before anything can happen to
             it.
         :returns: ``False`` if one of the players is in another match.
         """
-        seats = seat_plans(entries, self._games[game].teams)
+        seats = seat_plans(entries, self._games[game].teams, teams)
         live = await self._open(game, options, seats, tuple(entries))
         if live is None:
             return False
+        live.watches += watches
         if opened is not None:
             await opened()
         self._online.send(
@@ -655,20 +660,29 @@ def _ended(end: MatchEnd) -> MatchEnded:
 
 
 def seat_plans(
-    entries: Sequence[QueueEntry], teams: int | None = None
+    entries: Sequence[QueueEntry],
+    teams: int | None = None,
+    dealt: Sequence[int] = (),
 ) -> tuple[SeatPlan, ...]:
     """
     Seat the players of *entries*, the longest wait first.
 
     :param entries: of the queue.
     :param teams: how many teams; seats are dealt to them in turn.
+    :param dealt: the team of each entry, if a rule of matchmaking chose it.
     """
     plans: list[SeatPlan] = []
-    for entry in entries:
+    for number, entry in enumerate(entries):
         for index, player in enumerate(entry.players):
             loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
             team = len(plans) % teams if teams else None
             plans.append(
-                SeatPlan(player.player_id, player.name, loadout, team, player.claims)
+                SeatPlan(
+                    player.player_id,
+                    player.name,
+                    loadout,
+                    dealt[number] if dealt else team,
+                    player.claims,
+                )
             )
     return tuple(plans)

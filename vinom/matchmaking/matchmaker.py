@@ -1,5 +1,5 @@
 """
-The matchmaker: keeps the queue, finds tables, and starts their matches.
+The matchmaker: keeps the queues, finds matches by their rules, and starts them.
 
 An entry is suspended while one of its players is disconnected, matchable again when all
 are back, and removed if a player stays away too long.
@@ -8,9 +8,10 @@ are back, and removed if a player stays away too long.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
+from time import monotonic
 from typing import Any, Protocol
 
 import attrs
@@ -24,10 +25,13 @@ from twisted.python.failure import Failure
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
+from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
 from vinom.matchmaking.news import QueueNews
 from vinom.matchmaking.prematch import RETRY_SECONDS, Prematches
-from vinom.matchmaking.rules import Proposal, Rules, due_at, explain, propose
+from vinom.matchmaking.queues import Queue, Queues
+from vinom.matchmaking.ratings import Ratings
+from vinom.matchmaking.rules.rule import Proposal, Shape
 from vinom.messages.lobby import QueueStatus
 from vinom.messages.parties import PrematchUpdate
 from vinom.model import (
@@ -37,9 +41,10 @@ from vinom.model import (
     Prematch,
     QueueCounts,
     QueueEntry,
+    Waiting,
 )
-from vinom.play.choices import canonical_loadout, canonical_options
-from vinom.ports import IEntryStore, IPrematchStore
+from vinom.play.choices import canonical_loadout
+from vinom.ports import IEntryStore, IMatchWatch, IPrematchStore
 from vinom.reactor.figures import WAIT_BOUNDS, Histogram
 
 #: How long a queue rests when no game server could be had for a match, seconds: each
@@ -48,8 +53,15 @@ _REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
 #: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
-#: A queue, whose entries may meet: a game, and canonical JSON of its options.
-_Queue = tuple[str, bytes]
+#: Entries of a queue that are counted to explain one of them, about.
+_MOST_EXPLAINED = 10_000
+#: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
+_SLICE_SECONDS = 0.005
+#: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
+_PAUSE_PER_ENTRY = 20e-6
+
+#: A queue, whose entries may meet: see `QueueEntry.pool`.
+_Pool = tuple[str, bytes, str]
 
 
 class Cadence:
@@ -113,6 +125,19 @@ class Cadence:
             self.ask(delay)
 
 
+class _Slices:
+    """Let the reactor have its turn during long work."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock, self._began = clock, monotonic()
+
+    async def rest(self) -> None:
+        """Wait for the next turn, if this one was long enough."""
+        if monotonic() - self._began > _SLICE_SECONDS:
+            await deferLater(self._clock, 0)
+            self._began = monotonic()
+
+
 class EntryFollower(Protocol):
     """What is called about the entries of parties: `vinom.matchmaking.parties`."""
 
@@ -121,7 +146,7 @@ class EntryFollower(Protocol):
 
 
 class Matchmaker(Service):
-    """Match players in the order of their arrival."""
+    """Match players by the rules of their queues."""
 
     name = "matchmaker"
     _log = Logger()
@@ -136,10 +161,15 @@ class Matchmaker(Service):
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
         *,
+        queues: Queues | None = None,
+        ratings: Ratings | None = None,
         accept_seconds: float = 0.0,
         fill_seconds: float = 5.0,
         away_seconds: float = 10.0,
         status_seconds: float = 2.0,
+        wait_warning_seconds: float = 0.0,
+        region: str = "",
+        regions: Collection[str] = (),
     ) -> None:
         """
         :param entries: the store of entries.
@@ -149,31 +179,43 @@ class Matchmaker(Service):
         :param games: by name.
         :param clock: its seconds are those of the Unix epoch.
         :param entropy: called with a number, returns that many random bytes.
-        :param accept_seconds: how long players have to accept a match; 0 does not ask
-            them.
-        :param fill_seconds: how long the oldest entry waits for a full table.
+        :param queues: with their rules; a default one for each game unless given.
+        :param ratings: of players; nobody has any unless given.
+        :param accept_seconds: how long players have to accept a match, unless *queues*
+            are given; 0 does not ask them.
+        :param fill_seconds: how long the oldest entry waits for a full table, likewise.
         :param away_seconds: how long a disconnected player keeps its place.
         :param status_seconds: least time between two messages about a player's place.
+        :param wait_warning_seconds: log it when an entry has waited this long; 0 never.
+        :param region: that of this node; empty if there is only one.
+        :param regions: those to which players measure echoes.
         """
         self._entries, self._matches, self._online = entries, matches, online
         self._games, self._clock, self._entropy = games, clock, entropy
-        self._rules = Rules(
-            {name: game.seats for name, game in games.items()}, fill_seconds
-        )
+        if queues is None:
+            queues = Queues(games, {}, fill_seconds, accept_seconds)
+        self._queues, self._ratings = queues, ratings
+        self._region, self._regions = region, frozenset((region, *regions)) - {""}
+        self._wait_warning = wait_warning_seconds
+        #: For what players can have logged as often as they ask.
+        self._bounded = BoundedLog(self._log, clock)
         self._away_seconds = away_seconds
         self._news = QueueNews(entries, online, clock, status_seconds)
-        self._accept_seconds = accept_seconds
         self._node = self._new_id()
         self.prematches = Prematches(prematches, online, clock, self, self._node)
         self._followers: list[EntryFollower] = []
-        # By queue: when it may start tables again, and how often it could not.
-        self._resting: dict[_Queue, tuple[float, int]] = {}
+        # By queue: when it may start matches again, and how often it could not.
+        self._resting: dict[_Pool, tuple[float, int]] = {}
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
         # Queues for the next round; when others are due, as a heap and by queue.
-        self._changed: dict[_Queue, None] = {}
-        self._due: list[tuple[float, _Queue]] = []
-        self._due_at: dict[_Queue, float] = {}
+        self._changed: dict[_Pool, None] = {}
+        self._due: list[tuple[float, _Pool]] = []
+        self._due_at: dict[_Pool, float] = {}
+        # Long queues: when the next round may look at them.
+        self._rests_until: dict[_Pool, float] = {}
+        # When a long wait was logged last.
+        self._warned: dict[_Pool, float] = {}
         self._cadence = Cadence(clock, self._round)
         matches.follow(self)
 
@@ -196,25 +238,36 @@ class Matchmaker(Service):
     async def join(
         self,
         player: Player,
-        game: str,
+        game: str | None,
         options: bytes,
         loadout: bytes,
         host: str = "",
+        *,
+        queue: str | None = None,
+        echoes: Mapping[str, float] | None = None,
     ) -> QueueStatus:
         """
-        Put a player in the queue.
+        Put a player in a queue.
 
+        :param game: its name; ``None`` if *queue* is given.
         :param options: JSON, as the player sent it.
         :param loadout: likewise.
         :param host: the player's address, if it is known.
-        :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`,
-            `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
+        :param queue: the name of the queue; the game's default one unless given.
+        :param echoes: milliseconds of an echo by region, as the player measured them.
+        :raises Refused: `UNKNOWN_GAME`, `UNKNOWN_QUEUE`, `BAD_FIELD`, `BAD_OPTIONS`,
+            `BAD_LOADOUT`, `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
-        entry = self.new_entry([PartyMember(player, host, loadout)], game, options)
+        entry = self.new_entry(
+            [PartyMember(player, host, loadout)],
+            self._queues.find(queue, game),
+            options,
+            echoes=[echoes or {}],
+        )
         place = await self.add(entry)
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
-        self._look_at(entry)
+        self._look_at(entry.pool)
         return self._news.follow(entry, place)
 
     async def cancel(self, player_id: str) -> QueueStatus:
@@ -246,62 +299,59 @@ class Matchmaker(Service):
 
     # Entries of players and parties.
 
-    def most_players(self, game: str) -> int:
+    def find_queue(self, queue: str | None, game: str | None) -> Queue:
         """
-        Return how many can play a game together.
+        Find the queue that a player asks for.
 
-        :raises Refused: `UNKNOWN_GAME`.
+        :param queue: its name; ``None`` for the default one of *game*.
+        :param game: its name.
+        :raises Refused: see `Queues.find`.
         """
-        return self._game(game).seats[1]
+        return self._queues.find(queue, game)
 
-    def options_of(self, game: str, options: bytes) -> bytes:
+    def options_of(self, queue: Queue, options: bytes) -> bytes:
         """
-        Check a game's options; return them as canonical JSON.
+        Choose the options of an entry, as canonical JSON.
 
-        :raises Refused: `UNKNOWN_GAME` or `BAD_OPTIONS`.
+        :param options: JSON, as a player sent it.
+        :raises Refused: `BAD_OPTIONS`.
         """
-        return canonical_options(self._game(game), options)
-
-    def _game(self, game: str) -> Game[Any, Any]:
-        plugin = self._games.get(game)
-        if plugin is None:
-            raise Refused(
-                Code.UNKNOWN_GAME,
-                "this server has no game with this name",
-                {"field": "data.game", "games": sorted(self._games)},
-            )
-        return plugin
+        return self._queues.options(queue, options)
 
     def new_entry(
         self,
         members: Sequence[PartyMember],
-        game: str,
+        queue: Queue,
         options: bytes,
         party_id: str = "",
+        *,
+        echoes: Sequence[Mapping[str, float]] = (),
     ) -> QueueEntry:
         """
         Make an entry that is not in the queue.
 
-        :param members: who would play.
+        :param members: who would play; they stay together, in one team.
+        :param queue: as `find_queue` finds it.
         :param options: JSON, as the player sent it.
         :param party_id: of their party.
-        :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`, or `PARTY_FULL`
-            if they are more than can play.
+        :param echoes: milliseconds of an echo by region, as each of them measured it.
+        :raises Refused: `BAD_OPTIONS`, `BAD_LOADOUT`, or `PARTY_FULL` if they are more
+            than can play together.
         """
-        plugin = self._game(game)
-        most = plugin.seats[1]
+        plugin, most = self._games[queue.game], queue.shape.largest
         if len(members) > most:
             raise Refused(
                 Code.PARTY_FULL,
-                f"your party has {len(members)} members, and {most} can play {game}",
+                f"your party has {len(members)} members, and {most} can play "
+                f"{queue.name or queue.game} together",
                 {"field": "data.game", "limit": most},
             )
         return QueueEntry(
             entry_id=self._new_id(),
             players=tuple(member.player for member in members),
-            game=game,
+            game=queue.game,
             since=self._clock.seconds(),
-            options=canonical_options(plugin, options),
+            options=self._queues.options(queue, options),
             loadouts=tuple(
                 canonical_loadout(plugin, member.loadout)
                 if not party_id
@@ -312,6 +362,8 @@ class Matchmaker(Service):
             ),
             hosts=tuple(member.host for member in members),
             party_id=party_id,
+            queue=queue.name,
+            echoes=self._nearest(echoes) if queue.rule.uses_echoes else (),
         )
 
     async def add(self, entry: QueueEntry) -> int:
@@ -323,11 +375,14 @@ class Matchmaker(Service):
         """
         if self._matches.is_draining:
             raise _draining()
-        if self._accept_seconds:
+        if self._queues.asks:
             # Else nobody is asked, and nobody can decline.
             await self.prematches.ensure_no_pause(entry.players)
         await self._ensure_not_playing(entry)
         self._matches.ensure_one_more(entry)
+        queue = self._queues.of(entry.game, entry.queue)
+        if queue is not None and queue.name and self._ratings is not None:
+            entry = await self._ratings.filled_in(entry, queue)
         place = await self._entries.add(entry)
         if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
@@ -361,7 +416,7 @@ class Matchmaker(Service):
             if not self._online.is_here(player.player_id):
                 self.player_lost(player.player_id)
         await self._settle(entry.players[0].player_id)
-        self._look_at(entry)
+        self._look_at(entry.pool)
         return await self._news.status(entry)
 
     async def take_out(
@@ -381,7 +436,7 @@ class Matchmaker(Service):
         """
         if await self._entries.remove(entry.entry_id):
             self._gone(entry, asker)
-            self._news.changed(entry.game, entry.options)
+            self._news.changed(entry.pool)
             return True
         prematch = await self.prematches.find(player_id)
         if prematch is None or not await self.prematches.give_back(
@@ -418,7 +473,7 @@ class Matchmaker(Service):
             state = "matched" if prematch.started_by else "waiting"
             waited = max(0.0, self._clock.seconds() - entry.since)
             return QueueStatus(state, entry.game, waited=round(waited, 3))
-        self._look_at(entry)
+        self._look_at(entry.pool)
         return await self._news.status(entry)
 
     # Calls of `Prematches`.
@@ -426,6 +481,11 @@ class Matchmaker(Service):
     async def make(self, prematch: Prematch) -> None:
         """Make the match of a prematch that this node began."""
         entries = prematch.entries
+        queue = self._queues.of(prematch.game, entries[0].queue)
+        proposal = Proposal(entries, prematch.teams)
+        watches: tuple[IMatchWatch, ...] = ()
+        if queue is not None and queue.ratings and self._ratings is not None:
+            watches = (self._ratings.watch(queue.ratings, proposal),)
         try:
             if await self._keep_out(prematch):
                 return
@@ -433,6 +493,8 @@ class Matchmaker(Service):
                 prematch.game,
                 prematch.options,
                 entries,
+                prematch.teams,
+                watches,
                 lambda: self.prematches.finish(prematch.prematch_id),
             ):
                 await self._keep_in_matches(prematch)
@@ -450,12 +512,14 @@ class Matchmaker(Service):
             for _ in entry.players:
                 self._waits[prematch.game].add(max(0.0, now - entry.since))
         self._moved(entries)
+        if queue is not None and queue.avoid_recent and self._ratings is not None:
+            self._run(self._ratings.met(proposal))
 
     async def went_back(self, entries: Sequence[QueueEntry]) -> None:
         """Send the players of these entries, which wait again, their places."""
         for entry in entries:
-            self._look_at(entry)
-            self._news.changed(entry.game, entry.options)
+            self._look_at(entry.pool)
+            self._news.changed(entry.pool)
             player_ids = [player.player_id for player in entry.players]
             for player_id in player_ids:
                 if not self._online.is_here(player_id) and player_id not in self._away:
@@ -479,7 +543,7 @@ class Matchmaker(Service):
     def put_back(self, entries: Sequence[QueueEntry], is_failure: bool) -> None:
         """Queue entries again whose match did not happen; their waits go on."""
         if is_failure:
-            self._rest(entries[0].game, entries[0].options)
+            self._rest(entries[0].pool)
         self._run(self._put_back(entries))
 
     def match_opened(self, plan: MatchPlan) -> None:
@@ -515,8 +579,6 @@ class Matchmaker(Service):
         }
         entry = await self._entries.entry_of(player_id)
         if entry is not None:
-            place = await self._entries.place(entry.entry_id)
-            queue = await self._entries.waiting(entry.game, entry.options)
             prematch = await self.prematches.find(player_id)
             if prematch is not None:
                 left = max(0.0, prematch.until - self._clock.seconds())
@@ -529,10 +591,7 @@ class Matchmaker(Service):
                     "why": f"{count} of {len(prematch.players)} players have accepted "
                     f"this match; {left:.1f} s are left",
                 }
-            counts = await self._entries.counts()
-            others = counts.players.get(entry.game, 0) - queue.players
-            now = self._clock.seconds()
-            return facts | explain(entry, place, queue, others, self._rules, now)
+            return facts | await self._explain(entry)
         for match in self._matches.describe():
             if any(seat["player_id"] == player_id for seat in match["players"]):
                 return facts | {
@@ -576,23 +635,23 @@ class Matchmaker(Service):
 
     # Rounds of matchmaking.
 
-    def _look_at(self, entry: QueueEntry) -> None:
-        """Have the next round look at the queue of *entry*."""
-        self._changed[entry.game, entry.options] = None
+    def _look_at(self, pool: _Pool) -> None:
+        """Have the next round look at a queue."""
+        self._changed[pool] = None
         self._cadence.ask()
 
     async def _round(self) -> float | None:
-        """Start all tables that can start; return the seconds until the next."""
+        """Start all matches that can start; return the seconds until the next."""
         now = self._clock.seconds()
         changed, self._changed = self._changed, {}
         while self._due and self._due[0][0] <= now:
-            _, queue = heappop(self._due)
-            self._due_at.pop(queue, None)
-            changed[queue] = None
+            _, pool = heappop(self._due)
+            self._due_at.pop(pool, None)
+            changed[pool] = None
         try:
-            for queue in tuple(changed):
-                await self._start_tables(*queue, now)
-                del changed[queue]
+            for pool in tuple(changed):
+                await self._look_into(pool, now)
+                del changed[pool]
         finally:
             # Those left over because storage did not answer.
             self._changed.update(changed)
@@ -601,64 +660,134 @@ class Matchmaker(Service):
         # A millisecond more, so that rounding never starts a round too early.
         return max(0.0, self._due[0][0] - now) + 0.001
 
-    async def _start_tables(self, game: str, options: bytes, now: float) -> None:
-        """Start the tables of one queue; read its entries only if there is one."""
-        rests_until, _ = self._resting.get((game, options), (0.0, 0))
+    async def _look_into(self, pool: _Pool, now: float) -> None:
+        """Start the matches of one queue; read its entries only if there can be any."""
+        failing_until, _ = self._resting.get(pool, (0.0, 0))
+        rests_until = max(failing_until, self._rests_until.pop(pool, 0.0))
         if rests_until > now:
-            self._be_due(game, options, rests_until)
+            self._rests_until[pool] = rests_until
+            self._set_due(pool, rests_until)
             return
-        waiting = await self._entries.waiting(game, options)
-        due = due_at(game, waiting, self._rules)
-        if due is not None and due <= now:
-            most = max(_MOST_READ, self._rules.tables[game][1])
-            entries = await self._entries.oldest(game, options, most)
-            found = propose(entries, self._rules, now)
-            for proposal in found.ready:
-                await self._start(proposal)
-            if found.ready and len(entries) == most:
+        waiting = await self._entries.waiting(*pool)
+        queue = self._queues.of(pool[0], pool[2])
+        due = None
+        if queue is not None and waiting.ready >= queue.shape.fewest:
+            due = queue.rule.due(waiting)
+            if due is not None and due <= now:
+                due = await self._find(queue, pool, now)
+        self._set_due(pool, due)
+        if self._wait_warning:
+            self._set_due(pool, self._watch_wait(pool, waiting, now))
+
+    def _set_due(self, pool: _Pool, due: float | None) -> None:
+        """Have a round look at a queue at this time, if no other one does before."""
+        if due is not None and self._due_at.get(pool, inf) > due:
+            self._due_at[pool] = due
+            heappush(self._due, (due, pool))
+
+    def _watch_wait(self, pool: _Pool, waiting: Waiting, now: float) -> float | None:
+        """Log a long wait; returns when to look at it again."""
+        if waiting.since is None:
+            self._warned.pop(pool, None)
+            return None
+        at = max(waiting.since, self._warned.get(pool, 0.0)) + self._wait_warning
+        if at > now:
+            return at
+        self._warned[pool] = now
+        game, _, name = pool
+        self._bounded.warn(
+            "a player has waited {seconds:.0f} s in the queue {queue}, in which "
+            "{count} can be matched: vinom explain PLAYER says why",
+            seconds=now - waiting.since,
+            queue=name or game,
+            count=waiting.ready,
+        )
+        return now + self._wait_warning
+
+    async def _find(self, queue: Queue, pool: _Pool, now: float) -> float | None:
+        """Start what a queue's rule finds; returns when to ask the rule again."""
+        rule, slices = queue.rule, _Slices(self._clock)
+        most = max(_MOST_READ, rule.shape.most)
+        page = await self._entries.page(*pool, "", most)
+        entries = list(page.entries)
+        if page.next and rule.is_in_order:
+            is_found, again = await self._apply(queue, entries, now, slices)
+            if is_found:
                 # There may be more of them than were read.
-                self._look_at(entries[-1])
-            due = found.deadline
-        if due is not None:
-            self._be_due(game, options, due)
+                self._look_at(pool)
+                return again
+        while page.next:
+            page = await self._entries.page(*pool, page.next, most)
+            entries += page.entries
+            await slices.rest()
+        _, again = await self._apply(queue, entries, now, slices)
+        if len(entries) > _MOST_READ:
+            self._rests_until[pool] = (
+                self._clock.seconds() + len(entries) * _PAUSE_PER_ENTRY
+            )
+        return again
 
-    def _be_due(self, game: str, options: bytes, due: float) -> None:
-        """Have a round look at a queue at this time."""
-        if self._due_at.get((game, options), inf) > due:
-            self._due_at[game, options] = due
-            heappush(self._due, (due, (game, options)))
+    async def _apply(
+        self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: _Slices
+    ) -> tuple[bool, float | None]:
+        """Start what a rule finds; returns whether it did, and when to ask again."""
+        is_found = False
+        finding = queue.rule.find(entries, now)
+        while True:
+            try:
+                found = next(finding)
+            except StopIteration as stop:
+                return is_found, stop.value
+            except Exception:
+                # It must not keep other queues from being matched.
+                self._log.failure("the rule of queue {queue} failed", queue=queue.name)
+                return is_found, now + RETRY_SECONDS
+            if found is not None:
+                if not _is_sound(found, queue.shape):
+                    self._log.error(
+                        "the rule of queue {queue} proposed a match of {count} players "
+                        "that its settings do not allow",
+                        queue=queue.name,
+                        count=sum(len(entry.players) for entry in found.entries),
+                    )
+                    return is_found, now + RETRY_SECONDS
+                is_found = True
+                await self._start(found, queue)
+            await slices.rest()
 
-    def _rest(self, game: str, options: bytes) -> None:
+    def _rest(self, pool: _Pool) -> None:
         """Let a queue rest: no game server could be had for a match of it."""
         now = self._clock.seconds()
-        for queue, (until, _) in tuple(self._resting.items()):
+        for each, (until, _) in tuple(self._resting.items()):
             if until + _REST_FORGOTTEN < now:
-                del self._resting[queue]
-        until, failures = self._resting.get((game, options), (0.0, 0))
+                del self._resting[each]
+        until, failures = self._resting.get(pool, (0.0, 0))
         if until <= now:
             # Matches that fail together count once.
             rest = min(_LONGEST_REST, _REST * 2 ** min(failures, 5))
-            self._resting[game, options] = now + rest, failures + 1
+            self._resting[pool] = now + rest, failures + 1
 
-    async def _start(self, proposal: Proposal) -> None:
-        entries, seconds = proposal.entries, self._accept_seconds
+    async def _start(self, proposal: Proposal, queue: Queue) -> None:
+        entries, seconds = proposal.entries, queue.accept_seconds
         players = [player.player_id for entry in entries for player in entry.players]
+        pool = entries[0].pool
         prematch = Prematch(
             self._new_id(),
-            proposal.game,
-            proposal.options,
+            queue.game,
+            entries[0].options,
             entries,
             until=self._clock.seconds() + seconds if seconds else 0.0,
+            teams=tuple(proposal.teams),
             accepted=frozenset() if seconds else frozenset(players),
             started_by="" if seconds else self._node,
         )
         is_proposed = await self.prematches.propose(prematch)
         if is_proposed:
             self._news.forget(players)
-        self._news.changed(proposal.game, proposal.options)
+        self._news.changed(pool)
         if not is_proposed:
             # A player left in between; the others still wait.
-            self._look_at(entries[0])
+            self._look_at(pool)
         elif seconds:
             self.prematches.ask(prematch)
             self._moved(entries)
@@ -715,8 +844,8 @@ class Matchmaker(Service):
                 continue
             while not await self._is_put_back(entry):
                 await deferLater(self._clock, RETRY_SECONDS)
-            self._look_at(entry)
-            self._news.changed(entry.game, entry.options)
+            self._look_at(entry.pool)
+            self._news.changed(entry.pool)
 
     async def _is_put_back(self, entry: QueueEntry) -> bool:
         """Queue an entry again if it is not; ``False`` if storage did not answer."""
@@ -744,6 +873,68 @@ class Matchmaker(Service):
                 self.player_lost(player_id)
         self._moved([entry])
         return True
+
+    async def _explain(self, entry: QueueEntry) -> dict[str, Any]:
+        """Explain to an operator what an entry waits for."""
+        now = self._clock.seconds()
+        place = await self._entries.place(entry.entry_id)
+        waiting = await self._entries.waiting(*entry.pool)
+        counts = await self._entries.counts()
+        queue = self._queues.of(entry.game, entry.queue)
+        facts: dict[str, Any] = {
+            "state": "suspended" if entry.suspended else "waiting",
+            "game": entry.game,
+            "queue": entry.queue,
+            "options": entry.options.decode(),
+            "waited": max(0.0, now - entry.since),
+            "position": place,
+            "same_wish": waiting.ready,
+            "needed": 0 if queue is None else queue.shape.fewest,
+            "full": 0 if queue is None else queue.shape.most,
+            "other_options": counts.players.get(entry.game, 0) - waiting.players,
+        }
+        if entry.suspended:
+            why = "its player is disconnected; the place is kept for a short time"
+            return facts | {"why": why}
+        if queue is None:
+            why = "this node has no game with this name, or not this queue"
+            return facts | {"why": why}
+        entries: list[QueueEntry] = []
+        after, slices = "", _Slices(self._clock)
+        while len(entries) < _MOST_EXPLAINED:
+            page = await self._entries.page(*entry.pool, after, _MOST_READ)
+            entries += page.entries
+            after = page.next
+            if not after:
+                break
+            await slices.rest()
+        else:
+            facts["counted_of_the_first"] = len(entries)
+        found = queue.rule.explain(entry, entries, now)
+        if found.excluded:
+            facts["excluded"] = ", ".join(
+                f"{reason} {count}" for reason, count in found.excluded.items()
+            )
+        if found.widens_at is not None:
+            facts["widens_in"] = round(max(0.0, found.widens_at - now), 3)
+        return facts | dict(found.facts) | {"why": found.why}
+
+    def _nearest(
+        self, echoes: Sequence[Mapping[str, float]]
+    ) -> tuple[tuple[str, float], ...]:
+        """
+        List the regions that all players of a party have measured, nearest first.
+
+        The farthest player counts; those who measured none are near this node.
+        """
+        own = {self._region: 0.0} if self._region else {}
+        known = [
+            {region: ms for region, ms in one.items() if region in self._regions} or own
+            for one in echoes
+        ]
+        common = set(known[0]).intersection(*known[1:]) if known else set()
+        farthest = {region: max(one[region] for one in known) for region in common}
+        return tuple(sorted(farthest.items(), key=lambda item: (item[1], item[0])))
 
     # Players who are away.
 
@@ -784,7 +975,7 @@ class Matchmaker(Service):
             if entry is not None and await self.take_out(
                 entry, player_id, is_excused=is_excused, asker=player_id
             ):
-                self._look_at(entry)
+                self._look_at(entry.pool)
 
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
@@ -843,3 +1034,16 @@ class Matchmaker(Service):
 
 def _draining() -> Refused:
     return Refused(Code.DRAINING, "this server takes no new matches")
+
+
+def _is_sound(proposal: Proposal, shape: Shape) -> bool:
+    """Is this a match that its queue allows? A rule may be anybody's."""
+    entries, teams = proposal.entries, proposal.teams
+    players = [player.player_id for entry in entries for player in entry.players]
+    return (
+        shape.fewest <= len(players) <= shape.most
+        and len(set(players)) == len(players)
+        and len({entry.pool for entry in entries}) == 1
+        and len(teams) in (0, len(entries))
+        and all(0 <= team < (shape.teams or 0) for team in teams)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
+from msgspec import UNSET
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -52,8 +53,8 @@ class QueueNews:
         self._entries, self._online = entries, online
         self._clock, self._pause = clock, pause
         self._listed: dict[str, _Listed] = {}
-        self._queues: dict[tuple[str, bytes], dict[str, None]] = {}
-        self._changed: set[tuple[str, bytes]] = set()
+        self._queues: dict[tuple[str, bytes, str], dict[str, None]] = {}
+        self._changed: set[tuple[str, bytes, str]] = set()
         self._unsent: list[str] = []
         self._next: IDelayedCall | None = None
 
@@ -69,7 +70,7 @@ class QueueNews:
         """Send the players of *entry* changes of its place from now on."""
         for player in entry.players:
             self._listed[player.player_id] = _Listed(entry, place)
-            queue = self._queues.setdefault((entry.game, entry.options), {})
+            queue = self._queues.setdefault(entry.pool, {})
             queue[player.player_id] = None
         return self._waiting(entry, place)
 
@@ -78,7 +79,7 @@ class QueueNews:
         for player_id in player_ids:
             listed = self._listed.pop(player_id, None)
             if listed is not None:
-                key = listed.entry.game, listed.entry.options
+                key = listed.entry.pool
                 queue = self._queues[key]
                 del queue[player_id]
                 if not queue:
@@ -88,10 +89,10 @@ class QueueNews:
         """List the players whose places are sent."""
         return list(self._listed)
 
-    def changed(self, game: str, options: bytes) -> None:
+    def changed(self, pool: tuple[str, bytes, str]) -> None:
         """Places in this queue changed: the next round sends them."""
-        if (game, options) in self._queues:
-            self._changed.add((game, options))
+        if pool in self._queues:
+            self._changed.add(pool)
             if self._next is None:
                 self._next = self._clock.callLater(self._pause, self._begin)
 
@@ -131,10 +132,17 @@ class QueueNews:
         places = await self._entries.places([one.entry.entry_id for _, one in listed])
         for (player_id, one), place in zip(listed, places, strict=True):
             # It may have left the queue while the store was asked.
-            if place not in (0, one.place) and self._listed.get(player_id) is one:
+            if place == one.place or self._listed.get(player_id) is not one:
+                continue
+            if not place:
+                # Matched, perhaps by another node: it no longer waits.
+                self.forget((player_id,))
+            else:
                 one.place = place
                 self._online.send((player_id,), self._waiting(one.entry, place))
 
     def _waiting(self, entry: QueueEntry, place: int) -> QueueStatus:
         waited = max(0.0, self._clock.seconds() - entry.since)
-        return QueueStatus("waiting", entry.game, place, round(waited, 3))
+        return QueueStatus(
+            "waiting", entry.game, place, round(waited, 3), entry.queue or UNSET
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import attrs
@@ -29,6 +29,7 @@ from vinom.matchmaking.party import (
     is_password,
     is_token,
 )
+from vinom.matchmaking.queues import Queue
 from vinom.messages.envelope import Push, Request
 from vinom.messages.lobby import QueueStatus
 from vinom.messages.parties import (
@@ -190,21 +191,38 @@ class Parties(Service):
         raise Refused(Code.UNKNOWN_TYPE, "no request about parties has this type")
 
     async def queue(
-        self, player: Player, game: str, options: bytes, loadout: bytes, host: str
+        self,
+        player: Player,
+        game: str | None,
+        options: bytes,
+        loadout: bytes,
+        host: str,
+        *,
+        queue: str | None = None,
+        echoes: Mapping[str, float] | None = None,
     ) -> QueueStatus:
         """
         Queue for a player, or for all of the party of which the player is the host.
 
+        :param game: its name; ``None`` if *queue* is given.
         :param options: JSON, as the player sent it.
         :param loadout: likewise; of this player alone.
         :param host: the player's address.
+        :param queue: the name of the queue; the game's default one unless given.
+        :param echoes: milliseconds of an echo by region, as the player measured them;
+            the other members of a party count as near this node.
         :raises Refused: see `Matchmaker.add`; `NOT_HOST`; or `NOT_NOW`.
         """
         for _ in range(_MOST_TRIES):
             party = await self._store.party_of(player.player_id)
             if party is None:
-                return await self._matchmaker.join(player, game, options, loadout, host)
-            status = await self._enter(party, player, game, options, loadout)
+                return await self._matchmaker.join(
+                    player, game, options, loadout, host, queue=queue, echoes=echoes
+                )
+            found = self._matchmaker.find_queue(queue, game)
+            status = await self._enter(
+                party, player, found, options, loadout, echoes or {}
+            )
             if status is not None:
                 return status
         raise StoreUnavailable("others changed the party each time")
@@ -261,8 +279,9 @@ class Parties(Service):
             raise _too_many(self._bounds.most)
         size, options = self._bounds.size, b"{}"
         if asked.game is not None:
-            size = min(size, self._matchmaker.most_players(asked.game))
-            options = self._matchmaker.options_of(asked.game, bytes(asked.options))
+            queue = self._matchmaker.find_queue(None, asked.game)
+            size = min(size, queue.shape.largest)
+            options = self._matchmaker.options_of(queue, bytes(asked.options))
         token = self._new_secret()
         party = Party(
             b32encode(self._entropy(10)).decode().lower(),
@@ -447,7 +466,13 @@ class Parties(Service):
     # Queueing.
 
     async def _enter(
-        self, party: Party, player: Player, game: str, options: bytes, loadout: bytes
+        self,
+        party: Party,
+        player: Player,
+        queue: Queue,
+        options: bytes,
+        loadout: bytes,
+        echoes: Mapping[str, float],
     ) -> QueueStatus | None:
         """
         Queue a party; ``None``: it was changed meanwhile, try again.
@@ -468,8 +493,16 @@ class Parties(Service):
             else one
             for one in party.members
         )
-        entry = self._matchmaker.new_entry(members, game, options, party.party_id)
-        after = changed(party, lambda it: it.queue(me, entry.entry_id, game, options))
+        entry = self._matchmaker.new_entry(
+            members,
+            queue,
+            options,
+            party.party_id,
+            echoes=[echoes if one.player.player_id == me else {} for one in members],
+        )
+        after = changed(
+            party, lambda it: it.queue(me, entry.entry_id, queue.game, options)
+        )
         assert after is not None
         await self._matchmaker.add(attrs.evolve(entry, suspended=True))
         try:

@@ -150,6 +150,12 @@ def decode_body(envelope: Envelope) -> Asked:
         request = decoder.decode(envelope.data)
         if isinstance(request, Hello):
             _check_hello(request)
+        elif isinstance(request, Queue) and request.game is request.queue is None:
+            raise Unusable(
+                Code.BAD_FIELD,
+                "one of game and queue is needed",
+                {"field": "data.game"},
+            )
     except ValidationError as error:
         raise Unusable(
             Code.BAD_FIELD, str(error), at_field(error, "data"), envelope.id

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Raw, Struct, json
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 
 from vinom.messages.envelope import (
     UNREADABLE,
@@ -61,18 +61,31 @@ def carries_token(message: bytes) -> bool:
     return True
 
 
+#: Regions of `Welcome`, at most.
+MOST_REGIONS = 16
+#: Milliseconds by region.
+Echoes = Annotated[
+    dict[ShortText, Annotated[float, Meta(ge=0, le=60_000)]],
+    Meta(max_length=MOST_REGIONS),
+]
+
+
 class Queue(Request, frozen=True, tag="queue", tag_field="type"):
     """
-    Ask for a match.
+    Ask for a match: in a queue of `Welcome`, or in the default queue of a game.
 
-    :ivar game: one of the games of `Welcome`.
+    :ivar game: one of the games of `Welcome`; a queue has its own.
     :ivar options: the game's options; only players with equal options meet.
     :ivar loadout: what you bring, if the game accepts anything.
+    :ivar queue: the name of one of the queues of `Welcome`.
+    :ivar echoes: for regions of `Welcome`, the median of five echoes, milliseconds.
     """
 
-    game: ShortText
+    game: ShortText | None = None
     options: Raw = Raw(b"{}")
     loadout: Raw = Raw(b"{}")
+    queue: ShortText | None = None
+    echoes: Echoes | None = None
 
 
 class Cancel(Request, frozen=True, tag="cancel", tag_field="type"):
@@ -81,6 +94,30 @@ class Cancel(Request, frozen=True, tag="cancel", tag_field="type"):
 
 class Ping(Request, frozen=True, tag="ping", tag_field="type"):
     """Ask for a `Pong`."""
+
+
+class QueueOffer(Struct, frozen=True):
+    """
+    A queue with a name.
+
+    :ivar name: for `Queue`.
+    :ivar game: the game that it is for.
+    """
+
+    name: str
+    game: str
+
+
+class RegionOffer(Struct, frozen=True):
+    """
+    A region of the service.
+
+    :ivar region: its name.
+    :ivar url: answers GET with 204 and nothing else, to measure echoes.
+    """
+
+    region: str
+    url: str
 
 
 class Welcome(Push, frozen=True, tag="welcome", tag_field="type"):
@@ -93,6 +130,8 @@ class Welcome(Push, frozen=True, tag="welcome", tag_field="type"):
     :ivar protocol: the version that the server speaks.
     :ivar server: the name and version of its program.
     :ivar games: the games that it plays.
+    :ivar queues: queues with names, in addition to the default queue of each game.
+    :ivar regions: if there are several, where to measure echoes before `Queue`.
     """
 
     player_id: str
@@ -101,6 +140,8 @@ class Welcome(Push, frozen=True, tag="welcome", tag_field="type"):
     protocol: int
     server: str
     games: tuple[str, ...]
+    queues: tuple[QueueOffer, ...] | UnsetType = UNSET
+    regions: tuple[RegionOffer, ...] | UnsetType = UNSET
 
 
 class QueueStatus(Push, frozen=True, tag="queue_status", tag_field="type"):
@@ -112,12 +153,14 @@ class QueueStatus(Push, frozen=True, tag="queue_status", tag_field="type"):
     :ivar game: what you wait for.
     :ivar position: 1 is the front.
     :ivar waited: seconds since you first queued.
+    :ivar queue: the name of the queue, if it has one.
     """
 
     state: str
     game: str | None = None
     position: int | None = None
     waited: float = 0.0
+    queue: str | UnsetType = UNSET
 
 
 class Pong(Push, frozen=True, tag="pong", tag_field="type"):

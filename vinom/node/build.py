@@ -62,6 +62,9 @@ from vinom.matches.service import Matches
 from vinom.matches.ways_in import WaysIn
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.parties import Parties, PartyBounds
+from vinom.matchmaking.queues import Queues
+from vinom.matchmaking.ratings import Lifetimes, Ratings
+from vinom.messages.lobby import QueueOffer, RegionOffer
 from vinom.model import Issued
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, open_stores
@@ -76,6 +79,7 @@ from vinom.results.webhook import read_secrets
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
+from vinom.store.memory import MemoryRatingStore
 from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
@@ -108,7 +112,10 @@ def public_site(
     :param reactor: runs it.
     """
     pages = StaticPages(
-        site=settings.page, games=games, is_live=settings.dev_notes is not None
+        site=settings.page,
+        games=games,
+        is_live=settings.dev_notes is not None,
+        echoes=[url for _, url in settings.regions],
     )
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"invite.svg", InvitationCode(reactor))
@@ -134,7 +141,7 @@ def public_site(
         own_hosts(settings),
         reactor,
         logged,
-        (b"health", b"ready"),
+        (b"health", b"ready", b"echo"),
         websockets.errors,
     )
     http = make_site(named, reactor, request_deadlines(settings))
@@ -388,6 +395,10 @@ def build_parts(
         per_address=settings.matches_per_address,
         results=results,
     )
+    queues = Queues(
+        games, settings.queues, settings.fill_seconds, settings.accept_seconds
+    )
+    rating_seconds = settings.rating_days * 86400.0
     matchmaker = Matchmaker(
         stores.entries,
         stores.prematches,
@@ -396,8 +407,15 @@ def build_parts(
         games,
         reactor,
         entropy,
-        accept_seconds=settings.accept_seconds,
-        fill_seconds=settings.fill_seconds,
+        queues=queues,
+        ratings=Ratings(
+            MemoryRatingStore(now),
+            reactor,
+            Lifetimes(rating_seconds, min(settings.player_key_seconds, rating_seconds)),
+        ),
+        wait_warning_seconds=settings.wait_warning_seconds,
+        region=settings.region or "",
+        regions=[name for name, _ in settings.regions],
     )
     parties = Parties(
         stores.parties,
@@ -456,6 +474,8 @@ def build_parts(
             actions=settings.input_rate,
             log=log_bounds(settings),
         ),
+        queues=[QueueOffer(one.name, one.game) for one in queues.named.values()],
+        regions=[RegionOffer(name, url) for name, url in settings.regions],
         is_debugging=settings.log_level == "debug",
     )
     reserve = Reserve(settings.descriptor_reserve)

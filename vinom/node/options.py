@@ -100,6 +100,10 @@ class NodeOptions(Options, AuthOptionMixin):
         """Let games read this claim of the provider's JWTs; may be repeated."""
         self._repeated.setdefault("identity_claim", []).append(name)
 
+    def opt_regions(self, region: str) -> None:
+        """Offer players this region, name=URL of the page echo; may be repeated."""
+        self._repeated.setdefault("regions", []).append(region)
+
     def opt_origin(self, host: str) -> None:
         """Let web pages of this host connect, see the manual; may be repeated."""
         self._repeated.setdefault("origin", []).append(host)

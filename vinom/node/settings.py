@@ -9,6 +9,7 @@ of the ``VINOM_*`` variables and of the reference page.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,8 @@ import attrs
 from vinom.conversation.identity import GuestPolicy
 from vinom.errors import Misconfigured
 from vinom.limits.origins import OriginRule
+from vinom.matchmaking.queues import QueueTable
+from vinom.messages.lobby import MOST_REGIONS
 from vinom.node.values import (
     Address,
     Bounded,
@@ -31,7 +34,10 @@ from vinom.node.values import (
     OriginHost,
     PathName,
     PortRange,
+    Queues,
     Realm,
+    RegionName,
+    RegionUrl,
     StoreUrl,
     Switch,
     Text,
@@ -433,6 +439,36 @@ class Settings:
         "is forgotten",
         60.0,
     )
+    queues: Mapping[str, QueueTable] | None = option(
+        "matchmaking",
+        Queues(),
+        "queues with names, [queues.NAME] in the file: their game, options and rule",
+    )
+    rating_days: float = option(
+        "matchmaking",
+        Bounded(float, 0.01, 3650),
+        "how long a player's ratings are kept after the last round, days; a guest's as "
+        "long as its player key, at most this",
+        400.0,
+    )
+    wait_warning_seconds: float = option(
+        "matchmaking",
+        Bounded(float, 0, 10**6),
+        "log it when a player has waited this long in a queue; 0 never",
+        300.0,
+    )
+    region: str | None = option(
+        "matchmaking",
+        RegionName(),
+        "where this node is, for rules that match players by latency",
+    )
+    regions: tuple[tuple[str, str], ...] = option(
+        "matchmaking",
+        RegionUrl(),
+        "a region, and the URL of the page echo of a node there, to which players "
+        "measure their latency; at most 16; may be repeated",
+        many=True,
+    )
     token_seconds: float = option(
         "lobby",
         Bounded(float, 10, 3600),
@@ -750,6 +786,7 @@ class Settings:
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise Misconfigured(f"set both {one} and {other}, or neither")
         self._check_identity()
+        self._check_regions()
         self._check_store()
         self._check_results()
         if self.admin is not None and self.admin_token_file is None:
@@ -824,6 +861,24 @@ class Settings:
             raise Misconfigured(
                 "identity_authority_file verifies the server of identity_keys_url: "
                 "set that too, or neither"
+            )
+
+    def _check_regions(self) -> None:
+        """Check that players can measure how far each region is."""
+        names = [name for name, _ in self.regions]
+        if len(names) > MOST_REGIONS:
+            raise Misconfigured(
+                f"regions names {len(names)} regions; at most {MOST_REGIONS} are "
+                "offered to players: remove some"
+            )
+        for name in names:
+            if names.count(name) > 1:
+                raise Misconfigured(
+                    f"regions names {name!r} twice: remove one of its URLs"
+                )
+        if self.region is not None and names and self.region not in names:
+            raise Misconfigured(
+                f"region {self.region!r} is none of regions: add {self.region}=URL"
             )
 
     @property

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import attrs
+import msgspec
 
 from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import read_origin_rule
+from vinom.matchmaking.queues import read_tables
 from vinom.store.redis.address import read_store_address
 
 
@@ -205,6 +207,70 @@ class Network(Text):
 
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+@attrs.frozen
+class RegionUrl(Text):
+    """A region, and the URL that answers echoes there: ``NAME=URL``."""
+
+    metavar: str = "REGION=URL"
+
+    def read(self, text: str) -> Any:
+        name, _, url = text.partition("=")
+        parts = urlsplit(url)
+        if (
+            not RegionName().fits(name)
+            or parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or not url.isascii()
+            or not url.isprintable()
+            or not set(url).isdisjoint(" ;,'\"")
+        ):
+            raise ValueError(
+                f"must look like eu=https://eu.example.org/echo, not {text!r}"
+            )
+        return name, url
+
+    def show(self, value: Any) -> str:
+        return "=".join(value)
+
+
+@attrs.frozen
+class RegionName(Text):
+    """The name of a region."""
+
+    metavar: str = "REGION"
+
+    def fits(self, text: str) -> bool:
+        """Is this a name?"""
+        return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text) is not None
+
+    def read(self, text: str) -> str:
+        if not self.fits(text):
+            raise ValueError(
+                f"must be 1 to 32 small letters, digits and hyphens, not {text!r}"
+            )
+        return text
+
+
+@attrs.frozen
+class Queues:
+    """Queues with names: tables of the file."""
+
+    metavar: str = "JSON"
+
+    def read(self, text: str) -> Any:
+        try:
+            tables = msgspec.json.decode(text)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+            raise ValueError(f"must be a JSON object: {error}") from None
+        return self.accept(tables)
+
+    def accept(self, value: Any) -> Any:
+        return read_tables(value)
+
+    def show(self, value: Any) -> str:
+        return ", ".join(value)
 
 
 @attrs.frozen

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -13,6 +14,7 @@ from zope.interface import implementer
 
 from vinom.limits.addresses import Crowd
 from vinom.model import (
+    EntryPage,
     MatchEnd,
     MatchPlan,
     Placement,
@@ -20,18 +22,30 @@ from vinom.model import (
     Prematch,
     QueueCounts,
     QueueEntry,
+    Rating,
+    Standing,
     Waiting,
 )
-from vinom.ports import IEntryStore, IMatchStore, IPlayerStore, IPrematchStore
+from vinom.ports import (
+    IEntryStore,
+    IMatchStore,
+    IPlayerStore,
+    IPrematchStore,
+    IRatingStore,
+    RatingAnswer,
+)
 
 #: Where an entry stands: start of its wait, number of its arrival, its id.
 _Position = tuple[float, int, str]
+
+#: Which queue an entry is in, see `QueueEntry.pool`.
+_Pool = tuple[str, bytes, str]
 
 
 @attrs.define
 class _Queue:
     """
-    Entries with the same game and options.
+    Entries with the same game, options and name.
 
     The lists are sorted, and ``bisect`` searches them. Removing an entry moves all
     entries behind it: 0.8 MB of memory for 100,000.
@@ -92,7 +106,7 @@ class MemoryEntryStore:
     _entries: dict[str, QueueEntry] = attrs.field(factory=dict, init=False)
     _by_player: dict[str, str] = attrs.field(factory=dict, init=False)
     _places: dict[str, _Position] = attrs.field(factory=dict, init=False)
-    _queues: dict[tuple[str, bytes], _Queue] = attrs.field(factory=dict, init=False)
+    _queues: dict[_Pool, _Queue] = attrs.field(factory=dict, init=False)
     _players: Counter[str] = attrs.field(factory=Counter, init=False)
     _suspended: int = attrs.field(default=0, init=False)
     _number: int = attrs.field(default=0, init=False)
@@ -116,7 +130,7 @@ class MemoryEntryStore:
         for player in entry.players:
             by_player[player.player_id] = entry_id
         place = self._list(entry)
-        queue = self._queues[entry.game, entry.options]
+        queue = self._queues[entry.pool]
         return succeed(bisect_left(queue.places, place) + 1)
 
     def remove(self, entry_id: str) -> Deferred[bool]:
@@ -134,7 +148,7 @@ class MemoryEntryStore:
         if not entry.suspended:
             place = self._places.get(entry_id)
             if place is not None:
-                queue = self._queues[entry.game, entry.options]
+                queue = self._queues[entry.pool]
                 del queue.matchable[bisect_left(queue.matchable, place)]
                 queue.ready -= len(entry.players)
                 self._suspended += 1
@@ -149,7 +163,7 @@ class MemoryEntryStore:
         if entry.suspended:
             place = self._places.get(entry_id)
             if place is not None:
-                queue = self._queues[entry.game, entry.options]
+                queue = self._queues[entry.pool]
                 insort(queue.matchable, place)
                 queue.ready += len(entry.players)
                 self._suspended -= 1
@@ -181,22 +195,35 @@ class MemoryEntryStore:
         return succeed([self._place(entry_id) for entry_id in entry_ids])
 
     def oldest(
-        self, game: str, options: bytes, most: int
+        self, game: str, options: bytes, most: int, queue: str = ""
     ) -> Deferred[Sequence[QueueEntry]]:
         """List the matchable entries of a queue with the longest waits."""
-        queue = self._queues.get((game, options))
-        if queue is None:
+        found = self._queues.get((game, options, queue))
+        if found is None:
             return succeed(())
-        found = queue.matchable[:most]
-        return succeed([self._entries[entry_id] for _, _, entry_id in found])
+        places = found.matchable[:most]
+        return succeed([self._entries[entry_id] for _, _, entry_id in places])
 
-    def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
+    def page(
+        self, game: str, options: bytes, queue: str, after: str, most: int
+    ) -> Deferred[EntryPage]:
+        """Read a part of a queue; where the next one begins is the last place."""
+        found = self._queues.get((game, options, queue))
+        if found is None:
+            return succeed(EntryPage(()))
+        start = bisect_right(found.matchable, _read_place(after)) if after else 0
+        places = found.matchable[start : start + most]
+        rest = _write_place(places[-1]) if len(places) == most else ""
+        entries = self._entries
+        return succeed(EntryPage([entries[place[2]] for place in places], rest))
+
+    def waiting(self, game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
         """Count the entries and players of a queue."""
-        queue = self._queues.get((game, options))
-        if queue is None:
+        found = self._queues.get((game, options, queue))
+        if found is None:
             return succeed(Waiting())
-        since = queue.matchable[0][0] if queue.matchable else None
-        return succeed(Waiting(queue.players, queue.ready, since))
+        since = found.matchable[0][0] if found.matchable else None
+        return succeed(Waiting(found.players, found.ready, since))
 
     def counts(self) -> Deferred[QueueCounts]:
         """Count the entries and players of all queues."""
@@ -209,7 +236,7 @@ class MemoryEntryStore:
         if place is None:
             return 0
         entry = self._entries[entry_id]
-        places = self._queues[entry.game, entry.options].places
+        places = self._queues[entry.pool].places
         return bisect_left(places, place) + 1
 
     # Prematches.
@@ -332,9 +359,9 @@ class MemoryEntryStore:
         place = (entry.since, entry.number, entry.entry_id)
         self._places[entry.entry_id] = place
         self._players[entry.game] += len(entry.players)
-        queue = self._queues.get((entry.game, entry.options))
+        queue = self._queues.get(entry.pool)
         if queue is None:
-            queue = self._queues[entry.game, entry.options] = _Queue()
+            queue = self._queues[entry.pool] = _Queue()
         insort(queue.places, place)
         queue.players += len(entry.players)
         if entry.suspended:
@@ -348,7 +375,7 @@ class MemoryEntryStore:
         """Take an entry's place away."""
         entry, place = self._entries[entry_id], self._places.pop(entry_id)
         self._players[entry.game] -= len(entry.players)
-        queue = self._queues[entry.game, entry.options]
+        queue = self._queues[entry.pool]
         del queue.places[bisect_left(queue.places, place)]
         queue.players -= len(entry.players)
         if entry.suspended:
@@ -357,7 +384,7 @@ class MemoryEntryStore:
             del queue.matchable[bisect_left(queue.matchable, place)]
             queue.ready -= len(entry.players)
         if not queue.places:
-            del self._queues[entry.game, entry.options]
+            del self._queues[entry.pool]
 
     def _forget(self, entry_id: str) -> None:
         if entry_id in self._places:
@@ -365,6 +392,16 @@ class MemoryEntryStore:
         self._prematch_of.pop(entry_id, None)
         for player in self._entries.pop(entry_id).players:
             del self._by_player[player.player_id]
+
+
+def _write_place(place: _Position) -> str:
+    since, number, entry_id = place
+    return f"{since!r} {number} {entry_id}"
+
+
+def _read_place(text: str) -> _Position:
+    since, number, entry_id = text.split(" ", 2)
+    return float(since), int(number), entry_id
 
 
 #: Known players of one network who are asked about, at most, to find one who may be
@@ -472,6 +509,95 @@ class MemoryPlayerStore:
         if self._idle.discard(key_hash):
             del self._guests[player.player_id]
         self._known.discard(key_hash)
+
+
+#: How many opponents of a player are remembered, the latest.
+_MOST_RECENT = 16
+#: How long it is remembered that a round was rated, seconds.
+_ROUND_SECONDS = 86400.0
+
+
+@implementer(IRatingStore)
+@attrs.define
+class MemoryRatingStore:
+    """
+    Ratings, and who met whom lately.
+
+    Above the limit the ratings that were not used for longest are forgotten.
+
+    :ivar now: the time, seconds since the Unix epoch.
+    :ivar most: ratings kept, and players of whom it is known whom they met.
+    """
+
+    _now: Callable[[], float]
+    _most: int = 500_000
+    # By list and player id, the one that was used last at the end.
+    _ratings: dict[tuple[str, str], tuple[Rating, float]] = attrs.field(
+        factory=dict, init=False
+    )
+    _recent: dict[str, tuple[tuple[str, ...], float]] = attrs.field(
+        factory=dict, init=False
+    )
+    _rounds: dict[tuple[str, int], float] = attrs.field(factory=dict, init=False)
+
+    def standings(
+        self, ratings: str, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[Standing]]:
+        """Find ratings, and whom these players met."""
+        now = self._now()
+        return succeed([self._standing(ratings, one, now) for one in player_ids])
+
+    def rate(
+        self,
+        ratings: str,
+        match_id: str,
+        round: int,
+        before: Mapping[str, Rating],
+        after: Mapping[str, Rating],
+        expires_at: Mapping[str, float],
+    ) -> Deferred[RatingAnswer]:
+        """Replace ratings, if they are still those of *before*."""
+        now = self._now()
+        if self._rounds.get((match_id, round), 0.0) > now:
+            return succeed("known")
+        for player_id, rating in before.items():
+            if self._standing(ratings, player_id, now).rating != rating:
+                return succeed("changed")
+        _renew(self._rounds, (match_id, round), now + _ROUND_SECONDS, self._most)
+        for player_id, rating in after.items():
+            kept = rating, expires_at[player_id]
+            _renew(self._ratings, (ratings, player_id), kept, self._most)
+        return succeed("done")
+
+    def met(self, sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
+        """Note who plays against whom."""
+        for side in sides:
+            others = [one for other in sides if other is not side for one in other]
+            for player_id in side:
+                recent, _ = self._recent.get(player_id, ((), 0.0))
+                latest = tuple(dict.fromkeys((*others, *recent)))[:_MOST_RECENT]
+                _renew(self._recent, player_id, (latest, expires_at), self._most)
+        return succeed(None)
+
+    def _standing(self, ratings: str, player_id: str, now: float) -> Standing:
+        rating, expires_at = self._ratings.get((ratings, player_id), (None, 0.0))
+        recent, met_until = self._recent.get(player_id, ((), 0.0))
+        return Standing(
+            Rating() if rating is None or expires_at <= now else rating,
+            recent if met_until > now else (),
+        )
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+def _renew(kept: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
+    """Put a value at the end of a dict; above the limit the first one goes."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]
 
 
 @attrs.define

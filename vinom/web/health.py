@@ -1,4 +1,4 @@
-"""``/health`` and ``/ready``, for load balancers and orchestrators."""
+"""``/health`` and ``/ready``, for load balancers, and ``/echo``, for players."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ class Ready(Page):
         return answer(request, {"status": obstacle}, 503)
 
 
+class Echo(Page):
+    """Answer 204, at once, for players who measure how far this node is."""
+
+    def render_GET(self, request: Request) -> bytes:
+        # Pages of other nodes measure it too.
+        request.setHeader("access-control-allow-origin", "*")
+        request.setHeader("cache-control", "no-store")
+        request.setResponseCode(204)
+        return b""
+
+
 def health_pages(obstacle: Callable[[], str | None]) -> Folder:
-    """Make the two pages; *obstacle* as in `Ready`."""
-    return Folder(health=Health(), ready=Ready(obstacle))
+    """Make these pages; *obstacle* as in `Ready`."""
+    return Folder(health=Health(), ready=Ready(obstacle), echo=Echo())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,15 @@ STATIC = Path(__file__).resolve().parent / "static"
 #: Most bytes of all files together: they are kept in memory.
 SITE_LIMIT = 256 * 1024 * 1024
 
-#: Load everything from this node, and let no other page frame it.
-_POLICY = "; ".join(
-    (
+
+def _policy(echoes: Collection[str]) -> str:
+    """
+    Load everything from this node, and let no other page frame it.
+
+    :param echoes: URLs of other nodes, to which the page measures echoes.
+    """
+    connect = ("'self'", *sorted(echoes))
+    parts = (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
@@ -35,14 +41,15 @@ _POLICY = "; ".join(
         "font-src 'self'",
         "media-src 'self'",
         "manifest-src 'self'",
-        "connect-src 'self'",
+        f"connect-src {' '.join(connect)}",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
     )
-)
+    return "; ".join(parts)
+
+
 _HEADERS = {
-    "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     # The address of an invitation is secret.
     "referrer-policy": "no-referrer",
@@ -167,12 +174,14 @@ class StaticPages(Resource):
         site: Path | None = None,
         games: Mapping[str, Game[Any, Any]] | None = None,
         is_live: bool = False,
+        echoes: Collection[str] = (),
     ) -> None:
         """
         :param folder: of Vinom's own page.
         :param site: an author's site, shown instead of that.
         :param games: by name; each one's files are below ``games/NAME/``.
         :param is_live: read files again when they change, for ``vinom dev``.
+        :param echoes: URLs of other nodes, to which the page measures echoes.
         :raises Misconfigured: the site can't be served.
         """
         super().__init__()
@@ -191,6 +200,7 @@ class StaticPages(Resource):
                 yield from folder_files(site, tuple(MEDIA_TYPES)).items()
             yield from own.items()
 
+        self._policy = _policy(echoes)
         self._shelf = _Shelf(lambda: _with_indexes(dict(paths())), is_live)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -202,9 +212,9 @@ class StaticPages(Resource):
             if lost is None or b"text/html" not in accepted:
                 return Missing()
             request.postpath = []
-            return _Served(lost, 404)
+            return _Served(lost, self._policy, 404)
         request.postpath = []
-        return _Served(found)
+        return _Served(found, self._policy)
 
 
 def _with_indexes(files: Mapping[str, Path]) -> dict[bytes, Path]:
@@ -255,16 +265,18 @@ class _Shelf:
 class _Served(Page):
     """Send one file, or 304 if the browser has it."""
 
-    def __init__(self, file: _File, status: int = 200) -> None:
+    def __init__(self, file: _File, policy: str, status: int = 200) -> None:
         """
         :param file: the file.
+        :param policy: what the page may load.
         :param status: of the answer.
         """
         super().__init__()
-        self._file, self._status = file, status
+        self._file, self._policy, self._status = file, policy, status
 
     def render_GET(self, request: Request) -> bytes:
         file = self._file
+        request.setHeader("content-security-policy", self._policy)
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
         request.setHeader("content-type", file.kind)

@@ -11,7 +11,7 @@ from msgspec import json
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import QueueCounts, QueueEntry, Waiting
+from vinom.model import EntryPage, QueueCounts, QueueEntry, Waiting
 from vinom.ports import IEntryStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
@@ -20,14 +20,15 @@ _STEPS = {
     step: load("entries", step)
     for step in (
         *("add", "remove", "suspend", "resume", "claim"),
-        *("of", "places", "oldest", "waiting", "counts"),
+        *("of", "places", "oldest", "page", "waiting", "counts"),
     )
 }
 
 
-def _queue(game: str, options: bytes) -> str:
-    """Name a queue: the game, and a digest of the options."""
-    return f"{game}:{sha256(options).hexdigest()[:16]}"
+def _queue(game: str, options: bytes, name: str) -> str:
+    """Name a queue: the game, and a digest of the options and of its own name."""
+    digest = sha256(options + b"\n" + name.encode() if name else options)
+    return f"{game}:{digest.hexdigest()[:16]}"
 
 
 def _read(data: bytes, place: bytes, suspended: bytes = b"0") -> QueueEntry:
@@ -59,7 +60,7 @@ class RedisEntryStore:
             "add",
             entry.entry_id,
             json.encode(attrs.evolve(entry, suspended=False)),
-            _queue(entry.game, entry.options),
+            _queue(*entry.pool),
             repr(entry.since),
             str(int(entry.suspended)),
             str(entry.number),
@@ -101,21 +102,37 @@ class RedisEntryStore:
         return self._run("places", *entry_ids)
 
     def oldest(
-        self, game: str, options: bytes, most: int
+        self, game: str, options: bytes, most: int, queue: str = ""
     ) -> Deferred[Sequence[QueueEntry]]:
         """List the matchable entries of a queue with the longest waits."""
-        return self._run("oldest", _queue(game, options), str(most)).addCallback(
+        name = _queue(game, options, queue)
+        return self._run("oldest", name, str(most)).addCallback(
             lambda found: list(map(_read, found[::2], found[1::2]))
         )
 
-    def waiting(self, game: str, options: bytes) -> Deferred[Waiting]:
+    def page(
+        self, game: str, options: bytes, queue: str, after: str, most: int
+    ) -> Deferred[EntryPage]:
+        """Read a part of a queue; where the next one begins is the last place."""
+
+        def read(found: list[bytes]) -> EntryPage:
+            rest, *listed = found
+            entries = list(map(_read, listed[::2], listed[1::2]))
+            return EntryPage(entries, rest.decode())
+
+        name = _queue(game, options, queue)
+        return self._run("page", name, str(most), *after.split(" ", 1)).addCallback(
+            read
+        )
+
+    def waiting(self, game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
         """Count the entries and players of a queue."""
 
         def read(found: list[bytes]) -> Waiting:
             players, ready, since = found
             return Waiting(int(players), int(ready), float(since) if since else None)
 
-        return self._run("waiting", _queue(game, options)).addCallback(read)
+        return self._run("waiting", _queue(game, options, queue)).addCallback(read)
 
     def counts(self) -> Deferred[QueueCounts]:
         """Count the entries and players of all queues."""

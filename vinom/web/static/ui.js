@@ -170,6 +170,7 @@ const WORDS = {
   rate_limited: "Too many requests. Wait a moment.",
   draining: "The server is about to stop, so it opens no new rooms.",
   no_bot: "This game has no bot.",
+  unknown_queue: "This server doesn’t have that queue.",
   unknown_game: "This server doesn’t have that game.",
   unauthorized: "This server requires you to log in.",
   name_refused: "You can’t use this name. Choose another one.",

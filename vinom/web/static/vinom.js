@@ -274,6 +274,31 @@ class Emitter {
  */
 
 /**
+ * Measure the median of five echoes; the request before them opens the connection.
+ *
+ * @param {string} url
+ * @returns {Promise<number | null>} milliseconds; null if the answer takes too long
+ */
+async function medianEcho(url) {
+  const alarm = new AbortController();
+  const timer = setTimeout(() => alarm.abort(), 3000);
+  const times = [];
+  try {
+    for (let number = 0; number <= 5; number++) {
+      const began = performance.now();
+      const answer = await fetch(url, { cache: "no-store", credentials: "omit", signal: alarm.signal });
+      await answer.arrayBuffer();
+      if (number) times.push(performance.now() - began);
+    }
+  } catch {
+    return null;
+  } finally {
+    clearTimeout(timer);
+  }
+  return Math.round(times.sort((a, b) => a - b)[2] * 10) / 10;
+}
+
+/**
  * One player's connection to a server; it reconnects by itself.
  *
  * @extends {Emitter<ClientEvents>}
@@ -289,6 +314,10 @@ export class Client extends Emitter {
   games = [];
   /** @type {RoomFacts[]} The list of rooms, while it is watched. */
   rooms = [];
+  /** @type {{name: string, game: string}[]} Queues with names, beside the default one of each game. */
+  queues = [];
+  /** @type {{region: string, url: string}[]} Regions to which echoes are measured before a queue is entered. */
+  regions = [];
   /** Time of the next attempt to connect, milliseconds since the epoch; 0 if none is planned. */
   retryAt = 0;
   /** @type {Queued | null} Your state in the queue; null if you are not in it. */
@@ -328,6 +357,8 @@ export class Client extends Emitter {
   #watched = null;
   /** @type {{game?: string, state?: string} | null} */
   #watchedMatches = null;
+  /** Echoes that were measured. @type {Record<string, number> | null} */
+  #echoes = null;
   /** The call of `queue` that waits. @type {Wish | null} */
   #queueing = null;
   /** The invite token of the party that we made. @type {{party_id: string, token: string} | null} */
@@ -487,10 +518,10 @@ export class Client extends Emitter {
    * seat. Fails with "cancelled" if you call `cancelQueue` first.
    *
    * @param {string} game
-   * @param {{options?: Json, loadout?: Json}} [how]
+   * @param {{options?: Json, loadout?: Json, queue?: string}} [how] queue: one of `queues`
    * @returns {Promise<Room>}
    */
-  queue(game, { options, loadout } = {}) {
+  queue(game, { options, loadout, queue } = {}) {
     if (this.#queueing) {
       const words = "this client is already waiting for a match";
       return Promise.reject(new VinomError("already_queued", words));
@@ -499,11 +530,38 @@ export class Client extends Emitter {
     const data = { game };
     if (options !== undefined) data.options = options;
     if (loadout !== undefined) data.loadout = loadout;
+    if (queue !== undefined) data.queue = queue;
     return new Promise((resolve, reject) => {
-      this.#queueing = { game, data, resolve, reject };
+      const asked = { game, data, resolve, reject };
+      this.#queueing = asked;
       // The server has our place already: we had it before, or our party's host queued.
-      if (this.queued?.game !== game) this.#askForMatch(false);
+      if (this.queued?.game === game) return;
+      if (queue === undefined || !this.regions.length) this.#askForMatch(false);
+      else {
+        this.#measure().then((echoes) => {
+          data.echoes = echoes;
+          if (this.#queueing === asked) this.#askForMatch(false);
+        });
+      }
     });
+  }
+
+  /**
+   * Measure the medians of five echoes, once.
+   *
+   * @returns {Promise<Record<string, number>>} milliseconds by region; without those that do not answer
+   */
+  async #measure() {
+    if (this.#echoes) return this.#echoes;
+    /** @type {Record<string, number>} */
+    const measured = {};
+    const measure = async (/** @type {{region: string, url: string}} */ { region, url }) => {
+      const echo = await medianEcho(url);
+      if (echo !== null) measured[region] = echo;
+    };
+    await Promise.all(this.regions.map(measure));
+    this.#echoes = measured;
+    return measured;
   }
 
   /** Leave the queue. Fails if a match has been found in the meantime. */
@@ -736,6 +794,8 @@ export class Client extends Emitter {
       this.playerKey = welcome.player_key;
       this.name = welcome.name;
       this.games = welcome.games;
+      this.queues = welcome.queues ?? [];
+      this.regions = welcome.regions ?? [];
       storage?.setItem("vinom.player_key", welcome.player_key);
       this.#online(isSame);
     }).catch((error) => {
