@@ -74,7 +74,8 @@ class PageTestCase(SynchronousTestCase):
         self.node = shared_node()
         for browser in _browsers:
             # What a page of the test before wrote after that had ended, as its node
-            # stopped, is not this test's.
+            # stopped, is not this test's. No page of it stays and goes on trying.
+            browser.open("about:blank")
             browser.take_complaints()
             browser.complaints.clear()
         self.players: list[Browser] = []
