@@ -64,7 +64,9 @@ class Taken(TestCase):
         siblings: list[int] = []
         while not siblings:
             found = await self.processes()
-            siblings = [pid for name, pid in found.items() if not name.startswith("r1-")]
+            siblings = [
+                pid for name, pid in found.items() if not name.startswith("r1-")
+            ]
         heard = line.hear("game_state", lambda state: state["view"])
         line.say(
             "action",
