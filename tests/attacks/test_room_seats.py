@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, only
+from vinom.rooms.room import RoomBounds
 
 
 class SeatTheftTests(SynchronousTestCase):
@@ -187,6 +188,7 @@ class RoomsMachine(RuleBasedStateMachine):
         self.world = RoomsWorld(per_client=3)
         self.names = 0
         self.held: list[Place] = []
+        self.waited = 0.0
 
     @rule(
         target=places,
@@ -240,6 +242,14 @@ class RoomsMachine(RuleBasedStateMachine):
             return
         line, _ = self.world.hello("back")
         said = line.ask("reconnect", resume=place.resume)
+        if not said[0]["success"] and place.line.is_closed:
+            # Everybody was away, for longer than a room waits that has not begun.
+            assert self.waited >= RoomBounds().close_seconds, said
+            error = said[0]["error"]
+            assert error["code"] == "no_such_room", said
+            assert error["details"]["reason"] == "abandoned", said
+            place.is_out = True
+            return
         assert said[0]["type"] == "reconnect_result", said
         result = said[0]["data"]
         if place.seat is None or result["state"] != "gathering":
@@ -291,7 +301,7 @@ class RoomsMachine(RuleBasedStateMachine):
     @rule(seconds=some.sampled_from([0.1, 3.0, 6.0, 31.0, 200.0]))
     def wait(self, seconds: float) -> None:
         """Time passes, though never so much that a place is given up."""
-        self.waited = getattr(self, "waited", 0.0) + seconds
+        self.waited += seconds
         if self.waited < 800.0:
             self.world.clock.advance(seconds)
 

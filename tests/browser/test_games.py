@@ -59,7 +59,7 @@ class TurnTests(PageTestCase):
         """
         self.allow_network_complaints()
         way = CuttableWay(self.node.http)
-        self.addCleanup(way.close)
+        self.at_end(way.close)
         ann = self.player("Ann")
         bob = self.player("Bob", is_phone=True, is_dark=True, port=way.port)
         link = self.new_room(ann, "Dice", target=2000)

@@ -67,7 +67,7 @@ class LeftTests(PageTestCase):
         """
         self.allow_network_complaints()
         way = CuttableWay(self.node.http)
-        self.addCleanup(way.close)
+        self.at_end(way.close)
         ann = self.player("Zoë with a very long name", is_phone=True, port=way.port)
         ann.press("Play Tic-tac-toe with a bot")
         ann.until("return !!document.querySelector('.ttt')")

@@ -173,7 +173,7 @@ class ConnectFourTests(PageTestCase):
         policy, and two play on it.
         """
         node = WholeNode(f"--page={ROOT / 'docs/howto/listings/page'}")
-        self.addCleanup(node.stop)
+        self.at_end(node.stop)
         node.wait()
         browsers = [shared_browser(number) for number in range(2)]
         self.players += browsers
@@ -200,7 +200,7 @@ class ConnectFourTests(PageTestCase):
         self.allowed = ("WebSocket connection to", "403")
         site = ThreadingHTTPServer(("127.0.0.1", 0), _Copy)
         self.addCleanup(site.server_close)
-        self.addCleanup(site.shutdown)
+        self.at_end(site.shutdown)
         Thread(target=site.serve_forever, daemon=True).start()
         _Copy.node = self.node.http
         (browser,) = [shared_browser(0)]
@@ -211,7 +211,7 @@ class ConnectFourTests(PageTestCase):
         log = self.node.log()
         self.assertEqual(log.count(f"set origin={origin}"), 1)
         node = WholeNode(f"--origin={origin}")
-        self.addCleanup(node.stop)
+        self.at_end(node.stop)
         node.wait()
         _Copy.node = node.http
         browser.open(f"http://localhost:{site.server_port}/")

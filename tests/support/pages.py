@@ -73,24 +73,33 @@ class PageTestCase(SynchronousTestCase):
         needs_javascript()
         self.node = shared_node()
         for browser in _browsers:
-            # What a page of the test before wrote after that had ended, as its node
-            # stopped, is not this test's.
-            browser.take_complaints()
-            browser.complaints.clear()
+            browser.forget()
         self.players: list[Browser] = []
         self.allowed: tuple[str, ...] = ()
+        self._complaints: list[str] = []
 
     def tearDown(self) -> None:
+        self._leave()
+        self.assertEqual(self._complaints, [])
+
+    def at_end(self, end: Callable[[], object]) -> None:
+        """
+        Call this when the test is over and its pages are gone.
+
+        Cleanups come before `tearDown`, and a page that is still there complains of a
+        node that stops.
+        """
+        self.addCleanup(end)
+        self.addCleanup(self._leave)
+
+    def _leave(self) -> None:
         for player in self.players:
-            complaints = [
+            self._complaints += [
                 one
                 for one in player.take_complaints()
                 if not any(words in one for words in self.allowed)
             ]
-            player.open("about:blank")
-            player.take_complaints()
-            player.complaints.clear()
-            self.assertEqual(complaints, [])
+            player.forget()
 
     def allow_network_complaints(self) -> None:
         """In this test the network is cut, and browsers say so."""
@@ -133,7 +142,7 @@ class PageTestCase(SynchronousTestCase):
             stderr=subprocess.DEVNULL,
         )
         self.addCleanup(dev.wait)
-        self.addCleanup(dev.terminate)
+        self.at_end(dev.terminate)
         give_up = time.monotonic() + PATIENCE
         while True:
             try:

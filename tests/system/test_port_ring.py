@@ -186,6 +186,7 @@ class PortRingTests(TestCase):
                 f"--warm={WARM}",
                 "--connections-per-address=1000",
                 "--matches-per-address=1000",
+                "--guest-burst=1000",
                 f"--hello-seconds={PATIENT}",
                 f"--join-seconds={PATIENT}",
             ],

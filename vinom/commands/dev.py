@@ -156,7 +156,8 @@ class Workshop:
         self._build = 0
         self._folder = Path(tempfile.mkdtemp(prefix="vinom-dev-"))
         self._notes = self._folder / "notes.json"
-        self._seen = look(sources)
+        # What was built last, and what the last look found.
+        self._seen = self._looked = look(sources)
         self._pages = look_at_pages((), site)
         self._is_busy = False
         self._over: Deferred[None] = Deferred()
@@ -196,8 +197,10 @@ class Workshop:
     async def _watch(self) -> None:
         if self._over.called:
             return
-        seen = look(self._sources, self._loaded.modules)
-        if seen != self._seen:
+        before, self._looked = self._looked, look(self._sources, self._loaded.modules)
+        seen = self._looked
+        # Not while it is being written: a node would start once for each half.
+        if seen != self._seen and seen == before:
             changed, self._seen = changed_between(self._seen, seen), seen
             if self._latest.is_of(changed):
                 await self._rebuild()
@@ -247,10 +250,11 @@ class Workshop:
             self._pages = look_at_pages(loaded.files, self._site)
             self._build += 1
             name = loaded.name
-            self._write_note(name, "")
             older, self._node = self._node, None
             if older is not None:
                 await older.stop()
+            # Not before: a page that reads it loads itself again, from the new node.
+            self._write_note(name, "")
             if await self._begin([f"--game={self._spec}"]) and self._build > 1:
                 say(f"{name}: now running version {self._build}", flush=True)
                 if loaded.modules != older_loaded.modules:

@@ -187,6 +187,8 @@ export function showRoom({ main, client, catalogue }, where) {
     let isDrawn = hasBoard(room.game) && !(isAuthor && sessionStorage.getItem("vinom.as_data"));
     let made = await (isDrawn ? loadBoard(room.game) : loadBoard("")).catch(boardFailed);
     undo.push(() => made.stop());
+    /** Has the board failed, and is the generic page not yet there? */
+    let isBetween = false;
     if (isOver) {
       made.stop();
       return;
@@ -204,6 +206,7 @@ export function showRoom({ main, client, catalogue }, where) {
 
     /** Call the board; after its first error the generic page takes its place. @param {() => void} call */
     function withBoard(call) {
+      if (isBetween) return;
       try {
         call();
       } catch (error) {
@@ -215,7 +218,9 @@ export function showRoom({ main, client, catalogue }, where) {
         }
         board = null;
         made.stop();
+        isBetween = true;
         boardFailed(error).then((generic) => {
+          isBetween = false;
           made = generic;
           if (!isOver) update();
         });
