@@ -72,6 +72,17 @@ class PrematchStoreContract:
         self.assertEqual(await store.add(QueueEntry("x", (BOB,), "maze", 1.0)), 0)
         self.assertEqual((await store.entry_of("ann")).entry_id, "e-ann")
 
+    async def test_teams_are_kept(self) -> None:
+        """
+        Whoever makes the match, perhaps another node, finds the teams that were dealt.
+        """
+        store = await self.filled(ANN, BOB)
+        dealt = prematch(entry(ANN, 1.0), entry(BOB, 1.0), teams=(1, 0))
+        await store.propose(dealt)
+        self.assertEqual((await store.prematch_of("bob")).teams, (1, 0))
+        after = await store.answer("p1", "ann", True)
+        self.assertEqual(after.teams, (1, 0))
+
     async def test_answers(self) -> None:
         """
         A player's first answer counts; nobody answers for others.
