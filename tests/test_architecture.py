@@ -39,7 +39,7 @@ ADAPTERS: dict[str, str] = {
     "check": "command workers",
     "commands": "*",
     "control": "link",
-    "conversation": "conversation identity provider",
+    "conversation": "conversation identity online provider",
     "desk": "*",
     "doctor": "*",
     "dtls": "port client_port bad_network",

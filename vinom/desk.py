@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from vinom import __version__
 from vinom.conversation.conversation import Bounds, Conversation, Followed, Line
 from vinom.conversation.identity import Identity
-from vinom.conversation.online import Online
-from vinom.errors import Code, Refused
+from vinom.conversation.online import Online, replaced
+from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
@@ -96,6 +96,34 @@ class Desk(Service):
         """Count open lines, and players who said hello, for metrics."""
         return {"lines": len(self._conversations), "players": len(self._online)}
 
+    def look_again(self) -> None:
+        """
+        Look for the matches of players who wait here.
+
+        Messages of other nodes about them may have been missed.
+        """
+        waiting = [
+            conversation
+            for conversation in self._conversations
+            if (conversation.is_queued or conversation.is_in_play)
+            and not conversation.memberships
+        ]
+        Deferred.fromCoroutine(self._look_again(waiting)).addErrback(
+            lambda failure: self._log.failure("players may have missed news", failure)
+        )
+
+    async def _look_again(self, waiting: list[Conversation]) -> None:
+        for conversation in waiting:
+            if conversation.player is None:
+                continue
+            try:
+                found = await self._matches.rejoin(conversation.player.player_id)
+            except StoreUnavailable:
+                # This is called again when messages come again.
+                return
+            if found is not None and conversation.is_open:
+                conversation.send(found)
+
     # Calls of conversations.
 
     async def greet(
@@ -108,8 +136,11 @@ class Desk(Service):
         player = known.player
         older = self._online.enter(player.player_id, conversation)
         if older is not None:
-            older.end(Refused(Code.REPLACED, "you said hello on another line"))
+            older.end(replaced())
         try:
+            # From here on other nodes send their messages to this one, so what follows
+            # misses nothing.
+            await self._online.report(player.player_id)
             news = [] if known.is_new else await self._news(player)
             if not conversation.is_open:
                 raise Refused(Code.TIMEOUT, "the line closed during the hello")
@@ -178,4 +209,12 @@ class Desk(Service):
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):
+            Deferred.fromCoroutine(self._gone(player_id)).addErrback(
+                lambda failure: self._log.failure("a line was not forgotten", failure)
+            )
+
+    async def _gone(self, player_id: str) -> None:
+        if await self._online.is_gone(player_id):
             self._matchmaker.player_lost(player_id)
+        elif not self._online.is_here(player_id):
+            self._matchmaker.player_moved(player_id)

@@ -149,6 +149,13 @@ class IMatchStore(Interface):
     ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
         """Find the running match of a player; ``None`` if there is none."""
 
+    def owner(match_id: str) -> Deferred[str | None]:
+        """
+        Find the node that opened a running match.
+
+        :returns: its id; empty if it is this one, ``None`` if the match is over.
+        """
+
     def last_end(player_id: str) -> Deferred[MatchEnd | None]:
         """Find the end of this player's latest match; ``None`` if it has expired."""
 
@@ -215,6 +222,65 @@ class IEstateStore(Interface):
         :param seconds: for how long they wait.
         :returns: how many were suspended; 0 if this was done with all.
         """
+
+
+class IOnlineWatch(Interface):
+    """Gets what other nodes send to this one about players: hints, which may be lost."""
+
+    def passed(player_ids: Sequence[str], message: bytes) -> None:
+        """
+        Send players of this node a message.
+
+        :param message: as a client receives it.
+        """
+
+    def replaced(player_id: str, epoch: int) -> None:
+        """Close the line of this epoch: its player has said hello at another node."""
+
+    def listens() -> None:
+        """Note that messages come now; earlier ones may have been missed."""
+
+
+class IOnlineStore(Interface):
+    """
+    Which node has a player's line: the newest, on whatever node.
+
+    Each line has an epoch, larger than those of the player's earlier lines.
+    """
+
+    def enter(player_id: str) -> Deferred[int]:
+        """
+        Record that this node has the player's newest line, and return its epoch.
+
+        The node of an older one is sent that it was replaced.
+        """
+
+    def leave(player_id: str, epoch: int) -> Deferred[bool]:
+        """Forget a line of this node. Fires ``False`` if the player has a newer one."""
+
+    def keep(lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
+        """
+        Record lines of this node again, which the store may have lost.
+
+        :param lines: players and epochs.
+        :returns: the players who have newer lines at other nodes.
+        """
+
+    def elsewhere(player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+        """List those of the players who have a line to another node that lives."""
+
+    def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:
+        """
+        Send a message to those of the players who have lines to other nodes.
+
+        Nothing acknowledges it.
+
+        :param message: as a client receives it.
+        :returns: to how many nodes it was sent.
+        """
+
+    def watch(watch: IOnlineWatch) -> None:
+        """Call *watch* about what other nodes send to this one."""
 
 
 class IResultStore(Interface):

@@ -96,6 +96,7 @@ class SettingsTests(SynchronousTestCase):
             "store": "redis://redis.internal/1",
             "store_prefix": "eu-1",
             "heartbeat_seconds": "0.5",
+            "node_link": "4700",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -104,7 +105,9 @@ class SettingsTests(SynchronousTestCase):
             environment = {row.variable: text}
             if row.name == "store_ca":
                 environment["VINOM_STORE"] = "rediss://redis.internal"
-            if row.name.startswith("store"):
+            if row.name == "node_link":
+                environment["VINOM_STORE"] = "redis://redis.internal"
+            if row.name.startswith("store") or row.name == "node_link":
                 environment["VINOM_AUTHORITY_CERTIFICATE_FILE"] = str(key)
                 environment["VINOM_AUTHORITY_KEY_FILE"] = str(key)
             keys = "identity_keys_file"

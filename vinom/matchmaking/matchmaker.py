@@ -239,6 +239,10 @@ class Matchmaker(Service):
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle(player_id))
 
+    def player_moved(self, player_id: str) -> None:
+        """A player's line here closed, for there is a newer one to another node."""
+        self._news.forget((player_id,))
+
     async def player_back(self, player_id: str) -> QueueStatus | None:
         """A player said hello: return their place in the queue, if there is one."""
         call = self._away.pop(player_id, None)
@@ -248,6 +252,8 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
+        # Also if it was not suspended: this node is its owner from now on.
+        await self._entries.resume(entry.entry_id)
         self._look_at(entry)
         return await self._news.status(entry)
 
@@ -277,7 +283,7 @@ class Matchmaker(Service):
         """
         facts: dict[str, Any] = {
             "player_id": player_id,
-            "connected": self._online.is_here(player_id),
+            "connected": not await self._online.away((player_id,)),
         }
         entry = await self._entries.entry_of(player_id)
         if entry is not None:
@@ -436,15 +442,15 @@ class Matchmaker(Service):
             for player_id in player_ids:
                 if await self._matches.is_in_match(player_id):
                     return True
-            here = all(map(self._online.is_here, player_ids))
-            again = attrs.evolve(entry, suspended=not here)
+            away = await self._online.away(player_ids)
+            again = attrs.evolve(entry, suspended=bool(away))
             await self._entries.add(again)
             status = await self._news.status(again)
         except StoreUnavailable as error:
             self._log.error("storage does not answer: {error}", error=error)
             return False
         self._online.send(player_ids, status)
-        for player_id in player_ids:
+        for player_id in away:
             if not self._online.is_here(player_id):
                 self.player_lost(player_id)
         return True
@@ -461,9 +467,13 @@ class Matchmaker(Service):
 
     def _stayed_away(self, player_id: str) -> None:
         del self._away[player_id]
-        if not self._online.is_here(player_id):
+        self._run(self._drop_if_away(player_id), retry=player_id)
+
+    async def _drop_if_away(self, player_id: str) -> None:
+        """Give up the place of a player who did not come back, to any node."""
+        if await self._online.away((player_id,)):
             self._matches.withdraw(player_id)
-            self._run(self._drop_entries({player_id}), retry=player_id)
+            await self._drop_entries({player_id})
 
     async def _settle(self, player_id: str) -> None:
         """Suspend or resume a player's entry, as the player is away or here."""
@@ -476,8 +486,9 @@ class Matchmaker(Service):
                 return
             if here:
                 await self._entries.resume(entry.entry_id)
-            else:
-                await self._entries.suspend(entry.entry_id)
+            elif not await self._entries.suspend(entry.entry_id):
+                # It is gone, or the player has come back to another node.
+                return
 
     async def _drop_entries(self, players: set[str]) -> None:
         self._news.forget(players)
