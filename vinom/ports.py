@@ -225,7 +225,7 @@ class IEstateStore(Interface):
 
 
 class IOnlineWatch(Interface):
-    """Gets what other nodes send to this one about players: hints, which may be lost."""
+    """Gets what other nodes send to this one about players; messages may be lost."""
 
     def passed(player_ids: Sequence[str], message: bytes) -> None:
         """

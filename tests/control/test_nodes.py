@@ -95,9 +95,7 @@ class AnswersTests(SynchronousTestCase):
         self.results = [NoCapacity("over"), KeyError("oops")]
         for number in (1, 2):
             protocol.dataReceived(frame(AskWayIn(number, "m1", 0)))
-        self.assertEqual(
-            self.answers(wire), [NoWayIn(1, "over"), NoWayIn(2, "'oops'")]
-        )
+        self.assertEqual(self.answers(wire), [NoWayIn(1, "over"), NoWayIn(2, "'oops'")])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_strangers(self) -> None:

@@ -205,7 +205,7 @@ class TwoNodesTests(SynchronousTestCase):
         A node that could not receive for a while looks for the matches of its waiting
         players.
         """
-        ann, said = self.one.queued("ann", "duel")
+        ann, _ = self.one.queued("ann", "duel")
         watches = self.one.online.store.shared.watches
         deaf = watches.pop("n1")
         self.two.queued("bob", "duel")

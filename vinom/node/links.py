@@ -1,4 +1,4 @@
-"""Links between nodes: one endpoint for those that dial, one link to each other node."""
+"""Links between nodes: where others dial, and one link to each of them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
 _STEPS = {
-    step: load("online", step) for step in ("enter", "leave", "keep", "elsewhere", "send")
+    step: load("online", step)
+    for step in ("enter", "leave", "keep", "elsewhere", "send")
 }
 
 
