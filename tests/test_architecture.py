@@ -38,7 +38,7 @@ ADAPTERS: dict[str, str] = {
     "client": "*",
     "check": "command workers",
     "commands": "*",
-    "control": "link",
+    "control": "link nodes",
     "conversation": "conversation identity online provider",
     "desk": "*",
     "doctor": "*",

@@ -71,6 +71,9 @@ class Desk(Service):
         self._games, self._clock = tuple(sorted(games)), clock
         self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
         self._conversations: set[Conversation] = set()
+        # Lines that are closed, until the other nodes know it.
+        self._leaving: set[Deferred[None]] = set()
+        self._is_stopping = False
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
         self.log = BoundedLog(self._log, clock, self._bounds.log)
@@ -81,11 +84,13 @@ class Desk(Service):
         self._conversations.add(conversation)
         return conversation
 
-    def stopService(self) -> None:
-        """Send every player the reason, and close all lines."""
+    def stopService(self) -> Deferred[Any]:
+        """Send every player the reason, and close all lines; other nodes learn it."""
         Service.stopService(self)
+        self._is_stopping = True
         for conversation in tuple(self._conversations):
             conversation.end(Refused(Code.SHUTDOWN, "the server is stopping"))
+        return gatherResults(self._leaving)
 
     def drain(self) -> Deferred[None]:
         """Refuse new matches and rooms; the result comes when none is left."""
@@ -209,12 +214,17 @@ class Desk(Service):
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):
-            Deferred.fromCoroutine(self._gone(player_id)).addErrback(
+            leaving = Deferred.fromCoroutine(self._gone(player_id)).addErrback(
                 lambda failure: self._log.failure("a line was not forgotten", failure)
             )
+            if not leaving.called:
+                self._leaving.add(leaving)
+                leaving.addCallback(lambda _: self._leaving.discard(leaving))
 
     async def _gone(self, player_id: str) -> None:
         if await self._online.is_gone(player_id):
-            self._matchmaker.player_lost(player_id)
+            # What a node that stops leaves behind is the others' task.
+            if not (self._is_stopping and self._online.is_shared):
+                self._matchmaker.player_lost(player_id)
         elif not self._online.is_here(player_id):
             self._matchmaker.player_moved(player_id)

@@ -214,7 +214,7 @@ class TwoNodesTests(SynchronousTestCase):
         watches["n1"] = deaf
         self.one.online.missed = self.one.desk.look_again
         self.one.matches._others = self.two_asked_by_one()
-        self.one.match_store.owner = lambda _: succeed("n2")
+        self.patch(MemoryMatchStore, "owner", lambda self, _: succeed("n2"))
         deaf.listens()
         (found,) = ann.heard()
         self.assertEqual(found["type"], "match_found")
@@ -240,7 +240,7 @@ class TwoNodesTests(SynchronousTestCase):
         self.two.queued("bob", "duel")
         self.clock.advance(0)
         first = ann.heard()[-1]["data"]
-        self.one.match_store.owner = lambda _: succeed("n2")
+        self.patch(MemoryMatchStore, "owner", lambda self, _: succeed("n2"))
         self.one.matches._others = self.two_asked_by_one()
         _, news = self.one.back(said["player_key"])
         found = news[0]["data"]

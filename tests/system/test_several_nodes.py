@@ -1,4 +1,4 @@
-"""Two real nodes with a real Redis: their players meet, play and come back as at one."""
+"""Two real nodes with a real Redis: players meet, play and come back as at one."""
 
 from __future__ import annotations
 

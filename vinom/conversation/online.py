@@ -80,6 +80,11 @@ class Online:
     def __len__(self) -> int:
         return len(self._conversations)
 
+    @property
+    def is_shared(self) -> bool:
+        """Are there other nodes?"""
+        return self.store is not None
+
     # Lines.
 
     def enter(self, player_id: str, conversation: Conversation) -> Conversation | None:
