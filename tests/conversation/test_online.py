@@ -82,6 +82,7 @@ class TwoNodesTests(SynchronousTestCase):
         Two players who queue at two nodes are both sent their match at once.
         """
         ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
         bob, _ = self.two.queued("bob", "duel")
         self.clock.advance(0)
         for line in (ann, bob):
@@ -145,6 +146,7 @@ class TwoNodesTests(SynchronousTestCase):
         """
         self.two.fleet.capacity = 0
         ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
         bob, _ = self.two.queued("bob", "duel")
         self.clock.advance(0)
         self.assertEqual(self.types(ann), ["queue_status"])
@@ -206,6 +208,7 @@ class TwoNodesTests(SynchronousTestCase):
         players.
         """
         ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
         watches = self.one.online.store.shared.watches
         deaf = watches.pop("n1")
         self.two.queued("bob", "duel")
@@ -237,6 +240,7 @@ class TwoNodesTests(SynchronousTestCase):
         is told to wait if that node does not answer.
         """
         ann, said = self.one.queued("ann", "duel")
+        self.clock.advance(0)
         self.two.queued("bob", "duel")
         self.clock.advance(0)
         first = ann.heard()[-1]["data"]
