@@ -282,7 +282,8 @@ class NodeQuestions(Protocol):
             raise NoCapacity("the link to that node closed")
         self._number += 1
         number = self._number
-        self._waiting[number] = asked = Deferred()
+        asked: Deferred[Answer] = Deferred()
+        self._waiting[number] = asked
         self.transport.write(frame(AskWayIn(number, match_id, seat)))
         try:
             answer = await asked.addTimeout(ANSWER_SECONDS, self._clock)
