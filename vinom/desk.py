@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from vinom import __version__
 from vinom.conversation.conversation import Bounds, Conversation, Followed, Line
 from vinom.conversation.identity import Identity
-from vinom.conversation.online import Online
-from vinom.errors import Code, Refused
+from vinom.conversation.online import Online, replaced
+from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
@@ -91,6 +91,9 @@ class Desk(Service):
         self._regions = tuple(regions) or UNSET
         self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
         self._conversations: set[Conversation] = set()
+        # Lines that are closed, until the other nodes know it.
+        self._leaving: set[Deferred[None]] = set()
+        self._is_stopping = False
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
         self.log = BoundedLog(self._log, clock, self._bounds.log)
@@ -101,11 +104,13 @@ class Desk(Service):
         self._conversations.add(conversation)
         return conversation
 
-    def stopService(self) -> None:
-        """Send every player the reason, and close all lines."""
+    def stopService(self) -> Deferred[Any]:
+        """Send every player the reason, and close all lines; other nodes learn it."""
         Service.stopService(self)
+        self._is_stopping = True
         for conversation in tuple(self._conversations):
             conversation.end(Refused(Code.SHUTDOWN, "the server is stopping"))
+        return gatherResults(self._leaving)
 
     def drain(self) -> Deferred[None]:
         """Refuse new matches and rooms; the result comes when none is left."""
@@ -115,6 +120,34 @@ class Desk(Service):
     def counts(self) -> dict[str, int]:
         """Count open lines, and players who said hello, for metrics."""
         return {"lines": len(self._conversations), "players": len(self._online)}
+
+    def look_again(self) -> None:
+        """
+        Look for the matches of players who wait here.
+
+        Messages of other nodes about them may have been missed.
+        """
+        waiting = [
+            conversation
+            for conversation in self._conversations
+            if (conversation.is_queued or conversation.is_in_play)
+            and not conversation.memberships
+        ]
+        Deferred.fromCoroutine(self._look_again(waiting)).addErrback(
+            lambda failure: self._log.failure("players may have missed news", failure)
+        )
+
+    async def _look_again(self, waiting: list[Conversation]) -> None:
+        for conversation in waiting:
+            if conversation.player is None:
+                continue
+            try:
+                found = await self._matches.rejoin(conversation.player.player_id)
+            except StoreUnavailable:
+                # This is called again when messages come again.
+                return
+            if found is not None and conversation.is_open:
+                conversation.send(found)
 
     # Calls of conversations.
 
@@ -128,8 +161,11 @@ class Desk(Service):
         player = known.player
         older = self._online.enter(player.player_id, conversation)
         if older is not None:
-            older.end(Refused(Code.REPLACED, "you said hello on another line"))
+            older.end(replaced())
         try:
+            # From here on other nodes send their messages to this one, so what follows
+            # misses nothing.
+            await self._online.report(player.player_id)
             news = [] if known.is_new else await self._news(player)
             if not conversation.is_open:
                 raise Refused(Code.TIMEOUT, "the line closed during the hello")
@@ -225,5 +261,23 @@ class Desk(Service):
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):
-            self._matchmaker.player_lost(player_id)
-            self._parties.player_lost(player_id)
+            leaving = Deferred.fromCoroutine(self._gone(player_id)).addErrback(
+                lambda failure: self._log.failure("a line was not forgotten", failure)
+            )
+            if not leaving.called:
+                self._leaving.add(leaving)
+                leaving.addCallback(lambda _: self._leaving.discard(leaving))
+
+    def player_lost(self, player_id: str) -> None:
+        """A player's line closed, to this node or to one that is gone: keep places."""
+        self._matchmaker.player_lost(player_id)
+        self._parties.player_lost(player_id)
+
+    async def _gone(self, player_id: str) -> None:
+        if self._is_stopping and self._online.is_shared:
+            # What a node that stops leaves behind, lines too, is the others' task.
+            return
+        if await self._online.is_gone(player_id):
+            self.player_lost(player_id)
+        elif not self._online.is_here(player_id):
+            self._matchmaker.player_moved(player_id)

@@ -84,6 +84,11 @@ class QueueEntry:
     recent: tuple[str, ...] = ()
 
     @property
+    def player_ids(self) -> tuple[str, ...]:
+        """Ids of the players."""
+        return tuple(player.player_id for player in self.players)
+
+    @property
     def pool(self) -> tuple[str, bytes, str]:
         """Game, options and name of its queue: only entries with equal ones meet."""
         return self.game, self.options, self.queue

@@ -350,6 +350,13 @@ class IMatchStore(Interface):
     ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
         """Find the running match of a player; ``None`` if there is none."""
 
+    def owner(match_id: str) -> Deferred[str | None]:
+        """
+        Find the node that opened a running match.
+
+        :returns: its id; empty if it is this one, ``None`` if the match is over.
+        """
+
     def last_end(player_id: str) -> Deferred[MatchEnd | None]:
         """Find the end of this player's latest match; ``None`` if it has expired."""
 
@@ -397,7 +404,7 @@ class INodeStore(Interface):
 
 
 class IEstateStore(Interface):
-    """What nodes that are gone have left in the queue and in matches."""
+    """What nodes that are gone have left: matches, entries, and lines of players."""
 
     def matches_of(node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
         """
@@ -416,6 +423,73 @@ class IEstateStore(Interface):
         :param seconds: for how long they wait.
         :returns: how many were suspended; 0 if this was done with all.
         """
+
+    def cut(node_id: str, most: int) -> Deferred[Sequence[str]]:
+        """
+        Forget lines to this node: they ended with it.
+
+        :param most: forget at most this many.
+        :returns: whose lines they were; none if this was done with all.
+        """
+
+
+class IOnlineWatch(Interface):
+    """Gets what other nodes send to this one about players; messages may be lost."""
+
+    def passed(player_ids: Sequence[str], message: bytes) -> None:
+        """
+        Send players of this node a message.
+
+        :param message: as a client receives it.
+        """
+
+    def replaced(player_id: str, epoch: int) -> None:
+        """Close the line of this epoch: its player has said hello at another node."""
+
+    def listens() -> None:
+        """Note that messages come now; earlier ones may have been missed."""
+
+
+class IOnlineStore(Interface):
+    """
+    Which node has a player's line: the newest, on whatever node.
+
+    Each line has an epoch, larger than those of the player's earlier lines.
+    """
+
+    def enter(player_id: str) -> Deferred[int]:
+        """
+        Record that this node has the player's newest line, and return its epoch.
+
+        The node of an older one is sent that it was replaced.
+        """
+
+    def leave(player_id: str, epoch: int) -> Deferred[bool]:
+        """Forget a line of this node. Fires ``False`` if the player has a newer one."""
+
+    def keep(lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
+        """
+        Record lines of this node again, which the store may have lost.
+
+        :param lines: players and epochs.
+        :returns: the players who have newer lines at other nodes.
+        """
+
+    def elsewhere(player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+        """List those of the players who have a line to another node that lives."""
+
+    def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:
+        """
+        Send a message to those of the players who have lines to other nodes.
+
+        Nothing acknowledges it.
+
+        :param message: as a client receives it.
+        :returns: to how many nodes it was sent.
+        """
+
+    def watch(watch: IOnlineWatch) -> None:
+        """Call *watch* about what other nodes send to this one."""
 
 
 class IResultStore(Interface):

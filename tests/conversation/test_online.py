@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.support.lobbies import LobbyWorld
+from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from vinom.conversation.online import IOnline
-from vinom.errors import Code, Refused
+from vinom.errors import Code, NoCapacity, Refused
+from vinom.messages.envelope import encode_push
 from vinom.messages.lobby import Pong
+from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
+from vinom.store.memory_online import Lines, MemoryOnlineStore
 
 
 class OnlineTests(SynchronousTestCase):
@@ -45,3 +52,209 @@ class OnlineTests(SynchronousTestCase):
         self.assertEqual(ann.heard(), [])
         self.assertEqual([m["type"] for m in bob.heard()], ["pong"])
         self.assertFalse(world.online.is_here(one["player_id"]))
+
+
+class TwoNodesTests(SynchronousTestCase):
+    """Players of two nodes that share their stores."""
+
+    def setUp(self) -> None:
+        lines, clock = Lines(), Clock()
+        clock.advance(1_000_000.0)
+        now = clock.seconds
+        shared = {
+            "clock": clock,
+            "players": MemoryPlayerStore(now),
+            "entries": MemoryEntryStore(),
+            "matches": MemoryMatchStore(now),
+        }
+        self.one, self.two = (
+            LobbyWorld(seed, lines=MemoryOnlineStore(lines, node_id), **shared)
+            for seed, node_id in ((1, "n1"), (2, "n2"))
+        )
+        self.clock, self.entries = clock, shared["entries"]
+
+    def types(self, line: MemoryLine) -> list[str]:
+        """List the types of what a line was sent."""
+        return [message["type"] for message in line.heard()]
+
+    def test_matched_by_another_node(self) -> None:
+        """
+        Two players who queue at two nodes are both sent their match at once.
+        """
+        ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        bob, _ = self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        for line in (ann, bob):
+            self.assertEqual(self.types(line), ["queue_status", "match_found"])
+
+    def test_errors_travel(self) -> None:
+        """
+        A player of another node is sent what went wrong, as at one node.
+        """
+        ann, said = self.one.hello("ann")
+        refusal = Refused(Code.DRAINING, "no", {"why": 1})
+        self.two.online.warn([said["player_id"]], refusal)
+        (error,) = ann.heard()
+        self.assertEqual(
+            error["error"], {"code": "draining", "message": "no", "details": {"why": 1}}
+        )
+
+    def test_second_hello(self) -> None:
+        """
+        A second hello at another node closes the first line with the reason, and the
+        player keeps its place in the queue.
+        """
+        ann, said = self.one.queued("ann", "party")
+        again, news = self.two.back(said["player_key"])
+        (error,) = ann.heard()
+        self.assertEqual(error["error"]["code"], "replaced")
+        self.assertTrue(ann.is_closed)
+        self.assertEqual([one["type"] for one in news], ["queue_status"])
+        self.clock.advance(11)
+        self.assertFalse(again.is_closed)
+        (entry,) = everybody(self.entries)
+        self.assertFalse(entry.suspended)
+
+    def test_back_at_another_node(self) -> None:
+        """
+        Who lost the line to one node and comes back to another one in time keeps the
+        place, also when the first node's patience ends.
+        """
+        ann, said = self.one.queued("ann", "party")
+        ann.hang_up()
+        self.assertTrue(everybody(self.entries)[0].suspended)
+        self.clock.advance(5)
+        self.two.back(said["player_key"])
+        self.clock.advance(6)
+        (entry,) = everybody(self.entries)
+        self.assertFalse(entry.suspended)
+
+    def test_stays_away(self) -> None:
+        """
+        Who comes back to no node loses the place.
+        """
+        ann, _ = self.one.queued("ann", "party")
+        ann.hang_up()
+        self.clock.advance(11)
+        self.assertEqual(everybody(self.entries), [])
+
+    def test_put_back_by_another_node(self) -> None:
+        """
+        When a match of players of two nodes gets no place, they wait again, none of
+        them as if away.
+        """
+        self.two.fleet.capacity = 0
+        ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        bob, _ = self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        self.assertEqual(self.types(ann), ["queue_status"])
+        bob.ask("cancel")
+        entries = everybody(self.entries)
+        self.assertEqual([entry.players[0].name for entry in entries], ["ann"])
+        self.assertFalse(entries[0].suspended)
+        self.assertEqual(self.types(ann), ["queue_status"])
+        self.clock.advance(11)
+        self.assertEqual(len(everybody(self.entries)), 1)
+
+    def test_slow_store(self) -> None:
+        """
+        A line that is replaced before its node knows its epoch is closed all the same.
+        """
+        ann, said = self.one.hello("ann")
+        ann.hang_up()
+        store = self.one.online.store
+        slow: Deferred[int] = Deferred()
+        self.patch(type(store), "enter", lambda self, _: slow)
+        line = self.one.line()
+        line.ask("hello", protocol=1, player_key=said["player_key"])
+        self.one.online.replaced(said["player_id"], 7)
+        self.assertFalse(line.is_closed)
+        slow.callback(7)
+        self.assertTrue(line.is_closed)
+        self.assertEqual(line.heard()[-1]["error"]["code"], "replaced")
+
+    def test_lines_again(self) -> None:
+        """
+        Lines that the store has lost are recorded again; those that others have by now
+        are closed.
+        """
+        (ann, one), (bob, two) = self.one.hello("ann"), self.one.hello("bob")
+        lines = self.one.online.store.shared.lines
+        lines.clear()
+        self.two.online.store.shared.last = 100
+        lines[two["player_id"]] = "n2", 100
+        self.successResultOf(Deferred.fromCoroutine(self.one.online.report_all()))
+        self.assertEqual(lines[one["player_id"]][0], "n1")
+        self.assertEqual((ann.is_closed, bob.is_closed), (False, True))
+
+    def test_forged_messages(self) -> None:
+        """
+        What no version of ours sends is skipped.
+        """
+        ann, said = self.one.hello("ann")
+        who = [said["player_id"]]
+        for message in (b"", b"{", b'{"type":"x","success":true}', b"[]", b"\xff"):
+            self.one.online.passed(who, message)
+        error = b'{"type":"error","success":false,"error":{"code":"?"}}'
+        self.one.online.passed(who, error)
+        self.one.online.passed(["nobody"], encode_push(Pong()))
+        self.assertEqual(ann.heard(), [])
+
+    def test_missed_messages(self) -> None:
+        """
+        A node that could not receive for a while looks for the matches of its waiting
+        players.
+        """
+        ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        watches = self.one.online.store.shared.watches
+        deaf = watches.pop("n1")
+        self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        self.assertEqual(ann.heard(), [])
+        watches["n1"] = deaf
+        self.one.online.missed = self.one.desk.look_again
+        self.one.matches._others = self.two_asked_by_one()
+        self.patch(MemoryMatchStore, "owner", lambda self, _: succeed("n2"))
+        deaf.listens()
+        (found,) = ann.heard()
+        self.assertEqual(found["type"], "match_found")
+
+    def two_asked_by_one(self) -> Any:
+        """Ask the second node without a link."""
+
+        async def ask(node_id: str, match_id: str, seat: int) -> bytes:
+            assert node_id == "n2"
+            return await self.two.matches.admit(match_id, seat)
+
+        class Others:
+            ask_way_in = staticmethod(ask)
+
+        return Others()
+
+    def test_rejoin_through_another_node(self) -> None:
+        """
+        A player of a match of another node gets a new way in with the next hello, or
+        is told to wait if that node does not answer.
+        """
+        ann, said = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        first = ann.heard()[-1]["data"]
+        self.patch(MemoryMatchStore, "owner", lambda self, _: succeed("n2"))
+        self.one.matches._others = self.two_asked_by_one()
+        _, news = self.one.back(said["player_key"])
+        found = news[0]["data"]
+        self.assertEqual(found["match_id"], first["match_id"])
+        self.assertEqual(found["seat"], first["seat"])
+        self.assertNotEqual(found["token"], first["token"])
+
+        async def refuse(*_: object) -> bytes:
+            raise NoCapacity("it cannot be reached")
+
+        self.one.matches._others.ask_way_in = refuse
+        _, news = self.one.back(said["player_key"])
+        self.assertEqual(news[0]["data"]["state"], "matched")

@@ -99,6 +99,7 @@ class SettingsTests(SynchronousTestCase):
             "queues": '{"ranked": {"game": "maze"}}',
             "wait_warning_seconds": "60",
             "regions": "eu=https://eu.example.org/echo",
+            "node_link": "4700",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -107,7 +108,9 @@ class SettingsTests(SynchronousTestCase):
             environment = {row.variable: text}
             if row.name == "store_ca":
                 environment["VINOM_STORE"] = "rediss://redis.internal"
-            if row.name.startswith("store"):
+            if row.name == "node_link":
+                environment["VINOM_STORE"] = "redis://redis.internal"
+            if row.name.startswith("store") or row.name == "node_link":
                 environment["VINOM_AUTHORITY_CERTIFICATE_FILE"] = str(key)
                 environment["VINOM_AUTHORITY_KEY_FILE"] = str(key)
             keys = "identity_keys_file"

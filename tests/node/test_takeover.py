@@ -28,12 +28,14 @@ class Estates:
 
     :ivar matches: in which they play.
     :ivar entries: how many entries each has.
+    :ivar lines: the players who are connected to each.
     :ivar silent: the store does not answer.
     """
 
     store: MemoryMatchStore
     plans: dict[str, list[MatchPlan]] = attrs.field(factory=dict)
     entries: dict[str, int] = attrs.field(factory=dict)
+    lines: dict[str, list[str]] = attrs.field(factory=dict)
     silent: bool = False
 
     def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
@@ -51,6 +53,11 @@ class Estates:
         self.entries[node_id] = self.entries.get(node_id, 0) - count
         return succeed(count)
 
+    def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
+        left = self.lines.pop(node_id, [])
+        self.lines[node_id] = left[most:]
+        return succeed(left[:most])
+
 
 class TakeoverTests(SynchronousTestCase):
     """A node looks after the others."""
@@ -62,6 +69,7 @@ class TakeoverTests(SynchronousTestCase):
         self.estates = Estates(self.matches)
         verifyObject(IEstateStore, self.estates)
         self.ends: list[MatchEnd] = []
+        self.lost: list[str] = []
         self.takeover = Takeover(
             self.nodes,
             self.matches,
@@ -70,6 +78,7 @@ class TakeoverTests(SynchronousTestCase):
             1.0,
             5.0,
             ended=self.ends.append,
+            lost=self.lost.append,
         )
         self.takeover.startService()
         self.addCleanup(self.takeover.stopService)
@@ -80,6 +89,7 @@ class TakeoverTests(SynchronousTestCase):
         self.successResultOf(self.nodes.register(facts("dead"), 5.0))
         self.estates.plans["dead"] = [plan("m1", ANN, BOB), plan("m2", CAT)]
         self.estates.entries["dead"] = 250
+        self.estates.lines["dead"] = [f"p{number}" for number in range(150)]
         for one in self.estates.plans["dead"]:
             self.successResultOf(self.matches.open(one))
 
@@ -88,16 +98,18 @@ class TakeoverTests(SynchronousTestCase):
 
     def test_after_the_lease(self) -> None:
         """
-        When its lease is over the matches are lost, and entries are let go; not before.
+        When its lease is over the matches are lost, entries are let go, and its players
+        are known to be disconnected; not before.
         """
         self.die()
         self.clock.pump([0.5] * 8)
-        self.assertEqual((self.running(), self.ends), (2, []))
+        self.assertEqual((self.running(), self.ends, self.lost), (2, [], []))
         self.clock.pump([0.5] * 4)
         self.assertEqual(self.running(), 0)
         self.assertEqual([end.reason for end in self.ends], ["lost"] * 2)
         self.assertEqual(self.ends[0].seats[0].name, "Ann")
         self.assertEqual(self.estates.entries["dead"], 0)
+        self.assertEqual(self.lost, [f"p{number}" for number in range(150)])
         self.assertEqual(self.successResultOf(self.nodes.expired()), [])
         end = self.successResultOf(self.matches.last_end("ann"))
         self.assertEqual(end and end.reason, "lost")

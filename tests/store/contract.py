@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vinom.model import (
@@ -515,6 +516,17 @@ class MatchStoreContract:
         self.assertIsNone(await store.last_end("ann"))
         self.assertEqual(await store.match_of("ann"), (plan("m2", ANN, CAT), None))
 
+    async def test_owner(self) -> None:
+        """
+        A match belongs to the node that opened it, until it is over.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN, BOB))
+        self.assertEqual(await store.owner("m1"), "")
+        self.assertIsNone(await store.owner("m2"))
+        await store.end(MatchEnd("m1", "finished"), self.now + 10)
+        self.assertIsNone(await store.owner("m1"))
+
     async def test_running(self) -> None:
         """
         An operator sees every running match, the oldest first.
@@ -611,3 +623,97 @@ class NodeStoreContract:
         self.assertTrue(await store.leave("a", number))
         self.assertFalse(await store.leave("a", number))
         self.assertEqual(await self.listed(store), ([], []))
+
+
+class Heard:
+    """Notes what other nodes send to one."""
+
+    def __init__(self) -> None:
+        self.passed_on: list[tuple[list[str], bytes]] = []
+        self.closed: list[tuple[str, int]] = []
+
+    def passed(self, player_ids: Sequence[str], message: bytes) -> None:
+        self.passed_on.append((list(player_ids), message))
+
+    def replaced(self, player_id: str, epoch: int) -> None:
+        self.closed.append((player_id, epoch))
+
+    def listens(self) -> None:
+        """Messages come."""
+
+
+class OnlineStoreContract:
+    """
+    `vinom.ports.IOnlineStore`.
+
+    `make_stores` gives those of two nodes, with what each has heard; `settle` waits for
+    messages on their way; `kill_second` ends the lease of the second node.
+    """
+
+    async def test_second_line_replaces(self) -> None:
+        """
+        A hello at another node replaces the first, whose node is sent that, and whose
+        goodbye changes nothing any more.
+        """
+        (one, first), (two, second) = await self.make_stores()
+        epoch = await one.enter("ann")
+        newer = await two.enter("ann")
+        self.assertGreater(newer, epoch)
+        await self.settle()
+        self.assertEqual((first.closed, second.closed), ([("ann", epoch)], []))
+        self.assertFalse(await one.leave("ann", epoch))
+        self.assertEqual(list(await one.elsewhere(["ann"])), ["ann"])
+        self.assertTrue(await two.leave("ann", newer))
+        self.assertEqual(list(await one.elsewhere(["ann"])), [])
+
+    async def test_second_line_to_one_node(self) -> None:
+        """
+        A second hello at the same node has a newer epoch, and sends nothing.
+        """
+        (one, first), _ = await self.make_stores()
+        epoch = await one.enter("ann")
+        newer = await one.enter("ann")
+        self.assertGreater(newer, epoch)
+        self.assertFalse(await one.leave("ann", epoch))
+        self.assertTrue(await one.leave("ann", newer))
+        self.assertTrue(await one.leave("ann", newer))
+        await self.settle()
+        self.assertEqual(first.closed, [])
+
+    async def test_send(self) -> None:
+        """
+        A message reaches the nodes of those who have a line elsewhere, once each.
+        """
+        (one, first), (two, second) = await self.make_stores()
+        for player_id in ("ann", "bob"):
+            await two.enter(player_id)
+        await one.enter("cat")
+        message = b'{"type":"pong"}\n\nmore'
+        players = ["ann", "cat", "nobody", "bob"]
+        self.assertEqual(await one.send(players, message), 1)
+        self.assertEqual(await one.send(["cat"], message), 0)
+        await self.settle()
+        self.assertEqual(first.passed_on, [])
+        self.assertEqual(second.passed_on, [(["ann", "bob"], message)])
+
+    async def test_keep(self) -> None:
+        """
+        Lines can be recorded again; a newer one at another node stays, and is named.
+        """
+        (one, _), (two, _) = await self.make_stores()
+        ann, bob = await one.enter("ann"), await one.enter("bob")
+        await one.leave("ann", ann)
+        await two.enter("bob")
+        self.assertEqual(list(await one.keep([("ann", ann), ("bob", bob)])), ["bob"])
+        self.assertEqual(list(await two.elsewhere(["ann"])), ["ann"])
+        self.assertEqual(list(await one.elsewhere(["ann", "bob"])), ["bob"])
+
+    async def test_a_dead_node(self) -> None:
+        """
+        A line to a node whose lease is over counts for nothing.
+        """
+        (one, _), (two, _) = await self.make_stores()
+        await two.enter("ann")
+        self.assertEqual(list(await one.elsewhere(["ann"])), ["ann"])
+        await self.kill_second()
+        self.assertEqual(list(await one.elsewhere(["ann"])), [])

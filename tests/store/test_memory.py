@@ -9,8 +9,10 @@ from tests.store.contract import (
     ANN,
     BOB,
     EntryStoreContract,
+    Heard,
     MatchStoreContract,
     NodeStoreContract,
+    OnlineStoreContract,
     PlayerStoreContract,
     RatingStoreContract,
 )
@@ -20,6 +22,7 @@ from vinom.ports import (
     IEntryStore,
     IMatchStore,
     INodeStore,
+    IOnlineStore,
     IPartyStore,
     IPlayerStore,
     IPrematchStore,
@@ -32,6 +35,7 @@ from vinom.store.memory import (
     MemoryRatingStore,
 )
 from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.memory_online import Lines, MemoryOnlineStore
 from vinom.store.parties import MemoryPartyStore
 
 
@@ -191,3 +195,25 @@ class MemoryNodeStoreTests(NodeStoreContract, TestCase):
     async def pass_time(self, seconds: float) -> None:
         """Let the leases' clock go on."""
         self.now += seconds
+
+
+class MemoryOnlineStoreTests(OnlineStoreContract, TestCase):
+    """Lines in memory."""
+
+    async def make_stores(self) -> list[tuple[MemoryOnlineStore, Heard]]:
+        self.nodes = {"n1", "n2"}
+        lines = Lines(self.nodes.__contains__)
+        made = []
+        for node_id in ("n1", "n2"):
+            store, heard = MemoryOnlineStore(lines, node_id), Heard()
+            verifyObject(IOnlineStore, store)
+            store.watch(heard)
+            made.append((store, heard))
+        return made
+
+    async def settle(self) -> None:
+        """Messages arrive at once."""
+
+    async def kill_second(self) -> None:
+        """End a lease."""
+        self.nodes.remove("n2")

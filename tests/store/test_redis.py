@@ -18,8 +18,10 @@ from tests.store.contract import (
     BOB,
     CAT,
     EntryStoreContract,
+    Heard,
     MatchStoreContract,
     NodeStoreContract,
+    OnlineStoreContract,
     PlayerStoreContract,
     entry,
 )
@@ -31,6 +33,7 @@ from tests.store.prematches import (
 )
 from tests.support.redis_servers import (
     make_client,
+    make_subscriber,
     shared_server,
     until,
 )
@@ -40,6 +43,7 @@ from vinom.ports import (
     IEntryStore,
     IMatchStore,
     INodeStore,
+    IOnlineStore,
     IPartyStore,
     IPlayerStore,
     IPrematchStore,
@@ -50,6 +54,7 @@ from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.estates import RedisEstateStore
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
@@ -447,3 +452,84 @@ class RedisNodeStoreTests(NodeStoreContract, RedisCase):
     async def pass_time(self, seconds: float) -> None:
         """Redis' own clock ends leases."""
         await pass_real_time(seconds)
+
+
+class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
+    """Lines in Redis, and messages by publish and subscribe."""
+
+    async def make_stores(self) -> list[tuple[RedisOnlineStore, Heard]]:
+        self.other = await self.open_client("n2")
+        await RedisNodeStore(self.other).register(NodeFacts("n2", {}, "1"), 60)
+        self.made = [await self.make_one(one) for one in (self.client, self.other)]
+        return self.made
+
+    async def make_one(self, client: RedisClient) -> tuple[RedisOnlineStore, Heard]:
+        """Make the store of one node."""
+        store, heard = RedisOnlineStore(client), Heard()
+        verifyObject(IOnlineStore, store)
+        store.watch(heard)
+        subscriber = make_subscriber(self.server.port, store)
+        subscriber.startService()
+        self.addCleanup(subscriber.stopService)
+        await until(lambda: subscriber.is_subscribed)
+        return store, heard
+
+    async def settle(self) -> None:
+        """One more message to each node comes last."""
+        for store, heard in self.made:
+            self.server.command("PUBLISH", store.channel, "send\nlast\n\n")
+            await until(lambda heard=heard: (["last"], b"") in heard.passed_on)
+            heard.passed_on.remove((["last"], b""))
+
+    async def kill_second(self) -> None:
+        """End a lease."""
+        await RedisNodeStore(self.other).leave("n2", self.other.owner.lease)
+
+    async def test_strange_messages(self) -> None:
+        """
+        What a node cannot read is skipped, and what follows arrives.
+        """
+        (store, heard), _ = await self.make_stores()
+        for message in ("", "send", "replaced\nann\nmany", "jump\nann", "send\n\xff"):
+            self.server.command("PUBLISH", store.channel, message)
+        await self.settle()
+        self.assertEqual(heard.closed, [])
+
+    async def test_subscribes_again(self) -> None:
+        """
+        A node whose subscription is cut has it again soon.
+        """
+        (store, heard), _ = await self.make_stores()
+        self.server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(
+            lambda: self.server.command("PUBLISH", store.channel, "send\na\n\n")
+        )
+        await until(lambda: heard.passed_on)
+
+    async def test_suspended_by_its_old_node(self) -> None:
+        """
+        A player who came back to another node is not taken out of play by the node of
+        the line that was cut.
+        """
+        (one, _), (two, _) = await self.make_stores()
+        entries = RedisEntryStore(self.client)
+        await entries.add(entry(ANN, 1.0))
+        epoch = await one.enter("ann")
+        await two.enter("ann")
+        self.assertFalse(await one.leave("ann", epoch))
+        self.assertFalse(await entries.suspend("e-ann"))
+        self.assertTrue(await entries.claim(["e-ann"]))
+
+    async def test_a_silent_node(self) -> None:
+        """
+        A node whose lease is over takes no line from another, and sends nothing.
+        """
+        (one, first), (two, second) = await self.make_stores()
+        await two.enter("ann")
+        await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
+        for call in (one.enter("ann"), one.send(["ann"], b"x"), one.keep([("ann", 9)])):
+            with self.assertRaises(LeaseLost):
+                await call
+        await self.settle()
+        self.assertEqual((first.closed, second.closed), ([], []))
+        self.assertEqual(second.passed_on, [])

@@ -147,10 +147,10 @@ class LobbyWorld:
         self.fleet = parts.get("fleet") or MemoryFleet()
         self.entries = parts.get("entries") or MemoryEntryStore()
         self.match_store = parts.get("matches") or MemoryMatchStore(now)
-        self.players = MemoryPlayerStore(
+        self.players = parts.get("players") or MemoryPlayerStore(
             now, parts.get("most_players", 200_000), self._is_needed
         )
-        self.online = parts.get("online", Online())
+        self.online = parts.get("online") or Online(parts.get("lines"))
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
         ways_in = WaysIn(REALM, TokenSigner("k", _PRIVATE), self.entropy, now)
@@ -173,6 +173,7 @@ class LobbyWorld:
             self.clock,
             per_address=parts.get("matches_per_address", 10**6),
             results=parts.get("results", self.results),
+            others=parts.get("others"),
         )
         self.queues = Queues(
             self.games,

@@ -24,6 +24,8 @@ from twisted.internet.task import deferLater
 from tests.support.needs import do_without
 from vinom.commands.child_node import free_port
 from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.online import RedisOnlineStore
+from vinom.store.redis.subscriber import RedisSubscriber
 
 #: How long a server may take to answer, seconds.
 _START_SECONDS = 10.0
@@ -182,6 +184,23 @@ def make_client(
         os.urandom,
         prefix=new_prefix() if prefix is None else prefix,
         **given,
+    )
+
+
+def make_subscriber(port: int, store: RedisOnlineStore) -> RedisSubscriber:
+    """Make what receives the messages to a store's node, not yet started."""
+    endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
+
+    async def dial(factory: Factory) -> Any:
+        return await endpoint.connect(factory)
+
+    return RedisSubscriber(
+        dial,
+        store.channel,
+        store.heard,
+        store.listens,
+        reactor,
+        os.urandom,
     )
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from vinom.conversation.conversation import Conversation
-from vinom.errors import Refused
-from vinom.messages.envelope import Push
+from vinom.errors import Code, PeerError, Refused, StoreUnavailable
+from vinom.messages.catalogue import decode_answer
+from vinom.messages.envelope import Failed, Push, Told, encode_failure, encode_push
+from vinom.ports import IOnlineStore, IOnlineWatch
+
+#: Lines that one step records again.
+_AT_ONCE = 500
 
 
 class IOnline(Interface):
@@ -23,32 +31,89 @@ class IOnline(Interface):
     def is_here(player_id: str) -> bool:
         """Is this player connected to this node?"""
 
+    def away(player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
+        """
+        List those of these players who are connected to no node.
+
+        The store is asked only about those who are not connected to this one.
+
+        :raises StoreUnavailable: it does not answer.
+        """
+
     def send(player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""
 
     def warn(player_ids: Iterable[str], refusal: Refused) -> None:
-        """Send each of these players what went wrong."""
+        """Send each of these players, at any node, what went wrong."""
 
 
-@implementer(IOnline)
-@attrs.define
+def replaced() -> Refused:
+    """Make the reason why an older line of a player is closed."""
+    return Refused(Code.REPLACED, "you said hello on another line")
+
+
+@implementer(IOnline, IOnlineWatch)
+@attrs.define(eq=False)
 class Online:
     """
-    The players of a single node, in memory.
+    The players of this node, in memory, and the way to those of the others.
 
     Each player has one conversation, the newest.
+
+    :ivar store: which node has a player's line; ``None`` if there is only this node.
+    :ivar missed: called when messages of other nodes may have been missed.
     """
 
+    store: IOnlineStore | None = None
+    missed: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _conversations: dict[str, Conversation] = attrs.field(factory=dict, init=False)
+    # Epochs of their lines; and of players whose lines are being reported, the last
+    # epoch that another node has replaced meanwhile.
+    _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
+    _reporting: dict[str, int] = attrs.field(factory=dict, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        if self.store is not None:
+            self.store.watch(self)
 
     def __len__(self) -> int:
         return len(self._conversations)
 
+    @property
+    def is_shared(self) -> bool:
+        """Are there other nodes?"""
+        return self.store is not None
+
+    # Lines.
+
     def enter(self, player_id: str, conversation: Conversation) -> Conversation | None:
-        """Add a player's conversation; return the one that it replaces."""
+        """Add a player's conversation; return the one that it replaces here."""
         older = self._conversations.get(player_id)
         self._conversations[player_id] = conversation
         return None if older is conversation else older
+
+    async def report(self, player_id: str) -> None:
+        """
+        Report the newest line of a player to the other nodes: theirs are closed.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
+        if self.store is None:
+            return
+        self._reporting.setdefault(player_id, 0)
+        try:
+            epoch = await self.store.enter(player_id)
+        finally:
+            overtaken = self._reporting.pop(player_id, 0)
+        conversation = self._conversations.get(player_id)
+        if conversation is None:
+            # It closed meanwhile.
+            await self.store.leave(player_id, epoch)
+            return
+        self._epochs[player_id] = max(epoch, self._epochs.get(player_id, 0))
+        if overtaken >= epoch:
+            conversation.end(replaced())
 
     def leave(self, player_id: str, conversation: Conversation) -> bool:
         """Remove a conversation that is over; ``False`` if a newer one replaced it."""
@@ -57,20 +122,129 @@ class Online:
         del self._conversations[player_id]
         return True
 
+    async def is_gone(self, player_id: str) -> bool:
+        """
+        Report that a player's line to this node is closed.
+
+        :returns: ``False`` if the player has a newer line, to any node.
+        """
+        epoch = self._epochs.pop(player_id, 0)
+        if self.store is not None and epoch:
+            try:
+                if not await self.store.leave(player_id, epoch):
+                    return False
+            except StoreUnavailable as error:
+                # As far as this node knows.
+                self._log.info("a line stays listed: {why}", why=error)
+        return player_id not in self._conversations
+
+    async def report_all(self) -> None:
+        """
+        Report all lines again: the store may have lost them, or they are old.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
+        if self.store is None:
+            return
+        lines = list(self._epochs.items())
+        for first in range(0, len(lines), _AT_ONCE):
+            some = lines[first : first + _AT_ONCE]
+            newer = await self.store.keep(some)
+            for player_id, epoch in some:
+                if player_id in newer:
+                    self.replaced(player_id, epoch)
+
+    # Asking, and sending.
+
     def is_here(self, player_id: str) -> bool:
-        """Is this player connected?"""
+        """Is this player connected to this node?"""
         return player_id in self._conversations
 
+    def away(self, player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
+        """List those of these players who are connected to no node."""
+        return Deferred.fromCoroutine(self._away(player_ids))
+
+    async def _away(self, player_ids: Iterable[str]) -> Sequence[str]:
+        away = [one for one in player_ids if one not in self._conversations]
+        if away and self.store is not None:
+            elsewhere = set(await self.store.elsewhere(away))
+            away = [one for one in away if one not in elsewhere]
+        return away
+
     def send(self, player_ids: Iterable[str], push: Push) -> None:
-        """Send *push* to those of these players who are here."""
+        """Send *push* to each of these players, at any node."""
+        others = []
+        for player_id in player_ids:
+            conversation = self._conversations.get(player_id)
+            if conversation is not None:
+                conversation.send(push)
+            else:
+                others.append(player_id)
+        if others and self.store is not None:
+            self._pass_on(self.store, others, encode_push(push))
+
+    def warn(self, player_ids: Iterable[str], refusal: Refused) -> None:
+        """Send each of these players, at any node, what went wrong."""
+        others = []
+        for player_id in player_ids:
+            conversation = self._conversations.get(player_id)
+            if conversation is not None:
+                conversation.warn(refusal)
+            else:
+                others.append(player_id)
+        if others and self.store is not None:
+            message = encode_failure(refusal.code, refusal.message, refusal.details)
+            self._pass_on(self.store, others, message)
+
+    def _pass_on(
+        self, store: IOnlineStore, player_ids: list[str], message: bytes
+    ) -> None:
+        def lost(failure: Failure) -> None:
+            failure.trap(StoreUnavailable)
+            self._log.info(
+                "{count} players of other nodes missed a message: {why}",
+                count=len(player_ids),
+                why=failure.value,
+            )
+
+        store.send(player_ids, message).addErrback(lost).addErrback(
+            lambda failure: self._log.failure("a message was not sent", failure)
+        )
+
+    # What other nodes send (IOnlineWatch).
+
+    def passed(self, player_ids: Sequence[str], message: bytes) -> None:
+        """Send players of this node a message of another one."""
+        try:
+            answer = decode_answer(message)
+            match answer:
+                case Told(push):
+                    self._send_here(player_ids, push)
+                case Failed(code, text, details):
+                    refusal = Refused(Code(code), text, details)
+                    for player_id in player_ids:
+                        if (one := self._conversations.get(player_id)) is not None:
+                            one.warn(refusal)
+                case None:
+                    raise PeerError("this version does not know it")
+        except (PeerError, ValueError) as error:
+            self._log.warn("skipped a message of another node: {why}", why=error)
+
+    def _send_here(self, player_ids: Sequence[str], push: Push) -> None:
         for player_id in player_ids:
             conversation = self._conversations.get(player_id)
             if conversation is not None:
                 conversation.send(push)
 
-    def warn(self, player_ids: Iterable[str], refusal: Refused) -> None:
-        """Send what went wrong to those of these players who are here."""
-        for player_id in player_ids:
-            conversation = self._conversations.get(player_id)
-            if conversation is not None:
-                conversation.warn(refusal)
+    def replaced(self, player_id: str, epoch: int) -> None:
+        """Close a line whose player has said hello at another node."""
+        conversation = self._conversations.get(player_id)
+        if player_id in self._reporting:
+            # Its epoch is still on its way here.
+            self._reporting[player_id] = max(epoch, self._reporting[player_id])
+        elif conversation is not None and self._epochs.get(player_id) == epoch:
+            conversation.end(replaced())
+
+    def listens(self) -> None:
+        """Messages come from now on; waiting players may have missed some."""
+        self.missed()

@@ -40,6 +40,8 @@ DAY = datetime.timedelta(days=1)
 _SKEW = DAY
 #: The same in seconds.
 BACKDATED = _SKEW.total_seconds()
+#: Subject of the certificates of nodes for their links.
+NODE_PURPOSE = "vinom node"
 _AUTHORITY_LIFE = 3650 * DAY
 
 
@@ -102,12 +104,18 @@ def leaf(
     names: Sequence[str],
     now: datetime.datetime,
     life: datetime.timedelta,
+    *,
+    is_client: bool = False,
 ) -> x509.Certificate:
     """
     Sign a certificate for a server with these host names and addresses.
 
     :param purpose: the subject, for people who read the certificate.
+    :param is_client: whether its owner may also dial, and prove who it is.
     """
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH]
+    if is_client:
+        uses.append(ExtendedKeyUsageOID.CLIENT_AUTH)
     return (
         x509.CertificateBuilder()
         .subject_name(_name(purpose))
@@ -119,9 +127,7 @@ def leaf(
         .add_extension(alternative_names(names), critical=False)
         .add_extension(x509.BasicConstraints(False, None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        )
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         # Strict verifiers (Python 3.13's default) require it, and it distinguishes
         # authorities of the same name.
         .add_extension(_signed_by(authority_key), critical=False)
@@ -545,6 +551,21 @@ class Authority:
             "vinom game server", [f"*.{server}.{self.realm}"], _SERVER_LIFE
         )
 
+    def node_name(self, node_id: str) -> str:
+        """Make the name that a node's certificate is for."""
+        # No game server has this label: theirs are longer.
+        return f"{node_id}.nodes.{self.realm}"
+
+    def node(self, node_id: str) -> Issued:
+        """
+        Issue a certificate for this node's links to others: only nodes have one.
+
+        :raises Misconfigured: the authority has expired.
+        """
+        check_usable(self._signing.certificate, moment(self._now()))
+        names = [self.node_name(node_id)]
+        return self._sign(NODE_PURPOSE, names, _SERVER_LIFE, is_client=True)
+
     def lobby(self, names: Sequence[str]) -> Issued:
         """
         Return the lobby's certificate for these host names and addresses.
@@ -595,11 +616,25 @@ class Authority:
         )
 
     def _sign(
-        self, purpose: str, names: Sequence[str], life: datetime.timedelta
+        self,
+        purpose: str,
+        names: Sequence[str],
+        life: datetime.timedelta,
+        *,
+        is_client: bool = False,
     ) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
         signing, now = self._signing, moment(self._now())
-        made = leaf(signing.certificate, signing.key, key, purpose, names, now, life)
+        made = leaf(
+            signing.certificate,
+            signing.key,
+            key,
+            purpose,
+            names,
+            now,
+            life,
+            is_client=is_client,
+        )
         return Issued(pem_of(made), private_pem(key))
 
 

@@ -19,7 +19,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.conversation.online import IOnline
-from vinom.errors import Code, Refused, StoreUnavailable, VinomError
+from vinom.errors import (
+    Code,
+    NoCapacity,
+    PeerError,
+    Refused,
+    StoreUnavailable,
+    VinomError,
+)
 from vinom.fleet.fleet import Fleet
 from vinom.game import Game
 from vinom.limits.addresses import AddressCounts
@@ -27,7 +34,8 @@ from vinom.limits.buckets import network_of
 from vinom.limits.logged import BoundedLog
 from vinom.matches.match import Match
 from vinom.matches.ways_in import WaysIn, seat_names
-from vinom.messages.envelope import Push
+from vinom.messages.catalogue import decode_answer
+from vinom.messages.envelope import Push, Told, encode_push
 from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
 from vinom.play.seats import seat_of
@@ -65,6 +73,18 @@ class ResultWatch(Protocol):
 
     def match_over(self, plan: MatchPlan, reason: str) -> None:
         """Note that a match ended before any round of it was over."""
+
+
+class OtherNodes(Protocol):
+    """Asks other nodes: `vinom.node.links.NodeLinks`."""
+
+    async def ask_way_in(self, node_id: str, match_id: str, seat: int) -> bytes:
+        """
+        Ask a node to admit a player to a match of its own.
+
+        :returns: a ``match_found``, as a client receives it.
+        :raises NoCapacity: the match is over, or that node cannot be reached.
+        """
 
 
 @attrs.define(eq=False)
@@ -119,6 +139,7 @@ class Matches(Service):
         memory_seconds: float = 600.0,
         per_address: int = 32,
         results: ResultWatch | None = None,
+        others: OtherNodes | None = None,
     ) -> None:
         """
         :param fleet: finds a game server for each match.
@@ -131,8 +152,9 @@ class Matches(Service):
         :param per_address: most matches that are not over with players of one address;
             four times that of one /24 or /48.
         :param results: notes how rounds end.
+        :param others: asks other nodes; ``None`` if there is only this one.
         """
-        self._results = results
+        self._results, self._others = results, others
         self._fleet, self._store, self._online = fleet, store, online
         self._games, self._ways_in, self._clock = games, ways_in, clock
         #: For what players can have logged as often as they ask.
@@ -372,7 +394,7 @@ class Matches(Service):
         if placement is None or seat is None:
             return QueueStatus("matched", plan.game)
         try:
-            ticket = await self._new_ticket(plan.match_id, seat)
+            return await self._way_in(plan, placement, seat)
         except StoreUnavailable:
             raise
         except VinomError as error:
@@ -384,7 +406,39 @@ class Matches(Service):
                 player_id=player_id,
             )
             return QueueStatus("matched", plan.game)
+
+    async def _way_in(self, plan: MatchPlan, placement: Placement, seat: int) -> Push:
+        """
+        Admit a player to a seat once more, at the node of its match.
+
+        :raises VinomError: that is not possible.
+        """
+        match_id = plan.match_id
+        if match_id not in self._live and self._others is not None:
+            node_id = await self._store.owner(match_id)
+            if node_id:
+                found = await self._others.ask_way_in(node_id, match_id, seat)
+                answer = decode_answer(found)
+                if not isinstance(answer, Told):
+                    raise PeerError(f"node {node_id} sent no way in")
+                return answer.push
+        ticket = await self._new_ticket(match_id, seat)
         return self._ways_in.found(plan, placement, ticket)
+
+    async def admit(self, match_id: str, seat: int) -> bytes:
+        """
+        Admit a player, who came to another node, to a match of this one.
+
+        :returns: a ``match_found``, as a client receives it.
+        :raises NoCapacity: the match is over, or its game server does not answer.
+        """
+        match = self.placed_match(match_id)
+        if match is None or match.placement is None:
+            raise NoCapacity("the match is over, or has no place yet")
+        if not 0 <= seat < len(match.plan.seats):
+            raise NoCapacity(f"the match has no seat {seat}")
+        ticket = await self._new_ticket(match_id, seat)
+        return encode_push(self._ways_in.found(match.plan, match.placement, ticket))
 
     async def last_end(self, player_id: str) -> MatchEnded | None:
         """Find how this player's latest match ended; ``None`` once that has expired."""

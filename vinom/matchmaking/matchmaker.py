@@ -412,9 +412,8 @@ class Matchmaker(Service):
 
         They are sent their places; one of them is answered with what is returned.
         """
-        for player in entry.players:
-            if not self._online.is_here(player.player_id):
-                self.player_lost(player.player_id)
+        for player_id in await self._online.away(entry.player_ids):
+            self.player_lost(player_id)
         await self._settle(entry.players[0].player_id)
         self._look_at(entry.pool)
         return await self._news.status(entry)
@@ -459,6 +458,10 @@ class Matchmaker(Service):
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle(player_id))
 
+    def player_moved(self, player_id: str) -> None:
+        """A player's line here closed, for there is a newer one to another node."""
+        self._news.forget((player_id,))
+
     async def player_back(self, player_id: str) -> QueueStatus | None:
         """A player said hello: return their place in the queue, if there is one."""
         call = self._away.pop(player_id, None)
@@ -468,6 +471,8 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
+        # Also if it was not suspended: this node is its owner from now on.
+        await self._entries.resume(entry.entry_id)
         prematch = await self.prematches.find(player_id)
         if prematch is not None:
             state = "matched" if prematch.started_by else "waiting"
@@ -520,11 +525,11 @@ class Matchmaker(Service):
         for entry in entries:
             self._look_at(entry.pool)
             self._news.changed(entry.pool)
-            player_ids = [player.player_id for player in entry.players]
-            for player_id in player_ids:
-                if not self._online.is_here(player_id) and player_id not in self._away:
-                    self.player_lost(player_id)
+            player_ids = entry.player_ids
             try:
+                for player_id in await self._online.away(player_ids):
+                    if player_id not in self._away:
+                        self.player_lost(player_id)
                 status = await self._news.status(entry)
             except StoreUnavailable as error:
                 # They wait all the same, and are sent the next change.
@@ -575,7 +580,7 @@ class Matchmaker(Service):
         """
         facts: dict[str, Any] = {
             "player_id": player_id,
-            "connected": self._online.is_here(player_id),
+            "connected": not await self._online.away((player_id,)),
         }
         entry = await self._entries.entry_of(player_id)
         if entry is not None:
@@ -830,7 +835,7 @@ class Matchmaker(Service):
 
     async def _drop_playing(self, entry: QueueEntry) -> None:
         """Note that an entry is gone because one of its players is in a match."""
-        player_ids = [player.player_id for player in entry.players]
+        player_ids = entry.player_ids
         self._news.forget(player_ids)
         for player_id in player_ids:
             if not await self._matches.is_in_match(player_id):
@@ -849,13 +854,13 @@ class Matchmaker(Service):
 
     async def _is_put_back(self, entry: QueueEntry) -> bool:
         """Queue an entry again if it is not; ``False`` if storage did not answer."""
-        player_ids = [player.player_id for player in entry.players]
+        player_ids = entry.player_ids
         try:
             if await self._is_playing(entry):
                 await self._drop_playing(entry)
                 return True
-            here = all(map(self._online.is_here, player_ids))
-            again = attrs.evolve(entry, suspended=not here)
+            away = await self._online.away(player_ids)
+            again = attrs.evolve(entry, suspended=bool(away))
             await self._entries.add(again)
             # A player may have queued anew, and play by now.
             if await self._is_playing(entry) and await self._entries.remove(
@@ -868,9 +873,8 @@ class Matchmaker(Service):
             self._log.error("storage does not answer: {error}", error=error)
             return False
         self._online.send(player_ids, status)
-        for player_id in player_ids:
-            if not self._online.is_here(player_id):
-                self.player_lost(player_id)
+        for player_id in away:
+            self.player_lost(player_id)
         self._moved([entry])
         return True
 
@@ -948,9 +952,13 @@ class Matchmaker(Service):
 
     def _stayed_away(self, player_id: str) -> None:
         del self._away[player_id]
-        if not self._online.is_here(player_id):
+        self._run(self._drop_if_away(player_id), retry=player_id)
+
+    async def _drop_if_away(self, player_id: str) -> None:
+        """Give up the place of a player who did not come back, to any node."""
+        if await self._online.away((player_id,)):
             self._matches.withdraw(player_id)
-            self._run(self._drop_entries({player_id}), retry=player_id)
+            await self._drop_entries({player_id})
 
     async def _settle(self, player_id: str) -> None:
         """Suspend or resume an entry: are all of its players here?"""
@@ -958,15 +966,14 @@ class Matchmaker(Service):
             entry = await self._entries.entry_of(player_id)
             if entry is None:
                 return
-            here = all(
-                self._online.is_here(player.player_id) for player in entry.players
-            )
-            if entry.suspended == (not here):
+            away = await self._online.away(entry.player_ids)
+            if entry.suspended == bool(away):
                 return
-            if here:
+            if not away:
                 await self._entries.resume(entry.entry_id)
-            else:
-                await self._entries.suspend(entry.entry_id)
+            elif not await self._entries.suspend(entry.entry_id):
+                # It is gone, or the player has come back to another node.
+                return
 
     async def _drop_entries(self, players: set[str], is_excused: bool = False) -> None:
         self._news.forget(players)
@@ -989,7 +996,7 @@ class Matchmaker(Service):
     def _dismiss(self, entries: Sequence[QueueEntry], refusal: Refused) -> None:
         """Send the players of these entries why they will not be matched."""
         for entry in entries:
-            player_ids = [player.player_id for player in entry.players]
+            player_ids = entry.player_ids
             self._news.forget(player_ids)
             self._online.warn(player_ids, refusal)
             self._online.send(player_ids, QueueStatus("idle"))
@@ -1001,7 +1008,7 @@ class Matchmaker(Service):
 
         :param without: a player who knows.
         """
-        player_ids = [player.player_id for player in entry.players]
+        player_ids = entry.player_ids
         self._news.forget(player_ids)
         self._online.send(
             [each for each in player_ids if each != without], QueueStatus("idle")

@@ -172,7 +172,7 @@ class Parties(Service):
                         Code.NO_SUCH_PLAYER, "this player is not in your party"
                     )
                 await self._remove(other, "kicked", lambda it: it.kick(me, other))
-                return self._update(await self._mine(me))
+                return await self._update(await self._mine(me))
             case PromoteInParty(chosen):
                 return await self._act(me, lambda it: it.promote(me, chosen))
             case InviteToParty(None):
@@ -251,7 +251,7 @@ class Parties(Service):
         if party is None:
             return None
         party = await self._settled(party) or party
-        update = self._update(party)
+        update = await self._update(party)
         self._send_others(party, player_id, update)
         return update
 
@@ -307,7 +307,8 @@ class Parties(Service):
             raise
         if not self._online.is_here(player.player_id):
             self._expect(player.player_id)
-        return PartyCreated(party.party_id, token, self._address, self._view(party))
+        view = await self._view(party)
+        return PartyCreated(party.party_id, token, self._address, view)
 
     async def _join(self, player: Player, asked: JoinParty, host: str) -> PartyUpdate:
         me = player.player_id
@@ -337,7 +338,7 @@ class Parties(Service):
             if await self._store.change(after):
                 if not self._online.is_here(me):
                     self._expect(me)
-                update = self._update(after)
+                update = await self._update(after)
                 self._send_others(after, me, update)
                 return update
             # Somebody else changed the party; or this player is in another one now.
@@ -383,7 +384,7 @@ class Parties(Service):
             [invited],
             PartyInvite(party.party_id, Who(me, player.name), party.game),
         )
-        return self._update(party)
+        return await self._update(party)
 
     async def _list(self, asked: ListParties) -> PartyList:
         # Those that the second filter leaves out are read as well.
@@ -425,7 +426,7 @@ class Parties(Service):
         if reason != "left" or not self._online.is_here(player_id):
             self._online.send([player_id], PartyClosed(party.party_id, reason))
         if after is not None:
-            self._send(after)
+            await self._send(after)
 
     async def _stored(self, party: Party, after: Party | None) -> bool:
         if after is not None:
@@ -456,12 +457,12 @@ class Parties(Service):
             after = changed(await self._mine(player_id), happened)
             assert after is not None
             if await self._store.change(after):
-                self._send_others(after, player_id, self._update(after))
+                self._send_others(after, player_id, await self._update(after))
                 return after
         raise StoreUnavailable("others changed the party each time")
 
     async def _act(self, player_id: str, happened: _Input) -> PartyUpdate:
-        return self._update(await self._change(player_id, happened))
+        return await self._update(await self._change(player_id, happened))
 
     # Queueing.
 
@@ -513,7 +514,7 @@ class Parties(Service):
         if not is_stored:
             await self._entries.remove(entry.entry_id)
             return None
-        self._send_others(after, me, self._update(after))
+        self._send_others(after, me, await self._update(after))
         status = await self._matchmaker.admit(entry)
         settled = await self._settled(after)
         if settled is None or settled.state == "idle":
@@ -521,7 +522,7 @@ class Parties(Service):
             return QueueStatus("idle")
         others = [each for each in after.player_ids if each != me]
         self._online.send(others, status)
-        self._online.send([me], self._update(settled))
+        self._online.send([me], await self._update(settled))
         return status
 
     async def _follow(self, entry: QueueEntry) -> None:
@@ -570,12 +571,11 @@ class Parties(Service):
             after = changed(party, _TO[state])
             assert after is not None
             if await self._store.change(after):
-                self._send(after)
+                await self._send(after)
                 if state == "idle":
                     # Those who went while their match lasted.
-                    for player_id in after.player_ids:
-                        if not self._online.is_here(player_id):
-                            self._expect(player_id)
+                    for player_id in await self._away_of(after):
+                        self._expect(player_id)
                 return after
             found = await self._store.find(party.party_id)
             if found is None or found.entry_id != party.entry_id:
@@ -599,10 +599,10 @@ class Parties(Service):
 
     async def _note_lost(self, player_id: str) -> None:
         party = await self._store.party_of(player_id)
-        if party is None or self._online.is_here(player_id):
+        if party is None or not await self._online.away((player_id,)):
             return
         self._expect(player_id)
-        self._send(party)
+        await self._send(party)
 
     def _expect(self, player_id: str, seconds: float | None = None) -> None:
         self._stop_waiting(player_id)
@@ -624,6 +624,9 @@ class Parties(Service):
 
     async def _forget(self, player_id: str) -> None:
         """Take a player who stayed away out of the party, unless it plays."""
+        if not await self._online.away((player_id,)):
+            # The player is at another node.
+            return
         party = await self._store.party_of(player_id)
         if party is None:
             return
@@ -641,10 +644,19 @@ class Parties(Service):
 
     # What players are sent.
 
-    def _update(self, party: Party) -> PartyUpdate:
-        return PartyUpdate(self._view(party))
+    async def _away_of(self, party: Party) -> frozenset[str]:
+        """Who of a party is connected to no node, as far as this one can know?"""
+        try:
+            return frozenset(await self._online.away(party.player_ids))
+        except StoreUnavailable:
+            here = self._online.is_here
+            return frozenset(one for one in party.player_ids if not here(one))
 
-    def _view(self, party: Party) -> PartyView:
+    async def _update(self, party: Party) -> PartyUpdate:
+        return PartyUpdate(await self._view(party))
+
+    async def _view(self, party: Party) -> PartyView:
+        away = await self._away_of(party)
         return PartyView(
             party.party_id,
             party.leader,
@@ -653,7 +665,7 @@ class Parties(Service):
                     one.player.player_id,
                     one.player.name,
                     one.is_ready,
-                    self._online.is_here(one.player.player_id),
+                    one.player.player_id not in away,
                 )
                 for one in party.members
             ),
@@ -666,8 +678,8 @@ class Parties(Service):
             party.version,
         )
 
-    def _send(self, party: Party) -> None:
-        self._online.send(party.player_ids, self._update(party))
+    async def _send(self, party: Party) -> None:
+        self._online.send(party.player_ids, await self._update(party))
 
     def _send_others(self, party: Party, player_id: str, update: PartyUpdate) -> None:
         self._online.send(

@@ -62,7 +62,7 @@ class Ratings:
 
     async def filled_in(self, entry: QueueEntry, queue: Queue) -> QueueEntry:
         """Give an entry the ratings of its players, and whom they met lately."""
-        player_ids = [player.player_id for player in entry.players]
+        player_ids = entry.player_ids
         standings = await self._store.standings(queue.ratings, player_ids)
         met = [one for each in standings for one in each.recent[: queue.avoid_recent]]
         return attrs.evolve(

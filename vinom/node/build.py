@@ -25,6 +25,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
+from vinom.control.nodes import Admit
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
 from vinom.conversation.online import Online
@@ -66,6 +67,7 @@ from vinom.matchmaking.queues import Queues
 from vinom.matchmaking.ratings import Lifetimes, Ratings
 from vinom.messages.lobby import QueueOffer, RegionOffer
 from vinom.model import Issued
+from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, open_stores
 from vinom.play.clock import longest_life
@@ -196,6 +198,19 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
     )
 
 
+def link_site(tls: NodeTls, admit: Admit, settings: Settings, reactor: Any) -> Any:
+    """
+    Make what listens at ``node_link``.
+
+    :param admit: serves other nodes.
+    """
+    bounded = BoundedLog(_log, reactor, log_bounds(settings))
+    # One from each node is enough; many, of strangers, cost little.
+    return CountedFactory(
+        answering(tls, reactor, admit), NetworkCounts(64, 128, 512), bounded
+    )
+
+
 def own_hosts(settings: Settings) -> Hosts:
     """Find the names that browsers may call this node by."""
     return Hosts(settings.public_host, settings.origin, settings.any_origin)
@@ -290,6 +305,8 @@ class Parts:
     :ivar processes: the game servers' processes.
     :ivar sweeping: removes old recordings.
     :ivar results: notes how rounds end; ``None`` if none are kept.
+    :ivar node_tls: how nodes speak TLS with each other; ``None`` for a single node.
+    :ivar links: asks other nodes; ``None`` for a single node.
     """
 
     authority: Authority
@@ -310,6 +327,8 @@ class Parts:
     processes: LocalFleet
     sweeping: Service
     results: Results | None
+    node_tls: NodeTls | None
+    links: NodeLinks | None
 
 
 def build_parts(
@@ -364,7 +383,6 @@ def build_parts(
         time.monotonic,
         recordings,
     )
-    online = Online()
     ways_in = WaysIn(
         settings.realm, authority.tokens, entropy, now, settings.token_seconds
     )
@@ -374,6 +392,11 @@ def build_parts(
         return online.is_here(player_id) or rooms.has(player_id)
 
     stores = open_stores(settings, reactor, entropy, is_here)
+    online = Online(stores.online)
+    node_tls = links = None
+    if settings.store != "memory":
+        node_tls = NodeTls(authority, stores.node_id)
+        links = NodeLinks(stores.nodes, node_tls, stores.node_id, reactor)
     identity = Identity(
         stores.players,
         entropy,
@@ -394,6 +417,7 @@ def build_parts(
         reactor,
         per_address=settings.matches_per_address,
         results=results,
+        others=links,
     )
     queues = Queues(
         games, settings.queues, settings.fill_seconds, settings.accept_seconds
@@ -533,6 +557,8 @@ def build_parts(
         processes=processes,
         sweeping=_Sweeping(recordings, reactor),
         results=results,
+        node_tls=node_tls,
+        links=links,
     )
 
 

@@ -39,8 +39,10 @@ from vinom.node.build import (
     game_user,
     has_tls,
     is_plaintext,
+    link_site,
     public_site,
 )
+from vinom.node.links import SERVES
 from vinom.node.listening import (
     NoChildren,
     bound_at,
@@ -48,6 +50,7 @@ from vinom.node.listening import (
     page_over_tls,
 )
 from vinom.node.membership import Membership
+from vinom.node.reporting import Reporting
 from vinom.node.settings import Settings
 from vinom.node.signals import catch_hangups, catch_interrupts
 from vinom.node.takeover import Takeover
@@ -139,8 +142,10 @@ class Node(MultiService):
                 time.monotonic,
                 self._settings.heartbeat_seconds,
                 self._settings.lease_seconds,
-                parts.matches.check_owned,
+                self._lease_regained,
             )
+            self._reporting = Reporting(parts.online, self._reactor)
+            parts.online.missed = parts.desk.look_again
             self._first = [*parts.stores.services, self._membership]
             if parts.stores.client is not None and parts.stores.estates is not None:
                 self._takeover = Takeover(
@@ -151,9 +156,13 @@ class Node(MultiService):
                     self._settings.heartbeat_seconds,
                     self._settings.lease_seconds,
                     ended=parts.matches.lost_elsewhere,
+                    lost=parts.desk.player_lost,
                 )
                 parts.stores.client.watch(self._store_changed)
                 MultiService.addService(self, self._takeover)
+                MultiService.addService(self, self._reporting)
+            if parts.links is not None:
+                MultiService.addService(self, parts.links)
             if parts.results is not None:
                 # First, and so stopped last: others report results to their end.
                 MultiService.addService(self, parts.results)
@@ -287,6 +296,9 @@ class Node(MultiService):
         if settings.admin is not None and self._token is not None:
             site = admin_site(Guarded(api, self._token), settings, reactor)
             self._listen("admin", settings.admin, site)
+        if settings.node_link is not None and parts.node_tls is not None:
+            site = link_site(parts.node_tls, parts.matches.admit, settings, reactor)
+            self._listen("node_link", settings.node_link, site)
 
     def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
         """Serve pages at a port of the interface, or at an endpoint."""
@@ -363,20 +375,32 @@ class Node(MultiService):
         if is_available:
             self._takeover.wait()
             self._membership.beat()
+            self._reporting.report()
+
+    def _lease_regained(self) -> None:
+        self._parts.matches.check_owned()
+        self._reporting.report()
 
     def _node_facts(self) -> NodeFacts:
         """What this node reports to the others."""
         parts = self._parts
-        host, port = self._settings.public_host, self._lobby_at.rpartition(":")[2]
+        addresses = {"lobby": self._lobby_at}
+        if (link := self._web_at.get("node_link")) is not None:
+            addresses[SERVES] = link
         rooms = parts.rooms.status()["rooms"] + len(parts.matches.describe())
         return NodeFacts(
             parts.stores.node_id,
-            {"lobby": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"},
+            {name: self._reached_at(at) for name, at in addresses.items()},
             __version__,
             len(parts.online),
             rooms,
             {name: key.decode() for name, key in parts.authority.token_keys().items()},
         )
+
+    def _reached_at(self, bound: str) -> str:
+        """Write where others reach what listens there."""
+        host, port = self._settings.public_host, bound.rpartition(":")[2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def status(self) -> dict[str, Any]:
         """What the node is doing, for operators."""

@@ -228,6 +228,13 @@ class Settings:
         "over",
         10.0,
     )
+    node_link: str | None = option(
+        "store",
+        Endpoint(),
+        "port, or Twisted endpoint, for other nodes of the deployment, over TLS with "
+        "certificates of its authority; without it a player of this node's match who "
+        "comes back to another node has to come to this one",
+    )
     results_most: int = option(
         "results",
         Bounded(int, 0, 10**6),
@@ -800,6 +807,11 @@ class Settings:
             raise Misconfigured(
                 f"lease_seconds {self.lease_seconds:g} is less than three heartbeats "
                 f"of {self.heartbeat_seconds:g} s: raise it, or lower heartbeat_seconds"
+            )
+        if self.node_link is not None and self.store == "memory":
+            raise Misconfigured(
+                "node_link is for nodes that share a store: set store to a Redis, or "
+                "remove node_link"
             )
         is_tls = self.store != "memory" and self.store.is_tls
         if self.store_ca is not None and not is_tls:

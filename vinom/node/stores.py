@@ -20,6 +20,7 @@ from vinom.ports import (
     IEstateStore,
     IMatchStore,
     INodeStore,
+    IOnlineStore,
     IPartyStore,
     IPlayerStore,
     IPrematchStore,
@@ -36,9 +37,11 @@ from vinom.store.redis.estates import RedisEstateStore
 from vinom.store.redis.inspection import FoundStore, find_store
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
+from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")
 
@@ -51,7 +54,9 @@ class Stores:
     :ivar node_id: of this run of the node.
     :ivar prematches: the same store as that of entries.
     :ivar estates: what other nodes left that are gone; ``None`` with memory.
+    :ivar online: which node has a player's line; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
+    :ivar subscriber: the one on which messages of other nodes come.
     :ivar latency: how long its calls take.
     """
 
@@ -63,13 +68,15 @@ class Stores:
     matches: IMatchStore
     nodes: INodeStore
     estates: IEstateStore | None = None
+    online: IOnlineStore | None = None
     client: RedisClient | None = None
+    subscriber: RedisSubscriber | None = None
     latency: Histogram = attrs.field(factory=lambda: Histogram(CALL_BOUNDS))
 
     @property
     def services(self) -> list[Service]:
         """What must start first, and stop last."""
-        return [] if self.client is None else [self.client]
+        return [one for one in (self.client, self.subscriber) if one is not None]
 
     @property
     def is_available(self) -> bool:
@@ -121,8 +128,9 @@ def open_stores(
     address, authority = store_login(settings), store_authority(settings)
     log_found(settings, address, authority)
     latency = Histogram(CALL_BOUNDS)
+    dial = make_dial(address, authority, reactor)
     client = RedisClient(
-        make_dial(address, authority, reactor),
+        dial,
         Owner(node_id),
         reactor,
         time.monotonic,
@@ -131,6 +139,16 @@ def open_stores(
         login=(address.user, address.password),
         database=address.database,
         measured=latency.add,
+    )
+    online = RedisOnlineStore(client)
+    subscriber = RedisSubscriber(
+        dial,
+        online.channel,
+        online.heard,
+        online.listens,
+        reactor,
+        entropy,
+        login=(address.user, address.password),
     )
     return Stores(
         node_id,
@@ -141,7 +159,9 @@ def open_stores(
         RedisMatchStore(client, now),
         RedisNodeStore(client),
         RedisEstateStore(client),
+        online,
         client,
+        subscriber,
         latency,
     )
 

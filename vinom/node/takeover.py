@@ -24,7 +24,8 @@ class Takeover(Service):
     Clear up after nodes whose lease is over; any number of nodes may do so at once.
 
     Their matches ran in their game processes: they end as lost. Their queue entries are
-    suspended, and stay so for as long as those of a player who is disconnected.
+    suspended, and stay so for as long as those of a player who is disconnected; members
+    of parties keep their places for as long, too.
     """
 
     name = "takeover"
@@ -40,6 +41,7 @@ class Takeover(Service):
         lease: float = 10.0,
         *,
         ended: Callable[[MatchEnd], None] = lambda _: None,
+        lost: Callable[[str], None] = lambda _: None,
         away_seconds: float = 10.0,
         memory_seconds: float = 600.0,
     ) -> None:
@@ -51,12 +53,13 @@ class Takeover(Service):
         :param heartbeat: seconds between two looks.
         :param lease: how long a lease lasts, seconds.
         :param ended: called with each match that was ended.
+        :param lost: called with the id of each player whose line went to such a node.
         :param away_seconds: how long the entry of a disconnected player stays.
         :param memory_seconds: how long the end of a match is remembered.
         """
         self._nodes, self._matches, self._estates = nodes, matches, estates
         self._clock, self._lease = clock, lease
-        self._ended, self._away_seconds = ended, away_seconds
+        self._ended, self._lost, self._away_seconds = ended, lost, away_seconds
         self._memory_seconds = memory_seconds
         self._heartbeat = heartbeat
         self._not_before = 0.0
@@ -114,6 +117,9 @@ class Takeover(Service):
                     self._ended(end)
         while await self._estates.abandon(node_id, _AT_ONCE, self._away_seconds):
             pass
+        while player_ids := await self._estates.cut(node_id, _AT_ONCE):
+            for player_id in player_ids:
+                self._lost(player_id)
         if await self._nodes.leave(node_id, lease.number):
             self._log.warn(
                 "node {node_id} is gone: {lost} of its matches are lost",

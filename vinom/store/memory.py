@@ -674,6 +674,10 @@ class MemoryMatchStore:
         running = self._running.get(self._match_of.get(player_id, ""))
         return succeed(None if running is None else (running.plan, running.placement))
 
+    def owner(self, match_id: str) -> Deferred[str | None]:
+        """Find the node of a running match: always this one."""
+        return succeed("" if match_id in self._running else None)
+
     def has(self, player_id: str) -> bool:
         """Is this player in a running match?"""
         return player_id in self._match_of

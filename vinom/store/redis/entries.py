@@ -65,7 +65,7 @@ class RedisEntryStore:
             str(int(entry.suspended)),
             str(entry.number),
             entry.options,
-            *(player.player_id for player in entry.players),
+            *entry.player_ids,
         )
 
     def remove(self, entry_id: str) -> Deferred[bool]:

@@ -15,13 +15,14 @@ from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
 _OWNED, _ABANDON = load("matches", "owned"), load("entries", "abandon")
+_CUT = load("online", "cut")
 
 
 @implementer(IEstateStore)
 @attrs.frozen
 class RedisEstateStore:
     """
-    Entries and matches by the node that owns them.
+    Entries, matches and lines by the node that owns them.
 
     :ivar client: runs the steps.
     """
@@ -37,3 +38,9 @@ class RedisEstateStore:
     def abandon(self, node_id: str, most: int, seconds: float) -> Deferred[int]:
         """Suspend entries of a node."""
         return self.client.run(_ABANDON, node_id, str(most), str(round(1000 * seconds)))
+
+    def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
+        """Forget lines to a node."""
+        return self.client.run(_CUT, node_id, str(most)).addCallback(
+            lambda found: [one.decode() for one in found]
+        )

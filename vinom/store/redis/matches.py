@@ -17,7 +17,10 @@ from vinom.store.redis.scripts import load
 
 _STEPS = {
     step: load("matches", step)
-    for step in ("open", "place", "end", "release", "of", "last_end", "running")
+    for step in (
+        *("open", "place", "end", "release"),
+        *("of", "owner", "last_end", "running"),
+    )
 }
 
 
@@ -86,6 +89,15 @@ class RedisMatchStore:
         return self._run("of", player_id).addCallback(
             lambda found: _read(*found) if found else None
         )
+
+    def owner(self, match_id: str) -> Deferred[str | None]:
+        """Find the node of a running match."""
+        own = self.client.owner.node_id.encode()
+
+        def read(node: bytes | None) -> str | None:
+            return None if node is None else "" if node == own else node.decode()
+
+        return self._run("owner", match_id).addCallback(read)
 
     def last_end(self, player_id: str) -> Deferred[MatchEnd | None]:
         """Find how this player's latest match ended; ``None`` once that has expired."""

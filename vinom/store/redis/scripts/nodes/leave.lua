@@ -4,7 +4,10 @@ local id = ARGV[4]
 if redis.call('HGET', P .. 'node:' .. id, 'lease') ~= ARGV[5] then
   return 0
 end
-local left = { P .. 'entries-of:' .. id, P .. 'matches-of:' .. id, P .. 'prematches-of:' .. id }
+local left = {}
+for i, kind in ipairs({ 'entries', 'lines', 'matches', 'prematches' }) do
+  left[i] = P .. kind .. '-of:' .. id
+end
 if redis.call('EXISTS', unpack(left)) > 0 then
   -- Listed as expired from now on, so that others clear up what it left.
   redis.call('HSET', P .. 'node:' .. id, 'ends', string.format('%d', now))

@@ -1,0 +1,199 @@
+"""Links between nodes: where others dial, and one link to each of them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import (
+    IOpenSSLContextFactory,
+    IProtocolFactory,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    PrivateCertificate,
+    TLSVersion,
+    optionsForClientTLS,
+)
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from vinom.control.nodes import Admit, NodeAnswersFactory, NodeQuestions
+from vinom.errors import NoCapacity, PeerError
+from vinom.keys.authority import NODE_PURPOSE, Authority
+from vinom.ports import INodeStore
+
+#: How long connecting may take, seconds.
+DIAL_SECONDS = 3.0
+#: In `vinom.model.NodeFacts.addresses`.
+SERVES = "link"
+#: How long a certificate for accepted links is used, seconds; much less than its life.
+_RENEWAL = 24 * 3600.0
+
+
+@implementer(IOpenSSLContextFactory)
+class NodeTls:
+    """
+    How this node speaks TLS with others: always with a certificate of the authority.
+
+    Certificates are made anew, so none expires.
+    """
+
+    def __init__(self, authority: Authority, node_id: str) -> None:
+        """
+        :param authority: of the deployment.
+        :param node_id: of this node.
+        """
+        self._authority, self._node_id = authority, node_id
+        self._accepting: tuple[float, bytes, Any] = (0.0, b"", None)
+
+    def _own(self) -> Any:
+        issued = self._authority.node(self._node_id)
+        return PrivateCertificate.loadPEM(issued.key + issued.certificate)
+
+    def client(self, node_id: str) -> Any:
+        """Make the options of a link to a node, which must be that one."""
+        return optionsForClientTLS(
+            self._authority.node_name(node_id),
+            Certificate.loadPEM(self._authority.anchor),
+            self._own(),
+            extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_3},
+        )
+
+    def getContext(self) -> Any:
+        """Make the context of a link that a node dials."""
+        anchor, now = self._authority.anchor, time.monotonic()
+        made, of, context = self._accepting
+        if context is None or of != anchor or now > made + _RENEWAL:
+            own = self._own()
+            context = CertificateOptions(
+                privateKey=own.privateKey.original,
+                certificate=own.original,
+                trustRoot=Certificate.loadPEM(anchor),
+                raiseMinimumTo=TLSVersion.TLSv1_3,
+            ).getContext()
+            self._accepting = now, anchor, context
+        return context
+
+
+def is_node(transport: ITCPTransport) -> None:
+    """
+    Check that the peer of a link is a node.
+
+    Its chain was verified in the handshake; among the certificates of the authority,
+    only those of nodes are for clients.
+
+    :raises PeerError: it is none.
+    """
+    try:
+        peer = Certificate.peerFromTransport(transport)
+    except Exception as error:
+        raise PeerError(f"the peer has no certificate: {error}") from None
+    name = peer.getSubject().get("commonName", b"")
+    if name != NODE_PURPOSE.encode():
+        raise PeerError(f"the peer's certificate is that of a {name!r}")
+
+
+class NodeLinks(Service):
+    """Ask other nodes, each over one link that is dialed when it is needed."""
+
+    name = "links"
+    _log = Logger()
+
+    def __init__(
+        self, nodes: INodeStore, tls: NodeTls, node_id: str, reactor: Any
+    ) -> None:
+        """
+        :param nodes: finds the addresses of nodes.
+        :param tls: of this node.
+        :param node_id: of this node.
+        :param reactor: connects.
+        """
+        self._nodes, self._tls, self._node_id = nodes, tls, node_id
+        self._reactor = reactor
+        self._links: dict[str, NodeQuestions] = {}
+        self._dialing: dict[str, list[Deferred[NodeQuestions]]] = {}
+
+    def stopService(self) -> None:
+        """Close all links."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        for link in tuple(self._links.values()):
+            link.transport.abortConnection()
+
+    async def ask_way_in(self, node_id: str, match_id: str, seat: int) -> bytes:
+        """
+        Ask a node to admit a player to its match.
+
+        :returns: a ``match_found``, as a client receives it.
+        :raises NoCapacity: the match is over, or that node cannot be reached.
+        """
+        link = self._links.get(node_id) or await self._dial(node_id)
+        return await link.ask_way_in(match_id, seat)
+
+    async def _dial(self, node_id: str) -> NodeQuestions:
+        waiting = self._dialing.get(node_id)
+        if waiting is not None:
+            link: Deferred[NodeQuestions] = Deferred()
+            waiting.append(link)
+            return await link
+        waiting = self._dialing[node_id] = []
+        try:
+            found = await self._connect(node_id)
+        except Exception as error:
+            failure = NoCapacity(f"node {node_id} cannot be reached: {error}")
+            del self._dialing[node_id]
+            for one in waiting:
+                one.errback(failure)
+            raise failure from None
+        del self._dialing[node_id]
+        for one in waiting:
+            one.callback(found)
+        return found
+
+    async def _connect(self, node_id: str) -> NodeQuestions:
+        where = None
+        for lease in await self._nodes.nodes():
+            if lease.node.node_id == node_id:
+                where = lease.node.addresses.get(SERVES)
+        if where is None:
+            raise NoCapacity("it is gone, or has no node_link")
+        host, _, port = where.rpartition(":")
+        endpoint = wrapClientTLS(
+            self._tls.client(node_id),
+            HostnameEndpoint(
+                self._reactor, host.strip("[]"), int(port), timeout=DIAL_SECONDS
+            ),
+        )
+        link = NodeQuestions(
+            self._reactor, self._node_id, lambda: self._gone(node_id, link)
+        )
+        await endpoint.connect(_Only(link))
+        self._links[node_id] = link
+        return link
+
+    def _gone(self, node_id: str, link: NodeQuestions) -> None:
+        if self._links.get(node_id) is link:
+            del self._links[node_id]
+
+
+class _Only(Factory):
+    noisy = False
+
+    def __init__(self, link: NodeQuestions) -> None:
+        self._link = link
+
+    def buildProtocol(self, addr: object) -> NodeQuestions:
+        return self._link
+
+
+def answering(tls: NodeTls, clock: Any, admit: Admit) -> IProtocolFactory:
+    """Make what listens at ``node_link``."""
+    factory = NodeAnswersFactory(clock, is_node, admit)
+    return TLSMemoryBIOFactory(tls, False, factory)

@@ -1,0 +1,55 @@
+"""Players' lines, reported to the other nodes again and again."""
+
+from __future__ import annotations
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from vinom.conversation.online import Online
+from vinom.errors import StoreUnavailable
+
+#: Much less than the lifetime of a line in the store, seconds.
+PERIOD = 3600.0
+
+
+class Reporting(Service):
+    """Report all lines now and then, and when the store may have lost them."""
+
+    name = "reporting"
+    _log = Logger()
+
+    def __init__(self, online: Online, clock: IReactorTime) -> None:
+        """
+        :param online: reports them.
+        :param clock: for delays.
+        """
+        self._online = online
+        self._loop = LoopingCall(self.report)
+        self._loop.clock = clock
+
+    def startService(self) -> None:
+        """Report now and then."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._loop.start(PERIOD, now=False)
+
+    def stopService(self) -> None:
+        """Report no more."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._loop.running:
+            self._loop.stop()
+
+    def report(self) -> Deferred[None]:
+        """Report all lines now."""
+        return Deferred.fromCoroutine(self._report()).addErrback(
+            lambda failure: self._log.failure("lines were not reported", failure)
+        )
+
+    async def _report(self) -> None:
+        try:
+            await self._online.report_all()
+        except StoreUnavailable as error:
+            # This is called again when the store answers.
+            self._log.info("lines were not reported: {why}", why=error)

@@ -1,0 +1,96 @@
+"""Lines of players in memory: of several nodes in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from vinom.ports import IOnlineStore, IOnlineWatch
+
+
+@attrs.define(eq=False)
+class Lines:
+    """
+    What the nodes share.
+
+    :ivar has_lease: by a node's id: does its lease last?
+    """
+
+    has_lease: Callable[[str], bool] = lambda _: True
+    lines: dict[str, tuple[str, int]] = attrs.field(factory=dict, init=False)
+    watches: dict[str, IOnlineWatch] = attrs.field(factory=dict, init=False)
+    last: int = attrs.field(default=0, init=False)
+
+
+@implementer(IOnlineStore)
+@attrs.frozen(eq=False)
+class MemoryOnlineStore:
+    """
+    Lines in a dict.
+
+    :ivar node_id: of the node that calls.
+    """
+
+    shared: Lines
+    node_id: str
+
+    def enter(self, player_id: str) -> Deferred[int]:
+        """Record a player's newest line."""
+        shared = self.shared
+        node, older = shared.lines.get(player_id, ("", 0))
+        shared.last += 1
+        shared.lines[player_id] = self.node_id, shared.last
+        epoch = shared.last
+        if node != self.node_id and (watch := shared.watches.get(node)) is not None:
+            watch.replaced(player_id, older)
+        return succeed(epoch)
+
+    def leave(self, player_id: str, epoch: int) -> Deferred[bool]:
+        """Forget a line."""
+        if self.shared.lines.get(player_id, (self.node_id, epoch)) != (
+            self.node_id,
+            epoch,
+        ):
+            return succeed(False)
+        self.shared.lines.pop(player_id, None)
+        return succeed(True)
+
+    def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
+        """Record lines again."""
+        replaced = []
+        for player_id, epoch in lines:
+            node, newest = self.shared.lines.get(player_id, (self.node_id, 0))
+            if node != self.node_id and newest > epoch:
+                replaced.append(player_id)
+            else:
+                self.shared.lines[player_id] = self.node_id, max(epoch, newest)
+        return succeed(replaced)
+
+    def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+        """List those who have a line to another node."""
+        return succeed([one for one in player_ids if self._node_of(one)])
+
+    def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
+        """Send a message to players of other nodes."""
+        nodes: dict[str, list[str]] = {}
+        for player_id in player_ids:
+            node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
+            if node != self.node_id:
+                nodes.setdefault(node, []).append(player_id)
+        for node, players in nodes.items():
+            if (watch := self.shared.watches.get(node)) is not None:
+                watch.passed(players, message)
+        return succeed(len(nodes))
+
+    def watch(self, watch: IOnlineWatch) -> None:
+        """Call *watch* about messages of other nodes."""
+        self.shared.watches[self.node_id] = watch
+
+    def _node_of(self, player_id: str) -> str | None:
+        """Find another node that lives and has the player's line."""
+        node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
+        is_other = node != self.node_id and self.shared.has_lease(node)
+        return node if is_other else None

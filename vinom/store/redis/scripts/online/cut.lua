@@ -1,0 +1,12 @@
+-- Forget lines of a node that is gone: its id, how many at most
+-- Returns their players.
+if is_stale(ARGV[2], ARGV[3]) then
+  return 'STALE'
+end
+local players = redis.call('SPOP', P .. 'lines-of:' .. ARGV[4], ARGV[5])
+for _, player in ipairs(players) do
+  if line_of(player) == ARGV[4] then
+    redis.call('DEL', P .. 'line:' .. player)
+  end
+end
+return players

@@ -1,0 +1,30 @@
+-- Shared by the steps on players' lines.
+
+-- Which node has a player's newest line, and its epoch; nil if none has.
+local function line_of(player)
+  local found = redis.call('HMGET', P .. 'line:' .. player, 'node', 'epoch')
+  return found[1], tonumber(found[2])
+end
+
+-- Record a player's line at the node that calls.
+local function set_line(player, epoch)
+  local key, own = P .. 'line:' .. player, P .. 'lines-of:' .. ARGV[2]
+  local node = redis.call('HGET', key, 'node')
+  if node and node ~= ARGV[2] then
+    redis.call('SREM', P .. 'lines-of:' .. node, player)
+  end
+  redis.call('HSET', key, 'node', ARGV[2], 'epoch', string.format('%d', epoch))
+  redis.call('SADD', own, player)
+  redis.call('PEXPIRE', key, LIFETIME)
+  redis.call('PEXPIRE', own, LIFETIME)
+end
+
+-- Send a node a message: a hint, which is lost if it does not listen.
+local function publish(node, message)
+  redis.call('PUBLISH', P .. 'to:' .. node, message)
+end
+
+-- May the node that calls write? One that has not registered yet may: it was not silent.
+local function may_write()
+  return ARGV[3] == '0' or not is_stale(ARGV[2], ARGV[3])
+end

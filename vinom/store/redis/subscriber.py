@@ -1,0 +1,151 @@
+"""A second connection to Redis, on which a node receives messages of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from txredisapi import SubscriberProtocol
+
+from vinom.store.redis.breaker import Breaker
+from vinom.store.redis.client import Dial
+
+
+class _Subscriber(SubscriberProtocol):  # type: ignore[misc]  # it has no types
+    """Pass on messages as they came."""
+
+    def messageReceived(self, pattern: object, channel: bytes, message: bytes) -> None:
+        self.factory.heard(message)
+
+
+class _Subscribers(Factory):
+    noisy = False
+
+    def __init__(self, heard: Callable[[bytes], None]) -> None:
+        self.heard = heard
+
+    def buildProtocol(self, addr: object) -> Any:
+        protocol = _Subscriber(charset=None, convertNumbers=False)
+        protocol.factory = self
+        return protocol
+
+
+class RedisSubscriber(Service):
+    """
+    Stay subscribed to one channel.
+
+    :ivar is_subscribed: do messages come?
+    """
+
+    name = "subscriber"
+    _log = Logger()
+
+    def __init__(
+        self,
+        dial: Dial,
+        channel: str,
+        heard: Callable[[bytes], None],
+        subscribed: Callable[[], None],
+        clock: IReactorTime,
+        entropy: Callable[[int], bytes],
+        *,
+        login: tuple[str | None, str | None] = (None, None),
+        deadline: float = 1.0,
+        beat: float = 1.0,
+    ) -> None:
+        """
+        :param dial: connects.
+        :param channel: its name.
+        :param heard: called with each message.
+        :param subscribed: called when messages come; earlier ones were missed.
+        :param clock: for delays.
+        :param entropy: called with a number, returns that many random bytes.
+        :param login: user and password.
+        :param deadline: seconds that an answer may take.
+        :param beat: seconds between two PINGs, which find silence.
+        """
+        self._dial, self._channel, self._subscribed = dial, channel, subscribed
+        self._clock, self._login = clock, login
+        self._deadline, self._beat = deadline, beat
+        self._factory = _Subscribers(heard)
+        self._breaker = Breaker(entropy)
+        self._next: IDelayedCall | None = None
+        self._protocol: Any = None
+
+    @property
+    def is_subscribed(self) -> bool:
+        return self._protocol is not None
+
+    def startService(self) -> None:
+        """Subscribe, and stay so."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._try()
+
+    def stopService(self) -> None:
+        """Disconnect."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._protocol is not None:
+            self._protocol.transport.abortConnection()
+            self._protocol = None
+
+    def _try(self) -> None:
+        self._next = None
+        Deferred.fromCoroutine(self._subscribe()).addErrback(
+            lambda failure: self._log.failure("cannot subscribe", failure)
+        )
+
+    async def _subscribe(self) -> None:
+        protocol = None
+        try:
+            protocol = await self._dial(self._factory)
+            user, password = self._login
+            if password is not None:
+                parts = ("AUTH", password) if user is None else ("AUTH", user, password)
+                await self._ask(protocol, *parts)
+            await self._ask(protocol, "SUBSCRIBE", self._channel)
+        except Exception as error:
+            if protocol is not None:
+                protocol.transport.abortConnection()
+            if self.running:
+                self._log.info("not subscribed yet: {why}", why=str(error))
+                self._next = self._clock.callLater(self._breaker.open(), self._try)
+            return
+        if not self.running:
+            protocol.transport.abortConnection()
+            return
+        self._protocol = protocol
+        protocol.whenDisconnected().addCallback(lambda _: self._lost(protocol))
+        self._breaker.close()
+        self._next = self._clock.callLater(self._beat, self._ping, protocol)
+        self._subscribed()
+
+    def _ping(self, protocol: Any) -> None:
+        def answered(_: object) -> None:
+            if protocol is self._protocol:
+                self._next = self._clock.callLater(self._beat, self._ping, protocol)
+
+        self._next = None
+        asked = self._ask(protocol, "PING")
+        asked.addCallbacks(answered, lambda _: self._lost(protocol))
+
+    def _lost(self, protocol: Any) -> None:
+        if protocol is not self._protocol:
+            return
+        self._protocol = None
+        if self._next is not None:
+            self._next.cancel()
+        self._log.warn("messages of other nodes do not come; subscribing again")
+        self._next = self._clock.callLater(self._breaker.open(), self._try)
+        protocol.transport.abortConnection()
+
+    def _ask(self, protocol: Any, *command: str) -> Deferred[Any]:
+        asked: Deferred[Any] = protocol.execute_command(*command)
+        return asked.addTimeout(self._deadline, self._clock)
