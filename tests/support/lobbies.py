@@ -150,7 +150,8 @@ class LobbyWorld:
         self.players = parts.get("players") or MemoryPlayerStore(
             now, parts.get("most_players", 200_000), self._is_needed
         )
-        self.online = parts.get("online") or Online(parts.get("lines"))
+        # An empty one is false.
+        self.online = parts.get("online", Online(parts.get("lines")))
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
         ways_in = WaysIn(REALM, TokenSigner("k", _PRIVATE), self.entropy, now)

@@ -471,8 +471,9 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
-        # Also if it was not suspended: this node is its owner from now on.
-        await self._entries.resume(entry.entry_id)
+        if not await self._online.away(entry.player_ids):
+            # Also if it was not suspended: this node is its owner from now on.
+            await self._entries.resume(entry.entry_id)
         prematch = await self.prematches.find(player_id)
         if prematch is not None:
             state = "matched" if prematch.started_by else "waiting"
