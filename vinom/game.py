@@ -442,9 +442,11 @@ class Game(Generic[S, A]):
         """
         Convert a state that an older version of this game stored.
 
-        Reserved for checkpoints, which do not exist yet; nothing calls it.
+        A room that outlived its node is read from its checkpoint, and its game may have
+        a newer `schema` by then. Without this method such rooms end as lost.
 
-        :param old: the stored state.
+        :param old: the stored state as plain data: fields as dicts, tuples as lists,
+            enums as the names of their members.
         :param schema: the `schema` it was stored with.
         :raises Unreadable: this version cannot convert it.
         """

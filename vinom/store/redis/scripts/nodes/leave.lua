@@ -1,10 +1,16 @@
 -- End the lease of a node: its id and the number of its lease
--- Returns 0 if that lease is not there.
+-- Returns 0 if that lease is not there, or has ended before and the node still has rooms.
 local id = ARGV[4]
-if redis.call('HGET', P .. 'node:' .. id, 'lease') ~= ARGV[5] then
+local found = redis.call('HMGET', P .. 'node:' .. id, 'lease', 'ends')
+if found[1] ~= ARGV[5] then
   return 0
 end
-if redis.call('EXISTS', P .. 'entries-of:' .. id, P .. 'matches-of:' .. id) > 0 then
+local rooms = redis.call('EXISTS', P .. 'rooms-of:' .. id)
+if rooms > 0 and tonumber(found[2]) <= now then
+  -- They wait for their players, from the end of the lease on.
+  return 0
+end
+if rooms + redis.call('EXISTS', P .. 'entries-of:' .. id, P .. 'matches-of:' .. id) > 0 then
   -- Listed as expired from now on, so that others clear up what it left.
   redis.call('HSET', P .. 'node:' .. id, 'ends', string.format('%d', now))
   redis.call('ZADD', P .. 'nodes', now, id)
