@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from tests.store.contract import (
     ANN,
     BOB,
+    CheckpointStoreContract,
     EntryStoreContract,
     MatchStoreContract,
     NodeStoreContract,
     PlayerStoreContract,
+    facts,
 )
 from vinom.model import Player
-from vinom.ports import IEntryStore, IMatchStore, INodeStore, IPlayerStore
+from vinom.ports import (
+    ICheckpointStore,
+    IEntryStore,
+    IMatchStore,
+    INodeStore,
+    IPlayerStore,
+)
 from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
 from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.memory_rooms import MemoryCheckpointStore
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):
@@ -126,3 +138,32 @@ class MemoryNodeStoreTests(NodeStoreContract, TestCase):
     async def pass_time(self, seconds: float) -> None:
         """Let the leases' clock go on."""
         self.now += seconds
+
+
+class MemoryCheckpointStoreTests(CheckpointStoreContract, TestCase):
+    """Checkpoints in memory."""
+
+    now = 1000.0
+
+    async def make_stores(self) -> list[MemoryCheckpointStore]:
+        self.nodes = MemoryNodeStore(lambda: self.now)
+        self.leases: dict[str, int] = {}
+        rooms: dict[str, Any] = {}
+        stores = []
+        for node_id in ("n1", "n2"):
+            store = MemoryCheckpointStore(
+                self.nodes, node_id, partial(self.leases.get, node_id), rooms
+            )
+            verifyObject(ICheckpointStore, store)
+            stores.append(store)
+            self.leases[node_id] = await self.nodes.register(facts(node_id), 60.0)
+        return stores
+
+    async def end_lease(self) -> None:
+        """Let n1 be silent."""
+        self.now += 60.0
+        self.leases["n2"] = await self.nodes.register(facts("n2"), 60.0)
+
+    async def renew_lease(self) -> None:
+        """Let n1 wake up."""
+        self.leases["n1"] = await self.nodes.register(facts("n1"), 60.0)

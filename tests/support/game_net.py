@@ -33,6 +33,7 @@ from vinom.packets.player import (
     StateArrived,
 )
 from vinom.play.play import Recorded
+from vinom.play.recording import Part
 from vinom.reactor.alarm import Alarm
 from vinom.tokens import Claims, TokenSigner
 

@@ -137,7 +137,7 @@ class LobbyWorld:
         self.fleet = parts.get("fleet") or MemoryFleet()
         self.entries = parts.get("entries") or MemoryEntryStore()
         self.match_store = parts.get("matches") or MemoryMatchStore(now)
-        self.players = MemoryPlayerStore(
+        self.players = parts.get("players") or MemoryPlayerStore(
             now, parts.get("most_players", 200_000), self._is_needed
         )
         self.online = Online()
@@ -189,6 +189,7 @@ class LobbyWorld:
             bounds=parts.get("room_bounds", RoomBounds()),
             shows_faults=parts.get("shows_faults", False),
             results=parts.get("results", self.results),
+            keeping=parts.get("keeping"),
         )
         self.desk = Desk(
             self.identity,

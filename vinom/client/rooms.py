@@ -43,6 +43,8 @@ MOST_WAITING = 64
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 #: How long to try, seconds: as long as a server keeps places by default.
 TIMEOUT = 900.0
+#: The room may be back in a moment: its node died, and its lease is not over yet.
+_PASSING = (Code.BUSY, Code.STORE_UNAVAILABLE, Code.UNAVAILABLE)
 
 
 @attrs.frozen
@@ -410,6 +412,7 @@ class PlayerRooms:
         Take the place on the new line, or end the room if it is lost.
 
         :raises LineLost: try again on another line.
+        :raises LobbyRefusal: try again in a while.
         """
         if room.is_connected:
             return
@@ -418,6 +421,8 @@ class PlayerRooms:
         try:
             description = await room.place.take(line)
         except LobbyRefusal as refusal:
+            if refusal.code in _PASSING:
+                raise
             reason = str(refusal.details.get("reason") or "lost")
             self._end(room, reason, refusal.details.get("outcome"))
             return

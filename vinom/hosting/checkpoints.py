@@ -243,8 +243,8 @@ def _state_of(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Any:
         return codec.decode(kept.state)
     if schema > game.schema:
         raise Unreadable(
-            f"this checkpoint has schema {schema} of {name}, and the installed game has "
-            f"schema {game.schema}: install the newer game on this node"
+            f"this checkpoint has schema {schema} of {name}, and the installed game "
+            f"has schema {game.schema}: install the newer game on this node"
         )
     try:
         state = game.migrate(codec.read_plain(kept.state), schema)

@@ -16,6 +16,7 @@ from vinom.errors import StoreUnavailable
 from vinom.keys.files import read_file
 from vinom.node.settings import Settings
 from vinom.ports import (
+    ICheckpointStore,
     IEntryStore,
     IEstateStore,
     IMatchStore,
@@ -34,6 +35,7 @@ from vinom.store.redis.inspection import FoundStore, find_store
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.players import RedisPlayerStore
+from vinom.store.redis.rooms import RedisCheckpointStore
 
 _log = Logger("vinom.store")
 
@@ -45,6 +47,7 @@ class Stores:
 
     :ivar node_id: of this run of the node.
     :ivar estates: what other nodes left that are gone; ``None`` with memory.
+    :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar latency: how long its calls take.
     """
@@ -55,6 +58,7 @@ class Stores:
     matches: IMatchStore
     nodes: INodeStore
     estates: IEstateStore | None = None
+    checkpoints: ICheckpointStore | None = None
     client: RedisClient | None = None
     latency: Histogram = attrs.field(factory=lambda: Histogram(CALL_BOUNDS))
 
@@ -127,6 +131,7 @@ def open_stores(
         RedisMatchStore(client, now),
         RedisNodeStore(client),
         RedisEstateStore(client),
+        RedisCheckpointStore(client),
         client,
         latency,
     )
