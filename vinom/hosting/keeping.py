@@ -45,23 +45,23 @@ class Keeping:
         """See the attributes."""
         self.store, self.clock, self.is_current = store, clock, is_current
         self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
-        self._codecs: dict[str, StateCodec | None] = {}
+        self._codecs: dict[type, StateCodec | None] = {}
 
     def codec(self, game: Game[Any, Any]) -> StateCodec | None:
         """Make the codec of a game's states; ``None`` if its rooms are not kept."""
         if game.durability == "none":
             return None
-        if game.name not in self._codecs:
+        if type(game) not in self._codecs:
             try:
-                self._codecs[game.name] = codec_of(game)
+                self._codecs[type(game)] = codec_of(game)
             except Misconfigured as error:
-                self._codecs[game.name] = None
+                self._codecs[type(game)] = None
                 _log.warn(
                     "rooms of {game} do not outlive this node: {why}",
                     game=game.name,
                     why=error,
                 )
-        return self._codecs[game.name]
+        return self._codecs[type(game)]
 
 
 @attrs.define(eq=False)
@@ -99,6 +99,7 @@ class RoomKeeper:
     # What the latest stored checkpoint has; what the one that is on its way has.
     _kept: Hashable = attrs.field(default=None, init=False)
     _asked: bool = attrs.field(default=False, init=False)
+    _is_failing: bool = attrs.field(default=False, init=False)
     _is_frozen: bool = attrs.field(default=False, init=False)
     _is_over: bool = attrs.field(default=False, init=False)
     _next: IDelayedCall | None = attrs.field(default=None, init=False)
@@ -108,32 +109,38 @@ class RoomKeeper:
         if self._is_over:
             return True
         is_current = self.keeping.is_current()
-        if self.is_ahead:
-            is_ready = is_current and self._is_stored()
-        else:
-            is_ready = is_current
-            self._note(BEHIND if is_ready else _RETRY)
+        is_ready = is_current and (not self.is_ahead or self._is_stored())
+        # It may be over now: a state that has no bytes is kept no more.
+        self.is_holding = not (is_ready or self._is_over)
         if not is_current:
             self._freeze()
-        self.is_holding = not is_ready
-        return is_ready
+            self._soon(_RETRY)
+        elif not self.is_holding:
+            self._follow()
+        return not self.is_holding
 
     def note(self) -> None:
         """The room has changed, and nothing is played in it: no need to wait."""
         self.is_holding = False
         if not self._is_over:
-            self._note(0.0)
+            self._follow()
 
-    def _note(self, seconds: float) -> None:
-        is_under_way = self._asked or self._next is not None
-        if not is_under_way and (self.is_holding or self._stamp() != self._kept):
-            self._again(seconds)
+    def _follow(self) -> None:
+        """Store soon what is not stored, and need not be before it is shown."""
+        if self._stamp() != self._kept:
+            self._soon(BEHIND)
+
+    def _soon(self, seconds: float) -> None:
+        if not self._asked and self._next is None:
+            self._next = self.keeping.clock.callLater(seconds, self._ring)
 
     def _is_stored(self) -> bool:
+        """Is the room stored as it is now? If not, it is being stored."""
         stamp = self._stamp()
-        if stamp != self._kept and not self._asked and self._next is None:
+        if stamp != self._kept and not self._asked and not self._is_failing:
             # A store in memory answers at once, and nothing is held then.
             self.is_holding = False
+            self._cancel()
             self._put()
         return stamp == self._kept
 
@@ -164,9 +171,6 @@ class RoomKeeper:
             self._next.cancel()
             self._next = None
 
-    def _again(self, seconds: float) -> None:
-        self._next = self.keeping.clock.callLater(seconds, self._ring)
-
     def _ring(self) -> None:
         self._next = None
         if not self._is_over:
@@ -183,7 +187,10 @@ class RoomKeeper:
                 room_id=self.room_id,
                 why=error,
             )
+            was_holding = self.is_holding
             self.stop(forget=True)
+            if was_holding:
+                self._released()
             return
         self._asked = True
         asked = self.keeping.store.put(self.room_id, self.fence, data, self.grace)
@@ -193,7 +200,7 @@ class RoomKeeper:
         )
 
     def _answered(self, stamp: Hashable, is_ours: bool) -> None:
-        self._asked = False
+        self._asked = self._is_failing = False
         if self._is_over:
             return
         self.keeping.outcomes["kept" if is_ours else "lost"] += 1
@@ -206,8 +213,8 @@ class RoomKeeper:
             self._thaw()
         if self.is_holding:
             self._released()
-        elif not self.is_ahead and self._next is None and self._stamp() != stamp:
-            self._again(BEHIND)
+        if not self._is_over and not self.is_holding:
+            self._follow()
 
     def _failed(self, failure: Failure) -> None:
         self._asked = False
@@ -217,8 +224,9 @@ class RoomKeeper:
             return
         if self.is_ahead:
             self._freeze()
+        self._is_failing = True
         self._cancel()
-        self._again(_RETRY)
+        self._soon(_RETRY)
 
     def _freeze(self) -> None:
         if not self._is_frozen:
