@@ -22,7 +22,7 @@ from vinom.conversation.conversation import (
 )
 from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
 from vinom.game import Game
-from vinom.hosting.checkpoints import read_checkpoint, resume_from
+from vinom.hosting.checkpoints import Checkpoint, read_checkpoint, resume_from
 from vinom.hosting.host import RecordingStore
 from vinom.hosting.keeping import Keeping
 from vinom.limits.addresses import AddressCounts
@@ -479,6 +479,8 @@ class Rooms(Service):
         :raises Refused: another node has it, or it cannot go on.
         """
         assert self._keeping is not None
+        if self.is_draining:
+            raise _busy(room_id, 1.0, "this node is stopping")
         left = self._not_before - self._seconds()
         if left > 0:
             raise _busy(room_id, left, "this room may be on a node that comes back")
@@ -501,6 +503,7 @@ class Rooms(Service):
         :raises Refused: it cannot be read; the room is lost.
         """
         assert self._keeping is not None
+        kept: Checkpoint | None = None
         try:
             kept = read_checkpoint(claim.data)
             game = self._games.get(kept.game)
@@ -514,6 +517,8 @@ class Rooms(Service):
             gone = self._keeping.store.remove(room_id, claim.fence)
             gone.addErrback(lambda failure: failure.trap(StoreUnavailable))
             self._ended["lost"] += 1
+            if kept is not None and kept.play is not None and self._results is not None:
+                self._results.match_over(kept.play.plan, "lost")
             raise Refused(
                 Code.NO_SUCH_ROOM,
                 f"this room is lost: {error}",
