@@ -152,7 +152,7 @@ class MemoryCheckpointStoreTests(CheckpointStoreContract, TestCase):
         stores = []
         for node_id in ("n1", "n2"):
             store = MemoryCheckpointStore(
-                self.nodes, node_id, partial(self.leases.get, node_id), rooms
+                self.nodes, node_id, partial(self.leases.__getitem__, node_id), rooms
             )
             verifyObject(ICheckpointStore, store)
             stores.append(store)

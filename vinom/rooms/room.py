@@ -974,6 +974,8 @@ class NodeRoom:
             keeper = self._keeper
             if keeper is not None:
                 if self._played is None:
+                    if keeper.is_holding:
+                        self._armed_for = -inf
                     keeper.note()
                 if keeper.is_holding:
                     return
@@ -1191,6 +1193,9 @@ class NodeRoom:
 
     def deadline(self) -> float | None:
         """When to call `ring` next."""
+        if self._keeper is not None and self._keeper.is_holding:
+            # `_released` sets the alarm again.
+            return None
         at, played = self._timetable.due, self._played
         if played is not None:
             due = played.room.deadline()
@@ -1200,9 +1205,6 @@ class NodeRoom:
 
     def ring(self) -> None:
         """Do what is due."""
-        if self._keeper is not None and self._keeper.is_holding:
-            # `_released` sets the alarm again.
-            return
         now = self._seconds()
         if self._timetable.must_close(now):
             self.close("abandoned")
