@@ -397,10 +397,14 @@ class PlayerRooms:
                 await self._open()
                 for room in tuple(self._rooms.values()):
                     await self._take_back(room)
-            except (LineLost, LobbyRefusal):
+            except (LineLost, LobbyRefusal) as error:
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 tries += 1
-                await deferLater(self._clock, pause * (1 + self._chance() / 2))
+                if isinstance(error, LobbyRefusal):
+                    pause = _retry_after(error) or pause
+                # A server that names a time is not to be found much later.
+                spread = min(pause, 2.0) / 2
+                await deferLater(self._clock, pause + spread * self._chance())
             else:
                 return
         if not self._is_closed:
@@ -465,3 +469,9 @@ class PlayerRooms:
             taken = self._rooms.get(str(failed.details.get("room_id")))
             if taken is not None:
                 self._end(taken, "replaced")
+
+
+def _retry_after(refusal: LobbyRefusal) -> float:
+    """Find when the server wants to be asked again, seconds; 0 if it names no time."""
+    found = refusal.details.get("retry_after")
+    return min(float(found), PAUSES[-1]) if isinstance(found, int | float) else 0.0
