@@ -72,13 +72,22 @@ class Total:
     largest: int
 
 
-class Later(Adding):
+class Later(Game[Total, Add]):
     """A later version, which converts the states of the first."""
 
+    name = "adding"
+    actions = Add
+    seats = (2, 2)
     schema = 2
 
-    def start(self, table: Table) -> Total:  # type: ignore[override]
+    def start(self, table: Table) -> Total:
         return Total(0, 0)
+
+    def act(self, s: Total, seat: int, action: Add, now: float) -> Total:
+        return s
+
+    def view(self, s: Total, audience: Hashable) -> dict[str, Any]:
+        return {"total": s.total}
 
     def migrate(self, old: Any, schema: int) -> Any:
         if schema != 1:

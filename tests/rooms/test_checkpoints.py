@@ -157,8 +157,8 @@ class AdoptionTests(SynchronousTestCase):
         shown = self.ann.heard()[-1]["data"]
         self.first.die()
         _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
-        self.assertEqual(said[0]["data"]["code"], "busy")
-        self.assertGreater(said[0]["data"]["details"]["retry_after"], 0)
+        self.assertEqual(said[0]["error"]["code"], "busy")
+        self.assertGreater(said[0]["error"]["details"]["retry_after"], 0)
         self.nodes.wait(SECONDS)
         bob, said = self.back(
             self.second, self.bob_key, resume=self.bob_place["resume"]
@@ -224,7 +224,7 @@ class AdoptionTests(SynchronousTestCase):
         self.first.turn()
         self.first.store.answer()
         (refused,) = [m for m in self.bob.heard() if m["type"] == "error"]
-        self.assertEqual((refused["id"], refused["data"]["code"]), (7, "rejected"))
+        self.assertEqual((refused["id"], refused["error"]["code"]), (7, "rejected"))
 
     def test_store_away(self) -> None:
         """
@@ -258,7 +258,7 @@ class AdoptionTests(SynchronousTestCase):
         self.first.beat()
         self.nodes.wait(1.0)
         (last,) = self.ann.heard()
-        self.assertEqual(last["data"]["code"], "unavailable")
+        self.assertEqual(last["error"]["code"], "unavailable")
         self.assertTrue(self.ann.is_closed)
         self.assertEqual(self.first.rooms.status()["rooms"], 0)
 
@@ -270,9 +270,9 @@ class AdoptionTests(SynchronousTestCase):
         self.nodes.wait(SECONDS)
         eve, _ = self.second.hello("eve")
         (said,) = eve.ask("reconnect", resume="r1." + "A" * 32)
-        self.assertEqual(said["data"]["code"], "bad_resume")
+        self.assertEqual(said["error"]["code"], "bad_resume")
         (said,) = eve.ask("join_room", game="pair", room_id="r1")
-        self.assertEqual(said["data"]["code"], "room_started")
+        self.assertEqual(said["error"]["code"], "room_started")
         _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
         self.assertEqual(said[0]["data"]["seat"], 1)
 
@@ -326,7 +326,7 @@ class AdoptionTests(SynchronousTestCase):
         """
         eve, _ = self.second.hello("eve")
         (said,) = eve.ask("join_room", game="pair", room_id="r1")
-        self.assertEqual(said["data"]["code"], "busy")
+        self.assertEqual(said["error"]["code"], "busy")
 
     def test_before_play(self) -> None:
         """
@@ -429,14 +429,14 @@ def _games() -> tuple[type[Any], type[Any]]:
         """Shown first, stored soon after."""
 
         name = "behind"
-        seats = (1, 2)
+        seats = (1, 1)
         durability = "behind"
 
     class Fleeting(pair):  # type: ignore[misc,valid-type]
         """Stored never."""
 
         name = "fleeting"
-        seats = (1, 2)
+        seats = (1, 1)
         durability = "none"
 
     return Behind, Fleeting

@@ -25,7 +25,7 @@ from vinom.keys.authority import Authority
 from vinom.messages.lobby import Hello
 from vinom.messages.rooms import JoinRoom
 from vinom.node.asking import AdminLine
-from vinom.play.recording import read_recording, replay
+from vinom.play.recording import Recording, read_recording, replay
 
 #: The cells of a game that whoever begins wins: its own, and the other's.
 CELLS = ((0, 1, 2), (3, 4, 5))
@@ -60,7 +60,6 @@ class SurvivingTests(TestCase):
         folder.mkdir()
         Authority.open(folder, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
         self.authority = folder / "authority"
-        self.recordings = folder / "recordings"
         self.seen: dict[str, list[int]] = {}
 
     async def start(self, *arguments: str) -> ChildNode:
@@ -73,7 +72,6 @@ class SurvivingTests(TestCase):
                 "--heartbeat-seconds=0.5",
                 "--lease-seconds=2",
                 "--warm=0",
-                f"--recordings-dir={self.recordings}",
                 *arguments,
             ],
         )
@@ -144,8 +142,9 @@ class SurvivingTests(TestCase):
         await until(lambda: all(room.is_connected for room in rooms))
         self.assertLess(time.monotonic() - killed, 2 + 3)
         await self.finish(rooms, cells)
-        await other.stop()
-        self.verify_recordings()
+        for room in rooms:
+            room.leave()
+        await self.verify_recording(other)
 
     async def test_the_same_node(self) -> None:
         """
@@ -161,15 +160,20 @@ class SurvivingTests(TestCase):
         await until(lambda: all(room.is_connected for room in rooms))
         await self.finish(rooms, cells)
 
-    def verify_recordings(self) -> None:
+    async def verify_recording(self, node: ChildNode) -> None:
         """Replay the part that the other node recorded, from its checkpoint."""
-        (path,) = self.recordings.glob("*.2.vinomrec")
-        recording = read_recording(path.read_bytes())
+        folder = Path(node.state_dir) / "recordings"
+        await until(lambda: [one for one in self.read(folder) if one.ending])
+        (recording,) = self.read(folder)
         part = recording.header.part
         assert part is not None
-        assert recording.ending is not None
-        before = self.recordings / part.before
-        self.assertLessEqual(part.length, before.stat().st_size)
+        self.assertEqual(part.number, 2)
+        match_id = recording.header.plan.match_id
+        self.assertEqual(part.before, f"{match_id}.vinomrec")
         result = replay(recording, TicTacToe())
         self.assertIsNone(result.differing)
         self.assertGreater(result.version, part.version)
+
+    def read(self, folder: Path) -> list[Recording]:
+        """Read what was recorded of later parts."""
+        return [read_recording(one.read_bytes()) for one in folder.glob("*.2.vinomrec")]

@@ -39,7 +39,7 @@ from vinom.messages.rooms import (
 #: Most actions of a room that may wait for an answer.
 MOST_WAITING = 64
 #: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
-#: half longer at random, so that not all clients come back at once.
+#: half longer at random, a second at most, so that not all come back at once.
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 #: How long to try, seconds: as long as a server keeps places by default.
 TIMEOUT = 900.0
