@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -43,7 +43,7 @@ class Balancer:
         self.node = node
 
     def connect(self, factory: Any) -> Deferred[Any]:
-        endpoint = HostnameEndpoint(reactor, self.node.host, self.node.port)
+        endpoint = TCP4ClientEndpoint(reactor, self.node.host, self.node.port)
         found: Deferred[Any] = endpoint.connect(factory)
         return found
 
@@ -106,7 +106,7 @@ class SurvivingTests(TestCase):
         """Let those whose turn it is place marks."""
         for _ in range(count):
             turn = rooms[0].view["turn"]
-            cells = rooms[0].view["cells"]
+            cells = _cells(rooms[0])
             mine = CELLS[0 if turn == self.first else 1]
             cell = next(one for one in mine if cells[one] is None)
             rooms[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
@@ -114,12 +114,12 @@ class SurvivingTests(TestCase):
 
     def is_placed(self, rooms: list[LiveRoom], cell: int) -> bool:
         """Do all see a mark there?"""
-        return all(room.view["cells"][cell] is not None for room in rooms)
+        return all(_cells(room)[cell] is not None for room in rooms)
 
     async def finish(self, rooms: list[LiveRoom], cells: Any) -> None:
         """Check that both are back in their seats, and play to the end."""
         self.assertEqual([room.seat for room in rooms], [0, 1])
-        self.assertEqual([room.view["cells"] for room in rooms], [cells, cells])
+        self.assertEqual([_cells(room) for room in rooms], [cells, cells])
         await self.place(rooms, 3)
         await until(lambda: all(room.state == "over" for room in rooms))
         for seen in self.seen.values():
@@ -134,7 +134,7 @@ class SurvivingTests(TestCase):
         node, other = await self.start(), await self.start()
         balancer = Balancer(node)
         rooms = await self.begin(balancer)
-        cells = rooms[0].view["cells"]
+        cells = _cells(rooms[0])
         balancer.node = other
         os.kill(node.pid, signal.SIGKILL)
         killed = time.monotonic()
@@ -153,7 +153,7 @@ class SurvivingTests(TestCase):
         node = await self.start()
         balancer = Balancer(node)
         rooms = await self.begin(balancer)
-        cells = rooms[0].view["cells"]
+        cells = _cells(rooms[0])
         os.kill(node.pid, signal.SIGKILL)
         await until(lambda: not any(room.is_connected for room in rooms))
         balancer.node = await self.start()
@@ -177,3 +177,8 @@ class SurvivingTests(TestCase):
     def read(self, folder: Path) -> list[Recording]:
         """Read what was recorded of later parts."""
         return [read_recording(one.read_bytes()) for one in folder.glob("*.2.vinomrec")]
+
+
+def _cells(room: LiveRoom) -> list[int | None]:
+    """List the seats that have the nine cells."""
+    return [cell for row in room.view["board"] for cell in row]
