@@ -60,6 +60,7 @@ class SurvivingTests(TestCase):
         folder.mkdir()
         Authority.open(folder, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
         self.authority = folder / "authority"
+        self.players: list[PlayerRooms] = []
         self.seen: dict[str, list[int]] = {}
 
     async def start(self, *arguments: str) -> ChildNode:
@@ -76,9 +77,16 @@ class SurvivingTests(TestCase):
             ],
         )
         self.addCleanup(node.stop)
+        # Before it: they would try to come back.
+        self.addCleanup(self.hang_up)
         await node.start()
         await until(lambda: self.status(node)["store"]["lease"])
         return node
+
+    def hang_up(self) -> None:
+        """Let all players go."""
+        for player in self.players:
+            player.close()
 
     def status(self, node: ChildNode) -> dict[str, Any]:
         line = AdminLine(Path(node.state_dir) / "admin.sock")
@@ -88,7 +96,7 @@ class SurvivingTests(TestCase):
     async def join(self, balancer: Balancer, name: str) -> LiveRoom:
         lobby = LobbyClient(reactor, balancer, Hello(protocol=1, name=name))  # type: ignore[arg-type]
         player = PlayerRooms(reactor, lobby)  # type: ignore[arg-type]
-        self.addCleanup(player.close)
+        self.players.append(player)
         room = await player.join(JoinRoom(TicTacToe.name, "table"))
         seen = self.seen[name] = []
         room.on_state(lambda room: seen.append(room.version))
