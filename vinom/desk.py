@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom import __version__
-from vinom.conversation.conversation import Bounds, Conversation, Followed, Line
+from vinom.conversation.conversation import Bounds, Conversation, Line, RoomAnswer
 from vinom.conversation.identity import Identity
 from vinom.conversation.online import Online, replaced
 from vinom.errors import Code, Refused, StoreUnavailable
@@ -227,8 +227,8 @@ class Desk(Service):
 
     def serve_now(
         self, conversation: Conversation, player: Player, request: Request
-    ) -> Push | Followed | None:
-        """Answer a request about rooms, which never waits."""
+    ) -> RoomAnswer | Deferred[RoomAnswer]:
+        """Answer a request about rooms, which hardly ever waits."""
         answer = self._rooms.serve(conversation, player, request)
         if isinstance(request, JoinRoom):
             self._identity.settle(player.player_id)

@@ -279,8 +279,8 @@ class Game(Generic[S, A]):
     :cvar schema: version of the state's format; only the same version replays a
         recording.
     :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon
-        after; "none": never, so the types of its states need not be storable. Reserved
-        for checkpoints, which do not exist yet.
+        after, at most 0.1 s; "none": never, so the types of its states need not be
+        storable. Rooms of stored games outlive their node where nodes share a store.
     :cvar absent: what happens to a seat whose player has lost the connection. "wait":
         nothing. "bot": `bot` acts for it while another player is connected. "forfeit":
         after `forfeit_seconds` it is given up, and `left` is called.
@@ -442,9 +442,11 @@ class Game(Generic[S, A]):
         """
         Convert a state that an older version of this game stored.
 
-        Reserved for checkpoints, which do not exist yet; nothing calls it.
+        A room that outlived its node is read from its checkpoint, and its game may have
+        a newer `schema` by then. Without this method such rooms end as lost.
 
-        :param old: the stored state.
+        :param old: the stored state as plain data: fields as dicts, tuples as lists,
+            enums as the names of their members.
         :param schema: the `schema` it was stored with.
         :raises Unreadable: this version cannot convert it.
         """

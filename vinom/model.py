@@ -600,6 +600,24 @@ class ResultCounts:
 
 
 @attrs.frozen
+class RoomClaim:
+    """
+    What came of asking for a room that is not on this node.
+
+    :ivar kind: "adopted": it is this node's from now on; "new": nobody had it, and its
+        id is this node's now; "gone": nobody has it; "owned": another node has it.
+    :ivar fence: number of this ownership, larger than those of all earlier ones.
+    :ivar data: the latest checkpoint; empty if there is none.
+    :ivar seconds: of a room that is owned: when its owner's lease ends at the earliest.
+    """
+
+    kind: Literal["adopted", "new", "gone", "owned"]
+    fence: int = 0
+    data: bytes = attrs.field(default=b"", repr=False)
+    seconds: float = 0.0
+
+
+@attrs.frozen
 class Exit:
     """
     How a game server's process ended.

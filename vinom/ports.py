@@ -31,6 +31,7 @@ from vinom.model import (
     Rating,
     Result,
     ResultCounts,
+    RoomClaim,
     ServerAddress,
     Standing,
     Waiting,
@@ -490,6 +491,49 @@ class IOnlineStore(Interface):
 
     def watch(watch: IOnlineWatch) -> None:
         """Call *watch* about what other nodes send to this one."""
+
+
+class ICheckpointStore(Interface):
+    """
+    The latest checkpoint of each room, and which node has the room.
+
+    A room is another node's only after its owner's lease is over. Each ownership has a
+    number (the fence), larger than all before. Nothing is kept for ever: a checkpoint
+    has a lifetime of a day after the last one.
+    """
+
+    def put(room_id: str, fence: int, data: bytes, grace: float) -> Deferred[bool]:
+        """
+        Keep the latest checkpoint of a room of this node.
+
+        :param fence: number of this node's ownership; 1 for a new room.
+        :param data: the checkpoint.
+        :param grace: how long it waits for its players if this node dies, seconds.
+        :returns: fires ``False``, and keeps nothing, if another node has the room.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def claim(room_id: str, reserve: bool) -> Deferred[RoomClaim]:
+        """
+        Take over a room whose owner's lease is over.
+
+        :param reserve: if nobody has a room with this id, keep the id for this node.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def remove(room_id: str, fence: int) -> Deferred[bool]:
+        """
+        Forget a room of this node that has closed.
+
+        :returns: fires ``False`` if another node has it.
+        """
+
+    def orphans(node_id: str, most: int) -> Deferred[Sequence[str]]:
+        """
+        List rooms of a node whose lease has been over for longer than their grace.
+
+        :param most: list at most this many.
+        """
 
 
 class IResultStore(Interface):

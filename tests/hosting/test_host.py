@@ -19,6 +19,8 @@ from vinom.play.room import Room
 class Silent:
     """A recording that keeps how its match ended."""
 
+    length = 0
+
     def __init__(self) -> None:
         self.ends: list[MatchEnd] = []
 

@@ -390,5 +390,5 @@ class FileTests(RecordingCase):
         A recording of another layout is refused before it is misread.
         """
         payload = b"H" + msgspec.msgpack.encode({"format": 9, "new": True})
-        with self.assertRaisesRegex(Unreadable, "has format 9; .* formats 1 to 3"):
+        with self.assertRaisesRegex(Unreadable, "has format 9; .* formats 1 to 4"):
             read_recording(len(payload).to_bytes(4, "big") + payload)

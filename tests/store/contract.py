@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vinom.errors import LeaseLost
 from vinom.model import (
     MatchEnd,
     MatchPlan,
@@ -717,3 +718,84 @@ class OnlineStoreContract:
         self.assertEqual(list(await one.elsewhere(["ann"])), ["ann"])
         await self.kill_second()
         self.assertEqual(list(await one.elsewhere(["ann"])), [])
+
+
+class CheckpointStoreContract:
+    """
+    `vinom.ports.ICheckpointStore`.
+
+    ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
+    ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.
+    """
+
+    async def test_a_room_of_a_node(self) -> None:
+        """
+        While a node is well nobody else gets its room, however old its checkpoint is.
+        """
+        first, second = await self.make_stores()
+        self.assertTrue(await first.put("r1", 1, b"one", 60.0))
+        self.assertTrue(await first.put("r1", 1, b"\x00two", 60.0))
+        claim = await second.claim("r1", True)
+        self.assertEqual((claim.kind, claim.data), ("owned", b""))
+        self.assertGreater(claim.seconds, 0)
+        self.assertFalse(await second.put("r1", 1, b"mine", 60.0))
+        self.assertFalse(await second.remove("r1", 1))
+        self.assertTrue(await first.remove("r1", 1))
+        self.assertEqual((await second.claim("r1", False)).kind, "gone")
+
+    async def test_adoption(self) -> None:
+        """
+        When its node's lease is over the next one goes on from the latest checkpoint,
+        and the first can neither change nor remove it, with a new lease either.
+        """
+        first, second = await self.make_stores()
+        await first.put("r1", 1, b"\x00\xff", 60.0)
+        await self.end_lease()
+        for late in (first.put("r1", 1, b"late", 60.0), first.claim("r1", True)):
+            with self.assertRaises(LeaseLost):
+                await late
+        claim = await second.claim("r1", True)
+        self.assertEqual((claim.kind, claim.data), ("adopted", b"\x00\xff"))
+        self.assertEqual(claim.fence, 2)
+        await self.renew_lease()
+        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
+        self.assertFalse(await first.remove("r1", 1))
+        self.assertTrue(await second.put("r1", 2, b"next", 60.0))
+        again = await second.claim("r1", False)
+        self.assertEqual((again.kind, again.data), ("adopted", b"next"))
+
+    async def test_a_closed_room_stays_closed(self) -> None:
+        """
+        A node that slept cannot bring back a room that another one adopted and closed.
+        """
+        first, second = await self.make_stores()
+        await first.put("r1", 1, b"one", 60.0)
+        await self.end_lease()
+        await second.claim("r1", False)
+        self.assertTrue(await second.remove("r1", 2))
+        await self.renew_lease()
+        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
+        claim = await first.claim("r1", True)
+        self.assertEqual((claim.kind, claim.fence), ("new", 3))
+
+    async def test_two_ask_at_once(self) -> None:
+        """
+        Of two nodes that open a room with the same id only one gets it.
+        """
+        first, second = await self.make_stores()
+        claims = [await one.claim("r1", True) for one in (first, second)]
+        self.assertEqual([claim.kind for claim in claims], ["new", "owned"])
+        self.assertTrue(await first.put("r1", claims[0].fence, b"one", 60.0))
+
+    async def test_orphans(self) -> None:
+        """
+        A room waits for its players for its grace, from the end of its node's lease.
+        """
+        first, second = await self.make_stores()
+        await first.put("short", 1, b"one", 0.0)
+        await first.put("long", 1, b"two", 1e9)
+        self.assertEqual(list(await second.orphans("n1", 10)), [])
+        await self.end_lease()
+        self.assertEqual(list(await second.orphans("n1", 10)), ["short"])
+        await second.claim("short", False)
+        self.assertEqual(list(await second.orphans("n1", 10)), [])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from tests.store.contract import (
     ANN,
     BOB,
+    CheckpointStoreContract,
     EntryStoreContract,
     Heard,
     MatchStoreContract,
@@ -15,10 +19,12 @@ from tests.store.contract import (
     OnlineStoreContract,
     PlayerStoreContract,
     RatingStoreContract,
+    facts,
 )
 from tests.store.prematches import PartyStoreContract, PrematchStoreContract
 from vinom.model import Player, Rating
 from vinom.ports import (
+    ICheckpointStore,
     IEntryStore,
     IMatchStore,
     INodeStore,
@@ -36,6 +42,7 @@ from vinom.store.memory import (
 )
 from vinom.store.memory_nodes import MemoryNodeStore
 from vinom.store.memory_online import Lines, MemoryOnlineStore
+from vinom.store.memory_rooms import MemoryCheckpointStore
 from vinom.store.parties import MemoryPartyStore
 
 
@@ -217,3 +224,32 @@ class MemoryOnlineStoreTests(OnlineStoreContract, TestCase):
     async def kill_second(self) -> None:
         """End a lease."""
         self.nodes.remove("n2")
+
+
+class MemoryCheckpointStoreTests(CheckpointStoreContract, TestCase):
+    """Checkpoints in memory."""
+
+    now = 1000.0
+
+    async def make_stores(self) -> list[MemoryCheckpointStore]:
+        self.nodes = MemoryNodeStore(lambda: self.now)
+        self.leases: dict[str, int] = {}
+        rooms: dict[str, Any] = {}
+        stores = []
+        for node_id in ("n1", "n2"):
+            store = MemoryCheckpointStore(
+                self.nodes, node_id, partial(self.leases.__getitem__, node_id), rooms
+            )
+            verifyObject(ICheckpointStore, store)
+            stores.append(store)
+            self.leases[node_id] = await self.nodes.register(facts(node_id), 60.0)
+        return stores
+
+    async def end_lease(self) -> None:
+        """Let n1 be silent."""
+        self.now += 60.0
+        self.leases["n2"] = await self.nodes.register(facts("n2"), 60.0)
+
+    async def renew_lease(self) -> None:
+        """Let n1 wake up."""
+        self.leases["n1"] = await self.nodes.register(facts("n1"), 60.0)

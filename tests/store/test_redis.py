@@ -17,6 +17,7 @@ from tests.store.contract import (
     ANN,
     BOB,
     CAT,
+    CheckpointStoreContract,
     EntryStoreContract,
     Heard,
     MatchStoreContract,
@@ -40,6 +41,7 @@ from tests.support.redis_servers import (
 from vinom.errors import LeaseLost
 from vinom.model import NodeFacts, Player, QueueEntry
 from vinom.ports import (
+    ICheckpointStore,
     IEntryStore,
     IMatchStore,
     INodeStore,
@@ -58,6 +60,7 @@ from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
+from vinom.store.redis.rooms import RedisCheckpointStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -438,6 +441,45 @@ class RedisMatchStoreTests(MatchStoreContract, RedisCase):
         store = RedisMatchStore(self.client, lambda: self.now)
         verifyObject(IMatchStore, store)
         return store
+
+
+class RedisCheckpointStoreTests(CheckpointStoreContract, RedisCase):
+    """Checkpoints in Redis."""
+
+    async def make_stores(self) -> list[RedisCheckpointStore]:
+        other = await self.open_client("n2")
+        await RedisNodeStore(other).register(NodeFacts("n2", {}, "1"), 60)
+        stores = [RedisCheckpointStore(one) for one in (self.client, other)]
+        for store in stores:
+            verifyObject(ICheckpointStore, store)
+        return stores
+
+    async def end_lease(self) -> None:
+        """End the lease of n1, which does not know it."""
+        before = (int(self.server.command("TIME")[0]) - 1) * 10**6
+        self.server.command("HSET", f"{self.client.prefix}node:n1", "ends", str(before))
+
+    async def renew_lease(self) -> None:
+        """Let n1 wake up."""
+        await RedisNodeStore(self.client).register(NodeFacts("n1", {}, "1"), 60)
+
+    async def test_a_node_is_listed_while_it_has_rooms(self) -> None:
+        """
+        The sweep finds the rooms of a dead node until the last one has ended.
+        """
+        first, second = await self.make_stores()
+        nodes = RedisNodeStore(second.client)
+        await first.put("r1", 1, b"one", 60.0)
+        lease = self.client.owner.lease
+        await self.end_lease()
+        self.server.command("ZADD", f"{self.client.prefix}nodes", "1", "n1")
+        for _ in range(2):
+            self.assertFalse(await nodes.leave("n1", lease))
+            (gone,) = await nodes.expired()
+            self.assertEqual(gone.node.node_id, "n1")
+        await second.claim("r1", False)
+        self.assertTrue(await nodes.leave("n1", lease))
+        self.assertEqual(list(await nodes.expired()), [])
 
 
 class RedisNodeStoreTests(NodeStoreContract, RedisCase):

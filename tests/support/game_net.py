@@ -33,6 +33,7 @@ from vinom.packets.player import (
     StateArrived,
 )
 from vinom.play.play import Recorded
+from vinom.play.recording import Part
 from vinom.reactor.alarm import Alarm
 from vinom.tokens import Claims, TokenSigner
 
@@ -112,8 +113,13 @@ class MemoryRecording:
 
     def __init__(self) -> None:
         self.recorded: list[Recorded] = []
+        self.part: Part | None = None
         self.end: MatchEnd | None = None
         self.report: str | None = None
+
+    @property
+    def length(self) -> int:
+        return len(self.recorded)
 
     def record(self, recorded: Recorded) -> None:
         self.recorded.append(recorded)
@@ -135,8 +141,10 @@ class MemoryRecordings:
         game: Game[Any, Any],
         opened_at: float,
         files: tuple[int, ...] = (),
+        part: Part | None = None,
     ) -> MemoryRecording:
         recording = self.matches[plan.match_id] = MemoryRecording()
+        recording.part = part
         return recording
 
     def sweep(self, now: float) -> int:

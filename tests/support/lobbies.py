@@ -225,6 +225,7 @@ class LobbyWorld:
             bounds=parts.get("room_bounds", RoomBounds()),
             shows_faults=parts.get("shows_faults", False),
             results=parts.get("results", self.results),
+            keeping=parts.get("keeping"),
         )
         self.desk = Desk(
             self.identity,

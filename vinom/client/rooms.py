@@ -39,10 +39,12 @@ from vinom.messages.rooms import (
 #: Most actions of a room that may wait for an answer.
 MOST_WAITING = 64
 #: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
-#: half longer at random, so that not all clients come back at once.
+#: half longer at random, a second at most, so that not all come back at once.
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 #: How long to try, seconds: as long as a server keeps places by default.
 TIMEOUT = 900.0
+#: The room may be back in a moment: its node died, and its lease is not over yet.
+_PASSING = (Code.BUSY, Code.STORE_UNAVAILABLE, Code.UNAVAILABLE)
 
 
 @attrs.frozen
@@ -395,10 +397,14 @@ class PlayerRooms:
                 await self._open()
                 for room in tuple(self._rooms.values()):
                     await self._take_back(room)
-            except (LineLost, LobbyRefusal):
+            except (LineLost, LobbyRefusal) as error:
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 tries += 1
-                await deferLater(self._clock, pause * (1 + self._chance() / 2))
+                if isinstance(error, LobbyRefusal):
+                    pause = _retry_after(error) or pause
+                # A server that names a time is not to be found much later.
+                spread = min(pause, 2.0) / 2
+                await deferLater(self._clock, pause + spread * self._chance())
             else:
                 return
         if not self._is_closed:
@@ -410,6 +416,7 @@ class PlayerRooms:
         Take the place on the new line, or end the room if it is lost.
 
         :raises LineLost: try again on another line.
+        :raises LobbyRefusal: try again in a while.
         """
         if room.is_connected:
             return
@@ -418,6 +425,8 @@ class PlayerRooms:
         try:
             description = await room.place.take(line)
         except LobbyRefusal as refusal:
+            if refusal.code in _PASSING:
+                raise
             reason = str(refusal.details.get("reason") or "lost")
             self._end(room, reason, refusal.details.get("outcome"))
             return
@@ -460,3 +469,9 @@ class PlayerRooms:
             taken = self._rooms.get(str(failed.details.get("room_id")))
             if taken is not None:
                 self._end(taken, "replaced")
+
+
+def _retry_after(refusal: LobbyRefusal) -> float:
+    """Find when the server wants to be asked again, seconds; 0 if it names no time."""
+    found = refusal.details.get("retry_after")
+    return min(float(found), PAUSES[-1]) if isinstance(found, int | float) else 0.0

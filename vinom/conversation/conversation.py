@@ -118,6 +118,10 @@ class Bounds:
     log: LogBounds = attrs.field(factory=LogBounds)
 
 
+#: What a request about rooms is answered; ``None`` for nothing.
+RoomAnswer = Push | Followed | None
+
+
 class Answering(Protocol):
     """
     Answers requests: `vinom.desk.Desk`, on a higher floor.
@@ -143,7 +147,7 @@ class Answering(Protocol):
 
     def serve_now(
         self, conversation: Conversation, player: Player, request: Request
-    ) -> Push | Followed | None:
+    ) -> RoomAnswer | Deferred[RoomAnswer]:
         """Answer a request of rooms, if it has an answer; fails with `Refused`."""
 
     def lost(self, conversation: Conversation) -> None:
@@ -385,7 +389,7 @@ class Conversation:
 
     def _start(self, request: Request) -> None:
         if type(request) in ROOM_REQUESTS:
-            # They never wait: a coroutine would only cost time.
+            # Hardly any waits: a coroutine would only cost time.
             self._work_now(request)
             return
         work = self._work(request)
@@ -401,12 +405,25 @@ class Conversation:
 
     def _work_now(self, request: Request) -> None:
         assert self.player is not None
-        found: Push | Followed | None
         try:
             found = self._desk.serve_now(self, self.player, request)
         except Exception as error:
             self._not_done(request, error)
             return
+        if not isinstance(found, Deferred):
+            self._answer(found)
+            return
+        # The room may have been on a node that died: the store is asked.
+        found.addCallbacks(
+            self._answer, lambda failure: self._not_done(request, failure.value)
+        )
+        found.addCallback(lambda _: self._flush())
+        found.addErrback(
+            lambda failure: self._desk.log.failure("conversation failed", failure)
+        )
+
+    def _answer(self, found: RoomAnswer) -> None:
+        """Answer a request about rooms."""
         if found is None:
             self._talk.done()
         elif isinstance(found, Followed):

@@ -21,6 +21,7 @@ from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.choices import UNREADABLE, unreadable
 from vinom.play.faults import where_of
 from vinom.play.play import Recorded
+from vinom.play.recording import Part
 from vinom.play.room import (
     BotFailed,
     Closed,
@@ -44,6 +45,10 @@ _Data = TypeVar("_Data")
 class Recording(Protocol):
     """The recording of a match in progress; no method fails."""
 
+    @property
+    def length(self) -> int:
+        """Count its bytes, held ones too."""
+
     def record(self, recorded: Recorded) -> None:
         """Record one call to the game."""
 
@@ -60,12 +65,14 @@ class RecordingStore(Protocol):
         game: Game[Any, Any],
         opened_at: float,
         files: tuple[int, ...] = (),
+        part: Part | None = None,
     ) -> Recording:
         """
         Begin a recording.
 
         :param opened_at: seconds since the Unix epoch.
         :param files: inode numbers of open files that came for it.
+        :param part: what it begins with, if the match began elsewhere.
         """
 
     def sweep(self, now: float) -> int:
@@ -78,6 +85,17 @@ class RecordingStore(Protocol):
 
     def flush(self) -> None:
         """Write everything that is still held in memory; the process ends."""
+
+
+class Keeper(Protocol):
+    """Keeps checkpoints of a room."""
+
+    def may_show(self, now: float) -> bool:
+        """
+        Is everything kept that the outlets would show now?
+
+        If not, it has `RoomHost.end_turn` called again when it is.
+        """
 
 
 class Played(Protocol):
@@ -147,10 +165,16 @@ class RoomHost:
     :ivar applied: by seat, the number of the last action that a state answers.
     :ivar ended_at: when the room closed; ``None`` while it runs.
     :ivar ticks: whether the game has fixed steps.
+    :ivar keeper: keeps checkpoints; ``None`` if the room lives in this process only.
+    :ivar part: which part of its recording it writes; 1 is the first.
     """
 
     def __init__(
-        self, room: Room, recording: Recording, counts_refused: bool = False
+        self,
+        room: Room,
+        recording: Recording,
+        counts_refused: bool = False,
+        part: int = 1,
     ) -> None:
         """
         Host a room.
@@ -159,8 +183,10 @@ class RoomHost:
         :param recording: gets the end.
         :param counts_refused: whether a refused action uses up its number; if not, its
             seat may use the number again.
+        :param part: which part of its recording *recording* is.
         """
-        self.room = room
+        self.room, self.part = room, part
+        self.keeper: Keeper | None = None
         self.outlets: tuple[Outlet, ...] = ()
         self.acted = [0] * len(room.plan.seats)
         self.applied = [0] * len(room.plan.seats)
@@ -228,13 +254,20 @@ class RoomHost:
         if self.room.ticks != before:
             self.applied[:] = self.acted
 
+    @property
+    def recorded(self) -> int:
+        """Count the bytes of the recording."""
+        return self._recording.length
+
     def end_turn(self, now: float) -> bool:
         """
         Settle the effects of this turn, then have the outlets show the results.
 
         :returns: whether nothing is left to send.
         """
-        room = self.room
+        room, keeper = self.room, self.keeper
+        if keeper is not None and room.phase != "closed" and not keeper.may_show(now):
+            return False
         if room.effects:
             self._settle(now)
         # Here everything that players will see is settled, and nothing is shown yet.

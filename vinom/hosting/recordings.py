@@ -24,6 +24,7 @@ from vinom.model import MatchEnd, MatchPlan
 from vinom.play.play import Recorded
 from vinom.play.recording import (
     RECORDED,
+    Part,
     encode_ending,
     encode_header,
     encode_payload,
@@ -79,6 +80,11 @@ class MatchRecording:
     _is_made: bool = False
     _since: float = 0.0
     _written: int = 0
+
+    @property
+    def length(self) -> int:
+        """Count its bytes, held ones too."""
+        return self._written + len(self._held)
 
     def record(self, recorded: Recorded) -> None:
         """Record one call to the game."""
@@ -226,6 +232,7 @@ class Recordings:
         game: Game[Any, Any],
         opened_at: float,
         files: tuple[int, ...] = (),
+        part: Part | None = None,
     ) -> MatchRecording:
         """
         Begin a recording; its file is made by the first write, unless it is given.
@@ -234,23 +241,37 @@ class Recordings:
         :param game: the rules.
         :param opened_at: when the room was opened, seconds since the Unix epoch.
         :param files: inode numbers of the files that `take` was given for it.
+        :param part: what it begins with, if the match began elsewhere.
         """
+        if part is not None and self.hides(plan, part):
+            _log.info(
+                "match {match_id} is not recorded from part {number} on: its state "
+                "holds ids of players",
+                match_id=plan.match_id,
+                number=part.number,
+            )
+            return MatchRecording(Path(os.devnull), 0, is_open=False)
         given = self._given(plan.match_id, files)
         if self.directory is None or (files and given is None):
             return MatchRecording(Path(os.devnull), 0, is_open=False)
         return MatchRecording(
-            self._path_of(plan.match_id),
+            self._path_of(plan.match_id, 1 if part is None else part.number),
             self.most_match_bytes,
             given=given,
             begun=None if self.clock is None else self._note,
-            held=bytearray(encode_header(plan, game, opened_at, self.ids)),
+            held=bytearray(encode_header(plan, game, opened_at, self.ids, part)),
             hidden_ids=None if self.ids else {seat.player_id for seat in plan.seats},
         )
 
-    def _path_of(self, match_id: str) -> Path:
+    def _path_of(self, match_id: str, part: int = 1) -> Path:
         directory = self.directory
         assert directory is not None
-        return directory / (_file_name(match_id) + SUFFIX)
+        return directory / part_name(match_id, part)
+
+    def hides(self, plan: MatchPlan, part: Part) -> bool:
+        """Would a part show the ids of players, which are to be left out?"""
+        ids = [seat.player_id.encode() for seat in plan.seats if seat.player_id]
+        return not self.ids and any(one in part.state for one in ids)
 
     def name_of(self, match_id: str) -> str:
         """Name the file of a match's recording; empty if nothing is recorded."""
@@ -419,6 +440,11 @@ class Recordings:
                         continue
                     found.append((facts.st_mtime, facts.st_size, Path(entry.path)))
         return sorted(found)
+
+
+def part_name(match_id: str, part: int) -> str:
+    """Name the file of one part of a match's recording; 1 is the first."""
+    return _file_name(match_id) + (f".{part}" if part > 1 else "") + SUFFIX
 
 
 def _report_of(path: Path) -> Path:

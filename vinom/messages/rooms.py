@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError, convert
 
 from vinom.messages.envelope import Push, Request, SecretText, ShortText
 
@@ -24,6 +24,15 @@ RoomState = Literal["gathering", "playing", "over"]
 
 
 # Requests.
+
+
+def is_room_id(text: str) -> bool:
+    """May a room have this id?"""
+    try:
+        convert(text, RoomId)
+    except ValidationError:
+        return False
+    return True
 
 
 class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):

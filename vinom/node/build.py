@@ -42,6 +42,7 @@ from vinom.fleet.server import FleetSettings
 from vinom.game import Game
 from vinom.game_loader import installed_games
 from vinom.hosting.guarding import guard_games
+from vinom.hosting.keeping import Keeping
 from vinom.hosting.recordings import Recordings
 from vinom.keys.authority import Authority
 from vinom.keys.files import read_file
@@ -338,6 +339,7 @@ def build_parts(
     reactor: Any,
     entropy: Callable[[int], bytes],
     control_socket: Path | None = None,
+    is_current: Callable[[], bool] = lambda: True,
 ) -> Parts:
     """
     Build everything between the listening ports and the game processes.
@@ -347,6 +349,7 @@ def build_parts(
     :param reactor: runs them; also the clock, in seconds since the Unix epoch.
     :param entropy: gives random bytes.
     :param control_socket: where game servers connect, unless in the state directory.
+    :param is_current: does the lease of this node last?
     :raises Misconfigured: the state directory, the store or a key cannot be used.
     """
     now = reactor.seconds
@@ -481,6 +484,9 @@ def build_parts(
         ),
         shows_faults=settings.dev_notes is not None,
         results=results,
+        keeping=None
+        if stores.checkpoints is None
+        else Keeping(stores.checkpoints, reactor, is_current),
     )
     desk = Desk(
         identity,

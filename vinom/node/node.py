@@ -113,6 +113,7 @@ class Node(MultiService):
         # What starts before everything else, and stops after it.
         self._first: list[Service] = []
         self._turns = TurnWatch(time.monotonic)
+        self._was_store_away = False
         self.state = "starting"
 
     # Opening.
@@ -133,6 +134,7 @@ class Node(MultiService):
                 self._reactor,
                 self._entropy,
                 self._control_socket,
+                lambda: self._membership.is_current,
             )
             self._parts = parts
             self._membership = Membership(
@@ -157,6 +159,7 @@ class Node(MultiService):
                     self._settings.lease_seconds,
                     ended=parts.matches.lost_elsewhere,
                     lost=parts.desk.player_lost,
+                    end_rooms=parts.rooms.end_orphans,
                 )
                 parts.stores.client.watch(self._store_changed)
                 MultiService.addService(self, self._takeover)
@@ -372,10 +375,14 @@ class Node(MultiService):
         return None if self._parts.stores.is_available else "store_unavailable"
 
     def _store_changed(self, is_available: bool) -> None:
-        if is_available:
-            self._takeover.wait()
-            self._membership.beat()
-            self._reporting.report()
+        if not is_available:
+            self._was_store_away = True
+            return
+        self._takeover.wait()
+        if self._was_store_away:
+            self._parts.rooms.wait(self._settings.lease_seconds)
+        self._membership.beat()
+        self._reporting.report()
 
     def _lease_regained(self) -> None:
         self._parts.matches.check_owned()

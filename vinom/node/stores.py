@@ -16,6 +16,7 @@ from vinom.errors import StoreUnavailable
 from vinom.keys.files import read_file
 from vinom.node.settings import Settings
 from vinom.ports import (
+    ICheckpointStore,
     IEntryStore,
     IEstateStore,
     IMatchStore,
@@ -41,6 +42,7 @@ from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
+from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")
@@ -55,6 +57,7 @@ class Stores:
     :ivar prematches: the same store as that of entries.
     :ivar estates: what other nodes left that are gone; ``None`` with memory.
     :ivar online: which node has a player's line; ``None`` with memory.
+    :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar subscriber: the one on which messages of other nodes come.
     :ivar latency: how long its calls take.
@@ -69,6 +72,7 @@ class Stores:
     nodes: INodeStore
     estates: IEstateStore | None = None
     online: IOnlineStore | None = None
+    checkpoints: ICheckpointStore | None = None
     client: RedisClient | None = None
     subscriber: RedisSubscriber | None = None
     latency: Histogram = attrs.field(factory=lambda: Histogram(CALL_BOUNDS))
@@ -160,6 +164,7 @@ def open_stores(
         RedisNodeStore(client),
         RedisEstateStore(client),
         online,
+        RedisCheckpointStore(client),
         client,
         subscriber,
         latency,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import attrs
 from twisted.application.service import Service
@@ -25,7 +25,8 @@ class Takeover(Service):
 
     Their matches ran in their game processes: they end as lost. Their queue entries are
     suspended, and stay so for as long as those of a player who is disconnected; members
-    of parties keep their places for as long, too.
+    of parties keep their places for as long, too. Their rooms wait for their players'
+    grace; then they end.
     """
 
     name = "takeover"
@@ -42,6 +43,7 @@ class Takeover(Service):
         *,
         ended: Callable[[MatchEnd], None] = lambda _: None,
         lost: Callable[[str], None] = lambda _: None,
+        end_rooms: Callable[[str], Awaitable[int]] | None = None,
         away_seconds: float = 10.0,
         memory_seconds: float = 600.0,
     ) -> None:
@@ -54,12 +56,14 @@ class Takeover(Service):
         :param lease: how long a lease lasts, seconds.
         :param ended: called with each match that was ended.
         :param lost: called with the id of each player whose line went to such a node.
+        :param end_rooms: ends rooms of a node whose players did not come back.
         :param away_seconds: how long the entry of a disconnected player stays.
         :param memory_seconds: how long the end of a match is remembered.
         """
         self._nodes, self._matches, self._estates = nodes, matches, estates
         self._clock, self._lease = clock, lease
         self._ended, self._lost, self._away_seconds = ended, lost, away_seconds
+        self._end_rooms = end_rooms
         self._memory_seconds = memory_seconds
         self._heartbeat = heartbeat
         self._not_before = 0.0
@@ -120,6 +124,12 @@ class Takeover(Service):
         while player_ids := await self._estates.cut(node_id, _AT_ONCE):
             for player_id in player_ids:
                 self._lost(player_id)
+        if self._end_rooms is not None and (count := await self._end_rooms(node_id)):
+            self._log.warn(
+                "ended {count} rooms of node {node_id}: nobody came back to them",
+                count=count,
+                node_id=node_id,
+            )
         if await self._nodes.leave(node_id, lease.number):
             self._log.warn(
                 "node {node_id} is gone: {lost} of its matches are lost",

@@ -134,6 +134,23 @@ class Recorded(Struct, frozen=True, array_like=True, gc=False):
     data: Any = None
 
 
+@attrs.frozen
+class Point:
+    """
+    A point of a play, from which it can go on elsewhere.
+
+    :ivar state: the game's.
+    :ivar version: of the state.
+    :ivar time: match time, seconds.
+    :ivar ticks: how many fixed steps were made.
+    """
+
+    state: Any
+    version: int
+    time: float
+    ticks: int = 0
+
+
 def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
     """
     Make the table from which a game starts.
@@ -222,11 +239,7 @@ class Play:
 
     def lay(self, table: Table) -> None:
         """Make the first state, which is not shown before `begin`."""
-        kind = type(self.game)
-        self._asks_deadline = kind.deadline is not Game.deadline
-        self._asks_outcome = kind.outcome is not Game.outcome
-        self._asks = self._asks_deadline or self._asks_outcome
-        self._seats = len(table.seats)
+        self._prepare(len(table.seats))
         result = self.ask("start", self.game.start, table)
         state = result.state if type(result) is Step else result
         if state is None:
@@ -238,6 +251,28 @@ class Play:
             self._take(result, 0.0)
         finally:
             self.version = 0
+
+    def resume(self, point: Point, seats: int) -> None:
+        """
+        Go on from a point of an earlier play, in place of `lay` and `begin`.
+
+        :param point: the state, and when it was reached.
+        :param seats: how many the table has.
+        """
+        self._prepare(seats)
+        ensure_frozen(point.state)
+        self._proven = type(point.state)
+        self.state, self.version = point.state, point.version
+        self.time, self.ticks = point.time, point.ticks
+        if self._asks:
+            self._ask_ahead(point.state)
+
+    def _prepare(self, seats: int) -> None:
+        kind = type(self.game)
+        self._asks_deadline = kind.deadline is not Game.deadline
+        self._asks_outcome = kind.outcome is not Game.outcome
+        self._asks = self._asks_deadline or self._asks_outcome
+        self._seats = seats
 
     def begin(self) -> None:
         """Start match time: the first state becomes version 1."""

@@ -18,17 +18,20 @@ import attrs
 import msgspec
 from msgspec import Raw, Struct
 
-from vinom.errors import Unreadable
+from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game, Seat
 from vinom.model import SEED_BYTES, MatchEnd, MatchPlan
 from vinom.play.frozen import differences, fingerprint, plain, state_hash
 from vinom.play.guard import Guard
 from vinom.play.old_chance import SplitMix64
-from vinom.play.play import GAME_ERRORS, Play, Recorded, table_of
+from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, table_of
+from vinom.play.states import codec_of
 from vinom.play.views import Views
 
 #: Number of the layout above; a reader refuses later ones.
-FORMAT = 3
+FORMAT = 4
+#: What a recording has that begins with the match.
+_WHOLE_FORMAT = 3
 #: Recordings before this format were played by games that learned no ids of players.
 _IDS_FORMAT = 3
 #: Recordings of this format have a seed of 64 bits; their games drew from `SplitMix64`.
@@ -52,6 +55,29 @@ pack_head = Layout("!Ic").pack
 RECORDED = b"I"
 
 
+class Part(Struct, frozen=True):
+    """
+    What a later part of a recording begins with: a checkpoint.
+
+    :ivar number: of the part; the first of a match is 1, and is no later part.
+    :ivar before: name of the file of the part before.
+    :ivar length: of that file when the checkpoint was made, bytes; what follows there
+        was not kept.
+    :ivar state: as `vinom.play.states` writes it.
+    :ivar version: of the state.
+    :ivar time: match time, seconds.
+    :ivar ticks: how many fixed steps were made.
+    """
+
+    number: int
+    before: str
+    length: int
+    state: bytes
+    version: int
+    time: float
+    ticks: int = 0
+
+
 class Header(Struct, frozen=True):
     """
     The first frame of a recording.
@@ -61,6 +87,7 @@ class Header(Struct, frozen=True):
     :ivar schema: of the game's states when it was recorded.
     :ivar opened_at: when the room was opened, seconds since the Unix epoch.
     :ivar ids: whether the recording holds the ids of its players.
+    :ivar part: what it begins with; ``None`` if it begins with the match.
     """
 
     format: int
@@ -68,6 +95,7 @@ class Header(Struct, frozen=True):
     schema: int
     opened_at: float
     ids: bool = True
+    part: Part | None = None
 
 
 class Ending(Struct, frozen=True):
@@ -131,7 +159,11 @@ class ReplayResult:
 
 
 def encode_header(
-    plan: MatchPlan, game: Game[Any, Any], opened_at: float, ids: bool = True
+    plan: MatchPlan,
+    game: Game[Any, Any],
+    opened_at: float,
+    ids: bool = True,
+    part: Part | None = None,
 ) -> bytes:
     """
     Write the first frame.
@@ -140,10 +172,12 @@ def encode_header(
     :param game: the rules.
     :param opened_at: when the room was opened, seconds since the Unix epoch.
     :param ids: whether to write the ids of the players.
+    :param part: what it begins with, if not with the match.
     """
     if not ids:
         plan = _without_ids(plan)
-    header = Header(FORMAT, plan, game.schema, opened_at, ids)
+    written = _WHOLE_FORMAT if part is None else FORMAT
+    header = Header(written, plan, game.schema, opened_at, ids, part)
     return _frame(b"H", encode_payload(header))
 
 
@@ -295,13 +329,13 @@ def replay(
     fault: BaseException | None = None
     view_hash = ""
     try:
-        table = table_of(header.plan, game)
-        if header.format == _OLD_FORMAT:
-            old: Any = SplitMix64(int.from_bytes(header.plan.seed, "big"))
-            table = attrs.evolve(table, chance=old)
-        play.lay(table)
-        if recording.inputs or _was_played(recording):
-            play.begin()
+        if header.part is None:
+            _lay(play, header)
+        else:
+            play.resume(_point_of(header.part, game), len(header.plan.seats))
+        if header.part is not None or recording.inputs or _was_played(recording):
+            if header.part is None:
+                play.begin()
             if watch is not None:
                 watch(play)
         for raw in recording.inputs:
@@ -323,6 +357,28 @@ def replay(
         play.version, play.time, state_hash(play.state), view_hash, fault
     )
     return attrs.evolve(result, differing=_first_difference(recording, play, result))
+
+
+def _lay(play: Play, header: Header) -> None:
+    """Make the state that a match begins with."""
+    table = table_of(header.plan, play.game)
+    if header.format == _OLD_FORMAT:
+        old: Any = SplitMix64(int.from_bytes(header.plan.seed, "big"))
+        table = attrs.evolve(table, chance=old)
+    play.lay(table)
+
+
+def _point_of(part: Part, game: Game[Any, Any]) -> Point:
+    """
+    Read what a later part begins with.
+
+    :raises Unreadable: it is no state of this game.
+    """
+    try:
+        state = codec_of(game).decode(part.state)
+    except Misconfigured as error:
+        raise Unreadable(str(error)) from error
+    return Point(state, part.version, part.time, part.ticks)
 
 
 def _was_played(recording: Recording) -> bool:

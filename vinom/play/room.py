@@ -23,7 +23,7 @@ from vinom.play.choices import action_reader
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT, Advances, Due, RoomTime
 from vinom.play.frozen import fingerprint
 from vinom.play.guard import Guard, TooSlow
-from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at, table_of
+from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, seat_at, table_of
 from vinom.play.seats import Absences, RoomSeats, SeatState, StandIns, TickInputs
 from vinom.play.views import NoViews, Views
 
@@ -118,6 +118,26 @@ def crash_report(
     return about + "".join(traceback.format_exception(error, chain=is_chained))
 
 
+@attrs.frozen
+class Resumed:
+    """
+    What a room goes on from when another process played it before.
+
+    :ivar point: of its play.
+    :ivar presence: the state of each seat, by the values of `SeatState`.
+    :ivar ended: of the last round that was over; ``None`` if none was.
+    :ivar linger: seconds until the room closes after a round; ``None`` while one is
+        played.
+    :ivar effects: what had happened and was not shown.
+    """
+
+    point: Point
+    presence: tuple[str, ...]
+    ended: Outcome | None = None
+    linger: float | None = None
+    effects: tuple[Emitted | RoundOver, ...] = ()
+
+
 _T = TypeVar("_T")
 
 
@@ -167,6 +187,7 @@ class Room:
         record: Callable[[Recorded], None] | None = None,
         guard: Guard | None = None,
         away_timeout: float = AWAY_TIMEOUT,
+        resumed: Resumed | None = None,
     ) -> None:
         """
         Open a room and lay its table.
@@ -178,10 +199,11 @@ class Room:
         :param record: see `vinom.play.play.Play`.
         :param guard: see `vinom.play.play.Play`; without one a call may take any time.
         :param away_timeout: how long it waits, in total, while no player is connected.
+        :param resumed: what it goes on from; all its players are disconnected.
         :raises Refused: the game does not accept the options, a loadout, a team or
             the number of seats.
         """
-        table = table_of(plan, game)
+        table = table_of(plan, game) if resumed is None else None
         self.plan, self.game = plan, game
         self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
         self.decode_action: Callable[[bytes], Any] = action_reader(game)
@@ -204,9 +226,56 @@ class Room:
         # Kept, because reading a class attribute costs a search each time.
         self._ticks = bool(game.tick_hz)
         try:
-            self.play.lay(table)
+            if table is not None:
+                self.play.lay(table)
+            elif resumed is not None:
+                self._resume(resumed, now)
         except GAME_ERRORS as error:
             self._crash(error)
+
+    def _resume(self, resumed: Resumed, now: float) -> None:
+        """Go on where another process stopped; match time has stood still since."""
+        point, presence = resumed.point, self._seats.presence
+        presence[:] = [SeatState(how) for how in resumed.presence]
+        self._time.start(now - point.time)
+        self.play.resume(point, len(presence))
+        self._outcome, self._ended = self.play.outcome, resumed.ended
+        self.phase = "playing" if self._outcome is None else "over"
+        if resumed.linger is not None:
+            self._time.linger_ends = now + resumed.linger
+        for seat, how in enumerate(presence):
+            if how is SeatState.BOT:
+                self._absences.begin_bot(seat, point.time)
+            elif how is SeatState.DROPPED:
+                self._absences.begin(seat, now, point.time)
+        self.effects += resumed.effects
+        self._arm()
+        for seat in self.present():
+            self.drop(seat, now)
+        self._pause_if_empty(now)
+
+    def resumed_from(self, now: float) -> Resumed:
+        """Describe what another process needs to go on from here."""
+        play, closes = self.play, self._time.linger_ends
+        return Resumed(
+            Point(play.state, play.version, self.match_time(now), play.ticks),
+            tuple(how.value for how in self._seats.presence),
+            self._ended,
+            None if closes == inf else max(0.0, closes - now),
+            tuple(one for one in self.effects if isinstance(one, Emitted | RoundOver)),
+        )
+
+    def freeze(self, now: float) -> None:
+        """Stop match time for a while, because nothing that happens can be kept."""
+        if self.phase in ("playing", "over"):
+            self._time.pause(now)
+            self._arm()
+
+    def thaw(self, now: float) -> None:
+        """Let match time go on, unless no player is connected."""
+        if self.phase in ("playing", "over") and not self._seats.is_empty():
+            self._time.resume(now)
+            self._arm()
 
     # What can happen to a room.
 

@@ -103,23 +103,40 @@ class StateCodec:
 
         :raises Unreadable: these bytes are not a state of this game, or are damaged.
         """
-        if len(data) > LONGEST_STATE:
-            raise Unreadable(
-                f"a stored state has at most {LONGEST_STATE} bytes, not {len(data)}"
-            )
-        if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD:
-            raise Unreadable(
-                f"these are not the bytes of a state: they begin with "
-                f"{bytes(data[:4])!r}, not with {MAGIC!r}"
-            )
-        payload = data[_HEAD:]
-        if zlib.crc32(payload) != int.from_bytes(data[len(MAGIC) : _HEAD], "big"):
-            raise Unreadable("the stored state is damaged: its checksum is wrong")
-        try:
-            written = _decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unreadable(f"the stored state is not MessagePack: {error}") from error
+        written = _payload_of(data)
         return self._codec.read(written, "state", 0)
+
+    def read_plain(self, data: bytes) -> Any:
+        """
+        Read a state of an older version, whose classes this one may not have.
+
+        :returns: fields as dicts, tuples as lists, enums as the names of their members.
+        :raises Unreadable: these bytes are not a state, or are damaged.
+        """
+        written = _payload_of(data)
+        if type(written) is not list or len(written) != 2:
+            raise Unreadable("the stored state has no name of a class")
+        return written[1]
+
+
+def _payload_of(data: bytes) -> Any:
+    """Read what a state was written as: MessagePack behind a head."""
+    if len(data) > LONGEST_STATE:
+        raise Unreadable(
+            f"a stored state has at most {LONGEST_STATE} bytes, not {len(data)}"
+        )
+    if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD:
+        raise Unreadable(
+            f"these are not the bytes of a state: they begin with "
+            f"{bytes(data[:4])!r}, not with {MAGIC!r}"
+        )
+    payload = data[_HEAD:]
+    if zlib.crc32(payload) != int.from_bytes(data[len(MAGIC) : _HEAD], "big"):
+        raise Unreadable("the stored state is damaged: its checksum is wrong")
+    try:
+        return _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"the stored state is not MessagePack: {error}") from error
 
 
 def codec_of(game: Game[Any, Any]) -> StateCodec:

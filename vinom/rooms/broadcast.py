@@ -30,6 +30,9 @@ from vinom.rooms.relay import Host, RelayedRoom
 #: News of one room that are kept for members who are away or behind, and their bytes.
 MOST_NEWS = 256
 MOST_NEWS_BYTES = 64 * 1024
+#: The same in a checkpoint, which is written often.
+KEPT_NEWS = 32
+KEPT_NEWS_BYTES = 8 * 1024
 
 _encode = json.Encoder().encode
 
@@ -122,6 +125,41 @@ class Broadcast:
         """Show what never changes; null if there is nothing."""
         host = self._host
         return Raw(b"null" if host is None else host.room.setup_json() or b"null")
+
+    # What outlives the node.
+
+    def keep(self) -> tuple[int, bool, dict[str, Any] | None, int, list[News]]:
+        """
+        Describe what players may not have.
+
+        :returns: versions of what was played before, is a round over, its outcome,
+            the number of the latest news that is left out, and the news.
+        """
+        kept: list[News] = []
+        size, forgotten = 0, self._forgotten
+        for news in reversed(self._news):
+            size += len(news.text)
+            if len(kept) >= KEPT_NEWS or size > KEPT_NEWS_BYTES:
+                forgotten = news.number
+                break
+            kept.append(news)
+        return self._before, self._is_over, self._outcome, forgotten, kept[::-1]
+
+    def restore(
+        self,
+        number: int,
+        before: int,
+        is_over: bool,
+        outcome: dict[str, Any] | None,
+        forgotten: int,
+        news: list[News],
+    ) -> None:
+        """Go on where another node's broadcast stopped, after `follow`."""
+        self.number, self._before = number, before
+        self._is_over, self._outcome = is_over, outcome
+        self._forgotten = self._forgotten_event = forgotten
+        for one in news:
+            self._note(one)
 
     # Who is shown what.
 

@@ -7,6 +7,8 @@ from math import inf
 
 from vinom.conversation.conversation import Conversation, Line
 from vinom.errors import Refused
+from vinom.hosting.checkpoints import KeptMember
+from vinom.hosting.host import RoomHost
 from vinom.messages.envelope import Push
 from vinom.messages.rooms import RoomSeat
 from vinom.model import Player, SeatPlan
@@ -147,6 +149,46 @@ class Member:
         self.audience: Hashable = "all"
         self.skipped = 0
         self.entered = self.told = self.events_told = self.events_sent = number
+
+    def as_kept(self, host: RoomHost | None) -> KeptMember:
+        """
+        Describe it for a checkpoint; it has a seat.
+
+        :param host: plays the room's game; ``None`` if nothing is played.
+        """
+        seat = self.seat or 0
+        return KeptMember(
+            self.player_id,
+            self.name,
+            self.claims,
+            self.loadout,
+            seat,
+            self.team,
+            self.host,
+            self.resume,
+            self.epoch,
+            self.acted if host is None else host.acted[seat],
+            self.applied if host is None else host.applied[seat],
+            self.entered,
+            self.told,
+            self.events_told,
+        )
+
+    @classmethod
+    def from_kept(cls, kept: KeptMember, now: float) -> Member:
+        """Make a member of a checkpoint; it is away since *now*."""
+        member = cls(
+            Player(kept.player_id, kept.name, kept.claims),
+            kept.seat,
+            kept.loadout,
+            kept.entered,
+        )
+        member.team, member.host, member.resume = kept.team, kept.host, kept.resume
+        member.epoch, member.lost_at = kept.epoch, now
+        member.acted, member.applied = kept.acted, kept.applied
+        member.told = kept.told
+        member.events_told = member.events_sent = kept.events_told
+        return member
 
     def as_listed(self) -> RoomSeat:
         """Describe it to players."""

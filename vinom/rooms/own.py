@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
+from vinom.hosting.checkpoints import KeptPlay
 from vinom.hosting.host import Outlet, RoomHost
+from vinom.hosting.recordings import part_name
 from vinom.messages.rooms import RoomFacts
 from vinom.model import MatchPlan, Player
-from vinom.play.room import Room
+from vinom.play.recording import Part
+from vinom.play.room import Resumed, Room
+from vinom.play.states import codec_of
 from vinom.rooms.member import BotSeat, Member
 from vinom.rooms.relay import Host, RelayedRoom, RelayFleet
 from vinom.rooms.results import ResultOutlet
@@ -120,10 +124,53 @@ class OwnPolicy:
         host.outlets = self._first_outlets(host)
         return host
 
-    def _first_outlets(self, host: Host) -> tuple[Outlet, ...]:
+    def resume(
+        self,
+        room: NodeRoom,
+        kept: KeptPlay,
+        resumed: Resumed,
+        now: float,
+    ) -> RoomHost:
+        """
+        Go on with what another node played.
+
+        :param kept: what that was.
+        :param resumed: the same, as the game's own state.
+        """
+        context, point = self._context, resumed.point
+        part = Part(
+            kept.part + 1,
+            part_name(kept.plan.match_id, kept.part),
+            kept.recorded,
+            codec_of(room.game).encode(point.state),
+            point.version,
+            point.time,
+            point.ticks,
+        )
+        recording = context.recordings.open(
+            kept.plan, room.game, context.clock.seconds(), part=part
+        )
+        played = Room(
+            kept.plan,
+            room.game,
+            now,
+            record=recording.record,
+            guard=context.guard,
+            away_timeout=inf,
+            resumed=resumed,
+        )
+        host = RoomHost(played, recording, part=part.number)
+        # An action that was not applied counts for nothing: its player sends it again.
+        host.acted[:] = host.applied[:] = kept.applied
+        host.outlets = self._first_outlets(host, resumed.ended is not None)
+        return host
+
+    def _first_outlets(
+        self, host: Host, has_result: bool = False
+    ) -> tuple[Outlet, ...]:
         """Make what comes before the members: a result is noted, then announced."""
         results = self._context.results
-        return () if results is None else (ResultOutlet(host, results),)
+        return () if results is None else (ResultOutlet(host, results, has_result),)
 
     def closed(self) -> None:
         """Do nothing."""

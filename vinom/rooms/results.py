@@ -12,15 +12,18 @@ from vinom.rooms.relay import Host
 class ResultOutlet:
     """The outlet of a room's host to the results; it comes before the members'."""
 
-    def __init__(self, host: Host, results: ResultWatch) -> None:
+    def __init__(
+        self, host: Host, results: ResultWatch, has_result: bool = False
+    ) -> None:
         """
         Watch what is played from its start to its end.
 
         :param host: plays it; has the seats as they are.
         :param results: notes how rounds end.
+        :param has_result: has a round ended before, on another node?
         """
         self._host, self._results = host, results
-        self._has_result = False
+        self._has_result = has_result
 
     def started(self, now: float) -> None:
         """Do nothing."""

@@ -24,15 +24,20 @@ class ResumeSecrets:
     """Find a membership by its player, or by the secret that only the player has."""
 
     def __init__(
-        self, entropy: Callable[[int], bytes], now: Callable[[], float]
+        self,
+        entropy: Callable[[int], bytes],
+        now: Callable[[], float],
+        names_rooms: bool = False,
     ) -> None:
         """
         Begin without members.
 
         :param entropy: makes that many random bytes.
         :param now: returns the time, seconds.
+        :param names_rooms: do secrets begin with the ids of their rooms, by which other
+            nodes find them?
         """
-        self._entropy, self._now = entropy, now
+        self._entropy, self._now, self._names_rooms = entropy, now, names_rooms
         # By the hash of the secret.
         self._resumes: dict[bytes, Membership] = {}
         self._players: dict[str, dict[str, Membership]] = {}
@@ -89,11 +94,23 @@ class ResumeSecrets:
             )
         return membership
 
+    def knows(self, resume: str) -> bool:
+        """Does a secret stand for a membership, or did one until its room closed?"""
+        shown = sha256(resume.encode()).digest()
+        return shown in self._resumes or shown in self._closed
+
+    def restore(self, room_id: str, membership: Membership) -> None:
+        """Remember a member of a room that another node had."""
+        self.add(membership.member.player_id, room_id, membership)
+        self._resumes[membership.member.resume] = membership
+
     def renew(self, membership: Membership) -> str:
         """Make a new secret for a member; the one before is no longer valid."""
         member: Member = membership.member
         self._resumes.pop(member.resume, None)
         secret = urlsafe_b64encode(self._entropy(RESUME_BYTES)).decode()
+        if self._names_rooms:
+            secret = f"{membership.room.room_id}.{secret}"
         member.resume = sha256(secret.encode()).digest()
         self._resumes[member.resume] = membership
         return secret
@@ -118,6 +135,16 @@ class ResumeSecrets:
             if len(self._closed) > _MOST_CLOSED:
                 self._closed.popitem(last=False)
 
+    def refuse_guesser(self, host: str) -> None:
+        """
+        Refuse an address that has shown too many wrong resume tokens.
+
+        :raises Refused: it has.
+        """
+        wait = self._failures.wait(host, self._now())
+        if wait > 0:
+            raise _too_many(wait)
+
     def _count_guess(self, host: str) -> None:
         """
         Count a wrong resume token; a right one from that address is still taken.
@@ -126,8 +153,17 @@ class ResumeSecrets:
         """
         now = self._now()
         if not self._failures.take(host, now):
-            raise Refused(
-                Code.RATE_LIMITED,
-                "too many wrong resume tokens from your address",
-                {"retry_after": round(self._failures.wait(host, now), 3)},
-            )
+            raise _too_many(self._failures.wait(host, now))
+
+
+def _too_many(wait: float) -> Refused:
+    return Refused(
+        Code.RATE_LIMITED,
+        "too many wrong resume tokens from your address",
+        {"retry_after": round(wait, 3)},
+    )
+
+
+def room_named(resume: str) -> str:
+    """Find the id of the room in a secret; empty if it names none."""
+    return resume.rpartition(".")[0]

@@ -7,7 +7,8 @@ reactor brings makes one broadcast, unless the game wants every change shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
@@ -19,7 +20,14 @@ from twisted.logger import Logger
 from vinom.conversation.conversation import Conversation, Membership
 from vinom.errors import Code, Refused
 from vinom.game import Game
+from vinom.hosting.checkpoints import (
+    Checkpoint,
+    KeptNews,
+    keep_play,
+    write_checkpoint,
+)
 from vinom.hosting.host import RecordingStore, RoomHost
+from vinom.hosting.keeping import Keeping, RoomKeeper
 from vinom.matches.service import ResultWatch
 from vinom.messages.envelope import Envelope
 from vinom.messages.rooms import (
@@ -29,6 +37,7 @@ from vinom.messages.rooms import (
     RoomClosed,
     RoomFacts,
     RoomPeek,
+    RoomSeat,
     RoomStarted,
     TeamSet,
 )
@@ -36,9 +45,10 @@ from vinom.model import SEED_BYTES, MatchPlan, Player, SeatPlan
 from vinom.play.choices import json_action_reader
 from vinom.play.faults import own_lines
 from vinom.play.guard import Guard
+from vinom.play.states import StateCodec
 from vinom.reactor.alarm import Alarm
 from vinom.reactor.turns import TurnEnd
-from vinom.rooms.broadcast import Broadcast
+from vinom.rooms.broadcast import Broadcast, News
 from vinom.rooms.member import BotSeat, DialedSeat, Member
 from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import Host
@@ -47,6 +57,10 @@ from vinom.rooms.timetable import Timetable
 
 #: A host who is away cannot be kicked by its successor for this long, seconds.
 HOST_SPARED = 30.0
+#: Actions of one room that wait while its checkpoint is on its way.
+MOST_HELD = 1024
+#: More states, and more news, than a room has between two checkpoints.
+FORGOTTEN = 10_000
 #: Everybody is sent the ids of actions, and JavaScript cannot count further.
 _HIGHEST_ID = (1 << 53) - 1
 
@@ -243,6 +257,10 @@ class NodeRoom:
         self._is_start_announced = False
         self._is_awake = False
         self._kicked: set[str] = set()
+        # What players did while a checkpoint was on its way.
+        self._held: deque[tuple[Member, Envelope]] = deque()
+        self._keeper: RoomKeeper | None = None
+        self._changes = 0
         bounds, grace = context.bounds, game.grace_seconds
         self._timetable = Timetable(
             bounds.fill_seconds,
@@ -255,6 +273,197 @@ class NodeRoom:
         policy.opened(self)
         self._find_deadlines()
         self._alarm.arm()
+
+    # What outlives the node.
+
+    def keep(self, keeping: Keeping, codec: StateCodec, fence: int) -> None:
+        """
+        Keep checkpoints from now on.
+
+        :param keeping: what all rooms of the node share.
+        :param codec: of the game's states.
+        :param fence: number of this node's ownership of the room.
+        """
+        grace = self.game.grace_seconds
+        self._keeper = RoomKeeper(
+            keeping,
+            self.room_id,
+            fence,
+            self.game.durability == "ahead",
+            self._context.bounds.grace_seconds if grace is None else grace,
+            lambda: write_checkpoint(self._checkpoint(codec)),
+            self._stamp,
+            self._released,
+            self._paused,
+            self._moved,
+        )
+
+    def _stamp(self) -> Hashable:
+        """Find what differs when the checkpoint would differ."""
+        played = self._played
+        if not isinstance(played, RoomHost):
+            return self._changes
+        room = played.room
+        return (
+            self._changes,
+            room.plan.match_id,
+            room.version,
+            tuple(played.applied),
+            room.play.time if room.effects else None,
+        )
+
+    def _checkpoint(self, codec: StateCodec) -> Checkpoint:
+        played, now = self._played, self._seconds()
+        host = played if isinstance(played, RoomHost) else None
+        seated = [one for one in self.members if one.seat is not None]
+        before, is_over, outcome, forgotten, news = self.broadcast.keep()
+        return Checkpoint(
+            self.room_id,
+            self.name,
+            self.options,
+            self.is_public,
+            self.is_listed,
+            self.opener,
+            tuple(one.as_kept(host) for one in seated),
+            tuple(
+                (seat, who.name)
+                for seat, who in enumerate(self.seating.seats)
+                if isinstance(who, BotSeat)
+            ),
+            self.seating.teams(),
+            tuple(
+                (one.seat, one.name, one.player_id)
+                for one in self.seating.former.values()
+            ),
+            tuple(sorted(self._kicked)),
+            self.broadcast.number,
+            before,
+            is_over,
+            outcome,
+            forgotten,
+            tuple(
+                KeptNews(
+                    one.number,
+                    one.to,
+                    one.is_event,
+                    one.text,
+                    "" if one.but is None else one.but.player_id,
+                )
+                for one in news
+            ),
+            None if host is None else keep_play(host, codec, now),
+        )
+
+    def restore(self, kept: Checkpoint, host: RoomHost | None) -> list[Membership]:
+        """
+        Go on where another node stopped; nobody is connected yet.
+
+        :param kept: the latest checkpoint.
+        :param host: goes on with what is played.
+        :returns: the players, who may come back.
+        """
+        now, seats = self._seconds(), self.seating.seats
+        seats += [None] * len(() if host is None else host.room.plan.seats)
+        for one in kept.members:
+            member = Member.from_kept(one, now)
+            self.members.append(member)
+            seats += [None] * (one.seat + 1 - len(seats))
+            seats[one.seat] = member
+        for seat, name in kept.bots:
+            seats += [None] * (seat + 1 - len(seats))
+            seats[seat] = BotSeat(seat, name)
+        for seat, team in kept.teams:
+            self.seating.restore_team(seat, team)
+        for seat, name, player_id in kept.former:
+            self.seating.former[seat] = RoomSeat(seat, name, player_id, "left")
+        self._kicked.update(kept.kicked)
+        if self.members:
+            self._timetable.entered()
+        if host is not None:
+            self._is_start_announced = True
+            self.play(host)
+        by_id = {one.player_id: one for one in self.members}
+        # What was shown after a checkpoint of a game that is not "ahead" is forgotten,
+        # but no player sees a number twice, or a version go back.
+        jump = 0 if self.game.durability == "ahead" else FORGOTTEN
+        self.broadcast.restore(
+            kept.number + jump,
+            kept.before + jump,
+            kept.is_over,
+            kept.outcome,
+            kept.forgotten,
+            [
+                News(one.number, one.to, one.is_event, one.text, by_id.get(one.but))
+                for one in kept.news
+            ],
+        )
+        self._choose_host()
+        self._find_deadlines()
+        self._changed()
+        self.wake()
+        return [Membership(self, member) for member in self.members]
+
+    def _hold(self, member: Member, envelope: Envelope) -> None:
+        """
+        Let an action wait for the checkpoint that is on its way.
+
+        :raises Refused: too many wait.
+        """
+        if len(self._held) >= MOST_HELD:
+            raise Refused(
+                Code.BUSY,
+                "this room waits for the server's storage",
+                {"retry_after": 1.0, "room_id": self.room_id},
+            )
+        self._held.append((member, envelope))
+
+    def _run_held(self) -> None:
+        """Let players do what had to wait, up to the next checkpoint."""
+        held, keeper = self._held, self._keeper
+        while held and keeper is not None and not keeper.is_holding:
+            member, envelope = held.popleft()
+            try:
+                self.act(member, envelope)
+            except Refused as refusal:
+                if member.conversation is not None:
+                    member.conversation.refuse(refusal, envelope.id)
+
+    def _released(self) -> None:
+        """What waited for a checkpoint may be shown."""
+        self._armed_for = -inf
+        self.flush()
+
+    def _paused(self, is_frozen: bool) -> None:
+        """Nothing can be kept at present, or it can be again."""
+        played, now = self._played, self._seconds()
+        if isinstance(played, RoomHost):
+            (played.room.freeze if is_frozen else played.room.thaw)(now)
+
+    def _moved(self) -> None:
+        """Another node has the room: nothing more is shown here."""
+        if self.is_closed:
+            return
+        self._log.warn(
+            "room {room_id} went on at another node while this one had no lease",
+            room_id=self.room_id,
+        )
+        self.is_closed = True
+        self._alarm.stop()
+        self.policy.closed()
+        for member in tuple(self.members):
+            conversation = member.conversation
+            self._context.forget(self.room_id, member, None)
+            self._disconnect(member)
+            if conversation is not None:
+                conversation.end(
+                    Refused(
+                        Code.UNAVAILABLE,
+                        "this room went on at another node; connect again",
+                        {"room_id": self.room_id},
+                    )
+                )
+        self.members.clear()
+        self._context.closed(self, "moved")
 
     # What it is.
 
@@ -557,6 +766,7 @@ class NodeRoom:
         self.broadcast.announce(left, but)
 
     def _changed(self) -> None:
+        self._changes += 1
         self._context.changed(self)
 
     # What the host asks.
@@ -654,6 +864,7 @@ class NodeRoom:
                 {"state": self.state},
             )
         self.seating.set_team(seat, team)
+        self._changes += 1
         self.broadcast.announce(
             TeamSet(self.room_id, self.broadcast.next_number(), seat, team)
         )
@@ -703,6 +914,9 @@ class NodeRoom:
 
         :raises Refused: it cannot be; nothing has changed.
         """
+        if self._keeper is not None and self._keeper.is_holding:
+            self._hold(member, envelope)
+            return
         if envelope.seen is not None:
             self.broadcast.saw(member, envelope.seen)
         played, seat, id = self._played, member.seat, envelope.id
@@ -757,6 +971,16 @@ class NodeRoom:
                 if played.ended_at is not None:
                     self._ended(played)
                     return
+            keeper = self._keeper
+            if keeper is not None:
+                if self._played is None:
+                    if keeper.is_holding:
+                        self._armed_for = -inf
+                    keeper.note()
+                if keeper.is_holding:
+                    return
+                if self._held:
+                    self._run_held()
             if not self.is_closed:
                 at = self.deadline()
                 if at is not None and at != self._armed_for:
@@ -830,6 +1054,8 @@ class NodeRoom:
         self._shows_each = (
             is_here and self.game.states == "every" and not self.game.tick_hz
         )
+        if isinstance(played, RoomHost):
+            played.keeper = self._keeper
         self.broadcast.follow(played)
 
     def _play(self, call: Callable[[int, float], None], seat: int) -> None:
@@ -925,6 +1151,8 @@ class NodeRoom:
         if self.is_closed:
             return
         self.is_closed = True
+        if self._keeper is not None:
+            self._keeper.stop(forget=True)
         fault = self._fault()
         self._alarm.stop()
         self.policy.closed()
@@ -965,6 +1193,9 @@ class NodeRoom:
 
     def deadline(self) -> float | None:
         """When to call `ring` next."""
+        if self._keeper is not None and self._keeper.is_holding:
+            # `_released` sets the alarm again.
+            return None
         at, played = self._timetable.due, self._played
         if played is not None:
             due = played.room.deadline()

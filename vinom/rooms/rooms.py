@@ -5,19 +5,29 @@ from __future__ import annotations
 from base64 import b32encode
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
+from math import inf
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
-from vinom.conversation.conversation import Conversation, Followed, Membership
-from vinom.errors import Code, Refused
+from vinom.conversation.conversation import (
+    Conversation,
+    Followed,
+    Membership,
+    RoomAnswer,
+)
+from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
 from vinom.game import Game
+from vinom.hosting.checkpoints import Checkpoint, read_checkpoint, resume_from
 from vinom.hosting.host import RecordingStore
+from vinom.hosting.keeping import Keeping
 from vinom.limits.addresses import AddressCounts
 from vinom.matches.service import ResultWatch
-from vinom.messages.envelope import Push, Request
+from vinom.messages.envelope import Request
 from vinom.messages.rooms import (
     Ack,
     AddBot,
@@ -35,10 +45,12 @@ from vinom.messages.rooms import (
     RoomList,
     SetTeam,
     StartRoom,
+    is_room_id,
 )
-from vinom.model import Player
+from vinom.model import Player, RoomClaim
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.play.guard import Guard
+from vinom.play.states import StateCodec
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, is_match_id, match_members
@@ -46,8 +58,13 @@ from vinom.rooms.member import Member
 from vinom.rooms.own import OwnPolicy
 from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import RelayFleet
-from vinom.rooms.resume import ResumeSecrets
+from vinom.rooms.resume import ResumeSecrets, room_named
 from vinom.rooms.room import NodeRoom, RoomBounds, RoomContext, RoomTerms
+
+#: Rooms of a node that is gone that are ended at once.
+_AT_ONCE = 100
+
+_log = Logger()
 
 
 class Rooms(Service):
@@ -77,6 +94,7 @@ class Rooms(Service):
         bounds: RoomBounds | None = None,
         shows_faults: bool = False,
         results: ResultWatch | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         """
         Begin without rooms.
@@ -94,6 +112,7 @@ class Rooms(Service):
         :param bounds: what rooms may cost.
         :param shows_faults: are players sent why a game failed? Only for its author.
         :param results: notes how rounds end.
+        :param keeping: keeps rooms for when this node dies; without it they die too.
         """
         self.bounds = bounds or RoomBounds()
         self.is_draining = False
@@ -101,7 +120,12 @@ class Rooms(Service):
         self._recordings, self._matches = recordings, matches
         self._rooms: dict[str, NodeRoom] = {}
         self._made = 0
-        self._secrets = ResumeSecrets(entropy, clock.seconds)
+        self._seconds, self._results = seconds, results
+        self._keeping, self._fleet = keeping, fleet
+        # Of ids that are kept for rooms of this node, until these are opened.
+        self._fences: dict[str, int] = {}
+        self._not_before = -inf
+        self._secrets = ResumeSecrets(entropy, clock.seconds, keeping is not None)
         self._drained: list[Deferred[None]] = []
         self._ended: Counter[str] = Counter()
         self._opened = AddressCounts(self.bounds.per_address)
@@ -189,15 +213,26 @@ class Rooms(Service):
 
     def serve(
         self, conversation: Conversation, player: Player, request: Request
-    ) -> Push | Followed | None:
+    ) -> RoomAnswer | Deferred[RoomAnswer]:
         """
-        Answer a request about rooms; ``None`` means that there is no answer.
+        Answer a request about rooms, at once or later.
 
         :param conversation: carries the request.
         :param player: who asks.
-
+        :returns: the answer, or one that comes later; ``None`` if there is none.
         :raises Refused: it cannot be.
         """
+        if self._keeping is not None:
+            room_id = self._elsewhere(conversation, request)
+            if room_id:
+                return Deferred.fromCoroutine(
+                    self._fetch_and_serve(conversation, player, request, room_id)
+                )
+        return self._serve_here(conversation, player, request)
+
+    def _serve_here(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> RoomAnswer:
         match request:
             case JoinRoom():
                 return self._join(conversation, player, request)
@@ -369,12 +404,166 @@ class Rooms(Service):
         terms = RoomTerms(
             room_id, asked.game, game, options, is_public, is_listed, host
         )
-        room = NodeRoom(self._context, terms, self._own)
-        self._rooms[room_id] = room
+        room = self._add_room(terms, self._fences.get(room_id, 1))
         self._made += 1
-        self._opened.enter(host)
         self._index.changed(room)
         return room
+
+    def _add_room(self, terms: RoomTerms, fence: int) -> NodeRoom:
+        """Make a room of this node, and keep it if that is possible."""
+        room = NodeRoom(self._context, terms, self._own)
+        self._rooms[room.room_id] = room
+        self._opened.enter(terms.opener)
+        keeping, codec = self._keeping, self._codec_of(terms.game)
+        if keeping is not None and codec is not None:
+            room.keep(keeping, codec, fence)
+        return room
+
+    # Rooms that other nodes had.
+
+    def _codec_of(self, game: Game[Any, Any]) -> StateCodec | None:
+        """Find what writes the states of a game; ``None`` if its rooms are not kept."""
+        if self._keeping is None or (game.isolate and self._fleet is not None):
+            return None
+        return self._keeping.codec(game)
+
+    def wait(self, seconds: float) -> None:
+        """
+        Take over no rooms for a while.
+
+        The store was away: all leases ended with it, and their nodes, which are well,
+        need a moment to get new ones.
+        """
+        self._not_before = self._seconds() + seconds
+
+    def _elsewhere(self, conversation: Conversation, request: Request) -> str:
+        """Find the id of the room that a request is about, unless it is here."""
+        if isinstance(request, JoinRoom):
+            room_id = request.room_id or ""
+            game = self._games.get(request.game)
+            is_kept = game is not None and self._codec_of(game) is not None
+            if not is_kept or is_match_id(room_id):
+                return ""
+        elif isinstance(request, Reconnect):
+            room_id = room_named(request.resume)
+            if self._secrets.knows(request.resume) or not is_room_id(room_id):
+                return ""
+            # Who guesses does not even cost a question to the store.
+            self._secrets.refuse_guesser(conversation.host)
+        else:
+            return ""
+        return "" if room_id in self._rooms else room_id
+
+    async def _fetch_and_serve(
+        self,
+        conversation: Conversation,
+        player: Player,
+        request: Request,
+        room_id: str,
+    ) -> RoomAnswer:
+        opens = isinstance(request, JoinRoom) and request.create
+        opens = opens and not getattr(request, "spectate", False)
+        await self._fetch(room_id, opens and not self.is_draining)
+        try:
+            if not conversation.is_open:
+                raise Refused(Code.TIMEOUT, "the line closed before the answer")
+            return self._serve_here(conversation, player, request)
+        finally:
+            self._fences.pop(room_id, None)
+
+    async def _fetch(self, room_id: str, reserve: bool) -> None:
+        """
+        Take a room over if its owner's lease is over.
+
+        :param reserve: keep the id for a new room if nobody has it.
+        :raises Refused: another node has it, or it cannot go on.
+        """
+        assert self._keeping is not None
+        if self.is_draining:
+            raise _busy(room_id, 1.0, "this node is stopping")
+        left = self._not_before - self._seconds()
+        if left > 0:
+            raise _busy(room_id, left, "this room may be on a node that comes back")
+        if len(self._rooms) >= self.bounds.most:
+            raise _busy(room_id, 1.0, "this node has no room for another one")
+        claim = await self._keeping.store.claim(room_id, reserve)
+        if room_id in self._rooms:
+            return
+        if claim.kind == "owned":
+            raise _busy(room_id, claim.seconds, "this room is on another node")
+        if claim.kind == "new":
+            self._fences[room_id] = claim.fence
+        elif claim.kind == "adopted":
+            self._adopt(room_id, claim)
+
+    def _adopt(self, room_id: str, claim: RoomClaim) -> NodeRoom:
+        """
+        Go on with a room from its checkpoint.
+
+        :raises Refused: it cannot be read; the room is lost.
+        """
+        assert self._keeping is not None
+        kept: Checkpoint | None = None
+        try:
+            kept = read_checkpoint(claim.data)
+            game = self._games.get(kept.game)
+            codec = None if game is None else self._codec_of(game)
+            if game is None or codec is None:
+                raise Unreadable(f"this node does not keep rooms of {kept.game}")
+            play = kept.play
+            resumed = None if play is None else resume_from(play, game, codec)
+        except Unreadable as error:
+            _log.error("room {room_id} is lost: {why}", room_id=room_id, why=error)
+            gone = self._keeping.store.remove(room_id, claim.fence)
+            gone.addErrback(lambda failure: failure.trap(StoreUnavailable))
+            self._ended["lost"] += 1
+            if kept is not None and kept.play is not None and self._results is not None:
+                self._results.match_over(kept.play.plan, "lost")
+            raise Refused(
+                Code.NO_SUCH_ROOM,
+                f"this room is lost: {error}",
+                {"room_id": room_id, "reason": "lost", "outcome": None},
+            ) from error
+        terms = RoomTerms(
+            room_id,
+            kept.game,
+            game,
+            kept.options,
+            kept.is_public,
+            kept.is_listed,
+            kept.opener,
+        )
+        room = self._add_room(terms, claim.fence)
+        host = None
+        if play is not None and resumed is not None:
+            host = self._own.resume(room, play, resumed, self._seconds())
+        for membership in room.restore(kept, host):
+            self._places.enter(membership.member.host)
+            self._secrets.restore(room_id, membership)
+        _log.info(
+            "room {room_id} goes on here, from version {version} of {game}",
+            room_id=room_id,
+            version=room.broadcast.version,
+            game=kept.game,
+        )
+        return room
+
+    async def end_orphans(self, node_id: str) -> int:
+        """
+        End rooms of a node that is gone, whose players did not come back in time.
+
+        :returns: how many.
+        """
+        if self._keeping is None:
+            return 0
+        store, ended = self._keeping.store, 0
+        for room_id in await store.orphans(node_id, _AT_ONCE):
+            claim = await store.claim(room_id, False)
+            if claim.kind == "adopted" and room_id not in self._rooms:
+                with suppress(Refused):
+                    self._adopt(room_id, claim).close("abandoned")
+                ended += 1
+        return ended
 
     # Coming back.
 
@@ -506,6 +695,15 @@ class Rooms(Service):
             "by_game": self._index.counts(),
             "ended": dict(self._ended),
         }
+
+
+def _busy(room_id: str, seconds: float, why: str) -> Refused:
+    """Write that a room may be here in a while."""
+    return Refused(
+        Code.BUSY,
+        f"{why}; try again",
+        {"retry_after": round(max(seconds, 0.1), 3), "room_id": room_id},
+    )
 
 
 def _check_fit(

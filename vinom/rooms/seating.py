@@ -102,6 +102,14 @@ class Seating:
         # The players took their teams along; a later newcomer's is up to the rules.
         self._teams.clear()
 
+    def teams(self) -> tuple[tuple[int, int], ...]:
+        """List the seats for which the host named a team, with it."""
+        return tuple(sorted(self._teams.items()))
+
+    def restore_team(self, seat: int, team: int) -> None:
+        """Note which team the host named for a seat, on another node."""
+        self._teams[seat] = team
+
     def set_team(self, seat: int, team: int | None) -> None:
         """
         Choose the team of a seat, whether anybody has it or not.

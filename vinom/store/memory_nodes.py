@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -62,6 +63,11 @@ class MemoryNodeStore:
         return (
             self._number_of(node_id) == lease and self._now() < self._leases[node_id][1]
         )
+
+    def left(self, node_id: str) -> float:
+        """Find how long a node's lease lasts, seconds; negative if it is over."""
+        found = self._leases.get(node_id)
+        return -inf if found is None else found[1] - self._now()
 
     def _number_of(self, node_id: str) -> int:
         found = self._leases.get(node_id)

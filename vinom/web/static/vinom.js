@@ -1436,6 +1436,8 @@ export class Room extends Emitter {
       case "timeout":
         return; // The next connection tries again.
       case "rate_limited":
+      case "busy": // Its node died a moment ago; another one takes it over.
+      case "store_unavailable":
         setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
         return;
       case "bad_resume":
@@ -1467,7 +1469,9 @@ export class Room extends Emitter {
         }
       })
       .catch((error) => {
-        if (error.code !== "connection_lost" && error.code !== "offline") {
+        if (error.code === "busy" || error.code === "store_unavailable") {
+          setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
+        } else if (error.code !== "connection_lost" && error.code !== "offline") {
           this._closed(error.code, null);
         }
       });

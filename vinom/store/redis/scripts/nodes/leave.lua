@@ -1,11 +1,17 @@
 -- End the lease of a node: its id and the number of its lease
--- Returns 0 if that lease is not there.
+-- Returns 0 if that lease is not there, or has ended before and the node still has rooms.
 local id = ARGV[4]
-if redis.call('HGET', P .. 'node:' .. id, 'lease') ~= ARGV[5] then
+local found = redis.call('HMGET', P .. 'node:' .. id, 'lease', 'ends')
+if found[1] ~= ARGV[5] then
+  return 0
+end
+local rooms = redis.call('EXISTS', P .. 'rooms-of:' .. id)
+if rooms > 0 and tonumber(found[2]) <= now then
+  -- They wait for their players, from the end of the lease on.
   return 0
 end
 local left = {}
-for i, kind in ipairs({ 'entries', 'lines', 'matches', 'prematches' }) do
+for i, kind in ipairs({ 'entries', 'lines', 'matches', 'prematches', 'rooms' }) do
   left[i] = P .. kind .. '-of:' .. id
 end
 if redis.call('EXISTS', unpack(left)) > 0 then

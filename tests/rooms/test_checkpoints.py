@@ -1,0 +1,445 @@
+"""Rooms that outlive their node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.live_rooms import GAMES, PlayerLine, RoomsWorld
+from tests.support.lobbies import LobbyWorld
+from vinom.conversation.conversation import Bounds
+from vinom.errors import StoreUnavailable
+from vinom.hosting.keeping import Keeping
+from vinom.model import NodeFacts
+from vinom.rooms.room import RoomBounds
+from vinom.store.memory import MemoryPlayerStore
+from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.memory_rooms import MemoryCheckpointStore
+
+SECONDS = 10.0
+
+
+class Late:
+    """A store that answers when the test says so, or that is away."""
+
+    def __init__(self, store: MemoryCheckpointStore) -> None:
+        self.store = store
+        self.is_late = self.is_away = False
+        self.waiting: list[tuple[Deferred[bool], Any]] = []
+        self.puts = 0
+
+    def put(self, *given: Any) -> Deferred[bool]:
+        self.puts += 1
+        if self.is_away:
+            return fail(StoreUnavailable("away"))
+        if not self.is_late:
+            return self.store.put(*given)
+        self.waiting.append((Deferred(), given))
+        return self.waiting[-1][0]
+
+    def answer(self) -> None:
+        """Do what was asked first."""
+        asked, given = self.waiting.pop(0)
+        self.store.put(*given).chainDeferred(asked)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+class Nodes:
+    """Several nodes with one store, on one clock."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000.0)
+        self.leases = MemoryNodeStore(self.clock.seconds)
+        self.rooms: dict[str, Any] = {}
+        self.players = MemoryPlayerStore(self.clock.seconds)
+
+    def start(self, node_id: str, games: Any = (), **bounds: Any) -> Node:
+        """Start a node."""
+        return Node(self, node_id, games, **bounds)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; nodes that live renew their leases."""
+        self.clock.pump([0.05] * round(seconds / 0.05))
+
+
+class Node(RoomsWorld):
+    """One of the nodes."""
+
+    def __init__(
+        self, nodes: Nodes, node_id: str, games: Any = (), **bounds: Any
+    ) -> None:
+        self.nodes, self.node_id = nodes, node_id
+        self.number = 0
+        self.is_alive = True
+        store = MemoryCheckpointStore(
+            nodes.leases, node_id, lambda: self.number, nodes.rooms
+        )
+        self.store = Late(store)
+        LobbyWorld.__init__(
+            self,
+            seed=int(node_id[1:]),
+            clock=nodes.clock,
+            games={game.name: game() for game in (*GAMES, *games)},
+            bounds=Bounds(rate=100.0, burst=1000.0),
+            room_bounds=RoomBounds(**bounds),
+            players=nodes.players,
+            keeping=Keeping(
+                self.store,
+                nodes.clock,
+                lambda: nodes.leases.is_current(node_id, self.number),
+            ),
+        )
+        self.beat()
+
+    def beat(self) -> None:
+        """Renew the lease."""
+        if self.is_alive:
+            facts = NodeFacts(self.node_id, {}, "1")
+            registered = self.nodes.leases.register(facts, SECONDS)
+            self.number = registered.result
+            self.clock.callLater(1.0, self.beat)
+
+    def die(self) -> None:
+        """Do nothing any more, and close no line."""
+        self.is_alive = False
+        self.store.put = lambda *_: Deferred()  # type: ignore[method-assign]
+
+
+def view(said: list[dict[str, Any]]) -> dict[str, Any]:
+    """Take the latest view."""
+    states = [m for m in said if m["type"] == "game_state"]
+    found: dict[str, Any] = states[-1]["data"]["view"]
+    return found
+
+
+class AdoptionTests(SynchronousTestCase):
+    """A node dies, and its room goes on at another one."""
+
+    def setUp(self) -> None:
+        self.nodes = Nodes()
+        self.first, self.second = self.nodes.start("n1"), self.nodes.start("n2")
+        self.ann, self.ann_key, self.ann_place = self.join(self.first, "ann")
+        self.bob, self.bob_key, self.bob_place = self.join(self.first, "bob")
+        self.ann.heard()
+        self.bob.heard()
+
+    def join(
+        self, node: Node, name: str, game: str = "pair", **more: Any
+    ) -> tuple[PlayerLine, str, dict[str, Any]]:
+        line, welcome = node.hello(name)
+        (joined,) = line.ask("join_room", game=game, room_id="r1", **more)
+        self.assertEqual(joined["type"], "join_room_result", joined)
+        node.turn()
+        return line, welcome["player_key"], joined["data"]
+
+    def back(self, node: Node, key: str, **asked: Any) -> tuple[PlayerLine, Any]:
+        line, _ = node.back(key)
+        kind = "reconnect" if "resume" in asked else "join_room"
+        if kind == "join_room":
+            asked = {"game": "pair", "room_id": "r1", **asked}
+        said = line.ask(kind, **asked)
+        node.turn()
+        return line, said + line.heard()
+
+    def test_same_seats(self) -> None:
+        """
+        Both come back through another node, with what they hold, to the same seats and
+        the same state, and play on.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        shown = self.ann.heard()[-1]["data"]
+        self.first.die()
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["error"]["code"], "busy")
+        self.assertGreater(said[0]["error"]["details"]["retry_after"], 0)
+        self.nodes.wait(SECONDS)
+        bob, said = self.back(
+            self.second, self.bob_key, resume=self.bob_place["resume"]
+        )
+        self.assertEqual(said[0]["type"], "reconnect_result", said)
+        self.assertEqual(said[0]["data"]["seat"], 1)
+        self.assertEqual(view(said)["last"], "one")
+        # By the player key alone.
+        ann, said = self.back(self.second, self.ann_key)
+        self.assertEqual(said[0]["type"], "join_room_result", said)
+        self.assertEqual((said[0]["data"]["seat"], said[0]["data"]["acted"]), (0, 1))
+        self.assertGreaterEqual(said[-1]["data"]["version"], shown["version"])
+        ann.do(1, word="twice")
+        ann.do(2, word="two")
+        self.second.turn()
+        self.assertEqual(view(bob.heard()), {"seats": 2, "said": 2, "last": "two"})
+
+    def test_missed_events(self) -> None:
+        """
+        An event that was stored and not yet sent when the node died comes once.
+        """
+        self.first.store.is_late = True
+        self.ann.do(1, word="event")
+        self.first.turn()
+        self.assertEqual(self.bob.heard(), [])
+        late = self.first.store
+        _, given = late.waiting.pop()
+        late.store.put(*given)
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        heard = self.bob_place["number"]
+        _, said = self.back(
+            self.second, self.bob_key, resume=self.bob_place["resume"], heard=heard
+        )
+        events = [e for m in said for e in m["data"].get("events", ())]
+        self.assertEqual([event["kind"] for event in events], ["said"], said)
+
+    def test_ahead(self) -> None:
+        """
+        No state leaves before it is stored; what players do meanwhile is done later.
+        """
+        self.first.store.is_late = True
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.bob.do(1, word="two")
+        self.first.turn()
+        self.assertEqual(self.ann.heard() + self.bob.heard(), [])
+        self.first.store.answer()
+        self.assertEqual(view(self.bob.heard())["last"], "one")
+        self.first.turn()
+        self.assertEqual(self.bob.heard(), [])
+        self.first.store.answer()
+        self.assertEqual(view(self.bob.heard())["last"], "two")
+
+    def test_refused_later(self) -> None:
+        """
+        An action that had to wait, and that the rules forbid then, is refused by id.
+        """
+        self.first.store.is_late = True
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.bob.do(7, word="no")
+        self.first.turn()
+        self.first.store.answer()
+        (refused,) = [m for m in self.bob.heard() if m["type"] == "error"]
+        self.assertEqual((refused["id"], refused["error"]["code"]), (7, "rejected"))
+
+    def test_store_away(self) -> None:
+        """
+        While the store is away nothing is shown, and the room goes on when it is back.
+        """
+        self.first.store.is_away = True
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.nodes.wait(3.0)
+        self.assertEqual(self.bob.heard(), [])
+        self.first.store.is_away = False
+        self.nodes.wait(0.5)
+        said = self.bob.heard()
+        self.assertEqual(view(said)["last"], "one")
+        self.assertLess(said[-1]["data"]["time"], 1.0)
+
+    def test_a_node_that_slept(self) -> None:
+        """
+        A node that wakes after another one adopted its room shows nothing more, and
+        its players' lines end, so that they find the room.
+        """
+        self.first.is_alive = False
+        self.nodes.wait(SECONDS + 1)
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["type"], "reconnect_result", said)
+        self.ann.do(1, word="late")
+        self.first.turn()
+        self.nodes.wait(1.0)
+        self.assertEqual(self.ann.heard(), [])
+        self.first.is_alive = True
+        self.first.beat()
+        self.nodes.wait(1.0)
+        (last,) = self.ann.heard()
+        self.assertEqual(last["error"]["code"], "unavailable")
+        self.assertTrue(self.ann.is_closed)
+        self.assertEqual(self.first.rooms.status()["rooms"], 0)
+
+    def test_forged_token(self) -> None:
+        """
+        A token that names the room but was never given to anybody seats nobody.
+        """
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        eve, _ = self.second.hello("eve")
+        (said,) = eve.ask("reconnect", resume="r1." + "A" * 32)
+        self.assertEqual(said["error"]["code"], "bad_resume")
+        (said,) = eve.ask("join_room", game="pair", room_id="r1")
+        self.assertEqual(said["error"]["code"], "room_started")
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["data"]["seat"], 1)
+
+    def test_part_of_a_recording(self) -> None:
+        """
+        The recording goes on as a part that names the one before.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        (recording,) = self.second.recordings.matches.values()
+        (match_id,) = self.first.recordings.matches
+        part = recording.part
+        assert part is not None
+        self.assertEqual((part.number, part.before), (2, f"{match_id}.vinomrec"))
+        self.assertEqual(
+            [one.kind for one in recording.recorded], ["dropped", "dropped", "returned"]
+        )
+
+    def test_nobody_comes_back(self) -> None:
+        """
+        A room that nobody asks for ends when its players' grace is over.
+        """
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        ended = self.successResultOf(
+            Deferred.fromCoroutine(self.second.rooms.end_orphans("n1"))
+        )
+        self.assertEqual(ended, 0)
+        self.nodes.wait(901.0)
+        ended = self.successResultOf(
+            Deferred.fromCoroutine(self.second.rooms.end_orphans("n1"))
+        )
+        self.assertEqual(ended, 1)
+        self.assertEqual(self.second.rooms.status()["rooms"], 0)
+        self.assertEqual([one.node_id for one in self.nodes.rooms.values()], [""])
+
+    def test_closed_room(self) -> None:
+        """
+        Nothing is kept of a room that has closed.
+        """
+        self.assertIn("r1", self.nodes.rooms)
+        self.first.rooms.close_room("r1")
+        self.assertNotIn("r1", self.nodes.rooms)
+
+    def test_room_of_another_node(self) -> None:
+        """
+        Nobody opens a second room with the id of one that is on another node.
+        """
+        eve, _ = self.second.hello("eve")
+        (said,) = eve.ask("join_room", game="pair", room_id="r1")
+        self.assertEqual(said["error"]["code"], "busy")
+
+    def test_before_play(self) -> None:
+        """
+        A room that waits for players outlives its node, too.
+        """
+        line, welcome = self.first.hello("cat")
+        (joined,) = line.ask("join_room", game="pair", room_id="r2")
+        self.nodes.wait(0.2)
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        _, said = self.back(
+            self.second, welcome["player_key"], resume=joined["data"]["resume"]
+        )
+        self.assertEqual(said[0]["type"], "reconnect_result", said)
+        self.assertEqual(
+            (said[0]["data"]["room_id"], said[0]["data"]["state"]), ("r2", "gathering")
+        )
+
+
+class BehindTests(SynchronousTestCase):
+    """A game that shows first and stores soon after."""
+
+    def setUp(self) -> None:
+        self.nodes = Nodes()
+        self.first = self.nodes.start("n1", [Behind])
+        self.second = self.nodes.start("n2", [Behind])
+
+    def test_at_most_a_tenth(self) -> None:
+        """
+        A state is shown at once and stored within a tenth of a second; the versions
+        that the next node shows are higher still.
+        """
+        ann, welcome = self.first.hello("ann")
+        (joined,) = ann.ask("join_room", game="behind", room_id="r1")
+        self.first.turn()
+        self.nodes.wait(0.2)
+        ann.heard()
+        puts = self.first.store.puts
+        for number in range(1, 6):
+            ann.do(number, word=f"w{number}")
+            self.first.turn()
+            self.assertEqual(view(ann.heard())["last"], f"w{number}")
+        self.assertEqual(self.first.store.puts, puts)
+        self.nodes.wait(0.1)
+        self.assertEqual(self.first.store.puts, puts + 1)
+        ann.do(6, word="lost")
+        self.first.turn()
+        shown = ann.heard()[-1]["data"]["version"]
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        line, _ = self.second.back(welcome["player_key"])
+        said = line.ask("reconnect", resume=joined["data"]["resume"])
+        self.second.turn()
+        said += line.heard()
+        self.assertEqual(view(said)["last"], "w5")
+        self.assertGreater(said[-1]["data"]["version"], shown)
+
+    def test_without_a_lease(self) -> None:
+        """
+        A node whose lease is over shows nothing more, even if it does not know why.
+        """
+        ann, _ = self.first.hello("ann")
+        ann.ask("join_room", game="behind", room_id="r1")
+        self.first.turn()
+        self.first.is_alive = False
+        self.nodes.wait(SECONDS + 1)
+        ann.heard()
+        ann.do(1, word="late")
+        self.first.turn()
+        self.nodes.wait(1.0)
+        self.assertEqual(ann.heard(), [])
+        self.first.is_alive = True
+        self.first.beat()
+        self.nodes.wait(1.0)
+        self.assertEqual(view(ann.heard())["last"], "late")
+
+
+class NoneTests(SynchronousTestCase):
+    """A game whose rooms are not kept."""
+
+    def test_no_checkpoints(self) -> None:
+        """
+        Its rooms are not kept, and end with their node.
+        """
+        nodes = Nodes()
+        first = nodes.start("n1", [Fleeting])
+        ann, _ = first.hello("ann")
+        ann.ask("join_room", game="fleeting", room_id="r1")
+        first.turn()
+        ann.do(1, word="one")
+        nodes.wait(1.0)
+        self.assertEqual((first.store.puts, nodes.rooms), (0, {}))
+        self.assertEqual(view(ann.heard())["last"], "one")
+
+
+def _games() -> tuple[type[Any], type[Any]]:
+    pair = next(game for game in GAMES if game.name == "pair")
+
+    class Behind(pair):  # type: ignore[misc,valid-type]
+        """Shown first, stored soon after."""
+
+        name = "behind"
+        seats = (1, 1)
+        durability = "behind"
+
+    class Fleeting(pair):  # type: ignore[misc,valid-type]
+        """Stored never."""
+
+        name = "fleeting"
+        seats = (1, 1)
+        durability = "none"
+
+    return Behind, Fleeting
+
+
+Behind, Fleeting = _games()

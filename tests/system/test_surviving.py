@@ -1,0 +1,192 @@
+"""Rooms outlive their node: real nodes, a real Redis, SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from tests.support.redis_servers import RedisServer, until
+from vinom.client.lobby import LobbyClient
+from vinom.client.rooms import LiveRoom, PlayerRooms
+from vinom.commands.child_node import ChildNode
+from vinom.games.tictactoe import TicTacToe
+from vinom.keys.authority import Authority
+from vinom.messages.lobby import Hello
+from vinom.messages.rooms import JoinRoom
+from vinom.node.asking import AdminLine
+from vinom.play.recording import Recording, read_recording, replay
+
+#: The cells of a game that whoever begins wins: its own, and the other's.
+CELLS = ((0, 1, 2), (3, 4, 5))
+
+
+@implementer(IStreamClientEndpoint)
+class Balancer:
+    """
+    Reaches the node that it is set to, as a balancer in front of all would.
+
+    :ivar node: the node.
+    """
+
+    def __init__(self, node: ChildNode) -> None:
+        self.node = node
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        endpoint = TCP4ClientEndpoint(reactor, self.node.host, self.node.port)
+        found: Deferred[Any] = endpoint.connect(factory)
+        return found
+
+
+class SurvivingTests(TestCase):
+    """A node is killed, without a goodbye."""
+
+    timeout = 120
+
+    async def setUp(self) -> None:
+        self.server = RedisServer()
+        self.addCleanup(self.server.kill)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        Authority.open(folder, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
+        self.authority = folder / "authority"
+        self.players: list[PlayerRooms] = []
+        self.seen: dict[str, list[int]] = {}
+
+    async def start(self, *arguments: str) -> ChildNode:
+        node = ChildNode(
+            reactor,
+            [
+                f"--store={self.server.url}",
+                f"--authority-certificate-file={self.authority / 'ca.pem'}",
+                f"--authority-key-file={self.authority / 'ca.key'}",
+                "--heartbeat-seconds=0.5",
+                "--lease-seconds=2",
+                "--warm=0",
+                *arguments,
+            ],
+        )
+        self.addCleanup(node.stop)
+        # Before it: they would try to come back.
+        self.addCleanup(self.hang_up)
+        await node.start()
+        await until(lambda: self.status(node)["store"]["lease"])
+        return node
+
+    def hang_up(self) -> None:
+        """Let all players go."""
+        for player in self.players:
+            player.close()
+
+    def status(self, node: ChildNode) -> dict[str, Any]:
+        line = AdminLine(Path(node.state_dir) / "admin.sock")
+        found: dict[str, Any] = line.get("status")
+        return found
+
+    async def join(self, balancer: Balancer, name: str) -> LiveRoom:
+        lobby = LobbyClient(reactor, balancer, Hello(protocol=1, name=name))  # type: ignore[arg-type]
+        player = PlayerRooms(reactor, lobby)  # type: ignore[arg-type]
+        self.players.append(player)
+        room = await player.join(JoinRoom(TicTacToe.name, "table"))
+        seen = self.seen[name] = []
+        room.on_state(lambda room: seen.append(room.version))
+        return room
+
+    async def begin(self, balancer: Balancer) -> list[LiveRoom]:
+        """Let two sit down, and place two marks."""
+        rooms = [await self.join(balancer, name) for name in ("ann", "bob")]
+        await until(lambda: all(room.view is not None for room in rooms))
+        self.first = rooms[0].view["turn"]
+        await self.place(rooms, 2)
+        return rooms
+
+    async def place(self, rooms: list[LiveRoom], count: int) -> None:
+        """Let those whose turn it is place marks."""
+        for _ in range(count):
+            turn = rooms[0].view["turn"]
+            cells = _cells(rooms[0])
+            mine = CELLS[0 if turn == self.first else 1]
+            cell = next(one for one in mine if cells[one] is None)
+            rooms[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
+            await until(partial(self.is_placed, rooms, cell))
+
+    def is_placed(self, rooms: list[LiveRoom], cell: int) -> bool:
+        """Do all see a mark there?"""
+        return all(_cells(room)[cell] is not None for room in rooms)
+
+    async def finish(self, rooms: list[LiveRoom], cells: Any) -> None:
+        """Check that both are back in their seats, and play to the end."""
+        self.assertEqual([room.seat for room in rooms], [0, 1])
+        self.assertEqual([_cells(room) for room in rooms], [cells, cells])
+        await self.place(rooms, 3)
+        await until(lambda: all(room.state == "over" for room in rooms))
+        for seen in self.seen.values():
+            self.assertEqual(seen, sorted(seen), "no version goes back")
+        self.assertFalse(any(room.is_over for room in rooms))
+
+    async def test_another_node(self) -> None:
+        """
+        Two players of a room come back through another node, within the lease and
+        3 s, to the same seats at the same board, and finish.
+        """
+        node, other = await self.start(), await self.start()
+        balancer = Balancer(node)
+        rooms = await self.begin(balancer)
+        cells = _cells(rooms[0])
+        balancer.node = other
+        os.kill(node.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        await until(lambda: not any(room.is_connected for room in rooms))
+        await until(lambda: all(room.is_connected for room in rooms))
+        self.assertLess(time.monotonic() - killed, 2 + 3)
+        await self.finish(rooms, cells)
+        for room in rooms:
+            room.leave()
+        await self.verify_recording(other)
+
+    async def test_the_same_node(self) -> None:
+        """
+        The only node is killed and started again, and Redis kept: the same.
+        """
+        node = await self.start()
+        balancer = Balancer(node)
+        rooms = await self.begin(balancer)
+        cells = _cells(rooms[0])
+        os.kill(node.pid, signal.SIGKILL)
+        await until(lambda: not any(room.is_connected for room in rooms))
+        balancer.node = await self.start()
+        await until(lambda: all(room.is_connected for room in rooms))
+        await self.finish(rooms, cells)
+
+    async def verify_recording(self, node: ChildNode) -> None:
+        """Replay the part that the other node recorded, from its checkpoint."""
+        folder = Path(node.state_dir) / "recordings"
+        await until(lambda: [one for one in self.read(folder) if one.ending])
+        (recording,) = self.read(folder)
+        part = recording.header.part
+        assert part is not None
+        self.assertEqual(part.number, 2)
+        match_id = recording.header.plan.match_id
+        self.assertEqual(part.before, f"{match_id}.vinomrec")
+        result = replay(recording, TicTacToe())
+        self.assertIsNone(result.differing)
+        self.assertGreater(result.version, part.version)
+
+    def read(self, folder: Path) -> list[Recording]:
+        """Read what was recorded of later parts."""
+        return [read_recording(one.read_bytes()) for one in folder.glob("*.2.vinomrec")]
+
+
+def _cells(room: LiveRoom) -> list[int | None]:
+    """List the seats that have the nine cells."""
+    return [cell for row in room.view["board"] for cell in row]

@@ -1,0 +1,241 @@
+"""When checkpoints of rooms are made, and what may leave before they are stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.game import Game
+from vinom.play.states import StateCodec, codec_of
+from vinom.ports import ICheckpointStore
+
+_log = Logger()
+
+#: How old the checkpoint of a game with durability "behind" may be, seconds.
+BEHIND: Final = 0.1
+#: Between two tries to store one, seconds.
+_RETRY: Final = 0.2
+#: What the store may answer, for metrics.
+_OUTCOMES = ("kept", "failed", "lost")
+
+
+class Keeping:
+    """
+    What the rooms of a node share to be kept.
+
+    :ivar store: keeps checkpoints.
+    :ivar clock: for delays.
+    :ivar is_current: does the lease of this node last?
+    :ivar outcomes: how many checkpoints there were, by what became of them.
+    """
+
+    def __init__(
+        self,
+        store: ICheckpointStore,
+        clock: IReactorTime,
+        is_current: Callable[[], bool],
+    ) -> None:
+        """See the attributes."""
+        self.store, self.clock, self.is_current = store, clock, is_current
+        self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
+        self._codecs: dict[type, StateCodec | None] = {}
+
+    def codec(self, game: Game[Any, Any]) -> StateCodec | None:
+        """Make the codec of a game's states; ``None`` if its rooms are not kept."""
+        if game.durability == "none":
+            return None
+        if type(game) not in self._codecs:
+            try:
+                self._codecs[type(game)] = codec_of(game)
+            except Misconfigured as error:
+                self._codecs[type(game)] = None
+                _log.warn(
+                    "rooms of {game} do not outlive this node: {why}",
+                    game=game.name,
+                    why=error,
+                )
+        return self._codecs[type(game)]
+
+
+@attrs.define(eq=False)
+class RoomKeeper:
+    """
+    Keep checkpoints of one room.
+
+    A room whose game wants "ahead" shows nothing before it is stored; "behind" only
+    needs a lease that lasts. What cannot be shown waits, and so does what players do.
+
+    :ivar keeping: what all rooms share.
+    :ivar room_id: of the room.
+    :ivar fence: number of this node's ownership of it.
+    :ivar is_ahead: is nothing shown before it is stored?
+    :ivar grace: how long the room waits for its players if this node dies, seconds.
+    :ivar make: makes a checkpoint; raises `Misconfigured` if the state has no bytes.
+    :ivar stamp: differs when a checkpoint would differ.
+    :ivar released: is called when what waited may be shown.
+    :ivar paused: is called with whether match time stops, or goes on.
+    :ivar lost: is called when another node has the room.
+    :ivar is_holding: must what players do wait?
+    """
+
+    keeping: Keeping
+    room_id: str
+    fence: int
+    is_ahead: bool
+    grace: float
+    _make: Callable[[], bytes]
+    _stamp: Callable[[], Hashable]
+    _released: Callable[[], None]
+    _paused: Callable[[bool], None]
+    _lost: Callable[[], None]
+    is_holding: bool = attrs.field(default=False, init=False)
+    # What the latest stored checkpoint has; what the one that is on its way has.
+    _kept: Hashable = attrs.field(default=None, init=False)
+    _asked: bool = attrs.field(default=False, init=False)
+    _is_failing: bool = attrs.field(default=False, init=False)
+    _is_frozen: bool = attrs.field(default=False, init=False)
+    _is_over: bool = attrs.field(default=False, init=False)
+    _next: IDelayedCall | None = attrs.field(default=None, init=False)
+
+    def may_show(self, now: float) -> bool:
+        """Is everything kept that would be shown now? See `vinom.hosting.host`."""
+        if self._is_over:
+            return True
+        is_current = self.keeping.is_current()
+        is_ready = is_current and (not self.is_ahead or self._is_stored())
+        # It may be over now: a state that has no bytes is kept no more.
+        self.is_holding = not (is_ready or self._is_over)
+        if not is_current:
+            self._freeze()
+            self._soon(_RETRY)
+        elif not self.is_holding:
+            self._follow()
+        return not self.is_holding
+
+    def note(self) -> None:
+        """The room has changed, and nothing is played in it: no need to wait."""
+        self.is_holding = False
+        if not self._is_over:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Store soon what is not stored, and need not be before it is shown."""
+        if self._stamp() != self._kept:
+            self._soon(BEHIND)
+
+    def _soon(self, seconds: float) -> None:
+        if not self._asked and self._next is None:
+            self._next = self.keeping.clock.callLater(seconds, self._ring)
+
+    def _is_stored(self) -> bool:
+        """Is the room stored as it is now? If not, it is being stored."""
+        stamp = self._stamp()
+        if stamp != self._kept and not self._asked and not self._is_failing:
+            # A store in memory answers at once, and nothing is held then.
+            self.is_holding = False
+            self._cancel()
+            self._put()
+        return stamp == self._kept
+
+    def stop(self, forget: bool) -> None:
+        """
+        Keep no more checkpoints: the room is over, or another node has it.
+
+        :param forget: remove what is kept.
+        """
+        if self._is_over:
+            return
+        self._is_over, self.is_holding = True, False
+        self._cancel()
+        if forget:
+            removed = self.keeping.store.remove(self.room_id, self.fence)
+            removed.addErrback(self._not_removed)
+
+    def _not_removed(self, failure: Failure) -> None:
+        failure.trap(StoreUnavailable)
+        _log.warn(
+            "the checkpoint of room {room_id}, which has closed, stays: {why}",
+            room_id=self.room_id,
+            why=failure.value,
+        )
+
+    def _cancel(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _ring(self) -> None:
+        self._next = None
+        if not self._is_over:
+            self._put()
+
+    def _put(self) -> None:
+        """Make a checkpoint of the room as it is now, and store it."""
+        stamp = self._stamp()
+        try:
+            data = self._make()
+        except Misconfigured as error:
+            _log.error(
+                "room {room_id} does not outlive this node: {why}",
+                room_id=self.room_id,
+                why=error,
+            )
+            was_holding = self.is_holding
+            self.stop(forget=True)
+            if was_holding:
+                self._released()
+            return
+        self._asked = True
+        asked = self.keeping.store.put(self.room_id, self.fence, data, self.grace)
+        asked.addCallbacks(lambda is_ours: self._answered(stamp, is_ours), self._failed)
+        asked.addErrback(
+            lambda failure: _log.failure("cannot keep a room", failure=failure)
+        )
+
+    def _answered(self, stamp: Hashable, is_ours: bool) -> None:
+        self._asked = self._is_failing = False
+        if self._is_over:
+            return
+        self.keeping.outcomes["kept" if is_ours else "lost"] += 1
+        if not is_ours:
+            self.stop(forget=False)
+            self._lost()
+            return
+        self._kept = stamp
+        if self.keeping.is_current():
+            self._thaw()
+        if self.is_holding:
+            self._released()
+        if not self._is_over and not self.is_holding:
+            self._follow()
+
+    def _failed(self, failure: Failure) -> None:
+        self._asked = False
+        failure.trap(StoreUnavailable)
+        self.keeping.outcomes["failed"] += 1
+        if self._is_over:
+            return
+        if self.is_ahead:
+            self._freeze()
+        self._is_failing = True
+        self._cancel()
+        self._soon(_RETRY)
+
+    def _freeze(self) -> None:
+        if not self._is_frozen:
+            self._is_frozen = True
+            _log.warn("room {room_id} waits for the store", room_id=self.room_id)
+            self._paused(True)
+
+    def _thaw(self) -> None:
+        if self._is_frozen:
+            self._is_frozen = False
+            _log.info("room {room_id} goes on", room_id=self.room_id)
+            self._paused(False)

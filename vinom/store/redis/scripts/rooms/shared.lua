@@ -1,0 +1,13 @@
+-- Shared by the steps on rooms.
+
+-- How long the id of a room is kept for a node that has not put a checkpoint yet, in ms.
+local RESERVED = 10 * 1000
+-- How long a room that was adopted and closed is remembered, in ms: a node that slept
+-- meanwhile must not bring it back.
+local REMEMBERED = 3600 * 1000
+
+-- Note that a room belongs to the caller.
+local function own(id)
+  redis.call('SADD', P .. 'rooms-of:' .. ARGV[2], id)
+  redis.call('PEXPIRE', P .. 'rooms-of:' .. ARGV[2], LIFETIME)
+end
