@@ -22,7 +22,9 @@ from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.queues import Queues, read_tables
 from vinom.matchmaking.ratings import Ratings
 from vinom.model import MatchEnd, MatchPlan, Placement, Player, Rating, Ticket
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryRatingStore
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.ratings import MemoryRatingStore
 
 PLAYERS, NODES = 1_000_000, 64
 #: Players who come per second, and the seconds between two turns of all nodes.

@@ -17,7 +17,7 @@ from vinom.matchmaking.rules.fifo import Fifo, FifoSettings
 from vinom.matchmaking.rules.rating import ByRating, RatingSettings
 from vinom.matchmaking.rules.rule import Rule, Shape
 from vinom.model import Player, QueueEntry
-from vinom.store.memory import MemoryEntryStore
+from vinom.store.memory.entries import MemoryEntryStore
 
 FEW, MANY = 10_000, 100_000
 #: Bars: CPU of one look, and of the work between two turns of the reactor, ms.

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from vinom.conversation.conversation import Bounds
 from vinom.errors import StoreUnavailable
-from vinom.store.memory import MemoryEntryStore
+from vinom.store.memory.entries import MemoryEntryStore
 
 
 def kinds(said: list[dict[str, Any]]) -> list[str]:

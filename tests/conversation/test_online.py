@@ -14,8 +14,10 @@ from vinom.conversation.online import IOnline
 from vinom.errors import Code, NoCapacity, Refused
 from vinom.messages.envelope import encode_push
 from vinom.messages.lobby import Pong
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
-from vinom.store.memory_online import Lines, MemoryOnlineStore
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.online import Lines, MemoryOnlineStore
+from vinom.store.memory.players import MemoryPlayerStore
 
 
 class OnlineTests(SynchronousTestCase):

@@ -21,7 +21,7 @@ from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.messages.outside import OutsidePlayer, decode_start
 from vinom.model import MatchEnd
 from vinom.play.play import table_of
-from vinom.store.memory import MemoryMatchStore
+from vinom.store.memory.matches import MemoryMatchStore
 
 
 def kinds(said: list[dict[str, Any]]) -> list[str]:

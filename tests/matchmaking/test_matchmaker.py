@@ -13,7 +13,8 @@ from tests.support.lobbies import LobbyWorld, MemoryLine, Party, everybody
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.model import MatchPlan, SeatPlan
 from vinom.reactor.figures import WAIT_BOUNDS, cumulated
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
 
 NO_ANSWER = StoreUnavailable("no answer")
 

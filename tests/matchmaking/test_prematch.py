@@ -13,7 +13,7 @@ from tests.support.lobbies import MemoryLine, everybody
 from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.matchmaking.prematch import pause_seconds
 from vinom.model import MatchPlan, SeatPlan
-from vinom.store.memory import MemoryEntryStore
+from vinom.store.memory.entries import MemoryEntryStore
 
 
 class AskingWorld(PartyWorld):

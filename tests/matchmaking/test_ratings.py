@@ -14,7 +14,7 @@ from vinom.matchmaking.ratings import Lifetimes, Ratings
 from vinom.matchmaking.rules.rule import Proposal
 from vinom.matchmaking.skill import rate_round
 from vinom.model import Player, QueueEntry, Rating, SeatPlan
-from vinom.store.memory import MemoryRatingStore
+from vinom.store.memory.ratings import MemoryRatingStore
 
 
 def seats(*names: str, teams: tuple[int, ...] = ()) -> tuple[SeatPlan, ...]:

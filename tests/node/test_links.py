@@ -23,7 +23,7 @@ from vinom.errors import NoCapacity
 from vinom.keys.authority import Authority
 from vinom.model import Issued, NodeFacts
 from vinom.node.links import NodeLinks, NodeTls, answering
-from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.memory.nodes import MemoryNodeStore
 
 
 class Stranger(Protocol):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.errors import StoreUnavailable
 from vinom.model import NodeFacts
 from vinom.node.membership import Membership
-from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.memory.nodes import MemoryNodeStore
 
 
 class Moody(MemoryNodeStore):

@@ -16,8 +16,8 @@ from vinom.errors import StoreUnavailable
 from vinom.model import MatchEnd, MatchPlan
 from vinom.node.takeover import Takeover
 from vinom.ports import IEstateStore
-from vinom.store.memory import MemoryMatchStore
-from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.nodes import MemoryNodeStore
 
 
 @implementer(IEstateStore)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -158,6 +158,7 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(lines, 13)
 
     @given(STEPS)
+    @example([("add", 0, 0), ("wait", 1, 0), ("wait", 5, 0), ("add", 0, 0)])
     def test_any_story(self, steps: list[tuple[str, int, int]]) -> None:
         """
         Whatever happens to results, a node that is killed and started again at any

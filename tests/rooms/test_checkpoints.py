@@ -15,9 +15,9 @@ from vinom.errors import StoreUnavailable
 from vinom.hosting.keeping import Keeping
 from vinom.model import NodeFacts
 from vinom.rooms.room import RoomBounds
-from vinom.store.memory import MemoryPlayerStore
-from vinom.store.memory_nodes import MemoryNodeStore
-from vinom.store.memory_rooms import MemoryCheckpointStore
+from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.rooms import MemoryCheckpointStore
 
 SECONDS = 10.0
 

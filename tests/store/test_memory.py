@@ -34,16 +34,14 @@ from vinom.ports import (
     IPrematchStore,
     IRatingStore,
 )
-from vinom.store.memory import (
-    MemoryEntryStore,
-    MemoryMatchStore,
-    MemoryPlayerStore,
-    MemoryRatingStore,
-)
-from vinom.store.memory_nodes import MemoryNodeStore
-from vinom.store.memory_online import Lines, MemoryOnlineStore
-from vinom.store.memory_rooms import MemoryCheckpointStore
-from vinom.store.parties import MemoryPartyStore
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.online import Lines, MemoryOnlineStore
+from vinom.store.memory.parties import MemoryPartyStore
+from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.ratings import MemoryRatingStore
+from vinom.store.memory.rooms import MemoryCheckpointStore
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):

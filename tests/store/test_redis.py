@@ -50,7 +50,7 @@ from vinom.ports import (
     IPlayerStore,
     IPrematchStore,
 )
-from vinom.store.memory import MemoryEntryStore
+from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.estates import RedisEstateStore

@@ -37,13 +37,11 @@ from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
-from vinom.store.memory import (
-    MemoryEntryStore,
-    MemoryMatchStore,
-    MemoryPlayerStore,
-    MemoryRatingStore,
-)
-from vinom.store.parties import MemoryPartyStore
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.parties import MemoryPartyStore
+from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.ratings import MemoryRatingStore
 from vinom.tokens import TokenSigner, TokenVerifier
 
 REALM = "game.vinom"

@@ -15,8 +15,9 @@ from vinom.conversation.online import Online
 from vinom.errors import Refused
 from vinom.messages.parties import CreateParty, JoinParty
 from vinom.model import Player
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore
-from vinom.store.parties import MemoryPartyStore
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.parties import MemoryPartyStore
 
 
 class Squad(Party):

@@ -27,9 +27,11 @@ from vinom.ports import (
     IPrematchStore,
 )
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
-from vinom.store.memory import MemoryEntryStore, MemoryMatchStore, MemoryPlayerStore
-from vinom.store.memory_nodes import MemoryNodeStore
-from vinom.store.parties import MemoryPartyStore
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.parties import MemoryPartyStore
+from vinom.store.memory.players import MemoryPlayerStore
 from vinom.store.redis.address import StoreAddress
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial

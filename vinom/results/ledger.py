@@ -204,10 +204,12 @@ class Ledger:
         position = read_cursor(record.cursor)
         text = bytes(record.result)
         result = decode_result(text)
-        if result.result_id in self._ids:
-            return False
         if self._order and position <= self._order[-1]:
             raise ValueError(f"result {record.cursor} is not after the one before it")
+        while result.result_id in self._ids:
+            # Read from files: the older one had been forgotten when this one came, and
+            # so had all before it.
+            self._forget(self._kept[self._order[self._first]])
         kept = _Kept(
             position, result.result_id, result.match_id, result.at, text, "kept"
         )

@@ -9,6 +9,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from txredisapi import SubscriberProtocol
 
@@ -75,6 +76,8 @@ class RedisSubscriber(Service):
         self._factory = _Subscribers(heard)
         self._breaker = Breaker(entropy)
         self._next: IDelayedCall | None = None
+        # The newest connection, and the same when messages come on it.
+        self._line: Any = None
         self._protocol: Any = None
 
     @property
@@ -86,15 +89,20 @@ class RedisSubscriber(Service):
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self._try()
 
-    def stopService(self) -> None:
-        """Disconnect."""
+    def stopService(self) -> Deferred[None] | None:
+        """Disconnect; fires when that is done."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        if self._protocol is not None:
-            self._protocol.transport.abortConnection()
-            self._protocol = None
+        self._protocol = None
+        if self._line is None:
+            return None
+        gone: Deferred[None] = self._line.whenDisconnected()
+        # txredisapi ends what was asked only after that.
+        gone.addCallback(lambda _: deferLater(self._clock, 0.0, lambda: None))
+        self._line.transport.abortConnection()
+        return gone
 
     def _try(self) -> None:
         self._next = None
@@ -106,6 +114,7 @@ class RedisSubscriber(Service):
         protocol = None
         try:
             protocol = await self._dial(self._factory)
+            self._hold(protocol)
             user, password = self._login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)
@@ -126,6 +135,14 @@ class RedisSubscriber(Service):
         self._breaker.close()
         self._next = self._clock.callLater(self._beat, self._ping, protocol)
         self._subscribed()
+
+    def _hold(self, protocol: Any) -> None:
+        def gone(_: object) -> None:
+            if self._line is protocol:
+                self._line = None
+
+        self._line = protocol
+        protocol.whenDisconnected().addCallback(gone)
 
     def _ping(self, protocol: Any) -> None:
         def answered(_: object) -> None:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from vinom.errors import LeaseLost
 from vinom.model import RoomClaim
 from vinom.ports import ICheckpointStore
-from vinom.store.memory_nodes import MemoryNodeStore
+from vinom.store.memory.nodes import MemoryNodeStore
 
 
 @attrs.define

@@ -1,39 +1,27 @@
-"""The storage ports in memory, for one node; everything is lost when it stops."""
+"""Queue entries and their prematches in memory."""
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.limits.addresses import Crowd
 from vinom.model import (
     EntryPage,
-    MatchEnd,
-    MatchPlan,
-    Placement,
-    Player,
     Prematch,
     QueueCounts,
     QueueEntry,
-    Rating,
-    Standing,
     Waiting,
 )
 from vinom.ports import (
     IEntryStore,
-    IMatchStore,
-    IPlayerStore,
     IPrematchStore,
-    IRatingStore,
-    RatingAnswer,
 )
+from vinom.store.memory.expiry import Expiry
 
 #: Where an entry stands: start of its wait, number of its arrival, its id.
 _Position = tuple[float, int, str]
@@ -62,38 +50,6 @@ class _Queue:
     ready: int = 0
 
 
-@attrs.define
-class _Expiry:
-    """
-    Find expired keys without walking the others.
-
-    Moving an expiry leaves its old mark in the heap; only the mark set last counts.
-    """
-
-    _marks: list[tuple[float, str]] = attrs.field(factory=list)
-    _set: dict[str, float] = attrs.field(factory=dict)
-
-    def set(self, key: str, expires_at: float) -> None:
-        self._set[key] = expires_at
-        heapq.heappush(self._marks, (expires_at, key))
-        if len(self._marks) > 64 and len(self._marks) > 4 * len(self._set):
-            self._marks = [(at, key) for key, at in self._set.items()]
-            heapq.heapify(self._marks)
-
-    def drop(self, key: str) -> None:
-        del self._set[key]
-
-    def take_expired(self, now: float) -> list[str]:
-        """Take expired keys."""
-        expired = []
-        while self._marks and self._marks[0][0] <= now:
-            at, key = heapq.heappop(self._marks)
-            if self._set.get(key) == at:
-                del self._set[key]
-                expired.append(key)
-        return expired
-
-
 @implementer(IEntryStore, IPrematchStore)
 @attrs.define
 class MemoryEntryStore:
@@ -114,7 +70,7 @@ class MemoryEntryStore:
     _prematch_of: dict[str, str] = attrs.field(factory=dict, init=False)
     # How often each player declined, and when last.
     _declines: dict[str, tuple[int, float]] = attrs.field(factory=dict, init=False)
-    _forgiven: _Expiry = attrs.field(factory=_Expiry, init=False)
+    _forgiven: Expiry = attrs.field(factory=Expiry, init=False)
 
     def add(self, entry: QueueEntry) -> Deferred[int]:
         """Keep *entry*, unless one of its players has an entry already."""
@@ -402,297 +358,3 @@ def _write_place(place: _Position) -> str:
 def _read_place(text: str) -> _Position:
     since, number, entry_id = text.split(" ", 2)
     return float(since), int(number), entry_id
-
-
-#: Known players of one network who are asked about, at most, to find one who may be
-#: forgotten; and of how many networks. The next time others are asked.
-_MOST_ASKED, _MOST_SITES = 8, 32
-
-
-@implementer(IPlayerStore)
-@attrs.define
-class MemoryPlayerStore:
-    """
-    Players who have said hello, by the hash of the secret key.
-
-    Above the limit players are forgotten: guests who only said hello first, then
-    others; of each sort the oldest of the network that has most of them, or of the next
-    one, if it needs its own. Players who are needed are never forgotten.
-
-    :ivar now: the time, seconds since the Unix epoch.
-    :ivar most: players kept.
-    :ivar is_needed: by a player's id: has it a line, a seat, or a place in a queue?
-    """
-
-    _now: Callable[[], float]
-    _most: int = 200_000
-    _is_needed: Callable[[str], bool] = lambda _: False
-    # With the address that each came from last.
-    _players: dict[str, tuple[Player, str]] = attrs.field(factory=dict, init=False)
-    _expiry: _Expiry = attrs.field(factory=_Expiry, init=False)
-    # Keys of guests who only said hello, and of all others.
-    _idle: Crowd = attrs.field(factory=Crowd, init=False)
-    _known: Crowd = attrs.field(factory=Crowd, init=False)
-    # By player id, the key of each guest who only said hello.
-    _guests: dict[str, str] = attrs.field(factory=dict, init=False)
-
-    def add_guest(
-        self, key_hash: str, player: Player, expires_at: float, host: str
-    ) -> Deferred[bool]:
-        """Remember a new guest, if one who is remembered can be forgotten for it."""
-        self._sweep()
-        if not self._make_room():
-            return succeed(False)
-        self._players[key_hash] = player, host
-        self._guests[player.player_id] = key_hash
-        self._idle.add(key_hash, host)
-        self._expiry.set(key_hash, expires_at)
-        return succeed(True)
-
-    def keep(
-        self, key_hash: str, player: Player, expires_at: float, host: str = ""
-    ) -> Deferred[None]:
-        """Remember *player*; a later call moves the expiry."""
-        self._sweep()
-        if key_hash not in self._players:
-            # Who has proved an account is remembered in any case.
-            self._make_room()
-        self._players[key_hash] = player, host
-        if self._idle.discard(key_hash):
-            del self._guests[player.player_id]
-        self._known.add(key_hash, host)
-        self._expiry.set(key_hash, expires_at)
-        return succeed(None)
-
-    def settle(self, player_id: str) -> None:
-        """Note that a guest has done more than say hello."""
-        key_hash = self._guests.pop(player_id, None)
-        if key_hash is not None:
-            self._idle.discard(key_hash)
-            self._known.add(key_hash, self._players[key_hash][1])
-
-    def find(self, key_hash: str) -> Deferred[Player | None]:
-        """Find a player; ``None`` when expired."""
-        self._sweep()
-        found = self._players.get(key_hash)
-        return succeed(None if found is None else found[0])
-
-    def _sweep(self) -> None:
-        for key_hash in self._expiry.take_expired(self._now()):
-            self._forget(key_hash)
-
-    def _make_room(self) -> bool:
-        """Forget players until one more can be kept; ``False`` if all are needed."""
-        while len(self._players) >= self._most:
-            key_hash = self._least_needed()
-            if key_hash is None:
-                return False
-            self._expiry.drop(key_hash)
-            self._forget(key_hash)
-        return True
-
-    def _least_needed(self) -> str | None:
-        while (key_hash := self._idle.first()) is not None:
-            player_id = self._players[key_hash][0].player_id
-            if not self._is_needed(player_id):
-                return key_hash
-            # Asked about once only; or those who stay connected would be in the way.
-            self.settle(player_id)
-        for key_hash in self._known.firsts(_MOST_ASKED, _MOST_SITES):
-            if not self._is_needed(self._players[key_hash][0].player_id):
-                return key_hash
-            self._known.spare(key_hash)
-        return None
-
-    def _forget(self, key_hash: str) -> None:
-        player, _ = self._players.pop(key_hash)
-        if self._idle.discard(key_hash):
-            del self._guests[player.player_id]
-        self._known.discard(key_hash)
-
-
-#: How many opponents of a player are remembered, the latest.
-_MOST_RECENT = 16
-#: How long it is remembered that a round was rated, seconds.
-_ROUND_SECONDS = 86400.0
-
-
-@implementer(IRatingStore)
-@attrs.define
-class MemoryRatingStore:
-    """
-    Ratings, and who met whom lately.
-
-    Above the limit the ratings that were not used for longest are forgotten.
-
-    :ivar now: the time, seconds since the Unix epoch.
-    :ivar most: ratings kept, and players of whom it is known whom they met.
-    """
-
-    _now: Callable[[], float]
-    _most: int = 500_000
-    # By list and player id, the one that was used last at the end.
-    _ratings: dict[tuple[str, str], tuple[Rating, float]] = attrs.field(
-        factory=dict, init=False
-    )
-    _recent: dict[str, tuple[tuple[str, ...], float]] = attrs.field(
-        factory=dict, init=False
-    )
-    _rounds: dict[tuple[str, int], float] = attrs.field(factory=dict, init=False)
-
-    def standings(
-        self, ratings: str, player_ids: Sequence[str]
-    ) -> Deferred[Sequence[Standing]]:
-        """Find ratings, and whom these players met."""
-        now = self._now()
-        return succeed([self._standing(ratings, one, now) for one in player_ids])
-
-    def rate(
-        self,
-        ratings: str,
-        match_id: str,
-        round: int,
-        before: Mapping[str, Rating],
-        after: Mapping[str, Rating],
-        expires_at: Mapping[str, float],
-    ) -> Deferred[RatingAnswer]:
-        """Replace ratings, if they are still those of *before*."""
-        now = self._now()
-        if self._rounds.get((match_id, round), 0.0) > now:
-            return succeed("known")
-        for player_id, rating in before.items():
-            if self._standing(ratings, player_id, now).rating != rating:
-                return succeed("changed")
-        _renew(self._rounds, (match_id, round), now + _ROUND_SECONDS, self._most)
-        for player_id, rating in after.items():
-            kept = rating, expires_at[player_id]
-            _renew(self._ratings, (ratings, player_id), kept, self._most)
-        return succeed("done")
-
-    def met(self, sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
-        """Note who plays against whom."""
-        for side in sides:
-            others = [one for other in sides if other is not side for one in other]
-            for player_id in side:
-                recent, _ = self._recent.get(player_id, ((), 0.0))
-                latest = tuple(dict.fromkeys((*others, *recent)))[:_MOST_RECENT]
-                _renew(self._recent, player_id, (latest, expires_at), self._most)
-        return succeed(None)
-
-    def _standing(self, ratings: str, player_id: str, now: float) -> Standing:
-        rating, expires_at = self._ratings.get((ratings, player_id), (None, 0.0))
-        recent, met_until = self._recent.get(player_id, ((), 0.0))
-        return Standing(
-            Rating() if rating is None or expires_at <= now else rating,
-            recent if met_until > now else (),
-        )
-
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-def _renew(kept: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
-    """Put a value at the end of a dict; above the limit the first one goes."""
-    kept.pop(key, None)
-    kept[key] = value
-    if len(kept) > most:
-        del kept[next(iter(kept))]
-
-
-@attrs.define
-class _Running:
-    """A match that is forming or playing."""
-
-    plan: MatchPlan
-    players: set[str]
-    placement: Placement | None = None
-
-
-@implementer(IMatchStore)
-@attrs.define
-class MemoryMatchStore:
-    """
-    Running matches and, for a while, ended ones.
-
-    :ivar now: the time, seconds since the Unix epoch.
-    """
-
-    _now: Callable[[], float]
-    _running: dict[str, _Running] = attrs.field(factory=dict, init=False)
-    _match_of: dict[str, str] = attrs.field(factory=dict, init=False)
-    _ends: dict[str, MatchEnd] = attrs.field(factory=dict, init=False)
-    _expiry: _Expiry = attrs.field(factory=_Expiry, init=False)
-
-    def open(self, plan: MatchPlan) -> Deferred[bool]:
-        """Record a match, unless one of its players is in another running one."""
-        players = {seat.player_id for seat in plan.seats}
-        if (
-            plan.match_id in self._running
-            or len(players) < len(plan.seats)
-            or any(player_id in self._match_of for player_id in players)
-        ):
-            return succeed(False)
-        self._running[plan.match_id] = _Running(plan, players)
-        for player_id in players:
-            self._match_of[player_id] = plan.match_id
-        return succeed(True)
-
-    def place(self, match_id: str, placement: Placement) -> Deferred[bool]:
-        """Record where it is played."""
-        running = self._running.get(match_id)
-        if running is None:
-            return succeed(False)
-        running.placement = placement
-        return succeed(True)
-
-    def end(self, end: MatchEnd, expires_at: float) -> Deferred[bool]:
-        """Record that it is over, for the players still in it."""
-        running = self._running.pop(end.match_id, None)
-        if running is None:
-            return succeed(False)
-        for player_id in running.players:
-            del self._match_of[player_id]
-            self._ends[player_id] = end
-            self._expiry.set(player_id, expires_at)
-        self._sweep()
-        return succeed(True)
-
-    def release(self, match_id: str, player_id: str) -> Deferred[bool]:
-        """Record that a player left a running match."""
-        running = self._running.get(match_id)
-        if running is None or player_id not in running.players:
-            return succeed(False)
-        running.players.remove(player_id)
-        del self._match_of[player_id]
-        return succeed(True)
-
-    def match_of(
-        self, player_id: str
-    ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
-        """Find the running match of a player."""
-        running = self._running.get(self._match_of.get(player_id, ""))
-        return succeed(None if running is None else (running.plan, running.placement))
-
-    def owner(self, match_id: str) -> Deferred[str | None]:
-        """Find the node of a running match: always this one."""
-        return succeed("" if match_id in self._running else None)
-
-    def has(self, player_id: str) -> bool:
-        """Is this player in a running match?"""
-        return player_id in self._match_of
-
-    def last_end(self, player_id: str) -> Deferred[MatchEnd | None]:
-        """Find how this player's latest match ended; ``None`` once that has expired."""
-        self._sweep()
-        return succeed(self._ends.get(player_id))
-
-    def running(self) -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
-        """List the running matches, oldest first."""
-        return succeed(
-            tuple((match.plan, match.placement) for match in self._running.values())
-        )
-
-    def _sweep(self) -> None:
-        for player_id in self._expiry.take_expired(self._now()):
-            self._ends.pop(player_id, None)
