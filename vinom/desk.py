@@ -277,7 +277,10 @@ class Desk(Service):
         if self._is_stopping and self._online.is_shared:
             # What a node that stops leaves behind, lines too, is the others' task.
             return
-        if await self._online.is_gone(player_id):
+        end = await self._online.left(player_id)
+        if end == "held":
             self.player_lost(player_id)
+        elif end == "free":
+            self._matchmaker.player_left(player_id)
         elif not self._online.is_here(player_id):
             self._matchmaker.player_moved(player_id)

@@ -148,6 +148,10 @@ class Prematch:
         return any(player.player_id in leavers for player in entry.players)
 
 
+#: Why a player's line to a node is forgotten: there is a newer one; or it was the last,
+#: of a player who is in no queue and no party, or who may be.
+LineEnd = Literal["replaced", "free", "held"]
+
 #: What a party does: see `vinom.matchmaking.party`.
 PartyState = Literal["idle", "in_queue", "prematch", "in_game"]
 

@@ -18,6 +18,7 @@ from vinom.model import (
     EntryPage,
     Exit,
     KeptResult,
+    LineEnd,
     MatchEnd,
     MatchPlan,
     NodeFacts,
@@ -465,8 +466,8 @@ class IOnlineStore(Interface):
         The node of an older one is sent that it was replaced.
         """
 
-    def leave(player_id: str, epoch: int) -> Deferred[bool]:
-        """Forget a line of this node. Fires ``False`` if the player has a newer one."""
+    def leave(player_id: str, epoch: int) -> Deferred[LineEnd]:
+        """Forget a line of this node, unless the player has a newer one."""
 
     def keep(lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
         """

@@ -558,7 +558,7 @@ class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
         await entries.add(entry(ANN, 1.0))
         epoch = await one.enter("ann")
         await two.enter("ann")
-        self.assertFalse(await one.leave("ann", epoch))
+        self.assertEqual(await one.leave("ann", epoch), "replaced")
         self.assertFalse(await entries.suspend("e-ann"))
         self.assertTrue(await entries.claim(["e-ann"]))
 

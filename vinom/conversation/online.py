@@ -14,8 +14,10 @@ from vinom.conversation.conversation import Conversation
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Failed, Push, Told, encode_failure, encode_push
+from vinom.model import LineEnd
 from vinom.ports import IOnlineStore, IOnlineWatch
 
+_HELD: LineEnd = "held"
 #: Lines that one step records again.
 _AT_ONCE = 500
 
@@ -122,21 +124,16 @@ class Online:
         del self._conversations[player_id]
         return True
 
-    async def is_gone(self, player_id: str) -> bool:
-        """
-        Report that a player's line to this node is closed.
-
-        :returns: ``False`` if the player has a newer line, to any node.
-        """
-        epoch = self._epochs.pop(player_id, 0)
+    async def left(self, player_id: str) -> LineEnd:
+        """Report that a player's line to this node is closed; find what that means."""
+        epoch, end = self._epochs.pop(player_id, 0), _HELD
         if self.store is not None and epoch:
             try:
-                if not await self.store.leave(player_id, epoch):
-                    return False
+                end = await self.store.leave(player_id, epoch)
             except StoreUnavailable as error:
                 # As far as this node knows.
                 self._log.info("a line stays listed: {why}", why=error)
-        return player_id not in self._conversations
+        return "replaced" if player_id in self._conversations else end
 
     async def report_all(self) -> None:
         """

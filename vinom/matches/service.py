@@ -453,6 +453,17 @@ class Matches(Service):
 
         :returns: ``False`` if there is no match to withdraw, or no longer.
         """
+        live = self._forming(player_id)
+        if live is None:
+            return False
+        live.match.withdrawn.add(player_id)
+        return live.withdraw("void")
+
+    def is_forming(self, player_id: str) -> bool:
+        """Is this player in a match of this node that has no place yet?"""
+        return self._forming(player_id) is not None
+
+    def _forming(self, player_id: str) -> _Live | None:
         for live in self._live.values():
             match = live.match
             if (
@@ -460,9 +471,8 @@ class Matches(Service):
                 and match.entries
                 and seat_of(match.plan.seats, player_id) is not None
             ):
-                match.withdrawn.add(player_id)
-                return live.withdraw("void")
-        return False
+                return live
+        return None
 
     async def is_in_match(self, player_id: str) -> bool:
         """Is this player in a match, forming or running?"""

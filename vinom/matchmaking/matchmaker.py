@@ -378,7 +378,6 @@ class Matchmaker(Service):
         if self._queues.asks:
             # Else nobody is asked, and nobody can decline.
             await self.prematches.ensure_no_pause(entry.players)
-        await self._ensure_not_playing(entry)
         self._matches.ensure_one_more(entry)
         queue = self._queues.of(entry.game, entry.queue)
         if queue is not None and queue.name and self._ratings is not None:
@@ -387,8 +386,8 @@ class Matchmaker(Service):
         if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
         try:
-            # A match may have been opened, and the node begun to drain, meanwhile. No
-            # match can be opened from here on: that takes this entry.
+            # Only now: no match can be opened from here on, for that takes this entry.
+            # The node may have begun to drain meanwhile.
             await self._ensure_not_playing(entry)
             if self._matches.is_draining:
                 raise _draining()
@@ -457,6 +456,12 @@ class Matchmaker(Service):
         self._news.forget((player_id,))
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle(player_id))
+
+    def player_left(self, player_id: str) -> None:
+        """A line closed whose player is in no queue, but perhaps in a new match."""
+        self._news.forget((player_id,))
+        if self._matches.is_forming(player_id):
+            self._expect_back(player_id, self._away_seconds)
 
     def player_moved(self, player_id: str) -> None:
         """A player's line here closed, for there is a newer one to another node."""

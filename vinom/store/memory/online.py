@@ -8,6 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from vinom.model import LineEnd
 from vinom.ports import IOnlineStore, IOnlineWatch
 
 
@@ -48,15 +49,15 @@ class MemoryOnlineStore:
             watch.replaced(player_id, older)
         return succeed(epoch)
 
-    def leave(self, player_id: str, epoch: int) -> Deferred[bool]:
-        """Forget a line."""
+    def leave(self, player_id: str, epoch: int) -> Deferred[LineEnd]:
+        """Forget a line; whether its player is in a queue is not known here."""
         if self.shared.lines.get(player_id, (self.node_id, epoch)) != (
             self.node_id,
             epoch,
         ):
-            return succeed(False)
+            return succeed("replaced")
         self.shared.lines.pop(player_id, None)
-        return succeed(True)
+        return succeed("held")
 
     def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
         """Record lines again."""

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from vinom.model import LineEnd
 from vinom.ports import IOnlineStore, IOnlineWatch
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
@@ -17,6 +18,11 @@ _STEPS = {
     step: load("online", step)
     for step in ("enter", "leave", "keep", "elsewhere", "send")
 }
+
+
+def _end(found: bytes) -> LineEnd:
+    ends: dict[bytes, LineEnd] = {b"replaced": "replaced", b"free": "free"}
+    return ends.get(found, "held")
 
 
 def _texts(found: Iterable[bytes]) -> list[str]:
@@ -45,10 +51,10 @@ class RedisOnlineStore:
         """Record a player's newest line."""
         return self.client.run(_STEPS["enter"], player_id)
 
-    def leave(self, player_id: str, epoch: int) -> Deferred[bool]:
+    def leave(self, player_id: str, epoch: int) -> Deferred[LineEnd]:
         """Forget a line."""
         left = self.client.run(_STEPS["leave"], player_id, str(epoch))
-        return left.addCallback(bool)
+        return left.addCallback(_end)
 
     def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
         """Record lines again."""
