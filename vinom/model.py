@@ -613,12 +613,14 @@ class RoomClaim:
     :ivar fence: number of this ownership, larger than those of all earlier ones.
     :ivar data: the latest checkpoint; empty if there is none.
     :ivar seconds: of a room that is owned: when its owner's lease ends at the earliest.
+    :ivar node_id: of a room that is owned: its owner.
     """
 
     kind: Literal["adopted", "new", "gone", "owned"]
     fence: int = 0
     data: bytes = attrs.field(default=b"", repr=False)
     seconds: float = 0.0
+    node_id: str = ""
 
 
 @attrs.frozen

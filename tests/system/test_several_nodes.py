@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    gatherResults,
+)
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.lines import Typed, typed
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import RedisServer, until
 from vinom.client.load.bot import Bot, Habits
@@ -27,6 +37,11 @@ from vinom.messages.lobby import Hello, MatchFound
 from vinom.node.asking import AdminLine
 
 OPTIONS = {"rows": 4, "cols": 5}
+
+
+def is_after(version: int, state: dict[str, Any]) -> bool:
+    """Is a state newer than that version?"""
+    return bool(state["version"] > version)
 
 
 class SeveralNodesTests(TestCase):
@@ -130,6 +145,104 @@ class SeveralNodesTests(TestCase):
             matches.append(match)
         await gatherResults([match.joined for match in matches])
         self.assertEqual([match.way for match in matches], ["udp", "udp"])
+
+    async def typed(self, node: ChildNode, name: str) -> Typed:
+        """Be a player at a node, with nothing but JSON."""
+        line = await typed(node.host, node.port, name)
+        self.addCleanup(line.transport.abortConnection)
+        return line
+
+    async def test_room_of_another_node(self) -> None:
+        """
+        Players of two nodes play in a room of one of them, to the end, as at one node;
+        each sees what the other does, and who leaves is gone for both.
+        """
+        ann, bob = await self.typed(self.a, "ann"), await self.typed(self.b, "bob")
+        room = {"game": TicTacToe.name, "room_id": "friends"}
+        await ann.ask("join_room", "join_room_result", **room)
+        started = [line.hear("game_state") for line in (ann, bob)]
+        joined = await bob.ask("join_room", "join_room_result", **room)
+        self.assertEqual((joined["room_id"], joined["seat"]), ("friends", 1))
+        self.assertEqual(joined["players"][0]["name"], "ann")
+        state = (await gatherResults(started))[1]
+        lines = {joined["seat"]: bob, 1 - joined["seat"]: ann}
+        refusal = bob.hear("error")
+        if state["view"]["turn"] == joined["seat"]:
+            bob.say("action", 7, type="place", row=9, col=0)
+        else:
+            bob.say("action", 7, type="place", row=0, col=0)
+        self.assertIn((await refusal)["code"], ("bad_action", "rejected"))
+        self.assertEqual(bob.heard[-1]["id"], 7)
+        for cell in (0, 3, 1, 4, 2):
+            heard = [
+                line.hear("game_state", partial(is_after, state["version"]))
+                for line in (ann, bob)
+            ]
+            turn = lines[state["view"]["turn"]]
+            turn.say("action", type="place", row=cell // 3, col=cell % 3)
+            found = await gatherResults(heard)
+            self.assertEqual(found[0]["view"], found[1]["view"])
+            state = found[0]
+        self.assertIsNotNone(state["view"]["winner"])
+        gone = ann.hear("client_left")
+        await bob.ask("leave_room", "room_done")
+        self.assertEqual((await gone)["seat"], joined["seat"])
+        refused = await bob.ask("leave_room", "error")
+        self.assertEqual(refused["code"], "not_in_room")
+
+    async def test_back_to_a_room_of_another_node(self) -> None:
+        """
+        Who loses the line to one node gets the seat back through the other, either way.
+        """
+        ann, bob = await self.typed(self.a, "ann"), await self.typed(self.b, "bob")
+        room = {"game": TicTacToe.name, "room_id": "friends"}
+        await ann.ask("join_room", "join_room_result", **room)
+        joined = await bob.ask("join_room", "join_room_result", **room)
+        for node in (self.a, self.b):
+            away = ann.hear("client_left")
+            bob.transport.abortConnection()
+            self.assertEqual((await away)["reason"], "lost")
+            bob = await self.typed(node, "bob again")
+            back = ann.hear("client_joined")
+            again = await bob.ask(
+                "reconnect", "reconnect_result", resume=joined["resume"]
+            )
+            self.assertEqual((again["seat"], (await back)["how"]), (1, "returned"))
+            joined = again
+
+    async def test_node_of_the_room_dies(self) -> None:
+        """
+        When the node of a room is killed, a player of another node is disconnected with
+        the reason, and has the seat again there within a lease.
+        """
+        bob = await self.typed(self.b, "bob")
+        ann = await self.typed(self.a, "ann")
+        room = {"game": TicTacToe.name, "room_id": "friends"}
+        await ann.ask("join_room", "join_room_result", **room)
+        started = bob.hear("game_state")
+        joined = await bob.ask("join_room", "join_room_result", **room)
+        version = (await started)["version"]
+        # A checkpoint is at most 100 ms old.
+        await deferLater(reactor, 0.5)
+        why = bob.hear("error")
+        os.kill(self.a.pid, signal.SIGKILL)
+        self.assertEqual((await why)["code"], "store_unavailable")
+        bob = await self.typed(self.b, "bob again")
+        while True:
+            back = bob.hear("reconnect_result")
+            back.addErrback(lambda failure: failure.trap(CancelledError))
+            refused = bob.hear("error")
+            refused.addErrback(lambda failure: failure.trap(CancelledError))
+            bob.say("reconnect", resume=joined["resume"])
+            await DeferredList([back, refused], fireOnOneCallback=True)
+            if back.called:
+                break
+            back.cancel()
+            await deferLater(reactor, 0.2)
+        refused.cancel()
+        found = await back
+        self.assertEqual((found["room_id"], found["seat"]), ("friends", 1))
+        self.assertGreaterEqual(found["version"], version)
 
     async def test_second_hello(self) -> None:
         """

@@ -8,9 +8,12 @@ docs/protocol/nodes.rst.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
+import attrs
 import msgspec
 from msgspec import Struct
 from twisted.internet.defer import Deferred, TimeoutError
@@ -21,6 +24,7 @@ from twisted.python.failure import Failure
 
 from vinom.control.messages import FRAME_LIMIT, FrameReader
 from vinom.errors import NoCapacity, PeerError
+from vinom.model import Player
 
 #: Version of the messages; a node with another one is refused.
 NODE_PROTOCOL = 1
@@ -31,6 +35,10 @@ GREETING_SECONDS = 5.0
 ANSWER_SECONDS = 3.0
 #: Questions of one link that are answered at once; more wait unread in the kernel.
 MOST_QUESTIONS = 1000
+#: Players of one node who can be in rooms of another one.
+MOST_VISITS = 100_000
+#: Bytes that may wait for a node that does not read.
+MOST_UNSENT = 16 << 20
 
 
 class Greeting(Struct, frozen=True, tag_field="t", tag="greeting"):
@@ -79,8 +87,84 @@ class NoWayIn(Struct, frozen=True, tag_field="t", tag="no_way_in"):
     why: str
 
 
-Question = Greeting | AskWayIn
-Answer = WayIn | NoWayIn
+class OpenVisit(Struct, frozen=True, tag_field="t", tag="open_visit"):
+    """
+    A player who said hello to me wants to be in rooms of yours.
+
+    :ivar visit: number of the visit on this link.
+    :ivar player_id: as in `vinom.model.Player`, and so the next three.
+    :ivar host: the player's address, for limits; nothing is allowed because of it.
+    """
+
+    visit: int
+    player_id: str
+    name: str
+    claims: bytes
+    is_guest: bool
+    host: str
+
+
+class Say(Struct, frozen=True, tag_field="t", tag="say"):
+    """
+    What the player of a visit sends.
+
+    :ivar message: one request, as a client sends it.
+    """
+
+    visit: int
+    message: bytes
+
+
+class Slow(Struct, frozen=True, tag_field="t", tag="slow"):
+    """
+    Does the player of a visit take what is sent?
+
+    :ivar is_behind: not just now.
+    """
+
+    visit: int
+    is_behind: bool
+
+
+class EndVisit(Struct, frozen=True, tag_field="t", tag="end_visit"):
+    """The player's line to me is closed, or is in no room of yours."""
+
+    visit: int
+
+
+class Passed(Struct, frozen=True, tag_field="t", tag="passed"):
+    """
+    What the player of a visit is sent.
+
+    :ivar message: one answer or push, as a client receives it.
+    """
+
+    visit: int
+    message: bytes
+
+
+class Departed(Struct, frozen=True, tag_field="t", tag="departed"):
+    """The player of a visit is no longer in a room, after all that was passed."""
+
+    visit: int
+    room_id: str
+
+
+class VisitOver(Struct, frozen=True, tag_field="t", tag="visit_over"):
+    """
+    A visit has ended.
+
+    :ivar code: why: a `vinom.errors.Code`; empty if there is nothing more to send.
+    :ivar reason: the same in words.
+    """
+
+    visit: int
+    code: str
+    reason: str
+
+
+Question = Greeting | AskWayIn | OpenVisit | Say | Slow | EndVisit
+Answer = WayIn | NoWayIn | Passed | Departed | VisitOver
 
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
@@ -129,6 +213,78 @@ def _read(decoder: msgspec.msgpack.Decoder[_M], payload: bytes) -> _M:
 #: Admits a player to a seat of a match of this node: match id and seat. Returns a
 #: ``match_found``, as a client receives it; fails with `NoCapacity`.
 Admit = Callable[[str, int], Awaitable[bytes]]
+
+
+class Visitor(typing.Protocol):
+    """A visit, at the node that has the rooms: `vinom.conversation.visitors`."""
+
+    def received(self, message: bytes) -> None:
+        """The player sent this."""
+
+    def slowed(self, is_behind: bool) -> None:
+        """The player does not take what is sent, or does again."""
+
+    def lost(self) -> None:
+        """The visit is over."""
+
+
+class Guest(typing.Protocol):
+    """A visit, at the node that has the player's line: `vinom.rooms.visits`."""
+
+    def passed(self, message: bytes) -> None:
+        """The player is sent this."""
+
+    def departed(self, room_id: str) -> None:
+        """The player is no longer in a room."""
+
+    def over(self, code: str, reason: str) -> None:
+        """The visit has ended, as of `VisitOver`; or the link was lost."""
+
+
+@attrs.frozen(eq=False)
+class VisitorWire:
+    """What the node that has the rooms sends about one visit."""
+
+    _send: Callable[[Answer], None]
+    _visit: int
+
+    def passed(self, message: bytes) -> None:
+        """Send the player a message."""
+        self._send(Passed(self._visit, message))
+
+    def departed(self, room_id: str) -> None:
+        """Send that the player is no longer in a room."""
+        self._send(Departed(self._visit, room_id))
+
+    def over(self, code: str, reason: str) -> None:
+        """Send that the visit has ended."""
+        self._send(VisitOver(self._visit, code, reason))
+
+
+@attrs.frozen(eq=False)
+class GuestWire:
+    """What the node that has a player's line sends about one visit."""
+
+    _send: Callable[[Question], None]
+    _forget: Callable[[int], None]
+    _visit: int
+
+    def say(self, message: bytes) -> None:
+        """Send what the player sent."""
+        self._send(Say(self._visit, message))
+
+    def slowed(self, is_behind: bool) -> None:
+        """Send whether the player takes what is sent."""
+        self._send(Slow(self._visit, is_behind))
+
+    def end(self) -> None:
+        """End the visit."""
+        self._forget(self._visit)
+        self._send(EndVisit(self._visit))
+
+
+#: Begins a visit of a player; fails with `ValueError` if there can be no such player.
+Receive = Callable[[OpenVisit, VisitorWire], Visitor]
 #: Checks who is at the other end; raises `PeerError`.
 Check = Callable[[ITCPTransport], None]
 
@@ -139,18 +295,27 @@ class NodeAnswers(Protocol):
     transport: ITCPTransport
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, check: Check, admit: Admit) -> None:
+    def __init__(
+        self, clock: IReactorTime, check: Check, admit: Admit, receive: Receive
+    ) -> None:
         """
         :param clock: for peers that stay silent.
         :param check: called after the handshake, before anything is done.
         :param admit: serves `AskWayIn`.
+        :param receive: serves `OpenVisit`.
         """
-        self._clock, self._check, self._admit = clock, check, admit
+        self._clock, self._check = clock, check
+        self._admit, self._receive = admit, receive
         self._frames = FrameReader()
+        self._visits: dict[int, Visitor] = {}
+        # While the peer does not read: how much waits.
+        self._is_full, self._unsent = False, 0
         self._has_greeted = self._is_over = False
         self._asked = 0
 
     def connectionMade(self) -> None:
+        consumer: Any = self.transport
+        consumer.registerProducer(self, True)
         self._alarm = self._clock.callLater(
             GREETING_SECONDS, self._refuse, "no greeting arrived in time"
         )
@@ -170,6 +335,26 @@ class NodeAnswers(Protocol):
         self._is_over = True
         if self._alarm.active():
             self._alarm.cancel()
+        visits, self._visits = self._visits, {}
+        for visitor in visits.values():
+            visitor.lost()
+
+    # Calls of the transport, as of a producer.
+
+    def pauseProducing(self) -> None:
+        """The peer does not read what it is sent."""
+        self._is_full = True
+        for visitor in tuple(self._visits.values()):
+            visitor.slowed(True)
+
+    def resumeProducing(self) -> None:
+        """The peer has read everything."""
+        self._is_full, self._unsent = False, 0
+        for visitor in tuple(self._visits.values()):
+            visitor.slowed(False)
+
+    def stopProducing(self) -> None:
+        """The link is lost; `connectionLost` follows."""
 
     def _received(self, message: Question) -> None:
         match message:
@@ -181,15 +366,48 @@ class NodeAnswers(Protocol):
                     self._alarm.cancel()
                 self._has_greeted = True
                 self._log.info("node {node_id} has a link here", node_id=node_id)
+            case _ if not self._has_greeted:
+                raise PeerError("the first message must be a greeting")
+            case OpenVisit(visit):
+                if visit in self._visits or len(self._visits) >= MOST_VISITS:
+                    raise PeerError(f"visit {visit} is one too many")
+                wire = VisitorWire(partial(self._pass_on, visit), visit)
+                try:
+                    self._visits[visit] = self._receive(message, wire)
+                except ValueError as error:
+                    raise PeerError(f"no such player: {error}") from None
+            case Say(visit, text):
+                # Of a visit that ended here first nothing is left to do.
+                if visit in self._visits:
+                    self._visits[visit].received(text)
+            case Slow(visit, is_behind):
+                if visit in self._visits:
+                    self._visits[visit].slowed(is_behind or self._is_full)
+            case EndVisit(visit):
+                if visit in self._visits:
+                    self._visits.pop(visit).lost()
             case AskWayIn():
-                if not self._has_greeted:
-                    raise PeerError("the first message must be a greeting")
                 if self._asked >= MOST_QUESTIONS:
                     raise PeerError(f"more than {MOST_QUESTIONS} questions at once")
                 self._asked += 1
                 Deferred.fromCoroutine(self._answer(message)).addErrback(
                     lambda failure: self._log.failure("no answer to a node", failure)
                 )
+
+    def _pass_on(self, visit: int, answer: Answer) -> None:
+        if self._is_over or visit not in self._visits:
+            return
+        if isinstance(answer, VisitOver):
+            del self._visits[visit]
+        try:
+            data = frame(answer)
+        except ValueError as error:
+            data = frame(VisitOver(visit, "internal", str(error)))
+        self.transport.write(data)
+        if self._is_full:
+            self._unsent += len(data)
+            if self._unsent > MOST_UNSENT:
+                self._refuse("the node does not read")
 
     async def _answer(self, asked: AskWayIn) -> None:
         answer: Answer
@@ -216,9 +434,11 @@ class NodeAnswersFactory(ServerFactory):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, check: Check, admit: Admit) -> None:
+    def __init__(
+        self, clock: IReactorTime, check: Check, admit: Admit, receive: Receive
+    ) -> None:
         """As `NodeAnswers`."""
-        self._parts = clock, check, admit
+        self._parts = clock, check, admit, receive
 
     def buildProtocol(self, addr: IAddress | None) -> NodeAnswers:
         protocol = NodeAnswers(*self._parts)
@@ -242,7 +462,8 @@ class NodeQuestions(Protocol):
         """
         self._clock, self._node_id, self._lost = clock, node_id, lost
         self._frames = FrameReader()
-        self._waiting: dict[int, Deferred[Answer]] = {}
+        self._waiting: dict[int, Deferred[WayIn | NoWayIn]] = {}
+        self._guests: dict[int, Guest] = {}
         self._number = 0
         self._is_over = False
 
@@ -256,10 +477,7 @@ class NodeQuestions(Protocol):
                 payload = self._frames.next_frame()
                 if payload is None:
                     return
-                answer = read_answer(payload)
-                waiting = self._waiting.pop(answer.number, None)
-                if waiting is not None:
-                    waiting.callback(answer)
+                self._received(read_answer(payload))
         except PeerError as error:
             self._log.error("node link closed: {why}", why=str(error))
             self.transport.abortConnection()
@@ -269,7 +487,56 @@ class NodeQuestions(Protocol):
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
             one.errback(NoCapacity("the link to that node closed"))
+        guests, self._guests = self._guests, {}
+        for guest in guests.values():
+            guest.over("store_unavailable", "the node of this room is gone")
         self._lost()
+
+    def _received(self, answer: Answer) -> None:
+        match answer:
+            case WayIn(number) | NoWayIn(number):
+                waiting = self._waiting.pop(number, None)
+                if waiting is not None:
+                    waiting.callback(answer)
+            case Passed(visit, message):
+                if visit in self._guests:
+                    self._guests[visit].passed(message)
+            case Departed(visit, room_id):
+                if visit in self._guests:
+                    self._guests[visit].departed(room_id)
+            case VisitOver(visit, code, reason):
+                if visit in self._guests:
+                    self._guests.pop(visit).over(code, reason)
+
+    def open_visit(self, player: Player, host: str, guest: Guest) -> GuestWire:
+        """
+        Begin a visit of a player who is connected here.
+
+        :param host: the player's address.
+        :raises NoCapacity: the link is lost.
+        """
+        if self._is_over:
+            raise NoCapacity("the link to that node closed")
+        self._number += 1
+        self._guests[self._number] = guest
+        self._say(
+            OpenVisit(
+                self._number,
+                player.player_id,
+                player.name,
+                player.claims,
+                player.is_guest,
+                host,
+            )
+        )
+        return GuestWire(self._say, self._forget, self._number)
+
+    def _say(self, question: Question) -> None:
+        if not self._is_over:
+            self.transport.write(frame(question))
+
+    def _forget(self, visit: int) -> None:
+        self._guests.pop(visit, None)
 
     async def ask_way_in(self, match_id: str, seat: int) -> bytes:
         """
@@ -282,7 +549,7 @@ class NodeQuestions(Protocol):
             raise NoCapacity("the link to that node closed")
         self._number += 1
         number = self._number
-        asked: Deferred[Answer] = Deferred()
+        asked: Deferred[WayIn | NoWayIn] = Deferred()
         self._waiting[number] = asked
         self.transport.write(frame(AskWayIn(number, match_id, seat)))
         try:

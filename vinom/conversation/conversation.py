@@ -215,6 +215,12 @@ class Conversation:
         """Does this player wait in a queue, or is it in a party?"""
         return self._queue_state == "waiting" or self._talk.is_in_party
 
+    def introduce(self, player: Player) -> None:
+        """Begin without a hello: the player said it elsewhere."""
+        self.player = player
+        self._talk.introduced()
+        self._desk.hellos.remove(self)
+
     # Calls of the line.
 
     def received(self, message: bytes) -> None:

@@ -121,6 +121,11 @@ class Talk:
         elif stage is not _CLOSED:
             self._hold(asked)
 
+    def introduced(self) -> None:
+        """The peer said hello elsewhere: it is not answered."""
+        if self._was(_GREETING):
+            self.stage = _IDLE
+
     def misunderstood(self, refusal: Refused, id: RequestId) -> None:
         """The peer sent something that isn't a request, or too many of them."""
         if self.stage is not _CLOSED:

@@ -474,6 +474,10 @@ class Matches(Service):
                 return live
         return None
 
+    def owner(self, match_id: str) -> Awaitable[str | None]:
+        """Find the node of a running match: see `vinom.ports.IMatchStore.owner`."""
+        return self._store.owner(match_id)
+
     async def is_in_match(self, player_id: str) -> bool:
         """Is this player in a match, forming or running?"""
         return await self._store.match_of(player_id) is not None

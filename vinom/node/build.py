@@ -30,6 +30,7 @@ from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
 from vinom.conversation.online import Online
 from vinom.conversation.provider import HttpsDocument, ProviderKeys
+from vinom.conversation.visitors import receiving
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
@@ -82,6 +83,7 @@ from vinom.results.webhook import read_secrets
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
+from vinom.rooms.visits import Visits
 from vinom.store.memory.ratings import MemoryRatingStore
 from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
@@ -199,16 +201,32 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
     )
 
 
-def link_site(tls: NodeTls, admit: Admit, settings: Settings, reactor: Any) -> Any:
+def link_site(
+    tls: NodeTls, admit: Admit, desk: Desk, settings: Settings, reactor: Any
+) -> Any:
     """
     Make what listens at ``node_link``.
 
-    :param admit: serves other nodes.
+    :param admit: serves players who came back to other nodes.
+    :param desk: serves players of other nodes in rooms of this one.
     """
     bounded = BoundedLog(_log, reactor, log_bounds(settings))
     # One from each node is enough; many, of strangers, cost little.
     return CountedFactory(
-        answering(tls, reactor, admit), NetworkCounts(64, 128, 512), bounded
+        answering(tls, reactor, admit, receiving(desk, reactor, talk_bounds(settings))),
+        NetworkCounts(64, 128, 512),
+        bounded,
+    )
+
+
+def talk_bounds(settings: Settings) -> Bounds:
+    """Read the limits of conversations from the settings."""
+    return Bounds(
+        hello_seconds=settings.hello_seconds,
+        rate=settings.message_rate,
+        burst=settings.message_burst,
+        actions=settings.input_rate,
+        log=log_bounds(settings),
     )
 
 
@@ -487,6 +505,7 @@ def build_parts(
         keeping=None
         if stores.checkpoints is None
         else Keeping(stores.checkpoints, reactor, is_current),
+        visits=None if links is None else Visits(links, reactor),
     )
     desk = Desk(
         identity,
@@ -497,13 +516,7 @@ def build_parts(
         rooms,
         games,
         reactor,
-        Bounds(
-            hello_seconds=settings.hello_seconds,
-            rate=settings.message_rate,
-            burst=settings.message_burst,
-            actions=settings.input_rate,
-            log=log_bounds(settings),
-        ),
+        talk_bounds(settings),
         queues=[QueueOffer(one.name, one.game) for one in queues.named.values()],
         regions=[RegionOffer(name, url) for name, url in settings.regions],
         is_debugging=settings.log_level == "debug",

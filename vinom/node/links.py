@@ -25,9 +25,17 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from vinom.control.nodes import Admit, NodeAnswersFactory, NodeQuestions
+from vinom.control.nodes import (
+    Admit,
+    Guest,
+    GuestWire,
+    NodeAnswersFactory,
+    NodeQuestions,
+    Receive,
+)
 from vinom.errors import NoCapacity, PeerError
 from vinom.keys.authority import NODE_PURPOSE, Authority
+from vinom.model import Player
 from vinom.ports import INodeStore
 
 #: How long connecting may take, seconds.
@@ -137,6 +145,19 @@ class NodeLinks(Service):
         link = self._links.get(node_id) or await self._dial(node_id)
         return await link.ask_way_in(match_id, seat)
 
+    async def visit(
+        self, node_id: str, player: Player, host: str, guest: Guest
+    ) -> GuestWire:
+        """
+        Begin a visit of a player to rooms of another node.
+
+        :param host: the player's address.
+        :param guest: gets what that node sends.
+        :raises NoCapacity: that node cannot be reached.
+        """
+        link = self._links.get(node_id) or await self._dial(node_id)
+        return link.open_visit(player, host, guest)
+
     async def _dial(self, node_id: str) -> NodeQuestions:
         waiting = self._dialing.get(node_id)
         if waiting is not None:
@@ -193,7 +214,15 @@ class _Only(Factory):
         return self._link
 
 
-def answering(tls: NodeTls, clock: Any, admit: Admit) -> IProtocolFactory:
-    """Make what listens at ``node_link``."""
-    factory = NodeAnswersFactory(clock, is_node, admit)
+def answering(
+    tls: NodeTls, clock: Any, admit: Admit, receive: Receive
+) -> IProtocolFactory:
+    """
+    Make what listens at ``node_link``.
+
+    :param clock: for silent peers.
+    :param admit: serves players who came back to other nodes.
+    :param receive: serves players of other nodes in rooms of this one.
+    """
+    factory = NodeAnswersFactory(clock, is_node, admit, receive)
     return TLSMemoryBIOFactory(tls, False, factory)

@@ -300,7 +300,9 @@ class Node(MultiService):
             site = admin_site(Guarded(api, self._token), settings, reactor)
             self._listen("admin", settings.admin, site)
         if settings.node_link is not None and parts.node_tls is not None:
-            site = link_site(parts.node_tls, parts.matches.admit, settings, reactor)
+            site = link_site(
+                parts.node_tls, parts.matches.admit, parts.desk, settings, reactor
+            )
             self._listen("node_link", settings.node_link, site)
 
     def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:

@@ -8,7 +8,7 @@ and costs nothing otherwise; the match's players may as well come and go over UD
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from twisted.logger import Logger
@@ -276,6 +276,14 @@ class MatchRooms:
         terms = RoomTerms(plan.match_id, plan.game, game, plan.options, False)
         policy = MatchPolicy(self._matches, match, game, self._fleet, self._watching)
         return NodeRoom(context, terms, policy)
+
+    def has(self, match_id: str) -> bool:
+        """Is this a match of this node, for which a game server listens?"""
+        return self._matches.placed_match(match_id) is not None
+
+    def owner(self, match_id: str) -> Awaitable[str | None]:
+        """Find the node that has a match: see `vinom.ports.IMatchStore.owner`."""
+        return self._matches.owner(match_id)
 
     def listed(self, asked: ListRooms, rooms: Mapping[str, NodeRoom]) -> RoomList:
         """

@@ -9,9 +9,11 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+from msgspec import structs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vinom.conversation.conversation import (
@@ -60,9 +62,14 @@ from vinom.rooms.pacing import StartPacing
 from vinom.rooms.relay import RelayFleet
 from vinom.rooms.resume import ResumeSecrets, room_named
 from vinom.rooms.room import NodeRoom, RoomBounds, RoomContext, RoomTerms
+from vinom.rooms.visits import VisitedRoom, Visits
 
 #: Rooms of a node that is gone that are ended at once.
 _AT_ONCE = 100
+#: In place of a checkpoint, of a room that is not kept.
+NOT_KEPT = b"-"
+#: How often the store is reminded of rooms that are not kept, seconds.
+_ANNOUNCED_SECONDS = 6 * 3600.0
 
 _log = Logger()
 
@@ -95,6 +102,7 @@ class Rooms(Service):
         shows_faults: bool = False,
         results: ResultWatch | None = None,
         keeping: Keeping | None = None,
+        visits: Visits | None = None,
     ) -> None:
         """
         Begin without rooms.
@@ -113,6 +121,7 @@ class Rooms(Service):
         :param shows_faults: are players sent why a game failed? Only for its author.
         :param results: notes how rounds end.
         :param keeping: keeps rooms for when this node dies; without it they die too.
+        :param visits: takes players to rooms of other nodes.
         """
         self.bounds = bounds or RoomBounds()
         self.is_draining = False
@@ -121,9 +130,13 @@ class Rooms(Service):
         self._rooms: dict[str, NodeRoom] = {}
         self._made = 0
         self._seconds, self._results = seconds, results
-        self._keeping, self._fleet = keeping, fleet
-        # Of ids that are kept for rooms of this node, until these are opened.
+        self._keeping, self._fleet, self._visits = keeping, fleet, visits
+        # Of ids that are kept for rooms of this node, until these are opened; and of
+        # rooms that are not kept, but found by other nodes.
         self._fences: dict[str, int] = {}
+        self._announced: dict[str, int] = {}
+        self._announcing = LoopingCall(self._announce_all)
+        self._announcing.clock = clock
         self._not_before = -inf
         self._secrets = ResumeSecrets(entropy, clock.seconds, keeping is not None)
         self._drained: list[Deferred[None]] = []
@@ -152,10 +165,18 @@ class Rooms(Service):
         )
         self._own = OwnPolicy(self._context, fleet)
 
+    def startService(self) -> None:
+        """Begin."""
+        Service.startService(self)
+        if self._keeping is not None:
+            self._announcing.start(_ANNOUNCED_SECONDS, now=False)
+
     def stopService(self) -> None:
         """Close every room; all members are sent why."""
         Service.stopService(self)
         self.is_draining = True
+        if self._announcing.running:
+            self._announcing.stop()
         for room in tuple(self._rooms.values()):
             room.close("shutdown")
         self._index.stop()
@@ -193,6 +214,7 @@ class Rooms(Service):
             self._opened.leave(room.opener)
             self._index.remove(room)
             self._ended[reason] += 1
+            self._withdraw(room.room_id)
         if self.is_draining and not self._rooms:
             drained, self._drained = self._drained, []
             for waiting in drained:
@@ -223,6 +245,12 @@ class Rooms(Service):
         :raises Refused: it cannot be.
         """
         if self._keeping is not None:
+            visited = _visited(conversation, request)
+            if visited is not None:
+                room_id = visited.room_id
+                if getattr(request, "room_id", room_id) != room_id:
+                    request = structs.replace(request, room_id=room_id)
+                return Deferred.fromCoroutine(visited.visit.ask(request))
             room_id = self._elsewhere(conversation, request)
             if room_id:
                 return Deferred.fromCoroutine(
@@ -417,7 +445,33 @@ class Rooms(Service):
         keeping, codec = self._keeping, self._codec_of(terms.game)
         if keeping is not None and codec is not None:
             room.keep(keeping, codec, fence)
+        elif keeping is not None:
+            self._announced[room.room_id] = fence
+            self._announce(keeping, room.room_id)
         return room
+
+    # Rooms that other nodes find here, and that die with this one.
+
+    def _announce(self, keeping: Keeping, room_id: str) -> None:
+        def found(is_ours: bool) -> None:
+            if not is_ours and room_id in self._announced:
+                _log.warn("room {room_id} is on two nodes", room_id=room_id)
+
+        fence = self._announced[room_id]
+        noted = keeping.store.put(room_id, fence, NOT_KEPT, 0.0)
+        noted.addCallbacks(found, lambda failure: failure.trap(StoreUnavailable))
+
+    def _announce_all(self) -> None:
+        """The store forgets what is not renewed."""
+        assert self._keeping is not None
+        for room_id in tuple(self._announced):
+            self._announce(self._keeping, room_id)
+
+    def _withdraw(self, room_id: str) -> None:
+        fence = self._announced.pop(room_id, None)
+        if fence is not None and self._keeping is not None:
+            gone = self._keeping.store.remove(room_id, fence)
+            gone.addErrback(lambda failure: failure.trap(StoreUnavailable))
 
     # Rooms that other nodes had.
 
@@ -439,14 +493,20 @@ class Rooms(Service):
     def _elsewhere(self, conversation: Conversation, request: Request) -> str:
         """Find the id of the room that a request is about, unless it is here."""
         if isinstance(request, JoinRoom):
+            if request.game not in self._games:
+                return ""
             room_id = request.room_id or ""
-            game = self._games.get(request.game)
-            is_kept = game is not None and self._codec_of(game) is not None
-            if not is_kept or is_match_id(room_id):
+            if is_match_id(room_id) and self._has_match(room_id):
+                return ""
+        elif isinstance(request, PeekRoom):
+            room_id = request.room_id
+            if is_match_id(room_id):
                 return ""
         elif isinstance(request, Reconnect):
             room_id = room_named(request.resume)
-            if self._secrets.knows(request.resume) or not is_room_id(room_id):
+            if self._secrets.knows(request.resume) or not (
+                is_room_id(room_id) or is_match_id(room_id)
+            ):
                 return ""
             # Who guesses does not even cost a question to the store.
             self._secrets.refuse_guesser(conversation.host)
@@ -461,9 +521,17 @@ class Rooms(Service):
         request: Request,
         room_id: str,
     ) -> RoomAnswer:
-        opens = isinstance(request, JoinRoom) and request.create
-        opens = opens and not getattr(request, "spectate", False)
-        await self._fetch(room_id, opens and not self.is_draining)
+        if is_match_id(room_id):
+            node_id = await self._node_of_match(room_id)
+        else:
+            opens = isinstance(request, JoinRoom) and request.create
+            opens = opens and not getattr(request, "spectate", False)
+            node_id = await self._fetch(room_id, opens and not self.is_draining)
+        if node_id:
+            assert self._visits is not None
+            self._check_room_for(conversation.memberships)
+            _check_absence(conversation, room_id)
+            return await self._visits.ask(node_id, conversation, player, request)
         try:
             if not conversation.is_open:
                 raise Refused(Code.TIMEOUT, "the line closed before the answer")
@@ -471,12 +539,25 @@ class Rooms(Service):
         finally:
             self._fences.pop(room_id, None)
 
-    async def _fetch(self, room_id: str, reserve: bool) -> None:
+    def _has_match(self, match_id: str) -> bool:
+        """Is this a match of this node, or its room open here?"""
+        return match_id in self._rooms or (
+            self._matches is not None and self._matches.has(match_id)
+        )
+
+    async def _node_of_match(self, match_id: str) -> str:
+        """Find which other node has a match; empty if none has."""
+        if self._visits is None or self._matches is None:
+            return ""
+        return await self._matches.owner(match_id) or ""
+
+    async def _fetch(self, room_id: str, reserve: bool) -> str:
         """
         Take a room over if its owner's lease is over.
 
         :param reserve: keep the id for a new room if nobody has it.
-        :raises Refused: another node has it, or it cannot go on.
+        :returns: the other node that has it; empty if none has, or this one now.
+        :raises Refused: it cannot go on, or that node cannot be asked.
         """
         assert self._keeping is not None
         if self.is_draining:
@@ -488,13 +569,16 @@ class Rooms(Service):
             raise _busy(room_id, 1.0, "this node has no room for another one")
         claim = await self._keeping.store.claim(room_id, reserve)
         if room_id in self._rooms:
-            return
+            return ""
         if claim.kind == "owned":
-            raise _busy(room_id, claim.seconds, "this room is on another node")
+            if self._visits is None:
+                raise _busy(room_id, claim.seconds, "this room is on another node")
+            return claim.node_id
         if claim.kind == "new":
             self._fences[room_id] = claim.fence
         elif claim.kind == "adopted":
             self._adopt(room_id, claim)
+        return ""
 
     def _adopt(self, room_id: str, claim: RoomClaim) -> NodeRoom:
         """
@@ -505,6 +589,8 @@ class Rooms(Service):
         assert self._keeping is not None
         kept: Checkpoint | None = None
         try:
+            if claim.data == NOT_KEPT:
+                raise Unreadable("its node is gone, and nothing of it was kept")
             kept = read_checkpoint(claim.data)
             game = self._games.get(kept.game)
             codec = None if game is None else self._codec_of(game)
@@ -628,6 +714,8 @@ class Rooms(Service):
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its player may come back to its rooms."""
+        if self._visits is not None:
+            self._visits.lost(conversation)
         for membership in tuple(conversation.memberships.values()):
             room: NodeRoom = membership.room
             room.lost(membership.member, conversation)
@@ -695,6 +783,19 @@ class Rooms(Service):
             "by_game": self._index.counts(),
             "ended": dict(self._ended),
         }
+
+
+def _visited(conversation: Conversation, request: Request) -> VisitedRoom | None:
+    """Find the room of another node that a request is about; the player is in it."""
+    if isinstance(request, JoinRoom | Reconnect | ListRooms):
+        return None
+    room_id = getattr(request, "room_id", None)
+    if room_id is None and len(conversation.memberships) == 1:
+        room_id = next(iter(conversation.memberships))
+    membership = conversation.memberships.get(room_id or "")
+    if membership is None or not isinstance(membership.room, VisitedRoom):
+        return None
+    return membership.room
 
 
 def _busy(room_id: str, seconds: float, why: str) -> Refused:

@@ -69,7 +69,7 @@ class MemoryCheckpointStore:
             return succeed(_owned(kept))
         left = self.nodes.left(kept.node_id)
         if left > 0:
-            return succeed(RoomClaim("owned", seconds=left))
+            return succeed(RoomClaim("owned", seconds=left, node_id=kept.node_id))
         kept.node_id, kept.fence = self.node_id, kept.fence + 1
         return succeed(_owned(kept))
 

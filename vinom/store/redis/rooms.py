@@ -40,12 +40,13 @@ class RedisCheckpointStore:
         """Take over a room whose owner's lease is over."""
 
         def read(found: list[bytes]) -> RoomClaim:
-            kind, fence, data, left = found
+            kind, fence, data, left, node_id = found
             return RoomClaim(
                 kind.decode(),  # type: ignore[arg-type]  # one of them
                 int(fence),
                 data,
                 int(left) / 1000,
+                node_id.decode(),
             )
 
         asked = self.client.run(_STEPS["claim"], room_id, str(int(reserve)))

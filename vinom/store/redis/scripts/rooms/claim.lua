@@ -1,5 +1,6 @@
 -- Take over a room whose owner's lease is over: its id, and 1 to reserve an id that is free
--- Returns what came of it, fence, checkpoint, and how many ms its owner's lease lasts.
+-- Returns what came of it, fence, checkpoint, how many ms its owner's lease lasts, and who
+-- that is.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
@@ -7,25 +8,25 @@ local id, key = ARGV[4], P .. 'room:' .. ARGV[4]
 local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
 if not node or node == '' then
   if ARGV[5] ~= '1' then
-    return { 'gone', '0', '', '0' }
+    return { 'gone', '0', '', '0', '' }
   end
   fence = tostring(tonumber(fence or '0') + 1)
   redis.call('HSET', key, 'node', ARGV[2], 'lease', ARGV[3], 'fence', fence)
   redis.call('PEXPIRE', key, RESERVED)
   own(id)
-  return { 'new', fence, '', '0' }
+  return { 'new', fence, '', '0', '' }
 end
 if node == ARGV[2] then
   -- The answer to an earlier call of this node was lost.
-  return { data and 'adopted' or 'new', fence, data or '', '0' }
+  return { data and 'adopted' or 'new', fence, data or '', '0', '' }
 end
 local ends = tonumber(redis.call('HGET', P .. 'node:' .. node, 'ends') or '0')
 if ends > now then
-  return { 'owned', '0', '', tostring(math.ceil((ends - now) / 1000)) }
+  return { 'owned', '0', '', tostring(math.ceil((ends - now) / 1000)), node }
 end
 fence = tostring(tonumber(fence) + 1)
 redis.call('HSET', key, 'node', ARGV[2], 'lease', ARGV[3], 'fence', fence)
 redis.call('PEXPIRE', key, data and LIFETIME or RESERVED)
 redis.call('SREM', P .. 'rooms-of:' .. node, id)
 own(id)
-return { data and 'adopted' or 'new', fence, data or '', '0' }
+return { data and 'adopted' or 'new', fence, data or '', '0', '' }

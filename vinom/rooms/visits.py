@@ -1,0 +1,261 @@
+"""Rooms of other nodes, for players who are connected to this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+from msgspec import json, structs
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+
+from vinom.control.nodes import Guest, GuestWire
+from vinom.conversation.conversation import Conversation, Membership
+from vinom.errors import Code, NoCapacity, PeerError, Refused
+from vinom.messages.catalogue import decode_answer
+from vinom.messages.envelope import (
+    Envelope,
+    Failed,
+    Push,
+    Request,
+    Told,
+    encode_request,
+)
+from vinom.messages.rooms import Ack, JoinRoomResult, ReconnectResult
+from vinom.model import Player
+
+#: How long a node may take to answer a request about its rooms, seconds.
+ANSWER_SECONDS = 5.0
+#: What the ids of our own questions begin with. They are encoded near the front.
+_OURS = "visit-"
+_MARK, _FRONT = b'"id":"visit-', 100
+
+
+class Nodes(Protocol):
+    """Reaches other nodes: `vinom.node.links.NodeLinks`."""
+
+    async def visit(
+        self, node_id: str, player: Player, host: str, guest: Guest
+    ) -> GuestWire:
+        """
+        Begin a visit of a player.
+
+        :raises NoCapacity: that node cannot be reached.
+        """
+
+
+@attrs.frozen(eq=False)
+class VisitedRoom:
+    """
+    A room of another node, in place of a `vinom.rooms.room.NodeRoom`.
+
+    :ivar room_id: its id.
+    :ivar visit: by which its player is there.
+    """
+
+    room_id: str
+    visit: Visit
+
+    def act(self, member: Any, envelope: Envelope) -> None:
+        """Pass on what the player does."""
+        self.visit.act(structs.replace(envelope, room_id=self.room_id))
+
+
+class Visit:
+    """One player at one other node."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        clock: IReactorTime,
+        ended: Callable[[Visit], None],
+    ) -> None:
+        """
+        :param conversation: the player's, with this node.
+        :param clock: for answers that do not come.
+        :param ended: called once.
+        """
+        self._conversation, self._clock, self._ended = conversation, clock, ended
+        self._wire: GuestWire | None = None
+        self._waiting: dict[str, Deferred[Told | Failed]] = {}
+        self._rooms: set[str] = set()
+        self._number = 0
+        self._is_slow = self._is_over = False
+
+    def begin(self, wire: GuestWire) -> None:
+        """The other node can be reached."""
+        self._wire = wire
+        if self._is_over:
+            wire.end()
+
+    async def ask(self, request: Request) -> Push | None:
+        """
+        Have the other node answer a request.
+
+        :returns: ``None`` if this sort is not answered.
+        :raises Refused: it refuses, or does not answer.
+        """
+        if self._wire is None or self._is_over:
+            raise _unreachable("the node of this room is gone")
+        if isinstance(request, Ack):
+            self._wire.say(encode_request(request))
+            return None
+        self._number += 1
+        id = f"{_OURS}{self._number}"
+        answered: Deferred[Told | Failed] = Deferred()
+        self._waiting[id] = answered
+        self._wire.say(encode_request(request, id))
+        try:
+            answer = await answered.addTimeout(ANSWER_SECONDS, self._clock)
+        except TimeoutError:
+            # Whether it was done is not known; with the visit it is undone.
+            self.end()
+            raise _unreachable("the node of this room does not answer") from None
+        finally:
+            self._waiting.pop(id, None)
+        if isinstance(answer, Failed):
+            self._end_if_unused()
+            raise _as_refused(answer)
+        push = answer.push
+        if isinstance(push, JoinRoomResult | ReconnectResult):
+            self._rooms.add(push.room_id)
+            membership = Membership(VisitedRoom(push.room_id, self), None)
+            self._conversation.entered(push.room_id, membership)
+        else:
+            self._end_if_unused()
+        return push
+
+    def act(self, envelope: Envelope) -> None:
+        """Pass on an action."""
+        if self._wire is not None:
+            self._wire.say(json.encode(envelope))
+
+    # Calls of the link.
+
+    def passed(self, message: bytes) -> None:
+        """Send the player a message, or take the answer to a question."""
+        if self._waiting and _MARK in message[:_FRONT] and self._answer(message):
+            return
+        conversation = self._conversation
+        conversation.pass_on(message)
+        if conversation.is_behind and not self._is_slow and self._wire is not None:
+            self._is_slow = True
+            self._wire.slowed(True)
+            conversation.when_caught_up(self._caught_up)
+
+    def departed(self, room_id: str) -> None:
+        """The player is no longer in a room."""
+        if room_id in self._rooms:
+            self._rooms.discard(room_id)
+            self._conversation.departed(room_id)
+            self._end_if_unused()
+
+    def over(self, code: str, reason: str) -> None:
+        """The visit has ended: so does the line, for it would miss what happens."""
+        rooms = bool(self._rooms)
+        self._finish()
+        if code and rooms:
+            self._conversation.end(_as_refused(Failed(code, reason, {})))
+
+    # The rest.
+
+    def end(self) -> None:
+        """End it: the player's line is closed, or needs it no longer."""
+        if not self._is_over:
+            if self._wire is not None:
+                self._wire.end()
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        rooms, self._rooms = self._rooms, set()
+        for room_id in rooms:
+            self._conversation.departed(room_id)
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            one.errback(_unreachable("the node of this room is gone"))
+        self._ended(self)
+
+    def _end_if_unused(self) -> None:
+        if not self._rooms and not self._waiting:
+            self.end()
+
+    def _answer(self, message: bytes) -> bool:
+        try:
+            answer = decode_answer(message)
+        except PeerError:
+            return False
+        if answer is None or answer.id not in self._waiting:
+            return False
+        self._waiting.pop(str(answer.id)).callback(answer)
+        return True
+
+    def _caught_up(self) -> None:
+        self._is_slow = False
+        if self._wire is not None and not self._is_over:
+            self._wire.slowed(False)
+
+
+class Visits:
+    """All visits of this node's players to others."""
+
+    def __init__(self, nodes: Nodes, clock: IReactorTime) -> None:
+        """
+        :param nodes: reaches other nodes.
+        :param clock: for answers that do not come.
+        """
+        self._nodes, self._clock = nodes, clock
+        self._visits: dict[Conversation, dict[str, Visit]] = {}
+
+    async def ask(
+        self,
+        node_id: str,
+        conversation: Conversation,
+        player: Player,
+        request: Request,
+    ) -> Push | None:
+        """
+        Have another node answer a player's request about one of its rooms.
+
+        :raises Refused: it refuses, or cannot be reached.
+        """
+        visits = self._visits.setdefault(conversation, {})
+        visit = visits.get(node_id)
+        if visit is None:
+
+            def ended(visit: Visit) -> None:
+                if visits.get(node_id) is visit:
+                    del visits[node_id]
+                if not visits and self._visits.get(conversation) is visits:
+                    del self._visits[conversation]
+
+            visit = visits[node_id] = Visit(conversation, self._clock, ended)
+            try:
+                visit.begin(
+                    await self._nodes.visit(node_id, player, conversation.host, visit)
+                )
+            except NoCapacity as error:
+                visit.end()
+                raise _unreachable(str(error)) from None
+        return await visit.ask(request)
+
+    def lost(self, conversation: Conversation) -> None:
+        """A player's line is closed; the player may come back to its rooms."""
+        for visit in tuple(self._visits.get(conversation, {}).values()):
+            visit.end()
+
+
+def _unreachable(why: str) -> Refused:
+    return Refused(Code.BUSY, f"{why}; try again", {"retry_after": 1.0})
+
+
+def _as_refused(answer: Failed) -> Refused:
+    try:
+        code = Code(answer.code)
+    except ValueError:
+        # Of a newer version.
+        code = Code.INTERNAL
+    return Refused(code, answer.message, answer.details)
