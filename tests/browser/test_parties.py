@@ -15,7 +15,7 @@ class PartyTests(PageTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.asking = WholeNode("--accept-seconds=60")
-        self.addCleanup(self.asking.stop)
+        self.at_end(self.asking.stop)
         self.asking.wait()
 
     def enter(self, name: str, *, is_phone: bool = False) -> Browser:

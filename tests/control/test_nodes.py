@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.control.messages import FRAME_LIMIT, FrameReader
@@ -14,12 +16,21 @@ from vinom.control.nodes import (
     ANSWER_SECONDS,
     GREETING_SECONDS,
     MOST_QUESTIONS,
+    MOST_UNSENT,
     NODE_PROTOCOL,
     AskWayIn,
+    Departed,
+    EndVisit,
     Greeting,
     NodeAnswersFactory,
     NodeQuestions,
     NoWayIn,
+    OpenVisit,
+    Passed,
+    Say,
+    Slow,
+    VisitorWire,
+    VisitOver,
     WayIn,
     frame,
     read_answer,
@@ -34,6 +45,52 @@ class Wire(StringTransport):
         self.disconnecting = True
 
 
+class FakeVisitor:
+    """
+    Notes what a visiting player does.
+
+    :ivar notes: what happened.
+    """
+
+    def __init__(self, asked: OpenVisit, wire: VisitorWire) -> None:
+        self.asked, self.wire = asked, wire
+        self.notes: list[Any] = []
+
+    def received(self, message: bytes) -> None:
+        self.notes.append(message)
+
+    def slowed(self, is_behind: bool) -> None:
+        self.notes.append(is_behind)
+
+    def lost(self) -> None:
+        self.notes.append("lost")
+
+
+class FakeGuest:
+    """
+    Notes what a visiting player is sent.
+
+    :ivar notes: what happened.
+    """
+
+    def __init__(self) -> None:
+        self.notes: list[Any] = []
+
+    def passed(self, message: bytes) -> None:
+        self.notes.append(message)
+
+    def departed(self, room_id: str) -> None:
+        self.notes.append(room_id)
+
+    def over(self, code: str, reason: str) -> None:
+        self.notes.append((code, reason))
+
+
+def opened(visit: int, name: str = "Ann") -> OpenVisit:
+    """Begin a visit."""
+    return OpenVisit(visit, "ann", name, b"{}", False, "192.0.2.1")
+
+
 class AnswersTests(SynchronousTestCase):
     """The node that was dialed."""
 
@@ -42,6 +99,7 @@ class AnswersTests(SynchronousTestCase):
         self.asked: list[tuple[str, int]] = []
         self.results: list[Any] = []
         self.strangers = False
+        self.visitors: list[FakeVisitor] = []
 
     async def admit(self, match_id: str, seat: int) -> bytes:
         self.asked.append((match_id, seat))
@@ -52,13 +110,19 @@ class AnswersTests(SynchronousTestCase):
             raise result
         return bytes(result)
 
+    def receive(self, asked: OpenVisit, wire: VisitorWire) -> FakeVisitor:
+        if asked.name == "nobody":
+            raise ValueError("no name")
+        self.visitors.append(FakeVisitor(asked, wire))
+        return self.visitors[-1]
+
     def check(self, transport: object) -> None:
         if self.strangers:
             raise PeerError("a stranger")
 
     def open(self) -> tuple[Any, Wire]:
         """Accept a link."""
-        factory = NodeAnswersFactory(self.clock, self.check, self.admit)
+        factory = NodeAnswersFactory(self.clock, self.check, self.admit, self.receive)
         protocol, wire = factory.buildProtocol(None), Wire()
         protocol.makeConnection(wire)
         return protocol, wire
@@ -97,6 +161,71 @@ class AnswersTests(SynchronousTestCase):
             protocol.dataReceived(frame(AskWayIn(number, "m1", 0)))
         self.assertEqual(self.answers(wire), [NoWayIn(1, "over"), NoWayIn(2, "'oops'")])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_visits(self) -> None:
+        """
+        Players of another node are told apart; each visit ends once, at either end or
+        with the link, and what comes later for it is skipped.
+        """
+        protocol, wire = self.open()
+        protocol.dataReceived(frame(Greeting(NODE_PROTOCOL, "n2")))
+        for question in (
+            opened(1),
+            opened(2, "Bob"),
+            opened(3, "Cat"),
+            Say(2, b"join"),
+            Slow(1, True),
+            EndVisit(1),
+            Say(1, b"late"),
+        ):
+            protocol.dataReceived(frame(question))
+        ann, bob, cat = self.visitors
+        self.assertEqual((ann.notes, bob.notes), ([True, "lost"], [b"join"]))
+        ann.wire.passed(b"late")
+        bob.wire.passed(b"joined")
+        bob.wire.departed("r1")
+        bob.wire.over("kicked", "why")
+        bob.wire.passed(b"late")
+        cat.wire.passed(b"x" * FRAME_LIMIT)
+        found = self.answers(wire)
+        self.assertEqual(
+            found[:3],
+            [Passed(2, b"joined"), Departed(2, "r1"), VisitOver(2, "kicked", "why")],
+        )
+        self.assertEqual((found[3].visit, found[3].code), (3, "internal"))
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((cat.notes, bob.notes), (["lost"], [b"join"]))
+
+    def test_node_that_does_not_read(self) -> None:
+        """
+        Visitors of a node that takes nothing are behind, whatever it says; if too much
+        waits for it, its link is closed.
+        """
+        protocol, wire = self.open()
+        protocol.dataReceived(frame(Greeting(NODE_PROTOCOL, "n2")))
+        protocol.dataReceived(frame(opened(1)))
+        (ann,) = self.visitors
+        wire.producer.pauseProducing()
+        protocol.dataReceived(frame(Slow(1, False)))
+        wire.producer.resumeProducing()
+        wire.producer.pauseProducing()
+        self.assertEqual(ann.notes, [True, True, False, True])
+        for _ in range(MOST_UNSENT // 500_000):
+            ann.wire.passed(b"x" * 500_000)
+        self.assertFalse(wire.disconnecting)
+        ann.wire.passed(b"x" * 500_000)
+        self.assertTrue(wire.disconnecting)
+
+    def test_visits_that_cannot_be(self) -> None:
+        """
+        A visit with a number that is taken, or of nobody, closes the link.
+        """
+        for question in (opened(1), opened(2, "nobody")):
+            protocol, wire = self.open()
+            protocol.dataReceived(frame(Greeting(NODE_PROTOCOL, "n2")))
+            protocol.dataReceived(frame(opened(1)))
+            protocol.dataReceived(frame(question))
+            self.assertTrue(wire.disconnecting)
 
     def test_strangers(self) -> None:
         """

@@ -18,7 +18,15 @@ from twisted.internet.ssl import (
 from twisted.trial.unittest import TestCase
 
 from tests.support.redis_servers import until
-from vinom.control.nodes import NODE_PROTOCOL, AskWayIn, Greeting, frame
+from vinom.control.nodes import (
+    NODE_PROTOCOL,
+    AskWayIn,
+    Greeting,
+    OpenVisit,
+    Visitor,
+    VisitorWire,
+    frame,
+)
 from vinom.errors import NoCapacity
 from vinom.keys.authority import Authority
 from vinom.model import Issued, NodeFacts
@@ -63,13 +71,17 @@ class NodeLinksTests(TestCase):
 
     def listen(self, tls: NodeTls) -> int:
         """Listen for nodes, and register that as node n2."""
-        site = answering(tls, reactor, self.admit)
+        site = answering(tls, reactor, self.admit, self.receive)
         port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port
         facts = NodeFacts("n2", {"link": f"127.0.0.1:{number}"}, "1")
         self.nodes.register(facts, 60)
         return number
+
+    def receive(self, asked: OpenVisit, wire: VisitorWire) -> Visitor:
+        """Nobody visits here."""
+        raise ValueError(asked.name)
 
     async def admit(self, match_id: str, seat: int) -> bytes:
         self.asked.append((match_id, seat))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import Any
 
@@ -213,6 +214,8 @@ class FailoverTests(TestCase):
         nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
         await nodes.register(NodeFacts("n1", {}, "1"), 60)
         await entries.add(entry(ANN, 1.0))
+        # A failover loses what the replica has not got yet.
+        await until(lambda: self.replicated(first), 60)
         await until(lambda: self.asked(sentinel), 60)
         await until(lambda: found[-1].port == second.port and client.is_available, 60)
         self.assertEqual(await entries.add(entry(BOB, 2.0)), 2)
@@ -220,6 +223,13 @@ class FailoverTests(TestCase):
         with self.assertRaises(AssertionError) as caught:
             first.command("EVAL", "redis.call('SET', 'a', 'b')", "0")
         self.assertRegex(str(caught.exception), "READONLY|NOREPLICAS")
+
+    def replicated(self, master: RedisServer) -> bool:
+        """Has the only replica everything?"""
+        facts = master.command("INFO", "replication")
+        offset = re.search(r"master_repl_offset:(\d+)", facts)
+        replica = re.search(r"slave0:.*offset=(\d+)", facts)
+        return bool(offset and replica and offset[1] == replica[1])
 
     async def test_lonely_master(self) -> None:
         """

@@ -73,6 +73,8 @@ class Online:
     # epoch that another node has replaced meanwhile.
     _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
     _reporting: dict[str, int] = attrs.field(factory=dict, init=False)
+    # How many messages were not sent to other nodes since the store is away.
+    _unsent: int = attrs.field(default=0, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -198,13 +200,21 @@ class Online:
     ) -> None:
         def lost(failure: Failure) -> None:
             failure.trap(StoreUnavailable)
-            self._log.info(
-                "{count} players of other nodes missed a message: {why}",
-                count=len(player_ids),
-                why=failure.value,
-            )
+            if not self._unsent:
+                self._log.info(
+                    "players of other nodes miss messages: {why}", why=failure.value
+                )
+            self._unsent += len(player_ids)
 
-        store.send(player_ids, message).addErrback(lost).addErrback(
+        def sent(_: object) -> None:
+            unsent, self._unsent = self._unsent, 0
+            if unsent:
+                self._log.info(
+                    "other nodes get messages again; {count} were not sent",
+                    count=unsent,
+                )
+
+        store.send(player_ids, message).addCallbacks(sent, lost).addErrback(
             lambda failure: self._log.failure("a message was not sent", failure)
         )
 
