@@ -16,6 +16,7 @@ from vinom.hosting.keeping import Keeping
 from vinom.model import NodeFacts
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import NOT_KEPT
+from vinom.rooms.visits import Visits
 from vinom.store.memory.nodes import MemoryNodeStore
 from vinom.store.memory.players import MemoryPlayerStore
 from vinom.store.memory.rooms import MemoryCheckpointStore
@@ -73,7 +74,12 @@ class Node(RoomsWorld):
     """One of the nodes."""
 
     def __init__(
-        self, nodes: Nodes, node_id: str, games: Any = (), **bounds: Any
+        self,
+        nodes: Nodes,
+        node_id: str,
+        games: Any = (),
+        visits: Visits | None = None,
+        **bounds: Any,
     ) -> None:
         self.nodes, self.node_id = nodes, node_id
         self.number = 0
@@ -95,6 +101,7 @@ class Node(RoomsWorld):
                 nodes.clock,
                 lambda: nodes.leases.is_current(node_id, self.number),
             ),
+            visits=visits,
         )
         self.beat()
 

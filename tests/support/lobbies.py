@@ -224,6 +224,7 @@ class LobbyWorld:
             shows_faults=parts.get("shows_faults", False),
             results=parts.get("results", self.results),
             keeping=parts.get("keeping"),
+            visits=parts.get("visits"),
         )
         self.desk = Desk(
             self.identity,

@@ -70,13 +70,21 @@ class VisitingPlayer(Conversation):
     ) -> None:
         """See `Conversation`."""
         super().__init__(desk, line, clock, bounds)
-        self._visit = line
+        self._visit, self._later = line, clock
         self.introduce(player)
 
     def departed(self, room_id: str) -> None:
-        """The player is no longer in a room: its own node counts rooms, too."""
+        """
+        The player is no longer in a room: its own node counts rooms, too.
+
+        It is sent after what the room still sends in this turn, its end for example.
+        """
         super().departed(room_id)
-        self._visit.departed(room_id)
+        self._later.callLater(0, self._send_departed, room_id)
+
+    def _send_departed(self, room_id: str) -> None:
+        if self.is_open and room_id not in self.memberships:
+            self._visit.departed(room_id)
 
     def slowed(self, is_behind: bool) -> None:
         """The player does not take what is sent, or does again."""

@@ -1,0 +1,304 @@
+"""Rooms of other nodes, by links in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rooms.test_checkpoints import SECONDS, Node, Nodes, view
+from tests.support.live_rooms import PlayerLine
+from vinom.control.nodes import Guest, GuestWire, NodeAnswers, NodeQuestions
+from vinom.conversation.conversation import Bounds
+from vinom.conversation.visitors import receiving
+from vinom.errors import Code, NoCapacity
+from vinom.model import Player
+from vinom.rooms.visits import ANSWER_SECONDS, Visits
+
+
+class Wire(StringTransport):
+    """
+    One direction of a link; the test decides when its bytes arrive.
+
+    :ivar is_open: was it not aborted?
+    """
+
+    is_open = True
+
+    def abortConnection(self) -> None:
+        self.is_open = False
+
+
+class Links:
+    """
+    The links of one node to another.
+
+    :ivar is_stuck: does nothing arrive for now?
+    """
+
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+        self.is_stuck = self.is_down = False
+
+    def connect(self, node: Node) -> None:
+        """Dial a node."""
+        self.asking, self.answering = Wire(), Wire()
+        clock = self.nodes.clock
+        self.asker = NodeQuestions(clock, "n2", lambda: None)
+        receive = receiving(node.desk, clock, Bounds(rate=100.0, burst=1000.0))
+        self.answerer = NodeAnswers(clock, lambda _: None, admit, receive)
+        self.answerer.makeConnection(self.answering)
+        self.asker.makeConnection(self.asking)
+
+    def carry(self) -> None:
+        """Let everything arrive."""
+        while not self.is_stuck and (self.asking.value() or self.answering.value()):
+            for wire, end in (
+                (self.asking, self.answerer),
+                (self.answering, self.asker),
+            ):
+                data = wire.value()
+                wire.clear()
+                end.dataReceived(data)
+
+    async def visit(
+        self, node_id: str, player: Player, host: str, guest: Guest
+    ) -> GuestWire:
+        if self.is_down or node_id != "n1":
+            raise NoCapacity("nobody listens there")
+        return self.asker.open_visit(player, host, guest)
+
+
+async def admit(match_id: str, seat: int) -> bytes:
+    raise NoCapacity("there are no matches")
+
+
+class VisitTests(SynchronousTestCase):
+    """Ann is at the node of the room, Bob at another one."""
+
+    def setUp(self) -> None:
+        self.nodes = Nodes()
+        self.links = Links(self.nodes)
+        self.first = self.nodes.start("n1")
+        visits = Visits(self.links, self.nodes.clock)
+        self.second = self.nodes.start("n2", visits=visits)
+        self.links.connect(self.first)
+        self.ann, _ = self.first.hello("ann")
+        self.bob, _ = self.second.hello("bob")
+        self.ann.ask("join_room", game="pair", room_id="r1")
+
+    def turn(self) -> None:
+        """Let messages arrive, and turns end."""
+        for _ in range(3):
+            self.links.carry()
+            self.first.turn()
+            self.second.turn()
+        self.links.carry()
+
+    def ask(self, line: PlayerLine, kind: str, **data: Any) -> list[dict[str, Any]]:
+        """Send a request; returns everything that came of it."""
+        line.heard()
+        line.say(kind, **data)
+        self.turn()
+        return line.heard()
+
+    def join(self, line: PlayerLine, **more: Any) -> dict[str, Any]:
+        """Join the room from another node."""
+        found = self.ask(line, "join_room", game="pair", room_id="r1", **more)
+        self.assertEqual(found[0]["type"], "join_room_result", found)
+        data: dict[str, Any] = found[0]["data"]
+        return data
+
+    def test_play(self) -> None:
+        """
+        A player of another node is answered first, then sent what happens; what the
+        player does reaches everybody, and a refusal carries the player's own id.
+        """
+        self.join(self.bob)
+        self.bob.do(1, word="hello")
+        self.turn()
+        self.assertEqual(view(self.ann.heard())["last"], "hello")
+        self.assertEqual(view(self.bob.heard())["last"], "hello")
+        self.bob.do(9, word=7)
+        self.turn()
+        (refused,) = self.bob.heard()
+        self.assertEqual((refused["id"], refused["type"]), (9, "error"))
+
+    def test_requests(self) -> None:
+        """
+        Requests about the room go to its node, with or without its id; what it refuses
+        is refused, and what is answered never is so.
+        """
+        self.join(self.bob)
+        for more in ({}, {"room_id": "r1"}):
+            (refused,) = self.ask(self.bob, "kick", seat=0, **more)
+            self.assertEqual(refused["error"]["code"], "not_host")
+        self.assertEqual(self.ask(self.bob, "ack", seen=1), [])
+        (peek,) = self.ask(self.bob, "peek_room", room_id="r1")
+        self.assertEqual(peek["type"], "room_peek")
+        found = self.ask(self.bob, "join_room", game="pair", room_id="r1")
+        self.assertEqual(found[-1]["error"]["code"], "already_in_room")
+
+    def test_leave(self) -> None:
+        """
+        Who leaves is in no room at either node, and nothing is left of the visit.
+        """
+        self.join(self.bob)
+        (done,) = self.ask(self.bob, "leave_room")
+        self.assertEqual(done["data"]["room_id"], "r1")
+        (refused,) = self.ask(self.bob, "leave_room")
+        self.assertEqual(refused["error"]["code"], "not_in_room")
+        self.assertIn("client_left", [m["type"] for m in self.ann.heard()])
+        self.nothing_is_left()
+
+    def test_refused(self) -> None:
+        """
+        A room that takes nobody refuses, in its words.
+        """
+        self.join(self.bob)
+        cat, _ = self.second.hello("cat")
+        (refused,) = self.ask(cat, "join_room", game="pair", room_id="r1")
+        self.assertEqual(refused["error"]["code"], "room_started")
+        cat.hang_up()
+        self.ask(self.bob, "leave_room")
+        self.nothing_is_left()
+
+    def test_kicked(self) -> None:
+        """
+        Who is removed by the host is sent that, and may not come back.
+        """
+        self.join(self.bob)
+        self.ann.ask("kick", seat=1)
+        self.turn()
+        self.assertIn("kicked", [m["type"] for m in self.bob.heard()])
+        (refused,) = self.ask(self.bob, "join_room", game="pair", room_id="r1")
+        self.assertEqual(refused["error"]["code"], "kicked")
+        self.nothing_is_left()
+
+    def test_line_is_lost(self) -> None:
+        """
+        A player whose line to the other node is lost is away, and comes back there with
+        the same secret, or at the node of the room.
+        """
+        secret = self.join(self.bob)["resume"]
+        for node in (self.second, self.first):
+            self.bob.hang_up()
+            self.turn()
+            left = [m for m in self.ann.heard() if m["type"] == "client_left"]
+            self.assertEqual(left[-1]["data"]["reason"], "lost")
+            self.bob, _ = node.hello("bob again")
+            found = self.ask(self.bob, "reconnect", resume=secret)
+            self.assertEqual(found[0]["data"]["seat"], 1, found)
+            secret = found[0]["data"]["resume"]
+
+    def test_room_closes(self) -> None:
+        """
+        When the room closes its visitors are sent that, once.
+        """
+        self.join(self.bob)
+        self.first.rooms.close_room("r1")
+        self.turn()
+        said = [m["type"] for m in self.bob.heard()]
+        self.assertEqual(said.count("room_closed"), 1)
+        self.assertFalse(self.bob.is_closed)
+        self.nothing_is_left()
+
+    def test_slow_player(self) -> None:
+        """
+        A player of another node who does not read is sent the newest state later, and
+        not all of them.
+        """
+        self.join(self.bob)
+        self.bob.heard()
+        self.bob.is_behind = True
+        for number in range(20):
+            self.ann.do(number + 1, word=str(number))
+            self.turn()
+        self.assertLess(len([m for m in self.bob.sent if m["type"] == "game_state"]), 5)
+        self.bob.catch_up()
+        self.turn()
+        self.assertEqual(view(self.bob.heard())["last"], "19")
+
+    def test_link_is_lost(self) -> None:
+        """
+        A player whose room is out of reach is disconnected with the reason, so that the
+        client comes back; at the node of the room the player is away.
+        """
+        self.join(self.bob)
+        self.links.asker.connectionLost()
+        self.links.answerer.connectionLost()
+        self.assertEqual(self.bob.heard()[-1]["error"]["code"], "store_unavailable")
+        self.assertTrue(self.bob.is_closed)
+        self.assertIn("client_left", [m["type"] for m in self.ann.heard()])
+
+    def test_link_is_lost_before_the_answer(self) -> None:
+        """
+        Who only asked is refused, may try again, and stays connected.
+        """
+        self.links.is_stuck = True
+        self.bob.say("join_room", game="pair", room_id="r1")
+        self.links.asker.connectionLost()
+        (refused,) = self.bob.heard()
+        self.assertEqual(refused["error"]["code"], "busy")
+        self.assertFalse(self.bob.is_closed)
+        self.assertNotIn(self.bob.conversation, self.second.rooms._visits._visits)
+
+    def test_no_answer(self) -> None:
+        """
+        A node that does not answer in time is given up; what it did is undone.
+        """
+        self.links.is_stuck = True
+        self.bob.say("join_room", game="pair", room_id="r1")
+        self.nodes.clock.advance(ANSWER_SECONDS)
+        (refused,) = self.bob.heard()
+        self.assertEqual(refused["error"]["code"], "busy")
+        self.links.is_stuck = False
+        self.turn()
+        self.assertEqual(self.bob.heard(), [])
+        members = self.first.rooms._rooms["r1"].members
+        here = [one.name for one in members if one.conversation is not None]
+        self.assertEqual(here, ["ann"])
+
+    def test_no_link(self) -> None:
+        """
+        A node that cannot be reached is named, and the player may try again.
+        """
+        self.links.is_down = True
+        (refused,) = self.ask(self.bob, "join_room", game="pair", room_id="r1")
+        self.assertEqual(refused["error"]["code"], "busy")
+        self.assertIn("retry_after", refused["error"]["details"])
+
+    def test_node_dies(self) -> None:
+        """
+        A visitor comes back to a room whose node died, at the visitor's own node.
+        """
+        secret = self.join(self.bob)["resume"]
+        self.bob.do(1, word="last words")
+        self.turn()
+        self.nodes.wait(1.0)
+        self.first.die()
+        self.links.is_down = True
+        self.links.asker.connectionLost()
+        self.nodes.wait(SECONDS + 1)
+        bob, _ = self.second.hello("bob again")
+        found = self.ask(bob, "reconnect", resume=secret)
+        self.assertEqual(found[0]["data"]["seat"], 1, found)
+        self.assertEqual(found[0]["data"]["version"] > 0, True)
+
+    def test_flood(self) -> None:
+        """
+        A visitor who is disconnected for a flood by the room's node is disconnected.
+        """
+        self.join(self.bob)
+        (visitor,) = self.links.answerer._visits.values()
+        visitor._visit.close(Code.RATE_LIMITED, "too many messages")
+        self.turn()
+        self.assertEqual(self.bob.heard()[-1]["error"]["code"], "rate_limited")
+        self.assertTrue(self.bob.is_closed)
+
+    def nothing_is_left(self) -> None:
+        """No visit is open at either end."""
+        self.assertEqual(self.links.answerer._visits, {})
+        self.assertEqual(self.links.asker._guests, {})
+        self.assertEqual(self.second.rooms._visits._visits, {})
