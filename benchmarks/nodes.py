@@ -172,6 +172,7 @@ def play(queue: str, players: int) -> tuple[Counter[str], Counter[str], int]:
         makers.append(
             Matchmaker(
                 entries,
+                entries,
                 service,
                 online,
                 games,
@@ -197,7 +198,7 @@ def play(queue: str, players: int) -> tuple[Counter[str], Counter[str], int]:
             )
             come += 1
             maker = chance.choice(makers)
-            joining = maker.join_together(chosen, (player,), b"{}", (b"{}",), ("",))
+            joining = maker.join(player, None, b"{}", b"{}", "", queue=chosen.name)
             Deferred.fromCoroutine(joining)
         clock.advance(_TURN)
     for _ in range(700):

@@ -24,6 +24,7 @@ from tests.store.contract import (
     NodeStoreContract,
     OnlineStoreContract,
     PlayerStoreContract,
+    RatingStoreContract,
     entry,
 )
 from tests.store.prematches import (
@@ -49,6 +50,7 @@ from vinom.ports import (
     IPartyStore,
     IPlayerStore,
     IPrematchStore,
+    IRatingStore,
 )
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.redis.client import RedisClient
@@ -60,6 +62,7 @@ from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
+from vinom.store.redis.ratings import RedisRatingStore
 from vinom.store.redis.rooms import RedisCheckpointStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -480,6 +483,22 @@ class RedisCheckpointStoreTests(CheckpointStoreContract, RedisCase):
         await second.claim("r1", False)
         self.assertTrue(await nodes.leave("n1", lease))
         self.assertEqual(list(await nodes.expired()), [])
+
+
+class RedisRatingStoreTests(RatingStoreContract, RedisCase):
+    """Ratings in Redis."""
+
+    def make_store(self) -> RedisRatingStore:
+        store = RedisRatingStore(self.client, lambda: self.now)
+        verifyObject(IRatingStore, store)
+        return store
+
+    async def test_clears_up(self) -> None:
+        """
+        Redis forgets ratings by itself.
+        """
+        await self.rate(self.make_store(), seconds=0.05)
+        await until(lambda: not any("rating:" in key for key in self.keys()))
 
 
 class RedisNodeStoreTests(NodeStoreContract, RedisCase):

@@ -84,7 +84,6 @@ from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.rooms.visits import Visits
-from vinom.store.memory.ratings import MemoryRatingStore
 from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
@@ -454,7 +453,7 @@ def build_parts(
         entropy,
         queues=queues,
         ratings=Ratings(
-            MemoryRatingStore(now),
+            stores.ratings,
             reactor,
             Lifetimes(rating_seconds, min(settings.player_key_seconds, rating_seconds)),
         ),

@@ -25,6 +25,7 @@ from vinom.ports import (
     IPartyStore,
     IPlayerStore,
     IPrematchStore,
+    IRatingStore,
 )
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.memory.entries import MemoryEntryStore
@@ -32,6 +33,7 @@ from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.nodes import MemoryNodeStore
 from vinom.store.memory.parties import MemoryPartyStore
 from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.ratings import MemoryRatingStore
 from vinom.store.redis.address import StoreAddress
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
@@ -44,6 +46,7 @@ from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
+from vinom.store.redis.ratings import RedisRatingStore
 from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
@@ -72,6 +75,7 @@ class Stores:
     players: IPlayerStore
     matches: IMatchStore
     nodes: INodeStore
+    ratings: IRatingStore
     estates: IEstateStore | None = None
     online: IOnlineStore | None = None
     checkpoints: ICheckpointStore | None = None
@@ -130,7 +134,10 @@ def open_stores(
 
         players = MemoryPlayerStore(now, is_needed=is_needed)
         nodes = MemoryNodeStore(time.monotonic)
-        return Stores(node_id, entries, entries, parties, players, matches, nodes)
+        ratings = MemoryRatingStore(now)
+        return Stores(
+            node_id, entries, entries, parties, players, matches, nodes, ratings
+        )
     address, authority = store_login(settings), store_authority(settings)
     log_found(settings, address, authority)
     latency = Histogram(CALL_BOUNDS)
@@ -164,6 +171,7 @@ def open_stores(
         RedisPlayerStore(client, now),
         RedisMatchStore(client, now),
         RedisNodeStore(client),
+        RedisRatingStore(client, now),
         RedisEstateStore(client),
         online,
         RedisCheckpointStore(client),

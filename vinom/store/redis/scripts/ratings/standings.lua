@@ -1,0 +1,11 @@
+-- Find what is known of players: the list of ratings, the time, ids
+-- Returns for each the rating ('' for a newcomer), and whom the player met (ids, one per
+-- line, the latest first).
+local list, at, found = ARGV[4], tonumber(ARGV[5]), {}
+for i = 6, #ARGV do
+  local recent = redis.call('HMGET', P .. 'recent:' .. ARGV[i], 'players', 'until')
+  local lasts = recent[1] and tonumber(recent[2]) > at
+  found[#found + 1] = rating_of(list, ARGV[i], at) or ''
+  found[#found + 1] = lasts and recent[1] or ''
+end
+return found
