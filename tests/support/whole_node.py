@@ -84,6 +84,11 @@ class WholeNode:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
+    def kill(self) -> None:
+        """End it without a goodbye; `stop` clears up."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """End it."""
         end(self._process)
