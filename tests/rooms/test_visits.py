@@ -14,7 +14,7 @@ from vinom.conversation.conversation import Bounds
 from vinom.conversation.visitors import receiving
 from vinom.errors import Code, NoCapacity
 from vinom.model import Player
-from vinom.rooms.visits import ANSWER_SECONDS, Visits
+from vinom.rooms.visits import ANSWER_SECONDS, LIST_SECONDS, Visits
 
 
 class Wire(StringTransport):
@@ -61,6 +61,9 @@ class Links:
                 data = wire.value()
                 wire.clear()
                 end.dataReceived(data)
+
+    async def others(self) -> list[str]:
+        return ["n1", "n3"]
 
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest
@@ -296,6 +299,59 @@ class VisitTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(self.bob.heard()[-1]["error"]["code"], "rate_limited")
         self.assertTrue(self.bob.is_closed)
+
+    def test_lists(self) -> None:
+        """
+        A list has the rooms of all nodes, and who watches it is sent what changes at
+        each; rooms of a node that is lost are taken off, and the line stays.
+        """
+        self.first.joined("cat", "r2")
+        self.second.joined("dan", "r3")
+        (found,) = self.ask(self.bob, "list_rooms", watch=True)
+        rooms = [room["room_id"] for room in found["data"]["rooms"]]
+        self.assertEqual((rooms, found["data"]["total"]), (["r3", "r2"], 2))
+        self.first.joined("eve", "r4")
+        self.nodes.wait(1.0)
+        self.turn()
+        (update,) = self.bob.heard()
+        self.assertEqual(update["data"]["changed"][0]["room_id"], "r4")
+        self.links.asker.connectionLost()
+        (update,) = self.bob.heard()
+        self.assertEqual(sorted(update["data"]["gone"]), ["r2", "r4"])
+        self.assertFalse(self.bob.is_closed)
+
+    def test_list_that_is_watched_no_more(self) -> None:
+        """
+        Nothing is left of a visit when nobody watches.
+        """
+        self.ask(self.bob, "list_rooms", watch=True)
+        self.assertEqual(len(self.links.asker._guests), 1)
+        self.ask(self.bob, "list_rooms", watch=False)
+        self.nothing_is_left()
+
+    def test_node_that_lists_nothing(self) -> None:
+        """
+        A node that does not answer in time does not keep players from a list.
+        """
+        self.second.joined("dan", "r3")
+        self.links.is_stuck = True
+        self.bob.say("list_rooms")
+        self.nodes.clock.advance(LIST_SECONDS)
+        (found,) = self.bob.heard()
+        self.assertEqual(found["data"]["total"], 1)
+
+    def test_any_room(self) -> None:
+        """
+        Who names no room gets a seat in an open one of any node, or else a new one.
+        """
+        (one,) = self.ask(self.bob, "join_room", game="few")[:1]
+        cat, _ = self.first.hello("cat")
+        cat.ask("join_room", game="each")
+        dan, _ = self.second.hello("dan")
+        (found,) = self.ask(dan, "join_room", game="each")[:1]
+        self.assertEqual(found["data"]["players"][0]["name"], "cat")
+        self.assertNotEqual(one["data"]["room_id"], found["data"]["room_id"])
+        self.assertEqual(len(self.second.rooms.listed()), 1)
 
     def nothing_is_left(self) -> None:
         """No visit is open at either end."""

@@ -179,7 +179,10 @@ class Conversation:
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
+    :ivar is_visiting: is the player's own line to another node, which asks this one?
     """
+
+    is_visiting = False
 
     def __init__(
         self, desk: Answering, line: Line, clock: IReactorTime, bounds: Bounds

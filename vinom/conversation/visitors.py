@@ -60,6 +60,8 @@ class VisitorLine:
 class VisitingPlayer(Conversation):
     """A conversation with a player of another node, which has said who it is."""
 
+    is_visiting = True
+
     def __init__(
         self,
         desk: Answering,

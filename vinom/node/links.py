@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from twisted.application.service import Service
@@ -42,6 +44,8 @@ from vinom.ports import INodeStore
 DIAL_SECONDS = 3.0
 #: In `vinom.model.NodeFacts.addresses`.
 SERVES = "link"
+#: How long it is taken for granted who the other nodes are, seconds.
+_OTHERS_SECONDS = 1.0
 #: How long a certificate for accepted links is used, seconds; much less than its life.
 _RENEWAL = 24 * 3600.0
 
@@ -126,6 +130,8 @@ class NodeLinks(Service):
         """
         self._nodes, self._tls, self._node_id = nodes, tls, node_id
         self._reactor = reactor
+        # Who the others were, and when that was asked.
+        self._others: tuple[float, tuple[str, ...]] = (-inf, ())
         self._links: dict[str, NodeQuestions] = {}
         self._dialing: dict[str, list[Deferred[NodeQuestions]]] = {}
 
@@ -144,6 +150,23 @@ class NodeLinks(Service):
         """
         link = self._links.get(node_id) or await self._dial(node_id)
         return await link.ask_way_in(match_id, seat)
+
+    async def others(self) -> Sequence[str]:
+        """
+        List the ids of the other nodes that can be asked, as of a second ago.
+
+        :raises StoreUnavailable: the registry does not answer.
+        """
+        asked_at, others = self._others
+        if time.monotonic() > asked_at + _OTHERS_SECONDS:
+            others = tuple(
+                lease.node.node_id
+                for lease in await self._nodes.nodes()
+                if SERVES in lease.node.addresses
+                and lease.node.node_id != self._node_id
+            )
+            self._others = time.monotonic(), others
+        return others
 
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest

@@ -251,6 +251,15 @@ class Rooms(Service):
                 if getattr(request, "room_id", room_id) != room_id:
                     request = structs.replace(request, room_id=room_id)
                 return Deferred.fromCoroutine(visited.visit.ask(request))
+            if self._visits is not None and not conversation.is_visiting:
+                if isinstance(request, ListRooms):
+                    return Deferred.fromCoroutine(
+                        self._list_all(self._visits, conversation, player, request)
+                    )
+                if isinstance(request, JoinRoom) and request.room_id is None:
+                    return Deferred.fromCoroutine(
+                        self._join_any(self._visits, conversation, player, request)
+                    )
             room_id = self._elsewhere(conversation, request)
             if room_id:
                 return Deferred.fromCoroutine(
@@ -475,6 +484,41 @@ class Rooms(Service):
 
     # Rooms that other nodes had.
 
+    async def _list_all(
+        self,
+        visits: Visits,
+        conversation: Conversation,
+        player: Player,
+        request: ListRooms,
+    ) -> RoomAnswer:
+        """List the rooms of all nodes, this one's first."""
+        found = self._serve_here(conversation, player, request)
+        assert isinstance(found, RoomList)
+        lists = [found, *await visits.list_rooms(conversation, player, request)]
+        rooms = [room for one in lists for room in one.rooms]
+        return RoomList(tuple(rooms[: request.limit]), sum(one.total for one in lists))
+
+    async def _join_any(
+        self,
+        visits: Visits,
+        conversation: Conversation,
+        player: Player,
+        request: JoinRoom,
+    ) -> RoomAnswer:
+        """Join a room that takes anybody: of this node, of another, or a new one."""
+        game = self._game(request.game)
+        options = canonical_options(game, bytes(request.options))
+        if not request.spectate:
+            here = {*self._secrets.of(player.player_id), *conversation.memberships}
+            self._check_room_for(conversation.memberships)
+            if self._find(player, here, request, options) is None:
+                found = await visits.join_any(conversation, player, request)
+                if found is not None:
+                    return found
+                if not conversation.is_open:
+                    raise Refused(Code.TIMEOUT, "the line closed before the answer")
+        return self._serve_here(conversation, player, request)
+
     def _codec_of(self, game: Game[Any, Any]) -> StateCodec | None:
         """Find what writes the states of a game; ``None`` if its rooms are not kept."""
         if self._keeping is None or (game.isolate and self._fleet is not None):
@@ -527,6 +571,9 @@ class Rooms(Service):
             opens = isinstance(request, JoinRoom) and request.create
             opens = opens and not getattr(request, "spectate", False)
             node_id = await self._fetch(room_id, opens and not self.is_draining)
+        if node_id and conversation.is_visiting:
+            # It was here when its node asked the store.
+            raise _busy(room_id, 1.0, "this room is on another node")
         if node_id:
             assert self._visits is not None
             self._check_room_for(conversation.memberships)

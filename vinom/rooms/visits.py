@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import attrs
 from msgspec import json, structs
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from vinom.control.nodes import Guest, GuestWire
 from vinom.conversation.conversation import Conversation, Membership
-from vinom.errors import Code, NoCapacity, PeerError, Refused
+from vinom.errors import Code, NoCapacity, PeerError, Refused, StoreUnavailable
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import (
     Envelope,
@@ -22,11 +22,26 @@ from vinom.messages.envelope import (
     Told,
     encode_request,
 )
-from vinom.messages.rooms import Ack, JoinRoomResult, ReconnectResult
+from vinom.messages.rooms import (
+    Ack,
+    JoinRoom,
+    JoinRoomResult,
+    ListRooms,
+    MatchListUpdate,
+    ReconnectResult,
+    RoomList,
+    RoomListUpdate,
+)
 from vinom.model import Player
 
 #: How long a node may take to answer a request about its rooms, seconds.
 ANSWER_SECONDS = 5.0
+#: How long a node may take to list its rooms, seconds.
+LIST_SECONDS = 1.0
+#: How many other nodes are asked for a room that takes anybody.
+_MOST_ASKED = 8
+_Update = type[RoomListUpdate] | type[MatchListUpdate]
+_UPDATES = (b'{"type":"room_list_update"', b'{"type":"match_list_update"')
 #: What the ids of our own questions begin with. They are encoded near the front.
 _OURS = "visit-"
 _MARK, _FRONT = b'"id":"visit-', 100
@@ -34,6 +49,13 @@ _MARK, _FRONT = b'"id":"visit-', 100
 
 class Nodes(Protocol):
     """Reaches other nodes: `vinom.node.links.NodeLinks`."""
+
+    async def others(self) -> Sequence[str]:
+        """
+        List the ids of the others.
+
+        :raises StoreUnavailable: it is not known.
+        """
 
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest
@@ -80,6 +102,8 @@ class Visit:
         self._wire: GuestWire | None = None
         self._waiting: dict[str, Deferred[Told | Failed]] = {}
         self._rooms: set[str] = set()
+        # Ids on the lists of that node that the player watches, by sort of list.
+        self._watched: dict[_Update, set[str]] = {}
         self._number = 0
         self._is_slow = self._is_over = False
 
@@ -112,12 +136,17 @@ class Visit:
             # Whether it was done is not known; with the visit it is undone.
             self.end()
             raise _unreachable("the node of this room does not answer") from None
+        except CancelledError:
+            self.end()
+            raise
         finally:
             self._waiting.pop(id, None)
         if isinstance(answer, Failed):
             self._end_if_unused()
             raise _as_refused(answer)
         push = answer.push
+        if isinstance(request, ListRooms) and isinstance(push, RoomList):
+            self._note_watched(request, push)
         if isinstance(push, JoinRoomResult | ReconnectResult):
             self._rooms.add(push.room_id)
             membership = Membership(VisitedRoom(push.room_id, self), None)
@@ -137,6 +166,8 @@ class Visit:
         """Send the player a message, or take the answer to a question."""
         if self._waiting and _MARK in message[:_FRONT] and self._answer(message):
             return
+        if self._watched and message.startswith(_UPDATES):
+            self._note_update(message)
         conversation = self._conversation
         conversation.pass_on(message)
         if conversation.is_behind and not self._is_slow and self._wire is not None:
@@ -154,6 +185,10 @@ class Visit:
     def over(self, code: str, reason: str) -> None:
         """The visit has ended: so does the line, for it would miss what happens."""
         rooms = bool(self._rooms)
+        for sort, listed in self._watched.items():
+            if not rooms and listed:
+                self._conversation.send(sort((), tuple(listed)))
+        self._watched.clear()
         self._finish()
         if code and rooms:
             self._conversation.end(_as_refused(Failed(code, reason, {})))
@@ -180,8 +215,29 @@ class Visit:
         self._ended(self)
 
     def _end_if_unused(self) -> None:
-        if not self._rooms and not self._waiting:
+        if not (self._rooms or self._waiting or self._watched):
             self.end()
+
+    def _note_watched(self, request: ListRooms, found: RoomList) -> None:
+        """Note what the player sees of that node's list: it may be lost."""
+        sort: _Update = MatchListUpdate if request.matches else RoomListUpdate
+        if request.watch:
+            self._watched[sort] = {room.room_id for room in found.rooms}
+        elif request.watch is not None:
+            self._watched.pop(sort, None)
+
+    def _note_update(self, message: bytes) -> None:
+        try:
+            update = decode_answer(message)
+        except PeerError:
+            return
+        if isinstance(update, Told) and isinstance(
+            update.push, RoomListUpdate | MatchListUpdate
+        ):
+            listed = self._watched.get(type(update.push))
+            if listed is not None:
+                listed.update(room.room_id for room in update.push.changed)
+                listed.difference_update(update.push.gone)
 
     def _answer(self, message: bytes) -> bool:
         try:
@@ -240,7 +296,46 @@ class Visits:
             except NoCapacity as error:
                 visit.end()
                 raise _unreachable(str(error)) from None
+            except CancelledError:
+                visit.end()
+                raise
         return await visit.ask(request)
+
+    async def list_rooms(
+        self, conversation: Conversation, player: Player, request: ListRooms
+    ) -> list[RoomList]:
+        """Ask all other nodes for their lists; who does not answer is left out."""
+        asked = [
+            Deferred.fromCoroutine(
+                self.ask(node_id, conversation, player, request)
+            ).addTimeout(LIST_SECONDS, self._clock)
+            for node_id in await self._reachable()
+        ]
+        found = await DeferredList(asked, consumeErrors=True)
+        return [push for _, push in found if isinstance(push, RoomList)]
+
+    async def join_any(
+        self, conversation: Conversation, player: Player, request: JoinRoom
+    ) -> Push | None:
+        """
+        Join a room of another node that takes anybody; ``None`` if there is none.
+
+        :raises Refused: one was found, and refused this player.
+        """
+        asked = structs.replace(request, create=False)
+        for node_id in (await self._reachable())[:_MOST_ASKED]:
+            try:
+                return await self.ask(node_id, conversation, player, asked)
+            except Refused as refusal:
+                if refusal.code not in (Code.NO_SUCH_ROOM, Code.BUSY):
+                    raise
+        return None
+
+    async def _reachable(self) -> Sequence[str]:
+        try:
+            return await self._nodes.others()
+        except StoreUnavailable:
+            return ()
 
     def lost(self, conversation: Conversation) -> None:
         """A player's line is closed; the player may come back to its rooms."""
