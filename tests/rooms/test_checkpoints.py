@@ -126,6 +126,11 @@ def view(said: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def pauses(said: list[dict[str, Any]]) -> list[bool]:
+    """Take what was sent of pauses."""
+    return [m["data"]["is_paused"] for m in said if m["type"] == "room_paused"]
+
+
 class AdoptionTests(SynchronousTestCase):
     """A node dies, and its room goes on at another one."""
 
@@ -242,7 +247,8 @@ class AdoptionTests(SynchronousTestCase):
         self.ann.do(1, word="one")
         self.first.turn()
         self.nodes.wait(3.0)
-        self.assertEqual(self.bob.heard(), [])
+        said = self.bob.heard()
+        self.assertEqual((len(said), pauses(said)), (1, [True]))
         self.first.store.is_away = False
         self.nodes.wait(0.5)
         said = self.bob.heard()
@@ -251,7 +257,7 @@ class AdoptionTests(SynchronousTestCase):
 
     def test_a_node_that_slept(self) -> None:
         """
-        A node that wakes after another one adopted its room shows nothing more, and
+        A node that wakes after another one adopted its room shows only a pause, and
         its players' lines end, so that they find the room.
         """
         self.first.is_alive = False
@@ -261,7 +267,8 @@ class AdoptionTests(SynchronousTestCase):
         self.ann.do(1, word="late")
         self.first.turn()
         self.nodes.wait(1.0)
-        self.assertEqual(self.ann.heard(), [])
+        said = self.ann.heard()
+        self.assertEqual((len(said), pauses(said)), (1, [True]))
         self.first.is_alive = True
         self.first.beat()
         self.nodes.wait(1.0)
@@ -394,7 +401,8 @@ class BehindTests(SynchronousTestCase):
 
     def test_without_a_lease(self) -> None:
         """
-        A node whose lease is over shows nothing more, even if it does not know why.
+        A node whose lease is over shows nothing more, even if it does not know why;
+        its players are sent that the room is paused, and that it goes on.
         """
         ann, _ = self.first.hello("ann")
         ann.ask("join_room", game="behind", room_id="r1")
@@ -405,11 +413,13 @@ class BehindTests(SynchronousTestCase):
         ann.do(1, word="late")
         self.first.turn()
         self.nodes.wait(1.0)
-        self.assertEqual(ann.heard(), [])
+        said = ann.heard()
+        self.assertEqual((len(said), pauses(said)), (1, [True]))
         self.first.is_alive = True
         self.first.beat()
         self.nodes.wait(1.0)
-        self.assertEqual(view(ann.heard())["last"], "late")
+        said = ann.heard()
+        self.assertEqual((view(said)["last"], pauses(said)), ("late", [False]))
 
 
 class NoneTests(SynchronousTestCase):

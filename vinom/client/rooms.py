@@ -29,6 +29,7 @@ from vinom.messages.rooms import (
     Kicked,
     LeaveRoom,
     RoomClosed,
+    RoomPaused,
     RoomSeat,
     RoomStarted,
     RoundBegan,
@@ -75,6 +76,7 @@ class LiveRoom:
     :ivar players: who has which seat.
     :ivar host: the seat that may start, kick and so on.
     :ivar state: ``gathering``, ``playing`` or ``over``.
+    :ivar is_paused: does play stand still, because the server cannot keep what happens?
     :ivar is_connected: is there a line?
     :ivar is_over: has `closed` fired?
     :ivar closed: fires with a `RoomResult`, and never fails.
@@ -184,6 +186,7 @@ class LiveRoom:
             player.seat: player for player in description.players
         }
         self.is_connected, self._known = True, description.number
+        self.is_paused = False
         self._settle()
         for message in self._waiting.values():
             self._rooms.say(message)
@@ -223,6 +226,8 @@ class LiveRoom:
             self.state = "over"
         elif isinstance(push, RoundBegan):
             self.state = "playing"
+        elif isinstance(push, RoomPaused):
+            self.is_paused = push.is_paused
         for call in self._on_news:
             call(push)
 

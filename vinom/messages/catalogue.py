@@ -70,6 +70,7 @@ from vinom.messages.rooms import (
     RoomDone,
     RoomList,
     RoomListUpdate,
+    RoomPaused,
     RoomPeek,
     RoomStarted,
     RoundBegan,
@@ -108,7 +109,7 @@ PUSHES = _by_tag(
     *(PartyInvite, PartyClosed, PartyList),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
     *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver, RoundBegan),
-    *(MatchListUpdate, RoomPeek, Kicked, RoomClosed, TeamSet),
+    *(MatchListUpdate, RoomPeek, RoomPaused, Kicked, RoomClosed, TeamSet),
 )
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)

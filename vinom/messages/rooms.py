@@ -478,6 +478,18 @@ class RoundBegan(Push, frozen=True, tag="round_began", tag_field="type"):
     version: int
 
 
+class RoomPaused(Push, frozen=True, tag="room_paused", tag_field="type"):
+    """
+    The room stands still, or goes on: the node cannot keep what happens in it.
+
+    :ivar is_paused: true until nothing is lost any more if the node dies; match time
+        stands still, and actions wait.
+    """
+
+    room_id: str
+    is_paused: bool
+
+
 class Kicked(Push, frozen=True, tag="kicked", tag_field="type"):
     """The host, an operator or the game removed you from a room."""
 

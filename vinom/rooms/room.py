@@ -36,6 +36,7 @@ from vinom.messages.rooms import (
     Kicked,
     RoomClosed,
     RoomFacts,
+    RoomPaused,
     RoomPeek,
     RoomSeat,
     RoomStarted,
@@ -438,6 +439,8 @@ class NodeRoom:
         played, now = self._played, self._seconds()
         if isinstance(played, RoomHost):
             (played.room.freeze if is_frozen else played.room.thaw)(now)
+            for member in self.members:
+                member.send(RoomPaused(self.room_id, is_frozen))
 
     def _moved(self) -> None:
         """Another node has the room: nothing more is shown here."""

@@ -124,6 +124,7 @@ export function showRoom({ main, client, catalogue }, where) {
     const side = h("div.side");
     const log = h("ol.log", { "aria-label": "What happened" });
     const answer = h("p.answer", { role: "status" });
+    const pause = h("p.pause", { role: "status", hidden: true }, "The game is paused: the server cannot save it just now. It goes on by itself.");
     /** @type {any} */
     let answerEnds;
     /** @type {import("./boards/parts.js").BoardContext} */
@@ -180,7 +181,7 @@ export function showRoom({ main, client, catalogue }, where) {
     const result = makeResult({ client, room, facts, boardOf, nameOf: context.nameOf, showError, end });
     const showPlayers = makePlayers(side, { room, facts, boardOf, colourOf: context.colourOf, showError });
     const waiting = makeWaiting(room, facts, showError);
-    const stage = h("section.card.stage", { "aria-label": "Board" }, result.banner, answer, table, result.element);
+    const stage = h("section.card.stage", { "aria-label": "Board" }, result.banner, pause, answer, table, result.element);
     const markMoment = watchMoments(stage);
     /** With `vinom dev` an author can look at the whole view. Does this one now? */
     const isAuthor = catalogue.dev?.game === room.game && hasBoard(room.game);
@@ -321,6 +322,7 @@ export function showRoom({ main, client, catalogue }, where) {
     }
 
     function update() {
+      pause.hidden = !room.isPaused;
       showTable();
       showPlayers();
     }

@@ -1235,6 +1235,8 @@ export class Room extends Emitter {
   outcome = null;
   /** @type {string | null} Why the room is over for you; null while it is not. */
   closed = null;
+  /** Does play stand still, because the server cannot keep what happens? It goes on by itself. */
+  isPaused = false;
   /** With `vinom dev`: the lines of the game at which it failed. */
   fault = "";
 
@@ -1399,6 +1401,7 @@ export class Room extends Emitter {
     this.options = facts.options;
     this.setup = facts.setup;
     this.closed = null;
+    this.isPaused = false;
     this.#bases.clear();
     this.#latest = this.#known = facts.number;
     if (!isBack) {
@@ -1534,6 +1537,9 @@ export class Room extends Emitter {
       case "round_began":
         if (!isPast) this.state = "playing";
         this.outcome = null;
+        break;
+      case "room_paused":
+        this.isPaused = data.is_paused;
         break;
       case "kicked":
         this._closed("kicked", null);
