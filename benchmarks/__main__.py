@@ -25,6 +25,7 @@ from benchmarks import (
     queue_cost,
     queue_pass,
     rooms,
+    several,
     strangers,
     stuck,
 )
@@ -48,6 +49,7 @@ PARTS: dict[str, Any] = {
     "queue": queue_pass.queue,
     "population": population.population,
     "nodes": nodes.nodes,
+    "several": several.several,
     "draws": draws.draws,
     "lines": memory.lines,
     "rooms": rooms.rooms,
