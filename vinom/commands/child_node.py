@@ -61,13 +61,16 @@ class ChildNode(ProcessProtocol):
 
     transport: IProcessTransport
 
-    def __init__(self, reactor: Any, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, reactor: Any, arguments: Sequence[str] = (), port: int | None = None
+    ) -> None:
         """
         :param reactor: starts the process.
         :param arguments: more arguments of ``twistd vinom``.
+        :param port: of its lobby; a free one unless given.
         """
         self._reactor, self._arguments = reactor, tuple(arguments)
-        self.host, self.port = "127.0.0.1", free_port()
+        self.host, self.port = "127.0.0.1", free_port() if port is None else port
         self._log: deque[bytes] = deque(maxlen=40)
         self.state_dir = ""
         self._gone: list[Deferred[None]] = []

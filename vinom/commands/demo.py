@@ -30,8 +30,11 @@ from vinom.client.terminal.screen import (
 from vinom.client.terminal.stage import Stage
 from vinom.commands.bots import describe
 from vinom.commands.child_node import ChildNode, NodeFailed, likely_port
+from vinom.commands.demo_nodes import NodesDemo
+from vinom.commands.deployment import NAMES
 from vinom.commands.foreground import run_in_foreground
 from vinom.commands.play import find_game
+from vinom.commands.redis_child import redis_executable
 from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.model import SEED_BYTES
@@ -57,10 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end this long after the node has started (default: at Ctrl-C)",
     )
     parser.add_argument(
+        "--nodes",
+        type=int,
+        default=1,
+        help="start this many nodes with a Redis, and show who is where; press n to "
+        f"kill one (1; at most {len(NAMES)})",
+    )
+    parser.add_argument(
         "--players",
         type=int,
-        default=4,
-        help="let this many bots play with each other (4)",
+        help="let this many bots play with each other (4; with --nodes 8)",
     )
     parser.add_argument(
         "--pace",
@@ -80,6 +89,10 @@ def run(options: argparse.Namespace) -> int:
     :returns: exit code: 0 unless no match started.
     :raises Misconfigured: an option is out of range.
     """
+    if not 1 <= options.nodes <= len(NAMES):
+        raise Misconfigured(f"--nodes {options.nodes} must be 1 to {len(NAMES)}")
+    if options.players is None:
+        options.players = 4 if options.nodes == 1 else len(_NAMES)
     if not 2 <= options.players <= len(_NAMES):
         raise Misconfigured(f"--players {options.players} must be 2 to {len(_NAMES)}")
     for flag, number in (("--pace", options.pace), ("--seconds", options.seconds)):
@@ -87,10 +100,15 @@ def run(options: argparse.Namespace) -> int:
             raise Misconfigured(f"{flag} {number} must be a number above 0")
     draws = can_draw(sys.stdout, os.environ) and not options.plain
     screen = Screen(sys.stdout) if draws else None
-    demos: list[Demo] = []
+    demos: list[Demo | NodesDemo] = []
+    redis = redis_executable() if options.nodes > 1 else ""
 
-    def build(reactor: Any) -> Demo:
-        demos.append(Demo(reactor, options, screen))
+    def build(reactor: Any) -> Demo | NodesDemo:
+        if options.nodes > 1:
+            names = _NAMES[: options.players]
+            demos.append(NodesDemo(reactor, options, names, redis, screen))
+        else:
+            demos.append(Demo(reactor, options, screen))
         return demos[0]
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,7 +17,6 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchLost, Refusal
-from vinom.client.sdk import Client
 from vinom.game import Chance, Game
 
 #: How long to wait for an action's answer before the next action, seconds.
@@ -42,6 +41,18 @@ class Habits:
     stays: float | None = None
 
 
+class Queuer(Protocol):
+    """What a bot needs of a client."""
+
+    def queue(
+        self, game: str, options: Any, *, on_found: Callable[[Match], None]
+    ) -> Deferred[Match]:
+        """Queue for a match and take the seat in it: see `Client.queue`."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
 class Bot:
     """
     Play one match after another, until `stop`.
@@ -62,7 +73,7 @@ class Bot:
     def __init__(
         self,
         reactor: IPlayReactor,
-        client: Client,
+        client: Queuer,
         name: str,
         game: Game[Any, Any],
         habits: Habits,

@@ -21,6 +21,7 @@ _PLAIN = {
     b"j": "down",
     b"h": "left",
     b"l": "right",
+    b"n": "next",
 }
 _LONGEST = 16
 
@@ -28,7 +29,7 @@ _LONGEST = 16
 @attrs.define
 class KeyReader:
     """
-    Recognize the keys that a terminal sends: arrows, wasd, hjkl, space, enter and q.
+    Recognize the keys that a terminal sends: arrows, wasd, hjkl, n, space, enter and q.
 
     Source: ECMA-48 control sequences, as xterm sends them for arrow keys.
     """
@@ -39,7 +40,8 @@ class KeyReader:
         """
         Receive bytes; a key may be split over several calls.
 
-        :returns: names of keys, in order: up, down, left, right, dance, again, quit.
+        :returns: names of keys, in order: up, down, left, right, dance, again, next,
+            quit.
         """
         held, keys = self._held + data, []
         while held:
