@@ -10,6 +10,7 @@ from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, MemoryLine, Party, everybody
 from vinom.errors import NoCapacity
 from vinom.matchmaking.parties import PartyBounds
+from vinom.model import MatchEnd
 
 
 class Squad(Party):
@@ -470,6 +471,26 @@ class QueueTests(SynchronousTestCase):
         world.lines["ann"].ask("queue", game="duel")
         world.clock.advance(0)
         self.assertEqual(len(world.fleet.hosted), 2)
+
+    def test_match_lost_with_its_node(self) -> None:
+        """
+        A party whose match was at a node that died is sent that it is idle, and queues
+        again.
+        """
+        world = PartyWorld()
+        world.form("ann", "bob")
+        world.lines["ann"].ask("queue", game="duel")
+        world.clock.advance(0)
+        found = self.successResultOf(world.match_store.match_of(world.ids["ann"]))
+        assert found is not None
+        plan = found[0]
+        end = MatchEnd(plan.match_id, "lost", seats=plan.seats)
+        # As another node does once the lease is over.
+        world.match_store.end(end, expires_at=world.clock.seconds() + 600.0)
+        self.assertEqual(world.party("bob")["state"], "in_game")
+        world.parties.match_lost(end)
+        for name in ("ann", "bob"):
+            self.assertEqual(world.party(name)["state"], "idle")
 
     def test_lines_lost_in_the_match(self) -> None:
         """

@@ -32,6 +32,7 @@ from vinom.commands.child_node import NodeFailed
 from vinom.commands.deployment import Deployment, Door, RunningNode
 from vinom.commands.play import find_game
 from vinom.game import Chance
+from vinom.games.rounds import Rematch
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello
 from vinom.model import SEED_BYTES
@@ -256,8 +257,8 @@ class NodesDemo:
             if result.reason not in _EXPECTED and match.match_id not in self._lost:
                 self._lost.add(match.match_id)
                 self._note(
-                    f"match {match.match_id[:6]} ended: {result.reason}; its players "
-                    "queue again"
+                    f"match {match.match_id[:6]} was lost ({result.reason}); its "
+                    "players queue again"
                 )
 
         match.ended.addCallback(ended)
@@ -277,8 +278,10 @@ class NodesDemo:
                 await deferLater(self._reactor, _MOVE)
                 if room.view is None or room.seat is None or room.version == acted:
                     continue
-                _, self._chance = self._chance.draw()
-                action = game.bot(room.view, room.seat, self._chance, room.setup)
+                action: Any = Rematch()
+                if room.state != "over":
+                    _, self._chance = self._chance.draw()
+                    action = game.bot(room.view, room.seat, self._chance, room.setup)
                 if action is not None and room.is_connected and room.act(action):
                     acted = room.version
             self._room.remove(room)
@@ -313,10 +316,16 @@ class NodesDemo:
         """Is everybody connected, in the same party or room as before?"""
         if any(one.spot().node is None for one in self._players):
             return False
+        told = sum(node.status.get("players", 0) for node in self._deployment.nodes)
+        if told < len(self._players):
+            return False
         for members in self._parties:
             for one in members:
                 party = one.client.parties.party
-                if party is None or len(party.members) < len(members):
+                here = (
+                    [] if party is None else [m for m in party.members if m.connected]
+                )
+                if len(here) < len(members):
                     return False
         return all(room.is_connected for room in self._room)
 

@@ -145,11 +145,12 @@ class Deployment:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill_one(self) -> RunningNode | None:
-        """Kill a node at random, without a goodbye; never the last one."""
+        """Kill a node that has players, at random, without a goodbye; not the last."""
         serving = [node for node in self.serving if not node.process.exited]
         if len(serving) < 2:
             return None
-        chosen = random.choice(serving)
+        busy = [node for node in serving if node.status.get("players")]
+        chosen = random.choice(busy or serving)
         os.kill(chosen.process.pid, signal.SIGKILL)
         return chosen
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -54,7 +54,14 @@ from vinom.messages.parties import (
     ReadyInParty,
     Who,
 )
-from vinom.model import Party, PartyMember, PartyState, Player, QueueEntry
+from vinom.model import (
+    MatchEnd,
+    Party,
+    PartyMember,
+    PartyState,
+    Player,
+    QueueEntry,
+)
 from vinom.ports import IEntryStore, IPartyStore
 
 #: How often a change is tried again because somebody else was faster.
@@ -260,6 +267,12 @@ class Parties(Service):
     def entry_moved(self, entry: QueueEntry) -> None:
         """Bring the state of a party up to date."""
         self._run(self._follow(entry))
+
+    # Calls of the node.
+
+    def match_lost(self, end: MatchEnd) -> None:
+        """A match ended with its node: free the parties of its players."""
+        self._run(self._free([seat.player_id for seat in end.seats if seat.player_id]))
 
     async def counts(self) -> dict[str, int]:
         """Count the parties by state, for metrics."""
@@ -534,6 +547,22 @@ class Parties(Service):
                 await deferLater(self._clock, _RETRY_SECONDS)
             else:
                 return
+
+    async def _free(self, player_ids: Sequence[str]) -> None:
+        settled: set[str] = set()
+        for player_id in player_ids:
+            while True:
+                try:
+                    party = await self._store.party_of(player_id)
+                    if party is not None and party.party_id not in settled:
+                        settled.add(party.party_id)
+                        await self._settled(party)
+                except StoreUnavailable as error:
+                    self._log.error("storage does not answer: {error}", error=error)
+                    settled.clear()
+                    await deferLater(self._clock, _RETRY_SECONDS)
+                else:
+                    break
 
     async def _catch_up(self, entry: QueueEntry) -> None:
         """Give the party of an entry its true state, or drop an entry without one."""

@@ -29,7 +29,7 @@ from vinom.fleet.forklink import User
 from vinom.game_loader import load_games
 from vinom.keys.authority import private_folder
 from vinom.keys.files import read_file, write_secret
-from vinom.model import NodeFacts
+from vinom.model import MatchEnd, NodeFacts
 from vinom.node.build import (
     Parts,
     admin_site,
@@ -157,7 +157,7 @@ class Node(MultiService):
                     self._reactor,
                     self._settings.heartbeat_seconds,
                     self._settings.lease_seconds,
-                    ended=parts.matches.lost_elsewhere,
+                    ended=self._match_lost,
                     lost=parts.desk.player_lost,
                     end_rooms=parts.rooms.end_orphans,
                 )
@@ -385,6 +385,10 @@ class Node(MultiService):
             self._parts.rooms.wait(self._settings.lease_seconds)
         self._membership.beat()
         self._reporting.report()
+
+    def _match_lost(self, end: MatchEnd) -> None:
+        self._parts.matches.lost_elsewhere(end)
+        self._parts.parties.match_lost(end)
 
     def _lease_regained(self) -> None:
         self._parts.matches.check_owned()
