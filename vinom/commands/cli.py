@@ -14,7 +14,7 @@ from vinom.printable import say
 
 #: Command to its one line of help. Modules are imported when they are needed.
 COMMANDS: dict[str, str] = {
-    "demo": "start a node, let bots play, and watch",
+    "demo": "start a node, or several, let bots play, and watch",
     "play": "play a game in this terminal",
     "bots": "play with many bots and measure",
     "replay": "play a recording again and compare its end",

@@ -119,8 +119,11 @@ def run(options: argparse.Namespace) -> int:
     for words in demos[0].last_words:
         say(words, file=sys.stderr)
     if demos[0].tally.started:
-        # A bot waits until somebody plays with it: that says nothing of the server.
+        # A bot waits until somebody plays with it, or for its party: that says nothing
+        # of the server.
         waits = {"queue_to_match_ms": {"p50": None}}
+        if options.nodes > 1:
+            waits["match_to_joined_ms"] = {"p50": None}
         say(describe(demos[0].tally.report() | waits))
     return code
 

@@ -131,6 +131,7 @@ class NodesDemo:
         self._news: list[str] = []
         self._lost: set[str] = set()
         self._missing: list[_Player] = []
+        self._dead: list[RunningNode] = []
         self._died_at = 0.0
         self._began = reactor.seconds()
         self._chance = Chance(os.urandom(SEED_BYTES))
@@ -296,20 +297,26 @@ class NodesDemo:
             say(self._news[-1], flush=True)
 
     def _watch(self) -> None:
+        for node in self._deployment.serving:
+            if node in self._dead:
+                self._dead.remove(node)
+                self._note(f"node {node.name} serves again")
         for node in self._deployment.find_dead():
+            self._dead.append(node)
             self._died_at = self._reactor.seconds()
             here = [one for one in self._players if one.door.node is node]
             self._missing += [one for one in here if one not in self._missing]
-            self._note(
-                f"node {node.name} was killed, with {len(here)} players: "
-                f"{' '.join(one.name for one in here)}"
-            )
+            who = " ".join(one.name for one in here) or "no players"
+            self._note(f"node {node.name} was killed, with {who}")
         if self._missing and self._is_everybody_back():
             after = self._reactor.seconds() - self._died_at
-            self._note(
-                f"everybody is back after {after:.1f} s: "
-                + ", ".join(f"{one.name} at {one.spot().node}" for one in self._missing)
+            names: dict[str, list[str]] = {}
+            for one in self._missing:
+                names.setdefault(one.spot().node or "", []).append(one.name)
+            where = "; ".join(
+                f"{' '.join(here)} at {node}" for node, here in sorted(names.items())
             )
+            self._note(f"everybody is back after {after:.1f} s: {where}")
             self._missing = []
 
     def _is_everybody_back(self) -> bool:
@@ -352,7 +359,7 @@ class NodesDemo:
         tally = self.tally
         return Scenery(
             f"vinom demo · {len(self._deployment.nodes)} nodes · {tally.finished} "
-            f"matches played, {len(self._lost)} lost with a node",
+            f"matches played, {len(self._lost)} lost",
             self._describe_store(),
             [_describe(node) for node in self._deployment.nodes],
             [self._describe_party(members) for members in self._parties],
