@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.commands.cli import main
 from vinom.commands.demo import Demo
 
 
@@ -48,3 +49,13 @@ class DemoTests(SynchronousTestCase):
         # Four that play with each other, and one for a guest.
         self.assertEqual(len(reactor.tcpClients), 5)
         self.assertEqual({client[1] for client in reactor.tcpClients}, {4600})
+
+    def test_too_many_nodes(self) -> None:
+        """
+        A number of nodes that cannot be drawn is refused, with the limits.
+        """
+        errors = StringIO()
+        self.patch(sys, "stderr", errors)
+        for number in ("0", "6"):
+            self.assertEqual(main(["demo", "--nodes", number]), 2)
+            self.assertIn(f"--nodes {number} must be 1 to 5", errors.getvalue())

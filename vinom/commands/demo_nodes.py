@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.load.bot import Bot, Habits
@@ -150,6 +151,12 @@ class NodesDemo:
             self._is_stopping = True
             self._over.callback(None)
 
+    def _break(self, failure: Failure) -> None:
+        """End with an error of ours; what we cancelled ourselves is none."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._over.errback(failure)
+
     def give_back(self) -> None:
         """Give the terminal back; a second time does nothing."""
         self._keyboard.stop()
@@ -199,6 +206,8 @@ class NodesDemo:
             Deferred.fromCoroutine(self._play_in_room(player))
             for player in self._room_players
         ]
+        for one in running:
+            one.addErrback(self._break)
         pause, draw = _LINE, self._print_line
         if self._screen is not None:
             self._screen.enter()
@@ -207,7 +216,7 @@ class NodesDemo:
         loops = [LoopingCall(one) for one in (draw, self._watch, self._deployment.look)]
         for loop, each in zip(loops, (pause, _PICTURE, _LOOK), strict=True):
             loop.clock = self._reactor
-            loop.start(each)
+            loop.start(each).addErrback(self._break)
         end = None
         if self._seconds is not None:
             end = self._reactor.callLater(self._seconds, self.stop)
@@ -300,7 +309,7 @@ class NodesDemo:
         for node in self._deployment.serving:
             if node in self._dead:
                 self._dead.remove(node)
-                self._note(f"node {node.name} serves again")
+                self._note(f"node {node.name} serves again, process {node.process.pid}")
         for node in self._deployment.find_dead():
             self._dead.append(node)
             self._died_at = self._reactor.seconds()

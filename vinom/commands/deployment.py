@@ -115,6 +115,7 @@ class Deployment:
         self.nodes = [self._node(name) for name in NAMES[:count]]
         self._is_stopping = False
         self._starting: set[Deferred[None]] = set()
+        self._killed: set[ChildNode] = set()
 
     @property
     def serving(self) -> list[RunningNode]:
@@ -133,7 +134,8 @@ class Deployment:
         try:
             await gatherResults(starts, consumeErrors=True)
         except FirstError as error:
-            raise error.subFailure.value from None
+            why: Exception = error.subFailure.value
+            raise why from None
 
     async def stop(self) -> None:
         """Stop everything; files are removed."""
@@ -146,11 +148,17 @@ class Deployment:
 
     def kill_one(self) -> RunningNode | None:
         """Kill a node that has players, at random, without a goodbye; not the last."""
-        serving = [node for node in self.serving if not node.process.exited]
-        if len(serving) < 2:
+        alive = [
+            node
+            for node in self.serving
+            if not node.process.exited and node.process not in self._killed
+        ]
+        if len(alive) < 2:
             return None
-        busy = [node for node in serving if node.status.get("players")]
-        chosen = random.choice(busy or serving)
+        busy = [node for node in alive if node.status.get("players")]
+        chosen = random.choice(busy or alive)
+        # We are informed of its end a moment later.
+        self._killed.add(chosen.process)
         os.kill(chosen.process.pid, signal.SIGKILL)
         return chosen
 
@@ -160,6 +168,7 @@ class Deployment:
         for node in dead:
             node.state = "killed"
             node.forget()
+            self._killed.discard(node.process)
             self._reactor.callLater(_AWAY, self._start_again, node)
         return dead
 
