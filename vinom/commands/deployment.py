@@ -134,7 +134,8 @@ class Deployment:
         try:
             await gatherResults(starts, consumeErrors=True)
         except FirstError as error:
-            why: Exception = error.subFailure.value
+            why = error.subFailure.value
+            assert why is not None
             raise why from None
 
     async def stop(self) -> None:
