@@ -498,7 +498,8 @@ class ICheckpointStore(Interface):
     """
     The latest checkpoint of each room, and which node has the room.
 
-    A room is another node's only after its owner's lease is over. Each ownership has a
+    A room is another node's only after its owner's lease is over, or after its owner
+    has released it. Each ownership has a
     number (the fence), larger than all before. Nothing is kept for ever: a checkpoint
     has a lifetime of a day after the last one.
     """
@@ -514,9 +515,21 @@ class ICheckpointStore(Interface):
         :raises LeaseLost: this node's own lease is over.
         """
 
+    def release(
+        room_id: str, fence: int, data: bytes, grace: float
+    ) -> Deferred[bool]:
+        """
+        Give up a room of this node, with its last checkpoint: the next may claim it.
+
+        :param grace: how long it waits for its players from now on, seconds.
+        :returns: fires ``False``, and changes nothing, if this node does not have it,
+            for example because it has released it before.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
     def claim(room_id: str, reserve: bool) -> Deferred[RoomClaim]:
         """
-        Take over a room whose owner's lease is over.
+        Take over a room that was released, or whose owner's lease is over.
 
         :param reserve: if nobody has a room with this id, keep the id for this node.
         :raises LeaseLost: this node's own lease is over.
@@ -533,6 +546,8 @@ class ICheckpointStore(Interface):
         """
         List rooms of a node whose lease has been over for longer than their grace.
 
+        :param node_id: of that node; empty for rooms that were released, and for which
+            nobody came in their grace.
         :param most: list at most this many.
         """
 

@@ -778,6 +778,61 @@ class CheckpointStoreContract:
         claim = await first.claim("r1", True)
         self.assertEqual((claim.kind, claim.fence), ("new", 3))
 
+    async def test_release(self) -> None:
+        """
+        A room that its node released goes on elsewhere at once, from the last
+        checkpoint, and the node that gave it up can neither change nor close it.
+        """
+        first, second = await self.make_stores()
+        await first.put("r1", 1, b"one", 60.0)
+        self.assertFalse(await second.release("r1", 1, b"mine", 60.0))
+        self.assertTrue(await first.release("r1", 1, b"\x00last", 60.0))
+        self.assertFalse(await first.release("r1", 1, b"again", 60.0))
+        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
+        self.assertFalse(await first.remove("r1", 1))
+        claim = await second.claim("r1", True)
+        self.assertEqual((claim.kind, claim.data), ("adopted", b"\x00last"))
+        self.assertEqual(claim.fence, 2)
+        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
+        self.assertEqual((await first.claim("r1", True)).kind, "owned")
+
+    async def test_release_without_a_checkpoint(self) -> None:
+        """
+        A room that was never kept is kept with its release; and its node may have it
+        back.
+        """
+        first, _ = await self.make_stores()
+        self.assertTrue(await first.release("r1", 1, b"one", 60.0))
+        claim = await first.claim("r1", False)
+        self.assertEqual(
+            (claim.kind, claim.data, claim.fence), ("adopted", b"one", 2)
+        )
+
+    async def test_release_needs_a_lease(self) -> None:
+        """
+        A node that slept past its lease gives up nothing.
+        """
+        first, second = await self.make_stores()
+        await first.put("r1", 1, b"one", 60.0)
+        await self.end_lease()
+        with self.assertRaises(LeaseLost):
+            await first.release("r1", 1, b"late", 60.0)
+        self.assertEqual((await second.claim("r1", False)).data, b"one")
+
+    async def test_released_orphans(self) -> None:
+        """
+        A room that was released waits for its players for its grace.
+        """
+        first, second = await self.make_stores()
+        await first.release("short", 1, b"one", 0.0)
+        await first.release("long", 1, b"two", 1e9)
+        await first.put("kept", 1, b"three", 0.0)
+        self.assertEqual(list(await second.orphans("", 10)), ["short"])
+        await second.claim("short", False)
+        self.assertEqual(list(await second.orphans("", 10)), [])
+        await second.remove("short", 2)
+        self.assertEqual(list(await second.orphans("", 10)), [])
+
     async def test_two_ask_at_once(self) -> None:
         """
         Of two nodes that open a room with the same id only one gets it.

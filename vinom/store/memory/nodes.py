@@ -22,7 +22,7 @@ class MemoryNodeStore:
     :ivar now: the time, seconds.
     """
 
-    _now: Callable[[], float]
+    now: Callable[[], float]
     # With the ends of the leases.
     _leases: dict[str, tuple[NodeLease, float]] = attrs.field(factory=dict, init=False)
     _number: int = attrs.field(default=0, init=False)
@@ -31,14 +31,14 @@ class MemoryNodeStore:
         """Start a lease."""
         self._number += 1
         lease = NodeLease(node, self._number)
-        self._leases[node.node_id] = lease, self._now() + seconds
+        self._leases[node.node_id] = lease, self.now() + seconds
         return succeed(self._number)
 
     def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
         """Let a lease last for longer."""
         if not self.is_current(node.node_id, lease):
             return succeed(False)
-        self._leases[node.node_id] = NodeLease(node, lease), self._now() + seconds
+        self._leases[node.node_id] = NodeLease(node, lease), self.now() + seconds
         return succeed(True)
 
     def leave(self, node_id: str, lease: int) -> Deferred[bool]:
@@ -50,24 +50,24 @@ class MemoryNodeStore:
 
     def nodes(self) -> Deferred[Sequence[NodeLease]]:
         """List the nodes with a lease."""
-        now = self._now()
+        now = self.now()
         return succeed([lease for lease, ends in self._leases.values() if now < ends])
 
     def expired(self) -> Deferred[Sequence[NodeLease]]:
         """List the nodes whose lease is over."""
-        now = self._now()
+        now = self.now()
         return succeed([lease for lease, ends in self._leases.values() if ends <= now])
 
     def is_current(self, node_id: str, lease: int) -> bool:
         """Does this lease last?"""
         return (
-            self._number_of(node_id) == lease and self._now() < self._leases[node_id][1]
+            self._number_of(node_id) == lease and self.now() < self._leases[node_id][1]
         )
 
     def left(self, node_id: str) -> float:
         """Find how long a node's lease lasts, seconds; negative if it is over."""
         found = self._leases.get(node_id)
-        return -inf if found is None else found[1] - self._now()
+        return -inf if found is None else found[1] - self.now()
 
     def _number_of(self, node_id: str) -> int:
         found = self._leases.get(node_id)

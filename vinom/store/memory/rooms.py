@@ -16,12 +16,17 @@ from vinom.store.memory.nodes import MemoryNodeStore
 
 @attrs.define
 class _Kept:
-    """A room: its owner (none if it has closed), and its latest checkpoint."""
+    """
+    A room: its owner and its latest checkpoint.
+
+    It has no owner if it has closed, and then no checkpoint, or if it was released.
+    """
 
     node_id: str
     fence: int
     data: bytes = b""
     grace: float = 0.0
+    released_at: float = 0.0
 
 
 @implementer(ICheckpointStore)
@@ -53,12 +58,24 @@ class MemoryCheckpointStore:
         self.rooms[room_id] = _Kept(self.node_id, fence, data, grace)
         return succeed(True)
 
-    def claim(self, room_id: str, reserve: bool) -> Deferred[RoomClaim]:
-        """Take over a room whose owner's lease is over."""
+    def release(
+        self, room_id: str, fence: int, data: bytes, grace: float
+    ) -> Deferred[bool]:
+        """Give a room up, with its last checkpoint."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.rooms.get(room_id)
-        if kept is None or not kept.node_id:
+        if kept is not None and (kept.node_id, kept.fence) != (self.node_id, fence):
+            return succeed(False)
+        self.rooms[room_id] = _Kept("", fence, data, grace, self.nodes.now())
+        return succeed(True)
+
+    def claim(self, room_id: str, reserve: bool) -> Deferred[RoomClaim]:
+        """Take over a room that has no owner whose lease lasts."""
+        if self._is_stale():
+            return fail(LeaseLost("the lease of this node is over"))
+        kept = self.rooms.get(room_id)
+        if kept is None or not (kept.node_id or kept.data):
             if not reserve:
                 return succeed(RoomClaim("gone"))
             fence = 1 if kept is None else kept.fence + 1
@@ -89,11 +106,13 @@ class MemoryCheckpointStore:
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
         """List rooms whose players did not come back in time."""
-        gone = -self.nodes.left(node_id)
+        gone, now = -self.nodes.left(node_id), self.nodes.now()
         found = [
             room_id
             for room_id, kept in self.rooms.items()
-            if kept.node_id == node_id and gone >= kept.grace
+            if kept.node_id == node_id
+            and (node_id or kept.data)
+            and (gone if node_id else now - kept.released_at) >= kept.grace
         ]
         return succeed(found[:most])
 

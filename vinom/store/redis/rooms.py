@@ -13,7 +13,8 @@ from vinom.ports import ICheckpointStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = {step: load("rooms", step) for step in ("put", "claim", "remove", "orphans")}
+_NAMES = ("put", "release", "claim", "remove", "orphans")
+_STEPS = {step: load("rooms", step) for step in _NAMES}
 
 
 @implementer(ICheckpointStore)
@@ -36,8 +37,17 @@ class RedisCheckpointStore:
             _STEPS["put"], room_id, str(fence), data, wait
         ).addCallback(bool)
 
+    def release(
+        self, room_id: str, fence: int, data: bytes, grace: float
+    ) -> Deferred[bool]:
+        """Give a room up, with its last checkpoint."""
+        wait = str(round(1000 * grace))
+        return self.client.run(
+            _STEPS["release"], room_id, str(fence), data, wait
+        ).addCallback(bool)
+
     def claim(self, room_id: str, reserve: bool) -> Deferred[RoomClaim]:
-        """Take over a room whose owner's lease is over."""
+        """Take over a room that has no owner whose lease lasts."""
 
         def read(found: list[bytes]) -> RoomClaim:
             kind, fence, data, left, node_id = found

@@ -1,4 +1,4 @@
--- Take over a room whose owner's lease is over: its id, and 1 to reserve an id that is free
+-- Take over a room that was released, or whose owner's lease is over: its id, and 1 to reserve an id that is free
 -- Returns what came of it, fence, checkpoint, how many ms its owner's lease lasts, and who
 -- that is.
 if is_stale(ARGV[2], ARGV[3]) then
@@ -6,7 +6,7 @@ if is_stale(ARGV[2], ARGV[3]) then
 end
 local id, key = ARGV[4], P .. 'room:' .. ARGV[4]
 local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
-if not node or node == '' then
+if not node or (node == '' and not data) then
   if ARGV[5] ~= '1' then
     return { 'gone', '0', '', '0', '' }
   end
@@ -27,6 +27,6 @@ end
 fence = tostring(tonumber(fence) + 1)
 redis.call('HSET', key, 'node', ARGV[2], 'lease', ARGV[3], 'fence', fence)
 redis.call('PEXPIRE', key, data and LIFETIME or RESERVED)
-redis.call('SREM', P .. 'rooms-of:' .. node, id)
+redis.call('SREM', rooms_of(node), id)
 own(id)
 return { data and 'adopted' or 'new', fence, data or '', '0', '' }

@@ -1,12 +1,18 @@
--- List rooms of a node whose lease was over before their grace: its id, how many at most
+-- List rooms of a node whose lease was over before their grace: its id (empty for rooms that
+-- were released), how many at most
 -- Returns their ids.
 local ends = tonumber(redis.call('HGET', P .. 'node:' .. ARGV[4], 'ends') or '0')
 local found = {}
-for _, id in ipairs(redis.call('SRANDMEMBER', P .. 'rooms-of:' .. ARGV[4], ARGV[5])) do
-  local node, grace = unpack(redis.call('HMGET', P .. 'room:' .. id, 'node', 'grace'))
+for _, id in ipairs(redis.call('SRANDMEMBER', rooms_of(ARGV[4]), ARGV[5])) do
+  local node, grace, released = unpack(
+    redis.call('HMGET', P .. 'room:' .. id, 'node', 'grace', 'released')
+  )
+  if node == '' then
+    ends = tonumber(released)
+  end
   if node ~= ARGV[4] then
     -- Its lifetime is over.
-    redis.call('SREM', P .. 'rooms-of:' .. ARGV[4], id)
+    redis.call('SREM', rooms_of(ARGV[4]), id)
   elseif now >= ends + tonumber(grace or '0') * 1000 then
     found[#found + 1] = id
   end

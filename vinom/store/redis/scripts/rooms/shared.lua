@@ -6,6 +6,11 @@ local RESERVED = 10 * 1000
 -- meanwhile must not bring it back.
 local REMEMBERED = 3600 * 1000
 
+-- The ids of the rooms of a node; of those that were released if the id is empty.
+local function rooms_of(node)
+  return node == '' and P .. 'released' or P .. 'rooms-of:' .. node
+end
+
 -- Note that a room belongs to the caller.
 local function own(id)
   redis.call('SADD', P .. 'rooms-of:' .. ARGV[2], id)
