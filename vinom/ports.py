@@ -515,9 +515,7 @@ class ICheckpointStore(Interface):
         :raises LeaseLost: this node's own lease is over.
         """
 
-    def release(
-        room_id: str, fence: int, data: bytes, grace: float
-    ) -> Deferred[bool]:
+    def release(room_id: str, fence: int, data: bytes, grace: float) -> Deferred[bool]:
         """
         Give up a room of this node, with its last checkpoint: the next may claim it.
 

@@ -31,6 +31,7 @@ class Late:
         self.store = store
         self.is_late = self.is_away = False
         self.waiting: list[tuple[Deferred[bool], Any]] = []
+        self.releasing: list[tuple[Deferred[bool], Any]] = []
         self.puts = 0
 
     def put(self, *given: Any) -> Deferred[bool]:
@@ -41,6 +42,19 @@ class Late:
             return self.store.put(*given)
         self.waiting.append((Deferred(), given))
         return self.waiting[-1][0]
+
+    def release(self, *given: Any) -> Deferred[bool]:
+        if self.is_away:
+            return fail(StoreUnavailable("away"))
+        if not self.is_late:
+            return self.store.release(*given)
+        self.releasing.append((Deferred(), given))
+        return self.releasing[-1][0]
+
+    def answer_release(self) -> None:
+        """Release the room that was to be released first."""
+        asked, given = self.releasing.pop(0)
+        self.store.release(*given).chainDeferred(asked)
 
     def answer(self) -> None:
         """Do what was asked first."""
@@ -276,6 +290,131 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(last["error"]["code"], "unavailable")
         self.assertTrue(self.ann.is_closed)
         self.assertEqual(self.first.rooms.status()["rooms"], 0)
+
+    def move(self) -> Deferred[None]:
+        """Have the first node hand its rooms to others."""
+        return Deferred.fromCoroutine(self.first.rooms.move())
+
+    def test_moved(self) -> None:
+        """
+        When a node hands its rooms over, the lines of their players end, without a word
+        that the room has closed, and it goes on at the next node at once: the same
+        seats, every action that was answered, and no version that goes back.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        before = [m for m in self.bob.heard() if m["type"] == "game_state"][-1]["data"]
+        self.successResultOf(self.move())
+        for line in (self.ann, self.bob):
+            said = line.heard()
+            self.assertEqual(
+                [m["type"] for m in said if m["type"] != "game_state"], ["error"]
+            )
+            self.assertEqual(said[-1]["error"]["code"], "unavailable")
+            self.assertTrue(line.is_closed)
+        self.assertEqual(self.first.rooms.status()["rooms"], 0)
+        self.assertEqual(self.first.rooms.figures()["ended"], {"moved": 1})
+        for key, place, seat in (
+            (self.bob_key, self.bob_place, 1),
+            (self.ann_key, self.ann_place, 0),
+        ):
+            _, said = self.back(self.second, key, resume=place["resume"])
+            self.assertEqual(said[0]["type"], "reconnect_result", said)
+            self.assertEqual(said[0]["data"]["seat"], seat)
+            states = [m["data"] for m in said if m["type"] == "game_state"]
+            self.assertEqual(states[-1]["view"], before["view"])
+            self.assertGreaterEqual(states[-1]["version"], before["version"])
+        self.assertEqual(said[0]["data"]["acted"], 1)
+
+    def test_while_it_moves(self) -> None:
+        """
+        What a player does while the last checkpoint is being stored is not answered,
+        so its client sends it again at the next node; nobody comes in, or leaves.
+        """
+        self.first.store.is_late = True
+        moved = self.move()
+        self.ann.do(1, word="late")
+        self.first.turn()
+        self.nodes.wait(0.5)
+        (said,) = self.bob.ask("leave_room")
+        self.assertEqual(said["error"]["code"], "busy")
+        eve, _ = self.first.hello("eve")
+        for kind, asked in (
+            ("join_room", {"game": "pair", "room_id": "r1", "spectate": True}),
+            ("join_room", {"game": "pair"}),
+            ("reconnect", {"resume": self.bob_place["resume"]}),
+        ):
+            (said,) = eve.ask(kind, **asked)
+            self.assertEqual(said["error"]["code"], "busy", asked)
+        self.assertNoResult(moved)
+        self.assertEqual(self.ann.heard(), [])
+        self.first.store.answer_release()
+        self.successResultOf(moved)
+        _, said = self.back(self.second, self.ann_key, resume=self.ann_place["resume"])
+        self.assertEqual(said[0]["data"]["acted"], 0)
+        # What was on its way for the first node changes nothing.
+        while self.first.store.waiting:
+            self.first.store.answer()
+        self.assertEqual(self.second.rooms.status()["rooms"], 1)
+
+    def test_lines_close_while_it_moves(self) -> None:
+        """
+        A room whose players all hang up while it moves is not closed by that.
+        """
+        self.first.store.is_late = True
+        moved = self.move()
+        self.ann.hang_up()
+        self.bob.hang_up()
+        self.nodes.wait(0.5)
+        self.first.store.answer_release()
+        self.successResultOf(moved)
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["type"], "reconnect_result", said)
+
+    def test_store_away_while_it_moves(self) -> None:
+        """
+        While the store does not answer the room waits; it moves when the store is back.
+        """
+        self.first.store.is_away = True
+        moved = self.move()
+        self.nodes.wait(1.0)
+        self.assertNoResult(moved)
+        self.assertFalse(self.ann.is_closed)
+        self.first.store.is_away = False
+        self.nodes.wait(0.5)
+        self.successResultOf(moved)
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["data"]["seat"], 1)
+
+    def test_stopped_while_it_moves(self) -> None:
+        """
+        A node that is stopped before the store answers leaves the room behind: it goes
+        on from the latest checkpoint when the lease is over.
+        """
+        self.nodes.wait(0.5)
+        self.first.store.is_away = True
+        self.move()
+        self.first.rooms.startService()
+        self.first.rooms.stopService()
+        self.assertTrue(self.ann.is_closed)
+        self.assertNotIn("room_closed", [m["type"] for m in self.ann.heard()])
+        self.first.is_alive = False
+        self.nodes.wait(SECONDS + 1)
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["type"], "reconnect_result", said)
+
+    def test_nobody_comes_after_a_move(self) -> None:
+        """
+        A room that was handed over, and for which nobody comes, ends after its grace.
+        """
+        self.successResultOf(self.move())
+        for seconds, count in ((1.0, 0), (901.0, 1)):
+            self.nodes.wait(seconds)
+            ended = self.successResultOf(
+                Deferred.fromCoroutine(self.second.rooms.end_orphans(""))
+            )
+            self.assertEqual(ended, count)
+        self.assertEqual(self.second.rooms.status()["rooms"], 0)
 
     def test_forged_token(self) -> None:
         """

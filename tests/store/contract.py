@@ -804,9 +804,7 @@ class CheckpointStoreContract:
         first, _ = await self.make_stores()
         self.assertTrue(await first.release("r1", 1, b"one", 60.0))
         claim = await first.claim("r1", False)
-        self.assertEqual(
-            (claim.kind, claim.data, claim.fence), ("adopted", b"one", 2)
-        )
+        self.assertEqual((claim.kind, claim.data, claim.fence), ("adopted", b"one", 2))
 
     async def test_release_needs_a_lease(self) -> None:
         """

@@ -83,6 +83,8 @@ class RoomKeeper:
     :ivar paused: is called with whether match time stops, or goes on.
     :ivar lost: is called when another node has the room.
     :ivar is_holding: must what players do wait?
+    :ivar is_over: are no more checkpoints kept?
+    :ivar is_leaving: is this node about to give the room up?
     """
 
     keeping: Keeping
@@ -96,22 +98,25 @@ class RoomKeeper:
     _paused: Callable[[bool], None]
     _lost: Callable[[], None]
     is_holding: bool = attrs.field(default=False, init=False)
+    is_leaving: bool = attrs.field(default=False, init=False)
     # What the latest stored checkpoint has; what the one that is on its way has.
     _kept: Hashable = attrs.field(default=None, init=False)
     _asked: bool = attrs.field(default=False, init=False)
     _is_failing: bool = attrs.field(default=False, init=False)
     _is_frozen: bool = attrs.field(default=False, init=False)
-    _is_over: bool = attrs.field(default=False, init=False)
+    is_over: bool = attrs.field(default=False, init=False)
     _next: IDelayedCall | None = attrs.field(default=None, init=False)
 
     def may_show(self, now: float) -> bool:
         """Is everything kept that would be shown now? See `vinom.hosting.host`."""
-        if self._is_over:
+        if self.is_over:
             return True
+        if self.is_leaving:
+            return False
         is_current = self.keeping.is_current()
         is_ready = is_current and (not self.is_ahead or self._is_stored())
         # It may be over now: a state that has no bytes is kept no more.
-        self.is_holding = not (is_ready or self._is_over)
+        self.is_holding = not (is_ready or self.is_over)
         if not is_current:
             self._freeze()
             self._soon(_RETRY)
@@ -121,8 +126,10 @@ class RoomKeeper:
 
     def note(self) -> None:
         """The room has changed, and nothing is played in it: no need to wait."""
+        if self.is_leaving:
+            return
         self.is_holding = False
-        if not self._is_over:
+        if not self.is_over:
             self._follow()
 
     def _follow(self) -> None:
@@ -150,9 +157,9 @@ class RoomKeeper:
 
         :param forget: remove what is kept.
         """
-        if self._is_over:
+        if self.is_over:
             return
-        self._is_over, self.is_holding = True, False
+        self.is_over, self.is_holding = True, False
         self._cancel()
         if forget:
             removed = self.keeping.store.remove(self.room_id, self.fence)
@@ -166,6 +173,48 @@ class RoomKeeper:
             why=failure.value,
         )
 
+    def leave(self) -> bool:
+        """
+        Give the room up: what players do waits, and its last checkpoint is stored.
+
+        It is tried until the store answers; then `lost` is called.
+
+        :returns: ``False`` if the room is not kept, or its state cannot be written.
+        """
+        if self.is_over:
+            return False
+        if not self.is_leaving:
+            try:
+                data = self._make()
+            except Misconfigured as error:
+                self._not_kept(error)
+                return False
+            self.is_leaving = self.is_holding = True
+            self._cancel()
+            self._release(data)
+        return True
+
+    def _release(self, data: bytes) -> None:
+        self._next = None
+        asked = self.keeping.store.release(self.room_id, self.fence, data, self.grace)
+        asked.addCallbacks(self._given_up, lambda why: self._not_given_up(why, data))
+        asked.addErrback(
+            lambda failure: _log.failure("cannot give up a room", failure=failure)
+        )
+
+    def _given_up(self, is_ours: bool) -> None:
+        # If it was not ours, an answer was lost, or another node has it: all the same.
+        if not self.is_over:
+            self.keeping.outcomes["kept" if is_ours else "lost"] += 1
+            self.stop(forget=False)
+            self._lost()
+
+    def _not_given_up(self, failure: Failure, data: bytes) -> None:
+        failure.trap(StoreUnavailable)
+        self.keeping.outcomes["failed"] += 1
+        if not self.is_over:
+            self._next = self.keeping.clock.callLater(_RETRY, self._release, data)
+
     def _cancel(self) -> None:
         if self._next is not None:
             self._next.cancel()
@@ -173,7 +222,7 @@ class RoomKeeper:
 
     def _ring(self) -> None:
         self._next = None
-        if not self._is_over:
+        if not self.is_over:
             self._put()
 
     def _put(self) -> None:
@@ -182,15 +231,7 @@ class RoomKeeper:
         try:
             data = self._make()
         except Misconfigured as error:
-            _log.error(
-                "room {room_id} does not outlive this node: {why}",
-                room_id=self.room_id,
-                why=error,
-            )
-            was_holding = self.is_holding
-            self.stop(forget=True)
-            if was_holding:
-                self._released()
+            self._not_kept(error)
             return
         self._asked = True
         asked = self.keeping.store.put(self.room_id, self.fence, data, self.grace)
@@ -199,9 +240,21 @@ class RoomKeeper:
             lambda failure: _log.failure("cannot keep a room", failure=failure)
         )
 
+    def _not_kept(self, error: Misconfigured) -> None:
+        """The room's state cannot be written: it lives in this process only."""
+        _log.error(
+            "room {room_id} does not outlive this node: {why}",
+            room_id=self.room_id,
+            why=error,
+        )
+        was_holding = self.is_holding
+        self.stop(forget=True)
+        if was_holding:
+            self._released()
+
     def _answered(self, stamp: Hashable, is_ours: bool) -> None:
         self._asked = self._is_failing = False
-        if self._is_over:
+        if self.is_over or (self.is_leaving and is_ours):
             return
         self.keeping.outcomes["kept" if is_ours else "lost"] += 1
         if not is_ours:
@@ -213,14 +266,14 @@ class RoomKeeper:
             self._thaw()
         if self.is_holding:
             self._released()
-        if not self._is_over and not self.is_holding:
+        if not self.is_over and not self.is_holding:
             self._follow()
 
     def _failed(self, failure: Failure) -> None:
         self._asked = False
         failure.trap(StoreUnavailable)
         self.keeping.outcomes["failed"] += 1
-        if self._is_over:
+        if self.is_over or self.is_leaving:
             return
         if self.is_ahead:
             self._freeze()

@@ -446,18 +446,55 @@ class NodeRoom:
         """Another node has the room: nothing more is shown here."""
         if self.is_closed:
             return
-        self._log.warn(
-            "room {room_id} went on at another node while this one had no lease",
-            room_id=self.room_id,
-        )
+        if not self.is_moving:
+            self._log.warn(
+                "room {room_id} went on at another node while this one had no lease",
+                room_id=self.room_id,
+            )
+        self.vanish()
+
+    @property
+    def is_kept(self) -> bool:
+        """Does the room outlive this node?"""
+        return self._keeper is not None and not self._keeper.is_over
+
+    @property
+    def is_moving(self) -> bool:
+        """Does this node hand the room to another one?"""
+        return self._keeper is not None and self._keeper.is_leaving
+
+    def move(self) -> bool:
+        """
+        Hand the room to the node to which its players come next.
+
+        What they do from now on waits; when the last checkpoint is stored their lines
+        end, and they come back. The store may answer at once.
+
+        :returns: ``False`` if the room lives in this node only.
+        """
+        if self._keeper is None or self.is_closed:
+            return False
+        if all(member.seat is None for member in self.members):
+            self.close("shutdown")
+            return True
+        return self._keeper.leave()
+
+    def vanish(self) -> None:
+        """The room goes on elsewhere: end the lines of its members, and show no end."""
+        if self.is_closed:
+            return
         self.is_closed = True
+        if self._keeper is not None:
+            self._keeper.stop(forget=False)
         self._alarm.stop()
         self.policy.closed()
         for member in tuple(self.members):
             conversation = member.conversation
             self._context.forget(self.room_id, member, None)
-            self._disconnect(member)
+            self.broadcast.remove(member)
             if conversation is not None:
+                # It is in this room to its end: for a player of another node this is
+                # what makes that node end the player's line.
                 conversation.end(
                     Refused(
                         Code.UNAVAILABLE,

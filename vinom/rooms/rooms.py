@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import structs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -64,7 +64,7 @@ from vinom.rooms.resume import ResumeSecrets, room_named
 from vinom.rooms.room import NodeRoom, RoomBounds, RoomContext, RoomTerms
 from vinom.rooms.visits import VisitedRoom, Visits
 
-#: Rooms of a node that is gone that are ended at once.
+#: Rooms that are handed to other nodes, or ended after their node, at once.
 _AT_ONCE = 100
 #: In place of a checkpoint, of a room that is not kept.
 NOT_KEPT = b"-"
@@ -82,6 +82,7 @@ class Rooms(Service):
 
     :ivar bounds: what rooms may cost.
     :ivar is_draining: no new rooms are opened.
+    :ivar is_moving: and rooms are handed to other nodes.
     """
 
     name = "rooms"
@@ -124,7 +125,8 @@ class Rooms(Service):
         :param visits: takes players to rooms of other nodes.
         """
         self.bounds = bounds or RoomBounds()
-        self.is_draining = False
+        self.is_draining = self.is_moving = False
+        self._moving: dict[str, Deferred[None]] = {}
         self._games, self._clock, self._entropy = games, clock, entropy
         self._recordings, self._matches = recordings, matches
         self._rooms: dict[str, NodeRoom] = {}
@@ -178,6 +180,9 @@ class Rooms(Service):
         if self._announcing.running:
             self._announcing.stop()
         for room in tuple(self._rooms.values()):
+            if room.is_moving:
+                # The store does not answer; what it has is enough.
+                room.vanish()
             room.close("shutdown")
         self._index.stop()
         self._match_list.stop()
@@ -194,8 +199,36 @@ class Rooms(Service):
         self._drained.append(waiting)
         return waiting
 
+    async def move(self) -> None:
+        """Open no new rooms, and hand those that are kept to other nodes."""
+        self.is_draining = self.is_moving = True
+        rooms = list(self._rooms.values())
+        for first in range(0, len(rooms), _AT_ONCE):
+            some = rooms[first : first + _AT_ONCE]
+            await gatherResults([self._move(room) for room in some])
+
+    def _move(self, room: NodeRoom) -> Deferred[None]:
+        """Hand a room to another node; fires when it is gone, or cannot be moved."""
+        moved = self._moving[room.room_id] = Deferred()
+        if not room.move():
+            self._settle_move(room)
+        return moved
+
+    def _settle_move(self, room: NodeRoom) -> None:
+        moved = self._moving.pop(room.room_id, None)
+        if moved is not None:
+            moved.callback(None)
+
+    def stays(self, conversation: Conversation) -> bool:
+        """Is this player in a room that lives in this node only?"""
+        return any(
+            isinstance(one.room, NodeRoom) for one in conversation.memberships.values()
+        )
+
     def _close_if_deserted(self, room: NodeRoom) -> None:
         """Close a room in a drain if nobody is connected: nobody will come back."""
+        if self.is_moving and room.is_kept:
+            return
         if room.policy.is_own and not room.broadcast.live:
             room.close("shutdown")
 
@@ -215,6 +248,7 @@ class Rooms(Service):
             self._index.remove(room)
             self._ended[reason] += 1
             self._withdraw(room.room_id)
+        self._settle_move(room)
         if self.is_draining and not self._rooms:
             drained, self._drained = self._drained, []
             for waiting in drained:
@@ -332,6 +366,8 @@ class Rooms(Service):
         own = self._secrets.of(player.player_id)
         if asked.room_id is not None:
             membership = own.get(asked.room_id)
+            if (room := self._rooms.get(asked.room_id)) is not None and room.is_moving:
+                raise _moving(asked.room_id)
             if membership is not None:
                 return self._take_back(conversation, asked.room_id, membership)
             # By a resume token one may be here as somebody else.
@@ -386,7 +422,9 @@ class Rooms(Service):
                 return None
             for found in self._index.all_open(asked.game, options):
                 # Few are passed over: nobody is in many rooms.
-                if not (found.room_id in here or found.has_removed(player.player_id)):
+                if not found.is_moving and not (
+                    found.room_id in here or found.has_removed(player.player_id)
+                ):
                     return found
             return None
         room = self._rooms.get(asked.room_id)
@@ -417,6 +455,8 @@ class Rooms(Service):
             raise Refused(
                 Code.NO_SUCH_ROOM, "there is no such room", {"field": "data.room_id"}
             )
+        if self.is_moving:
+            raise _busy(asked.room_id, 0.5, "this node is stopping")
         if self.is_draining:
             raise Refused(Code.DRAINING, "this server takes no new rooms")
         if self._opened.is_full(host):
@@ -624,7 +664,11 @@ class Rooms(Service):
         if claim.kind == "new":
             self._fences[room_id] = claim.fence
         elif claim.kind == "adopted":
-            self._adopt(room_id, claim)
+            room = self._adopt(room_id, claim)
+            if self.is_moving:
+                # It came while the others went.
+                self._move(room)
+                raise _moving(room_id)
         return ""
 
     def _adopt(self, room_id: str, claim: RoomClaim) -> NodeRoom:
@@ -685,9 +729,10 @@ class Rooms(Service):
         """
         End rooms of a node that is gone, whose players did not come back in time.
 
+        :param node_id: of that node; empty for rooms that nodes have released.
         :returns: how many.
         """
-        if self._keeping is None:
+        if self._keeping is None or self.is_draining:
             return 0
         store, ended = self._keeping.store, 0
         for room_id in await store.orphans(node_id, _AT_ONCE):
@@ -713,6 +758,8 @@ class Rooms(Service):
         self, conversation: Conversation, resume: str, heard: int | None
     ) -> Followed:
         membership = self._secrets.find(resume, conversation.host)
+        if membership.room.is_moving:
+            raise _moving(membership.room.room_id)
         if membership.member.conversation is not conversation:
             _check_absence(conversation, membership.room.room_id)
             # The places of many players could come together on one line.
@@ -845,7 +892,12 @@ def _visited(conversation: Conversation, request: Request) -> VisitedRoom | None
     return membership.room
 
 
-def _busy(room_id: str, seconds: float, why: str) -> Refused:
+def _moving(room_id: str) -> Refused:
+    """Write that this node hands a room to another one just now."""
+    return _busy(room_id, 0.2, "this room moves to another node")
+
+
+def _busy(room_id: str | None, seconds: float, why: str) -> Refused:
     """Write that a room may be here in a while."""
     return Refused(
         Code.BUSY,
@@ -886,4 +938,6 @@ def _membership(
 ) -> tuple[NodeRoom, Member]:
     """Find the room that is meant, and who the player is there."""
     membership = conversation.membership(room_id)
+    if membership.room.is_moving:
+        raise _moving(membership.room.room_id)
     return membership.room, membership.member

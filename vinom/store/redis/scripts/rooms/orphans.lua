@@ -7,8 +7,8 @@ for _, id in ipairs(redis.call('SRANDMEMBER', rooms_of(ARGV[4]), ARGV[5])) do
   local node, grace, released = unpack(
     redis.call('HMGET', P .. 'room:' .. id, 'node', 'grace', 'released')
   )
-  if node == '' then
-    ends = tonumber(released)
+  if ARGV[4] == '' then
+    ends = tonumber(released or '0')
   end
   if node ~= ARGV[4] then
     -- Its lifetime is over.
