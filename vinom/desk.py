@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -93,7 +93,7 @@ class Desk(Service):
         self._conversations: set[Conversation] = set()
         # Lines that are closed, until the other nodes know it.
         self._leaving: set[Deferred[None]] = set()
-        self._is_stopping = False
+        self._is_stopping = self._is_moving = False
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
         self.log = BoundedLog(self._log, clock, self._bounds.log)
@@ -103,6 +103,25 @@ class Desk(Service):
         conversation = Conversation(self, line, self._clock, self._bounds)
         self._conversations.add(conversation)
         return conversation
+
+    async def move(self) -> None:
+        """
+        Send all players to other nodes, with their rooms; done when nobody is left.
+
+        Rooms and matches that live in this node only end by themselves.
+        """
+        self._is_moving = True
+        over = self._matches.drain(is_moving=True)
+        # Those in rooms follow with them.
+        self._send_away(lambda conversation: not conversation.memberships)
+        await self._rooms.move()
+        self._send_away(lambda conversation: not self._rooms.stays(conversation))
+        await gatherResults([over, self._rooms.drain()])
+
+    def _send_away(self, is_meant: Callable[[Conversation], bool]) -> None:
+        for conversation in tuple(self._conversations):
+            if is_meant(conversation):
+                conversation.end(_stopping())
 
     def stopService(self) -> Deferred[Any]:
         """Send every player the reason, and close all lines; other nodes learn it."""
@@ -155,6 +174,8 @@ class Desk(Service):
         self, conversation: Conversation, hello: Hello
     ) -> tuple[Player, Welcome, list[Push]]:
         """Find who the player is and what they missed."""
+        if self._is_moving:
+            raise _stopping()
         known = await self._identity.identify(hello, conversation.host)
         if not conversation.is_open:
             raise Refused(Code.TIMEOUT, "the line closed during the hello")
@@ -284,3 +305,12 @@ class Desk(Service):
             self._matchmaker.player_left(player_id)
         elif not self._online.is_here(player_id):
             self._matchmaker.player_moved(player_id)
+
+
+def _stopping() -> Refused:
+    """Write that this node is about to stop, and that another one serves."""
+    return Refused(
+        Code.UNAVAILABLE,
+        "this node is stopping; connect again",
+        {"retry_after": 0.2},
+    )

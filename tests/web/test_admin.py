@@ -23,13 +23,19 @@ class MemoryOperations:
     """A node that only records calls."""
 
     def __init__(self) -> None:
-        self.drains = 0
+        self.drains = self.moves = 0
+        self.why_not = ""
 
     async def status(self) -> dict[str, Any]:
         return {"state": "serving"}
 
     def drain(self) -> None:
         self.drains += 1
+
+    async def move(self) -> None:
+        if self.why_not:
+            raise Refused(Code.UNAVAILABLE, self.why_not)
+        self.moves += 1
 
 
 class MemoryKeys:
@@ -259,6 +265,25 @@ class AdminTests(SynchronousTestCase):
         self.assertEqual(self.operations.drains, 0)
         self.assertEqual(ask(self.pages, "POST", "/v1/drain").status, 200)
         self.assertEqual(self.operations.drains, 1)
+
+    def test_move(self) -> None:
+        """
+        Rooms are moved only if that is asked for; who asks learns why it cannot be.
+        """
+        for body, drains, moves in (
+            (b'{"move": true}', 0, 1),
+            (b'{"move": false}', 1, 1),
+            (b"{}", 2, 1),
+        ):
+            self.assertEqual(ask(self.pages, "POST", "/v1/drain", body).status, 200)
+            found = (self.operations.drains, self.operations.moves)
+            self.assertEqual(found, (drains, moves))
+        for body in (b'{"move": 1}', b'{"moves": true}', b"nonsense"):
+            self.assertEqual(ask(self.pages, "POST", "/v1/drain", body).status, 400)
+        self.operations.why_not = "no other node has a lease"
+        answer = ask(self.pages, "POST", "/v1/drain", b'{"move": true}')
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.json["error"]["message"], "no other node has a lease")
 
     def test_nothing_else(self) -> None:
         """

@@ -155,6 +155,16 @@ def _results(options: argparse.Namespace) -> Request:
     return Request(f"{page}?{urlencode(given)}" if given else page, show_results)
 
 
+def _drain(options: argparse.Namespace) -> Request:
+    if options.move:
+        done = (
+            "moving: players and rooms go to other nodes; the node stops when nobody "
+            "is left"
+        )
+        return _do("drain", done, {"move": True})
+    return _do("drain", "draining: the node stops when its last match ends")
+
+
 def _keys(options: argparse.Namespace) -> Request:
     if options.action == "list":
         return Request("keys", _show_keys)
@@ -351,9 +361,15 @@ VERBS: dict[str, Verb] = {
         (_MATCH,),
     ),
     "drain": Verb(
-        lambda options: _do(
-            "drain", "draining: the node stops when its last match ends"
-        )
+        _drain,
+        (
+            _argument(
+                "--move",
+                "hand players and rooms to other nodes at once (as SIGTERM does where "
+                "there are others)",
+                action="store_true",
+            ),
+        ),
     ),
     "keys": Verb(
         _keys,

@@ -64,6 +64,9 @@ class Follower(Protocol):
     def draining(self) -> None:
         """No new matches from here on."""
 
+    def moving(self) -> None:
+        """The same; but those who wait are matched by other nodes."""
+
 
 class ResultWatch(Protocol):
     """Notes how rounds end: `vinom.results.service.Results`; no method fails."""
@@ -123,6 +126,7 @@ class Matches(Service):
     Start matches, give seats, bring players back, and record how matches end.
 
     :ivar is_draining: no new matches are started.
+    :ivar is_moving: those who wait are matched by other nodes.
     """
 
     name = "matches"
@@ -165,7 +169,7 @@ class Matches(Service):
         self._followers: list[Follower] = []
         self._drained: list[Deferred[None]] = []
         self._ended: dict[str, int] = {}
-        self.is_draining = False
+        self.is_draining = self.is_moving = False
 
     def follow(self, follower: Follower) -> None:
         """Call *follower* about what happens from now on."""
@@ -281,7 +285,7 @@ class Matches(Service):
         entries: tuple[QueueEntry, ...] = (),
     ) -> _Live | None:
         if self.is_draining:
-            raise Refused(Code.DRAINING, "this server takes no new matches")
+            raise self.draining()
         plan, tickets = self._ways_in.plan(game, options, seats)
         try:
             if not await self._store.open(plan):
@@ -528,18 +532,30 @@ class Matches(Service):
             states[live.match.state] += 1
         return {**states, "draining": self.is_draining, "ended": dict(self._ended)}
 
-    def drain(self) -> Deferred[None]:
-        """Take no new matches; the result comes when no match runs."""
+    def drain(self, *, is_moving: bool = False) -> Deferred[None]:
+        """
+        Take no new matches; the result comes when no match runs.
+
+        :param is_moving: other nodes go on with the queue.
+        """
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
         if not self.is_draining:
-            self.is_draining = True
+            self.is_draining, self.is_moving = True, is_moving
             for follower in self._followers:
-                follower.draining()
+                (follower.moving if is_moving else follower.draining)()
             for live in tuple(self._live.values()):
                 live.withdraw("shutdown")
         self._check_drained()
         return drained
+
+    def draining(self) -> Refused:
+        """Write why this node takes no new matches."""
+        if self.is_moving:
+            return Refused(
+                Code.BUSY, "this node is stopping; try again", {"retry_after": 0.5}
+            )
+        return Refused(Code.DRAINING, "this server takes no new matches")
 
     # Requests of rooms in which matches are played or watched.
 
@@ -667,7 +683,8 @@ class Matches(Service):
             match_id=end.match_id,
             reason=end.reason,
         )
-        put_back = [] if self.is_draining else match.entries_to_put_back(end)
+        is_dropped = self.is_draining and not self.is_moving
+        put_back = [] if is_dropped else match.entries_to_put_back(end)
         self._online.send(
             match.players_to_inform(put_back),
             _ended(end),

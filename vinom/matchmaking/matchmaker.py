@@ -374,7 +374,7 @@ class Matchmaker(Service):
             decline, or `DRAINING`.
         """
         if self._matches.is_draining:
-            raise _draining()
+            raise self._matches.draining()
         if self._queues.asks:
             # Else nobody is asked, and nobody can decline.
             await self.prematches.ensure_no_pause(entry.players)
@@ -390,7 +390,7 @@ class Matchmaker(Service):
             # The node may have begun to drain meanwhile.
             await self._ensure_not_playing(entry)
             if self._matches.is_draining:
-                raise _draining()
+                raise self._matches.draining()
         except BaseException:
             await self._entries.remove(entry.entry_id)
             raise
@@ -575,6 +575,10 @@ class Matchmaker(Service):
     def draining(self) -> None:
         """Take all players of this node out of the queue, and send them the reason."""
         self._run(self._dismiss_all())
+
+    def moving(self) -> None:
+        """Leave all players of this node in the queue; nobody waits for its answers."""
+        self._run(self._give_back_all())
 
     # Requests of operators.
 
@@ -850,7 +854,7 @@ class Matchmaker(Service):
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         for entry in entries:
-            if self._matches.is_draining:
+            if self._matches.is_draining and not self._matches.is_moving:
                 self._dismiss([entry], Refused(Code.DRAINING, "the server is stopping"))
                 continue
             while not await self._is_put_back(entry):
@@ -992,12 +996,16 @@ class Matchmaker(Service):
 
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
-        for prematch_id in self.prematches.open_ids():
-            await self.prematches.give_back(prematch_id, is_ours=False)
+        await self._give_back_all()
         for player_id in (*self._news.players(), *self._away):
             entry = await self._entries.entry_of(player_id)
             if entry is not None and await self._entries.remove(entry.entry_id):
-                self._dismiss([entry], _draining())
+                self._dismiss([entry], self._matches.draining())
+
+    async def _give_back_all(self) -> None:
+        """End all prematches of this node; their entries wait in front again."""
+        for prematch_id in self.prematches.open_ids():
+            await self.prematches.give_back(prematch_id, is_ours=False)
 
     def _dismiss(self, entries: Sequence[QueueEntry], refusal: Refused) -> None:
         """Send the players of these entries why they will not be matched."""
@@ -1045,8 +1053,6 @@ class Matchmaker(Service):
         Deferred.fromCoroutine(work).addErrback(failed)
 
 
-def _draining() -> Refused:
-    return Refused(Code.DRAINING, "this server takes no new matches")
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from vinom import __version__
 from vinom.control.link import ControlServer
-from vinom.errors import Misconfigured
+from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
 from vinom.fleet.forklink import User
 from vinom.game_loader import load_games
 from vinom.keys.authority import private_folder
@@ -68,6 +68,8 @@ _REMEDIES = {
     errno.EADDRNOTAVAIL: "; set interface to an address of this machine",
     errno.EACCES: "; choose a port above 1023, or give the node CAP_NET_BIND_SERVICE",
 }
+#: In `NodeFacts.addresses`: where players come.
+_LOBBY = "lobby"
 # With a fixed name: twistd runs a subclass, whose name would be logged.
 _log = Logger("vinom.node")
 _wall_log = Logger("vinom.wall")
@@ -106,6 +108,8 @@ class Node(MultiService):
             path = settings.admin_token_file
             self._token = checked_token(read_file(path, "admin_token_file"), str(path))
         self._listening: list[IListeningPort] = []
+        # Those of them to which players connect.
+        self._doors: list[IListeningPort] = []
         self._control_socket: Path | None = None
         self._meeting_place: Path | None = None
         self._since = 0.0
@@ -261,6 +265,7 @@ class Node(MultiService):
         )
         self._lobby_at = bound_at(port)
         self._listening.append(port)
+        self._doors.append(port)
 
     def _open_web(self, parts: Parts) -> None:
         """Open the admin socket, and HTTP as configured."""
@@ -341,6 +346,8 @@ class Node(MultiService):
 
     def _listens(self, name: str, port: IListeningPort) -> None:
         self._listening.append(port)
+        if name == "http":
+            self._doors.append(port)
         self._web_at[name] = bound_at(port)
         if name == "http" and is_plaintext(self._settings, port):
             _log.warn(
@@ -397,7 +404,9 @@ class Node(MultiService):
     def _node_facts(self) -> NodeFacts:
         """What this node reports to the others."""
         parts = self._parts
-        addresses = {"lobby": self._lobby_at}
+        # A node that is about to stop takes no rooms of others: see `_others`.
+        is_open = self.state not in ("draining", "stopping")
+        addresses = {_LOBBY: self._lobby_at} if is_open else {}
         if (link := self._web_at.get("node_link")) is not None:
             addresses[SERVES] = link
         rooms = parts.rooms.status()["rooms"] + len(parts.matches.describe())
@@ -489,25 +498,97 @@ class Node(MultiService):
     # The end.
 
     def _interrupted(self) -> None:
-        """SIGTERM or Ctrl-C: drain at the first, stop at the second."""
+        """SIGTERM or Ctrl-C: move or drain at the first, stop at the second."""
         if self.state == "serving":
-            self.drain()
+            self._begin_to_end()
+            ending = Deferred.fromCoroutine(self._move_or_drain())
+            ending.addErrback(self._log_failure)
         else:
             _log.warn("stopping at once")
             self._stop()
 
+    async def _move_or_drain(self) -> None:
+        why = await self._why_not_moved()
+        if self.state != "draining":
+            return
+        if not why:
+            await self._move()
+            return
+        if self._settings.node_link is not None:
+            _log.info("rooms stay here: {why}", why=why)
+        await self._drain()
+
+    async def move(self) -> None:
+        """
+        Hand rooms and players to other nodes, and stop when nobody is left.
+
+        :raises Refused: no other node can take them, or this one is about to stop.
+        """
+        why = await self._why_not_moved()
+        if why or self.state != "serving":
+            raise Refused(
+                Code.UNAVAILABLE,
+                f"{why or f'this node is {self.state}'}; without --move a drain waits "
+                "until matches and rooms end",
+            )
+        self._begin_to_end()
+        Deferred.fromCoroutine(self._move()).addErrback(self._log_failure)
+
     def drain(self) -> None:
         """Take no new matches, and stop when the last one ends or the time is over."""
-        if self.state != "serving":
-            return
+        if self.state == "serving":
+            self._begin_to_end()
+            Deferred.fromCoroutine(self._drain()).addErrback(self._log_failure)
+
+    def _begin_to_end(self) -> None:
         self.state = "draining"
         seconds = self._settings.drain_seconds
+        self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
+        # The others learn it.
+        self._membership.beat()
+
+    def _log_failure(self, failure: Failure) -> None:
+        _log.failure("cannot drain", failure)
+
+    async def _why_not_moved(self) -> str:
+        """Find why no other node can take rooms; empty if one can."""
+        settings, stores = self._settings, self._parts.stores
+        if stores.client is None:
+            return "there are no other nodes without --store redis://..."
+        if settings.node_link is None:
+            return "this node has no node_link"
+        try:
+            others = await stores.nodes.nodes()
+        except StoreUnavailable as error:
+            return str(error)
+        for other in others:
+            facts = other.node
+            if facts.node_id != stores.node_id and {_LOBBY, SERVES} <= {
+                *facts.addresses
+            }:
+                return ""
+        return "no other node has a lease and a node_link"
+
+    async def _move(self) -> None:
+        """Hand over what can be; the rest has `drain_seconds`, as without others."""
+        _log.info(
+            "moving: players and rooms go to other nodes; what cannot has {seconds} s",
+            seconds=self._settings.drain_seconds,
+        )
+        # First, so that a balancer takes them elsewhere.
+        doors, self._doors = self._doors, []
+        await _all(port.stopListening() for port in doors)
+        self._listening = [port for port in self._listening if port not in doors]
+        await self._parts.desk.move()
+        self._drained()
+
+    async def _drain(self) -> None:
         _log.info(
             "draining: no new matches and rooms; running ones have {seconds} s",
-            seconds=seconds,
+            seconds=self._settings.drain_seconds,
         )
-        self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
-        self._parts.desk.drain().addCallback(lambda _: self._drained())
+        await self._parts.desk.drain()
+        self._drained()
 
     def _drained(self) -> None:
         if self.state == "draining":

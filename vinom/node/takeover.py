@@ -102,6 +102,12 @@ class Takeover(Service):
         try:
             for lease in await self._nodes.expired():
                 await self._bury(lease)
+            if self._end_rooms is not None and (count := await self._end_rooms("")):
+                self._log.warn(
+                    "ended {count} rooms of nodes that were stopped: nobody came back "
+                    "to them",
+                    count=count,
+                )
         except StoreUnavailable:
             # The next look goes on: each step may be done twice.
             return

@@ -38,6 +38,9 @@ class Operations(Protocol):
     def drain(self) -> None:
         """Take no new matches, and stop when the last one ends."""
 
+    async def move(self) -> None:
+        """Hand rooms and players to other nodes, and stop; fails with `Refused`."""
+
 
 class KeyCare(Protocol):
     """Calls of the API to `vinom.keys.service.Keys`."""
@@ -74,12 +77,19 @@ class Rotate(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
 
 
+class Drain(Struct, frozen=True, forbid_unknown_fields=True):
+    """Stop when nobody is left; hand rooms to other nodes before, if that is asked."""
+
+    move: bool = False
+
+
 class SendAgain(Struct, frozen=True, forbid_unknown_fields=True):
     """Send this result again, or all that could not be sent."""
 
     cursor: ShortText | None = None
 
 
+_drains = json.Decoder(Drain)
 _kicks = json.Decoder(Kick)
 _sends = json.Decoder(SendAgain)
 _rotations = json.Decoder(Rotate)
@@ -136,7 +146,10 @@ def admin_pages(
         rooms.close_room(room_id)
         return _ended("room", room_id)
 
-    def drain(body: bytes) -> Any:
+    async def drain(body: bytes) -> Any:
+        if body and decode_json(_drains, body).move:
+            await operations.move()
+            return {"status": "moving"}
         operations.drain()
         return {"status": "draining"}
 

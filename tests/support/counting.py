@@ -1,0 +1,53 @@
+"""Games that count what their players do: nothing lost, nothing done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import attrs
+from msgspec import Struct
+
+from vinom.game import Game, Table
+
+
+class Tap(Struct, frozen=True):
+    """One more."""
+
+
+@attrs.frozen
+class Taps:
+    """How often each seat has tapped."""
+
+    counts: tuple[int, ...]
+
+
+class Counting(Game[Taps, Tap]):
+    """Two players tap for as long as they like."""
+
+    name = "counting"
+    actions = Tap
+    seats = (2, 2)
+
+    def start(self, table: Table) -> Taps:
+        return Taps((0,) * len(table.seats))
+
+    def act(self, s: Taps, seat: int, action: Tap, now: float) -> Taps:
+        counts = s.counts
+        return Taps((*counts[:seat], counts[seat] + 1, *counts[seat + 1 :]))
+
+    def view(self, s: Taps, audience: Hashable) -> list[int]:
+        return [*s.counts]
+
+
+class CountingAhead(Counting):
+    """The same; a state leaves only when it is stored."""
+
+    name = "counting-ahead"
+    durability = "ahead"
+
+
+class CountingHere(Counting):
+    """The same; its rooms do not outlive their node."""
+
+    name = "counting-here"
+    durability = "none"

@@ -1,0 +1,392 @@
+"""Rooms move to another node before theirs stops: real nodes, a real Redis, SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from tests.support import counting
+from tests.support.lines import Typed, typed
+from tests.support.redis_servers import RedisServer, until
+from vinom.client.line import LobbyLine, LobbyRefusal
+from vinom.client.lobby import LobbyClient
+from vinom.client.rooms import LiveRoom, PlayerRooms
+from vinom.commands.child_node import ChildNode
+from vinom.games.tictactoe import TicTacToe
+from vinom.keys.authority import Authority
+from vinom.messages.lobby import Hello
+from vinom.messages.rooms import JoinRoom
+from vinom.node.asking import AdminLine
+
+#: How often all nodes are restarted: ``VINOM_CROWDS=full`` has all that is promised.
+ROUNDS = 5 if os.environ.get("VINOM_CROWDS") == "full" else 1
+GAMES = (counting.Counting, counting.CountingAhead, counting.CountingHere)
+
+
+@implementer(IStreamClientEndpoint)
+class Balancer:
+    """
+    Reaches the first node that accepts, as a TCP balancer in front of all would.
+
+    :ivar nodes: all that there are; the tests share and change it.
+    :ivar first: which of them to try first.
+    """
+
+    def __init__(self, nodes: list[ChildNode], first: int) -> None:
+        self.nodes, self.first = nodes, first
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._connect(factory))
+
+    async def _connect(self, factory: Any) -> Any:
+        nodes, first = tuple(self.nodes), self.first
+        refused: Exception | None = None
+        for node in (*nodes[first:], *nodes[:first]):
+            endpoint = TCP4ClientEndpoint(reactor, node.host, node.port)
+            try:
+                return await endpoint.connect(factory)
+            except ConnectError as error:
+                refused = error
+        assert refused is not None
+        raise refused
+
+
+class Watched(LobbyClient):
+    """
+    Notes refused hellos.
+
+    :ivar refused: their codes.
+    """
+
+    refused: list[str]
+
+    def open_line(self, *given: Any) -> Deferred[LobbyLine]:
+        return super().open_line(*given).addErrback(self._note)
+
+    def _note(self, failure: Any) -> Any:
+        if failure.check(LobbyRefusal):
+            self.refused.append(failure.value.code)
+        return failure
+
+
+class Player:
+    """
+    Taps, and checks what comes of it.
+
+    :ivar sent: how often it has tapped.
+    :ivar wrong: what must not be.
+    """
+
+    def __init__(self, room: LiveRoom) -> None:
+        self.room, self.sent = room, 0
+        self.wrong: list[str] = []
+        self._before: tuple[int, list[int]] = (0, [])
+        self._numbers: list[int] = []
+        room.on_state(self._seen)
+        room.closed.addCallback(
+            lambda result: self.wrong.append(f"the room closed: {result.reason}")
+        )
+
+    @property
+    def count(self) -> int:
+        """How often it has tapped, as the server knows it."""
+        assert self.room.seat is not None
+        return int(self.room.view[self.room.seat]) if self.room.view else 0
+
+    def tap(self) -> None:
+        """Do one more."""
+        number = self.room.act({})
+        if number:
+            self.sent += 1
+            self._numbers.append(number)
+
+    def _seen(self, room: LiveRoom) -> None:
+        version, counts = self._before
+        if room.version < version:
+            self.wrong.append(f"version {room.version} after {version}")
+        if any(new < old for new, old in zip(room.view, counts, strict=False)):
+            self.wrong.append(f"counts {room.view} after {counts}")
+        acked = sum(number <= room.acked for number in self._numbers)
+        if self.count < acked:
+            self.wrong.append(f"{self.count} counted of {acked} acknowledged")
+        self._before = room.version, [*room.view]
+
+
+class MovingTests(TestCase):
+    """A node is stopped while others can take its rooms."""
+
+    timeout = 300
+
+    async def setUp(self) -> None:
+        self.server = RedisServer()
+        self.addCleanup(self.server.kill)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        Authority.open(folder, "game.vinom", reactor.seconds)
+        self.authority = folder / "authority"
+        self.nodes: list[ChildNode] = []
+        self.clients: list[PlayerRooms] = []
+        self.refused: list[str] = []
+
+    async def start(self, *arguments: str) -> ChildNode:
+        """Start a node, and wait until others can reach it."""
+        node = ChildNode(
+            reactor,
+            [
+                f"--store={self.server.url}",
+                f"--authority-certificate-file={self.authority / 'ca.pem'}",
+                f"--authority-key-file={self.authority / 'ca.key'}",
+                *(f"--game={one.__module__}:{one.__name__}" for one in GAMES),
+                f"--game={TicTacToe.__module__}:{TicTacToe.__name__}",
+                "--heartbeat-seconds=0.5",
+                "--lease-seconds=5",
+                "--warm=0",
+                "--node-link=0",
+                "--drain-seconds=20",
+                *arguments,
+            ],
+        )
+        self.addCleanup(node.stop)
+        # Before it: they would try to come back.
+        self.addCleanup(self.hang_up)
+        await node.start()
+        await until(lambda: self.admin(node).get("status")["store"]["lease"])
+        return node
+
+    def hang_up(self) -> None:
+        """Let all players go."""
+        for client in self.clients:
+            client.close()
+
+    def admin(self, node: ChildNode) -> AdminLine:
+        """Be the operator of a node."""
+        return AdminLine(Path(node.state_dir) / "admin.sock")
+
+    async def join(self, first: int, game: str, room_id: str, name: str) -> Player:
+        """Sit down in a room, through this node if possible."""
+        lobby = Watched(reactor, Balancer(self.nodes, first), Hello(1, name=name))
+        lobby.refused = self.refused
+        client = PlayerRooms(reactor, lobby)
+        self.clients.append(client)
+        return Player(await client.join(JoinRoom(game, room_id)))
+
+    async def term(self, node: ChildNode) -> None:
+        """Stop a node as a supervisor does, and wait until it is gone."""
+        os.kill(node.pid, signal.SIGTERM)
+        await until(lambda: node.exited)
+
+    async def settle(self, players: Sequence[Player]) -> None:
+        """Wait until each has an answer to all it did, and nothing is wrong."""
+        await until(lambda: all(_is_settled(player) for player in players))
+        for player in players:
+            self.assertEqual(player.wrong, [])
+            self.assertEqual(player.count, player.sent)
+        self.assertEqual(self.refused, [])
+
+    async def check_moved(self, game: str, stop: Callable[[], Any]) -> None:
+        """Have one play at the node that stops, and one through another."""
+        self.nodes += [await self.start(), await self.start()]
+        players = [
+            await self.join(0, game, "table", "ann"),
+            await self.join(1, game, "table", "bob"),
+        ]
+        await until(lambda: all(one.room.view is not None for one in players))
+        for player in players:
+            for _ in range(5):
+                player.tap()
+        await self.settle(players)
+        seats = [player.room.seat for player in players]
+        tapping = [LoopingCall(player.tap) for player in players]
+        for one in tapping:
+            one.start(0.01)
+        begun = time.monotonic()
+        await stop()
+        await until(lambda: self.nodes[0].exited)
+        # It does not wait for rooms to end: they have gone on.
+        self.assertLess(time.monotonic() - begun, 15)
+        await until(lambda: all(one.room.is_connected for one in players))
+        for one in tapping:
+            one.stop()
+        for player in players:
+            player.tap()
+        await self.settle(players)
+        self.assertEqual([player.room.seat for player in players], seats)
+        (room,) = self.admin(self.nodes[1]).get("rooms")["rooms"]
+        self.assertEqual(room["room_id"], "table")
+
+    async def test_sigterm(self) -> None:
+        """
+        On SIGTERM a room goes on at another node, for a player of that node and for one
+        of the other: no closed room, every action counted once, no version goes back.
+        """
+        await self.check_moved("counting", lambda: self.term(self.nodes[0]))
+
+    async def test_drain_move(self) -> None:
+        """
+        ``vinom drain --move`` does the same, also if states are shown only when stored.
+        """
+        await self.check_moved("counting-ahead", self.drain_move)
+
+    async def drain_move(self) -> None:
+        """Ask for it as an operator does."""
+        status, text = await self.vinom(self.nodes[0], "drain", "--move")
+        self.assertEqual(status, 0, text)
+        self.assertIn("moving", text)
+
+    async def vinom(self, node: ChildNode, *words: str) -> tuple[int, str]:
+        """Type a command."""
+        code = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+        out, error, status = await getProcessOutputAndValue(
+            sys.executable,
+            ["-c", code, *words, f"--state-dir={node.state_dir}"],
+            env=os.environ,
+        )
+        return status, (out + error).decode()
+
+    async def test_no_other_node(self) -> None:
+        """
+        Where no other node can take its rooms, a node says so and goes on; on SIGTERM
+        it waits for its players, as without a store.
+        """
+        self.nodes.append(await self.start())
+        players = [
+            await self.join(0, "counting", "table", name) for name in ("ann", "bob")
+        ]
+        status, text = await self.vinom(self.nodes[0], "drain", "--move")
+        self.assertNotEqual(status, 0)
+        self.assertIn("no other node", text)
+        self.assertEqual(self.admin(self.nodes[0]).get("status")["state"], "serving")
+        os.kill(self.nodes[0].pid, signal.SIGTERM)
+        line = self.admin(self.nodes[0])
+        await until(lambda: line.get("status")["state"] == "draining")
+        for player in players:
+            player.tap()
+        await self.settle(players)
+        for player in players:
+            player.room.leave()
+        await until(lambda: self.nodes[0].exited)
+
+    async def test_rooms_that_stay(self) -> None:
+        """
+        A room that does not outlive its node is played to its end there, while the
+        others have gone on.
+        """
+        self.nodes += [await self.start(), await self.start()]
+        here = [
+            await self.join(first, "counting-here", "here", f"h{first}")
+            for first in (0, 1)
+        ]
+        moved = [
+            await self.join(0, "counting", "table", name) for name in ("ann", "bob")
+        ]
+        players = [*here, *moved]
+        await until(lambda: all(one.room.view is not None for one in players))
+        os.kill(self.nodes[0].pid, signal.SIGTERM)
+        line = self.admin(self.nodes[1])
+        await until(lambda: line.get("status")["rooms"]["rooms"] == 1)
+        await until(lambda: all(one.room.is_connected for one in players))
+        for player in players:
+            player.tap()
+        await self.settle(players)
+        self.assertFalse(self.nodes[0].exited)
+        for player in here:
+            player.room.leave()
+        await until(lambda: self.nodes[0].exited)
+        await self.settle(moved)
+
+    async def typed(self, node: ChildNode, name: str) -> Typed:
+        """Be a player at a node, with nothing but JSON."""
+        line = await typed(node.host, node.port, name)
+        self.addCleanup(line.transport.abortConnection)
+        return line
+
+    async def test_queue_and_party(self) -> None:
+        """
+        A party that waits in the queue of the node finds itself, and its place in the
+        queue, at another one.
+        """
+        self.nodes += [await self.start(), await self.start()]
+        ann = await self.typed(self.nodes[0], "ann")
+        welcome = next(one for one in ann.heard if one["type"] == "welcome")
+        key = welcome["data"]["player_key"]
+        party = await ann.ask("create_party", "party_created")
+        await ann.ask("queue", "queue_status", game=TicTacToe.name)
+        why = ann.hear("error")
+        await self.term(self.nodes[0])
+        self.assertEqual((await why)["code"], "unavailable")
+        again = Typed()
+        node = self.nodes[1]
+        endpoint = TCP4ClientEndpoint(reactor, node.host, node.port)
+        from twisted.internet.endpoints import connectProtocol
+
+        await connectProtocol(endpoint, again)
+        self.addCleanup(again.transport.abortConnection)
+        found = [again.hear("party_update"), again.hear("queue_status")]
+        again.say("hello", protocol=1, player_key=key)
+        update, status = await gatherResults(found)
+        self.assertEqual(update["party_id"], party["party_id"])
+        self.assertEqual((status["state"], status["game"]), ("waiting", TicTacToe.name))
+        self.assertNotIn("draining", json.dumps(ann.heard))
+
+    async def test_rolling_restart(self) -> None:
+        """
+        All nodes are restarted, one after the other, while players play in 20 rooms:
+        no hello is refused, no room is lost, every action counts once.
+        """
+        for _ in range(3):
+            self.nodes.append(await self.start())
+        players = await gatherResults(
+            [
+                Deferred.fromCoroutine(
+                    self.join(
+                        (room + seat) % 3,
+                        GAMES[room % 2].name,
+                        f"room-{room}",
+                        f"p{room}-{seat}",
+                    )
+                )
+                for room in range(20)
+                for seat in range(2)
+            ]
+        )
+        await until(lambda: all(one.room.view is not None for one in players))
+        tapping = [LoopingCall(player.tap) for player in players]
+        for one in tapping:
+            one.start(0.1)
+            self.addCleanup(lambda one=one: one.running and one.stop())
+        for _ in range(ROUNDS):
+            for number in range(3):
+                old = self.nodes[number]
+                await self.term(old)
+                self.nodes[number] = await self.start()
+                await until(partial(_are_connected, players))
+                await deferLater(reactor, 0.2)
+        for one in tapping:
+            one.stop()
+        await self.settle(players)
+        self.assertGreater(min(player.sent for player in players), 10)
+
+
+def _is_settled(player: Player) -> bool:
+    return player.room.is_connected and player.count >= player.sent
+
+
+def _are_connected(players: Sequence[Player]) -> bool:
+    return all(player.room.is_connected for player in players)
