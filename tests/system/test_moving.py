@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import LoopingCall, deferLater
@@ -279,8 +279,7 @@ class MovingTests(TestCase):
         for player in players:
             player.tap()
         await self.settle(players)
-        for player in players:
-            player.room.leave()
+        self.hang_up()
         await until(lambda: self.nodes[0].exited)
 
     async def test_rooms_that_stay(self) -> None:
@@ -306,8 +305,8 @@ class MovingTests(TestCase):
             player.tap()
         await self.settle(players)
         self.assertFalse(self.nodes[0].exited)
-        for player in here:
-            player.room.leave()
+        for client in self.clients[:2]:
+            client.close()
         await until(lambda: self.nodes[0].exited)
         await self.settle(moved)
 
@@ -334,14 +333,12 @@ class MovingTests(TestCase):
         again = Typed()
         node = self.nodes[1]
         endpoint = TCP4ClientEndpoint(reactor, node.host, node.port)
-        from twisted.internet.endpoints import connectProtocol
-
         await connectProtocol(endpoint, again)
         self.addCleanup(again.transport.abortConnection)
         found = [again.hear("party_update"), again.hear("queue_status")]
         again.say("hello", protocol=1, player_key=key)
         update, status = await gatherResults(found)
-        self.assertEqual(update["party_id"], party["party_id"])
+        self.assertEqual(update["party"]["party_id"], party["party_id"])
         self.assertEqual((status["state"], status["game"]), ("waiting", TicTacToe.name))
         self.assertNotIn("draining", json.dumps(ann.heard))
 
