@@ -485,6 +485,27 @@ class OperatorTests(SessionCase):
         self.successResultOf(again)
         self.assertEqual(self.waiting(world), [])
 
+    def test_move(self) -> None:
+        """
+        A node whose players go to other nodes drops nobody: who waits goes on waiting,
+        and so does who waited for a game server; running matches are played to the end.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=1))
+        self.duel(world)
+        forming, _ = self.duel(world, "cat", "dan")
+        waits, _ = world.queued("eve", "party")
+        moved = Deferred.fromCoroutine(world.desk.move())
+        self.assertNoResult(moved)
+        for line in (forming[0], waits):
+            said = line.heard()
+            self.assertEqual(said[-1]["error"]["code"], "unavailable", said)
+            self.assertTrue(line.is_closed)
+            self.assertNotIn("idle", [m.get("data", {}).get("state") for m in said])
+        waiting = {entry.players[0].name for entry in everybody(world.entries)}
+        self.assertEqual(waiting, {"cat", "dan", "eve"})
+        world.fleet.end(0, "finished", present=(0, 1))
+        self.successResultOf(moved)
+
     def test_drain_of_an_idle_node(self) -> None:
         """
         A node without matches is drained at once.

@@ -246,6 +246,19 @@ class AskTests(SynchronousTestCase):
             )
         self.assertEqual(code(bob.ask("accept")), "no_such_prematch")
 
+    def test_move(self) -> None:
+        """
+        A node whose players go to other nodes asks nobody any more: they wait again.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        self.successResultOf(Deferred.fromCoroutine(world.desk.move()))
+        self.assertTrue(ann.is_closed and bob.is_closed)
+        self.assertEqual(list(world.matchmaker.prematches.open_ids()), [])
+        found = everybody(world.entries)
+        self.assertEqual([one.players[0].name for one in found], ["ann", "bob"])
+
     def test_outside_matchmaker(self) -> None:
         """
         A player whom an outside matchmaker put in a match leaves its prematch, without

@@ -545,7 +545,8 @@ class Matches(Service):
             for follower in self._followers:
                 (follower.moving if is_moving else follower.draining)()
             for live in tuple(self._live.values()):
-                live.withdraw("shutdown")
+                # The entries of a match that is lost before it is placed wait again.
+                live.withdraw("lost" if is_moving else "shutdown")
         self._check_drained()
         return drained
 

@@ -511,6 +511,9 @@ class Matchmaker(Service):
                 await self._keep_in_matches(prematch)
                 return
         except Refused as refusal:
+            if self._matches.is_moving:
+                await self.prematches.give_back(prematch.prematch_id, is_ours=True)
+                return
             await self.prematches.finish(prematch.prematch_id)
             self._dismiss(entries, refusal)
             return
@@ -677,6 +680,9 @@ class Matchmaker(Service):
 
     async def _look_into(self, pool: _Pool, now: float) -> None:
         """Start the matches of one queue; read its entries only if there can be any."""
+        if self._matches.is_draining:
+            # The entries that are left are for other nodes.
+            return
         failing_until, _ = self._resting.get(pool, (0.0, 0))
         rests_until = max(failing_until, self._rests_until.pop(pool, 0.0))
         if rests_until > now:
@@ -1051,8 +1057,6 @@ class Matchmaker(Service):
                 self._expect_back(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
-
-
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:
