@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "rooms": "list the rooms that a node hosts itself, or end one, or remove a player",
     "kick": "remove a player from a match",
     "end": "end a match",
-    "drain": "let a node take no new matches and stop when the last one ends",
+    "drain": "let a node stop when its last match ends, or hand its rooms to others",
     "keys": "list a node's keys, or let new ones take over",
     "explain": "explain why a player is not matched",
     "results": "list how rounds ended, and send those again that were not received",

@@ -730,7 +730,8 @@ class Settings:
     drain_seconds: float = option(
         "operation",
         Bounded(float, 0, 10**6),
-        "how long running matches may continue after SIGTERM or Ctrl-C",
+        "how long running matches, and rooms that cannot go to other nodes, may "
+        "continue after SIGTERM or Ctrl-C",
         60.0,
     )
     admin: str | None = option(
