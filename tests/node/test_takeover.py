@@ -114,6 +114,33 @@ class TakeoverTests(SynchronousTestCase):
         end = self.successResultOf(self.matches.last_end("ann"))
         self.assertEqual(end and end.reason, "lost")
 
+    def test_released_rooms(self) -> None:
+        """
+        Rooms that nodes released before they stopped are looked after at each look,
+        though no node is dead.
+        """
+        asked: list[str] = []
+
+        async def end_rooms(node_id: str) -> int:
+            asked.append(node_id)
+            return 1
+
+        takeover = Takeover(
+            self.nodes,
+            self.matches,
+            self.estates,
+            self.clock,
+            1.0,
+            5.0,
+            end_rooms=end_rooms,
+        )
+        takeover.startService()
+        self.addCleanup(takeover.stopService)
+        self.clock.pump([0.5] * 9)
+        self.assertEqual(asked, [], "one lease after the start")
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(set(asked), {""})
+
     def test_store_was_away(self) -> None:
         """
         After the store was away its nodes have one lease to come back.

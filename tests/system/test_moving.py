@@ -23,12 +23,14 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tests.support import counting
+from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.lines import Typed, typed
+from tests.support.needs import path_of
 from tests.support.redis_servers import RedisServer, until
 from vinom.client.line import LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
-from vinom.commands.child_node import ChildNode
+from vinom.commands.child_node import ChildNode, free_port
 from vinom.games.tictactoe import TicTacToe
 from vinom.keys.authority import Authority
 from vinom.messages.lobby import Hello
@@ -341,6 +343,23 @@ class MovingTests(TestCase):
         self.assertEqual(update["party"]["party_id"], party["party_id"])
         self.assertEqual((status["state"], status["game"]), ("waiting", TicTacToe.name))
         self.assertNotIn("draining", json.dumps(ann.heard))
+
+    async def test_vinom_js(self) -> None:
+        """
+        A page plays on against the bot after its room moved, and each move counts once.
+        """
+        needs_javascript()
+        ports = [free_port(), free_port()]
+        for port in ports:
+            self.nodes.append(await self.start(f"--http={port}"))
+        words = ["play.mjs", "moved", *map(str, ports), str(self.nodes[0].pid)]
+        out, errors, code = await getProcessOutputAndValue(
+            path_of("node"), words, path=str(FOLDER), reactor=reactor
+        )
+        printed = (out + errors).decode(errors="replace")
+        self.assertEqual(code, 0, printed)
+        self.assertIn("moved: done", printed)
+        await until(lambda: self.nodes[0].exited)
 
     async def test_rolling_restart(self) -> None:
         """
