@@ -111,6 +111,8 @@ class Crowd:
     :ivar port: of the loopback, where they are served.
     :ivar queue: the name of their queue.
     :ivar game: its game.
+    :ivar has_begun: do they queue?
+    :ivar is_over: have they gone for good?
     """
 
     port: int
@@ -121,6 +123,7 @@ class Crowd:
     events: list[Event] = attrs.field(factory=list)
     guests: list[Guest] = attrs.field(factory=list)
     groups: list[list[Guest]] = attrs.field(factory=list)
+    has_begun: bool = False
     is_over: bool = False
 
     def add(self, sizes: list[int]) -> None:
@@ -161,6 +164,12 @@ class Crowd:
             await guest.ask(
                 "join_party", party_id=formed["party_id"], token=formed["token"]
             )
+
+    def begin(self) -> None:
+        """Have all queue."""
+        self.has_begun = True
+        for guest in self.guests:
+            guest.begin()
 
     async def come_again(self, within: float) -> None:
         """Have all close their lines and come back, spread over some seconds."""
@@ -205,7 +214,8 @@ class Guest:
         self._last = 0
         self._calls: set[Any] = set()
         # Of the leader: may it queue? And the time at which it does.
-        self._is_free, self._queues: Any = True, None
+        self._is_free = True
+        self._queues: Any = None
         self._answered: dict[str, str] = {}
         self._match = ""
 
@@ -315,7 +325,7 @@ class Guest:
         if type == "error":
             error = message["error"]
             self._log("received", asked, error, True)
-            self._refused(asked, error)
+            self._refused(asked, request, error)
             return
         data = message.get("data") or {}
         if type == "welcome":
@@ -328,28 +338,36 @@ class Guest:
         if act is not None:
             act(data)
 
-    def _refused(self, asked: str, error: Mapping[str, Any]) -> None:
+    def _refused(self, asked: str, request: Any, error: Mapping[str, Any]) -> None:
         details = error.get("details") or {}
+        answer = self._answers.pop(request, None)
+        if answer is not None:
+            answer.errback(Failure(AssertionError(f"{asked} is refused: {error}")))
         if asked == "hello" and self._line is not None:
             self._line.transport.abortConnection()
         elif asked == "queue":
-            # Busy: it will be told when it is not. If not, it asks again.
-            self._queue_in(details.get("retry_after", 1.0) + 0.05)
+            if error["code"] == "already_queued":
+                # It is sent what happens to its place.
+                self._is_free = False
+            else:
+                self._queue_in(details.get("retry_after", 1.0) + 0.05)
         elif asked == "join_room" and error["code"] in ("busy", "store_unavailable"):
             self.later(details.get("retry_after", 0.5), self._play)
 
     def _on_welcome(self, data: Mapping[str, Any]) -> None:
+        # Unless it is sent something else before the pong.
+        self._is_free, self._match = True, ""
         self._say("ping")
 
     def _on_pong(self, data: Mapping[str, Any]) -> None:
         self.is_back = True
-        if self.is_leader and self._is_free:
+        if self.is_leader and self._is_free and self._crowd.has_begun:
             self._queue_in(self._chance.uniform(0.0, self._crowd.habits.pause))
 
     # Playing.
 
     def begin(self) -> None:
-        """Queue for the first time."""
+        """Queue for the first time, if it is the leader."""
         if self.is_leader:
             self._queue_in(self._chance.uniform(0.0, self._crowd.habits.pause))
 
