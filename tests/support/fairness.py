@@ -39,6 +39,11 @@ class Event:
     data: Mapping[str, Any] = attrs.field(factory=dict)
     is_error: bool = False
 
+    def __str__(self) -> str:
+        data = {name: one for name, one in self.data.items() if name != "certificate"}
+        error = " refused" if self.is_error else ""
+        return f"{self.at:.3f} {self.player} {self.way} {self.type}{error} {data}"
+
 
 @attrs.frozen
 class Trouble:

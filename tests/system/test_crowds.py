@@ -183,7 +183,9 @@ class CrowdTests(TestCase):
             print(f"\n{len(found)} matches of {len(asked)} prematches")
             for what, count in sorted(self.crowd.counts().items()):
                 print(f"{count:7} {what}")
-        self.assertEqual(faults, [], "\n" + "\n".join(faults))
+        log = Path(self.mktemp()).absolute()
+        log.write_text("\n".join(map(str, story.in_order)))
+        self.assertEqual(faults, [], "\n".join(("", *faults, f"see {log}")))
         self.assertGreater(len(found), PLAYERS // 6)
         self.assertGreater(len(asked), len(found))
 
