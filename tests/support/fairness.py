@@ -247,15 +247,16 @@ class _Place:
     What a group knows about its place in the queue.
 
     :ivar since: when it was sent that it waits; ``None`` if it does not, so far.
-    :ivar queued_at: when it sent the request for that.
     :ivar reasons: why it may lose the place.
+    :ivar lines: since when members have no line.
+    :ivar open_id: the prematch that they were asked about.
     """
 
     asked: Mapping[str, _Prematch]
     since: float | None = None
-    queued_at: float = inf
     reasons: list[str] = attrs.field(factory=list)
     lines: dict[str, float] = attrs.field(factory=dict)
+    open_id: str = ""
 
     def note(self, event: Event, away_seconds: float) -> str:
         """Take the next event; returns what is wrong with it."""
@@ -266,16 +267,21 @@ class _Place:
             if kind in ("cancel", "decline"):
                 self.reasons.append(f"{event.player} sent {kind}")
             elif kind == "queue" and self.since is None:
-                self.queued_at = event.at
+                self.reasons.clear()
         elif event.is_error:
             return ""
         elif kind == "welcome":
+            self.open_id = ""
             gone = self.lines.pop(event.player, inf)
             if event.at - gone >= away_seconds:
                 self.reasons.append(f"{event.player} was away for too long")
         elif kind == "match_found":
-            self.since = None
+            self.since, self.open_id = None, ""
+        elif kind == "prematch":
+            self.open_id = str(data["id"])
         elif kind == "prematch_update" and data["state"] == "dissolved":
+            if self.open_id == data["id"]:
+                self.open_id = ""
             prematch = self.asked.get(str(data["id"]))
             if prematch is not None:
                 silent = prematch.players - prematch.confirmed
@@ -283,7 +289,9 @@ class _Place:
         elif kind == "queue_status" and data["state"] in _IN_QUEUE:
             if self.since is None:
                 self.since = event.at
-                self.reasons.clear()
+                # The answer to its request may come after a prematch, and a no to it.
+                if not self.open_id:
+                    self.reasons.clear()
         elif kind == "queue_status":
             return self.left(event.at, away_seconds)
         return ""
@@ -414,7 +422,7 @@ def _turns(group: tuple[str, ...], events: Iterable[Event]) -> Iterator[_Turn]:
     """Find when a group waited, with all its members there."""
     queued_at = acknowledged = ready = inf
     is_waiting, away, request = False, set[str](), inf
-    end = 0.0
+    end, open_id, known = 0.0, "", set[str]()
     for event in events:
         end = event.at
         was_ready = is_waiting and not away
@@ -431,14 +439,21 @@ def _turns(group: tuple[str, ...], events: Iterable[Event]) -> Iterator[_Turn]:
             continue
         elif kind == "welcome":
             away.discard(event.player)
+            open_id = ""
         elif kind == "prematch":
-            asked, is_waiting = is_waiting, False
+            # A hello repeats it.
+            open_id = str(data["id"])
+            asked, is_waiting = open_id not in known, False
+            known.add(open_id)
+        elif kind == "prematch_update" and data["state"] == "dissolved":
+            open_id = "" if data["id"] == open_id else open_id
         elif kind == "match_found":
-            is_waiting, queued_at = False, inf
+            is_waiting, queued_at, open_id = False, inf, ""
         elif kind == "queue_status" and data["state"] == "waiting":
             if queued_at == inf:
                 queued_at, acknowledged = request, event.at
-            is_waiting = True
+            # The answer to its request may come after a prematch.
+            is_waiting = not open_id
         elif kind == "queue_status":
             is_waiting, queued_at = False, inf
         is_ready = is_waiting and not away

@@ -366,12 +366,35 @@ class JudgeTests(SynchronousTestCase):
         told.at(2)
         told.queue("bob")
         told.at(4)
+        told.received(
+            "ann", "prematch_update", id="x1", state="dissolved", accepted=["ann"]
+        )
         told.received("ann", "queue_status", state="waiting")
         told.at(8)
         told.ask("x2", "bob")
         told.at(20)
         told.hello("ann", "bob", news=WAITS)
         self.assertFault(told.finish(), "ann, which waited from 0.000, was overtaken")
+
+    def test_asked_before_the_answer(self) -> None:
+        """
+        The answer to a request to queue may come after the prematch, and a no to that.
+        """
+        told = self.told
+        told.sent("cat", "queue")
+        told.at(1)
+        told.ask("x1", "ann", "cat", "dan")
+        told.sent("dan", "decline", prematch_id="x1")
+        told.received("cat", "queue_status", state="waiting")
+        told.at(3)
+        told.queue("eve", "fay")
+        told.at(5)
+        told.ask("x2", "eve", "fay")
+        told.at(6)
+        told.received("cat", "queue_status", state="idle")
+        told.at(9)
+        told.hello("eve", "fay", news=WAITS)
+        self.assertEqual(told.finish(), [])
 
     def killed(self, back: float, *news: Any) -> list[str]:
         """Cat and dan wait; their node is killed at 10; dan comes back."""
