@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, MemoryLine, Party, everybody
-from vinom.errors import NoCapacity
+from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.matchmaking.parties import PartyBounds
-from vinom.model import MatchEnd
+from vinom.model import MatchEnd, QueueEntry
+from vinom.store.memory.entries import MemoryEntryStore
 
 
 class Squad(Party):
@@ -30,6 +32,15 @@ def pushed(line: MemoryLine, kind: str) -> list[dict[str, Any]]:
 
 def code(said: list[dict[str, Any]]) -> str:
     return said[-1]["error"]["code"]
+
+
+class Away(MemoryEntryStore):
+    """A store that takes no entries while it is away."""
+
+    is_away = False
+
+    def add(self, entry: QueueEntry) -> Deferred[int]:
+        return fail(StoreUnavailable("away")) if self.is_away else super().add(entry)
 
 
 class PartyWorld(LobbyWorld):
@@ -667,6 +678,35 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual([e.players[0].name for e in everybody(world.entries)], ["ann"])
         self.assertEqual(world.party("ann")["state"], "in_queue")
         self.assertEqual(world.party("cat")["state"], "idle")
+
+    def test_looked_at_before_it_was_put_back(self) -> None:
+        """
+        A party whose match is void waits again, although storage was away then, and a
+        member came back meanwhile.
+        """
+        world = PartyWorld(entries=(away := Away()))
+        world.form("ann", "bob")
+        world.form("cat", "dan")
+        world.lines["ann"].ask("queue", game="squad")
+        world.lines["cat"].ask("queue", game="squad")
+        world.clock.advance(0)
+        away.is_away = True
+        world.fleet.end(0, "void", present=(0, 1, 2))
+        world.come_back("bob")
+        self.assertEqual(world.party("ann")["state"], "idle")
+        away.is_away = False
+        world.lines["ann"].heard()
+        world.clock.advance(1)
+        self.assertEqual([e.players[0].name for e in everybody(world.entries)], ["ann"])
+        heard = world.lines["ann"].heard()
+        self.assertEqual(
+            [m["data"]["party"]["state"] for m in heard if m["type"] == "party_update"],
+            ["in_queue"],
+        )
+        self.assertEqual(
+            [m["data"]["state"] for m in heard if m["type"] == "queue_status"],
+            ["waiting"],
+        )
 
     def test_kicked_while_playing(self) -> None:
         """

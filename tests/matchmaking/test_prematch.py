@@ -12,7 +12,7 @@ from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import MemoryLine, everybody
 from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.matchmaking.prematch import pause_seconds
-from vinom.model import MatchPlan, SeatPlan
+from vinom.model import MatchPlan, Prematch, SeatPlan
 from vinom.store.memory.entries import MemoryEntryStore
 
 
@@ -33,6 +33,26 @@ class AskingWorld(PartyWorld):
 
     def waiting(self) -> list[str]:
         return [entry.players[0].name for entry in everybody(self.entries)]
+
+
+class SlowDissolve(MemoryEntryStore):
+    """A store that dissolves prematches at once, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[Deferred[Prematch | None], Prematch | None]] = []
+
+    def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
+        answer: Deferred[Prematch | None] = Deferred()
+        super().dissolve(prematch_id, now).addCallback(
+            lambda found: self._waiting.append((answer, found))
+        )
+        return answer
+
+    def release(self) -> None:
+        """Answer everything."""
+        for waiting, found in self._waiting:
+            waiting.callback(found)
 
 
 class AskTests(SynchronousTestCase):
@@ -104,6 +124,21 @@ class AskTests(SynchronousTestCase):
         )
         world.clock.advance(5)
         self.assertEqual(bob.ask("queue", game="duel")[0]["type"], "queue_status")
+
+    def test_cancelled_before_the_news(self) -> None:
+        """
+        Who cancels just after another one declined is not sent that it waits, although
+        storage answered the decline late.
+        """
+        world = AskingWorld(entries=(slow := SlowDissolve()))
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        bob.ask("decline")
+        ann.heard()
+        self.assertEqual(ann.ask("cancel")[-1]["data"]["state"], "idle")
+        slow.release()
+        self.assertEqual(pushed(ann, "queue_status"), [])
+        self.assertEqual(world.waiting(), [])
 
     def test_silence(self) -> None:
         """

@@ -89,3 +89,14 @@ class SecondBegins(TicTacToe):
     def start(self, table: Table) -> Step[Board]:
         begun = super().start(table)
         return attrs.evolve(begun, state=attrs.evolve(begun.state, turn=1))
+
+
+class Brawl(Second):
+    """Two teams of three, and a draw after a moment."""
+
+    name = "brawl"
+    seats = (6, 6)
+    teams = 2
+
+    def deadline(self, s: Taps) -> float | None:
+        return None if s.is_over else 0.2

@@ -539,12 +539,13 @@ class Matchmaker(Service):
                 for player_id in await self._online.away(player_ids):
                     if player_id not in self._away:
                         self.player_lost(player_id)
-                status = await self._news.status(entry)
+                status = await self._news.again(entry)
             except StoreUnavailable as error:
                 # They wait all the same, and are sent the next change.
                 self._log.error("storage does not answer: {error}", error=error)
             else:
-                self._online.send(player_ids, status)
+                if status is not None:
+                    self._online.send(player_ids, status)
         self._moved(entries)
 
     def left(self, entries: Sequence[QueueEntry]) -> None:
@@ -884,11 +885,12 @@ class Matchmaker(Service):
             ):
                 await self._drop_playing(entry)
                 return True
-            status = await self._news.status(again)
+            status = await self._news.again(again)
         except StoreUnavailable as error:
             self._log.error("storage does not answer: {error}", error=error)
             return False
-        self._online.send(player_ids, status)
+        if status is not None:
+            self._online.send(player_ids, status)
         for player_id in away:
             self.player_lost(player_id)
         self._moved([entry])

@@ -66,6 +66,15 @@ class QueueNews:
         # At least 1: an entry that was claimed meanwhile no longer has a place.
         return self.follow(entry, max(1, await self._entries.place(entry.entry_id)))
 
+    async def again(self, entry: QueueEntry) -> QueueStatus | None:
+        """
+        Do the same for an entry that was put back, unless it is gone by now.
+
+        A player who cancelled meanwhile must not be sent last that it waits.
+        """
+        place = await self._entries.place(entry.entry_id)
+        return self.follow(entry, place) if place else None
+
     def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
         """Send the players of *entry* changes of its place from now on."""
         for player in entry.players:

@@ -567,6 +567,8 @@ class Parties(Service):
     async def _catch_up(self, entry: QueueEntry) -> None:
         """Give the party of an entry its true state, or drop an entry without one."""
         party = await self._store.find(entry.party_id)
+        if party is not None and party.entry_id != entry.entry_id:
+            party = await self._reminded(party, entry)
         if party is None or party.entry_id != entry.entry_id:
             # It is gone, or has forgotten this entry: so must the queue.
             if await self._entries.remove(entry.entry_id):
@@ -582,6 +584,35 @@ class Parties(Service):
                     entry, player.player_id, is_excused=True
                 )
                 return
+
+    async def _reminded(self, party: Party, entry: QueueEntry) -> Party | None:
+        """
+        Let a party queue again whose entry was put back after its match.
+
+        Whoever looked between the end of the match and that, took it for idle. It waits
+        only if nobody has come or gone meanwhile.
+
+        :returns: the party as it is then; ``None`` if it is gone.
+        """
+        for _ in range(_MOST_TRIES):
+            if party.state != "idle" or set(party.player_ids) != set(entry.player_ids):
+                return party
+            found = await self._entries.entry_of(entry.players[0].player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                return party
+            leader, entry_id = party.leader, entry.entry_id
+            after = changed(
+                party, lambda it: it.queue(leader, entry_id, entry.game, entry.options)
+            )
+            assert after is not None
+            if await self._store.change(after):
+                await self._send(after)
+                return after
+            now = await self._store.find(party.party_id)
+            if now is None:
+                return None
+            party = now
+        return party
 
     async def _settled(self, party: Party) -> Party | None:
         """
