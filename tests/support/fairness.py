@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import inf
 from typing import Any, Literal
 
@@ -149,7 +150,7 @@ def booked_twice(story: Story) -> Iterator[str]:
                 yield f"match {match.match_id} has other players for {event.player}"
     for player, its in by_player.items():
         its.sort(key=lambda match: match.found)
-        for one, other in zip(its, its[1:], strict=False):
+        for one, other in pairwise(its):
             if other.found < one.ended:
                 yield (
                     f"{player} is in match {other.match_id} at {other.found:.3f} and "

@@ -600,9 +600,11 @@ class Parties(Service):
             found = await self._entries.entry_of(entry.players[0].player_id)
             if found is None or found.entry_id != entry.entry_id:
                 return party
-            leader, entry_id = party.leader, entry.entry_id
             after = changed(
-                party, lambda it: it.queue(leader, entry_id, entry.game, entry.options)
+                party,
+                lambda it, who=party.leader: it.queue(
+                    who, entry.entry_id, entry.game, entry.options
+                ),
             )
             assert after is not None
             if await self._store.change(after):
