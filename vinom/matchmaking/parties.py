@@ -600,12 +600,7 @@ class Parties(Service):
             found = await self._entries.entry_of(entry.players[0].player_id)
             if found is None or found.entry_id != entry.entry_id:
                 return party
-            after = changed(
-                party,
-                lambda it, who=party.leader: it.queue(
-                    who, entry.entry_id, entry.game, entry.options
-                ),
-            )
+            after = changed(party, _queueing(party.leader, entry))
             assert after is not None
             if await self._store.change(after):
                 await self._send(after)
@@ -765,6 +760,11 @@ class Parties(Service):
                 self._expect(retry, _RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _queueing(leader: str, entry: QueueEntry) -> _Input:
+    """Make the input with which a party's host queues with an entry."""
+    return lambda it: it.queue(leader, entry.entry_id, entry.game, entry.options)
 
 
 def _queued(it: PartyInputs) -> None:
