@@ -60,7 +60,8 @@ class TwoNodesTests(SynchronousTestCase):
     """Players of two nodes that share their stores."""
 
     def setUp(self) -> None:
-        lines, clock = Lines(), Clock()
+        clock = Clock()
+        lines = Lines(now=clock.seconds)
         clock.advance(1_000_000.0)
         now = clock.seconds
         shared = {
@@ -131,6 +132,24 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.advance(6)
         (entry,) = everybody(self.entries)
         self.assertFalse(entry.suspended)
+
+    def test_away_again(self) -> None:
+        """
+        Who is away again when the patience of the first node ends keeps the place: it
+        counts from the second time.
+        """
+        ann, said = self.one.queued("ann", "party")
+        ann.hang_up()
+        self.clock.advance(5)
+        line, _ = self.two.back(said["player_key"])
+        self.clock.advance(4)
+        line.hang_up()
+        self.clock.advance(2)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.advance(7.5)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.advance(1)
+        self.assertEqual(everybody(self.entries), [])
 
     def test_stays_away(self) -> None:
         """

@@ -403,7 +403,11 @@ class Guest:
             self._say("cancel")
 
     def _on_prematch(self, data: Mapping[str, Any]) -> None:
-        prematch_id, habits, draw = data["id"], self._crowd.habits, self._chance.random()
+        prematch_id, habits, draw = (
+            data["id"],
+            self._crowd.habits,
+            self._chance.random(),
+        )
         if self.is_leader:
             self._is_free = False
         known = self._answered.get(prematch_id)
@@ -442,5 +446,3 @@ class Guest:
         if self.is_leader:
             self._is_free = True
             self._queue_in(self._chance.uniform(0.0, self._crowd.habits.pause))
-
-

@@ -190,9 +190,7 @@ def prematches(story: Story) -> dict[str, _Prematch]:
         elif event.way == "sent" and event.type in ("accept", "decline"):
             prematch = found.get(str(data["prematch_id"]))
             if prematch is not None:
-                said = (
-                    prematch.said_yes if event.type == "accept" else prematch.said_no
-                )
+                said = prematch.said_yes if event.type == "accept" else prematch.said_no
                 said.setdefault(event.player, event.at)
     return found
 
@@ -204,9 +202,7 @@ def not_accepted(story: Story) -> Iterator[str]:
     for match in sorted(matches(story).values(), key=lambda match: match.found):
         players = frozenset(match.players)
         of_these = [
-            one
-            for one in asked
-            if one.players == players and one.found <= match.found
+            one for one in asked if one.players == players and one.found <= match.found
         ]
         if not of_these:
             yield f"nobody was asked about match {match.match_id}"
@@ -392,7 +388,9 @@ def overtaken(story: Story, margin: float = 1.0) -> Iterator[str]:
     All players are equally strong. Only what took longer than *margin* counts, for news
     travels; and nothing during a trouble, or as long after it as it takes to be back.
     """
-    turns = [turn for group, its in _by_group(story).items() for turn in _turns(group, its)]
+    turns = [
+        turn for group, its in _by_group(story).items() for turn in _turns(group, its)
+    ]
     turns.sort(key=lambda turn: turn.ended)
     for late in turns:
         if not late.asked or _is_troubled(story, late.ended):
@@ -497,7 +495,7 @@ def back_too_late(story: Story) -> Iterator[str]:
                     trouble,
                     late,
                     [event for event in after if event.player == player],
-                    len(group) > 1 and parties or set(),
+                    (len(group) > 1 and parties) or set(),
                     was_queued and not place.reasons,
                 )
 
@@ -533,6 +531,12 @@ def _late(
     }
     if parties and not found & parties:
         yield f"{player} was not back in its party in time after the {where}"
-    places = {"queue_status", "prematch", "prematch_update", "match_found", "match_ended"}
+    places = {
+        "queue_status",
+        "prematch",
+        "prematch_update",
+        "match_found",
+        "match_ended",
+    }
     if must_be_queued and not kinds & places:
         yield f"{player} was not back in the queue in time after the {where}"

@@ -280,7 +280,11 @@ class JudgeTests(SynchronousTestCase):
                 told.accept("x1", "ann", "cat")
                 told.at(4)
                 told.received(
-                    "cat", "prematch_update", id="x1", state="dissolved", accepted=["ann"]
+                    "cat",
+                    "prematch_update",
+                    id="x1",
+                    state="dissolved",
+                    accepted=["ann"],
                 )
             else:
                 told.closed("dan", "cut")
@@ -331,7 +335,9 @@ class JudgeTests(SynchronousTestCase):
         told.at(20)
         told.hello("ann", "bob", "eve", "fay", news=WAITS)
         faults = told.finish()
-        self.assertFault(faults, "ann, which waited from 0.000, was overtaken", "by bob")
+        self.assertFault(
+            faults, "ann, which waited from 0.000, was overtaken", "by bob"
+        )
         # Not if the store had been away just before.
         story = Story(told.events, GROUPS, [Trouble(1, 9, "stop")])
         self.assertEqual(list(overtaken(story)), [])
@@ -425,7 +431,8 @@ class JudgeTests(SynchronousTestCase):
         A player's hello is answered too late.
         """
         self.assertFault(
-            self.killed(16, "party", *WAITS), "dan was not welcome in time after the kill"
+            self.killed(16, "party", *WAITS),
+            "dan was not welcome in time after the kill",
         )
 
     def test_without_a_party(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
@@ -40,6 +41,16 @@ class IOnline(Interface):
         The store is asked only about those who are not connected to this one.
 
         :raises StoreUnavailable: it does not answer.
+        """
+
+    def absence(player_id: str) -> Deferred[float]:
+        """
+        Find for how long a player has been connected to no node, seconds.
+
+        0 if the player is connected; infinity if nobody knows, or if there is only this
+        node, which itself knows.
+
+        :raises StoreUnavailable: the store does not answer.
         """
 
     def send(player_ids: Iterable[str], push: Push) -> None:
@@ -169,6 +180,12 @@ class Online:
             elsewhere = set(await self.store.elsewhere(away))
             away = [one for one in away if one not in elsewhere]
         return away
+
+    def absence(self, player_id: str) -> Deferred[float]:
+        """Find for how long a player has been connected to no node."""
+        if player_id in self._conversations:
+            return succeed(0.0)
+        return succeed(inf) if self.store is None else self.store.absence(player_id)
 
     def send(self, player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""
