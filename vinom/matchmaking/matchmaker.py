@@ -297,6 +297,10 @@ class Matchmaker(Service):
         """
         return await self.prematches.answer(player_id, is_yes, prematch_id)
 
+    async def is_queued(self, player_id: str) -> bool:
+        """Does this player have an entry, in the queue or in a prematch?"""
+        return await self._entries.entry_of(player_id) is not None
+
     # Entries of players and parties.
 
     def find_queue(self, queue: str | None, game: str | None) -> Queue:
