@@ -571,10 +571,7 @@ class Parties(Service):
             found = await self._entries.entry_of(entry.players[0].player_id)
             if found is None or found.entry_id != entry.entry_id:
                 return party
-            leader, entry_id = party.leader, entry.entry_id
-            after = changed(
-                party, lambda it: it.queue(leader, entry_id, entry.game, entry.options)
-            )
+            after = changed(party, _queued_by(party.leader, entry))
             assert after is not None
             if await self._store.change(after):
                 await self._send(after)
@@ -739,6 +736,10 @@ class Parties(Service):
                 self._expect(retry, _RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _queued_by(leader: str, entry: QueueEntry) -> _Input:
+    return lambda it: it.queue(leader, entry.entry_id, entry.game, entry.options)
 
 
 def _queued(it: PartyInputs) -> None:
