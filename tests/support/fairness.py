@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import inf
 from typing import Any, Literal
 
@@ -16,6 +17,11 @@ import attrs
 
 #: What a player who is in the queue, or nearly in a match, is sent.
 _IN_QUEUE = ("waiting", "matched")
+#: What shows a player in which queue or match it is.
+_PLACES = {
+    *("queue_status", "prematch", "prematch_update"),
+    *("match_found", "match_ended"),
+}
 #: Refusals that say that a player is busy.
 _BUSY = ("already_queued", "already_in_match")
 
@@ -149,7 +155,7 @@ def booked_twice(story: Story) -> Iterator[str]:
                 yield f"match {match.match_id} has other players for {event.player}"
     for player, its in by_player.items():
         its.sort(key=lambda match: match.found)
-        for one, other in zip(its, its[1:], strict=False):
+        for one, other in pairwise(its):
             if other.found < one.ended:
                 yield (
                     f"{player} is in match {other.match_id} at {other.found:.3f} and "
@@ -531,12 +537,5 @@ def _late(
     }
     if parties and not found & parties:
         yield f"{player} was not back in its party in time after the {where}"
-    places = {
-        "queue_status",
-        "prematch",
-        "prematch_update",
-        "match_found",
-        "match_ended",
-    }
-    if must_be_queued and not kinds & places:
+    if must_be_queued and not kinds & _PLACES:
         yield f"{player} was not back in the queue in time after the {where}"
