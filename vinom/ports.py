@@ -480,6 +480,13 @@ class IOnlineStore(Interface):
     def elsewhere(player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
         """List those of the players who have a line to another node that lives."""
 
+    def absence(player_id: str) -> Deferred[float]:
+        """
+        Find for how long a player has had no line to another node that lives, seconds.
+
+        :returns: fires 0 if there is one, and infinity if that is not known any more.
+        """
+
     def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:
         """
         Send a message to those of the players who have lines to other nodes.

@@ -13,7 +13,7 @@ from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, NoCapacity, Refused
 from vinom.messages.envelope import encode_push
-from vinom.messages.lobby import Pong
+from vinom.messages.lobby import Pong, QueueStatus
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.online import Lines, MemoryOnlineStore
@@ -60,7 +60,8 @@ class TwoNodesTests(SynchronousTestCase):
     """Players of two nodes that share their stores."""
 
     def setUp(self) -> None:
-        lines, clock = Lines(), Clock()
+        clock = Clock()
+        lines = Lines(now=clock.seconds)
         clock.advance(1_000_000.0)
         now = clock.seconds
         shared = {
@@ -132,6 +133,24 @@ class TwoNodesTests(SynchronousTestCase):
         (entry,) = everybody(self.entries)
         self.assertFalse(entry.suspended)
 
+    def test_away_again(self) -> None:
+        """
+        Who is away again when the patience of the first node ends keeps the place: it
+        counts from the second time.
+        """
+        ann, said = self.one.queued("ann", "party")
+        ann.hang_up()
+        self.clock.advance(5)
+        line, _ = self.two.back(said["player_key"])
+        self.clock.advance(4)
+        line.hang_up()
+        self.clock.advance(2)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.advance(7.5)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.advance(1)
+        self.assertEqual(everybody(self.entries), [])
+
     def test_stays_away(self) -> None:
         """
         Who comes back to no node loses the place.
@@ -159,6 +178,35 @@ class TwoNodesTests(SynchronousTestCase):
         self.assertEqual(self.types(ann), ["queue_status"])
         self.clock.advance(11)
         self.assertEqual(len(everybody(self.entries)), 1)
+
+    def test_place_of_one_who_left(self) -> None:
+        """
+        Another node's message about the place of a player who has just cancelled is not
+        sent; what follows it is, in order.
+        """
+        self.one.online.is_queued = self.one.matchmaker.is_queued
+        ann, said = self.one.queued("ann", "party")
+        place, later = QueueStatus("waiting", "party", 1), QueueStatus("matched")
+        asked: list[Deferred[bool]] = []
+        for is_left in (False, True):
+            self.two.online.send([said["player_id"]], place)
+            self.assertEqual(self.types(ann), [] if is_left else ["queue_status"])
+            if not is_left:
+                ann.ask("cancel")
+
+        def ask(player_id: str) -> Deferred[bool]:
+            asked.append(Deferred())
+            return asked[-1]
+
+        self.one.online.is_queued = ask
+        for push in (place, later, place):
+            self.two.online.send([said["player_id"]], push)
+        self.assertEqual(ann.heard(), [])
+        asked[0].callback(True)
+        states = [message["data"]["state"] for message in ann.heard()]
+        self.assertEqual(states, ["waiting", "matched"])
+        asked[1].callback(False)
+        self.assertEqual(ann.heard(), [])
 
     def test_slow_store(self) -> None:
         """

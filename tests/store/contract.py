@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from vinom.errors import LeaseLost
@@ -648,7 +649,8 @@ class OnlineStoreContract:
     `vinom.ports.IOnlineStore`.
 
     `make_stores` gives those of two nodes, with what each has heard; `settle` waits for
-    messages on their way; `kill_second` ends the lease of the second node.
+    messages on their way; `kill_second` ends the lease of the second node; `hold` puts
+    a player in a queue.
     """
 
     async def test_second_line_replaces(self) -> None:
@@ -718,6 +720,27 @@ class OnlineStoreContract:
         self.assertEqual(list(await one.elsewhere(["ann"])), ["ann"])
         await self.kill_second()
         self.assertEqual(list(await one.elsewhere(["ann"])), [])
+        self.assertGreater(await one.absence("ann"), 0)
+
+    async def test_absence(self) -> None:
+        """
+        How long a player has been away counts from the end of the newest line on.
+        """
+        (one, _), (two, _) = await self.make_stores()
+        self.assertEqual(await one.absence("ann"), inf)
+        epoch = await one.enter("ann")
+        self.assertEqual(await two.absence("ann"), 0)
+        newer = await two.enter("ann")
+        await self.hold("ann")
+        await one.leave("ann", epoch)
+        self.assertEqual(await one.absence("ann"), 0)
+        await two.leave("ann", newer)
+        first = await one.absence("ann")
+        self.assertGreater(first, 0)
+        self.assertLess(first, 60)
+        self.assertGreater(await two.absence("ann"), first)
+        await one.enter("ann")
+        self.assertEqual(await two.absence("ann"), 0)
 
 
 class CheckpointStoreContract:

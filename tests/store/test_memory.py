@@ -223,6 +223,9 @@ class MemoryOnlineStoreTests(OnlineStoreContract, TestCase):
         """End a lease."""
         self.nodes.remove("n2")
 
+    async def hold(self, player_id: str) -> None:
+        """This store does not know queues."""
+
 
 class MemoryCheckpointStoreTests(CheckpointStoreContract, TestCase):
     """Checkpoints in memory."""

@@ -546,6 +546,10 @@ class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
         """End a lease."""
         await RedisNodeStore(self.other).leave("n2", self.other.owner.lease)
 
+    async def hold(self, player_id: str) -> None:
+        """Put a player in a queue."""
+        await RedisEntryStore(self.client).add(entry(Player(player_id, "x"), 1.0))
+
     async def test_strange_messages(self) -> None:
         """
         What a node cannot read is skipped, and what follows arrives.

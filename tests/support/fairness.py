@@ -17,6 +17,11 @@ import attrs
 
 #: What a player who is in the queue, or nearly in a match, is sent.
 _IN_QUEUE = ("waiting", "matched")
+#: What shows a player in which queue or match it is.
+_PLACES = {
+    *("queue_status", "prematch", "prematch_update"),
+    *("match_found", "match_ended"),
+}
 #: Refusals that say that a player is busy.
 _BUSY = ("already_queued", "already_in_match")
 
@@ -532,12 +537,5 @@ def _late(
     }
     if parties and not found & parties:
         yield f"{player} was not back in its party in time after the {where}"
-    places = {
-        "queue_status",
-        "prematch",
-        "prematch_update",
-        "match_found",
-        "match_ended",
-    }
-    if must_be_queued and not kinds & places:
+    if must_be_queued and not kinds & _PLACES:
         yield f"{player} was not back in the queue in time after the {where}"

@@ -61,6 +61,11 @@ class Told:
                 player, "prematch_update", id=name, state="open", accepted=[player]
             )
 
+    def dissolve(self, name: str, player: str, accepted: list[str]) -> None:
+        """A player is sent that a prematch is over."""
+        data = {"id": name, "state": "dissolved", "accepted": accepted}
+        self.received(player, "prematch_update", **data)
+
     def find(self, name: str, *players: str, told: Any = None) -> None:
         """A match is made."""
         seats = [
@@ -372,9 +377,7 @@ class JudgeTests(SynchronousTestCase):
         told.at(2)
         told.queue("bob")
         told.at(4)
-        told.received(
-            "ann", "prematch_update", id="x1", state="dissolved", accepted=["ann"]
-        )
+        told.dissolve("x1", "ann", accepted=["ann"])
         told.received("ann", "queue_status", state="waiting")
         told.at(8)
         told.ask("x2", "bob")

@@ -21,7 +21,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.crowds import GOOD, Crowd
+from tests.support.crowds import GOOD, Crowd, Habits
 from tests.support.ending import end
 from tests.support.fairness import Story, Trouble, judge, matches, prematches
 from tests.support.needs import do_without, path_of
@@ -35,6 +35,7 @@ IS_FULL = os.environ.get("VINOM_CROWDS") == "full"
 NODES = 4
 PLAYERS = 1000 if IS_FULL else 60
 SECONDS = 120.0 if IS_FULL else 4.0
+ROOMS = 20 if IS_FULL else 1
 HEARTBEAT, LEASE = 0.5, 2.0
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
@@ -90,7 +91,8 @@ class CrowdTests(TestCase):
         self.chance = random.Random(13)
         self.ports = [free_port() for _ in range(NODES)]
         self.logs: list[ChildNode] = []
-        self.crowd = Crowd(free_port(), "storm", Brawl.name)
+        habits = Habits(pause=15.0) if IS_FULL else Habits()
+        self.crowd = Crowd(free_port(), "storm", Brawl.name, habits=habits)
         self.nodes = await gatherResults([self.start(port) for port in self.ports])
         self.balance()
         self.addCleanup(self.crowd.stop)
@@ -114,6 +116,7 @@ class CrowdTests(TestCase):
                 "--node-link=0",
                 "--join-seconds=2",
                 "--warm=2",
+                f"--rooms-per-process={ROOMS}",
             ],
         )
         self.addCleanup(node.stop)
@@ -204,9 +207,25 @@ class CrowdTests(TestCase):
         in time.
         """
         await self.gather()
-        await deferLater(reactor, 1.0)
-        await self.kill()
-        await deferLater(reactor, 2.0)
-        await self.stop_store()
+        if IS_FULL:
+            await self.long_storm()
+        else:
+            await deferLater(reactor, 1.0)
+            await self.kill()
+            await deferLater(reactor, 2.0)
+            await self.stop_store()
         await deferLater(reactor, LEASE + 3.0)
         await self.finish()
+
+    async def long_storm(self) -> None:
+        """Kill a node every 10 s, and stop Redis twice."""
+        began = reactor.seconds()
+        for number in range(int(SECONDS / 10.0)):
+            await deferLater(
+                reactor, max(0.0, began + 10.0 * number - reactor.seconds())
+            )
+            await self.kill()
+            if number in (3, 8):
+                # Its lease is over before, so that its players are back.
+                await deferLater(reactor, LEASE + 1.0)
+                await self.stop_store()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from math import inf
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
@@ -14,6 +15,7 @@ from vinom.conversation.conversation import Conversation
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Failed, Push, Told, encode_failure, encode_push
+from vinom.messages.lobby import QueueStatus
 from vinom.model import LineEnd
 from vinom.ports import IOnlineStore, IOnlineWatch
 
@@ -42,6 +44,16 @@ class IOnline(Interface):
         :raises StoreUnavailable: it does not answer.
         """
 
+    def absence(player_id: str) -> Deferred[float]:
+        """
+        Find for how long a player has been connected to no node, seconds.
+
+        0 if the player is connected; infinity if nobody knows, or if there is only this
+        node, which itself knows.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
+
     def send(player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""
 
@@ -64,15 +76,22 @@ class Online:
 
     :ivar store: which node has a player's line; ``None`` if there is only this node.
     :ivar missed: called when messages of other nodes may have been missed.
+    :ivar is_queued: finds whether a player has an entry in the queue. A player may have
+        left it when another node's message that it waits arrives.
     """
 
     store: IOnlineStore | None = None
     missed: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    is_queued: Callable[[str], Awaitable[bool]] | None = attrs.field(
+        default=None, init=False
+    )
     _conversations: dict[str, Conversation] = attrs.field(factory=dict, init=False)
     # Epochs of their lines; and of players whose lines are being reported, the last
     # epoch that another node has replaced meanwhile.
     _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
     _reporting: dict[str, int] = attrs.field(factory=dict, init=False)
+    # What other nodes have sent to players about whom the store is being asked.
+    _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
     # How many messages were not sent to other nodes since the store is away.
     _unsent: int = attrs.field(default=0, init=False)
     _log = Logger()
@@ -170,6 +189,12 @@ class Online:
             away = [one for one in away if one not in elsewhere]
         return away
 
+    def absence(self, player_id: str) -> Deferred[float]:
+        """Find for how long a player has been connected to no node."""
+        if player_id in self._conversations:
+            return succeed(0.0)
+        return succeed(inf) if self.store is None else self.store.absence(player_id)
+
     def send(self, player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""
         others = []
@@ -238,10 +263,42 @@ class Online:
             self._log.warn("skipped a message of another node: {why}", why=error)
 
     def _send_here(self, player_ids: Sequence[str], push: Push) -> None:
+        is_place = isinstance(push, QueueStatus) and push.state == "waiting"
         for player_id in player_ids:
             conversation = self._conversations.get(player_id)
-            if conversation is not None:
+            if conversation is None:
+                continue
+            if player_id in self._held:
+                # It must not overtake what was sent before.
+                self._held[player_id].append(push)
+            elif is_place and self.is_queued is not None:
+                self._held[player_id] = []
+                Deferred.fromCoroutine(
+                    self._send_place(player_id, push, self.is_queued)
+                ).addErrback(lambda one: self._log.failure("a place was not sent", one))
+            else:
                 conversation.send(push)
+
+    async def _send_place(
+        self, player_id: str, push: Push, is_queued: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """
+        Send a player of this node its place, as another node found it, if it has one.
+
+        Both this question and a request to cancel go to the store in their order, so
+        the player is never sent last that it waits when it does not.
+        """
+        try:
+            is_true = await is_queued(player_id)
+        except StoreUnavailable:
+            is_true = True
+        finally:
+            held = self._held.pop(player_id)
+        conversation = self._conversations.get(player_id)
+        if is_true and conversation is not None:
+            conversation.send(push)
+        for later in held:
+            self._send_here([player_id], later)
 
     def replaced(self, player_id: str, epoch: int) -> None:
         """Close a line whose player has said hello at another node."""

@@ -297,6 +297,10 @@ class Matchmaker(Service):
         """
         return await self.prematches.answer(player_id, is_yes, prematch_id)
 
+    async def is_queued(self, player_id: str) -> bool:
+        """Does this player have an entry, in the queue or in a prematch?"""
+        return await self._entries.entry_of(player_id) is not None
+
     # Entries of players and parties.
 
     def find_queue(self, queue: str | None, game: str | None) -> Queue:
@@ -974,9 +978,15 @@ class Matchmaker(Service):
 
     async def _drop_if_away(self, player_id: str) -> None:
         """Give up the place of a player who did not come back, to any node."""
-        if await self._online.away((player_id,)):
-            self._matches.withdraw(player_id)
-            await self._drop_entries({player_id})
+        absence = await self._online.absence(player_id)
+        if not absence:
+            return
+        if absence < self._away_seconds:
+            # The player was at another node meanwhile: this is another absence.
+            self._expect_back(player_id, self._away_seconds - absence)
+            return
+        self._matches.withdraw(player_id)
+        await self._drop_entries({player_id})
 
     async def _settle(self, player_id: str) -> None:
         """Suspend or resume an entry: are all of its players here?"""

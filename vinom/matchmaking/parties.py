@@ -681,8 +681,13 @@ class Parties(Service):
 
     async def _forget(self, player_id: str) -> None:
         """Take a player who stayed away out of the party, unless it plays."""
-        if not await self._online.away((player_id,)):
+        absence = await self._online.absence(player_id)
+        if not absence:
             # The player is at another node.
+            return
+        if absence < self._bounds.away_seconds:
+            # The player was at another node meanwhile: this is another absence.
+            self._expect(player_id, self._bounds.away_seconds - absence)
             return
         party = await self._store.party_of(player_id)
         if party is None:

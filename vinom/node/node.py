@@ -152,6 +152,7 @@ class Node(MultiService):
             )
             self._reporting = Reporting(parts.online, self._reactor)
             parts.online.missed = parts.desk.look_again
+            parts.online.is_queued = parts.matchmaker.is_queued
             self._first = [*parts.stores.services, self._membership]
             if parts.stores.client is not None and parts.stores.estates is not None:
                 self._takeover = Takeover(

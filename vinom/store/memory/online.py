@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
+from time import monotonic
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -18,9 +20,13 @@ class Lines:
     What the nodes share.
 
     :ivar has_lease: by a node's id: does its lease last?
+    :ivar now: the time, seconds.
+    :ivar left: when players were disconnected who are away.
     """
 
     has_lease: Callable[[str], bool] = lambda _: True
+    now: Callable[[], float] = monotonic
+    left: dict[str, float] = attrs.field(factory=dict, init=False)
     lines: dict[str, tuple[str, int]] = attrs.field(factory=dict, init=False)
     watches: dict[str, IOnlineWatch] = attrs.field(factory=dict, init=False)
     last: int = attrs.field(default=0, init=False)
@@ -44,6 +50,7 @@ class MemoryOnlineStore:
         node, older = shared.lines.get(player_id, ("", 0))
         shared.last += 1
         shared.lines[player_id] = self.node_id, shared.last
+        shared.left.pop(player_id, None)
         epoch = shared.last
         if node != self.node_id and (watch := shared.watches.get(node)) is not None:
             watch.replaced(player_id, older)
@@ -57,6 +64,7 @@ class MemoryOnlineStore:
         ):
             return succeed("replaced")
         self.shared.lines.pop(player_id, None)
+        self.shared.left[player_id] = self.shared.now()
         return succeed("held")
 
     def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
@@ -73,6 +81,14 @@ class MemoryOnlineStore:
     def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
         """List those who have a line to another node."""
         return succeed([one for one in player_ids if self._node_of(one)])
+
+    def absence(self, player_id: str) -> Deferred[float]:
+        """Find for how long a player has had no line to another node."""
+        if self._node_of(player_id):
+            return succeed(0.0)
+        shared = self.shared
+        left = shared.left.get(player_id)
+        return succeed(inf if left is None else shared.now() - left)
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
         """Send a message to players of other nodes."""

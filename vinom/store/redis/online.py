@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -16,7 +17,7 @@ from vinom.store.redis.scripts import load
 
 _STEPS = {
     step: load("online", step)
-    for step in ("enter", "leave", "keep", "elsewhere", "send")
+    for step in ("enter", "leave", "keep", "elsewhere", "absence", "send")
 }
 
 
@@ -64,6 +65,12 @@ class RedisOnlineStore:
     def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
         """List those who have a line to another node."""
         return self.client.run(_STEPS["elsewhere"], *player_ids).addCallback(_texts)
+
+    def absence(self, player_id: str) -> Deferred[float]:
+        """Find for how long a player has had no line to another node."""
+        return self.client.run(_STEPS["absence"], player_id).addCallback(
+            lambda found: inf if found < 0 else found / 1e6
+        )
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
         """Send a message to players of other nodes."""

@@ -7,6 +7,7 @@ local players = redis.call('SPOP', P .. 'lines-of:' .. ARGV[4], ARGV[5])
 for _, player in ipairs(players) do
   if line_of(player) == ARGV[4] then
     redis.call('DEL', P .. 'line:' .. player)
+    note_left(player)
   end
 end
 return players

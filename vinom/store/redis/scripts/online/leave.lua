@@ -8,4 +8,7 @@ end
 redis.call('DEL', P .. 'line:' .. ARGV[4])
 redis.call('SREM', P .. 'lines-of:' .. ARGV[2], ARGV[4])
 local held = redis.call('EXISTS', P .. 'entry-of:' .. ARGV[4], P .. 'party-of:' .. ARGV[4])
+if held > 0 then
+  note_left(ARGV[4])
+end
 return held > 0 and 'held' or 'free'

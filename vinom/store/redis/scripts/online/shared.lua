@@ -19,6 +19,11 @@ local function set_line(player, epoch)
   redis.call('PEXPIRE', own, LIFETIME)
 end
 
+-- Note that a player has no line from now on. Nobody waits for a player longer than a day.
+local function note_left(player)
+  redis.call('SET', P .. 'left:' .. player, string.format('%d', now), 'PX', LIFETIME)
+end
+
 -- Send a node a message: a hint, which is lost if it does not listen.
 local function publish(node, message)
   redis.call('PUBLISH', P .. 'to:' .. node, message)
