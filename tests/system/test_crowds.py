@@ -179,6 +179,8 @@ class CrowdTests(TestCase):
             self.crowd.ids(),
             self.troubles,
             back_seconds=LEASE + 3.0,
+            # Two cores with a thousand players are busy for seconds.
+            margin=5.0 if IS_FULL else 1.0,
         )
         found, asked = matches(story), prematches(story)
         faults = judge(story)
