@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
@@ -707,6 +707,17 @@ class QueueTests(SynchronousTestCase):
             [m["data"]["state"] for m in heard if m["type"] == "queue_status"],
             ["waiting"],
         )
+
+    def test_answered_after_it_left(self) -> None:
+        """
+        A party that left the queue before its host is answered is not sent a place.
+        """
+        world = PartyWorld()
+        world.form("ann", "bob")
+        self.patch(world.matchmaker, "is_queued", lambda _: succeed(False))
+        answer = world.lines["ann"].ask("queue", game="squad")[-1]
+        self.assertEqual(answer["data"]["state"], "idle")
+        self.assertEqual(pushed(world.lines["bob"], "queue_status"), [])
 
     def test_kicked_while_playing(self) -> None:
         """

@@ -235,7 +235,7 @@ class Guest:
         for call in tuple(self._calls):
             call.cancel()
         self._calls.clear()
-        if self._line is not None:
+        if self._line is not None and self._line.transport is not None:
             self._line.transport.abortConnection()
 
     def later(self, delay: float, call: Any, *args: Any) -> Any:
@@ -284,7 +284,7 @@ class Guest:
 
     def line_closed(self, line: Line) -> None:
         """Come back after a while."""
-        if line is self._line:
+        if line is self._line and not self._crowd.is_over:
             if self.is_back:
                 self._log("closed")
             self._line, self.is_back = None, False
@@ -361,6 +361,7 @@ class Guest:
 
     def _on_pong(self, data: Mapping[str, Any]) -> None:
         self.is_back = True
+        self._play()
         if self.is_leader and self._is_free and self._crowd.has_begun:
             self._queue_in(self._chance.uniform(0.0, self._crowd.habits.pause))
 
@@ -436,7 +437,7 @@ class Guest:
         self._play()
 
     def _play(self) -> None:
-        if self.is_back or self._line is not None:
+        if self.is_back and self._match:
             self._say("join_room", game=self._crowd.game, room_id=self._match)
 
     def _on_match_ended(self, data: Mapping[str, Any]) -> None:

@@ -76,6 +76,7 @@ class Story:
     :ivar troubles: what was done to nodes and store.
     :ivar back_seconds: how soon after a trouble everybody must be back.
     :ivar away_seconds: who is away for longer loses the place in the queue.
+    :ivar margin: how long news may travel.
     """
 
     events: Sequence[Event]
@@ -83,6 +84,7 @@ class Story:
     troubles: Sequence[Trouble] = ()
     back_seconds: float = 5.0
     away_seconds: float = 10.0
+    margin: float = 1.0
 
     @property
     def in_order(self) -> list[Event]:
@@ -120,8 +122,10 @@ def matches(story: Story) -> dict[str, _Match]:
             players = tuple(str(seat["player_id"]) for seat in seats)
             match_id = str(event.data["match_id"])
             found.setdefault(match_id, _Match(match_id, players, event.at))
-        elif event.type == "match_ended":
-            match = found.get(str(event.data["match_id"]))
+        elif event.type in ("match_ended", "room_closed"):
+            # Of a void match those who wait again see only that its room is closed.
+            name = "match_id" if event.type == "match_ended" else "room_id"
+            match = found.get(str(event.data[name]))
             if match is not None:
                 match.ended = min(match.ended, event.at)
     return found
@@ -326,7 +330,7 @@ def forgotten(story: Story) -> Iterator[str]:
             if player not in last:
                 yield f"{player} was not welcome at the end"
         knows = {kind for kinds in last.values() for kind in kinds}
-        is_known = knows & {"queue_status", "match_found", "match_ended"}
+        is_known = knows & {"queue_status", "prematch", "match_found", "match_ended"}
         if not is_known and (wrong := place.left(end, story.away_seconds)):
             yield f"{name}: {wrong}"
         refusals = _last_refusals(events)
@@ -338,7 +342,7 @@ def forgotten(story: Story) -> Iterator[str]:
 
 
 def _last_states(events: Iterable[Event]) -> dict[str, set[str]]:
-    """List the types that each player was sent between its last welcome and pong."""
+    """List the types that each player was sent since its last welcome and a pong."""
     open_now: dict[str, set[str]] = {}
     done: dict[str, set[str]] = {}
     for event in events:
@@ -350,8 +354,11 @@ def _last_states(events: Iterable[Event]) -> dict[str, set[str]]:
             open_now[event.player] = set()
         elif event.type == "pong" and event.player in open_now:
             done[event.player] = open_now.pop(event.player)
-        elif event.player in open_now and not event.is_error:
-            open_now[event.player].add(event.type)
+        elif not event.is_error:
+            # What comes after the pong counts as well: the player may queue again.
+            its = open_now.get(event.player, done.get(event.player))
+            if its is not None:
+                its.add(event.type)
     return done
 
 
@@ -387,13 +394,14 @@ class _Turn:
     asked: bool
 
 
-def overtaken(story: Story, margin: float = 1.0) -> Iterator[str]:
+def overtaken(story: Story) -> Iterator[str]:
     """
     Find groups that a later one of the same size overtook.
 
-    All players are equally strong. Only what took longer than *margin* counts, for news
-    travels; and nothing during a trouble, or as long after it as it takes to be back.
+    All players are equally strong. Only what took longer than `Story.margin` counts;
+    and nothing during a trouble, or as long after it as it takes to be back.
     """
+    margin = story.margin
     turns = [
         turn for group, its in _by_group(story).items() for turn in _turns(group, its)
     ]

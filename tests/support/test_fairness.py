@@ -162,6 +162,24 @@ class JudgeTests(SynchronousTestCase):
         told.find("m2", "ann", "eve", "fay")
         self.assertFault(told.finish(), "ann is in match m2", "and in m1")
 
+    def test_void(self) -> None:
+        """
+        A match is over when its room is closed, and a place after the pong is a place.
+        """
+        told = self.told
+        told.play()
+        told.at(4)
+        told.received("ann", "room_closed", room_id="m1")
+        told.ask("x2", "ann", "eve", "fay")
+        told.accept("x2", "ann", "eve", "fay")
+        told.at(5)
+        told.find("m2", "ann", "eve", "fay")
+        told.end("m2", "ann")
+        told.hello(*(player for group in GROUPS for player in group))
+        told.at(6)
+        told.queue("ann")
+        self.assertEqual(told.finish(), [])
+
     def test_two_matches_that_only_others_saw(self) -> None:
         """
         So it is if the player was sent only one of the two, for its line was lost.

@@ -534,8 +534,12 @@ class Parties(Service):
             # A member went, or cancelled, between the two stores.
             return QueueStatus("idle")
         others = [each for each in after.player_ids if each != me]
+        update = await self._update(settled)
+        if not await self._matchmaker.is_queued(me):
+            # Its members know that already, and must not be sent a place after it.
+            return QueueStatus("idle")
         self._online.send(others, status)
-        self._online.send([me], await self._update(settled))
+        self._online.send([me], update)
         return status
 
     async def _follow(self, entry: QueueEntry) -> None:
